@@ -1,0 +1,45 @@
+# One short command per chore. Everything runs from .venv, which the first command makes.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint types bench pictures lock clean help
+
+help:  ## what can be typed here
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+run: .venv/ready  ## the main job on the data in the repository
+	$(BIN)/python run_all.py
+
+test: .venv/ready-dev  ## every test, with the outside parts they need (see scripts/test_parts.sh)
+	bash scripts/test_parts.sh
+	$(BIN)/python -m pytest
+
+lint: .venv/ready-dev  ## ruff, strict types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/ready-dev  ## every figure of docs/benchmarks.md, measured again
+	$(BIN)/python -m benchmarks
+
+pictures: .venv/ready-dev  ## the pictures of README.md, made again from a real run
+	$(BIN)/python scripts/pictures.py
+
+lock:  ## requirements*.txt again from pyproject.toml (needs uv; only for whoever changes a dependency)
+	bash scripts/lock.sh
+
+clean:  ## the environment and everything a run writes, except data
+	rm -rf .venv mlflow.db mlartifacts journal.db* models monitoring
+
+# Wheels are checked against the hashes in the lock; the package itself is installed in place, fetching nothing.
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not sys.version_info >= (3, 11) and "churnops needs Python 3.11 or newer, this is %d.%d: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,164 @@
+"""The command line. Commands import what they need when they run, so that `--help` is fast."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from churnops import __version__
+from churnops.errors import ChurnopsError
+
+if TYPE_CHECKING:
+    from churnops.settings import Settings
+
+
+class _Commands(click.Group):
+    """Prints our own errors as one line and exits with their code; anything else is a defect and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ChurnopsError as error:
+            lines = str(error).splitlines()
+            click.secho(f"error: {lines[0]}", fg="red", err=True)
+            for line in lines[1:]:
+                click.secho(f"       {line}", fg="red", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE",
+    help="Settings file. Default: $CHURNOPS_CONFIG, or config.yaml here or in a folder above.",
+)  # fmt: skip
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Keep a trustworthy churn model in production.
+
+    \b
+    A first day with churnops:
+      churnops config show > config.yaml   the commented settings; describe your table in it
+      churnops run                         train, evaluate, track and deploy a model
+      churnops models                      what is registered, and what answers
+      churnops predict new.csv scored.csv  score customers with the deployed model
+      mlflow ui                            every run, in the browser (from the project's folder)
+    """
+    ctx.obj = config
+
+
+def _settings(ctx: click.Context) -> "Settings":
+    from churnops.settings import find_config, load_settings
+
+    return load_settings(ctx.obj or find_config(Path.cwd()))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+
+
+@main.command()
+@click.option("--deploy", is_flag=True, help="Replace the model in production with the new winner.")
+@json_option
+@click.pass_context
+def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
+    """Run the seven steps: from raw tables to a deployed, monitored model.
+
+    The first winner is deployed. Later winners are registered as challenger, and production stays, unless --deploy
+    is given. The same data and settings give the same model: then nothing moves.
+    """
+    from churnops.pipelines.run_all import STEPS, run_all
+    from churnops.screens import show_run, steps_progress
+
+    settings = _settings(ctx)
+    with steps_progress(STEPS, len(settings.training.families), hidden=as_json) as (progress, on_family):
+        summary = run_all(settings, deploy=deploy, progress=progress, on_family=on_family)
+    if as_json:
+        click.echo(json.dumps(summary.to_json()))
+    else:
+        show_run(summary, settings)
+
+
+@main.command()
+@json_option
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """List registered versions, their aliases, and which one answers."""
+    from churnops.registry import Registry
+    from churnops.screens import show_models
+    from churnops.tracking import Tracker
+
+    registry = Registry(Tracker(_settings(ctx)))
+    versions, history = registry.versions(), registry.deployed.log.history()
+    answers = registry.deployed.current()
+    if as_json:
+        document = {
+            "production": answers,
+            "versions": [vars(version) for version in versions],
+            "deployments": [vars(deployment) for deployment in history],
+        }
+        click.echo(json.dumps(document, default=str))
+    else:
+        show_models(registry.name, versions, history, answers)
+
+
+@main.group()
+def config() -> None:
+    """Show or check the settings."""
+
+
+@config.command("show")
+def config_show() -> None:
+    """Print the commented default config.yaml."""
+    from churnops.settings import default_config
+
+    click.echo(default_config(), nl=False)
+
+
+@config.command("check")
+@json_option
+@click.pass_context
+def config_check(ctx: click.Context, as_json: bool) -> None:
+    """Check config.yaml and CHURNOPS_* variables, feature expressions included."""
+    from churnops.features import all_features
+
+    settings = _settings(ctx)
+    features = all_features(settings.table, settings.features.derived)
+    if as_json:
+        click.echo(settings.model_dump_json(by_alias=True, exclude={"journal"}))
+    else:
+        click.echo(f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}")
+
+
+@main.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@click.pass_context
+def predict(ctx: click.Context, source: Path, target: Path, force: bool) -> None:
+    """Score the customers in IN with the deployed model and write them to OUT.
+
+    IN and OUT are .csv or .parquet, by their ending. OUT gets IN's columns plus churn_probability,
+    churn_prediction and model_version. It is written whole or not at all.
+    """
+    from churnops.pipelines.predict import predict_file
+
+    settings = _settings(ctx)
+    rows, churners, version = predict_file(source, target, settings.path(settings.registry.directory), overwrite=force)
+    click.echo(f"{rows} customers scored by {version}, {churners} predicted to churn: {target}")
+
+
+@main.command()
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version of churnops and the bundle protocol it reads."""
+    if as_json:
+        from churnops.model import PROTOCOL
+
+        click.echo(json.dumps({"churnops": __version__, "bundle_protocol": PROTOCOL}))
+    else:
+        click.echo(f"churnops {__version__}")
+
+
+if __name__ == "__main__":
+    main()

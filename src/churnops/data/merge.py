@@ -1,0 +1,42 @@
+"""Step 2: merge the validated tables into one, in an order that does not depend on files or their rows."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from churnops.schema import Schema
+from churnops.step import StepResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedTable(StepResult):
+    """All rows, sorted by content, and the SHA-256 of that content."""
+
+    table: pl.DataFrame
+    sha256: str
+
+
+def merge(tables: Mapping[str, pl.DataFrame], schema: Schema) -> MergedTable:
+    """Merge validated tables (by file name) and sort the rows by their content.
+
+    Sorting makes everything downstream (split, folds, models, bundle hash) the same for the same customers,
+    whatever the number, names and order of the files. A column that only some files have is null in the others.
+    """
+    table = pl.concat(tables.values(), how="diagonal_relaxed")
+    names = [column.name for column in schema.columns if column.name in table.columns]
+    table = table.select(names).sort(names, nulls_last=True)
+    sha256 = hashlib.sha256(table.write_csv().encode()).hexdigest()
+    churned = table.get_column(schema.target.name) == schema.target.choices[1]
+    parquet = io.BytesIO()
+    table.write_parquet(parquet)
+    return MergedTable(
+        table=table,
+        sha256=sha256,
+        params={"files": list(tables), "sha256": sha256},
+        metrics={"rows": table.height, "churn_rate": float(churned.mean() or 0.0)},  # type: ignore[arg-type]
+        artifacts={"merged.parquet": parquet.getvalue()},
+        datasets={"raw": (", ".join(tables), sha256)},
+    )

@@ -1,0 +1,115 @@
+"""Step 3: hold rows out, and learn from the others what a missing value is replaced with.
+
+Needs only NumPy: a served model imputes with the same `Imputer`, whose constants its bundle keeps.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.schema import Column, Columns
+from churnops.step import StepResult
+
+
+@dataclass(frozen=True)
+class Imputer:
+    """Replaces missing values with constants: the median of a number, the most frequent choice otherwise."""
+
+    constants: Mapping[str, float]
+
+    @classmethod
+    def fit(cls, columns: Columns, inputs: Iterable[Column]) -> "Imputer":
+        """Learn one constant for each of `inputs` from the rows given, which must be training rows only.
+
+        A column without any value gets 0.
+
+        Examples
+        --------
+        >>> minutes = Column(name="minutes", kind="number", nullable=True)
+        >>> Imputer.fit({"minutes": np.array([1.0, np.nan, 3.0, 8.0])}, [minutes]).constants
+        {'minutes': 3.0}
+        """
+        return cls({column.name: _constant(columns[column.name], column) for column in inputs})
+
+    def __call__(self, columns: Columns) -> dict[str, NDArray[np.float64]]:
+        """Return the imputed columns that constants are known for; columns without gaps are not copied."""
+        return {name: _fill(columns[name], constant) for name, constant in self.constants.items()}
+
+
+def _constant(values: NDArray[np.float64], column: Column) -> float:
+    known = values[~np.isnan(values)]
+    if known.size == 0:
+        return 0.0
+    if column.numeric:
+        return float(np.median(known))
+    choices, counts = np.unique(known, return_counts=True)
+    return float(choices[np.argmax(counts)])
+
+
+def _fill(values: NDArray[np.float64], constant: float) -> NDArray[np.float64]:
+    missing = np.isnan(values)
+    return np.where(missing, constant, values) if missing.any() else values
+
+
+def stratified_holdout(outcome: NDArray[np.bool_], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Choose rows to hold out: `fraction` of each outcome, at random.
+
+    Returns
+    -------
+    NDArray[np.bool_], shape (n,)
+        True where the row is held out.
+
+    Examples
+    --------
+    >>> held_out = stratified_holdout(np.array([True] * 10 + [False] * 90), 0.2, seed=42)
+    >>> int(held_out[:10].sum()), int(held_out.sum())
+    (2, 20)
+    """
+    generator = np.random.default_rng(seed)
+    held_out = np.zeros(outcome.shape, dtype=np.bool_)
+    for value in (False, True):
+        rows = np.flatnonzero(outcome == value)
+        held_out[generator.permutation(rows)[: round(fraction * rows.size)]] = True
+    return held_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedTable(StepResult):
+    """Encoded columns and outcomes of all rows, which rows are held out, and the constants learned without them."""
+
+    columns: Columns
+    outcome: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
+    imputer: Imputer
+    sha256: str
+
+    def rows(self, chosen: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+        """Return the encoded columns of the chosen rows."""
+        return {name: values[chosen] for name, values in self.columns.items()}
+
+
+def preprocess(
+    columns: Columns, outcome: NDArray[np.bool_], inputs: Iterable[Column], *, sha256: str, fraction: float, seed: int
+) -> PreparedTable:
+    """Hold out a stratified `fraction` of the rows and fit the imputation on the others."""
+    held_out = stratified_holdout(outcome, fraction, seed)
+    training = {name: values[~held_out] for name, values in columns.items()}
+    imputer = Imputer.fit(training, inputs)
+    missing = {name: int(np.isnan(columns[name]).sum()) for name in imputer.constants}
+    return PreparedTable(
+        columns=columns,
+        outcome=outcome,
+        held_out=held_out,
+        imputer=imputer,
+        sha256=sha256,
+        params={"holdout_fraction": fraction, "random_state": seed},
+        metrics={
+            "training_rows": int((~held_out).sum()), "held_out_rows": int(held_out.sum()),
+            "missing_values": sum(missing.values()),
+        },
+        artifacts={"imputation.json": json.dumps({"constants": dict(imputer.constants), "missing": missing}, indent=2)},
+        datasets={"training": ("rows of merged.parquet", sha256)},
+    )  # fmt: skip

@@ -1,0 +1,297 @@
+"""Step 1: check every raw table against the Schema, and name every failure.
+
+A failure says file, column, rule, how many rows, and the first of them. Nothing is repaired or dropped: a table is
+used as it is or not at all.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import polars as pl
+
+from churnops.data.read import read_table, table_paths
+from churnops.errors import DataError
+from churnops.schema import MAX_ID_LENGTH, Column, Schema
+from churnops.step import StepResult
+
+SHOWN = 5
+MAX_EXAMPLE_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One rule that a file breaks: in `count` rows, the first of them in `rows` (1 is the first after the header)."""
+
+    file: str
+    column: str | None
+    rule: str
+    message: str
+    count: int = 1
+    rows: tuple[int, ...] = ()
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f"{self.file}: column {self.column}: " if self.column else f"{self.file}: "
+        rows = ", ".join(map(str, self.rows)) + (", …" if self.count > len(self.rows) else "")
+        at = f" (row{'s' if self.count > 1 else ''} {rows})" if self.rows else ""
+        given = f", such as {', '.join(dict.fromkeys(map(repr, self.examples)))}" if self.examples else ""
+        return f"{where}{self.message}{given}{at}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatedTables(StepResult):
+    """The typed tables, by file name, with snake_case columns in the Schema's order."""
+
+    tables: dict[str, pl.DataFrame]
+
+
+class ValidationFailed(DataError):
+    """The tables break the Schema; `failures` lists every rule broken."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        self.failures = tuple(failures)
+        lines = [str(failure) for failure in failures]
+        super().__init__("\n".join(lines), artifacts=_report(failures, rows={}, ignored={}))
+
+
+def validate(paths: Sequence[Path], schema: Schema, *, labelled: bool = True, minimum_class: int = 1) -> ValidatedTables:
+    """Read and check the tables in `paths`.
+
+    Parameters
+    ----------
+    labelled
+        Whether the target column must be there, without gaps.
+    minimum_class
+        Rows each outcome needs over all tables, if labelled: both, or nothing can be learned or measured.
+
+    Raises
+    ------
+    ValidationFailed
+        With every failure of every table.
+    """
+    failures: list[Failure] = []
+    tables: dict[str, pl.DataFrame] = {}
+    ignored: dict[str, list[str]] = {}
+    for path in paths:
+        name = path.name if path.name not in tables else str(path)
+        try:
+            raw = read_table(path)
+            names = schema.rename(raw.columns)
+        except DataError as error:
+            failures.append(Failure(name, None, "file", str(error).removeprefix(f"{path}: ")))
+            continue
+        ignored[name] = [header for header in raw.columns if header not in names]
+        typed, found = check_table(raw.select(list(names)).rename(names), schema, name, labelled, ignored[name])
+        failures += found
+        tables[name] = typed
+    if not failures:
+        failures += _check_together(tables, schema, labelled, minimum_class)
+    if failures:
+        raise ValidationFailed(failures)
+    rows = {name: table.height for name, table in tables.items()}
+    return ValidatedTables(
+        tables=tables,
+        params={"files": list(rows), "columns": [column.name for column in schema.columns]},
+        metrics={"rows": sum(rows.values()), "failures": 0},
+        artifacts=_report([], rows, ignored),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatedData(StepResult):
+    """The typed raw tables and the typed tables of production, by file name."""
+
+    raw: dict[str, pl.DataFrame]
+    production: dict[str, pl.DataFrame]
+
+
+def validate_data(
+    raw: Sequence[Path], production: Sequence[Path], schema: Schema, *, minimum_class: int
+) -> ValidatedData:
+    """Check the raw tables, all labelled, and those of production, where an outcome may be missing.
+
+    Parameters
+    ----------
+    raw, production
+        Files or folders; `production` may be empty.
+    minimum_class
+        Rows of each outcome that the raw tables need.
+
+    Raises
+    ------
+    DataError
+        If a file or folder is not there.
+    ValidationFailed
+        With every rule broken.
+    """
+    training = validate(table_paths(raw), schema, minimum_class=minimum_class)
+    later = validate(table_paths(production), schema, labelled=False) if production else None
+    report = {"raw": training, "production": later} if later else {"raw": training}
+    return ValidatedData(
+        raw=training.tables,
+        production=later.tables if later else {},
+        params={f"{name}.{key}": value for name, part in report.items() for key, value in part.params.items()},
+        metrics={f"{name}_{key}": value for name, part in report.items() for key, value in part.metrics.items()},
+        artifacts={f"{name}_{file}": text for name, part in report.items() for file, text in part.artifacts.items()},
+    )
+
+
+def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFrame:
+    """Check rows to be scored, with snake_case names or raw headers; an outcome, if there, is left out.
+
+    Raises
+    ------
+    DataError
+        If a header occurs twice.
+    ValidationFailed
+        With every rule broken.
+    """
+    names = schema.rename(raw.columns)
+    unknown = [header for header in raw.columns if header not in names]
+    table = raw.select(list(names)).rename(names).drop(schema.target.name, strict=False)
+    typed, failures = check_table(table, schema, name, labelled=False, unknown=unknown)
+    if failures:
+        raise ValidationFailed(failures)
+    return typed
+
+
+def check_table(
+    table: pl.DataFrame, schema: Schema, file: str, labelled: bool, unknown: Sequence[str] = ()
+) -> tuple[pl.DataFrame, list[Failure]]:
+    """Type the columns of one table and list what breaks the Schema; `unknown` are headers it does not know."""
+    failures: list[Failure] = []
+    typed: list[pl.Series] = []
+    for column in schema.columns:
+        is_target = column.kind == "target"
+        if column.name in table.columns:
+            series, found = _check_column(table.get_column(column.name), column, file, labelled)
+            typed.append(series)
+            failures += found
+        elif labelled if is_target else column.required:
+            near = schema.closest_header(column.name, unknown)
+            hint = f"; is it {near!r}?" if near else ""
+            failures.append(Failure(file, column.label, "missing column", f"required column is missing{hint}"))
+    return pl.DataFrame(typed), failures
+
+
+def _check_column(raw: pl.Series, column: Column, file: str, labelled: bool) -> tuple[pl.Series, list[Failure]]:
+    """Type one column and apply its rules, each to the rows that passed the ones before."""
+    failures: list[Failure] = []
+
+    def rule(name: str, bad: pl.Series, message: str) -> None:
+        count = int(bad.sum() or 0)
+        if count == 0:
+            return
+        rows = bad.arg_true().head(SHOWN)
+        examples = raw.gather(rows).cast(pl.String).drop_nulls().str.head(MAX_EXAMPLE_LENGTH)
+        failures.append(
+            Failure(
+                file, column.label, name, f"{count} {'value' if count == 1 else 'values'} {message}", count,
+                tuple(i + 1 for i in rows), tuple(examples),
+            )
+        )  # fmt: skip
+
+    series = _cast(raw, column)
+    may_be_null = column.nullable or (column.kind == "target" and not labelled)
+    if not may_be_null:
+        missing = "missing label" if column.kind == "target" else "missing value"
+        rule(missing, raw.is_null(), "missing")
+    rule("type", raw.is_not_null() & series.is_null(), f"not {_expected(column)}")
+    if column.numeric:
+        finite = series.is_finite()
+        rule("finite", ~finite, "not finite")
+        if column.kind == "integer":
+            rule("integer", finite & (series != series.floor()), "not whole numbers")
+        if column.minimum is not None:
+            rule("minimum", finite & (series < column.minimum), f"below the minimum {column.minimum:g}")
+        if column.maximum is not None:
+            rule("maximum", finite & (series > column.maximum), f"above the maximum {column.maximum:g}")
+        if column.kind == "integer" and not failures:
+            series = series.cast(pl.Int64, strict=False)
+    elif column.choices:
+        allowed = f"not one of {', '.join(column.choices[:6])}{', …' if len(column.choices) > 6 else ''}"
+        rule("choices", ~series.is_in(list(column.choices)), allowed)
+    elif column.kind == "id":
+        rule("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
+        rule("duplicate id", series.is_not_null() & ~series.is_first_distinct(), "used by an earlier row")
+    return series.alias(column.name), failures
+
+
+def _cast(raw: pl.Series, column: Column) -> pl.Series:
+    """Bring a column to the type of its kind; what cannot be brought there is null."""
+    if column.numeric:
+        # A Boolean is not a number, though it casts to one.
+        if raw.dtype.is_numeric() or raw.dtype == pl.String or raw.dtype.is_decimal():
+            return raw.cast(pl.Float64, strict=False)
+        return pl.Series(raw.name, [None] * raw.len(), dtype=pl.Float64)
+    if column.kind == "time":
+        if raw.dtype == pl.String:
+            return raw.str.to_datetime(strict=False, time_unit="us", time_zone="UTC")
+        utc = raw.cast(pl.Datetime("us"), strict=False) if raw.dtype.is_temporal() else None
+        return (
+            utc.dt.replace_time_zone("UTC")
+            if utc is not None
+            else pl.Series(raw.name, [None] * raw.len(), dtype=pl.Datetime("us", "UTC"))
+        )
+    if raw.dtype == pl.Boolean and column.kind in ("flag", "target"):
+        no, yes = column.choices
+        return raw.replace_strict({False: no, True: yes}, return_dtype=pl.String)
+    if raw.dtype.is_float() and bool((raw.drop_nulls() == raw.drop_nulls().floor()).all()):
+        raw = raw.cast(pl.Int64, strict=False)
+    return raw.cast(pl.String, strict=False)
+
+
+def _expected(column: Column) -> str:
+    if column.numeric:
+        return "a number"
+    return "an ISO 8601 time" if column.kind == "time" else "text"
+
+
+def _check_together(
+    tables: dict[str, pl.DataFrame], schema: Schema, labelled: bool, minimum_class: int
+) -> list[Failure]:
+    """Check what only shows over all tables: repeated rows and ids, and the number of outcomes."""
+    failures: list[Failure] = []
+    merged = pl.concat(
+        (table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
+         for name, table in tables.items()), how="diagonal",
+    )  # fmt: skip
+    identifier = schema.identifier.name if schema.identifier else None
+    everything = [name for name in merged.columns if not name.startswith(":")]
+    checks = [("duplicate row", everything, "repeats an earlier row: remove it, or tell customers apart by an id column")]
+    if identifier in merged.columns:
+        checks.append(("duplicate id", [identifier], "has the id of an earlier row: each customer stands once"))
+    for rule, names, message in checks:
+        known = merged.filter(pl.col(identifier).is_not_null()) if names == [identifier] else merged
+        repeated = known.filter(~pl.struct(names).is_first_distinct())
+        for (file,), group in repeated.group_by(":file", maintain_order=True):
+            rows = tuple(group.get_column(":row").head(SHOWN))
+            text = f"{group.height} row{'' if group.height == 1 else 's'}, each {message}"
+            failures.append(Failure(str(file), None, rule, text, group.height, rows))
+    if labelled:
+        target = schema.target
+        for choice in target.choices:
+            count = int((merged.get_column(target.name) == choice).sum())
+            if count < minimum_class:
+                text = f"only {count} rows are {choice!r}, at least {minimum_class} of each outcome are needed"
+                rule = "one class" if count == 0 else "few labels"
+                failures.append(Failure("all tables", target.label, rule, text, count))
+    return failures
+
+
+def _report(
+    failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]]
+) -> dict[str, str | bytes]:
+    """Write the report twice: JSON for machines, text for people."""
+    document = {
+        "valid": not failures, "rows": rows, "ignored_columns": ignored,
+        "failures": [asdict(failure) for failure in failures],
+    }  # fmt: skip
+    lines = [str(failure) for failure in failures] or [f"{n} rows of {file} are valid" for file, n in rows.items()]
+    lines += [f"{file}: ignored column {c!r}: it is not in the schema" for file, cs in ignored.items() for c in cs]
+    return {
+        "validation_report.json": json.dumps(document, indent=2, ensure_ascii=False),
+        "validation_report.txt": "\n".join(lines) + "\n",
+    }

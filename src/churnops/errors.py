@@ -1,0 +1,37 @@
+"""The errors a user can meet: one root, each a single line that says what was given, what is allowed, what next."""
+
+from collections.abc import Mapping
+
+
+class ChurnopsError(Exception):
+    """Root of every error that is the input's or the environment's fault, not a defect.
+
+    The command line prints the message without a traceback and exits with `exit_code`. `artifacts`
+    (file name to text) are worth keeping with the failed step, such as a validation report.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, artifacts: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.artifacts: Mapping[str, str] = artifacts or {}
+
+
+class SettingsError(ChurnopsError):
+    """`config.yaml` or a `CHURNOPS_*` variable is missing, unknown or out of range."""
+
+
+class ExpressionError(ChurnopsError):
+    """A feature expression is not in the language of `churnops.features.expressions`."""
+
+
+class DataError(ChurnopsError):
+    """A table cannot be read or breaks the Schema."""
+
+
+class BundleError(ChurnopsError):
+    """A bundle is damaged, forged or of a newer protocol: it is refused whole."""
+
+
+class RegistryError(ChurnopsError):
+    """The model registry or the deployment folder is not in a state that allows the request."""

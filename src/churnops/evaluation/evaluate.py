@@ -1,0 +1,65 @@
+"""Step 6: judge every family's model on the held-out rows, and attach what was found to the winner's bundle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.read import to_parquet
+from churnops.evaluation.metrics import Evaluation, evaluate
+from churnops.model import Bundle
+from churnops.schema import Columns
+from churnops.settings import EvaluationSettings
+from churnops.step import StepResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedModels(StepResult):
+    """Held-out evaluation of every family, and the winner's refit as the bundle to register."""
+
+    evaluations: Mapping[str, Evaluation]
+    winner: str
+    bundle: Bundle
+
+
+def evaluate_models(
+    bundles: Mapping[str, Bundle], winner: str, refit: Bundle, columns: Columns, outcome: NDArray[np.bool_], *,
+    settings: EvaluationSettings, seed: int, lineage: Mapping[str, Any],
+) -> EvaluatedModels:  # fmt: skip
+    """Evaluate on rows that no fit in `bundles` has seen. The winner is given, never chosen here.
+
+    The metrics go into `refit`, whose lineage says that they are those of the evaluated fit.
+    """
+    from churnops.evaluation.plots import confusion_matrix_page, evaluation_page  # matplotlib, only here
+
+    probabilities = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
+    evaluations = {
+        name: evaluate(outcome, probability, threshold=bundles[name].threshold, seed=seed,
+                       replicates=settings.bootstrap_replicates, confidence=settings.confidence)
+        for name, probability in probabilities.items()
+    }  # fmt: skip
+    best = evaluations[winner]
+    results = {"winner": winner, "models": {name: found.to_json() for name, found in evaluations.items()}}
+    held_out = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
+    title = f"{winner} on {best.rows} held-out customers"
+    return EvaluatedModels(
+        evaluations=evaluations,
+        winner=winner,
+        bundle=refit.with_metadata(metrics={"held_out": best.to_json()}, lineage=lineage),
+        params={"threshold": best.threshold, "confidence": best.confidence, "winner": winner},
+        metrics={
+            name if family == winner else f"{family}.{name}": found.value
+            for family, evaluation in evaluations.items()
+            for name, found in evaluation.metrics.items()
+            if np.isfinite(found.value)
+        },
+        artifacts={
+            "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
+            "evaluation.html": evaluation_page(best, outcome, probabilities[winner], title=title),
+            "confusion_matrix.html": confusion_matrix_page(best, title=title),
+            "test_data.parquet": to_parquet(held_out),
+        },
+    )

@@ -1,0 +1,394 @@
+"""Figures of an evaluation as inline SVG, and the self-contained pages that hold them.
+
+The one home of Matplotlib. Data goes in, text comes out: no file is written, no window opened, nothing is
+loaded from elsewhere. The same data gives the same bytes. Not thread-safe: Matplotlib's settings are global
+while a figure is drawn.
+"""
+
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from churnops.evaluation.metrics import (
+    Evaluation,
+    Floats,
+    Interval,
+    calibration_curve,
+    precision_recall_curve,
+    roc_curve,
+)
+
+# Blue and vermillion of Okabe and Ito's palette (2008), told apart by every kind of colour vision. The page's
+# style sheet re-colours all five for dark mode; a figure on its own keeps these.
+INK, MUTED, GRID, MAIN, SECOND = "#1f2933", "#5f6b7a", "#dfe4ea", "#0072b2", "#d55e00"
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", MAIN: "main", SECOND: "second"}
+_POINTS = 400  # most points of a curve: two per pixel step of a figure this size
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.solid_capstyle": "round",
+}
+
+
+def confusion_matrix_svg(confusion: Mapping[str, int]) -> str:
+    """Draw the confusion matrix: actual outcomes as rows, predictions as columns.
+
+    Parameters
+    ----------
+    confusion : mapping with keys tn, fp, fn, tp
+        Counts of rows.
+
+    Returns
+    -------
+    str
+        An `<svg>` element to put in a page. A cell is shaded by its share of the row.
+
+    Examples
+    --------
+    >>> confusion_matrix_svg({"tn": 90, "fp": 2, "fn": 3, "tp": 5}).startswith("<svg role=")
+    True
+    """
+    cells = np.array([[confusion["tn"], confusion["fp"]], [confusion["fn"], confusion["tp"]]])
+    rows = cells.sum(axis=1)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_axes((0.2, 0.05, 0.75, 0.75))
+        axes.set(xlim=(0, 2), ylim=(2, 0), xticks=(0.5, 1.5), yticks=(0.5, 1.5))
+        axes.set_xticklabels(["predicted to stay", "predicted to churn"])
+        axes.set_yticklabels([f"stayed\n{rows[0]:,}", f"churned\n{rows[1]:,}"])
+        axes.xaxis.tick_top()
+        axes.tick_params(colors=INK, pad=8)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        for i, j in np.ndindex(2, 2):
+            share = cells[i, j] / rows[i] if rows[i] else 0.0
+            colour = MAIN if i == j else SECOND
+            axes.fill(
+                [j + 0.015, j + 0.985, j + 0.985, j + 0.015],
+                [i + 0.015, i + 0.015, i + 0.985, i + 0.985],
+                color=colour,
+                alpha=0.06 + 0.44 * share,
+                linewidth=0,
+            )
+            axes.text(j + 0.5, i + 0.47, f"{cells[i, j]:,}", size=21, weight="bold", ha="center", va="center")
+            who = ("stayed", "churned")[i]
+            note = f"{share:.1%} of those who {who}" if rows[i] else f"nobody {who}"
+            axes.text(j + 0.5, i + 0.69, note, size=8.5, ha="center", va="center")
+
+    counts = ", ".join(f"{name} {confusion[name]}" for name in ("tn", "fp", "fn", "tp"))
+    return _svg("Confusion matrix", counts, draw)
+
+
+def roc_svg(outcome: ArrayLike, probability: ArrayLike, auc: Interval) -> str:
+    """Draw the ROC curve with its area; arguments as in `metrics.evaluate`, which gives the interval too."""
+    wrong, right = roc_curve(outcome, probability)
+
+    def draw(figure: Figure) -> None:
+        axes = _unit_axes(figure)
+        axes.set_xlabel("false positive rate (share of stayers flagged)")
+        axes.set_ylabel("true positive rate (share of churners found)")
+        _headline(figure, "ROC-AUC", auc)
+        if math.isnan(auc.value):
+            return _cannot_tell(axes)
+        _diagonal(axes, "chance")
+        axes.fill_between(*_thin(wrong, right), color=MAIN, alpha=0.08, linewidth=0)
+        axes.plot(*_thin(wrong, right), color=MAIN, linewidth=2)
+
+    return _svg("ROC curve", f"ROC-AUC {_told(auc)}", draw)
+
+
+def precision_recall_svg(outcome: ArrayLike, probability: ArrayLike, average_precision: Interval) -> str:
+    """Draw precision against recall with the average precision; arguments as in `metrics.evaluate`."""
+    recall, precision = precision_recall_curve(outcome, probability)
+    rate = float(np.asarray(outcome).mean())
+
+    def draw(figure: Figure) -> None:
+        axes = _unit_axes(figure)
+        axes.set_xlabel("recall (share of churners found)")
+        axes.set_ylabel("precision (share of flagged who churned)")
+        _headline(figure, "Average precision", average_precision)
+        if math.isnan(average_precision.value):
+            return _cannot_tell(axes)
+        axes.plot([0, 1], [rate, rate], color=MUTED, linewidth=1, dashes=(4, 3))
+        axes.text(0.01, rate + 0.015, f"churn rate {rate:.1%}", size=8.5, color=MUTED)
+        # Without the customary (0, 1), which no threshold reaches: the first step begins at its own height.
+        x, y = _thin(np.concatenate(([0.0], recall[1:])), np.concatenate((precision[1:2], precision[1:])))
+        axes.fill_between(x, y, step="pre", color=MAIN, alpha=0.08, linewidth=0)
+        axes.plot(x, y, color=MAIN, linewidth=2, drawstyle="steps-pre")
+
+    return _svg("Precision and recall", f"average precision {_told(average_precision)}", draw)
+
+
+def calibration_svg(outcome: ArrayLike, probability: ArrayLike, calibration_error: Interval) -> str:
+    """Draw observed against predicted churn per bin, and how many customers each bin holds.
+
+    The bars are 95 % Wilson score intervals (Wilson, JASA 1927) of a bin's observed rate: a bin is only
+    evidence of bad calibration when its bar misses the diagonal. Arguments as in `metrics.evaluate`.
+    """
+    mean, observed, count = calibration_curve(outcome, probability)
+    held = count > 0
+    low, high = _wilson(observed[held], count[held])
+
+    def draw(figure: Figure) -> None:
+        axes = _unit_axes(figure, bottom=0.31)
+        axes.set_ylabel("observed churn rate")
+        axes.tick_params(labelbottom=False)
+        _headline(figure, "Calibration error", calibration_error)
+        _diagonal(axes, "as predicted")
+        axes.vlines(mean[held], low, high, color=MAIN, linewidth=1.6, alpha=0.45)
+        axes.plot(mean[held], observed[held], "o-", color=MAIN, linewidth=1.2, markersize=5.5, clip_on=False)
+        counts = figure.add_axes((0.15, 0.12, 0.8, 0.14), sharex=axes)
+        counts.set(yticks=(), xlabel="predicted churn probability, customers in each bin")
+        counts.grid(False)
+        counts.spines["left"].set_visible(False)
+        middle = (np.arange(count.size) + 0.5) / count.size
+        counts.bar(middle, count, width=0.092, color=MAIN, alpha=0.35)
+        counts.set_ylim(0, 1.3 * count.max())
+        for x, number in zip(middle, count, strict=True):
+            counts.text(x, number + 0.05 * count.max(), f"{number:,}", size=7.5, color=MUTED, ha="center")
+
+    return _svg("Calibration", f"calibration error {_told(calibration_error)}", draw)
+
+
+def evaluation_page(evaluation: Evaluation, outcome: ArrayLike, probability: ArrayLike, *, title: str) -> str:
+    """Return the whole evaluation as one HTML page: metrics with intervals and the four figures.
+
+    `outcome` and `probability` are the rows that `evaluation` was made from.
+    """
+    metrics, sure = evaluation.metrics, f"{evaluation.confidence:.0%}"
+    table = [("metric", "value", f"{sure} interval")]
+    table += [(name, _number(found.value), _range(found)) for name, found in metrics.items()]
+    figures = [
+        (
+            f"Who was flagged at a threshold of {evaluation.threshold:.3g}, and who churned.",
+            confusion_matrix_svg(evaluation.confusion),
+        ),
+        (
+            "How well the model ranks: a churner gets a higher probability than a stayer this often.",
+            roc_svg(outcome, probability, metrics["roc_auc"]),
+        ),
+        (
+            "What finding more churners costs in wrongly flagged stayers.",
+            precision_recall_svg(outcome, probability, metrics["average_precision"]),
+        ),
+        (
+            "Whether a probability means what it says. Vertical bars: 95% interval of the observed rate.",
+            calibration_svg(outcome, probability, metrics["calibration_error"]),
+        ),
+    ]
+    summary = f"{_rows(evaluation)} {sure} intervals from {evaluation.replicates:,} bootstrap resamples."
+    return page(title, summary, figures, table)
+
+
+def confusion_matrix_page(evaluation: Evaluation, *, title: str) -> str:
+    """Return the confusion matrix alone as one HTML page."""
+    caption = f"Flagged: probability of at least {evaluation.threshold:.3g}."
+    return page(title, _rows(evaluation), [(caption, confusion_matrix_svg(evaluation.confusion))], None)
+
+
+def page(
+    title: str,
+    summary: str,
+    figures: Sequence[tuple[str, str]],
+    table: Sequence[Sequence[str]] | None,
+) -> str:
+    """Return one self-contained HTML page that follows the reader's light or dark mode.
+
+    Parameters
+    ----------
+    title, summary : str
+        Plain text, escaped here, as are captions and cells.
+    figures : sequence of (caption, svg)
+        The SVG is put in as it is: only give what this module drew.
+    table : sequence of rows, or None
+        The first row is the header, the first column names the row.
+
+    Examples
+    --------
+    >>> "<h1>A &lt;b&gt; title</h1>" in page("A <b> title", "", [], None)
+    True
+    """
+    name, text = html.escape(title), html.escape(summary)
+    drawn = "\n".join(
+        f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" for caption, svg in figures
+    )
+    return _PAGE.format(
+        title=name, style=_CSS, summary=text, table=_table(table) if table else "", figures=drawn
+    )
+
+
+def _svg(title: str, description: str, draw: Callable[[Figure], None]) -> str:
+    """Draw a titled figure without metadata, which would bring a date and addresses of others."""
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    out = io.StringIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's own matplotlibrc must not change a report
+        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": title})
+        figure = Figure(figsize=(5.2, 4.6))
+        FigureCanvasSVG(figure)
+        figure.patch.set_visible(False)
+        figure.text(0.03, 0.94, title, size=13, weight="bold")
+        draw(figure)
+        for axes in figure.axes:
+            axes.patch.set_visible(False)
+        figure.savefig(out, format="svg", metadata=nothing)
+    return _inline(out.getvalue(), html.escape(f"{title}: {description}"))
+
+
+def _inline(drawn: str, label: str) -> str:
+    """Turn Matplotlib's file into an element for a page, named for screen readers, in the page's colours."""
+    head, _, body = drawn[drawn.index("<svg") :].partition(">")
+    view = re.search(r'viewBox="[^"]*"', head)
+    used = set(re.findall(r"#([\w-]+)", body))  # other ids are not unique among the figures of a page
+    body = re.sub(r' id="([^"]*)"', lambda found: found.group() if found[1] in used else "", body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable}, {colour})")
+    return (
+        f'<svg role="img" aria-label="{label}" {view.group() if view else ""} '
+        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f"<title>{label}</title>{body.strip()}"
+    )
+
+
+def _unit_axes(figure: Figure, bottom: float = 0.12) -> Axes:
+    axes = figure.add_axes((0.15, bottom, 0.8, 0.86 - bottom))
+    ticks = np.linspace(0, 1, 6)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    axes.set_xticks(ticks, [f"{tick:.0%}" for tick in ticks])
+    axes.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
+    return axes
+
+
+def _headline(figure: Figure, name: str, found: Interval) -> None:
+    figure.text(0.95, 0.94, f"{name} {_number(found.value)}", size=12, weight="bold", color=MAIN, ha="right")
+    figure.text(0.95, 0.895, f"interval {_range(found)}", size=9, color=MUTED, ha="right")
+
+
+def _diagonal(axes: Axes, label: str) -> None:
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, dashes=(4, 3))
+    axes.text(
+        0.5,
+        0.48,
+        label,
+        size=8.5,
+        color=MUTED,
+        ha="center",
+        va="top",
+        rotation=45,
+        rotation_mode="anchor",
+        transform_rotates_text=True,
+    )
+
+
+def _cannot_tell(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "cannot tell: outcomes of one class only", color=MUTED, ha="center")
+
+
+def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Keep at most `_POINTS` points, evenly along the curve, so that corners and both ends stay."""
+    if x.size <= _POINTS:
+        return x, y
+    along = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
+    kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], _POINTS)))
+    return x[kept], y[kept]
+
+
+def _wilson(rate: Floats, count: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    z = 1.959964
+    middle = (rate + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return middle - half, middle + half
+
+
+def _rows(evaluation: Evaluation) -> str:
+    rate = evaluation.positives / evaluation.rows
+    return f"{evaluation.rows:,} customers, {evaluation.positives:,} churned ({rate:.1%})."
+
+
+def _number(value: float) -> str:
+    return "cannot tell" if math.isnan(value) else f"{value:.3f}"
+
+
+def _range(found: Interval) -> str:
+    return "cannot tell" if math.isnan(found.low) else f"{found.low:.3f} to {found.high:.3f}"
+
+
+def _told(found: Interval) -> str:
+    return f"{_number(found.value)}, interval {_range(found)}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in rows[0])
+    body = "\n".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows[1:]
+    )
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+_CSS = """
+:root { color-scheme: light dark; --paper: #ffffff; --desk: #f5f7f9;
+  --ink: #1f2933; --muted: #5f6b7a; --grid: #dfe4ea; --main: #0072b2; --second: #d55e00; }
+@media (prefers-color-scheme: dark) { :root { --paper: #1b222b; --desk: #12171d;
+  --ink: #e6eaf0; --muted: #a3aebb; --grid: #333d49; --main: #56b4e9; --second: #e69f00; } }
+body { margin: 0 auto; padding: 2rem 1.25rem; max-width: 70rem; background: var(--desk); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }
+h1 { margin: 0; font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere; }
+p { margin: .4rem 0 1.6rem; color: var(--muted); }
+table, figure { background: var(--paper); border: 1px solid var(--grid); border-radius: .5rem; }
+table { margin: 0 0 1.25rem; border-spacing: 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem 1rem; text-align: right; }
+th:first-child { text-align: left; font-weight: 500; }
+thead th { color: var(--muted); font-size: .85rem; font-weight: 500; }
+tbody th, tbody td { border-top: 1px solid var(--grid); }
+main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1.25rem; }
+figure { margin: 0; padding: .75rem 1rem 1rem; max-width: 40rem; }
+figure svg { display: block; width: 100%; height: auto; }
+figcaption { margin-top: .5rem; color: var(--muted); font-size: .9rem; }
+"""
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{summary}</p>
+{table}
+<main>
+{figures}
+</main>
+</body>
+</html>
+"""

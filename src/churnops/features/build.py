@@ -1,0 +1,116 @@
+"""Features: the columns a model reads, each an expression, built into one matrix."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.errors import ExpressionError
+from churnops.features.expressions import Expression, compile_expression
+from churnops.schema import Column, Columns, Schema
+from churnops.settings import DerivedFeature
+
+BLOCK = 4096  # rows computed at once: intermediate results stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One model input: `expression` over the Schema's columns and the features before it."""
+
+    name: str
+    expression: str
+    description: str
+
+
+def all_features(schema: Schema, derived: Iterable[DerivedFeature]) -> tuple[Feature, ...]:
+    """Return every feature that the Schema and the settings define, before selection.
+
+    These are the required columns themselves (a category as one 0/1 feature per choice but the first), then the
+    derived ones in their order.
+
+    Raises
+    ------
+    ExpressionError
+        If an expression is invalid, uses a column that may be absent or a later feature, or a name is taken.
+    """
+    features: list[Feature] = []
+    for column in schema.model_inputs:
+        if column.kind == "category":
+            for choice in column.choices[1:]:
+                text = f"{column.name} == {json.dumps(choice, ensure_ascii=False)}"
+                features.append(Feature(f"{column.name}={choice}", text, f"{column.label} is {choice}"))
+        else:
+            features.append(Feature(column.name, column.name, column.description or column.label))
+    taken = set(schema.by_name) | {feature.name for feature in features}
+    for item in derived:
+        if item.name in taken:
+            raise ExpressionError(f"derived feature '{item.name}': there is a column of that name already")
+        taken.add(item.name)
+        features.append(Feature(item.name, item.expression, item.description or item.expression))
+    FeatureMatrix(schema.model_inputs, tuple(features), tuple(f.name for f in features))  # compiles each, or says why not
+    return tuple(features)
+
+
+class FeatureMatrix:
+    """Computes the selected features of customers, row by row independent of each other.
+
+    Parameters
+    ----------
+    inputs
+        The Schema's columns that expressions may use.
+    features
+        Definitions in order; later ones may use earlier ones.
+    selected
+        Names of the features that are the matrix's columns, in order.
+    """
+
+    def __init__(self, inputs: Sequence[Column], features: Sequence[Feature], selected: Sequence[str]) -> None:
+        self.inputs = tuple(inputs)
+        self.features = tuple(features)
+        self.selected = tuple(selected)
+        known: dict[str, Column | None] = {column.name: column for column in inputs}
+        compiled: dict[str, Expression] = {}
+        for feature in features:
+            compiled[feature.name] = compile_expression(feature.expression, known)
+            known.setdefault(feature.name, None)
+        missing = set(selected) - set(compiled)
+        if missing or len(set(selected)) != len(self.selected) or not selected:
+            raise ExpressionError(f"selected features are unknown or repeated: {sorted(missing) or list(selected)}")
+        needed = set(selected)
+        for name, expression in reversed(compiled.items()):
+            if name in needed:
+                needed |= expression.names
+        column_names = {column.name for column in inputs}
+        place = {name: position for position, name in enumerate(selected)}
+        # (name, expression or None where the feature is a column as it is, place in the matrix or None)
+        self._plan = [
+            (name, None if name in column_names else expression, place.get(name))
+            for name, expression in compiled.items()
+            if name in needed
+        ]
+
+    @cached_property
+    def descriptions(self) -> dict[str, str]:
+        """Description of each selected feature, for people."""
+        described = {feature.name: feature.description for feature in self.features}
+        return {name: described[name] for name in self.selected}
+
+    def __call__(self, columns: Columns) -> NDArray[np.float64]:
+        """Build the matrix of shape (n, number of selected features) from imputed columns of length n."""
+        rows = len(columns[self.inputs[0].name])
+        matrix = np.empty((rows, len(self.selected)))
+        for start in range(0, rows, BLOCK):
+            stop = min(start + BLOCK, rows)
+            block = {column.name: columns[column.name][start:stop] for column in self.inputs}
+            self._fill(block, matrix[start:stop])
+        return matrix
+
+    def _fill(self, block: dict[str, NDArray[np.float64]], matrix: NDArray[np.float64]) -> None:
+        for name, expression, place in self._plan:
+            values = block[name] if expression is None else expression(block)
+            block[name] = values
+            if place is not None:
+                matrix[:, place] = values

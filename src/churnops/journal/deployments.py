@@ -1,0 +1,82 @@
+"""The deployment log: what was in production when, and what a killed process left unfinished."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, insert, select
+
+from churnops.journal.tables import deployments
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deployment: the folder below `models/versions`, the registered version, and why.
+
+    `closed` is None while the intent is open, then "done" or "undone". `previous` is the folder that answered before.
+    """
+
+    id: int
+    at: datetime
+    folder: str
+    version: int
+    content_sha256: str
+    previous: str | None
+    reason: str
+    closed: str | None
+
+
+class DeploymentLog:
+    """Append-only log of deployments. Safe for several processes: every call is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def open_intent(self, *, folder: str, version: int, content_sha256: str, previous: str | None, reason: str) -> int:
+        """Write down what is about to be deployed; return the intent's id."""
+        row = {
+            "event": "intent", "folder": folder, "version": version, "content_sha256": content_sha256,
+            "previous": previous, "reason": reason[:2000],
+        }  # fmt: skip
+        return self._append(row)
+
+    def close(self, intent: Deployment, outcome: str) -> None:
+        """Write down that an intent was carried out ("done") or given up ("undone"). Repeating changes nothing."""
+        if self.get(intent.id).closed is None:
+            row = {key: getattr(intent, key) for key in ("folder", "version", "content_sha256", "previous", "reason")}
+            self._append(row | {"event": outcome, "intent": intent.id})
+
+    def get(self, intent_id: int) -> Deployment:
+        """Return one deployment by its intent's id."""
+        return next(deployment for deployment in self.history() if deployment.id == intent_id)
+
+    def open_intents(self) -> list[Deployment]:
+        """Return deployments that a process began and did not finish, oldest first."""
+        return [deployment for deployment in self.history() if deployment.closed is None]
+
+    def history(self) -> list[Deployment]:
+        """Return every deployment, oldest first."""
+        closing = deployments.alias()
+        query = (
+            select(deployments, closing.c.event.label("closed"))
+            .outerjoin(closing, closing.c.intent == deployments.c.id)
+            .where(deployments.c.event == "intent")
+            .order_by(deployments.c.id)
+        )
+        with self._engine.connect() as connection:
+            return [_deployment(row) for row in connection.execute(query).mappings()]
+
+    def _append(self, row: Mapping[str, Any]) -> int:
+        with self._engine.begin() as connection:
+            result = connection.execute(insert(deployments).values(at=datetime.now(UTC), **row))
+            key = result.inserted_primary_key
+            assert key is not None
+            return int(key[0])
+
+
+def _deployment(row: Mapping[Any, Any]) -> Deployment:
+    at = row["at"]
+    names = ("id", "folder", "version", "content_sha256", "previous", "reason", "closed")
+    # SQLite keeps no time zone: what was written is UTC.
+    return Deployment(at=at if at.tzinfo else at.replace(tzinfo=UTC), **{name: row[name] for name in names})

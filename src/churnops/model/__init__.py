@@ -1,0 +1,10 @@
+"""What answers: the Bundle, and the models in it as plain arrays.
+
+Light to import and safe to load: NumPy and Numba only, no pickle, neither scikit-learn nor XGBoost.
+"""
+
+from churnops.model.bundle import PROTOCOL, Bundle, Prediction
+from churnops.model.linear import LinearModel
+from churnops.model.trees import TreeEnsemble
+
+__all__ = ["PROTOCOL", "Bundle", "LinearModel", "Prediction", "TreeEnsemble"]

@@ -1,0 +1,60 @@
+"""Plain arrays in an `.npz` file, written the same way every time and audited before a byte is believed."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from churnops.errors import BundleError
+
+MAX_BYTES = 2**30
+
+
+def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the arrays as an uncompressed `.npz` file; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            npy.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # its default date is 1980-01-01
+    return buffer.getvalue()
+
+
+def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str, NDArray[Any]]:
+    """Read one-dimensional arrays of the expected names and types, and nothing else.
+
+    Raises
+    ------
+    BundleError
+        If the file is no archive, or a name, type, shape or length is not as expected.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if sorted(members) != sorted(f"{name}.npy" for name in expected) or len(archive.infolist()) != len(members):
+                raise BundleError(f"{file} does not hold exactly the arrays it should")
+            if sum(info.file_size for info in members.values()) > MAX_BYTES:
+                raise BundleError(f"{file} unpacks to more than {MAX_BYTES >> 20} MiB")
+            return {name: _parse(archive.read(f"{name}.npy"), np.dtype(t), f"{file}: {name}") for name, t in expected.items()}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        raise BundleError(f"{file} is not a readable archive ({error})") from None
+
+
+def _parse(data: bytes, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
+    """Parse one `.npy` member ourselves: its header may claim anything, the bytes must agree."""
+    member = io.BytesIO(data)
+    try:
+        if npy.read_magic(member) != (1, 0):
+            raise BundleError(f"{where} is not a plain array")
+        shape, fortran_order, found = npy.read_array_header_1_0(member)
+    except ValueError:
+        raise BundleError(f"{where} is not a plain array") from None
+    length = len(data) - member.tell()
+    if found != dtype or fortran_order or len(shape) != 1 or shape[0] * dtype.itemsize != length:
+        raise BundleError(f"{where} has not the type or length it should")
+    return np.frombuffer(data, dtype=dtype, offset=member.tell()).copy()

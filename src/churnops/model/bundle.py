@@ -1,0 +1,326 @@
+"""Bundle: one folder that is the deployed model, data only, hashed, audited before it is rebuilt.
+
+`bundle.json` holds the schema, feature expressions, imputation constants, threshold, probe rows, metrics, lineage
+and the SHA-256 of every other file; `estimator.npz` the model as plain arrays; `reference.npz` the reference
+profile. The same object answers in the API, in batch scoring, in monitoring and under `mlflow models serve`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.preprocess import Imputer
+from churnops.data.profile import ColumnProfile, Profile
+from churnops.errors import BundleError, ChurnopsError, DataError
+from churnops.features.build import Feature, FeatureMatrix
+from churnops.model.arrays import read_arrays, write_arrays
+from churnops.model.linear import LinearModel
+from churnops.model.trees import TreeEnsemble
+from churnops.schema import Columns, Schema
+
+FORMAT = "churnops-bundle"
+PROTOCOL = 1
+DOCUMENT, ESTIMATOR, REFERENCE = "bundle.json", "estimator.npz", "reference.npz"
+SCORE = "churn_probability"
+OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics", "lineage")
+MAX_PROBES = 32
+MAX_DOCUMENT_BYTES = 16 * 2**20
+# Probes are compared this closely: the same arithmetic, but `exp` may round differently in another machine's libm.
+PROBE_TOLERANCE = 1e-9
+
+Estimator = LinearModel | TreeEnsemble
+_FORMS: Mapping[str, type[LinearModel] | type[TreeEnsemble]] = {"linear": LinearModel, "trees": TreeEnsemble}
+_PROFILE_ARRAYS: Mapping[str, Any] = {"points": np.float64, "counts": np.int64, "missing": np.int64}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probability of churn and whether it reaches the threshold, each of shape (n,)."""
+
+    probability: NDArray[np.float64]
+    churn: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model with everything it needs to answer, to be checked, and to be watched.
+
+    Attributes
+    ----------
+    algorithm
+        Family: logistic_regression, decision_tree, random_forest or xgboost.
+    threshold
+        Probability from which a customer is predicted to churn.
+    reference
+        Profile of the training rows and, under `churn_probability`, of their out-of-fold scores.
+    probes
+        Up to 32 rows without identifiers, as encoded columns; their scores are kept and compared on loading.
+    metrics, lineage
+        What evaluation found, and where the model comes from: data, both fits (the evaluated and the deployed one),
+        hyper-parameters. Not part of `content_sha256`.
+    """
+
+    schema: Schema
+    features: tuple[Feature, ...]
+    selected: tuple[str, ...]
+    imputer: Imputer
+    algorithm: str
+    estimator: Estimator
+    threshold: float
+    reference: Profile
+    probes: Columns
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def matrix(self) -> FeatureMatrix:
+        """Builds the feature matrix from imputed columns."""
+        return FeatureMatrix(self.schema.model_inputs, self.features, self.selected)
+
+    def predict(self, columns: Columns) -> Prediction:
+        """Score customers.
+
+        Parameters
+        ----------
+        columns
+            Encoded columns (see `churnops.schema`), at least the required ones; others are ignored.
+
+        Raises
+        ------
+        DataError
+            If a required column is missing.
+        ChurnopsError
+            If a score is not a number: values far outside the Schema's ranges can overflow a feature.
+        """
+        missing = [name for name in self.imputer.constants if name not in columns]
+        if missing:
+            raise DataError(f"required column {self.schema.by_name[missing[0]].label} is missing")
+        probability = self.estimator.probability(self.matrix(self.imputer(columns)))
+        if not np.isfinite(probability).all():
+            row = int(np.flatnonzero(~np.isfinite(probability))[0])
+            raise ChurnopsError(f"row {row + 1} has no score: a value is so large that a feature overflows")
+        return Prediction(probability, probability >= self.threshold)
+
+    @cached_property
+    def content_sha256(self) -> str:
+        """SHA-256 over what decides the answers: everything but metrics, lineage and time stamps."""
+        return _sha256(_canonical(self._content()))
+
+    @cached_property
+    def version_name(self) -> str:
+        """Short name of this content, in answers and tables: family and the first 12 digits of the hash."""
+        return f"{self.algorithm}-{self.content_sha256[:12]}"
+
+    @cached_property
+    def _files(self) -> dict[str, bytes]:
+        profile = {
+            f"{name}.{part}": np.asarray(getattr(column, part), dtype).reshape(-1)
+            for name, column in self.reference.items()
+            for part, dtype in _PROFILE_ARRAYS.items()
+        }
+        return {ESTIMATOR: write_arrays(self.estimator.to_arrays()), REFERENCE: write_arrays(profile)}
+
+    def _content(self) -> dict[str, Any]:
+        form = next(form for form, cls in _FORMS.items() if isinstance(self.estimator, cls))
+        probes = {name: [None if np.isnan(v) else float(v) for v in values] for name, values in self.probes.items()}
+        return {
+            "format": FORMAT,
+            "protocol": PROTOCOL,
+            "schema": self.schema.model_dump(mode="json"),
+            "features": [vars(feature) for feature in self.features],
+            "selected": list(self.selected),
+            "imputation": dict(self.imputer.constants),
+            "algorithm": self.algorithm,
+            "estimator": {"form": form, "parameters": self.estimator.parameters()},
+            "threshold": self.threshold,
+            "reference": list(self.reference),
+            "probes": probes,
+            "files": {name: _sha256(data) for name, data in self._files.items()},
+        }
+
+    def save(self, folder: Path) -> Path:
+        """Write the bundle to a new folder, all of it or nothing, flushed to disk.
+
+        Raises
+        ------
+        BundleError
+            If the folder exists already.
+        """
+        if folder.exists():
+            raise BundleError(f"{folder} exists already: a bundle is never overwritten")
+        document = self._content() | {
+            "content_sha256": self.content_sha256,
+            "probe_scores": self.predict(self.probes).probability.tolist(),
+            "metrics": dict(self.metrics),
+            "lineage": dict(self.lineage),
+        }
+        document["document_sha256"] = _sha256(_canonical(document))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unfinished-"))
+        try:
+            for name, data in {**self._files, DOCUMENT: _canonical(document)}.items():
+                with (unfinished / name).open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            unfinished.chmod(0o755)
+            unfinished.rename(folder)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        fsync_folder(folder)
+        fsync_folder(folder.parent)
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Check hashes, then the protocol version, then rebuild, then score the probes and compare.
+
+        Raises
+        ------
+        BundleError
+            If anything is missing, changed, forged or newer than this program, in one line.
+        """
+        folder = folder.resolve()  # a link may be swapped meanwhile: all files from one folder
+        try:
+            document = _read_document(folder)
+            bundle = cls._rebuild(document, _read_files(folder, document))
+            bundle._compare_probes(document["probe_scores"])
+        except BundleError as error:
+            raise BundleError(f"bundle {folder} is refused: {error}") from None
+        except (ChurnopsError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BundleError(f"bundle {folder} is refused: its content does not fit together ({reason})") from None
+        # The hash it was made with: a later version of this program may write the same content differently.
+        bundle.__dict__["content_sha256"] = document["content_sha256"]
+        return bundle
+
+    @classmethod
+    def _rebuild(cls, document: Mapping[str, Any], files: Mapping[str, bytes]) -> "Bundle":
+        schema = Schema.model_validate(document["schema"])
+        features = tuple(Feature(**feature) for feature in document["features"])
+        selected = tuple(document["selected"])
+        form = document["estimator"]["form"]
+        if form not in _FORMS:
+            raise BundleError(f"its estimator has the unknown form {form!r}")
+        model = _FORMS[form]
+        arrays = read_arrays(files[ESTIMATOR], model.arrays, ESTIMATOR)
+        names = document["reference"]
+        expected = {f"{name}.{part}": dtype for name in names for part, dtype in _PROFILE_ARRAYS.items()}
+        profile = read_arrays(files[REFERENCE], expected, REFERENCE)
+        inputs = {column.name for column in schema.model_inputs}
+        if set(document["imputation"]) != inputs:
+            raise BundleError("its imputation does not cover the model's input columns")
+        probes = {
+            name: np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+            for name, values in document["probes"].items()
+        }
+        if set(probes) != inputs or not {len(v) for v in probes.values()} <= set(range(1, MAX_PROBES + 1)):
+            raise BundleError("its probe rows do not fit its schema")
+        if not 0.0 < document["threshold"] < 1.0:
+            raise BundleError("its threshold is not between 0 and 1")
+        return cls(
+            schema=schema,
+            features=features,
+            selected=selected,
+            imputer=Imputer({c.name: float(document["imputation"][c.name]) for c in schema.model_inputs}),
+            algorithm=str(document["algorithm"]),
+            estimator=model.from_arrays(arrays, document["estimator"]["parameters"], len(selected)),
+            threshold=document["threshold"],
+            reference={name: _profile(profile, name) for name in names},
+            probes=probes,
+            metrics=document["metrics"],
+            lineage=document["lineage"],
+        )
+
+    def _compare_probes(self, expected: list[float]) -> None:
+        scores = self.predict(self.probes).probability
+        if len(expected) != scores.size or not np.allclose(scores, expected, rtol=0.0, atol=PROBE_TOLERANCE):
+            raise BundleError("its probe rows do not score as they did when it was made")
+
+    def with_metadata(self, *, metrics: Mapping[str, Any], lineage: Mapping[str, Any]) -> "Bundle":
+        """Return the same model with metrics and lineage added to what it has; the content hash stays."""
+        return replace(self, metrics={**self.metrics, **metrics}, lineage={**self.lineage, **lineage})
+
+
+def fsync_folder(folder: Path) -> None:
+    """Flush a folder's entries (created, renamed) to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _read_bytes(folder: Path, name: str, limit: int) -> bytes:
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{name} is missing")
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise BundleError(f"{name} is larger than {limit >> 20} MiB")
+    return data
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    data = _read_bytes(folder, DOCUMENT, MAX_DOCUMENT_BYTES)
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        raise BundleError(f"{DOCUMENT} is not JSON") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise BundleError(f"{DOCUMENT} does not describe a bundle")
+    protocol = document.get("protocol")
+    if type(protocol) is not int or protocol < 1:
+        raise BundleError(f"{DOCUMENT} names no protocol")
+    if protocol > PROTOCOL:
+        raise BundleError(f"it has protocol {protocol}, this churnops reads up to {PROTOCOL}: upgrade churnops")
+    unhashed = {name: value for name, value in document.items() if name != "document_sha256"}
+    content = {name: value for name, value in unhashed.items() if name not in OUTSIDE_CONTENT}
+    # Comparing the bytes as well leaves no room for a change that means the same, such as a space.
+    if (
+        document.get("document_sha256") != _sha256(_canonical(unhashed))
+        or document.get("content_sha256") != _sha256(_canonical(content))
+        or data != _canonical(document)
+    ):
+        raise BundleError(f"{DOCUMENT} was changed: its hash differs")
+    return document
+
+
+def _read_files(folder: Path, document: Mapping[str, Any]) -> dict[str, bytes]:
+    hashes = document["files"]
+    if not isinstance(hashes, dict) or set(hashes) != {ESTIMATOR, REFERENCE}:
+        raise BundleError(f"it must name exactly the files {ESTIMATOR} and {REFERENCE}")
+    files = {}
+    for name in (ESTIMATOR, REFERENCE):
+        files[name] = _read_bytes(folder, name, limit=2**30)
+        if _sha256(files[name]) != hashes[name]:
+            raise BundleError(f"{name} was changed: its hash differs")
+    return files
+
+
+def _profile(arrays: Mapping[str, NDArray[Any]], name: str) -> ColumnProfile:
+    points, counts, missing = (arrays[f"{name}.{part}"] for part in _PROFILE_ARRAYS)
+    if points.size != counts.size or missing.size != 1 or not (np.diff(points) > 0).all() or (counts <= 0).any():
+        raise BundleError(f"the reference profile of {name} is not one")
+    return ColumnProfile(points, counts, int(missing[0]))

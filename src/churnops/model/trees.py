@@ -1,0 +1,140 @@
+"""Every tree family in one form: a decision tree, a random forest and gradient boosting as plain arrays.
+
+A row goes left where its feature, rounded to float32 as both libraries do, is below the threshold. scikit-learn
+asks `x <= t` with a float64 threshold; `churnops.training.export` turns that into the same question once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from churnops.errors import BundleError
+from churnops.model.linear import logistic
+
+LEAF = -1
+Link = Literal["logistic", "identity"]
+
+
+@njit(
+    "float64[::1](float32[:, ::1], int64[::1], int32[::1], float32[::1], int32[::1], int32[::1], boolean[::1], "
+    "float64[::1], float64)",
+    cache=True,
+    nogil=True,
+)  # type: ignore[untyped-decorator]
+def _scores(
+    matrix: NDArray[np.float32], roots: NDArray[np.int64], feature: NDArray[np.int32], threshold: NDArray[np.float32],
+    left: NDArray[np.int32], right: NDArray[np.int32], missing_left: NDArray[np.bool_], value: NDArray[np.float64],
+    base: float,
+) -> NDArray[np.float64]:  # fmt: skip
+    scores = np.empty(matrix.shape[0])
+    for row in range(matrix.shape[0]):
+        total = base
+        for root in roots:
+            node = root
+            while feature[node] >= 0:
+                x = matrix[row, feature[node]]
+                goes_left = missing_left[node] if np.isnan(x) else x < threshold[node]
+                node = np.int64(left[node] if goes_left else right[node])
+            total += value[node]
+        scores[row] = total
+    return scores
+
+
+@dataclass(frozen=True)
+class TreeEnsemble:
+    """Trees whose leaf values add up, with `base`, to a score; the link turns the score into a probability.
+
+    Arrays are over all nodes of all trees, in one numbering; a child always comes after its parent.
+
+    Attributes
+    ----------
+    roots : int64, shape (trees,)
+        First node of each tree, ascending.
+    feature : int32
+        Column of the feature matrix a node asks, -1 in a leaf.
+    threshold : float32
+        A row goes left where the feature is below it.
+    left, right : int32
+        Children, -1 in a leaf.
+    missing_left : bool
+        Whether a missing value goes left.
+    value : float64
+        What a leaf adds to the score; 0 elsewhere.
+    cover : float64
+        Weight of the training rows that reached the node, which exact SHAP values need.
+    link
+        logistic: the score is log-odds (boosting). identity: it is the probability (tree, forest).
+    """
+
+    roots: NDArray[np.int64]
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    missing_left: NDArray[np.bool_]
+    value: NDArray[np.float64]
+    cover: NDArray[np.float64]
+    base: float
+    link: Link
+
+    arrays: ClassVar[Mapping[str, Any]] = {
+        "roots": np.int64, "feature": np.int32, "threshold": np.float32, "left": np.int32, "right": np.int32,
+        "missing_left": np.bool_, "value": np.float64, "cover": np.float64,
+    }  # fmt: skip
+
+    def probability(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
+        scores = _scores(
+            np.ascontiguousarray(matrix, dtype=np.float32), self.roots, self.feature, self.threshold,
+            self.left, self.right, self.missing_left, self.value, self.base,
+        )  # fmt: skip
+        return logistic(scores) if self.link == "logistic" else np.clip(scores, 0.0, 1.0)  # type: ignore[no-any-return]
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that `from_arrays` rebuilds the ensemble from."""
+        return {name: getattr(self, name) for name in self.arrays}
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what is kept in `bundle.json` beside the arrays."""
+        return {"base": self.base, "link": self.link}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, Any], width: int) -> "TreeEnsemble":
+        """Audit and rebuild an ensemble over `width` features: every walk must end in a leaf, inside the arrays.
+
+        Raises
+        ------
+        BundleError
+            If an index points outside, a child does not come after its parent, or a number is not finite.
+        """
+        if set(parameters) != {"base", "link"} or parameters["link"] not in ("logistic", "identity"):
+            raise BundleError("trees: base or link is missing or unknown")
+        base = parameters["base"]
+        if not isinstance(base, float) or not np.isfinite(base):
+            raise BundleError("trees: the base is not a finite number")
+        trees = cls(**arrays, base=base, link=parameters["link"])
+        trees._audit(width)
+        return trees
+
+    def _audit(self, width: int) -> None:
+        nodes = self.feature.size
+        if nodes == 0 or any(getattr(self, name).size != nodes for name in self.arrays if name != "roots"):
+            raise BundleError("trees: the arrays differ in length")
+        roots = self.roots
+        if roots.size == 0 or roots[0] != 0 or (np.diff(roots) <= 0).any() or roots[-1] >= nodes:
+            raise BundleError("trees: a root points outside the nodes")
+        if ((self.feature < LEAF) | (self.feature >= width)).any():
+            raise BundleError(f"trees: a node asks a feature outside the {width} there are")
+        inner = self.feature != LEAF
+        index = np.arange(nodes)
+        end = np.append(roots[1:], nodes)[np.searchsorted(roots, index, side="right") - 1]  # of each node's own tree
+        for child in (self.left, self.right):
+            if (child[~inner] != LEAF).any() or ((child <= index) | (child >= end))[inner].any():
+                raise BundleError("trees: a child points outside its tree or back to an earlier node")
+        for numbers in (self.threshold[inner], self.value, self.cover):
+            if not np.isfinite(numbers).all():
+                raise BundleError("trees: a threshold, value or cover is not finite")

@@ -1,0 +1,1 @@
+"""Steps put in order, thin: the main job."""

@@ -1,0 +1,176 @@
+"""The main job: seven steps from raw tables to a tracked, deployed, monitored model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from churnops.data.merge import merge
+from churnops.data.preprocess import preprocess
+from churnops.data.read import encode, outcomes
+from churnops.data.validate import validate_data
+from churnops.errors import BundleError
+from churnops.evaluation.evaluate import EvaluatedModels, evaluate_models
+from churnops.evaluation.metrics import Evaluation
+from churnops.model import Bundle
+from churnops.monitoring import ModelMonitor, MonitoringCycle
+from churnops.registry import Registry
+from churnops.schema import Schema
+from churnops.settings import Settings
+from churnops.tracking import PipelineRun, Tracker
+from churnops.tracking.runner import Progress
+from churnops.training.select import select_features
+from churnops.training.train import TrainedModels, train_models
+
+EXPERIMENT = "ChurnPrediction-Pipeline"
+STEPS = (
+    "1/7 Validate data", "2/7 Merge raw data", "3/7 Pre-processing", "4/7 Feature engineering",
+    "5/7 Train models", "6/7 Evaluation", "7/7 Monitor performance",
+)  # fmt: skip
+# A fold must hold rows of both outcomes, and so must the held-out part.
+ROWS_PER_FOLD_AND_OUTCOME = 2
+
+Status = Literal["deployed", "unchanged", "challenger"]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What became of the winner: deployed, or unchanged (the same content answers already), or a challenger."""
+
+    status: Status
+    version: int
+    model_version: str
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the main job did, for screens and machines."""
+
+    trained: TrainedModels
+    evaluated: EvaluatedModels
+    deployed: Deployed
+    cycle: MonitoringCycle
+    run_id: str
+    tracking_uri: str
+    seconds: Mapping[str, float]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The winner's evaluation on held-out rows."""
+        return self.evaluated.evaluations[self.evaluated.winner]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "winner": self.evaluated.winner,
+            "status": self.deployed.status,
+            "reason": self.deployed.reason,
+            "version": self.deployed.version,
+            "model_version": self.deployed.model_version,
+            "production": str(self.deployed.folder),
+            "cross_validation": {name: dict(m.bundle.metrics["cross_validation"]) for name, m in self.trained.models.items()},
+            "held_out": self.evaluation.to_json(),
+            "monitoring": self.cycle.report.to_json(),
+            "monitoring_report": str(self.cycle.path),
+            "run_id": self.run_id,
+            "seconds": dict(self.seconds),
+        }
+
+
+def run_all(
+    settings: Settings, *, deploy: bool = False, progress: Progress = lambda step, state: None,
+    on_family: Callable[[str], None] = lambda family: None,
+) -> RunSummary:  # fmt: skip
+    """Run the seven steps.
+
+    Parameters
+    ----------
+    deploy
+        Replace the model in production, if there is one, with the new winner. Without it the winner is registered
+        as challenger, and production stays.
+
+    Raises
+    ------
+    ChurnopsError
+        If a step refuses its input; nothing that is deployed is touched.
+    """
+    schema, seed = settings.table, settings.random_state
+    tracker = Tracker(settings)
+    registry = Registry(tracker)
+    registry.deployed.recover()
+    production = _production(registry, deploy)
+    with tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress) as run:
+        names = iter(STEPS)
+        validated = run.step(
+            next(names), validate_data, _paths(settings, settings.data.raw), _paths(settings, settings.data.production),
+            schema, minimum_class=settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME,
+        )  # fmt: skip
+        merged = run.step(next(names), merge, validated.raw, schema)
+        prepared = run.step(
+            next(names), preprocess, encode(merged.table, schema), outcomes(merged.table, schema) == 1.0, schema.model_inputs,
+            sha256=merged.sha256, fraction=settings.evaluation.holdout_fraction, seed=seed,
+        )  # fmt: skip
+        features = run.step(next(names), select_features, prepared, schema, settings.features)
+        trained = run.step(next(names), train_models, prepared, features, settings, on_family=on_family)
+        evaluated = run.step(
+            next(names), evaluate_models, {name: model.bundle for name, model in trained.models.items()},
+            trained.winner, trained.refit, prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
+            settings=settings.evaluation, seed=seed, lineage=_lineage(run),
+        )  # fmt: skip
+        deployed = _deploy(registry, run, evaluated.bundle, production, deploy)
+        answering = production if deployed.status == "challenger" and production else evaluated.bundle
+        columns, outcome = _batch(validated.production, schema)
+        cycle = run.step(next(names), ModelMonitor(settings).run, answering, columns, outcome)
+    registry.close()
+    return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
+
+
+def _paths(settings: Settings, sources: tuple[str, ...]) -> list[Path]:
+    return [settings.path(source) for source in sources]
+
+
+def _production(registry: Registry, deploy: bool) -> Bundle | None:
+    """Load what answers now. A damaged bundle stops the run before anything is trained, unless it is replaced."""
+    try:
+        return registry.deployed.production()
+    except BundleError as error:
+        if deploy:
+            return None
+        raise BundleError(f"{error}; `churnops run --deploy` replaces it") from None
+
+
+def _lineage(run: PipelineRun) -> dict[str, Any]:
+    return {"run_id": run.run_id, "git_commit": run.commit, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, production: Bundle | None, deploy: bool) -> Deployed:
+    """Register the winner's refit and decide what becomes of it."""
+    run_id = run.runs[STEPS[5]]
+    version = registry.register(bundle, run.models[run_id], run_id)
+    status: Status
+    if production is not None and production.content_sha256 == bundle.content_sha256:
+        status, reason = "unchanged", "production has the same content already"
+    elif production is None or deploy:
+        status, reason = "deployed", "asked for with --deploy" if deploy else "no model was in production"
+        registry.deploy(bundle, version, reason)
+    else:
+        status, reason = "challenger", "a model is in production and --deploy was not given"
+        registry.make_challenger(version)
+    run.tag("churnops.status", status)
+    run.tag("churnops.version", str(version))
+    return Deployed(status, version, bundle.version_name, registry.deployed.link.resolve(), reason)
+
+
+def _batch(tables: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Join the production tables into encoded columns and outcomes, NaN where not known; empty if there are none."""
+    if not tables:
+        return {}, np.empty(0)
+    table = pl.concat(tables.values(), how="diagonal_relaxed")
+    return dict(encode(table, schema)), outcomes(table, schema)

@@ -1,0 +1,86 @@
+"""Deploying: a new folder, an intent in the log, one atomic link swap, the aliases, done.
+
+A process may die between any two of these steps: until the link is swapped the old model answers, from then on the
+new one, and whoever comes next finishes or undoes what the log says was begun.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from churnops.errors import RegistryError
+from churnops.journal import Deployment, DeploymentLog
+from churnops.model import Bundle
+from churnops.model.bundle import fsync_folder
+
+MoveAliases = Callable[[int], None]
+"""Makes a registered version the production one in MLflow. Repeating it changes nothing."""
+
+
+class DeploymentFolder:
+    """The folder of deployed models: `versions/` holds every one, the link `production` is the one that answers."""
+
+    def __init__(self, folder: Path, log: DeploymentLog, move_aliases: MoveAliases) -> None:
+        self.folder = folder
+        self.log = log
+        self._move_aliases = move_aliases
+
+    @property
+    def link(self) -> Path:
+        """The link that serving reads."""
+        return self.folder / "production"
+
+    def current(self) -> str | None:
+        """Return the name of the version folder in production, None if nothing is deployed."""
+        return Path(os.readlink(self.link)).name if self.link.is_symlink() else None
+
+    def production(self) -> Bundle | None:
+        """Load the bundle in production.
+
+        Raises
+        ------
+        BundleError
+            If it is damaged.
+        """
+        return Bundle.load(self.link.resolve()) if self.link.is_symlink() else None
+
+    def deploy(self, bundle: Bundle, version: int, reason: str) -> Path:
+        """Make `bundle`, registered as `version`, the one that answers; return its folder.
+
+        Raises
+        ------
+        RegistryError
+            If `production` is in the way: it is not the link that churnops makes.
+        """
+        if self.link.exists() and not self.link.is_symlink():
+            raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
+        self.recover()
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
+        saved = bundle.save(self.folder / "versions" / name)
+        intent = self.log.open_intent(
+            folder=name, version=version, content_sha256=bundle.content_sha256, previous=self.current(), reason=reason
+        )
+        self._swap(name)
+        self._finish(self.log.get(intent))
+        return saved
+
+    def recover(self) -> None:
+        """Finish the deployments whose link swap happened, undo (in the log) those whose did not."""
+        for intent in self.log.open_intents():
+            if self.current() == intent.folder:
+                self._finish(intent)
+            else:
+                self.log.close(intent, "undone")
+
+    def _swap(self, name: str) -> None:
+        """Point the link to another version folder: readers see the old target or the new one, nothing between."""
+        new = self.folder / f".production-{os.getpid()}"
+        new.unlink(missing_ok=True)
+        new.symlink_to(Path("versions", name))
+        new.replace(self.link)
+        fsync_folder(self.folder)
+
+    def _finish(self, intent: Deployment) -> None:
+        self._move_aliases(intent.version)
+        self.log.close(intent, "done")

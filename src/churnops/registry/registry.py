@@ -1,0 +1,114 @@
+"""Registry: model versions and the aliases `production`, `challenger` and `previous` in MLflow."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from churnops.errors import RegistryError
+from churnops.journal import DeploymentLog
+from churnops.journal.tables import open_database
+from churnops.model import Bundle
+from churnops.registry.deploy import DeploymentFolder
+from churnops.tracking import Tracker
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+PRODUCTION, CHALLENGER, PREVIOUS = "production", "challenger", "previous"
+HASH_TAG, ALGORITHM_TAG = "content_sha256", "algorithm"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version: its number, aliases, content and where it came from."""
+
+    version: int
+    aliases: tuple[str, ...]
+    algorithm: str
+    content_sha256: str
+    created: datetime
+    run_id: str
+
+
+class Registry:
+    """The registered model of the settings, and the folder its deployed versions live in.
+
+    One deployment at a time: callers must not deploy from two processes at once.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        settings = tracker.settings
+        self.name = settings.registry.model_name
+        self._client = tracker.client
+        engine = open_database(settings.database_url(settings.journal.url))
+        self.deployed = DeploymentFolder(
+            settings.path(settings.registry.directory), DeploymentLog(engine), self._move_aliases
+        )
+        self._engine = engine
+
+    def close(self) -> None:
+        """Close the database."""
+        self._engine.dispose()
+
+    def versions(self) -> list[ModelVersion]:
+        """Return all registered versions, newest first."""
+        import mlflow
+
+        try:
+            aliases = self._client.get_registered_model(self.name).aliases
+        except mlflow.MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return []
+            raise RegistryError(f"the model registry does not answer: {str(error).splitlines()[0][:200]}") from None
+        found = self._client.search_model_versions(f"name='{self.name}'")
+        versions = [_version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in found]
+        return sorted(versions, key=lambda version: -version.version)
+
+    def register(self, bundle: Bundle, address: str, run_id: str) -> int:
+        """Return the version with this content; register the model logged at `address` if there is none."""
+        import mlflow
+
+        for version in self.versions():
+            if version.content_sha256 == bundle.content_sha256:
+                return version.version
+        tags = {HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
+        try:
+            self._client.create_registered_model(self.name, description="Churn models made by churnops")
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        model_id = address.removeprefix("models:/")
+        logged = self._client.get_logged_model(model_id)
+        made = self._client.create_model_version(
+            self.name, logged.artifact_location, run_id=run_id, tags=tags, model_id=model_id
+        )
+        return int(made.version)
+
+    def make_challenger(self, version: int) -> None:
+        """Let the alias `challenger` name this version."""
+        self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
+
+    def deploy(self, bundle: Bundle, version: int, reason: str) -> Path:
+        """Put a registered version into production."""
+        return self.deployed.deploy(bundle, version, reason)
+
+    def _move_aliases(self, version: int) -> None:
+        aliases = dict(self._client.get_registered_model(self.name).aliases)
+        before = aliases.get(PRODUCTION)
+        if before is not None and int(before) != version:
+            self._client.set_registered_model_alias(self.name, PREVIOUS, str(before))
+        self._client.set_registered_model_alias(self.name, PRODUCTION, str(version))
+        if CHALLENGER in aliases and int(aliases[CHALLENGER]) == version:
+            self._client.delete_registered_model_alias(self.name, CHALLENGER)
+
+
+def _version(item: "MlflowVersion", aliases: list[str]) -> ModelVersion:
+    return ModelVersion(
+        version=int(item.version),
+        aliases=tuple(sorted(aliases)),
+        algorithm=item.tags.get(ALGORITHM_TAG, "unknown"),
+        content_sha256=item.tags.get(HASH_TAG, ""),
+        created=datetime.fromtimestamp(item.creation_timestamp / 1000, UTC),
+        run_id=item.run_id or "",
+    )

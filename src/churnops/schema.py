@@ -1,0 +1,207 @@
+"""Schema: the one declaration of the customer table.
+
+It drives validation, the API's request model, the dashboard's form and the monitored columns. Inside churnops
+a column has a snake_case name; the header in the raw file is its `alias`. Everything downstream of reading
+works on *encoded* columns: one float64 array each, NaN where a value is missing, a category as the index of its
+choice, a flag as 0 or 1.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from churnops.errors import DataError
+
+Kind = Literal["number", "integer", "category", "flag", "id", "time", "target"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Columns = Mapping[str, NDArray[np.float64]]
+"""Encoded columns by name, all of one length."""
+
+MAX_ID_LENGTH = 128
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return a hint naming the valid name closest to `name`, for the end of an error message.
+
+    >>> nearest("drift_treshold", ["drift_threshold", "random_state"])
+    "did you mean 'drift_threshold'?"
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"valid names: {', '.join(names)}"
+
+
+class Column(BaseModel):
+    """One column of the customer table.
+
+    Parameters
+    ----------
+    name
+        snake_case name used everywhere inside.
+    kind
+        number, integer, category, flag, id, time or target.
+    alias
+        Header in the raw file, accepted beside `name`.
+    required
+        Whether every table must have it. Only required columns are model inputs, so a customer scores the same
+        whether an optional column came along or not.
+    nullable
+        Whether single values may be missing; they are imputed with a constant kept in the bundle.
+    minimum, maximum
+        Inclusive range of a number or integer.
+    choices
+        Allowed values of a category; (false, true) of a flag; (stayed, churned) of the target.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    kind: Kind
+    alias: str | None = None
+    description: str = ""
+    required: bool = True
+    nullable: bool = False
+    minimum: float | None = Field(default=None, allow_inf_nan=False)
+    maximum: float | None = Field(default=None, allow_inf_nan=False)
+    choices: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        numeric = self.kind in ("number", "integer")
+        if not numeric and (self.minimum is not None or self.maximum is not None):
+            raise ValueError(f"column '{self.name}': only a number or integer has a minimum or maximum")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"column '{self.name}': minimum {self.minimum} is above maximum {self.maximum}")
+        if self.kind in ("flag", "target") and len(self.choices) != 2:
+            raise ValueError(f"column '{self.name}': a {self.kind} needs choices: [false value, true value]")
+        if self.kind == "category" and not self.choices:
+            raise ValueError(f"column '{self.name}': a category needs its choices")
+        if self.kind not in ("category", "flag", "target") and self.choices:
+            raise ValueError(f"column '{self.name}': a column of kind {self.kind} has no choices")
+        if len(set(self.choices)) != len(self.choices):
+            raise ValueError(f"column '{self.name}': a choice is listed twice")
+        return self
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values are numbers (kind number or integer)."""
+        return self.kind in ("number", "integer")
+
+    @property
+    def label(self) -> str:
+        """Name for messages: snake_case name and, where it differs, the raw header."""
+        return f"{self.name} ('{self.alias}')" if self.alias and self.alias != self.name else self.name
+
+    def encode(self, values: Iterable[str | float | None]) -> NDArray[np.float64]:
+        """Encode valid values: numbers as they are, a choice as its index, missing as NaN.
+
+        Raises
+        ------
+        DataError
+            If a value is not one of the choices.
+
+        Examples
+        --------
+        >>> Column(name="plan", kind="flag", choices=("No", "Yes")).encode(["Yes", None, "No"])
+        array([ 1., nan,  0.])
+        """
+        if self.numeric:
+            return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        codes: dict[str | float | None, float] = {choice: float(i) for i, choice in enumerate(self.choices)}
+        codes[None] = np.nan
+        try:
+            return np.array([codes[value] for value in values], dtype=np.float64)
+        except KeyError as error:
+            raise DataError(f"column {self.label}: {error.args[0]!r} is not one of {list(self.choices)}") from None
+
+
+class Schema(BaseModel):
+    """The columns of the customer table, in order; exactly one is the target, at most one the id.
+
+    Examples
+    --------
+    >>> schema = Schema(columns=(
+    ...     Column(name="minutes", kind="number", alias="Total minutes", minimum=0),
+    ...     Column(name="churn", kind="target", choices=("False", "True"))))
+    >>> schema.rename(["Total minutes", "churn", "note"])
+    {'Total minutes': 'minutes', 'churn': 'churn'}
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    columns: tuple[Column, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        headers = [h for c in self.columns for h in dict.fromkeys((c.name, c.alias or c.name))]
+        twice = {h for h in headers if headers.count(h) > 1}
+        if twice:
+            raise ValueError(f"these names or aliases are declared twice: {', '.join(sorted(twice))}")
+        kinds = [c.kind for c in self.columns]
+        if kinds.count("target") != 1:
+            raise ValueError("exactly one column must be of kind target")
+        if kinds.count("id") > 1 or kinds.count("time") > 1:
+            raise ValueError("at most one column may be of kind id, and one of kind time")
+        if not self.model_inputs:
+            raise ValueError("at least one required number, integer, category or flag is needed to predict from")
+        return self
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Column]:
+        """Columns by snake_case name."""
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def target(self) -> Column:
+        """The outcome: churned or stayed."""
+        return next(column for column in self.columns if column.kind == "target")
+
+    @cached_property
+    def identifier(self) -> Column | None:
+        """The customer's id, if one is declared. Never a model input, never in a bundle."""
+        return next((column for column in self.columns if column.kind == "id"), None)
+
+    @cached_property
+    def inputs(self) -> tuple[Column, ...]:
+        """Columns that describe a customer: numbers, integers, categories and flags."""
+        return tuple(c for c in self.columns if c.numeric or c.kind in ("category", "flag"))
+
+    @cached_property
+    def model_inputs(self) -> tuple[Column, ...]:
+        """The inputs a model may use: the required ones."""
+        return tuple(column for column in self.inputs if column.required)
+
+    @cached_property
+    def _headers(self) -> Mapping[str, str]:
+        return {header: c.name for c in self.columns for header in (c.name, c.alias) if header}
+
+    def rename(self, headers: Iterable[str]) -> dict[str, str]:
+        """Map the headers that are declared here to snake_case names; others are left out.
+
+        Raises
+        ------
+        DataError
+            If two headers stand for the same column, or a header occurs twice.
+        """
+        found: dict[str, str] = {}
+        for header in headers:
+            name = self._headers.get(header)
+            if name is None:
+                continue
+            if name in found.values():
+                raise DataError(f"column {self.by_name[name].label} is given twice: keep one of its headers")
+            found[header] = name
+        return found
+
+    def closest_header(self, name: str, headers: Iterable[str]) -> str | None:
+        """Return the given header that most likely was meant for column `name`, if one is close."""
+        column = self.by_name[name]
+        plain = {re.sub(r"[^a-z0-9]+", "_", h.lower()).strip("_"): h for h in headers}
+        close = difflib.get_close_matches(column.name, plain, n=1, cutoff=0.8)
+        return plain[close[0]] if close else None

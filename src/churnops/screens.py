@@ -1,0 +1,146 @@
+"""What the command line shows: progress while the main job runs, and readable tables at its end."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from churnops.evaluation.metrics import Interval
+    from churnops.journal import Deployment
+    from churnops.pipelines.run_all import RunSummary
+    from churnops.registry import ModelVersion
+    from churnops.settings import Settings
+
+SHOWN_METRICS = {
+    "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "log_loss": "log loss", "brier": "Brier score",
+    "calibration_error": "calibration error", "accuracy": "accuracy", "precision": "precision", "recall": "recall",
+    "f1": "F1",
+}  # fmt: skip
+CV_METRICS = {"log_loss": "log loss", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "accuracy", "f1": "F1"}
+
+
+@contextmanager
+def steps_progress(
+    steps: Sequence[str], families: int, *, hidden: bool = False, console: Console | None = None
+) -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
+    """Show one line a step on standard error; yield what the runner and the training step report to."""
+    display = Progress(
+        SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), BarColumn(bar_width=20),
+        TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"),
+        console=console or Console(stderr=True), disable=hidden,
+    )  # fmt: skip
+    training = steps[4]
+    tasks = {
+        step: display.add_task(step, total=families if step == training else 1, start=False, note="") for step in steps
+    }
+
+    def on_step(step: str, state: str) -> None:
+        task = tasks[step]
+        if state == "started":
+            display.start_task(task)
+        elif state == "finished":
+            display.update(task, completed=display.tasks[task].total, note="")
+        else:
+            display.update(task, description=f"[red]{step}: failed")
+            display.stop_task(task)
+
+    def on_family(family: str) -> None:
+        display.update(tasks[training], advance=1, note=family)
+
+    with display:
+        yield on_step, on_family
+
+
+def show_run(summary: "RunSummary", settings: "Settings", console: Console | None = None) -> None:
+    """Print which model won, its numbers, where it is deployed, what monitoring found, and what to type next."""
+    console = console or Console()
+    console.print(Group(_families(summary), _held_out(summary)))
+    deployed, report = summary.deployed, summary.cycle.report
+    here = _relative(deployed.folder)
+    texts = {
+        "deployed": f"[green]deployed[/] version {deployed.version} ({deployed.model_version}): {deployed.reason}",
+        "unchanged": f"[green]unchanged[/] version {deployed.version}: {deployed.reason}",
+        "challenger": f"[yellow]challenger[/] version {deployed.version} ({deployed.model_version}): {deployed.reason}",
+    }
+    console.print(texts[deployed.status], highlight=False)
+    console.print(f"[bold]in production[/] {here}", highlight=False, soft_wrap=True)
+    advice = "[yellow]retraining recommended[/]" if report.recommend_retraining else "[green]no reason to retrain[/]"
+    rate = "cannot tell" if report.drift_rate is None else f"{report.drift_rate:.0%} of the columns drifted"
+    console.print(f"[bold]monitoring[/] {report.rows} later customers: {report.performance.reason}; {rate}; {advice}", highlight=False)
+    for reason in report.reasons:
+        console.print(f"  - {reason}", highlight=False)
+    console.print(f"[bold]report[/] {_relative(summary.cycle.path)}", highlight=False, soft_wrap=True)
+    console.print(Text(_next(summary, settings), style="dim"))
+
+
+def show_models(
+    name: str, versions: "Sequence[ModelVersion]", history: "Sequence[Deployment]", answers: str | None,
+    console: Console | None = None,
+) -> None:  # fmt: skip
+    """Print the registered versions, newest first, and what answers."""
+    console = console or Console()
+    if not versions:
+        console.print("no model is registered yet: type `churnops run`")
+        return
+    table = _table(f"Registered model {name}", ("version", "aliases", "algorithm", "content", "registered", "deployed"))
+    deployed = {d.version: d for d in history if d.closed == "done"}
+    for v in versions:
+        last = deployed.get(v.version)
+        when = f"{last.at:%Y-%m-%d %H:%M}: {last.reason}" if last else ""
+        table.add_row(str(v.version), ", ".join(v.aliases), v.algorithm, v.content_sha256[:12], f"{v.created:%Y-%m-%d %H:%M}", when)
+    console.print(table)
+    console.print(f"[bold]answers[/] {answers or 'nothing: no model is deployed'}", highlight=False)
+
+
+def _families(summary: "RunSummary") -> Table:
+    metric = summary.trained.params["selection_metric"]
+    table = _table(f"Cross-validation on the training rows, chosen by {metric}", ("family", *CV_METRICS.values(), "trials"))
+    for name, model in summary.trained.models.items():
+        won = name == summary.trained.winner
+        scores = [f"{model.search.best.mean(key):.4f}" for key in CV_METRICS]
+        table.add_row(f"{name} ←" if won else name, *scores, str(len(model.search.trials)), style="bold green" if won else None)
+    return table
+
+
+def _held_out(summary: "RunSummary") -> Table:
+    found = summary.evaluation
+    title = f"{summary.evaluated.winner} on {found.rows} held-out customers, {found.positives} of whom left"
+    table = _table(title, ("metric", "value", f"{found.confidence:.0%} interval"))
+    for key, label in SHOWN_METRICS.items():
+        table.add_row(label, *_interval(found.metrics[key]))
+    return table
+
+
+def _interval(metric: "Interval") -> tuple[str, str]:
+    if metric.value != metric.value:
+        return "cannot tell", ""
+    return f"{metric.value:.4f}", f"{metric.low:.4f} to {metric.high:.4f}"
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 or column in ("aliases", "algorithm", "content", "deployed") else "right")
+    return table
+
+
+def _next(summary: "RunSummary", settings: "Settings") -> str:
+    lines = ["churnops predict IN.csv OUT.csv", "churnops models"]
+    if summary.deployed.status == "challenger":
+        lines.insert(0, "churnops run --deploy   (puts the winner into production)")
+    if summary.tracking_uri.startswith("sqlite"):
+        place = "" if settings.root == Path.cwd() else f"   (in {settings.root})"
+        lines.append(f"mlflow ui{place}")
+    return "next: " + "\n      ".join(lines)
+
+
+def _relative(path: Path) -> str:
+    """Return the path as it would be typed from here, if it lies below."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

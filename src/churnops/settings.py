@@ -1,0 +1,251 @@
+"""Settings: one `config.yaml` plus `CHURNOPS_*` environment variables, checked once and frozen.
+
+A variable names a setting by its sections joined with `__` (`CHURNOPS_MONITORING__DRIFT_THRESHOLD=0.01`); its value
+is read as YAML. Unknown names are refused with the nearest valid one. Relative paths count from the folder of
+`config.yaml`, so every command does the same from whatever folder it is typed in.
+"""
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from churnops.errors import SettingsError
+from churnops.schema import Name, Schema, nearest
+
+CONFIG_NAME = "config.yaml"
+ENV_PREFIX = "CHURNOPS_"
+ENV_CONFIG = "CHURNOPS_CONFIG"
+
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost"]
+FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(_Section):
+    """Where the tables are: files or folders of CSV and Parquet."""
+
+    raw: tuple[str, ...] = ("data/raw",)
+    production: tuple[str, ...] = ("data/production",)
+
+
+class DerivedFeature(_Section):
+    """A column computed from the customer's own row; see `churnops.features.expressions` for the language."""
+
+    name: Name
+    expression: Annotated[str, Field(min_length=1, max_length=1000)]
+    description: str = ""
+
+
+class FeatureSettings(_Section):
+    """Derived columns, and when a feature is left out of the models."""
+
+    derived: tuple[DerivedFeature, ...] = ()
+    exclude: tuple[Name, ...] = ()
+    max_correlation: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9999
+
+
+class TrainingSettings(_Section):
+    """Which families are searched, how far, and what decides between them."""
+
+    families: Annotated[tuple[Family, ...], Field(min_length=1)] = FAMILIES
+    trials: Mapping[Family, Annotated[int, Field(ge=1, le=1000)]] = Field(
+        default_factory=lambda: dict.fromkeys(FAMILIES, 4)
+    )
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    selection_metric: Literal["log_loss", "brier", "roc_auc", "average_precision"] = "log_loss"
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+
+
+class EvaluationSettings(_Section):
+    """How a model is judged on rows that nothing was fitted on."""
+
+    holdout_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
+    threshold: Probability = 0.5
+    confidence: Probability = 0.95
+    bootstrap_replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
+
+
+class MonitoringSettings(_Section):
+    """When a model in production is called worse, or its customers different."""
+
+    performance_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.75
+    drift_threshold: Probability = 0.05
+    drift_rate_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.30
+    directory: str = "monitoring"
+
+
+class RetrainingSettings(_Section):
+    """When a new model may be trained, and how much better it must be."""
+
+    retraining_cooldown_days: Annotated[float, Field(ge=0.0)] = 0
+    min_improvement: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+
+
+class RegistrySettings(_Section):
+    """Where model versions and the deployed model are kept."""
+
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "churn"
+    directory: str = "models"
+
+
+class TrackingSettings(_Section):
+    """The MLflow store; `MLFLOW_TRACKING_URI`, where set, wins."""
+
+    uri: str = "sqlite:///mlflow.db"
+    artifacts: str = "mlartifacts"
+
+
+class JournalSettings(_Section):
+    """The journal's database, by SQLAlchemy URL."""
+
+    url: str = Field(default="sqlite:///journal.db", repr=False)
+
+
+class Settings(_Section):
+    """Everything that can be set, by section. `root` is the folder that relative paths count from."""
+
+    random_state: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    data: DataSettings = DataSettings()
+    features: FeatureSettings = FeatureSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
+    registry: RegistrySettings = RegistrySettings()
+    tracking: TrackingSettings = TrackingSettings()
+    journal: JournalSettings = JournalSettings()
+    # `schema` is a deprecated method of pydantic models; a field of that name needs an alias.
+    table: Schema = Field(alias="schema")
+
+    _root: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def root(self) -> Path:
+        """Folder of `config.yaml`."""
+        return self._root
+
+    def path(self, relative: str) -> Path:
+        """Resolve a path of the settings against `root`."""
+        return self._root / relative
+
+    def database_url(self, url: str) -> str:
+        """Resolve the file of a relative SQLite URL against `root`; other URLs are returned as they are."""
+        prefix = "sqlite:///"
+        if not url.startswith(prefix) or url.startswith(prefix + "/") or ":memory:" in url:
+            return url
+        return prefix + str(self._root / url.removeprefix(prefix))
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any], root: Path) -> Self:
+        """Check a settings document; `root` is what its relative paths count from.
+
+        Raises
+        ------
+        SettingsError
+            On the first name or value that is not allowed, in one line.
+        """
+        try:
+            settings = cls.model_validate(document)
+        except ValidationError as error:
+            raise SettingsError(_explain(cls, error.errors()[0])) from None
+        settings._root = root
+        return settings
+
+
+def default_config() -> str:
+    """Return the commented default `config.yaml`, for the telecom table."""
+    return files("churnops").joinpath("default_config.yaml").read_text(encoding="utf-8")
+
+
+def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the config file to use: `CHURNOPS_CONFIG`, or the nearest `config.yaml` from `start` upwards.
+
+    Raises
+    ------
+    SettingsError
+        If there is none; the message says how to get one.
+    """
+    if named := environment.get(ENV_CONFIG):
+        return Path(named)
+    for folder in (start, *start.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+    raise SettingsError(
+        f"no {CONFIG_NAME} in {start} or above: write one with `churnops config show > {CONFIG_NAME}`, "
+        "or name one with --config"
+    )
+
+
+def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the settings in `path`, overlaid with the `CHURNOPS_*` variables of `environment`.
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing or is not YAML, or a name or value is not allowed.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} holds no settings: see `churnops config show`")
+    for name in sorted(environment):
+        if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
+            _overlay(document, name, environment[name])
+    return Settings.parse(document, path.resolve().parent)
+
+
+def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
+    *sections, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
+    for section in sections:
+        value = document.setdefault(section, {})
+        if not isinstance(value, dict):
+            raise SettingsError(f"{variable}: '{section}' has no settings below it")
+        document = value
+    try:
+        document[key] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SettingsError(f"{variable}: the value is not YAML") from None
+
+
+def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
+    """Turn pydantic's first error into one line; an unknown key is answered with the nearest valid one."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        section, key = _fields_at(model, error["loc"][:-1]), str(error["loc"][-1])
+        variable = ENV_PREFIX + where.replace(".", "__").upper()
+        return f"unknown setting '{where}' (or variable {variable}): {nearest(key, section)}"
+    reason = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f", given {given!r}" if isinstance(given, str | int | float | bool | None) else ""
+    secret = where == "journal.url"  # a database URL may carry a password
+    return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else shown}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the names valid at `location` (sections, or items of lists of sections)."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        by_alias = {field.alias or name: field for name, field in model.model_fields.items()}
+        annotation = by_alias[part].annotation
+        candidates = (annotation, *getattr(annotation, "__args__", ()))
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,38 @@
+"""What a run was made with: packages, Python, machine, and the project's git commit."""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+
+def requirements() -> str:
+    """Return the installed packages as `name==version` lines."""
+    found = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()))
+
+
+def environment() -> str:
+    """Return Python, platform and processor architecture as JSON; nothing that names the machine or its user."""
+    facts = {
+        "python": sys.version.split()[0],
+        "implementation": platform.python_implementation(),
+        "system": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+    }
+    return json.dumps(facts, indent=2)
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit checked out in `folder`, with `-dirty` if tracked files differ; None outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

@@ -1,0 +1,54 @@
+"""A Bundle as an MLflow model: logged with a run, served by `mlflow models serve`, registered as a version."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from churnops.model import Bundle
+from churnops.schema import Column, Schema
+from churnops.tracking.environment import requirements
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+ARTIFACT = "bundle"
+_NEEDED = ("numba", "numpy", "polars", "pydantic", "pyyaml")
+
+
+def log_bundle(bundle: Bundle, run_id: str) -> str:
+    """Log the bundle's files as the model of a run; return its `models:/` address.
+
+    The model is "models from code": data files and a small program (`served_model.py`), no pickle.
+    """
+    import mlflow
+
+    needed = [line for line in requirements().splitlines() if line.partition("==")[0] in _NEEDED]
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+        saved = bundle.save(Path(folder, ARTIFACT))
+        logged = mlflow.pyfunc.log_model(
+            name=bundle.algorithm,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={ARTIFACT: str(saved)},
+            signature=signature(bundle.schema),
+            pip_requirements=needed,  # inferring them would take seconds
+            metadata={"content_sha256": bundle.content_sha256},
+        )
+    return str(logged.model_uri)
+
+
+def signature(schema: Schema) -> "ModelSignature":
+    """Return the MLflow signature: the Schema's snake_case columns in, probability and verdict out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType
+    from mlflow.types import Schema as Types
+
+    def type_of(column: Column) -> DataType:
+        return DataType.double if column.numeric else DataType.string
+
+    inputs = Types([ColSpec(type_of(column), column.name, required=column.required) for column in schema.inputs])
+    outputs = [
+        ColSpec(DataType.double, "churn_probability"),
+        ColSpec(DataType.boolean, "churn_prediction"),
+        ColSpec(DataType.string, "model_version"),
+    ]
+    return ModelSignature(inputs=inputs, outputs=Types(outputs))

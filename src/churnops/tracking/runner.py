@@ -1,0 +1,225 @@
+"""Run steps one after another, each tracked as an MLflow run under the pipeline's own."""
+
+import contextlib
+import inspect
+import io
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+from churnops.errors import ChurnopsError
+from churnops.model import Bundle
+from churnops.settings import Settings
+from churnops.step import StepResult
+from churnops.tracking.environment import environment, git_commit, requirements
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Result = TypeVar("Result", bound=StepResult)
+Progress = Callable[[str, str], None]
+"""Called with a step's name and "started", "finished" or "failed"."""
+
+MAX_PARAM_LENGTH = 6000
+
+
+def tracking_uri(settings: Settings) -> str:
+    """Return the store to use: `MLFLOW_TRACKING_URI`, or the one in the settings."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or settings.database_url(settings.tracking.uri)
+
+
+class Tracker:
+    """Opens the MLflow store of the settings; creates it, and experiments, as needed.
+
+    Raises
+    ------
+    ChurnopsError
+        If the store cannot be reached.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        import mlflow
+
+        self.settings = settings
+        self.uri = tracking_uri(settings)
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            with _quiet():
+                self.client: MlflowClient = mlflow.MlflowClient()
+                self.client.search_experiments(max_results=1)
+        except mlflow.MlflowException as error:
+            reason = str(error).splitlines()[0][:200]
+            raise ChurnopsError(f"the MLflow store cannot be opened (tracking.uri or MLFLOW_TRACKING_URI): {reason}") from None
+
+    def experiment(self, name: str) -> str:
+        """Return the id of the experiment called `name`, created if it does not exist."""
+        import mlflow
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        # A server decides itself where files go; a local store is told, or it would use the current folder.
+        local = self.uri.startswith("sqlite:")
+        location = self.settings.path(self.settings.tracking.artifacts).resolve().as_uri() if local else None
+        try:
+            return str(self.client.create_experiment(name, artifact_location=location))
+        except mlflow.MlflowException:  # another process was faster
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    @contextlib.contextmanager
+    def pipeline(self, experiment: str, name: str, progress: Progress = lambda step, state: None) -> Iterator["PipelineRun"]:
+        """Open the run that a pipeline's steps hang under; it fails when the block raises."""
+        run = PipelineRun(self, self.experiment(experiment), name, progress)
+        try:
+            yield run
+        except KeyboardInterrupt:
+            self.client.set_terminated(run.run_id, "KILLED")
+            raise
+        except BaseException:
+            self.client.set_terminated(run.run_id, "FAILED")
+            raise
+        self.client.set_terminated(run.run_id, "FINISHED")
+
+
+class PipelineRun:
+    """One execution of a pipeline: a parent run, and `step` to run functions under it.
+
+    `runs` maps a step's name to its run's id, `models` a run's id to the address of the bundle logged with it.
+    """
+
+    def __init__(self, tracker: Tracker, experiment_id: str, name: str, progress: Progress) -> None:
+        self._client = tracker.client
+        self._experiment_id = experiment_id
+        self._progress = progress
+        self.commit = git_commit(tracker.settings.root)
+        self._tags = {"mlflow.source.name": "churnops", "mlflow.source.type": "LOCAL"}
+        self._tags |= {"mlflow.source.git.commit": self.commit} if self.commit else {}
+        self._environment = {"environment/requirements.txt": requirements(), "environment/environment.json": environment()}
+        self.seconds: dict[str, float] = {}
+        self.runs: dict[str, str] = {}
+        self.models: dict[str, str] = {}
+        self.run_id = self._create(name, parent=None)
+        self._log_files(self.run_id, self._environment)
+
+    def step(self, name: str, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
+        """Call `function` and track its result in a run called `name`.
+
+        Tracked are parameters, metrics, artifacts, data sets, the function's source, what it printed, and the
+        environment; children become nested runs. A failure is tracked too, and raised again.
+        """
+        self._progress(name, "started")
+        started = time.perf_counter()
+        run_id = self.runs[name] = self._create(name, self.run_id)
+        files: dict[str, str | bytes] = dict(self._environment) | _source(function)
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            with contextlib.redirect_stdout(_Tee(sys.stdout, out)), contextlib.redirect_stderr(_Tee(sys.stderr, err)):
+                result = function(*args, **kwargs)
+            self._log_result(run_id, result)
+        except BaseException as error:
+            files["error.txt"] = traceback.format_exc()
+            files |= error.artifacts if isinstance(error, ChurnopsError) else {}
+            self._close(run_id, files, out, err, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            self._progress(name, "failed")
+            raise
+        self._close(run_id, files, out, err, "FINISHED")
+        self.seconds[name] = time.perf_counter() - started
+        self._progress(name, "finished")
+        return result
+
+    def tag(self, key: str, value: str) -> None:
+        """Tag the pipeline's run."""
+        self._client.set_tag(self.run_id, key, value)
+
+    def _create(self, name: str, parent: str | None) -> str:
+        tags = self._tags | ({"mlflow.parentRunId": parent} if parent else {})
+        return str(self._client.create_run(self._experiment_id, tags=tags, run_name=name).info.run_id)
+
+    def _log_result(self, run_id: str, result: StepResult) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        params = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in result.params.items()]
+        metrics = [Metric(key, float(value), now, 0) for key, value in result.metrics.items()]
+        self._client.log_batch(run_id, metrics=metrics, params=params)
+        self._log_files(run_id, result.artifacts)
+        self._log_datasets(run_id, result)
+        if isinstance(result.bundle, Bundle):
+            from churnops.tracking.models import log_bundle
+
+            self.models[run_id] = log_bundle(result.bundle, run_id)
+        for name, child in result.children.items():
+            child_id = self._create(name, run_id)
+            self._log_result(child_id, child)
+            self._client.set_terminated(child_id, "FINISHED")
+
+    def _log_datasets(self, run_id: str, result: StepResult) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(Dataset(name, sha256[:32], "code", source), [InputTag("mlflow.data.context", name)])
+            for name, (source, sha256) in result.datasets.items()
+        ]
+        if inputs:
+            self._client.log_inputs(run_id, datasets=inputs)
+
+    def _log_files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            if files:
+                self._client.log_artifacts(run_id, folder)
+
+    def _close(
+        self, run_id: str, files: dict[str, str | bytes], out: io.StringIO, err: io.StringIO, status: str
+    ) -> None:
+        files |= {"output/stdout.txt": out.getvalue(), "output/stderr.txt": err.getvalue()}
+        self._log_files(run_id, files)
+        self._client.set_terminated(run_id, status)
+
+
+class _Tee(io.TextIOBase):
+    """Writes to the stream there was and to a buffer."""
+
+    def __init__(self, stream: TextIO, copy: io.StringIO) -> None:
+        self._stream, self._copy = stream, copy
+
+    def write(self, text: str) -> int:
+        self._copy.write(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _source(function: Callable[..., Any]) -> dict[str, str | bytes]:
+    """Return the file that a step's function is written in."""
+    path = inspect.getsourcefile(function)
+    return {f"code/{Path(path).name}": Path(path).read_text(encoding="utf-8")} if path else {}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the store's creation (dozens of migration lines) off the screen."""
+    import logging
+
+    loggers = [logging.getLogger(name) for name in ("alembic", "alembic.runtime.migration", "mlflow.store.db.utils")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

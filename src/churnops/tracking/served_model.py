@@ -1,0 +1,36 @@
+"""The program MLflow keeps beside a bundle's files and runs to serve them ("models from code")."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import polars as pl
+
+from churnops.data.read import encode
+from churnops.data.validate import check_customers
+from churnops.model import Bundle
+
+
+class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Checks the rows against the Schema and answers with the bundle."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the bundle, with all its checks."""
+        self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
+        """Score customers given as rows with the Schema's names or raw headers."""
+        schema = self.bundle.schema
+        given = pl.DataFrame({name: model_input[name].tolist() for name in model_input.columns}, strict=False)
+        scored = self.bundle.predict(encode(check_customers(given, schema, "request"), schema))
+        return pd.DataFrame(
+            {
+                "churn_probability": scored.probability,
+                "churn_prediction": scored.churn,
+                "model_version": self.bundle.version_name,
+            }
+        )
+
+
+mlflow.models.set_model(BundleModel())

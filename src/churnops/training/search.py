@@ -1,0 +1,80 @@
+"""Cross-validated search of one family's settings, bounded by the number of trials."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import ParameterSampler, StratifiedKFold
+
+from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
+from churnops.training.candidates import Candidate
+from churnops.training.export import export
+
+Matrix = NDArray[np.float64]
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting: its metrics in each fold, and the scores of every row by the fit that had not seen it."""
+
+    params: dict[str, Any]
+    folds: tuple[dict[str, float], ...]
+    out_of_fold: NDArray[np.float64]
+
+    def mean(self, metric: str) -> float:
+        """Mean of a metric over the folds."""
+        return float(np.mean([fold[metric] for fold in self.folds]))
+
+
+@dataclass(frozen=True)
+class Search:
+    """All trials of a family, and which one is best by the selection metric (the earliest of equals)."""
+
+    trials: tuple[Trial, ...]
+    best: Trial
+
+
+def stratified_folds(outcome: NDArray[np.bool_], folds: int, seed: int) -> list[Fold]:
+    """Split rows into folds with equal shares of each outcome: (training rows, validation rows) per fold."""
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return list(splitter.split(np.zeros(outcome.size), outcome))
+
+
+def settings_to_try(candidate: Candidate, trials: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield the well-tried setting, then seeded draws from the space without repetition."""
+    yield dict(candidate.default)
+    size = prod(len(values) for values in candidate.space.values())
+    draws = ParameterSampler(candidate.space, min(trials, size), random_state=seed)
+    others = [draw for draw in draws if draw != candidate.default]
+    yield from (dict(draw) for draw in others[: trials - 1])
+
+
+def search(
+    candidate: Candidate, matrix: Matrix, outcome: NDArray[np.bool_], folds: Sequence[Fold], *,
+    trials: int, metric: str, seed: int, pool: ThreadPoolExecutor,
+) -> Search:  # fmt: skip
+    """Score every setting in every fold, several at once on `pool`; the result does not depend on its size."""
+
+    def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:
+        training, validation = fold
+        fitted = candidate.fit(params, matrix[training], outcome[training], seed)
+        return export(fitted).probability(matrix[validation])
+
+    pending = [
+        (params, [pool.submit(scores, params, fold) for fold in folds])
+        for params in settings_to_try(candidate, trials, seed)
+    ]
+    done: list[Trial] = []
+    for params, futures in pending:
+        out_of_fold = np.empty(outcome.size)
+        for (_, validation), future in zip(folds, futures, strict=True):
+            out_of_fold[validation] = future.result()
+        metrics = tuple(point_metrics(outcome[v], out_of_fold[v]) for _, v in folds)
+        done.append(Trial(params, metrics, out_of_fold))
+    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
+    return Search(tuple(done), min(done, key=lambda trial: sign * trial.mean(metric)))

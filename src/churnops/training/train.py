@@ -1,0 +1,151 @@
+"""Step 5: search every family, choose the winner by cross-validation, and fit it again on all rows."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.preprocess import Imputer, PreparedTable
+from churnops.data.profile import fit_profile
+from churnops.features.build import FeatureMatrix
+from churnops.evaluation.metrics import HIGHER_IS_BETTER
+from churnops.model.bundle import MAX_PROBES, SCORE, Bundle
+from churnops.schema import Schema
+from churnops.settings import Settings
+from churnops.step import StepResult
+from churnops.training.candidates import CANDIDATES, Candidate
+from churnops.training.export import export
+from churnops.training.search import Search, Trial, search, stratified_folds
+from churnops.training.select import SelectedFeatures
+
+REPORTED = ("log_loss", "roc_auc", "average_precision", "accuracy", "f1", "brier")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(StepResult):
+    """One family's best setting, fitted on the training rows, as a Bundle."""
+
+    search: Search
+    bundle: Bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModels(StepResult):
+    """Every family's model, the winner's name, and the winner fitted again on all rows."""
+
+    models: Mapping[str, TrainedModel]
+    winner: str
+    refit: Bundle
+
+
+def train_models(
+    prepared: PreparedTable, features: SelectedFeatures, settings: Settings, *,
+    on_family: Callable[[str], None] = lambda family: None,
+) -> TrainedModels:  # fmt: skip
+    """Search the families in `settings.training`, and refit the one with the best mean cross-validated metric.
+
+    Held-out rows play no part in the choice. They are in the refit, which is what gets deployed; the bundle's
+    lineage names both fits, and its metrics are those of the evaluated one.
+    """
+    training = ~prepared.held_out
+    outcome = prepared.outcome[training]
+    matrix = features.matrix[training]
+    options, seed = settings.training, settings.random_state
+    folds = stratified_folds(outcome, options.folds, seed)
+    models: dict[str, TrainedModel] = {}
+    with ThreadPoolExecutor(options.threads) as pool:
+        for family in options.families:
+            started = time.perf_counter()
+            candidate, trials = CANDIDATES[family], options.trials.get(family, 1)
+            found = search(candidate, matrix, outcome, folds, trials=trials, metric=options.selection_metric,
+                           seed=seed, pool=pool)  # fmt: skip
+            bundle = _bundle(candidate, found.best, prepared, features, settings, prepared.imputer, training,
+                             found.best.out_of_fold)  # fmt: skip
+            models[family] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
+            on_family(family)
+    sign = -1.0 if HIGHER_IS_BETTER[options.selection_metric] else 1.0
+    winner = min(models, key=lambda name: sign * models[name].search.best.mean(options.selection_metric))
+    refit = _refit(CANDIDATES[winner], models[winner], prepared, features, settings)
+    return TrainedModels(
+        models=models,
+        winner=winner,
+        refit=refit,
+        params={
+            "families": list(options.families), "folds": options.folds, "selection_metric": options.selection_metric,
+            "winner": winner, **{f"winner.{k}": v for k, v in models[winner].search.best.params.items()},
+        },
+        metrics={f"cv_{m}": models[winner].search.best.mean(m) for m in REPORTED},
+        artifacts={"selection.json": json.dumps(_ranking(models, options.selection_metric, winner), indent=2)},
+        children=models,
+    )  # fmt: skip
+
+
+def _refit(
+    candidate: Candidate, model: TrainedModel, prepared: PreparedTable, features: SelectedFeatures, settings: Settings
+) -> Bundle:
+    """Fit the winner's setting on all rows. The reference scores stay those of fits that had not seen the row."""
+    best = model.search.best
+    everyone = np.ones(prepared.outcome.shape, dtype=np.bool_)
+    unseen = np.empty(prepared.outcome.size)
+    unseen[~prepared.held_out] = best.out_of_fold
+    unseen[prepared.held_out] = model.bundle.predict(prepared.rows(prepared.held_out)).probability
+    imputer = Imputer.fit(prepared.columns, model.bundle.schema.model_inputs)
+    refit = _bundle(candidate, best, prepared, features, settings, imputer, everyone, unseen)
+    fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
+    return replace(refit, lineage={**refit.lineage, "fits": fits})
+
+
+def _bundle(
+    candidate: Candidate, trial: Trial, prepared: PreparedTable, features: SelectedFeatures, settings: Settings,
+    imputer: Imputer, rows: NDArray[np.bool_], unseen_scores: NDArray[np.float64],
+) -> Bundle:  # fmt: skip
+    """Fit one setting on the chosen rows and wrap it up with their profile and a few of them as probes."""
+    schema: Schema = settings.table
+    outcome = prepared.outcome[rows]
+    columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
+    matrix = FeatureMatrix(schema.model_inputs, features.features, features.selected)(imputer(columns))
+    fitted = candidate.fit(trial.params, matrix, outcome, settings.random_state)
+    probes = np.linspace(0, outcome.size - 1, min(MAX_PROBES, outcome.size)).astype(np.intp)
+    bundle = Bundle(
+        schema=schema,
+        features=features.features,
+        selected=features.selected,
+        imputer=imputer,
+        algorithm=candidate.name,
+        estimator=export(fitted),
+        threshold=settings.evaluation.threshold,
+        reference=fit_profile(columns | {schema.target.name: outcome.astype(np.float64), SCORE: unseen_scores}),
+        probes={name: values[probes] for name, values in columns.items()},
+    )
+    fit = {"rows": int(rows.sum()), "churned": int(outcome.sum()), "content_sha256": bundle.content_sha256}
+    return bundle.with_metadata(
+        metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
+        lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
+    )
+
+
+def _tracked(found: Search, bundle: Bundle, metric: str, seconds: float) -> TrainedModel:
+    best = found.best
+    trials = [
+        {"params": trial.params, "mean": {m: trial.mean(m) for m in REPORTED}, "folds": trial.folds}
+        for trial in found.trials
+    ]
+    return TrainedModel(
+        search=found,
+        bundle=bundle,
+        params={**best.params, "trials": len(found.trials)},
+        metrics={f"cv_{m}": best.mean(m) for m in REPORTED}
+        | {f"cv_{metric}_fold_{i}": fold[metric] for i, fold in enumerate(best.folds, start=1)}
+        | {"search_seconds": seconds},
+        artifacts={"trials.json": json.dumps(trials, indent=2)},
+    )
+
+
+def _ranking(models: Mapping[str, TrainedModel], metric: str, winner: str) -> dict[str, Any]:
+    scores = {name: {m: model.search.best.mean(m) for m in REPORTED} for name, model in models.items()}
+    return {"selection_metric": metric, "winner": winner, "cross_validation": scores}
