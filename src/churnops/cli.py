@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Commands(click.Group):
-    """Prints our own errors as one line and exits with their code; anything else is a defect and keeps its traceback."""
+    """Prints our own errors in a line each and exits with their code; anything else is a defect, with its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -35,7 +35,7 @@ class _Commands(click.Group):
 )  # fmt: skip
 @click.pass_context
 def main(ctx: click.Context, config: Path | None) -> None:
-    """Keep a trustworthy churn model in production.
+    r"""Keep a trustworthy churn model in production.
 
     \b
     A first day with churnops:
@@ -127,7 +127,9 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(settings.model_dump_json(by_alias=True, exclude={"journal"}))
     else:
-        click.echo(f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}")
+        click.echo(
+            f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}"
+        )
 
 
 @main.command()

@@ -23,7 +23,7 @@ SHOWN_METRICS = {
     "calibration_error": "calibration error", "accuracy": "accuracy", "precision": "precision", "recall": "recall",
     "f1": "F1",
 }  # fmt: skip
-CV_METRICS = {"log_loss": "log loss", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "accuracy", "f1": "F1"}
+CV_METRICS = {"log_loss": "log loss", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "accuracy"}
 
 
 @contextmanager
@@ -73,7 +73,10 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     console.print(f"[bold]in production[/] {here}", highlight=False, soft_wrap=True)
     advice = "[yellow]retraining recommended[/]" if report.recommend_retraining else "[green]no reason to retrain[/]"
     rate = "cannot tell" if report.drift_rate is None else f"{report.drift_rate:.0%} of the columns drifted"
-    console.print(f"[bold]monitoring[/] {report.rows} later customers: {report.performance.reason}; {rate}; {advice}", highlight=False)
+    console.print(
+        f"[bold]monitoring[/] {report.rows} later customers: {report.performance.reason}; {rate}; {advice}",
+        highlight=False,
+    )
     for reason in report.reasons:
         console.print(f"  - {reason}", highlight=False)
     console.print(f"[bold]report[/] {_relative(summary.cycle.path)}", highlight=False, soft_wrap=True)
@@ -94,18 +97,29 @@ def show_models(
     for v in versions:
         last = deployed.get(v.version)
         when = f"{last.at:%Y-%m-%d %H:%M}: {last.reason}" if last else ""
-        table.add_row(str(v.version), ", ".join(v.aliases), v.algorithm, v.content_sha256[:12], f"{v.created:%Y-%m-%d %H:%M}", when)
+        table.add_row(
+            str(v.version),
+            ", ".join(v.aliases),
+            v.algorithm,
+            v.content_sha256[:12],
+            f"{v.created:%Y-%m-%d %H:%M}",
+            when,
+        )
     console.print(table)
     console.print(f"[bold]answers[/] {answers or 'nothing: no model is deployed'}", highlight=False)
 
 
 def _families(summary: "RunSummary") -> Table:
     metric = summary.trained.params["selection_metric"]
-    table = _table(f"Cross-validation on the training rows, chosen by {metric}", ("family", *CV_METRICS.values(), "trials"))
+    table = _table(
+        f"Cross-validation on the training rows, chosen by {metric}", ("family", *CV_METRICS.values(), "trials")
+    )
     for name, model in summary.trained.models.items():
         won = name == summary.trained.winner
         scores = [f"{model.search.best.mean(key):.4f}" for key in CV_METRICS]
-        table.add_row(f"{name} ←" if won else name, *scores, str(len(model.search.trials)), style="bold green" if won else None)
+        table.add_row(
+            f"{name} ←" if won else name, *scores, str(len(model.search.trials)), style="bold green" if won else None
+        )
     return table
 
 
@@ -127,7 +141,10 @@ def _interval(metric: "Interval") -> tuple[str, str]:
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 or column in ("aliases", "algorithm", "content", "deployed") else "right")
+        table.add_column(
+            column,
+            justify="left" if index == 0 or column in ("aliases", "algorithm", "content", "deployed") else "right",
+        )
     return table
 
 

@@ -197,9 +197,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError(
-            f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`"
-        ) from None
+        raise SettingsError(f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:

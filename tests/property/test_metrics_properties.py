@@ -50,9 +50,7 @@ def test_equals_scikit_learn(rows: Rows, threshold: float) -> None:
         ("recall", reference.recall_score),
         ("f1", reference.f1_score),
     ):
-        assert math.isclose(
-            ours[name], function(outcome, flagged, zero_division=0, **kwargs), abs_tol=1e-12
-        ), name
+        assert math.isclose(ours[name], function(outcome, flagged, zero_division=0, **kwargs), abs_tol=1e-12), name
     expected = {
         "accuracy": reference.accuracy_score(outcome, flagged, **kwargs),
         "log_loss": reference.log_loss(outcome, probability, labels=[0, 1], **kwargs),
@@ -76,9 +74,7 @@ def test_a_weight_of_k_is_the_row_k_times(rows: Rows) -> None:
 
 
 @given(weighted_rows(), st.randoms(use_true_random=False), st.floats(0.01, 100))
-def test_the_order_of_rows_and_the_scale_of_weights_do_not_matter(
-    rows: Rows, random: object, scale: float
-) -> None:
+def test_the_order_of_rows_and_the_scale_of_weights_do_not_matter(rows: Rows, random: object, scale: float) -> None:
     outcome, probability, weight = rows
     order = list(range(outcome.size))
     random.shuffle(order)  # type: ignore[attr-defined]

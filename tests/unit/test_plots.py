@@ -82,9 +82,7 @@ def test_a_figure_is_well_formed_named_and_without_metadata(rows: Rows) -> None:
 
 
 def test_figures_say_their_value_and_interval(rows: Rows) -> None:
-    for svg, name in zip(
-        figures(rows)[1:], ("ROC-AUC", "Average precision", "Calibration error"), strict=True
-    ):
+    for svg, name in zip(figures(rows)[1:], ("ROC-AUC", "Average precision", "Calibration error"), strict=True):
         assert f"{name} 0.812" in words(svg)
         assert "interval 0.790 to 0.830" in words(svg)
 
@@ -100,9 +98,7 @@ def test_one_class_draws_no_curve_and_says_so(only: int) -> None:
     outcome, probability = [only] * 3, [0.2, 0.4, 0.9]
     found = evaluate(outcome, probability, replicates=10, seed=1)
     for draw, name in ((plots.roc_svg, "roc_auc"), (plots.precision_recall_svg, "average_precision")):
-        assert "cannot tell: outcomes of one class only" in words(
-            draw(outcome, probability, found.metrics[name])
-        )
+        assert "cannot tell: outcomes of one class only" in words(draw(outcome, probability, found.metrics[name]))
     page = plots.evaluation_page(found, outcome, probability, title="One class")
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
     assert ("nobody churned" if only == 0 else "nobody stayed") in page

@@ -33,6 +33,12 @@ class ColumnProfile:
         points, counts = np.unique(known + 0.0, return_counts=True)
         return cls(points, counts.astype(np.int64), int(values.size - known.size))
 
+    def coarse(self, step: float) -> "ColumnProfile":
+        """Return the profile of the values rounded down to multiples of `step`."""
+        points, place = np.unique(np.floor(self.points / step) * step, return_inverse=True)
+        counts = np.bincount(place, weights=self.counts, minlength=points.size).astype(np.int64)
+        return ColumnProfile(points, counts, self.missing)
+
     @property
     def rows(self) -> int:
         """Number of rows with a value."""

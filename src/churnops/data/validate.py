@@ -5,7 +5,7 @@ used as it is or not at all.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class ValidatedTables(StepResult):
     tables: dict[str, pl.DataFrame]
 
 
-class ValidationFailed(DataError):
+class ValidationError(DataError):
     """The tables break the Schema; `failures` lists every rule broken."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
@@ -56,7 +56,9 @@ class ValidationFailed(DataError):
         super().__init__("\n".join(lines), artifacts=_report(failures, rows={}, ignored={}))
 
 
-def validate(paths: Sequence[Path], schema: Schema, *, labelled: bool = True, minimum_class: int = 1) -> ValidatedTables:
+def validate(
+    paths: Sequence[Path], schema: Schema, *, labelled: bool = True, minimum_class: int = 1
+) -> ValidatedTables:
     """Read and check the tables in `paths`.
 
     Parameters
@@ -64,11 +66,11 @@ def validate(paths: Sequence[Path], schema: Schema, *, labelled: bool = True, mi
     labelled
         Whether the target column must be there, without gaps.
     minimum_class
-        Rows each outcome needs over all tables, if labelled: both, or nothing can be learned or measured.
+        Rows each outcome needs over all tables, if labelled: without both there is nothing to learn.
 
     Raises
     ------
-    ValidationFailed
+    ValidationError
         With every failure of every table.
     """
     failures: list[Failure] = []
@@ -86,10 +88,10 @@ def validate(paths: Sequence[Path], schema: Schema, *, labelled: bool = True, mi
         typed, found = check_table(raw.select(list(names)).rename(names), schema, name, labelled, ignored[name])
         failures += found
         tables[name] = typed
-    if not failures:
-        failures += _check_together(tables, schema, labelled, minimum_class)
+    if labelled and not failures:
+        failures += _check_together(tables, schema, minimum_class)
     if failures:
-        raise ValidationFailed(failures)
+        raise ValidationError(failures)
     rows = {name: table.height for name, table in tables.items()}
     return ValidatedTables(
         tables=tables,
@@ -123,7 +125,7 @@ def validate_data(
     ------
     DataError
         If a file or folder is not there.
-    ValidationFailed
+    ValidationError
         With every rule broken.
     """
     training = validate(table_paths(raw), schema, minimum_class=minimum_class)
@@ -145,7 +147,7 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFram
     ------
     DataError
         If a header occurs twice.
-    ValidationFailed
+    ValidationError
         With every rule broken.
     """
     names = schema.rename(raw.columns)
@@ -153,7 +155,7 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFram
     table = raw.select(list(names)).rename(names).drop(schema.target.name, strict=False)
     typed, failures = check_table(table, schema, name, labelled=False, unknown=unknown)
     if failures:
-        raise ValidationFailed(failures)
+        raise ValidationError(failures)
     return typed
 
 
@@ -215,7 +217,6 @@ def _check_column(raw: pl.Series, column: Column, file: str, labelled: bool) -> 
         rule("choices", ~series.is_in(list(column.choices)), allowed)
     elif column.kind == "id":
         rule("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
-        rule("duplicate id", series.is_not_null() & ~series.is_first_distinct(), "used by an earlier row")
     return series.alias(column.name), failures
 
 
@@ -227,14 +228,7 @@ def _cast(raw: pl.Series, column: Column) -> pl.Series:
             return raw.cast(pl.Float64, strict=False)
         return pl.Series(raw.name, [None] * raw.len(), dtype=pl.Float64)
     if column.kind == "time":
-        if raw.dtype == pl.String:
-            return raw.str.to_datetime(strict=False, time_unit="us", time_zone="UTC")
-        utc = raw.cast(pl.Datetime("us"), strict=False) if raw.dtype.is_temporal() else None
-        return (
-            utc.dt.replace_time_zone("UTC")
-            if utc is not None
-            else pl.Series(raw.name, [None] * raw.len(), dtype=pl.Datetime("us", "UTC"))
-        )
+        return _cast_time(raw)
     if raw.dtype == pl.Boolean and column.kind in ("flag", "target"):
         no, yes = column.choices
         return raw.replace_strict({False: no, True: yes}, return_dtype=pl.String)
@@ -243,47 +237,58 @@ def _cast(raw: pl.Series, column: Column) -> pl.Series:
     return raw.cast(pl.String, strict=False)
 
 
+def _cast_time(raw: pl.Series) -> pl.Series:
+    """Bring times and dates to UTC; a text without an offset is taken as UTC."""
+    utc = pl.Datetime("us", "UTC")
+    if raw.dtype == pl.String:
+        times = raw.str.to_datetime(strict=False, time_unit="us", time_zone="UTC")
+        return times.fill_null(raw.str.to_date("%Y-%m-%d", strict=False).cast(utc))
+    return raw.cast(utc) if raw.dtype in (pl.Date, pl.Datetime) else pl.Series(raw.name, [None] * raw.len(), dtype=utc)
+
+
 def _expected(column: Column) -> str:
     if column.numeric:
         return "a number"
     return "an ISO 8601 time" if column.kind == "time" else "text"
 
 
-def _check_together(
-    tables: dict[str, pl.DataFrame], schema: Schema, labelled: bool, minimum_class: int
-) -> list[Failure]:
-    """Check what only shows over all tables: repeated rows and ids, and the number of outcomes."""
-    failures: list[Failure] = []
+def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
+    """Check what only shows over all training tables: repeated rows and ids, and the number of outcomes."""
     merged = pl.concat(
         (table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
          for name, table in tables.items()), how="diagonal",
     )  # fmt: skip
-    identifier = schema.identifier.name if schema.identifier else None
     everything = [name for name in merged.columns if not name.startswith(":")]
-    checks = [("duplicate row", everything, "repeats an earlier row: remove it, or tell customers apart by an id column")]
-    if identifier in merged.columns:
-        checks.append(("duplicate id", [identifier], "has the id of an earlier row: each customer stands once"))
-    for rule, names, message in checks:
-        known = merged.filter(pl.col(identifier).is_not_null()) if names == [identifier] else merged
-        repeated = known.filter(~pl.struct(names).is_first_distinct())
-        for (file,), group in repeated.group_by(":file", maintain_order=True):
-            rows = tuple(group.get_column(":row").head(SHOWN))
-            text = f"{group.height} row{'' if group.height == 1 else 's'}, each {message}"
-            failures.append(Failure(str(file), None, rule, text, group.height, rows))
-    if labelled:
-        target = schema.target
-        for choice in target.choices:
-            count = int((merged.get_column(target.name) == choice).sum())
-            if count < minimum_class:
-                text = f"only {count} rows are {choice!r}, at least {minimum_class} of each outcome are needed"
-                rule = "one class" if count == 0 else "few labels"
-                failures.append(Failure("all tables", target.label, rule, text, count))
+    failures = _repeated(
+        merged, everything, "duplicate row", None, "repeating an earlier one: tell customers apart by an id"
+    )
+    if schema.identifier and schema.identifier.name in everything:
+        known = merged.filter(pl.col(schema.identifier.name).is_not_null())
+        text = "with the id of an earlier row: a customer stands once"
+        failures += _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.label, text)
+    target = schema.target
+    for choice in target.choices:
+        count = int((merged.get_column(target.name) == choice).sum())
+        if count < minimum_class:
+            text = f"{count} rows are {choice!r}, at least {minimum_class} of each outcome are needed"
+            rule = "one class" if count == 0 else "few labels"
+            failures.append(Failure("all tables", target.label, rule, text, count))
     return failures
 
 
-def _report(
-    failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]]
-) -> dict[str, str | bytes]:
+def _repeated(merged: pl.DataFrame, names: list[str], rule: str, column: str | None, message: str) -> list[Failure]:
+    """List, per file, the rows that have the same values in `names` as an earlier row."""
+    repeated = merged.filter(~pl.struct(names).is_first_distinct())
+    return [
+        Failure(
+            str(file), column, rule, f"{group.height} row{'' if group.height == 1 else 's'} {message}", group.height,
+            tuple(group.get_column(":row").head(SHOWN)),
+        )
+        for (file,), group in repeated.group_by(":file", maintain_order=True)
+    ]  # fmt: skip
+
+
+def _report(failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]]) -> dict[str, str]:
     """Write the report twice: JSON for machines, text for people."""
     document = {
         "valid": not failures, "rows": rows, "ignored_columns": ignored,

@@ -138,9 +138,7 @@ def evaluate(
         threshold=float(threshold),
         confidence=float(confidence),
         replicates=int(replicates),
-        metrics={
-            name: _interval(float(point[k]), replicated[:, k], confidence) for k, name in enumerate(METRICS)
-        },
+        metrics={name: _interval(float(point[k]), replicated[:, k], confidence) for k, name in enumerate(METRICS)},
         confusion=_confusion(y, p >= threshold),
     )
 
@@ -213,7 +211,7 @@ def resampling_counts(rows: int, replicates: int, *, seed: int) -> Iterator[Floa
     most = max(1, _BLOCK // rows)
     for first in range(0, replicates, most):
         size = min(most, replicates - first)
-        # Drawing rows and counting them is the multinomial, ten times faster than `Generator.multinomial`.
+        # Drawing rows and counting them is the multinomial, several times faster than `Generator.multinomial`.
         drawn = generator.integers(rows, size=(size, rows)) + rows * np.arange(size)[:, None]
         yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Figures of an evaluation as inline SVG, and the self-contained pages that hold them.
+"""Figures of an evaluation as inline SVG, and the pages that hold them.
 
 The one home of Matplotlib. Data goes in, text comes out: no file is written, no window opened, nothing is
 loaded from elsewhere. The same data gives the same bytes. Not thread-safe: Matplotlib's settings are global
@@ -9,7 +9,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
@@ -27,6 +27,7 @@ from churnops.evaluation.metrics import (
     precision_recall_curve,
     roc_curve,
 )
+from churnops.evaluation.page import page
 
 # Blue and vermillion of Okabe and Ito's palette (2008), told apart by every kind of colour vision. The page's
 # style sheet re-colours all five for dark mode; a figure on its own keeps these.
@@ -112,7 +113,8 @@ def roc_svg(outcome: ArrayLike, probability: ArrayLike, auc: Interval) -> str:
         axes.set_ylabel("true positive rate (share of churners found)")
         _headline(figure, "ROC-AUC", auc)
         if math.isnan(auc.value):
-            return _cannot_tell(axes)
+            _cannot_tell(axes)
+            return
         _diagonal(axes, "chance")
         axes.fill_between(*_thin(wrong, right), color=MAIN, alpha=0.08, linewidth=0)
         axes.plot(*_thin(wrong, right), color=MAIN, linewidth=2)
@@ -131,7 +133,8 @@ def precision_recall_svg(outcome: ArrayLike, probability: ArrayLike, average_pre
         axes.set_ylabel("precision (share of flagged who churned)")
         _headline(figure, "Average precision", average_precision)
         if math.isnan(average_precision.value):
-            return _cannot_tell(axes)
+            _cannot_tell(axes)
+            return
         axes.plot([0, 1], [rate, rate], color=MUTED, linewidth=1, dashes=(4, 3))
         axes.text(0.01, rate + 0.015, f"churn rate {rate:.1%}", size=8.5, color=MUTED)
         # Without the customary (0, 1), which no threshold reaches: the first step begins at its own height.
@@ -207,37 +210,6 @@ def confusion_matrix_page(evaluation: Evaluation, *, title: str) -> str:
     """Return the confusion matrix alone as one HTML page."""
     caption = f"Flagged: probability of at least {evaluation.threshold:.3g}."
     return page(title, _rows(evaluation), [(caption, confusion_matrix_svg(evaluation.confusion))], None)
-
-
-def page(
-    title: str,
-    summary: str,
-    figures: Sequence[tuple[str, str]],
-    table: Sequence[Sequence[str]] | None,
-) -> str:
-    """Return one self-contained HTML page that follows the reader's light or dark mode.
-
-    Parameters
-    ----------
-    title, summary : str
-        Plain text, escaped here, as are captions and cells.
-    figures : sequence of (caption, svg)
-        The SVG is put in as it is: only give what this module drew.
-    table : sequence of rows, or None
-        The first row is the header, the first column names the row.
-
-    Examples
-    --------
-    >>> "<h1>A &lt;b&gt; title</h1>" in page("A <b> title", "", [], None)
-    True
-    """
-    name, text = html.escape(title), html.escape(summary)
-    drawn = "\n".join(
-        f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" for caption, svg in figures
-    )
-    return _PAGE.format(
-        title=name, style=_CSS, summary=text, table=_table(table) if table else "", figures=drawn
-    )
 
 
 def _svg(title: str, description: str, draw: Callable[[Figure], None]) -> str:
@@ -339,56 +311,3 @@ def _range(found: Interval) -> str:
 
 def _told(found: Interval) -> str:
     return f"{_number(found.value)}, interval {_range(found)}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in rows[0])
-    body = "\n".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows[1:]
-    )
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
-_CSS = """
-:root { color-scheme: light dark; --paper: #ffffff; --desk: #f5f7f9;
-  --ink: #1f2933; --muted: #5f6b7a; --grid: #dfe4ea; --main: #0072b2; --second: #d55e00; }
-@media (prefers-color-scheme: dark) { :root { --paper: #1b222b; --desk: #12171d;
-  --ink: #e6eaf0; --muted: #a3aebb; --grid: #333d49; --main: #56b4e9; --second: #e69f00; } }
-body { margin: 0 auto; padding: 2rem 1.25rem; max-width: 70rem; background: var(--desk); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
-h1 { margin: 0; font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere; }
-p { margin: .4rem 0 1.6rem; color: var(--muted); }
-table, figure { background: var(--paper); border: 1px solid var(--grid); border-radius: .5rem; }
-table { margin: 0 0 1.25rem; border-spacing: 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem 1rem; text-align: right; }
-th:first-child { text-align: left; font-weight: 500; }
-thead th { color: var(--muted); font-size: .85rem; font-weight: 500; }
-tbody th, tbody td { border-top: 1px solid var(--grid); }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1.25rem; }
-figure { margin: 0; padding: .75rem 1rem 1rem; max-width: 40rem; }
-figure svg { display: block; width: 100%; height: auto; }
-figcaption { margin-top: .5rem; color: var(--muted); font-size: .9rem; }
-"""
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{summary}</p>
-{table}
-<main>
-{figures}
-</main>
-</body>
-</html>
-"""

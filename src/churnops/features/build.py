@@ -50,7 +50,9 @@ def all_features(schema: Schema, derived: Iterable[DerivedFeature]) -> tuple[Fea
             raise ExpressionError(f"derived feature '{item.name}': there is a column of that name already")
         taken.add(item.name)
         features.append(Feature(item.name, item.expression, item.description or item.expression))
-    FeatureMatrix(schema.model_inputs, tuple(features), tuple(f.name for f in features))  # compiles each, or says why not
+    FeatureMatrix(
+        schema.model_inputs, tuple(features), tuple(f.name for f in features)
+    )  # compiles each, or says why not
     return tuple(features)
 
 

@@ -67,6 +67,7 @@ class Expression:
     compute: _Compute
 
     def __call__(self, columns: Columns) -> Values:
+        """Compute for every row of the columns."""
         return self.compute(columns)
 
 
@@ -117,11 +118,12 @@ class _Compiler:
         return ExpressionError(f"expression {self.text!r}: {reason}")
 
     def compile(self, node: ast.expr) -> _Node:
+        """Compile one node and what is below it."""
         match node:
             case ast.Constant(value=bool() | str()):
                 raise self.error(f"{node.value!r} may only be compared with a category that has this choice")
-            case ast.Constant(value=int() | float()) if abs(node.value) < 1e300:
-                constant = np.float64(node.value)
+            case ast.Constant(value=int() | float() as number) if abs(number) < 1e300:
+                constant = np.float64(number)
                 return _Node(lambda c: constant)  # type: ignore[arg-type,return-value]
             case ast.Name(id=name):
                 if name not in self.columns:
@@ -143,7 +145,11 @@ class _Compiler:
             case ast.Compare(ops=ops) if len(ops) > 1:
                 raise self.error("write `a < b < c` as `a < b and b < c`")
             case ast.IfExp(test=test, body=body, orelse=orelse):
-                condition, yes, no = self.compile(test).compute, self.compile(body).number(), self.compile(orelse).number()
+                condition, yes, no = (
+                    self.compile(test).compute,
+                    self.compile(body).number(),
+                    self.compile(orelse).number(),
+                )
                 return _Node(lambda c: np.where(condition(c), yes(c), no(c)))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
                 arity, function = _FUNCTIONS[name]
@@ -181,7 +187,9 @@ class _Compiler:
                 if column is None or not column.choices:
                     raise self.error(f"'{category.id}' is no category, so it cannot be compared with text")
                 if choice.value not in column.choices:
-                    raise self.error(f"'{category.id}' has no choice {choice.value!r}: {nearest(choice.value, column.choices)}")
+                    raise self.error(
+                        f"'{category.id}' has no choice {choice.value!r}: {nearest(choice.value, column.choices)}"
+                    )
                 code = ast.Constant(float(column.choices.index(choice.value)))
                 return (category, code) if category is left else (code, category)
         return left, right

@@ -1,6 +1,7 @@
 """Tables of the journal's database, and how it is opened."""
 
 from sqlalchemy import Column, DateTime, Engine, ForeignKey, Integer, MetaData, String, Table, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from churnops.errors import RegistryError
@@ -45,6 +46,8 @@ def open_database(url: str) -> Engine:
     return engine
 
 
-def _configure_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]
+def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
-        connection.execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

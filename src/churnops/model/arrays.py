@@ -40,7 +40,10 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
                 raise BundleError(f"{file} does not hold exactly the arrays it should")
             if sum(info.file_size for info in members.values()) > MAX_BYTES:
                 raise BundleError(f"{file} unpacks to more than {MAX_BYTES >> 20} MiB")
-            return {name: _parse(archive.read(f"{name}.npy"), np.dtype(t), f"{file}: {name}") for name, t in expected.items()}
+            return {
+                name: _parse(archive.read(f"{name}.npy"), np.dtype(t), f"{file}: {name}")
+                for name, t in expected.items()
+            }
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
         raise BundleError(f"{file} is not a readable archive ({error})") from None
 

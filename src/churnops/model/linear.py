@@ -13,7 +13,7 @@ from churnops.errors import BundleError
 Matrix = NDArray[np.float64]
 
 
-@njit("float64[::1](float64[:, ::1], float64[::1], float64)", cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit("float64[::1](float64[:, ::1], float64[::1], float64)", cache=True, nogil=True)
 def _scores(matrix: Matrix, coefficients: NDArray[np.float64], intercept: float) -> NDArray[np.float64]:
     # Term by term in a fixed order: a BLAS product rounds differently for one row and for many.
     scores = np.empty(matrix.shape[0])
@@ -25,7 +25,7 @@ def _scores(matrix: Matrix, coefficients: NDArray[np.float64], intercept: float)
     return scores
 
 
-@njit("float64[::1](float64[::1])", cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit("float64[::1](float64[::1])", cache=True, nogil=True)
 def logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn log-odds into probabilities, one by one: NumPy's vectorised `exp` may round the last ones differently."""
     probabilities = np.empty(scores.shape[0])
@@ -49,14 +49,16 @@ class LinearModel:
 
     def probability(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
-        return logistic(_scores(np.ascontiguousarray(matrix), self.coefficients, self.intercept))  # type: ignore[no-any-return]
+        return logistic(_scores(np.ascontiguousarray(matrix), self.coefficients, self.intercept))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_arrays` rebuilds the model from."""
         return {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, Any], width: int) -> "LinearModel":
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, Any], width: int
+    ) -> "LinearModel":
         """Audit and rebuild a model over `width` features.
 
         Raises

@@ -24,7 +24,7 @@ Link = Literal["logistic", "identity"]
     "float64[::1], float64)",
     cache=True,
     nogil=True,
-)  # type: ignore[untyped-decorator]
+)
 def _scores(
     matrix: NDArray[np.float32], roots: NDArray[np.int64], feature: NDArray[np.int32], threshold: NDArray[np.float32],
     left: NDArray[np.int32], right: NDArray[np.int32], missing_left: NDArray[np.bool_], value: NDArray[np.float64],
@@ -92,7 +92,7 @@ class TreeEnsemble:
             np.ascontiguousarray(matrix, dtype=np.float32), self.roots, self.feature, self.threshold,
             self.left, self.right, self.missing_left, self.value, self.base,
         )  # fmt: skip
-        return logistic(scores) if self.link == "logistic" else np.clip(scores, 0.0, 1.0)  # type: ignore[no-any-return]
+        return logistic(scores) if self.link == "logistic" else np.clip(scores, 0.0, 1.0)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_arrays` rebuilds the ensemble from."""
@@ -103,7 +103,9 @@ class TreeEnsemble:
         return {"base": self.base, "link": self.link}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, Any], width: int) -> "TreeEnsemble":
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, Any], width: int
+    ) -> "TreeEnsemble":
         """Audit and rebuild an ensemble over `width` features: every walk must end in a leaf, inside the arrays.
 
         Raises

@@ -90,7 +90,7 @@ def _counts(profile: ColumnProfile, choices: NDArray[np.float64]) -> NDArray[np.
 
 
 def _stability_index(table: NDArray[np.float64]) -> float:
-    """Population stability index with half a count added to every cell, so that an empty one is no infinity."""
+    """Return the population stability index; half a count more in every cell keeps an empty one finite."""
     shares = (table + 0.5) / (table + 0.5).sum(axis=1, keepdims=True)
     return float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
 

@@ -1,4 +1,4 @@
-"""Does the model still tell churners from the rest, on customers whose outcome is known?"""
+"""Performance: does the model still tell churners from the rest, on customers whose outcome is known."""
 
 from dataclasses import dataclass
 
@@ -39,5 +39,6 @@ def measure_performance(
     )  # fmt: skip
     found = evaluation.metrics["roc_auc"]
     below = found.value < threshold
-    reason = f"ROC-AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] is {'below' if below else 'not below'} {threshold:g}"
+    interval = f"[{found.low:.3f}, {found.high:.3f}]"
+    reason = f"ROC-AUC {found.value:.3f} {interval} is {'below' if below else 'not below'} {threshold:g}"
     return Performance(evaluation, labelled, rows, below, reason)

@@ -75,7 +75,9 @@ class RunSummary:
             "version": self.deployed.version,
             "model_version": self.deployed.model_version,
             "production": str(self.deployed.folder),
-            "cross_validation": {name: dict(m.bundle.metrics["cross_validation"]) for name, m in self.trained.models.items()},
+            "cross_validation": {
+                name: dict(m.bundle.metrics["cross_validation"]) for name, m in self.trained.models.items()
+            },
             "held_out": self.evaluation.to_json(),
             "monitoring": self.cycle.report.to_json(),
             "monitoring_report": str(self.cycle.path),
@@ -114,7 +116,8 @@ def run_all(
         )  # fmt: skip
         merged = run.step(next(names), merge, validated.raw, schema)
         prepared = run.step(
-            next(names), preprocess, encode(merged.table, schema), outcomes(merged.table, schema) == 1.0, schema.model_inputs,
+            next(names), preprocess, encode(merged.table, schema), outcomes(merged.table, schema) == 1.0,
+            schema.model_inputs,
             sha256=merged.sha256, fraction=settings.evaluation.holdout_fraction, seed=seed,
         )  # fmt: skip
         features = run.step(next(names), select_features, prepared, schema, settings.features)
@@ -168,7 +171,9 @@ def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, production: Bu
     return Deployed(status, version, bundle.version_name, registry.deployed.link.resolve(), reason)
 
 
-def _batch(tables: Mapping[str, pl.DataFrame], schema: Schema) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+def _batch(
+    tables: Mapping[str, pl.DataFrame], schema: Schema
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
     """Join the production tables into encoded columns and outcomes, NaN where not known; empty if there are none."""
     if not tables:
         return {}, np.empty(0)

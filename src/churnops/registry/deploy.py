@@ -33,7 +33,7 @@ class DeploymentFolder:
 
     def current(self) -> str | None:
         """Return the name of the version folder in production, None if nothing is deployed."""
-        return Path(os.readlink(self.link)).name if self.link.is_symlink() else None
+        return self.link.readlink().name if self.link.is_symlink() else None
 
     def production(self) -> Bundle | None:
         """Load the bundle in production.

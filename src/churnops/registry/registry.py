@@ -62,7 +62,9 @@ class Registry:
                 return []
             raise RegistryError(f"the model registry does not answer: {str(error).splitlines()[0][:200]}") from None
         found = self._client.search_model_versions(f"name='{self.name}'")
-        versions = [_version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in found]
+        versions = [
+            _version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in found
+        ]
         return sorted(versions, key=lambda version: -version.version)
 
     def register(self, bundle: Bundle, address: str, run_id: str) -> int:

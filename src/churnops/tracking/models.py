@@ -1,6 +1,7 @@
 """A Bundle as an MLflow model: logged with a run, served by `mlflow models serve`, registered as a version."""
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
     import mlflow
 
     needed = [line for line in requirements().splitlines() if line.partition("==")[0] in _NEEDED]
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example")  # the signature is exact without one
         saved = bundle.save(Path(folder, ARTIFACT))
         logged = mlflow.pyfunc.log_model(
             name=bundle.algorithm,
@@ -39,16 +41,18 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
 def signature(schema: Schema) -> "ModelSignature":
     """Return the MLflow signature: the Schema's snake_case columns in, probability and verdict out."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType
+    from mlflow.types import ColSpec, DataType, TensorSpec
     from mlflow.types import Schema as Types
 
     def type_of(column: Column) -> DataType:
         return DataType.double if column.numeric else DataType.string
 
-    inputs = Types([ColSpec(type_of(column), column.name, required=column.required) for column in schema.inputs])
-    outputs = [
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(type_of(column), column.name, required=column.required) for column in schema.inputs
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.double, "churn_probability"),
         ColSpec(DataType.boolean, "churn_prediction"),
         ColSpec(DataType.string, "model_version"),
     ]
-    return ModelSignature(inputs=inputs, outputs=Types(outputs))
+    return ModelSignature(inputs=Types(inputs), outputs=Types(outputs))

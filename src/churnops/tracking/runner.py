@@ -55,7 +55,9 @@ class Tracker:
                 self.client.search_experiments(max_results=1)
         except mlflow.MlflowException as error:
             reason = str(error).splitlines()[0][:200]
-            raise ChurnopsError(f"the MLflow store cannot be opened (tracking.uri or MLFLOW_TRACKING_URI): {reason}") from None
+            raise ChurnopsError(
+                f"the MLflow store cannot be opened (tracking.uri or MLFLOW_TRACKING_URI): {reason}"
+            ) from None
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment called `name`, created if it does not exist."""
@@ -76,7 +78,9 @@ class Tracker:
             return str(found.experiment_id)
 
     @contextlib.contextmanager
-    def pipeline(self, experiment: str, name: str, progress: Progress = lambda step, state: None) -> Iterator["PipelineRun"]:
+    def pipeline(
+        self, experiment: str, name: str, progress: Progress = lambda step, state: None
+    ) -> Iterator["PipelineRun"]:
         """Open the run that a pipeline's steps hang under; it fails when the block raises."""
         run = PipelineRun(self, self.experiment(experiment), name, progress)
         try:
@@ -103,7 +107,10 @@ class PipelineRun:
         self.commit = git_commit(tracker.settings.root)
         self._tags = {"mlflow.source.name": "churnops", "mlflow.source.type": "LOCAL"}
         self._tags |= {"mlflow.source.git.commit": self.commit} if self.commit else {}
-        self._environment = {"environment/requirements.txt": requirements(), "environment/environment.json": environment()}
+        self._environment = {
+            "environment/requirements.txt": requirements(),
+            "environment/environment.json": environment(),
+        }
         self.seconds: dict[str, float] = {}
         self.runs: dict[str, str] = {}
         self.models: dict[str, str] = {}
@@ -119,7 +126,7 @@ class PipelineRun:
         self._progress(name, "started")
         started = time.perf_counter()
         run_id = self.runs[name] = self._create(name, self.run_id)
-        files: dict[str, str | bytes] = dict(self._environment) | _source(function)
+        files: dict[str, str | bytes] = {**self._environment, **_source(function)}
         out, err = io.StringIO(), io.StringIO()
         try:
             with contextlib.redirect_stdout(_Tee(sys.stdout, out)), contextlib.redirect_stderr(_Tee(sys.stderr, err)):

@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 import polars as pl
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 
 
-class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class BundleModel(PythonModel):
     """Checks the rows against the Schema and answers with the bundle."""
 
     def load_context(self, context: Any) -> None:
@@ -33,4 +34,4 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         )
 
 
-mlflow.models.set_model(BundleModel())
+set_model(BundleModel())

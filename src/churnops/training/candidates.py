@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 Params = Mapping[str, Any]
-Fitted = Pipeline | DecisionTreeClassifier | RandomForestClassifier | XGBClassifier
+Fitted = Any
+"""A scikit-learn pipeline, tree or forest, or an XGBClassifier; neither library has types."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +38,34 @@ CANDIDATES: Mapping[str, Candidate] = {
         Candidate(
             "logistic_regression",
             lambda params, seed: make_pipeline(
-                StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed, **params)
+                StandardScaler(), LogisticRegression(solver="liblinear", max_iter=500, random_state=seed, **params)
             ),
-            default={"C": 1.0},
-            space={"C": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]},
+            default={"C": 0.3, "l1_ratio": 1.0},
+            space={"C": [0.1, 0.2, 0.3, 0.5, 1.0], "l1_ratio": [0.0, 1.0]},
         ),
         Candidate(
             "decision_tree",
             lambda params, seed: DecisionTreeClassifier(random_state=seed, **params),
-            default={"max_depth": 6, "min_samples_leaf": 20},
-            space={"max_depth": [4, 5, 6, 8], "min_samples_leaf": [5, 10, 20, 40]},
+            default={"criterion": "gini", "max_depth": 6, "min_samples_leaf": 10, "ccp_alpha": 0.006},
+            space={"criterion": ["gini", "entropy"], "max_depth": [5, 6, 8], "min_samples_leaf": [5, 10, 20, 40],
+                   "ccp_alpha": [0.005, 0.008, 0.012]},
         ),
         Candidate(
             "random_forest",
             lambda params, seed: RandomForestClassifier(n_jobs=1, random_state=seed, **params),
-            default={"n_estimators": 200, "max_features": 0.5, "min_samples_leaf": 5},
-            space={"n_estimators": [200], "max_features": [0.3, 0.5, 0.7], "min_samples_leaf": [3, 5, 10]},
+            default={"n_estimators": 60, "max_depth": 6, "max_features": 0.8, "min_samples_leaf": 10,
+                     "max_samples": 0.6, "ccp_alpha": 0.001},
+            space={"n_estimators": [60, 80], "max_depth": [5, 6, 7], "max_features": [0.7, 0.8],
+                   "min_samples_leaf": [5, 10, 15], "max_samples": [0.6, 0.7], "ccp_alpha": [0.0008, 0.001, 0.0012]},
         ),
         Candidate(
             "xgboost",
             lambda params, seed: XGBClassifier(tree_method="hist", n_jobs=1, random_state=seed, **params),
-            default={"n_estimators": 150, "max_depth": 4, "learning_rate": 0.05, "subsample": 0.8,
-                     "colsample_bytree": 0.8, "min_child_weight": 3, "reg_lambda": 1.0},
-            space={"n_estimators": [100, 150, 200], "max_depth": [3, 4, 5], "learning_rate": [0.03, 0.05, 0.08],
-                   "subsample": [0.6, 0.8], "colsample_bytree": [0.6, 0.8], "min_child_weight": [1, 3, 5],
-                   "reg_lambda": [1.0, 3.0]},
+            default={"n_estimators": 160, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 1.0,
+                     "subsample": 1.0, "colsample_bytree": 0.7, "reg_lambda": 0.3, "gamma": 3.0},
+            space={"n_estimators": [120, 160, 240], "learning_rate": [0.05, 0.08], "max_depth": [4, 5],
+                   "min_child_weight": [0.5, 1.0, 2.0], "subsample": [0.95, 1.0], "colsample_bytree": [0.7, 0.85],
+                   "reg_lambda": [0.3, 1.0], "gamma": [2.5, 3.0, 4.0]},
         ),
     )
 }  # fmt: skip

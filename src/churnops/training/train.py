@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
-from churnops.features.build import FeatureMatrix
 from churnops.evaluation.metrics import HIGHER_IS_BETTER
+from churnops.features.build import FeatureMatrix
 from churnops.model.bundle import MAX_PROBES, SCORE, Bundle
 from churnops.schema import Schema
 from churnops.settings import Settings

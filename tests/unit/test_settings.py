@@ -1,0 +1,114 @@
+"""`config.yaml` and `CHURNOPS_*` variables: everything unknown or out of range is refused in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from churnops.errors import SettingsError
+from churnops.features import all_features
+from churnops.settings import Settings, default_config, find_config, load_settings
+from tests.conftest import REPOSITORY, write_project
+
+
+def test_the_default_is_valid_and_is_the_repositorys_own(settings: Settings):
+    assert (REPOSITORY / "config.yaml").read_text() == default_config()
+    assert settings.random_state == 42
+    assert settings.monitoring.performance_threshold == 0.75
+    assert settings.monitoring.drift_threshold == 0.05
+    assert settings.monitoring.drift_rate_threshold == 0.30
+    assert settings.retraining.retraining_cooldown_days == 0
+    assert settings.retraining.min_improvement == 0.01
+    assert all_features(settings.table, settings.features.derived)
+
+
+def test_every_key_is_in_the_default_and_says_what_it_is_for(settings: Settings):
+    lines = default_config().splitlines()
+    for section, content in settings.model_dump(exclude={"table"}).items():
+        keys = content if isinstance(content, dict) else {section: content}
+        for key in keys.keys() - {"derived"}:
+            line = next(line for line in lines if line.strip().startswith(f"{key}:"))
+            assert "#" in line, line
+
+
+def test_keys_left_out_take_the_default(tmp_path: Path, settings: Settings):
+    schema = yaml.safe_load(default_config())["schema"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"schema": schema}))
+    short = load_settings(tmp_path / "config.yaml", {})
+    assert short.monitoring == settings.monitoring
+    assert short.retraining == settings.retraining
+
+
+def test_a_variable_overrides_a_setting(tmp_path: Path):
+    path = write_project(tmp_path)
+    environment = {"CHURNOPS_MONITORING__DRIFT_THRESHOLD": "0.01", "CHURNOPS_TRAINING__FAMILIES": "[xgboost]", "X": "1"}
+    changed = load_settings(path, environment)
+    assert changed.monitoring.drift_threshold == 0.01
+    assert changed.training.families == ("xgboost",)
+    assert load_settings(path, {"CHURNOPS_CONFIG": str(path)}).monitoring.drift_threshold == 0.05
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("CHURNOPS_MONITR__X", "1", "unknown setting 'monitr'.*CHURNOPS_MONITR.*did you mean 'monitoring'"),
+        ("CHURNOPS_MONITORING__DRIFT_TRESHOLD", "1", "did you mean 'drift_threshold'"),
+        ("CHURNOPS_RANDOM_STAT", "1", "did you mean 'random_state'"),
+        ("CHURNOPS_RANDOM_STATE__X", "1", "'random_state' has no settings below it"),
+        ("CHURNOPS_MONITORING__DRIFT_THRESHOLD", "1.5", "monitoring.drift_threshold.*less than 1, given 1.5"),
+        ("CHURNOPS_MONITORING__DRIFT_THRESHOLD", ".nan", "monitoring.drift_threshold.*finite"),
+        ("CHURNOPS_TRAINING__FAMILIES", "[svm]", "training.families.0.*'xgboost'.*given 'svm'"),
+        ("CHURNOPS_TRAINING__FOLDS", "[", "the value is not YAML"),
+        ("CHURNOPS_", "1", "unknown setting ''"),
+    ],
+)
+def test_a_wrong_variable_is_refused(tmp_path: Path, variable: str, value: str, message: str):
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(write_project(tmp_path), {variable: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_deep_in_the_schema_is_named(tmp_path: Path):
+    path = write_project(tmp_path, lambda document: document["schema"]["columns"][2].update(maximun=3))
+    with pytest.raises(SettingsError, match=r"schema.columns.2.maximun.*did you mean 'maximum'"):
+        load_settings(path, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "holds no settings"), ("a: [", "is not YAML"), ("- 1", "holds no settings"), ("random_state: 1", "schema")],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str, message: str):
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(SettingsError, match=message):
+        load_settings(tmp_path / "config.yaml", {})
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path):
+    with pytest.raises(SettingsError, match="churnops config show"):
+        load_settings(tmp_path / "config.yaml", {})
+    with pytest.raises(SettingsError, match="churnops config show"):
+        find_config(tmp_path, {})
+
+
+def test_the_nearest_config_above_is_found(tmp_path: Path):
+    path = write_project(tmp_path)
+    (tmp_path / "a/b").mkdir(parents=True)
+    assert find_config(tmp_path / "a/b", {}) == path
+    assert find_config(tmp_path, {"CHURNOPS_CONFIG": "other.yaml"}) == Path("other.yaml")
+
+
+def test_a_password_in_the_journals_url_is_not_repeated(tmp_path: Path):
+    path = write_project(tmp_path)
+    secret = load_settings(path, {"CHURNOPS_JOURNAL__URL": "postgresql+psycopg://u:hunter2@localhost/x"})
+    assert "hunter2" not in repr(secret)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, {"CHURNOPS_JOURNAL__URL": "[hunter2]"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_relative_paths_count_from_the_configs_folder(settings: Settings):
+    assert settings.path("models") == settings.root / "models"
+    assert settings.database_url("sqlite:///journal.db") == f"sqlite:///{settings.root}/journal.db"
+    for unchanged in ("sqlite:////var/x.db", "sqlite:///:memory:", "postgresql://localhost/x"):
+        assert settings.database_url(unchanged) == unchanged

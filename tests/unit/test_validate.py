@@ -1,0 +1,199 @@
+"""Step 1: every broken rule is named with file, column, count and rows; nothing is repaired silently."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from churnops.data.read import encode, outcomes, read_table, table_paths
+from churnops.data.validate import ValidationError, check_customers, validate, validate_data
+from churnops.errors import DataError
+from churnops.schema import Column, Schema
+from churnops.settings import Settings
+from tests.conftest import LATER, RAW
+
+
+def raw() -> pl.DataFrame:
+    return pl.read_csv(RAW[1], infer_schema=False).head(60)
+
+
+def write(folder: Path, frame: pl.DataFrame, name: str = "table.csv") -> Path:
+    path = folder / name
+    frame.write_parquet(path) if name.endswith(".parquet") else frame.write_csv(path)
+    return path
+
+
+def cell(column: str, value: str | None, row: int = 3) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Change one cell; `row` counts from 1."""
+    at = pl.int_range(1, pl.len() + 1) == row
+    return lambda frame: frame.with_columns(pl.when(at).then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "rule", "rows"),
+    [
+        (cell("International plan", "yes"), "international_plan ('International plan')", "choices", (3,)),
+        (cell("State", "Ohio"), "state ('State')", "choices", (3,)),
+        (cell("Area code", "999"), "area_code ('Area code')", "choices", (3,)),
+        (cell("Total day minutes", "many"), "total_day_minutes ('Total day minutes')", "type", (3,)),
+        (cell("Total day minutes", " 5"), "total_day_minutes ('Total day minutes')", "type", (3,)),
+        (cell("Total day minutes", "NaN"), "total_day_minutes ('Total day minutes')", "finite", (3,)),
+        (cell("Total day minutes", "inf"), "total_day_minutes ('Total day minutes')", "finite", (3,)),
+        (cell("Total day minutes", "1e400"), "total_day_minutes ('Total day minutes')", "finite", (3,)),
+        (cell("Total day minutes", "-1"), "total_day_minutes ('Total day minutes')", "minimum", (3,)),
+        (cell("Total day minutes", "5000"), "total_day_minutes ('Total day minutes')", "maximum", (3,)),
+        (cell("Total day calls", "1.5"), "total_day_calls ('Total day calls')", "integer", (3,)),
+        (cell("Account length", None), "account_length ('Account length')", "missing value", (3,)),
+        (cell("Churn", None), "churn ('Churn')", "missing label", (3,)),
+        (cell("Churn", "maybe"), "churn ('Churn')", "choices", (3,)),
+        (lambda frame: frame.drop("Voice mail plan"), "voice_mail_plan ('Voice mail plan')", "missing column", ()),
+        (lambda frame: frame.drop("Churn"), "churn ('Churn')", "missing column", ()),
+        (lambda frame: pl.concat([frame, frame[4:5]]), None, "duplicate row", (61,)),
+        (lambda frame: frame.filter(pl.col("Churn") == "False"), "churn ('Churn')", "one class", ()),
+        (lambda frame: frame.with_columns(customer_id=pl.lit("7")), "customer_id", "duplicate id", (2, 3, 4, 5, 6)),
+        (lambda frame: frame.with_columns(customer_id=pl.lit("7" * 129)), "customer_id", "length", (1, 2, 3, 4, 5)),
+    ],
+)
+def test_each_broken_rule_is_named(
+    tmp_path: Path, settings: Settings, change: Callable[[pl.DataFrame], pl.DataFrame], column: str | None, rule: str,
+    rows: tuple[int, ...],
+):  # fmt: skip
+    path = write(tmp_path, change(raw()))
+    with pytest.raises(ValidationError) as caught:
+        validate([path], settings.table)
+    failure = caught.value.failures[0]
+    assert (failure.column, failure.rule, failure.rows) == (column, rule, rows)
+    report = json.loads(caught.value.artifacts["validation_report.json"])
+    assert not report["valid"]
+    assert report["failures"][0]["rule"] == rule
+    assert str(failure) in caught.value.artifacts["validation_report.txt"]
+    assert "\n" not in str(failure)
+
+
+def test_every_failure_is_reported_at_once_with_its_count(tmp_path: Path, settings: Settings):
+    broken = raw().with_columns(pl.lit("-5").alias("Total eve minutes"), pl.lit("NO").alias("Voice mail plan"))
+    with pytest.raises(ValidationError) as caught:
+        validate([write(tmp_path, broken), tmp_path / "absent.csv"], settings.table)
+    first, second, third = sorted(caught.value.failures, key=lambda f: f.rule)
+    assert (first.rule, first.count, first.rows) == ("choices", 60, (1, 2, 3, 4, 5))
+    assert second.rule == "file"
+    assert str(third) == (
+        "table.csv: column total_eve_minutes ('Total eve minutes'): 60 values below the minimum 0, such as '-5' "
+        "(rows 1, 2, 3, 4, 5, …)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"State,Churn\n", "no rows"),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00", "not a readable CSV"),
+        ("a.csv", b"a\x00b,c\n1,2\n", "binary data"),
+        ("a.csv", b"a,b,a\n1,2,3\n", "'a' stands more than once"),
+        ("a.csv", b"a,b\n1,2,3\n", "not a readable CSV"),
+        ("a.csv", b"a,b\n\xff\xfe,2\n", "not a readable CSV"),
+        ("a.parquet", b"PAR1 not really", "not a readable PARQUET"),
+        ("a.csv", b"some,other,table\n1,2,3\n", "required column is missing"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, settings: Settings, name: str, content: bytes, reason: str):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValidationError, match=reason):
+        validate([tmp_path / name], settings.table)
+
+
+def test_a_misspelt_header_is_recognised(tmp_path: Path, settings: Settings):
+    path = write(tmp_path, raw().rename({"Total day minutes": "Total Day Minute"}))
+    with pytest.raises(ValidationError, match="required column is missing; is it 'Total Day Minute'"):
+        validate([path], settings.table)
+
+
+def test_rows_and_ids_are_compared_across_files(tmp_path: Path, settings: Settings):
+    one, two = write(tmp_path, raw()[:40], "a.csv"), write(tmp_path, raw()[30:], "b.csv")
+    with pytest.raises(ValidationError) as caught:
+        validate([one, two], settings.table)
+    assert [(f.file, f.rule, f.count) for f in caught.value.failures] == [("b.csv", "duplicate row", 10)]
+
+
+def test_too_few_of_one_outcome(settings: Settings):
+    with pytest.raises(ValidationError, match="108 rows are 'True', at least 1000"):
+        validate([RAW[1]], settings.table, minimum_class=1000)
+
+
+def test_parquet_csv_and_snake_case_names_give_the_same_table(tmp_path: Path, settings: Settings):
+    typed = pl.read_csv(RAW[1])  # numbers, and Churn as Boolean
+    assert typed.schema["Churn"] == pl.Boolean
+    snake = typed.rename(settings.table.rename(typed.columns))
+    paths = [RAW[1], write(tmp_path, typed, "t.parquet"), write(tmp_path, snake, "s.parquet")]
+    first, *others = [validate([path], settings.table).tables[path.name] for path in paths]
+    assert first.height == 667
+    for other in others:
+        assert other.equals(first)
+
+
+def test_a_boolean_is_no_number(tmp_path: Path, settings: Settings):
+    broken = raw().with_columns(pl.lit(True).alias("Total day minutes"))
+    with pytest.raises(ValidationError) as caught:
+        validate([write(tmp_path, broken, "t.parquet")], settings.table)
+    assert [(f.rule, f.count) for f in caught.value.failures] == [("type", 60)]
+
+
+def test_what_the_schema_does_not_know_is_ignored_and_reported(tmp_path: Path, settings: Settings):
+    path = write(tmp_path, raw().with_columns(note=pl.lit("x")).drop("State", "Total day charge"))
+    found = validate([path], settings.table)
+    assert "note" not in found.tables["table.csv"].columns
+    assert json.loads(found.artifacts["validation_report.json"])["ignored_columns"] == {"table.csv": ["note"]}
+    assert "ignored column 'note'" in found.artifacts["validation_report.txt"]
+
+
+def test_later_customers_may_lack_an_outcome_or_the_whole_column(tmp_path: Path, settings: Settings):
+    folder = tmp_path / "production"
+    folder.mkdir()
+    write(folder, cell("Churn", None)(raw()), "a.csv")
+    write(folder, raw()[:10].drop("Churn"), "b.csv")
+    found = validate_data(RAW, [folder], settings.table, minimum_class=10)
+    assert {name: t.height for name, t in found.raw.items()} == {"churn-80.csv": 2666, "churn-20.csv": 667}
+    known = outcomes(pl.concat(found.production.values(), how="diagonal_relaxed"), settings.table)
+    assert int(pl.Series(known).is_nan().sum()) == 11
+    with pytest.raises(ValidationError, match="1 value missing"):
+        validate([folder / "a.csv"], settings.table)
+
+
+def test_rows_to_score_may_repeat(settings: Settings):
+    twice = pl.concat([raw()[:1], raw()[:1]]).drop("Churn")
+    assert check_customers(twice, settings.table, "x").height == 2
+
+
+def test_times_are_parsed_or_refused(tmp_path: Path):
+    schema = Schema(
+        columns=(
+            Column(name="day", kind="time"),
+            Column(name="minutes", kind="number", nullable=True),
+            Column(name="churn", kind="target", choices=("0", "1")),
+        )
+    )
+    good = pl.DataFrame({"day": ["2026-01-02T03:04:05Z", "2026-01-02"], "minutes": ["1", None], "churn": ["0", "1"]})
+    table = validate([write(tmp_path, good)], schema).tables["table.csv"]
+    assert table.schema["day"] == pl.Datetime("us", "UTC")
+    assert pl.Series(encode(table, schema)["minutes"]).is_nan().to_list() == [False, True]
+    with pytest.raises(ValidationError, match="not an ISO 8601 time, such as 'soon'"):
+        validate([write(tmp_path, good.with_columns(day=pl.lit("soon")))], schema)
+
+
+def test_folders_and_files_are_found(tmp_path: Path):
+    assert [p.name for p in table_paths([RAW[0].parent, LATER])] == ["churn-20.csv", "churn-80.csv", "churn-later.csv"]
+    assert len(table_paths([RAW[0], RAW[0]])) == 1
+    for source, reason in ((tmp_path, "holds no .csv"), (tmp_path / "x.csv", "does not exist")):
+        with pytest.raises(DataError, match=reason):
+            table_paths([source])
+    (tmp_path / "x.xlsx").touch()
+    with pytest.raises(DataError, match="must end in"):
+        table_paths([tmp_path / "x.xlsx"])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_header(tmp_path: Path):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfState,Churn\nOH,True\n")
+    assert read_table(tmp_path / "a.csv").columns == ["State", "Churn"]
