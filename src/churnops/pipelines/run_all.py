@@ -15,7 +15,7 @@ from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
 from churnops.errors import BundleError
-from churnops.evaluation.evaluate import EvaluatedModels, evaluate_models
+from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, MonitoringCycle
