@@ -104,10 +104,11 @@ class FeatureMatrix:
         """Build the matrix of shape (n, number of selected features) from imputed columns of length n."""
         rows = len(columns[self.inputs[0].name])
         matrix = np.empty((rows, len(self.selected)))
-        for start in range(0, rows, BLOCK):
-            stop = min(start + BLOCK, rows)
-            block = {column.name: columns[column.name][start:stop] for column in self.inputs}
-            self._fill(block, matrix[start:stop])
+        with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers: the score is checked, not each step
+            for start in range(0, rows, BLOCK):
+                stop = min(start + BLOCK, rows)
+                block = {column.name: columns[column.name][start:stop] for column in self.inputs}
+                self._fill(block, matrix[start:stop])
         return matrix
 
     def _fill(self, block: dict[str, NDArray[np.float64]], matrix: NDArray[np.float64]) -> None:

@@ -227,6 +227,8 @@ class Bundle:
         }
         if set(probes) != inputs or not {len(v) for v in probes.values()} <= set(range(1, MAX_PROBES + 1)):
             raise BundleError("its probe rows do not fit its schema")
+        if not isinstance(document["algorithm"], str):
+            raise BundleError("its algorithm has no name")
         if not 0.0 < document["threshold"] < 1.0:
             raise BundleError("its threshold is not between 0 and 1")
         return cls(
@@ -234,7 +236,7 @@ class Bundle:
             features=features,
             selected=selected,
             imputer=Imputer({c.name: float(document["imputation"][c.name]) for c in schema.model_inputs}),
-            algorithm=str(document["algorithm"]),
+            algorithm=document["algorithm"],
             estimator=model.from_arrays(arrays, document["estimator"]["parameters"], len(selected)),
             threshold=document["threshold"],
             reference={name: _profile(profile, name) for name in names},

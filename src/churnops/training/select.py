@@ -36,6 +36,11 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
     if unknown:
         raise DataError(f"features.exclude: there is no feature '{sorted(unknown)[0]}'")
     matrix = FeatureMatrix(schema.model_inputs, features, names)(prepared.imputer(prepared.columns))
+    finite = np.isfinite(matrix).all(axis=0)
+    if not finite.all():
+        raise DataError(
+            f"feature '{names[int(np.argmin(finite))]}' overflows for some customers: change its expression"
+        )
     left_out = _left_out(matrix[~prepared.held_out], names, settings)
     keep = [i for i, name in enumerate(names) if name not in left_out]
     if not keep:

@@ -1,0 +1,159 @@
+"""Steps 4 and 5: selection, search and the choice of the winner."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from churnops.data.preprocess import PreparedTable
+from churnops.errors import DataError
+from churnops.model.bundle import SCORE
+from churnops.settings import FAMILIES, DerivedFeature, FeatureSettings, Settings, load_settings
+from churnops.training.candidates import CANDIDATES
+from churnops.training.search import Search, search, settings_to_try, stratified_folds
+from churnops.training.select import SelectedFeatures, select_features
+from churnops.training.train import TrainedModels, train_models
+from tests.conftest import quick, write_project
+
+
+def feature(name: str, expression: str) -> DerivedFeature:
+    return DerivedFeature(name=name, expression=expression)
+
+
+def test_selection_leaves_out_what_says_nothing_and_records_why(settings: Settings, prepared: PreparedTable):
+    wanted = FeatureSettings(
+        derived=(
+            feature("twice", "2 * total_day_minutes"), feature("nothing", "account_length > 5000"),
+            feature("fine", "total_day_minutes * total_eve_minutes"),
+        ),
+        exclude=("voice_mail_plan",),
+    )  # fmt: skip
+    found = select_features(prepared, settings.table, wanted)
+    record = json.loads(found.artifacts["selected_features.json"])
+    assert record["left_out"] == {
+        "voice_mail_plan": "excluded in config.yaml",
+        "twice": "repeats total_day_minutes (|r| = 1.000000)",
+        "nothing": "constant in the training rows",
+    }
+    assert found.selected[-1] == "fine"
+    assert found.matrix.shape == (3333, len(found.selected)) == (3333, 13)
+
+
+def test_selection_does_not_look_at_held_out_rows(settings: Settings, prepared: PreparedTable):
+    """A feature that varies only among held-out rows is constant to selection."""
+    columns = dict(prepared.columns) | {
+        "account_length": np.where(prepared.held_out, prepared.columns["account_length"], 7.0)
+    }
+    found = select_features(replace(prepared, columns=columns), settings.table, FeatureSettings())
+    assert "account_length" not in found.selected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (FeatureSettings(exclude=("absent",)), "no feature 'absent'"),
+        (FeatureSettings(derived=(feature("huge", "1e299 * 1e299 * total_day_minutes"),)), "'huge' overflows"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_refused(
+    settings: Settings, prepared: PreparedTable, wanted: FeatureSettings, reason: str
+):
+    with pytest.raises(DataError, match=reason):
+        select_features(prepared, settings.table, wanted)
+
+
+def test_the_default_setting_is_tried_first_and_none_twice():
+    for candidate in CANDIDATES.values():
+        tried = list(settings_to_try(candidate, 8, seed=42))
+        assert tried[0] == candidate.default
+        assert len({json.dumps(t, sort_keys=True) for t in tried}) == len(tried) == 8
+        assert tried == list(settings_to_try(candidate, 8, seed=42))
+        assert tried != list(settings_to_try(candidate, 8, seed=43))
+    assert len(list(settings_to_try(CANDIDATES["logistic_regression"], 10**6, seed=1))) == 9  # the whole space
+
+
+def run_search(features: SelectedFeatures, prepared: PreparedTable, threads: int, family: str) -> Search:
+    training = ~prepared.held_out
+    folds = stratified_folds(prepared.outcome[training], 3, seed=1)
+    with ThreadPoolExecutor(threads) as pool:
+        return search(
+            CANDIDATES[family], features.matrix[training], prepared.outcome[training], folds, trials=2,
+            metric="log_loss", seed=1, pool=pool,
+        )  # fmt: skip
+
+
+def test_out_of_fold_scores_come_from_fits_that_had_not_seen_the_row(
+    features: SelectedFeatures, prepared: PreparedTable
+):
+    """A fully grown tree knows its training rows by heart; out of fold it cannot."""
+    training = ~prepared.held_out
+    outcome, matrix = prepared.outcome[training], features.matrix[training]
+    grown = replace(CANDIDATES["decision_tree"], default={}, space={"max_depth": [None]})
+    folds = stratified_folds(outcome, 3, seed=1)
+    with ThreadPoolExecutor(1) as pool:
+        found = search(grown, matrix, outcome, folds, trials=1, metric="log_loss", seed=1, pool=pool)
+    assert (grown.fit({}, matrix, outcome, 1).predict(matrix) == outcome).all()
+    assert ((found.best.out_of_fold >= 0.5) != outcome).sum() > 50
+    for training_rows, validation in folds:
+        assert not set(training_rows) & set(validation)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_result_does_not_depend_on_the_number_of_threads(
+    family: str, features: SelectedFeatures, prepared: PreparedTable
+):
+    one, two = (run_search(features, prepared, threads, family) for threads in (1, 3))
+    np.testing.assert_array_equal(one.best.out_of_fold, two.best.out_of_fold)
+    assert [t.folds for t in one.trials] == [t.folds for t in two.trials]
+
+
+def test_the_winner_has_the_best_mean_cross_validated_metric(trained: TrainedModels):
+    means = {name: model.search.best.mean("log_loss") for name, model in trained.models.items()}
+    assert set(means) == set(FAMILIES)
+    assert trained.winner == min(means, key=lambda name: means[name])
+    assert trained.refit.algorithm == trained.winner
+    assert trained.metrics["cv_log_loss"] == means[trained.winner]
+
+
+def test_another_selection_metric_is_obeyed(tmp_path: Path, prepared: PreparedTable, features: SelectedFeatures):
+    def change(document: dict[str, dict[str, object]]) -> None:
+        quick(document)
+        document["training"] |= {"selection_metric": "roc_auc", "families": ["decision_tree", "logistic_regression"]}
+
+    found = train_models(prepared, features, load_settings(write_project(tmp_path, change)))
+    means = {name: model.search.best.mean("roc_auc") for name, model in found.models.items()}
+    assert found.winner == max(means, key=lambda name: means[name])
+
+
+def test_held_out_rows_play_no_part_in_the_choice(tmp_path: Path, prepared: PreparedTable, features: SelectedFeatures):
+    """Turning the held-out outcomes round changes the refit, which learns from them, and nothing else."""
+    settings = load_settings(write_project(tmp_path, quick))
+    turned = replace(prepared, outcome=np.where(prepared.held_out, ~prepared.outcome, prepared.outcome))
+    one, other = (train_models(table, features, settings) for table in (prepared, turned))
+    assert {n: m.bundle.content_sha256 for n, m in one.models.items()} == {
+        n: m.bundle.content_sha256 for n, m in other.models.items()
+    }
+    assert one.winner == other.winner
+    assert one.refit.content_sha256 != other.refit.content_sha256
+
+
+def test_the_bundle_names_both_fits_and_holds_unseen_scores(trained: TrainedModels, prepared: PreparedTable):
+    evaluated, deployed = (trained.refit.lineage["fits"][name] for name in ("evaluated", "deployed"))
+    assert (evaluated["rows"], deployed["rows"]) == (2666, 3333)
+    assert evaluated["content_sha256"] == trained.models[trained.winner].bundle.content_sha256
+    assert deployed["content_sha256"] == trained.refit.content_sha256
+    unseen = trained.models[trained.winner].search.best.out_of_fold
+    reference = trained.refit.reference[SCORE]
+    assert reference.rows == 3333
+    assert np.isin(unseen, reference.points).all()  # not the scores of rows the model was fitted on
+    assert trained.refit.reference["churn"].counts.tolist() == [2850, 483]
+
+
+def test_the_same_inputs_give_the_same_bundle(
+    tmp_path: Path, trained: TrainedModels, prepared: PreparedTable, features: SelectedFeatures
+):
+    again = train_models(prepared, features, load_settings(write_project(tmp_path, quick)))
+    assert again.refit.content_sha256 == trained.refit.content_sha256
