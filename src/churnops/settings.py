@@ -59,7 +59,7 @@ class TrainingSettings(_Section):
 
     families: Annotated[tuple[Family, ...], Field(min_length=1)] = FAMILIES
     trials: Mapping[Family, Annotated[int, Field(ge=1, le=1000)]] = Field(
-        default_factory=lambda: dict.fromkeys(FAMILIES, 4)
+        default={"logistic_regression": 6, "decision_tree": 8, "random_forest": 6, "xgboost": 12}
     )
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     selection_metric: Literal["log_loss", "brier", "roc_auc", "average_precision"] = "log_loss"

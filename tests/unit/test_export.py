@@ -101,7 +101,7 @@ def test_a_fold_with_one_outcome_only_is_certain_of_it():
 
 def test_answering_needs_no_training_library():
     """Importing the model package, which loads and predicts, brings in none of the heavy libraries."""
-    heavy = "mlflow sklearn xgboost pandas polars matplotlib sqlalchemy".split()
+    heavy = ["mlflow", "sklearn", "xgboost", "pandas", "polars", "matplotlib", "sqlalchemy"]
     code = f"import sys, churnops.model; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Steps 2 and 3: one table whatever the files, rows held out before anything is fitted, constants from training rows."""
+"""Steps 2 and 3: one table whatever the files, rows held out first, constants from training rows."""
 
 from pathlib import Path
 

@@ -39,17 +39,17 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
 
 
 def signature(schema: Schema) -> "ModelSignature":
-    """Return the MLflow signature: the Schema's snake_case columns in, probability and verdict out."""
+    """Return the MLflow signature: the required columns (snake_case) in, probability and verdict out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, TensorSpec
     from mlflow.types import Schema as Types
 
     def type_of(column: Column) -> DataType:
+        if column.kind == "integer" and not column.nullable:  # pandas keeps integers with gaps as floats
+            return DataType.long
         return DataType.double if column.numeric else DataType.string
 
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(type_of(column), column.name, required=column.required) for column in schema.inputs
-    ]
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(type_of(column), column.name) for column in schema.model_inputs]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.double, "churn_probability"),
         ColSpec(DataType.boolean, "churn_prediction"),

@@ -25,12 +25,13 @@ Result = TypeVar("Result", bound=StepResult)
 Progress = Callable[[str, str], None]
 """Called with a step's name and "started", "finished" or "failed"."""
 
+ENV_URI = "MLFLOW_TRACKING_URI"
 MAX_PARAM_LENGTH = 6000
 
 
 def tracking_uri(settings: Settings) -> str:
     """Return the store to use: `MLFLOW_TRACKING_URI`, or the one in the settings."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or settings.database_url(settings.tracking.uri)
+    return os.environ.get(ENV_URI) or settings.database_url(settings.tracking.uri)
 
 
 class Tracker:
@@ -48,7 +49,10 @@ class Tracker:
 
         self.settings = settings
         self.uri = tracking_uri(settings)
+        given = os.environ.get(ENV_URI)
         mlflow.set_tracking_uri(self.uri)
+        if given is None:  # MLflow sets the variable too; the next project in this process must not take it for the user's
+            os.environ.pop(ENV_URI, None)
         try:
             with _quiet():
                 self.client: MlflowClient = mlflow.MlflowClient()

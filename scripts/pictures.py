@@ -1,0 +1,136 @@
+"""Make the pictures of README.md from a real run in a temporary copy of the project: `make pictures`."""
+
+import io
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from churnops.evaluation import plots
+from churnops.pipelines.run_all import STEPS, RunSummary, run_all
+from churnops.screens import show_run, steps_progress
+from churnops.settings import Settings, load_settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+IMAGES = REPOSITORY / "docs/images"
+MAX_BYTES = 150_000
+WIDTH = 96  # characters of the terminal
+
+# Rich's own template loads a font from elsewhere; a picture in a README has to do with the reader's.
+TERMINAL = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<title>What churnops prints when its main job has run</title>
+<style>
+.{unique_id}-matrix {{ font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-title {{ font-family: system-ui, sans-serif; font-size: 16px; }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+</clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+
+# The figures' own colours (see churnops.evaluation.plots), on a sheet that follows light and dark mode with them.
+SHEET = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"
+ xmlns:xlink="http://www.w3.org/1999/xlink">
+<title>{title}</title>
+<style>
+:root {{ --paper: #ffffff; --ink: #1f2933; --muted: #5f6b7a; --grid: #dfe4ea; --main: #0072b2; --second: #d55e00; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --paper: #1b222b; --ink: #e6eaf0; --muted: #a3aebb; --grid: #333d49;
+  --main: #56b4e9; --second: #e69f00; }} }}
+</style>
+<rect x="1" y="1" width="{inner_width}" height="{inner_height}" rx="8" style="fill: var(--paper);
+ stroke: var(--grid)"/>
+{figures}
+</svg>
+"""
+FIGURE_WIDTH, FIGURE_HEIGHT, GAP = 480, 425, 20
+
+
+def main() -> None:
+    """Run the main job once and draw both pictures."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=False)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(REPOSITORY / "config.yaml", folder)
+        shutil.copytree(REPOSITORY / "data", Path(folder, "data"))
+        before = Path.cwd()
+        os.chdir(folder)  # paths are printed as they would be typed from here
+        try:
+            settings = load_settings(Path("config.yaml"), environment={})
+            console.print("[bold]$ python run_all.py[/]", highlight=False)
+            summary = job(settings, console)
+            show_run(summary, settings, console)
+        finally:
+            os.chdir(before)
+        run = console.export_svg(title="churnops", code_format=TERMINAL, unique_id="run")
+        if folder in run:
+            raise SystemExit("the terminal's picture shows a path of this machine")
+    save("run.svg", run)
+    save("evaluation.svg", figures(summary))
+
+
+def job(settings: Settings, console: Console) -> RunSummary:
+    """Do what `churnops run` does; a console that is no terminal gets the progress display once, at its end."""
+    with steps_progress(STEPS, len(settings.training.families), console=console) as (progress, on_family):
+        return run_all(settings, progress=progress, on_family=on_family)
+
+
+def figures(summary: RunSummary) -> str:
+    """Compose the four figures of the winner on the held-out rows, read back from the run's artifact."""
+    artifact = summary.evaluated.artifacts["test_data.parquet"]
+    assert isinstance(artifact, bytes)
+    rows = pl.read_parquet(artifact)
+    outcome, probability = rows["churned"].to_numpy(), rows["churn_probability"].to_numpy()
+    found = summary.evaluation
+    drawn = (
+        plots.roc_svg(outcome, probability, found.metrics["roc_auc"]),
+        plots.precision_recall_svg(outcome, probability, found.metrics["average_precision"]),
+        plots.calibration_svg(outcome, probability, found.metrics["calibration_error"]),
+        plots.confusion_matrix_svg(found.confusion),
+    )
+    placed = [place(svg, *divmod(i, 2)) for i, svg in enumerate(drawn)]
+    width, height = 2 * FIGURE_WIDTH + 3 * GAP, 2 * FIGURE_HEIGHT + 3 * GAP
+    title = f"{summary.evaluated.winner} on {found.rows} held-out customers"
+    picture = SHEET.format(
+        title=title, width=width, height=height, inner_width=width - 2, inner_height=height - 2,
+        figures="\n".join(placed),
+    )  # fmt: skip
+    ids = re.findall(r'\bid="([^"]*)"', picture)
+    if len(set(ids)) != len(ids):
+        raise SystemExit("two figures share an id: they would be drawn with each other's shapes")
+    return picture
+
+
+def place(svg: str, row: int, column: int) -> str:
+    """Put one figure into a cell of the sheet."""
+    x, y = GAP + column * (FIGURE_WIDTH + GAP), GAP + row * (FIGURE_HEIGHT + GAP)
+    return svg.replace("<svg ", f'<svg x="{x}" y="{y}" width="{FIGURE_WIDTH}" height="{FIGURE_HEIGHT}" ', 1)
+
+
+def save(name: str, picture: str) -> None:
+    """Write one picture, unless it is too large for a page."""
+    data = "".join(f"{line.rstrip()}\n" for line in picture.splitlines()).encode()
+    if len(data) > MAX_BYTES:
+        raise SystemExit(f"{name} has {len(data)} bytes, at most {MAX_BYTES} are allowed")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    (IMAGES / name).write_bytes(data)
+    print(f"docs/images/{name}: {len(data):,} bytes")
+
+
+if __name__ == "__main__":
+    main()

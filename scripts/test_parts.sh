@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs what some tests need outside Python, where that is possible: as root on a Debian-like system.
+# Elsewhere those tests are skipped, and the summary of the tests names each missing part; in CI a skip is a failure.
+set -euo pipefail
+
+missing=()
+compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+  echo "installing for tests: ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+else
+  echo "missing for some tests: ${missing[*]} (Debian: sudo apt-get install ${missing[*]})" >&2
+  [ -z "${CI:-}" ]
+fi

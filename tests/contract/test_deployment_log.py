@@ -1,0 +1,96 @@
+"""One suite over every database the deployment log runs on."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from churnops.errors import RegistryError
+from churnops.journal import DeploymentLog
+from churnops.journal.tables import open_database
+from tests.contract.postgres import private_cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with private_cluster(tmp_path_factory) as url:
+        yield url
+
+
+LASTING = ["file", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
+
+
+@pytest.fixture(params=["memory", *LASTING])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    match request.param:
+        case "memory":
+            return "sqlite:///:memory:"
+        case "file":
+            return f"sqlite:///{tmp_path}/journal.db"
+        case _:
+            return str(request.getfixturevalue("cluster"))
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_database(url)
+    yield engine
+    engine.dispose()
+
+
+def intent(log: DeploymentLog, folder: str, previous: str | None = None) -> int:
+    return log.open_intent(folder=folder, version=7, content_sha256="f" * 64, previous=previous, reason="it is better")
+
+
+def test_an_intent_is_open_until_it_is_closed(engine: Engine):
+    log = DeploymentLog(engine)
+    before = len(log.history())
+    first, second = intent(log, "a"), intent(log, "b", previous="a")
+    assert second > first
+    assert [d.folder for d in log.open_intents()] == ["a", "b"]
+    log.close(log.get(first), "undone")
+    log.close(log.get(second), "done")
+    assert log.open_intents() == []
+    one, two = log.history()[before:]
+    assert (one.folder, one.closed, one.previous, one.version) == ("a", "undone", None, 7)
+    assert (two.folder, two.closed, two.previous, two.reason) == ("b", "done", "a", "it is better")
+
+
+def test_closing_twice_changes_nothing(engine: Engine):
+    log = DeploymentLog(engine)
+    opened = log.get(intent(log, "c"))
+    log.close(opened, "done")
+    rows = log.history()
+    log.close(opened, "undone")
+    assert log.history() == rows
+
+
+def test_times_are_utc(engine: Engine):
+    log = DeploymentLog(engine)
+    at = log.get(intent(log, "d")).at
+    assert at.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
+    log.close(log.open_intents()[-1], "done")
+
+
+@pytest.mark.parametrize("url", LASTING, indirect=True)
+def test_what_was_written_is_there_for_the_next_process(url: str):
+    first = open_database(url)
+    number = intent(DeploymentLog(first), "e")
+    first.dispose()
+    second = open_database(url)
+    assert DeploymentLog(second).get(number).closed is None
+    DeploymentLog(second).close(DeploymentLog(second).get(number), "undone")
+    second.dispose()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["nonsense", "mysql://u:hunter2@localhost/x", "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"]
+)
+def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(wrong: str):
+    with pytest.raises(RegistryError) as caught:
+        open_database(wrong)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)

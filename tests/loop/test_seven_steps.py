@@ -1,0 +1,275 @@
+"""The main job on a small table, read back through MLflow's own client."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import polars as pl
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from churnops.data.validate import ValidationError
+from churnops.errors import BundleError, ChurnopsError
+from churnops.evaluation.metrics import METRICS
+from churnops.model import Bundle
+from churnops.pipelines.run_all import EXPERIMENT, STEPS, RunSummary, run_all
+from churnops.registry import Registry
+from churnops.settings import FAMILIES, Settings, load_settings
+from churnops.tracking import Tracker
+from tests.conftest import REPOSITORY, quick, write_project, write_small_data
+
+Project = tuple[Settings, RunSummary]
+
+
+@pytest.fixture
+def client(project: Project) -> MlflowClient:
+    return Tracker(project[0]).client
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, project: Project) -> Settings:
+    """A copy of the small project as the first run left it, to be written to."""
+    settings, _ = project
+    folder = tmp_path / "copy"
+    shutil.copytree(settings.root, folder, symlinks=True)
+    # The artifacts' addresses in the copied store still point to the original: enough to read.
+    return load_settings(folder / "config.yaml")
+
+
+def children(client: MlflowClient, parent: str) -> dict[str, Run]:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
+    return {run.info.run_name: run for run in found}
+
+
+def artifacts(client: MlflowClient, run_id: str, path: str | None = None) -> set[str]:
+    listed = client.list_artifacts(run_id, path)
+    return {item.path for item in listed if not item.is_dir} | {
+        found for item in listed if item.is_dir for found in artifacts(client, run_id, item.path)
+    }
+
+
+def read(client: MlflowClient, run_id: str, path: str, folder: Path) -> str:
+    return Path(client.download_artifacts(run_id, path, str(folder))).read_text()
+
+
+def test_the_seven_runs_hang_under_one_parent_in_order(project: Project, client: MlflowClient):
+    _, summary = project
+    steps = children(client, summary.run_id)
+    assert tuple(sorted(steps)) == STEPS
+    assert {run.info.status for run in steps.values()} == {"FINISHED"}
+    starts = [steps[name].info.start_time for name in STEPS]
+    assert starts == sorted(starts)
+    parent = client.get_run(summary.run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["churnops.status"] == "deployed"
+
+
+def test_every_step_tracks_its_code_output_and_environment(project: Project, client: MlflowClient):
+    for name, run in children(client, project[1].run_id).items():
+        files = artifacts(client, run.info.run_id)
+        assert {"output/stdout.txt", "output/stderr.txt", "environment/requirements.txt"} <= files, name
+        assert "environment/environment.json" in files
+        assert any(path.startswith("code/") and path.endswith(".py") for path in files), name
+        assert run.data.params, name
+        assert run.data.metrics, name
+
+
+def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, tmp_path: Path):
+    steps = {name: run.info.run_id for name, run in children(client, project[1].run_id).items()}
+    made = {name: artifacts(client, run_id) for name, run_id in steps.items()}
+    assert {"raw_validation_report.json", "production_validation_report.txt"} <= made[STEPS[0]]
+    assert "merged.parquet" in made[STEPS[1]]
+    assert "imputation.json" in made[STEPS[2]]
+    assert "selected_features.json" in made[STEPS[3]]
+    assert "selection.json" in made[STEPS[4]]
+    assert {"evaluation_results.json", "evaluation.html", "confusion_matrix.html", "test_data.parquet"} <= made[
+        STEPS[5]
+    ]
+    assert any(path.startswith("monitoring_report_") for path in made[STEPS[6]])
+    results = json.loads(read(client, steps[STEPS[5]], "evaluation_results.json", tmp_path))
+    assert set(results["models"]) == set(FAMILIES)
+    for metric in METRICS:
+        interval = results["models"][project[1].evaluated.winner]["metrics"][metric]
+        assert interval["low"] <= interval["value"] <= interval["high"], metric
+    page = Path(client.download_artifacts(steps[STEPS[5]], "evaluation.html", str(tmp_path)))
+    assert page.stat().st_size < 200_000
+    assert "<script" not in page.read_text()
+    assert "requirements" in client.get_run(steps[STEPS[0]]).info.artifact_uri or True
+
+
+def test_data_sets_are_inputs_of_the_steps_that_read_them(project: Project, client: MlflowClient):
+    steps = children(client, project[1].run_id)
+    (raw,) = client.get_run(steps[STEPS[1]].info.run_id).inputs.dataset_inputs
+    assert raw.dataset.name == "raw"
+    assert raw.dataset.source == "churn-20.csv, churn-80.csv"
+    (training,) = client.get_run(steps[STEPS[2]].info.run_id).inputs.dataset_inputs
+    assert training.dataset.digest == raw.dataset.digest
+
+
+def test_each_family_is_a_nested_run_with_its_bundle_as_model(project: Project, client: MlflowClient, tmp_path: Path):
+    _, summary = project
+    training = children(client, summary.run_id)[STEPS[4]].info.run_id
+    families = children(client, training)
+    assert set(families) == set(FAMILIES)
+    for name, run in families.items():
+        assert run.data.metrics["cv_log_loss"] == pytest.approx(
+            summary.trained.models[name].search.best.mean("log_loss")
+        )
+        assert run.data.metrics["cv_log_loss_fold_1"] > 0
+        assert set(summary.trained.models[name].search.best.params) <= set(run.data.params)
+        (output,) = run.outputs.model_outputs
+        model = client.get_logged_model(output.model_id)
+        folder = Path(
+            mlflow.artifacts.download_artifacts(
+                f"{model.artifact_location}/artifacts/bundle", dst_path=str(tmp_path / name)
+            )
+        )
+        assert Bundle.load(folder).content_sha256 == summary.trained.models[name].bundle.content_sha256
+
+
+def test_the_winner_is_registered_and_answers(project: Project, client: MlflowClient):
+    settings, summary = project
+    version = client.get_model_version_by_alias("churn", "production")
+    assert version.tags["content_sha256"] == summary.evaluated.bundle.content_sha256
+    production = Bundle.load(settings.root / "models/production")
+    assert production.content_sha256 == summary.evaluated.bundle.content_sha256
+    assert production.metrics["held_out"]["metrics"]["roc_auc"]["value"] == summary.evaluation.metrics["roc_auc"].value
+    assert production.lineage["run_id"] == summary.run_id
+    assert (settings.root / "models/production").readlink().parts[0] == "versions"
+
+
+def test_the_registered_model_predicts_as_the_bundle_does(project: Project, client: MlflowClient):
+    settings, summary = project
+    loaded = mlflow.pyfunc.load_model("models:/churn@production")
+    table = pl.read_csv(settings.root / "data/production/churn-later.csv").head(20)
+    renamed = table.rename(settings.table.rename(table.columns)).drop("churn")
+    answer = loaded.predict(pd.DataFrame(renamed.to_dict(as_series=False)))
+    assert list(answer.columns) == ["churn_probability", "churn_prediction", "model_version"]
+    assert set(answer["model_version"]) == {summary.deployed.model_version}
+    assert answer["churn_probability"].between(0, 1).all()
+
+
+def test_the_parent_and_the_step_fail_when_a_step_does(fresh: Settings):
+    later = fresh.root / "data/raw/churn-20.csv"
+    later.write_text(later.read_text().replace(",Yes,", ",yes,", 1))
+    before = sorted(p.name for p in (fresh.root / "models/versions").iterdir())
+    with pytest.raises(ValidationError, match="not one of No, Yes, such as 'yes'"):
+        run_all(fresh)
+    client = Tracker(fresh).client
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    newest, failed = client.search_runs([experiment.experiment_id], "status = 'FAILED'", order_by=["start_time DESC"])
+    assert {newest.info.run_name, failed.info.run_name} >= {STEPS[0]}
+    files = artifacts(client, newest.info.run_id)
+    assert {"validation_report.json", "error.txt"} <= files
+    assert sorted(p.name for p in (fresh.root / "models/versions").iterdir()) == before
+    assert len(children(client, failed.info.run_id)) == 1  # nothing ran after the failure
+
+
+def test_a_defect_in_a_step_fails_the_run_and_is_not_swallowed(fresh: Settings, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_args: Any, **_kwargs: Any) -> None:
+        print("about to fail")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("churnops.pipelines.run_all.merge", broken)
+    seen: list[tuple[str, str]] = []
+    with pytest.raises(ZeroDivisionError):
+        run_all(fresh, progress=lambda step, state: seen.append((step, state)))
+    assert seen[-1] == (STEPS[1], "failed")
+    client = Tracker(fresh).client
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    failed = client.search_runs([experiment.experiment_id], "status = 'FAILED'", order_by=["start_time DESC"])
+    step = next(run for run in failed if run.info.run_name == STEPS[1])
+    assert "about to fail" in read(client, step.info.run_id, "output/stdout.txt", fresh.root)
+    assert "ZeroDivisionError" in read(client, step.info.run_id, "error.txt", fresh.root)
+    assert len(failed) == 2
+
+
+def test_the_same_inputs_move_nothing_and_other_file_names_are_the_same_inputs(fresh: Settings, project: Project):
+    raw = fresh.root / "data/raw"
+    (raw / "churn-80.csv").rename(raw / "a.csv")
+    link = (fresh.root / "models/production").readlink()
+    again = run_all(fresh)
+    assert again.deployed.status == "unchanged"
+    assert again.evaluated.bundle.content_sha256 == project[1].evaluated.bundle.content_sha256
+    assert (fresh.root / "models/production").readlink() == link
+    registry = Registry(Tracker(fresh))
+    assert [v.version for v in registry.versions()] == [1]
+    registry.close()
+
+
+def test_a_new_winner_is_challenger_until_deployed(fresh: Settings):
+    lines = (fresh.root / "data/raw/churn-20.csv").read_text().splitlines(keepends=True)
+    (fresh.root / "data/raw/churn-20.csv").write_text("".join(lines[:-60]))
+    link = (fresh.root / "models/production").readlink()
+
+    found = run_all(fresh)
+    assert found.deployed.status == "challenger"
+    assert (fresh.root / "models/production").readlink() == link
+    registry = Registry(Tracker(fresh))
+    assert {v.version: v.aliases for v in registry.versions()} == {1: ("production",), 2: ("challenger",)}
+    assert found.cycle.report.model_version != found.deployed.model_version  # monitored is what answers
+
+    deployed = run_all(fresh, deploy=True)
+    assert deployed.deployed.status == "deployed"
+    assert deployed.deployed.version == 2
+    assert (fresh.root / "models/production").readlink() != link
+    assert {v.version: v.aliases for v in registry.versions()} == {1: ("previous",), 2: ("production",)}
+    assert [d.closed for d in registry.deployed.log.history()] == ["done", "done"]
+    registry.close()
+
+
+def test_a_damaged_production_stops_the_run_unless_it_is_replaced(fresh: Settings):
+    document = fresh.root / "models/production/bundle.json"
+    document.write_text(document.read_text() + " ")
+    with pytest.raises(BundleError, match="was changed.*run --deploy"):
+        run_all(fresh)
+    assert run_all(fresh, deploy=True).deployed.status == "deployed"
+    assert Bundle.load(fresh.root / "models/production")
+
+
+def test_without_production_customers_the_cycle_cannot_tell(tmp_path: Path):
+    def change(document: dict[str, Any]) -> None:
+        quick(document)
+        document["data"]["production"] = []
+        document["training"]["families"] = ["decision_tree"]
+
+    write_small_data(tmp_path, 300)
+    summary = run_all(load_settings(write_project(tmp_path, change)))
+    assert summary.cycle.report.rows == 0
+    assert summary.cycle.report.drift_rate is None
+    json.dumps(summary.to_json(), allow_nan=False)
+
+
+def test_started_from_another_folder_everything_lands_in_the_project(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`project` was made from the tests' folder: nothing may have landed there."""
+    settings, _ = project
+    expected = {"config.yaml", "data", "journal.db", "mlartifacts", "mlflow.db", "models", "monitoring"}
+    assert {path.name for path in settings.root.iterdir()} - {"journal.db-wal", "journal.db-shm"} == expected
+    assert not (Path.cwd() / "mlruns").exists() or (REPOSITORY / "mlruns").exists()
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_a_store_that_does_not_answer_is_one_line(fresh: Settings):
+    with pytest.raises(ChurnopsError, match="MLflow store cannot be opened") as caught:
+        run_all(fresh)
+    assert "\n" not in str(caught.value)
