@@ -1,9 +1,7 @@
 """The main job on a small table, read back through MLflow's own client."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from churnops.pipelines.run_all import EXPERIMENT, STEPS, RunSummary, run_all
 from churnops.registry import Registry
 from churnops.settings import FAMILIES, Settings, load_settings
 from churnops.tracking import Tracker
-from tests.conftest import REPOSITORY, quick, write_project, write_small_data
+from tests.conftest import quick, write_project, write_small_data
 
 Project = tuple[Settings, RunSummary]
 
@@ -102,7 +100,6 @@ def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, t
     page = Path(client.download_artifacts(steps[STEPS[5]], "evaluation.html", str(tmp_path)))
     assert page.stat().st_size < 200_000
     assert "<script" not in page.read_text()
-    assert "requirements" in client.get_run(steps[STEPS[0]]).info.artifact_uri or True
 
 
 def test_data_sets_are_inputs_of_the_steps_that_read_them(project: Project, client: MlflowClient):
@@ -250,26 +247,9 @@ def test_without_production_customers_the_cycle_cannot_tell(tmp_path: Path):
     json.dumps(summary.to_json(), allow_nan=False)
 
 
-def test_started_from_another_folder_everything_lands_in_the_project(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """`project` was made from the tests' folder: nothing may have landed there."""
-    settings, _ = project
-    expected = {"config.yaml", "data", "journal.db", "mlartifacts", "mlflow.db", "models", "monitoring"}
-    assert {path.name for path in settings.root.iterdir()} - {"journal.db-wal", "journal.db-shm"} == expected
-    assert not (Path.cwd() / "mlruns").exists() or (REPOSITORY / "mlruns").exists()
-
-
-@pytest.fixture
-def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def test_a_store_that_does_not_answer_is_one_line(fresh: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    yield
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-
-
-@pytest.mark.usefixtures("unreachable")
-def test_a_store_that_does_not_answer_is_one_line(fresh: Settings):
     with pytest.raises(ChurnopsError, match="MLflow store cannot be opened") as caught:
         run_all(fresh)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,176 @@
+"""The commands as a stranger types them, in processes of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from churnops.pipelines.run_all import STEPS
+from churnops.settings import default_config
+from tests.conftest import REPOSITORY, quick, write_project, write_small_data
+
+CHURNOPS = str(Path(sys.executable).with_name("churnops"))
+
+
+def run(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **variables}, timeout=300
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    if code == 2:
+        assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory, elsewhere: Path) -> tuple[Path, str]:
+    """A project on which `python run_all.py` was typed from another folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("typed")
+    write_small_data(folder)
+    write_project(folder, quick)
+    shutil.copy(REPOSITORY / "run_all.py", folder)
+    done = run(sys.executable, str(folder / "run_all.py"), cwd=elsewhere)
+    return folder, done.stdout
+
+
+def test_everything_lands_in_the_project_wherever_it_is_typed(typed: tuple[Path, str], elsewhere: Path):
+    folder, _ = typed
+    assert list(elsewhere.iterdir()) == []
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml", "data", "journal.db", "mlartifacts", "mlflow.db", "models", "monitoring", "run_all.py",
+    }  # fmt: skip
+
+
+def test_the_end_says_what_won_where_it_is_and_what_to_type_next(typed: tuple[Path, str]):
+    folder, output = typed
+    production = (folder / "models/production").readlink().name
+    for expected in ("←", "ROC-AUC", "95% interval", "deployed version 1", production, "churnops predict", "mlflow ui"):
+        assert expected in output, expected
+
+
+def test_json_is_one_document_and_nothing_else(typed: tuple[Path, str]):
+    done = run(CHURNOPS, "run", "--json", cwd=typed[0])
+    document = json.loads(done.stdout)
+    assert document["status"] == "unchanged"
+    assert set(document["seconds"]) == set(STEPS)
+    assert document["held_out"]["metrics"]["roc_auc"]["value"] > 0.5
+    assert done.stderr == ""
+
+
+def test_models_lists_versions_and_what_answers(typed: tuple[Path, str]):
+    folder = typed[0]
+    output = run(CHURNOPS, "models", cwd=folder / "data").stdout
+    assert "production" in output
+    assert (folder / "models/production").readlink().name in output
+    document = json.loads(run(CHURNOPS, "models", "--json", cwd=folder).stdout)
+    assert document["production"] == (folder / "models/production").readlink().name
+    assert [v["aliases"] for v in document["versions"]] == [["production"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("csv", "csv"), ("csv", "parquet"), ("parquet", "csv"), ("parquet", "parquet")]
+)
+def test_predict_adds_three_columns(typed: tuple[Path, str], tmp_path: Path, source: str, target: str):
+    folder = typed[0]
+    customers = pl.read_csv(folder / "data/production/churn-later.csv").head(50).with_columns(note=pl.lit("kept"))
+    given, scored = tmp_path / f"in.{source}", tmp_path / f"out.{target}"
+    customers.write_parquet(given) if source == "parquet" else customers.write_csv(given)
+    done = run(CHURNOPS, "--config", str(folder / "config.yaml"), "predict", str(given), str(scored), cwd=tmp_path)
+    assert "50 customers scored by " in done.stdout
+    result = pl.read_parquet(scored) if target == "parquet" else pl.read_csv(scored)
+    assert result.columns == [*customers.columns, "churn_probability", "churn_prediction", "model_version"]
+    assert result["note"].to_list() == ["kept"] * 50
+    assert result["churn_prediction"].to_list() == (result["churn_probability"] >= 0.5).to_list()
+    version = json.loads((folder / "models/production/bundle.json").read_text())
+    assert set(result["model_version"]) == {f"{version['algorithm']}-{version['content_sha256'][:12]}"}
+
+
+def test_predict_needs_only_what_the_model_needs(typed: tuple[Path, str], tmp_path: Path):
+    folder = typed[0]
+    table = pl.read_csv(folder / "data/production/churn-later.csv").head(5)
+    table.write_csv(tmp_path / "full.csv")
+    table.drop("State", "Area code", "Churn", "Total day charge").write_csv(tmp_path / "bare.csv")
+    config = ("--config", str(folder / "config.yaml"))
+    for name in ("full", "bare"):
+        run(CHURNOPS, *config, "predict", f"{name}.csv", f"{name}-scored.csv", cwd=tmp_path)
+    full, bare = (pl.read_csv(tmp_path / f"{name}-scored.csv")["churn_probability"] for name in ("full", "bare"))
+    assert full.to_list() == bare.to_list()
+
+
+def refuse(folder: Path, message: str, *command: str, **variables: str) -> None:
+    """Expect exit code 2 and an error that is one line, and that nothing in the folder changed but the tracking."""
+    tracked = ("mlflow.db", "mlartifacts", "journal.db")
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if not any(t in str(p) for t in tracked)}
+    done = run(*command, cwd=folder, code=2, **variables)
+    assert message in done.stderr, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+    after = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if not any(t in str(p) for t in tracked)}
+    assert after == before
+
+
+def test_bad_input_is_one_clear_line_and_touches_nothing(typed: tuple[Path, str]):
+    folder = typed[0]
+    later = "data/production/churn-later.csv"
+    (folder / "bad.csv").write_text((folder / later).read_text().replace(",No,", ",no,", 1))
+    (folder / "empty.csv").touch()
+    refuse(folder, "not one of No, Yes, such as 'no' (row 1)", CHURNOPS, "predict", "bad.csv", "out.csv")
+    refuse(folder, "empty.csv is empty", CHURNOPS, "predict", "empty.csv", "out.csv")
+    refuse(folder, "is not a .csv or .parquet file", CHURNOPS, "predict", "absent.csv", "out.csv")
+    refuse(folder, "must end in .csv or .parquet", CHURNOPS, "predict", later, "out.xlsx")
+    refuse(folder, "exists already", CHURNOPS, "predict", later, "bad.csv")
+    refuse(folder, "exists already", CHURNOPS, "predict", later, later, "--force")
+    refuse(folder, "is not a folder", CHURNOPS, "predict", later, "nowhere/out.csv")
+    refuse(folder, "did you mean 'monitoring'", CHURNOPS, "run", CHURNOPS_MONITR__X="1")
+    refuse(folder, "data/absent does not exist", CHURNOPS, "run", CHURNOPS_DATA__RAW="[data/absent]")
+    refuse(folder, "a model that is not there", CHURNOPS, "predict", later, "out.csv", CHURNOPS_REGISTRY__DIRECTORY="a model that is not there")  # fmt: skip
+    refuse(folder, "no column 'total_minuts'", CHURNOPS, "run", CHURNOPS_FEATURES__DERIVED="[{name: x, expression: total_minuts}]")  # fmt: skip
+
+
+def test_a_wrong_table_among_the_raw_ones_stops_the_run_with_every_failure(typed: tuple[Path, str], tmp_path: Path):
+    folder = tmp_path / "copy"
+    shutil.copytree(typed[0], folder, symlinks=True)
+    (folder / "data/raw/notes.csv").write_text("some,other,table\n1,2,3\n")
+    done = run(CHURNOPS, "run", cwd=folder, code=2)
+    assert done.stderr.count("required column is missing") == 14
+    assert json.loads(run(CHURNOPS, "models", "--json", cwd=folder).stdout)["production"]
+
+
+def test_config_show_is_a_config_and_check_checks_it(tmp_path: Path):
+    shown = run(CHURNOPS, "config", "show", cwd=tmp_path).stdout
+    assert shown == default_config()
+    (tmp_path / "config.yaml").write_text(shown)
+    assert "valid: 21 columns" in run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
+    document: dict[str, Any] = json.loads(run(CHURNOPS, "config", "check", "--json", cwd=tmp_path).stdout)
+    assert document["monitoring"] == yaml.safe_load(shown)["monitoring"]
+    refuse(
+        tmp_path, "did you mean 'drift_threshold'", CHURNOPS, "config", "check", CHURNOPS_MONITORING__DRIFT_TRESHOLD="1"
+    )
+
+
+def test_without_a_config_each_command_says_how_to_get_one(tmp_path: Path):
+    for command in (["run"], ["models"], ["predict", "a.csv", "b.csv"], ["config", "check"]):
+        refuse(tmp_path, "churnops config show > config.yaml", CHURNOPS, *command)
+
+
+def test_help_teaches_and_stays_light(tmp_path: Path):
+    for command in ([], ["run"], ["models"], ["config"], ["config", "check"], ["predict"], ["version"]):
+        assert "Usage: churnops" in run(CHURNOPS, *command, "--help", cwd=tmp_path).stdout
+    heavy = ["mlflow", "sklearn", "numpy", "polars", "rich", "pydantic"]
+    code = f"import sys; from churnops.cli import main; print([m for m in {heavy} if m in sys.modules])"
+    assert run(sys.executable, "-c", code, cwd=tmp_path).stdout.strip() == "[]"
+    assert run(CHURNOPS, "version", cwd=tmp_path).stdout.startswith("churnops ")
+    assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 1
+    run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)
