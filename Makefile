@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint types bench pictures lock clean help
+.PHONY: run test lint bench pictures lock clean help
 
 help:  ## what can be typed here
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'

@@ -14,7 +14,7 @@ import yaml
 from churnops.data.merge import merge
 from churnops.data.preprocess import PreparedTable, preprocess
 from churnops.data.read import encode, outcomes
-from churnops.data.validate import validate
+from churnops.data.validate import validate_data
 from churnops.pipelines.run_all import RunSummary, run_all
 from churnops.settings import Settings, default_config, load_settings
 from churnops.training.select import SelectedFeatures, select_features
@@ -91,7 +91,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 def telecom(settings: Settings) -> pl.DataFrame:
     """The merged raw table."""
-    return merge(validate(RAW, settings.table).tables, settings.table).table
+    return merge(validate_data(RAW, [], settings.table).raw, settings.table).table
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ class _Commands(click.Group):
 )  # fmt: skip
 @click.pass_context
 def main(ctx: click.Context, config: Path | None) -> None:
-    r"""Keep a trustworthy churn model in production.
+    """Keep a trustworthy churn model in production.
 
     \b
     A first day with churnops:
@@ -44,7 +44,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
       churnops models                      what is registered, and what answers
       churnops predict new.csv scored.csv  score customers with the deployed model
       mlflow ui                            every run, in the browser (from the project's folder)
-    """
+    """  # noqa: D301  (click wants the control character, not a backslash)
     ctx.obj = config
 
 
@@ -62,7 +62,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @json_option
 @click.pass_context
 def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
-    """Run the seven steps: from raw tables to a deployed, monitored model.
+    """Run the seven steps: raw tables to a deployed model.
 
     The first winner is deployed. Later winners are registered as challenger, and production stays, unless --deploy
     is given. The same data and settings give the same model: then nothing moves.
@@ -83,7 +83,7 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List registered versions, their aliases, and which one answers."""
+    """List registered versions and which one answers."""
     from churnops.registry import Registry
     from churnops.screens import show_models
     from churnops.tracking import Tracker
@@ -136,9 +136,10 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@json_option
 @click.pass_context
-def predict(ctx: click.Context, source: Path, target: Path, force: bool) -> None:
-    """Score the customers in IN with the deployed model and write them to OUT.
+def predict(ctx: click.Context, source: Path, target: Path, force: bool, as_json: bool) -> None:
+    """Score a file of customers with the deployed model.
 
     IN and OUT are .csv or .parquet, by their ending. OUT gets IN's columns plus churn_probability,
     churn_prediction and model_version. It is written whole or not at all.
@@ -147,13 +148,17 @@ def predict(ctx: click.Context, source: Path, target: Path, force: bool) -> None
 
     settings = _settings(ctx)
     rows, churners, version = predict_file(source, target, settings.path(settings.registry.directory), overwrite=force)
-    click.echo(f"{rows} customers scored by {version}, {churners} predicted to churn: {target}")
+    if as_json:
+        document = {"rows": rows, "predicted_to_churn": churners, "model_version": version, "output": str(target)}
+        click.echo(json.dumps(document))
+    else:
+        click.echo(f"{rows} customers scored by {version}, {churners} predicted to churn: {target}")
 
 
 @main.command()
 @json_option
 def version(as_json: bool) -> None:
-    """Print the version of churnops and the bundle protocol it reads."""
+    """Print the version, with --json the bundle protocol too."""
     if as_json:
         from churnops.model import PROTOCOL
 

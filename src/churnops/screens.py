@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -50,6 +50,8 @@ def steps_progress(
         else:
             display.update(task, description=f"[red]{step}: failed")
             display.stop_task(task)
+            for later in steps[steps.index(step) + 1 :]:
+                display.update(tasks[later], visible=False)
 
     def on_family(family: str) -> None:
         display.update(tasks[training], advance=1, note=family)
@@ -61,7 +63,12 @@ def steps_progress(
 def show_run(summary: "RunSummary", settings: "Settings", console: Console | None = None) -> None:
     """Print which model won, its numbers, where it is deployed, what monitoring found, and what to type next."""
     console = console or Console()
-    console.print(Group(_families(summary), _held_out(summary)))
+    found, metric = summary.evaluation, summary.trained.params["selection_metric"]
+    console.print(f"[bold]Cross-validation on the training rows, chosen by {metric}", highlight=False)
+    console.print(_families(summary))
+    who = f"{found.rows} held-out customers, {found.positives} of whom left"
+    console.print(f"[bold]{summary.evaluated.winner} on {who}", highlight=False)
+    console.print(_held_out(summary))
     deployed, report = summary.deployed, summary.cycle.report
     here = _relative(deployed.folder)
     texts = {
@@ -92,41 +99,30 @@ def show_models(
     if not versions:
         console.print("no model is registered yet: type `churnops run`")
         return
-    table = _table(f"Registered model {name}", ("version", "aliases", "algorithm", "content", "registered", "deployed"))
-    deployed = {d.version: d for d in history if d.closed == "done"}
+    table = _table(left=("version", "aliases", "model", "deployed"))
+    deployed = {d.content_sha256: d for d in history if d.closed == "done"}
     for v in versions:
-        last = deployed.get(v.version)
-        when = f"{last.at:%Y-%m-%d %H:%M}: {last.reason}" if last else ""
-        table.add_row(
-            str(v.version),
-            ", ".join(v.aliases),
-            v.algorithm,
-            v.content_sha256[:12],
-            f"{v.created:%Y-%m-%d %H:%M}",
-            when,
-        )
+        last = deployed.get(v.content_sha256)
+        model = f"{v.algorithm}-{v.content_sha256[:12]}"
+        table.add_row(str(v.version), ", ".join(v.aliases), model, f"{last.at:%Y-%m-%d %H:%M} UTC" if last else "")
+    console.print(f"[bold]Registered model {name}")
     console.print(table)
     console.print(f"[bold]answers[/] {answers or 'nothing: no model is deployed'}", highlight=False)
 
 
 def _families(summary: "RunSummary") -> Table:
-    metric = summary.trained.params["selection_metric"]
-    table = _table(
-        f"Cross-validation on the training rows, chosen by {metric}", ("family", *CV_METRICS.values(), "trials")
-    )
+    table = _table(left=("family",), right=(*CV_METRICS.values(), "trials"))
     for name, model in summary.trained.models.items():
         won = name == summary.trained.winner
         scores = [f"{model.search.best.mean(key):.4f}" for key in CV_METRICS]
-        table.add_row(
-            f"{name} ←" if won else name, *scores, str(len(model.search.trials)), style="bold green" if won else None
-        )
+        row = (f"{name} ←" if won else name, *scores, str(len(model.search.trials)))
+        table.add_row(*row, style="bold green" if won else None)
     return table
 
 
 def _held_out(summary: "RunSummary") -> Table:
     found = summary.evaluation
-    title = f"{summary.evaluated.winner} on {found.rows} held-out customers, {found.positives} of whom left"
-    table = _table(title, ("metric", "value", f"{found.confidence:.0%} interval"))
+    table = _table(left=("metric",), right=("value", f"{found.confidence:.0%} interval"))
     for key, label in SHOWN_METRICS.items():
         table.add_row(label, *_interval(found.metrics[key]))
     return table
@@ -138,13 +134,10 @@ def _interval(metric: "Interval") -> tuple[str, str]:
     return f"{metric.value:.4f}", f"{metric.low:.4f} to {metric.high:.4f}"
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(
-            column,
-            justify="left" if index == 0 or column in ("aliases", "algorithm", "content", "deployed") else "right",
-        )
+def _table(left: Sequence[str], right: Sequence[str] = ()) -> Table:
+    table = Table()
+    for name in (*left, *right):
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
     return table
 
 

@@ -135,8 +135,9 @@ def test_bad_input_is_one_clear_line_and_touches_nothing(typed: tuple[Path, str]
     refuse(folder, "is not a folder", CHURNOPS, "predict", later, "nowhere/out.csv")
     refuse(folder, "did you mean 'monitoring'", CHURNOPS, "run", CHURNOPS_MONITR__X="1")
     refuse(folder, "data/absent does not exist", CHURNOPS, "run", CHURNOPS_DATA__RAW="[data/absent]")
-    refuse(folder, "a model that is not there", CHURNOPS, "predict", later, "out.csv", CHURNOPS_REGISTRY__DIRECTORY="a model that is not there")  # fmt: skip
-    refuse(folder, "no column 'total_minuts'", CHURNOPS, "run", CHURNOPS_FEATURES__DERIVED="[{name: x, expression: total_minuts}]")  # fmt: skip
+    refuse(folder, "no model is deployed in", CHURNOPS, "predict", later, "out.csv", CHURNOPS_REGISTRY__DIRECTORY="x")
+    wrong = "[{name: x, expression: total_minuts}]"
+    refuse(folder, "no column 'total_minuts'", CHURNOPS, "run", CHURNOPS_FEATURES__DERIVED=wrong)
 
 
 def test_a_wrong_table_among_the_raw_ones_stops_the_run_with_every_failure(typed: tuple[Path, str], tmp_path: Path):

@@ -83,11 +83,11 @@ def test_every_step_tracks_its_code_output_and_environment(project: Project, cli
 def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, tmp_path: Path):
     steps = {name: run.info.run_id for name, run in children(client, project[1].run_id).items()}
     made = {name: artifacts(client, run_id) for name, run_id in steps.items()}
-    assert {"raw_validation_report.json", "production_validation_report.txt"} <= made[STEPS[0]]
+    assert {"validation_report.json", "validation_report.txt"} <= made[STEPS[0]]
     assert "merged.parquet" in made[STEPS[1]]
     assert "imputation.json" in made[STEPS[2]]
     assert "selected_features.json" in made[STEPS[3]]
-    assert "selection.json" in made[STEPS[4]]
+    assert {"selection.json", "reference.parquet"} <= made[STEPS[4]]
     assert {"evaluation_results.json", "evaluation.html", "confusion_matrix.html", "test_data.parquet"} <= made[
         STEPS[5]
     ]
@@ -106,7 +106,7 @@ def test_data_sets_are_inputs_of_the_steps_that_read_them(project: Project, clie
     steps = children(client, project[1].run_id)
     (raw,) = client.get_run(steps[STEPS[1]].info.run_id).inputs.dataset_inputs
     assert raw.dataset.name == "raw"
-    assert raw.dataset.source == "churn-20.csv, churn-80.csv"
+    assert raw.dataset.source == "raw/churn-20.csv, raw/churn-80.csv"
     (training,) = client.get_run(steps[STEPS[2]].info.run_id).inputs.dataset_inputs
     assert training.dataset.digest == raw.dataset.digest
 
@@ -173,7 +173,7 @@ def test_the_parent_and_the_step_fail_when_a_step_does(fresh: Settings):
 
 def test_a_defect_in_a_step_fails_the_run_and_is_not_swallowed(fresh: Settings, monkeypatch: pytest.MonkeyPatch):
     def broken(*_args: Any, **_kwargs: Any) -> None:
-        print("about to fail")
+        print("about to fail")  # noqa: T201
         raise ZeroDivisionError
 
     monkeypatch.setattr("churnops.pipelines.run_all.merge", broken)
@@ -228,7 +228,7 @@ def test_a_new_winner_is_challenger_until_deployed(fresh: Settings):
 def test_a_damaged_production_stops_the_run_unless_it_is_replaced(fresh: Settings):
     document = fresh.root / "models/production/bundle.json"
     document.write_text(document.read_text() + " ")
-    with pytest.raises(BundleError, match="was changed.*run --deploy"):
+    with pytest.raises(BundleError, match=r"was changed.*run --deploy"):
         run_all(fresh)
     assert run_all(fresh, deploy=True).deployed.status == "deployed"
     assert Bundle.load(fresh.root / "models/production")

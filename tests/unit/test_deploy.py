@@ -14,7 +14,7 @@ from churnops.registry import DeploymentFolder
 from churnops.training.train import TrainedModels
 
 
-class Crash(Exception):
+class ProcessEndsError(Exception):
     """The process ends here."""
 
 
@@ -75,7 +75,7 @@ STEPS: dict[str, Callable[[DeploymentFolder, pytest.MonkeyPatch], None]] = {
 
 
 def stop(*_args: object, **_kwargs: object) -> None:
-    raise Crash
+    raise ProcessEndsError
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -86,7 +86,7 @@ def test_a_crash_between_any_two_steps(
     folder.deploy(bundles[0], 1, "first")
     with monkeypatch.context() as patch:
         STEPS[step](folder, patch)
-        with pytest.raises(Crash):
+        with pytest.raises(ProcessEndsError):
             folder.deploy(bundles[1], 2, "second")
     swapped = step in ("before the aliases", "before the intent is closed")
     assert answers(folder) == ("xgboost" if swapped else "decision_tree")

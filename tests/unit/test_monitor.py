@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from churnops.data.preprocess import PreparedTable
 from churnops.data.profile import ColumnProfile
 from churnops.data.read import encode, outcomes
-from churnops.data.validate import validate
+from churnops.data.validate import validate_data
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor
 from churnops.monitoring.drift import chi_square_test, ks_test
@@ -21,14 +21,14 @@ from churnops.monitoring.report import Report
 from churnops.schema import Columns
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
-from tests.conftest import LATER, quick, write_project
+from tests.conftest import LATER, RAW, quick, write_project
 
 Batch = tuple[Columns, NDArray[np.float64]]
 
 
 @pytest.fixture(scope="module")
 def later(settings: Settings) -> Batch:
-    table = validate([LATER], settings.table).tables[LATER.name]
+    (table,) = validate_data(RAW, [LATER], settings.table).production.values()
     return encode(table, settings.table), outcomes(table, settings.table)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from churnops.data.merge import merge
 from churnops.data.preprocess import Imputer, PreparedTable, preprocess, stratified_holdout
-from churnops.data.validate import validate
+from churnops.data.validate import validate_data
 from churnops.schema import Column
 from churnops.settings import Settings
 from tests.conftest import RAW
@@ -28,7 +28,7 @@ def test_merging_does_not_depend_on_files_their_order_or_names(
     for name, part in zip("zyx", parts, strict=True):
         paths.append(tmp_path / f"{name}.csv")
         part.write_csv(paths[-1])
-    one, other = (merge(validate(files, settings.table).tables, settings.table) for files in (RAW, paths))
+    one, other = (merge(validate_data(files, [], settings.table).raw, settings.table) for files in (RAW, paths))
     assert one.table.equals(other.table)
     assert one.sha256 == other.sha256
     assert one.table.height == 3333
@@ -37,7 +37,7 @@ def test_merging_does_not_depend_on_files_their_order_or_names(
 
 def test_a_column_that_only_some_files_have_is_null_in_the_others(settings: Settings, tmp_path: Path):
     pl.read_csv(RAW[1], infer_schema=False).drop("State").write_csv(tmp_path / "a.csv")
-    merged = merge(validate([RAW[0], tmp_path / "a.csv"], settings.table).tables, settings.table)
+    merged = merge(validate_data([RAW[0], tmp_path / "a.csv"], [], settings.table).raw, settings.table)
     assert merged.table["state"].null_count() == 667
 
 

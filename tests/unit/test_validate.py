@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from churnops.data.read import encode, outcomes, read_table, table_paths
-from churnops.data.validate import ValidationError, check_customers, validate, validate_data
+from churnops.data.validate import ValidationError, check_customers, validate_data
 from churnops.errors import DataError
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
@@ -62,7 +62,7 @@ def test_each_broken_rule_is_named(
 ):  # fmt: skip
     path = write(tmp_path, change(raw()))
     with pytest.raises(ValidationError) as caught:
-        validate([path], settings.table)
+        validate_data([path], [], settings.table)
     failure = caught.value.failures[0]
     assert (failure.column, failure.rule, failure.rows) == (column, rule, rows)
     report = json.loads(caught.value.artifacts["validation_report.json"])
@@ -73,14 +73,16 @@ def test_each_broken_rule_is_named(
 
 
 def test_every_failure_is_reported_at_once_with_its_count(tmp_path: Path, settings: Settings):
+    empty = tmp_path / "empty.csv"
+    empty.touch()
     broken = raw().with_columns(pl.lit("-5").alias("Total eve minutes"), pl.lit("NO").alias("Voice mail plan"))
     with pytest.raises(ValidationError) as caught:
-        validate([write(tmp_path, broken), tmp_path / "absent.csv"], settings.table)
+        validate_data([write(tmp_path, broken), empty], [], settings.table)
     first, second, third = sorted(caught.value.failures, key=lambda f: f.rule)
     assert (first.rule, first.count, first.rows) == ("choices", 60, (1, 2, 3, 4, 5))
     assert second.rule == "file"
     assert str(third) == (
-        "table.csv: column total_eve_minutes ('Total eve minutes'): 60 values below the minimum 0, such as '-5' "
+        "raw/table.csv: column total_eve_minutes ('Total eve minutes'): 60 values below the minimum 0, such as '-5' "
         "(rows 1, 2, 3, 4, 5, …)"
     )
 
@@ -102,25 +104,25 @@ def test_every_failure_is_reported_at_once_with_its_count(tmp_path: Path, settin
 def test_a_wrong_file_is_refused(tmp_path: Path, settings: Settings, name: str, content: bytes, reason: str):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValidationError, match=reason):
-        validate([tmp_path / name], settings.table)
+        validate_data([tmp_path / name], [], settings.table)
 
 
 def test_a_misspelt_header_is_recognised(tmp_path: Path, settings: Settings):
     path = write(tmp_path, raw().rename({"Total day minutes": "Total Day Minute"}))
     with pytest.raises(ValidationError, match="required column is missing; is it 'Total Day Minute'"):
-        validate([path], settings.table)
+        validate_data([path], [], settings.table)
 
 
 def test_rows_and_ids_are_compared_across_files(tmp_path: Path, settings: Settings):
     one, two = write(tmp_path, raw()[:40], "a.csv"), write(tmp_path, raw()[30:], "b.csv")
     with pytest.raises(ValidationError) as caught:
-        validate([one, two], settings.table)
-    assert [(f.file, f.rule, f.count) for f in caught.value.failures] == [("b.csv", "duplicate row", 10)]
+        validate_data([one, two], [], settings.table)
+    assert [(f.file, f.rule, f.count) for f in caught.value.failures] == [("raw/b.csv", "duplicate row", 10)]
 
 
 def test_too_few_of_one_outcome(settings: Settings):
     with pytest.raises(ValidationError, match="108 rows are 'True', at least 1000"):
-        validate([RAW[1]], settings.table, minimum_class=1000)
+        validate_data([RAW[1]], [], settings.table, minimum_class=1000)
 
 
 def test_parquet_csv_and_snake_case_names_give_the_same_table(tmp_path: Path, settings: Settings):
@@ -128,7 +130,7 @@ def test_parquet_csv_and_snake_case_names_give_the_same_table(tmp_path: Path, se
     assert typed.schema["Churn"] == pl.Boolean
     snake = typed.rename(settings.table.rename(typed.columns))
     paths = [RAW[1], write(tmp_path, typed, "t.parquet"), write(tmp_path, snake, "s.parquet")]
-    first, *others = [validate([path], settings.table).tables[path.name] for path in paths]
+    first, *others = [validate_data([path], [], settings.table).raw[f"raw/{path.name}"] for path in paths]
     assert first.height == 667
     for other in others:
         assert other.equals(first)
@@ -137,15 +139,15 @@ def test_parquet_csv_and_snake_case_names_give_the_same_table(tmp_path: Path, se
 def test_a_boolean_is_no_number(tmp_path: Path, settings: Settings):
     broken = raw().with_columns(pl.lit(True).alias("Total day minutes"))
     with pytest.raises(ValidationError) as caught:
-        validate([write(tmp_path, broken, "t.parquet")], settings.table)
+        validate_data([write(tmp_path, broken, "t.parquet")], [], settings.table)
     assert [(f.rule, f.count) for f in caught.value.failures] == [("type", 60)]
 
 
 def test_what_the_schema_does_not_know_is_ignored_and_reported(tmp_path: Path, settings: Settings):
     path = write(tmp_path, raw().with_columns(note=pl.lit("x")).drop("State", "Total day charge"))
-    found = validate([path], settings.table)
-    assert "note" not in found.tables["table.csv"].columns
-    assert json.loads(found.artifacts["validation_report.json"])["ignored_columns"] == {"table.csv": ["note"]}
+    found = validate_data([path], [], settings.table)
+    assert "note" not in found.raw["raw/table.csv"].columns
+    assert json.loads(found.artifacts["validation_report.json"])["ignored_columns"] == {"raw/table.csv": ["note"]}
     assert "ignored column 'note'" in found.artifacts["validation_report.txt"]
 
 
@@ -155,11 +157,11 @@ def test_later_customers_may_lack_an_outcome_or_the_whole_column(tmp_path: Path,
     write(folder, cell("Churn", None)(raw()), "a.csv")
     write(folder, raw()[:10].drop("Churn"), "b.csv")
     found = validate_data(RAW, [folder], settings.table, minimum_class=10)
-    assert {name: t.height for name, t in found.raw.items()} == {"churn-80.csv": 2666, "churn-20.csv": 667}
+    assert {name: t.height for name, t in found.raw.items()} == {"raw/churn-80.csv": 2666, "raw/churn-20.csv": 667}
     known = outcomes(pl.concat(found.production.values(), how="diagonal_relaxed"), settings.table)
     assert int(pl.Series(known).is_nan().sum()) == 11
     with pytest.raises(ValidationError, match="1 value missing"):
-        validate([folder / "a.csv"], settings.table)
+        validate_data([folder / "a.csv"], [], settings.table)
 
 
 def test_rows_to_score_may_repeat(settings: Settings):
@@ -176,11 +178,11 @@ def test_times_are_parsed_or_refused(tmp_path: Path):
         )
     )
     good = pl.DataFrame({"day": ["2026-01-02T03:04:05Z", "2026-01-02"], "minutes": ["1", None], "churn": ["0", "1"]})
-    table = validate([write(tmp_path, good)], schema).tables["table.csv"]
+    table = validate_data([write(tmp_path, good)], [], schema).raw["raw/table.csv"]
     assert table.schema["day"] == pl.Datetime("us", "UTC")
     assert pl.Series(encode(table, schema)["minutes"]).is_nan().to_list() == [False, True]
     with pytest.raises(ValidationError, match="not an ISO 8601 time, such as 'soon'"):
-        validate([write(tmp_path, good.with_columns(day=pl.lit("soon")))], schema)
+        validate_data([write(tmp_path, good.with_columns(day=pl.lit("soon")))], [], schema)
 
 
 def test_folders_and_files_are_found(tmp_path: Path):
@@ -197,3 +199,11 @@ def test_folders_and_files_are_found(tmp_path: Path):
 def test_a_byte_order_mark_is_no_part_of_the_first_header(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfState,Churn\nOH,True\n")
     assert read_table(tmp_path / "a.csv").columns == ["State", "Churn"]
+
+
+def test_raw_and_production_tables_are_reported_together(tmp_path: Path, settings: Settings):
+    one = write(tmp_path, cell("Voice mail plan", "yes")(raw()), "one.csv")
+    two = write(tmp_path, cell("Total day calls", "-3")(raw()), "two.csv")
+    with pytest.raises(ValidationError) as caught:
+        validate_data([one], [two], settings.table)
+    assert [f.file for f in caught.value.failures] == ["raw/one.csv", "production/two.csv"]

@@ -30,8 +30,9 @@ def merge(tables: Mapping[str, pl.DataFrame], schema: Schema) -> MergedTable:
     table = table.select(names).sort(names, nulls_last=True)
     sha256 = hashlib.sha256(table.write_csv().encode()).hexdigest()
     churned = table.get_column(schema.target.name) == schema.target.choices[1]
+    kept = table.drop(schema.identifier.name, strict=False) if schema.identifier else table
     parquet = io.BytesIO()
-    table.write_parquet(parquet)
+    kept.write_parquet(parquet)
     return MergedTable(
         table=table,
         sha256=sha256,

@@ -41,10 +41,11 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidatedTables(StepResult):
-    """The typed tables, by file name, with snake_case columns in the Schema's order."""
+class ValidatedData(StepResult):
+    """The typed raw tables and the typed tables of production, by file, with snake_case columns."""
 
-    tables: dict[str, pl.DataFrame]
+    raw: Mapping[str, pl.DataFrame]
+    production: Mapping[str, pl.DataFrame]
 
 
 class ValidationError(DataError):
@@ -56,61 +57,8 @@ class ValidationError(DataError):
         super().__init__("\n".join(lines), artifacts=_report(failures, rows={}, ignored={}))
 
 
-def validate(
-    paths: Sequence[Path], schema: Schema, *, labelled: bool = True, minimum_class: int = 1
-) -> ValidatedTables:
-    """Read and check the tables in `paths`.
-
-    Parameters
-    ----------
-    labelled
-        Whether the target column must be there, without gaps.
-    minimum_class
-        Rows each outcome needs over all tables, if labelled: without both there is nothing to learn.
-
-    Raises
-    ------
-    ValidationError
-        With every failure of every table.
-    """
-    failures: list[Failure] = []
-    tables: dict[str, pl.DataFrame] = {}
-    ignored: dict[str, list[str]] = {}
-    for path in paths:
-        name = path.name if path.name not in tables else str(path)
-        try:
-            raw = read_table(path)
-            names = schema.rename(raw.columns)
-        except DataError as error:
-            failures.append(Failure(name, None, "file", str(error).removeprefix(f"{path}: ")))
-            continue
-        ignored[name] = [header for header in raw.columns if header not in names]
-        typed, found = check_table(raw.select(list(names)).rename(names), schema, name, labelled, ignored[name])
-        failures += found
-        tables[name] = typed
-    if labelled and not failures:
-        failures += _check_together(tables, schema, minimum_class)
-    if failures:
-        raise ValidationError(failures)
-    rows = {name: table.height for name, table in tables.items()}
-    return ValidatedTables(
-        tables=tables,
-        params={"files": list(rows), "columns": [column.name for column in schema.columns]},
-        metrics={"rows": sum(rows.values()), "failures": 0},
-        artifacts=_report([], rows, ignored),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidatedData(StepResult):
-    """The typed raw tables and the typed tables of production, by file name."""
-
-    raw: dict[str, pl.DataFrame]
-    production: dict[str, pl.DataFrame]
-
-
 def validate_data(
-    raw: Sequence[Path], production: Sequence[Path], schema: Schema, *, minimum_class: int
+    raw: Sequence[Path], production: Sequence[Path], schema: Schema, *, minimum_class: int = 1
 ) -> ValidatedData:
     """Check the raw tables, all labelled, and those of production, where an outcome may be missing.
 
@@ -119,25 +67,62 @@ def validate_data(
     raw, production
         Files or folders; `production` may be empty.
     minimum_class
-        Rows of each outcome that the raw tables need.
+        Rows of each outcome that the raw tables need: without both there is nothing to learn.
 
     Raises
     ------
     DataError
         If a file or folder is not there.
     ValidationError
-        With every rule broken.
+        With every rule broken by any table.
     """
-    training = validate(table_paths(raw), schema, minimum_class=minimum_class)
-    later = validate(table_paths(production), schema, labelled=False) if production else None
-    report = {"raw": training, "production": later} if later else {"raw": training}
+    training = _check_tables("raw", table_paths(raw), schema, labelled=True)
+    later = _check_tables("production", table_paths(production), schema, labelled=False)
+    failures = training.failures or _check_together(training.tables, schema, minimum_class)
+    if failures := [*failures, *later.failures]:
+        raise ValidationError(failures)
+    rows = {name: table.height for name, table in (training.tables | later.tables).items()}
     return ValidatedData(
         raw=training.tables,
-        production=later.tables if later else {},
-        params={f"{name}.{key}": value for name, part in report.items() for key, value in part.params.items()},
-        metrics={f"{name}_{key}": value for name, part in report.items() for key, value in part.metrics.items()},
-        artifacts={f"{name}_{file}": text for name, part in report.items() for file, text in part.artifacts.items()},
+        production=later.tables,
+        params={"files": list(rows), "columns": [column.name for column in schema.columns]},
+        metrics={
+            "raw_rows": sum(table.height for table in training.tables.values()),
+            "production_rows": sum(table.height for table in later.tables.values()),
+        },
+        artifacts=_report([], rows, training.ignored | later.ignored),
     )
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Typed tables, what breaks the Schema, and headers the Schema does not know, each by file."""
+
+    tables: dict[str, pl.DataFrame]
+    failures: list[Failure]
+    ignored: dict[str, list[str]]
+
+
+def _check_tables(group: str, paths: Sequence[Path], schema: Schema, *, labelled: bool) -> _Checked:
+    """Read and check each table by itself."""
+    checked = _Checked({}, [], {})
+    for path in paths:
+        name = f"{group}/{path.name}"
+        if name in checked.tables:
+            name = str(path)
+        try:
+            raw = read_table(path)
+            names = schema.rename(raw.columns)
+        except DataError as error:
+            checked.failures.append(Failure(name, None, "file", str(error).removeprefix(f"{path}: ")))
+            continue
+        checked.ignored[name] = [header for header in raw.columns if header not in names]
+        typed, failures = check_table(
+            raw.select(list(names)).rename(names), schema, name, labelled, checked.ignored[name]
+        )
+        checked.failures.extend(failures)
+        checked.tables[name] = typed
+    return checked
 
 
 def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFrame:

@@ -184,7 +184,7 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: Path) -> "Bundle":
-        """Check hashes, then the protocol version, then rebuild, then score the probes and compare.
+        """Check the protocol version, then hashes, then rebuild, then score the probes and compare.
 
         Raises
         ------

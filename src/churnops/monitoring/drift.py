@@ -61,14 +61,19 @@ def _cdf(profile: ColumnProfile, points: NDArray[np.float64]) -> NDArray[np.floa
     return cumulative[np.searchsorted(profile.points, points, side="right")] / profile.rows
 
 
-def ks_test(name: str, reference: ColumnProfile, batch: ColumnProfile, level: float) -> DriftTest:
-    """Two-sample Kolmogorov-Smirnov test; p-value from the limiting distribution (Smirnov 1939)."""
+def ks_test(
+    name: str, reference: ColumnProfile, batch: ColumnProfile, level: float, *, floor: float = 0.0
+) -> DriftTest:
+    """Two-sample Kolmogorov-Smirnov test; p-value from the limiting distribution (Smirnov 1939).
+
+    A distance below `floor` is no drift, however many rows make it significant.
+    """
     if (short := _too_few(name, reference, batch)) is not None:
         return short
     statistic = ks_statistic(reference, batch)
     effective = reference.rows * batch.rows / (reference.rows + batch.rows)
     p_value = float(kolmogorov(np.sqrt(effective) * statistic))
-    return _verdict(name, "ks", statistic, p_value, statistic, level)
+    return _verdict(name, "ks", statistic, p_value, statistic, level, floor)
 
 
 def chi_square_test(name: str, reference: ColumnProfile, batch: ColumnProfile, level: float) -> DriftTest:
@@ -96,10 +101,13 @@ def _stability_index(table: NDArray[np.float64]) -> float:
 
 
 def _verdict(
-    name: str, test: Literal["ks", "chi_square"], statistic: float, p_value: float, effect: float, level: float
-) -> DriftTest:
-    drifted = p_value < level
-    reason = f"p = {p_value:.3g} is {'below' if drifted else 'not below'} {level:g}"
+    name: str, test: Literal["ks", "chi_square"], statistic: float, p_value: float, effect: float, level: float,
+    floor: float = 0.0,
+) -> DriftTest:  # fmt: skip
+    drifted = p_value < level and effect >= floor
+    reason = f"p = {p_value:.3g} is {'below' if p_value < level else 'not below'} {level:g}"
+    if floor > 0.0:
+        reason += f", effect {effect:.3f} is {'below' if effect < floor else 'not below'} {floor:g}"
     return DriftTest(name, test, statistic, p_value, effect, drifted, reason)
 
 

@@ -18,10 +18,11 @@ from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.step import StepResult
 
-# Scores are compared in steps of a tenth. The reference holds out-of-fold scores, from other fits than the deployed
-# one, which put the same customer a few hundredths away; most customers of a tree model share one score, so an exact
-# comparison of the two would find drift in every clean batch.
+# Scores are compared in steps of a tenth, and a KS distance below a tenth is no drift. The reference holds out-of-fold
+# scores, from other fits than the deployed one, which put the same customer a few hundredths away; most customers of a
+# tree model share one score, so an exact comparison of the two would find drift in every clean batch.
 SCORE_STEP = 0.1
+SCORE_FLOOR = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class ModelMonitor:
             bundle.reference[SCORE].coarse(SCORE_STEP),
             ColumnProfile.fit(probability).coarse(SCORE_STEP),
         )
-        prediction = ks_test(SCORE, reference, scores, level)
+        prediction = ks_test(SCORE, reference, scores, level, floor=SCORE_FLOOR)
         labels = chi_square_test(target, bundle.reference[target], ColumnProfile.fit(outcome), level)
         return Report(
             timestamp=datetime.now(UTC),

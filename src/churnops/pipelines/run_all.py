@@ -1,6 +1,7 @@
 """The main job: seven steps from raw tables to a tracked, deployed, monitored model."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,11 +102,18 @@ def run_all(
     Raises
     ------
     ChurnopsError
-        If a step refuses its input; nothing that is deployed is touched.
+        If a step refuses its input. Steps 1 to 6 come before anything that is deployed is touched.
     """
-    schema, seed = settings.table, settings.random_state
     tracker = Tracker(settings)
-    registry = Registry(tracker)
+    with closing(Registry(tracker)) as registry:
+        return _run(settings, tracker, registry, deploy, progress, on_family)
+
+
+def _run(
+    settings: Settings, tracker: Tracker, registry: Registry, deploy: bool, progress: Progress,
+    on_family: Callable[[str], None],
+) -> RunSummary:  # fmt: skip
+    schema, seed = settings.table, settings.random_state
     registry.deployed.recover()
     production = _production(registry, deploy)
     with tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress) as run:
@@ -131,7 +139,6 @@ def run_all(
         answering = production if deployed.status == "challenger" and production else evaluated.bundle
         columns, outcome = _batch(validated.production, schema)
         cycle = run.step(next(names), ModelMonitor(settings).run, answering, columns, outcome)
-    registry.close()
     return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
 
 
@@ -160,6 +167,7 @@ def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, production: Bu
     status: Status
     if production is not None and production.content_sha256 == bundle.content_sha256:
         status, reason = "unchanged", "production has the same content already"
+        registry.name_production(version)  # a new or emptied store does not know yet
     elif production is None or deploy:
         status, reason = "deployed", "asked for with --deploy" if deploy else "no model was in production"
         registry.deploy(bundle, version, reason)

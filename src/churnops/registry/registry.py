@@ -43,7 +43,7 @@ class Registry:
         self._client = tracker.client
         engine = open_database(settings.database_url(settings.journal.url))
         self.deployed = DeploymentFolder(
-            settings.path(settings.registry.directory), DeploymentLog(engine), self._move_aliases
+            settings.path(settings.registry.directory), DeploymentLog(engine), self.name_production
         )
         self._engine = engine
 
@@ -95,7 +95,8 @@ class Registry:
         """Put a registered version into production."""
         return self.deployed.deploy(bundle, version, reason)
 
-    def _move_aliases(self, version: int) -> None:
+    def name_production(self, version: int) -> None:
+        """Let the alias `production` name this version, and `previous` the one before. Repeating changes nothing."""
         aliases = dict(self._client.get_registered_model(self.name).aliases)
         before = aliases.get(PRODUCTION)
         if before is not None and int(before) != version:

@@ -51,7 +51,7 @@ class Tracker:
         self.uri = tracking_uri(settings)
         given = os.environ.get(ENV_URI)
         mlflow.set_tracking_uri(self.uri)
-        if given is None:  # MLflow sets the variable too; the next project in this process must not take it for the user's
+        if given is None:  # MLflow sets the variable too: the next project in this process must not believe it
             os.environ.pop(ENV_URI, None)
         try:
             with _quiet():

@@ -21,7 +21,7 @@ class BundleModel(PythonModel):
         self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Score customers given as rows with the Schema's names or raw headers."""
+        """Score customers given as rows with the Schema's snake_case names."""
         schema = self.bundle.schema
         given = pl.DataFrame({name: model_input[name].tolist() for name in model_input.columns}, strict=False)
         scored = self.bundle.predict(encode(check_customers(given, schema, "request"), schema))

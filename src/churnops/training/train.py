@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
+from churnops.data.read import to_parquet
 from churnops.evaluation.metrics import HIGHER_IS_BETTER
 from churnops.features.build import FeatureMatrix
 from churnops.model.bundle import MAX_PROBES, SCORE, Bundle
-from churnops.schema import Schema
+from churnops.schema import Columns, Schema
 from churnops.settings import Settings
 from churnops.step import StepResult
 from churnops.training.candidates import CANDIDATES, Candidate
@@ -23,6 +24,7 @@ from churnops.training.export import export
 from churnops.training.search import Search, Trial, search, stratified_folds
 from churnops.training.select import SelectedFeatures
 
+MAX_REFERENCE_ROWS = 10_000
 REPORTED = ("log_loss", "roc_auc", "average_precision", "accuracy", "f1", "brier")
 
 
@@ -70,7 +72,9 @@ def train_models(
             on_family(family)
     sign = -1.0 if HIGHER_IS_BETTER[options.selection_metric] else 1.0
     winner = min(models, key=lambda name: sign * models[name].search.best.mean(options.selection_metric))
-    refit = _refit(CANDIDATES[winner], models[winner], prepared, features, settings)
+    unseen = _unseen_scores(models[winner], prepared)
+    refit = _refit(CANDIDATES[winner], models[winner], prepared, features, settings, unseen)
+    reference = {**prepared.columns, settings.table.target.name: prepared.outcome.astype(np.float64), SCORE: unseen}
     return TrainedModels(
         models=models,
         winner=winner,
@@ -80,22 +84,30 @@ def train_models(
             "winner": winner, **{f"winner.{k}": v for k, v in models[winner].search.best.params.items()},
         },
         metrics={f"cv_{m}": models[winner].search.best.mean(m) for m in REPORTED},
-        artifacts={"selection.json": json.dumps(_ranking(models, options.selection_metric, winner), indent=2)},
+        artifacts={
+            "selection.json": json.dumps(_ranking(models, options.selection_metric, winner), indent=2),
+            "reference.parquet": to_parquet(_spread(reference, MAX_REFERENCE_ROWS)),
+        },
         children=models,
     )  # fmt: skip
 
 
-def _refit(
-    candidate: Candidate, model: TrainedModel, prepared: PreparedTable, features: SelectedFeatures, settings: Settings
-) -> Bundle:
-    """Fit the winner's setting on all rows. The reference scores stay those of fits that had not seen the row."""
-    best = model.search.best
-    everyone = np.ones(prepared.outcome.shape, dtype=np.bool_)
+def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.float64]:
+    """Return a score for every row by a fit that had not seen it: out of fold, or by the evaluated fit if held out."""
     unseen = np.empty(prepared.outcome.size)
-    unseen[~prepared.held_out] = best.out_of_fold
+    unseen[~prepared.held_out] = model.search.best.out_of_fold
     unseen[prepared.held_out] = model.bundle.predict(prepared.rows(prepared.held_out)).probability
+    return unseen
+
+
+def _refit(
+    candidate: Candidate, model: TrainedModel, prepared: PreparedTable, features: SelectedFeatures, settings: Settings,
+    unseen: NDArray[np.float64],
+) -> Bundle:  # fmt: skip
+    """Fit the winner's setting on all rows."""
+    everyone = np.ones(prepared.outcome.shape, dtype=np.bool_)
     imputer = Imputer.fit(prepared.columns, model.bundle.schema.model_inputs)
-    refit = _bundle(candidate, best, prepared, features, settings, imputer, everyone, unseen)
+    refit = _bundle(candidate, model.search.best, prepared, features, settings, imputer, everyone, unseen)
     fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
     return replace(refit, lineage={**refit.lineage, "fits": fits})
 
@@ -110,7 +122,6 @@ def _bundle(
     columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
     matrix = FeatureMatrix(schema.model_inputs, features.features, features.selected)(imputer(columns))
     fitted = candidate.fit(trial.params, matrix, outcome, settings.random_state)
-    probes = np.linspace(0, outcome.size - 1, min(MAX_PROBES, outcome.size)).astype(np.intp)
     bundle = Bundle(
         schema=schema,
         features=features.features,
@@ -120,13 +131,20 @@ def _bundle(
         estimator=export(fitted),
         threshold=settings.evaluation.threshold,
         reference=fit_profile(columns | {schema.target.name: outcome.astype(np.float64), SCORE: unseen_scores}),
-        probes={name: values[probes] for name, values in columns.items()},
+        probes=_spread(columns, MAX_PROBES),
     )
     fit = {"rows": int(rows.sum()), "churned": int(outcome.sum()), "content_sha256": bundle.content_sha256}
     return bundle.with_metadata(
         metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
         lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
     )
+
+
+def _spread(columns: Columns, most: int) -> dict[str, NDArray[np.float64]]:
+    """Return at most `most` rows, spread evenly over the table, which is sorted by content."""
+    rows = len(next(iter(columns.values())))
+    chosen = np.linspace(0, rows - 1, min(most, rows)).astype(np.intp)
+    return {name: values[chosen] for name, values in columns.items()}
 
 
 def _tracked(found: Search, bundle: Bundle, metric: str, seconds: float) -> TrainedModel:
