@@ -114,8 +114,9 @@ def _run(
     on_family: Callable[[str], None],
 ) -> RunSummary:  # fmt: skip
     schema, seed = settings.table, settings.random_state
-    registry.deployed.recover()
-    production = _production(registry, deploy)
+    with registry.deployed.locked():
+        registry.deployed.recover()
+        _production(registry, deploy)
     with tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress) as run:
         names = iter(STEPS)
         validated = run.step(
@@ -135,8 +136,9 @@ def _run(
             trained.winner, trained.refit, prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
             settings=settings.evaluation, seed=seed, lineage=_lineage(run),
         )  # fmt: skip
-        deployed = _deploy(registry, run, evaluated.bundle, production, deploy)
-        answering = production if deployed.status == "challenger" and production else evaluated.bundle
+        with registry.deployed.locked():
+            deployed = _deploy(registry, run, evaluated.bundle, deploy)
+            answering = registry.deployed.production()
         columns, outcome = _batch(validated.production, schema)
         cycle = run.step(next(names), ModelMonitor(settings).run, answering, columns, outcome)
     return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
@@ -160,8 +162,9 @@ def _lineage(run: PipelineRun) -> dict[str, Any]:
     return {"run_id": run.run_id, "git_commit": run.commit, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, production: Bundle | None, deploy: bool) -> Deployed:
-    """Register the winner's refit and decide what becomes of it."""
+def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, deploy: bool) -> Deployed:
+    """Register the winner's refit and decide what becomes of it, by what is in production now."""
+    production = _production(registry, deploy)
     run_id = run.runs[STEPS[5]]
     version = registry.register(bundle, run.models[run_id], run_id)
     status: Status

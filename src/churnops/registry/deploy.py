@@ -4,8 +4,10 @@ A process may die between any two of these steps: until the link is swapped the 
 new one, and whoever comes next finishes or undoes what the log says was begun.
 """
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +27,14 @@ class DeploymentFolder:
         self.folder = folder
         self.log = log
         self._move_aliases = move_aliases
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes on this machine from deciding or deploying until the block ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @property
     def link(self) -> Path:
@@ -46,7 +56,7 @@ class DeploymentFolder:
         return Bundle.load(self.link.resolve()) if self.link.is_symlink() else None
 
     def deploy(self, bundle: Bundle, version: int, reason: str) -> Path:
-        """Make `bundle`, registered as `version`, the one that answers; return its folder.
+        """Make `bundle`, registered as `version`, the one that answers; return its folder. Call it `locked`.
 
         Raises
         ------
@@ -66,7 +76,7 @@ class DeploymentFolder:
         return saved
 
     def recover(self) -> None:
-        """Finish the deployments whose link swap happened, undo (in the log) those whose did not."""
+        """Finish the deployments whose link swap happened, undo (in the log) those whose did not. Call it `locked`."""
         for intent in self.log.open_intents():
             if self.current() == intent.folder:
                 self._finish(intent)

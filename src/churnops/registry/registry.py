@@ -34,7 +34,7 @@ class ModelVersion:
 class Registry:
     """The registered model of the settings, and the folder its deployed versions live in.
 
-    One deployment at a time: callers must not deploy from two processes at once.
+    Decide and deploy inside `deployed.locked()`: one process at a time, on one machine.
     """
 
     def __init__(self, tracker: Tracker) -> None:

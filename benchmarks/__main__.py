@@ -1,0 +1,65 @@
+"""`python -m benchmarks [names...]`: measure, show, and write `benchmarks/results.json` and `docs/benchmarks.md`."""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.harness import ROOT, Result
+from benchmarks.page import page, screen_table
+
+NAMES = ("quality", "pipeline", "features", "prediction", "startup")
+RESULTS = ROOT / "benchmarks" / "results.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+PACKAGES = ("numpy", "numba", "polars", "scikit-learn", "xgboost-cpu", "mlflow")
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(NAMES)} (default: all)")
+    chosen = parser.parse_args().names or NAMES
+    if unknown := set(chosen) - set(NAMES):
+        parser.error(f"there is no benchmark {sorted(unknown)[0]!r}: choose from {', '.join(NAMES)}")
+    console = Console()
+    console.width = max(console.width, 150)
+    documents: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in NAMES:
+        if name in chosen:
+            with console.status(f"{name} …"):
+                result: Result = importlib.import_module(f"benchmarks.{name}").measure()
+            console.print(screen_table(result))
+            documents[name] = {"environment": environment(), **result.to_json()}
+            _write(documents)
+
+
+def environment() -> str:
+    """Return processor, cores and versions, in words; nothing that names the machine or its user."""
+    packages = ", ".join(f"{package} {version(package)}" for package in ("churnops", *PACKAGES))
+    return f"{_processor()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8")) if cpuinfo.exists() else None
+    return found[1].strip() if found else platform.machine()
+
+
+def _write(documents: Mapping[str, Any]) -> None:
+    """Write both files after each benchmark, so that a later one that fails loses nothing."""
+    ordered = {name: documents[name] for name in NAMES if name in documents}
+    RESULTS.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    results = {name: Result.from_json(document) for name, document in ordered.items()}
+    PAGE.write_text(page(results, {name: ordered[name]["environment"] for name in results}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The product's own steps, called one after another without tracking, as `churnops.pipelines.run_all` does."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import ROOT
+from churnops.data.merge import merge
+from churnops.data.preprocess import PreparedTable, preprocess
+from churnops.data.read import encode, outcomes
+from churnops.data.validate import ValidatedData, validate_data
+from churnops.schema import Columns
+from churnops.settings import Settings, load_settings
+from churnops.training.select import SelectedFeatures, select_features
+from churnops.training.train import TrainedModels, train_models
+
+
+@dataclass(frozen=True)
+class Customers:
+    """Encoded columns and outcomes (True: churned) of some customers, and the SHA-256 of the table they are from."""
+
+    columns: Columns
+    outcome: NDArray[np.bool_]
+    sha256: str
+
+    def rows(self, chosen: NDArray[np.intp]) -> "Customers":
+        """Return the chosen customers."""
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        return Customers(columns, self.outcome[chosen], self.sha256)
+
+
+@dataclass(frozen=True)
+class Project:
+    """Steps 1 and 2 on the tables that settings name."""
+
+    settings: Settings
+
+    @classmethod
+    def default(cls) -> "Project":
+        """Return the repository's own project, whatever `CHURNOPS_*` variables say."""
+        return cls(load_settings(ROOT / "config.yaml", environment={}))
+
+    @cached_property
+    def _validated(self) -> ValidatedData:
+        settings = self.settings
+        raw, production = ([settings.path(p) for p in paths] for paths in (settings.data.raw, settings.data.production))
+        return validate_data(raw, production, settings.table, minimum_class=settings.training.folds * 2)
+
+    @cached_property
+    def raw(self) -> Customers:
+        """The merged training table."""
+        return self._customers("raw")
+
+    @cached_property
+    def production(self) -> Customers:
+        """The customers of the time after training."""
+        return self._customers("production")
+
+    def _customers(self, part: str) -> Customers:
+        schema = self.settings.table
+        merged = merge(getattr(self._validated, part), schema)
+        return Customers(encode(merged.table, schema), outcomes(merged.table, schema) == 1.0, merged.sha256)
+
+
+def prepare(customers: Customers, settings: Settings) -> tuple[PreparedTable, SelectedFeatures]:
+    """Run steps 3 and 4."""
+    prepared = preprocess(
+        customers.columns, customers.outcome, settings.table.model_inputs,
+        sha256=customers.sha256, fraction=settings.evaluation.holdout_fraction, seed=settings.random_state,
+    )  # fmt: skip
+    return prepared, select_features(prepared, settings.table, settings.features)
+
+
+def train(customers: Customers, settings: Settings) -> TrainedModels:
+    """Run steps 3 to 5: hold out, select, search every family, choose by cross-validation, refit on all of them."""
+    return train_models(*prepare(customers, settings), settings)

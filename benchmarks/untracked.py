@@ -1,0 +1,33 @@
+"""The seven steps without MLflow, in a process of their own: `python -m benchmarks.untracked CONFIG`.
+
+What deploying costs beside MLflow (a bundle folder, a few rows in the journal) is left out, so `pipeline` counts it
+as MLflow's.
+"""
+
+import sys
+from pathlib import Path
+
+from benchmarks.product import Project, prepare
+from churnops.evaluation.held_out import evaluate_models
+from churnops.monitoring import ModelMonitor
+from churnops.settings import load_settings
+from churnops.training.train import train_models
+
+
+def main(config: Path) -> None:
+    """Run the steps on the project of `config`."""
+    settings = load_settings(config, environment={})
+    project = Project(settings)
+    prepared, features = prepare(project.raw, settings)
+    trained = train_models(prepared, features, settings)
+    evaluated = evaluate_models(
+        {name: model.bundle for name, model in trained.models.items()}, trained.winner, trained.refit,
+        prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
+        settings=settings.evaluation, seed=settings.random_state, lineage={},
+    )  # fmt: skip
+    batch = project.production
+    ModelMonitor(settings).run(evaluated.bundle, batch.columns, batch.outcome.astype(float))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
