@@ -2,20 +2,21 @@
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from churnops import __version__
-from churnops.errors import ChurnopsError
+from churnops.errors import ChurnopsError, redact
 
 if TYPE_CHECKING:
     from churnops.settings import Settings
 
 
 class _Commands(click.Group):
-    """Prints our own errors in a line each and exits with their code; anything else is a defect, with its traceback."""
+    """Prints our own errors, and what the operating system refuses, in a line each; anything else is a defect."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -26,6 +27,10 @@ class _Commands(click.Group):
             for line in lines[1:]:
                 click.secho(f"       {line}", fg="red", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            click.secho(f"error: {what}{error.strerror or error}", fg="red", err=True)
+            sys.exit(ChurnopsError.exit_code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,9 +93,9 @@ def models(ctx: click.Context, as_json: bool) -> None:
     from churnops.screens import show_models
     from churnops.tracking import Tracker
 
-    registry = Registry(Tracker(_settings(ctx)))
-    versions, history = registry.versions(), registry.deployed.log.history()
-    answers = registry.deployed.current()
+    with closing(Registry(Tracker(_settings(ctx)))) as registry:
+        versions, history = registry.versions(), registry.deployed.log.history()
+        answers = registry.deployed.current()
     if as_json:
         document = {
             "production": answers,
@@ -123,9 +128,9 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
     from churnops.features import all_features
 
     settings = _settings(ctx)
-    features = all_features(settings.table, settings.features.derived)
+    features = all_features(settings.table, settings.features)
     if as_json:
-        click.echo(settings.model_dump_json(by_alias=True, exclude={"journal"}))
+        click.echo(redact(settings.model_dump_json(by_alias=True)))
     else:
         click.echo(
             f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}"

@@ -1,5 +1,6 @@
 """The errors a user can meet: one root, each a single line that says what was given, what is allowed, what next."""
 
+import re
 from collections.abc import Mapping
 
 
@@ -35,3 +36,12 @@ class BundleError(ChurnopsError):
 
 class RegistryError(ChurnopsError):
     """The model registry or the deployment folder is not in a state that allows the request."""
+
+
+def redact(text: str) -> str:
+    """Hide user and password in the addresses within a text.
+
+    >>> redact("cannot open postgresql://ann:secret@db/churn")
+    'cannot open postgresql://***@db/churn'
+    """
+    return re.sub(r"://[^/\s]*@", "://***@", text)

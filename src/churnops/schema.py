@@ -98,28 +98,6 @@ class Column(BaseModel):
         """Name for messages: snake_case name and, where it differs, the raw header."""
         return f"{self.name} ('{self.alias}')" if self.alias and self.alias != self.name else self.name
 
-    def encode(self, values: Iterable[str | float | None]) -> NDArray[np.float64]:
-        """Encode valid values: numbers as they are, a choice as its index, missing as NaN.
-
-        Raises
-        ------
-        DataError
-            If a value is not one of the choices.
-
-        Examples
-        --------
-        >>> Column(name="plan", kind="flag", choices=("No", "Yes")).encode(["Yes", None, "No"])
-        array([ 1., nan,  0.])
-        """
-        if self.numeric:
-            return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-        codes: dict[str | float | None, float] = {choice: float(i) for i, choice in enumerate(self.choices)}
-        codes[None] = np.nan
-        try:
-            return np.array([codes[value] for value in values], dtype=np.float64)
-        except KeyError as error:
-            raise DataError(f"column {self.label}: {error.args[0]!r} is not one of {list(self.choices)}") from None
-
 
 class Schema(BaseModel):
     """The columns of the customer table, in order; exactly one is the target, at most one the id.

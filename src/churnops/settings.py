@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
-from churnops.errors import SettingsError
+from churnops.errors import SettingsError, redact
 from churnops.schema import Name, Schema, nearest
 
 CONFIG_NAME = "config.yaml"
@@ -34,7 +34,7 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Where the tables are: files or folders of CSV and Parquet."""
 
-    raw: tuple[str, ...] = ("data/raw",)
+    raw: Annotated[tuple[str, ...], Field(min_length=1)] = ("data/raw",)
     production: tuple[str, ...] = ("data/production",)
 
 
@@ -50,7 +50,7 @@ class FeatureSettings(_Section):
     """Derived columns, and when a feature is left out of the models."""
 
     derived: tuple[DerivedFeature, ...] = ()
-    exclude: tuple[Name, ...] = ()
+    exclude: tuple[str, ...] = ()
     max_correlation: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9999
 
 
@@ -201,7 +201,12 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        # Not the whole message: it repeats the line, and a line may hold a password.
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{where} is not YAML: {problem or 'it cannot be parsed'}") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is nested too deeply") from None
     if not isinstance(document, dict):
         raise SettingsError(f"{path} holds no settings: see `churnops config show`")
     for name in sorted(environment):
@@ -233,8 +238,9 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     reason = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
     shown = f", given {given!r}" if isinstance(given, str | int | float | bool | None) else ""
-    secret = where == "journal.url"  # a database URL may carry a password
-    return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else shown}"
+    secret = where in ("journal.url", "tracking.uri")  # an address may carry a password
+    quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool) else ""
+    return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else redact(shown)}{quote}"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -16,6 +16,8 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
+from churnops.data.read import encode
+from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
@@ -92,13 +94,13 @@ def test_mlflow_models_serve_answers_as_the_bundle_does(project: tuple[Settings,
     serve = (MLFLOW, "models", "serve", "-m", "models:/churn@production", "--env-manager", "local")
     table = pl.read_csv(settings.root / "data/production/churn-later.csv").head(7)
     rows = table.rename(settings.table.rename(table.columns)).drop("churn").to_dicts()
+    columns = encode(check_customers(table, settings.table, "rows"), settings.table)
     with process(
         *serve, "--host", "127.0.0.1", "--port", str(port), cwd=settings.root, health=f"http://127.0.0.1:{port}/ping",
         MLFLOW_TRACKING_URI="sqlite:///mlflow.db",
     ):  # fmt: skip
         answer = post(f"http://127.0.0.1:{port}/invocations", {"dataframe_records": rows})["predictions"]
     bundle = Bundle.load(settings.root / "models/production")
-    columns = {c.name: c.encode([row[c.name] for row in rows]) for c in bundle.schema.model_inputs}
     assert [row["churn_probability"] for row in answer] == bundle.predict(columns).probability.tolist()
     assert {row["model_version"] for row in answer} == {bundle.version_name}
 

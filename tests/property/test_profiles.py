@@ -50,6 +50,8 @@ def test_a_profile_counts_every_row_once(values: np.ndarray):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
 def test_a_coarse_profile_keeps_the_rows(scores: list[float]):
     profile = ColumnProfile.fit(np.array(scores))
-    coarse = profile.coarse(0.1)
+    coarse = profile.coarse(np.arange(1, 10) / 10)
     assert coarse.rows == profile.rows
-    assert coarse.points.size <= 11
+    assert coarse.points.size <= 10
+    for step, count in zip(coarse.points, coarse.counts, strict=True):
+        assert count == sum(step / 10 <= score < (step + 1) / 10 or (step == 9 and score == 1) for score in scores)

@@ -24,13 +24,13 @@ def log(tmp_path: Path) -> DeploymentLog:
 
 
 @pytest.fixture
-def aliases() -> list[int]:
-    """Versions that were made production, in order."""
+def aliases() -> list[str]:
+    """Content hashes of what was made production, in order."""
     return []
 
 
 @pytest.fixture
-def folder(tmp_path: Path, log: DeploymentLog, aliases: list[int]) -> DeploymentFolder:
+def folder(tmp_path: Path, log: DeploymentLog, aliases: list[str]) -> DeploymentFolder:
     return DeploymentFolder(tmp_path / "models", log, aliases.append)
 
 
@@ -46,7 +46,7 @@ def answers(folder: DeploymentFolder) -> str:
 
 
 def test_the_newest_deployment_answers_and_older_ones_stay(
-    folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], aliases: list[int], log: DeploymentLog
+    folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], aliases: list[str], log: DeploymentLog
 ):
     assert folder.production() is None
     assert folder.current() is None
@@ -57,7 +57,7 @@ def test_the_newest_deployment_answers_and_older_ones_stay(
     assert folder.current() == second.name
     assert second.name.endswith("-xgboost-v2")
     assert Bundle.load(first).algorithm == "decision_tree"
-    assert aliases == [1, 2]
+    assert aliases == [bundle.content_sha256 for bundle in bundles]
     assert [(d.folder, d.previous, d.reason, d.closed) for d in log.history()] == [
         (first.name, None, "first", "done"),
         (second.name, first.name, "second", "done"),
@@ -80,7 +80,7 @@ def stop(*_args: object, **_kwargs: object) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_between_any_two_steps(
-    step: str, folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], aliases: list[int], log: DeploymentLog,
+    step: str, folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], aliases: list[str], log: DeploymentLog,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
     folder.deploy(bundles[0], 1, "first")
@@ -96,7 +96,7 @@ def test_a_crash_between_any_two_steps(
     other.recover()
     other.recover()
     assert log.open_intents() == []
-    assert aliases[-1] == (2 if swapped else 1)
+    assert aliases[-1] == bundles[1 if swapped else 0].content_sha256
     assert answers(other) == ("xgboost" if swapped else "decision_tree")
     assert not list(folder.folder.glob("versions/.unfinished-*"))
 

@@ -19,24 +19,30 @@ from churnops.training.search import settings_to_try
 from churnops.training.select import SelectedFeatures
 
 
+@pytest.fixture(scope="module")
+def matrix(features: SelectedFeatures, prepared: PreparedTable) -> NDArray[np.float64]:
+    """The features of the whole table."""
+    return features.build(prepared.imputer(prepared.columns))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equals_the_estimators_own_probabilities_on_every_row(
-    family: str, features: SelectedFeatures, prepared: PreparedTable
+    family: str, matrix: NDArray[np.float64], prepared: PreparedTable
 ):
     candidate = CANDIDATES[family]
     for params in settings_to_try(candidate, trials=3, seed=1):
-        fitted = candidate.fit(params, features.matrix, prepared.outcome, seed=42)
-        own = fitted.predict_proba(features.matrix)[:, 1]
-        np.testing.assert_allclose(export(fitted).probability(features.matrix), own, rtol=0, atol=1e-6)
+        fitted = candidate.fit(params, matrix, prepared.outcome, seed=42)
+        own = fitted.predict_proba(matrix)[:, 1]
+        np.testing.assert_allclose(export(fitted).probability(matrix), own, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["decision_tree", "random_forest"])
-def test_trees_grown_to_the_end_are_exact(family: str, features: SelectedFeatures, prepared: PreparedTable):
+def test_trees_grown_to_the_end_are_exact(family: str, matrix: NDArray[np.float64], prepared: PreparedTable):
     make = {"decision_tree": DecisionTreeClassifier, "random_forest": RandomForestClassifier}[family]
     extra = {"n_estimators": 20} if family == "random_forest" else {}
-    fitted = make(random_state=0, **extra).fit(features.matrix, prepared.outcome)
-    own = fitted.predict_proba(features.matrix)[:, 1]
-    np.testing.assert_allclose(export(fitted).probability(features.matrix), own, rtol=0, atol=1e-12)
+    fitted = make(random_state=0, **extra).fit(matrix, prepared.outcome)
+    own = fitted.predict_proba(matrix)[:, 1]
+    np.testing.assert_allclose(export(fitted).probability(matrix), own, rtol=0, atol=1e-12)
 
 
 def with_gaps(rng: np.random.Generator, rows: int = 600) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

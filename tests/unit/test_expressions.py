@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from churnops.errors import ExpressionError
-from churnops.features import Feature, FeatureMatrix, all_features, compile_expression
+from churnops.features import FeatureMatrix, all_features, compile_expression
 from churnops.features.build import BLOCK
 from churnops.schema import Column, Schema
-from churnops.settings import DerivedFeature
+from churnops.settings import DerivedFeature, FeatureSettings
 
 CONTRACT = Column(name="contract", kind="category", choices=("month", "year", "two years"))
 COLUMNS = {"a": None, "b": None, "contract": CONTRACT}
@@ -93,8 +93,8 @@ SCHEMA = Schema(
 )
 
 
-def derived(**expressions: str) -> list[DerivedFeature]:
-    return [DerivedFeature(name=name, expression=text) for name, text in expressions.items()]
+def derived(**expressions: str) -> FeatureSettings:
+    return FeatureSettings(derived=tuple(DerivedFeature(name=n, expression=text) for n, text in expressions.items()))
 
 
 def test_a_category_becomes_one_feature_per_choice_but_the_first():
@@ -132,7 +132,8 @@ def test_only_what_is_needed_is_computed_and_blocks_join_seamlessly():
             FeatureMatrix(SCHEMA.model_inputs, features, selected)
 
 
-def test_a_feature_is_described_for_people():
-    features = (*all_features(SCHEMA, []), Feature("double", "2 * minutes", "Twice the minutes"))
-    matrix = FeatureMatrix(SCHEMA.model_inputs, features, ["double", "contract=year"])
-    assert matrix.descriptions == {"double": "Twice the minutes", "contract=year": "contract is year"}
+def test_a_column_or_a_choice_may_be_excluded_and_nothing_else():
+    for name in ("minutes", "contract", "contract=year"):
+        assert all_features(SCHEMA, FeatureSettings(exclude=(name,)))
+    with pytest.raises(ExpressionError, match="no feature 'minuts': did you mean 'minutes'"):
+        all_features(SCHEMA, FeatureSettings(exclude=("minuts",)))

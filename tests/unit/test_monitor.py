@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from churnops.data.profile import ColumnProfile
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
 from churnops.model import Bundle
+from churnops.model.bundle import SCORE
 from churnops.monitoring import ModelMonitor
 from churnops.monitoring.drift import chi_square_test, ks_test
-from churnops.monitoring.report import Report
 from churnops.schema import Columns
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
@@ -126,7 +125,7 @@ def test_no_customers_no_verdict(tmp_path: Path, trained: TrainedModels):
 
 
 def test_the_report_is_written_whole_under_its_name(tmp_path: Path, trained: TrainedModels, later: Batch):
-    cycle = monitor(tmp_path).run(trained.refit, *later)
+    cycle = monitor(tmp_path).run(trained.refit, *later, source="later customers")
     assert cycle.path.parent == tmp_path / "monitoring"
     assert cycle.path.match("monitoring_report_*.json")
     document = json.loads(cycle.path.read_text())
@@ -165,7 +164,15 @@ def test_derived_columns_follow_the_columns_they_come_from(trained: TrainedModel
     np.testing.assert_allclose(bills[1] - bills[0], 17.0)
 
 
-def test_a_report_never_replaces_another(tmp_path: Path, trained: TrainedModels, later: Batch):
-    report: Report = monitor(tmp_path).check(trained.refit, *later)
-    paths = {replace(report, timestamp=report.timestamp.replace(microsecond=i)).write(tmp_path) for i in (1, 2)}
-    assert len(paths) == 2
+def test_scores_a_few_hundredths_away_are_no_drift(tmp_path: Path, trained: TrainedModels, later: Batch):
+    """A refit places most customers on another score than the fits out of fold did: significant, and nothing."""
+    report = monitor(tmp_path).check(trained.refit, *later)
+    exact = ks_test(
+        "score", trained.refit.reference[SCORE], ColumnProfile.fit(trained.refit.predict(later[0]).probability), 0.05
+    )
+    assert exact.drifted
+    assert not report.prediction_drift.drifted
+    many = ColumnProfile(np.array([0.0, 1.0]), np.array([900_000, 100_000]), 0)
+    more = ColumnProfile(np.array([0.0, 1.0]), np.array([890_000, 110_000]), 0)
+    assert ks_test("score", many, more, 0.05).drifted
+    assert not ks_test("score", many, more, 0.05, floor=0.1).drifted

@@ -1,11 +1,10 @@
 """The declaration of the customer table."""
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from churnops.errors import DataError
-from churnops.schema import Column, Schema
+from churnops.schema import Schema
 from churnops.settings import Settings
 
 TARGET = {"name": "churn", "kind": "target", "choices": ["No", "Yes"]}
@@ -53,10 +52,3 @@ def test_both_headers_of_a_column_are_refused():
     assert schema.rename(["Total minutes", "x"]) == {"Total minutes": "minutes"}
     with pytest.raises(DataError, match=r"minutes \('Total minutes'\) is given twice"):
         schema.rename(["Total minutes", "minutes"])
-
-
-def test_encoding_refuses_what_is_not_a_choice():
-    plan = Column(name="plan", kind="category", choices=("a", "b"))
-    np.testing.assert_array_equal(plan.encode(["b", None, "a"]), [1.0, np.nan, 0.0])
-    with pytest.raises(DataError, match="'B' is not one of"):
-        plan.encode(["B"])

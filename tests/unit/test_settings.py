@@ -19,7 +19,7 @@ def test_the_default_is_valid_and_is_the_repositorys_own(settings: Settings):
     assert settings.monitoring.drift_rate_threshold == 0.30
     assert settings.retraining.retraining_cooldown_days == 0
     assert settings.retraining.min_improvement == 0.01
-    assert all_features(settings.table, settings.features.derived)
+    assert all_features(settings.table, settings.features)
 
 
 def test_every_key_is_in_the_default_and_says_what_it_is_for(settings: Settings):

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable
 from churnops.errors import DataError
+from churnops.features import FeatureMatrix, all_features
 from churnops.model.bundle import SCORE
+from churnops.schema import Column, Schema
 from churnops.settings import FAMILIES, DerivedFeature, FeatureSettings, Settings, load_settings
 from churnops.training.candidates import CANDIDATES
+from churnops.training.export import export
 from churnops.training.search import Search, search, settings_to_try, stratified_folds
 from churnops.training.select import SelectedFeatures, select_features
 from churnops.training.train import TrainedModels, train_models
@@ -38,8 +42,8 @@ def test_selection_leaves_out_what_says_nothing_and_records_why(settings: Settin
         "twice": "repeats total_day_minutes (|r| = 1.000000)",
         "nothing": "constant in the training rows",
     }
-    assert found.selected[-1] == "fine"
-    assert found.matrix.shape == (3333, len(found.selected)) == (3333, 13)
+    assert found.build.selected[-1] == "fine"
+    assert found.build(prepared.imputer(prepared.columns)).shape == (3333, 13)
 
 
 def test_selection_does_not_look_at_held_out_rows(settings: Settings, prepared: PreparedTable):
@@ -48,13 +52,16 @@ def test_selection_does_not_look_at_held_out_rows(settings: Settings, prepared: 
         "account_length": np.where(prepared.held_out, prepared.columns["account_length"], 7.0)
     }
     found = select_features(replace(prepared, columns=columns), settings.table, FeatureSettings())
-    assert "account_length" not in found.selected
+    assert "account_length" not in found.build.selected
 
 
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        (FeatureSettings(exclude=("absent",)), "no feature 'absent'"),
+        (
+            FeatureSettings(derived=(feature("huge", "1e37 * total_day_calls * total_day_calls"),)),
+            "'huge' overflows",
+        ),
         (FeatureSettings(derived=(feature("huge", "1e299 * 1e299 * total_day_minutes"),)), "'huge' overflows"),
     ],
 )
@@ -80,7 +87,7 @@ def run_search(features: SelectedFeatures, prepared: PreparedTable, threads: int
     folds = stratified_folds(prepared.outcome[training], 3, seed=1)
     with ThreadPoolExecutor(threads) as pool:
         return search(
-            CANDIDATES[family], features.matrix[training], prepared.outcome[training], folds, trials=2,
+            CANDIDATES[family], features.build, prepared.rows(training), prepared.outcome[training], folds, trials=2,
             metric="log_loss", seed=1, pool=pool,
         )  # fmt: skip
 
@@ -90,13 +97,14 @@ def test_out_of_fold_scores_come_from_fits_that_had_not_seen_the_row(
 ):
     """A fully grown tree knows its training rows by heart; out of fold it cannot."""
     training = ~prepared.held_out
-    outcome, matrix = prepared.outcome[training], features.matrix[training]
+    outcome, columns = prepared.outcome[training], prepared.rows(training)
+    matrix = features.build(prepared.imputer(columns))
     grown = replace(CANDIDATES["decision_tree"], default={}, space={"max_depth": [None]})
     folds = stratified_folds(outcome, 3, seed=1)
     with ThreadPoolExecutor(1) as pool:
-        found = search(grown, matrix, outcome, folds, trials=1, metric="log_loss", seed=1, pool=pool)
+        found = search(grown, features.build, columns, outcome, folds, trials=1, metric="log_loss", seed=1, pool=pool)
     assert (grown.fit({}, matrix, outcome, 1).predict(matrix) == outcome).all()
-    assert ((found.best.out_of_fold >= 0.5) != outcome).sum() > 50
+    assert ((found.out_of_fold >= 0.5) != outcome).sum() > 50
     for training_rows, validation in folds:
         assert not set(training_rows) & set(validation)
 
@@ -106,7 +114,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads(
     family: str, features: SelectedFeatures, prepared: PreparedTable
 ):
     one, two = (run_search(features, prepared, threads, family) for threads in (1, 3))
-    np.testing.assert_array_equal(one.best.out_of_fold, two.best.out_of_fold)
+    np.testing.assert_array_equal(one.out_of_fold, two.out_of_fold)
     assert [t.folds for t in one.trials] == [t.folds for t in two.trials]
 
 
@@ -145,7 +153,7 @@ def test_the_bundle_names_both_fits_and_holds_unseen_scores(trained: TrainedMode
     assert (evaluated["rows"], deployed["rows"]) == (2666, 3333)
     assert evaluated["content_sha256"] == trained.models[trained.winner].bundle.content_sha256
     assert deployed["content_sha256"] == trained.refit.content_sha256
-    unseen = trained.models[trained.winner].search.best.out_of_fold
+    unseen = trained.models[trained.winner].search.out_of_fold
     reference = trained.refit.reference[SCORE]
     assert reference.rows == 3333
     assert np.isin(unseen, reference.points).all()  # not the scores of rows the model was fitted on
@@ -157,3 +165,42 @@ def test_the_same_inputs_give_the_same_bundle(
 ):
     again = train_models(prepared, features, load_settings(write_project(tmp_path, quick)))
     assert again.refit.content_sha256 == trained.refit.content_sha256
+
+
+def test_each_fold_learns_its_own_constants_from_its_training_rows(rng: np.random.Generator):
+    """Whatever the validation rows hold, their scores come from a fit and constants that have not seen them."""
+    column = Column(name="x", kind="number", nullable=True)
+    target = Column(name="y", kind="target", choices=("0", "1"))
+    schema = Schema(columns=(column, target))
+    build = FeatureMatrix(schema.model_inputs, all_features(schema, FeatureSettings()), ["x"])
+    outcome = rng.random(300) < 0.4
+    values = np.where(outcome, 1.0, 0.0) + rng.normal(size=300)
+    values[rng.random(300) < 0.3] = np.nan
+    folds = stratified_folds(outcome, 3, seed=1)
+    other = values.copy()
+    other[folds[0][1]] += np.where(np.isnan(other[folds[0][1]]), 0.0, 1000.0)
+
+    def scores(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        with ThreadPoolExecutor(1) as pool:
+            found = search(
+                CANDIDATES["decision_tree"], build, {"x": x}, outcome, folds, trials=1, metric="log_loss", seed=1,
+                pool=pool,
+            )  # fmt: skip
+        return found.out_of_fold
+
+    gaps = folds[0][1][np.isnan(values[folds[0][1]])]
+    np.testing.assert_array_equal(scores(values)[gaps], scores(other)[gaps])
+
+
+def test_a_refit_learns_and_serves_the_same_features(trained: TrainedModels, prepared: PreparedTable):
+    """Fitting the recorded setting again on what the refit's own bundle computes gives its estimator."""
+    refit = trained.refit
+    matrix = refit.matrix(refit.imputer(prepared.columns))
+    fitted = CANDIDATES[refit.algorithm].fit(refit.lineage["hyperparameters"], matrix, prepared.outcome, 42)
+    np.testing.assert_array_equal(export(fitted).probability(matrix), refit.predict(prepared.columns).probability)
+
+
+def test_the_reference_has_the_evaluated_fits_scores_of_held_out_rows(trained: TrainedModels, prepared: PreparedTable):
+    evaluated = trained.models[trained.winner].bundle
+    held_out = evaluated.predict(prepared.rows(prepared.held_out)).probability
+    assert np.isin(held_out, trained.refit.reference[SCORE].points).all()

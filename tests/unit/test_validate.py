@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -44,6 +47,7 @@ def cell(column: str, value: str | None, row: int = 3) -> Callable[[pl.DataFrame
         (cell("Total day minutes", "1e400"), "total_day_minutes ('Total day minutes')", "finite", (3,)),
         (cell("Total day minutes", "-1"), "total_day_minutes ('Total day minutes')", "minimum", (3,)),
         (cell("Total day minutes", "5000"), "total_day_minutes ('Total day minutes')", "maximum", (3,)),
+        (cell("Total day calls", "1e300"), "total_day_calls ('Total day calls')", "integer", (3,)),
         (cell("Total day calls", "1.5"), "total_day_calls ('Total day calls')", "integer", (3,)),
         (cell("Account length", None), "account_length ('Account length')", "missing value", (3,)),
         (cell("Churn", None), "churn ('Churn')", "missing label", (3,)),
@@ -207,3 +211,39 @@ def test_raw_and_production_tables_are_reported_together(tmp_path: Path, setting
     with pytest.raises(ValidationError) as caught:
         validate_data([one], [two], settings.table)
     assert [f.file for f in caught.value.failures] == ["raw/one.csv", "production/two.csv"]
+
+
+def test_an_id_is_not_repeated_in_a_report(tmp_path: Path, settings: Settings):
+    path = write(tmp_path, raw().with_columns(customer_id=pl.lit("SECRET" * 30)))
+    with pytest.raises(ValidationError) as caught:
+        validate_data([path], [], settings.table)
+    assert "SECRET" not in str(caught.value) + "".join(caught.value.artifacts.values())
+
+
+@pytest.mark.parametrize("value", [[1], b"1", {"a": 1}, timedelta(1), date(2026, 1, 1)])
+@pytest.mark.parametrize("column", ["Total day minutes", "Voice mail plan", "State", "Churn", "customer_id"])
+def test_a_typed_column_of_the_wrong_type_is_named(tmp_path: Path, settings: Settings, value: object, column: str):
+    frame = raw().drop(column, strict=False).with_columns(pl.Series(column, [value] * 60))
+    with pytest.raises(ValidationError) as caught:
+        validate_data([write(tmp_path, frame, "t.parquet")], [], settings.table)
+    assert [(f.rule, f.count) for f in caught.value.failures] == [("type", 60)]
+
+
+def test_a_gap_may_be_written_as_nan_in_a_typed_table_and_as_quotes_in_a_csv(tmp_path: Path):
+    minutes = Column(name="minutes", kind="number", nullable=True)
+    schema = Schema(columns=(minutes, Column(name="churn", kind="target", choices=("0", "1"))))
+    typed = pl.DataFrame({"minutes": [1.0, float("nan"), None], "churn": [0, 0, 1]})
+    (tmp_path / "t.csv").write_text('minutes,churn\n1.0,0\n"",0\n,1\n')
+    validated = validate_data([write(tmp_path, typed, "t.parquet")], [tmp_path / "t.csv"], schema)
+    for (table,) in (validated.raw.values(), validated.production.values()):
+        assert table["minutes"].to_list() == [1.0, None, None]
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path, settings: Settings, rng: np.random.Generator):
+    good = write(tmp_path, pl.read_csv(RAW[1]), "t.parquet").read_bytes()
+    for position in rng.integers(0, len(good), size=60):
+        data = bytearray(good)
+        data[position] ^= 1 << int(rng.integers(0, 8))
+        (tmp_path / "t.parquet").write_bytes(data)
+        with suppress(ValidationError):  # a flipped bit may also give another valid number
+            validate_data([tmp_path / "t.parquet"], [], settings.table)

@@ -33,9 +33,10 @@ class ColumnProfile:
         points, counts = np.unique(known + 0.0, return_counts=True)
         return cls(points, counts.astype(np.int64), int(values.size - known.size))
 
-    def coarse(self, step: float) -> "ColumnProfile":
-        """Return the profile of the values rounded down to multiples of `step`."""
-        points, place = np.unique(np.floor(self.points / step) * step, return_inverse=True)
+    def coarse(self, edges: NDArray[np.float64]) -> "ColumnProfile":
+        """Return the profile of the number of `edges` (ascending) at or below each value."""
+        steps = np.searchsorted(edges, self.points, side="right").astype(np.float64)
+        points, place = np.unique(steps, return_inverse=True)
         counts = np.bincount(place, weights=self.counts, minlength=points.size).astype(np.int64)
         return ColumnProfile(points, counts, self.missing)
 

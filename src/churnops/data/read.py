@@ -54,10 +54,10 @@ def read_table(path: Path) -> pl.DataFrame:
             frame = pl.read_parquet(path)
         else:
             _check_header(path)
-            frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=False)
+            frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=False, null_values="")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (pl.exceptions.PolarsError, UnicodeDecodeError, csv.Error) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{path} is not a readable {path.suffix[1:].upper()} table: {reason}") from None
     if frame.height == 0:

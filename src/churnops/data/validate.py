@@ -5,7 +5,7 @@ used as it is or not at all.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from churnops.step import StepResult
 
 SHOWN = 5
 MAX_EXAMPLE_LENGTH = 40
+MAX_INTEGER = 2**53  # beyond it a float64 does not hold every whole number
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ def validate_data(
     ValidationError
         With every rule broken by any table.
     """
-    training = _check_tables("raw", table_paths(raw), schema, labelled=True)
-    later = _check_tables("production", table_paths(production), schema, labelled=False)
+    required = {column.name for column in schema.columns if column.required and column.kind != "target"}
+    training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name})
+    later = _check_tables("production", table_paths(production), schema, required)
     failures = training.failures or _check_together(training.tables, schema, minimum_class)
     if failures := [*failures, *later.failures]:
         raise ValidationError(failures)
@@ -103,7 +105,7 @@ class _Checked:
     ignored: dict[str, list[str]]
 
 
-def _check_tables(group: str, paths: Sequence[Path], schema: Schema, *, labelled: bool) -> _Checked:
+def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set[str]) -> _Checked:
     """Read and check each table by itself."""
     checked = _Checked({}, [], {})
     for path in paths:
@@ -116,17 +118,15 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, *, labelled
         except DataError as error:
             checked.failures.append(Failure(name, None, "file", str(error).removeprefix(f"{path}: ")))
             continue
-        checked.ignored[name] = [header for header in raw.columns if header not in names]
-        typed, failures = check_table(
-            raw.select(list(names)).rename(names), schema, name, labelled, checked.ignored[name]
-        )
+        unknown = checked.ignored[name] = [header for header in raw.columns if header not in names]
+        typed, failures = _check_table(raw.select(list(names)).rename(names), schema, name, needed, unknown)
         checked.failures.extend(failures)
         checked.tables[name] = typed
     return checked
 
 
 def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFrame:
-    """Check rows to be scored, with snake_case names or raw headers; an outcome, if there, is left out.
+    """Check rows to be scored, with snake_case names or raw headers. Only the model's inputs must be there.
 
     Raises
     ------
@@ -138,32 +138,37 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFram
     names = schema.rename(raw.columns)
     unknown = [header for header in raw.columns if header not in names]
     table = raw.select(list(names)).rename(names).drop(schema.target.name, strict=False)
-    typed, failures = check_table(table, schema, name, labelled=False, unknown=unknown)
+    needed = {column.name for column in schema.model_inputs}
+    typed, failures = _check_table(table, schema, name, needed, unknown)
     if failures:
         raise ValidationError(failures)
     return typed
 
 
-def check_table(
-    table: pl.DataFrame, schema: Schema, file: str, labelled: bool, unknown: Sequence[str] = ()
+def _check_table(
+    table: pl.DataFrame, schema: Schema, file: str, needed: Set[str], unknown: Sequence[str]
 ) -> tuple[pl.DataFrame, list[Failure]]:
-    """Type the columns of one table and list what breaks the Schema; `unknown` are headers it does not know."""
+    """Type the columns of one table and list what breaks the Schema.
+
+    `needed` are the columns that must be there, the target among them if outcomes must be known; `unknown` are
+    headers that the Schema does not know.
+    """
     failures: list[Failure] = []
     typed: list[pl.Series] = []
     for column in schema.columns:
-        is_target = column.kind == "target"
         if column.name in table.columns:
-            series, found = _check_column(table.get_column(column.name), column, file, labelled)
+            may_be_null = column.nullable or (column.kind == "target" and column.name not in needed)
+            series, found = _check_column(table.get_column(column.name), column, file, may_be_null)
             typed.append(series)
             failures += found
-        elif labelled if is_target else column.required:
+        elif column.name in needed:
             near = schema.closest_header(column.name, unknown)
             hint = f"; is it {near!r}?" if near else ""
             failures.append(Failure(file, column.label, "missing column", f"required column is missing{hint}"))
     return pl.DataFrame(typed), failures
 
 
-def _check_column(raw: pl.Series, column: Column, file: str, labelled: bool) -> tuple[pl.Series, list[Failure]]:
+def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) -> tuple[pl.Series, list[Failure]]:
     """Type one column and apply its rules, each to the rows that passed the ones before."""
     failures: list[Failure] = []
 
@@ -172,7 +177,9 @@ def _check_column(raw: pl.Series, column: Column, file: str, labelled: bool) -> 
         if count == 0:
             return
         rows = bad.arg_true().head(SHOWN)
-        examples = raw.gather(rows).cast(pl.String).drop_nulls().str.head(MAX_EXAMPLE_LENGTH)
+        # An id says who the customer is, and reports travel: the row number must do.
+        given = [] if column.kind == "id" else raw.gather(rows).drop_nulls().to_list()
+        examples = [str(value)[:MAX_EXAMPLE_LENGTH] for value in given]
         failures.append(
             Failure(
                 file, column.label, name, f"{count} {'value' if count == 1 else 'values'} {message}", count,
@@ -180,8 +187,9 @@ def _check_column(raw: pl.Series, column: Column, file: str, labelled: bool) -> 
             )
         )  # fmt: skip
 
+    if raw.dtype.is_float():
+        raw = raw.fill_nan(None)  # in a typed table NaN is how a missing number is written
     series = _cast(raw, column)
-    may_be_null = column.nullable or (column.kind == "target" and not labelled)
     if not may_be_null:
         missing = "missing label" if column.kind == "target" else "missing value"
         rule(missing, raw.is_null(), "missing")
@@ -190,13 +198,14 @@ def _check_column(raw: pl.Series, column: Column, file: str, labelled: bool) -> 
         finite = series.is_finite()
         rule("finite", ~finite, "not finite")
         if column.kind == "integer":
-            rule("integer", finite & (series != series.floor()), "not whole numbers")
+            whole = (series == series.floor()) & (series.abs() <= MAX_INTEGER)
+            rule("integer", finite & ~whole, "not whole numbers")
         if column.minimum is not None:
             rule("minimum", finite & (series < column.minimum), f"below the minimum {column.minimum:g}")
         if column.maximum is not None:
             rule("maximum", finite & (series > column.maximum), f"above the maximum {column.maximum:g}")
         if column.kind == "integer" and not failures:
-            series = series.cast(pl.Int64, strict=False)
+            series = series.cast(pl.Int64)
     elif column.choices:
         allowed = f"not one of {', '.join(column.choices[:6])}{', …' if len(column.choices) > 6 else ''}"
         rule("choices", ~series.is_in(list(column.choices)), allowed)
@@ -207,11 +216,12 @@ def _check_column(raw: pl.Series, column: Column, file: str, labelled: bool) -> 
 
 def _cast(raw: pl.Series, column: Column) -> pl.Series:
     """Bring a column to the type of its kind; what cannot be brought there is null."""
+    text = raw.dtype in (pl.String, pl.Categorical, pl.Enum)
     if column.numeric:
         # A Boolean is not a number, though it casts to one.
-        if raw.dtype.is_numeric() or raw.dtype == pl.String or raw.dtype.is_decimal():
-            return raw.cast(pl.Float64, strict=False)
-        return pl.Series(raw.name, [None] * raw.len(), dtype=pl.Float64)
+        if raw.dtype.is_numeric() or text:
+            return raw.cast(pl.String if text else raw.dtype).cast(pl.Float64, strict=False)
+        return _nothing(raw, pl.Float64())
     if column.kind == "time":
         return _cast_time(raw)
     if raw.dtype == pl.Boolean and column.kind in ("flag", "target"):
@@ -219,7 +229,7 @@ def _cast(raw: pl.Series, column: Column) -> pl.Series:
         return raw.replace_strict({False: no, True: yes}, return_dtype=pl.String)
     if raw.dtype.is_float() and bool((raw.drop_nulls() == raw.drop_nulls().floor()).all()):
         raw = raw.cast(pl.Int64, strict=False)
-    return raw.cast(pl.String, strict=False)
+    return raw.cast(pl.String, strict=False) if text or raw.dtype.is_numeric() else _nothing(raw, pl.String())
 
 
 def _cast_time(raw: pl.Series) -> pl.Series:
@@ -228,7 +238,14 @@ def _cast_time(raw: pl.Series) -> pl.Series:
     if raw.dtype == pl.String:
         times = raw.str.to_datetime(strict=False, time_unit="us", time_zone="UTC")
         return times.fill_null(raw.str.to_date("%Y-%m-%d", strict=False).cast(utc))
-    return raw.cast(utc) if raw.dtype in (pl.Date, pl.Datetime) else pl.Series(raw.name, [None] * raw.len(), dtype=utc)
+    if raw.dtype == pl.Datetime and raw.dtype.time_zone is None:  # type: ignore[attr-defined]
+        return raw.dt.replace_time_zone("UTC").cast(utc)
+    return raw.cast(utc) if raw.dtype in (pl.Date, pl.Datetime) else _nothing(raw, utc)
+
+
+def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Return only nulls: no value of a column of this type (a list, say) can be what is expected."""
+    return pl.Series(raw.name, [None] * raw.len(), dtype=dtype)
 
 
 def _expected(column: Column) -> str:

@@ -56,6 +56,7 @@ def evaluate_models(
             for name, found in evaluation.metrics.items()
             if np.isfinite(found.value)
         },
+        datasets={"held_out": ("rows of merged.parquet", refit.lineage["data_sha256"])},
         artifacts={
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
             "evaluation.html": evaluation_page(best, outcome, probabilities[winner], title=title),

@@ -1,17 +1,16 @@
 """Features: the columns a model reads, each an expression, built into one matrix."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnops.errors import ExpressionError
 from churnops.features.expressions import Expression, compile_expression
-from churnops.schema import Column, Columns, Schema
-from churnops.settings import DerivedFeature
+from churnops.schema import Column, Columns, Schema, nearest
+from churnops.settings import FeatureSettings
 
 BLOCK = 4096  # rows computed at once: intermediate results stay in the processor's cache
 
@@ -25,7 +24,7 @@ class Feature:
     description: str
 
 
-def all_features(schema: Schema, derived: Iterable[DerivedFeature]) -> tuple[Feature, ...]:
+def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ...]:
     """Return every feature that the Schema and the settings define, before selection.
 
     These are the required columns themselves (a category as one 0/1 feature per choice but the first), then the
@@ -34,7 +33,8 @@ def all_features(schema: Schema, derived: Iterable[DerivedFeature]) -> tuple[Fea
     Raises
     ------
     ExpressionError
-        If an expression is invalid, uses a column that may be absent or a later feature, or a name is taken.
+        If an expression is invalid, uses a column that may be absent or a later feature, a name is taken, or
+        `exclude` names no feature and no column.
     """
     features: list[Feature] = []
     for column in schema.model_inputs:
@@ -45,14 +45,16 @@ def all_features(schema: Schema, derived: Iterable[DerivedFeature]) -> tuple[Fea
         else:
             features.append(Feature(column.name, column.name, column.description or column.label))
     taken = set(schema.by_name) | {feature.name for feature in features}
-    for item in derived:
+    for item in settings.derived:
         if item.name in taken:
             raise ExpressionError(f"derived feature '{item.name}': there is a column of that name already")
         taken.add(item.name)
         features.append(Feature(item.name, item.expression, item.description or item.expression))
-    FeatureMatrix(
-        schema.model_inputs, tuple(features), tuple(f.name for f in features)
-    )  # compiles each, or says why not
+    names = [feature.name for feature in features]
+    unknown = sorted(set(settings.exclude) - set(names) - {column.name for column in schema.model_inputs})
+    if unknown:
+        raise ExpressionError(f"features.exclude: there is no feature '{unknown[0]}': {nearest(unknown[0], names)}")
+    FeatureMatrix(schema.model_inputs, features, names)  # compiles each, or says why not
     return tuple(features)
 
 
@@ -93,12 +95,6 @@ class FeatureMatrix:
             for name, expression in compiled.items()
             if name in needed
         ]
-
-    @cached_property
-    def descriptions(self) -> dict[str, str]:
-        """Description of each selected feature, for people."""
-        described = {feature.name: feature.description for feature in self.features}
-        return {name: described[name] for name in self.selected}
 
     def __call__(self, columns: Columns) -> NDArray[np.float64]:
         """Build the matrix of shape (n, number of selected features) from imputed columns of length n."""

@@ -1,11 +1,13 @@
 """The deployment log: what was in production when, and what a killed process left unfinished."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from churnops.journal.tables import deployments
 
@@ -43,8 +45,8 @@ class DeploymentLog:
 
     def close(self, intent: Deployment, outcome: str) -> None:
         """Write down that an intent was carried out ("done") or given up ("undone"). Repeating changes nothing."""
-        if self.get(intent.id).closed is None:
-            row = {key: getattr(intent, key) for key in ("folder", "version", "content_sha256", "previous", "reason")}
+        row = {key: getattr(intent, key) for key in ("folder", "version", "content_sha256", "previous", "reason")}
+        with suppress(IntegrityError):  # closed already, by another process perhaps
             self._append(row | {"event": outcome, "intent": intent.id})
 
     def get(self, intent_id: int) -> Deployment:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, DateTime, Engine, ForeignKey, Integer, MetaData, String, Table, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from churnops.errors import RegistryError
 
@@ -14,7 +14,7 @@ deployments = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("event", String(16), nullable=False),  # intent, done or undone
-    Column("intent", Integer, ForeignKey("deployments.id")),  # the intent that a done or undone row closes
+    Column("intent", Integer, ForeignKey("deployments.id"), unique=True),  # the intent that a done or undone row closes
     Column("folder", String(200), nullable=False),
     Column("version", Integer, nullable=False),
     Column("content_sha256", String(64), nullable=False),
@@ -37,9 +37,14 @@ def open_database(url: str) -> Engine:
         engine = create_engine(url, pool_pre_ping=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _configure_sqlite)
-        metadata.create_all(engine)
+        try:
+            metadata.create_all(engine)
+        except (OperationalError, ProgrammingError):
+            metadata.create_all(engine)  # another process was creating them: now they are there
     except (ArgumentError, NoSuchModuleError, ImportError):
-        raise RegistryError("journal.url is not a database URL that can be opened: see config.yaml") from None
+        raise RegistryError(
+            "journal.url is not a database URL that can be opened: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        ) from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         raise RegistryError(f"the journal's database cannot be opened: {reason}") from None

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,6 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from churnops.errors import BundleError
-
-MAX_BYTES = 2**30
 
 
 def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -38,13 +37,13 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
             members = {info.filename: info for info in archive.infolist()}
             if sorted(members) != sorted(f"{name}.npy" for name in expected) or len(archive.infolist()) != len(members):
                 raise BundleError(f"{file} does not hold exactly the arrays it should")
-            if sum(info.file_size for info in members.values()) > MAX_BYTES:
-                raise BundleError(f"{file} unpacks to more than {MAX_BYTES >> 20} MiB")
+            if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
+                raise BundleError(f"{file} is compressed, which no bundle is")
             return {
                 name: _parse(archive.read(f"{name}.npy"), np.dtype(t), f"{file}: {name}")
                 for name, t in expected.items()
             }
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
         raise BundleError(f"{file} is not a readable archive ({error})") from None
 
 
@@ -55,7 +54,7 @@ def _parse(data: bytes, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
         if npy.read_magic(member) != (1, 0):
             raise BundleError(f"{where} is not a plain array")
         shape, fortran_order, found = npy.read_array_header_1_0(member)
-    except ValueError:
+    except (ValueError, SyntaxError, TokenError):  # NumPy parses the header as Python's literals
         raise BundleError(f"{where} is not a plain array") from None
     length = len(data) - member.tell()
     if found != dtype or fortran_order or len(shape) != 1 or shape[0] * dtype.itemsize != length:

@@ -23,6 +23,7 @@ from churnops.data.preprocess import Imputer
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.features.build import Feature, FeatureMatrix
+from churnops.files import fsync_folder
 from churnops.model.arrays import read_arrays, write_arrays
 from churnops.model.linear import LinearModel
 from churnops.model.trees import TreeEnsemble
@@ -215,10 +216,14 @@ class Bundle:
             raise BundleError(f"its estimator has the unknown form {form!r}")
         model = _FORMS[form]
         arrays = read_arrays(files[ESTIMATOR], model.arrays, ESTIMATOR)
+        inputs = {column.name for column in schema.model_inputs}
         names = document["reference"]
+        if sorted(names) != sorted([*inputs, schema.target.name, SCORE]):
+            raise BundleError("its reference profile does not cover the inputs, the outcome and the score")
         expected = {f"{name}.{part}": dtype for name in names for part, dtype in _PROFILE_ARRAYS.items()}
         profile = read_arrays(files[REFERENCE], expected, REFERENCE)
-        inputs = {column.name for column in schema.model_inputs}
+        if not isinstance(document["metrics"], dict) or not isinstance(document["lineage"], dict):
+            raise BundleError("its metrics or lineage are not a table of names")
         if set(document["imputation"]) != inputs:
             raise BundleError("its imputation does not cover the model's input columns")
         probes = {
@@ -253,15 +258,6 @@ class Bundle:
     def with_metadata(self, *, metrics: Mapping[str, Any], lineage: Mapping[str, Any]) -> "Bundle":
         """Return the same model with metrics and lineage added to what it has; the content hash stays."""
         return replace(self, metrics={**self.metrics, **metrics}, lineage={**self.lineage, **lineage})
-
-
-def fsync_folder(folder: Path) -> None:
-    """Flush a folder's entries (created, renamed) to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(data: bytes) -> str:

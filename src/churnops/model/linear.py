@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from churnops.errors import BundleError
+from churnops.model.compiled import compiled
 
 Matrix = NDArray[np.float64]
 
 
-@njit("float64[::1](float64[:, ::1], float64[::1], float64)", cache=True, nogil=True)
+@compiled("float64[::1](float64[:, ::1], float64[::1], float64)")
 def _scores(matrix: Matrix, coefficients: NDArray[np.float64], intercept: float) -> NDArray[np.float64]:
     # Term by term in a fixed order: a BLAS product rounds differently for one row and for many.
     scores = np.empty(matrix.shape[0])
@@ -25,7 +25,7 @@ def _scores(matrix: Matrix, coefficients: NDArray[np.float64], intercept: float)
     return scores
 
 
-@njit("float64[::1](float64[::1])", cache=True, nogil=True)
+@compiled("float64[::1](float64[::1])")
 def logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn log-odds into probabilities, one by one: NumPy's vectorised `exp` may round the last ones differently."""
     probabilities = np.empty(scores.shape[0])
@@ -49,7 +49,9 @@ class LinearModel:
 
     def probability(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
-        return logistic(_scores(np.ascontiguousarray(matrix), self.coefficients, self.intercept))
+        scores = _scores(np.ascontiguousarray(matrix), self.coefficients, self.intercept)
+        probability: NDArray[np.float64] = logistic(scores)
+        return probability
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_arrays` rebuilds the model from."""

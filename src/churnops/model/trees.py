@@ -9,21 +9,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from churnops.errors import BundleError
+from churnops.model.compiled import compiled
 from churnops.model.linear import logistic
 
 LEAF = -1
 Link = Literal["logistic", "identity"]
 
 
-@njit(
+@compiled(
     "float64[::1](float32[:, ::1], int64[::1], int32[::1], float32[::1], int32[::1], int32[::1], boolean[::1], "
-    "float64[::1], float64)",
-    cache=True,
-    nogil=True,
+    "float64[::1], float64)"
 )
 def _scores(
     matrix: NDArray[np.float32], roots: NDArray[np.int64], feature: NDArray[np.int32], threshold: NDArray[np.float32],
@@ -88,11 +86,14 @@ class TreeEnsemble:
 
     def probability(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
-        scores = _scores(
-            np.ascontiguousarray(matrix, dtype=np.float32), self.roots, self.feature, self.threshold,
-            self.left, self.right, self.missing_left, self.value, self.base,
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, which is above every threshold
+            rounded = np.ascontiguousarray(matrix, dtype=np.float32)
+        scores: NDArray[np.float64] = _scores(
+            rounded, self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left, self.value,
+            self.base,
         )  # fmt: skip
-        return logistic(scores) if self.link == "logistic" else np.clip(scores, 0.0, 1.0)
+        probability: NDArray[np.float64] = logistic(scores) if self.link == "logistic" else np.clip(scores, 0.0, 1.0)
+        return probability
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_arrays` rebuilds the ensemble from."""

@@ -1,5 +1,6 @@
 """Step 7: one monitoring cycle: score a batch with the deployed bundle, test it against the reference, report."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from churnops.step import StepResult
 # Scores are compared in steps of a tenth, and a KS distance below a tenth is no drift. The reference holds out-of-fold
 # scores, from other fits than the deployed one, which put the same customer a few hundredths away; most customers of a
 # tree model share one score, so an exact comparison of the two would find drift in every clean batch.
-SCORE_STEP = 0.1
+SCORE_EDGES = np.arange(1, 10) / 10
 SCORE_FLOOR = 0.1
 
 
@@ -39,7 +40,7 @@ class ModelMonitor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def run(self, bundle: Bundle, columns: Columns, outcome: NDArray[np.float64]) -> MonitoringCycle:
+    def run(self, bundle: Bundle, columns: Columns, outcome: NDArray[np.float64], *, source: str) -> MonitoringCycle:
         """Check a batch of customers against the bundle's reference, and write the report.
 
         Parameters
@@ -48,6 +49,8 @@ class ModelMonitor:
             Encoded columns of n customers; n may be 0, then nothing can be told.
         outcome
             Shape (n,): 1 churned, 0 stayed, NaN not known.
+        source
+            Where the batch comes from, in words.
         """
         report = self.check(bundle, columns, outcome)
         path = report.write(self._settings.path(self._settings.monitoring.directory))
@@ -66,6 +69,7 @@ class ModelMonitor:
             path=path,
             params=settings.model_dump(exclude={"directory"}) | {"model_version": report.model_version},
             metrics=metrics,
+            datasets={"production": (source, _sha256(columns, outcome))},
             artifacts={path.name: json.dumps(report.to_json(), indent=2)},
         )
 
@@ -90,8 +94,8 @@ class ModelMonitor:
         told = [test.drifted for test in tests if test.drifted is not None]
         rate = sum(told) / len(told) if told else None
         reference, scores = (
-            bundle.reference[SCORE].coarse(SCORE_STEP),
-            ColumnProfile.fit(probability).coarse(SCORE_STEP),
+            bundle.reference[SCORE].coarse(SCORE_EDGES),
+            ColumnProfile.fit(probability).coarse(SCORE_EDGES),
         )
         prediction = ks_test(SCORE, reference, scores, level, floor=SCORE_FLOOR)
         labels = chi_square_test(target, bundle.reference[target], ColumnProfile.fit(outcome), level)
@@ -106,6 +110,13 @@ class ModelMonitor:
             target_drift=labels,
             reasons=tuple(_reasons(performance, rate, settings.drift_rate_threshold, prediction, labels)),
         )
+
+
+def _sha256(columns: Columns, outcome: NDArray[np.float64]) -> str:
+    digest = hashlib.sha256(outcome.tobytes())
+    for name in sorted(columns):
+        digest.update(name.encode() + columns[name].tobytes())
+    return digest.hexdigest()
 
 
 def _reasons(

@@ -53,7 +53,7 @@ class Report:
         }
 
     def write(self, folder: Path) -> Path:
-        """Write `monitoring_report_<UTC time>.json`, whole or not at all; never over another report."""
+        """Write `monitoring_report_<UTC time>.json`, whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"monitoring_report_{self.timestamp.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.json"
         unfinished = path.with_suffix(f".{os.getpid()}.unfinished")

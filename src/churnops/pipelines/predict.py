@@ -31,17 +31,17 @@ def predict_file(source: Path, target: Path, models: Path, *, overwrite: bool = 
     ChurnopsError
         If nothing is deployed, a row breaks the Schema, or `target` exists or has another ending.
     """
+    if not source.is_file() or source.suffix.lower() not in ENDINGS:
+        raise DataError(f"{source} is not a .csv or .parquet file")
     if target.suffix.lower() not in ENDINGS:
         raise DataError(f"{target}: the name must end in .csv or .parquet")
-    if target.exists() and (not overwrite or target.samefile(source)):
+    if target.exists() and (not overwrite or not target.is_file() or target.samefile(source)):
         raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
     if not target.parent.is_dir():
         raise DataError(f"{target.parent} is not a folder: make it first")
     if not (models / "production").exists():
         raise RegistryError(f"no model is deployed in {models}: type `churnops run` first")
     bundle = Bundle.load(models / "production")
-    if not source.is_file() or source.suffix.lower() not in ENDINGS:
-        raise DataError(f"{source} is not a .csv or .parquet file")
     table = read_table(source)
     taken = [name for name in ADDED if name in table.columns]
     if taken:
@@ -60,6 +60,8 @@ def predict_file(source: Path, target: Path, models: Path, *, overwrite: bool = 
         else:
             result.write_csv(unfinished)
         unfinished.replace(target)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{target} cannot hold this table: {str(error).partition(chr(10))[0]}") from None
     finally:
         unfinished.unlink(missing_ok=True)
     return table.height, int(scored.churn.sum()), bundle.version_name

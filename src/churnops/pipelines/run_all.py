@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,6 @@ STEPS = (
     "1/7 Validate data", "2/7 Merge raw data", "3/7 Pre-processing", "4/7 Feature engineering",
     "5/7 Train models", "6/7 Evaluation", "7/7 Monitor performance",
 )  # fmt: skip
-# A fold must hold rows of both outcomes, and so must the held-out part.
 ROWS_PER_FOLD_AND_OUTCOME = 2
 
 Status = Literal["deployed", "unchanged", "challenger"]
@@ -121,7 +121,7 @@ def _run(
         names = iter(STEPS)
         validated = run.step(
             next(names), validate_data, _paths(settings, settings.data.raw), _paths(settings, settings.data.production),
-            schema, minimum_class=settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME,
+            schema, minimum_class=_rows_needed(settings),
         )  # fmt: skip
         merged = run.step(next(names), merge, validated.raw, schema)
         prepared = run.step(
@@ -140,8 +140,15 @@ def _run(
             deployed = _deploy(registry, run, evaluated.bundle, deploy)
             answering = registry.deployed.production()
         columns, outcome = _batch(validated.production, schema)
-        cycle = run.step(next(names), ModelMonitor(settings).run, answering, columns, outcome)
+        cycle = run.step(
+            next(names), ModelMonitor(settings).run, answering, columns, outcome, source=", ".join(validated.production)
+        )
     return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
+
+
+def _rows_needed(settings: Settings) -> int:
+    """Return how many rows of each outcome make sure that every fold, and the held-out part, hold some."""
+    return max(settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME, ceil(1 / settings.evaluation.holdout_fraction))
 
 
 def _paths(settings: Settings, sources: tuple[str, ...]) -> list[Path]:
@@ -170,7 +177,7 @@ def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, deploy: bool) 
     status: Status
     if production is not None and production.content_sha256 == bundle.content_sha256:
         status, reason = "unchanged", "production has the same content already"
-        registry.name_production(version)  # a new or emptied store does not know yet
+        registry.name_production(bundle.content_sha256)  # a new or emptied store does not know yet
     elif production is None or deploy:
         status, reason = "deployed", "asked for with --deploy" if deploy else "no model was in production"
         registry.deploy(bundle, version, reason)

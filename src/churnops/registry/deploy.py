@@ -4,20 +4,19 @@ A process may die between any two of these steps: until the link is swapped the 
 new one, and whoever comes next finishes or undoes what the log says was begun.
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from churnops.errors import RegistryError
+from churnops.files import file_lock, fsync_folder
 from churnops.journal import Deployment, DeploymentLog
 from churnops.model import Bundle
-from churnops.model.bundle import fsync_folder
 
-MoveAliases = Callable[[int], None]
-"""Makes a registered version the production one in MLflow. Repeating it changes nothing."""
+MoveAliases = Callable[[str], None]
+"""Makes the registered version with this content hash the production one in MLflow. Repeating it changes nothing."""
 
 
 class DeploymentFolder:
@@ -28,13 +27,9 @@ class DeploymentFolder:
         self.log = log
         self._move_aliases = move_aliases
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes on this machine from deciding or deploying until the block ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return file_lock(self.folder / ".lock")
 
     @property
     def link(self) -> Path:
@@ -68,6 +63,7 @@ class DeploymentFolder:
         self.recover()
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
         saved = bundle.save(self.folder / "versions" / name)
+        Bundle.load(saved)  # what cannot be loaded must not answer
         intent = self.log.open_intent(
             folder=name, version=version, content_sha256=bundle.content_sha256, previous=self.current(), reason=reason
         )
@@ -92,5 +88,5 @@ class DeploymentFolder:
         fsync_folder(self.folder)
 
     def _finish(self, intent: Deployment) -> None:
-        self._move_aliases(intent.version)
+        self._move_aliases(intent.content_sha256)
         self.log.close(intent, "done")

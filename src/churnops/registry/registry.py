@@ -95,8 +95,15 @@ class Registry:
         """Put a registered version into production."""
         return self.deployed.deploy(bundle, version, reason)
 
-    def name_production(self, version: int) -> None:
-        """Let the alias `production` name this version, and `previous` the one before. Repeating changes nothing."""
+    def name_production(self, content_sha256: str) -> None:
+        """Let the alias `production` name the version with this content, and `previous` the one before.
+
+        Repeating changes nothing. A store that has no such version (a new one, say) is left as it is: the link
+        decides what answers, and the next run registers it.
+        """
+        version = next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)
+        if version is None:
+            return
         aliases = dict(self._client.get_registered_model(self.name).aliases)
         before = aliases.get(PRODUCTION)
         if before is not None and int(before) != version:

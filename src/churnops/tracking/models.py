@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 ARTIFACT = "bundle"
+# churnops itself is not published, so it is not among the requirements: serve with `--env-manager local`.
 _NEEDED = ("numba", "numpy", "polars", "pydantic", "pyyaml")
 
 

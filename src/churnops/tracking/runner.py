@@ -9,10 +9,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from churnops.errors import ChurnopsError
+from churnops.errors import ChurnopsError, redact
+from churnops.files import file_lock
 from churnops.model import Bundle
 from churnops.settings import Settings
 from churnops.step import StepResult
@@ -53,26 +55,33 @@ class Tracker:
         mlflow.set_tracking_uri(self.uri)
         if given is None:  # MLflow sets the variable too: the next project in this process must not believe it
             os.environ.pop(ENV_URI, None)
+        # Two processes must not create the store at once.
+        lock = file_lock(settings.path(settings.registry.directory) / ".lock") if self._local else nullcontext()
         try:
-            with _quiet():
+            with lock, _quiet():
                 self.client: MlflowClient = mlflow.MlflowClient()
                 self.client.search_experiments(max_results=1)
-        except mlflow.MlflowException as error:
-            reason = str(error).splitlines()[0][:200]
-            raise ChurnopsError(
-                f"the MLflow store cannot be opened (tracking.uri or MLFLOW_TRACKING_URI): {reason}"
-            ) from None
+        except Exception as error:  # a damaged file, a missing driver, a server that does not answer: each has its own
+            reason = redact(str(error).strip().partition("\n")[0][:200])
+            raise ChurnopsError(f"the MLflow store {redact(self.uri)} cannot be opened: {reason}") from None
+
+    @property
+    def _local(self) -> bool:
+        return self.uri.startswith("sqlite:")
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment called `name`, created if it does not exist."""
         import mlflow
 
         found = self.client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+            raise ChurnopsError(f"the MLflow experiment {name} was deleted: type `{restore}`")
         if found is not None:
             return str(found.experiment_id)
         # A server decides itself where files go; a local store is told, or it would use the current folder.
-        local = self.uri.startswith("sqlite:")
-        location = self.settings.path(self.settings.tracking.artifacts).resolve().as_uri() if local else None
+        folder = self.settings.path(self.settings.tracking.artifacts)
+        location = folder.resolve().as_uri() if self._local else None
         try:
             return str(self.client.create_experiment(name, artifact_location=location))
         except mlflow.MlflowException:  # another process was faster
@@ -87,15 +96,9 @@ class Tracker:
     ) -> Iterator["PipelineRun"]:
         """Open the run that a pipeline's steps hang under; it fails when the block raises."""
         run = PipelineRun(self, self.experiment(experiment), name, progress)
-        try:
+        with _closing(self.client, run.run_id):
+            run.log_environment()
             yield run
-        except KeyboardInterrupt:
-            self.client.set_terminated(run.run_id, "KILLED")
-            raise
-        except BaseException:
-            self.client.set_terminated(run.run_id, "FAILED")
-            raise
-        self.client.set_terminated(run.run_id, "FINISHED")
 
 
 class PipelineRun:
@@ -119,6 +122,9 @@ class PipelineRun:
         self.runs: dict[str, str] = {}
         self.models: dict[str, str] = {}
         self.run_id = self._create(name, parent=None)
+
+    def log_environment(self) -> None:
+        """Log packages and platform with the pipeline's run."""
         self._log_files(self.run_id, self._environment)
 
     def step(self, name: str, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
@@ -132,17 +138,19 @@ class PipelineRun:
         run_id = self.runs[name] = self._create(name, self.run_id)
         files: dict[str, str | bytes] = {**self._environment, **_source(function)}
         out, err = io.StringIO(), io.StringIO()
-        try:
-            with contextlib.redirect_stdout(_Tee(sys.stdout, out)), contextlib.redirect_stderr(_Tee(sys.stderr, err)):
-                result = function(*args, **kwargs)
-            self._log_result(run_id, result)
-        except BaseException as error:
-            files["error.txt"] = traceback.format_exc()
-            files |= error.artifacts if isinstance(error, ChurnopsError) else {}
-            self._close(run_id, files, out, err, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            self._progress(name, "failed")
-            raise
-        self._close(run_id, files, out, err, "FINISHED")
+        with _closing(self._client, run_id):
+            try:
+                with redirect_stdout(_Tee(sys.stdout, out)), redirect_stderr(_Tee(sys.stderr, err)):
+                    result = function(*args, **kwargs)
+                self._log_result(run_id, result)
+            except BaseException as error:
+                self._progress(name, "failed")
+                files |= {"error.txt": traceback.format_exc()} | _printed(out, err)
+                files |= error.artifacts if isinstance(error, ChurnopsError) else {}
+                with _noted(error):
+                    self._log_files(run_id, files)
+                raise
+            self._log_files(run_id, files | _printed(out, err))
         self.seconds[name] = time.perf_counter() - started
         self._progress(name, "finished")
         return result
@@ -170,8 +178,8 @@ class PipelineRun:
             self.models[run_id] = log_bundle(result.bundle, run_id)
         for name, child in result.children.items():
             child_id = self._create(name, run_id)
-            self._log_result(child_id, child)
-            self._client.set_terminated(child_id, "FINISHED")
+            with _closing(self._client, child_id):
+                self._log_result(child_id, child)
 
     def _log_datasets(self, run_id: str, result: StepResult) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -192,12 +200,26 @@ class PipelineRun:
             if files:
                 self._client.log_artifacts(run_id, folder)
 
-    def _close(
-        self, run_id: str, files: dict[str, str | bytes], out: io.StringIO, err: io.StringIO, status: str
-    ) -> None:
-        files |= {"output/stdout.txt": out.getvalue(), "output/stderr.txt": err.getvalue()}
-        self._log_files(run_id, files)
-        self._client.set_terminated(run_id, status)
+
+@contextlib.contextmanager
+def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
+    """Close a run as FINISHED, or as FAILED or KILLED if the block raises; the block's own error is what is raised."""
+    try:
+        yield
+    except BaseException as error:
+        with _noted(error):
+            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+@contextlib.contextmanager
+def _noted(error: BaseException) -> Iterator[None]:
+    """Note on `error` that tracking it failed as well (disk full, server gone), and go on with `error`."""
+    try:
+        yield
+    except Exception as untracked:
+        error.add_note(f"and it could not be tracked: {untracked}")
 
 
 class _Tee(io.TextIOBase):
@@ -212,6 +234,10 @@ class _Tee(io.TextIOBase):
 
     def flush(self) -> None:
         self._stream.flush()
+
+
+def _printed(out: io.StringIO, err: io.StringIO) -> dict[str, str | bytes]:
+    return {"output/stdout.txt": out.getvalue(), "output/stderr.txt": err.getvalue()}
 
 
 def _source(function: Callable[..., Any]) -> dict[str, str | bytes]:

@@ -23,7 +23,8 @@ class BundleModel(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Score customers given as rows with the Schema's snake_case names."""
         schema = self.bundle.schema
-        given = pl.DataFrame({name: model_input[name].tolist() for name in model_input.columns}, strict=False)
+        values = model_input.astype(object).where(model_input.notna(), None)  # pandas writes a gap as NaN
+        given = pl.DataFrame({name: values[name].tolist() for name in values.columns}, strict=False)
         scored = self.bundle.predict(encode(check_customers(given, schema, "request"), schema))
         return pd.DataFrame(
             {

@@ -10,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import ParameterSampler, StratifiedKFold
 
+from churnops.data.preprocess import Imputer
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
+from churnops.features.build import FeatureMatrix
+from churnops.schema import Columns
 from churnops.training.candidates import Candidate
 from churnops.training.export import export
 
-Matrix = NDArray[np.float64]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting: its metrics in each fold, and the scores of every row by the fit that had not seen it."""
+    """One setting and its metrics in each fold."""
 
     params: dict[str, Any]
     folds: tuple[dict[str, float], ...]
-    out_of_fold: NDArray[np.float64]
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the folds."""
@@ -33,10 +34,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """All trials of a family, and which one is best by the selection metric (the earliest of equals)."""
+    """All trials of a family, and the best by the selection metric (the earliest of equals).
+
+    `out_of_fold` has the best trial's score of every row, by the fit that had not seen it.
+    """
 
     trials: tuple[Trial, ...]
     best: Trial
+    out_of_fold: NDArray[np.float64]
 
 
 def stratified_folds(outcome: NDArray[np.bool_], folds: int, seed: int) -> list[Fold]:
@@ -55,26 +60,34 @@ def settings_to_try(candidate: Candidate, trials: int, seed: int) -> Iterator[di
 
 
 def search(
-    candidate: Candidate, matrix: Matrix, outcome: NDArray[np.bool_], folds: Sequence[Fold], *,
+    candidate: Candidate, build: FeatureMatrix, columns: Columns, outcome: NDArray[np.bool_], folds: Sequence[Fold], *,
     trials: int, metric: str, seed: int, pool: ThreadPoolExecutor,
 ) -> Search:  # fmt: skip
-    """Score every setting in every fold, several at once on `pool`; the result does not depend on its size."""
+    """Score every setting in every fold, several at once on `pool`; the result does not depend on its size.
+
+    Imputation is learned anew in each fold, from its training rows.
+    """
 
     def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:
-        training, validation = fold
-        fitted = candidate.fit(params, matrix[training], outcome[training], seed)
-        return export(fitted).probability(matrix[validation])
+        training, validation = ({name: values[rows] for name, values in columns.items()} for rows in fold)
+        imputer = Imputer.fit(training, build.inputs)
+        fitted = candidate.fit(params, build(imputer(training)), outcome[fold[0]], seed)
+        return export(fitted).probability(build(imputer(validation)))
 
     pending = [
         (params, [pool.submit(scores, params, fold) for fold in folds])
         for params in settings_to_try(candidate, trials, seed)
     ]
+    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
     done: list[Trial] = []
+    best, best_scores = None, np.empty(0)
     for params, futures in pending:
         out_of_fold = np.empty(outcome.size)
         for (_, validation), future in zip(folds, futures, strict=True):
             out_of_fold[validation] = future.result()
-        metrics = tuple(point_metrics(outcome[v], out_of_fold[v]) for _, v in folds)
-        done.append(Trial(params, metrics, out_of_fold))
-    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
-    return Search(tuple(done), min(done, key=lambda trial: sign * trial.mean(metric)))
+        trial = Trial(params, tuple(point_metrics(outcome[v], out_of_fold[v]) for _, v in folds))
+        done.append(trial)
+        if best is None or sign * trial.mean(metric) < sign * best.mean(metric):
+            best, best_scores = trial, out_of_fold
+    assert best is not None, "there is at least one setting to try"
+    return Search(tuple(done), best, best_scores)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable
 from churnops.errors import DataError
-from churnops.features.build import Feature, FeatureMatrix, all_features
+from churnops.features.build import FeatureMatrix, all_features
 from churnops.schema import Schema
 from churnops.settings import FeatureSettings
 from churnops.step import StepResult
@@ -17,11 +17,9 @@ from churnops.step import StepResult
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedFeatures(StepResult):
-    """Definitions, the names selected, and the matrix of all rows of shape (n, number selected)."""
+    """What builds the matrix of the selected features from imputed columns."""
 
-    features: tuple[Feature, ...]
-    selected: tuple[str, ...]
-    matrix: NDArray[np.float64]
+    build: FeatureMatrix
 
 
 def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSettings) -> SelectedFeatures:
@@ -30,27 +28,22 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
     Left out are features excluded by name, constant ones, and those whose absolute correlation with an earlier
     one is above `max_correlation`. Nothing looks at the outcome or at held-out rows.
     """
-    features = all_features(schema, settings.derived)
+    features = all_features(schema, settings)
     names = [feature.name for feature in features]
-    unknown = set(settings.exclude) - set(names) - {f.name.partition("=")[0] for f in features}
-    if unknown:
-        raise DataError(f"features.exclude: there is no feature '{sorted(unknown)[0]}'")
     matrix = FeatureMatrix(schema.model_inputs, features, names)(prepared.imputer(prepared.columns))
-    finite = np.isfinite(matrix).all(axis=0)
+    with np.errstate(over="ignore"):  # the tree libraries round to float32
+        finite = np.isfinite(matrix.astype(np.float32)).all(axis=0)
     if not finite.all():
         raise DataError(
             f"feature '{names[int(np.argmin(finite))]}' overflows for some customers: change its expression"
         )
     left_out = _left_out(matrix[~prepared.held_out], names, settings)
-    keep = [i for i, name in enumerate(names) if name not in left_out]
-    if not keep:
+    selected = tuple(name for name in names if name not in left_out)
+    if not selected:
         raise DataError("no feature is left after selection: every column is constant or excluded")
-    selected = tuple(names[i] for i in keep)
     record = {"selected": selected, "left_out": left_out, "features": [asdict(feature) for feature in features]}
     return SelectedFeatures(
-        features=features,
-        selected=selected,
-        matrix=np.ascontiguousarray(matrix[:, keep]),
+        build=FeatureMatrix(schema.model_inputs, features, selected),
         params={"max_correlation": settings.max_correlation, "exclude": list(settings.exclude)}
         | {f"feature.{item.name}": item.expression for item in settings.derived},
         metrics={"features": len(features), "selected_features": len(selected)},

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,25 +56,24 @@ def train_models(
     lineage names both fits, and its metrics are those of the evaluated one.
     """
     training = ~prepared.held_out
-    outcome = prepared.outcome[training]
-    matrix = features.matrix[training]
+    columns, outcome = prepared.rows(training), prepared.outcome[training]
     options, seed = settings.training, settings.random_state
     folds = stratified_folds(outcome, options.folds, seed)
     models: dict[str, TrainedModel] = {}
-    with ThreadPoolExecutor(options.threads) as pool:
+    with _interruptible(ThreadPoolExecutor(options.threads)) as pool:
         for family in options.families:
             started = time.perf_counter()
             candidate, trials = CANDIDATES[family], options.trials.get(family, 1)
-            found = search(candidate, matrix, outcome, folds, trials=trials, metric=options.selection_metric,
-                           seed=seed, pool=pool)  # fmt: skip
-            bundle = _bundle(candidate, found.best, prepared, features, settings, prepared.imputer, training,
-                             found.best.out_of_fold)  # fmt: skip
+            found = search(candidate, features.build, columns, outcome, folds, trials=trials,
+                           metric=options.selection_metric, seed=seed, pool=pool)  # fmt: skip
+            bundle = _bundle(candidate, found.best, prepared, features.build, settings, prepared.imputer, training,
+                             found.out_of_fold)  # fmt: skip
             models[family] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
             on_family(family)
     sign = -1.0 if HIGHER_IS_BETTER[options.selection_metric] else 1.0
     winner = min(models, key=lambda name: sign * models[name].search.best.mean(options.selection_metric))
     unseen = _unseen_scores(models[winner], prepared)
-    refit = _refit(CANDIDATES[winner], models[winner], prepared, features, settings, unseen)
+    refit = _refit(CANDIDATES[winner], models[winner], prepared, features.build, settings, unseen)
     reference = {**prepared.columns, settings.table.target.name: prepared.outcome.astype(np.float64), SCORE: unseen}
     return TrainedModels(
         models=models,
@@ -92,40 +92,50 @@ def train_models(
     )  # fmt: skip
 
 
+@contextmanager
+def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """Close the pool at the end; after an error or Ctrl-C do not begin what still waits."""
+    with pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.float64]:
     """Return a score for every row by a fit that had not seen it: out of fold, or by the evaluated fit if held out."""
     unseen = np.empty(prepared.outcome.size)
-    unseen[~prepared.held_out] = model.search.best.out_of_fold
+    unseen[~prepared.held_out] = model.search.out_of_fold
     unseen[prepared.held_out] = model.bundle.predict(prepared.rows(prepared.held_out)).probability
     return unseen
 
 
 def _refit(
-    candidate: Candidate, model: TrainedModel, prepared: PreparedTable, features: SelectedFeatures, settings: Settings,
+    candidate: Candidate, model: TrainedModel, prepared: PreparedTable, build: FeatureMatrix, settings: Settings,
     unseen: NDArray[np.float64],
 ) -> Bundle:  # fmt: skip
     """Fit the winner's setting on all rows."""
     everyone = np.ones(prepared.outcome.shape, dtype=np.bool_)
     imputer = Imputer.fit(prepared.columns, model.bundle.schema.model_inputs)
-    refit = _bundle(candidate, model.search.best, prepared, features, settings, imputer, everyone, unseen)
+    refit = _bundle(candidate, model.search.best, prepared, build, settings, imputer, everyone, unseen)
     fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
     return replace(refit, lineage={**refit.lineage, "fits": fits})
 
 
 def _bundle(
-    candidate: Candidate, trial: Trial, prepared: PreparedTable, features: SelectedFeatures, settings: Settings,
+    candidate: Candidate, trial: Trial, prepared: PreparedTable, build: FeatureMatrix, settings: Settings,
     imputer: Imputer, rows: NDArray[np.bool_], unseen_scores: NDArray[np.float64],
 ) -> Bundle:  # fmt: skip
     """Fit one setting on the chosen rows and wrap it up with their profile and a few of them as probes."""
     schema: Schema = settings.table
     outcome = prepared.outcome[rows]
     columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
-    matrix = FeatureMatrix(schema.model_inputs, features.features, features.selected)(imputer(columns))
-    fitted = candidate.fit(trial.params, matrix, outcome, settings.random_state)
+    fitted = candidate.fit(trial.params, build(imputer(columns)), outcome, settings.random_state)
     bundle = Bundle(
         schema=schema,
-        features=features.features,
-        selected=features.selected,
+        features=build.features,
+        selected=build.selected,
         imputer=imputer,
         algorithm=candidate.name,
         estimator=export(fitted),

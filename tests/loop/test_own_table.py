@@ -1,0 +1,152 @@
+"""Somebody else's table: gaps, categories, an id, a time, and an own target, through the whole main job."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import yaml
+
+from churnops.data.read import encode
+from churnops.data.validate import check_customers
+from churnops.model import Bundle
+from churnops.pipelines.predict import predict_file
+from churnops.pipelines.run_all import RunSummary, run_all
+from churnops.settings import Settings, load_settings
+
+CONFIG = """
+training: {folds: 3, trials: {logistic_regression: 1, decision_tree: 1, random_forest: 1, xgboost: 1}}
+evaluation: {bootstrap_replicates: 100}
+data: {production: []}
+features:
+  derived:
+    - {name: spend_per_month, expression: spend / tenure, description: Spend per month}
+    - {name: new_on_monthly, expression: 'contract == "monthly" and tenure < 12'}
+schema:
+  columns:
+    - {name: customer, alias: Kunde, kind: id, required: false}
+    - {name: since, alias: Since, kind: time}
+    - {name: tenure, alias: Tenure, kind: integer, minimum: 0, nullable: true}
+    - {name: spend, alias: Spend (€), kind: number, minimum: 0, nullable: true}
+    - name: contract
+      alias: Contract
+      kind: category
+      choices: [monthly, "yearly, paid ahead", zwei Jahre]
+      nullable: true
+    - {name: support, alias: Support, kind: flag, choices: ["0", "1"], nullable: true}
+    - {name: left, alias: Left, kind: target, choices: ["no", "yes"]}
+"""
+Own = tuple[Settings, RunSummary, pl.DataFrame]
+
+
+def customers(rows: int, rng: np.random.Generator) -> pl.DataFrame:
+    tenure = rng.integers(0, 60, rows)
+    spend = rng.gamma(3, 20, rows).round(2)
+    contract = rng.choice(["monthly", "yearly, paid ahead", "zwei Jahre"], rows)
+    risk = (contract == "monthly") * 1.5 + (tenure < 12) * 1.2 + spend / 60 - 3
+    table = pl.DataFrame(
+        {
+            "Kunde": [f"Ä-{i:05d}" for i in range(rows)], "Since": ["2026-01-15"] * rows, "Tenure": tenure,
+            "Spend (€)": spend, "Contract": contract, "Support": rng.integers(0, 2, rows),
+            "Left": np.where(rng.random(rows) < 1 / (1 + np.exp(-risk)), "yes", "no"), "Notes": ["x"] * rows,
+        }
+    )  # fmt: skip
+    gaps = {name: rng.random(rows) < 0.1 for name in ("Tenure", "Spend (€)", "Contract", "Support")}
+    return table.with_columns(
+        pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name) for name, gap in gaps.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
+    folder = tmp_path_factory.mktemp("own")
+    table = customers(900, np.random.default_rng(5))
+    (folder / "data/raw").mkdir(parents=True)
+    table[:300].write_csv(folder / "data/raw/one.csv")
+    table[300:500].write_csv(folder / "data/raw/two.csv")
+    table[500:].with_columns(pl.col("Contract").cast(pl.Categorical), pl.col("Since").str.to_date()).write_parquet(
+        folder / "data/raw/three.parquet"
+    )
+    (folder / "config.yaml").write_text(CONFIG)
+    settings = load_settings(folder / "config.yaml")
+    return settings, run_all(settings), table
+
+
+def test_the_table_is_learned_with_its_gaps(own: Own):
+    settings, summary, table = own
+    assert summary.deployed.status == "deployed"
+    assert summary.evaluation.metrics["roc_auc"].value > 0.6
+    constants = summary.evaluated.bundle.imputer.constants
+    assert constants["tenure"] == table["Tenure"].median()
+    assert constants["spend"] == pytest.approx(table["Spend (€)"].median())
+    most_frequent = table["Contract"].drop_nulls().mode()[0]
+    choices = settings.table.by_name["contract"].choices
+    assert choices[int(constants["contract"])] == most_frequent
+    assert {"contract=zwei Jahre", "new_on_monthly", "spend_per_month"} <= set(summary.evaluated.bundle.selected)
+
+
+def test_a_customer_with_gaps_scores_the_same_everywhere(own: Own, tmp_path: Path):
+    settings, summary, table = own
+    scored = encode(check_customers(table, settings.table, "all"), settings.table)
+    expected = summary.evaluated.bundle.predict(scored).probability
+
+    table.drop("Left", "Kunde").write_csv(tmp_path / "in.csv")
+    table.drop("Left").write_parquet(tmp_path / "in.parquet")
+    for ending in ("csv", "parquet"):
+        predict_file(tmp_path / f"in.{ending}", tmp_path / f"out-{ending}.parquet", settings.path("models"))
+        found = pl.read_parquet(tmp_path / f"out-{ending}.parquet")["churn_probability"].to_numpy()
+        np.testing.assert_array_equal(found, expected)
+
+    mlflow.set_tracking_uri(settings.database_url(settings.tracking.uri))
+    served = mlflow.pyfunc.load_model("models:/churn@production")
+    rows = table.rename(settings.table.rename(table.columns)).drop("customer", "since", "left", "Notes")
+    frame = pd.DataFrame(rows.with_columns(pl.col("support").cast(pl.String)).to_dict(as_series=False))
+    assert frame["tenure"].isna().any()
+    np.testing.assert_array_equal(served.predict(frame)["churn_probability"].to_numpy(), expected)
+
+
+def test_identifiers_stay_out_of_the_bundle_and_every_artifact(own: Own):
+    settings, _, table = own
+    ids = table["Kunde"].to_list()[:50]
+    written = [p for folder in ("models", "mlartifacts", "monitoring") for p in (settings.root / folder).rglob("*")]
+    assert len(written) > 50
+    for path in written:
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(identifier.encode() in content for identifier in ids), path
+            if path.suffix == ".parquet":
+                assert "customer" not in pl.read_parquet(path).columns, path
+
+
+def test_the_evaluated_rows_are_the_held_out_ones(own: Own, tmp_path: Path):
+    """What the report says can be computed again from the rows it names, and no fit has seen these."""
+    settings, summary, table = own
+    (path,) = (settings.root / "mlartifacts").rglob("test_data.parquet")
+    held_out = pl.read_parquet(path)
+    assert held_out.height == summary.evaluation.rows == pytest.approx(0.2 * table.height, abs=1)
+    probability, churned = held_out["churn_probability"].to_numpy(), held_out["churned"].to_numpy() == 1.0
+    assert ((probability >= 0.5) == churned).mean() == summary.evaluation.metrics["accuracy"].value
+    fits = summary.evaluated.bundle.lineage["fits"]
+    assert fits["evaluated"]["rows"] + held_out.height == fits["deployed"]["rows"] == table.height
+    evaluated = summary.trained.models[summary.trained.winner].bundle
+    columns = {name: held_out[name].to_numpy() for name in evaluated.imputer.constants}
+    np.testing.assert_array_equal(evaluated.predict(columns).probability, probability)
+    assert Bundle.load(settings.root / "models/production").content_sha256 == fits["deployed"]["content_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "support", "kind": "flag", "choices": [False, True]}, "put it in quotes"),
+        ({"name": "support", "kind": "flag", "choises": ["0", "1"]}, "did you mean 'choices'"),
+    ],
+)
+def test_a_declaration_that_yaml_misread_is_explained(tmp_path: Path, change: dict[str, Any], message: str):
+    document = yaml.safe_load(CONFIG)
+    document["schema"]["columns"][5] = change
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(Exception, match=message):
+        load_settings(tmp_path / "config.yaml")
