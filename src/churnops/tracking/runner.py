@@ -183,12 +183,17 @@ class PipelineRun:
 
     def _log_datasets(self, run_id: str, result: StepResult) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         inputs = [
             DatasetInput(Dataset(name, sha256[:32], "code", source), [InputTag("mlflow.data.context", name)])
             for name, (source, sha256) in result.datasets.items()
         ]
-        if inputs:
+        if not inputs:
+            return
+        try:
+            self._client.log_inputs(run_id, datasets=inputs)
+        except MlflowException:  # another run stored the same data set at this moment: now it is there
             self._client.log_inputs(run_id, datasets=inputs)
 
     def _log_files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:

@@ -1,0 +1,111 @@
+"""Processes that die, race or find a new store: production is wholly one model, and the next run sets it right."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from churnops.model import Bundle
+from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
+from churnops.registry import Registry
+from churnops.settings import Settings, load_settings
+from churnops.tracking import Tracker
+from tests.conftest import quick, write_project, write_small_data
+
+CHURNOPS = str(Path(sys.executable).with_name("churnops"))
+
+DIES = """
+import os, sys
+from churnops.registry.deploy import DeploymentFolder
+from churnops.cli import main
+setattr(DeploymentFolder, sys.argv[1], lambda *arguments: os._exit(9))
+main(["run", "--deploy"])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_small_data(tmp_path, 300)
+    write_project(tmp_path, quick)
+    return tmp_path
+
+
+def start(*command: str, folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(("step", "status"), [("_swap", "deployed"), ("_finish", "unchanged")])
+def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: str, status: str):
+    dying = start(sys.executable, "-c", DIES, step, folder=folder)
+    dying.communicate(timeout=300)
+    assert dying.returncode == 9
+    swapped = (folder / "models/production").exists()
+    assert swapped == (status == "unchanged")
+    assert not swapped or Bundle.load(folder / "models/production")
+
+    summary = run_all(load_settings(folder / "config.yaml"))
+    assert summary.deployed.status == status
+    registry = Registry(Tracker(load_settings(folder / "config.yaml")))
+    assert {d.closed for d in registry.deployed.log.history()} == ({"done"} if swapped else {"undone", "done"})
+    assert [v.aliases for v in registry.versions()] == [("production",)]
+    registry.close()
+
+
+def test_a_killed_deployment_and_a_new_store(folder: Path):
+    dying = start(sys.executable, "-c", DIES, "_finish", folder=folder)
+    dying.communicate(timeout=300)
+    (folder / "mlflow.db").unlink()
+    summary = run_all(load_settings(folder / "config.yaml"))
+    assert summary.deployed.status == "unchanged"
+    registry = Registry(Tracker(load_settings(folder / "config.yaml")))
+    assert [v.aliases for v in registry.versions()] == [("production",)]
+    assert registry.deployed.log.open_intents() == []
+    registry.close()
+
+
+def test_a_new_store_learns_what_is_in_production(tmp_path: Path, project: tuple[Settings, RunSummary]):
+    shutil.copytree(project[0].root, tmp_path / "copy", symlinks=True)
+    (tmp_path / "copy/mlflow.db").unlink()
+    settings = load_settings(tmp_path / "copy/config.yaml")
+    for _ in range(2):  # and the second time nothing changes
+        assert run_all(settings).deployed.status == "unchanged"
+        registry = Registry(Tracker(settings))
+        assert [(v.version, v.aliases) for v in registry.versions()] == [(1, ("production",))]
+        registry.close()
+
+
+def test_two_runs_at_once_deploy_once(folder: Path):
+    runs = [start(CHURNOPS, "run", "--json", folder=folder) for _ in range(2)]
+    outputs = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    documents = [json.loads(out) for out, _ in outputs]
+    assert sorted(document["status"] for document in documents) == ["deployed", "unchanged"]
+    assert {document["version"] for document in documents} == {1}
+    registry = Registry(Tracker(load_settings(folder / "config.yaml")))
+    assert [d.closed for d in registry.deployed.log.history()] == ["done"]
+    registry.close()
+
+
+def test_an_interrupted_run_is_killed_in_the_store_and_leaves_nothing_deployed(folder: Path):
+    run = start(CHURNOPS, "run", folder=folder)
+    for _ in range(600):
+        if (folder / "mlartifacts").exists():
+            break
+        time.sleep(0.05)
+    os.kill(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1, errors
+    assert "Traceback" not in errors
+    assert not (folder / "models/production").exists()
+    client = Tracker(load_settings(folder / "config.yaml")).client
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    states = {r.info.status for r in client.search_runs([experiment.experiment_id])}
+    assert "KILLED" in states
+    assert states <= {"KILLED", "FINISHED"}
