@@ -11,7 +11,7 @@ from pathlib import Path
 def file_lock(path: Path) -> Iterator[None]:
     """Wait for, and hold, a lock that other processes on this machine respect; a killed process lets go of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

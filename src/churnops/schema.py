@@ -24,6 +24,8 @@ Columns = Mapping[str, NDArray[np.float64]]
 """Encoded columns by name, all of one length."""
 
 MAX_ID_LENGTH = 128
+RESERVED = ("churn_probability", "churn_prediction", "model_version")
+"""Columns that scoring adds."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -121,6 +123,9 @@ class Schema(BaseModel):
         twice = {h for h in headers if headers.count(h) > 1}
         if twice:
             raise ValueError(f"these names or aliases are declared twice: {', '.join(sorted(twice))}")
+        reserved = sorted(set(headers) & set(RESERVED))
+        if reserved:
+            raise ValueError(f"'{reserved[0]}' is a column that churnops adds: call yours differently")
         kinds = [c.kind for c in self.columns]
         if kinds.count("target") != 1:
             raise ValueError("exactly one column must be of kind target")

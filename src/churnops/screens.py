@@ -78,12 +78,17 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     }
     console.print(texts[deployed.status], highlight=False)
     console.print(f"[bold]in production[/] {here}", highlight=False, soft_wrap=True)
+    auc = found.metrics["roc_auc"]
+    if not auc.low > 0.5:  # also when it cannot be told
+        doubt = (
+            "[yellow]caution[/] on these rows the model cannot be told from chance: look at it before you rely on it"
+        )
+        console.print(doubt, highlight=False)
     advice = "[yellow]retraining recommended[/]" if report.recommend_retraining else "[green]no reason to retrain[/]"
-    rate = "cannot tell" if report.drift_rate is None else f"{report.drift_rate:.0%} of the columns drifted"
-    console.print(
-        f"[bold]monitoring[/] {report.rows} later customers: {report.performance.reason}; {rate}; {advice}",
-        highlight=False,
-    )
+    drift = f"{report.drift_rate or 0:.0%} of the columns drifted"
+    told = f"{report.rows} later customers: {report.performance.reason}; {drift}"
+    monitored = f"{told}; {advice}" if report.rows else f"[yellow]cannot tell[/]: {report.source}"
+    console.print(f"[bold]monitoring[/] {report.model_version}: {monitored}", highlight=False)
     for reason in report.reasons:
         console.print(f"  - {reason}", highlight=False)
     console.print(f"[bold]report[/] {_relative(summary.cycle.path)}", highlight=False, soft_wrap=True)

@@ -143,6 +143,8 @@ class Settings(_Section):
         prefix = "sqlite:///"
         if not url.startswith(prefix) or url.startswith(prefix + "/") or ":memory:" in url:
             return url
+        if "?" in str(self._root):
+            raise SettingsError(f"{self._root}: a question mark in the path would end a database's address: rename it")
         return prefix + str(self._root / url.removeprefix(prefix))
 
     @classmethod
@@ -195,7 +197,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         If the file is missing or is not YAML, or a name or value is not allowed.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise SettingsError(f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -207,12 +209,27 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         raise SettingsError(f"{path}{where} is not YAML: {problem or 'it cannot be parsed'}") from None
     except RecursionError:
         raise SettingsError(f"{path} is nested too deeply") from None
+    except ValueError as error:  # such as the date 2024-13-45
+        raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
     if not isinstance(document, dict):
         raise SettingsError(f"{path} holds no settings: see `churnops config show`")
     for name in sorted(environment):
         if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
             _overlay(document, name, environment[name])
     return Settings.parse(document, path.resolve().parent)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys differ."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
@@ -224,7 +241,7 @@ def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
         document = value
     try:
         document[key] = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise SettingsError(f"{variable}: the value is not YAML") from None
 
 
@@ -235,11 +252,11 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
         section, key = _fields_at(model, error["loc"][:-1]), str(error["loc"][-1])
         variable = ENV_PREFIX + where.replace(".", "__").upper()
         return f"unknown setting '{where}' (or variable {variable}): {nearest(key, section)}"
-    reason = error["msg"].removeprefix("Value error, ")
+    reason = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     given = error.get("input")
     shown = f", given {given!r}" if isinstance(given, str | int | float | bool | None) else ""
     secret = where in ("journal.url", "tracking.uri")  # an address may carry a password
-    quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool) else ""
+    quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool | int | float) else ""
     return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else redact(shown)}{quote}"
 
 

@@ -9,6 +9,7 @@ import mlflow
 import pandas as pd
 import polars as pl
 import pytest
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -232,6 +233,26 @@ def test_a_damaged_production_stops_the_run_unless_it_is_replaced(fresh: Setting
         run_all(fresh)
     assert run_all(fresh, deploy=True).deployed.status == "deployed"
     assert Bundle.load(fresh.root / "models/production")
+
+
+def test_later_customers_are_scored_with_the_schema_of_the_model_that_answers(fresh: Settings, project: Project):
+    """Choices in another order are other codes: the model in production keeps its own."""
+    document = yaml.safe_load((fresh.root / "config.yaml").read_text())
+    for column in document["schema"]["columns"]:
+        if column["name"] == "voice_mail_plan":
+            column["choices"] = column["choices"][::-1]
+    (fresh.root / "config.yaml").write_text(yaml.safe_dump(document))
+    found = run_all(load_settings(fresh.root / "config.yaml"))
+    assert found.deployed.status == "challenger"
+    assert found.cycle.report.performance == project[1].cycle.report.performance
+
+    document["schema"]["columns"] = [c for c in document["schema"]["columns"] if c["name"] != "voice_mail_plan"]
+    document["features"]["derived"] = []
+    (fresh.root / "config.yaml").write_text(yaml.safe_dump(document))
+    found = run_all(load_settings(fresh.root / "config.yaml"))
+    assert found.cycle.report.rows == 0
+    assert "another schema" in found.cycle.report.source
+    assert "voice_mail_plan" in found.cycle.report.source
 
 
 def test_without_production_customers_the_cycle_cannot_tell(tmp_path: Path):

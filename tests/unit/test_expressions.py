@@ -25,7 +25,7 @@ ROWS = {"a": np.array([1.0, -2.0, 0.0]), "b": np.array([4.0, 0.0, 0.0]), "contra
         ("a > 0", [1, 0, 0]),
         ("not a", [0, 0, 1]),
         ("a and b", [1, 0, 0]),
-        ("a or b > 3 or contract == 2", [1, 1, 1]),
+        ("a or b > 3 or contract == 'two years'", [1, 1, 1]),
         ("(a > 0) + (b > 0)", [2, 0, 0]),  # two truths add up to 2, though NumPy's own + says 1
         ("(a > 0) * b", [4, 0, 0]),
         ("-(a > 0)", [-1, 0, 0]),
@@ -66,6 +66,8 @@ def test_what_it_computes(text: str, expected: list[float]):
         ("a == 'month'", "'a' is no category"),
         ("contract == 'weekly'", "no choice 'weekly'"),
         ("'month'", "may only be compared"),
+        ("contract + 1", "is a category, no number"),
+        ("contract == 2", "is a category, no number"),
         ("a + True", "may only be compared"),
         ("1e999", "not part of the language"),
         ("1j", "not part of the language"),
@@ -137,3 +139,10 @@ def test_a_column_or_a_choice_may_be_excluded_and_nothing_else():
         assert all_features(SCHEMA, FeatureSettings(exclude=(name,)))
     with pytest.raises(ExpressionError, match="no feature 'minuts': did you mean 'minutes'"):
         all_features(SCHEMA, FeatureSettings(exclude=("minuts",)))
+
+
+def test_a_column_may_be_called_like_a_function():
+    compiled = compile_expression("max(max, min) + abs", dict.fromkeys(("max", "min", "abs")))
+    assert compiled.names == {"max", "min", "abs"}
+    columns = {"max": np.array([1.0]), "min": np.array([5.0]), "abs": np.array([2.0])}
+    np.testing.assert_array_equal(compiled(columns), [7.0])

@@ -75,7 +75,15 @@ def test_a_misspelt_key_deep_in_the_schema_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "holds no settings"), ("a: [", "is not YAML"), ("- 1", "holds no settings"), ("random_state: 1", "schema")],
+    [
+        ("random_state: 1\nrandom_state: 2", "'random_state' is given twice"),
+        ("random_state: 2024-13-45", "cannot read"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("", "holds no settings"),
+        ("a: [", "is not YAML"),
+        ("- 1", "holds no settings"),
+        ("random_state: 1", "schema"),
+    ],
 )
 def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str, message: str):
     (tmp_path / "config.yaml").write_text(content)

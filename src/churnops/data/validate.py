@@ -116,7 +116,7 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
             raw = read_table(path)
             names = schema.rename(raw.columns)
         except DataError as error:
-            checked.failures.append(Failure(name, None, "file", str(error).removeprefix(f"{path}: ")))
+            checked.failures.append(Failure(name, None, "file", str(error).removeprefix(str(path)).lstrip(": ")))
             continue
         unknown = checked.ignored[name] = [header for header in raw.columns if header not in names]
         typed, failures = _check_table(raw.select(list(names)).rename(names), schema, name, needed, unknown)

@@ -12,6 +12,7 @@ from churnops.features.expressions import Expression, compile_expression
 from churnops.schema import Column, Columns, Schema, nearest
 from churnops.settings import FeatureSettings
 
+MAX_FEATURES = 2000
 BLOCK = 4096  # rows computed at once: intermediate results stay in the processor's cache
 
 
@@ -54,6 +55,8 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
     unknown = sorted(set(settings.exclude) - set(names) - {column.name for column in schema.model_inputs})
     if unknown:
         raise ExpressionError(f"features.exclude: there is no feature '{unknown[0]}': {nearest(unknown[0], names)}")
+    if not features:
+        raise ExpressionError("there is no feature to predict from: every column is a category with one choice")
     FeatureMatrix(schema.model_inputs, features, names)  # compiles each, or says why not
     return tuple(features)
 
@@ -75,6 +78,8 @@ class FeatureMatrix:
         self.inputs = tuple(inputs)
         self.features = tuple(features)
         self.selected = tuple(selected)
+        if len(features) > MAX_FEATURES:
+            raise ExpressionError(f"{len(features)} features: at most {MAX_FEATURES} are allowed")
         known: dict[str, Column | None] = {column.name: column for column in inputs}
         compiled: dict[str, Expression] = {}
         for feature in features:

@@ -97,12 +97,13 @@ def compile_expression(text: str, columns: Mapping[str, Column | None]) -> Expre
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ExpressionError(f"expression {text!r} is not valid: see the comment in config.yaml") from None
+        raise ExpressionError(f"expression {text[:100]!r} is not valid: see the comment in config.yaml") from None
     nodes = list(ast.walk(tree))
     if len(nodes) > MAX_NODES:
         raise ExpressionError(f"expression {text[:60]!r}… has {len(nodes)} parts, at most {MAX_NODES} are allowed")
     compiler = _Compiler(text, columns)
-    names = frozenset(node.id for node in nodes if isinstance(node, ast.Name) and node.id not in _FUNCTIONS)
+    functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    names = frozenset(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions)
     compute = compiler.compile(tree).number()
     # A constant has no rows of its own: it takes as many as the columns have.
     broadcast: _Compute = lambda c: np.full(len(next(iter(c.values()))), compute(c))  # noqa: E731
@@ -113,9 +114,11 @@ class _Compiler:
     def __init__(self, text: str, columns: Mapping[str, Column | None]) -> None:
         self.text = text
         self.columns = columns
+        self.compared: set[int] = set()  # categories that stand beside a choice
 
     def error(self, reason: str) -> ExpressionError:
-        return ExpressionError(f"expression {self.text!r}: {reason}")
+        shown = self.text if len(self.text) <= 100 else self.text[:100] + "…"
+        return ExpressionError(f"expression {shown!r}: {reason}")
 
     def compile(self, node: ast.expr) -> _Node:
         """Compile one node and what is below it."""
@@ -128,6 +131,9 @@ class _Compiler:
             case ast.Name(id=name):
                 if name not in self.columns:
                     raise self.error(f"there is no column '{name}' here: {nearest(name, self.columns)}")
+                column = self.columns[name]
+                if column is not None and column.kind == "category" and id(node) not in self.compared:
+                    raise self.error(f"'{name}' is a category, no number: compare it with one of its choices in quotes")
                 return _Node(lambda c: c[name])
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 value = self.compile(operand).number()
@@ -190,6 +196,7 @@ class _Compiler:
                     raise self.error(
                         f"'{category.id}' has no choice {choice.value!r}: {nearest(choice.value, column.choices)}"
                     )
+                self.compared.add(id(category))
                 code = ast.Constant(float(column.choices.index(choice.value)))
                 return (category, code) if category is left else (code, category)
         return left, right

@@ -8,6 +8,7 @@ profile. The same object answers in the API, in batch scoring, in monitoring and
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -192,7 +193,10 @@ class Bundle:
         BundleError
             If anything is missing, changed, forged or newer than this program, in one line.
         """
-        folder = folder.resolve()  # a link may be swapped meanwhile: all files from one folder
+        try:
+            folder = folder.resolve()  # a link may be swapped meanwhile: all files from one folder
+        except RuntimeError:
+            raise BundleError(f"bundle {folder} is refused: it is a link to itself") from None
         try:
             document = _read_document(folder)
             bundle = cls._rebuild(document, _read_files(folder, document))
@@ -232,8 +236,11 @@ class Bundle:
         }
         if set(probes) != inputs or not {len(v) for v in probes.values()} <= set(range(1, MAX_PROBES + 1)):
             raise BundleError("its probe rows do not fit its schema")
-        if not isinstance(document["algorithm"], str):
+        if not isinstance(document["algorithm"], str) or not re.fullmatch("[a-z_]{1,40}", document["algorithm"]):
             raise BundleError("its algorithm has no name")
+        constants = document["imputation"].values()
+        if not all(type(value) in (int, float) and np.isfinite(value) for value in constants):
+            raise BundleError("an imputation constant is not a finite number")
         if not 0.0 < document["threshold"] < 1.0:
             raise BundleError("its threshold is not between 0 and 1")
         return cls(

@@ -52,7 +52,7 @@ class ModelMonitor:
         source
             Where the batch comes from, in words.
         """
-        report = self.check(bundle, columns, outcome)
+        report = self.check(bundle, columns, outcome, source=source)
         path = report.write(self._settings.path(self._settings.monitoring.directory))
         settings = self._settings.monitoring
         metrics: dict[str, float] = {"rows": report.rows, "recommend_retraining": int(report.recommend_retraining)}
@@ -73,7 +73,7 @@ class ModelMonitor:
             artifacts={path.name: json.dumps(report.to_json(), indent=2)},
         )
 
-    def check(self, bundle: Bundle, columns: Columns, outcome: NDArray[np.float64]) -> Report:
+    def check(self, bundle: Bundle, columns: Columns, outcome: NDArray[np.float64], *, source: str = "") -> Report:
         """Return the report of a batch without writing anything."""
         settings = self._settings.monitoring
         level = settings.drift_threshold
@@ -102,6 +102,7 @@ class ModelMonitor:
         return Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,
+            source=source,
             rows=outcome.size,
             performance=performance,
             columns=tuple(tests),

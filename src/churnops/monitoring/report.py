@@ -15,10 +15,14 @@ REPORT_VERSION = 1
 
 @dataclass(frozen=True)
 class Report:
-    """What a cycle found. `drift_rate` is the share of drifted columns among those that could be tested."""
+    """What a cycle found in the batch from `source`.
+
+    `drift_rate` is the share of drifted columns among those that could be tested.
+    """
 
     timestamp: datetime
     model_version: str
+    source: str
     rows: int
     performance: Performance
     columns: tuple[DriftTest, ...]
@@ -40,6 +44,7 @@ class Report:
             "report_version": REPORT_VERSION,
             "timestamp": self.timestamp.isoformat(timespec="seconds"),
             "model_version": self.model_version,
+            "source": self.source,
             "rows": self.rows,
             "performance": performance | (evaluation.to_json() if evaluation else {"metrics": None}),
             "feature_drift": {

@@ -9,8 +9,7 @@ from churnops.data.read import ENDINGS, encode, read_table
 from churnops.data.validate import check_customers
 from churnops.errors import DataError, RegistryError
 from churnops.model import Bundle
-
-ADDED = ("churn_probability", "churn_prediction", "model_version")
+from churnops.schema import RESERVED
 
 
 def predict_file(source: Path, target: Path, models: Path, *, overwrite: bool = False) -> tuple[int, int, str]:
@@ -43,7 +42,7 @@ def predict_file(source: Path, target: Path, models: Path, *, overwrite: bool = 
         raise RegistryError(f"no model is deployed in {models}: type `churnops run` first")
     bundle = Bundle.load(models / "production")
     table = read_table(source)
-    taken = [name for name in ADDED if name in table.columns]
+    taken = [name for name in RESERVED if name in table.columns]
     if taken:
         raise DataError(f"{source} has a column '{taken[0]}' already: rename it, its place is for the score")
     customers = check_customers(table, bundle.schema, source.name)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
-from churnops.data.validate import validate_data
-from churnops.errors import BundleError
+from churnops.data.validate import check_customers, validate_data
+from churnops.errors import BundleError, DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
@@ -139,10 +139,9 @@ def _run(
         with registry.deployed.locked():
             deployed = _deploy(registry, run, evaluated.bundle, deploy)
             answering = registry.deployed.production()
-        columns, outcome = _batch(validated.production, schema)
-        cycle = run.step(
-            next(names), ModelMonitor(settings).run, answering, columns, outcome, source=", ".join(validated.production)
-        )
+        assert answering is not None, "the first winner was deployed"
+        columns, outcome, source = _batch(validated.production, answering.schema)
+        cycle = run.step(next(names), ModelMonitor(settings).run, answering, columns, outcome, source=source)
     return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
 
 
@@ -191,9 +190,16 @@ def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, deploy: bool) 
 
 def _batch(
     tables: Mapping[str, pl.DataFrame], schema: Schema
-) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
-    """Join the production tables into encoded columns and outcomes, NaN where not known; empty if there are none."""
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64], str]:
+    """Join the production tables into encoded columns, outcomes (NaN where not known) and where they come from.
+
+    `schema` is that of the model that answers: the settings may have changed since. Where the customers do not fit
+    it, the batch is empty and the last value says why, so that monitoring cannot tell.
+    """
     if not tables:
-        return {}, np.empty(0)
-    table = pl.concat(tables.values(), how="diagonal_relaxed")
-    return dict(encode(table, schema)), outcomes(table, schema)
+        return {}, np.empty(0), "no later customers"
+    try:
+        table = check_customers(pl.concat(tables.values(), how="diagonal_relaxed"), schema, "production")
+    except DataError as error:
+        return {}, np.empty(0), f"the model in production has another schema: {str(error).splitlines()[0]}"
+    return dict(encode(table, schema)), outcomes(table, schema), ", ".join(tables)

@@ -47,7 +47,10 @@ class DeploymentFolder:
         ------
         BundleError
             If it is damaged.
+        RegistryError
+            If `production` is not the link that churnops makes.
         """
+        self._check_link()
         return Bundle.load(self.link.resolve()) if self.link.is_symlink() else None
 
     def deploy(self, bundle: Bundle, version: int, reason: str) -> Path:
@@ -56,10 +59,9 @@ class DeploymentFolder:
         Raises
         ------
         RegistryError
-            If `production` is in the way: it is not the link that churnops makes.
+            If `production` is not the link that churnops makes.
         """
-        if self.link.exists() and not self.link.is_symlink():
-            raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
+        self._check_link()
         self.recover()
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
         saved = bundle.save(self.folder / "versions" / name)
@@ -78,6 +80,10 @@ class DeploymentFolder:
                 self._finish(intent)
             else:
                 self.log.close(intent, "undone")
+
+    def _check_link(self) -> None:
+        if self.link.exists() and not self.link.is_symlink():
+            raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
 
     def _swap(self, name: str) -> None:
         """Point the link to another version folder: readers see the old target or the new one, nothing between."""

@@ -47,6 +47,7 @@ class Tracker:
 
     def __init__(self, settings: Settings) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's 7 make a wrong address take minutes
         import mlflow
 
         self.settings = settings
@@ -83,7 +84,9 @@ class Tracker:
         folder = self.settings.path(self.settings.tracking.artifacts)
         location = folder.resolve().as_uri() if self._local else None
         try:
-            return str(self.client.create_experiment(name, artifact_location=location))
+            # The kind makes `mlflow ui` open on runs and metrics, not on the traces of language models.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self.client.create_experiment(name, artifact_location=location, tags=kind))
         except mlflow.MlflowException:  # another process was faster
             found = self.client.get_experiment_by_name(name)
             if found is None:
