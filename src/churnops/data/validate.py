@@ -125,8 +125,10 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
     return checked
 
 
-def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFrame:
+def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcome: bool = False) -> pl.DataFrame:
     """Check rows to be scored, with snake_case names or raw headers. Only the model's inputs must be there.
+
+    An outcome that came along is left out unchecked, or, with `keep_outcome`, checked where it is known.
 
     Raises
     ------
@@ -137,7 +139,9 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str) -> pl.DataFram
     """
     names = schema.rename(raw.columns)
     unknown = [header for header in raw.columns if header not in names]
-    table = raw.select(list(names)).rename(names).drop(schema.target.name, strict=False)
+    table = raw.select(list(names)).rename(names)
+    if not keep_outcome:
+        table = table.drop(schema.target.name, strict=False)
     needed = {column.name for column in schema.model_inputs}
     typed, failures = _check_table(table, schema, name, needed, unknown)
     if failures:

@@ -199,7 +199,8 @@ def _batch(
     if not tables:
         return {}, np.empty(0), "no later customers"
     try:
-        table = check_customers(pl.concat(tables.values(), how="diagonal_relaxed"), schema, "production")
+        joined = pl.concat(tables.values(), how="diagonal_relaxed")
+        table = check_customers(joined, schema, "production", keep_outcome=True)
     except DataError as error:
         return {}, np.empty(0), f"the model in production has another schema: {str(error).splitlines()[0]}"
     return dict(encode(table, schema)), outcomes(table, schema), ", ".join(tables)
