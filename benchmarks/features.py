@@ -36,7 +36,7 @@ def measure() -> Result:
     """Time the derived columns alone, and the whole matrix that a model reads."""
     project = Project.default()
     schema = project.settings.table
-    features = all_features(schema, project.settings.features.derived)
+    features = all_features(schema, project.settings.features)
     derived = [item.name for item in project.settings.features.derived]
     only_derived = FeatureMatrix(schema.model_inputs, features, derived)
     everything = FeatureMatrix(schema.model_inputs, features, [feature.name for feature in features])

@@ -29,7 +29,7 @@ def raw_matrix(customers: Customers, settings: Settings) -> Matrix:
 def derived_matrix(customers: Customers, settings: Settings) -> Matrix:
     """Return the product's own features, before selection."""
     schema = settings.table
-    features = all_features(schema, settings.features.derived)
+    features = all_features(schema, settings.features)
     return FeatureMatrix(schema.model_inputs, features, [feature.name for feature in features])(customers.columns)
 
 

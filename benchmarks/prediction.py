@@ -27,11 +27,12 @@ def measure() -> Result:
     trained = train_models(prepared, features, settings)
     rows = ~prepared.held_out
     drawn = np.random.default_rng(0).integers(prepared.outcome.size, size=ROWS)
-    many, one = features.matrix[drawn], features.matrix[drawn[:1]]
+    whole = features.build(prepared.imputer(prepared.columns))
+    many, one = whole[drawn], whole[drawn[:1]]
     claims: list[Claim] = []
     for family, model in trained.models.items():
         params, seed = model.search.best.params, settings.random_state
-        library = CANDIDATES[family].fit(params, features.matrix[rows], prepared.outcome[rows], seed)
+        library = CANDIDATES[family].fit(params, whole[rows], prepared.outcome[rows], seed)
         ours, theirs = model.bundle.estimator.probability, _probability(library)
         for matrix, scale, unit, label in ((one, 1e6, "µs", "one row"), (many, 1e3, "ms", f"{ROWS:,} rows")):
             calls = 200 if matrix is one else 1

@@ -26,7 +26,7 @@ def main(config: Path) -> None:
         settings=settings.evaluation, seed=settings.random_state, lineage={},
     )  # fmt: skip
     batch = project.production
-    ModelMonitor(settings).run(evaluated.bundle, batch.columns, batch.outcome.astype(float))
+    ModelMonitor(settings).run(evaluated.bundle, batch.columns, batch.outcome.astype(float), source="later")
 
 
 if __name__ == "__main__":
