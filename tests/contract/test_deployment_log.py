@@ -94,3 +94,12 @@ def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(wrong
         open_database(wrong)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path):
+    engine = open_database(f"sqlite:///{tmp_path}/journal.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE deployments")
+    with pytest.raises(RegistryError, match="does not answer as it should: no such table"):
+        DeploymentLog(engine).history()
+    engine.dispose()

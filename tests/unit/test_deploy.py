@@ -120,4 +120,13 @@ def test_what_churnops_did_not_make_is_not_replaced(folder: DeploymentFolder, bu
     folder.link.mkdir(parents=True)
     with pytest.raises(RegistryError, match="move it away first"):
         folder.deploy(bundles[0], 1, "first")
+    with pytest.raises(RegistryError, match="move it away first"):  # and a run says so before it trains
+        folder.production()
     assert folder.link.is_dir()
+
+
+def test_a_link_to_itself_is_refused(folder: DeploymentFolder):
+    folder.folder.mkdir()
+    folder.link.symlink_to("production")
+    with pytest.raises(BundleError, match="a link to itself"):
+        folder.production()

@@ -38,6 +38,7 @@ def test_telecom_requires_what_the_model_needs_and_nothing_else(settings: Settin
         ([{"name": "plan", "kind": "flag", "choices": ["a"]}, TARGET], r"\[false value, true value\]"),
         ([MINUTES | {"choices": ["a"]}, TARGET], "has no choices"),
         ([{"name": "plan", "kind": "flag", "choices": ["a", "a"]}, TARGET], "listed twice"),
+        ([MINUTES | {"name": "churn_probability"}, TARGET], "is a column that churnops adds"),
         ([TARGET | {"minimum": 0}, MINUTES], "only a number or integer"),
         ([MINUTES | {"name": "Total minutes"}, TARGET], "pattern"),
     ],

@@ -119,3 +119,9 @@ def test_relative_paths_count_from_the_configs_folder(settings: Settings):
     assert settings.database_url("sqlite:///journal.db") == f"sqlite:///{settings.root}/journal.db"
     for unchanged in ("sqlite:////var/x.db", "sqlite:///:memory:", "postgresql://localhost/x"):
         assert settings.database_url(unchanged) == unchanged
+
+
+def test_a_question_mark_in_the_path_would_end_a_databases_address(tmp_path: Path):
+    settings = load_settings(write_project(tmp_path / "why?"))
+    with pytest.raises(SettingsError, match="question mark"):
+        settings.database_url(settings.journal.url)

@@ -51,7 +51,7 @@ class DeploymentFolder:
             If `production` is not the link that churnops makes.
         """
         self._check_link()
-        return Bundle.load(self.link.resolve()) if self.link.is_symlink() else None
+        return Bundle.load(self.link) if self.link.is_symlink() else None
 
     def deploy(self, bundle: Bundle, version: int, reason: str) -> Path:
         """Make `bundle`, registered as `version`, the one that answers; return its folder. Call it `locked`.
