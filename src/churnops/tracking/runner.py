@@ -84,9 +84,7 @@ class Tracker:
         folder = self.settings.path(self.settings.tracking.artifacts)
         location = folder.resolve().as_uri() if self._local else None
         try:
-            # The kind makes `mlflow ui` open on runs and metrics, not on the traces of language models.
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self.client.create_experiment(name, artifact_location=location, tags=kind))
+            return str(self.client.create_experiment(name, artifact_location=location))
         except mlflow.MlflowException:  # another process was faster
             found = self.client.get_experiment_by_name(name)
             if found is None:
