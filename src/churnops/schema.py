@@ -24,7 +24,10 @@ Columns = Mapping[str, NDArray[np.float64]]
 """Encoded columns by name, all of one length."""
 
 MAX_ID_LENGTH = 128
-RESERVED = ("churn_probability", "churn_prediction", "model_version")
+RESERVED = (
+    "churn_probability", "churn_prediction", "model_version", "base_value", "explanation_scale", "top_shap_features",
+    "prediction_id",
+)  # fmt: skip
 """Columns that scoring adds."""
 
 

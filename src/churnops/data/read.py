@@ -1,6 +1,5 @@
 """Read raw tables: CSV as text, so that validation sees what the file says, and Parquet with its types."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from churnops.data.batches import open_batches
 from churnops.errors import DataError
 from churnops.schema import Columns, Schema
 
@@ -40,40 +40,14 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read one file; every column of a CSV is text, empty cells are null.
+    """Read one file whole; every column of a CSV is text, empty cells are null.
 
     Raises
     ------
     DataError
-        If the file is empty, damaged, not of the format its ending names, or repeats a header.
+        As `churnops.data.batches.open_batches`, which says what a file means.
     """
-    try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty")
-        if path.suffix.lower() == ".parquet":
-            frame = pl.read_parquet(path)
-        else:
-            _check_header(path)
-            frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=False, null_values="")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError, csv.Error) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path} is not a readable {path.suffix[1:].upper()} table: {reason}") from None
-    if frame.height == 0:
-        raise DataError(f"{path} has a header but no rows")
-    return frame
-
-
-def _check_header(path: Path) -> None:
-    """Refuse binary files and repeated headers, which Polars would rename."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        headers = next(csv.reader(file), [])
-    if any("\0" in header for header in headers):
-        raise DataError(f"{path} is not a CSV file: it holds binary data")
-    repeated = {h for h in headers if headers.count(h) > 1}
-    if repeated:
-        raise DataError(f"{path}: header {sorted(repeated)[0]!r} stands more than once")
+    return pl.concat(open_batches(path, rows=100_000))
 
 
 def encode(table: pl.DataFrame, schema: Schema) -> Columns:
