@@ -140,24 +140,34 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
 @main.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--explain", is_flag=True, help="Add what each score is made of.")
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 @json_option
 @click.pass_context
-def predict(ctx: click.Context, source: Path, target: Path, force: bool, as_json: bool) -> None:
-    """Score a file of customers with the deployed model.
+def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force: bool, as_json: bool) -> None:
+    """Score a file of customers, of any size, with the deployed model.
 
     IN and OUT are .csv or .parquet, by their ending. OUT gets IN's columns plus churn_probability,
-    churn_prediction and model_version. It is written whole or not at all.
+    churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features.
+    It is written whole or not at all. A run that was stopped goes on when the same command is typed again.
     """
     from churnops.pipelines.predict import predict_file
+    from churnops.screens import rows_progress
 
     settings = _settings(ctx)
-    rows, churners, version = predict_file(source, target, settings.path(settings.registry.directory), overwrite=force)
+    models = settings.path(settings.registry.directory)
+    with rows_progress(source.name, hidden=as_json) as (on_rows, say):
+        done = predict_file(source, target, models, explain=explain, overwrite=force, on_rows=on_rows, say=say)
     if as_json:
-        document = {"rows": rows, "predicted_to_churn": churners, "model_version": version, "output": str(target)}
+        document = {
+            "rows": done.rows, "predicted_to_churn": done.churners, "model_version": done.model_version,
+            "output": str(target), "explained": explain, "resumed_rows": done.resumed_rows,
+        }  # fmt: skip
         click.echo(json.dumps(document))
     else:
-        click.echo(f"{rows} customers scored by {version}, {churners} predicted to churn: {target}")
+        click.echo(
+            f"{done.rows} customers scored by {done.model_version}, {done.churners} predicted to churn: {target}"
+        )
 
 
 @main.command()

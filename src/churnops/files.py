@@ -16,6 +16,47 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[bool]:
+    """Make a folder if need be, and hold a lock on it; yield False, without waiting, if another process holds it.
+
+    The lock is on the folder itself, so nothing of it stays when the folder is removed.
+    """
+    descriptor, held = _lock(folder)
+    try:
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: Path) -> tuple[int, bool]:
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:  # its holder removed it meanwhile
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor, True
+        except BlockingIOError:
+            return descriptor, False
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # the folder was removed before it was locked
+
+
+def write_flushed(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, on disk before it has its name."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
 def fsync_folder(folder: Path) -> None:
     """Flush a folder's entries (created, renamed) to disk."""
     descriptor = os.open(folder, os.O_RDONLY)

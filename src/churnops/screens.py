@@ -1,13 +1,22 @@
 """What the command line shows: progress while the main job runs, and readable tables at its end."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)  # fmt: skip
 from rich.table import Table
 from rich.text import Text
 
@@ -58,6 +67,35 @@ def steps_progress(
 
     with display:
         yield on_step, on_family
+
+
+@contextmanager
+def rows_progress(
+    name: str, *, hidden: bool = False, console: Console | None = None
+) -> Iterator[tuple[Callable[[int, float], None], Callable[[str], None]]]:
+    """Show on standard error, if it is a terminal, how far a file is and how fast; yield what its reader reports to."""
+    console = console or Console(stderr=True)
+    display = Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), TaskProgressColumn(),
+        TextColumn("{task.fields[rows]}"), TimeRemainingColumn(),
+        console=console, disable=hidden or not console.is_terminal, transient=True,
+    )  # fmt: skip
+    task = display.add_task(name, total=1.0, rows="")
+    start: list[tuple[float, int]] = []  # the first report tells what an earlier run had finished
+
+    def on_rows(done: int, share: float) -> None:
+        now = time.monotonic()
+        if not start:
+            start.append((now, done))
+        rate = (done - start[0][1]) / max(now - start[0][0], 1e-9)
+        display.update(task, completed=share, rows=f"{done:,} rows, {rate:,.0f} a second")
+
+    def say(text: str) -> None:
+        if not hidden:
+            console.print(f"[dim]{text}", highlight=False, soft_wrap=True)
+
+    with display:
+        yield on_rows, say
 
 
 def show_run(summary: "RunSummary", settings: "Settings", console: Console | None = None) -> None:

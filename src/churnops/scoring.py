@@ -1,0 +1,145 @@
+"""Score a table of customers with a bundle: check, encode, predict or explain, and add the answers as columns.
+
+The API's uploads and `churnops predict` share it, so a customer gets the same answer from both. Safe to call from
+several threads.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from churnops.data.read import encode
+from churnops.data.validate import ValidationError, check_customers
+from churnops.errors import ChurnopsError, DataError
+from churnops.model import Bundle, Prediction
+from churnops.model.explain import Explanation
+from churnops.schema import RESERVED, Columns
+
+TOP_FEATURES = 6
+DIGITS = 6  # of a contribution that is written as text
+EXPLANATIONS = "top_shap_features"
+
+
+@dataclass(frozen=True)
+class ScoredTable:
+    """A table and its answers, row by row in the given order.
+
+    Attributes
+    ----------
+    table
+        The given columns as they came, then `churn_probability`, `churn_prediction` and `model_version`; where it is
+        explained also `base_value`, `explanation_scale` and `top_shap_features`, a list of up to six structs of
+        `feature` and `shap_value`, largest first.
+    customers
+        The columns that the Schema declares, typed, under their snake_case names; the outcome is left out.
+    columns
+        The same, encoded (see `churnops.schema`).
+    explanation
+        None unless it was asked for.
+    """
+
+    table: pl.DataFrame
+    customers: pl.DataFrame
+    columns: Columns
+    prediction: Prediction
+    explanation: Explanation | None
+
+
+def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool, first_row: int = 0) -> ScoredTable:
+    """Check and score customers, with snake_case names or raw headers.
+
+    Parameters
+    ----------
+    name
+        What errors call the table.
+    explain
+        Whether to add what each score is made of.
+    first_row
+        How many rows of the same file stand above the table: errors count from there.
+
+    Raises
+    ------
+    ValidationError
+        With every rule of the bundle's Schema that the table breaks.
+    DataError
+        If a column has the name of an answer, or stands twice.
+    ChurnopsError
+        If a row has no score, because a feature overflows.
+    """
+    taken = [column for column in RESERVED if column in table.columns]
+    if taken:
+        raise DataError(f"{name} has a column '{taken[0]}' already: rename it, its place is for the score")
+    try:
+        customers = check_customers(table, bundle.schema, name)
+    except ValidationError as error:
+        raise ValidationError(
+            [replace(failure, rows=tuple(row + first_row for row in failure.rows)) for failure in error.failures]
+        ) from None
+    columns = encode(customers, bundle.schema)
+    try:
+        explanation = bundle.explain(columns) if explain else None
+        prediction = explanation.prediction if explanation else bundle.predict(columns)
+    except ChurnopsError as error:
+        text = re.sub(r"\brow (\d+)", lambda found: f"row {int(found[1]) + first_row}", str(error))
+        raise type(error)(f"{name}: {text}") from None
+    added = [
+        pl.Series("churn_probability", prediction.probability),
+        pl.Series("churn_prediction", prediction.churn),
+        pl.lit(bundle.version_name).alias("model_version"),
+    ]
+    if explanation:
+        added += [
+            pl.lit(float(explanation.base_value)).alias("base_value"),
+            pl.lit(bundle.explanation_scale).alias("explanation_scale"),
+            _largest(explanation, bundle),
+        ]
+    return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation)
+
+
+def _largest(explanation: Explanation, bundle: Bundle) -> pl.Series:
+    """Return each row's largest contributions, list[struct[feature, shap_value]]."""
+    positions, values = explanation.top(bundle.selected, TOP_FEATURES)
+    names = pl.Series("feature", bundle.selected, dtype=pl.String)
+    pairs = pl.DataFrame(
+        [names.gather(pl.Series(positions.ravel(), dtype=pl.UInt32)), pl.Series("shap_value", values.ravel())]
+    )
+    return pairs.to_struct(EXPLANATIONS).reshape(positions.shape).arr.to_list()
+
+
+def without_nesting(table: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the table as a CSV can hold it: the largest contributions as JSON text, with six digits each.
+
+    Raises
+    ------
+    DataError
+        If another column is a list or struct.
+
+    Examples
+    --------
+    >>> pair = {"feature": "total_charge", "shap_value": 0.31234567}
+    >>> without_nesting(pl.DataFrame({"top_shap_features": [[pair]]}), "scored.csv").item()
+    '[{"feature":"total_charge","shap_value":0.312346}]'
+    """
+    if EXPLANATIONS in table.columns:
+        table = table.with_columns(_as_json(table.get_column(EXPLANATIONS)))
+    nested = [column for column, dtype in table.schema.items() if dtype.is_nested()]
+    if nested:
+        raise DataError(f"{name} cannot hold column '{nested[0]}', a {_kind(table.schema[nested[0]])}: name a .parquet")
+    return table
+
+
+def _as_json(lists: pl.Series) -> pl.Series:
+    """Write lists of pairs, all of one length, as JSON: one expression for all rows of one place."""
+    pairs = []
+    for place in range(int(lists.list.len().max() or 0)):  # type: ignore[arg-type]
+        pair = pl.col(EXPLANATIONS).list.get(place).struct
+        value = pair.field("shap_value").round_sig_figs(DIGITS).cast(pl.String)
+        parts = (pl.lit('{"feature":"'), pair.field("feature"), pl.lit('","shap_value":'), value, pl.lit("}"))
+        pairs.append(pl.concat_str(parts))
+    text = pl.concat_str(pl.lit("["), pl.concat_str(pairs, separator=","), pl.lit("]"))
+    return lists.to_frame().select(text.alias(EXPLANATIONS)).to_series()
+
+
+def _kind(dtype: pl.DataType) -> str:
+    return str(dtype.base_type()).lower()
