@@ -106,9 +106,25 @@ class TrackingSettings(_Section):
 
 
 class JournalSettings(_Section):
-    """The journal's database, by SQLAlchemy URL."""
+    """The journal's database, by SQLAlchemy URL, and what is kept in it."""
 
     url: str = Field(default="sqlite:///journal.db", repr=False)
+    predictions: bool = True
+    required: bool = True
+    durability: Literal["process", "power"] = "process"
+    label_horizon: Annotated[float, Field(gt=0.0, le=36_500.0)] = 30
+
+
+class ApiSettings(_Section):
+    """The HTTP service: where it listens, and how much one client may ask of it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    rate_limit: Annotated[float, Field(gt=0.0, le=1e6)] = 1000
+    max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 8 * 2**20
+    max_upload_bytes: Annotated[int, Field(ge=1024, le=2**40)] = 256 * 2**20
+    max_batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    timeout_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 30
 
 
 class Settings(_Section):
@@ -124,6 +140,7 @@ class Settings(_Section):
     registry: RegistrySettings = RegistrySettings()
     tracking: TrackingSettings = TrackingSettings()
     journal: JournalSettings = JournalSettings()
+    api: ApiSettings = ApiSettings()
     # `schema` is a deprecated method of pydantic models; a field of that name needs an alias.
     table: Schema = Field(alias="schema")
 

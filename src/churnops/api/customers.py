@@ -1,0 +1,310 @@
+"""What clients send: strict JSON, checked against a request model that is generated from the Schema."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
+
+from churnops.api.problems import MAX_ERRORS, FieldError, Problem
+from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema, nearest
+
+MAX_DEPTH = 8
+MAX_WHOLE = 2**53  # beyond it a float64 does not hold every whole number
+CUSTOMER_ID = Column(
+    name="customer_id", kind="id", required=False, nullable=True, description="Any string that tells customers apart"
+)
+"""The id of a customer, where the Schema declares none."""
+
+Record = Mapping[str, Any]
+"""One checked customer: snake_case names, JSON values; a category or flag as its choice."""
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse strict JSON: UTF-8, no key twice, no NaN or Infinity, not nested deeper than 8.
+
+    Raises
+    ------
+    Problem
+        400 where it is not JSON, 422 where it is JSON that no customer can be.
+    """
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+        raise _bad("nesting", f"the body is nested deeper than {MAX_DEPTH}")
+    try:
+        return _decoder.decode(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Problem(400, "not-json", "the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        detail = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        raise Problem(400, "not-json", detail) from None
+    except (ValueError, RecursionError):  # a number of more digits than Python converts
+        raise _bad("number", "the body holds a number with too many digits") from None
+
+
+def _depth(body: bytes) -> int:
+    """Return how deeply brackets outside strings are nested."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in body:
+        if in_string:
+            in_string, escaped = escaped or byte != 0x22, not escaped and byte == 0x5C
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _bad(rule: str, message: str, field: str | None = None) -> Problem:
+    return Problem(422, "validation", message, errors=[FieldError(field=field, rule=rule, message=message)])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise _bad("unique", "a key stands twice in one object")
+    return document
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise _bad("finite", "NaN and Infinity are not JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+class CustomerForm:
+    """Reads customers by a Schema.
+
+    Attributes
+    ----------
+    model
+        The pydantic model of one customer, with snake_case names.
+    identifier
+        Name of the field that holds the customer's id.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        identifier = schema.identifier or (None if "customer_id" in schema.by_name else CUSTOMER_ID)
+        self.identifier = identifier.name if identifier else None
+        fields = [c for c in schema.columns if c.kind != "target" and c is not schema.identifier]
+        self._columns = (*((identifier,) if identifier else ()), *fields)
+        self.model = create_model(
+            "Customer",
+            __config__=ConfigDict(extra="forbid", title="Customer"),
+            **{column.name: _field(column) for column in self._columns},
+        )
+        self._validate = self.model.__pydantic_validator__.validate_python
+        self._names = {h: c.name for c in self._columns for h in (c.name, c.alias) if h}
+        self._codes = [
+            (column.name, {choice: float(i) for i, choice in enumerate(column.choices)} or None)
+            for column in schema.model_inputs
+        ]
+
+    def read(self, document: Any) -> Record:
+        """Check one customer: a JSON object with snake_case names or raw headers.
+
+        Raises
+        ------
+        Problem
+            422, naming every field and the rule it breaks.
+        """
+        record: dict[str, Any] = {}
+        if errors := self._errors(document, record):
+            raise _refused(errors)
+        return record
+
+    def read_all(self, documents: Sequence[Any], first_row: int = 1) -> list[Record]:
+        """Check customers; `first_row` is the number of the first one in messages."""
+        records: list[Record] = []
+        errors: list[FieldError] = []
+        for row, document in enumerate(documents, first_row):
+            record: dict[str, Any] = {}
+            errors += [error.model_copy(update={"row": row}) for error in self._errors(document, record)]
+            records.append(record)
+            if len(errors) >= MAX_ERRORS:
+                break
+        if errors:
+            raise _refused(errors)
+        return records
+
+    def _errors(self, document: Any, record: dict[str, Any]) -> list[FieldError]:
+        """Fill `record` with the customer's values, or return what is wrong."""
+        if type(document) is not dict:
+            return [FieldError(field=None, rule="object", message="a customer must be a JSON object")]
+        names = self._names
+        renamed = {names.get(key, key): value for key, value in document.items()}
+        if len(renamed) != len(document):
+            keys = [names.get(str(key), str(key)) for key in document]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            label = self.schema.by_name[twice].label
+            return [FieldError(field=twice, rule="unique", message=f"{label} is given twice: keep one of its names")]
+        try:
+            customer = self._validate(renamed)
+        except ValidationError as error:
+            found = error.errors(include_input=False, include_url=False, include_context=True)
+            return [self._explain(item) for item in found[:MAX_ERRORS]]
+        given = customer.model_fields_set
+        record.update((name, value) for name, value in customer.__dict__.items() if name in given)
+        return []
+
+    def _explain(self, error: Any) -> FieldError:
+        """Say what is wrong with a field in our words; what was given is not repeated."""
+        name, kind, context = str(error["loc"][0]), error["type"], error.get("ctx", {})
+        if kind == "extra_forbidden":
+            return FieldError(field=name[:64], rule="unknown", message=self._unknown(name))
+        column = next(column for column in self._columns if column.name == name)
+        rules = {
+            "missing": ("required", "is required"),
+            "finite_number": ("finite", "must be finite"),
+            "greater_than_equal": ("minimum", f"must be at least {context.get('ge')}"),
+            "less_than_equal": ("maximum", f"must be at most {context.get('le')}"),
+            "literal_error": ("choices", f"must be one of {', '.join(column.choices)}"),
+            "string_too_long": ("length", f"must have at most {MAX_ID_LENGTH} characters"),
+            "string_pattern_mismatch": ("characters", "must not hold a NUL character"),
+            "string_unicode": ("characters", "must be Unicode text"),
+        }
+        rule, message = rules.get(kind, ("type", f"must be {_expected(column)}"))
+        return FieldError(field=name, rule=rule, message=f"{column.label} {message}")
+
+    def _unknown(self, name: str) -> str:
+        target = self.schema.target
+        if name in (target.name, target.alias):
+            return "the outcome is no input: send it to /labels once it is known"
+        hint = nearest(name[:64], self._names)
+        return f"there is no such field; {hint}" if hint.startswith("did") else "there is no such field"
+
+    def encode(self, records: Sequence[Record]) -> Columns:
+        """Encode checked customers: one array for each model input, of shape (len(records),)."""
+        columns: dict[str, NDArray[np.float64]] = {}
+        for name, codes in self._codes:
+            if codes is None:
+                values = [record[name] for record in records]
+            else:
+                values = [codes.get(record[name]) for record in records]
+            columns[name] = np.array(values, dtype=np.float64)  # None becomes NaN
+        return columns
+
+    def example(self, columns: Columns, row: int = 0) -> dict[str, Any]:
+        """Return an encoded customer as a client would send it."""
+        values = ((column, columns[column.name][row]) for column in self._columns if column.name in columns)
+        return {column.name: _decode(column, float(value)) for column, value in values if not np.isnan(value)}
+
+
+def _refused(errors: Sequence[FieldError]) -> Problem:
+    first = errors[0]
+    where = f"row {first.row}: " if first.row is not None else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Problem(422, "validation", f"{where}{first.message}{more}", errors=errors)
+
+
+def _decode(column: Column, value: float) -> Any:
+    if column.choices:
+        return column.choices[int(value)]
+    return int(value) if column.kind == "integer" else value
+
+
+def _expected(column: Column) -> str:
+    kinds = {"number": "a number", "integer": "a whole number", "time": "an ISO 8601 time"}
+    return kinds.get(column.kind, "a string")
+
+
+def _field(column: Column) -> Any:
+    """Return type and default of a column's field."""
+    kind: Any = _KINDS[column.kind](column)
+    if column.nullable:
+        kind = kind | None
+    required = column.required and column.kind in ("number", "integer", "category", "flag")
+    described = column.description + (f" (also accepted as '{column.alias}')" if column.alias else "")
+    return kind, Field(default=... if required else None, description=described or None)
+
+
+def _number(column: Column) -> Any:
+    bounds = Field(ge=column.minimum, le=column.maximum, allow_inf_nan=False)
+    return Annotated[float, Strict(), bounds]
+
+
+def _integer(column: Column) -> Any:
+    low = -MAX_WHOLE if column.minimum is None else int(np.ceil(column.minimum))
+    high = MAX_WHOLE if column.maximum is None else int(np.floor(column.maximum))
+    return Annotated[int, Strict(), Field(ge=low, le=high), BeforeValidator(_whole)]
+
+
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 3.0 is a whole one."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _category(column: Column) -> Any:
+    """Take a choice; one that is written in digits may come as a number."""
+    numbers = [int(choice) for choice in column.choices if choice.isdecimal() and str(int(choice)) == choice]
+
+    def text(value: Any) -> Any:
+        return str(value) if type(value) is int and value in numbers else value
+
+    shown = {"enum": [*column.choices, *numbers]}
+    return Annotated[Literal[column.choices], BeforeValidator(text), WithJsonSchema(shown)]
+
+
+def _flag(column: Column) -> Any:
+    """Take a choice, or a JSON boolean."""
+
+    def text(value: Any) -> Any:
+        return column.choices[value] if type(value) is bool else value
+
+    shown = {"enum": [*column.choices, False, True]}
+    return Annotated[Literal[column.choices], BeforeValidator(text), WithJsonSchema(shown)]
+
+
+def _time(_column: Column) -> Any:
+    def check(value: Any) -> Any:
+        if type(value) is not str or len(value) > 40:
+            raise ValueError
+        datetime.fromisoformat(value)
+        return value
+
+    shown = {"type": "string", "format": "date-time"}
+    return Annotated[str, BeforeValidator(check), WithJsonSchema(shown)]
+
+
+def _id(_column: Column) -> Any:
+    # A NUL cannot be stored as text in PostgreSQL.
+    return Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=r"^[^\x00]*$")]
+
+
+_KINDS = {"number": _number, "integer": _integer, "category": _category, "flag": _flag, "time": _time, "id": _id}
+
+
+class ShapFeature(BaseModel):
+    """How much one feature moves this customer's score from the base value, on the explanation's scale."""
+
+    feature: str
+    shap_value: float
+
+
+class PredictionAnswer(BaseModel):
+    """A probability of churn and why."""
+
+    prediction_id: str
+    churn_probability: Annotated[float, Field(ge=0.0, le=1.0)]
+    churn_prediction: bool
+    base_value: float
+    explanation_scale: Literal["log-odds", "probability"]
+    top_shap_features: list[ShapFeature]
+    model_version: str

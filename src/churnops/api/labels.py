@@ -1,0 +1,99 @@
+"""Outcomes that arrive later: who left, who stayed, by prediction or by customer."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from churnops.api.problems import FieldError, Problem
+from churnops.journal.labels import Label
+from churnops.schema import MAX_ID_LENGTH
+
+FUTURE = timedelta(days=1)  # clocks differ
+
+
+def _time(value: Any) -> Any:
+    """Read an ISO 8601 time; without an offset it is taken as UTC."""
+    if value is None:
+        return None
+    if type(value) is not str or len(value) > 40:
+        raise ValueError("must be an ISO 8601 time")
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be an ISO 8601 time") from None
+    try:
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("is outside the calendar") from None
+    if time > datetime.now(UTC) + FUTURE:
+        raise ValueError("lies in the future")
+    if time.year < 1970:
+        raise ValueError("lies before 1970")
+    return time
+
+
+class LabelBody(BaseModel):
+    """One outcome. Exactly one of `prediction_id` and `customer_id`; sending it again changes nothing."""
+
+    model_config = ConfigDict(extra="forbid", title="Label")
+
+    churned: Annotated[bool, Strict(), Field(description="true: the customer left; false: seen to have stayed")]
+    prediction_id: Annotated[str, Strict(), Field(max_length=64, pattern=r"^[^\x00]*$")] | None = None
+    customer_id: Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=r"^[^\x00]*$")] | None = None
+    outcome_at: Annotated[
+        datetime | None,
+        BeforeValidator(_time),
+        WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
+    ] = Field(None, description="When the customer left, or was last seen to have stayed. Default: now")
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> Self:
+        if (self.prediction_id is None) == (self.customer_id is None):
+            raise ValueError("exactly one of prediction_id and customer_id is needed")
+        return self
+
+
+class LabelsAnswer(BaseModel):
+    """How many outcomes were recorded, and how many were known already."""
+
+    recorded: int
+    unchanged: int
+
+
+def read_labels(documents: Sequence[Any]) -> list[Label]:
+    """Check outcomes.
+
+    Raises
+    ------
+    Problem
+        422, naming row, field and rule.
+    """
+    labels: list[Label] = []
+    errors: list[FieldError] = []
+    for row, document in enumerate(documents, 1):
+        try:
+            body = LabelBody.model_validate(document)
+        except ValidationError as error:
+            for item in error.errors(include_input=False, include_url=False, include_context=False):
+                field = str(item["loc"][0])[:64] if item["loc"] else None
+                message = item["msg"].removeprefix("Value error, ")
+                rule = "value" if item["type"] == "value_error" else item["type"]
+                errors.append(FieldError(field=field, rule=rule, message=message, row=row))
+        else:
+            labels.append(Label(**dict(body)))
+    if errors:
+        first = errors[0]
+        where = f"{first.field}: " if first.field else ""
+        raise Problem(422, "validation", f"row {first.row}: {where}{first.message}", errors=errors)
+    return labels

@@ -1,0 +1,269 @@
+"""The application: `uvicorn churnops.api.main:app`, or `churnops serve`.
+
+Nothing happens on import; settings, journal and model are opened when the server starts.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi import Path as PathParameter
+from starlette.exceptions import HTTPException
+
+from churnops import __version__
+from churnops.api.body import JSON, media_type, read_body
+from churnops.api.customers import parse_json
+from churnops.api.documents import HealthAnswer, ModelAnswer, RecordedAnswer, openapi_document
+from churnops.api.guard import Guard, configure_logging
+from churnops.api.labels import LabelsAnswer, read_labels
+from churnops.api.metrics import CONTENT_TYPE, Metrics
+from churnops.api.predictions import Recorder, answer
+from churnops.api.problems import Problem, documented, problem_response
+from churnops.api.security import Access
+from churnops.api.served import ServedModel
+from churnops.api.uploads import UPLOADS, Uploads
+from churnops.errors import ChurnopsError, JournalError, UnknownPrediction
+from churnops.journal.database import open_database
+from churnops.journal.journal import Journal
+from churnops.journal.keys import KeyStore
+from churnops.journal.writer import JournalWriter
+from churnops.settings import Settings, find_config, load_settings
+
+log = logging.getLogger("churnops.api")
+
+MAX_CUSTOMER_BYTES = 64 * 1024
+LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
+KEY_LOOKS = 4  # and, every so many looks, for new and revoked keys
+PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
+
+
+class Service:
+    """What requests share: settings, model, journal, access, metrics."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        url = settings.database_url(settings.journal.url)
+        self._engine = open_database(url, durability=settings.journal.durability)
+        self.journal = Journal(self._engine, label_horizon=timedelta(days=settings.journal.label_horizon))
+        self._writer = JournalWriter(self._engine) if settings.journal.predictions else None
+        self.recorder = Recorder(
+            self._writer, metrics, required=settings.journal.required, timeout=settings.api.timeout_seconds
+        )
+        self.access = Access(KeyStore(self._engine), settings.api.rate_limit)
+        self.model = ServedModel(settings.path(settings.registry.directory))
+        self.compute = asyncio.Semaphore(1)  # one thread computes beside the event loop
+        self.uploads = Uploads(self.recorder, settings.api, self.compute)
+
+    async def look(self) -> None:
+        """Follow deployments and keys until cancelled."""
+        looks = 0
+        while True:
+            if looks % KEY_LOOKS == 0:
+                try:
+                    await asyncio.to_thread(self.access.refresh)
+                except ChurnopsError as error:
+                    log.error("the API keys known so far stay valid: %s", error)
+            await self.refresh_model()
+            looks += 1
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def refresh_model(self, *, again: bool = False) -> None:
+        """Load a new deployment if there is one, and let the metrics say which model answers."""
+        await self.model.refresh(again=again)
+        current = self.model.current
+        self.metrics.model(current.version if current else None, self.model.refused is not None)
+
+    def close(self) -> None:
+        """Commit what is pending and close the database."""
+        if self._writer is not None:
+            self._writer.close()
+        self._engine.dispose()
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the application. Without `settings` it finds `config.yaml` (see `find_config`) when it starts."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logging()
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # read when an upload first needs Polars
+        chosen = settings or load_settings(find_config(Path.cwd()))
+        app.state.service = service = Service(chosen, metrics)
+        await asyncio.to_thread(service.access.refresh)
+        await service.refresh_model()
+        looking = asyncio.create_task(service.look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+            await asyncio.to_thread(service.close)
+
+    app = FastAPI(title="churnops", version=__version__, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(Guard, metrics=metrics)
+    app.add_exception_handler(Problem, problem_response)
+    app.add_exception_handler(HTTPException, problem_response)
+    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
+    _add_routes(app)
+    return app
+
+
+def _service(request: Request, scope: str) -> Service:
+    """Return the service, if the client may have `scope`."""
+    service: Service = request.app.state.service
+    request.scope["state"]["client"] = service.access.admit(request.scope, scope)
+    return service
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(json.dumps(content), status, media_type=JSON)
+
+
+REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
+
+
+def _add_routes(app: FastAPI) -> None:
+    @app.post("/predict", responses=documented(*REFUSALS))
+    async def predict(request: Request) -> Response:
+        """Score and explain one customer. The answer is recorded before it is sent."""
+        service = _service(request, "predict")
+        body = await read_body(request, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
+        served = service.model.require()
+        request.scope["state"]["model_version"] = served.version
+        answers, rows = answer(served, [served.form.read(parse_json(body))])
+        await service.recorder.record(rows)
+        return _json(answers[0])
+
+    @app.post("/predict/batch", responses=documented(*REFUSALS))
+    async def predict_batch(request: Request) -> Response:
+        """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
+
+        A list is answered with a list in the same order. A file comes back in its own format with the answer's
+        columns added, streamed; it is checked as a whole before the first row is answered.
+        """
+        service = _service(request, "predict")
+        kind = media_type(request)
+        served = service.model.require()
+        request.scope["state"]["model_version"] = served.version
+        limits = service.settings.api
+        if kind in UPLOADS:
+            return await service.uploads.answer(request, UPLOADS[kind], served)
+        body = await read_body(request, limits.max_body_bytes, limits.timeout_seconds)
+
+        def compute() -> tuple[list[dict[str, Any]], list[Any]]:
+            documents = _listed(parse_json(body), limits.max_batch_rows)
+            return answer(served, served.form.read_all(documents))
+
+        if len(body) < MAX_CUSTOMER_BYTES:
+            answers, rows = compute()
+        else:
+            async with service.compute:
+                answers, rows = await asyncio.to_thread(compute)
+        await service.recorder.record(rows)
+        return _json(answers)
+
+    @app.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))
+    async def labels(request: Request) -> Response:
+        """Record outcomes, one or a list. A missing outcome is never "stayed"; a correction is a new row."""
+        service = _service(request, "label")
+        limits = service.settings.api
+        document = parse_json(await read_body(request, limits.max_body_bytes, limits.timeout_seconds))
+        given = _listed(document if type(document) is list else [document], limits.max_batch_rows)
+        outcomes = await asyncio.to_thread(read_labels, given)
+        try:
+            counts = await asyncio.to_thread(service.journal.record_labels, outcomes)
+        except UnknownPrediction as error:
+            raise Problem(404, "unknown-prediction", str(error)) from None
+        except JournalError as error:
+            raise _journal_problem(error) from None
+        service.metrics.labels.inc(counts.recorded)
+        return _json({"recorded": counts.recorded, "unchanged": counts.unchanged})
+
+    @app.get(
+        "/predictions/{prediction_id}", response_model=RecordedAnswer, responses=documented(401, 403, 404, 429, 503)
+    )
+    async def prediction(request: Request, prediction_id: Annotated[str, PathParameter()]) -> Response:
+        """Return a recorded prediction, with its outcome if that is known."""
+        service = _service(request, "predict")
+        found = None
+        if PREDICTION_ID.fullmatch(prediction_id):
+            try:
+                found = await asyncio.to_thread(service.journal.prediction, prediction_id)
+            except JournalError as error:
+                raise _journal_problem(error) from None
+        if found is None:
+            raise Problem(404, "unknown-prediction", "there is no prediction of this id")
+        return _json(RecordedAnswer.of(found).model_dump(mode="json"))
+
+    @app.get("/model", response_model=ModelAnswer, responses=documented(401, 403, 429, 503))
+    async def model(request: Request) -> Response:
+        """Describe the model that answers: version, metrics, schema, features, lineage."""
+        service = _service(request, "predict")
+        return _json(ModelAnswer.of(service.model.require()).model_dump(mode="json", by_alias=True))
+
+    @app.post("/model/reload", response_model=HealthAnswer, responses=documented(401, 403, 409, 429, 503))
+    async def reload(request: Request) -> Response:
+        """Load the deployed model now. The service finds a new deployment by itself within a second."""
+        service = _service(request, "admin")
+        await service.refresh_model(again=True)
+        if service.model.refused:
+            raise Problem(409, "model-refused", f"the deployed model is refused: {service.model.refused}")
+        return _json({"status": "ready", "model_version": service.model.require().version, "warnings": []})
+
+    @app.get("/health/live", response_model=HealthAnswer)
+    async def live() -> Response:
+        """Say that the process answers."""
+        return _json({"status": "live", "model_version": None, "warnings": []})
+
+    @app.get("/health/ready", response_model=HealthAnswer, responses=documented(503))
+    async def ready(request: Request) -> Response:
+        """Say whether predictions are answered: a model is loaded and the journal can be written."""
+        service: Service = request.app.state.service
+        served = service.model.require()
+        warnings = [f"the newest deployment is refused: {service.model.refused}"] if service.model.refused else []
+        try:
+            async with asyncio.timeout(service.settings.api.timeout_seconds):
+                await asyncio.to_thread(service.journal.check)
+        except (JournalError, TimeoutError) as error:
+            if service.settings.journal.required and service.settings.journal.predictions:
+                raise _journal_problem(error) from None
+            warnings.append("the journal does not answer")
+        return _json({"status": "ready", "model_version": served.version, "warnings": warnings})
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics(request: Request) -> Response:
+        """Return counters in Prometheus' text format."""
+        service: Service = request.app.state.service
+        return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    @app.get("/")
+    async def index() -> dict[str, Any]:
+        """Say what this is and where to look."""
+        paths = [getattr(route, "path", "") for route in app.routes]
+        return {"service": "churnops", "version": __version__, "documentation": "/docs", "paths": sorted(set(paths))}
+
+
+def _listed(document: Any, most: int) -> list[Any]:
+    if type(document) is not list or not document:
+        raise Problem(422, "validation", "the body must be a JSON list with at least one item")
+    if len(document) > most:
+        raise Problem(413, "too-many", f"more than {most} items: send several lists, or a file")
+    return document
+
+
+def _journal_problem(error: Exception) -> Problem:
+    log.error("the journal fails: %s", error or "it takes too long")
+    return Problem(503, "journal", "the journal does not answer", headers={"Retry-After": "1"})
+
+
+app = create_app()

@@ -1,0 +1,75 @@
+"""What Prometheus reads at `GET /metrics`."""
+
+import os
+from functools import lru_cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Seconds: an answer takes one or a few milliseconds, an upload minutes.
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+
+
+class Metrics:
+    """The service's counters. With several workers (`PROMETHEUS_MULTIPROC_DIR`) any of them answers for all."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "churnops_http_requests", "Requests answered.", ["route", "method", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "churnops_http_request_seconds", "Seconds from a request's head to its answer's end.", ["route"],
+            buckets=BUCKETS, registry=registry,
+        )  # fmt: skip
+        self._predictions = Counter(
+            "churnops_predictions", "Customers answered, by model and prediction.", ["model_version", "churn"],
+            registry=registry,
+        )  # fmt: skip
+        self.journal_failures = Counter(
+            "churnops_journal_failures", "Predictions that could not be recorded.", registry=registry
+        )
+        self.labels = Counter("churnops_labels", "Outcomes recorded.", registry=registry)
+        self._model = Gauge(
+            "churnops_model_info", "1 for the model that answers, 0 for those before it.", ["model_version"],
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self._refused = Gauge(
+            "churnops_model_refused", "1 while the newest deployment is refused and an older model answers.",
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self._version: str | None = None
+        # Looking a child up by its labels costs more than counting.
+        self._request_child = lru_cache(maxsize=1000)(self._requests.labels)
+        self._seconds_child = lru_cache(maxsize=100)(self._seconds.labels)
+        self._prediction_child = lru_cache(maxsize=100)(self._predictions.labels)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self._request_child(route, method, str(status)).inc()
+        self._seconds_child(route).observe(seconds)
+
+    def predictions(self, version: str, churners: int, others: int) -> None:
+        """Count customers answered."""
+        if churners:
+            self._prediction_child(version, "true").inc(churners)
+        if others:
+            self._prediction_child(version, "false").inc(others)
+
+    def model(self, version: str | None, refused: bool) -> None:
+        """Say which model answers, and whether a newer one is refused."""
+        if self._version and self._version != version:
+            self._model.labels(self._version).set(0)
+        if version:
+            self._model.labels(version).set(1)
+        self._version = version
+        self._refused.set(refused)
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        registry = self._registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -1,0 +1,94 @@
+"""Answers: scored, explained, recorded, and only then sent."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from churnops.api.customers import Record
+from churnops.api.metrics import Metrics
+from churnops.api.problems import Problem
+from churnops.api.served import Served
+from churnops.errors import ChurnopsError, JournalError
+from churnops.journal.predictions import PredictionRow, new_prediction_id
+from churnops.journal.writer import JournalWriter
+
+log = logging.getLogger("churnops.api")
+
+SOURCE = "api"
+
+
+def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
+    """Score and explain checked customers; return the answers and the rows that record them.
+
+    Raises
+    ------
+    Problem
+        422 if a customer has no finite score or explanation.
+    """
+    bundle = served.bundle
+    try:
+        explanation = bundle.explain(served.form.encode(records))
+    except ChurnopsError:
+        raise Problem(422, "no-score", "a value is so large that the model has no score for it") from None
+    positions, values = explanation.top(bundle.selected)
+    now, content, version, scale = datetime.now(UTC), bundle.content_sha256, served.version, bundle.explanation_scale
+    identifier, selected, base_value = served.form.identifier, bundle.selected, explanation.base_value
+    answers, rows = [], []
+    for record, probability, churn, features, shares in zip(
+        records, explanation.prediction.probability.tolist(), explanation.prediction.churn.tolist(),
+        positions.tolist(), values.tolist(), strict=True,
+    ):  # fmt: skip
+        reasons = [
+            {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
+        ]
+        answers.append(
+            {
+                "prediction_id": (prediction_id := new_prediction_id()), "churn_probability": probability,
+                "churn_prediction": churn, "base_value": base_value, "explanation_scale": scale,
+                "top_shap_features": reasons, "model_version": version,
+            }
+        )  # fmt: skip
+        rows.append(
+            PredictionRow(
+                id=prediction_id, at=now, customer_id=record.get(identifier) if identifier else None,
+                model_version=version, content_sha256=content, churn_probability=probability, churn_prediction=churn,
+                base_value=base_value, explanation_scale=scale, top_shap_features=json.dumps(reasons),
+                inputs=json.dumps({name: value for name, value in record.items() if name != identifier}),
+                source=SOURCE,
+            )
+        )  # fmt: skip
+    return answers, rows
+
+
+class Recorder:
+    """Commits predictions before they are sent; `writer` is None where predictions are not recorded at all."""
+
+    def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool, timeout: float) -> None:
+        self._writer = writer
+        self._metrics = metrics
+        self._required = required
+        self._timeout = timeout
+
+    async def record(self, rows: Sequence[PredictionRow]) -> None:
+        """Return once the rows are committed.
+
+        Raises
+        ------
+        Problem
+            503 if they could not be, and the settings do not allow answering without it.
+        """
+        if self._writer is not None:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._writer.append(rows)
+            except (JournalError, TimeoutError) as error:
+                self._metrics.journal_failures.inc(len(rows))
+                log.error("%d predictions are not recorded: %s", len(rows), error or "the journal takes too long")
+                if self._required:
+                    detail = "the prediction cannot be recorded, so it is not answered"
+                    raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
+        churners = sum(row.churn_prediction for row in rows)
+        self._metrics.predictions(rows[0].model_version, churners, len(rows) - churners)

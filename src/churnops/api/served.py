@@ -1,0 +1,93 @@
+"""The model under the service: loaded from `models/production`, swapped whole when another is deployed."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from churnops.api.customers import CustomerForm
+from churnops.api.problems import Problem
+from churnops.errors import BundleError
+from churnops.model import Bundle
+
+log = logging.getLogger("churnops.api")
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model and what is derived from it. A request takes it once, so its answer is wholly from one model."""
+
+    bundle: Bundle
+    form: CustomerForm
+    folder: str
+    loaded_at: datetime
+
+    @cached_property
+    def version(self) -> str:
+        """The version that answers name."""
+        return self.bundle.version_name
+
+    @cached_property
+    def example(self) -> dict[str, Any]:
+        """A customer, as a client would send it."""
+        return self.form.example(self.bundle.probes)
+
+
+class ServedModel:
+    """Holds the model that answers, and follows the link `production`.
+
+    `current` is replaced by one assignment; `refused` says why the newest deployment does not answer, if so.
+    """
+
+    def __init__(self, models: Path) -> None:
+        self._link = models / "production"
+        self._seen: Path | None = None
+        self._lock = asyncio.Lock()
+        self.current: Served | None = None
+        self.refused: str | None = None
+
+    def require(self) -> Served:
+        """Return the model that answers.
+
+        Raises
+        ------
+        Problem
+            503 if there is none.
+        """
+        if self.current is None:
+            detail = "the deployed model is refused" if self.refused else "no model is deployed: type `churnops run`"
+            raise Problem(503, "no-model", detail, headers={"Retry-After": "5"})
+        return self.current
+
+    async def refresh(self, *, again: bool = False) -> None:
+        """Load what `production` points to, if that changed (or `again`); a damaged bundle leaves all as it is."""
+        async with self._lock:
+            target = self._link.resolve()
+            if target == self._seen and not again:
+                return
+            if not target.is_dir():
+                if self.current is not None and self.refused is None:
+                    self._refuse("the link to the model in production leads nowhere")
+                return
+            try:
+                loaded = await asyncio.to_thread(_load, target)
+            except BundleError as error:
+                self._seen = target
+                self._refuse(str(error).rpartition(" is refused: ")[2])  # the path before it is nobody's business
+                return
+            self._seen, self.current, self.refused = target, loaded, None
+            log.info("model %s answers, from %s", loaded.version, loaded.folder)
+
+    def _refuse(self, reason: str) -> None:
+        self.refused = reason
+        still = f"{self.current.version} keeps answering" if self.current else "nothing answers"
+        log.error("the deployed model is refused, %s: %s", still, reason)
+
+
+def _load(folder: Path) -> Served:
+    bundle = Bundle.load(folder)
+    bundle.explain(bundle.probes).top(bundle.selected)  # builds what explanations need, before the first request
+    return Served(bundle, CustomerForm(bundle.schema), folder.name, datetime.now(UTC))

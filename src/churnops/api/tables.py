@@ -1,0 +1,152 @@
+"""Uploads of CSV and Parquet. Imported when the first one comes: the table libraries cost memory and start-up."""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow.parquet
+
+from churnops.api.predictions import SOURCE
+from churnops.api.problems import FieldError, Problem
+from churnops.api.served import Served
+from churnops.data.batches import open_batches
+from churnops.data.validate import ValidationError
+from churnops.errors import ChurnopsError
+from churnops.journal.predictions import PredictionRow, new_prediction_id
+from churnops.schema import Schema
+from churnops.scoring import EXPLANATIONS, ScoredTable, score_table, without_nesting
+
+ROWS = 5000  # scored at once
+NAME = "the file"
+
+
+class TableUpload:
+    """A table of customers; it comes back with `prediction_id` and the answer's columns added."""
+
+    def __init__(self, path: Path, served: Served, format: Literal["csv", "parquet"]) -> None:
+        self._path = path
+        self._served = served
+        self._format: Literal["csv", "parquet"] = format
+
+    def check(self) -> None:
+        """Read and score everything; see `churnops.api.uploads.Upload`."""
+        try:
+            for _ in self._batches(explain=False):
+                pass
+        except ValidationError as error:
+            schema = self._served.bundle.schema
+            errors = [_field_error(schema, failure.column, failure.rule, failure.message, failure.rows)
+                      for failure in error.failures]  # fmt: skip
+            first = errors[0]
+            raise Problem(422, "validation", f"row {first.row}: {first.message}" if first.row else first.message,
+                          errors=errors) from None  # fmt: skip
+        except ChurnopsError as error:
+            raise Problem(422, "table", str(error).partition("\n")[0].replace(str(self._path), NAME)) from None
+
+    def scored(self) -> Iterator[tuple[bytes, list[PredictionRow]]]:
+        """Yield the answered table piece by piece; see `churnops.api.uploads.Upload`."""
+        writer = CsvPieces() if self._format == "csv" else ParquetPieces()
+        for scored in self._batches(explain=True):
+            rows = self._rows(scored)
+            ids = pl.Series("prediction_id", [row.id for row in rows])
+            yield writer.write(scored.table.with_columns(ids)), rows
+        yield writer.end(), []
+
+    def _batches(self, *, explain: bool) -> Iterator[ScoredTable]:
+        above = 0
+        for table in open_batches(self._path, rows=ROWS, format=self._format):
+            yield score_table(table, self._served.bundle, NAME, explain=explain, first_row=above)
+            above += table.height
+
+    def _rows(self, scored: ScoredTable) -> list[PredictionRow]:
+        bundle, identifier = self._served.bundle, self._served.form.identifier
+        customers, columns = scored.customers, []
+        if identifier in customers.columns:
+            columns = customers.get_column(identifier).to_list()
+        inputs = customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
+        reasons = without_nesting(scored.table.select(EXPLANATIONS), NAME).to_series()
+        now = datetime.now(UTC)
+        assert scored.explanation is not None
+        return [
+            PredictionRow(
+                id=new_prediction_id(), at=now, customer_id=customer_id, model_version=self._served.version,
+                content_sha256=bundle.content_sha256, churn_probability=probability, churn_prediction=churn,
+                base_value=scored.explanation.base_value, explanation_scale=bundle.explanation_scale,
+                top_shap_features=why, inputs=given, source=SOURCE,
+            )
+            for customer_id, probability, churn, why, given in zip(
+                columns or [None] * customers.height, scored.prediction.probability.tolist(),
+                scored.prediction.churn.tolist(), reasons.to_list(), inputs.to_list(), strict=True,
+            )
+        ]  # fmt: skip
+
+
+class CsvPieces:
+    """Writes one CSV file in pieces."""
+
+    def __init__(self) -> None:
+        self._first = True
+
+    def write(self, table: pl.DataFrame) -> bytes:
+        """Return the table's lines, the first time after a header."""
+        header, self._first = self._first, False
+        return without_nesting(table, NAME).write_csv(include_header=header).encode()
+
+    def end(self) -> bytes:
+        """Return nothing: a CSV file has no end."""
+        return b""
+
+
+class _Sink(io.RawIOBase):
+    """A file that only grows, whose content is taken away piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        self._written += len(self._pieces[-1])
+        return len(self._pieces[-1])
+
+    def tell(self) -> int:
+        return self._written
+
+    def take(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+class ParquetPieces:
+    """Writes one Parquet file in pieces, a row group each."""
+
+    def __init__(self) -> None:
+        self._sink = _Sink()
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+
+    def write(self, table: pl.DataFrame) -> bytes:
+        """Return the bytes that the table adds to the file."""
+        arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self._writer is None:
+            self._writer = pyarrow.parquet.ParquetWriter(self._sink, arrow.schema)
+        self._writer.write_table(arrow)
+        return self._sink.take()
+
+    def end(self) -> bytes:
+        """Return the footer."""
+        if self._writer is not None:
+            self._writer.close()
+        return self._sink.take()
+
+
+def _field_error(schema: Schema, label: str | None, rule: str, message: str, rows: tuple[int, ...]) -> FieldError:
+    """Say what the table breaks, without the values it was given."""
+    column = next((column for column in schema.columns if column.label == label), None)
+    text = f"{label}: {message}" if label else message
+    return FieldError(field=column.name if column else None, rule=rule, message=text, row=rows[0] if rows else None)

@@ -1,0 +1,142 @@
+"""Files of customers: kept in a temporary file, checked as a whole, then scored and streamed back batch by batch."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from churnops.api.body import chunks
+from churnops.api.customers import parse_json
+from churnops.api.predictions import Recorder, answer
+from churnops.api.problems import Problem
+from churnops.api.served import Served
+from churnops.journal.predictions import PredictionRow
+from churnops.settings import ApiSettings
+
+UPLOADS = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/vnd.apache.parquet": "parquet"}
+SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
+MAX_LINE_BYTES = 64 * 1024
+LINES = 1000  # customers scored at once
+AT_ONCE = 4  # uploads a worker holds
+UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body
+
+
+class Upload(Protocol):
+    """A file of customers of one format."""
+
+    def check(self) -> None:
+        """Read everything; raise a Problem that names the row where a rule is broken."""
+
+    def scored(self) -> Iterator[tuple[bytes, list[PredictionRow]]]:
+        """Yield what is sent back, piece by piece, and the rows to be recorded before it is."""
+
+
+class Uploads:
+    """Answers uploads; holds few at once and computes for one at a time, in a thread beside the event loop."""
+
+    def __init__(self, recorder: Recorder, limits: ApiSettings, compute: asyncio.Semaphore) -> None:
+        self._recorder = recorder
+        self._limits = limits
+        self._compute = compute
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def answer(self, request: Request, kind: str, served: Served) -> Response:
+        """Return the streamed answer to a file of customers.
+
+        Raises
+        ------
+        Problem
+            If the file is too large or slow, or a row breaks the Schema; nothing is answered then.
+        """
+        if self._places.locked():
+            raise Problem(503, "busy", f"{AT_ONCE} uploads are being answered", headers={"Retry-After": "5"})
+        await self._places.acquire()
+        file = tempfile.NamedTemporaryFile(prefix="churnops-upload-", suffix=f".{kind}")  # noqa: SIM115
+        try:
+            seconds = self._limits.timeout_seconds * UPLOAD_TIMES
+            async for chunk in chunks(request, self._limits.max_upload_bytes, seconds):
+                file.write(chunk)
+            file.flush()
+            upload = await asyncio.to_thread(_open, kind, Path(file.name), served)
+            async with self._compute:
+                await asyncio.to_thread(upload.check)
+        except BaseException:
+            self._release(file)
+            raise
+        return StreamingResponse(self._stream(upload, file), media_type=SUFFIX[kind])
+
+    async def _stream(self, upload: Upload, file: IO[bytes]) -> AsyncIterator[bytes]:
+        try:
+            pieces = upload.scored()
+            while True:
+                async with self._compute:
+                    piece = await asyncio.to_thread(next, pieces, None)
+                if piece is None:
+                    break
+                content, rows = piece
+                if rows:
+                    await self._recorder.record(rows)
+                yield content
+        finally:
+            self._release(file)
+
+    def _release(self, file: IO[bytes]) -> None:
+        file.close()
+        self._places.release()
+
+
+class NdjsonUpload:
+    """One JSON object a line; the answer has one line a customer, as `/predict` answers."""
+
+    def __init__(self, path: Path, served: Served) -> None:
+        self._path = path
+        self._served = served
+
+    def check(self) -> None:
+        """See `Upload`."""
+        if not sum(map(len, self._records())):
+            raise Problem(422, "validation", "the file holds no customers")
+
+    def scored(self) -> Iterator[tuple[bytes, list[PredictionRow]]]:
+        """See `Upload`."""
+        for records in self._records():
+            answers, rows = answer(self._served, records)
+            yield "".join(json.dumps(item) + "\n" for item in answers).encode(), rows
+
+    def _records(self) -> Iterator[list[Any]]:
+        with self._path.open("rb") as file:
+            row = 1
+            while documents := [_parse_line(line, row + i) for i, line in enumerate(islice(_lines(file), LINES))]:
+                yield self._served.form.read_all(documents, first_row=row)
+                row += len(documents)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines that are not blank; a line of more than `MAX_LINE_BYTES` ends there, and is refused when parsed."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if line.strip():
+            yield line
+
+
+def _parse_line(line: bytes, row: int) -> Any:
+    if len(line) > MAX_LINE_BYTES:
+        raise Problem(413, "too-large", f"row {row}: a line is larger than {MAX_LINE_BYTES} bytes")
+    try:
+        return parse_json(line)
+    except Problem as problem:
+        errors = [error.model_copy(update={"row": row}) for error in problem.errors]
+        raise Problem(problem.status, problem.slug, f"row {row}: {problem.detail}", errors=errors) from None
+
+
+def _open(kind: str, path: Path, served: Served) -> Upload:
+    if kind == "ndjson":
+        return NdjsonUpload(path, served)
+    from churnops.api.tables import TableUpload
+
+    return TableUpload(path, served, "csv" if kind == "csv" else "parquet")

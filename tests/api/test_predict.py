@@ -1,0 +1,178 @@
+"""`POST /predict`: the answer, what may be sent, and what is recorded before it is sent."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from churnops.api.customers import CustomerForm
+from churnops.model import Bundle
+from churnops.settings import Settings
+from tests.api.conftest import client_of
+
+RAW_HEADERS = {"Account length": "account_length", "Total day minutes": "total_day_minutes", "State": "state"}
+
+
+def test_the_answer_is_the_bundles(client: TestClient, bundle: Bundle, customer: dict[str, Any]):
+    response = client.post("/predict", json=customer)
+    assert response.status_code == 200
+    answer = response.json()
+    explanation = bundle.explain(CustomerForm(bundle.schema).encode([customer]))
+    assert answer["churn_probability"] == explanation.prediction.probability[0]
+    assert answer["churn_prediction"] is bool(explanation.prediction.churn[0])
+    assert answer["base_value"] == explanation.base_value
+    assert answer["explanation_scale"] == bundle.explanation_scale
+    assert answer["model_version"] == bundle.version_name
+    expected = sorted(
+        zip(bundle.selected, explanation.contributions[0], strict=True), key=lambda pair: (-abs(pair[1]), pair[0])
+    )[:6]
+    assert [(f["feature"], f["shap_value"]) for f in answer["top_shap_features"]] == expected
+    assert list(answer) == [
+        "prediction_id", "churn_probability", "churn_prediction", "base_value", "explanation_scale",
+        "top_shap_features", "model_version",
+    ]  # fmt: skip
+
+
+def test_raw_headers_and_names_give_the_same(client: TestClient, customer: dict[str, Any]):
+    raw = {header: customer[name] for header, name in RAW_HEADERS.items()}
+    rest = {name: value for name, value in customer.items() if name not in RAW_HEADERS.values()}
+    answers = [client.post("/predict", json=body).json() for body in (customer, raw | rest)]
+    assert answers[0] | {"prediction_id": ""} == answers[1] | {"prediction_id": ""}
+
+
+def test_both_names_of_a_column_are_refused(client: TestClient, customer: dict[str, Any]):
+    response = client.post("/predict", json=customer | {"Account length": 128})
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["field"], error["rule"]) == ("account_length", "unique")
+
+
+def test_charges_and_state_are_optional(client: TestClient, customer: dict[str, Any]):
+    """The bill is computed from the minutes."""
+    optional = {name for name in customer if name.endswith("_charge")} | {"state", "area_code", "customer_id"}
+    few = {name: value for name, value in customer.items() if name not in optional}
+    answers = [client.post("/predict", json=body).json() for body in (customer, few)]
+    assert answers[0]["churn_probability"] == answers[1]["churn_probability"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "same_as"),
+    [("account_length", 128.0, 128), ("area_code", 415, "415"), ("voice_mail_plan", True, "Yes"), ("state", None, "KS"),
+     ("total_day_minutes", 265, 265.0)],
+)  # fmt: skip
+def test_what_means_the_same_is_accepted(
+    client: TestClient, customer: dict[str, Any], name: str, value: Any, same_as: Any
+):
+    answers = [client.post("/predict", json=customer | {name: given}) for given in (value, same_as)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json()["churn_probability"] == answers[1].json()["churn_probability"]
+
+
+def test_a_prediction_is_recorded_with_what_it_was_answered_from(client: TestClient, customer: dict[str, Any]):
+    answer = client.post("/predict", json=customer).json()
+    recorded = client.get(f"/predictions/{answer['prediction_id']}").json()
+    assert {name: recorded[name] for name in answer} == answer
+    assert recorded["customer_id"] == "C-1"
+    assert recorded["inputs"] == {name: value for name, value in customer.items() if name != "customer_id"}
+    assert recorded["outcome"] == {"churned": None, "known_since": None}
+
+
+@pytest.mark.parametrize("path", ["/predictions/nothing", "/predictions/%00", "/predictions/" + "0" * 36])
+def test_an_unknown_prediction_is_404(client: TestClient, path: str):
+    response = client.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_list_is_answered_in_order(client: TestClient, customer: dict[str, Any]):
+    customers = [customer | {"customer_id": f"C-{i}", "total_day_minutes": 40.0 * i} for i in range(9)]
+    response = client.post("/predict/batch", json=customers)
+    assert response.status_code == 200
+    alone = [client.post("/predict", json=body).json()["churn_probability"] for body in customers]
+    assert [answer["churn_probability"] for answer in response.json()] == alone
+    ids = [answer["prediction_id"] for answer in response.json()]
+    assert [client.get(f"/predictions/{i}").json()["customer_id"] for i in ids] == [f"C-{i}" for i in range(9)]
+
+
+def test_a_long_list_is_scored_beside_the_event_loop(client: TestClient, customer: dict[str, Any]):
+    customers = [customer | {"total_day_minutes": float(i % 300)} for i in range(1000)]
+    answers = client.post("/predict/batch", json=customers).json()
+    assert len({answer["prediction_id"] for answer in answers}) == 1000
+    assert len({answer["churn_probability"] for answer in answers}) > 1
+
+
+def test_a_list_names_the_row_and_records_nothing(client: TestClient, customer: dict[str, Any]):
+    response = client.post("/predict/batch", json=[customer, customer | {"account_length": "180"}, customer, []])
+    assert response.status_code == 422
+    assert [(e["row"], e.get("field"), e["rule"]) for e in response.json()["errors"]] == [
+        (2, "account_length", "type"), (4, None, "object"),
+    ]  # fmt: skip
+    assert "churnops_predictions_total{" not in client.get("/metrics").text
+
+
+def test_nothing_of_a_refused_body_comes_back(client: TestClient, customer: dict[str, Any]):
+    secret = "hunter2-" * 20
+    for body in (customer | {"state": secret}, customer | {"account_length": secret}, {"customer_id": secret * 9}):
+        response = client.post("/predict", json=body)
+        assert response.status_code == 422
+        assert "hunter2" not in response.text
+        assert len(response.content) < 4096
+
+
+def test_a_score_that_overflows_is_refused(make_settings, customer: dict[str, Any]):
+    def widen(column: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in column.items() if name not in ("minimum", "maximum")}
+
+    settings = make_settings()
+    production = settings.path("models/production")
+    bundle = Bundle.load(production)
+    columns = tuple(c.model_copy(update={"minimum": None, "maximum": None}) for c in bundle.schema.columns)
+    wide = bundle.schema.model_copy(update={"columns": columns})
+    from dataclasses import replace
+
+    folder = settings.path("models/versions/wide")
+    replace(bundle, schema=type(bundle.schema)(columns=wide.columns)).save(folder)
+    production.unlink()
+    production.symlink_to(folder)
+    with client_of(settings) as client:
+        response = client.post("/predict", json=customer | {"total_day_minutes": 1e308, "total_eve_minutes": 1e308})
+    assert response.status_code in (200, 422)
+    if response.status_code == 200:  # a tree takes infinity; a score is always a number
+        assert np.isfinite(response.json()["churn_probability"])
+
+
+def test_answering_without_a_journal_must_be_allowed(make_settings, customer: dict[str, Any]):
+    for required, status in ((True, 503), (False, 200)):
+        settings = make_settings(journal={"required": required})
+        with client_of(settings) as client:
+            assert client.post("/predict", json=customer).status_code == 200
+            _damage(settings)
+            response = client.post("/predict", json=customer)
+            assert response.status_code == status
+            assert "churnops_journal_failures_total 1.0" in client.get("/metrics").text
+            assert client.get("/health/ready").status_code == status
+        settings.path("journal.db").unlink()
+
+
+def _damage(settings: Settings) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(settings.path("journal.db"))
+    connection.execute("DROP TABLE labels")
+    connection.execute("DROP TABLE predictions")
+    connection.commit()
+    connection.close()
+
+
+def test_without_predictions_nothing_is_recorded(make_settings, customer: dict[str, Any]):
+    with client_of(make_settings(journal={"predictions": False})) as client:
+        answer = client.post("/predict", json=customer).json()
+        assert client.get(f"/predictions/{answer['prediction_id']}").status_code == 404
+
+
+def test_the_answer_is_json_and_stays_out_of_caches(client: TestClient, customer: dict[str, Any]):
+    response = client.post("/predict", content=json.dumps(customer), headers={"content-type": "Application/JSON"})
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    assert len(response.headers["x-request-id"]) == 16
