@@ -173,5 +173,5 @@ def test_help_teaches_and_stays_light(tmp_path: Path):
     code = f"import sys; from churnops.cli import main; print([m for m in {heavy} if m in sys.modules])"
     assert run(sys.executable, "-c", code, cwd=tmp_path).stdout.strip() == "[]"
     assert run(CHURNOPS, "version", cwd=tmp_path).stdout.startswith("churnops ")
-    assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 1
+    assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 2
     run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)

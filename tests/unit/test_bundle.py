@@ -152,7 +152,9 @@ def column(document: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.update(protocol=2), "protocol 2, this churnops reads up to 1: upgrade"),
+        (lambda d: d.update(protocol=3), "protocol 3, this churnops reads 2: upgrade"),
+        (lambda d: d.update(protocol=1), "protocol 1, this churnops reads 2: train again"),
+        (lambda d: d.update(protocol=0), "names no protocol"),
         (lambda d: d.update(protocol="1"), "names no protocol"),
         (lambda d: d.update(protocol=True), "names no protocol"),
         (lambda d: d.update(format="pickle"), "does not describe a bundle"),
@@ -215,6 +217,13 @@ def first_inner(arrays: dict[str, Any]) -> int:
         (lambda a: a["roots"].__setitem__(0, 1), "root points outside"),
         (lambda a: a["value"].__setitem__(0, np.inf), "not finite"),
         (lambda a: a["threshold"].__setitem__(first_inner(a), np.nan), "not finite"),
+        (lambda a: a["right"].__setitem__(first_inner(a), int(a["left"][first_inner(a)])), "no parent or several"),
+        (lambda a: a["cover"].__setitem__(0, np.nan), "not finite"),
+        (lambda a: a["cover"].__setitem__(-1, np.inf), "not finite"),
+        (lambda a: a["cover"].__setitem__(-1, 0.0), "not positive"),
+        (lambda a: a["cover"].__setitem__(first_inner(a), -1.0), "not positive"),
+        (lambda a: a["cover"].__setitem__(int(a["left"][first_inner(a)]), 1e9), "above its parent's"),
+        (lambda a: a["cover"].__setitem__(first_inner(a), 1e-9), "above its parent's"),
         (lambda a: a.update(left=a["left"][:-1]), "differ in length"),
         (lambda a: a.update(value=a["value"].astype(np.float32)), "type or length"),
         (lambda a: a.update(value=a["value"].reshape(1, -1)), "type or length"),
@@ -236,9 +245,25 @@ def test_a_forged_profile_is_refused(copy: Path):
 def test_a_forged_linear_model_is_refused(trained: TrainedModels, tmp_path: Path):
     folder = trained.models["logistic_regression"].bundle.save(tmp_path / "linear")
     forge_arrays(folder, "estimator.npz", lambda a: a.update(coefficients=a["coefficients"][:-1]))
-    refuse(folder, "coefficients for")
+    refuse(folder, "coefficients and")
     forge_arrays(folder, "estimator.npz", lambda a: a.update(coefficients=np.full(a["coefficients"].size + 1, np.nan)))
     refuse(folder, "not finite")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a: a.update(mean=a["mean"][:-1]), "means for"),
+        (lambda a: a["mean"].__setitem__(0, np.inf), "not finite"),
+        (lambda a: a.pop("mean"), "exactly the arrays"),
+    ],
+)
+def test_forged_means_are_refused(
+    trained: TrainedModels, tmp_path: Path, change: Callable[[dict[str, Any]], None], reason: str
+):
+    folder = trained.models["logistic_regression"].bundle.save(tmp_path / "linear")
+    forge_arrays(folder, "estimator.npz", change)
+    refuse(folder, reason)
 
 
 def test_a_pickle_in_the_archive_is_never_unpickled(copy: Path):

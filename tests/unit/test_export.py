@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from churnops.data.preprocess import PreparedTable
-from churnops.model import TreeEnsemble
+from churnops.model import LinearModel, TreeEnsemble
 from churnops.settings import FAMILIES
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export, strictly_below
@@ -43,6 +43,24 @@ def test_trees_grown_to_the_end_are_exact(family: str, matrix: NDArray[np.float6
     fitted = make(random_state=0, **extra).fit(matrix, prepared.outcome)
     own = fitted.predict_proba(matrix)[:, 1]
     np.testing.assert_allclose(export(fitted).probability(matrix), own, rtol=0, atol=1e-12)
+
+
+def test_a_linear_model_knows_the_mean_of_each_feature(matrix: NDArray[np.float64], prepared: PreparedTable):
+    linear = export(CANDIDATES["logistic_regression"].fit({}, matrix, prepared.outcome, seed=0))
+    assert isinstance(linear, LinearModel)
+    np.testing.assert_allclose(linear.mean, matrix.mean(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:])
+def test_covers_are_positive_and_shrink_along_every_path(
+    family: str, matrix: NDArray[np.float64], prepared: PreparedTable
+):
+    """What loading demands, so that no fit is refused."""
+    for params in settings_to_try(CANDIDATES[family], trials=3, seed=2):
+        trees = export(CANDIDATES[family].fit(params, matrix, prepared.outcome, seed=1))
+        assert isinstance(trees, TreeEnsemble)
+        arrays, parameters = trees.to_arrays(), trees.parameters()
+        assert TreeEnsemble.from_arrays(arrays, parameters, matrix.shape[1]).link == trees.link
 
 
 def with_gaps(rng: np.random.Generator, rows: int = 600) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -4,7 +4,8 @@ Light to import and safe to load: NumPy and Numba only, no pickle, neither sciki
 """
 
 from churnops.model.bundle import PROTOCOL, Bundle, Prediction
+from churnops.model.explain import Explanation
 from churnops.model.linear import LinearModel
 from churnops.model.trees import TreeEnsemble
 
-__all__ = ["PROTOCOL", "Bundle", "LinearModel", "Prediction", "TreeEnsemble"]
+__all__ = ["PROTOCOL", "Bundle", "Explanation", "LinearModel", "Prediction", "TreeEnsemble"]

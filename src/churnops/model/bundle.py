@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,13 @@ from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.features.build import Feature, FeatureMatrix
 from churnops.files import fsync_folder
 from churnops.model.arrays import read_arrays, write_arrays
+from churnops.model.explain import Explanation
 from churnops.model.linear import LinearModel
 from churnops.model.trees import TreeEnsemble
 from churnops.schema import Columns, Schema
 
 FORMAT = "churnops-bundle"
-PROTOCOL = 1
+PROTOCOL = 2
 DOCUMENT, ESTIMATOR, REFERENCE = "bundle.json", "estimator.npz", "reference.npz"
 SCORE = "churn_probability"
 OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics", "lineage")
@@ -104,13 +105,54 @@ class Bundle:
         ChurnopsError
             If a score is not a number: values far outside the Schema's ranges can overflow a feature.
         """
+        return self._predict(self._features(columns))
+
+    def explain(self, columns: Columns) -> Explanation:
+        """Score customers and say what each feature contributes; features are computed once.
+
+        The prediction has the same bits as that of `predict`, and a customer's contributions have the same bits alone
+        and in a batch. What the first call works out takes up to 0.1 s and 16 MiB.
+
+        Parameters
+        ----------
+        columns
+            As for `predict`.
+
+        Raises
+        ------
+        DataError
+            If a required column is missing.
+        ChurnopsError
+            If a score or a contribution is not a number: it is never replaced by 0.
+        """
+        matrix = self._features(columns)
+        prediction, contributions = self._predict(matrix), self.estimator.contributions(matrix)
+        with np.errstate(over="ignore", invalid="ignore"):
+            _check_finite(self.base_value + contributions.sum(axis=1), "explanation")
+        return Explanation(prediction, self.base_value, contributions)
+
+    @property
+    def explanation_scale(self) -> Literal["log-odds", "probability"]:
+        """What an explanation adds up to: log-odds (logistic regression, XGBoost) or probability (tree, forest)."""
+        return self.estimator.explanation_scale
+
+    @property
+    def base_value(self) -> float:
+        """What the model gives on average over its training rows, on `explanation_scale`.
+
+        XGBoost's trees know of their training rows only the sum of p (1 - p), so its average counts a row by that.
+        """
+        return self.estimator.base_value
+
+    def _features(self, columns: Columns) -> NDArray[np.float64]:
         missing = [name for name in self.imputer.constants if name not in columns]
         if missing:
             raise DataError(f"required column {self.schema.by_name[missing[0]].label} is missing")
-        probability = self.estimator.probability(self.matrix(self.imputer(columns)))
-        if not np.isfinite(probability).all():
-            row = int(np.flatnonzero(~np.isfinite(probability))[0])
-            raise ChurnopsError(f"row {row + 1} has no score: a value is so large that a feature overflows")
+        return self.matrix(self.imputer(columns))
+
+    def _predict(self, matrix: NDArray[np.float64]) -> Prediction:
+        probability = self.estimator.probability(matrix)
+        _check_finite(probability, "score")
         return Prediction(probability, probability >= self.threshold)
 
     @cached_property
@@ -267,6 +309,13 @@ class Bundle:
         return replace(self, metrics={**self.metrics, **metrics}, lineage={**self.lineage, **lineage})
 
 
+def _check_finite(numbers: NDArray[np.float64], what: str) -> None:
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise ChurnopsError(f"row {row + 1} has no {what}: a value is so large that a feature overflows")
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -299,7 +348,11 @@ def _read_document(folder: Path) -> dict[str, Any]:
     if type(protocol) is not int or protocol < 1:
         raise BundleError(f"{DOCUMENT} names no protocol")
     if protocol > PROTOCOL:
-        raise BundleError(f"it has protocol {protocol}, this churnops reads up to {PROTOCOL}: upgrade churnops")
+        raise BundleError(f"it has protocol {protocol}, this churnops reads {PROTOCOL}: upgrade churnops")
+    if protocol < PROTOCOL:
+        raise BundleError(
+            f"it has protocol {protocol}, this churnops reads {PROTOCOL}: train again with `churnops run`"
+        )
     unhashed = {name: value for name, value in document.items() if name != "document_sha256"}
     content = {name: value for name, value in unhashed.items() if name not in OUTSIDE_CONTENT}
     # Comparing the bytes as well leaves no room for a change that means the same, such as a space.

@@ -1,8 +1,8 @@
-"""Logistic regression as plain arrays: one coefficient a feature, and an intercept."""
+"""Logistic regression as plain arrays: an intercept, and for each feature a coefficient and its training mean."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,14 @@ def logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Probability = logistic(intercept + coefficients · features); the scale of explanations is log-odds."""
+    """Probability = logistic(intercept + coefficients · features); `mean` is each feature's over the training rows."""
 
     coefficients: NDArray[np.float64]
     intercept: float
+    mean: NDArray[np.float64]
 
-    arrays: ClassVar[Mapping[str, Any]] = {"coefficients": np.float64, "intercept": np.float64}
+    arrays: ClassVar[Mapping[str, Any]] = {"coefficients": np.float64, "intercept": np.float64, "mean": np.float64}
+    explanation_scale: ClassVar[Literal["log-odds"]] = "log-odds"
 
     def probability(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
@@ -53,9 +55,27 @@ class LinearModel:
         probability: NDArray[np.float64] = logistic(scores)
         return probability
 
+    @property
+    def base_value(self) -> float:
+        """Log-odds of a customer whose features are the means of the training rows."""
+        return float(_scores(self.mean[None, :], self.coefficients, self.intercept)[0])
+
+    def contributions(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Return the SHAP values of independent features, shape (n, k): coefficient · (feature - its mean).
+
+        They follow from the definition (Štrumbelj and Kononenko 2014, "Explaining prediction models and individual
+        predictions with feature contributions").
+
+        >>> LinearModel(np.array([2.0, -1.0]), 0.5, np.array([1.0, 3.0])).contributions(np.array([[1.5, 1.0]]))
+        array([[1., 2.]])
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # as for a score, the caller checks
+            contributions: NDArray[np.float64] = self.coefficients * (matrix - self.mean)
+        return contributions
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_arrays` rebuilds the model from."""
-        return {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}
+        return {"coefficients": self.coefficients, "intercept": np.array([self.intercept]), "mean": self.mean}
 
     @classmethod
     def from_arrays(
@@ -68,12 +88,14 @@ class LinearModel:
         BundleError
             If an array does not fit.
         """
-        coefficients, intercept = arrays["coefficients"], arrays["intercept"]
-        if coefficients.size != width or intercept.size != 1 or parameters:
-            raise BundleError(f"linear model: {coefficients.size} coefficients for {width} features")
-        if not (np.isfinite(coefficients).all() and np.isfinite(intercept).all()):
-            raise BundleError("linear model: a coefficient is not finite")
-        return cls(coefficients, float(intercept[0]))
+        coefficients, intercept, mean = arrays["coefficients"], arrays["intercept"], arrays["mean"]
+        if coefficients.size != width or mean.size != width or intercept.size != 1 or parameters:
+            raise BundleError(
+                f"linear model: {coefficients.size} coefficients and {mean.size} means for {width} features"
+            )
+        if not all(np.isfinite(numbers).all() for numbers in (coefficients, intercept, mean)):
+            raise BundleError("linear model: a coefficient or mean is not finite")
+        return cls(coefficients, float(intercept[0]), mean)
 
     def parameters(self) -> dict[str, Any]:
         """Return what is kept in `bundle.json` beside the arrays: nothing."""

@@ -6,6 +6,7 @@ asks `x <= t` with a float64 threshold; `churnops.training.export` turns that in
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from churnops.errors import BundleError
 from churnops.model.compiled import compiled
+from churnops.model.explain import TreeExplainer
 from churnops.model.linear import logistic
 
 LEAF = -1
+COVER_TOLERANCE = 1e-5  # XGBoost adds covers up in float32
 Link = Literal["logistic", "identity"]
 
 
@@ -40,6 +43,11 @@ def _scores(
             total += value[node]
         scores[row] = total
     return scores
+
+
+def _rounded(matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which is above every threshold
+        return np.ascontiguousarray(matrix, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -86,14 +94,31 @@ class TreeEnsemble:
 
     def probability(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, which is above every threshold
-            rounded = np.ascontiguousarray(matrix, dtype=np.float32)
         scores: NDArray[np.float64] = _scores(
-            rounded, self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left, self.value,
-            self.base,
+            _rounded(matrix), self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left,
+            self.value, self.base,
         )  # fmt: skip
         probability: NDArray[np.float64] = logistic(scores) if self.link == "logistic" else np.clip(scores, 0.0, 1.0)
         return probability
+
+    @property
+    def explanation_scale(self) -> Literal["log-odds", "probability"]:
+        """What contributions add up to: log-odds (boosting) or the probability (tree, forest)."""
+        return "log-odds" if self.link == "logistic" else "probability"
+
+    @property
+    def base_value(self) -> float:
+        """The average score of the training rows, by `cover`."""
+        return self.explainer.base_value
+
+    def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the exact path-dependent SHAP values, shape (n, k): with `base_value` they add up to the score."""
+        return self.explainer.contributions(_rounded(matrix))
+
+    @cached_property
+    def explainer(self) -> TreeExplainer:
+        """What explanations need, worked out at the first one."""
+        return TreeExplainer(self)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_arrays` rebuilds the ensemble from."""
@@ -112,7 +137,8 @@ class TreeEnsemble:
         Raises
         ------
         BundleError
-            If an index points outside, a child does not come after its parent, or a number is not finite.
+            If an index points outside, a child does not come after its parent or has two, a number is not finite, or a
+            cover is not positive or above the parent's.
         """
         if set(parameters) != {"base", "link"} or parameters["link"] not in ("logistic", "identity"):
             raise BundleError("trees: base or link is missing or unknown")
@@ -138,6 +164,15 @@ class TreeEnsemble:
         for child in (self.left, self.right):
             if (child[~inner] != LEAF).any() or ((child <= index) | (child >= end))[inner].any():
                 raise BundleError("trees: a child points outside its tree or back to an earlier node")
+        parents = np.bincount(np.append(self.left[inner], self.right[inner]), minlength=nodes)
+        parents[roots] += 1
+        if (parents != 1).any():
+            raise BundleError("trees: a node has no parent or several")
         for numbers in (self.threshold[inner], self.value, self.cover):
             if not np.isfinite(numbers).all():
                 raise BundleError("trees: a threshold, value or cover is not finite")
+        if (self.cover <= 0.0).any():
+            raise BundleError("trees: a cover is not positive")
+        most = self.cover[inner] * (1.0 + COVER_TOLERANCE)
+        if (self.cover[self.left[inner]] > most).any() or (self.cover[self.right[inner]] > most).any():
+            raise BundleError("trees: a node's cover is above its parent's")

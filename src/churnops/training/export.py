@@ -36,7 +36,7 @@ def _linear(fitted: Pipeline) -> LinearModel:
     """Fold the scaling into the coefficients: w·(x - mean)/scale + b = (w/scale)·x + (b - (w/scale)·mean)."""
     scaler, regression = (step for _, step in fitted.steps)
     coefficients = regression.coef_[0] / scaler.scale_
-    return LinearModel(coefficients, float(regression.intercept_[0] - coefficients @ scaler.mean_))
+    return LinearModel(coefficients, float(regression.intercept_[0] - coefficients @ scaler.mean_), scaler.mean_)
 
 
 def strictly_below(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
