@@ -38,6 +38,19 @@ class RegistryError(ChurnopsError):
     """The model registry or the deployment folder is not in a state that allows the request."""
 
 
+class JournalError(ChurnopsError):
+    """The journal's database cannot be opened, read or written, or does not allow the request."""
+
+
+class UnknownPrediction(ChurnopsError):  # noqa: N818  (a verdict on the input, named for what it is)
+    """A label is for a prediction that is not in the journal. `index` is the label's place in what was given."""
+
+    def __init__(self, index: int, prediction_id: str) -> None:
+        super().__init__(f"label {index}: prediction {prediction_id[:80]!r} is not in the journal")
+        self.index = index
+        self.prediction_id = prediction_id
+
+
 def redact(text: str) -> str:
     """Hide user and password in the addresses within a text.
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from churnops.errors import RegistryError
+from churnops.errors import JournalError
 from churnops.journal import DeploymentLog
-from churnops.journal.tables import open_database
+from churnops.journal.database import open_database
 from tests.contract.postgres import private_cluster
 
 
@@ -90,7 +90,7 @@ def test_what_was_written_is_there_for_the_next_process(url: str):
     "wrong", ["nonsense", "mysql://u:hunter2@localhost/x", "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"]
 )
 def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(wrong: str):
-    with pytest.raises(RegistryError) as caught:
+    with pytest.raises(JournalError) as caught:
         open_database(wrong)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -100,6 +100,6 @@ def test_a_damaged_database_is_one_line(tmp_path: Path):
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE deployments")
-    with pytest.raises(RegistryError, match="does not answer as it should: no such table"):
+    with pytest.raises(JournalError, match="does not answer as it should: no such table"):
         DeploymentLog(engine).history()
     engine.dispose()

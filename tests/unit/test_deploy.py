@@ -8,7 +8,7 @@ import pytest
 
 from churnops.errors import BundleError, RegistryError
 from churnops.journal import DeploymentLog
-from churnops.journal.tables import open_database
+from churnops.journal.database import open_database
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
 from churnops.training.train import TrainedModels

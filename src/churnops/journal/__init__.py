@@ -1,8 +1,17 @@
-"""The append-only database of what happened: deployments, and later predictions and outcomes.
+"""The database of what happened: deployments, predictions, and later what became of the customers; and API keys.
 
-SQLAlchemy Core; SQLite by default, PostgreSQL by changing the URL. Rows are added, never changed.
+SQLAlchemy Core; SQLite by default, PostgreSQL by changing the URL. Rows are added, never changed, but for a key that is
+revoked. `JournalWriter` writes predictions, `Journal` reads them and records labels.
 """
 
+from churnops.journal.database import open_database
 from churnops.journal.deployments import Deployment, DeploymentLog
+from churnops.journal.journal import Journal, RecordedPrediction
+from churnops.journal.labels import Label, LabelCounts
+from churnops.journal.predictions import PredictionRow, new_prediction_id
+from churnops.journal.writer import JournalWriter
 
-__all__ = ["Deployment", "DeploymentLog"]
+__all__ = [
+    "Deployment", "DeploymentLog", "Journal", "JournalWriter", "Label", "LabelCounts", "PredictionRow",
+    "RecordedPrediction", "new_prediction_id", "open_database",
+]  # fmt: skip

@@ -1,15 +1,15 @@
 """The deployment log: what was in production when, and what a killed process left unfinished."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
-from churnops.errors import RegistryError, redact
+from churnops.journal.database import answering
 from churnops.journal.tables import deployments
 
 
@@ -42,12 +42,13 @@ class DeploymentLog:
             "event": "intent", "folder": folder, "version": version, "content_sha256": content_sha256,
             "previous": previous, "reason": reason[:2000],
         }  # fmt: skip
-        return self._append(row)
+        with answering():
+            return self._append(row)
 
     def close(self, intent: Deployment, outcome: str) -> None:
         """Write down that an intent was carried out ("done") or given up ("undone"). Repeating changes nothing."""
         row = {key: getattr(intent, key) for key in ("folder", "version", "content_sha256", "previous", "reason")}
-        with suppress(IntegrityError):  # closed already, by another process perhaps
+        with answering(), suppress(IntegrityError):  # closed already, by another process perhaps
             self._append(row | {"event": outcome, "intent": intent.id})
 
     def get(self, intent_id: int) -> Deployment:
@@ -67,27 +68,15 @@ class DeploymentLog:
             .where(deployments.c.event == "intent")
             .order_by(deployments.c.id)
         )
-        with _answering(), self._engine.connect() as connection:
+        with answering(), self._engine.connect() as connection:
             return [_deployment(row) for row in connection.execute(query).mappings()]
 
     def _append(self, row: Mapping[str, Any]) -> int:
-        with _answering(), self._engine.begin() as connection:
+        with self._engine.begin() as connection:
             result = connection.execute(insert(deployments).values(at=datetime.now(UTC), **row))
             key = result.inserted_primary_key
             assert key is not None
             return int(key[0])
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Turn what a damaged or unreachable database raises into one line."""
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except SQLAlchemyError as error:
-        reason = redact(str(getattr(error, "orig", error)).partition("\n")[0])
-        raise RegistryError(f"the journal's database does not answer as it should: {reason}") from None
 
 
 def _deployment(row: Mapping[Any, Any]) -> Deployment:

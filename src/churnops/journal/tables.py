@@ -1,10 +1,33 @@
-"""Tables of the journal's database, and how it is opened."""
+"""Tables of the journal's database, and how they keep times.
 
-from sqlalchemy import Column, DateTime, Engine, ForeignKey, Integer, MetaData, String, Table, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, ProgrammingError, SQLAlchemyError
+Times of predictions, labels and keys are whole microseconds since 1970 in UTC: the same on both databases (SQLite has
+no time zones), quick to write, and a range of them is a range of an index. `deployments` is older, with date-times.
+"""
 
-from churnops.errors import RegistryError
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+SCHEMA_VERSION = "0002"
+"""Newest version in `migrations/versions`. A change of a table below needs a new one there."""
+
+VERSION_TABLE = "churnops_schema_version"
+"""Not Alembic's own `alembic_version`: MLflow's store has that one, and both may live in one PostgreSQL database."""
 
 metadata = MetaData()
 
@@ -22,37 +45,67 @@ deployments = Table(
     Column("reason", String(2000), nullable=False),
 )
 
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("customer_id", Text),
+    Column("model_version", Text, nullable=False),
+    Column("content_sha256", Text, nullable=False),
+    Column("churn_probability", Double, nullable=False),
+    Column("churn_prediction", Boolean, nullable=False),
+    Column("base_value", Double),
+    Column("explanation_scale", Text),
+    Column("top_shap_features", Text),
+    Column("inputs", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Index("predictions_at", "at"),
+    Index("predictions_customer_id_at", "customer_id", "at"),
+)
 
-def open_database(url: str) -> Engine:
-    """Open the database and create the tables that are missing.
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("subject_kind", Text, nullable=False),  # prediction or customer
+    Column("subject", Text, nullable=False),  # the prediction's or the customer's id
+    Column("revision", Integer, nullable=False),  # 1, and one more with each correction
+    Column("churned", Boolean, nullable=False),
+    Column("outcome_at", BigInteger, nullable=False),  # when the customer left, or was seen to have stayed
+    Column("recorded_at", BigInteger, nullable=False),
+    # Its index is also the one that labels are found by. Two processes cannot both write the same revision.
+    UniqueConstraint("subject_kind", "subject", "revision", name="labels_subject_revision"),
+)
 
-    SQLite runs in write-ahead-log mode; each commit is flushed to disk, since deployments are few.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),  # words with spaces between them
+    Column("token_sha256", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Index(
+        "api_keys_active_name", "name", unique=True,
+        sqlite_where=text("revoked_at IS NULL"), postgresql_where=text("revoked_at IS NULL"),
+    ),
+)  # fmt: skip
 
-    Raises
-    ------
-    RegistryError
-        If the database cannot be opened; the message does not repeat the URL, which may hold a password.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(at: datetime) -> int:
+    """Return a time, which must have a zone, as it is kept in a table.
+
+    >>> microseconds(datetime(1970, 1, 2, tzinfo=UTC))
+    86400000000
     """
-    try:
-        engine = create_engine(url, pool_pre_ping=True)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _configure_sqlite)
-        try:
-            metadata.create_all(engine)
-        except (OperationalError, ProgrammingError):
-            metadata.create_all(engine)  # another process was creating them: now they are there
-    except (ArgumentError, NoSuchModuleError, ImportError):
-        raise RegistryError(
-            "journal.url is not a database URL that can be opened: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        ) from None
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        raise RegistryError(f"the journal's database cannot be opened: {reason}") from None
-    return engine
+    return (at - _EPOCH) // _MICROSECOND
 
 
-def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def moment(kept: int) -> datetime:
+    """Return the time that a table keeps, in UTC."""
+    return _EPOCH + timedelta(microseconds=kept)

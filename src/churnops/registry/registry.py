@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from churnops.errors import RegistryError
 from churnops.journal import DeploymentLog
-from churnops.journal.tables import open_database
+from churnops.journal.database import open_database
 from churnops.model import Bundle
 from churnops.registry.deploy import DeploymentFolder
 from churnops.tracking import Tracker

@@ -1,0 +1,168 @@
+"""How the journal's database is opened, brought to the current schema version, and asked."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+from churnops.errors import JournalError, redact
+from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE
+
+Durability = Literal["process", "power"]
+
+_LOCK = 0x636875726E  # of PostgreSQL's advisory locks, which are numbers: "churn"
+_BUSY_SECONDS = 10.0
+_migrating = threading.Lock()  # Alembic keeps what it migrates in a global variable
+
+
+def open_database(url: str, *, durability: Durability = "power") -> Engine:
+    """Open the database, and create or migrate its tables to `SCHEMA_VERSION`.
+
+    Several processes may open one database at once: one migrates, the others wait. A migration is one transaction.
+
+    Parameters
+    ----------
+    durability : {"process", "power"}
+        What a committed transaction outlives: the end of the process, or a power cut too. It makes a difference for
+        SQLite, which flushes each commit to disk for "power" only. A PostgreSQL server does by default; "power"
+        insists.
+
+    Raises
+    ------
+    JournalError
+        If the database cannot be opened, or a newer churnops has migrated it; the message does not repeat the URL,
+        which may hold a password.
+    """
+    try:
+        engine = _create_engine(make_url(url), durability)
+    except (ArgumentError, NoSuchModuleError, ImportError):
+        raise JournalError(
+            "journal.url is not a database URL that can be opened: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        ) from None
+    try:
+        _migrate(engine)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise JournalError(f"the journal's database cannot be opened: {reason(error)}") from None
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn what a damaged or unreachable database raises into one line."""
+    try:
+        yield
+    except (DataError, UnicodeError) as error:
+        raise JournalError(f"the journal's database cannot keep a value: {reason(error)}") from None
+    except SQLAlchemyError as error:
+        raise JournalError(f"the journal's database does not answer as it should: {reason(error)}") from None
+
+
+@contextmanager
+def exclusive(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in a transaction that no other exclusive one, of any process, overlaps."""
+    with engine.connect() as connection:
+        connection.execution_options(begin="BEGIN IMMEDIATE")
+        with connection.begin():
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            yield connection
+
+
+def reason(error: Exception) -> str:
+    """Return an error's first line without secrets."""
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return redact(lines[0]) if lines else type(error).__name__
+
+
+def _create_engine(url: URL, durability: Durability) -> Engine:
+    match url.get_backend_name():
+        case "sqlite":
+            # Without isolation_level=None the driver would commit before each CREATE TABLE.
+            options: dict[str, Any] = {"connect_args": {"isolation_level": None, "check_same_thread": False}}
+            if url.database in (None, "", ":memory:"):
+                # The database is its one connection: threads take turns.
+                options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+            engine = create_engine(url, **options)
+            synchronous = "FULL" if durability == "power" else "NORMAL"
+            event.listen(engine, "connect", lambda connection, _: _configure_sqlite(connection, synchronous))
+            event.listen(engine, "begin", _begin_sqlite)
+        case "postgresql":
+            # A server that does not answer is an error after seconds; left alone, it would be minutes.
+            limits = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
+            engine = create_engine(url.update_query_dict(limits | dict(url.query)), pool_pre_ping=True)
+            if durability == "power":
+                event.listen(engine, "connect", _configure_postgresql)
+        case other:
+            raise NoSuchModuleError(other)
+    return engine
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def _configure_sqlite(connection: Any, synchronous: str) -> None:
+    connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except connection.OperationalError:  # SQLite does not wait here, when another process does the same
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    connection.execute(f"PRAGMA synchronous={synchronous}")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _configure_postgresql(connection: Any, _record: object) -> None:
+    # Only where commits would not be flushed at all: "remote_apply" promises more than "on".
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.commit()
+
+
+def _migrate(engine: Engine) -> None:
+    with engine.connect() as connection:
+        found = _version(connection)
+    if found == SCHEMA_VERSION:
+        return
+    if found is not None and found > SCHEMA_VERSION:
+        raise JournalError(
+            f"the journal's database is of version {found}, and this churnops knows {SCHEMA_VERSION}: upgrade churnops"
+        )
+    from alembic import command  # only here: a process that finds the current version need not pay for it
+    from alembic.config import Config
+
+    folder = str(Path(__file__).with_name("migrations"))
+    config = Config()
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    with _migrating, exclusive(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")  # nothing, if another process was first
+
+
+def _version(connection: Connection) -> str | None:
+    try:
+        found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
+    except (OperationalError, ProgrammingError):  # most likely there is no such table; else the migration will tell
+        return None
+    return None if found is None else str(found)

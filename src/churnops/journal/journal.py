@@ -1,0 +1,139 @@
+"""The journal: predictions as they were made, joined with what became known later."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, Row, Select, and_, func, select
+
+from churnops.journal.database import answering, exclusive
+from churnops.journal.labels import KnownLabel, Label, LabelCounts, outcome, write_labels
+from churnops.journal.predictions import PredictionRow
+from churnops.journal.tables import labels, microseconds, moment, predictions
+
+_PAGE = 1_000  # rows fetched at a time
+_LABEL = len(KnownLabel._fields)
+
+
+class RecordedPrediction(NamedTuple):
+    """A prediction from the journal and its outcome.
+
+    `churned` is whether the customer left within the horizon, None while unknown; `known_at` is when that became
+    known.
+    """
+
+    row: PredictionRow
+    churned: bool | None
+    known_at: datetime | None
+
+
+class Journal:
+    """Reads predictions and records labels. Every call is one transaction; safe for several processes and threads.
+
+    Parameters
+    ----------
+    label_horizon : timedelta
+        How long after a prediction a customer must leave for it to have come true.
+    """
+
+    def __init__(self, engine: Engine, *, label_horizon: timedelta) -> None:
+        self._engine = engine
+        self._horizon = label_horizon // timedelta(microseconds=1)
+
+    def check(self) -> None:
+        """Ask the database for next to nothing.
+
+        Raises
+        ------
+        JournalError
+            If it does not answer.
+        """
+        with answering(), self._engine.connect() as connection:
+            connection.execute(select(predictions.c.id).limit(1)).first()
+
+    def prediction(self, prediction_id: str) -> RecordedPrediction | None:
+        """Return a prediction with its outcome as known now, or None if there is no such prediction."""
+        now = microseconds(datetime.now(UTC))
+        query = _with_labels(now).where(predictions.c.id == prediction_id)
+        with answering(), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else self._recorded(row, now)
+
+    def record_labels(self, labels: Sequence[Label]) -> LabelCounts:
+        """Record what became of customers. Later labels win over earlier ones, which are kept.
+
+        Repeating a label changes nothing: one that says what the latest of its subject says is counted as unchanged.
+        "Stayed" without a time is an exception after a day (`labels.SAME_STATEMENT`): then it says "still there".
+
+        Raises
+        ------
+        UnknownPrediction
+            If a prediction is not in the journal; then none of the labels is recorded.
+        JournalError
+            If the database does not answer.
+        """
+        with answering(), exclusive(self._engine) as connection:
+            return write_labels(connection, labels, datetime.now(UTC))
+
+    def resolved(self, since: datetime, until: datetime, known_at: datetime) -> Iterator[RecordedPrediction]:
+        """Yield the predictions with `since <= at < until`, by time, with outcomes as known at `known_at`.
+
+        Labels recorded later do not exist for this call, so what it yields for a past moment is what it would have
+        yielded then. Of the labels recorded by then, the one that counts for a prediction is
+
+        1. the latest one for the prediction itself, else
+        2. the latest one for its customer among those with `at <= outcome_at`: who left before says nothing of it.
+
+        `labels.outcome` says what follows from it. Without one, the outcome is unknown, never "stayed".
+
+        The rows are streamed from one transaction, which ends with the iteration: do not let it wait.
+        """
+        now, table = microseconds(known_at), predictions.c
+        query = (
+            _with_labels(now)
+            .where(table.at >= microseconds(since), table.at < microseconds(until))
+            .order_by(table.at, table.id)
+        )
+        with answering(), self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=_PAGE).execute(query):
+                yield self._recorded(row, now)
+
+    def _recorded(self, found: Row[Any], now: int) -> RecordedPrediction:
+        values = tuple(found)
+        size, end = len(PredictionRow._fields), len(values)
+        own, customers = values[size : size + _LABEL], values[end - _LABEL :]
+        label = own if own[0] is not None else customers
+        known = KnownLabel(*label) if label[0] is not None else None
+        churned, known_at = outcome(values[1], known, self._horizon, now)
+        row = PredictionRow(values[0], moment(values[1]), *values[2:size])
+        return RecordedPrediction(row, churned, None if known_at is None else moment(known_at))
+
+
+def _with_labels(known_at: int) -> Select[Any]:
+    """Select predictions, each with the fields of its own latest label and of its customer's, or NULLs."""
+    own, customers = labels.alias("own"), labels.alias("customers")
+    older = labels.alias("older")
+    known = select(func.max(older.c.revision)).where(older.c.recorded_at <= known_at)
+    own_latest = known.where(older.c.subject_kind == "prediction", older.c.subject == predictions.c.id)
+    customers_latest = known.where(
+        older.c.subject_kind == "customer",
+        older.c.subject == predictions.c.customer_id,
+        older.c.outcome_at >= predictions.c.at,
+    )
+    found = predictions.outerjoin(
+        own,
+        and_(
+            own.c.subject_kind == "prediction",
+            own.c.subject == predictions.c.id,
+            own.c.revision == own_latest.correlate(predictions).scalar_subquery(),
+        ),
+    ).outerjoin(
+        customers,
+        and_(
+            customers.c.subject_kind == "customer",
+            customers.c.subject == predictions.c.customer_id,
+            customers.c.revision == customers_latest.correlate(predictions).scalar_subquery(),
+        ),
+    )
+    fields = (alias.c[name] for alias in (own, customers) for name in KnownLabel._fields)
+    return select(*(predictions.c[name] for name in PredictionRow._fields), *fields).select_from(found)

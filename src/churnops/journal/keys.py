@@ -1,0 +1,129 @@
+"""API keys: who may ask what. Only a hash of each key is kept."""
+
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Engine, insert, select, update
+
+from churnops.errors import JournalError
+from churnops.journal.database import answering, exclusive
+from churnops.journal.tables import api_keys, microseconds, moment
+
+SCOPES = ("predict", "label", "admin")
+"""What a key may: ask for predictions, send labels, or administer the service, which implies the other two."""
+
+_NO_KEY = "0" * 64
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key without its secret. `scopes` is what it may do, with what `admin` implies."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    revoked_at: datetime | None
+    token_sha256: str = field(repr=False)
+
+
+class KeyStore:
+    """Makes and revokes API keys. Safe for several processes: every call is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, name: str, scopes: Iterable[str]) -> str:
+        """Make a key and return its token, which is kept nowhere.
+
+        Raises
+        ------
+        JournalError
+            If the name is not 1 to 64 printable characters or an active key has it, or a scope is unknown.
+        """
+        wanted = set(scopes)
+        if not (1 <= len(name) <= 64 and name.isprintable() and name == name.strip()):
+            raise JournalError(f"a key's name is 1 to 64 printable characters, not {name[:80]!r}")
+        if not wanted or not wanted <= set(SCOPES):
+            raise JournalError(f"scopes of a key are one or more of {', '.join(SCOPES)}, not {sorted(wanted)}")
+        key_id = secrets.token_hex(6)
+        token = f"churnops_{key_id}_{secrets.token_urlsafe(32)}"
+        row = {
+            "id": key_id, "name": name, "scopes": " ".join(s for s in SCOPES if s in wanted),
+            "token_sha256": _digest(token), "created_at": microseconds(datetime.now(UTC)),
+        }  # fmt: skip
+        active = select(api_keys.c.id).where(api_keys.c.name == name, api_keys.c.revoked_at.is_(None))
+        with answering(), exclusive(self._engine) as connection:
+            if connection.execute(active).first() is not None:
+                raise JournalError(f"an active key is called '{name}': take another name, or revoke that key first")
+            connection.execute(insert(api_keys).values(row))
+        return token
+
+    def list(self) -> Sequence[ApiKey]:
+        """Return every key, oldest first, revoked ones too."""
+        query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+        with answering(), self._engine.connect() as connection:
+            return [_key(row) for row in connection.execute(query).mappings()]
+
+    def revoke(self, id_or_name: str) -> ApiKey:
+        """Revoke a key by its id, or an active one by its name. Revoking an id again changes nothing.
+
+        Raises
+        ------
+        JournalError
+            If there is no such key.
+        """
+        table = api_keys.c
+        active_name = (table.name == id_or_name) & table.revoked_at.is_(None)
+        query = select(api_keys).where((table.id == id_or_name) | active_name)
+        with answering(), exclusive(self._engine) as connection:
+            rows = connection.execute(query).mappings().all()
+            # An id wins over a name that looks like one.
+            row = next((row for row in rows if row["id"] == id_or_name), rows[0] if rows else None)
+            if row is None:
+                raise JournalError(f"no active key is called '{id_or_name}' or has that id: see `churnops keys list`")
+            if row["revoked_at"] is not None:
+                return _key(row)
+            now = microseconds(datetime.now(UTC))
+            connection.execute(update(api_keys).where(table.id == row["id"]).values(revoked_at=now))
+        return _key({**row, "revoked_at": now})
+
+    def active(self) -> Mapping[str, ApiKey]:
+        """Return the keys that are not revoked, by id: what `verify` needs."""
+        query = select(api_keys).where(api_keys.c.revoked_at.is_(None))
+        with answering(), self._engine.connect() as connection:
+            return {row["id"]: _key(row) for row in connection.execute(query).mappings()}
+
+
+def verify(token: str, active: Mapping[str, ApiKey]) -> ApiKey | None:
+    """Return the active key that a token belongs to, or None.
+
+    The hash is computed and compared whether or not the id is known, in a time that does not depend on the secret.
+    """
+    _, _, rest = token.partition("_")
+    key = active.get(rest.partition("_")[0])
+    same = hmac.compare_digest(_digest(token), key.token_sha256 if key else _NO_KEY)
+    return key if same else None
+
+
+def _digest(token: str) -> str:
+    # One round of SHA-256, not a slow password hash: nobody can try 2**256 secrets, and each request pays for this.
+    return sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _key(row: Mapping[Any, Any]) -> ApiKey:
+    scopes = frozenset(row["scopes"].split())
+    revoked = row["revoked_at"]
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        scopes=frozenset(SCOPES) if "admin" in scopes else scopes,
+        created_at=moment(row["created_at"]),
+        revoked_at=None if revoked is None else moment(revoked),
+        token_sha256=row["token_sha256"],
+    )
