@@ -23,6 +23,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
     from churnops.journal import Deployment
+    from churnops.journal.keys import ApiKey
     from churnops.pipelines.run_all import RunSummary
     from churnops.registry import ModelVersion
     from churnops.settings import Settings
@@ -151,6 +152,20 @@ def show_models(
     console.print(f"[bold]Registered model {name}")
     console.print(table)
     console.print(f"[bold]answers[/] {answers or 'nothing: no model is deployed'}", highlight=False)
+
+
+def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
+    """Print API keys, oldest first."""
+    console = console or Console()
+    if not keys:
+        console.print("there is no API key yet: type `churnops keys add NAME --scope predict`")
+        return
+    table = _table(left=("name", "id", "scopes", "made", "revoked"))
+    for key in keys:
+        made, revoked = (f"{at:%Y-%m-%d}" if at else "" for at in (key.created_at, key.revoked_at))
+        scopes = "admin" if "admin" in key.scopes else ", ".join(sorted(key.scopes))  # admin implies the others
+        table.add_row(Text(key.name), key.id, scopes, made, revoked)
+    console.print(table)
 
 
 def _families(summary: "RunSummary") -> Table:
