@@ -76,7 +76,7 @@ def test_a_prediction_is_recorded_with_what_it_was_answered_from(client: TestCli
     assert {name: recorded[name] for name in answer} == answer
     assert recorded["customer_id"] == "C-1"
     assert recorded["inputs"] == {name: value for name, value in customer.items() if name != "customer_id"}
-    assert recorded["outcome"] == {"churned": None, "known_since": None}
+    assert recorded["outcome"] == {"churned": None, "known_at": None}
 
 
 @pytest.mark.parametrize("path", ["/predictions/nothing", "/predictions/%00", "/predictions/" + "0" * 36])

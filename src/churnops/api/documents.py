@@ -32,7 +32,7 @@ class Outcome(BaseModel):
     """What became of the customer, as far as it is known; `churned` is null while it is not."""
 
     churned: bool | None
-    known_since: datetime | None
+    known_at: datetime | None
 
 
 class RecordedAnswer(BaseModel):
@@ -53,13 +53,13 @@ class RecordedAnswer(BaseModel):
     @classmethod
     def of(cls, found: RecordedPrediction) -> Self:
         """Return what the journal holds in the form of an answer."""
-        row = found._asdict()
-        reasons = json.loads(found.top_shap_features) if found.top_shap_features else None
+        row = found.row
+        reasons = json.loads(row.top_shap_features) if row.top_shap_features else None
         different = {
-            "prediction_id": found.id, "top_shap_features": reasons, "inputs": json.loads(found.inputs),
-            "outcome": {"churned": found.churned, "known_since": found.known_since},
+            "prediction_id": row.id, "top_shap_features": reasons, "inputs": json.loads(row.inputs),
+            "outcome": {"churned": found.churned, "known_at": found.known_at},
         }  # fmt: skip
-        return cls.model_validate(row | different)
+        return cls.model_validate(row._asdict() | different)
 
 
 class FeatureAnswer(BaseModel):
