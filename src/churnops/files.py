@@ -47,7 +47,7 @@ def _lock(folder: Path) -> tuple[int, bool]:
         os.close(descriptor)  # the folder was removed before it was locked
 
 
-def write_flushed(path: Path, data: bytes) -> None:
+def write_flushed(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all, on disk before it has its name."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("wb") as file:

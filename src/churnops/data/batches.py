@@ -128,7 +128,7 @@ def _read_parquet(path: Path, rows: int, skip: int) -> _Pieces:
     """Read a Parquet file; row groups that are left out whole are not decoded."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
         total, groups, above = file.metadata.num_rows, list(range(file.num_row_groups)), 0
         while groups and above + file.metadata.row_group(groups[0]).num_rows <= skip:
             above += file.metadata.row_group(groups.pop(0)).num_rows

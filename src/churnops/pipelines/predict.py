@@ -15,17 +15,19 @@ from typing import Any, TypeVar
 import polars as pl
 
 from churnops import __version__
-from churnops.data.batches import ROWS, Batch, read_batches
+from churnops.data.batches import Batch, read_batches
 from churnops.data.read import ENDINGS
 from churnops.errors import ChurnopsError, DataError, RegistryError
 from churnops.model import Bundle
 from churnops.pipelines.unfinished import Unfinished, unfinished_result
 from churnops.scoring import score_table, without_nesting
 
+ROWS = 10_000  # at a time: less makes the rest of the work count, more takes memory
 MAX_WORKERS = 4  # each holds a batch and its explanations
 EDGE = 2**20  # bytes at either end of the input that go into its identity
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class InterruptedRunError(ChurnopsError):
@@ -46,7 +48,7 @@ class ScoredFile:
 
 @dataclass(frozen=True)
 class _ScoredBatch:
-    data: bytes
+    data: memoryview
     rows: int
     churners: int
     share: float
@@ -141,7 +143,7 @@ def _score(batch: Batch, *, bundle: Bundle, name: str, target: Path, explain: bo
             without_nesting(scored.table, target.name).write_csv(buffer, include_header=batch.first_row == 0)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{target} cannot hold this table: {str(error).partition(chr(10))[0]}") from None
-    return _ScoredBatch(buffer.getvalue(), batch.table.height, int(scored.prediction.churn.sum()), batch.share)
+    return _ScoredBatch(buffer.getbuffer(), batch.table.height, int(scored.prediction.churn.sum()), batch.share)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

@@ -21,7 +21,7 @@ from churnops.errors import DataError
 from churnops.files import fsync_folder, lock_folder, write_flushed
 
 STATE = "state.json"
-ROW_GROUP = 100_000
+ROW_GROUP = 50_000  # larger groups take more memory to write
 _PART = re.compile(r"part-(\d{6,})-(\d+)-(\d+)")
 _WHOLE = re.compile(r"whole-(\d+)-(\d+)")
 
@@ -106,7 +106,7 @@ class Unfinished:
         """Finished rows that are predicted to churn."""
         return self.whole.churners if self.whole else sum(part.churners for part in self.parts)
 
-    def add(self, data: bytes, rows: int, churners: int) -> None:
+    def add(self, data: bytes | memoryview, rows: int, churners: int) -> None:
         """Keep the next part, from here on whatever happens."""
         path = self.folder / f"part-{len(self.parts):06d}-{rows}-{churners}"
         write_flushed(path, data)
