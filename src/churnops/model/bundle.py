@@ -351,7 +351,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise BundleError(f"it has protocol {protocol}, this churnops reads {PROTOCOL}: upgrade churnops")
     if protocol < PROTOCOL:
         raise BundleError(
-            f"it has protocol {protocol}, this churnops reads {PROTOCOL}: train again with `churnops run`"
+            f"it has protocol {protocol}, this churnops reads {PROTOCOL}: train again with `churnops run --deploy`"
         )
     unhashed = {name: value for name, value in document.items() if name != "document_sha256"}
     content = {name: value for name, value in unhashed.items() if name not in OUTSIDE_CONTENT}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TABLE_BYTES = 16 * 2**20
 SUBTREE_BYTES = [2**power for power in range(16, 9, -1)]  # the largest that keeps all tables within TABLE_BYTES is used
-WALKED_ROWS = 8  # together, so that their arithmetic is vectorised
+WALKED_ROWS = 16  # that walk a tree one after another while its edges are in the cache
 
 Floats = NDArray[np.float64]
 
@@ -124,12 +124,24 @@ class TreeExplainer:
     def contributions(self, matrix: NDArray[np.float32]) -> Floats:
         """Return one contribution per row and feature, shape (n, k), for features as `TreeEnsemble` rounds them."""
         result = np.zeros(matrix.shape)
-        decide = (matrix, self._roots, self._feature, self._threshold, self._missing_left)
-        if self._tables is None:
-            _walk(*decide, self._links, self._merged, self._value, self._points, self._weights, result)
-        else:
-            look_up(*decide, *self._tables, result)
+        ask = (self._feature, self._threshold, self._missing_left)
+        if self._tables is not None:
+            look_up(matrix, self._roots, *ask, *self._tables, result)
+            return result
+        for roots, edges in self._walks or map(self._walked, range(self._roots.size - 1)):
+            _walk(matrix, roots, *ask, self._links, self._value, edges, self._weights, result)
         return result
+
+    @cached_property
+    def _walks(self) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """All roots with the edges of all trees; nothing where these are too large to keep."""
+        if self._merged.size * 6 * self._points.size * 8 > TABLE_BYTES:
+            return []
+        return [(self._roots, _edges(0, self._merged.size, self._links, self._merged, self._points))]
+
+    def _walked(self, tree: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        roots = self._roots[tree : tree + 2]
+        return roots, _edges(roots[0], roots[1], self._links, self._merged, self._points)
 
 
 @compiled(
@@ -183,56 +195,86 @@ def _paths(
     return order, links, shares
 
 
+@compiled("float64[:, :, ::1](int64, int64, int32[:, ::1], float64[::1], float64[::1])")
+def _edges(first: int, end: int, links: NDArray[np.int32], merged: Floats, points: Floats) -> NDArray[np.float64]:
+    """Work out, for the edge above each node, what its condition does to the integrand at each quadrature point.
+
+    There are three cases: it holds (0), it does not while the one it narrows does (1), neither does (2). Rows 0 to 2
+    are what the product of the path is multiplied with, rows 3 to 5 what a leaf below gives to the asked feature.
+    """
+    above = links[1]
+    edges = np.empty((end - first, 6, points.size))
+    for node in range(first, end):
+        ratio, earlier = merged[node], np.int64(above[node])
+        for point in range(points.size):
+            near, far = points[point], 1.0 - points[point]
+            holds, fails, before_holds, before_fails = near + far * ratio, far * ratio, 1.0, 1.0
+            gives_holds, gives_fails = 0.0, 0.0
+            if earlier >= 0:
+                before_holds, before_fails = near + far * merged[earlier], far * merged[earlier]
+                gives_holds, gives_fails = (1.0 - merged[earlier]) / before_holds, -merged[earlier] / before_fails
+            edges[node - first, 0, point] = holds / before_holds
+            edges[node - first, 1, point] = fails / before_holds
+            edges[node - first, 2, point] = fails / before_fails
+            edges[node - first, 3, point] = (1.0 - ratio) / holds - gives_holds
+            edges[node - first, 4, point] = -ratio / fails - gives_holds
+            edges[node - first, 5, point] = -ratio / fails - gives_fails
+    return edges
+
+
 @compiled(
     "void(float32[:, ::1], int64[::1], int32[::1], float32[::1], boolean[::1], int32[:, ::1], float64[::1], "
-    "float64[::1], float64[::1], float64[::1], float64[:, ::1])"
+    "float64[:, :, ::1], float64[::1], float64[:, ::1])"
 )
 def _walk(
     matrix: NDArray[np.float32], roots: NDArray[np.int64], feature: NDArray[np.int32], threshold: NDArray[np.float32],
-    missing_left: NDArray[np.bool_], links: NDArray[np.int32], merged: Floats, value: Floats, points: Floats,
+    missing_left: NDArray[np.bool_], links: NDArray[np.int32], value: Floats, edges: NDArray[np.float64],
     weights: Floats, result: Floats,
 ) -> None:  # fmt: skip
-    """Walk each tree depth first with a few rows: products of the path on the way down, sums of leaves back up."""
-    parent, above, depth = links[0], links[1], links[5]
-    levels, block = depth.max() + 1, min(WALKED_ROWS, matrix.shape[0])
-    lanes = points.size * block  # a lane is a quadrature point of a row
-    holds, inverse = np.ones((levels, lanes)), np.ones((levels, lanes))
-    share, product, total = np.zeros((levels, lanes)), np.ones((levels, lanes)), np.zeros((levels, lanes))
-    near, far, given = np.repeat(points, block), np.repeat(1.0 - points, block), np.empty(lanes)
-    product[0] = np.repeat(weights, block)
-    path = np.empty(levels, np.int64)
+    """Walk trees depth first: products of the path on the way down, sums of leaves on the way up."""
+    parent, above, depth, first = links[0], links[1], links[5], roots[0]
+    levels, block, points = depth.max() + 1, min(WALKED_ROWS, matrix.shape[0]), weights.size
+    product, total = np.empty((levels, points)), np.empty((levels, points))
+    product[0] = weights
+    holds, case, path = np.ones(levels, np.int64), np.zeros(levels, np.int64), np.empty(levels, np.int64)
+    given = np.empty((block, matrix.shape[1], points))
     for start in range(0, matrix.shape[0], block):
         rows = min(block, matrix.shape[0] - start)
+        given[:] = 0.0
         for tree in range(roots.size - 1):
-            root, end = roots[tree], roots[tree + 1]
-            level = 0
-            for node in range(root + 1, end + 1):
-                next_level = depth[node] if node < end else 1
-                while level >= next_level:  # leave the edge to path[level] upwards: everything below it is in `total`
-                    left = path[level]
-                    earlier = depth[above[left]] if above[left] >= 0 else 0
-                    for lane in range(lanes):
-                        given[lane] = (share[level, lane] - share[earlier, lane]) * total[level, lane]
-                        total[level - 1, lane] += total[level, lane]
-                    for point in range(points.size):
-                        for row in range(rows):
-                            result[start + row, feature[parent[left]]] += given[point * block + row]
-                    level -= 1
-                if node == end:
-                    break
-                up, level = parent[node], next_level
-                earlier = depth[above[node]] if above[node] >= 0 else 0
-                for row in range(rows):
-                    x = matrix[start + row, feature[up]]
-                    goes_left = missing_left[up] if np.isnan(x) else x < threshold[up]
-                    hold = holds[earlier, row] if goes_left == (node == up + 1) else 0.0
-                    for point in range(points.size):
-                        holds[level, point * block + row] = hold
-                ratio, leaf_value = merged[node], value[node]
-                for lane in range(lanes):
-                    factor = near[lane] * holds[level, lane] + far[lane] * ratio
-                    inverse[level, lane] = 1.0 / factor
-                    share[level, lane] = (holds[level, lane] - ratio) * inverse[level, lane]
-                    product[level, lane] = product[level - 1, lane] * factor * inverse[earlier, lane]
-                    total[level, lane] = product[level, lane] * leaf_value
-                path[level] = node
+            end = roots[tree + 1]
+            for row in range(rows):
+                level = 0
+                for node in range(roots[tree] + 1, end + 1):
+                    next_level = depth[node] if node < end else 1
+                    while level >= next_level:  # leave path[level] upwards: `total` has all leaves below it
+                        left, asked = path[level], feature[parent[path[level]]]
+                        for point in range(points):
+                            given[row, asked, point] += (
+                                edges[left - first, 3 + case[level], point] * total[level, point]
+                            )
+                            total[level - 1, point] += total[level, point]
+                        level -= 1
+                    if node == end:
+                        break
+                    up, level = parent[node], next_level
+                    asked, x = feature[up], matrix[start + row, feature[up]]
+                    goes_left = (x < threshold[up]) | (missing_left[up] & (x != x))
+                    before = holds[depth[above[node]]] if above[node] >= 0 else 1
+                    holds[level] = before * (goes_left == (node == up + 1))
+                    case[level] = 2 - before - holds[level]
+                    if feature[node] < 0:
+                        for point in range(points):
+                            leaf = product[level - 1, point] * edges[node - first, case[level], point] * value[node]
+                            given[row, asked, point] += edges[node - first, 3 + case[level], point] * leaf
+                            total[level - 1, point] += leaf
+                        level -= 1
+                    else:
+                        for point in range(points):
+                            product[level, point] = product[level - 1, point] * edges[node - first, case[level], point]
+                            total[level, point] = 0.0
+                        path[level] = node
+        for row in range(rows):
+            for asked in range(matrix.shape[1]):
+                for point in range(points):
+                    result[start + row, asked] += given[row, asked, point]
