@@ -38,6 +38,10 @@ class Imputer:
         """Return the imputed columns that constants are known for; columns without gaps are not copied."""
         return {name: _fill(columns[name], constant) for name, constant in self.constants.items()}
 
+    def one(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return one customer's imputed numbers; NaN is a missing one."""
+        return {name: constant if (v := values[name]) != v else v for name, constant in self.constants.items()}
+
 
 def _constant(values: NDArray[np.float64], column: Column) -> float:
     known = values[~np.isnan(values)]

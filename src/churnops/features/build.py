@@ -1,7 +1,7 @@
 """Features: the columns a model reads, each an expression, built into one matrix."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +111,20 @@ class FeatureMatrix:
                 block = {column.name: columns[column.name][start:stop] for column in self.inputs}
                 self._fill(block, matrix[start:stop])
         return matrix
+
+    def one(self, values: Mapping[str, float]) -> NDArray[np.float64]:
+        """Build the matrix of one customer, shape (1, number of selected features), from imputed numbers.
+
+        The same bits as from columns of length 1, several times as fast.
+        """
+        known = dict(values)
+        row = [0.0] * len(self.selected)
+        for name, expression, place in self._plan:
+            value = known[name] if expression is None else expression.compute_one(known)
+            known[name] = value
+            if place is not None:
+                row[place] = value
+        return np.array((row,))
 
     def _fill(self, block: dict[str, NDArray[np.float64]], matrix: NDArray[np.float64]) -> None:
         for name, expression, place in self._plan:

@@ -125,7 +125,19 @@ class Bundle:
         ChurnopsError
             If a score or a contribution is not a number: it is never replaced by 0.
         """
-        matrix = self._features(columns)
+        return self._explain(self._features(columns))
+
+    def explain_one(self, values: Mapping[str, float]) -> Explanation:
+        """Explain one customer, given as encoded numbers with every required column: same bits, less time.
+
+        Raises
+        ------
+        ChurnopsError
+            As `explain`.
+        """
+        return self._explain(self.matrix.one(self.imputer.one(values)))
+
+    def _explain(self, matrix: NDArray[np.float64]) -> Explanation:
         prediction, contributions = self._predict(matrix), self.estimator.contributions(matrix)
         with np.errstate(over="ignore", invalid="ignore"):
             _check_finite(self.base_value + contributions.sum(axis=1), "explanation")
