@@ -76,6 +76,8 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
         raise ValidationError(
             [replace(failure, rows=tuple(row + first_row for row in failure.rows)) for failure in error.failures]
         ) from None
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
     columns = encode(customers, bundle.schema)
     try:
         explanation = bundle.explain(columns) if explain else None
@@ -113,7 +115,7 @@ def without_nesting(table: pl.DataFrame, name: str) -> pl.DataFrame:
     Raises
     ------
     DataError
-        If another column is a list or struct.
+        If another column is a list, a struct or bytes.
 
     Examples
     --------
@@ -123,9 +125,10 @@ def without_nesting(table: pl.DataFrame, name: str) -> pl.DataFrame:
     """
     if EXPLANATIONS in table.columns:
         table = table.with_columns(_as_json(table.get_column(EXPLANATIONS)))
-    nested = [column for column, dtype in table.schema.items() if dtype.is_nested()]
-    if nested:
-        raise DataError(f"{name} cannot hold column '{nested[0]}', a {_kind(table.schema[nested[0]])}: name a .parquet")
+    for column, dtype in table.schema.items():
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+            kind = str(dtype.base_type()).lower()
+            raise DataError(f"{name} cannot hold column '{column}' of type {kind}: name a .parquet file")
     return table
 
 
@@ -139,7 +142,3 @@ def _as_json(lists: pl.Series) -> pl.Series:
         pairs.append(pl.concat_str(parts))
     text = pl.concat_str(pl.lit("["), pl.concat_str(pairs, separator=","), pl.lit("]"))
     return lists.to_frame().select(text.alias(EXPLANATIONS)).to_series()
-
-
-def _kind(dtype: pl.DataType) -> str:
-    return str(dtype.base_type()).lower()

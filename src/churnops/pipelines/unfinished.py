@@ -113,9 +113,9 @@ class Unfinished:
         self.parts.append(Part(path, rows, churners))
 
     def discard(self) -> None:
-        """Throw the parts away."""
-        for part in self.parts:
-            part.path.unlink()
+        """Throw the parts away, those also that could not be continued."""
+        for path in self.folder.glob("part-*"):
+            path.unlink()
         self.parts = []
 
     def finish(self) -> None:

@@ -1,0 +1,433 @@
+"""Files of any size, scored: one result whatever the batches, the threads and the interruptions."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from churnops.data.read import encode, read_table
+from churnops.data.validate import ValidationError, check_customers
+from churnops.errors import ChurnopsError, DataError
+from churnops.files import lock_folder
+from churnops.model import Bundle
+from churnops.pipelines.predict import ScoredFile, predict_file
+from churnops.schema import RESERVED, Schema
+from churnops.scoring import score_table, without_nesting
+from churnops.screens import rows_progress
+from churnops.training.train import TrainedModels
+from tests.conftest import LATER, write_project
+
+CHURNOPS = str(Path(sys.executable).with_name("churnops"))
+FAMILIES = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: TrainedModels) -> Bundle:
+    return trained.refit
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
+    """A project in which a model is deployed, and `in.csv` and `in.parquet` with the same 1,667 customers."""
+    folder = tmp_path_factory.mktemp("scored")
+    write_project(folder)
+    bundle.save(folder / "models/versions/a")
+    (folder / "models/production").symlink_to("versions/a")
+    shutil.copy(LATER, folder / "in.csv")
+    pl.read_csv(LATER).write_parquet(folder / "in.parquet", row_group_size=300)
+    return folder
+
+
+def predict(folder: Path, source: str, target: Path, **options: Any) -> ScoredFile:
+    return predict_file(folder / source, target, folder / "models", **options)
+
+
+def leftovers(target: Path) -> list[str]:
+    return sorted(path.name for path in target.parent.iterdir() if path.name.startswith("."))
+
+
+@pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_one_result_whatever_the_batches_and_threads(here: Path, tmp_path: Path, source: str, ending: str):
+    whole = tmp_path / f"whole.{ending}"
+    predict(here, source, whole, explain=True, rows=10_000, workers=1)
+    for rows, workers in ((7, 3), (1000, 1), (1000, 2), (1667, 2)):
+        other = tmp_path / f"other.{ending}"
+        done = predict(here, source, other, explain=True, rows=rows, workers=workers, overwrite=True)
+        assert other.read_bytes() == whole.read_bytes()
+    assert done == ScoredFile(1667, done.churners, done.model_version, 0)
+    assert leftovers(whole) == []
+
+
+def test_a_batch_may_be_one_row(here: Path, tmp_path: Path):
+    lines = LATER.read_text().splitlines(keepends=True)[:21]
+    (tmp_path / "in.csv").write_text("".join(lines))
+    for rows, name in ((1, "a.csv"), (20, "b.csv")):
+        predict_file(tmp_path / "in.csv", tmp_path / name, here / "models", explain=True, rows=rows)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_and_reasons_are_those_of_the_bundle(here: Path, tmp_path: Path, family: str, trained: TrainedModels):
+    bundle = trained.models[family].bundle
+    bundle.save(tmp_path / "models/production")
+    table = read_table(here / "in.csv")
+    columns = encode(check_customers(table, bundle.schema, "all"), bundle.schema)
+    explanation = bundle.explain(columns)
+    for source in ("in.csv", "in.parquet"):
+        for ending in ("csv", "parquet"):
+            out = tmp_path / f"{source}.{ending}"
+            done = predict_file(here / source, out, tmp_path / "models", explain=True, rows=100)
+            found = pl.read_parquet(out) if ending == "parquet" else pl.read_csv(out)
+            added = ["churn_probability", "churn_prediction", "model_version"]
+            added += ["base_value", "explanation_scale", "top_shap_features"]
+            assert found.columns == [*table.columns, *added]
+            np.testing.assert_array_equal(found["churn_probability"], bundle.predict(columns).probability)
+            assert done.churners == found["churn_prediction"].sum() == bundle.predict(columns).churn.sum()
+            assert set(found["model_version"]) == {bundle.version_name} == {done.model_version}
+            assert set(found["base_value"]) == {explanation.base_value}
+            assert set(found["explanation_scale"]) == {bundle.explanation_scale}
+            positions, values = explanation.top(bundle.selected, 6)
+            lists = found["top_shap_features"].to_list()
+            lists = [json.loads(text) for text in lists] if ending == "csv" else lists
+            assert [[pair["feature"] for pair in pairs] for pairs in lists] == [
+                [bundle.selected[position] for position in row] for row in positions
+            ]
+            given = [[pair["shap_value"] for pair in pairs] for pairs in lists]
+            np.testing.assert_allclose(given, values, rtol=5e-6 if ending == "csv" else 0, atol=0)
+
+
+def test_columns_the_model_does_not_know_pass_through(here: Path, tmp_path: Path):
+    extra = pl.read_csv(LATER).head(40).with_columns(
+        place=pl.Series(["KS", "OH"] * 20, dtype=pl.Categorical), price=pl.lit("1.50").cast(pl.Decimal(10, 2)),
+        tags=pl.Series([["a"], []] * 20), nothing=pl.lit(None), raw=pl.lit(b"\xff"),
+    )  # fmt: skip
+    extra.write_parquet(tmp_path / "in.parquet")
+    predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", here / "models", rows=7)
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found.select(extra.columns).equals(extra)
+    assert found.select(extra.columns).schema == extra.schema
+    for column, kind in (("tags", "list"), ("raw", "binary")):
+        extra.select(pl.exclude("tags", "raw"), column).write_parquet(tmp_path / "in.parquet")
+        with pytest.raises(DataError, match=f"out.csv cannot hold .*{kind}"):
+            predict_file(tmp_path / "in.parquet", tmp_path / "out.csv", here / "models")
+    assert leftovers(tmp_path / "out.csv") == []
+
+
+@pytest.mark.parametrize("column", RESERVED)
+def test_a_column_with_the_name_of_an_answer_is_refused(here: Path, tmp_path: Path, column: str):
+    pl.read_csv(LATER).with_columns(pl.lit(1).alias(column)).write_csv(tmp_path / "in.csv")
+    with pytest.raises(DataError, match=f"in.csv has a column '{column}' already"):
+        predict_file(tmp_path / "in.csv", tmp_path / "out.csv", here / "models")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def damaged(tmp_path: Path, line: int, change: Callable[[str], str]) -> Path:
+    """Write the customers with one line (1 is the first row) changed."""
+    lines = LATER.read_text().splitlines(keepends=True)
+    lines[line] = change(lines[line])
+    path = tmp_path / "in.csv"
+    path.write_text("".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda line: line.replace(",No,", ",no,", 1), "international_plan .*not one of No, Yes, such as 'no'"),
+        (lambda line: line.replace(",No,", ",,", 1), "1 value missing"),
+        (lambda line: line.partition(",")[2], "has 19 values, but the header has 20"),
+    ],
+)
+def test_a_bad_row_stops_it_with_the_row_of_the_file(
+    here: Path, tmp_path: Path, change: Callable[[str], str], message: str
+):
+    path = damaged(tmp_path, 1234, change)
+    for rows in (100, 5000):
+        with pytest.raises(DataError, match=message) as caught:
+            predict_file(path, tmp_path / "out.csv", here / "models", rows=rows)
+        assert "row 1234" in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_scoring_counts_rows_from_where_the_table_stands(bundle: Bundle):
+    table = pl.read_csv(LATER, infer_schema=False).head(10)
+    bad = table.with_columns(pl.Series("Total day minutes", ["1"] * 4 + ["x", "-1"] + ["1"] * 4))
+    with pytest.raises(ValidationError) as caught:
+        score_table(bad, bundle, "new.csv", explain=False, first_row=900_000)
+    assert [failure.rows for failure in caught.value.failures] == [(900_005,), (900_006,)]
+    with pytest.raises(DataError, match=r"new\.csv: column .* is given twice"):
+        score_table(table.with_columns(table["State"].alias("state")), bundle, "new.csv", explain=False)
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_a_row_without_a_score_is_named(trained: TrainedModels, explain: bool):
+    linear = trained.models["logistic_regression"].bundle
+    free = tuple(column.model_copy(update={"minimum": None, "maximum": None}) for column in linear.schema.columns)
+    table = pl.read_csv(LATER, infer_schema=False).head(3)
+    huge = table.with_columns(
+        pl.Series("Total day minutes", ["1", "1", "1.7e308"]), pl.Series("Total eve minutes", ["1", "1", "-1.7e308"])
+    )
+    steep = replace(linear.estimator, coefficients=np.full(len(linear.selected), 1e9))
+    bundle = replace(linear, schema=Schema(columns=free), estimator=steep)
+    with pytest.raises(ChurnopsError, match=r"new\.csv: row 73 has no score"):
+        score_table(huge, bundle, "new.csv", explain=explain, first_row=70)
+
+
+def test_text_of_reasons_is_json_for_any_number_of_them():
+    for count in (1, 3):
+        pairs = [{"feature": f"f{place}", "shap_value": -1.23456789e-9 * place} for place in range(count)]
+        (text,) = without_nesting(pl.DataFrame({"top_shap_features": [pairs]}), "x.csv")["top_shap_features"]
+        assert json.loads(text) == [
+            {"feature": pair["feature"], "shap_value": pytest.approx(pair["shap_value"], rel=5e-6)} for pair in pairs
+        ]
+
+
+class KilledError(BaseException):
+    pass
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Let the process die at the n-th change of a file: that one and all later ones do not happen."""
+    left = [0]
+
+    def guard(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def dying(*args: Any, **kwargs: Any) -> Any:
+            if left[0] == 0:
+                raise KilledError
+            left[0] -= 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, dying)
+
+    for owner, name in (
+        (Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (os, "fsync"), (shutil, "rmtree"), (shutil, "copyfileobj")
+    ):  # fmt: skip
+        guard(owner, name)
+
+    def after(changes: int) -> None:
+        left[0] = changes
+
+    yield after
+    left[0] = -1
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_dying_at_any_change_of_a_file_loses_and_doubles_nothing(
+    here: Path, tmp_path: Path, ending: str, deadly: Callable[[int], None]
+):
+    deadly(-1)
+    expected = tmp_path / f"expected.{ending}"
+    predict(here, "in.csv", expected, rows=500)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    target = folder / f"out.{ending}"
+    resumed, deaths = set(), 0
+    for changes in range(100):
+        deadly(changes)
+        try:
+            predict(here, "in.csv", target, rows=500)
+        except KilledError:
+            deaths += 1
+        else:
+            break
+        deadly(-1)
+        if not target.exists():
+            resumed.add(predict(here, "in.csv", target, rows=500).resumed_rows)
+        else:  # nothing but the folder was left to do, and the next run does it
+            with pytest.raises(DataError, match="exists already"):
+                predict(here, "in.csv", target, rows=500)
+        assert target.read_bytes() == expected.read_bytes()
+        assert [path.name for path in folder.iterdir()] == [target.name]
+        target.unlink()
+    assert deaths > 12
+    assert resumed == {0, 500, 1000, 1500, 1667}
+
+
+def start(folder: Path, target: str, rows: int = 60) -> "subprocess.Popen[str]":
+    """Start a process that scores `big.csv` in many batches."""
+    code = (
+        "import sys; from churnops import cli; from churnops.pipelines import predict\n"
+        f"predict.predict_file.__kwdefaults__['rows'] = {rows}\n"
+        f"sys.argv = ['churnops', 'predict', 'big.csv', {target!r}, '--explain']; cli.main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_parts(process: "subprocess.Popen[str]", unfinished: Path, more_than: int) -> None:
+    while process.poll() is None and len(list(unfinished.glob("part-*"))) <= more_than:
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def big(here: Path) -> Path:
+    lines = LATER.read_text().splitlines(keepends=True)
+    (here / "big.csv").write_text("".join([lines[0], *lines[1:] * 5]))
+    return here
+
+
+@pytest.mark.parametrize("target", ["killed.csv", "killed.parquet"])
+def test_a_killed_process_is_continued_and_the_result_is_the_same(big: Path, target: str):
+    expected = big / f"expected-{target}"
+    predict(big, "big.csv", expected, explain=True)
+    unfinished = big / f".{target}.unfinished"
+    chance = random.Random(target)
+    kills = 0
+    for _ in range(50):
+        process = start(big, target)
+        wait_for_parts(process, unfinished, len(list(unfinished.glob("part-*"))) + chance.randrange(40))
+        time.sleep(chance.random() / 100)
+        process.kill()
+        process.communicate()
+        if (big / target).exists():
+            break
+        kills += 1
+    assert kills > 2
+    assert (big / target).read_bytes() == expected.read_bytes()
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(big: Path):
+    unfinished = big / ".stopped.csv.unfinished"
+    process = start(big, "stopped.csv", rows=20)
+    wait_for_parts(process, unfinished, 3)
+    second = start(big, "stopped.csv")
+    assert "is being written by another run" in second.communicate()[1]
+    assert second.returncode == 2
+    process.send_signal(signal.SIGINT)
+    error = process.communicate()[1]
+    assert process.returncode == 130, error
+    assert "finished rows are kept: type the same command again to go on, or remove .stopped.csv.unfinished" in error
+    assert len(error.splitlines()) == 1
+    process = start(big, "stopped.csv", rows=20)
+    output, error = process.communicate()
+    assert "going on after the " in error
+    assert output.startswith("8335 customers scored by ")
+    assert not unfinished.exists()
+
+
+@pytest.mark.parametrize("change", ["input", "model", "options", "batches", "damage"])
+def test_other_work_is_not_continued(big: Path, tmp_path: Path, change: str, trained: TrainedModels):
+    shutil.copytree(big / "models", tmp_path / "models", symlinks=True)
+    shutil.copy(big / "in.csv", tmp_path)
+    options: dict[str, Any] = {"rows": 100, "workers": 1}
+
+    def stop(done: int, share: float) -> None:
+        if done == 500:
+            raise KilledError
+
+    said: list[str] = []
+    with pytest.raises(KilledError):
+        predict(tmp_path, "in.csv", tmp_path / "out.csv", on_rows=stop, **options)
+    if change == "input":
+        with (tmp_path / "in.csv").open("a") as file:
+            file.write(LATER.read_text().splitlines()[1] + "\n")
+    elif change == "model":
+        trained.models["decision_tree"].bundle.save(tmp_path / "models/versions/b")
+        (tmp_path / "models/production").unlink()
+        (tmp_path / "models/production").symlink_to("versions/b")
+    elif change == "damage":
+        (tmp_path / ".out.csv.unfinished/state.json").write_bytes(b"{")
+    else:
+        options |= {"explain": True} if change == "options" else {"rows": 99}
+    done = predict(tmp_path, "in.csv", tmp_path / "out.csv", say=said.append, **options)
+    assert done.resumed_rows == 0
+    assert "starting again" in said[0]
+    predict(tmp_path, "in.csv", tmp_path / "again.csv", **options)
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+
+
+def test_an_input_that_changes_meanwhile_is_refused(here: Path, tmp_path: Path):
+    shutil.copy(here / "in.csv", tmp_path)
+
+    def change(done: int, share: float) -> None:
+        os.utime(tmp_path / "in.csv", (1, 1))
+
+    with pytest.raises(DataError, match="was changed while it was read"):
+        predict_file(tmp_path / "in.csv", tmp_path / "out.csv", here / "models", on_rows=change)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(big: Path, tmp_path: Path):
+    code = (
+        "import resource, sys; from churnops import cli\n"
+        "limit = int(sys.argv.pop(1)); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)); cli.main()"
+    )
+
+    def limited(size: int, target: Path) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", code, str(size), "predict", "big.csv", str(target)]
+        return subprocess.run(command, cwd=big, capture_output=True, text=True)
+
+    for ending in ("csv", "parquet"):
+        target = tmp_path / f"out.{ending}"
+        done = limited(50_000, target)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert "File too large" in line
+        assert leftovers(target) == []
+        predict(big, "big.csv", tmp_path / f"whole.{ending}")
+        done = limited((tmp_path / f"whole.{ending}").stat().st_size - 1000, target)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert not target.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_one_line(here: Path, tmp_path: Path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="denied"):
+        predict(here, "in.csv", tmp_path / "out.csv")
+
+
+def test_one_holder_of_a_folder_at_a_time(tmp_path: Path):
+    with lock_folder(tmp_path / "a") as first, lock_folder(tmp_path / "a") as second:
+        assert (first, second) == (True, False)
+    with lock_folder(tmp_path / "a") as again:
+        assert again
+        (tmp_path / "a").rmdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(OSError, match="link"), lock_folder(tmp_path / "link"):
+        pass
+
+
+def test_the_bar_shows_rows_and_rate_on_a_terminal_only(capsys: pytest.CaptureFixture[str]):
+    for terminal in (True, False):
+        with rows_progress("in[1].csv", console=Console(stderr=True, force_terminal=terminal)) as (on_rows, say):
+            say("going on")
+            on_rows(1_000_000, 0.4)
+            on_rows(2_000_000, 0.8)
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert "going on" in shown.err
+        assert ("in[1].csv" in shown.err and "80%" in shown.err and "2,000,000 rows" in shown.err) is terminal
+    with rows_progress("in.csv", hidden=True) as (on_rows, say):
+        say("going on")
+        on_rows(1, 0.5)
+    assert capsys.readouterr().err == ""
+
+
+def test_json_is_one_document_and_nothing_else(here: Path, tmp_path: Path):
+    command = [CHURNOPS, "predict", "in.parquet", str(tmp_path / "out.parquet"), "--explain", "--json"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    document = json.loads(done.stdout)
+    assert document["rows"] == 1667
+    assert document["explained"] is True
+    assert document["resumed_rows"] == 0
+    assert done.stderr == ""
