@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from churnops.model.compiled import compiled
 
-MAX_BITS = 14
+MAX_BITS = 14  # of a pattern
+FEW = 4  # rows, from which on a block pays
 BLOCK = 1024  # rows that share a subtree's table while it is in the cache
 
 Floats = NDArray[np.float64]
@@ -45,6 +46,21 @@ def find_subtrees(links: NDArray[np.int32], feature: NDArray[np.int32], limit: i
     return found[:count].copy()
 
 
+@compiled("float64[:, ::1](float64, float64[::1], float64[::1], float64[::1])")
+def _leaf_shares(value: float, ratio: Floats, points: Floats, weights: Floats) -> Floats:
+    """Work out what a leaf gives to each of its merged conditions, for every set (as bits) of those that hold."""
+    shares, factor = np.zeros((1 << ratio.size, ratio.size)), np.empty(ratio.size)
+    for held in range(1 << ratio.size):
+        for point in range(points.size):
+            product = weights[point] * value
+            for at in range(ratio.size):
+                factor[at] = (1.0 - points[point]) * ratio[at] + points[point] * (held >> at & 1)
+                product *= factor[at]
+            for at in range(ratio.size):
+                shares[held, at] += ((held >> at & 1) - ratio[at]) * (product / factor[at])
+    return shares
+
+
 @compiled(
     "Tuple((float64[::1], int32[::1], int32[:, ::1]))(int64[:, ::1], int32[:, ::1], float64[::1], int32[::1], "
     "float64[::1], float64[::1], float64[::1])"
@@ -55,8 +71,8 @@ def fill_tables(
 ) -> tuple[Floats, NDArray[np.int32], NDArray[np.int32]]:  # fmt: skip
     """Work out every subtree's table.
 
-    Returns the tables (patterns x features), one after another; the features of each; and the conditions bit by bit, as
-    node, whether the row must go left there, and whether it is the last one of its bit.
+    Returns the tables (patterns x features), one after another; the features of each; and the conditions of each, as
+    node, whether the row must go left there, and the bit of the pattern that this is asked for.
     """
     parent, size = links[0], links[4]
     table = np.zeros((subtrees[:, 2] << subtrees[:, 1]).sum())
@@ -66,15 +82,13 @@ def fill_tables(
     seen, leaf_seen = np.full(width, -1), np.full(width, -1)
     slot, leaf_slot = np.empty(width, np.int64), np.empty(width, np.int64)
     bit_of = np.empty(2 * MAX_BITS + 2, np.int64)
-    ratio, factor, target = np.empty(MAX_BITS), np.empty(MAX_BITS), np.empty(MAX_BITS, np.int64)
+    ratio, target = np.empty(MAX_BITS), np.empty(MAX_BITS, np.int64)
     mask, want = np.empty(MAX_BITS, np.int64), np.empty(MAX_BITS, np.int64)
-    share = np.empty(MAX_BITS << MAX_BITS)
     first = column = condition = 0
     for subtree in range(subtrees.shape[0]):
         root, bits, width = subtrees[subtree, 0], subtrees[subtree, 1], subtrees[subtree, 2]
-        slots = 0
-        node = root
-        while parent[node] >= 0:
+        slots, node = 0, root
+        while parent[node] >= 0:  # above the subtree: one bit per feature, the bit's number is the feature's place
             asked = feature[parent[node]]
             if seen[asked] != subtree:
                 seen[asked], slot[asked], columns[column + slots] = subtree, slots, asked
@@ -85,15 +99,14 @@ def fill_tables(
             while parent[node] >= 0:
                 if slot[feature[parent[node]]] == bit:
                     conditions[condition, 0], conditions[condition, 1] = parent[node], node == parent[node] + 1
-                    conditions[condition, 2] = 0
+                    conditions[condition, 2] = bit
                     condition += 1
                 node = np.int64(parent[node])
-            conditions[condition - 1, 2] = 1
         bit = slots
         for node in range(root, root + size[root]):
             asked = feature[node]
-            if asked >= 0:
-                conditions[condition, 0], conditions[condition, 1], conditions[condition, 2] = node, 1, 1
+            if asked >= 0:  # within: one bit per node
+                conditions[condition, 0], conditions[condition, 1], conditions[condition, 2] = node, 1, bit
                 bit_of[node - root] = bit
                 condition, bit = condition + 1, bit + 1
                 if seen[asked] != subtree:
@@ -102,9 +115,8 @@ def fill_tables(
         for leaf in range(root, root + size[root]):
             if feature[leaf] >= 0:
                 continue
-            count = 0
-            node = leaf
-            while parent[node] >= 0:
+            count, node = 0, leaf
+            while parent[node] >= 0:  # each feature's merged condition, as bits of the pattern and what they must be
                 up = np.int64(parent[node])
                 asked = feature[up]
                 if leaf_seen[asked] != leaf:
@@ -120,21 +132,13 @@ def fill_tables(
                     mask[at] |= 1 << slot[asked]
                     want[at] |= 1 << slot[asked]
                 node = up
-            for held in range(1 << count):
-                share[held * count : (held + 1) * count] = 0.0
-                for point in range(points.size):
-                    product = weights[point] * value[leaf]
-                    for at in range(count):
-                        factor[at] = (1.0 - points[point]) * ratio[at] + points[point] * (held >> at & 1)
-                        product *= factor[at]
-                    for at in range(count):
-                        share[held * count + at] += ((held >> at & 1) - ratio[at]) * (product / factor[at])
+            shares = _leaf_shares(value[leaf], ratio[:count], points, weights)
             for pattern in range(1 << bits):
                 held = 0
                 for at in range(count):
                     held |= (pattern & mask[at] == want[at]) << at
                 for at in range(count):
-                    table[first + pattern * width + target[at]] += share[held * count + at]
+                    table[first + pattern * width + target[at]] += shares[held, at]
         first += width << bits
         column += width
     return table, columns, conditions
@@ -149,10 +153,27 @@ def look_up(
     missing_left: NDArray[np.bool_], subtrees: NDArray[np.int64], table: Floats, columns: NDArray[np.int32],
     conditions: NDArray[np.int32], result: Floats,
 ) -> None:  # fmt: skip
-    """Add up the table row of each subtree: a block of rows at a time, so that a table is used while it is near."""
-    block = min(BLOCK, matrix.shape[0])
-    goes_left = np.empty((np.diff(roots).max(), block), np.uint8)
-    holds, pattern = np.empty(block, np.uint8), np.empty(block, np.uint16)
+    """Add up the table row of each subtree, whose pattern loses the bit of every condition that fails.
+
+    Few rows go one by one; many in blocks that share a subtree's table while it is in the cache.
+    """
+    count = subtrees.shape[0]
+    if matrix.shape[0] < FEW:
+        for row in range(matrix.shape[0]):
+            first = column = condition = 0
+            for subtree in range(count):
+                bits, width = subtrees[subtree, 1], subtrees[subtree, 2]
+                found = (1 << bits) - 1
+                for at in range(condition, condition + subtrees[subtree, 3]):
+                    node = conditions[at, 0]
+                    x = matrix[row, feature[node]]
+                    goes_left = (x < threshold[node]) | (missing_left[node] & (x != x))
+                    found &= ~(np.int64(goes_left != conditions[at, 1]) << conditions[at, 2])
+                for place in range(width):
+                    result[row, columns[column + place]] += table[first + found * width + place]
+                first, column, condition = first + (width << bits), column + width, condition + subtrees[subtree, 3]
+        return
+    decisions, pattern = np.empty((np.diff(roots).max(), BLOCK), np.uint8), np.empty(BLOCK, np.uint16)
     for start in range(0, matrix.shape[0], BLOCK):
         rows = min(BLOCK, matrix.shape[0] - start)
         values = matrix[start : start + rows].T.copy()
@@ -164,25 +185,21 @@ def look_up(
                     asked, below, missing = feature[node], threshold[node], missing_left[node]
                     for row in range(rows):
                         x = values[asked, row]
-                        goes_left[node - root, row] = (x < below) | (missing & (x != x))
-            while subtree < subtrees.shape[0] and subtrees[subtree, 0] < end:
+                        decisions[node - root, row] = (x < below) | (missing & (x != x))
+            while subtree < count and subtrees[subtree, 0] < end:
                 bits, width = subtrees[subtree, 1], subtrees[subtree, 2]
-                pattern[:rows] = 0
-                for bit in range(bits):
-                    holds[:rows] = 1
-                    last = False
-                    while not last:
-                        node, other = conditions[condition, 0] - root, np.uint8(1 - conditions[condition, 1])
-                        for row in range(rows):
-                            holds[row] &= goes_left[node, row] ^ other
-                        last = conditions[condition, 2] == 1
-                        condition += 1
+                pattern[:rows] = (1 << bits) - 1
+                for at in range(condition, condition + subtrees[subtree, 3]):
+                    node, wanted, bit = (
+                        conditions[at, 0] - root,
+                        np.uint8(conditions[at, 1]),
+                        np.uint16(conditions[at, 2]),
+                    )
                     for row in range(rows):
-                        pattern[row] |= np.uint16(holds[row]) << np.uint16(bit)
+                        pattern[row] &= ~(np.uint16(decisions[node, row] ^ wanted) << bit)
                 for row in range(rows):
-                    at = first + pattern[row] * width
+                    found = first + pattern[row] * width
                     for place in range(width):
-                        result[start + row, columns[column + place]] += table[at + place]
-                first += width << bits
-                column += width
+                        result[start + row, columns[column + place]] += table[found + place]
+                first, column, condition = first + (width << bits), column + width, condition + subtrees[subtree, 3]
                 subtree += 1

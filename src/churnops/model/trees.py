@@ -112,7 +112,19 @@ class TreeEnsemble:
         return self.explainer.base_value
 
     def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the exact path-dependent SHAP values, shape (n, k): with `base_value` they add up to the score."""
+        """Return the exact path-dependent SHAP values, shape (n, k): with `base_value` they add up to the score.
+
+        See `churnops.model.explain` for the method and its sources.
+
+        >>> split = TreeEnsemble(
+        ...     roots=np.array([0]), feature=np.array([0, -1, -1], np.int32), threshold=np.array([2, 0, 0], np.float32),
+        ...     left=np.array([1, -1, -1], np.int32), right=np.array([2, -1, -1], np.int32),
+        ...     missing_left=np.array([False, False, False]), value=np.array([0.0, 0.2, 0.8]),
+        ...     cover=np.array([4.0, 3.0, 1.0]), base=0.0, link="identity",
+        ... )
+        >>> round(split.base_value, 9), split.contributions(np.array([[3.0, 7.0]])).round(9)
+        (0.35, array([[0.45, 0.  ]]))
+        """
         return self.explainer.contributions(_rounded(matrix))
 
     @cached_property
