@@ -1,17 +1,25 @@
 """Reading a request's body: the right type, not too large, not too slow."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 
-from fastapi import Request
-from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from churnops.api.problems import Problem
 
 JSON = "application/json"
 
 
-def media_type(request: Request) -> str:
+def header(scope: Scope, name: bytes) -> str:
+    """Return a header's value, empty where there is none; `name` in lower case."""
+    for found, value in scope["headers"]:
+        if found == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
+
+
+def media_type(scope: Scope) -> str:
     """Return the body's type in lower case, without parameters.
 
     Raises
@@ -19,15 +27,15 @@ def media_type(request: Request) -> str:
     Problem
         415 where the body is compressed or not UTF-8.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if header(scope, b"content-encoding").lower() not in ("", "identity"):
         raise Problem(415, "encoding", "a compressed body is not read: send it as it is")
-    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    kind, _, parameters = header(scope, b"content-type").lower().partition(";")
     if "charset=" in parameters and "utf-8" not in parameters and "utf8" not in parameters:
         raise Problem(415, "encoding", "the body must be UTF-8")
     return kind.strip()
 
 
-async def read_body(request: Request, most: int, seconds: float) -> bytes:
+async def read_body(scope: Scope, receive: Receive, most: int, seconds: float) -> bytes:
     """Return a JSON body.
 
     Raises
@@ -35,29 +43,35 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     Problem
         415 if it is of another type, 413 if larger than `most` bytes, 408 if not there after `seconds`.
     """
-    kind = media_type(request)
-    if kind != JSON:
+    if media_type(scope) != JSON:
         raise Problem(415, "media-type", f"send JSON, with the header Content-Type: {JSON}")
-    return b"".join([chunk async for chunk in chunks(request, most, seconds)])
+    pieces: list[bytes] = []
+    await receive_body(scope, receive, most, seconds, pieces.append)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def chunks(request: Request, most: int, seconds: float) -> AsyncIterator[bytes]:
-    """Yield a body of at most `most` bytes piece by piece, within `seconds`; see `read_body` for what is raised."""
-    announced = request.headers.get("content-length", "0")
+async def receive_body(
+    scope: Scope, receive: Receive, most: int, seconds: float, take: Callable[[bytes], object]
+) -> None:
+    """Give a body of at most `most` bytes to `take` piece by piece; see `read_body` for what is raised."""
+    announced = header(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced[:20]) > most:
         raise _too_large(most)
     size = 0
+    more = True
     try:
         async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem(400, "disconnected", "the client went away")
+                piece, more = message.get("body", b""), message.get("more_body", False)
+                size += len(piece)
                 if size > most:
                     raise _too_large(most)
-                yield chunk
+                take(piece)
     except TimeoutError:
         raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
-    except ClientDisconnect:
-        raise Problem(400, "disconnected", "the client went away") from None
 
 
 def _too_large(most: int) -> Problem:

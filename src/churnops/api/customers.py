@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import nan
 from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
@@ -200,6 +201,14 @@ class CustomerForm:
                 values = [codes.get(record[name]) for record in records]
             columns[name] = np.array(values, dtype=np.float64)  # None becomes NaN
         return columns
+
+    def encode_one(self, record: Record) -> dict[str, float]:
+        """Encode one checked customer: a number for each model input, NaN where it is missing."""
+        values = {}
+        for name, codes in self._codes:
+            value = record[name]
+            values[name] = nan if value is None else float(value) if codes is None else codes[value]
+        return values
 
     def example(self, columns: Columns, row: int = 0) -> dict[str, Any]:
         """Return an encoded customer as a client would send it."""

@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field
 from churnops.api.body import JSON
 from churnops.api.customers import PredictionAnswer, ShapFeature
 from churnops.api.labels import LabelBody
-from churnops.api.problems import ProblemBody
+from churnops.api.problems import REFUSALS, ProblemBody, documented
 from churnops.api.served import Served
 from churnops.api.uploads import UPLOADS
 from churnops.journal.journal import RecordedPrediction
 
 _REFERENCE = "#/components/schemas/{model}"
+PREDICT = "Score and explain one customer. The answer is recorded before it is sent."
 OPEN = ("/", "/metrics", "/health/live", "/health/ready")
 
 
@@ -114,7 +115,12 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
     schemas["Customer"] = _customer_schema(served)
-    paths = document["paths"]
+    # `/predict` is answered without the framework, which so does not know it.
+    operation = {
+        "summary": "Predict", "operationId": "predict", "description": PREDICT,
+        "responses": {str(status): response for status, response in documented(*REFUSALS).items()},
+    }  # fmt: skip
+    paths = document["paths"] = {"/predict": {"post": operation}, **document["paths"]}
     customer, label = _reference("Customer"), _reference("Label")
     example = served.example if served else None
     _take(paths["/predict"]["post"], {JSON: _content(customer, example)})

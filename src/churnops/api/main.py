@@ -16,7 +16,9 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi import Path as PathParameter
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from churnops import __version__
 from churnops.api.body import JSON, media_type, read_body
@@ -26,7 +28,7 @@ from churnops.api.guard import Guard, configure_logging
 from churnops.api.labels import LabelsAnswer, read_labels
 from churnops.api.metrics import CONTENT_TYPE, Metrics
 from churnops.api.predictions import Recorder, answer
-from churnops.api.problems import Problem, documented, problem_response
+from churnops.api.problems import REFUSALS, Problem, documented, raise_problem
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
 from churnops.api.uploads import UPLOADS, Uploads
@@ -110,12 +112,35 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(service.close)
 
     app = FastAPI(title="churnops", version=__version__, lifespan=lifespan, redoc_url=None)
-    app.add_middleware(Guard, metrics=metrics)
-    app.add_exception_handler(Problem, problem_response)
-    app.add_exception_handler(HTTPException, problem_response)
+    app.add_middleware(Guard, metrics=metrics, direct={"/predict": Predict(app)})
+    app.add_exception_handler(HTTPException, raise_problem)
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     _add_routes(app)
     return app
+
+
+class Predict:
+    """`POST /predict`, as an ASGI application: score and explain one customer; recorded before it is sent."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["method"] != "POST":
+            raise Problem(405, "method-not-allowed", "this path takes POST", headers={"Allow": "POST"})
+        service: Service = self._app.state.service
+        state = scope["state"]
+        state["client"] = service.access.admit(scope, "predict")
+        body = await read_body(scope, receive, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
+        served = service.model.require()
+        state["model_version"] = served.version
+        answers, rows = answer(served, [served.form.read(parse_json(body))])
+        await service.recorder.record(rows)
+        content = to_json(answers[0])
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
 
 def _service(request: Request, scope: str) -> Service:
@@ -129,21 +154,7 @@ def _json(content: Any, status: int = 200) -> Response:
     return Response(json.dumps(content), status, media_type=JSON)
 
 
-REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
-
-
 def _add_routes(app: FastAPI) -> None:
-    @app.post("/predict", responses=documented(*REFUSALS))
-    async def predict(request: Request) -> Response:
-        """Score and explain one customer. The answer is recorded before it is sent."""
-        service = _service(request, "predict")
-        body = await read_body(request, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
-        served = service.model.require()
-        request.scope["state"]["model_version"] = served.version
-        answers, rows = answer(served, [served.form.read(parse_json(body))])
-        await service.recorder.record(rows)
-        return _json(answers[0])
-
     @app.post("/predict/batch", responses=documented(*REFUSALS))
     async def predict_batch(request: Request) -> Response:
         """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
@@ -152,13 +163,13 @@ def _add_routes(app: FastAPI) -> None:
         columns added, streamed; it is checked as a whole before the first row is answered.
         """
         service = _service(request, "predict")
-        kind = media_type(request)
+        kind = media_type(request.scope)
         served = service.model.require()
         request.scope["state"]["model_version"] = served.version
         limits = service.settings.api
         if kind in UPLOADS:
             return await service.uploads.answer(request, UPLOADS[kind], served)
-        body = await read_body(request, limits.max_body_bytes, limits.timeout_seconds)
+        body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
 
         def compute() -> tuple[list[dict[str, Any]], list[Any]]:
             documents = _listed(parse_json(body), limits.max_batch_rows)
@@ -177,7 +188,9 @@ def _add_routes(app: FastAPI) -> None:
         """Record outcomes, one or a list. A missing outcome is never "stayed"; a correction is a new row."""
         service = _service(request, "label")
         limits = service.settings.api
-        document = parse_json(await read_body(request, limits.max_body_bytes, limits.timeout_seconds))
+        document = parse_json(
+            await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
+        )
         given = _listed(document if type(document) is list else [document], limits.max_batch_rows)
         outcomes = await asyncio.to_thread(read_labels, given)
         try:
@@ -249,8 +262,12 @@ def _add_routes(app: FastAPI) -> None:
     @app.get("/")
     async def index() -> dict[str, Any]:
         """Say what this is and where to look."""
-        paths = [getattr(route, "path", "") for route in app.routes]
-        return {"service": "churnops", "version": __version__, "documentation": "/docs", "paths": sorted(set(paths))}
+        return {
+            "service": "churnops",
+            "version": __version__,
+            "documentation": "/docs",
+            "paths": [*app.openapi()["paths"]],
+        }
 
 
 def _listed(document: Any, most: int) -> list[Any]:

@@ -1,11 +1,12 @@
 """Answers: scored, explained, recorded, and only then sent."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic_core import to_json
 
 from churnops.api.customers import Record
 from churnops.api.metrics import Metrics
@@ -28,14 +29,16 @@ def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, An
     Problem
         422 if a customer has no finite score or explanation.
     """
-    bundle = served.bundle
+    form, bundle = served.form, served.bundle
     try:
-        explanation = bundle.explain(served.form.encode(records))
+        if len(records) == 1:
+            explanation = bundle.explain_one(form.encode_one(records[0]))
+        else:
+            explanation = bundle.explain(form.encode(records))
     except ChurnopsError:
         raise Problem(422, "no-score", "a value is so large that the model has no score for it") from None
     positions, values = explanation.top(bundle.selected)
-    now, content, version, scale = datetime.now(UTC), bundle.content_sha256, served.version, bundle.explanation_scale
-    identifier, selected, base_value = served.form.identifier, bundle.selected, explanation.base_value
+    now, identifier, selected = datetime.now(UTC), form.identifier, bundle.selected
     answers, rows = [], []
     for record, probability, churn, features, shares in zip(
         records, explanation.prediction.probability.tolist(), explanation.prediction.churn.tolist(),
@@ -44,21 +47,20 @@ def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, An
         reasons = [
             {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
         ]
+        given = dict(record)
+        row = PredictionRow(
+            id=new_prediction_id(), at=now, customer_id=given.pop(identifier, None) if identifier else None, model_version=served.version,
+            content_sha256=bundle.content_sha256, churn_probability=probability, churn_prediction=churn,
+            base_value=explanation.base_value, explanation_scale=bundle.explanation_scale,
+            top_shap_features=to_json(reasons).decode(), inputs=to_json(given).decode(), source=SOURCE,
+        )  # fmt: skip
+        rows.append(row)
         answers.append(
             {
-                "prediction_id": (prediction_id := new_prediction_id()), "churn_probability": probability,
-                "churn_prediction": churn, "base_value": base_value, "explanation_scale": scale,
-                "top_shap_features": reasons, "model_version": version,
+                "prediction_id": row.id, "churn_probability": probability, "churn_prediction": churn,
+                "base_value": row.base_value, "explanation_scale": row.explanation_scale,
+                "top_shap_features": reasons, "model_version": row.model_version,
             }
-        )  # fmt: skip
-        rows.append(
-            PredictionRow(
-                id=prediction_id, at=now, customer_id=record.get(identifier) if identifier else None,
-                model_version=version, content_sha256=content, churn_probability=probability, churn_prediction=churn,
-                base_value=base_value, explanation_scale=scale, top_shap_features=json.dumps(reasons),
-                inputs=json.dumps({name: value for name, value in record.items() if name != identifier}),
-                source=SOURCE,
-            )
         )  # fmt: skip
     return answers, rows
 

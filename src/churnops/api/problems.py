@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
+REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
+"""What may be answered in place of a prediction."""
 
 
 class FieldError(BaseModel):
@@ -49,6 +51,11 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
         self.status, self.slug, self.detail = status, slug, detail
         self.errors, self.headers = errors[:MAX_ERRORS], headers
 
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as ASGI wants them."""
+        return [(name.lower().encode(), value.encode()) for name, value in (self.headers or {}).items()]
+
     def body(self, request_id: str) -> bytes:
         """Return the document that the client gets."""
         document: dict[str, Any] = {
@@ -63,15 +70,13 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
         return json.dumps(document).encode()
 
 
-def problem_response(request: Request, error: Exception) -> Response:
-    """Answer with a problem: for `Problem` and for what the framework raises (no such path, no such method)."""
-    if isinstance(error, HTTPException):
-        slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        detail = {404: "there is nothing at this path", 405: "this path does not take that method"}
-        error = Problem(error.status_code, slug, detail.get(error.status_code, slug), headers=error.headers)
-    assert isinstance(error, Problem)
-    body = error.body(request.scope["state"]["request_id"])
-    return Response(body, error.status, dict(error.headers or {}), MEDIA_TYPE)
+async def raise_problem(_request: Request, error: Exception) -> Response:
+    """Turn what the framework raises (no such path, no such method) into a problem."""
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    detail = {404: "there is nothing at this path", 405: "this path does not take that method"}
+    slug = title.lower().replace(" ", "-")
+    raise Problem(error.status_code, slug, detail.get(error.status_code, title), headers=error.headers) from None
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -4,16 +4,16 @@ import ipaddress
 import logging
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from churnops.api.body import header
 from churnops.api.problems import Problem
 from churnops.journal.keys import ApiKey, KeyStore, verify
 
 log = logging.getLogger("churnops.api")
 
-HEADER = "x-api-key"
 DEVELOPMENT = "development"
 """Name of the client, where no key exists and the request comes from this machine."""
 
@@ -71,16 +71,15 @@ class Access:
         Problem
             401 without a valid key, 403 if the key has not the scope, 429 if the client asks too often.
         """
-        headers = Headers(scope=scope)
-        token = headers.get(HEADER)
-        if token is not None:
+        token = header(scope, b"x-api-key")
+        if token:
             key = verify(token, self._active)
             if key is None:
                 raise _unauthorized("the API key is not valid")
             if needed not in key.scopes:
                 raise Problem(403, "scope", f"the API key has not the scope '{needed}'")
             client = key.name
-        elif self.required or not _local(scope, headers):
+        elif self.required or not _local(scope):
             raise _unauthorized("an API key is needed in the header X-API-Key")
         else:
             client = DEVELOPMENT
@@ -95,13 +94,15 @@ def _unauthorized(detail: str) -> Problem:
     return Problem(401, "api-key", detail, headers={"WWW-Authenticate": "ApiKey"})
 
 
-def _local(scope: Scope, headers: Headers) -> bool:
+def _local(scope: Scope) -> bool:
     """Whether a request comes from this machine, and was meant for it: a page elsewhere may be given our address."""
     client = scope.get("client")
-    host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+    name = header(scope, b"host")
+    host = name.rpartition(":")[0] or name
     return client is not None and is_loopback(client[0]) and is_loopback(host.strip("[]"))
 
 
+@lru_cache(maxsize=1000)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own.
 

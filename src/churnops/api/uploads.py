@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from churnops.api.body import chunks
+from churnops.api.body import receive_body
 from churnops.api.customers import parse_json
 from churnops.api.predictions import Recorder, answer
 from churnops.api.problems import Problem
@@ -60,8 +60,7 @@ class Uploads:
         file = tempfile.NamedTemporaryFile(prefix="churnops-upload-", suffix=f".{kind}")  # noqa: SIM115
         try:
             seconds = self._limits.timeout_seconds * UPLOAD_TIMES
-            async for chunk in chunks(request, self._limits.max_upload_bytes, seconds):
-                file.write(chunk)
+            await receive_body(request.scope, request.receive, self._limits.max_upload_bytes, seconds, file.write)
             file.flush()
             upload = await asyncio.to_thread(_open, kind, Path(file.name), served)
             async with self._compute:

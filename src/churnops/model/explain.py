@@ -65,8 +65,8 @@ class Explanation:
         >>> explanation.top(["minutes", "plan", "calls", "charge"], count=3)
         (array([[1, 3, 0]]), array([[-0.3, -0.2,  0.2]]))
         """
-        positions: NDArray[np.int64] = _top(self.contributions, _by_name(tuple(names)), count)
-        return positions, np.take_along_axis(self.contributions, positions, axis=1)
+        found: tuple[NDArray[np.int64], Floats] = _top(self.contributions, _by_name(tuple(names)), count)
+        return found
 
 
 @lru_cache(maxsize=32)
@@ -74,10 +74,10 @@ def _by_name(names: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
 
 
-@compiled("int64[:, ::1](float64[:, ::1], int64[::1], int64)")
-def _top(contributions: Floats, by_name: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+@compiled("Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], int64[::1], int64)")
+def _top(contributions: Floats, by_name: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
     count = max(0, min(count, by_name.size))
-    positions = np.empty((contributions.shape[0], count), np.int64)
+    positions, values = np.empty((contributions.shape[0], count), np.int64), np.empty((contributions.shape[0], count))
     for row in range(contributions.shape[0]):
         filled = 0
         for feature in by_name:
@@ -90,7 +90,9 @@ def _top(contributions: Floats, by_name: NDArray[np.int64], count: int) -> NDArr
                 positions[row, later] = positions[row, later - 1]
             if place < count:
                 positions[row, place] = feature
-    return positions
+        for place in range(count):
+            values[row, place] = contributions[row, positions[row, place]]
+    return positions, values
 
 
 class TreeExplainer:
