@@ -138,13 +138,12 @@ def _read_parquet(path: Path, rows: int, skip: int) -> _Pieces:
 
 
 class _CountedFile(io.FileIO):
-    """A file that counts what is read: bytes for the share, quotes because one that is never closed swallows rows."""
+    """A file that counts the quotes in what is read: one that is never closed swallows rows."""
 
-    taken = quotes = 0
+    quotes = 0
 
     def read(self, size: int | None = -1) -> bytes:
         data = super().read(-1 if size is None else size) or b""
-        self.taken += len(data)
         self.quotes += data.count(b'"')
         return data
 
@@ -179,8 +178,8 @@ def _read_csv(path: Path) -> _Pieces:
                 ),
             )  # fmt: skip
             size = path.stat().st_size
-            for batch in reader:
-                yield batch.rename_columns(headers), above, min(file.taken / size, 1.0)
+            for number, batch in enumerate(reader, start=1):  # one batch a block; the file itself is read ahead
+                yield batch.rename_columns(headers), above, min(number * MAX_ROW_BYTES / size, 1.0)
                 above += batch.num_rows
         except pa.ArrowInvalid as error:
             raise DataError(f"{path}{_csv_error(str(error), headers, ragged, above, blank)}") from None
