@@ -12,11 +12,11 @@ JSON = "application/json"
 
 def header(scope: Scope, name: bytes) -> str:
     """Return a header's value, empty where there is none; `name` in lower case."""
-    for found, value in scope["headers"]:
-        if found == name:
-            text: str = value.decode("latin-1")
-            return text
-    return ""
+    state = scope["state"]
+    if "headers" not in state:
+        state["headers"] = dict(scope["headers"])
+    value: bytes = state["headers"].get(name, b"")
+    return value.decode("latin-1")
 
 
 def media_type(scope: Scope) -> str:

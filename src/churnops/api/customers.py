@@ -167,6 +167,8 @@ class CustomerForm:
 
     def _explain(self, error: Any) -> FieldError:
         """Say what is wrong with a field in our words; what was given is not repeated."""
+        if not error["loc"]:
+            return FieldError(field=None, rule="characters", message="a field's name must be Unicode text")
         name, kind, context = str(error["loc"][0]), error["type"], error.get("ctx", {})
         if kind == "extra_forbidden":
             return FieldError(field=name[:64], rule="unknown", message=self._unknown(name))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPMethod
 from typing import Any
 
 from pydantic_core import to_json
@@ -21,7 +22,8 @@ from churnops.api.problems import MEDIA_TYPE, Problem
 log = logging.getLogger("churnops.api")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-UNKNOWN_ROUTE = "(none)"
+UNKNOWN_ROUTE, UNKNOWN_METHOD = "(none)", "(other)"
+METHODS = frozenset(HTTPMethod)  # a client that makes up others must not make up time series
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 # Ids of requests: a random one for this process, then a number. Asking the system for each would cost more.
 _PROCESS = secrets.token_hex(4)
@@ -46,10 +48,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        state: dict[str, Any] = {}
+        scope["state"] = state
         given = header(scope, b"x-request-id")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_numbers):08x}"
-        state: dict[str, Any] = {"request_id": request_id}
-        scope["state"] = state
+        state["request_id"] = request_id
         status = 0
 
         async def send_named(message: Message) -> None:
@@ -79,7 +82,8 @@ class Guard:
             seconds = time.perf_counter() - started
             path = scope["path"]
             route = path if path in self._direct else getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
-            self._metrics.request(route, scope["method"], status, seconds)
+            method = scope["method"] if scope["method"] in METHODS else UNKNOWN_METHOD
+            self._metrics.request(route, method, status, seconds)
             _write_line(scope, state, route, status, seconds)
 
 

@@ -36,6 +36,7 @@ from churnops.errors import ChurnopsError, JournalError, UnknownPrediction
 from churnops.journal.database import open_database
 from churnops.journal.journal import Journal
 from churnops.journal.keys import KeyStore
+from churnops.journal.labels import Label
 from churnops.journal.writer import JournalWriter
 from churnops.settings import Settings, find_config, load_settings
 
@@ -111,7 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await looking
             await asyncio.to_thread(service.close)
 
-    app = FastAPI(title="churnops", version=__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="churnops", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     app.add_middleware(Guard, metrics=metrics, direct={"/predict": Predict(app)})
     app.add_exception_handler(HTTPException, raise_problem)
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
@@ -188,15 +189,19 @@ def _add_routes(app: FastAPI) -> None:
         """Record outcomes, one or a list. A missing outcome is never "stayed"; a correction is a new row."""
         service = _service(request, "label")
         limits = service.settings.api
-        document = parse_json(
-            await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
-        )
-        given = _listed(document if type(document) is list else [document], limits.max_batch_rows)
-        outcomes = await asyncio.to_thread(read_labels, given)
+        body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
+
+        def read() -> list[Label]:
+            document = parse_json(body)
+            given = document if type(document) is list else [document]
+            return read_labels(_listed(given, limits.max_batch_rows))
+
+        outcomes = await asyncio.to_thread(read)
         try:
             counts = await asyncio.to_thread(service.journal.record_labels, outcomes)
         except UnknownPrediction as error:
-            raise Problem(404, "unknown-prediction", str(error)) from None
+            detail = f"row {error.index + 1}: there is no prediction of this id"
+            raise Problem(404, "unknown-prediction", detail) from None
         except JournalError as error:
             raise _journal_problem(error) from None
         service.metrics.labels.inc(counts.recorded)

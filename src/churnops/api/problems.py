@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
+MAX_LENGTH = 400  # of a message: one may repeat a header of the file that was sent
 REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
 """What may be answered in place of a prediction."""
 
@@ -18,7 +19,7 @@ REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
 class FieldError(BaseModel):
     """One rule that one field breaks; in a list of customers, `row` counts from 1."""
 
-    field: str | None
+    field: str | None = None
     rule: str
     message: str
     row: int | None = None
@@ -48,7 +49,7 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.slug, self.detail = status, slug, detail
+        self.status, self.slug, self.detail = status, slug, _shortened(detail)
         self.errors, self.headers = errors[:MAX_ERRORS], headers
 
     @property
@@ -66,8 +67,14 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
             "request_id": request_id,
         }
         if self.errors:
-            document["errors"] = [error.model_dump(exclude_none=True) for error in self.errors]
+            document["errors"] = [
+                error.model_dump(exclude_none=True) | {"message": _shortened(error.message)} for error in self.errors
+            ]
         return json.dumps(document).encode()
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
 
 
 async def raise_problem(_request: Request, error: Exception) -> Response:

@@ -1,14 +1,20 @@
 """What was predicted, for whom, from what, by which model: one row for each answer."""
 
 import os
+import struct
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from churnops.journal.tables import microseconds, predictions
+
+_ROWS = 50
+"""Rows of one INSERT."""
 
 
 class PredictionRow(NamedTuple):
@@ -35,7 +41,7 @@ class PredictionRow(NamedTuple):
 def new_prediction_id() -> str:
     """Return a new UUID of version 7 (RFC 9562, method 3): the time to a quarter of a microsecond, then 62 random bits.
 
-    Later ids sort later, so an index grows at its end. The bits are the system's: processes do not repeat each other.
+    Later ids sort later, so an index grows at its end. The bits come from the system, so ids of processes differ.
 
     >>> from uuid import UUID
     >>> UUID(new_prediction_id()).version
@@ -43,9 +49,22 @@ def new_prediction_id() -> str:
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     high = milliseconds << 16 | 0x7000 | rest * 4096 // 1_000_000
-    low = 1 << 63 | int.from_bytes(os.urandom(8), "big") >> 2
-    text = f"{high << 64 | low:032x}"
+    text = f"{high << 64 | 1 << 63 | _random_bits() >> 2:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+# Asked for one by one, the system would be the larger part of an id, and each time another thread may take its turn.
+_random: list[int] = []
+os.register_at_fork(after_in_child=_random.clear)
+
+
+def _random_bits() -> int:
+    try:
+        return _random.pop()
+    except IndexError:
+        first, *others = struct.unpack("256Q", os.urandom(2048))
+        _random.extend(others)
+        return int(first)
 
 
 def write_predictions(engine: Engine, rows: Sequence[PredictionRow]) -> None:
@@ -56,16 +75,20 @@ def write_predictions(engine: Engine, rows: Sequence[PredictionRow]) -> None:
     sqlalchemy.exc.SQLAlchemyError
         If the database refuses. Nothing is written then.
     """
-    values = [(row.id, microseconds(row.at), *row[2:]) for row in rows]
     with engine.begin() as connection:
-        # Text for the driver's executemany: a statement of SQLAlchemy would cost half as much again for each row.
-        connection.exec_driver_sql(_INSERT[engine.dialect.name], values)
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            values = tuple(chain.from_iterable((row.id, microseconds(row.at), *row[2:]) for row in part))
+            # Text for the driver, and all rows in one statement: an executemany lets go of Python's lock for each row.
+            connection.exec_driver_sql(_insert(engine.dialect.name, len(part)), values)
 
 
-def _insert(mark: str) -> str:
-    names = ", ".join(column.name for column in predictions.columns)
-    marks = ", ".join([mark] * len(predictions.columns))
-    return f"INSERT INTO predictions ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
-
-
-_INSERT = {"sqlite": _insert("?"), "postgresql": _insert("%s")}
+@lru_cache(maxsize=2 * _ROWS)
+def _insert(dialect: str, rows: int) -> str:
+    columns = [column.name for column in predictions.columns]
+    mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
+    row = f"({', '.join([mark] * len(columns))})"
+    return (
+        f"INSERT INTO predictions ({', '.join(columns)}) VALUES {', '.join([row] * rows)} "  # noqa: S608
+        "ON CONFLICT (id) DO NOTHING"
+    )

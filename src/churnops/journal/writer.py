@@ -1,9 +1,9 @@
 """Group commit: while one transaction is committed, the next one gathers."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple
 
@@ -46,9 +46,12 @@ class JournalWriter:
     def __init__(self, engine: Engine, *, max_pending: int = 20_000) -> None:
         self._engine = engine
         self._max_pending = max_pending
-        self._pending = 0  # touched by the loop only
+        # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
+        self._waiting: list[_Append] = []
+        self._pending = 0
+        self._busy = False
         self._closed = False
-        self._queue: SimpleQueue[_Append | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Append] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -70,42 +73,40 @@ class JournalWriter:
             )
         if not rows:
             return
-        written = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
         self._pending += len(rows)
-        self._queue.put(_Append(rows, written))
+        self._waiting.append(_Append(rows, written))
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._hand_over)  # after what else the loop has to do now, which may append too
         await written
 
     def close(self) -> None:
         """Write what waits, then stop. Closing twice changes nothing."""
         if not self._closed:
             self._closed = True
+            while self._waiting:
+                self._hand_over()
             self._queue.put(None)
         self._thread.join()
 
-    def _run(self) -> None:
-        for group in self._groups():
-            errors = self._write(group)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                group[0].written.get_loop().call_soon_threadsafe(self._deliver, group, errors)
-
-    def _groups(self) -> Iterator[list[_Append]]:
-        """Yield what waits, as much as fits into a transaction each time; wait if there is nothing; end when closed."""
-        group: list[_Append] = []
-        size = 0
-        while True:
-            try:
-                append = self._queue.get(block=not group)
-            except Empty:
-                yield group
-                group, size = [], 0
-                continue
-            if group and (append is None or size + len(append.rows) > MAX_GROUP_ROWS):
-                yield group
-                group, size = [], 0
-            if append is None:
-                return
-            group.append(append)
+    def _hand_over(self) -> None:
+        """Give the thread what waits, as much as fits into a transaction."""
+        size = count = 0
+        for append in self._waiting:
             size += len(append.rows)
+            if count and size > MAX_GROUP_ROWS:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._queue.put(group)
+
+    def _run(self) -> None:
+        while (group := self._queue.get()) is not None:
+            errors = self._write(group)
+            with suppress(RuntimeError, IndexError):  # the loop is closed: nobody waits
+                group[0].written.get_loop().call_soon_threadsafe(self._deliver, group, errors)
 
     def _write(self, group: list[_Append]) -> list[JournalError | None]:
         """Write a group and return what went wrong for each append. Raises nothing: the thread must go on."""
@@ -128,6 +129,9 @@ class JournalWriter:
             write_predictions(self._engine, rows)
 
     def _deliver(self, group: list[_Append], errors: list[JournalError | None]) -> None:
+        self._busy = bool(self._waiting)
+        if self._busy:
+            self._hand_over()
         for append, error in zip(group, errors, strict=True):
             self._pending -= len(append.rows)
             if append.written.done():  # cancelled
