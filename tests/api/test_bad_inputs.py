@@ -137,7 +137,7 @@ BAD = [
     # fields
     bad("unknown-field", a_customer(shoe_size=SECRET), field="shoe_size", rule="unknown"),
     bad("empty-field-name", a_customer(**{"": 1}), field="", rule="unknown"),
-    bad("surrogate-in-field-name", ONE[:-1] + r', "\ud800": 1}', rule="unknown"),
+    bad("surrogate-in-field-name", ONE[:-1] + r', "\ud800": 1}', rule="characters"),
     bad("misspelt-field", without("account_length") | {"acount_length": 1}, rule="required"),
     bad("misspelt-extra-field", a_customer(acount_length=1), rule="unknown", says="did you mean 'account_length'?"),
     bad("outcome-sent-along", a_customer(churn=SECRET), field="churn", rule="unknown", says="/labels"),
@@ -217,7 +217,7 @@ BAD = [
     batch("csv-binary", bytes(range(256)) * 8, kind=CSV),
     batch("csv-zeros", b"\0" * 1000, kind=CSV, says="binary"),
     batch("csv-quoted-garbage", '"' + "\x7f,;" * 300, kind=CSV),
-    batch("csv-open-quote", csv({}, {}, {"customer_id": '"C-3'}, {}), kind=CSV, says="quote"),
+    batch("csv-open-quote", csv({}, {}, {"customer_id": '"C-3'}, {}), kind=CSV, says="row 3"),
     batch("csv-semicolons", csv({}).replace(",", ";"), kind=CSV, rule="missing column"),
     batch("csv-utf-16", csv({}).encode("utf-16"), kind=CSV),
     batch("csv-latin-1", csv({"customer_id": "Käse"}).encode("latin-1"), kind=CSV, says="row 1 is not UTF-8"),
@@ -326,7 +326,7 @@ def test_nothing_of_all_that_was_recorded(service: tuple[Settings, TestClient]):
         ("/predictions/..%2F..%2Fetc%2Fpasswd", 404), ("/predictions/%2e%2e", 404), ("/predictions/" + "a" * 5000, 404),
         ("/predictions/%ff%fe", 404), ("/predictions/%00", 404), ("/predictions/' OR 1=1 --", 404),
         ("/predictions/", 404), ("/predict", 405), ("/predict/batch", 405), ("/predict/", 404), ("/labels/", 404),
-        ("/model/reload", 405), ("/unknown", 404), ("/predict/../model/reload", 404), ("/" + "a" * 20_000, 404),
+        ("/model/reload", 405), ("/unknown", 404), ("/predict/..%2Fmodel/reload", 404), ("/" + "a" * 20_000, 404),
         ("/%E2%82%AC", 404), ("/static/../../config.yaml", 404), ("/health", 404),
     ],
 )  # fmt: skip

@@ -74,7 +74,8 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
+    half = MAX_LENGTH // 2
+    return text if len(text) <= MAX_LENGTH else f"{text[:half]} … {text[-half:]}"
 
 
 async def raise_problem(_request: Request, error: Exception) -> Response:

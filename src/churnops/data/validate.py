@@ -215,6 +215,8 @@ def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) 
         rule("choices", ~series.is_in(list(column.choices)), allowed)
     elif column.kind == "id":
         rule("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
+        # PostgreSQL cannot keep it as text.
+        rule("characters", series.str.contains("\0", literal=True), "with a NUL character")
     return series.alias(column.name), failures
 
 
