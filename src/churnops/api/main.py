@@ -74,7 +74,10 @@ class Service:
                     await asyncio.to_thread(self.access.refresh)
                 except ChurnopsError as error:
                     log.error("the API keys known so far stay valid: %s", error)
-            await self.refresh_model()
+            try:
+                await self.refresh_model()
+            except Exception:  # whatever it is: a service that looks no more would keep revoked keys
+                log.exception("looking for a new deployment failed")
             looks += 1
             await asyncio.sleep(LOOK_SECONDS)
 

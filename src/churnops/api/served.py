@@ -65,10 +65,11 @@ class ServedModel:
     async def refresh(self, *, again: bool = False) -> None:
         """Load what `production` points to, if that changed (or `again`); a damaged bundle leaves all as it is."""
         async with self._lock:
-            target = self._link.resolve()
+            target = _follow(self._link)
             if target == self._seen and not again:
                 return
             if not target.is_dir():
+                self._seen = None  # so that the same target, once it is back, is looked at again
                 if self.current is not None and self.refused is None:
                     self._refuse("the link to the model in production leads nowhere")
                 return
@@ -85,6 +86,14 @@ class ServedModel:
         self.refused = reason
         still = f"{self.current.version} keeps answering" if self.current else "nothing answers"
         log.error("the deployed model is refused, %s: %s", still, reason)
+
+
+def _follow(link: Path) -> Path:
+    """Return where a link leads; one that leads in a circle or may not be read leads to itself."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):
+        return link
 
 
 def _load(folder: Path) -> Served:

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from churnops.api.body import receive_body
 from churnops.api.customers import parse_json
@@ -68,26 +69,37 @@ class Uploads:
         except BaseException:
             self._release(file)
             raise
-        return StreamingResponse(self._stream(upload, file), media_type=SUFFIX[kind])
+        return _Released(self._stream(upload), lambda: self._release(file), SUFFIX[kind])
 
-    async def _stream(self, upload: Upload, file: IO[bytes]) -> AsyncIterator[bytes]:
-        try:
-            pieces = upload.scored()
-            while True:
-                async with self._compute:
-                    piece = await asyncio.to_thread(next, pieces, None)
-                if piece is None:
-                    break
-                content, rows = piece
-                if rows:
-                    await self._recorder.record(rows)
-                yield content
-        finally:
-            self._release(file)
+    async def _stream(self, upload: Upload) -> AsyncIterator[bytes]:
+        pieces = upload.scored()
+        while True:
+            async with self._compute:
+                piece = await asyncio.to_thread(next, pieces, None)
+            if piece is None:
+                break
+            content, rows = piece
+            if rows:
+                await self._recorder.record(rows)
+            yield content
 
     def _release(self, file: IO[bytes]) -> None:
         file.close()
         self._places.release()
+
+
+class _Released(StreamingResponse):
+    """A streamed answer that calls `release` at its end, also when the client left before it began."""
+
+    def __init__(self, content: AsyncIterator[bytes], release: Callable[[], None], media_type: str) -> None:
+        super().__init__(content, media_type=media_type)
+        self._release = release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._release()
 
 
 class NdjsonUpload:
