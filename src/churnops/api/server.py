@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
+from churnops.api.connection import Connection
 from churnops.api.security import is_loopback
 from churnops.errors import SettingsError
 from churnops.journal.database import open_database
@@ -41,7 +42,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by the workers' metrics
         uvicorn.run(
-            APPLICATION, host=host, port=port, workers=workers, loop="uvloop", http="httptools", lifespan="on",
+            APPLICATION, host=host, port=port, workers=workers, loop="uvloop", http=Connection, lifespan="on",
             access_log=False, server_header=False, proxy_headers=False, log_level=logging.WARNING,
             timeout_keep_alive=30, timeout_graceful_shutdown=DRAIN_SECONDS,
         )  # fmt: skip
