@@ -118,8 +118,9 @@ def test_alone_in_a_batch_and_loaded_again_give_the_same_bits(bundle: Bundle, pr
     for row in (0, 7, 1500, 3332):
         alone = loaded.explain({name: values[[row]] for name, values in prepared.columns.items()})
         np.testing.assert_array_equal(alone.contributions[0], everyone[row])
-    some = loaded.explain({name: values[1000:1013] for name, values in prepared.columns.items()})
-    np.testing.assert_array_equal(some.contributions, everyone[1000:1013])
+    for rows in (slice(1000, 1003), slice(2000, 2004), slice(2040, 2060)):
+        some = loaded.explain({name: values[rows] for name, values in prepared.columns.items()})
+        np.testing.assert_array_equal(some.contributions, everyone[rows])
 
 
 def test_walked_trees_have_the_same_bits_alone_and_in_a_batch(matrix: Matrix, prepared: PreparedTable):

@@ -7,7 +7,7 @@ from churnops.model.compiled import compiled
 
 MAX_BITS = 14  # of a pattern
 FEW = 4  # rows, from which on a block pays
-BLOCK = 1024  # rows that share a subtree's table while it is in the cache
+BLOCK = 2048  # rows that share a subtree's table while it is in the cache
 
 Floats = NDArray[np.float64]
 
@@ -173,10 +173,13 @@ def look_up(
                     result[row, columns[column + place]] += table[first + found * width + place]
                 first, column, condition = first + (width << bits), column + width, condition + subtrees[subtree, 3]
         return
-    decisions, pattern = np.empty((np.diff(roots).max(), BLOCK), np.uint8), np.empty(BLOCK, np.uint16)
+    block = min(BLOCK, matrix.shape[0])
+    decisions, pattern = np.empty((np.diff(roots).max(), block), np.uint8), np.empty(block, np.uint16)
+    given = np.empty((matrix.shape[1], block))
     for start in range(0, matrix.shape[0], BLOCK):
         rows = min(BLOCK, matrix.shape[0] - start)
         values = matrix[start : start + rows].T.copy()
+        given[:] = 0.0
         first = column = condition = subtree = 0
         for tree in range(roots.size - 1):
             root, end = roots[tree], roots[tree + 1]
@@ -190,16 +193,14 @@ def look_up(
                 bits, width = subtrees[subtree, 1], subtrees[subtree, 2]
                 pattern[:rows] = (1 << bits) - 1
                 for at in range(condition, condition + subtrees[subtree, 3]):
-                    node, wanted, bit = (
-                        conditions[at, 0] - root,
-                        np.uint8(conditions[at, 1]),
-                        np.uint16(conditions[at, 2]),
-                    )
+                    node, bit = conditions[at, 0] - root, np.uint16(conditions[at, 2])
+                    wanted = np.uint8(conditions[at, 1])
                     for row in range(rows):
                         pattern[row] &= ~(np.uint16(decisions[node, row] ^ wanted) << bit)
-                for row in range(rows):
-                    found = first + pattern[row] * width
-                    for place in range(width):
-                        result[start + row, columns[column + place]] += table[found + place]
+                for place in range(width):
+                    asked = columns[column + place]
+                    for row in range(rows):
+                        given[asked, row] += table[first + pattern[row] * width + place]
                 first, column, condition = first + (width << bits), column + width, condition + subtrees[subtree, 3]
                 subtree += 1
+        result[start : start + rows] = given[:, :rows].T
