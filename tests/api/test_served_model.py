@@ -1,0 +1,209 @@
+"""Which model answers: a good deployment is followed, a damaged one is refused and the old one stays."""
+
+import asyncio
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from churnops.api.problems import Problem
+from churnops.api.served import ServedModel
+from churnops.errors import BundleError
+from churnops.model import Bundle
+from churnops.settings import Settings
+from tests.api.conftest import assert_problem, client_of
+
+
+def link(models: Path, target: str | Path) -> None:
+    production = models / "production"
+    production.unlink(missing_ok=True)
+    production.symlink_to(target)
+
+
+def folder_of(models: Path) -> Path:
+    return (models / "production").resolve()
+
+
+def copy_of(models: Path, name: str) -> Path:
+    copy = models / "versions" / name
+    shutil.copytree(folder_of(models), copy)
+    return copy
+
+
+def damaged_copy(models: Path, name: str) -> Path:
+    copy = copy_of(models, name)
+    document = copy / "bundle.json"
+    document.write_text(document.read_text().replace('"threshold": 0.5', '"threshold": 0.4'))
+    with pytest.raises(BundleError):
+        Bundle.load(copy)
+    return copy
+
+
+@pytest.fixture
+def models(api_settings: Settings) -> Path:
+    return api_settings.path("models")
+
+
+def refreshed(served: ServedModel, *, again: bool = False) -> ServedModel:
+    asyncio.run(served.refresh(again=again))
+    return served
+
+
+def test_without_a_model_there_is_no_answer(tmp_path: Path):
+    served = refreshed(ServedModel(tmp_path))
+    assert (served.current, served.refused) == (None, None)
+    with pytest.raises(Problem, match="churnops run") as refused:
+        served.require()
+    assert refused.value.status == 503
+
+
+def test_the_deployed_model_is_loaded_once(models: Path):
+    served = refreshed(ServedModel(models))
+    first = served.require()
+    assert first.folder == folder_of(models).name
+    assert refreshed(served).require() is first
+    assert refreshed(served, again=True).require() is not first
+
+
+def test_a_new_deployment_is_followed(models: Path):
+    served = refreshed(ServedModel(models))
+    link(models, copy_of(models, "another"))
+    assert refreshed(served).require().folder == "another"
+
+
+def test_a_damaged_deployment_is_refused_and_a_good_one_clears_it(models: Path):
+    served = refreshed(ServedModel(models))
+    first, good = served.require(), folder_of(models)
+    link(models, damaged_copy(models, "damaged"))
+    assert refreshed(served).require() is first
+    assert served.refused
+    assert str(models) not in served.refused
+    link(models, good)
+    assert refreshed(served).refused is None
+    assert served.require().folder == good.name
+
+
+def test_a_damaged_deployment_is_not_loaded_at_every_look(models: Path, monkeypatch: pytest.MonkeyPatch):
+    link(models, damaged_copy(models, "damaged"))
+    served = refreshed(ServedModel(models))
+    monkeypatch.setattr(Bundle, "load", lambda folder: pytest.fail("it is damaged still"))
+    refreshed(served)
+    with pytest.raises(Problem, match="refused"):
+        served.require()
+
+
+def test_a_link_that_was_gone_and_is_back_is_followed_again(models: Path):
+    served = refreshed(ServedModel(models))
+    first, good = served.require(), folder_of(models)
+    (models / "production").unlink()
+    assert refreshed(served).require() is first
+    assert "leads nowhere" in str(served.refused)
+    link(models, good)
+    assert refreshed(served).refused is None
+
+
+@pytest.mark.parametrize("target", ["production", "nowhere", "../config.yaml", "/dev/null", "."])
+def test_a_link_to_anything_else_leaves_the_old_model(models: Path, target: str):
+    served = refreshed(ServedModel(models))
+    first = served.require()
+    link(models, target)
+    assert refreshed(served).require() is first
+    assert served.refused
+
+
+def wait_for(client: TestClient, path: str, word: str, present: bool = True) -> None:
+    for _ in range(100):
+        if (word in client.get(path).text) is present:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{path} does not say {word!r}" if present else f"{path} says {word!r} still")
+
+
+def test_the_service_starts_without_a_model_and_answers_once_there_is_one(
+    make_settings, tmp_path: Path, customer: dict[str, Any]
+):
+    settings = make_settings()
+    (tmp_path / "models").rename(tmp_path / "later")
+    with client_of(settings) as client:
+        for method, path in (
+            ("POST", "/predict"),
+            ("GET", "/model"),
+            ("GET", "/health/ready"),
+            ("POST", "/model/reload"),
+        ):
+            body = customer if path == "/predict" else None
+            response = client.request(method, path, json=body)
+            assert "churnops run" in assert_problem(response, 503)["detail"]
+            assert int(response.headers["retry-after"]) > 0
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/openapi.json").json()["components"]["schemas"]["Customer"]["type"] == "object"
+        (tmp_path / "later").rename(tmp_path / "models")
+        wait_for(client, "/health/ready", '"ready"')
+        assert client.post("/predict", json=customer).status_code == 200
+
+
+def test_the_service_says_that_a_deployment_is_refused(api_settings: Settings, models: Path, customer: dict[str, Any]):
+    good = folder_of(models)
+    with client_of(api_settings) as client:
+        version = client.get("/model").json()["model_version"]
+        link(models, damaged_copy(models, "damaged"))
+        response = client.post("/model/reload")
+        assert "refused" in assert_problem(response, 409)["detail"]
+        assert str(api_settings.root) not in response.text
+        ready = client.get("/health/ready").json()
+        assert ready["model_version"] == version
+        assert "refused" in ready["warnings"][0]
+        assert "churnops_model_refused 1.0" in client.get("/metrics").text
+        assert client.post("/predict", json=customer).json()["model_version"] == version
+        link(models, good)
+        assert client.post("/model/reload").json()["model_version"] == version
+        assert client.get("/health/ready").json()["warnings"] == []
+        assert "churnops_model_refused 0.0" in client.get("/metrics").text
+
+
+def test_a_failure_to_look_does_not_end_the_looking(
+    api_settings: Settings, models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else a service would keep revoked keys, and its model, for ever."""
+    real = Bundle.load
+    with client_of(api_settings) as client:
+        monkeypatch.setattr(Bundle, "load", lambda folder: 1 / 0)
+        link(models, copy_of(models, "another"))
+        time.sleep(0.8)  # a look
+        assert client.get("/model").json()["deployment"] != "another"
+        monkeypatch.setattr(Bundle, "load", real)
+        wait_for(client, "/model", '"another"')
+
+
+def test_a_request_is_answered_wholly_by_one_model(api_settings: Settings, models: Path, customer: dict[str, Any]):
+    copies = [copy_of(models, "one"), copy_of(models, "two")]
+    with client_of(api_settings) as client:
+        for number in range(20):
+            link(models, copies[number % 2])
+            client.post("/model/reload")
+            answers = client.post("/predict/batch", json=[customer] * 5).json()
+            assert len({answer["model_version"] for answer in answers}) == 1
+
+
+def test_the_model_is_described_for_people(client: TestClient, bundle: Bundle, api_settings: Settings):
+    response = client.get("/model")
+    document = response.json()
+    assert str(api_settings.root) not in response.text
+    assert "/tmp" not in response.text
+    assert "/home" not in response.text
+    assert [feature["name"] for feature in document["features"]] == list(bundle.selected)
+    for feature in document["features"]:
+        assert len(feature["description"]) > 8, feature
+        assert feature["description"][0].isupper(), feature
+        assert "_" not in feature["description"], feature
+    derived = {feature["name"]: feature for feature in document["features"]}
+    for declared in api_settings.features.derived:
+        if declared.name in derived:
+            assert derived[declared.name]["description"] == declared.description
+    assert {column["name"] for column in document["schema"]["columns"]} == set(bundle.schema.by_name)
+    assert document["content_sha256"] == bundle.content_sha256
+    assert json.loads(response.text) == document
