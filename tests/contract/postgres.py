@@ -4,30 +4,37 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import find_part
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A running server: its SQLAlchemy URL, and how to stop it as a crash would and start it again."""
+
+    url: str
+    crash: Callable[[], None]
+    start: Callable[[], None]
+
+
 @contextmanager
-def private_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a server; yield its SQLAlchemy URL; stop it."""
+def private_cluster() -> Iterator[Cluster]:
+    """Start a server; yield it; stop it."""
     initdb = find_part("postgresql")
     assert initdb is not None, "the test is marked needs('postgresql')"
     binaries = Path(initdb).resolve().parent
-    folder = tmp_path_factory.mktemp("postgresql")
+    # Not in pytest's folder: another pytest that starts makes that one private again, to root perhaps.
+    folder = Path(tempfile.mkdtemp(prefix="churnops-postgresql-"))
     data = folder / "data"
     as_user: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         shutil.chown(folder, "postgres", "postgres")
-        for parent in folder.parents:  # pytest makes its folders private to the user
-            if parent.stat().st_uid == 0 and str(parent).startswith(str(tmp_path_factory.getbasetemp().parent)):
-                parent.chmod(parent.stat().st_mode | 0o011)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,8 +45,16 @@ def private_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     run("initdb", "-D", str(data), "-U", "churnops", "--auth=trust", "--encoding=UTF8", "--locale=C")
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
-    run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
-    try:
-        yield f"postgresql+psycopg://churnops@127.0.0.1:{port}/postgres"
-    finally:
+
+    def start() -> None:
+        run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
+
+    def crash() -> None:
         run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+
+    start()
+    try:
+        yield Cluster(f"postgresql+psycopg://churnops@127.0.0.1:{port}/postgres", crash, start)
+    finally:
+        crash()
+        shutil.rmtree(folder)

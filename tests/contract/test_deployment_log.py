@@ -1,6 +1,5 @@
 """One suite over every database the deployment log runs on."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,36 +7,8 @@ import pytest
 from sqlalchemy import Engine
 
 from churnops.errors import JournalError
-from churnops.journal import DeploymentLog
-from churnops.journal.database import open_database
-from tests.contract.postgres import private_cluster
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with private_cluster(tmp_path_factory) as url:
-        yield url
-
-
-LASTING = ["file", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
-
-
-@pytest.fixture(params=["memory", *LASTING])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    match request.param:
-        case "memory":
-            return "sqlite:///:memory:"
-        case "file":
-            return f"sqlite:///{tmp_path}/journal.db"
-        case _:
-            return str(request.getfixturevalue("cluster"))
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    engine = open_database(url)
-    yield engine
-    engine.dispose()
+from churnops.journal import DeploymentLog, open_database
+from tests.contract.conftest import LASTING
 
 
 def intent(log: DeploymentLog, folder: str, previous: str | None = None) -> int:

@@ -94,8 +94,12 @@ class Journal:
             .where(table.at >= microseconds(since), table.at < microseconds(until))
             .order_by(table.at, table.id)
         )
-        with answering(), self._engine.connect() as connection:
-            for row in connection.execution_options(yield_per=_PAGE).execute(query):
+        with (
+            answering(),
+            self._engine.connect() as connection,
+            connection.execution_options(yield_per=_PAGE).execute(query) as found,  # closed if the caller stops early
+        ):
+            for row in found:
                 yield self._recorded(row, now)
 
     def _recorded(self, found: Row[Any], now: int) -> RecordedPrediction:

@@ -74,7 +74,8 @@ def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> t
     stayed    30          stayed, from day 30 seen at the end of the horizon
     ========  ==========  ==================  =========================================================
 
-    No outcome is known before its label was recorded, and that somebody stayed not before the horizon has passed.
+    No outcome is known before the prediction is made and the label recorded, and that somebody stayed not before the
+    horizon has passed.
 
     Examples
     --------

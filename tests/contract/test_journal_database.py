@@ -1,0 +1,169 @@
+"""How the database is made, migrated, adopted and refused."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, inspect
+
+from churnops.errors import JournalError
+from churnops.journal import DeploymentLog, Journal, database, open_database
+from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE, deployments, metadata
+from tests.contract.conftest import LASTING, POSTGRESQL
+from tests.contract.test_deployment_log import intent
+
+lasting = pytest.mark.parametrize("url", LASTING, indirect=True)
+OPEN = "import sys; from churnops.journal import open_database; open_database(sys.argv[1]).dispose()"
+
+
+def python(program: str, url: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", program, url], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def differences(engine: Engine) -> list[object]:
+    with engine.connect() as connection:
+        options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+
+def test_migrations_lead_to_the_tables_that_the_code_knows(engine: Engine):
+    assert differences(engine) == []
+    names = set(inspect(engine).get_table_names())
+    assert names == {"deployments", "predictions", "labels", "api_keys", VERSION_TABLE}
+
+
+def test_the_newest_migration_is_the_version_that_the_code_knows():
+    scripts = ScriptDirectory(str(Path(database.__file__).with_name("migrations")))
+    assert scripts.get_heads() == [SCHEMA_VERSION]
+
+
+@lasting
+def test_a_database_from_before_there_were_versions_is_adopted(url: str):
+    old = create_engine(url)
+    deployments.create(old)
+    number = intent(DeploymentLog(old), "a")
+    old.dispose()
+    for _ in range(2):
+        engine = open_database(url)
+        assert DeploymentLog(engine).get(number).folder == "a"
+        assert differences(engine) == []
+        engine.dispose()
+
+
+@lasting
+def test_a_newer_database_is_refused_in_one_line(url: str):
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(JournalError, match=r"version 9999, and this churnops knows .*: upgrade churnops") as caught:
+        open_database(url)
+    assert "\n" not in str(caught.value)
+
+
+@lasting
+def test_processes_that_start_at_once_migrate_once(url: str):
+    processes = [python(OPEN, url) for _ in range(4)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    engine = open_database(url)
+    assert differences(engine) == []
+    engine.dispose()
+
+
+@lasting
+def test_a_migration_that_is_killed_leaves_the_old_version(url: str):
+    old = create_engine(url)
+    deployments.create(old)
+    killed = python(
+        f"import os; from alembic import op; op.create_index = lambda *a, **k: os.kill(os.getpid(), 9); {OPEN}", url
+    )
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert inspect(old).get_table_names() == ["deployments"]
+    old.dispose()
+    engine = open_database(url)
+    assert differences(engine) == []
+    engine.dispose()
+
+
+@lasting
+def test_a_current_database_costs_no_import_of_alembic(url: str):
+    open_database(url).dispose()
+    process = python(f"{OPEN}; assert 'alembic' not in sys.modules", url)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
+@lasting
+def test_another_programs_versions_are_left_alone(url: str):
+    old = create_engine(url)
+    with old.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('mlflows')")
+    engine = open_database(url)
+    with old.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == ["mlflows"]
+    for each in (engine, old):
+        each.dispose()
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])
+def test_what_sqlite_flushes(tmp_path: Path, durability: database.Durability, synchronous: int):
+    engine = open_database(f"sqlite:///{tmp_path}/journal.db", durability=durability)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
+@pytest.mark.parametrize(
+    ("durability", "server", "expected"),
+    [("process", "off", "off"), ("power", "off", "on"), ("power", "remote_apply", "remote_apply")],
+)
+def test_what_postgresql_flushes(url: str, durability: database.Durability, server: str, expected: str):
+    engine = open_database(url)
+    name = url.rpartition("/")[2]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET synchronous_commit = {server}")
+    engine.dispose()
+    engine = open_database(url, durability=durability)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == expected
+    engine.dispose()
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"no database at all, but a text" * 100)
+    with pytest.raises(JournalError, match="file is not a database") as caught:
+        open_database(f"sqlite:///{path}")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_one_line(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(JournalError, match="cannot be opened"):
+        open_database(f"sqlite:///{tmp_path}/journal.db")
+
+
+def test_a_memory_database_is_one_for_all_threads():
+    engine = open_database("sqlite:///:memory:")
+    thread = Thread(target=Journal(engine, label_horizon=timedelta(1)).check)
+    thread.start()
+    thread.join()  # an exception in it would be a warning, and so an error
+    engine.dispose()

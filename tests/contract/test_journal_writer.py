@@ -1,0 +1,300 @@
+"""Group commit: what `append` promises, on every database, while all is well and while it is not."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, select
+
+from churnops.errors import JournalError
+from churnops.journal import Journal, JournalWriter, open_database
+from churnops.journal.tables import predictions
+from tests.contract.conftest import POSTGRESQL
+from tests.contract.postgres import Cluster
+from tests.contract.test_journal import a_prediction
+
+
+def with_writer(
+    engine: Engine, use: Callable[[JournalWriter], Awaitable[Any]], *, max_pending: int = 20_000
+) -> JournalWriter:
+    async def main() -> None:
+        with closing(writer):
+            await use(writer)
+
+    writer = JournalWriter(engine, max_pending=max_pending)
+    asyncio.run(main())
+    return writer
+
+
+def stored(engine: Engine) -> set[str]:
+    with engine.connect() as connection:
+        return set(connection.execute(select(predictions.c.id)).scalars())
+
+
+@contextmanager
+def counted_commits(engine: Engine) -> Iterator[list[None]]:
+    commits: list[None] = []
+
+    def note(_: Any) -> None:
+        commits.append(None)
+
+    event.listen(engine, "commit", note)
+    yield commits
+    event.remove(engine, "commit", note)
+
+
+def test_what_is_acknowledged_is_committed(engine: Engine):
+    journal = Journal(engine, label_horizon=timedelta(days=30))
+
+    async def use(writer: JournalWriter) -> None:
+        for size in (1, 3):
+            rows = [a_prediction() for _ in range(size)]
+            await writer.append(rows)
+            assert [found.row for row in rows if (found := journal.prediction(row.id))] == rows
+        await writer.append([])
+
+    with_writer(engine, use)
+
+
+def test_appends_that_wait_share_a_commit(engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        with counted_commits(engine) as commits:
+            await asyncio.gather(*(writer.append([a_prediction()]) for _ in range(200)))
+        assert 1 <= len(commits) <= 20
+
+    with_writer(engine, use)
+    assert len(stored(engine)) == 200
+
+
+def test_a_transaction_is_bounded_but_one_append_is_never_divided(engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        with counted_commits(engine) as commits:
+            await asyncio.gather(*(writer.append([a_prediction() for _ in range(400)]) for _ in range(5)))
+        assert 3 <= len(commits) <= 5
+        with counted_commits(engine) as commits:
+            await writer.append([a_prediction() for _ in range(2_500)])
+        assert len(commits) == 1
+
+    with_writer(engine, use)
+    assert len(stored(engine)) == 4_500
+
+
+def test_a_queue_that_is_full_refuses(engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        with pytest.raises(JournalError, match="behind"):
+            await writer.append([a_prediction() for _ in range(11)])
+        appends = (writer.append([a_prediction() for _ in range(6)]) for _ in range(2))
+        first, second = await asyncio.gather(*appends, return_exceptions=True)
+        assert first is None
+        assert isinstance(second, JournalError)
+        await writer.append([a_prediction() for _ in range(10)])
+
+    with_writer(engine, use, max_pending=10)
+    assert len(stored(engine)) == 16
+
+
+def test_repeated_ids_double_nothing(engine: Engine):
+    row = a_prediction()
+
+    async def use(writer: JournalWriter) -> None:
+        await asyncio.gather(*(writer.append([row, row]) for _ in range(10)))
+
+    with_writer(engine, use)
+    assert stored(engine) == {row.id}
+
+
+def test_a_value_that_is_refused_fails_its_own_append_only(engine: Engine):
+    wrong: list[dict[str, Any]] = [
+        {"churn_probability": None}, {"inputs": object()}, {"at": a_prediction().at.replace(tzinfo=None)},
+        {"customer_id": "\ud800"},
+    ]  # fmt: skip
+    bad = [a_prediction()._replace(**fields) for fields in wrong]
+    good = [a_prediction() for _ in range(10)]
+    companion = a_prediction()
+
+    async def use(writer: JournalWriter) -> None:
+        rows = [good[0], bad[0], good[1], *bad[1:], *good[2:]]
+        done = await asyncio.gather(*(writer.append([row]) for row in rows), return_exceptions=True)
+        for row, result in zip(rows, done, strict=True):
+            assert (type(result) is JournalError) == (row in bad), result
+        with pytest.raises(JournalError):
+            await writer.append([companion, bad[0]])
+
+    with_writer(engine, use)
+    assert stored(engine) == {row.id for row in good}
+
+
+def test_a_nul_in_text_never_stops_the_writer(engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        results = await asyncio.gather(
+            writer.append([a_prediction(customer_id="a\x00b")]), writer.append([a_prediction()]), return_exceptions=True
+        )
+        assert results[0] is None or isinstance(results[0], JournalError)  # PostgreSQL refuses it, SQLite does not
+        assert results[1] is None
+
+    with_writer(engine, use)
+
+
+def test_a_cancelled_caller_breaks_nothing_for_the_others(engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        tasks = [asyncio.create_task(writer.append([a_prediction()])) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in done[::2])
+        assert done[1::2] == [None] * 10
+
+    with_writer(engine, use)
+    assert len(stored(engine)) == 20
+
+
+def test_close_writes_what_waits_and_refuses_the_rest(engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        tasks = [asyncio.create_task(writer.append([a_prediction()])) for _ in range(50)]
+        await asyncio.sleep(0)
+        writer.close()
+        assert len(stored(engine)) == 50
+        assert await asyncio.gather(*tasks) == [None] * 50
+        with pytest.raises(JournalError, match="closed"):
+            await writer.append([a_prediction()])
+
+    before = threading.active_count()
+    with_writer(engine, use).close()
+    assert threading.active_count() == before
+
+
+def test_a_loop_that_ended_does_not_stop_the_writer(engine: Engine):
+    writer = JournalWriter(engine)
+    for _ in range(2):
+
+        async def leave() -> None:
+            asyncio.get_running_loop().create_task(writer.append([a_prediction()]))
+            await asyncio.sleep(0)
+
+        asyncio.run(leave())
+    writer.close()
+    assert len(stored(engine)) == 2
+
+
+def test_a_damaged_table_is_one_line_and_its_repair_is_noticed(engine: Engine):
+    def change(statement: str) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+
+    async def use(writer: JournalWriter) -> None:
+        await writer.append([a_prediction()])
+        change("ALTER TABLE predictions RENAME TO gone")
+        results = await asyncio.gather(*(writer.append([a_prediction()]) for _ in range(5)), return_exceptions=True)
+        for result in results:
+            assert isinstance(result, JournalError)
+            assert "could not be written" in str(result)
+            assert "\n" not in str(result)
+        change("ALTER TABLE gone RENAME TO predictions")
+        await writer.append([a_prediction()])
+
+    with_writer(engine, use)
+    assert len(stored(engine)) == 2
+
+
+def test_a_sqlite_file_that_is_locked_or_readonly(tmp_path: Path):
+    engine = open_database(f"sqlite:///{tmp_path}/secret-place.db", durability="process")
+    state = {"query_only": 0}
+
+    def configure(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA busy_timeout=50")
+        connection.execute(f"PRAGMA query_only={state['query_only']}")
+
+    event.listen(engine, "checkout", configure)
+
+    async def fails(writer: JournalWriter, why: str) -> None:
+        begun = time.monotonic()
+        results = await asyncio.gather(*(writer.append([a_prediction()]) for _ in range(30)), return_exceptions=True)
+        assert time.monotonic() - begun < 5  # they fail together, not one after another
+        for result in results:
+            assert isinstance(result, JournalError)
+            assert str(result) == f"the prediction could not be written to the journal: {why}"
+
+    async def use(writer: JournalWriter) -> None:
+        await writer.append([a_prediction()])
+        with closing(sqlite3.connect(tmp_path / "secret-place.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await fails(writer, "database is locked")
+            other.execute("ROLLBACK")
+        await writer.append([a_prediction()])
+        state["query_only"] = 1
+        await fails(writer, "attempt to write a readonly database")
+        state["query_only"] = 0
+        await writer.append([a_prediction()])
+
+    with_writer(engine, use)
+    assert len(stored(engine)) == 3
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
+def test_a_server_that_crashes_under_load_loses_nothing_acknowledged(url: str, cluster: Cluster):
+    engine = open_database(url)
+    acknowledged: set[str] = set()
+    refused: list[JournalError] = []
+    stop = asyncio.Event()
+
+    async def client(writer: JournalWriter) -> None:
+        while not stop.is_set():
+            row = a_prediction()
+            try:
+                await writer.append([row])
+                acknowledged.add(row.id)
+            except JournalError as error:
+                refused.append(error)
+                await asyncio.sleep(0.01)
+
+    async def use(writer: JournalWriter) -> None:
+        clients = [asyncio.create_task(client(writer)) for _ in range(16)]
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(cluster.crash)
+        await asyncio.sleep(0.3)
+        before = len(acknowledged)
+        await asyncio.to_thread(cluster.start)
+        await asyncio.sleep(0.5)
+        stop.set()
+        await asyncio.gather(*clients)
+        assert len(acknowledged) > before > 0  # it works again, without a new writer
+        await writer.append([a_prediction()])
+
+    with_writer(engine, use)
+    assert acknowledged <= stored(engine)
+    assert refused
+    assert not any("\n" in str(error) or "churnops@" in str(error) for error in refused)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
+def test_a_connection_that_is_cut_is_not_even_noticed(url: str):
+    engine = open_database(url)
+    cut = []
+
+    async def use(writer: JournalWriter) -> None:
+        await writer.append([a_prediction()])
+
+        def cut_once(connection: Any) -> None:  # after the check that the pool makes
+            if not cut:
+                cut.append(connection)
+                pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+                with closing(engine.raw_connection()) as other:
+                    other.cursor().execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+
+        event.listen(engine, "begin", cut_once)
+        await writer.append([a_prediction()])
+
+    with_writer(engine, use)
+    assert cut
+    assert len(stored(engine)) == 2
+    engine.dispose()
