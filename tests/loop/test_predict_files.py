@@ -389,6 +389,15 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(big: Path, tmp_path:
         assert not target.exists()
 
 
+def test_a_refusal_touches_no_folder(here: Path, tmp_path: Path):
+    shutil.copy(LATER, tmp_path / "in.csv")
+    before = tmp_path.stat().st_mtime_ns
+    for target, models, overwrite in (("in.csv", "models", False), ("in.csv", "models", True), ("a.csv", "no", False)):
+        with pytest.raises(ChurnopsError):
+            predict_file(tmp_path / "in.csv", tmp_path / target, here / models, overwrite=overwrite)
+    assert tmp_path.stat().st_mtime_ns == before
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_is_one_line(here: Path, tmp_path: Path):
     tmp_path.chmod(0o500)

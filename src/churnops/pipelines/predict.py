@@ -19,7 +19,7 @@ from churnops.data.batches import Batch, read_batches
 from churnops.data.read import ENDINGS
 from churnops.errors import ChurnopsError, DataError, RegistryError
 from churnops.model import Bundle
-from churnops.pipelines.unfinished import Unfinished, unfinished_result
+from churnops.pipelines.unfinished import Unfinished, unfinished_folder, unfinished_result
 from churnops.scoring import score_table, without_nesting
 
 ROWS = 10_000  # at a time: less makes the rest of the work count, more takes memory
@@ -85,18 +85,14 @@ def predict_file(
         If nothing is deployed, a row breaks the Schema, or `target` exists or has another ending. After a row that
         breaks the Schema nothing is kept: the input has to change anyway.
     """
-    if not source.is_file() or source.suffix.lower() not in ENDINGS:
-        raise DataError(f"{source} is not a .csv or .parquet file")
-    if target.suffix.lower() not in ENDINGS:
-        raise DataError(f"{target}: the name must end in .csv or .parquet")
-    if not target.parent.is_dir():
-        raise DataError(f"{target.parent} is not a folder: make it first")
+    _check_paths(source, target)
+    if not unfinished_folder(target).exists():  # a refusal then touches nothing
+        _check_free(source, target, overwrite)
+    if not (models / "production").exists():
+        raise RegistryError(f"no model is deployed in {models}: type `churnops run` first")
+    bundle = Bundle.load(models / "production")
     with unfinished_result(target) as unfinished:
-        if target.exists() and (not overwrite or not target.is_file() or target.samefile(source)):
-            raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
-        if not (models / "production").exists():
-            raise RegistryError(f"no model is deployed in {models}: type `churnops run` first")
-        bundle = Bundle.load(models / "production")
+        _check_free(source, target, overwrite)  # another run may have finished meanwhile
         identity = _identity(source, bundle, explain, rows)
         if unfinished.resume(identity):
             say("an earlier run stopped, but its input, model or options were others: starting again")
@@ -115,6 +111,20 @@ def predict_file(
                     raise DataError(f"{source} was changed while it was read: type the command again")
             unfinished.finish()
         return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed)
+
+
+def _check_paths(source: Path, target: Path) -> None:
+    if not source.is_file() or source.suffix.lower() not in ENDINGS:
+        raise DataError(f"{source} is not a .csv or .parquet file")
+    if target.suffix.lower() not in ENDINGS:
+        raise DataError(f"{target}: the name must end in .csv or .parquet")
+    if not target.parent.is_dir():
+        raise DataError(f"{target.parent} is not a folder: make it first")
+
+
+def _check_free(source: Path, target: Path, overwrite: bool) -> None:
+    if target.exists() and (not overwrite or not target.is_file() or target.samefile(source)):
+        raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
 
 
 def _identity(source: Path, bundle: Bundle, explain: bool, rows: int) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Part:
     churners: int
 
 
+def unfinished_folder(target: Path) -> Path:
+    """Return where the parts of `target` are while it is written."""
+    return target.with_name(f".{target.name}.unfinished")
+
+
 @contextmanager
 def unfinished_result(target: Path) -> Iterator["Unfinished"]:
     """Hold the folder for `target`, which no other process can then do.
@@ -44,7 +49,7 @@ def unfinished_result(target: Path) -> Iterator["Unfinished"]:
     DataError
         If another process writes `target` at this moment.
     """
-    folder = target.with_name(f".{target.name}.unfinished")
+    folder = unfinished_folder(target)
     with lock_folder(folder) as held:
         if not held:
             raise DataError(f"{target} is being written by another run: wait for it, or name another file")
