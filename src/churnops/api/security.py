@@ -95,11 +95,21 @@ def _unauthorized(detail: str) -> Problem:
 
 
 def _local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, and was meant for it: a page elsewhere may be given our address."""
-    client = scope.get("client")
-    name = header(scope, b"host")
-    host = name.rpartition(":")[0] or name
-    return client is not None and is_loopback(client[0]) and is_loopback(host.strip("[]"))
+    """Whether a request comes from this machine, and was meant for it.
+
+    A page elsewhere may be given our address under its own name, or let the browser post a form to us.
+    """
+    client, origin = scope.get("client"), header(scope, b"origin")
+    return (
+        client is not None
+        and is_loopback(client[0])
+        and is_loopback(_host(header(scope, b"host")))
+        and (not origin or is_loopback(_host(origin.partition("://")[2])))
+    )
+
+
+def _host(authority: str) -> str:
+    return (authority.rpartition(":")[0] or authority).strip("[]")
 
 
 @lru_cache(maxsize=1000)

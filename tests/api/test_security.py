@@ -1,0 +1,326 @@
+"""Who may ask: keys by scope, this machine while there is no key, rates; and what must never be seen."""
+
+import json
+import logging
+import time
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from churnops.api import main
+from churnops.api.main import create_app
+from churnops.api.security import Access
+from churnops.journal import keys as keys_module
+from churnops.journal.database import open_database
+from churnops.journal.keys import SCOPES, KeyStore
+from churnops.settings import Settings
+from tests.api.conftest import LOCAL, a_customer, assert_problem, client_of, make_key
+
+ELSEWHERE = ("10.0.0.9", 40000)
+LABEL = {"customer_id": "C-1", "churned": True}
+
+# Every path of the service, what it needs, and a request that is answered with 2xx where it may be.
+PATHS: list[tuple[str, str, str | None, Any]] = [
+    ("POST", "/predict", "predict", a_customer()),
+    ("POST", "/predict/batch", "predict", [a_customer()]),
+    ("GET", "/predictions/{prediction_id}", "predict", None),
+    ("GET", "/model", "predict", None),
+    ("POST", "/labels", "label", LABEL),
+    ("POST", "/model/reload", "admin", None),
+    ("GET", "/health/live", None, None),
+    ("GET", "/health/ready", None, None),
+    ("GET", "/metrics", None, None),
+    ("GET", "/", None, None),
+]
+CLOSED = [pytest.param(*path, id=path[1]) for path in PATHS if path[2]]
+
+
+def test_the_table_has_every_path(client: TestClient):
+    documented = {
+        (m.upper(), p) for p, operations in client.get("/openapi.json").json()["paths"].items() for m in operations
+    }
+    assert documented == {(method, path) for method, path, _, _ in PATHS}
+
+
+def ask(client: TestClient, method: str, path: str, body: Any, key: str | None, prediction_id: str = "0" * 36) -> Any:
+    headers = {"x-api-key": key} if key is not None else {}
+    return client.request(method, path.format(prediction_id=prediction_id), json=body, headers=headers)
+
+
+@pytest.mark.parametrize(("method", "path", "needed", "body"), PATHS, ids=[path for _, path, _, _ in PATHS])
+def test_each_path_takes_the_keys_with_its_scope(
+    api_settings: Settings, method: str, path: str, needed: str | None, body: Any
+):
+    tokens = {scope: make_key(api_settings, scope, name=scope) for scope in SCOPES}
+    tokens["both"] = make_key(api_settings, "predict", "label", name="both")
+    with client_of(api_settings) as client:
+        known = client.post("/predict", json=a_customer(), headers={"x-api-key": tokens["predict"]}).json()
+        for scope, token in tokens.items():
+            response = ask(client, method, path, body, token, known["prediction_id"])
+            if needed in (None, scope) or scope == "admin" or (scope == "both" and needed != "admin"):
+                assert response.status_code == 200, (scope, response.text)
+            else:
+                assert f"'{needed}'" in assert_problem(response, 403)["detail"]
+
+
+@pytest.mark.parametrize(("method", "path", "needed", "body"), CLOSED)
+def test_without_a_valid_key_each_path_is_closed(
+    api_settings: Settings, method: str, path: str, needed: str, body: Any
+):
+    token = make_key(api_settings, "admin")
+    key_id = token.split("_")[1]
+    wrong = [
+        None, "", "x", " ", token[:-1], token + "x", token.upper(), f" {token[1:]}", f"churnops_{key_id}_", "_" * 50,
+        "é", f"churnops_{key_id}_{'A' * 43}", key_id, "a" * 100_000, "' OR 1=1 --", f"Bearer {token}",
+    ]  # fmt: skip
+    with client_of(api_settings) as client:
+        for key in wrong:
+            headers = {} if key is None else {"x-api-key": key.encode("latin-1")}
+            response = client.request(method, path.format(prediction_id="x"), json=body, headers=headers)
+            assert_problem(response, 401)
+            assert response.headers["www-authenticate"] == "ApiKey"
+            assert not key or len(key) < 5 or key not in response.text
+
+
+def test_a_key_in_the_address_or_a_cookie_is_no_key(api_settings: Settings, customer: dict[str, Any]):
+    """An address ends up in logs."""
+    token = make_key(api_settings, "admin")
+    with client_of(api_settings) as client:
+        assert_problem(client.post(f"/predict?x-api-key={token}&api_key={token}", json=customer), 401)
+        headers = {"cookie": f"x-api-key={token}", "authorization": f"Bearer {token}"}
+        assert_problem(client.post("/predict", json=customer, headers=headers), 401)
+
+
+def test_a_refused_key_is_refused_before_the_body_is_looked_at(api_settings: Settings):
+    make_key(api_settings, "admin")
+    with client_of(api_settings) as client:
+        for path in ("/predict", "/predict/batch", "/labels"):
+            assert_problem(client.post(path, content=b"{", headers={"content-type": "text/csv"}), 401)
+
+
+def test_a_new_key_is_known_and_a_revoked_one_refused_within_seconds(
+    api_settings: Settings, customer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(main, "LOOK_SECONDS", 0.05)
+    engine = open_database(api_settings.database_url(api_settings.journal.url))
+    store = KeyStore(engine)
+    with client_of(api_settings) as client:
+        assert client.post("/predict", json=customer).status_code == 200  # from this machine, and there is no key
+        token = store.add("phones", ["predict"])
+        headers = {"x-api-key": token}
+        assert eventually(lambda: client.post("/predict", json=customer, headers=headers).status_code == 200)
+        assert eventually(lambda: client.post("/predict", json=customer).status_code == 401)
+        store.revoke("phones")
+        assert eventually(lambda: client.post("/predict", json=customer, headers=headers).status_code == 401)
+        time.sleep(0.5)
+        assert client.post("/predict", json=customer).status_code == 401  # once there was a key, one is needed
+    engine.dispose()
+
+
+def eventually(holds: Any) -> bool:
+    for _ in range(100):
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_keys_are_looked_for_every_few_seconds():
+    assert main.LOOK_SECONDS * main.KEY_LOOKS <= 5
+
+
+def test_tokens_are_compared_in_constant_time(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """By digest, and also where no key has the id: the time does not tell which ids there are."""
+    compared = []
+    real = keys_module.hmac.compare_digest
+    monkeypatch.setattr(keys_module.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    token = make_key(api_settings, "predict")
+    with client_of(api_settings) as client:
+        for key in (token, token[:-1], "churnops_nobody_x", "x"):
+            ask(client, "POST", "/predict", a_customer(), key)
+    assert len(compared) == 4
+    assert all(len(text) == 64 for pair in compared for text in pair)
+    assert token not in str(compared)
+
+
+# Without keys
+
+
+def from_elsewhere(settings: Settings, client: tuple[str, int] = ELSEWHERE, host: str = "127.0.0.1") -> TestClient:
+    return TestClient(create_app(settings), base_url=f"http://{host}", client=client)
+
+
+@pytest.mark.parametrize(("method", "path", "needed", "body"), CLOSED)
+def test_without_any_key_only_this_machine_may_ask(
+    api_settings: Settings, method: str, path: str, needed: str, body: Any
+):
+    with from_elsewhere(api_settings) as client:
+        for headers in (
+            {}, {"x-forwarded-for": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}, {"x-real-ip": "127.0.0.1"},
+            {"x-client-ip": "::1"}, {"true-client-ip": "127.0.0.1"}, {"host": "localhost"},
+            {"x-api-key": "development"},
+        ):  # fmt: skip
+            response = client.request(method, path.format(prediction_id="x"), json=body, headers=headers)
+            assert_problem(response, 401)
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0", "10.0.0.9", "8.8.8.8", "::", "fe80::1", "localhost.evil.com", "", "x" * 999]
+)
+def test_these_addresses_are_elsewhere(api_settings: Settings, customer: dict[str, Any], address: str):
+    with from_elsewhere(api_settings, (address, 1)) as client:
+        assert_problem(client.post("/predict", json=customer), 401)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.com", "evil.com:8000", "127.0.0.1.evil.com", "localhost.evil.com", "10.0.0.1", "0.0.0.0", "",
+             "evil.com#127.0.0.1", "127.0.0.1@evil.com", "[::1].evil.com", "localhost:80:evil.com"],
+)  # fmt: skip
+def test_a_page_that_was_given_our_address_may_not_ask(client: TestClient, customer: dict[str, Any], host: str):
+    """DNS rebinding: the browser believes that it asks evil.com, and connects to this machine."""
+    assert_problem(client.post("/predict", json=customer, headers={"host": host}), 401)
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "127.8.8.8"])
+def test_this_machine_may_ask_under_its_names(client: TestClient, customer: dict[str, Any], host: str):
+    assert client.post("/predict", json=customer, headers={"host": host}).status_code == 200
+
+
+def test_a_page_elsewhere_may_not_make_the_browser_ask(client: TestClient):
+    """A form needs no permission to post, and the browser runs on this machine."""
+    assert_problem(client.post("/model/reload", headers={"origin": "https://evil.com"}), 401)
+    assert_problem(client.post("/model/reload", headers={"origin": "null"}), 401)
+    assert client.post("/model/reload", headers={"origin": "http://localhost:8501"}).status_code == 200
+
+
+def test_pages_elsewhere_get_no_leave_to_read(client: TestClient):
+    for method in ("OPTIONS", "GET"):
+        response = client.request(method, "/health/live", headers={"origin": "https://evil.com"})
+        assert not [name for name in response.headers if name.startswith("access-control")]
+
+
+# Rates
+
+
+def test_a_client_that_asks_too_often_waits_and_others_do_not(make_settings):
+    settings = make_settings(api={"rate_limit": 3})
+    busy, other = (make_key(settings, "predict", name=name) for name in ("busy", "other"))
+    with client_of(settings) as client:
+        statuses = [ask(client, "GET", "/model", None, busy).status_code for _ in range(5)]
+        assert statuses[:3] == [200] * 3
+        assert 429 in statuses[3:]
+        while (response := ask(client, "GET", "/model", None, busy)).status_code == 200:
+            pass
+        assert "3 requests a second" in assert_problem(response, 429)["detail"]
+        assert int(response.headers["retry-after"]) == 1
+        assert ask(client, "GET", "/model", None, other).status_code == 200
+        time.sleep(int(response.headers["retry-after"]))
+        assert ask(client, "GET", "/model", None, busy).status_code == 200
+
+
+def test_requests_with_wrong_keys_do_not_use_up_a_clients_rate(make_settings):
+    settings = make_settings(api={"rate_limit": 2})
+    token = make_key(settings, "predict")
+    with client_of(settings) as client:
+        for _ in range(10):
+            assert ask(client, "GET", "/model", None, token[:-1]).status_code == 401
+        assert ask(client, "GET", "/model", None, token).status_code == 200
+
+
+# What must never be seen
+
+
+def test_a_token_is_nowhere_but_with_its_owner(
+    api_settings: Settings, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    token = make_key(api_settings, "admin")
+    secret = token.split("_", 2)[2]
+    caplog.set_level(logging.DEBUG)
+    with client_of(api_settings) as client:
+        seen = [
+            ask(client, *path, key).text for path in [(m, p, b) for m, p, _, b in PATHS] for key in (token, token[:-1])
+        ]
+        seen.append(client.get("/metrics").text)
+    captured = capfd.readouterr()
+    assert '"client":"tests"' in captured.err
+    for text in (*seen, captured.out, captured.err, caplog.text):
+        assert secret[:-1] not in text
+    for file in api_settings.root.glob("journal.db*"):
+        assert secret[:-1].encode() not in file.read_bytes()
+
+
+def log_lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+
+
+def test_each_request_is_one_line_of_json(
+    client: TestClient, capfd: pytest.CaptureFixture[str], customer: dict[str, Any]
+):
+    capfd.readouterr()
+    response = client.post("/predict", json=customer, headers={"x-request-id": "my-id.7_A"})
+    assert response.headers.get_list("x-request-id") == ["my-id.7_A"]
+    (line,) = log_lines(capfd)
+    assert line["request_id"] == "my-id.7_A"
+    assert (line["method"], line["route"], line["status"]) == ("POST", "/predict", 200)
+    assert (line["client"], line["address"]) == ("development", LOCAL[0])
+    assert line["model_version"] == response.json()["model_version"]
+    assert "C-1" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(
+    "given", ["a b", "a\tb", 'a"b', "é", "a" * 65, "", "a/b", "${jndi:ldap://x}", "\x1b[31m", "a;b"]
+)
+def test_an_ill_formed_request_id_is_replaced(client: TestClient, capfd: pytest.CaptureFixture[str], given: str):
+    capfd.readouterr()
+    response = client.get("/unknown", headers={"x-request-id": given.encode("latin-1")})
+    (line,) = log_lines(capfd)
+    request_id = response.headers["x-request-id"]
+    assert request_id != given
+    assert request_id == line["request_id"] == response.json()["request_id"]
+    assert len(request_id) == 16
+
+
+def test_a_path_cannot_write_into_the_log(client: TestClient, capfd: pytest.CaptureFixture[str]):
+    """Neither as a line of its own, nor with what a customer is called."""
+    capfd.readouterr()
+    client.get("/predictions/x%0A%7B%22level%22:%22critical%22%7D")
+    client.get("/unknown/jane.doe@example.com%0D%0Ahello")
+    client.get("/model?name=jane.doe")
+    lines = log_lines(capfd)
+    assert [line["route"] for line in lines] == ["/predictions/{prediction_id}", "(none)", "/model"]
+    assert "jane" not in json.dumps(lines)
+
+
+def test_ids_of_requests_do_not_repeat(client: TestClient):
+    assert len({client.get("/health/live").headers["x-request-id"] for _ in range(50)}) == 50
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/labels", "/model", "/health/live", "/metrics"])
+def test_a_defect_is_a_problem_without_internals(
+    api_settings: Settings, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(f"secret detail in {api_settings.root}")
+
+    body = {"/predict": a_customer(), "/predict/batch": [a_customer()], "/labels": LABEL}.get(path)
+    with client_of(api_settings) as client:
+        monkeypatch.setattr(logging.getLogger("churnops"), "propagate", True)
+        for target, name in ((main, "answer"), (main, "read_labels"), (Access, "admit"), (main, "_json")):
+            monkeypatch.setattr(target, name, fail)
+        monkeypatch.setattr(main.Metrics, "text", fail)
+        response = client.request("POST" if body else "GET", path, json=body)
+        problem = assert_problem(response, 500)
+    assert "secret" not in response.text
+    assert str(api_settings.root) not in response.text
+    assert "RuntimeError" not in response.text
+    assert problem["request_id"] in caplog.text
+    assert "secret detail" in caplog.text
+
+
+def test_answers_are_not_kept_or_guessed_at_by_browsers(client: TestClient):
+    for path in ("/model", "/health/live", "/unknown", "/metrics"):
+        response = client.get(path)
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "server" not in response.headers
