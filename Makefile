@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench pictures lock clean help
+.PHONY: run test endurance lint bench pictures lock clean help
 
 help:  ## what can be typed here
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -13,6 +13,10 @@ run: .venv/ready  ## the main job on the data in the repository
 test: .venv/ready-dev  ## every test, with the outside parts they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
 	$(BIN)/python -m pytest
+
+endurance: .venv/ready-dev  ## the service killed and redeployed under load at full length, with figures (minutes)
+	bash scripts/test_parts.sh
+	ENDURANCE=1 $(BIN)/python -m pytest --log-cli-level=INFO tests/loop/test_serving_under_load.py
 
 lint: .venv/ready-dev  ## ruff, strict types, import contracts
 	$(BIN)/ruff check .
