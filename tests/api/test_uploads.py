@@ -1,0 +1,345 @@
+"""`POST /predict/batch` with files: the answer is the file with its scores, recorded before it is sent, or nothing."""
+
+import csv
+import io
+import json
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from churnops.api import uploads
+from churnops.pipelines.run_all import RunSummary
+from churnops.settings import Settings
+from tests.api.conftest import Server, a_customer, assert_problem, client_of, deployed, recorded, serving
+from tests.conftest import RAW
+
+CSV, NDJSON, PARQUET = "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
+ADDED = [
+    "churn_probability", "churn_prediction", "model_version", "base_value", "explanation_scale", "top_shap_features",
+    "prediction_id",
+]  # fmt: skip
+RAW_NAMES = ["Account length", "State"]
+
+
+def customers(rows: int) -> list[dict[str, Any]]:
+    return [
+        a_customer(customer_id=f"Kündin-{i}", total_day_minutes=round(i * 37.7 % 350, 1), customer_service_calls=i % 9)
+        for i in range(rows)
+    ]
+
+
+def raw_headers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows, some of whose columns have the headers of the raw table."""
+    names = {name.lower().replace(" ", "_"): name for name in RAW_NAMES}
+    return [{names.get(name, name): value for name, value in row.items()} for row in rows]
+
+
+def to_file(kind: str, rows: list[dict[str, Any]]) -> bytes:
+    if kind == NDJSON:
+        return "\n".join(map(json.dumps, rows)).encode()
+    table = pl.DataFrame(rows)
+    file = io.BytesIO()
+    if kind == CSV:
+        table.write_csv(file)
+    else:
+        table.write_parquet(file)
+    return file.getvalue()
+
+
+def from_file(kind: str, content: bytes) -> list[dict[str, Any]]:
+    if kind == NDJSON:
+        return [json.loads(line) for line in content.splitlines()]
+    if kind == PARQUET:
+        return pl.read_parquet(io.BytesIO(content)).to_dicts()
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    for row in rows:
+        row |= {name: float(row[name]) for name in ("churn_probability", "base_value")}
+        row |= {"churn_prediction": row["churn_prediction"] == "true"}
+        row |= {"top_shap_features": json.loads(row["top_shap_features"])}
+    return rows
+
+
+def send(client: TestClient, kind: str, content: bytes, **headers: str) -> Any:
+    return client.post("/predict/batch", content=content, headers={"content-type": kind, **headers})
+
+
+KINDS = pytest.mark.parametrize("kind", [CSV, NDJSON, PARQUET], ids=["csv", "ndjson", "parquet"])
+
+
+@KINDS
+@pytest.mark.parametrize("renamed", [False, True], ids=["names", "raw-headers"])
+def test_a_file_comes_back_with_the_answers_of_predict(client: TestClient, kind: str, renamed: bool):
+    given = customers(25)
+    sent = raw_headers(given) if renamed else given
+    response = send(client, kind, to_file(kind, sent))
+    assert (response.status_code, response.headers["content-type"].partition(";")[0]) == (200, kind)
+    answers = from_file(kind, response.content)
+    assert len(answers) == len(given)
+    for customer, row, answer in zip(given, sent, answers, strict=True):
+        expected = client.post("/predict", json=customer).json()
+        found = {name: answer[name] for name in expected}
+        assert found["prediction_id"] != expected["prediction_id"]
+        if kind == CSV:
+            reasons = zip(found["top_shap_features"], expected["top_shap_features"], strict=True)
+            for ours, theirs in reasons:
+                assert ours == {
+                    "feature": theirs["feature"],
+                    "shap_value": pytest.approx(theirs["shap_value"], rel=1e-5),
+                }
+            found["top_shap_features"] = expected["top_shap_features"]
+        assert found | {"prediction_id": ""} == expected | {"prediction_id": ""}
+        if kind != NDJSON:
+            assert list(answer) == [*row, *ADDED]
+            assert {name: str(answer[name]) for name in row} == {name: str(value) for name, value in row.items()}
+
+
+@KINDS
+def test_each_row_is_recorded_as_predict_records_it(client: TestClient, api_settings: Settings, kind: str):
+    given = customers(12)
+    answers = from_file(kind, send(client, kind, to_file(kind, raw_headers(given))).content)
+    assert recorded(api_settings) == 12
+    for customer, answer in zip(given, answers, strict=True):
+        found = client.get(f"/predictions/{answer['prediction_id']}").json()
+        alone = client.post("/predict", json=customer).json()
+        expected = client.get(f"/predictions/{alone['prediction_id']}").json()
+        different = {"prediction_id": "", "at": ""}
+        if kind == CSV:
+            for one, other in zip(found["top_shap_features"], expected["top_shap_features"], strict=True):
+                assert one["shap_value"] == pytest.approx(other["shap_value"], rel=1e-5)
+        different["top_shap_features"] = ""
+        assert found | different == expected | different
+
+
+@KINDS
+def test_a_row_is_recorded_before_it_is_sent(
+    client: TestClient, api_settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    """When a piece leaves the application, the journal already has its rows."""
+    monkeypatch.setattr("churnops.api.tables.ROWS", 10)
+    monkeypatch.setattr(uploads, "LINES", 10)
+    real, counts = uploads.Uploads._stream, []
+
+    async def watched(self: Any, *arguments: Any) -> Any:
+        async for piece in real(self, *arguments):
+            counts.append(recorded(api_settings))
+            yield piece
+
+    monkeypatch.setattr(uploads.Uploads, "_stream", watched)
+    assert send(client, kind, to_file(kind, customers(35))).status_code == 200
+    assert counts[:4] == [10, 20, 30, 35]
+
+
+@KINDS
+def test_a_bad_row_anywhere_refuses_the_whole_file(
+    client: TestClient, api_settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("churnops.api.tables.ROWS", 10)
+    monkeypatch.setattr(uploads, "LINES", 10)
+    rows = customers(40)
+    rows[36]["total_day_minutes"] = -1.0
+    problem = assert_problem(send(client, kind, to_file(kind, rows)), 422)
+    assert problem["detail"].startswith("row 37: ")
+    assert [(e["row"], e["field"], e["rule"]) for e in problem["errors"]] == [(37, "total_day_minutes", "minimum")]
+    assert recorded(api_settings) == 0
+
+
+def test_what_is_not_ours_passes_through(client: TestClient):
+    notes = ['two\nlines, "quoted"', "Grüße 😀", "", "a,b;c", " spaces ", "=1+1", "null", "0012", "\ttab"]
+    rows = [a_customer(customer_id=f"C-{i}") | {"Notiz (€)": note} for i, note in enumerate(notes)]
+    for kind in (CSV, PARQUET):
+        answers = from_file(kind, send(client, kind, to_file(kind, rows)).content)
+        assert [answer["Notiz (€)"] or "" for answer in answers] == notes
+    refused = assert_problem(send(client, NDJSON, to_file(NDJSON, rows)), 422)
+    assert refused["errors"][0]["rule"] == "unknown"  # as in /predict
+
+
+def test_the_raw_table_itself_is_answered(client: TestClient):
+    content = RAW[1].read_bytes()
+    answers = from_file(CSV, send(client, CSV, content).content)
+    header = content.decode().partition("\n")[0].strip().split(",")
+    assert list(answers[0]) == [*header, *ADDED]
+    left = [answer["churn_probability"] for answer in answers if answer["Churn"] == "True"]
+    stayed = [answer["churn_probability"] for answer in answers if answer["Churn"] == "False"]
+    assert sum(left) / len(left) > 3 * sum(stayed) / len(stayed)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order-mark"])
+def test_csv_as_spreadsheets_write_it(client: TestClient, end: str, mark: bytes):
+    content = mark + to_file(CSV, customers(3)).replace(b"\n", end.encode())
+    assert len(from_file(CSV, send(client, f"{CSV}; charset=UTF-8", content).content)) == 3
+
+
+@KINDS
+def test_a_file_that_is_too_large_is_refused(make_settings, kind: str):
+    settings = make_settings(api={"max_upload_bytes": 10_000})
+    with client_of(settings) as client:
+        content = to_file(kind, customers(3000))
+        assert len(content) > 10_000
+        assert_problem(send(client, kind, content), 413)
+        assert_problem(send(client, kind, b"", **{"content-length": "10001"}), 413)
+        assert send(client, CSV, to_file(CSV, customers(3))).status_code == 200
+    assert recorded(settings) == 3
+
+
+def test_lists_take_more_than_one_customer_may(client: TestClient):
+    assert len(client.post("/predict/batch", json=customers(400)).json()) == 400
+
+
+# A server in a process of its own
+
+
+@pytest.fixture
+def server(tmp_path: Path, project: tuple[Settings, RunSummary]) -> Iterator[tuple[Server, Settings]]:
+    settings = deployed(tmp_path, project[0])
+    with serving(settings) as server:
+        yield server, settings
+
+
+def head(kind: str, length: int) -> bytes:
+    return (
+        f"POST /predict/batch HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n"
+        "connection: close\r\n\r\n"
+    ).encode()
+
+
+def temporary_files(settings: Settings) -> list[Path]:
+    return list((settings.root / "tmp").glob("churnops-upload-*"))
+
+
+def eventually(holds: Any, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def body_of(answer: bytes) -> bytes:
+    """Undo chunked transfer; fail where the last chunk is missing."""
+    rest, body = answer.partition(b"\r\n\r\n")[2], b""
+    while True:
+        size, _, rest = rest.partition(b"\r\n")
+        if not size:
+            raise ConnectionError("the answer is cut off")
+        if int(size, 16) == 0:
+            return body
+        if len(rest) < int(size, 16) + 2:
+            raise ConnectionError("the answer is cut off")
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+
+
+def receive_all(connection: socket.socket) -> bytes:
+    received = []
+    try:
+        while data := connection.recv(2**20):
+            received.append(data)
+    except ConnectionError:
+        pass
+    return b"".join(received)
+
+
+def test_a_large_file_is_answered_in_constant_memory(server: tuple[Server, Settings]):
+    """Six times the rows may not need much more memory; the files are removed."""
+    service, settings = server
+    peaks = []
+    for rows in (5_000, 30_000):
+        content = to_file(CSV, customers(rows))
+        with socket.create_connection(("127.0.0.1", service.port), timeout=120) as connection:
+            connection.sendall(head(CSV, len(content)) + content)
+            answer = receive_all(connection)
+        assert body_of(answer).count(b"\n") == rows + 1
+        peaks.append(service.megabytes("VmHWM"))
+    assert peaks[1] < peaks[0] + 100
+    assert recorded(settings) == 35_000
+    assert temporary_files(settings) == []
+
+
+def test_clients_that_leave_give_their_places_back(server: tuple[Server, Settings]):
+    """While sending, while the file is checked, before the first byte and in the middle of the answer."""
+    service, settings = server
+    content = to_file(CSV, customers(12_000))
+    for _ in range(2):
+        for wait in ("sending", 0.05, 0.3, "answer"):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+                if wait == "sending":
+                    connection.sendall(head(CSV, len(content)) + content[:100_000])
+                    time.sleep(0.1)
+                else:
+                    connection.sendall(head(CSV, len(content)) + content)
+                    if wait == "answer":
+                        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+                    else:
+                        time.sleep(float(wait))
+    assert eventually(lambda: temporary_files(settings) == [])
+    small = to_file(CSV, customers(2))
+    for _ in range(uploads.AT_ONCE + 1):
+        assert service.send(head(CSV, len(small)) + small, timeout=60).startswith(b"HTTP/1.1 200")
+
+
+def test_more_uploads_than_places_are_refused(server: tuple[Server, Settings]):
+    service, settings = server
+    content = to_file(CSV, customers(3))
+    waiting = []
+    try:
+        for _ in range(uploads.AT_ONCE):
+            waiting.append(socket.create_connection(("127.0.0.1", service.port), timeout=60))
+            waiting[-1].sendall(head(CSV, len(content)) + content[:10])
+        assert eventually(lambda: len(temporary_files(settings)) == uploads.AT_ONCE)
+        refused = service.send(head(CSV, len(content)) + content)
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5" in refused.lower()
+        one = json.dumps(a_customer()).encode()
+        alone = service.send(head("application/json", len(one)).replace(b"/batch", b"") + one)
+        assert alone.startswith(b"HTTP/1.1 200")  # one customer is answered all the same
+        for connection in waiting:
+            connection.sendall(content[10:])
+            assert body_of(receive_all(connection)).count(b"\n") == 4
+        assert service.send(head(CSV, len(content)) + content).startswith(b"HTTP/1.1 200")
+    finally:
+        for connection in waiting:
+            connection.close()
+
+
+@KINDS
+def test_a_journal_that_fails_midway_breaks_the_connection(server: tuple[Server, Settings], kind: str):
+    """A file that ends cleanly would pass for the whole answer."""
+    service, settings = server
+    content = to_file(kind, customers(60_000))
+    with socket.create_connection(("127.0.0.1", service.port), timeout=120) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        thread = threading.Thread(target=connection.sendall, args=(head(kind, len(content)) + content,))
+        thread.start()
+        first = connection.recv(1000)
+        thread.join()
+        assert first.startswith(b"HTTP/1.1 200")
+        with sqlite3.connect(settings.path("journal.db"), timeout=30) as database:
+            database.execute("DROP TABLE predictions")
+        database.close()
+        answer = first + receive_all(connection)
+    with pytest.raises(ConnectionError):
+        body_of(answer)
+    assert eventually(lambda: temporary_files(settings) == [])
+    live = service.send(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    assert live.startswith(b"HTTP/1.1 200")
+
+
+@KINDS
+def test_a_journal_that_fails_at_once_is_a_problem_or_a_broken_answer(
+    client: TestClient, api_settings: Settings, kind: str
+):
+    with sqlite3.connect(api_settings.path("journal.db"), timeout=30) as database:
+        database.execute("DROP TABLE predictions")
+    database.close()
+    with pytest.raises(Exception, match="recorded") as failed:
+        send(client, kind, to_file(kind, customers(3)))
+    assert getattr(failed.value, "status", 503) == 503
