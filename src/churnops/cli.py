@@ -49,6 +49,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
       churnops run                         train, evaluate, track and deploy a model
       churnops models                      what is registered, and what answers
       churnops predict new.csv scored.csv  score customers with the deployed model
+      churnops serve                       answer over HTTP, with reasons: POST /predict
       mlflow ui                            every run, in the browser (from the project's folder)
     """  # noqa: D301  (click wants the control character, not a backslash)
     ctx.obj = config
@@ -172,7 +173,6 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
 
 
 @main.command()
-@main.command()
 @click.option("--host", help="Address to listen on. Default: api.host of the settings. Not loopback: needs API keys.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: api.port of the settings, 8000.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")
@@ -285,6 +285,7 @@ def keys_revoke(ctx: click.Context, key: str, as_json: bool) -> None:
         click.echo(f"{revoked.name} ({revoked.id}) is revoked")
 
 
+@main.command()
 @json_option
 def version(as_json: bool) -> None:
     """Print the version, with --json the bundle protocol too."""
