@@ -1,5 +1,6 @@
 """`POST /predict/batch` with files: the answer is the file with its scores, recorded before it is sent, or nothing."""
 
+import asyncio
 import csv
 import io
 import json
@@ -18,7 +19,7 @@ from fastapi.testclient import TestClient
 from churnops.api import uploads
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.api.conftest import Server, a_customer, assert_problem, client_of, deployed, recorded, serving
+from tests.api.conftest import LOCAL, Server, a_customer, assert_problem, client_of, deployed, recorded, serving
 from tests.conftest import RAW
 
 CSV, NDJSON, PARQUET = "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
@@ -188,6 +189,33 @@ def test_a_file_that_is_too_large_is_refused(make_settings, kind: str):
         assert_problem(send(client, kind, b"", **{"content-length": "10001"}), 413)
         assert send(client, CSV, to_file(CSV, customers(3))).status_code == 200
     assert recorded(settings) == 3
+
+
+def test_a_client_that_left_before_the_answer_began_gives_its_place_back(client: TestClient):
+    """One that reads slowly lets the server wait with the head of the answer, and cancel it there."""
+    content = to_file(CSV, customers(3))
+
+    async def leave() -> None:
+        messages = [{"type": "http.request", "body": content, "more_body": False}, {"type": "http.disconnect"}]
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop(0) if len(messages) > 1 else messages[0]
+
+        async def send(_message: Any) -> None:
+            await asyncio.sleep(0)
+
+        headers = [(b"host", b"localhost"), (b"content-type", CSV.encode())]
+        scope = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "POST",
+            "path": "/predict/batch", "raw_path": b"/predict/batch", "query_string": b"", "root_path": "",
+            "scheme": "http", "headers": headers, "client": LOCAL, "server": ("127.0.0.1", 80),
+        }  # fmt: skip
+        await client.app(scope, receive, send)  # type: ignore[arg-type]
+
+    assert client.portal is not None
+    for _ in range(uploads.AT_ONCE + 1):
+        client.portal.call(leave)
+    assert send(client, CSV, content).status_code == 200
 
 
 def test_lists_take_more_than_one_customer_may(client: TestClient):
