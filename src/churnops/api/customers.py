@@ -22,6 +22,7 @@ from pydantic import (
 from churnops.api.problems import MAX_ERRORS, FieldError, Problem
 from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema, nearest
 
+_PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
 MAX_DEPTH = 8
 MAX_WHOLE = 2**53  # beyond it a float64 does not hold every whole number
 CUSTOMER_ID = Column(
@@ -95,7 +96,7 @@ class CustomerForm:
     Attributes
     ----------
     model
-        The pydantic model of one customer, with snake_case names.
+        The pydantic model of one customer, with snake_case names as aliases.
     identifier
         Name of the field that holds the customer's id.
     """
@@ -109,7 +110,7 @@ class CustomerForm:
         self.model = create_model(
             "Customer",
             __config__=ConfigDict(extra="forbid", title="Customer"),
-            **{column.name: _field(column) for column in self._columns},
+            **{_PREFIX + column.name: _field(column) for column in self._columns},
         )
         self._validate = self.model.__pydantic_validator__.validate_python
         self._names = {h: c.name for c in self._columns for h in (c.name, c.alias) if h}
@@ -162,7 +163,7 @@ class CustomerForm:
             found = error.errors(include_input=False, include_url=False, include_context=True)
             return [self._explain(item) for item in found[:MAX_ERRORS]]
         given = customer.model_fields_set
-        record.update((name, value) for name, value in customer.__dict__.items() if name in given)
+        record.update((name[len(_PREFIX) :], value) for name, value in customer.__dict__.items() if name in given)
         return []
 
     def _explain(self, error: Any) -> FieldError:
@@ -243,7 +244,7 @@ def _field(column: Column) -> Any:
         kind = kind | None
     required = column.required and column.kind in ("number", "integer", "category", "flag")
     described = column.description + (f" (also accepted as '{column.alias}')" if column.alias else "")
-    return kind, Field(default=... if required else None, description=described or None)
+    return kind, Field(default=... if required else None, description=described or None, alias=column.name)
 
 
 def _number(column: Column) -> Any:
@@ -267,6 +268,7 @@ def _category(column: Column) -> Any:
     numbers = [int(choice) for choice in column.choices if choice.isdecimal() and str(int(choice)) == choice]
 
     def text(value: Any) -> Any:
+        value = _whole(value)
         return str(value) if type(value) is int and value in numbers else value
 
     shown = {"enum": [*column.choices, *numbers]}

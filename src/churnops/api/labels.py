@@ -46,7 +46,16 @@ def _time(value: Any) -> Any:
 class LabelBody(BaseModel):
     """One outcome. Exactly one of `prediction_id` and `customer_id`; sending it again changes nothing."""
 
-    model_config = ConfigDict(extra="forbid", title="Label")
+    model_config = ConfigDict(
+        extra="forbid",
+        title="Label",
+        json_schema_extra={
+            "oneOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("prediction_id", "customer_id")
+            ]
+        },
+    )
 
     churned: Annotated[bool, Strict(), Field(description="true: the customer left; false: seen to have stayed")]
     prediction_id: Annotated[str, Strict(), Field(max_length=64, pattern=r"^[^\x00]*$")] | None = None
