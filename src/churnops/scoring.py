@@ -5,7 +5,7 @@ several threads.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -73,9 +73,7 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
     try:
         customers = check_customers(table, bundle.schema, name)
     except ValidationError as error:
-        raise ValidationError(
-            [replace(failure, rows=tuple(row + first_row for row in failure.rows)) for failure in error.failures]
-        ) from None
+        raise error.below(first_row) from None
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     columns = encode(customers, bundle.schema)

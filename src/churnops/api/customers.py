@@ -216,7 +216,7 @@ class CustomerForm:
     def example(self, columns: Columns, row: int = 0) -> dict[str, Any]:
         """Return an encoded customer as a client would send it."""
         values = ((column, columns[column.name][row]) for column in self._columns if column.name in columns)
-        return {column.name: _decode(column, float(value)) for column, value in values if not np.isnan(value)}
+        return {column.name: _decode(column, float(value)) for column, value in values}
 
 
 def _refused(errors: Sequence[FieldError]) -> Problem:
@@ -227,6 +227,8 @@ def _refused(errors: Sequence[FieldError]) -> Problem:
 
 
 def _decode(column: Column, value: float) -> Any:
+    if np.isnan(value):
+        return None
     if column.choices:
         return column.choices[int(value)]
     return int(value) if column.kind == "integer" else value

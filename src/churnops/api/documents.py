@@ -142,7 +142,8 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
 def _customer_schema(served: Served | None) -> dict[str, Any]:
     if served is None:
         return {"type": "object", "description": "No model is deployed yet."}
-    return served.form.model.model_json_schema(ref_template=_REFERENCE) | {"title": "Customer"}
+    schema: dict[str, Any] = served.form.model.model_json_schema(ref_template=_REFERENCE)
+    return schema | {"title": "Customer"}
 
 
 def _reference(name: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPMethod
 from typing import Any
@@ -33,14 +32,14 @@ _numbers = itertools.count()
 class Guard:
     """ASGI middleware: gives requests an id, answers problems, writes a line and counts.
 
-    `scope["state"]` carries `request_id` in, and `client` and `model_version` out. `direct` are paths that are answered
-    without the framework, whose own work would cost more than theirs.
+    `scope["state"]` carries `request_id` in, and `client` and `model_version` out. `route` names what `app` answers,
+    unless the framework says so in the scope.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, direct: Mapping[str, ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, route: str = UNKNOWN_ROUTE) -> None:
         self._app = app
         self._metrics = metrics
-        self._direct = direct
+        self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, come what may."""
@@ -68,7 +67,7 @@ class Guard:
             await send({"type": "http.response.body", "body": problem.body(request_id)})
 
         try:
-            await self._direct.get(scope["path"], self._app)(scope, receive, send_named)
+            await self._app(scope, receive, send_named)
         except Problem as problem:
             if status:  # part of the answer is out: only a broken connection tells the client
                 raise
@@ -80,8 +79,7 @@ class Guard:
             await refuse(Problem(500, "defect", "something went wrong here; the request id finds it in the log"))
         finally:
             seconds = time.perf_counter() - started
-            path = scope["path"]
-            route = path if path in self._direct else getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+            route = getattr(scope.get("route"), "path", self._route)
             method = scope["method"] if scope["method"] in METHODS else UNKNOWN_METHOD
             self._metrics.request(route, method, status, seconds)
             _write_line(scope, state, route, status, seconds)

@@ -1,6 +1,5 @@
 """Answers: scored, explained, recorded, and only then sent."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -49,8 +48,9 @@ def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, An
         ]
         given = dict(record)
         row = PredictionRow(
-            id=new_prediction_id(), at=now, customer_id=given.pop(identifier, None) if identifier else None, model_version=served.version,
-            content_sha256=bundle.content_sha256, churn_probability=probability, churn_prediction=churn,
+            id=new_prediction_id(), at=now, customer_id=given.pop(identifier, None) if identifier else None,
+            model_version=served.version, content_sha256=bundle.content_sha256, churn_probability=probability,
+            churn_prediction=churn,
             base_value=explanation.base_value, explanation_scale=bundle.explanation_scale,
             top_shap_features=to_json(reasons).decode(), inputs=to_json(given).decode(), source=SOURCE,
         )  # fmt: skip
@@ -68,11 +68,10 @@ def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, An
 class Recorder:
     """Commits predictions before they are sent; `writer` is None where predictions are not recorded at all."""
 
-    def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool, timeout: float) -> None:
+    def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool) -> None:
         self._writer = writer
         self._metrics = metrics
         self._required = required
-        self._timeout = timeout
 
     async def record(self, rows: Sequence[PredictionRow]) -> None:
         """Return once the rows are committed.
@@ -84,11 +83,10 @@ class Recorder:
         """
         if self._writer is not None:
             try:
-                async with asyncio.timeout(self._timeout):
-                    await self._writer.append(rows)
-            except (JournalError, TimeoutError) as error:
+                await self._writer.append(rows)
+            except JournalError as error:
                 self._metrics.journal_failures.inc(len(rows))
-                log.error("%d predictions are not recorded: %s", len(rows), error or "the journal takes too long")
+                log.error("%d predictions are not recorded: %s", len(rows), error)
                 if self._required:
                     detail = "the prediction cannot be recorded, so it is not answered"
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None

@@ -55,11 +55,24 @@ class TableUpload:
             yield writer.write(scored.table.with_columns(ids)), rows
         yield writer.end(), []
 
-    def _batches(self, *, explain: bool) -> Iterator[ScoredTable]:
+    def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
+        """Yield scored rows and their customers' ids."""
         above = 0
         for table in open_batches(self._path, rows=ROWS, format=self._format):
-            yield score_table(table, self._served.bundle, NAME, explain=explain, first_row=above)
+            scored = score_table(table, self._served.bundle, NAME, explain=explain, first_row=above)
+            yield scored, self._ids(scored, above)
             above += table.height
+
+    def _ids(self, scored: ScoredTable, above: int) -> list[str | None]:
+        identifier = self._served.form.identifier
+        if identifier in scored.customers.columns:
+            return scored.customers.get_column(identifier).to_list()
+        if self._served.bundle.schema.identifier is None and identifier in scored.table.columns:
+            try:
+                return check_column(scored.table.get_column(identifier), CUSTOMER_ID, NAME).to_list()
+            except ValidationError as error:
+                raise error.below(above) from None
+        return [None] * scored.table.height
 
     def _rows(self, scored: ScoredTable) -> list[PredictionRow]:
         bundle, identifier = self._served.bundle, self._served.form.identifier

@@ -6,7 +6,7 @@ used as it is or not at all.
 
 import json
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -56,6 +56,11 @@ class ValidationError(DataError):
         self.failures = tuple(failures)
         lines = [str(failure) for failure in failures]
         super().__init__("\n".join(lines), artifacts=_report(failures, rows={}, ignored={}))
+
+    def below(self, rows: int) -> "ValidationError":
+        """Return the error as it reads where `rows` rows of the same file stand above."""
+        moved = [replace(failure, rows=tuple(row + rows for row in failure.rows)) for failure in self.failures]
+        return ValidationError(moved)
 
 
 def validate_data(
@@ -144,6 +149,20 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcom
         table = table.drop(schema.target.name, strict=False)
     needed = {column.name for column in schema.model_inputs}
     typed, failures = _check_table(table, schema, name, needed, unknown)
+    if failures:
+        raise ValidationError(failures)
+    return typed
+
+
+def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
+    """Check one column of rows to be scored, which the Schema need not declare.
+
+    Raises
+    ------
+    ValidationError
+        With every rule broken.
+    """
+    typed, failures = _check_column(raw, column, name, column.nullable)
     if failures:
         raise ValidationError(failures)
     return typed

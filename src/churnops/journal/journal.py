@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Row, Select, and_, func, select
+from sqlalchemy import Engine, Row, Select, and_, bindparam, func, select
 
 from churnops.journal.database import answering, exclusive
 from churnops.journal.labels import KnownLabel, Label, LabelCounts, outcome, write_labels
@@ -54,9 +54,9 @@ class Journal:
     def prediction(self, prediction_id: str) -> RecordedPrediction | None:
         """Return a prediction with its outcome as known now, or None if there is no such prediction."""
         now = microseconds(datetime.now(UTC))
-        query = _with_labels(now).where(predictions.c.id == prediction_id)
+        query = _WITH_LABELS.where(predictions.c.id == prediction_id)
         with answering(), self._engine.connect() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(query, {"known_at": now}).first()
         return None if row is None else self._recorded(row, now)
 
     def record_labels(self, labels: Sequence[Label]) -> LabelCounts:
@@ -89,15 +89,15 @@ class Journal:
         The rows are streamed from one transaction, which ends with the iteration: do not let it wait.
         """
         now, table = microseconds(known_at), predictions.c
-        query = (
-            _with_labels(now)
-            .where(table.at >= microseconds(since), table.at < microseconds(until))
-            .order_by(table.at, table.id)
+        query = _WITH_LABELS.where(table.at >= microseconds(since), table.at < microseconds(until)).order_by(
+            table.at, table.id
         )
         with (
             answering(),
             self._engine.connect() as connection,
-            connection.execution_options(yield_per=_PAGE).execute(query) as found,  # closed if the caller stops early
+            connection.execution_options(yield_per=_PAGE).execute(
+                query, {"known_at": now}
+            ) as found,  # closed if the caller stops early
         ):
             for row in found:
                 yield self._recorded(row, now)
@@ -113,11 +113,11 @@ class Journal:
         return RecordedPrediction(row, churned, None if known_at is None else moment(known_at))
 
 
-def _with_labels(known_at: int) -> Select[Any]:
+def _with_labels() -> Select[Any]:
     """Select predictions, each with the fields of its own latest label and of its customer's, or NULLs."""
     own, customers = labels.alias("own"), labels.alias("customers")
     older = labels.alias("older")
-    known = select(func.max(older.c.revision)).where(older.c.recorded_at <= known_at)
+    known = select(func.max(older.c.revision)).where(older.c.recorded_at <= bindparam("known_at"))
     own_latest = known.where(older.c.subject_kind == "prediction", older.c.subject == predictions.c.id)
     customers_latest = known.where(
         older.c.subject_kind == "customer",
@@ -141,3 +141,6 @@ def _with_labels(known_at: int) -> Select[Any]:
     )
     fields = (alias.c[name] for alias in (own, customers) for name in KnownLabel._fields)
     return select(*(predictions.c[name] for name in PredictionRow._fields), *fields).select_from(found)
+
+
+_WITH_LABELS = _with_labels()  # once: it takes longer to put together than to answer

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from churnops.journal.tables import microseconds, predictions
 
@@ -76,11 +76,17 @@ def write_predictions(engine: Engine, rows: Sequence[PredictionRow]) -> None:
         If the database refuses. Nothing is written then.
     """
     with engine.begin() as connection:
-        for start in range(0, len(rows), _ROWS):
-            part = rows[start : start + _ROWS]
-            values = tuple(chain.from_iterable((row.id, microseconds(row.at), *row[2:]) for row in part))
-            # Text for the driver, and all rows in one statement: an executemany lets go of Python's lock for each row.
-            connection.exec_driver_sql(_insert(engine.dialect.name, len(part)), values)
+        insert_predictions(connection, rows)
+
+
+def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
+    """Insert rows within a transaction of the caller's."""
+    dialect = connection.dialect.name
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS]
+        values = tuple(chain.from_iterable((row.id, microseconds(row.at), *row[2:]) for row in part))
+        # Text for the driver, and all rows in one statement: an executemany lets go of Python's lock for each row.
+        connection.exec_driver_sql(_insert(dialect, len(part)), values)
 
 
 @lru_cache(maxsize=2 * _ROWS)

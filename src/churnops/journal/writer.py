@@ -7,22 +7,26 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
     InterfaceError,
+    OperationalError,
     ProgrammingError,
     SQLAlchemyError,
 )
 
 from churnops.errors import JournalError
 from churnops.journal.database import reason
-from churnops.journal.predictions import PredictionRow, write_predictions
+from churnops.journal.predictions import PredictionRow, insert_predictions, write_predictions
 
 MAX_GROUP_ROWS = 1_000
 """A transaction gets no further append beyond this, so that the first one's wait stays short."""
+
+CHECKPOINT_ROWS = 5_000
+"""Rows after which SQLite's log is moved to its database, by the thread: a loop that did it would stand still."""
 
 
 class _Append(NamedTuple):
@@ -41,11 +45,22 @@ class JournalWriter:
     ----------
     max_pending : int
         Rows that may wait. More are refused, since a queue that grows without end only delays the failure.
+    timeout : float
+        Seconds that an append waits for its commit.
+    inline : bool
+        Let the loop commit by itself where the database is a file of SQLite that nobody else is writing to, and the
+        thread elsewhere. Right where a commit is not flushed to disk: it takes less time than handing it over.
     """
 
-    def __init__(self, engine: Engine, *, max_pending: int = 20_000) -> None:
+    def __init__(
+        self, engine: Engine, *, max_pending: int = 20_000, timeout: float = 30.0, inline: bool = False
+    ) -> None:
         self._engine = engine
         self._max_pending = max_pending
+        self._timeout = timeout
+        self._inline = inline and engine.dialect.name == "sqlite"
+        self._here: Connection | None = None  # the loop's own connection
+        self._unmoved = 0  # rows it committed since SQLite's log was last moved to its database
         # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
         self._waiting: list[_Append] = []
         self._pending = 0
@@ -80,7 +95,11 @@ class JournalWriter:
         if not self._busy:
             self._busy = True
             loop.call_soon(self._hand_over)  # after what else the loop has to do now, which may append too
-        await written
+        timer = loop.call_later(self._timeout, _expire, written)
+        try:
+            await written
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         """Write what waits, then stop. Closing twice changes nothing."""
@@ -90,9 +109,10 @@ class JournalWriter:
                 self._hand_over()
             self._queue.put(None)
         self._thread.join()
+        self._leave()
 
     def _hand_over(self) -> None:
-        """Give the thread what waits, as much as fits into a transaction."""
+        """Commit what waits, as much as fits into a transaction, or give it to the thread."""
         size = count = 0
         for append in self._waiting:
             size += len(append.rows)
@@ -100,13 +120,61 @@ class JournalWriter:
                 break
             count += 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._queue.put(group)
+        if self._inline and self._committed_here(group):
+            self._deliver(group, [None] * len(group))
+        else:
+            self._queue.put(group)
+
+    def _committed_here(self, group: list[_Append]) -> bool:
+        """Commit a group on the loop, without waiting for anybody. What fails is left to the thread, which may wait."""
+        try:
+            if self._here is None:
+                self._here = self._engine.connect()
+                self._here.exec_driver_sql("PRAGMA busy_timeout=0")
+                self._here.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
+                self._here.rollback()
+            with self._here.begin():
+                insert_predictions(self._here, [row for append in group for row in append.rows])
+        except OperationalError:  # another process is writing
+            return False
+        except Exception:  # the thread finds out which append it was, and says so
+            self._leave()
+            return False
+        self._unmoved += sum(len(append.rows) for append in group)
+        if self._unmoved >= CHECKPOINT_ROWS:
+            self._unmoved = 0
+            self._queue.put([])
+        return True
+
+    def _leave(self) -> None:
+        """Close the loop's connection, which is no use to others: it does not wait for locks."""
+        if self._here is not None:
+            here, self._here = self._here, None
+            here.invalidate()
+            here.close()
 
     def _run(self) -> None:
         while (group := self._queue.get()) is not None:
+            if not group:
+                self._checkpoint()
+                continue
             errors = self._write(group)
-            with suppress(RuntimeError, IndexError):  # the loop is closed: nobody waits
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
                 group[0].written.get_loop().call_soon_threadsafe(self._deliver, group, errors)
+
+    def _checkpoint(self) -> None:
+        """Move what the loop committed from SQLite's log to its database, which flushes both to disk.
+
+        First beside the loop's commits; what these add meanwhile is little, and moved while they wait for this thread.
+        """
+        connection = self._engine.raw_connection()
+        try:
+            for mode in ("PASSIVE", "RESTART"):
+                connection.cursor().execute(f"PRAGMA wal_checkpoint({mode})")
+        except connection.dbapi_connection.Error:  # type: ignore[union-attr]
+            self._unmoved = CHECKPOINT_ROWS  # the next commit asks again
+        finally:
+            connection.close()
 
     def _write(self, group: list[_Append]) -> list[JournalError | None]:
         """Write a group and return what went wrong for each append. Raises nothing: the thread must go on."""
@@ -130,8 +198,6 @@ class JournalWriter:
 
     def _deliver(self, group: list[_Append], errors: list[JournalError | None]) -> None:
         self._busy = bool(self._waiting)
-        if self._busy:
-            self._hand_over()
         for append, error in zip(group, errors, strict=True):
             self._pending -= len(append.rows)
             if append.written.done():  # cancelled
@@ -140,6 +206,13 @@ class JournalWriter:
                 append.written.set_result(None)
             else:
                 append.written.set_exception(error)
+        if self._busy:
+            self._hand_over()
+
+
+def _expire(written: asyncio.Future[None]) -> None:
+    if not written.done():
+        written.set_exception(JournalError("the journal takes too long"))
 
 
 def _by_a_value(error: Exception) -> bool:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.features.build import Feature, FeatureMatrix
 from churnops.files import fsync_folder
 from churnops.model.arrays import read_arrays, write_arrays
-from churnops.model.explain import Explanation
+from churnops.model.explain import Explanation, totals
 from churnops.model.linear import LinearModel
 from churnops.model.trees import TreeEnsemble
 from churnops.schema import Columns, Schema
@@ -139,8 +140,7 @@ class Bundle:
 
     def _explain(self, matrix: NDArray[np.float64]) -> Explanation:
         prediction, contributions = self._predict(matrix), self.estimator.contributions(matrix)
-        with np.errstate(over="ignore", invalid="ignore"):
-            _check_finite(self.base_value + contributions.sum(axis=1), "explanation")
+        _check_finite(totals(self.base_value, contributions), "explanation")
         return Explanation(prediction, self.base_value, contributions)
 
     @property
@@ -322,6 +322,8 @@ class Bundle:
 
 
 def _check_finite(numbers: NDArray[np.float64], what: str) -> None:
+    if numbers.size == 1 and isfinite(numbers[0]):  # one customer: NumPy would take ten times as long
+        return
     finite = np.isfinite(numbers)
     if not finite.all():
         row = int(np.flatnonzero(~finite)[0])

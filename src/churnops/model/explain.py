@@ -74,6 +74,17 @@ def _by_name(names: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
 
 
+@compiled("float64[::1](float64, float64[:, ::1])")
+def totals(base_value: float, contributions: Floats) -> Floats:
+    """Return what each row's explanation adds up to, shape (n,)."""
+    sums = np.empty(contributions.shape[0])
+    for row in range(contributions.shape[0]):
+        sums[row] = base_value
+        for feature in range(contributions.shape[1]):
+            sums[row] += contributions[row, feature]
+    return sums
+
+
 @compiled("Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], int64[::1], int64)")
 def _top(contributions: Floats, by_name: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
     count = max(0, min(count, by_name.size))

@@ -98,8 +98,10 @@ class TreeEnsemble:
             _rounded(matrix), self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left,
             self.value, self.base,
         )  # fmt: skip
-        probability: NDArray[np.float64] = logistic(scores) if self.link == "logistic" else np.clip(scores, 0.0, 1.0)
-        return probability
+        if self.link == "logistic":
+            probability: NDArray[np.float64] = logistic(scores)
+            return probability
+        return np.minimum(np.maximum(scores, 0.0), 1.0)  # as np.clip, in half the time for one row
 
     @property
     def explanation_scale(self) -> Literal["log-odds", "probability"]:

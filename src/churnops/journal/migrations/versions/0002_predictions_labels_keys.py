@@ -25,7 +25,6 @@ def upgrade() -> None:
         sa.Column("source", sa.Text, nullable=False),
     )
     op.create_index("predictions_at", "predictions", ["at"])
-    op.create_index("predictions_customer_id_at", "predictions", ["customer_id", "at"])
     key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     op.create_table(
         "labels",
