@@ -9,11 +9,12 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow.parquet
 
+from churnops.api.customers import CUSTOMER_ID
 from churnops.api.predictions import SOURCE
 from churnops.api.problems import FieldError, Problem
 from churnops.api.served import Served
 from churnops.data.batches import open_batches
-from churnops.data.validate import ValidationError
+from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.schema import Schema
@@ -49,8 +50,8 @@ class TableUpload:
     def scored(self) -> Iterator[tuple[bytes, list[PredictionRow]]]:
         """Yield the answered table piece by piece; see `churnops.api.uploads.Upload`."""
         writer = CsvPieces() if self._format == "csv" else ParquetPieces()
-        for scored in self._batches(explain=True):
-            rows = self._rows(scored)
+        for scored, customer_ids in self._batches(explain=True):
+            rows = self._rows(scored, customer_ids)
             ids = pl.Series("prediction_id", [row.id for row in rows])
             yield writer.write(scored.table.with_columns(ids)), rows
         yield writer.end(), []
@@ -74,12 +75,9 @@ class TableUpload:
                 raise error.below(above) from None
         return [None] * scored.table.height
 
-    def _rows(self, scored: ScoredTable) -> list[PredictionRow]:
+    def _rows(self, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
         bundle, identifier = self._served.bundle, self._served.form.identifier
-        customers, columns = scored.customers, []
-        if identifier in customers.columns:
-            columns = customers.get_column(identifier).to_list()
-        inputs = customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
+        inputs = scored.customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
         reasons = without_nesting(scored.table.select(EXPLANATIONS), NAME).to_series()
         now = datetime.now(UTC)
         assert scored.explanation is not None
@@ -91,8 +89,8 @@ class TableUpload:
                 top_shap_features=why, inputs=given, source=SOURCE,
             )
             for customer_id, probability, churn, why, given in zip(
-                columns or [None] * customers.height, scored.prediction.probability.tolist(),
-                scored.prediction.churn.tolist(), reasons.to_list(), inputs.to_list(), strict=True,
+                customer_ids, scored.prediction.probability.tolist(), scored.prediction.churn.tolist(),
+                reasons.to_list(), inputs.to_list(), strict=True,
             )
         ]  # fmt: skip
 
