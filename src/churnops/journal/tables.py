@@ -75,8 +75,9 @@ labels = Table(
     Column("churned", Boolean, nullable=False),
     Column("outcome_at", BigInteger, nullable=False),  # when the customer left, or was seen to have stayed
     Column("recorded_at", BigInteger, nullable=False),
-    # Its index is also the one that labels are found by. Two processes cannot both write the same revision.
-    UniqueConstraint("subject_kind", "subject", "revision", name="labels_subject_revision"),
+    # Two processes cannot both write the same revision. Its index is the one that labels are found by; the subject is
+    # first in it, as there are only two kinds.
+    UniqueConstraint("subject", "subject_kind", "revision", name="labels_subject_revision"),
 )
 
 api_keys = Table(

@@ -35,7 +35,7 @@ def upgrade() -> None:
         sa.Column("churned", sa.Boolean, nullable=False),
         sa.Column("outcome_at", sa.BigInteger, nullable=False),
         sa.Column("recorded_at", sa.BigInteger, nullable=False),
-        sa.UniqueConstraint("subject_kind", "subject", "revision", name="labels_subject_revision"),
+        sa.UniqueConstraint("subject", "subject_kind", "revision", name="labels_subject_revision"),
     )
     op.create_table(
         "api_keys",
