@@ -1,0 +1,361 @@
+"""The OpenAPI document is true: requests made up from it get documented answers, for whatever table the model is of."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import numpy as np
+import polars as pl
+import pytest
+import schemathesis
+import yaml
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as hypothesis_settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    positive_data_acceptance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from churnops.api.uploads import UPLOADS
+from churnops.data.merge import merge
+from churnops.data.preprocess import preprocess
+from churnops.data.read import encode, outcomes
+from churnops.data.validate import validate_data
+from churnops.journal.database import open_database
+from churnops.pipelines.run_all import RunSummary
+from churnops.settings import Settings, load_settings
+from churnops.training.select import select_features
+from churnops.training.train import train_models
+from tests.api.conftest import client_of, deployed, make_key
+
+EXAMPLES = 200  # requests made up for each operation, as far as there are so many different ones
+OPEN = {"/", "/metrics", "/health/live", "/health/ready"}
+CONFORMANCE = [
+    status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance,
+]  # fmt: skip
+POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+
+WRONG = "churnops_0123456789ab_nonsense"
+
+Service = tuple[TestClient, dict[str, Any], str, Settings]
+Asker = tuple[TestClient, str | None]
+"""A client, and the key that it sends."""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, RunSummary]) -> Iterator[Service]:
+    """A client, the document, an admin's key and the settings."""
+    settings = deployed(tmp_path_factory.mktemp("openapi"), project[0], api={"rate_limit": 1_000_000})
+    key = make_key(settings, "admin")
+    with client_of(settings) as client:
+        yield client, client.get("/openapi.json").json(), key, settings
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, RunSummary]) -> Iterator[Service]:
+    """The same, with a journal whose tables are gone."""
+    settings = deployed(tmp_path_factory.mktemp("broken"), project[0], api={"rate_limit": 1_000_000})
+    key = make_key(settings, "admin")
+    with client_of(settings) as client:
+        engine = open_database(settings.database_url(settings.journal.url))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE labels")
+            connection.exec_driver_sql("DROP TABLE predictions")
+        engine.dispose()
+        yield client, client.get("/openapi.json").json(), key, settings
+
+
+def promised(case: Any) -> bool:
+    """Whether the document promises that what conforms to it is accepted.
+
+    It cannot say which labels are of the past and of known predictions, or what stands in a file.
+    """
+    return case.media_type == "application/json" and case.path.startswith("/predict")
+
+
+def ask(client: TestClient, case: Any, key: str | None) -> Any:
+    sent = case.as_transport_kwargs(base_url="http://127.0.0.1")
+    headers = {name: value for name, value in sent["headers"].items() if name.lower() != "x-api-key"}
+    if key is not None:
+        headers["X-API-Key"] = key
+    body = {"json": sent["json"]} if "json" in sent else {"content": sent.get("data")}
+    return client.request(sent["method"], sent["url"], params=sent.get("params"), headers=headers, **body)
+
+
+def check(
+    document: dict[str, Any], label: str, mode: GenerationMode, *askers: Asker, examples: int = EXAMPLES
+) -> list[Counter[int]]:
+    """Make requests up from the document, and check each answer of each asker; count the answers by status."""
+    # Keys are chosen by the askers: without the declaration no header is made up for them.
+    plain = json.loads(json.dumps(document))
+    for operations in plain["paths"].values():
+        for operation in operations.values():
+            operation.pop("security", None)
+    schema = schemathesis.openapi.from_dict(plain)
+    operation = next(found.ok() for found in schema.get_all_operations() if found.ok().label == label)
+    counts: list[Counter[int]] = [Counter() for _ in askers]
+
+    @seed(1)
+    @hypothesis_settings(
+        max_examples=examples, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(operation.as_strategy(mode))
+    def answers_are_documented(case: Any) -> None:
+        for (client, key), statuses in zip(askers, counts, strict=True):
+            response = ask(client, case, key)
+            status = response.status_code
+            statuses[status] += 1
+            checks = list(CONFORMANCE)
+            if mode is NEGATIVE and status not in (401, 503):
+                checks.append(negative_data_rejection)
+            elif mode is POSITIVE and promised(case) and status != 503:
+                checks.append(positive_data_acceptance)
+            case.validate_response(response, checks=checks)
+            assert status < 500 or status == 503
+            if status >= 400:
+                assert len(response.content) < 8192
+
+    answers_are_documented()
+    return counts
+
+
+OPERATIONS = [
+    "POST /predict", "POST /predict/batch", "POST /labels", "GET /predictions/{prediction_id}", "GET /model",
+    "POST /model/reload", "GET /health/live", "GET /health/ready", "GET /metrics", "GET /",
+]  # fmt: skip
+TAKE_BODIES = OPERATIONS[:3]
+
+
+def test_every_operation_is_here(service: Service):
+    found = [f"{method.upper()} {path}" for path, methods in service[1]["paths"].items() for method in methods]
+    assert sorted(found) == sorted(OPERATIONS)
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_what_conforms_is_answered_as_documented(service: Service, broken: Service, label: str):
+    """With an admin's key, a wrong one and none; and while the journal fails."""
+    client, document, key, _ = service
+    askers = (client, key), (client, WRONG), (client, None), (broken[0], broken[2])
+    admin, wrong, nobody, journal_fails = check(document, label, POSITIVE, *askers)
+    if label in TAKE_BODIES:
+        assert admin.total() == EXAMPLES
+    assert not {401, 503} & set(admin)
+    if label.startswith("GET /predictions"):
+        assert set(admin) == {404}
+    else:
+        assert admin[200] > 0
+    assert set(wrong) == set(nobody) == ({200} if label.split()[1] in OPEN else {401})
+    if label in ("POST /predict", "GET /health/ready"):
+        assert set(journal_fails) == {503}
+    if label in ("POST /predict/batch", "POST /labels"):
+        assert 200 not in journal_fails
+        assert journal_fails[503] > 0
+
+
+@pytest.mark.parametrize("label", TAKE_BODIES)
+def test_what_does_not_conform_is_refused_as_documented(service: Service, broken: Service, label: str):
+    client, document, key, _ = service
+    admin, nobody, journal_fails = check(
+        document, label, NEGATIVE, (client, key), (client, None), (broken[0], broken[2])
+    )
+    assert admin.total() == EXAMPLES
+    assert set(admin) <= {400, 404, 413, 415, 422}
+    assert set(nobody) == {401}
+    assert set(journal_fails) <= {400, 404, 413, 415, 422}
+
+
+def test_the_document_is_valid(service: Service):
+    document = service[1]
+    for schema in document["components"]["schemas"].values():
+        jsonschema_rs.validator_for(schema | {"components": document["components"]})
+    text = json.dumps(document)
+    for reference in {part.split('"')[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}:
+        assert reference in document["components"]["schemas"]
+    assert document["openapi"].startswith("3.1")
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"]
+            assert operation["description"]
+            assert ("security" in operation) is (path not in OPEN)
+    assert str(service[3].root) not in text
+
+
+def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+                if kind == "application/json":
+                    yield path, content["example"]
+
+
+def assert_true(client: TestClient, document: dict[str, Any], key: str | None = None) -> None:
+    """Check that the examples conform to the document, and are answered."""
+    found = dict(examples(document))
+    assert set(found) == {"/predict", "/predict/batch", "/labels"}
+    for path, example in found.items():
+        schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        jsonschema_rs.validate(schema | {"components": document["components"]}, example)
+        response = client.post(path, json=example, headers={"x-api-key": key} if key else {})
+        assert response.status_code == 200, response.text
+
+
+def test_the_examples_are_answered(service: Service):
+    assert_true(*service[:3])
+
+
+def test_files_are_documented(service: Service):
+    operation = service[1]["paths"]["/predict/batch"]["post"]
+    for content in (operation["requestBody"]["content"], operation["responses"]["200"]["content"]):
+        assert set(content) == {"application/json", *UPLOADS}
+
+
+# Other tables than ours
+
+GAPS = """
+features:
+  derived:
+    - {name: spend_per_month, expression: spend / tenure, description: Spend per month}
+schema:
+  columns:
+    - {name: customer, alias: Kunde, kind: id, required: false}
+    - {name: since, alias: Since, kind: time}
+    - {name: tenure, alias: Tenure, kind: integer, minimum: 0, nullable: true}
+    - {name: spend, alias: Spend (€), kind: number, minimum: 0, nullable: true}
+    - {name: region, alias: Región, kind: category, choices: ["1", "2", "007"], nullable: true}
+    - {name: contract, alias: Contract, kind: category, choices: [monthly, "yearly, paid ahead", zwei Jahre]}
+    - {name: support, alias: Support, kind: flag, choices: ["0", "1"], nullable: true}
+    - {name: left, alias: Left, kind: target, choices: ["no", "yes"]}
+"""
+# No id; and columns whose names mean something to the library that checks customers.
+NAMES = """
+schema:
+  columns:
+    - {name: copy, kind: number, minimum: -1.5, maximum: 1.5}
+    - {name: schema, kind: integer}
+    - {name: model_config, kind: flag, choices: [nein, ja], required: false}
+    - {name: model_fields_set, kind: number}
+    - {name: model_dump, kind: category, choices: [a, b]}
+    - {name: gone, kind: target, choices: ["0", "1"]}
+"""
+QUICK = """
+training: {folds: 3, families: [logistic_regression], trials: {logistic_regression: 1}}
+data: {production: []}
+"""
+
+
+def gaps(rows: int, rng: np.random.Generator) -> pl.DataFrame:
+    tenure, spend = rng.integers(1, 60, rows), rng.gamma(3, 20, rows).round(2)
+    table = pl.DataFrame(
+        {
+            "Kunde": [f"Ä-{i:05d}" for i in range(rows)], "Since": ["2026-01-15"] * rows, "Tenure": tenure,
+            "Spend (€)": spend, "Región": rng.choice(["1", "2", "007"], rows),
+            "Contract": rng.choice(["monthly", "yearly, paid ahead", "zwei Jahre"], rows),
+            "Support": rng.integers(0, 2, rows).astype(str),
+            "Left": np.where(rng.random(rows) * 60 > tenure, "yes", "no"),
+        }
+    )  # fmt: skip
+    # Gaps from the first row on: the example in the document is made of rows like these.
+    missing = {name: rng.random(rows) < 0.5 for name in ("Tenure", "Spend (€)", "Región", "Support")}
+    return table.with_columns(
+        pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name) for name, gap in missing.items()
+    )
+
+
+def names(rows: int, rng: np.random.Generator) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "copy": rng.uniform(-1.5, 1.5, rows).round(3), "schema": rng.integers(-9, 9, rows),
+            "model_config": rng.choice(["nein", "ja"], rows), "model_fields_set": rng.normal(size=rows),
+            "model_dump": rng.choice(["a", "b"], rows), "gone": rng.integers(0, 2, rows).astype(str),
+        }
+    )  # fmt: skip
+
+
+def own_service(folder: Path, config: str, table: pl.DataFrame) -> Settings:
+    """Train one model of a table, and put it where the service looks."""
+    (folder / "data").mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(QUICK) | yaml.safe_load(config)))
+    table.write_csv(folder / "data/raw.csv")
+    settings = load_settings(folder / "config.yaml")
+    schema = settings.table
+    merged = merge(validate_data([folder / "data/raw.csv"], [], schema).raw, schema).table
+    columns = encode(merged, schema)
+    prepared = preprocess(
+        columns, outcomes(merged, schema) == 1.0, schema.model_inputs, sha256="0" * 64, fraction=0.2, seed=1
+    )
+    trained = train_models(prepared, select_features(prepared, schema, settings.features), settings)
+    (folder / "models/versions").mkdir(parents=True)
+    (model,) = trained.models.values()
+    model.bundle.save(folder / "models/versions/own")
+    (folder / "models/production").symlink_to("versions/own")
+    return settings
+
+
+@pytest.fixture(scope="module", params=[(GAPS, gaps), (NAMES, names)], ids=["gaps", "names"])
+def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    config, make = request.param
+    settings = own_service(tmp_path_factory.mktemp("own"), config, make(400, np.random.default_rng(3)))
+    with client_of(settings) as client:
+        yield client, client.get("/openapi.json").json(), "", settings
+
+
+def test_another_table_has_another_document(own: Service):
+    client, document, _, settings = own
+    customer = document["components"]["schemas"]["Customer"]
+    target = settings.table.target.name
+    declared = {column.name: column for column in settings.table.columns if column.name != target}
+    identifier = settings.table.identifier.name if settings.table.identifier else "customer_id"
+    assert set(customer["properties"]) == {*declared, identifier}
+    required = {name for name, column in declared.items() if column.required and column.kind not in ("id", "time")}
+    assert set(customer["required"]) == required
+    for name, column in declared.items():
+        if column.alias:
+            assert column.alias in customer["properties"][name]["description"]
+    assert_true(client, document)
+
+
+@pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE], ids=["conforming", "not-conforming"])
+@pytest.mark.parametrize("label", ["POST /predict", "POST /predict/batch"])
+def test_another_tables_document_is_true(own: Service, label: str, mode: GenerationMode):
+    client, document, *_ = own
+    (statuses,) = check(document, label, mode, (client, None), examples=EXAMPLES // 4)
+    assert statuses.total() == EXAMPLES // 4
+    assert (statuses[200] > 0) is (mode is POSITIVE)
+    assert 503 not in statuses
+
+
+def test_another_tables_customers_are_kept_under_their_ids(own: Service):
+    """Also where the table declares no id: labels need one; and from a file as from a list."""
+    client, document, _, settings = own
+    name = settings.table.identifier.name if settings.table.identifier else "customer_id"
+    example = dict(examples(document))["/predict"] | {name: "Ö-1"}
+    found = [client.post("/predict", json=example).json()["prediction_id"]]
+    line = json.dumps(example).encode()
+    answer = client.post("/predict/batch", content=line, headers={"content-type": "application/x-ndjson"})
+    found.append(json.loads(answer.content)["prediction_id"])
+    table = pl.DataFrame([example]).write_csv().encode()
+    answer = client.post("/predict/batch", content=table, headers={"content-type": "text/csv"})
+    found.append(pl.read_csv(answer.content)["prediction_id"].item())
+    recorded = [client.get(f"/predictions/{prediction_id}").json() for prediction_id in found]
+    assert [row["customer_id"] for row in recorded] == ["Ö-1"] * 3
+    assert len({row["churn_probability"] for row in recorded}) == 1
+
+
+@pytest.mark.parametrize("own", [(GAPS, gaps)], ids=["gaps"], indirect=True)
+def test_a_category_of_digits_comes_as_text_or_number(own: Service):
+    client, document, *_ = own
+    example = dict(examples(document))["/predict"]
+    answers = [client.post("/predict", json=example | {"region": region}) for region in ("2", 2, 2.0)]
+    assert len({answer.json()["churn_probability"] for answer in answers}) == 1
+    for region in (7, 3, "7", True, 1.5):
+        assert client.post("/predict", json=example | {"region": region}).status_code == 422
