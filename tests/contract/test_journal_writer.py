@@ -16,19 +16,20 @@ from sqlalchemy import Engine, event, select
 from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
 from churnops.journal.tables import predictions
+from churnops.journal.writer import CHECKPOINT_ROWS
 from tests.contract.conftest import POSTGRESQL
 from tests.contract.postgres import Cluster
 from tests.contract.test_journal import a_prediction
 
 
 def with_writer(
-    engine: Engine, use: Callable[[JournalWriter], Awaitable[Any]], *, max_pending: int = 20_000
+    engine: Engine, use: Callable[[JournalWriter], Awaitable[Any]], *, max_pending: int = 20_000, inline: bool = False
 ) -> JournalWriter:
     async def main() -> None:
         with closing(writer):
             await use(writer)
 
-    writer = JournalWriter(engine, max_pending=max_pending)
+    writer = JournalWriter(engine, max_pending=max_pending, inline=inline)
     asyncio.run(main())
     return writer
 
@@ -298,3 +299,72 @@ def test_a_connection_that_is_cut_is_not_even_noticed(url: str):
     assert cut
     assert len(stored(engine)) == 2
     engine.dispose()
+
+
+@pytest.fixture
+def file_engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path}/journal.db", durability="process")
+    yield engine
+    engine.dispose()
+
+
+def test_the_loop_commits_by_itself_what_it_may_and_moves_the_log(file_engine: Engine, tmp_path: Path):
+    rows = [a_prediction() for _ in range(3 * CHECKPOINT_ROWS)]
+
+    async def use(writer: JournalWriter) -> None:
+        for start in range(0, len(rows), 500):
+            await asyncio.gather(*(writer.append(rows[i : i + 100]) for i in range(start, start + 500, 100)))
+            assert rows[start].id in stored_of(file_engine, rows[start].id)
+
+    with_writer(file_engine, use, inline=True)
+    assert stored(file_engine) == {row.id for row in rows}
+    assert (tmp_path / "journal.db").stat().st_size > (tmp_path / "journal.db-wal").stat().st_size
+
+
+def stored_of(engine: Engine, prediction_id: str) -> set[str]:
+    with engine.connect() as connection:
+        return set(connection.execute(select(predictions.c.id).where(predictions.c.id == prediction_id)).scalars())
+
+
+def test_the_loop_does_not_wait_for_another_writer(file_engine: Engine):
+    """The thread waits in its place: the loop goes on with what else there is to do."""
+
+    async def use(writer: JournalWriter) -> None:
+        row = a_prediction()
+        await writer.append([a_prediction()])
+        with file_engine.connect() as other:
+            other.execution_options(begin="BEGIN IMMEDIATE")
+            transaction = other.begin()
+            append = asyncio.create_task(writer.append([row]))
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+            assert not append.done()
+            transaction.rollback()
+        await append
+        assert row.id in stored(file_engine)
+
+    with_writer(file_engine, use, inline=True)
+
+
+def test_a_bad_append_on_the_loop_fails_alone(file_engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        good, bad = a_prediction(), a_prediction()._replace(inputs=object())  # type: ignore[arg-type]
+        results = await asyncio.gather(writer.append([good]), writer.append([bad]), return_exceptions=True)
+        assert results[0] is None
+        assert isinstance(results[1], JournalError)
+        await writer.append([a_prediction()])
+        assert good.id in stored(file_engine)
+
+    with_writer(file_engine, use, inline=True)
+
+
+def test_an_append_waits_no_longer_than_its_timeout(file_engine: Engine):
+    async def main() -> None:
+        with file_engine.connect() as other:
+            other.execution_options(begin="BEGIN IMMEDIATE")
+            with other.begin(), pytest.raises(JournalError, match="takes too long"):
+                await writer.append([a_prediction()])
+
+    writer = JournalWriter(file_engine, timeout=0.1, inline=True)
+    with closing(writer):
+        asyncio.run(main())

@@ -34,6 +34,17 @@ def test_equals_python(text: str, rows: list[tuple[float, float, float]]):
     np.testing.assert_array_equal(computed, expected)
 
 
+SPECIAL = st.sampled_from([0.0, -0.0, 1e308, -1e308, 5e-324, float("inf"), float("-inf"), float("nan")])
+
+
+@given(st.recursive(LEAVES, extend, max_leaves=12), st.tuples(*[NUMBERS | SPECIAL] * 3))
+def test_one_customer_has_the_bits_of_a_column(text: str, row: tuple[float, float, float]):
+    expression = compile_expression(f"({text}) / (a - b)", dict.fromkeys("abc"))
+    with np.errstate(all="ignore"):
+        column = expression({name: np.array([value]) for name, value in zip("abc", row, strict=True)})
+    np.testing.assert_array_equal(expression.one(dict(zip("abc", row, strict=True))), column[0])
+
+
 @given(st.lists(st.tuples(NUMBERS, NUMBERS.filter(lambda b: b == 0 or abs(b) > 1e-9)), min_size=1, max_size=20))
 def test_a_division_is_finite_whatever_the_customer(rows: list[tuple[float, float]]):
     a, b = (np.array([row[i] for row in rows]) for i in (0, 1))

@@ -47,6 +47,20 @@ def test_alone_in_a_batch_and_permuted_are_bit_identical(
     np.testing.assert_array_equal(alone, probability[rows[:1]])
 
 
+@given(row=st.integers(0, CUSTOMERS - 1), missing=st.sets(st.integers(0, 12)))
+def test_one_customer_in_plain_numbers_is_explained_with_the_same_bits(
+    row: int, missing: set[int], bundle: Bundle, prepared: PreparedTable
+):
+    columns = {c.name: prepared.columns[c.name][[row]] for c in bundle.schema.model_inputs}
+    for place in missing:
+        columns[list(columns)[place]] = np.array([np.nan])
+    one = bundle.explain_one({name: float(values[0]) for name, values in columns.items()})
+    many = bundle.explain(columns)
+    np.testing.assert_array_equal(one.prediction.probability, many.prediction.probability)
+    np.testing.assert_array_equal(one.contributions, many.contributions)
+    assert one.base_value == many.base_value
+
+
 @given(rows=st.lists(st.integers(0, CUSTOMERS - 1), min_size=1, max_size=20))
 def test_columns_that_are_no_model_inputs_change_nothing(rows: list[int], bundle: Bundle, prepared: PreparedTable):
     required = {c.name for c in bundle.schema.model_inputs}

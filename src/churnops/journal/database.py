@@ -22,6 +22,7 @@ from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE
 
 Durability = Literal["process", "power"]
 
+IN_MEMORY = (None, "", ":memory:")
 _LOCK = 0x636875726E  # of PostgreSQL's advisory locks, which are numbers: "churn"
 _BUSY_SECONDS = 10.0
 _migrating = threading.Lock()  # Alembic keeps what it migrates in a global variable
@@ -84,6 +85,11 @@ def exclusive(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+def is_sqlite_file(engine: Engine) -> bool:
+    """Whether the database is a file of SQLite; one in memory has a single connection, for everybody."""
+    return engine.dialect.name == "sqlite" and engine.url.database not in IN_MEMORY
+
+
 def reason(error: Exception) -> str:
     """Return an error's first line without secrets."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
@@ -95,7 +101,7 @@ def _create_engine(url: URL, durability: Durability) -> Engine:
         case "sqlite":
             # Without isolation_level=None the driver would commit before each CREATE TABLE.
             options: dict[str, Any] = {"connect_args": {"isolation_level": None, "check_same_thread": False}}
-            if url.database in (None, "", ":memory:"):
+            if url.database in IN_MEMORY:
                 # The database is its one connection: threads take turns.
                 options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
             engine = create_engine(url, **options)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 )
 
 from churnops.errors import JournalError
-from churnops.journal.database import reason
+from churnops.journal.database import is_sqlite_file, reason
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_predictions
 
 MAX_GROUP_ROWS = 1_000
@@ -58,7 +58,7 @@ class JournalWriter:
         self._engine = engine
         self._max_pending = max_pending
         self._timeout = timeout
-        self._inline = inline and engine.dialect.name == "sqlite"
+        self._inline = inline and is_sqlite_file(engine)
         self._here: Connection | None = None  # the loop's own connection
         self._unmoved = 0  # rows it committed since SQLite's log was last moved to its database
         # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
