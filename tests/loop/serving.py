@@ -151,6 +151,10 @@ class Server:
         files = self.temporary.glob("churnops-metrics-*/gauge_livemax_*.db")
         return {int(path.stem.rpartition("_")[2]) for path in files}
 
+    def loaded(self) -> int:
+        """Return how often a worker has said that it loaded a model; before the first time it is not ready."""
+        return self.log().count(" answers, from ")
+
     @contextmanager
     def only(self, worker: int) -> Iterator[None]:
         """Let no other worker answer. Be short: uvicorn takes one that is stopped for seconds for dead."""

@@ -229,7 +229,7 @@ def test_a_link_that_leads_nowhere_does_not_keep_the_service_from_following_the_
 @pytest.fixture
 def pair(make_settings) -> Iterator[Server]:
     with Server(make_settings(), "--workers", "2") as server:
-        wait_for("two workers", lambda: len(server.workers()) == 2)
+        wait_for("two workers have loaded the model", lambda: server.loaded() == 2)
         yield server
 
 
@@ -259,9 +259,14 @@ def test_two_workers_follow_a_deployment_and_count_together(pair: Server, bundle
 
     asyncio.run(some())
     expected = before + 3 + 5 + len(load.acknowledged)
+
+    def answered() -> float:
+        return pair.metric("churnops_http_request_seconds_count", 'route="/predict"', 'status="200"')
+
+    wait_for("all are counted, which happens after the answer", lambda: answered() == expected)
     for worker in (one, other):
         with pair.only(worker):
-            assert pair.metric("churnops_http_request_seconds_count", 'route="/predict"', 'status="200"') == expected
+            assert answered() == expected
             assert pair.metric("churnops_predictions_total") == expected
             assert pair.metric("churnops_model_info", new) == 1
             assert pair.metric("churnops_model_info") == 1
@@ -281,6 +286,7 @@ def test_a_worker_that_died_is_replaced_and_forgotten(pair: Server, bundles, cus
     wait_for("new workers", lambda: len(pair.workers() - before) == 2)
     with Deployer(pair.settings) as deployer:
         deployer.deploy(bundles[1])
+    wait_for("the new workers have loaded the model", lambda: pair.loaded() == 4)
     body = body_of(customers)
     for worker in pair.workers() - before:
 
