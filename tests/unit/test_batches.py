@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churnops.data.batches import MAX_ROW_BYTES, count_rows, open_batches, read_batches
+from churnops.data.batches import count_rows, open_batches, read_batches
+from churnops.data.parquet import MAX_BATCH_BYTES, MAX_ROW_BYTES
 from churnops.data.read import read_table
 from churnops.errors import DataError
 
@@ -176,3 +179,66 @@ def test_text_comes_back_as_it_was_written(tmp_path_factory: pytest.TempPathFact
     table.write_csv(path, quote_style="always")
     back = pl.concat(open_batches(path, rows=size))
     assert back.rows() == [(a or None, b or None) for a, b in rows]
+
+
+def sizes(batches: list[pl.DataFrame]) -> float:
+    return max(batch.estimated_size() for batch in batches)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_long_rows_come_fewer_at_a_time(tmp_path: Path, ending: str):
+    path = tmp_path / f"a.{ending}"
+    table = pl.DataFrame({"a": [str(row) for row in range(150)], "b": ["z" * 900_000] * 150})
+    table.write_csv(path) if ending == "csv" else table.write_parquet(path)
+    heights, values = [], []
+    for batch in open_batches(path):
+        assert batch.estimated_size() < MAX_BATCH_BYTES * 1.1
+        assert batch["b"].str.len_bytes().unique().to_list() == [900_000]
+        heights.append(batch.height)
+        values += batch["a"].to_list()
+    assert values == table["a"].to_list()
+    assert len(heights) > 1
+    assert next(read_batches(path, skip=100)).first_row == 100
+
+
+def test_text_that_is_stored_once_takes_no_memory_before_it_is_refused(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    indices = pa.array([0, None] + [1] * 2000, type=pa.int32())
+    column = pa.DictionaryArray.from_arrays(indices, ["x", "z" * (MAX_ROW_BYTES + 1)])
+    pq.write_table(pa.table({"a": column}), path, store_schema=False)
+    assert path.stat().st_size < 2**20
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(counted := pa.proxy_memory_pool(usual))
+    try:
+        with pytest.raises(DataError, match="row 3 is longer than 1 MiB"):
+            list(open_batches(path))
+    finally:
+        pa.set_memory_pool(usual)
+    assert 0 < (counted.max_memory() or 0) < 2**27
+
+
+def test_two_columns_make_a_row_too_long_together(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    half = MAX_ROW_BYTES // 2 + 1
+    pl.DataFrame({"a": ["x", "y" * half, "y" * half], "b": ["z" * half, "x", "z" * half]}).write_parquet(path)
+    with pytest.raises(DataError, match="row 3 is longer than 1 MiB"):
+        list(open_batches(path, rows=2))
+
+
+def test_lists_and_bytes_are_bounded_likewise(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    long = "z" * 2**19
+    for column, row in (
+        (pl.Series([["x"], [long, long, "y"]]), 2),
+        (pl.Series([{"a": "x"}, {"a": "y"}, {"a": long * 3}]), 3),
+        (pl.Series([b"", long.encode() * 3]), 2),
+        (pl.Series([list(range(2**18))]), 1),
+    ):
+        pl.DataFrame({"a": column}).write_parquet(path)
+        with pytest.raises(DataError, match=f"row {row} is longer than 1 MiB"):
+            list(open_batches(path))
+    pl.DataFrame({"a": [[long]] * 200}).write_parquet(path)
+    batches = list(open_batches(path))
+    assert len(batches) > 1
+    assert sizes(batches) < MAX_BATCH_BYTES * 1.1
+    assert sum(batch.height for batch in batches) == 200

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from churnops.data.parquet import MAX_BATCH_BYTES, MAX_ROW_BYTES, read_parquet
 from churnops.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "parquet"]
 ROWS = 25_000
-MAX_ROW_BYTES = 2**20  # of one row of a CSV, and so of what is held at a time
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Batch:
 
 
 def open_batches(path: Path, *, rows: int = ROWS, format: Format | None = None) -> Iterator[pl.DataFrame]:
-    r"""Yield the file's rows in order, `rows` at a time (the last batch may be smaller), in constant memory.
+    r"""Yield the file's rows in order, `rows` at a time, in constant memory: the last batch, and long rows, are fewer.
 
     Every column of a CSV is text and an empty cell is null; blank lines are no rows, unless the table has a single
     column. Parquet keeps its types.
@@ -45,8 +45,8 @@ def open_batches(path: Path, *, rows: int = ROWS, format: Format | None = None) 
     ------
     DataError
         If the file is empty, damaged, binary, not UTF-8, not of its format, repeats a header, or has a row with
-        more or fewer values than the header; with the row where it is known (1 is the first after the header).
-        Rows above it were yielded before.
+        more or fewer values than the header, or of more than 1 MiB; with the row where it is known (1 is the first
+        after the header). Rows above it were yielded before.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def read_batches(path: Path, *, rows: int = ROWS, format: Format | None = None, 
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
-        pieces = _read_parquet(path, rows, skip) if kind == "parquet" else _read_csv(path)
+        pieces = read_parquet(path, rows, skip) if kind == "parquet" else _read_csv(path)
         first = skip
         for table, share in _even(pieces, rows, skip):
             yield Batch(table, first, share)
@@ -99,19 +99,23 @@ _Pieces = Iterator[tuple["pa.RecordBatch", int, float]]
 
 
 def _even(pieces: _Pieces, rows: int, skip: int) -> Iterator[tuple[pl.DataFrame, float]]:
-    """Cut pieces of any size into tables of `rows` rows, leaving out the first `skip` rows of the file."""
+    """Cut pieces into tables of `rows` rows, or fewer if they are long, leaving out the first `skip` of the file."""
     held: list[pa.RecordBatch] = []
-    count, share = 0, 0.0
+    count, size, share = 0, 0, 0.0
     for piece, above, read in pieces:
-        share = read
         piece = piece.slice(max(skip - above, 0))
+        size += piece.nbytes
+        if held and size > MAX_BATCH_BYTES:
+            yield _to_polars(held), share
+            held, count, size = [], 0, piece.nbytes
+        share = read
         while piece.num_rows:
             held.append(piece.slice(0, rows - count))
             piece = piece.slice(held[-1].num_rows)
             count += held[-1].num_rows
             if count == rows:
                 yield _to_polars(held), share
-                held, count = [], 0
+                held, count, size = [], 0, piece.nbytes
     if held:
         yield _to_polars(held), share
 
@@ -122,19 +126,6 @@ def _to_polars(pieces: "list[pa.RecordBatch]") -> pl.DataFrame:
     table = pl.from_arrow(pa.Table.from_batches(pieces))
     assert isinstance(table, pl.DataFrame)
     return table
-
-
-def _read_parquet(path: Path, rows: int, skip: int) -> _Pieces:
-    """Read a Parquet file; row groups that are left out whole are not decoded."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
-        total, groups, above = file.metadata.num_rows, list(range(file.num_row_groups)), 0
-        while groups and above + file.metadata.row_group(groups[0]).num_rows <= skip:
-            above += file.metadata.row_group(groups.pop(0)).num_rows
-        for batch in file.iter_batches(batch_size=rows, row_groups=groups, use_threads=False):
-            yield batch, above, (above + batch.num_rows) / total
-            above += batch.num_rows
 
 
 class _CountedFile(io.FileIO):

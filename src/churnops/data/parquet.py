@@ -1,0 +1,186 @@
+"""Read Parquet in constant memory: a few bytes of it may stand for gigabytes of text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from churnops.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+MAX_ROW_BYTES = 2**20  # of one row
+MAX_BATCH_BYTES = 2**26  # of what is handed on at a time, however many rows were asked for
+READ_ROWS = 25_000  # read at once at least: a dictionary comes again with each batch
+LONG_ROWS = 64  # read at once where a row group holds more text than a batch may
+
+
+def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordBatch", int, float]]:
+    """Yield pieces of a Parquet file, the rows above each, and the share of the file read.
+
+    Row groups that are left out whole are not decoded. Text is read as dictionaries, so that a value which is stored
+    once and repeated takes its memory once, until it is known how long the rows are.
+
+    Raises
+    ------
+    DataError
+        If a row has more than 1 MiB, or lists hold more values than fit into memory.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+        plain, total = file.schema_arrow, file.metadata.num_rows
+        texts = _texts(file)
+        groups, above = list(range(file.num_row_groups)), 0
+        while groups and above + file.metadata.row_group(groups[0]).num_rows <= skip:
+            above += file.metadata.row_group(groups.pop(0)).num_rows
+        most = min(max(rows, READ_ROWS), _fitting(plain, path))
+    names = [name for _, name in texts]
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
+        for group in groups:
+            size = _first(file, group, [position for position, _ in texts], most, path)
+            for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
+                for large in _decoded(batch, plain, above, path):
+                    for start in range(0, large.num_rows, rows):
+                        piece = large.slice(start, rows)
+                        above += piece.num_rows
+                        yield piece, above - piece.num_rows, above / total
+
+
+def _texts(file: "pq.ParquetFile") -> list[tuple[int, str]]:
+    """Return where values of any length stand: position and path of the leaves that are text or bytes."""
+    leaves = [(position, file.schema.column(position)) for position in range(len(file.schema))]
+    return [
+        (position, leaf.path)
+        for position, leaf in leaves
+        if leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
+    ]
+
+
+def _fitting(schema: "pa.Schema", path: Path) -> int:
+    """Return how many rows fit into a batch as far as columns of a fixed width say."""
+    width = 0
+    for field in schema:
+        try:
+            width += max(field.type.bit_width // 8, 1)
+        except ValueError:
+            width += 8
+    if width > MAX_ROW_BYTES:
+        raise DataError(f"{path}: row 1 is longer than {MAX_ROW_BYTES >> 20} MiB")
+    return max(MAX_BATCH_BYTES // max(width, 1), 1)
+
+
+def _first(file: "pq.ParquetFile", group: int, texts: list[int], rows: int, path: Path) -> int:
+    """Return how many rows of a row group to read at once, from what the file says of itself."""
+    stored = file.metadata.row_group(group)
+    if sum(stored.column(position).total_uncompressed_size for position in texts) > MAX_BATCH_BYTES:
+        rows = min(rows, LONG_ROWS)
+    for position in range(stored.num_columns):
+        leaf = file.schema.column(position)
+        values = stored.column(position).num_values
+        if leaf.max_repetition_level and values * 8 > MAX_BATCH_BYTES * 4:
+            name = stored.column(position).path_in_schema.partition(".")[0]
+            raise DataError(f"{path}: column {name!r} holds lists of {values} values in one row group: write smaller")
+    return rows
+
+
+def _decoded(batch: "pa.RecordBatch", plain: "pa.Schema", above: int, path: Path) -> Iterator["pa.RecordBatch"]:
+    """Cut a batch so that no piece is too large once its dictionaries are plain text."""
+    import pyarrow as pa
+
+    columns = list(zip(batch.columns, plain, strict=True))
+    longest = sum(_longest(column) for column, _ in columns)
+    if longest > MAX_ROW_BYTES or longest * batch.num_rows > MAX_BATCH_BYTES:
+        sizes = np.zeros(batch.num_rows, dtype=np.int64)
+        for column, _ in columns:
+            sizes += _row_bytes(column, batch.num_rows)
+        if sizes.max(initial=0) > MAX_ROW_BYTES:
+            row = above + int(np.argmax(sizes > MAX_ROW_BYTES)) + 1
+            raise DataError(f"{path}: row {row} is longer than {MAX_ROW_BYTES >> 20} MiB")
+        if sizes.sum() > MAX_BATCH_BYTES and batch.num_rows > 1:
+            half = batch.num_rows // 2
+            yield from _decoded(batch.slice(0, half), plain, above, path)
+            yield from _decoded(batch.slice(half), plain, above + half, path)
+            return
+    arrays = [_plain(column, field.type) for column, field in columns]
+    fields = [field.with_type(array.type) for array, (_, field) in zip(arrays, columns, strict=True)]
+    yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=plain.metadata))
+
+
+def _plain(column: Any, kind: Any) -> Any:
+    """Return a column as the file declares it, without the dictionaries it was read with."""
+    import pyarrow as pa
+
+    if column.type == kind or pa.types.is_dictionary(kind):
+        return column
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column.cast(kind)
+
+
+def _lengths(values: Any) -> npt.NDArray[np.int64]:
+    """Return how many bytes each text has; a missing one has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        if not len(values.dictionary):
+            return np.zeros(len(values), dtype=np.int64)
+        own = _lengths(values.dictionary)
+        taken: npt.NDArray[np.int64] = own[values.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+        taken[values.is_null().to_numpy(zero_copy_only=False)] = 0
+        return taken
+    lengths: npt.NDArray[np.int64] = (
+        pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    )
+    return lengths
+
+
+def _leaves(column: Any) -> Iterator[Any]:
+    """Yield the columns that nested ones are made of."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_struct(kind):
+        for child in column.flatten():
+            yield from _leaves(child)
+    elif pa.types.is_map(kind):
+        yield from _leaves(column.keys)
+        yield from _leaves(column.items)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        yield from _leaves(column.flatten())
+    else:
+        yield column
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
+    return bool(large or pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _longest(column: Any) -> int:
+    """Return a bound on the bytes of text in a row, quickly."""
+    import pyarrow as pa
+
+    if pa.types.is_nested(column.type):
+        return sum(int(_lengths(leaf).sum()) if _is_text(leaf.type) else leaf.nbytes for leaf in _leaves(column))
+    if not _is_text(column.type):
+        return 0
+    values = column.dictionary if pa.types.is_dictionary(column.type) else column
+    return int(_lengths(values).max(initial=0))
+
+
+def _row_bytes(column: Any, rows: int) -> npt.NDArray[np.int64] | int:
+    """Return the bytes of text in each row."""
+    import pyarrow as pa
+
+    if pa.types.is_nested(column.type):
+        if rows > 1 and _longest(column) <= MAX_ROW_BYTES:
+            return 0
+        return np.array([_longest(column.slice(row, 1)) for row in range(rows)], dtype=np.int64)
+    return _lengths(column) if _is_text(column.type) else 0
