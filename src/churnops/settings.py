@@ -123,6 +123,7 @@ class ApiSettings(_Section):
     rate_limit: Annotated[float, Field(gt=0.0, le=1e6)] = 1000
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 8 * 2**20
     max_upload_bytes: Annotated[int, Field(ge=1024, le=2**40)] = 256 * 2**20
+    max_upload_rows: Annotated[int, Field(ge=1, le=10**9)] = 1_000_000
     max_batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     timeout_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 30
 

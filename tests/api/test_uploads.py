@@ -191,6 +191,19 @@ def test_a_file_that_is_too_large_is_refused(make_settings, kind: str):
     assert recorded(settings) == 3
 
 
+@KINDS
+def test_more_customers_than_allowed_are_refused(make_settings, kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("churnops.api.tables.ROWS", 10)
+    monkeypatch.setattr(uploads, "LINES", 10)
+    settings = make_settings(api={"max_upload_rows": 25})
+    with client_of(settings) as client:
+        problem = assert_problem(send(client, kind, to_file(kind, customers(26))), 413)
+        assert problem["detail"] == "the file has more than 25 customers: send several"
+        assert recorded(settings) == 0
+        assert send(client, kind, to_file(kind, customers(25))).status_code == 200
+    assert recorded(settings) == 25
+
+
 def test_a_client_that_left_before_the_answer_began_gives_its_place_back(client: TestClient):
     """One that reads slowly lets the server wait with the head of the answer, and cancel it there."""
     content = to_file(CSV, customers(3))

@@ -13,7 +13,8 @@ from churnops.api.customers import CUSTOMER_ID
 from churnops.api.predictions import SOURCE
 from churnops.api.problems import FieldError, Problem
 from churnops.api.served import Served
-from churnops.data.batches import open_batches
+from churnops.api.uploads import too_many
+from churnops.data.batches import count_rows, open_batches
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
@@ -27,13 +28,16 @@ NAME = "the file"
 class TableUpload:
     """A table of customers; it comes back with `prediction_id` and the answer's columns added."""
 
-    def __init__(self, path: Path, served: Served, format: Literal["csv", "parquet"]) -> None:
+    def __init__(self, path: Path, served: Served, format: Literal["csv", "parquet"], most: int) -> None:
         self._path = path
+        self._most = most
         self._served = served
         self._format: Literal["csv", "parquet"] = format
 
     def check(self) -> None:
         """Read and score everything; see `churnops.api.uploads.Upload`."""
+        if (count_rows(self._path, format=self._format) or 0) > self._most:
+            raise too_many(self._most)
         try:
             for _ in self._batches(explain=False):
                 pass
@@ -60,6 +64,8 @@ class TableUpload:
         """Yield scored rows and their customers' ids."""
         above = 0
         for table in open_batches(self._path, rows=ROWS, format=self._format):
+            if above + table.height > self._most:
+                raise too_many(self._most)
             scored = score_table(table, self._served.bundle, NAME, explain=explain, first_row=above)
             yield scored, self._ids(scored, above)
             above += table.height

@@ -63,7 +63,7 @@ class Uploads:
             seconds = self._limits.timeout_seconds * UPLOAD_TIMES
             await receive_body(request.scope, request.receive, self._limits.max_upload_bytes, seconds, file.write)
             file.flush()
-            upload = await asyncio.to_thread(_open, kind, Path(file.name), served)
+            upload = await asyncio.to_thread(_open, kind, Path(file.name), served, self._limits.max_upload_rows)
             async with self._compute:
                 await asyncio.to_thread(upload.check)
         except BaseException:
@@ -105,9 +105,10 @@ class _Released(StreamingResponse):
 class NdjsonUpload:
     """One JSON object a line; the answer has one line a customer, as `/predict` answers."""
 
-    def __init__(self, path: Path, served: Served) -> None:
+    def __init__(self, path: Path, served: Served, most: int) -> None:
         self._path = path
         self._served = served
+        self._most = most
 
     def check(self) -> None:
         """See `Upload`."""
@@ -124,6 +125,8 @@ class NdjsonUpload:
         with self._path.open("rb") as file:
             row = 1
             while documents := [_parse_line(line, row + i) for i, line in enumerate(islice(_lines(file), LINES))]:
+                if row + len(documents) - 1 > self._most:
+                    raise too_many(self._most)
                 yield self._served.form.read_all(documents, first_row=row)
                 row += len(documents)
 
@@ -145,9 +148,14 @@ def _parse_line(line: bytes, row: int) -> Any:
         raise Problem(problem.status, problem.slug, f"row {row}: {problem.detail}", errors=errors) from None
 
 
-def _open(kind: str, path: Path, served: Served) -> Upload:
+def too_many(most: int) -> Problem:
+    """Return the refusal of a file with more than `most` customers."""
+    return Problem(413, "too-many", f"the file has more than {most} customers: send several")
+
+
+def _open(kind: str, path: Path, served: Served, most: int) -> Upload:
     if kind == "ndjson":
-        return NdjsonUpload(path, served)
+        return NdjsonUpload(path, served, most)
     from churnops.api.tables import TableUpload
 
-    return TableUpload(path, served, "csv" if kind == "csv" else "parquet")
+    return TableUpload(path, served, "csv" if kind == "csv" else "parquet", most)
