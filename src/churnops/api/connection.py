@@ -1,4 +1,4 @@
-"""The server's side of a connection: uvicorn's, with limits for what comes before a body."""
+"""The server's side of a connection: uvicorn's, with limits for what comes before a body, and for what is not read."""
 
 import asyncio
 
@@ -6,6 +6,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 2**18  # a piece of a connection may be as large; heads have a few hundred
 HEAD_SECONDS = 30.0
+SEND_SECONDS = 300.0  # that a client may let a piece of its answer wait
 
 
 class Connection(HttpToolsProtocol):
@@ -13,6 +14,7 @@ class Connection(HttpToolsProtocol):
 
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request's head its time."""
@@ -20,8 +22,9 @@ class Connection(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the time."""
+        """Forget the times."""
         self._stop_waiting()
+        self._forget_unread()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -42,6 +45,22 @@ class Connection(HttpToolsProtocol):
         """Stop the clock."""
         self._stop_waiting()
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """Give the client its time to read; closing would not do, as it waits for what is left to be sent."""
+        super().pause_writing()
+        self._forget_unread()
+        self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop that clock."""
+        self._forget_unread()
+        super().resume_writing()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _expect_head(self) -> None:
         self._head_bytes = 0
