@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import errno
 import io
 import json
 import socket
@@ -17,6 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api import uploads
+from churnops.api.problems import Problem
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.api.conftest import LOCAL, Server, a_customer, assert_problem, client_of, deployed, recorded, serving
@@ -204,35 +206,84 @@ def test_more_customers_than_allowed_are_refused(make_settings, kind: str, monke
     assert recorded(settings) == 25
 
 
+async def ask(client: TestClient, content: bytes, send: Any, stays: bool) -> None:
+    """Send a CSV to the application, and its answer to `send`; then the client is gone, or silent if it stays."""
+    messages = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        if stays:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    headers = [(b"host", b"localhost"), (b"content-type", CSV.encode())]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "POST",
+        "path": "/predict/batch", "raw_path": b"/predict/batch", "query_string": b"", "root_path": "",
+        "scheme": "http", "headers": headers, "client": LOCAL, "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    await client.app(scope, receive, send)  # type: ignore[arg-type]
+
+
 def test_a_client_that_left_before_the_answer_began_gives_its_place_back(client: TestClient):
     """One that reads slowly lets the server wait with the head of the answer, and cancel it there."""
     content = to_file(CSV, customers(3))
-
-    async def leave() -> None:
-        messages = [{"type": "http.request", "body": content, "more_body": False}, {"type": "http.disconnect"}]
-
-        async def receive() -> dict[str, Any]:
-            return messages.pop(0) if len(messages) > 1 else messages[0]
-
-        async def send(_message: Any) -> None:
-            await asyncio.sleep(0)
-
-        headers = [(b"host", b"localhost"), (b"content-type", CSV.encode())]
-        scope = {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "POST",
-            "path": "/predict/batch", "raw_path": b"/predict/batch", "query_string": b"", "root_path": "",
-            "scheme": "http", "headers": headers, "client": LOCAL, "server": ("127.0.0.1", 80),
-        }  # fmt: skip
-        await client.app(scope, receive, send)  # type: ignore[arg-type]
-
     assert client.portal is not None
     for _ in range(uploads.AT_ONCE + 1):
-        client.portal.call(leave)
+        client.portal.call(ask, client, content, lambda _message: asyncio.sleep(0), False)
+    assert send(client, CSV, content).status_code == 200
+
+
+def test_a_client_that_reads_no_more_gives_its_place_back(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uploads, "UPLOAD_TIMES", 0.02)
+    content = to_file(CSV, customers(3))
+
+    async def never(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    assert client.portal is not None
+    for _ in range(2):
+        with pytest.raises(Problem, match="not read within"):
+            client.portal.call(ask, client, content, never, True)
+    monkeypatch.undo()
+    for _ in range(uploads.AT_ONCE + 1):
+        assert send(client, CSV, content).status_code == 200
+
+
+@pytest.mark.parametrize("failing", ["open", "write", "flush"])
+def test_a_full_disk_is_a_problem(client: TestClient, monkeypatch: pytest.MonkeyPatch, failing: str):
+    class Full(io.BytesIO):
+        name = "/nowhere"
+
+        def fail(self, *_: Any) -> Any:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        write = fail if failing == "write" else io.BytesIO.write
+        flush = fail if failing == "flush" else io.BytesIO.flush
+        close = fail if failing == "flush" else io.BytesIO.close
+
+    def opened(**_: Any) -> Full:
+        return Full() if failing != "open" else Full().fail()
+
+    content = to_file(CSV, customers(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads.tempfile, "NamedTemporaryFile", opened)
+        for _ in range(uploads.AT_ONCE + 1):
+            problem = assert_problem(send(client, CSV, content), 503)
+            assert problem["type"] == "urn:churnops:problem:storage"
     assert send(client, CSV, content).status_code == 200
 
 
 def test_lists_take_more_than_one_customer_may(client: TestClient):
     assert len(client.post("/predict/batch", json=customers(400)).json()) == 400
+
+
+def test_a_list_may_be_longer_than_the_journal_usually_lets_wait(make_settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("churnops.api.main.MAX_PENDING", 20)
+    with client_of(make_settings(api={"max_batch_rows": 100})) as client:
+        assert len(client.post("/predict/batch", json=customers(100)).json()) == 100
 
 
 # A server in a process of its own

@@ -44,6 +44,7 @@ from churnops.settings import Settings, find_config, load_settings
 log = logging.getLogger("churnops.api")
 
 MAX_CUSTOMER_BYTES = 64 * 1024
+MAX_PENDING = 20_000  # rows that may wait for the journal; a list must fit, and another beside it
 LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
 KEY_LOOKS = 4  # and, every so many looks, for new and revoked keys
 PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
@@ -60,7 +61,10 @@ class Service:
         self._writer = None
         if settings.journal.predictions:
             inline = settings.journal.durability == "process"
-            self._writer = JournalWriter(self._engine, timeout=settings.api.timeout_seconds, inline=inline)
+            self._writer = JournalWriter(
+                self._engine, timeout=settings.api.timeout_seconds, inline=inline,
+                max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),
+            )  # fmt: skip
         self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
         self.access = Access(KeyStore(self._engine), settings.api.rate_limit)
         self.model = ServedModel(settings.path(settings.registry.directory))

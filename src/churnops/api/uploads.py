@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from churnops.api.body import receive_body
 from churnops.api.customers import parse_json
@@ -20,12 +22,14 @@ from churnops.api.served import Served
 from churnops.journal.predictions import PredictionRow
 from churnops.settings import ApiSettings
 
+log = logging.getLogger("churnops.api")
+
 UPLOADS = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/vnd.apache.parquet": "parquet"}
 SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
 MAX_LINE_BYTES = 64 * 1024
 LINES = 1000  # customers scored at once
 AT_ONCE = 4  # uploads a worker holds
-UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body
+UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body, and so may a piece to be sent
 
 
 class Upload(Protocol):
@@ -57,19 +61,25 @@ class Uploads:
         """
         if self._places.locked():
             raise Problem(503, "busy", f"{AT_ONCE} uploads are being answered", headers={"Retry-After": "5"})
-        await self._places.acquire()
-        file = tempfile.NamedTemporaryFile(prefix="churnops-upload-", suffix=f".{kind}")  # noqa: SIM115
+        seconds = self._limits.timeout_seconds * UPLOAD_TIMES
         try:
-            seconds = self._limits.timeout_seconds * UPLOAD_TIMES
-            await receive_body(request.scope, request.receive, self._limits.max_upload_bytes, seconds, file.write)
-            file.flush()
+            file = tempfile.NamedTemporaryFile(prefix="churnops-upload-", suffix=f".{kind}")  # noqa: SIM115
+        except OSError as error:
+            raise _no_space(error) from None
+        await self._places.acquire()
+        try:
+            try:
+                await receive_body(request.scope, request.receive, self._limits.max_upload_bytes, seconds, file.write)
+                file.flush()
+            except OSError as error:
+                raise _no_space(error) from None
             upload = await asyncio.to_thread(_open, kind, Path(file.name), served, self._limits.max_upload_rows)
             async with self._compute:
                 await asyncio.to_thread(upload.check)
         except BaseException:
             self._release(file)
             raise
-        return _Released(self._stream(upload), lambda: self._release(file), SUFFIX[kind])
+        return _Released(self._stream(upload), lambda: self._release(file), SUFFIX[kind], seconds)
 
     async def _stream(self, upload: Upload) -> AsyncIterator[bytes]:
         pieces = upload.scored()
@@ -84,20 +94,34 @@ class Uploads:
             yield content
 
     def _release(self, file: IO[bytes]) -> None:
-        file.close()
         self._places.release()
+        with suppress(OSError):  # what the disk had no space for is written again, in vain
+            file.close()
 
 
 class _Released(StreamingResponse):
-    """A streamed answer that calls `release` at its end, also when the client left before it began."""
+    """A streamed answer that calls `release` at its end, also when the client left before it began, or reads no more.
 
-    def __init__(self, content: AsyncIterator[bytes], release: Callable[[], None], media_type: str) -> None:
+    A piece that is not sent within `seconds` ends it; the answer is cut off then.
+    """
+
+    def __init__(
+        self, content: AsyncIterator[bytes], release: Callable[[], None], media_type: str, seconds: float
+    ) -> None:
         super().__init__(content, media_type=media_type)
         self._release = release
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await send(message)
+            except TimeoutError:
+                raise Problem(408, "slow", f"the answer was not read within {self._seconds:g} seconds") from None
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_in_time)
         finally:
             self._release()
 
@@ -146,6 +170,11 @@ def _parse_line(line: bytes, row: int) -> Any:
     except Problem as problem:
         errors = [error.model_copy(update={"row": row}) for error in problem.errors]
         raise Problem(problem.status, problem.slug, f"row {row}: {problem.detail}", errors=errors) from None
+
+
+def _no_space(error: OSError) -> Problem:
+    log.error("an upload cannot be kept: %s", error.strerror or error)
+    return Problem(503, "storage", "the file cannot be kept while it is answered", headers={"Retry-After": "30"})
 
 
 def too_many(most: int) -> Problem:
