@@ -324,3 +324,42 @@ def test_answers_are_not_kept_or_guessed_at_by_browsers(client: TestClient):
         assert response.headers["cache-control"] == "no-store"
         assert response.headers["x-content-type-options"] == "nosniff"
         assert "server" not in response.headers
+
+
+def test_a_refusal_ends_the_connection_whose_body_was_not_read(client: TestClient, customer: dict[str, Any]):
+    """The server would read on for as long as the client sends."""
+    wrong = {"x-api-key": "wrong"}
+    endless = iter([b"x"])
+    for response in (
+        client.post("/predict", json=customer, headers=wrong),
+        client.post("/predict/batch", json=[customer], headers=wrong),
+        client.post("/predict", content=b"x", headers={"content-type": "text/plain"}),
+        client.post("/predict", content=endless, headers=wrong),
+        client.post("/predict", content=b"x" * 100_000, headers={"content-type": "application/json"}),
+        client.post("/unknown", content=b"x"),
+        client.request("GET", "/health/live", content=b"x"),
+    ):
+        assert response.headers.get_list("connection") == ["close"], response.text
+    for response in (
+        client.post("/predict", json=customer),
+        client.post("/predict", json={}),
+        client.post("/predict/batch", json=[customer]),
+        client.get("/model", headers=wrong),
+        client.get("/health/live"),
+        client.post("/model/reload"),
+    ):
+        assert "connection" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_load_balancers_may_ask_for_the_head_only(client: TestClient, path: str):
+    assert client.head(path).status_code == 200
+
+
+def test_the_openapi_document_is_made_once_for_a_model(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    first = client.get("/openapi.json").json()
+    monkeypatch.setattr("churnops.api.main.openapi_document", lambda app: {"paths": {"/made-again": {}}})
+    assert client.get("/openapi.json").json() == first
+    served = client.app.state.service.model  # type: ignore[attr-defined]
+    monkeypatch.setattr(served, "current", None)
+    assert client.get("/openapi.json").json() == {"paths": {"/made-again": {}}}

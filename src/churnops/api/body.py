@@ -35,6 +35,13 @@ def media_type(scope: Scope) -> str:
     return kind.strip()
 
 
+def is_left_unread(scope: Scope) -> bool:
+    """Whether the client announced a body that was not read to its end."""
+    if "whole" in scope["state"]:
+        return False
+    return header(scope, b"content-length") not in ("", "0") or header(scope, b"transfer-encoding") != ""
+
+
 async def read_body(scope: Scope, receive: Receive, most: int, seconds: float) -> bytes:
     """Return a JSON body.
 
@@ -70,9 +77,10 @@ async def receive_body(
                 if size > most:
                     raise _too_large(most)
                 take(piece)
+        scope["state"]["whole"] = True
     except TimeoutError:
         raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
 
 
 def _too_large(most: int) -> Problem:
-    return Problem(413, "too-large", f"the body is larger than {most} bytes", headers={"Connection": "close"})
+    return Problem(413, "too-large", f"the body is larger than {most} bytes")

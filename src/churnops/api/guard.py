@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from churnops.api.body import header
+from churnops.api.body import header, is_left_unread
 from churnops.api.metrics import Metrics
 from churnops.api.problems import MEDIA_TYPE, Problem
 
@@ -59,6 +59,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_HEADERS]
+                if is_left_unread(scope):  # the server would go on reading it, for as long as it takes
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         async def refuse(problem: Problem) -> None:

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -128,7 +128,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Guard, metrics=metrics)
     app.direct = {"/predict": Guard(Predict(app), metrics, route="/predict")}
     app.add_exception_handler(HTTPException, raise_problem)
-    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
+    app.openapi = _remembered(app)  # type: ignore[method-assign]
     _add_routes(app)
     return app
 
@@ -179,6 +179,21 @@ def _service(request: Request, scope: str) -> Service:
 
 def _json(content: Any, status: int = 200) -> Response:
     return Response(json.dumps(content), status, media_type=JSON)
+
+
+def _remembered(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Return the OpenAPI document's maker, which makes one for each model: it takes longer than many predictions."""
+    last: tuple[str, dict[str, Any]] | None = None
+
+    def document() -> dict[str, Any]:
+        nonlocal last
+        served = app.state.service.model.current
+        model = served.bundle.content_sha256 if served else ""
+        if last is None or last[0] != model:
+            last = (model, openapi_document(app))
+        return last[1]
+
+    return document
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -264,11 +279,13 @@ def _add_routes(app: FastAPI) -> None:
             raise Problem(409, "model-refused", f"the deployed model is refused: {service.model.refused}")
         return _json({"status": "ready", "model_version": service.model.require().version, "warnings": []})
 
+    @app.head("/health/live", include_in_schema=False)
     @app.get("/health/live", response_model=HealthAnswer)
     async def live() -> Response:
         """Say that the process answers."""
         return _json({"status": "live", "model_version": None, "warnings": []})
 
+    @app.head("/health/ready", include_in_schema=False)
     @app.get("/health/ready", response_model=HealthAnswer, responses=documented(503))
     async def ready(request: Request) -> Response:
         """Say whether predictions are answered: a model is loaded and the journal can be written."""
