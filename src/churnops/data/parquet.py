@@ -175,12 +175,15 @@ def _longest(column: Any) -> int:
     return int(_lengths(values).max(initial=0))
 
 
-def _row_bytes(column: Any, rows: int) -> npt.NDArray[np.int64] | int:
-    """Return the bytes of text in each row."""
+def _row_bytes(column: Any, rows: int) -> npt.NDArray[np.int64]:
+    """Return the bytes of text in each row, and of lists."""
     import pyarrow as pa
 
     if pa.types.is_nested(column.type):
-        if rows > 1 and _longest(column) <= MAX_ROW_BYTES:
-            return 0
-        return np.array([_longest(column.slice(row, 1)) for row in range(rows)], dtype=np.int64)
-    return _lengths(column) if _is_text(column.type) else 0
+        size = _longest(column)
+        if rows <= 1 or size <= MAX_ROW_BYTES:  # none of them is too long: an average will do
+            return np.full(rows, -(-size // max(rows, 1)), dtype=np.int64)
+        half = rows // 2
+        parts = _row_bytes(column.slice(0, half), half), _row_bytes(column.slice(half), rows - half)
+        return np.concatenate(parts)
+    return _lengths(column) if _is_text(column.type) else np.zeros(rows, dtype=np.int64)
