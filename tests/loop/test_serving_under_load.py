@@ -94,7 +94,7 @@ def test_what_was_acknowledged_is_in_the_journal_whenever_the_service_is_killed(
     async def life(answers: int) -> None:
         known = len(load.acknowledged)
         async with load.on(server.port):
-            await until(f"{answers} answers", lambda: len(load.acknowledged) - known >= answers)
+            await until(f"{answers} answers", lambda: load.refused or len(load.acknowledged) - known >= answers)
             await asyncio.sleep(chance.uniform(0.0, 0.005))  # any moment of a request's way
             in_flight.append(load.in_flight)
             server.kill()
@@ -124,7 +124,11 @@ def test_every_answer_is_wholly_from_the_version_it_names_while_models_are_swapp
     settled: list[tuple[str, int, int]] = []  # between these two events no other version can have answered
 
     async def settle(version: str) -> None:
-        await until(f"{version} answers", lambda: load.acknowledged and load.acknowledged[-1].version == version)
+        def answered() -> bool:
+            assert load.refused == []
+            return bool(load.acknowledged) and load.acknowledged[-1].version == version
+
+        await until(f"{version} answers", answered)
         since, known = load.events, len(load.acknowledged)
         await until("more answers", lambda: len(load.acknowledged) >= known + 2 * CLIENTS)
         settled.append((version, since, load.events))
