@@ -192,7 +192,6 @@ def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) 
 
     settings = _settings(ctx)
     config = (ctx.obj or find_config(Path.cwd())).resolve()
-    click.echo(f"http://{host or settings.api.host}:{port or settings.api.port}  (Ctrl-C stops)", err=True)
     serve_api(settings, config, host or settings.api.host, port or settings.api.port, workers)
 
 

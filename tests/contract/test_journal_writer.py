@@ -318,7 +318,7 @@ def test_the_loop_commits_by_itself_what_it_may_and_moves_the_log(file_engine: E
 
     with_writer(file_engine, use, inline=True)
     assert stored(file_engine) == {row.id for row in rows}
-    assert (tmp_path / "journal.db").stat().st_size > (tmp_path / "journal.db-wal").stat().st_size
+    assert (tmp_path / "journal.db").stat().st_size > 2**20  # without a move, everything would be in the log
 
 
 def stored_of(engine: Engine, prediction_id: str) -> set[str]:

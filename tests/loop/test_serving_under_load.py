@@ -279,7 +279,6 @@ def test_two_workers_follow_a_deployment_and_count_together(pair: Server, bundle
     assert list(pair.temporary.iterdir()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the gauges of a dead worker count for ever: mark_process_dead is not called")
 def test_a_worker_that_died_is_replaced_and_forgotten(pair: Server, bundles, customers):
     before = pair.workers()
     with Deployer(pair.settings, FlipsAByte) as damager:
@@ -372,7 +371,6 @@ def test_told_to_stop_it_answers_what_it_accepted(make_settings, customers):
              len(load.acknowledged))  # fmt: skip
 
 
-@pytest.mark.xfail(strict=True, reason="uvicorn ends with the signal it caught: 143, and the folder of metrics stays")
 def test_told_to_stop_it_ends_with_0_and_leaves_no_temporary_file(make_settings):
     with Server(make_settings()) as server:
         server.terminate()
@@ -421,7 +419,6 @@ def run(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str
     return subprocess.run([*SERVE, *arguments], cwd=settings.root, capture_output=True, text=True, timeout=PATIENCE)
 
 
-@pytest.mark.xfail(strict=True, reason="the address is printed before it is known that it will be served")
 def test_it_is_not_reachable_from_elsewhere_without_keys(make_settings):
     done = run(make_settings(), "--host", "0.0.0.0")
     assert done.returncode == 2

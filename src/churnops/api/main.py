@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,76 +27,18 @@ from churnops.api.documents import HealthAnswer, ModelAnswer, RecordedAnswer, op
 from churnops.api.guard import Guard, configure_logging
 from churnops.api.labels import LabelsAnswer, read_labels
 from churnops.api.metrics import CONTENT_TYPE, Metrics
-from churnops.api.predictions import Recorder, answer
+from churnops.api.predictions import answer
 from churnops.api.problems import REFUSALS, Problem, documented, raise_problem
-from churnops.api.security import Access
-from churnops.api.served import ServedModel
-from churnops.api.uploads import UPLOADS, Uploads
-from churnops.errors import ChurnopsError, JournalError, UnknownPrediction
-from churnops.journal.database import open_database
-from churnops.journal.journal import Journal
-from churnops.journal.keys import KeyStore
+from churnops.api.service import Service
+from churnops.api.uploads import UPLOADS
+from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal.labels import Label
-from churnops.journal.writer import JournalWriter
 from churnops.settings import Settings, find_config, load_settings
 
 log = logging.getLogger("churnops.api")
 
 MAX_CUSTOMER_BYTES = 64 * 1024
-MAX_PENDING = 20_000  # rows that may wait for the journal; a list must fit, and another beside it
-LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
-KEY_LOOKS = 4  # and, every so many looks, for new and revoked keys
 PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
-
-
-class Service:
-    """What requests share: settings, model, journal, access, metrics."""
-
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.settings, self.metrics = settings, metrics
-        url = settings.database_url(settings.journal.url)
-        self._engine = open_database(url, durability=settings.journal.durability)
-        self.journal = Journal(self._engine, label_horizon=timedelta(days=settings.journal.label_horizon))
-        self._writer = None
-        if settings.journal.predictions:
-            inline = settings.journal.durability == "process"
-            self._writer = JournalWriter(
-                self._engine, timeout=settings.api.timeout_seconds, inline=inline,
-                max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),
-            )  # fmt: skip
-        self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
-        self.access = Access(KeyStore(self._engine), settings.api.rate_limit)
-        self.model = ServedModel(settings.path(settings.registry.directory))
-        self.compute = asyncio.Semaphore(1)  # one thread computes beside the event loop
-        self.uploads = Uploads(self.recorder, settings.api, self.compute)
-
-    async def look(self) -> None:
-        """Follow deployments and keys until cancelled."""
-        looks = 0
-        while True:
-            if looks % KEY_LOOKS == 0:
-                try:
-                    await asyncio.to_thread(self.access.refresh)
-                except ChurnopsError as error:
-                    log.error("the API keys known so far stay valid: %s", error)
-            try:
-                await self.refresh_model()
-            except Exception:  # whatever it is: a service that looks no more would keep revoked keys
-                log.exception("looking for a new deployment failed")
-            looks += 1
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def refresh_model(self, *, again: bool = False) -> None:
-        """Load a new deployment if there is one, and let the metrics say which model answers."""
-        await self.model.refresh(again=again)
-        current = self.model.current
-        self.metrics.model(current.version if current else None, self.model.refused is not None)
-
-    def close(self) -> None:
-        """Commit what is pending and close the database."""
-        if self._writer is not None:
-            self._writer.close()
-        self._engine.dispose()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -293,8 +234,7 @@ def _add_routes(app: FastAPI) -> None:
         served = service.model.require()
         warnings = [f"the newest deployment is refused: {service.model.refused}"] if service.model.refused else []
         try:
-            async with asyncio.timeout(service.settings.api.timeout_seconds):
-                await asyncio.to_thread(service.journal.check)
+            await service.check_journal()
         except (JournalError, TimeoutError) as error:
             if service.settings.journal.required and service.settings.journal.predictions:
                 raise _journal_problem(error) from None

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import signal
+import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvicorn
@@ -38,9 +41,14 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     os.environ[ENV_CONFIG] = str(config)  # workers are processes of their own
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
-    with tempfile.TemporaryDirectory(prefix="churnops-metrics-") as folder:
-        if workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by the workers' metrics
+    sys.stderr.write(f"http://{host}:{port}  (Ctrl-C stops)\n")
+    # uvicorn raises the signal it was stopped by once more when it is done: that is the end, not a failure.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        if workers > 1:  # where the workers' metrics meet
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="churnops-metrics-"))
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         uvicorn.run(
             APPLICATION, host=host, port=port, workers=workers, loop="uvloop", http=Connection, lifespan="on",
             access_log=False, server_header=False, proxy_headers=False, log_level=logging.WARNING,

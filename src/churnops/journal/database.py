@@ -112,8 +112,7 @@ def _create_engine(url: URL, durability: Durability) -> Engine:
             # A server that does not answer is an error after seconds; left alone, it would be minutes.
             limits = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
             engine = create_engine(url.update_query_dict(limits | dict(url.query)), pool_pre_ping=True)
-            if durability == "power":
-                event.listen(engine, "connect", _configure_postgresql)
+            event.listen(engine, "connect", lambda connection, _: _configure_postgresql(connection, durability))
         case other:
             raise NoSuchModuleError(other)
     return engine
@@ -125,6 +124,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _configure_sqlite(connection: Any, synchronous: str) -> None:
     connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
+    # Small pages: a commit writes every page it touches to the log, most of them for one row.
+    connection.execute("PRAGMA page_size=2048")  # of a new database only
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -138,11 +139,14 @@ def _configure_sqlite(connection: Any, synchronous: str) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _configure_postgresql(connection: Any, _record: object) -> None:
-    # Only where commits would not be flushed at all: "remote_apply" promises more than "on".
-    connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    )
+def _configure_postgresql(connection: Any, durability: Durability) -> None:
+    # A lock that somebody keeps is an error after seconds: threads that wait for ever would be all there are.
+    connection.execute(f"SET lock_timeout = {int(_BUSY_SECONDS * 1000)}")
+    if durability == "power":
+        # Only where commits would not be flushed at all: "remote_apply" promises more than "on".
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
     connection.commit()
 
 

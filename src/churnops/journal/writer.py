@@ -25,8 +25,15 @@ from churnops.journal.predictions import PredictionRow, insert_predictions, writ
 MAX_GROUP_ROWS = 1_000
 """A transaction gets no further append beyond this, so that the first one's wait stays short."""
 
-CHECKPOINT_ROWS = 5_000
-"""Rows after which SQLite's log is moved to its database, by the thread: a loop that did it would stand still."""
+CHECKPOINT_ROWS = 30_000
+"""Rows after which SQLite's log is moved to its database, by a thread: a loop that did it would stand still.
+
+The log has some 8 KB a row where each is committed alone, so it grows to a few hundred MB at most. Requests take a few
+milliseconds while a move is flushed, however much it moves: so seldom rather than often.
+"""
+
+MOVES = 8  # beside the loop's commits at most, before the rest is moved
+FEW_FRAMES = 200  # pages of the log that may be left for it
 
 
 class _Append(NamedTuple):
@@ -61,6 +68,7 @@ class JournalWriter:
         self._inline = inline and is_sqlite_file(engine)
         self._here: Connection | None = None  # the loop's own connection
         self._unmoved = 0  # rows it committed since SQLite's log was last moved to its database
+        self._mover: Thread | None = None
         # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
         self._waiting: list[_Append] = []
         self._pending = 0
@@ -109,6 +117,8 @@ class JournalWriter:
                 self._hand_over()
             self._queue.put(None)
         self._thread.join()
+        if self._mover is not None:
+            self._mover.join()
         self._leave()
 
     def _hand_over(self) -> None:
@@ -141,9 +151,10 @@ class JournalWriter:
             self._leave()
             return False
         self._unmoved += sum(len(append.rows) for append in group)
-        if self._unmoved >= CHECKPOINT_ROWS:
+        if self._unmoved >= CHECKPOINT_ROWS and not (self._mover and self._mover.is_alive()):
             self._unmoved = 0
-            self._queue.put([])
+            self._mover = Thread(target=self._move, name="journal-checkpoint", daemon=True)
+            self._mover.start()
         return True
 
     def _leave(self) -> None:
@@ -156,23 +167,33 @@ class JournalWriter:
     def _run(self) -> None:
         while (group := self._queue.get()) is not None:
             if not group:
-                self._checkpoint()
+                self._checkpoint("RESTART")
                 continue
             errors = self._write(group)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 group[0].written.get_loop().call_soon_threadsafe(self._deliver, group, errors)
 
-    def _checkpoint(self) -> None:
+    def _move(self) -> None:
         """Move what the loop committed from SQLite's log to its database, which flushes both to disk.
 
-        First beside the loop's commits; what these add meanwhile is little, and moved while they wait for this thread.
+        This goes on beside the loop's commits, until what these add meanwhile is little. The rest is moved by the
+        writer's thread with the database to itself, after which the log begins anew.
         """
+        for _ in range(MOVES):
+            _, frames, moved = self._checkpoint("PASSIVE")
+            if frames - moved < FEW_FRAMES:
+                break
+        self._queue.put([])
+
+    def _checkpoint(self, mode: str) -> tuple[int, int, int]:
         connection = self._engine.raw_connection()
         try:
-            for mode in ("PASSIVE", "RESTART"):
-                connection.cursor().execute(f"PRAGMA wal_checkpoint({mode})")
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA wal_checkpoint({mode})")
+            busy, frames, moved = cursor.fetchone()
+            return busy, frames, moved
         except connection.dbapi_connection.Error:  # type: ignore[union-attr]
-            self._unmoved = CHECKPOINT_ROWS  # the next commit asks again
+            return 1, 0, 0  # it is made later: the log only grows meanwhile
         finally:
             connection.close()
 
