@@ -32,6 +32,7 @@ The log has some 8 KB a row where each is committed alone, so it grows to a few 
 milliseconds while a move is flushed, however much it moves: so seldom rather than often.
 """
 
+NOT_MADE = (1, 0, 0)
 MOVES = 8  # beside the loop's commits at most, before the rest is moved
 FEW_FRAMES = 200  # pages of the log that may be left for it
 
@@ -186,14 +187,15 @@ class JournalWriter:
         self._queue.put([])
 
     def _checkpoint(self, mode: str) -> tuple[int, int, int]:
+        """Return whether it could not be finished, the pages in the log, and those moved."""
         connection = self._engine.raw_connection()
         try:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA wal_checkpoint({mode})")
-            busy, frames, moved = cursor.fetchone()
-            return busy, frames, moved
+            result: tuple[int, int, int] | None = cursor.fetchone()
+            return result or NOT_MADE
         except connection.dbapi_connection.Error:  # type: ignore[union-attr]
-            return 1, 0, 0  # it is made later: the log only grows meanwhile
+            return NOT_MADE  # it is made later: the log only grows meanwhile
         finally:
             connection.close()
 
