@@ -16,7 +16,6 @@ from sqlalchemy import Engine, event, select
 from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
 from churnops.journal.tables import predictions
-from churnops.journal.writer import CHECKPOINT_ROWS
 from tests.contract.conftest import POSTGRESQL
 from tests.contract.postgres import Cluster
 from tests.contract.test_journal import a_prediction
@@ -309,12 +308,15 @@ def file_engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def test_the_loop_commits_by_itself_what_it_may_and_moves_the_log(file_engine: Engine, tmp_path: Path):
-    rows = [a_prediction() for _ in range(3 * CHECKPOINT_ROWS)]
+    rows = [a_prediction() for _ in range(10_000)]
 
     async def use(writer: JournalWriter) -> None:
         for start in range(0, len(rows), 500):
             await asyncio.gather(*(writer.append(rows[i : i + 100]) for i in range(start, start + 500, 100)))
             assert rows[start].id in stored_of(file_engine, rows[start].id)
+            writer.rest()
+        assert (tmp_path / "journal.db").stat().st_size < 2**20
+        writer.rest()  # nothing came since the last time
 
     with_writer(file_engine, use, inline=True)
     assert stored(file_engine) == {row.id for row in rows}

@@ -58,6 +58,8 @@ class Service:
                 await self.refresh_model()
             except Exception:  # whatever it is: a service that looks no more would keep revoked keys
                 log.exception("looking for a new deployment failed")
+            if self._writer is not None:
+                self._writer.rest()
             looks += 1
             await asyncio.sleep(LOOK_SECONDS)
 

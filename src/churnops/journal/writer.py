@@ -25,40 +25,12 @@ from churnops.journal.predictions import PredictionRow, insert_predictions, writ
 MAX_GROUP_ROWS = 1_000
 """A transaction gets no further append beyond this, so that the first one's wait stays short."""
 
-CHECKPOINT_ROWS = 30_000
-"""Rows after which SQLite's log is moved to its database, by a thread: a loop that did it would stand still.
+CHECKPOINT_ROWS = 100_000
+"""Rows after which SQLite's log is moved to its database even if there was no moment without requests.
 
-The log has some 8 KB a row where each is committed alone, so it grows to a few hundred MB at most. Requests take a few
-milliseconds while a move is flushed, however much it moves: so seldom rather than often.
+Moving flushes to disk, and meanwhile commits take milliseconds. The log has up to 8 KB a row, where each is committed
+alone.
 """
-
-NOT_MADE = (1, 0, 0)
-MOVES = 8  # beside the loop's commits at most, before the rest is moved
-FEW_FRAMES = 200  # pages of the log that may be left for it
-
-
-class _Append(NamedTuple):
-    rows: Sequence[PredictionRow]
-    written: asyncio.Future[None]
-
-
-class JournalWriter:
-    """Writes predictions from one asyncio loop through one thread, which has the commits to itself.
-
-    A commit that is flushed to disk takes milliseconds, whatever the number of rows in it, so everything that arrives
-    meanwhile goes into the next one. The rows of one append are in one transaction. A database that fails, fails the
-    appends of that time; when it answers again, so does the writer.
-
-    Parameters
-    ----------
-    max_pending : int
-        Rows that may wait. More are refused, since a queue that grows without end only delays the failure.
-    timeout : float
-        Seconds that an append waits for its commit.
-    inline : bool
-        Let the loop commit by itself where the database is a file of SQLite that nobody else is writing to, and the
-        thread elsewhere. Right where a commit is not flushed to disk: it takes less time than handing it over.
-    """
 
     def __init__(
         self, engine: Engine, *, max_pending: int = 20_000, timeout: float = 30.0, inline: bool = False
@@ -69,6 +41,7 @@ class JournalWriter:
         self._inline = inline and is_sqlite_file(engine)
         self._here: Connection | None = None  # the loop's own connection
         self._unmoved = 0  # rows it committed since SQLite's log was last moved to its database
+        self._seen = 0  # of them at the last call of `rest`
         self._mover: Thread | None = None
         # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
         self._waiting: list[_Append] = []
@@ -152,10 +125,8 @@ class JournalWriter:
             self._leave()
             return False
         self._unmoved += sum(len(append.rows) for append in group)
-        if self._unmoved >= CHECKPOINT_ROWS and not (self._mover and self._mover.is_alive()):
-            self._unmoved = 0
-            self._mover = Thread(target=self._move, name="journal-checkpoint", daemon=True)
-            self._mover.start()
+        if self._unmoved >= CHECKPOINT_ROWS:
+            self._start_moving()
         return True
 
     def _leave(self) -> None:
@@ -173,6 +144,18 @@ class JournalWriter:
             errors = self._write(group)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 group[0].written.get_loop().call_soon_threadsafe(self._deliver, group, errors)
+
+    def rest(self) -> None:
+        """Move SQLite's log to its database, if nothing was committed since the last call. Call it from the loop."""
+        if self._unmoved and self._unmoved == self._seen:
+            self._start_moving()
+        self._seen = self._unmoved
+
+    def _start_moving(self) -> None:
+        if self._mover is None or not self._mover.is_alive():
+            self._unmoved = 0
+            self._mover = Thread(target=self._move, name="journal-checkpoint", daemon=True)
+            self._mover.start()
 
     def _move(self) -> None:
         """Move what the loop committed from SQLite's log to its database, which flushes both to disk.
