@@ -32,6 +32,34 @@ Moving flushes to disk, and meanwhile commits take milliseconds. The log has up 
 alone.
 """
 
+NOT_MADE = (1, 0, 0)
+MOVES = 8  # beside the loop's commits at most, before the rest is moved
+FEW_FRAMES = 200  # pages of the log that may be left for it
+
+
+class _Append(NamedTuple):
+    rows: Sequence[PredictionRow]
+    written: asyncio.Future[None]
+
+
+class JournalWriter:
+    """Writes predictions from one asyncio loop through one thread, which has the commits to itself.
+
+    A commit that is flushed to disk takes milliseconds, whatever the number of rows in it, so everything that arrives
+    meanwhile goes into the next one. The rows of one append are in one transaction. A database that fails, fails the
+    appends of that time; when it answers again, so does the writer.
+
+    Parameters
+    ----------
+    max_pending : int
+        Rows that may wait. More are refused, since a queue that grows without end only delays the failure.
+    timeout : float
+        Seconds that an append waits for its commit.
+    inline : bool
+        Let the loop commit by itself where the database is a file of SQLite that nobody else is writing to, and the
+        thread elsewhere. Right where a commit is not flushed to disk: it takes less time than handing it over.
+    """
+
     def __init__(
         self, engine: Engine, *, max_pending: int = 20_000, timeout: float = 30.0, inline: bool = False
     ) -> None:
