@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from churnops.api import main
+from churnops.api import main, service
 from churnops.api.main import create_app
 from churnops.api.security import Access
 from churnops.journal import keys as keys_module
@@ -102,7 +102,7 @@ def test_a_refused_key_is_refused_before_the_body_is_looked_at(api_settings: Set
 def test_a_new_key_is_known_and_a_revoked_one_refused_within_seconds(
     api_settings: Settings, customer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(main, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.05)
     engine = open_database(api_settings.database_url(api_settings.journal.url))
     store = KeyStore(engine)
     with client_of(api_settings) as client:
@@ -127,7 +127,7 @@ def eventually(holds: Any) -> bool:
 
 
 def test_keys_are_looked_for_every_few_seconds():
-    assert main.LOOK_SECONDS * main.KEY_LOOKS <= 5
+    assert service.LOOK_SECONDS * service.KEY_LOOKS <= 5
 
 
 def test_tokens_are_compared_in_constant_time(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):

@@ -281,7 +281,7 @@ def test_lists_take_more_than_one_customer_may(client: TestClient):
 
 
 def test_a_list_may_be_longer_than_the_journal_usually_lets_wait(make_settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("churnops.api.main.MAX_PENDING", 20)
+    monkeypatch.setattr("churnops.api.service.MAX_PENDING", 20)
     with client_of(make_settings(api={"max_batch_rows": 100})) as client:
         assert len(client.post("/predict/batch", json=customers(100)).json()) == 100
 

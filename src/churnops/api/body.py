@@ -11,11 +11,8 @@ JSON = "application/json"
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """Return a header's value, empty where there is none; `name` in lower case."""
-    state = scope["state"]
-    if "headers" not in state:
-        state["headers"] = dict(scope["headers"])
-    value: bytes = state["headers"].get(name, b"")
+    """Return a header's value, empty where there is none; `name` in lower case. The guard has put them into a dict."""
+    value: bytes = scope["state"]["headers"].get(name, b"")
     return value.decode("latin-1")
 
 

@@ -47,7 +47,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        state: dict[str, Any] = {}
+        state: dict[str, Any] = {"headers": dict(scope["headers"])}
         scope["state"] = state
         given = header(scope, b"x-request-id")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_numbers):08x}"

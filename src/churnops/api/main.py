@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # What is loaded by now stays: the garbage collector need not look through it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000)  # a request makes a hundred objects, and by default every few of them it would look
         looking = asyncio.create_task(service.look())
         try:
             yield
