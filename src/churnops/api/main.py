@@ -104,7 +104,8 @@ class Predict:
         body = await read_body(scope, receive, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
         served = service.model.require()
         state["model_version"] = served.version
-        answers, rows = answer(served, [served.form.read(parse_json(body))])
+        records = [served.form.read(parse_json(body))]
+        answers, rows = answer(served, records, recorded=service.recorder.records)
         await service.recorder.record(rows)
         content = to_json(answers[0])
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]

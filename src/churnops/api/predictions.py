@@ -20,8 +20,12 @@ log = logging.getLogger("churnops.api")
 SOURCE = "api"
 
 
-def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
+def answer(
+    served: Served, records: Sequence[Record], *, recorded: bool = True
+) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
     """Score and explain checked customers; return the answers and the rows that record them.
+
+    Rows that are not `recorded`, only counted, are without inputs and reasons.
 
     Raises
     ------
@@ -46,13 +50,16 @@ def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, An
         reasons = [
             {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
         ]
-        given = dict(record)
+        inputs, why = "", None
+        if recorded:
+            given = {name: value for name, value in record.items() if name != identifier}
+            inputs, why = to_json(given).decode(), to_json(reasons).decode()
         row = PredictionRow(
-            id=new_prediction_id(), at=now, customer_id=given.pop(identifier, None) if identifier else None,
+            id=new_prediction_id(), at=now, customer_id=record.get(identifier) if identifier else None,
             model_version=served.version, content_sha256=bundle.content_sha256, churn_probability=probability,
             churn_prediction=churn,
             base_value=explanation.base_value, explanation_scale=bundle.explanation_scale,
-            top_shap_features=to_json(reasons).decode(), inputs=to_json(given).decode(), source=SOURCE,
+            top_shap_features=why, inputs=inputs, source=SOURCE,
         )  # fmt: skip
         rows.append(row)
         answers.append(
@@ -70,6 +77,7 @@ class Recorder:
 
     def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool) -> None:
         self._writer = writer
+        self.records = writer is not None
         self._metrics = metrics
         self._required = required
 
