@@ -1,6 +1,7 @@
 """`POST /predict`: the answer, what may be sent, and what is recorded before it is sent."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api.customers import CustomerForm
-from churnops.model import Bundle
+from churnops.model import Bundle, LinearModel
+from churnops.schema import Schema
 from churnops.settings import Settings
 from tests.api.conftest import client_of
 
@@ -120,26 +122,26 @@ def test_nothing_of_a_refused_body_comes_back(client: TestClient, customer: dict
         assert len(response.content) < 4096
 
 
-def test_a_score_that_overflows_is_refused(make_settings, customer: dict[str, Any]):
-    def widen(column: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in column.items() if name not in ("minimum", "maximum")}
-
+def test_an_explanation_that_overflows_is_refused(make_settings, customer: dict[str, Any]):
+    """It is an error, and nothing is recorded: never zeros."""
     settings = make_settings()
     production = settings.path("models/production")
     bundle = Bundle.load(production)
     columns = tuple(c.model_copy(update={"minimum": None, "maximum": None}) for c in bundle.schema.columns)
-    wide = bundle.schema.model_copy(update={"columns": columns})
-    from dataclasses import replace
-
-    folder = settings.path("models/versions/wide")
-    replace(bundle, schema=type(bundle.schema)(columns=wide.columns)).save(folder)
+    width = len(bundle.selected)
+    steep = LinearModel(np.full(width, 1e300), 0.0, np.zeros(width))
+    folder = settings.path("models/versions/steep")
+    changed = {"schema": Schema(columns=columns), "estimator": steep, "algorithm": "logistic_regression"}
+    replace(bundle, **changed).save(folder)
     production.unlink()
     production.symlink_to(folder)
     with client_of(settings) as client:
-        response = client.post("/predict", json=customer | {"total_day_minutes": 1e308, "total_eve_minutes": 1e308})
-    assert response.status_code in (200, 422)
-    if response.status_code == 200:  # a tree takes infinity; a score is always a number
-        assert np.isfinite(response.json()["churn_probability"])
+        assert client.post("/predict", json=customer).status_code == 200
+        response = client.post("/predict", json=customer | {"total_day_minutes": 1e308})
+        assert response.status_code == 422
+        assert response.json()["type"] == "urn:churnops:problem:no-score"
+        assert 'churnops_predictions_total{churn="true"' in (text := client.get("/metrics").text)
+        assert text.count("churnops_predictions_total{") == 1
 
 
 def test_answering_without_a_journal_must_be_allowed(make_settings, customer: dict[str, Any]):

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event, select
 from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
 from churnops.journal.tables import predictions
+from churnops.journal.writer import NOT_MADE
 from tests.contract.conftest import POSTGRESQL
 from tests.contract.postgres import Cluster
 from tests.contract.test_journal import a_prediction
@@ -370,3 +371,38 @@ def test_an_append_waits_no_longer_than_its_timeout(file_engine: Engine):
     writer = JournalWriter(file_engine, timeout=0.1, inline=True)
     with closing(writer):
         asyncio.run(main())
+
+
+def test_a_log_that_cannot_be_moved_does_not_end_the_writer(tmp_path: Path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    engine = open_database(f"sqlite:///{folder}/journal.db", durability="process")
+    engine.dispose()
+
+    async def main() -> None:
+        folder.rename(tmp_path / "away")
+        assert writer._checkpoint("PASSIVE") == NOT_MADE
+        writer._queue.put([])  # a move that the thread is to finish
+        with pytest.raises(JournalError):
+            await writer.append([a_prediction()])
+        (tmp_path / "away").rename(folder)
+        await writer.append([a_prediction()])
+
+    writer = JournalWriter(engine)
+    with closing(writer):
+        asyncio.run(main())
+    assert len(stored(engine)) == 1
+    engine.dispose()
+
+
+def test_what_waits_when_the_writer_is_closed_is_written_and_its_callers_are_told(file_engine: Engine):
+    async def main() -> None:
+        appends = [asyncio.create_task(writer.append([a_prediction()])) for _ in range(5)]
+        await asyncio.sleep(0)  # they wait now; the loop has not committed yet
+        closed = asyncio.get_running_loop().run_in_executor(None, writer.close)
+        await asyncio.wait_for(asyncio.gather(*appends), 10)
+        await closed
+
+    writer = JournalWriter(file_engine, inline=True)
+    asyncio.run(main())
+    assert len(stored(file_engine)) == 5

@@ -56,7 +56,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # What is loaded by now stays: the garbage collector need not look through it again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000)  # a request makes a hundred objects, and by default every few of them it would look
         looking = asyncio.create_task(service.look())
         try:
             yield
@@ -78,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 class Application(FastAPI):
     """FastAPI, but for `direct` paths, which are answered in front of the framework.
 
-    What FastAPI and its middleware do for a request costs as much as scoring, explaining and recording a customer.
+    What FastAPI and its middleware do for a request costs as much as scoring and explaining a customer.
     """
 
     direct: Mapping[str, ASGIApp]
@@ -104,8 +103,7 @@ class Predict:
         body = await read_body(scope, receive, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
         served = service.model.require()
         state["model_version"] = served.version
-        records = [served.form.read(parse_json(body))]
-        answers, rows = answer(served, records, recorded=service.recorder.records)
+        answers, rows = answer(served, [served.form.read(parse_json(body))])
         await service.recorder.record(rows)
         content = to_json(answers[0])
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]

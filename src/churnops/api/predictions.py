@@ -20,12 +20,8 @@ log = logging.getLogger("churnops.api")
 SOURCE = "api"
 
 
-def answer(
-    served: Served, records: Sequence[Record], *, recorded: bool = True
-) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
+def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
     """Score and explain checked customers; return the answers and the rows that record them.
-
-    Rows that are not `recorded`, only counted, are without inputs and reasons.
 
     Raises
     ------
@@ -50,16 +46,13 @@ def answer(
         reasons = [
             {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
         ]
-        inputs, why = "", None
-        if recorded:
-            given = {name: value for name, value in record.items() if name != identifier}
-            inputs, why = to_json(given).decode(), to_json(reasons).decode()
+        given = {name: value for name, value in record.items() if name != identifier}
         row = PredictionRow(
             id=new_prediction_id(), at=now, customer_id=record.get(identifier) if identifier else None,
             model_version=served.version, content_sha256=bundle.content_sha256, churn_probability=probability,
             churn_prediction=churn,
             base_value=explanation.base_value, explanation_scale=bundle.explanation_scale,
-            top_shap_features=why, inputs=inputs, source=SOURCE,
+            top_shap_features=to_json(reasons).decode(), inputs=to_json(given).decode(), source=SOURCE,
         )  # fmt: skip
         rows.append(row)
         answers.append(
@@ -77,7 +70,6 @@ class Recorder:
 
     def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool) -> None:
         self._writer = writer
-        self.records = writer is not None
         self._metrics = metrics
         self._required = required
 

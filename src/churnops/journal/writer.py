@@ -1,8 +1,9 @@
 """Group commit: while one transaction is committed, the next one gathers."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple
@@ -43,7 +44,7 @@ class _Append(NamedTuple):
 
 
 class JournalWriter:
-    """Writes predictions from one asyncio loop through one thread, which has the commits to itself.
+    """Writes predictions from one asyncio loop, one group at a time: by itself (`inline`), or through one thread.
 
     A commit that is flushed to disk takes milliseconds, whatever the number of rows in it, so everything that arrives
     meanwhile goes into the next one. The rows of one append are in one transaction. A database that fails, fails the
@@ -115,6 +116,7 @@ class JournalWriter:
         """Write what waits, then stop. Closing twice changes nothing."""
         if not self._closed:
             self._closed = True
+            self._inline = False  # whoever closes need not be the loop, which alone may answer those who wait
             while self._waiting:
                 self._hand_over()
             self._queue.put(None)
@@ -199,16 +201,14 @@ class JournalWriter:
 
     def _checkpoint(self, mode: str) -> tuple[int, int, int]:
         """Return whether it could not be finished, the pages in the log, and those moved."""
-        connection = self._engine.raw_connection()
         try:
-            cursor = connection.cursor()
-            cursor.execute(f"PRAGMA wal_checkpoint({mode})")
-            result: tuple[int, int, int] | None = cursor.fetchone()
-            return result or NOT_MADE
-        except connection.dbapi_connection.Error:  # type: ignore[union-attr]
-            return NOT_MADE  # it is made later: the log only grows meanwhile
-        finally:
-            connection.close()
+            with closing(self._engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                cursor.execute(f"PRAGMA wal_checkpoint({mode})")
+                result: tuple[int, int, int] | None = cursor.fetchone()
+                return result or NOT_MADE
+        except (sqlite3.Error, SQLAlchemyError):
+            return NOT_MADE  # it is made later, and the writer's thread must go on: the log only grows meanwhile
 
     def _write(self, group: list[_Append]) -> list[JournalError | None]:
         """Write a group and return what went wrong for each append. Raises nothing: the thread must go on."""
