@@ -21,6 +21,7 @@ from churnops.schema import Name, Schema, nearest
 CONFIG_NAME = "config.yaml"
 ENV_PREFIX = "CHURNOPS_"
 ENV_CONFIG = "CHURNOPS_CONFIG"
+ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost"]
@@ -81,7 +82,23 @@ class MonitoringSettings(_Section):
     performance_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.75
     drift_threshold: Probability = 0.05
     drift_rate_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.30
+    max_decline: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
+    correction: Literal["benjamini_hochberg", "none"] = "benjamini_hochberg"
+    min_distance: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.08
+    min_psi: Annotated[float, Field(ge=0.0)] = 0.1
+    false_alarm_budget: Probability = 0.05
+    window_days: Annotated[float, Field(gt=0.0, le=3650.0)] = 7
     directory: str = "monitoring"
+
+
+class AlertSettings(_Section):
+    """Who is told. The channels are secrets, and come from the variable `CHURNOPS_ALERTS__URLS` only."""
+
+    urls: tuple[str, ...] = Field(default=(), repr=False)
+    link: str = ""
+    repeat_hours: Annotated[float, Field(ge=0.0, le=8760.0)] = 24
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    timeout_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 10
 
 
 class RetrainingSettings(_Section):
@@ -125,6 +142,7 @@ class ApiSettings(_Section):
     max_upload_bytes: Annotated[int, Field(ge=1024, le=2**40)] = 256 * 2**20
     max_upload_rows: Annotated[int, Field(ge=1, le=10**9)] = 1_000_000
     max_batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    live_drift: bool = True
     timeout_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 30
 
 
@@ -137,6 +155,7 @@ class Settings(_Section):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    alerts: AlertSettings = AlertSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     registry: RegistrySettings = RegistrySettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -231,6 +250,8 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
     if not isinstance(document, dict):
         raise SettingsError(f"{path} holds no settings: see `churnops config show`")
+    if isinstance(document.get("alerts"), dict) and document["alerts"].get("urls"):
+        raise SettingsError(f"{path}: alerts.urls hold secrets, so they come from {ENV_ALERT_URLS} only, not from a file")
     for name in sorted(environment):
         if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
             _overlay(document, name, environment[name])
@@ -273,7 +294,7 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     reason = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     given = error.get("input")
     shown = f", given {given!r}" if isinstance(given, str | int | float | bool | None) else ""
-    secret = where in ("journal.url", "tracking.uri")  # an address may carry a password
+    secret = where.startswith(("journal.url", "tracking.uri", "alerts.urls"))  # an address may carry a password
     quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool | int | float) else ""
     return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else redact(shown)}{quote}"
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -23,13 +24,14 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """Newest version in `migrations/versions`. A change of a table below needs a new one there."""
 
 VERSION_TABLE = "churnops_schema_version"
 """Not Alembic's own `alembic_version`: MLflow's store has that one, and both may live in one PostgreSQL database."""
 
 metadata = MetaData()
+_KEY = BigInteger().with_variant(Integer, "sqlite")
 
 deployments = Table(
     "deployments",
@@ -68,7 +70,7 @@ predictions = Table(
 labels = Table(
     "labels",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("subject_kind", Text, nullable=False),  # prediction or customer
     Column("subject", Text, nullable=False),  # the prediction's or the customer's id
     Column("revision", Integer, nullable=False),  # 1, and one more with each correction
@@ -94,6 +96,67 @@ api_keys = Table(
         sqlite_where=text("revoked_at IS NULL"), postgresql_where=text("revoked_at IS NULL"),
     ),
 )  # fmt: skip
+
+looks = Table(
+    "looks",  # how often monitoring has looked at fresh evidence on a model: what its error budget is spent by
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("content_sha256", Text, nullable=False),  # of the model
+    Column("look", Integer, nullable=False),  # 1, 2, ...
+    Column("batch_sha256", Text, nullable=False),  # of rows and labels: the same evidence is the same look
+    UniqueConstraint("content_sha256", "look", name="looks_number"),
+    UniqueConstraint("content_sha256", "batch_sha256", name="looks_batch"),
+)
+
+cycles = Table(
+    "cycles",
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("content_sha256", Text),  # of the model; NULL where a cycle failed before it had one
+    Column("simulated", Boolean, nullable=False),
+    Column("status", Text, nullable=False),  # finished or failed
+    Column("report", Text),  # name of the file
+    Column("summary", Text, nullable=False),  # JSON: what gauges and tables show
+    Index("cycles_at", "at"),
+)
+
+profiles = Table(
+    "profiles",  # rolling counts of what the API was asked, a row a worker and part of the window
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("content_sha256", Text, nullable=False),
+    Column("part", BigInteger, nullable=False),  # when this part of the window begins
+    Column("worker", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    UniqueConstraint("content_sha256", "part", "worker", name="profiles_part"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),  # what it is about, such as feature_drift
+    Column("state", Text, nullable=False),  # firing, recovered, or event
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("alerts_subject", "subject", "id"),
+)
+
+deliveries = Table(
+    "deliveries",  # tries to tell an alert to a channel
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("alert", _KEY, ForeignKey("alerts.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("channel", Text, nullable=False),  # without its secrets
+    Column("error", Text),  # NULL: it arrived
+    Index("deliveries_alert", "alert"),
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
