@@ -75,8 +75,12 @@ class Journal:
         with answering(), exclusive(self._engine) as connection:
             return write_labels(connection, labels, datetime.now(UTC))
 
-    def resolved(self, since: datetime, until: datetime, known_at: datetime) -> Iterator[RecordedPrediction]:
+    def resolved(
+        self, since: datetime, until: datetime, known_at: datetime, *, content_sha256: str | None = None
+    ) -> Iterator[RecordedPrediction]:
         """Yield the predictions with `since <= at < until`, by time, with outcomes as known at `known_at`.
+
+        With `content_sha256`, only those of the model with this content.
 
         Labels recorded later do not exist for this call, so what it yields for a past moment is what it would have
         yielded then. Of the labels recorded by then, the one that counts for a prediction is
@@ -92,6 +96,8 @@ class Journal:
         query = _WITH_LABELS.where(table.at >= microseconds(since), table.at < microseconds(until)).order_by(
             table.at, table.id
         )
+        if content_sha256 is not None:
+            query = query.where(table.content_sha256 == content_sha256)
         with (
             answering(),
             self._engine.connect() as connection,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from churnops.errors import ChurnopsError, redact
 from churnops.files import file_lock
 from churnops.model import Bundle
+from churnops.schema import nearest
 from churnops.settings import Settings
 from churnops.step import StepResult
 from churnops.tracking.environment import environment, git_commit, requirements
@@ -92,6 +93,25 @@ class Tracker:
             if found is None:
                 raise
             return str(found.experiment_id)
+
+    def existing_experiment(self, id_or_name: str) -> str:
+        """Return the name of an experiment that is given by its id or name.
+
+        Raises
+        ------
+        ChurnopsError
+            If there is none, or it was deleted.
+        """
+        import mlflow
+
+        found = self.client.get_experiment_by_name(id_or_name)
+        if found is None and id_or_name.isdecimal():
+            with contextlib.suppress(mlflow.MlflowException):  # there is no such id
+                found = self.client.get_experiment(id_or_name)
+        if found is None or found.lifecycle_stage == "deleted":
+            names = sorted(item.name for item in self.client.search_experiments())
+            raise ChurnopsError(f"there is no MLflow experiment {id_or_name!r}: {nearest(id_or_name, names)}")
+        return str(found.name)
 
     @contextlib.contextmanager
     def pipeline(
