@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from churnops.data.batches import open_batches
 from churnops.errors import DataError
-from churnops.schema import Columns, Schema
+from churnops.schema import Column, Columns, Schema
 
 ENDINGS = (".csv", ".parquet")
 
@@ -69,6 +69,33 @@ def outcomes(table: pl.DataFrame, schema: Schema) -> NDArray[np.float64]:
         return np.full(table.height, np.nan)
     churned = table.get_column(schema.target.name) == schema.target.choices[1]
     return churned.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl.DataFrame:
+    """Return encoded customers as a table with snake_case names, as `encode` and `outcomes` read it: their inverse.
+
+    Parameters
+    ----------
+    outcome
+        Shape (n,): 1 churned, 0 stayed, NaN not known; the target is the last column.
+
+    Examples
+    --------
+    >>> from churnops.schema import Column
+    >>> schema = Schema(columns=(
+    ...     Column(name="calls", kind="integer"), Column(name="churn", kind="target", choices=("False", "True"))))
+    >>> decode({"calls": np.array([3.0, np.nan])}, np.array([1.0, np.nan]), schema).rows()
+    [(3, 'True'), (None, None)]
+    """
+    series = [_decode(columns[c.name], c) for c in schema.inputs if c.name in columns]
+    return pl.DataFrame([*series, _decode(outcome, schema.target)])
+
+
+def _decode(values: NDArray[np.float64], column: Column) -> pl.Series:
+    series = pl.Series(column.name, values).fill_nan(None)
+    if column.numeric:
+        return series.cast(pl.Int64) if column.kind == "integer" else series
+    return pl.Series(column.name, column.choices, dtype=pl.String).gather(series.cast(pl.UInt32))
 
 
 def to_parquet(columns: Columns) -> bytes:
