@@ -25,7 +25,10 @@ RAW = (REPOSITORY / "data/raw/churn-80.csv", REPOSITORY / "data/raw/churn-20.csv
 LATER = REPOSITORY / "data/production/churn-later.csv"
 
 # What some tests need beside Python packages: the command that must be found, and how to get it.
-PARTS = {"postgresql": ("initdb", "apt-get install postgresql")}
+PARTS = {
+    "postgresql": ("initdb", "apt-get install postgresql"),
+    "prometheus": ("promtool", "apt-get install prometheus"),
+}
 POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
 missing_parts: set[str] = set()
 
