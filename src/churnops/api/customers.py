@@ -113,6 +113,7 @@ class CustomerForm:
             **{_PREFIX + column.name: _field(column) for column in self._columns},
         )
         self._validate = self.model.__pydantic_validator__.validate_python
+        self._plain = {_PREFIX + column.name: column.name for column in self._columns}
         self._names = {h: c.name for c in self._columns for h in (c.name, c.alias) if h}
         self._codes = [
             (column.name, {choice: float(i) for i, choice in enumerate(column.choices)} or None)
@@ -162,8 +163,10 @@ class CustomerForm:
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=True)
             return [self._explain(item) for item in found[:MAX_ERRORS]]
-        given = customer.model_fields_set
-        record.update((name[len(_PREFIX) :], value) for name, value in customer.__dict__.items() if name in given)
+        given, plain = customer.model_fields_set, self._plain
+        for name, value in customer.__dict__.items():
+            if name in given:
+                record[plain[name]] = value
         return []
 
     def _explain(self, error: Any) -> FieldError:
