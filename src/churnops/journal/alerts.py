@@ -1,0 +1,147 @@
+"""What was told, which channels have still to hear of it, and who is telling them just now."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, select
+
+from churnops.journal.database import answering, exclusive
+from churnops.journal.tables import alerts, deliveries, microseconds, moment
+
+State = Literal["firing", "recovered", "event"]
+
+UNDER_WAY = "under way"
+"""In place of an error: somebody is telling this channel, or was killed while doing so."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is to be told: an alarm that fires, that it is over, or an event, which has no end."""
+
+    subject: str
+    state: State
+    severity: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A notice in the log. `id` is None where there was no log to write it to."""
+
+    id: int | None
+    at: datetime
+    notice: Notice
+
+
+@dataclass(frozen=True)
+class Try:
+    """One try to tell an alert to a channel, whose name holds no secret; `error` is None if it arrived."""
+
+    alert: int
+    channel: str
+    error: str | None
+
+
+Decide = Callable[[Mapping[str, Alert]], Iterable[Notice]]
+
+
+class AlertLog:
+    """Append-only log of alerts and of the tries to deliver them. Safe for several processes and threads.
+
+    Raises
+    ------
+    JournalError
+        By every call, if the database does not answer.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def take(
+        self, decide: Decide, channels: Collection[str], *, now: datetime, since: datetime, lease: timedelta
+    ) -> tuple[list[Alert], list[tuple[Alert, str]]]:
+        """Record what is news, and hand out what the caller, and nobody else, is to deliver.
+
+        Parameters
+        ----------
+        decide : callable
+            From the latest alert of each subject, events apart, to what is news. It runs in a transaction that no
+            other process's overlaps, so the same thing is news to one of them only.
+        channels : collection of str
+            Names of the channels there are.
+        since : datetime
+            What is older is not delivered any more.
+        lease : timedelta
+            Who has not said by then what became of a delivery is taken for dead, and it is handed out again: an alert
+            arrives at least once.
+
+        Returns
+        -------
+        news : list of Alert
+            What was recorded.
+        deliveries : list of (Alert, str)
+            Alerts and channels, oldest alert first: the news, and what earlier tries did not bring to a channel. An
+            alert that a later one of its subject overtook is not among them.
+        """
+        at = microseconds(now)
+        with answering(), exclusive(self._engine) as connection:
+            news = [_record(connection, notice, now) for notice in decide(_latest(connection))]
+            dead = microseconds(now - lease)
+            mine = [
+                (_alert(row), row.channel)
+                for row in connection.execute(_pending(since)).all()
+                if row.channel in channels and (row.error != UNDER_WAY or row.tried_at <= dead)
+            ] + [(alert, channel) for alert in news for channel in channels]
+            if mine:
+                claims = [{"alert": a.id, "at": at, "channel": channel, "error": UNDER_WAY} for a, channel in mine]
+                connection.execute(insert(deliveries), claims)
+        return news, mine
+
+    def finish(self, tries: Iterable[Try], now: datetime) -> None:
+        """Record what became of deliveries that were handed out."""
+        rows = [vars(one) | {"at": microseconds(now)} for one in tries]
+        if rows:
+            with answering(), self._engine.begin() as connection:
+                connection.execute(insert(deliveries), rows)
+
+    def undelivered(self, since: datetime) -> int:
+        """Return how many alerts since then a channel has still to hear of."""
+        query = select(func.count(_pending(since).subquery().c.id.distinct()))
+        with answering(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+
+def _record(connection: Connection, notice: Notice, now: datetime) -> Alert:
+    added = connection.execute(insert(alerts), vars(notice) | {"at": microseconds(now)})
+    assert added.inserted_primary_key is not None
+    return Alert(int(added.inserted_primary_key[0]), now, notice)
+
+
+def _newest() -> Select[tuple[int]]:
+    """Return the query for the latest alert's id of each subject."""
+    return select(func.max(alerts.c.id)).where(alerts.c.state != "event").group_by(alerts.c.subject)
+
+
+def _latest(connection: Connection) -> dict[str, Alert]:
+    rows = connection.execute(select(alerts).where(alerts.c.id.in_(_newest()))).all()
+    return {row.subject: _alert(row) for row in rows}
+
+
+def _pending(since: datetime) -> Select[tuple[object, ...]]:
+    """Return the query for alerts and channels whose last try did not end well, if there is still a point in it."""
+    last = select(func.max(deliveries.c.id)).group_by(deliveries.c.alert, deliveries.c.channel)
+    return (
+        select(alerts, deliveries.c.channel, deliveries.c.at.label("tried_at"), deliveries.c.error)
+        .join(deliveries, deliveries.c.alert == alerts.c.id)
+        .where(deliveries.c.id.in_(last), deliveries.c.error.is_not(None))
+        .where(alerts.c.at >= microseconds(since))
+        .where(or_(alerts.c.state == "event", alerts.c.id.in_(_newest())))
+        .order_by(alerts.c.id, deliveries.c.id)
+    )
+
+
+def _alert(row: Row[tuple[object, ...]]) -> Alert:
+    return Alert(row.id, moment(row.at), Notice(row.subject, row.state, row.severity, row.title, row.body))

@@ -1,0 +1,190 @@
+"""Addresses that alerts are sent to, by Apprise: quietly, in bounded time, and without a word about their secrets."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from hashlib import pbkdf2_hmac
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Literal
+from urllib.parse import unquote
+
+Kind = Literal["critical", "warning", "info", "good"]
+
+_ERROR_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent. `subject` names the incident that a later message of the kind `good` ends."""
+
+    subject: str
+    kind: Kind
+    title: str
+    body: str
+
+
+class Channel:
+    """One address of Apprise's.
+
+    Parameters
+    ----------
+    url : str
+        The address, which is kept to itself: neither `label`, `repr` nor an error shows more of it than its scheme.
+
+    Examples
+    --------
+    >>> Channel("slack://TokenA/TokenB/TokenC")
+    Channel(slack#dfd74c)
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        scheme = re.match(r"[a-z][a-z0-9+.-]{0,30}(?=://)", url, re.IGNORECASE)
+        # Two addresses of one scheme are told apart by a hash: a slow one, as a fast one would help to guess passwords.
+        digest = pbkdf2_hmac("sha256", url.encode("utf-8", "replace"), b"churnops", 50_000).hex()
+        self.label = f"{scheme[0].lower() if scheme else 'unknown'}#{digest[:6]}"
+
+    def __repr__(self) -> str:
+        return f"Channel({self.label})"
+
+    @cached_property
+    def problem(self) -> str | None:
+        """Why nothing can be sent to this address, as far as that is known without trying."""
+        apprise = _apprise()
+        if apprise is None:
+            return "Apprise is not installed: pip install churnops[alerts]"
+        if self._plugin(apprise) is None:
+            return "Apprise does not know such an address, or a part of it is missing or wrong"
+        return None
+
+    def send(self, message: Message, timeout: float) -> str | None:
+        """Send a message once, and return what went wrong, or None. It takes `timeout` seconds at most.
+
+        A try that is cut may still arrive.
+        """
+        answer: SimpleQueue[str | None] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                answer.put(self._send(message, timeout))
+            except Exception as error:  # of a plugin: whatever it is, alerts must not break what they tell of
+                answer.put(f"Apprise failed: {type(error).__name__}")
+
+        # A daemon, unlike a pool's threads: one that hangs for ever must not keep the process from ending.
+        Thread(target=run, name=f"alert to {self.label}", daemon=True).start()
+        try:
+            return answer.get(timeout=timeout)
+        except Empty:
+            return f"no answer within {timeout:.3g} s"
+
+    def _send(self, message: Message, timeout: float) -> str | None:
+        if self.problem is not None:
+            return self.problem
+        apprise = _apprise()
+        plugin = self._plugin(apprise)
+        plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout
+        _name_incident(plugin, message.subject)
+        service = apprise.Apprise(asset=plugin.asset)
+        service.add(plugin)
+        kinds = {"critical": "FAILURE", "warning": "WARNING", "info": "INFO", "good": "SUCCESS"}
+        result = service.notify(
+            body=message.body, title=message.title, body_format=apprise.NotifyFormat.TEXT,
+            notify_type=apprise.NotifyType[kinds[message.kind]],
+        )  # fmt: skip
+        if result:
+            return None
+        said = "; ".join(entry.message for entry in result.logs())
+        return without_secrets(said, self._url)[:_ERROR_LENGTH] or "the message was not accepted"
+
+    def _plugin(self, apprise: Any) -> Any:
+        return apprise.Apprise.instantiate(self._url, asset=_asset(apprise))
+
+
+def deliver(
+    messages: Mapping[Channel, Sequence[Message]], attempts: int, timeout: float
+) -> dict[Channel, list[list[str | None]]]:
+    """Send messages to channels, to all of them at once and to each in order.
+
+    A channel has `attempts` tries for each message, with short pauses, and `attempts` times `timeout` seconds for all
+    of them; what it cannot be told in that time is left untried. A channel with a `problem` has one try.
+
+    Returns
+    -------
+    dict
+        For each channel, a list for each message: what went wrong with each try, ending with None if it arrived.
+    """
+    if not messages:
+        return {}
+    tries = {channel: attempts if channel.problem is None else 1 for channel in messages}
+    with ThreadPoolExecutor(len(messages)) as pool:
+        told = pool.map(lambda item: _tell_in_time(item[0].send, item[1], tries[item[0]], timeout), messages.items())
+        return dict(zip(messages, told, strict=True))
+
+
+def without_secrets(text: str, url: str) -> str:
+    """Return a text on one line in which every part of an address but its scheme is hidden.
+
+    >>> without_secrets("cannot log in to mail.example.org with hunter2", "mailto://ann:hunter2@mail.example.org")
+    'cannot log in to *** with ***'
+    """
+    rest = url.partition("://")[2] or url
+    parts = {part for form in (rest, unquote(rest)) for part in re.split(r"[\s:/@?&=,;#]+", form) if len(part) > 2}
+    for part in sorted(parts, key=len, reverse=True):
+        found = re.escape(part) if len(part) > 5 else rf"(?<!\w){re.escape(part)}(?!\w)"  # "ann" is in "cannot"
+        text = re.sub(found, "***", text, flags=re.IGNORECASE)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _tell_in_time(
+    send: Callable[[Message, float], str | None], messages: Sequence[Message], attempts: int, timeout: float
+) -> list[list[str | None]]:
+    deadline = time.monotonic() + attempts * timeout
+    outcomes: list[list[str | None]] = []
+    for message in messages:
+        errors: list[str | None] = []
+        while len(errors) < attempts and (left := deadline - time.monotonic()) > 0:
+            errors.append(send(message, min(timeout, left)))
+            if errors[-1] is None:
+                break
+            if len(errors) < attempts:
+                pause = min(0.5 * 2 ** (len(errors) - 1), timeout / 2, deadline - time.monotonic())
+                time.sleep(max(pause, 0.0))
+        outcomes.append(errors)
+    return outcomes
+
+
+@cache
+def _apprise() -> Any:
+    """Return the library, made quiet, or None if it is not installed."""
+    try:
+        import apprise
+    except ImportError:
+        return None
+    # What it logs may hold parts of addresses. What went wrong is taken from its results.
+    logger = logging.getLogger("apprise")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return apprise
+
+
+def _asset(apprise: Any) -> Any:
+    return apprise.AppriseAsset(
+        app_id="churnops", app_desc="churnops", app_url="",
+        image_url_mask="", image_url_logo="",  # messages point to no pictures on other servers
+        http_redirects=False,  # nothing is sent to where an address points on
+        async_mode=False, service_timeout=0,  # it runs in the thread of the call, which has a limit of its own
+    )  # fmt: skip
+
+
+def _name_incident(plugin: Any, subject: str) -> None:
+    """Let services that keep incidents, such as PagerDuty, have one for each subject, and end it on a recovery."""
+    actions = plugin.template_args.get("action", {})
+    if hasattr(plugin, "dedup") and "map" in actions.get("values", ()):
+        plugin.dedup = f"{plugin.dedup or 'churnops'}-{subject}"
+        if plugin.action == actions["default"]:
+            plugin.action = "map"
