@@ -125,7 +125,7 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
         console.print(doubt, highlight=False)
     advice = "[yellow]retraining recommended[/]" if report.recommend_retraining else "[green]no reason to retrain[/]"
     drift = f"{report.drift_rate or 0:.0%} of the columns drifted"
-    told = f"{report.rows} later customers: {report.performance.reason}; {drift}"
+    told = f"{report.rows} later customers: {report.performance.decline.reason}; {drift}"
     monitored = f"{told}; {advice}" if report.rows else f"[yellow]cannot tell[/]: {report.source}"
     console.print(f"[bold]monitoring[/] {report.model_version}: {monitored}", highlight=False)
     for reason in report.reasons:

@@ -106,7 +106,7 @@ def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, t
 def test_the_first_cycle_measures_the_deployed_model_on_later_customers(project: Project):
     report = project[1].cycle.report
     assert report.model_version == project[1].deployed.model_version
-    assert report.rows == report.performance.labelled == 500
+    assert report.rows == report.performance.coverage.labelled == 500
     assert report.performance.evaluation is not None
     assert report.performance.evaluation.metrics["roc_auc"].value > 0.8
     assert report.drift_rate is not None
@@ -254,7 +254,7 @@ def test_later_customers_are_scored_with_the_schema_of_the_model_that_answers(fr
     found = run_all(load_settings(fresh.root / "config.yaml"))
     assert found.deployed.status == "challenger"
     assert found.cycle.report.performance == project[1].cycle.report.performance
-    assert found.cycle.report.performance.labelled == 500
+    assert found.cycle.report.performance.coverage.labelled == 500
 
     document["schema"]["columns"] = [c for c in document["schema"]["columns"] if c["name"] != "voice_mail_plan"]
     document["features"]["derived"] = []

@@ -48,7 +48,7 @@ def test_customers_like_those_of_training_call_for_nothing(tmp_path: Path, train
     for model in trained.models.values():
         report = monitor(tmp_path).check(model.bundle, *later)
         assert report.reasons == ()
-        assert report.performance.labelled == report.rows == 1667
+        assert report.performance.coverage.labelled == report.rows == 1667
     assert monitor(tmp_path).check(trained.refit, *later).reasons == ()
 
 
@@ -102,9 +102,9 @@ def test_a_missing_label_is_never_no_churn(
     tmp_path: Path, trained: TrainedModels, later: Batch, outcome: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ):
     report = monitor(tmp_path).check(trained.refit, later[0], outcome(later[1]))
-    assert report.performance.below_threshold is None
+    assert report.performance.decline.below is None
     assert report.performance.evaluation is None
-    assert "both outcomes are needed" in report.performance.reason
+    assert "of each are needed" in report.performance.decline.reason
 
 
 def test_partly_labelled_batches_are_judged_on_what_is_known(tmp_path: Path, trained: TrainedModels, later: Batch):
@@ -112,7 +112,7 @@ def test_partly_labelled_batches_are_judged_on_what_is_known(tmp_path: Path, tra
     known = np.where(np.arange(outcome.size) < 800, outcome, np.nan)
     report = monitor(tmp_path).check(trained.refit, columns, known)
     whole = monitor(tmp_path).check(trained.refit, {n: v[:800] for n, v in columns.items()}, outcome[:800])
-    assert report.performance.labelled == 800
+    assert report.performance.coverage.labelled == 800
     assert report.performance.evaluation == whole.performance.evaluation
 
 

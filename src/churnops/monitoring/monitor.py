@@ -13,7 +13,7 @@ from churnops.data.profile import ColumnProfile
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.drift import DriftTest, chi_square_test, ks_test
-from churnops.monitoring.performance import Performance, measure_performance
+from churnops.monitoring.performance import LabelCoverage, Performance, measure_performance
 from churnops.monitoring.report import Report
 from churnops.schema import Columns
 from churnops.settings import Settings
@@ -88,8 +88,9 @@ class ModelMonitor:
             tests.append(test(column.name, bundle.reference[column.name], batch[column.name], level))
         target = bundle.schema.target.name
         performance = measure_performance(
-            probability, outcome, threshold=settings.performance_threshold, churn_threshold=bundle.threshold,
-            settings=self._settings.evaluation, seed=self._settings.random_state,
+            probability, outcome, promised=None, churn_threshold=bundle.threshold, settings=settings,
+            coverage=LabelCoverage(outcome.size, outcome.size, int((~np.isnan(outcome)).sum())),
+            evaluation=self._settings.evaluation, seed=self._settings.random_state,
         )  # fmt: skip
         told = [test.drifted for test in tests if test.drifted is not None]
         rate = sum(told) / len(told) if told else None
@@ -125,8 +126,8 @@ def _reasons(
 ) -> list[str]:
     """Return the triggers that fired, in words; any of the four recommends retraining."""
     reasons = []
-    if performance.below_threshold:
-        reasons.append(f"performance: {performance.reason}")
+    if performance.decline.below:
+        reasons.append(f"performance: {performance.decline.reason}")
     if rate is not None and rate > allowed:
         reasons.append(f"feature drift: {rate:.0%} of the columns drifted, more than {allowed:.0%}")
     if prediction.drifted:

@@ -1,44 +1,204 @@
 """Performance: does the model still tell churners from the rest, on customers whose outcome is known."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln, logit, logsumexp, ndtr, ndtri
 
+from churnops.evaluation.delong import AUC, delong
 from churnops.evaluation.metrics import Evaluation, evaluate
-from churnops.settings import EvaluationSettings
+from churnops.settings import EvaluationSettings, MonitoringSettings
+
+MIN_OUTCOMES = 10
+"""Churned, and stayed, customers that a verdict needs."""
+
+
+@dataclass(frozen=True)
+class LabelCoverage:
+    """How many predictions there were, how many past the label horizon (`due`), and how many of those have an outcome.
+
+    `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any.
+    """
+
+    rows: int
+    due: int
+    labelled: int
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    median_age_days: float | None = None
+
+
+@dataclass(frozen=True)
+class Decline:
+    """Verdict on ROC-AUC.
+
+    Attributes
+    ----------
+    auc
+        With DeLong's interval; None where there are not both outcomes.
+    promised
+        ROC-AUC of the held-out evaluation, if the model has one.
+    line
+        ROC-AUC below which the model has become bad.
+    below
+        Whether ROC-AUC is below the line; None when it cannot be told.
+    p_value
+        Of "as good as promised" (or, without a promise, "as good as the threshold"); None under the plain rule.
+    reason
+        The verdict in words.
+    """
+
+    auc: AUC | None
+    promised: float | None
+    line: float
+    below: bool | None
+    p_value: float | None
+    reason: str
 
 
 @dataclass(frozen=True)
 class Performance:
-    """Metrics on the labelled rows of a batch; `below_threshold` is None when it cannot be told."""
+    """All metrics on the labelled rows (None without both outcomes), the verdict, and how many rows have labels."""
 
     evaluation: Evaluation | None
-    labelled: int
-    rows: int
-    below_threshold: bool | None
-    reason: str
+    decline: Decline
+    coverage: LabelCoverage
 
 
 def measure_performance(
-    probability: NDArray[np.float64], outcome: NDArray[np.float64], *,
-    threshold: float, churn_threshold: float, settings: EvaluationSettings, seed: int,
+    probability: NDArray[np.float64], outcome: NDArray[np.float64], *, promised: Mapping[str, Any] | None,
+    coverage: LabelCoverage, churn_threshold: float, settings: MonitoringSettings, evaluation: EvaluationSettings,
+    seed: int,
 ) -> Performance:  # fmt: skip
-    """Compare ROC-AUC with `threshold`, on rows whose `outcome` is 0 or 1; NaN is an outcome not known yet.
+    """Measure everything on rows whose `outcome` is 0 or 1, and compare with what evaluation promised.
 
-    One outcome only, or no label: it cannot be told.
+    Parameters
+    ----------
+    probability, outcome
+        Shape (n,). NaN is an outcome that is not known yet: it is left out, never "stayed".
+    promised
+        `bundle.metrics.get("held_out")`: what `Evaluation.to_json` wrote.
+    churn_threshold
+        Probability from which a customer is predicted to churn.
+    """
+    decline = judge_decline(
+        outcome, probability, promised=promised, churn_threshold=churn_threshold, settings=settings,
+        confidence=evaluation.confidence,
+    )  # fmt: skip
+    known = ~np.isnan(outcome)
+    found = None
+    if decline.auc is not None:
+        found = evaluate(
+            outcome[known], probability[known], threshold=churn_threshold, confidence=evaluation.confidence,
+            replicates=evaluation.bootstrap_replicates, seed=seed,
+        )  # fmt: skip
+    return Performance(found, decline, coverage)
+
+
+def judge_decline(
+    outcome: NDArray[np.float64], probability: NDArray[np.float64], *, promised: Mapping[str, Any] | None,
+    churn_threshold: float, settings: MonitoringSettings, confidence: float = 0.95,
+) -> Decline:  # fmt: skip
+    """Judge ROC-AUC: below the line, and how sure it is that the model is worse than promised.
+
+    Notes
+    -----
+    The line is `performance_threshold`, or the promise less `max_decline` if that is higher. The p-value is the
+    smaller of two, times two. One compares ROC-AUC with the promise by both standard errors, in log-odds, where
+    normal tails hold better with few churners. The other compares how many customers are predicted wrongly, here and
+    in the held-out evaluation, by Fisher's exact test, one-sided (Fisher, *Statistical Methods for Research Workers*,
+    1934, section 21.02): it needs no tail to be normal, and sees more where few churners make ROC-AUC uncertain.
+    A change of the churn rate alone moves the second, but then ROC-AUC is not below the line.
     """
     known = ~np.isnan(outcome)
-    labelled, rows = int(known.sum()), outcome.size
-    if np.unique(outcome[known]).size < 2:
-        reason = f"{labelled} of {rows} outcomes are known, and both outcomes are needed"
-        return Performance(None, labelled, rows, None, reason)
-    evaluation = evaluate(
-        outcome[known], probability[known], threshold=churn_threshold, replicates=settings.bootstrap_replicates,
-        confidence=settings.confidence, seed=seed,
-    )  # fmt: skip
-    found = evaluation.metrics["roc_auc"]
-    below = found.value < threshold
-    interval = f"[{found.low:.3f}, {found.high:.3f}]"
-    reason = f"ROC-AUC {found.value:.3f} {interval} is {'below' if below else 'not below'} {threshold:g}"
-    return Performance(evaluation, labelled, rows, below, reason)
+    y, p = outcome[known], probability[known]
+    churned = int(y.sum())
+    promise = _Promise.read(promised)
+    plain = settings.correction == "none"
+    line = settings.performance_threshold
+    if promise is not None and not plain:
+        line = max(line, promise.auc - settings.max_decline)
+    expected = promise.auc if promise else None
+    auc = delong(y, p, confidence=confidence) if 0 < churned < y.size else None
+    least = 1 if plain else MIN_OUTCOMES
+    if auc is None or min(churned, y.size - churned) < least:
+        reason = f"{y.size} of {outcome.size} outcomes are known, {churned} churned: {least} of each are needed"
+        return Decline(auc, expected, line, None, None, reason)
+    below = auc.value < line
+    reason = f"ROC-AUC {auc.value:.3f} on {y.size} customers is {'below' if below else 'not below'} {line:.3g}"
+    if plain:
+        return Decline(auc, expected, line, below, None, reason)
+    p_values = [_p_value_of_auc(auc, promise, settings.performance_threshold)]
+    if promise is not None:
+        reason += f"; {promise.auc:.3f} was promised"
+        if promise.wrong is not None and promise.threshold == churn_threshold:
+            wrong = int(((p >= churn_threshold) != (y == 1.0)).sum())
+            p_values.append(more_often(wrong, y.size, promise.wrong, promise.rows))
+            reason += f"; {wrong / y.size:.1%} are predicted wrongly, {promise.wrong / promise.rows:.1%} were then"
+    told = [value for value in p_values if value is not None]
+    p_value = min(1.0, min(told) * len(told)) if told else None
+    return Decline(auc, expected, line, below, p_value, reason)
+
+
+def more_often(count: int, rows: int, other_count: int, other_rows: int) -> float:
+    """Return the p-value of Fisher's exact test, one-sided: it happens more often here than in the other rows.
+
+    Examples
+    --------
+    >>> round(more_often(3, 3, 1, 4), 4)
+    0.1143
+    """
+    both, total = count + other_count, rows + other_rows
+    counts = np.arange(count, min(both, rows) + 1)
+
+    def choose(n: Any, k: Any) -> Any:
+        return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+
+    terms = choose(rows, counts) + choose(other_rows, both - counts) - choose(total, both)
+    return min(1.0, float(np.exp(logsumexp(terms))))
+
+
+@dataclass(frozen=True)
+class _Promise:
+    """What judging needs of the held-out evaluation; `wrong` is None where it has no confusion matrix."""
+
+    auc: float
+    standard_error: float
+    rows: int
+    threshold: float
+    wrong: int | None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any] | None) -> "_Promise | None":
+        found = (document or {}).get("metrics", {}).get("roc_auc", {})
+        if document is None or any(found.get(part) is None for part in ("value", "low", "high")):
+            return None
+        width = 2 * float(ndtri((1 + document["confidence"]) / 2))
+        confusion = document.get("confusion")
+        return cls(
+            auc=found["value"],
+            standard_error=(found["high"] - found["low"]) / width,
+            rows=document["rows"],
+            threshold=document["threshold"],
+            wrong=confusion["fp"] + confusion["fn"] if confusion else None,
+        )
+
+
+def _p_value_of_auc(auc: AUC, promise: _Promise | None, threshold: float) -> float | None:
+    """Return the p-value of "not lower than promised", or than the threshold; None where no error is known."""
+    if auc.value >= 1.0:
+        return 1.0
+    if math.isnan(auc.standard_error):
+        return None
+    expected, error = (promise.auc, promise.standard_error) if promise else (threshold, 0.0)
+    if promise:  # 1 has no log-odds; half a pair of its rows less has
+        expected = min(max(expected, 0.5 / promise.rows), 1.0 - 0.5 / promise.rows)
+    if not 0.0 < expected < 1.0:
+        return float(expected <= 0.0)
+    here, there = (e / (v * (1.0 - v)) for e, v in ((auc.standard_error, auc.value), (error, expected)))
+    return float(ndtr((logit(auc.value) - logit(expected)) / math.hypot(here, there)))

@@ -38,8 +38,11 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return the document: plain JSON types, None where it cannot be told."""
-        performance = {key: value for key, value in asdict(self.performance).items() if key != "evaluation"}
-        evaluation = self.performance.evaluation
+        decline, evaluation = self.performance.decline, self.performance.evaluation
+        performance = {
+            "labelled": self.performance.coverage.labelled, "rows": self.rows, "below_threshold": decline.below,
+            "reason": decline.reason,
+        }  # fmt: skip
         return {
             "report_version": REPORT_VERSION,
             "timestamp": self.timestamp.isoformat(timespec="seconds"),

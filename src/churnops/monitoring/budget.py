@@ -1,0 +1,140 @@
+"""Error budget: four triggers, looked at again and again, and one answer to whether to train again.
+
+A model's life has a budget: the chance of recommending retraining at all although nothing changed. Each trigger gets
+an equal part of it, and spends 1 / (k (k + 1)) of its part at look k. These shares add up to 1 over all looks, so by
+the union bound the budget holds however many looks there are and however they depend on each other: looking every
+hour is as safe as looking once. The idea of spending error over looks is that of Lan and DeMets, "Discrete sequential
+boundaries for clinical trials", Biometrika 70 (1983) 659-663.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from churnops.monitoring.performance import Decline
+from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
+from churnops.settings import MonitoringSettings
+
+TriggerName = Literal["performance", "feature_drift", "prediction_drift", "target_drift"]
+TRIGGERS = 4
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """One of the four conditions that recommend retraining.
+
+    Attributes
+    ----------
+    fired
+        Whether the difference is big and its `p_value` not above `level`; None if it cannot be told.
+    p_value
+        Of "nothing changed", corrected for the columns and tests behind it.
+    level
+        What the budget allows at this look; None under the plain rule, which has no budget.
+    reason
+        The verdict in words.
+    """
+
+    name: TriggerName
+    fired: bool | None
+    p_value: float | None
+    level: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Whether to train again, and why: the reasons of the triggers that fired.
+
+    Attributes
+    ----------
+    look
+        Number of this look at fresh evidence in the model's life; None for a batch outside of it.
+    budget
+        Chance of a false recommendation over the whole life.
+    """
+
+    value: bool
+    reasons: tuple[str, ...]
+    triggers: tuple[Trigger, ...]
+    look: int | None
+    budget: float
+
+
+def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
+    """Return the p-value from which one trigger may fire at a look.
+
+    Parameters
+    ----------
+    look
+        1 for the first look at the model, 2 for the second, ...
+    budget
+        In (0, 1): chance of any false recommendation over all looks and triggers.
+    triggers
+        Between how many triggers the budget is split.
+
+    Raises
+    ------
+    ValueError
+        If there is no such look.
+
+    Examples
+    --------
+    >>> level(1, 0.05)
+    0.00625
+    >>> round(sum(4 * level(look, 0.05) for look in range(1, 10_000)), 4)
+    0.05
+    """
+    if look < 1:
+        raise ValueError(f"look is {look}: looks are counted from 1")
+    return budget / triggers / (look * (look + 1))
+
+
+def recommend(
+    performance: Decline, features: FeatureDrift, scores: ColumnDrift, labels: ColumnDrift,
+    settings: MonitoringSettings, look: int | None,
+) -> Recommendation:  # fmt: skip
+    """Say whether to train again. Nothing else in churnops decides this.
+
+    A trigger fires when its difference is big, as the report has it, and the evidence is as strong as the budget asks
+    at this look. With `correction: none` being big is enough: the report's plain rule.
+
+    Parameters
+    ----------
+    look
+        Number of this look, the same for the same evidence. None for a batch outside the model's life, such as a
+        simulated one: it gets the level of a first look.
+    """
+    rate, allowed = features.drift_rate, settings.drift_rate_threshold
+    compared = (
+        "cannot tell" if rate is None else f"{'more' if rate > allowed else 'not more'} than {allowed:.0%} of them"
+    )
+    conditions: tuple[tuple[TriggerName, bool | None, float | None, str], ...] = (
+        ("performance", performance.below, performance.p_value, f"performance: {performance.reason}"),
+        (
+            "feature_drift", None if rate is None else rate > allowed, features.p_value,
+            f"feature drift: {features.reason}" + ("" if rate is None else f", {compared}"),
+        ),
+        ("prediction_drift", scores.drifted, scores.p_value, f"score drift: {scores.reason}"),
+        ("target_drift", labels.drifted, labels.p_value, f"label drift: {labels.reason}"),
+    )  # fmt: skip
+    allowed_p = None if settings.correction == "none" else level(look or 1, settings.false_alarm_budget)
+    triggers = tuple(_trigger(*condition, allowed_p, look or 1) for condition in conditions)
+    reasons = tuple(trigger.reason for trigger in triggers if trigger.fired)
+    return Recommendation(bool(reasons), reasons, triggers, look, settings.false_alarm_budget)
+
+
+def _trigger(
+    name: TriggerName, big: bool | None, p_value: float | None, reason: str, level: float | None, look: int
+) -> Trigger:
+    if not big or level is None:
+        return Trigger(name, big, p_value, level, reason)
+    if p_value is None:
+        return Trigger(name, None, None, level, f"{reason}; how sure this is cannot be told")
+    if p_value <= level:
+        return Trigger(
+            name, True, p_value, level, f"{reason}; p = {p_value:.2g}, at look {look} at most {level:.2g} is asked"
+        )
+    return Trigger(
+        name, False, p_value, level,
+        f"{reason}; but p = {p_value:.2g}, at look {look} at most {level:.2g} is asked: not enough to train again yet",
+    )  # fmt: skip

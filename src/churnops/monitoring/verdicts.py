@@ -1,0 +1,263 @@
+"""Verdicts: a difference counts when it is significant and big, however many columns and rows are compared.
+
+With `correction: none` the plain rule holds instead: one test a column, p below the threshold, nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from churnops.data.profile import ColumnProfile, Profile
+from churnops.model.bundle import SCORE
+from churnops.monitoring.drift import Finding, chi_square_test, ks_test, tests_for
+from churnops.schema import Column, Schema
+from churnops.settings import MonitoringSettings
+
+DISTRIBUTION = ("ks", "chi_square")
+MIN_MISSING = 0.05
+"""Difference of missing rates below which there is no drift."""
+MIN_UNSEEN = 0.01
+"""Share of rows with categories that the reference does not have, below which there is no drift."""
+
+SINGLE_LEVEL = 0.01
+"""Level of the two tests that are triggers by themselves, of scores and of labels; no other column backs them up."""
+SCORE_EDGES: NDArray[np.float64] = np.arange(1, 10) / 10
+"""Scores are compared in bands of a tenth: most customers of a tree model share a few scores, which the reference's
+fits (out of fold) and the deployed one put a few thousandths apart."""
+SCORE_TOLERANCE = 0.03
+"""Distance by which a deployed fit's scores may differ from out-of-fold ones although no customer has changed."""
+MIN_SCORE_DISTANCE = 0.1
+MIN_LABEL_PSI = 0.02
+"""About 5 points of a churn rate of 14.5 %."""
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """Verdict on one column.
+
+    Attributes
+    ----------
+    test, statistic, p_value, effect
+        Of the deciding finding, as tested, before any correction. None where it cannot be told.
+    adjusted_p_value
+        Corrected for the column's tests and for the columns.
+    drifted
+        None when it cannot be told.
+    reason
+        The verdict in words.
+    linked_to
+        The column that determines this one: both are shown, and count once.
+    findings
+        Of all tests of the column.
+    """
+
+    name: str
+    kind: str
+    test: str
+    statistic: float | None
+    p_value: float | None
+    adjusted_p_value: float | None
+    effect: float | None
+    drifted: bool | None
+    reason: str
+    linked_to: str | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """Verdict on all columns together.
+
+    Attributes
+    ----------
+    drift_rate
+        Share of drifted units among the `units` that can be told; None if none can. A unit is a column with those that
+        it determines, and drifted if one of them did.
+    drifted
+        Names of drifted columns.
+    p_value
+        Of "no column changed"; None if no column can be told, and under the plain rule.
+    """
+
+    columns: tuple[ColumnDrift, ...]
+    drift_rate: float | None
+    units: int
+    drifted: tuple[str, ...]
+    p_value: float | None
+    reason: str
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Return adjusted p-values: those at most q have a false discovery rate of at most q.
+
+    Benjamini and Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995) 289-300.
+
+    Parameters
+    ----------
+    p_values
+        Shape (m,), in [0, 1]; m may be 0.
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.01, 0.04, 0.03, 0.2]).round(4).tolist()
+    [0.04, 0.0533, 0.0533, 0.2]
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p)
+    scaled = p[order] * p.size / np.arange(1, p.size + 1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum.accumulate(scaled[::-1])[::-1]
+    return adjusted
+
+
+def judge_columns(
+    schema: Schema, reference: Profile, batch: Profile, linked: Mapping[str, str], settings: MonitoringSettings
+) -> FeatureDrift:
+    """Compare every watched column, and all of them together.
+
+    Parameters
+    ----------
+    reference, batch
+        Column profiles, the batch's in the cells of the reference's. Watched are the schema's inputs that the
+        reference has; one that the batch does not have cannot be told.
+    linked
+        Column to the column that determines it, see `churnops.model.Bundle.linked`.
+
+    Notes
+    -----
+    A column drifted if its p-value, times the number of its tests (Bonferroni) and adjusted for the number of columns
+    (Benjamini-Hochberg), is at most `drift_threshold`, and its effect is not below its floor.
+
+    The p-value of all columns together is the smallest of a unit's columns' times their number, and of these the
+    smallest times the number of units: Bonferroni, so it is valid however columns depend on each other. Combining the
+    fifth smallest of fourteen as if they were independent would be sharper, but five columns that say the same would
+    then raise a false alarm together.
+    """
+    plain = settings.correction == "none"
+    watched = [column for column in schema.inputs if column.name in reference]
+    tested = [
+        _tested(column, reference[column.name], batch.get(column.name), linked.get(column.name), settings)
+        for column in watched
+    ]
+    told = [column for column in tested if column.p_value is not None]
+    adjusted = benjamini_hochberg([_evidence(column) for column in told])
+    columns = {column.name: column for column in tested}
+    for column, p_value in zip(told, adjusted.tolist(), strict=True):
+        columns[column.name] = _plain(column, settings) if plain else _verdict(column, p_value, settings)
+    return _together(tuple(columns.values()), plain, settings)
+
+
+def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings) -> ColumnDrift:
+    """Compare the deployed model's scores of a batch with the reference's out-of-fold scores.
+
+    The hypothesis tested is that the distributions, in ten bands, are at most `SCORE_TOLERANCE` apart: a refit's own
+    difference is no alarm, however many rows show it.
+    """
+    if settings.correction == "none":
+        return _single(SCORE, "score", ks_test(reference, batch), 0.0, settings)
+    bands, scores = reference.coarse(SCORE_EDGES), batch.coarse(SCORE_EDGES)
+    finding = ks_test(bands, scores, tolerance=SCORE_TOLERANCE)
+    return _single(SCORE, "score", finding, MIN_SCORE_DISTANCE, settings)
+
+
+def judge_labels(
+    name: str, reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings
+) -> ColumnDrift:
+    """Compare the churn rate of a batch with the reference's; `batch` must hold resolved outcomes only."""
+    return _single(name, "target", chi_square_test(reference, batch), MIN_LABEL_PSI, settings)
+
+
+def _tested(
+    column: Column, reference: ColumnProfile, batch: ColumnProfile | None, linked_to: str | None,
+    settings: MonitoringSettings,
+) -> ColumnDrift:  # fmt: skip
+    """Run the tests of a column, and take the finding that decides: of the big ones the most significant."""
+    if batch is None:
+        nothing = (column.name, column.kind, "cannot tell", None, None, None, None, None)
+        return ColumnDrift(*nothing, "the batch does not have this column", linked_to, ())
+    findings = tuple(test(reference, batch) for test in tests_for(column))
+    if settings.correction == "none":
+        findings = tuple(finding for finding in findings if finding.test in DISTRIBUTION)
+    # Where no value is missing on either side, that test could not have found anything, so it does not count
+    # (Tarone, Biometrics 46 (1990) 515-522).
+    complete = reference.missing == batch.missing == 0
+    findings = tuple(finding for finding in findings if not (complete and finding.test == "missing_rate"))
+    told = [finding for finding in findings if finding.p_value is not None]
+    decides = min(told, key=lambda f: (not _big(f, settings), f.p_value)) if told else findings[0]
+    return ColumnDrift(
+        column.name, column.kind, decides.test, decides.statistic, decides.p_value, None, decides.effect, None,
+        decides.reason, linked_to, findings,
+    )  # fmt: skip
+
+
+def _floor(test: str, settings: MonitoringSettings) -> float:
+    floors = {
+        "ks": settings.min_distance, "chi_square": settings.min_psi, "missing_rate": MIN_MISSING,
+        "unseen_categories": MIN_UNSEEN,
+    }  # fmt: skip
+    return floors[test]
+
+
+def _big(finding: Finding, settings: MonitoringSettings) -> bool:
+    return finding.effect is not None and abs(finding.effect) >= _floor(finding.test, settings)
+
+
+def _evidence(column: ColumnDrift) -> float:
+    """Return a column's p-value corrected for the number of its tests."""
+    assert column.p_value is not None, "asked of columns that can be told"
+    return min(1.0, column.p_value * sum(finding.p_value is not None for finding in column.findings))
+
+
+def _verdict(column: ColumnDrift, adjusted: float, settings: MonitoringSettings) -> ColumnDrift:
+    finding = next(finding for finding in column.findings if finding.test == column.test)
+    level, floor = settings.drift_threshold, _floor(column.test, settings)
+    significant, big = adjusted <= level, _big(finding, settings)
+    reason = (
+        f"{column.reason}; adjusted p = {adjusted:.3g} is {'not above' if significant else 'above'} {level:g}, "
+        f"effect {column.effect:.3f} is {'not below' if big else 'below'} {floor:g}"
+    )
+    return replace(column, adjusted_p_value=adjusted, drifted=significant and big, reason=reason)
+
+
+def _plain(column: ColumnDrift, settings: MonitoringSettings) -> ColumnDrift:
+    assert column.p_value is not None, "asked of columns that can be told"
+    drifted, level = column.p_value < settings.drift_threshold, settings.drift_threshold
+    return replace(column, drifted=drifted, reason=f"{column.reason}; {'' if drifted else 'not '}below {level:g}")
+
+
+def _together(columns: tuple[ColumnDrift, ...], plain: bool, settings: MonitoringSettings) -> FeatureDrift:
+    told = [column for column in columns if column.drifted is not None]
+    drifted = tuple(column.name for column in told if column.drifted)
+    units: dict[str, list[ColumnDrift]] = {}
+    for column in told:
+        units.setdefault(column.name if plain else column.linked_to or column.name, []).append(column)
+    if not units:
+        return FeatureDrift(columns, None, 0, (), None, "no column can be told")
+    changed = sum(any(column.drifted for column in unit) for unit in units.values())
+    smallest = min(min(map(_evidence, unit)) * len(unit) for unit in units.values())
+    p_value = None if plain else min(1.0, smallest * len(units))
+    rate = changed / len(units)
+    counted = "" if len(units) == len(told) else " (those determined by another count with it)"
+    return FeatureDrift(
+        columns, rate, len(units), drifted, p_value, f"{changed} of {len(units)} columns drifted ({rate:.0%}){counted}"
+    )
+
+
+def _single(name: str, kind: str, finding: Finding, floor: float, settings: MonitoringSettings) -> ColumnDrift:
+    """Judge a test that is a trigger by itself."""
+    column = ColumnDrift(
+        name, kind, finding.test, finding.statistic, finding.p_value, finding.p_value, finding.effect, None,
+        finding.reason, None, (finding,),
+    )  # fmt: skip
+    if finding.p_value is None or finding.effect is None:
+        return column
+    if settings.correction == "none":
+        return _plain(column, settings)
+    significant, big = finding.p_value <= SINGLE_LEVEL, finding.effect >= floor
+    reason = (
+        f"{finding.reason}; p is {'not above' if significant else 'above'} {SINGLE_LEVEL:g}, "
+        f"effect {finding.effect:.3f} is {'not below' if big else 'below'} {floor:g}"
+    )
+    return replace(column, drifted=significant and big, reason=reason)
