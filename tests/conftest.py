@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from churnops.data.merge import merge
 from churnops.data.preprocess import PreparedTable, preprocess
@@ -95,6 +96,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def telecom(settings: Settings) -> pl.DataFrame:
     """The merged raw table."""
     return merge(validate_data(RAW, [], settings.table).raw, settings.table).table
+
+
+@pytest.fixture(scope="session")
+def telecom_columns(settings: Settings, telecom: pl.DataFrame) -> Mapping[str, NDArray[np.float64]]:
+    """All encoded input columns of the merged raw table."""
+    return encode(telecom, settings.table)
 
 
 @pytest.fixture(scope="session")

@@ -1,57 +1,196 @@
-"""Statistics computed from profiles equal those computed from rows by SciPy."""
+"""Profiles: exact counts, whatever the numbers; merged in any order; packed, unpacked; bounded with a known error."""
+
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from churnops.data.profile import ColumnProfile
-from churnops.monitoring.drift import chi_square_test, ks_statistic, ks_test
+from churnops.data.dependence import linked_columns
+from churnops.data.packing import pack_profile, unpack_profile
+from churnops.data.profile import ColumnProfile, count_profile, fit_profile, merge_profiles
+from churnops.errors import DataError
 
 TIED = st.integers(-3, 3).map(float)
-VALUES = st.one_of(TIED, st.floats(allow_nan=False), st.sampled_from([0.0, -0.0, np.inf, -np.inf]))
-COLUMNS = st.lists(VALUES, min_size=1, max_size=60).map(np.array)
+EXTREME = st.sampled_from(
+    [0.0, -0.0, np.inf, -np.inf, 5e-324, -5e-324, 1.7976931348623157e308, -1.7976931348623157e308,
+     2.2250738585072014e-308, 1.0, np.nextafter(1.0, 0.0), np.nextafter(1.0, 2.0)]
+)  # fmt: skip
+VALUE = st.one_of(TIED, st.floats(allow_nan=True), EXTREME)
+COLUMN = st.lists(VALUE, max_size=60).map(lambda values: np.array(values, dtype=np.float64))
 
 
-@given(COLUMNS, COLUMNS)
-def test_the_ks_distance_is_scipys(reference: np.ndarray, batch: np.ndarray):
-    with np.errstate(all="ignore"):  # SciPy's p-value divides by D = 0
-        exact = stats.ks_2samp(reference, batch, method="asymp").statistic
-    assert ks_statistic(ColumnProfile.fit(reference), ColumnProfile.fit(batch)) == pytest.approx(exact, abs=1e-15)
+def naive(points: np.ndarray, values: np.ndarray) -> tuple[list[int], int]:
+    """Count by the definition."""
+    counts, known = [0] * (2 * points.size + 1), [v for v in values if v == v]
+    for value in known:
+        below = sum(1 for point in points if point < value)
+        counts[2 * below + (1 if below < points.size and points[below] == value else 0)] += 1
+    return counts, values.size - len(known)
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.1, 0.3])
-def test_the_ks_p_value_is_close_to_scipys(shift: float, rng: np.random.Generator):
-    reference, batch = rng.normal(size=3000), rng.normal(shift, size=1500)
-    found = ks_test("x", ColumnProfile.fit(reference), ColumnProfile.fit(batch), 0.05)
-    assert found.p_value == pytest.approx(stats.ks_2samp(reference, batch, method="asymp").pvalue, rel=0.1, abs=1e-12)
+def distance(reference: ColumnProfile, batch: ColumnProfile) -> float:
+    return float(np.abs(np.cumsum(reference.counts) / reference.rows - np.cumsum(batch.counts) / batch.rows).max())
 
 
-@given(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 200)), min_size=2, max_size=6))
-def test_chi_square_is_scipys(table: list[tuple[int, int]]):
-    counts = np.array(table).T * 30  # no small cells
-    profiles = [ColumnProfile(np.arange(len(table), dtype=float), row, 0) for row in counts]
-    found = chi_square_test("x", *profiles, 0.05)
-    exact = stats.chi2_contingency(counts, correction=False)
-    assert found.statistic == pytest.approx(exact.statistic, rel=1e-9, abs=1e-9)
-    assert found.p_value == pytest.approx(exact.pvalue, rel=1e-9, abs=1e-300)
+def same(one: ColumnProfile, other: ColumnProfile) -> bool:
+    parts = ((one.points, other.points), (one.counts, other.counts), ([one.missing], [other.missing]))
+    return all(np.array_equal(a, b) for a, b in parts)
 
 
-@given(st.lists(st.one_of(VALUES, st.just(np.nan)), max_size=60).map(lambda v: np.array(v, dtype=np.float64)))
-def test_a_profile_counts_every_row_once(values: np.ndarray):
+@given(COLUMN)
+def test_a_reference_counts_every_row_once(values: np.ndarray):
     profile = ColumnProfile.fit(values)
     assert profile.rows + profile.missing == values.size
     assert (np.diff(profile.points) > 0).all()
-    for point, count in zip(profile.points, profile.counts, strict=True):
-        assert (values == point).sum() == count
+    assert profile.outside == 0
+    assert profile.ks_error == 0.0
+    assert not np.signbit(profile.points[profile.points == 0.0]).any()
+    assert (profile.counts.tolist(), profile.missing) == naive(profile.points, values)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
-def test_a_coarse_profile_keeps_the_rows(scores: list[float]):
-    profile = ColumnProfile.fit(np.array(scores))
-    coarse = profile.coarse(np.arange(1, 10) / 10)
-    assert coarse.rows == profile.rows
-    assert coarse.points.size <= 10
-    for step, count in zip(coarse.points, coarse.counts, strict=True):
-        assert count == sum(step / 10 <= score < (step + 1) / 10 or (step == 9 and score == 1) for score in scores)
+@given(COLUMN, COLUMN)
+def test_a_batch_is_counted_exactly(reference: np.ndarray, batch: np.ndarray):
+    profile = ColumnProfile.fit(reference)
+    counted = profile.count(batch)
+    assert (counted.counts.tolist(), counted.missing) == naive(profile.points, batch)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-3, 1.0, 1e300])
+def test_a_large_batch_is_counted_exactly_at_every_scale(scale: float, rng: np.random.Generator):
+    """Skewed columns too: nearly all points share one bucket."""
+    reference = np.concatenate([rng.lognormal(sigma=4.0, size=5000), rng.normal(size=5000), [0.0]]) * scale
+    batch = np.concatenate([rng.permutation(reference)[:3000], rng.lognormal(sigma=5.0, size=5000) * scale])
+    profile = ColumnProfile.fit(reference)
+    place = np.searchsorted(profile.points, batch)
+    at = profile.points[np.minimum(place, profile.points.size - 1)] == batch
+    expected = np.bincount(2 * place + at, minlength=profile.counts.size)
+    np.testing.assert_array_equal(profile.count(batch).counts, expected)
+    strided = np.stack([batch, batch], axis=1)[:, 1]  # a column of a table in rows
+    np.testing.assert_array_equal(profile.count(strided).counts, expected)
+
+
+@given(COLUMN, st.lists(COLUMN, min_size=3, max_size=3))
+def test_merging_is_counting_together_in_any_order(reference: np.ndarray, batches: list[np.ndarray]):
+    profile = ColumnProfile.fit(reference)
+    a, b, c = (profile.count(batch) for batch in batches)
+    together = profile.count(np.concatenate(batches))
+    for merged in (a.merge(b).merge(c), a.merge(b.merge(c)), c.merge(a).merge(b)):
+        assert same(merged, together)
+    assert same(a.merge(profile.empty()), a)
+
+
+def test_profiles_of_different_references_are_not_merged():
+    one, other = ColumnProfile.fit(np.array([1.0, 2.0])), ColumnProfile.fit(np.array([1.0, 3.0]))
+    with pytest.raises(ValueError, match="different references"):
+        one.merge(other)
+    with pytest.raises(ValueError, match="different references"):
+        merge_profiles({"x": one}, {"y": one})
+
+
+@given(st.lists(VALUE, min_size=4, max_size=200), st.lists(VALUE, min_size=1, max_size=60), st.integers(2, 12))
+def test_a_bounded_reference_has_the_error_that_it_says(reference: list[float], batch: list[float], most: int):
+    values, others = np.array(reference), np.array(batch)
+    if np.isnan(values).all() or np.isnan(others).all():
+        return
+    exact, bounded = ColumnProfile.fit(values), ColumnProfile.fit(values, most)
+    assert bounded.points.size <= max(most, 2)
+    assert bounded.rows == exact.rows
+    found, true = distance(bounded, bounded.count(others)), distance(exact, exact.count(others))
+    assert found <= true + 1e-12
+    assert true <= found + bounded.ks_error + 1e-12
+    heavy = exact.points[exact.at_points > exact.rows / (most - 1)]
+    assert np.isin(heavy, bounded.points).all()
+    assert bounded.ks_error <= 1.0 / (most - 1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.lists(st.floats(0, 1), max_size=60))
+def test_a_coarse_profile_keeps_the_rows(scores: list[float], others: list[float]):
+    edges = np.arange(1, 10) / 10
+    profile = ColumnProfile.fit(np.array([*scores, *edges]))
+    for exact, values in ((profile, [*scores, *edges]), (profile.count(np.array(others)), others)):
+        coarse = exact.coarse(edges)
+        assert coarse.outside == 0
+        for step, count in zip(coarse.points, coarse.at_points, strict=True):
+            assert count == sum(step / 10 <= score < (step + 1) / 10 or (step == 9 and score == 1) for score in values)
+
+
+COLUMNS = st.dictionaries(st.sampled_from(["minutes", "plan", "größe"]), COLUMN, min_size=1)
+
+
+@given(COLUMNS, COLUMNS)
+def test_what_is_unpacked_is_what_was_packed(reference: dict[str, np.ndarray], batch: dict[str, np.ndarray]):
+    profile = fit_profile(reference)
+    counted = count_profile(profile, batch)
+    again = unpack_profile(pack_profile(counted), profile)
+    assert list(again) == list(counted)
+    assert all(same(again[name], counted[name]) for name in counted)
+
+
+@given(st.data())
+def test_damaged_profiles_are_refused_or_at_least_profiles(data: st.DataObject):
+    reference = fit_profile({"minutes": np.arange(20.0), "plan": np.array([0.0, 1.0])})
+    packed = pack_profile(count_profile(reference, {"minutes": np.arange(30.0), "plan": np.zeros(3)}))
+    match data.draw(st.sampled_from(["flip", "cut", "append", "body"])):
+        case "flip":
+            place = data.draw(st.integers(0, len(packed) - 1))
+            damaged = packed[:place] + bytes([packed[place] ^ data.draw(st.integers(1, 255))]) + packed[place + 1 :]
+        case "cut":
+            damaged = packed[: data.draw(st.integers(0, len(packed) - 1))]
+        case "append":
+            damaged = packed + data.draw(st.binary(min_size=1, max_size=9))
+        case _:  # the checksum fits, the content does not
+            head = len(packed) - len(zlib.compress(zlib.decompress(packed[35:])))
+            body = bytearray(zlib.decompress(packed[head:]))
+            place = data.draw(st.integers(0, len(body) - 1))
+            body[place] ^= 0x80
+            damaged = packed[:head] + zlib.compress(bytes(body))
+    try:
+        again = unpack_profile(damaged, reference)
+    except DataError:
+        return
+    assert damaged[35:] != packed[35:]  # a changed count cannot be told from a true one; a changed shape can
+    for name, column in again.items():
+        assert column.counts.size == reference[name].counts.size
+        assert (column.counts >= 0).all()
+        assert column.missing >= 0
+
+
+def test_a_decompression_bomb_and_another_reference_are_refused():
+    reference = fit_profile({"minutes": np.arange(20.0)})
+    packed = pack_profile(count_profile(reference, {"minutes": np.arange(30.0)}))
+    with pytest.raises(DataError, match="does not end where it should"):
+        unpack_profile(packed[:35] + zlib.compress(bytes(10_000_000)), reference)
+    with pytest.raises(DataError, match="another reference"):
+        unpack_profile(packed, fit_profile({"minutes": np.arange(21.0)}))
+    with pytest.raises(DataError, match="not a profile"):
+        unpack_profile(b"\x80\x04\x95", reference)
+
+
+def test_a_typical_day_is_small(telecom_columns: dict[str, np.ndarray], rng: np.random.Generator):
+    reference = fit_profile(telecom_columns)
+    day = {name: values[rng.integers(0, values.size, 5000)] for name, values in telecom_columns.items()}
+    assert len(pack_profile(count_profile(reference, day))) < 40_000
+
+
+def test_charges_follow_minutes_and_the_plan_its_messages(telecom_columns: dict[str, np.ndarray]):
+    expected = {f"total_{part}_charge": f"total_{part}_minutes" for part in ("day", "eve", "night", "intl")}
+    assert linked_columns(telecom_columns) == expected | {"voice_mail_plan": "number_vmail_messages"}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(30, 80))
+def test_links_need_a_function_that_only_rises_or_falls(seed: int, rows: int):
+    rng = np.random.default_rng(seed)
+    x = rng.permutation(rows).astype(float)
+    falling, constant, noise = -np.floor(x / 3), np.zeros(rows), rng.permutation(rows).astype(float)
+    hole = falling.copy()
+    hole[: rows - 29] = np.nan  # too few rows left to tell
+    broken = falling.copy()
+    broken[np.argmax(x)] = 5.0
+    columns = {"falling": falling, "x": x, "constant": constant, "noise": noise, "hole": hole, "broken": broken}
+    assert linked_columns(columns) == {"falling": "x"}
+    # Of two that determine each other the first stays; a chain leads to its beginning.
+    assert linked_columns({"x": x, "twice": 2 * x, "coarse": np.floor(x / 2), "coarser": np.floor(x / 9)}) == {
+        "twice": "x", "coarse": "x", "coarser": "x",
+    }  # fmt: skip

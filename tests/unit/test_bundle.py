@@ -152,8 +152,8 @@ def column(document: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.update(protocol=3), "protocol 3, this churnops reads 2: upgrade"),
-        (lambda d: d.update(protocol=1), "protocol 1, this churnops reads 2: train again"),
+        (lambda d: d.update(protocol=4), "protocol 4, this churnops reads 3: upgrade"),
+        (lambda d: d.update(protocol=2), "protocol 2, this churnops reads 3: train again"),
         (lambda d: d.update(protocol=0), "names no protocol"),
         (lambda d: d.update(protocol="1"), "names no protocol"),
         (lambda d: d.update(protocol=True), "names no protocol"),
@@ -179,6 +179,12 @@ def column(document: dict[str, Any], name: str) -> dict[str, Any]:
         (lambda d: column(d, "account_length").update(kind="code"), "does not fit together"),
         (lambda d: d["reference"].append("extra"), "reference profile does not cover"),
         (lambda d: d["reference"].remove("churn_probability"), "does not cover"),
+        (lambda d: d["reference"].append("churn"), "does not cover"),
+        (lambda d: d.pop("linked"), "does not fit together"),
+        (lambda d: d.update(linked=[["a", "b"]]), "linked columns are not columns"),
+        (lambda d: d["linked"].update(total_day_minutes="churn"), "linked columns are not columns"),
+        (lambda d: d["linked"].update(nothing="total_day_minutes"), "linked columns are not columns"),
+        (lambda d: d["linked"].update(total_day_minutes="total_day_charge"), "chain"),
         (lambda d: d.update(metrics=[1]), "metrics or lineage"),
         (lambda d: d["imputation"].update(account_length="nan"), "imputation constant"),
         (lambda d: d["imputation"].update(account_length=True), "imputation constant"),

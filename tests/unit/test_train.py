@@ -157,7 +157,7 @@ def test_the_bundle_names_both_fits_and_holds_unseen_scores(trained: TrainedMode
     reference = trained.refit.reference[SCORE]
     assert reference.rows == 3333
     assert np.isin(unseen, reference.points).all()  # not the scores of rows the model was fitted on
-    assert trained.refit.reference["churn"].counts.tolist() == [2850, 483]
+    assert trained.refit.reference["churn"].at_points.tolist() == [2850, 483]
 
 
 def test_the_same_inputs_give_the_same_bundle(

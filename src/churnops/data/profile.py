@@ -1,55 +1,160 @@
-"""Profile: what monitoring knows of a column, as counts at its distinct values.
+"""Profile: what monitoring knows of a column, as exact counts in the cells that a reference's points form.
 
-Needs only NumPy. The reference profile is fitted once, at training time, and travels in the bundle.
+Needs only NumPy and Numba. The reference profile is fitted once, at training time, and travels in the bundle. Counts
+add up, so profiles of batches, days and machines merge into that of all their rows, and the two-sample
+Kolmogorov-Smirnov statistic that comes out of them is that of the rows.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.data.cells import CellIndex
 from churnops.schema import Columns
 
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class ColumnProfile:
-    """Distinct values (ascending), the number of rows at each, and the number of rows without a value.
+    """Counts of one column.
+
+    Attributes
+    ----------
+    points : float64, shape (m,)
+        Ascending, distinct, never NaN; infinities are points like others, and -0.0 is 0.0. m may be 0.
+    counts : int64, shape (2 m + 1,)
+        Rows below the first point, at it, between the first and the second, at the second, ..., above the last.
+    missing : int
+        Rows without a value (NaN).
 
     Examples
     --------
-    >>> ColumnProfile.fit(np.array([2.0, 1.0, np.nan, 2.0]))
-    ColumnProfile(points=array([1., 2.]), counts=array([1, 2]), missing=1)
+    >>> reference = ColumnProfile.fit(np.array([2.0, 1.0, np.nan, 2.0]))
+    >>> reference.points, reference.counts, reference.missing
+    (array([1., 2.]), array([0, 1, 0, 2, 0]), 1)
+    >>> batch = reference.count(np.array([1.5, 2.0, 9.0]))
+    >>> batch.counts
+    array([0, 0, 1, 1, 1])
+    >>> reference.merge(batch).counts
+    array([0, 1, 1, 3, 1])
     """
 
-    points: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    points: Floats
+    counts: Counts
     missing: int
 
     @classmethod
-    def fit(cls, values: NDArray[np.float64]) -> "ColumnProfile":
-        """Count the values of one column; -0.0 and 0.0 are one point."""
-        known = values[~np.isnan(values)]
-        points, counts = np.unique(known + 0.0, return_counts=True)
-        return cls(points, counts.astype(np.int64), int(values.size - known.size))
+    def fit(cls, values: Floats, most: int | None = None) -> Self:
+        """Return a column's own profile, a reference for others.
 
-    def coarse(self, edges: NDArray[np.float64]) -> "ColumnProfile":
-        """Return the profile of the number of `edges` (ascending) at or below each value."""
-        steps = np.searchsorted(edges, self.points, side="right").astype(np.float64)
-        points, place = np.unique(steps, return_inverse=True)
-        counts = np.bincount(place, weights=self.counts, minlength=points.size).astype(np.int64)
-        return ColumnProfile(points, counts, self.missing)
+        Parameters
+        ----------
+        values
+            Shape (n,); n may be 0.
+        most
+            Bounded mode: at most so many points (2 or more), spread evenly over the rows, so that a value which more
+            than n / (`most` - 1) rows have is one. The other values are counted in the gaps; see `ks_error`.
+        """
+        known = values[~np.isnan(values)] + 0.0  # + 0.0 turns -0.0 into 0.0
+        points = np.unique(known)
+        if most is not None and points.size > most:
+            points = np.unique(np.sort(known)[np.linspace(0, known.size - 1, most).astype(np.intp)])
+        counts, missing = CellIndex(points).count(values)
+        return cls(points, counts, missing)
+
+    def count(self, values: Floats) -> Self:
+        """Return the profile of another batch, shape (n,), in the cells of this one."""
+        counts, missing = self._index.count(values)
+        return self._with(counts, missing)
+
+    def empty(self) -> Self:
+        """Return the profile of no rows, in the cells of this one."""
+        return self._with(np.zeros_like(self.counts), 0)
+
+    def merge(self, other: "ColumnProfile") -> Self:
+        """Return the profile of the rows of both: the order of merges does not matter.
+
+        Raises
+        ------
+        ValueError
+            If the cells differ.
+        """
+        if self.points is not other.points and not np.array_equal(self.points, other.points):
+            raise ValueError("profiles of different references cannot be merged")
+        return self._with(self.counts + other.counts, self.missing + other.missing)
+
+    def _with(self, counts: Counts, missing: int) -> Self:
+        made = type(self)(self.points, counts, missing)
+        if "_index" in self.__dict__:
+            made.__dict__["_index"] = self._index
+        return made
+
+    @cached_property
+    def _index(self) -> CellIndex:
+        return CellIndex(self.points)
 
     @property
     def rows(self) -> int:
         """Number of rows with a value."""
         return int(self.counts.sum())
 
+    @property
+    def at_points(self) -> Counts:
+        """Rows at each point, shape (m,)."""
+        return self.counts[1::2]
+
+    @property
+    def outside(self) -> int:
+        """Number of rows whose value is no point: of a category, one that the reference does not have."""
+        return int(self.counts[0::2].sum())
+
+    @property
+    def ks_error(self) -> float:
+        """How far below the exact one a Kolmogorov-Smirnov distance to this reference can be, in [0, 1].
+
+        The distance is taken at all points. Between two of them it cannot be larger by more than the share of this
+        reference's rows that lie there: 0 unless it was fitted with `most`.
+        """
+        return float(self.counts[0::2].max() / max(self.rows, 1))
+
+    def coarse(self, edges: Floats) -> Self:
+        """Return the profile of the number of `edges` (ascending) at or below each value, with all of these as points.
+
+        Rows that lie in the same gap as an edge count as below it.
+        """
+        at = np.searchsorted(edges, self.points, side="right")
+        steps = np.empty(self.counts.size, dtype=np.intp)
+        steps[0::2], steps[1::2] = np.append(0, at), at
+        at_points = np.bincount(steps, weights=self.counts, minlength=edges.size + 1).astype(np.int64)
+        counts = np.zeros(2 * at_points.size + 1, dtype=np.int64)
+        counts[1::2] = at_points
+        return type(self)(np.arange(edges.size + 1, dtype=np.float64), counts, self.missing)
+
 
 Profile = Mapping[str, ColumnProfile]
 """Column profiles by name."""
 
 
-def fit_profile(columns: Columns) -> dict[str, ColumnProfile]:
-    """Profile every column."""
-    return {name: ColumnProfile.fit(values) for name, values in columns.items()}
+def fit_profile(columns: Columns, most: int | None = None) -> dict[str, ColumnProfile]:
+    """Profile every column, as references."""
+    return {name: ColumnProfile.fit(values, most) for name, values in columns.items()}
+
+
+def count_profile(reference: Profile, columns: Columns) -> dict[str, ColumnProfile]:
+    """Count a batch in the cells of a reference. A column that the batch has not is one without rows."""
+    return {
+        name: column.count(columns[name]) if name in columns else column.empty() for name, column in reference.items()
+    }
+
+
+def merge_profiles(one: Profile, other: Profile) -> dict[str, ColumnProfile]:
+    """Merge two profiles of the same reference, column by column."""
+    if one.keys() != other.keys():
+        raise ValueError("profiles of different references cannot be merged")
+    return {name: column.merge(other[name]) for name, column in one.items()}

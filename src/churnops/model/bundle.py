@@ -33,7 +33,7 @@ from churnops.model.trees import TreeEnsemble
 from churnops.schema import Columns, Schema
 
 FORMAT = "churnops-bundle"
-PROTOCOL = 2
+PROTOCOL = 3
 DOCUMENT, ESTIMATOR, REFERENCE = "bundle.json", "estimator.npz", "reference.npz"
 SCORE = "churn_probability"
 OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics", "lineage")
@@ -67,6 +67,8 @@ class Bundle:
         Probability from which a customer is predicted to churn.
     reference
         Profile of the training rows and, under `churn_probability`, of their out-of-fold scores.
+    linked
+        Watched columns that another one determines, and that one; see `churnops.data.dependence`.
     probes
         Up to 32 rows without identifiers, as encoded columns; their scores are kept and compared on loading.
     metrics, lineage
@@ -83,6 +85,7 @@ class Bundle:
     threshold: float
     reference: Profile
     probes: Columns
+    linked: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
 
@@ -139,7 +142,8 @@ class Bundle:
         return self._explain(self.matrix.one(self.imputer.one(values)))
 
     def _explain(self, matrix: NDArray[np.float64]) -> Explanation:
-        prediction, contributions = self._predict(matrix), self.estimator.contributions(matrix)
+        rounded = self.estimator.rounded(matrix)  # once, for both
+        prediction, contributions = self._predict(rounded), self.estimator.contributions(rounded)
         _check_finite(totals(self.base_value, contributions), "explanation")
         return Explanation(prediction, self.base_value, contributions)
 
@@ -162,7 +166,7 @@ class Bundle:
             raise DataError(f"required column {self.schema.by_name[missing[0]].label} is missing")
         return self.matrix(self.imputer(columns))
 
-    def _predict(self, matrix: NDArray[np.float64]) -> Prediction:
+    def _predict(self, matrix: NDArray[np.float64] | NDArray[np.float32]) -> Prediction:
         probability = self.estimator.probability(matrix)
         _check_finite(probability, "score")
         return Prediction(probability, probability >= self.threshold)
@@ -200,6 +204,7 @@ class Bundle:
             "estimator": {"form": form, "parameters": self.estimator.parameters()},
             "threshold": self.threshold,
             "reference": list(self.reference),
+            "linked": dict(self.linked),
             "probes": probes,
             "files": {name: _sha256(data) for name, data in self._files.items()},
         }
@@ -276,8 +281,14 @@ class Bundle:
         arrays = read_arrays(files[ESTIMATOR], model.arrays, ESTIMATOR)
         inputs = {column.name for column in schema.model_inputs}
         names = document["reference"]
-        if sorted(names) != sorted([*inputs, schema.target.name, SCORE]):
+        needed = {*inputs, schema.target.name, SCORE}
+        if len(set(names)) != len(names) or not needed <= set(names) <= needed | {c.name for c in schema.inputs}:
             raise BundleError("its reference profile does not cover the inputs, the outcome and the score")
+        linked = document["linked"]
+        if not isinstance(linked, dict) or not {*linked, *linked.values()} <= set(names) - {schema.target.name, SCORE}:
+            raise BundleError("its linked columns are not columns that it watches")
+        if set(linked) & set(linked.values()):
+            raise BundleError("its linked columns form a chain")
         expected = {f"{name}.{part}": dtype for name in names for part, dtype in _PROFILE_ARRAYS.items()}
         profile = read_arrays(files[REFERENCE], expected, REFERENCE)
         if not isinstance(document["metrics"], dict) or not isinstance(document["lineage"], dict):
@@ -307,6 +318,7 @@ class Bundle:
             threshold=document["threshold"],
             reference={name: _profile(profile, name) for name in names},
             probes=probes,
+            linked=linked,
             metrics=document["metrics"],
             lineage=document["lineage"],
         )
@@ -393,6 +405,12 @@ def _read_files(folder: Path, document: Mapping[str, Any]) -> dict[str, bytes]:
 
 def _profile(arrays: Mapping[str, NDArray[Any]], name: str) -> ColumnProfile:
     points, counts, missing = (arrays[f"{name}.{part}"] for part in _PROFILE_ARRAYS)
-    if points.size != counts.size or missing.size != 1 or not (np.diff(points) > 0).all() or (counts <= 0).any():
+    if (
+        counts.size != 2 * points.size + 1
+        or missing.size != 1
+        or not (np.diff(points) > 0).all()
+        or (counts < 0).any()
+        or missing[0] < 0
+    ):
         raise BundleError(f"the reference profile of {name} is not one")
     return ColumnProfile(points, counts, int(missing[0]))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.model.compiled import compiled
+from churnops.compiled import compiled
 from churnops.model.explain_tables import fill_tables, find_subtrees, look_up
 
 if TYPE_CHECKING:

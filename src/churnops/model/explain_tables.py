@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.model.compiled import compiled
+from churnops.compiled import compiled
 
 MAX_BITS = 14  # of a pattern
 FEW = 4  # rows, from which on a block pays

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.compiled import compiled
 from churnops.errors import BundleError
-from churnops.model.compiled import compiled
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.float64] | NDArray[np.float32]
 
 
 @compiled("float64[::1](float64[:, ::1], float64[::1], float64)")
@@ -48,6 +48,10 @@ class LinearModel:
 
     arrays: ClassVar[Mapping[str, Any]] = {"coefficients": np.float64, "intercept": np.float64, "mean": np.float64}
     explanation_scale: ClassVar[Literal["log-odds"]] = "log-odds"
+
+    def rounded(self, matrix: Matrix) -> Matrix:
+        """Return the feature matrix as it is: only trees round."""
+        return matrix
 
     def probability(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""

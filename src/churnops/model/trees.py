@@ -12,14 +12,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.compiled import compiled
 from churnops.errors import BundleError
-from churnops.model.compiled import compiled
 from churnops.model.explain import TreeExplainer
 from churnops.model.linear import logistic
 
 LEAF = -1
 COVER_TOLERANCE = 1e-5  # XGBoost adds covers up in float32
 Link = Literal["logistic", "identity"]
+Matrix = NDArray[np.float64] | NDArray[np.float32]
 
 
 @compiled(
@@ -43,11 +44,6 @@ def _scores(
             total += value[node]
         scores[row] = total
     return scores
-
-
-def _rounded(matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, which is above every threshold
-        return np.ascontiguousarray(matrix, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -92,10 +88,17 @@ class TreeEnsemble:
         "missing_left": np.bool_, "value": np.float64, "cover": np.float64,
     }  # fmt: skip
 
-    def probability(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rounded(self, matrix: Matrix) -> NDArray[np.float32]:
+        """Return a feature matrix as the trees ask it. One that was rounded already costs nothing more."""
+        if matrix.dtype == np.float32:
+            return matrix  # type: ignore[return-value]
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, which is above every threshold
+            return np.ascontiguousarray(matrix, dtype=np.float32)
+
+    def probability(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
         scores: NDArray[np.float64] = _scores(
-            _rounded(matrix), self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left,
+            self.rounded(matrix), self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left,
             self.value, self.base,
         )  # fmt: skip
         if self.link == "logistic":
@@ -113,7 +116,7 @@ class TreeEnsemble:
         """The average score of the training rows, by `cover`."""
         return self.explainer.base_value
 
-    def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def contributions(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the exact path-dependent SHAP values, shape (n, k): with `base_value` they add up to the score.
 
         See `churnops.model.explain` for the method and its sources.
@@ -127,7 +130,7 @@ class TreeEnsemble:
         >>> round(split.base_value, 9), split.contributions(np.array([[3.0, 7.0]])).round(9)
         (0.35, array([[0.45, 0.  ]]))
         """
-        return self.explainer.contributions(_rounded(matrix))
+        return self.explainer.contributions(self.rounded(matrix))
 
     @cached_property
     def explainer(self) -> TreeExplainer:

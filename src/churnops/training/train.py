@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.data.dependence import linked_columns
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
 from churnops.data.read import to_parquet
@@ -26,6 +27,7 @@ from churnops.training.search import Search, Trial, search, stratified_folds
 from churnops.training.select import SelectedFeatures
 
 MAX_REFERENCE_ROWS = 10_000
+REFERENCE_POINTS = 10_000  # of a column: it tells distances to 0.0001, and keeps a bundle of a huge table small
 REPORTED = ("log_loss", "roc_auc", "average_precision", "accuracy", "f1", "brier")
 
 
@@ -131,6 +133,7 @@ def _bundle(
     schema: Schema = settings.table
     outcome = prepared.outcome[rows]
     columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
+    watched = {c.name: prepared.columns[c.name][rows] for c in schema.inputs if c.name in prepared.columns}
     fitted = candidate.fit(trial.params, build(imputer(columns)), outcome, settings.random_state)
     bundle = Bundle(
         schema=schema,
@@ -140,8 +143,11 @@ def _bundle(
         algorithm=candidate.name,
         estimator=export(fitted),
         threshold=settings.evaluation.threshold,
-        reference=fit_profile(columns | {schema.target.name: outcome.astype(np.float64), SCORE: unseen_scores}),
+        reference=fit_profile(
+            watched | {schema.target.name: outcome.astype(np.float64), SCORE: unseen_scores}, REFERENCE_POINTS
+        ),
         probes=_spread(columns, MAX_PROBES),
+        linked=linked_columns(watched),
     )
     fit = {"rows": int(rows.sum()), "churned": int(outcome.sum()), "content_sha256": bundle.content_sha256}
     return bundle.with_metadata(

@@ -6,8 +6,8 @@ from typing import Any
 from numba import njit
 
 
-def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile for one signature; the compiled code lets other threads run.
+def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile for one signature, as text or as Numba's types; the compiled code lets other threads run.
 
     The cache lies beside the source or in the user's cache folder. Where neither can be written (a read-only
     container), the loop is compiled at every start.
