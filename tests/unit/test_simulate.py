@@ -1,0 +1,82 @@
+"""Simulated production on the telecom table, the report's recipe, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from churnops.data.read import encode, outcomes
+from churnops.data.simulate import RECIPE, Drift, simulate
+from churnops.errors import DataError
+from churnops.schema import Column, Schema
+from churnops.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def customers(telecom: pl.DataFrame, settings: Settings) -> dict[str, Any]:
+    schema = settings.table
+    return {"columns": encode(telecom, schema), "outcome": outcomes(telecom, schema), "schema": schema}
+
+
+def test_charges_follow_the_minutes_and_nothing_else_moves(customers: dict[str, Any]):
+    drift = Drift(covariate=0.5, columns=("total_day_minutes",))
+    made = simulate(**customers, drift=drift, rows=1000, seed=3)
+    plain = simulate(**customers, drift=Drift(), rows=1000, seed=3)
+    moved = {name for name, values in plain.columns.items() if not np.array_equal(values, made.columns[name])}
+    assert moved == {"total_day_minutes", "total_day_charge"}
+    assert np.abs(made.columns["total_day_charge"] - 0.17 * made.columns["total_day_minutes"]).max() < 0.02
+    assert np.array_equal(np.round(made.columns["total_day_minutes"], 1), made.columns["total_day_minutes"])
+    assert "total_day_minutes shifted by 0.5 standard deviations" in made.description
+
+
+def test_the_recipe_adds_noise_and_flips_few_outcomes(customers: dict[str, Any]):
+    made = simulate(**customers, drift=Drift(recipe=True), rows=2000, seed=3)
+    plain = simulate(**customers, drift=Drift(), rows=2000, seed=3)
+    assert 0.02 <= (made.outcome != plain.outcome).mean() <= 0.05
+    for name in RECIPE:
+        noise = made.columns[name] - plain.columns[name]
+        assert 0 < np.abs(noise).max() < customers["columns"][name].std()
+        assert abs(noise.mean()) < 0.05 * customers["columns"][name].std()
+    assert not np.array_equal(made.columns["total_day_charge"], plain.columns["total_day_charge"])
+
+
+def test_the_recipe_on_another_table_says_what_is_not_there():
+    columns = (Column(name="total_day_minutes", kind="number"), Column(name="left", kind="target", choices=("n", "y")))
+    table = {"total_day_minutes": np.arange(100.0)}
+    made = simulate(table, np.zeros(100), Schema(columns=columns), Drift(recipe=True), rows=100, seed=0)
+    assert "noise on total_day_minutes (the table has no customer_service_calls, total_intl_minutes)" in (
+        made.description
+    )
+    assert 2 <= made.outcome.sum() <= 5
+
+
+def test_more_customers_than_the_table_has_are_drawn_again(customers: dict[str, Any]):
+    made = simulate(**customers, drift=Drift(), rows=5000, seed=3)
+    assert all(values.size == 5000 for values in made.columns.values())
+    assert made.outcome.size == 5000
+
+
+@pytest.mark.parametrize(
+    ("drift", "rows", "message"),
+    [
+        (Drift(covariate=1, columns=("total_day_charge",)), 5, "determined by total_day_minutes: shift that one"),
+        (Drift(covariate=1, columns=("total_day_minuts",)), 5, "did you mean 'total_day_minutes'"),
+        (Drift(covariate=1, columns=("state",)), 5, "no number or integer 'state'"),
+        (Drift(covariate=float("nan")), 5, "not a number of standard deviations"),
+        (Drift(prior=1.5), 5, "prior 1.5 is not a churn rate"),
+        (Drift(concept=-0.1), 5, "concept -0.1 is not a share"),
+        (Drift(), 0, "at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(customers: dict[str, Any], drift: Drift, rows: int, message: str):
+    with pytest.raises(DataError, match=message) as raised:
+        simulate(**customers, drift=drift, rows=rows, seed=0)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_churn_rate_needs_customers_of_that_outcome(customers: dict[str, Any]):
+    customers = customers | {"outcome": np.zeros(customers["outcome"].size)}
+    with pytest.raises(DataError, match="needs customers who churned: none has"):
+        simulate(**customers, drift=Drift(prior=0.2), rows=10, seed=0)
+    assert simulate(**customers, drift=Drift(prior=0.0), rows=10, seed=0).outcome.sum() == 0
