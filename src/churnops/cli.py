@@ -173,6 +173,61 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
 
 
 @main.command()
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(1), default=500, show_default=True, help="Customers to draw.")
+@click.option("--covariate", type=float, default=0.0, metavar="SD", help="Shift of columns, in standard deviations.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="NAME",
+    help="Which column to shift; give it again for more. Default: all numbers that no other column determines.",
+)  # fmt: skip
+@click.option("--prior", type=click.FloatRange(0, 1), metavar="RATE", help="Churn rate wanted.")
+@click.option(
+    "--concept", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
+    help="Share of customers whose outcome no longer follows from what they do; the churn rate stays.",
+)  # fmt: skip
+@click.option("--recipe", is_flag=True, help="A little noise on three columns, and 2 to 5 % of the outcomes flipped.")
+@click.option("--seed", type=click.IntRange(0), help="The same seed gives the same file. Default: random_state.")
+@click.option(
+    "--source", "sources", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Table or folder to draw from. Default: data.production of the settings, or else data.raw.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@json_option
+@click.pass_context
+def simulate(
+    ctx: click.Context, target: Path, rows: int, covariate: float, columns: tuple[str, ...], prior: float | None,
+    concept: float, recipe: bool, seed: int | None, sources: tuple[Path, ...], force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Write a table of simulated customers, changed by a known amount, to try monitoring on.
+
+    OUT is .csv or .parquet, by its ending, with the source's headers and the outcome. Columns that another one
+    determines, such as charges by minutes, follow it. Nothing else is changed but what is asked for; without any of
+    the options it is a fair sample.
+
+    \b
+    Examples:
+      churnops simulate same.csv                                     nothing has changed
+      churnops simulate shifted.csv --covariate 0.3 --column total_day_minutes
+      churnops simulate season.csv --prior 0.25                      more of them leave
+      churnops simulate rival.csv --concept 0.5 --rows 2000          half of them leave for other reasons
+      churnops simulate report.csv --recipe --seed 7                 a little of everything
+    """  # noqa: D301
+    from churnops.data.simulate import Drift
+    from churnops.pipelines.simulate import simulate_file
+
+    settings = _settings(ctx)
+    chosen = sources or [settings.path(path) for path in settings.data.production or settings.data.raw]
+    drift = Drift(covariate, columns, prior, concept, recipe)
+    seed = settings.random_state if seed is None else seed
+    made = simulate_file(chosen, target, settings.table, drift, rows=rows, seed=seed, overwrite=force)
+    if as_json:
+        document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}
+        click.echo(json.dumps(document))
+    else:
+        click.echo(f"{made.description}: {target}")
+
+
+@main.command()
 @click.option("--host", help="Address to listen on. Default: api.host of the settings. Not loopback: needs API keys.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: api.port of the settings, 8000.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")

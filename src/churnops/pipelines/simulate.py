@@ -1,0 +1,70 @@
+"""Write simulated customers to a file that every other command reads."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from churnops.data.read import ENDINGS, decode, encode, outcomes, read_table, table_paths
+from churnops.data.simulate import Drift, Simulated, simulate
+from churnops.data.validate import check_customers
+from churnops.errors import DataError
+from churnops.files import fsync_folder, write_flushed
+from churnops.schema import Schema
+
+
+def simulate_file(
+    sources: Sequence[Path], target: Path, schema: Schema, drift: Drift, *, rows: int, seed: int,
+    overwrite: bool = False,
+) -> Simulated:  # fmt: skip
+    """Simulate customers like those in `sources` and write them to `target`, whole or not at all.
+
+    The headers are those of the first source, the target is the last column. Ids and times are left out: simulated
+    customers are nobody.
+
+    Parameters
+    ----------
+    sources
+        Tables or folders of them, with the model's inputs; outcomes may be missing.
+    target
+        A .csv or .parquet file, by its ending.
+    drift, rows, seed
+        See `churnops.data.simulate.simulate`.
+
+    Raises
+    ------
+    DataError
+        If a source breaks the Schema, the drift cannot be, or `target` exists or has another ending.
+    """
+    paths = table_paths(sources)
+    _check_target(target, paths, overwrite)
+    raw = [read_table(path) for path in paths]
+    checked = [
+        check_customers(table, schema, path.name, keep_outcome=True) for table, path in zip(raw, paths, strict=True)
+    ]
+    table = pl.concat(checked, how="diagonal_relaxed")
+    made = simulate(encode(table, schema), outcomes(table, schema), schema, drift, rows=rows, seed=seed)
+    headers = {name: header for header, name in schema.rename(raw[0].columns).items()}
+    written = decode(made.columns, made.outcome, schema)
+    _write(written.rename({name: headers[name] for name in written.columns if name in headers}), target)
+    return made
+
+
+def _check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None:
+    if target.suffix.lower() not in ENDINGS:
+        raise DataError(f"{target}: the name must end in .csv or .parquet")
+    if not target.parent.is_dir():
+        raise DataError(f"{target.parent} is not a folder: make it first")
+    if target.exists() and (not overwrite or not target.is_file() or any(map(target.samefile, sources))):
+        raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
+
+
+def _write(table: pl.DataFrame, target: Path) -> None:
+    buffer = io.BytesIO()
+    if target.suffix.lower() == ".parquet":
+        table.write_parquet(buffer)
+    else:
+        table.write_csv(buffer)
+    write_flushed(target, buffer.getbuffer())
+    fsync_folder(target.parent)
