@@ -259,7 +259,8 @@ def _message(alert: Alert, now: datetime) -> Message:
     good = notice.state == "recovered" or (notice.state == "event" and notice.severity == "info")
     kind = "good" if good else _KINDS[notice.severity]
     late = f"told late: it is of {_minute(alert.at)}" if now - alert.at > _MINUTE else ""
-    return Message(notice.subject, kind, notice.title, _lines(late, notice.body))
+    # Apprise sends no message without a body.
+    return Message(notice.subject, kind, notice.title, _lines(late, notice.body) or notice.title)
 
 
 def _address(link: str) -> str:

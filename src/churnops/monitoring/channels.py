@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 Kind = Literal["critical", "warning", "info", "good"]
 
 _ERROR_LENGTH = 200
+_THREAD = "alert to "
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ class Channel:
         apprise = _apprise()
         if apprise is None:
             return "Apprise is not installed: pip install churnops[alerts]"
-        if self._plugin(apprise) is None:
-            return "Apprise does not know such an address, or a part of it is missing or wrong"
-        return None
+        try:
+            known = self._plugin(apprise) is not None
+        except Exception:  # whatever a plugin makes of an address
+            known = False
+        return None if known else "Apprise does not know such an address, or a part of it is missing or wrong"
 
     def send(self, message: Message, timeout: float) -> str | None:
         """Send a message once, and return what went wrong, or None. It takes `timeout` seconds at most.
@@ -76,7 +80,7 @@ class Channel:
                 answer.put(f"Apprise failed: {type(error).__name__}")
 
         # A daemon, unlike a pool's threads: one that hangs for ever must not keep the process from ending.
-        Thread(target=run, name=f"alert to {self.label}", daemon=True).start()
+        Thread(target=run, name=f"{_THREAD}{self.label}", daemon=True).start()
         try:
             return answer.get(timeout=timeout)
         except Empty:
@@ -87,7 +91,8 @@ class Channel:
             return self.problem
         apprise = _apprise()
         plugin = self._plugin(apprise)
-        plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout
+        # Nobody waits for longer than `timeout`; the socket's own limit only ends the thread of a try that was cut.
+        plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout + 1.0
         _name_incident(plugin, message.subject)
         service = apprise.Apprise(asset=plugin.asset)
         service.add(plugin)
@@ -162,14 +167,24 @@ def _tell_in_time(
 def _apprise() -> Any:
     """Return the library, made quiet, or None if it is not installed."""
     try:
-        import apprise
+        # Its plugins, which the first address loads, use what newer versions of Python warn of.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import apprise
+
+            apprise.Apprise.instantiate("json://localhost")
     except ImportError:
         return None
-    # What it logs may hold parts of addresses. What went wrong is taken from its results.
+    # What is logged about sending may hold an address. What went wrong is taken from Apprise's results instead.
     logger = logging.getLogger("apprise")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
+    logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _is_ours(record.threadName))
     return apprise
+
+
+def _is_ours(thread: str | None) -> bool:
+    return thread is not None and thread.startswith(_THREAD)
 
 
 def _asset(apprise: Any) -> Any:

@@ -1,0 +1,130 @@
+"""The log of alerts over every database: told once, kept over restarts, handed out again until it arrives."""
+
+import multiprocessing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from churnops.errors import JournalError
+from churnops.journal import open_database
+from churnops.journal.alerts import Alert, AlertLog, Notice, Try
+from tests.contract.conftest import LASTING
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+LEASE = timedelta(minutes=2)
+DRIFT = Notice("feature_drift", "firing", "warning", "größer", "one\ntwo")
+OVER = Notice("feature_drift", "recovered", "info", "over", "")
+DEPLOYED = Notice("deployed", "event", "info", "version 2", "")
+
+
+def take(
+    log: AlertLog, *notices: Notice, channels: tuple[str, ...] = ("a", "b"), at: datetime = NOW
+) -> list[tuple[str, str]]:
+    """Record notices, and return the titles and channels of what is to be delivered."""
+    _, mine = log.take(lambda _: notices, channels, now=at, since=at - 24 * HOUR, lease=LEASE)
+    return [(alert.notice.title, channel) for alert, channel in mine]
+
+
+def latest(log: AlertLog) -> Mapping[str, Alert]:
+    seen: list[Mapping[str, Alert]] = []
+
+    def look(known: Mapping[str, Alert]) -> list[Notice]:
+        seen.append(known)
+        return []
+
+    log.take(look, (), now=NOW, since=NOW, lease=LEASE)
+    return seen[0]
+
+
+def test_the_latest_alert_of_each_subject_is_what_decides(engine: Engine):
+    log = AlertLog(engine)
+    assert latest(log) == {}
+    news, mine = log.take(lambda _: [DRIFT, DEPLOYED], ("a",), now=NOW, since=NOW - HOUR, lease=LEASE)
+    assert [(alert.notice, alert.at) for alert in news] == [(DRIFT, NOW), (DEPLOYED, NOW)]
+    assert mine == [(alert, "a") for alert in news]
+    assert latest(log) == {"feature_drift": news[0]}, "an event is not a state"
+    take(log, OVER, at=NOW + HOUR)
+    assert latest(AlertLog(engine))["feature_drift"].notice == OVER
+
+
+def test_what_arrived_is_not_handed_out_again_and_the_rest_is(engine: Engine):
+    log = AlertLog(engine)
+    (alert,), _ = log.take(lambda _: [DRIFT], ("a", "b"), now=NOW, since=NOW - HOUR, lease=LEASE)
+    assert alert.id is not None
+    assert log.undelivered(NOW - HOUR) == 1
+    log.finish([Try(alert.id, "a", "refused"), Try(alert.id, "a", None), Try(alert.id, "b", "refused")], NOW)
+    assert log.undelivered(NOW - HOUR) == 1
+    assert log.undelivered(NOW + HOUR) == 0
+    assert take(log, channels=("a", "c")) == [], (
+        "a channel that is there no more is not told, nor a new one of old news"
+    )
+    assert take(log) == [("größer", "b")]
+    log.finish([Try(alert.id, "b", None)], NOW)
+    assert log.undelivered(NOW - HOUR) == 0
+    assert take(log, at=NOW + HOUR) == []
+
+
+def test_a_killed_process_is_made_good_after_its_lease(engine: Engine):
+    log = AlertLog(engine)
+    assert take(log, DRIFT) == [("größer", "a"), ("größer", "b")]  # and nothing is heard of it
+    assert take(log, at=NOW + LEASE - timedelta(seconds=1)) == []
+    assert take(log, at=NOW + LEASE) == [("größer", "a"), ("größer", "b")]
+    assert take(log, at=NOW + LEASE) == [], "the lease is another's now"
+    assert take(log, at=NOW + 25 * HOUR) == [], "a day later nobody wants to know"
+
+
+def test_what_a_later_alert_overtook_is_not_told_any_more(engine: Engine):
+    log = AlertLog(engine)
+    take(log, DRIFT, DEPLOYED)
+    later = NOW + HOUR
+    assert take(log, OVER, at=later) == [("version 2", "a"), ("version 2", "b"), ("over", "a"), ("over", "b")]
+    assert log.undelivered(NOW - HOUR) == 2
+
+
+def test_nothing_is_recorded_if_the_decision_fails(engine: Engine):
+    log = AlertLog(engine)
+
+    def fails(_: Mapping[str, Alert]) -> list[Notice]:
+        raise RuntimeError("decided nothing")
+
+    with pytest.raises(RuntimeError):
+        log.take(fails, ("a",), now=NOW, since=NOW, lease=LEASE)
+    assert take(log, at=NOW + HOUR) == []
+
+
+def test_a_damaged_database_is_one_line(engine: Engine):
+    log = AlertLog(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE deliveries")
+    calls: list[Callable[[], object]] = [
+        lambda: take(log, DRIFT), lambda: log.finish([Try(1, "a", None)], NOW), lambda: log.undelivered(NOW),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(JournalError, match=r"\Athe journal's database .*\Z"):
+            call()
+
+
+def _once(url: str) -> int:
+    engine = open_database(url)
+
+    def decide(known: Mapping[str, Alert]) -> list[Notice]:
+        return [] if "feature_drift" in known else [DRIFT]
+
+    try:
+        handed_out = 0
+        for _ in range(20):
+            _, mine = AlertLog(engine).take(decide, ("a",), now=NOW, since=NOW - HOUR, lease=LEASE)
+            handed_out += len(mine)
+        return handed_out
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("url", LASTING, indirect=True)
+def test_of_two_processes_one_tells(url: str):
+    open_database(url).dispose()
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert sorted(pool.map(_once, [url, url], chunksize=1)) == [0, 1]
