@@ -1,0 +1,278 @@
+"""How often monitoring calls for retraining when nothing changed, and how surely when something did.
+
+The 5,000 telecom customers are split at random, again and again: a model is trained on one part, deployed, and watched
+on the other. `ALARMS_SPLITS`, `ALARMS_LIVES` (per split) and `ALARMS_SEED` change the size and the splits of a run.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from multiprocessing import get_context
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from benchmarks.harness import Claim, Result
+from benchmarks.product import Customers, Project, prepare
+from churnops.data.profile import count_profile
+from churnops.data.simulate import Drift, simulate
+from churnops.evaluation.metrics import evaluate, point_metrics
+from churnops.model import Bundle
+from churnops.model.bundle import SCORE
+from churnops.monitoring.budget import Recommendation, TriggerName, recommend
+from churnops.monitoring.performance import judge_decline
+from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
+from churnops.schema import Columns
+from churnops.settings import MonitoringSettings, Settings
+from churnops.training.train import train_models
+
+SPLITS, LIVES, SEED = (int(os.environ.get(f"ALARMS_{n}", d)) for n, d in (("SPLITS", 100), ("LIVES", 4), ("SEED", 1)))
+CYCLES, ROWS, TRAINING_ROWS = 100, 500, 3333
+BATCHES = 10  # of each kind of drift, in each split
+SIZES, ROW_COUNTS = (0.1, 0.2, 0.3, 0.4, 0.5), (100, 200, 500, 1000, 2000)
+LOOKS = (1, 50, 100)
+RULES = ("look by look", "every cycle a first look", "plain rule")
+SHIFTED, LABELLED, WORSE = 8, 300, 0.70
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployed model, and the customers that no fit has seen, with their scores."""
+
+    bundle: Bundle
+    unseen: Customers
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one split found: cycles and lives with a false alarm by rule, and alarms by kind of drift and look."""
+
+    auc: float  # of the deployed model on unseen customers
+    left: float  # what concept drift leaves of it
+    cycles: Mapping[str, NDArray[np.bool_]]  # rule: (lives, cycles)
+    triggers: Mapping[str, Mapping[str, int]]  # rule: trigger: cycles
+    found: Mapping[tuple[str, int], NDArray[np.bool_]]  # (drift, rows): (batches, looks)
+
+
+def measure() -> Result:
+    """Run all splits, a process a core."""
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
+        splits = list(pool.map(run_split, range(SPLITS)))
+    alarms = {rule: np.stack([split.cycles[rule] for split in splits]) for rule in RULES}
+    claims = [*_false_alarms(alarms), *_power(splits)]
+    return Result(
+        title="Alarms",
+        about=(
+            f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} to train on, the rest "
+            "unseen. The product's own steps train the random forest's well-tried setting (to save time without the "
+            "search, which finds a forest more often than not), and its refit is deployed, with out-of-fold scores as "
+            f"reference. Each split has {LIVES} lives of {CYCLES} cycles. A cycle: {ROWS} unseen customers "
+            "whose outcomes are all known, in one look that spends from the budget. Single cycles are judged as first "
+            "looks, to which the budget gives most. The plain rule (`correction: none`) sees the same batches."
+        ),
+        claims=claims,
+        tables=(
+            ("Nothing changed: share of cycles in which a trigger fired", _trigger_table(splits, alarms)),
+            (f"Shift of {SHIFTED} columns: recommended at looks {', '.join(map(str, LOOKS))}", _curve(splits)),
+        ),
+        notes=(
+            "Limits are the upper ones of Clopper and Pearson's two-sided 95 % intervals. Batches of a split share a "
+            "model and 1,667 customers, so limits are given clustered by split as well: for as many independent trials "
+            "as the spread of the rate over the splits leaves (Korn and Graubard 1998) or, without any alarm, "
+            "for the number of splits.",
+            f"Shifted columns are {SHIFTED} of the 11 numbers and integers that no other column determines, drawn for "
+            "each batch; charges follow the minutes. Their outcomes are not known yet, so only drift of columns and "
+            "scores can show it. In concept drift the outcomes of a share of the customers are permuted among "
+            f"themselves; {ROWS} customers are scored and {LABELLED} outcomes known.",
+        ),
+    )
+
+
+def run_split(number: int) -> Split:
+    """Train on one part of the customers and watch the other: lives without drift, then batches with it."""
+    generator = np.random.default_rng([SEED, number])
+    deployed = deploy(Project.default(), generator, seed=number)
+    ours = deployed.settings.monitoring
+    plain = ours.model_copy(update={"correction": "none"})
+    cycles = {rule: np.zeros((LIVES, CYCLES), dtype=np.bool_) for rule in RULES}
+    triggers = {rule: dict.fromkeys(get_args(TriggerName), 0) for rule in RULES}
+    scores = deployed.bundle.predict(deployed.unseen.columns).probability
+    for life, cycle in np.ndindex(LIVES, CYCLES):
+        chosen = generator.choice(scores.size, ROWS, replace=False)
+        batch = deployed.unseen.rows(chosen)
+        evidence = batch.columns, scores[chosen], batch.outcome.astype(np.float64)
+        judge, simple = (Judge(deployed.bundle, settings, *evidence) for settings in (ours, plain))
+        for rule, found in zip(RULES, (judge.at(cycle + 1), judge.at(1), simple.at(1)), strict=True):
+            cycles[rule][life, cycle] = found.value
+            for trigger in found.triggers:
+                triggers[rule][trigger.name] += bool(trigger.fired)
+    seeds = iter(generator.integers(2**31, size=10_000).tolist())
+    shown, left = {}, math.nan
+    for kind, rows, judges, left in drifted(deployed, seeds):  # noqa: B007, the last one is that of concept drift
+        shown[kind, rows] = np.array([[judge.at(look).value for look in LOOKS] for judge in judges])
+    return Split(point_metrics(deployed.unseen.outcome, scores)["roc_auc"], left, cycles, triggers, shown)
+
+
+class Judge:
+    """All verdicts on one batch; what does not depend on the look is worked out once."""
+
+    def __init__(
+        self, bundle: Bundle, settings: MonitoringSettings, columns: Columns, scores: Floats, outcome: Floats
+    ) -> None:
+        reference, target = bundle.reference, bundle.schema.target.name
+        inputs = {name: profile for name, profile in reference.items() if name not in (SCORE, target)}
+        decline = judge_decline(
+            outcome, scores, promised=bundle.metrics["held_out"], churn_threshold=bundle.threshold, settings=settings
+        )
+        self._verdicts = (
+            decline,
+            judge_columns(bundle.schema, inputs, count_profile(inputs, columns), bundle.linked, settings),
+            judge_scores(reference[SCORE], reference[SCORE].count(scores), settings),
+            judge_labels(target, reference[target], reference[target].count(outcome), settings),
+        )  # fmt: skip
+        self._settings = settings
+        self.auc = decline.auc.value if decline.auc else math.nan
+
+    def at(self, look: int) -> Recommendation:
+        """Return the recommendation if this is the model's look number `look`."""
+        return recommend(*self._verdicts, self._settings, look)
+
+
+def deploy(project: Project, generator: np.random.Generator, *, seed: int) -> Deployed:
+    """Split the customers, and let the product's own steps train: the forest's well-tried setting, without a search."""
+    raw, later = project.raw, project.production
+    columns = {name: np.concatenate([values, later.columns[name]]) for name, values in raw.columns.items()}
+    everyone = Customers(columns, np.concatenate([raw.outcome, later.outcome]), "0" * 64)
+    order = generator.permutation(everyone.outcome.size)
+    training = project.settings.training.model_copy(update={
+        "families": ("random_forest",), "trials": {"random_forest": 1}, "threads": 1,
+    })  # fmt: skip
+    settings = project.settings.model_copy(update={"training": training, "random_state": seed})
+    prepared, features = prepare(everyone.rows(np.sort(order[:TRAINING_ROWS])), settings)
+    trained = train_models(prepared, features, settings)
+    evaluated = trained.models[trained.winner].bundle
+    probability = evaluated.predict(prepared.rows(prepared.held_out)).probability
+    promise = evaluate(prepared.outcome[prepared.held_out], probability, threshold=evaluated.threshold, seed=seed)
+    bundle = trained.refit.with_metadata(metrics={"held_out": promise.to_json()}, lineage={})
+    return Deployed(bundle, everyone.rows(order[TRAINING_ROWS:]), settings)
+
+
+def drifted(deployed: Deployed, seeds: Iterator[int]) -> Iterator[tuple[str, int, list[Judge], float]]:
+    """Yield kinds of drift, rows, verdicts on batches of it, and the ROC-AUC that was left on average."""
+    bundle, unseen = deployed.bundle, deployed.unseen
+
+    def judge(columns: Columns, outcome: Floats) -> Judge:
+        return Judge(bundle, deployed.settings.monitoring, columns, bundle.predict(columns).probability, outcome)
+
+    for size, rows in product(SIZES, ROW_COUNTS):
+        batches = [shifted(deployed, size, rows, next(seeds)) for _ in range(BATCHES)]
+        yield f"{size:g}", rows, [judge(columns, np.full(rows, np.nan)) for columns in batches], math.nan
+    auc = point_metrics(unseen.outcome, bundle.predict(unseen.columns).probability)["roc_auc"]
+    # Where the outcomes of a share s are permuted, ROC-AUC becomes (1 - s) auc + s / 2.
+    drift = Drift(concept=(auc - WORSE) / (auc - 0.5))
+    judges, left = [], []
+    for _ in range(BATCHES):
+        outcome = unseen.outcome.astype(np.float64)
+        made = simulate(
+            unseen.columns, outcome, bundle.schema, drift, rows=ROWS, seed=next(seeds), linked=bundle.linked
+        )
+        made.outcome[LABELLED:] = np.nan
+        judges.append(judge(made.columns, made.outcome))
+        left.append(judges[-1].auc)
+    yield "concept", LABELLED, judges, float(np.mean(left))
+
+
+def shifted(deployed: Deployed, size: float, rows: int, seed: int) -> dict[str, Floats]:
+    """Draw unseen customers, and shift eight columns that no other determines by `size` standard deviations."""
+    bundle, unseen = deployed.bundle, deployed.unseen
+    free = [column.name for column in bundle.schema.inputs if column.numeric and column.name not in bundle.linked]
+    chosen = np.random.default_rng(seed).choice(free, SHIFTED, replace=False)
+    drift = Drift(covariate=size, columns=tuple(chosen.tolist()))
+    outcome = unseen.outcome.astype(np.float64)
+    return simulate(unseen.columns, outcome, bundle.schema, drift, rows=rows, seed=seed, linked=bundle.linked).columns
+
+
+def upper_limit(alarms: int, trials: int, confidence: float = 0.95) -> float:
+    """Return the upper limit of Clopper and Pearson's two-sided interval.
+
+    >>> round(upper_limit(0, 400), 4)
+    0.0092
+    """
+    return 1.0 if alarms >= trials else float(betaincinv(alarms + 1, trials - alarms, (1 + confidence) / 2))
+
+
+def clustered_limit(alarmed: NDArray[np.bool_]) -> float:
+    """Return the upper limit for trials of shape (splits, trials) that are alike within a split.
+
+    Korn and Graubard (Survey Methodology 24 (1998) 193-201): Clopper and Pearson's limit for as many trials as, drawn
+    one by one, would leave the rate as uncertain as its spread over the splits does. Where that spread is 0, because
+    no trial raised an alarm, the splits themselves are counted as the trials.
+    """
+    rates = alarmed.reshape(len(alarmed), -1).mean(axis=1)
+    rate = rates.mean()
+    if not 0.0 < rate < 1.0:
+        return upper_limit(int(rate) * len(rates), len(rates))
+    trials = min(alarmed.size, rate * (1 - rate) / max(rates.var(ddof=1) / len(rates), 1e-300))
+    return float(betaincinv(rate * trials + 1, trials - rate * trials, 0.975))
+
+
+def _false_alarms(alarms: Mapping[str, NDArray[np.bool_]]) -> list[Claim]:
+    looks, first, plain = (alarms[rule] for rule in RULES)
+    lives = f"lives of {CYCLES} cycles"
+    claims = []
+    for what, target, found, beside in (
+        ("single cycles", 1.0, first, plain), (lives, 5.0, looks.any(axis=2), plain.any(axis=2))
+    ):  # fmt: skip
+        limits = {"": upper_limit(int(found.sum()), found.size), ", clustered by split": clustered_limit(found)}
+        for how, limit in limits.items():
+            claims.append(Claim(
+                f"nothing changed: {what} with an alarm, upper limit{how}", 100 * limit, "%", target=target,
+                peer="plain rule, rate", peer_measured=100 * float(beside.mean()),
+            ))  # fmt: skip
+    return claims
+
+
+def _power(splits: Sequence[Split]) -> list[Claim]:
+    before, left = (float(np.mean([getattr(split, name) for split in splits])) for name in ("auc", "left"))
+    claims = []
+    for kind, rows, told in (
+        ("0.3", ROWS, f"{SHIFTED} columns shifted by 0.3 sd, {ROWS} rows"),
+        ("concept", LABELLED, f"ROC-AUC from {before:.2f} to {left:.2f}, {LABELLED} labels"),
+    ):
+        found = np.concatenate([split.found[kind, rows] for split in splits])
+        for place, look in enumerate(LOOKS):
+            recommended = int(found[:, place].sum())
+            claims.append(Claim(
+                f"{told}: recommended at look {look}", 100 * recommended / len(found), "%", target=95, at_least=True,
+                low=100 * (1 - upper_limit(len(found) - recommended, len(found))),
+                high=100 * upper_limit(recommended, len(found)),
+            ))  # fmt: skip
+    return claims
+
+
+def _trigger_table(splits: Sequence[Split], alarms: Mapping[str, NDArray[np.bool_]]) -> list[Sequence[str]]:
+    names = get_args(TriggerName)
+    table: list[Sequence[str]] = [("rule", "any trigger", *names, "lives with any")]
+    for rule, alarmed in alarms.items():
+        counts = [sum(split.triggers[rule][name] for split in splits) for name in names]
+        rates = [count / alarmed.size for count in (int(alarmed.sum()), *counts)]
+        table.append((rule, *(f"{100 * rate:.3g} %" for rate in (*rates, alarmed.any(axis=2).mean()))))
+    return table
+
+
+def _curve(splits: Sequence[Split]) -> list[Sequence[str]]:
+    table: list[Sequence[str]] = [("shift (sd)", *(f"{rows:,} rows" for rows in ROW_COUNTS))]
+    for size in SIZES:
+        cells = []
+        for rows in ROW_COUNTS:
+            found = np.concatenate([split.found[f"{size:g}", rows] for split in splits])
+            cells.append(" / ".join(f"{100 * rate:.0f}" for rate in found.mean(axis=0)) + " %")
+        table.append((f"{size:g}", *cells))
+    return table

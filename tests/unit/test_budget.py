@@ -1,0 +1,102 @@
+"""Only four triggers recommend retraining, each when its difference is big and the budget allows it."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from churnops.monitoring.budget import Recommendation, TriggerName, level, recommend
+from churnops.monitoring.performance import Decline
+from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
+from churnops.settings import MonitoringSettings
+
+SETTINGS = MonitoringSettings()
+PLAIN = MonitoringSettings(correction="none")
+GOOD = Decline(None, 0.93, 0.83, False, 0.4, "ROC-AUC 0.920 is not below 0.83")
+STEADY = FeatureDrift((), 0.1, 10, (), 0.5, "1 of 10 columns drifted (10%)")
+SAME = ColumnDrift("x", "score", "ks", 0.02, 0.8, 0.8, 0.02, False, "as before", None, ())
+NAMES = get_args(TriggerName)
+
+
+def judged(
+    settings: MonitoringSettings = SETTINGS, look: int | None = 1, *, performance: Decline = GOOD,
+    features: FeatureDrift = STEADY, scores: ColumnDrift = SAME, labels: ColumnDrift = SAME,
+) -> Recommendation:  # fmt: skip
+    return recommend(performance, features, scores, labels, settings, look)
+
+
+def test_nothing_changed():
+    found = judged()
+    assert (found.value, found.reasons, found.look, found.budget) == (False, (), 1, 0.05)
+    assert [(trigger.name, trigger.fired, trigger.level) for trigger in found.triggers] == [
+        (name, False, 0.00625) for name in NAMES
+    ]
+
+
+CHANGED = {
+    "performance": ("performance", replace(GOOD, below=True, p_value=1e-4)),
+    "feature_drift": ("features", replace(STEADY, drift_rate=0.4, p_value=1e-4)),
+    "prediction_drift": ("scores", replace(SAME, drifted=True, p_value=1e-4)),
+    "target_drift": ("labels", replace(SAME, drifted=True, p_value=1e-4)),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_trigger_recommends_alone_while_the_budget_allows_it(name: str):
+    argument, changed = CHANGED[name]
+    early, late = judged(**{argument: changed}), judged(look=50, **{argument: changed})
+    assert [trigger.name for trigger in early.triggers if trigger.fired] == [name]
+    assert early.value
+    assert len(early.reasons) == 1
+    assert not late.value
+    (waits,) = [trigger for trigger in late.triggers if trigger.name == name]
+    assert waits.fired is False
+    assert waits.level == level(50, 0.05)
+    assert "but p = 0.0001, at look 50 at most 4.9e-06 is asked: not enough to train again yet" in waits.reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_significant_and_small_is_nothing(name: str):
+    argument, changed = CHANGED[name]
+    small = {
+        "performance": replace(GOOD, p_value=1e-12), "features": replace(STEADY, drift_rate=0.3, p_value=1e-12),
+        "scores": replace(SAME, p_value=1e-12), "labels": replace(SAME, p_value=1e-12),
+    }[argument]  # fmt: skip
+    assert type(small) is type(changed)
+    assert not judged(**{argument: small}).value
+
+
+def test_what_cannot_be_told_is_told_as_such_and_recommends_nothing():
+    unknown = replace(SAME, drifted=None, p_value=None, reason="12 values, at least 30 are needed")
+    nothing = replace(STEADY, drift_rate=None, p_value=None, reason="no column can be told")
+    no_labels = replace(GOOD, below=None, p_value=None, reason="0 of 9 outcomes are known")
+    found = judged(performance=no_labels, features=nothing, scores=unknown, labels=unknown)
+    assert [trigger.fired for trigger in found.triggers] == [None] * 4
+    assert not found.value
+    assert "12 values" in found.triggers[2].reason
+
+
+def test_a_big_decline_whose_certainty_is_unknown_cannot_be_told():
+    found = judged(performance=replace(GOOD, below=True, p_value=None))
+    assert found.triggers[0].fired is None
+    assert not found.value
+
+
+def test_the_plain_rule_has_no_budget():
+    for argument, changed in CHANGED.values():
+        found = judged(PLAIN, look=10_000, **{argument: replace(changed, p_value=None)})
+        assert found.value
+        assert {trigger.level for trigger in found.triggers} == {None}
+
+
+def test_a_batch_outside_of_the_models_life_has_the_level_of_a_first_look():
+    found = judged(look=None, scores=CHANGED["prediction_drift"][1])
+    assert found.look is None
+    assert found.value
+    assert found.triggers == judged(look=1, scores=CHANGED["prediction_drift"][1]).triggers
+
+
+def test_the_budget_and_the_drift_rate_are_those_of_the_settings():
+    changed = CHANGED["feature_drift"][1]
+    assert not judged(MonitoringSettings(false_alarm_budget=1e-4), features=changed).value
+    assert not judged(MonitoringSettings(drift_rate_threshold=0.5), features=changed).value

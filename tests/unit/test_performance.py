@@ -1,0 +1,175 @@
+"""ROC-AUC against what was promised; an outcome that is not known is never "stayed"."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from churnops.evaluation.delong import delong, delong_difference
+from churnops.evaluation.metrics import evaluate
+from churnops.monitoring.performance import LabelCoverage, judge_decline, measure_performance
+from churnops.settings import EvaluationSettings, MonitoringSettings
+
+Floats = NDArray[np.float64]
+SETTINGS = MonitoringSettings()
+PLAIN = MonitoringSettings(correction="none")
+
+
+def customers(rows: int, generator: np.random.Generator, *, rate: float = 0.145) -> tuple[Floats, Floats]:
+    """Return outcomes and scores like those of the telecom table: four of five churners are found, nobody else is."""
+    outcome = (generator.random(rows) < rate).astype(np.float64)
+    noticed = (outcome == 1) & (generator.random(rows) < 0.82)
+    return outcome, np.where(noticed, generator.uniform(0.8, 1.0, rows), generator.uniform(0.01, 0.1, rows))
+
+
+def promise(rows: int = 667, seed: int = 0) -> dict[str, Any]:
+    outcome, probability = customers(rows, np.random.default_rng(seed))
+    return evaluate(outcome, probability, replicates=300, seed=seed).to_json()
+
+
+PROMISE = promise()
+
+
+def test_a_model_as_good_as_promised(rng: np.random.Generator):
+    found = judge_decline(*customers(2000, rng), promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
+    assert found.below is False
+    assert found.promised == PROMISE["metrics"]["roc_auc"]["value"]
+    assert found.line == pytest.approx(found.promised - 0.1)
+    assert found.p_value is not None
+    assert found.p_value > 0.01
+
+
+def test_a_lost_relation_is_below_the_line_and_certain(rng: np.random.Generator):
+    """300 outcomes suffice: more are predicted wrongly than in the evaluation, which ROC-AUC alone would not prove."""
+    outcome, probability = customers(300, rng)
+    lost = rng.random(300) < 0.5
+    outcome[lost] = rng.permutation(outcome[lost])
+    found = judge_decline(outcome, probability, promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
+    assert found.below
+    assert found.p_value is not None
+    assert found.p_value < 1e-6
+    without = judge_decline(
+        outcome, probability, promised=PROMISE | {"confusion": None}, churn_threshold=0.5, settings=SETTINGS
+    )
+    assert without.p_value is not None
+    assert without.p_value > found.p_value
+
+
+def test_the_line_is_the_threshold_where_that_is_higher(rng: np.random.Generator):
+    strict = MonitoringSettings(performance_threshold=0.97)
+    found = judge_decline(*customers(2000, rng), promised=PROMISE, churn_threshold=0.5, settings=strict)
+    assert (found.line, found.below) == (0.97, True)
+    unpromised = judge_decline(*customers(2000, rng), promised=None, churn_threshold=0.5, settings=strict)
+    assert (unpromised.line, unpromised.below, unpromised.promised) == (0.97, True, None)
+    assert unpromised.p_value is not None
+    assert unpromised.p_value < 0.01
+
+
+def test_a_higher_churn_rate_alone_is_not_a_worse_model(rng: np.random.Generator):
+    found = judge_decline(*customers(2000, rng, rate=0.5), promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
+    assert found.below is False
+
+
+@pytest.mark.parametrize(("churned", "stayed"), [(0, 300), (9, 300), (300, 9), (0, 0)])
+def test_few_outcomes_cannot_tell(churned: int, stayed: int, rng: np.random.Generator):
+    outcome = np.repeat([1.0, 0.0, np.nan], [churned, stayed, 50])
+    found = judge_decline(outcome, rng.random(outcome.size), promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
+    assert (found.below, found.p_value) == (None, None)
+    assert (
+        found.reason
+        == f"{churned + stayed} of {outcome.size} outcomes are known, {churned} churned: 10 of each are needed"
+    )
+
+
+def test_an_unknown_outcome_is_left_out(rng: np.random.Generator):
+    outcome, probability = customers(800, rng)
+    known = np.where(np.arange(800) < 400, outcome, np.nan)
+    coverage = LabelCoverage(800, 500, 400)
+    arguments: dict[str, Any] = {
+        "promised": PROMISE, "coverage": coverage, "churn_threshold": 0.5, "settings": SETTINGS,
+        "evaluation": EvaluationSettings(bootstrap_replicates=100), "seed": 1,
+    }  # fmt: skip
+    found = measure_performance(probability, known, **arguments)
+    assert found == measure_performance(probability[:400], outcome[:400], **arguments)
+    assert found.evaluation is not None
+    assert found.decline.auc is not None
+    assert found.decline.auc.value == pytest.approx(found.evaluation.metrics["roc_auc"].value)
+    assert found.coverage is coverage
+    nobody = measure_performance(probability, np.full(800, np.nan), **arguments)
+    assert (nobody.evaluation, nobody.decline.below) == (None, None)
+
+
+def test_the_plain_rule_compares_with_the_threshold_alone(rng: np.random.Generator):
+    outcome, probability = customers(40, rng)
+    for threshold, below in ((0.5, False), (0.999, True)):
+        settings = MonitoringSettings(correction="none", performance_threshold=threshold)
+        found = judge_decline(outcome, probability, promised=PROMISE, churn_threshold=0.5, settings=settings)
+        assert (found.line, found.below, found.p_value) == (threshold, below, None)
+
+
+def test_one_score_for_everybody_is_judged_by_wrong_predictions(rng: np.random.Generator):
+    outcome = customers(400, rng)[0]
+    found = judge_decline(outcome, np.full(400, 0.3), promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
+    assert found.below
+    assert found.p_value is not None
+    assert found.p_value < 1e-6
+    unpromised = judge_decline(outcome, np.full(400, 0.3), promised=None, churn_threshold=0.5, settings=SETTINGS)
+    assert (unpromised.below, unpromised.p_value) == (True, None)
+
+
+def test_perfect_scores_and_promises_have_a_p_value(rng: np.random.Generator):
+    outcome, probability = customers(300, rng)
+    perfect = evaluate(outcome, outcome, replicates=100, seed=1).to_json()
+    above = judge_decline(outcome, outcome, promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
+    assert (above.below, above.p_value) == (False, 1.0)
+    below = judge_decline(outcome, probability, promised=perfect, churn_threshold=0.5, settings=SETTINGS)
+    assert below.p_value is not None
+    assert below.p_value < 0.01
+
+
+@pytest.mark.parametrize("document", [None, {}, {"metrics": {"roc_auc": {"value": None, "low": None, "high": None}}}])
+def test_a_model_without_a_promise_is_judged_by_the_threshold(
+    document: dict[str, Any] | None, rng: np.random.Generator
+):
+    found = judge_decline(*customers(500, rng), promised=document, churn_threshold=0.5, settings=SETTINGS)
+    assert (found.promised, found.line, found.below) == (None, 0.75, False)
+
+
+def test_p_values_of_an_unchanged_model_are_rarely_small():
+    """300 outcomes with some 43 churners, each with a promise of its own: normal tails are good enough in log-odds."""
+    generator = np.random.default_rng(3)
+    promises = [promise(seed=seed) for seed in range(60)]
+    p_values = []
+    for document in promises:
+        for _ in range(50):
+            found = judge_decline(*customers(300, generator), promised=document, churn_threshold=0.5, settings=SETTINGS)
+            assert found.p_value is not None
+            p_values.append(found.p_value)
+    for level in (0.05, 0.01):
+        assert np.mean(np.array(p_values) <= level) <= 1.5 * level
+    assert np.mean(np.array(p_values) <= 0.001) <= 0.002
+
+
+def test_intervals_hold_the_truth():
+    """Of 95 % intervals from 60 churners and 140 others, about 95 % hold the ROC-AUC that normal scores have."""
+    generator = np.random.default_rng(5)
+    outcome = np.repeat([1, 0], [60, 140])
+    truth = 0.5 * math.erfc(-1.0 / 2)  # of scores one standard deviation apart: Phi(1 / sqrt(2))
+    held = 0
+    for _ in range(1000):
+        found = delong(outcome, generator.normal(size=200) + outcome)
+        held += found.low <= truth <= found.high
+    assert 0.93 <= held / 1000 <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("outcome", "probability", "message"),
+    [([0, 1], [0.5], "shape"), ([0, 2], [0.1, 0.2], "neither 0 nor 1"), ([0, 1], [0.1, np.nan], "not finite")],
+)
+def test_delong_refuses_what_it_cannot_use(outcome: list[float], probability: list[float], message: str):
+    with pytest.raises(ValueError, match=message):
+        delong(outcome, probability)
+    with pytest.raises(ValueError, match=message):
+        delong_difference(outcome, probability, probability)

@@ -1,0 +1,208 @@
+"""Significant and big: what counts as drift of a column, of all columns, of scores and of labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from churnops.data.profile import ColumnProfile, count_profile, fit_profile
+from churnops.monitoring.verdicts import FeatureDrift, judge_columns, judge_labels, judge_scores
+from churnops.schema import Column, Schema
+from churnops.settings import MonitoringSettings
+
+Floats = NDArray[np.float64]
+SETTINGS = MonitoringSettings()
+PLAIN = MonitoringSettings(correction="none")
+SCHEMA = Schema(
+    columns=(
+        *(Column(name=f"x{number}", kind="number", nullable=True) for number in range(8)),
+        Column(name="bill", kind="number", required=False, nullable=True),
+        Column(name="plan", kind="category", choices=("a", "b", "c", "d")),
+        Column(name="churn", kind="target", choices=("no", "yes")),
+    )
+)
+
+
+def customers(rows: int, generator: np.random.Generator) -> dict[str, Floats]:
+    columns = {f"x{number}": generator.normal(size=rows) for number in range(8)}
+    columns["bill"] = 2 * columns["x0"]
+    columns["plan"] = generator.choice(3, rows, p=[0.6, 0.3, 0.1]).astype(np.float64)
+    return columns
+
+
+REFERENCE = fit_profile(customers(4000, np.random.default_rng(1)))
+LINKED = {"bill": "x0"}
+
+
+def judged(
+    columns: Mapping[str, Floats], settings: MonitoringSettings = SETTINGS, linked: Mapping[str, str] = LINKED
+) -> FeatureDrift:
+    return judge_columns(SCHEMA, REFERENCE, count_profile(REFERENCE, columns), linked, settings)
+
+
+def moved(by: float, names: tuple[str, ...], rows: int = 1000, **others: Any) -> dict[str, Floats]:
+    columns = customers(rows, np.random.default_rng(2))
+    columns |= {name: columns[name] + by for name in names}
+    return columns | others
+
+
+def test_customers_like_those_of_the_reference():
+    found = judged(moved(0.0, ()))
+    assert (found.drifted, found.drift_rate, found.units) == ((), 0.0, 9)
+    assert {column.name: column.linked_to for column in found.columns if column.linked_to} == LINKED
+    assert found.p_value is not None
+    assert found.p_value > 0.05
+    assert all(column.adjusted_p_value is not None and column.drifted is False for column in found.columns)
+
+
+def test_a_column_that_moved_far():
+    found = judged(moved(0.5, ("x3",)))
+    assert found.drifted == ("x3",)
+    assert found.drift_rate == pytest.approx(1 / 9)
+    (column,) = [column for column in found.columns if column.drifted]
+    assert (column.test, column.kind) == ("ks", "number")
+    assert column.effect == column.statistic
+    assert column.p_value is not None
+    assert column.adjusted_p_value is not None
+    assert column.p_value < column.adjusted_p_value < 1e-10
+    assert found.p_value is not None
+    assert column.p_value < found.p_value < 1e-10
+
+
+def test_many_rows_make_a_small_difference_significant_but_not_drift():
+    found = judged(moved(0.1, ("x3",), rows=30_000))
+    (column,) = [column for column in found.columns if column.name == "x3"]
+    assert column.adjusted_p_value is not None
+    assert column.adjusted_p_value < 1e-3
+    assert column.effect is not None
+    assert column.effect < SETTINGS.min_distance
+    assert column.drifted is False
+    assert "is below 0.08" in column.reason
+    assert judged(moved(0.1, ("x3",), rows=30_000), MonitoringSettings(min_distance=0.01)).drifted == ("x3",)
+
+
+def test_few_rows_make_a_big_difference_insignificant():
+    found = judged(moved(0.3, ("x3",), rows=40))
+    (column,) = [column for column in found.columns if column.name == "x3"]
+    assert column.effect is not None
+    assert column.effect > SETTINGS.min_distance
+    assert column.drifted is False
+
+
+def test_a_determined_column_counts_once_with_the_one_that_determines_it():
+    columns = moved(0.5, ("x0",))
+    columns["bill"] = 2 * columns["x0"]
+    together, apart = judged(columns), judged(columns, linked={})
+    assert together.drifted == apart.drifted == ("x0", "bill")
+    assert (together.drift_rate, together.units) == (pytest.approx(1 / 9), 9)
+    assert (apart.drift_rate, apart.units) == (pytest.approx(2 / 10), 10)
+
+
+def test_a_determined_column_that_drifts_alone_makes_the_two_drift():
+    """A new price list: minutes as ever, other bills."""
+    columns = moved(0.0, ())
+    columns["bill"] = columns["bill"] * 3
+    found = judged(columns)
+    assert found.drifted == ("bill",)
+    assert found.drift_rate == pytest.approx(1 / 9)
+
+
+def test_missing_values_are_drift_of_their_own():
+    columns = moved(0.0, ())
+    columns["x5"] = np.where(np.arange(1000) % 10 == 0, np.nan, columns["x5"])
+    found = judged(columns)
+    (column,) = [column for column in found.columns if column.drifted]
+    assert (column.name, column.test) == ("x5", "missing_rate")
+    assert column.effect == pytest.approx(0.1)
+    assert [finding.test for finding in column.findings] == ["ks", "missing_rate"]
+    few = np.where(np.arange(1000) % 40 == 0, np.nan, columns["x4"])
+    assert judged(moved(0.0, (), x4=few)).drifted == ()  # significant, but only 2.5 points
+
+
+def test_a_column_without_any_value_drifted_by_that():
+    found = judged(moved(0.0, (), x5=np.full(1000, np.nan)))
+    (column,) = [column for column in found.columns if column.drifted]
+    assert (column.name, column.test, column.effect) == ("x5", "missing_rate", 1.0)
+
+
+def test_unseen_and_shifted_categories():
+    plan = moved(0.0, ())["plan"]
+    unseen = judged(moved(0.0, (), plan=np.where(np.arange(1000) % 70 == 0, 3.0, plan)))
+    assert unseen.drifted == ("plan",)
+    assert [column.test for column in unseen.columns if column.drifted] == ["unseen_categories"]
+    other = judged(moved(0.0, (), plan=np.where(np.arange(1000) % 3 == 0, 2.0, plan)))
+    assert other.drifted == ("plan",)
+    assert [column.test for column in other.columns if column.drifted] == ["chi_square"]
+
+
+def test_an_optional_column_that_the_batch_does_not_have_cannot_be_told():
+    columns = moved(0.5, ("x3",))
+    del columns["bill"]
+    found = judged(columns)
+    (column,) = [column for column in found.columns if column.name == "bill"]
+    assert (column.drifted, column.p_value, column.adjusted_p_value) == (None, None, None)
+    assert found.units == 9
+    absent = judge_columns(SCHEMA, REFERENCE, {}, LINKED, SETTINGS)
+    assert (absent.drift_rate, absent.units, absent.p_value) == (None, 0, None)
+    assert {column.drifted for column in absent.columns} == {None}
+    assert absent.reason == "no column can be told"
+
+
+def test_too_few_rows_cannot_tell():
+    found = judged(moved(3.0, ("x3",), rows=20))
+    assert (found.drift_rate, found.p_value, found.drifted) == (None, None, ())
+    assert all(column.drifted is None and "30" in column.reason for column in found.columns)
+
+
+def test_the_plain_rule_takes_one_test_a_column_and_nothing_else():
+    columns = moved(0.1, ("x3",), rows=30_000)
+    columns["x5"] = np.where(np.arange(30_000) % 10 == 0, np.nan, columns["x5"])
+    found = judged(columns, PLAIN)
+    assert "x3" in found.drifted
+    assert "x5" not in found.drifted
+    assert (found.units, found.p_value) == (10, None)
+    for column in found.columns:
+        assert [finding.test for finding in column.findings] == ["chi_square" if column.name == "plan" else "ks"]
+        assert column.adjusted_p_value is None
+        assert column.drifted == (column.p_value is not None and column.p_value < 0.05)
+    assert judged(columns, MonitoringSettings(correction="none", drift_threshold=1e-300)).drifted == ()
+
+
+def scores(rows: int, low: float) -> Floats:
+    """Return scores of which all but a share `low` are 0.95, as a tree model gives them."""
+    return np.where(np.arange(rows) < round(low * rows), 0.021, 0.95)
+
+
+def test_scores_of_a_refit_are_no_drift_however_many_there_are():
+    reference = ColumnProfile.fit(scores(3333, 0.85))
+    same = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), SETTINGS)
+    assert (same.drifted, same.p_value) == (False, 1.0)
+    refit = judge_scores(reference, reference.count(scores(1_000_000, 0.81)), SETTINGS)
+    assert (refit.drifted, refit.p_value) == (False, 1.0)
+    near = judge_scores(reference, reference.count(scores(1_000_000, 0.78)), SETTINGS)
+    assert near.p_value is not None
+    assert near.p_value < 0.5  # significant beyond the tolerance, and not yet big
+    assert near.drifted is False
+    other = judge_scores(reference, reference.count(scores(1000, 0.65)), SETTINGS)
+    assert other.drifted
+    assert other.effect == pytest.approx(0.2, abs=0.001)
+    plain = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), PLAIN)
+    assert plain.drifted
+
+
+def test_labels():
+    reference = ColumnProfile.fit(np.repeat([0.0, 1.0], [2850, 483]))
+
+    def judge(churned: int, rows: int, settings: MonitoringSettings = SETTINGS) -> Any:
+        return judge_labels(
+            "churn", reference, reference.count(np.repeat([0.0, 1.0], [rows - churned, churned])), settings
+        )
+
+    assert judge(145, 1000).drifted is False
+    assert judge(230, 1000).drifted is True
+    assert judge(17_000, 100_000).drifted is False  # significant, but 2.5 points
+    assert judge(17_000, 100_000, PLAIN).drifted is True
+    assert judge(10, 29).drifted is None
+    assert (judge(230, 1000).name, judge(230, 1000).kind) == ("churn", "target")
