@@ -1,0 +1,60 @@
+"""Finding: what one statistical test says of one column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from churnops.data.profile import ColumnProfile
+
+MIN_ROWS = 30
+"""With fewer rows on either side a test cannot tell."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a test found.
+
+    Attributes
+    ----------
+    test
+        "ks", "chi_square", "missing_rate" or "unseen_categories".
+    statistic
+        The test's own; None if it cannot be told, or if an exact test has none.
+    p_value
+        Probability, in [0, 1], of a difference at least as large although nothing changed. None: cannot tell.
+    effect
+        Size of the difference, which does not grow with the number of rows: the KS distance in [0, 1], the population
+        stability index, the difference of the missing rates in [-1, 1], or the share of rows with unseen categories.
+    reason
+        All of it in words.
+    """
+
+    test: str
+    statistic: float | None
+    p_value: float | None
+    effect: float | None
+    reason: str
+
+
+def cannot_tell(test: str, reference: ColumnProfile, batch: ColumnProfile) -> Finding | None:
+    """Return the finding of a test for which there are too few values, None if there are enough.
+
+    Raises
+    ------
+    ValueError
+        If the batch is not counted in the cells of the reference.
+
+    Examples
+    --------
+    >>> reference = ColumnProfile.fit(np.arange(100.0))
+    >>> cannot_tell("ks", reference, reference.count(np.append(np.full(80, np.nan), np.arange(20)))).reason
+    'the batch has 20 values and 80 rows without one, at least 30 values are needed'
+    """
+    if reference.points is not batch.points and not np.array_equal(reference.points, batch.points):
+        raise ValueError("the batch must be counted in the cells of the reference: reference.count(values)")
+    for side, profile in (("reference", reference), ("batch", batch)):
+        if profile.rows < MIN_ROWS:
+            without = f" and {profile.missing} rows without one" if profile.missing else ""
+            reason = f"the {side} has {profile.rows} values{without}, at least {MIN_ROWS} values are needed"
+            return Finding(test, None, None, None, reason)
+    return None

@@ -1,0 +1,114 @@
+"""Two-sample Kolmogorov-Smirnov test for numbers, from profiles, with SciPy's statistic and p-values."""
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.compiled import compiled
+from churnops.data.profile import ColumnProfile
+from churnops.monitoring.drift.finding import Finding, cannot_tell
+from churnops.monitoring.drift.kolmogorov import kolmogorov_tail
+
+MAX_PATHS = 4_000_000
+"""The exact p-value is taken if the two numbers of rows multiply to at most this. At 2,000 rows on both sides it takes
+0.5 ms where p is about 0.05 and 7 ms where nothing is in doubt, and the limit distribution's is 3 % off at 0.02."""
+
+
+def ks_statistic(reference: ColumnProfile, batch: ColumnProfile) -> float:
+    """Return the largest distance between the two distribution functions.
+
+    It is, bit by bit, what `scipy.stats.ks_2samp(..., method="asymp")` computes from the rows. If the reference was
+    fitted with `most`, it is the largest at the points, at most `reference.ks_error` below the rows' own.
+
+    Examples
+    --------
+    >>> reference = ColumnProfile.fit(np.array([1.0, 2.0, 3.0, 4.0]))
+    >>> ks_statistic(reference, reference.count(np.array([3.0, 4.0, 5.0, 6.0])))
+    0.5
+    """
+    ours, theirs = np.cumsum(reference.counts), np.cumsum(batch.counts)
+    return float(np.abs(ours / ours[-1] - theirs / theirs[-1]).max())
+
+
+def ks_test(reference: ColumnProfile, batch: ColumnProfile, *, tolerance: float = 0.0) -> Finding:
+    """Test whether both come from one distribution, or from two that are hardly apart.
+
+    Parameters
+    ----------
+    reference, batch
+        The batch counted in the cells of the reference.
+    tolerance
+        In [0, 1): the hypothesis is that the true distributions are at most so far apart.
+
+    Returns
+    -------
+    Finding
+        Statistic and effect are the distance, whatever the tolerance.
+
+    Notes
+    -----
+    Small samples have the exact p-value, the share of lattice paths that leave a band (Hodges, "The significance
+    probability of the Smirnov two-sample test", Arkiv för Matematik 3 (1958) 469-486); larger ones that of one sample
+    of n m / (n + m) rows. Both hold for values that do not repeat. For values that do, and for a reference of bounded
+    size, they are too large, never too small.
+
+    A distance D between samples of distributions that are d apart exceeds d by no more than the samples' own deviations
+    do, by the triangle inequality. So the p-value under a tolerance is that of D minus the tolerance. The deviations
+    are taken to be those of two samples of one distribution, which for small tolerances they nearly are.
+
+    Examples
+    --------
+    >>> reference = ColumnProfile.fit(np.arange(100.0))
+    >>> found = ks_test(reference, reference.count(np.arange(100.0) + 25))
+    >>> round(found.effect, 2), round(found.p_value, 4), found.reason
+    (0.25, 0.0037, 'the largest distance between the distributions is 0.250, p = 0.0037')
+    >>> round(ks_test(reference, reference.count(np.arange(100.0) + 25), tolerance=0.1).p_value, 2)
+    0.21
+    """
+    if (short := cannot_tell("ks", reference, batch)) is not None:
+        return short
+    distance = ks_statistic(reference, batch)
+    p_value = two_sample_p_value(reference.rows, batch.rows, max(0.0, distance - tolerance))
+    beyond = f" for more than {tolerance:g}" if tolerance else ""
+    reason = f"the largest distance between the distributions is {distance:.3f}, p = {p_value:.2g}{beyond}"
+    return Finding("ks", distance, p_value, distance, reason)
+
+
+def two_sample_p_value(n: int, m: int, distance: float) -> float:
+    """Return the probability that samples of n and m rows of one continuous distribution are at least so far apart.
+
+    Equal to SciPy's, `method="exact"` if n m is at most `MAX_PATHS`, and `method="asymp"` otherwise.
+
+    Examples
+    --------
+    >>> round(two_sample_p_value(3, 3, 1.0), 3), round(two_sample_p_value(10_000, 10_000, 0.02), 3)
+    (0.1, 0.036)
+    """
+    if n * m > MAX_PATHS:
+        return kolmogorov_tail(round(n * m / (n + m)), distance)
+    width = ceil(distance * n * m - 1e-6)  # a path leaves the band at an integer; the distance is one, but rounded
+    return float(_share_of_paths(n, m, width)) if width > 0 else 1.0
+
+
+@compiled("float64(int64, int64, int64)")
+def _share_of_paths(n: int, m: int, width: int) -> float:
+    """Return the share of lattice paths from (0, 0) to (n, m) through a place where |i m - j n| >= width.
+
+    A path to (i, j) comes from (i - 1, j) with probability i / (i + j). Nothing is subtracted, so that a tiny share has
+    as many digits as a large one.
+    """
+    share: NDArray[np.float64] = np.ones(m + 1)  # of paths to (i, j) that have left the band; 1 outside of it
+    for i in range(n + 1):
+        first = max(0, (i * m - width) // n + 1)
+        last = min(m, (i * m + width - 1) // n)
+        if i == 0:
+            share[: last + 1] = 0.0
+            continue
+        before = 1.0
+        for j in range(first, last + 1):
+            from_below = i / (i + j)
+            before = share[j] = from_below * share[j] + (1.0 - from_below) * before
+        if first > 0:
+            share[first - 1] = 1.0
+    return float(share[m])

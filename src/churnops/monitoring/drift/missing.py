@@ -1,0 +1,31 @@
+"""Test of the missing rate, for columns that every row should have."""
+
+import numpy as np
+
+from churnops.data.profile import ColumnProfile
+from churnops.monitoring.drift.chi_square import compare_counts
+from churnops.monitoring.drift.finding import MIN_ROWS, Finding
+
+
+def missing_rate_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
+    """Test whether values are missing as often as in the reference: chi-square, Fisher's exact test for small counts.
+
+    The effect is the batch's missing rate minus the reference's, in [-1, 1].
+
+    Examples
+    --------
+    >>> reference = ColumnProfile.fit(np.arange(100.0))
+    >>> found = missing_rate_test(reference, reference.count(np.append(np.arange(90.0), np.full(10, np.nan))))
+    >>> found.effect, round(found.p_value, 4), found.reason
+    (0.1, 0.0012, '10.0% of the values are missing, 0.0% in the reference, p = 0.0012')
+    """
+    table = np.array([[profile.missing, profile.rows] for profile in (reference, batch)])
+    rows = table.sum(axis=1).tolist()
+    for side, count in zip(("reference", "batch"), rows, strict=True):
+        if count < MIN_ROWS:
+            reason = f"the {side} has {count} rows, at least {MIN_ROWS} are needed"
+            return Finding("missing_rate", None, None, None, reason)
+    before, now = reference.missing / rows[0], batch.missing / rows[1]
+    statistic, p_value, _ = compare_counts(table)
+    reason = f"{now:.1%} of the values are missing, {before:.1%} in the reference, p = {p_value:.2g}"
+    return Finding("missing_rate", statistic, p_value, now - before, reason)
