@@ -66,7 +66,7 @@ async def receive_body(
     size, deadline, more = 0, 0.0, True
     while more:
         # Most bodies are there with the head. A timer costs a tenth of an answer, so it is set only to wait.
-        begun = receive().__await__()  # type: ignore[attr-defined]  # a coroutine
+        begun = receive().__await__()  # a coroutine
         try:
             waits_for = begun.send(None)
         except StopIteration as there:

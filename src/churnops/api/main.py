@@ -26,6 +26,7 @@ from churnops.api.customers import parse_json
 from churnops.api.documents import HealthAnswer, ModelAnswer, RecordedAnswer, openapi_document
 from churnops.api.guard import Guard, configure_logging
 from churnops.api.labels import LabelsAnswer, read_labels
+from churnops.api.live import given_columns
 from churnops.api.metrics import CONTENT_TYPE, Metrics
 from churnops.api.predictions import answer
 from churnops.api.problems import REFUSALS, Problem, documented, raise_problem
@@ -33,6 +34,8 @@ from churnops.api.service import Service
 from churnops.api.uploads import UPLOADS
 from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal.labels import Label
+from churnops.journal.predictions import PredictionRow
+from churnops.schema import Columns
 from churnops.settings import Settings, find_config, load_settings
 
 log = logging.getLogger("churnops.api")
@@ -56,13 +59,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # What is loaded by now stays: the garbage collector need not look through it again and again.
         gc.collect()
         gc.freeze()
-        looking = asyncio.create_task(service.look())
+        working = asyncio.create_task(service.work())
         try:
             yield
         finally:
-            looking.cancel()
+            working.cancel()
             with suppress(asyncio.CancelledError):
-                await looking
+                await working
             await asyncio.to_thread(service.close)
 
     app = Application(title="churnops", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
@@ -103,8 +106,11 @@ class Predict:
         body = await read_body(scope, receive, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
         served = service.model.require()
         state["model_version"] = served.version
-        answers, rows = answer(served, [served.form.read(parse_json(body))])
+        record = served.form.read(parse_json(body))
+        answers, rows = answer(served, [record])
         await service.recorder.record(rows)
+        if service.live is not None:
+            service.live.add_one(served, record, rows[0].churn_probability)
         content = to_json(answers[0])
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -154,16 +160,18 @@ def _add_routes(app: FastAPI) -> None:
             return await service.uploads.answer(request, UPLOADS[kind], served)
         body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
 
-        def compute() -> tuple[list[dict[str, Any]], list[Any]]:
-            documents = _listed(parse_json(body), limits.max_batch_rows)
-            return answer(served, served.form.read_all(documents))
+        def compute() -> tuple[list[dict[str, Any]], list[PredictionRow], Columns]:
+            records = served.form.read_all(_listed(parse_json(body), limits.max_batch_rows))
+            return *answer(served, records), given_columns(served, records) if service.live else {}
 
         if len(body) < MAX_CUSTOMER_BYTES:
-            answers, rows = compute()
+            answers, rows, columns = compute()
         else:
             async with service.compute:
-                answers, rows = await asyncio.to_thread(compute)
+                answers, rows, columns = await asyncio.to_thread(compute)
         await service.recorder.record(rows)
+        if service.live is not None:
+            service.live.add(served, columns, [row.churn_probability for row in rows])
         return _json(answers)
 
     @app.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))

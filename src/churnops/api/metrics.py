@@ -7,6 +7,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from churnops.api.gauges import CycleGauges, LiveGauges
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, that nobody reads
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds: an answer takes one or a few milliseconds, an upload minutes.
@@ -39,6 +41,7 @@ class Metrics:
             "churnops_model_refused", "1 while the newest deployment is refused and an older model answers.",
             registry=registry, multiprocess_mode="livemax",
         )  # fmt: skip
+        self.live, self.cycle = LiveGauges(registry), CycleGauges(registry)
         self._version: str | None = None
         # Looking a child up by its labels costs more than counting.
         self._seconds_child = lru_cache(maxsize=1000)(self._seconds.labels)

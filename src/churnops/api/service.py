@@ -2,17 +2,22 @@
 
 import asyncio
 import logging
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
+from churnops.api.live import LiveDrift
 from churnops.api.metrics import Metrics
 from churnops.api.predictions import Recorder
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
 from churnops.api.uploads import Uploads
 from churnops.errors import ChurnopsError
+from churnops.journal.alerts import AlertLog
+from churnops.journal.cycles import CycleLog
 from churnops.journal.database import open_database
 from churnops.journal.journal import Journal
 from churnops.journal.keys import KeyStore
+from churnops.journal.profiles import ProfileStore
 from churnops.journal.writer import JournalWriter
 from churnops.settings import Settings
 
@@ -21,6 +26,7 @@ log = logging.getLogger("churnops.api")
 MAX_PENDING = 20_000  # rows that may wait for the journal; a list must fit, and another beside it
 LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
 KEY_LOOKS = 4  # and, every so many looks, for new and revoked keys
+WATCH_SECONDS = 10.0  # how often workers put together what they counted, and newer monitoring cycles are shown
 
 
 class Service:
@@ -43,7 +49,20 @@ class Service:
         self.model = ServedModel(settings.path(settings.registry.directory))
         self._question: asyncio.Future[None] | None = None
         self.compute = asyncio.Semaphore(1)  # one thread computes beside the event loop
-        self.uploads = Uploads(self.recorder, settings.api, self.compute)
+        self.live = None
+        if settings.api.live_drift:
+            self.live = LiveDrift(ProfileStore(self._engine), settings.monitoring, metrics.live)
+        self.uploads = Uploads(self.recorder, settings.api, self.compute, self.live)
+        self._cycles, self._alerts = CycleLog(self._engine), AlertLog(self._engine)
+        self._failing: set[str] = set()
+
+    async def work(self) -> None:
+        """Do until cancelled what goes on beside requests."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.look())
+            group.create_task(self.watch())
+            if self.live is not None:
+                group.create_task(self.live.count_always())
 
     async def look(self) -> None:
         """Follow deployments and keys until cancelled."""
@@ -62,6 +81,35 @@ class Service:
                 self._writer.rest()
             looks += 1
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def watch(self) -> None:
+        """Show live drift and the newest monitoring cycle until cancelled."""
+        while True:
+            await asyncio.to_thread(self._attempt, "the newest monitoring cycle", self._show_cycle)
+            if (live := self.live) is not None:
+                await asyncio.to_thread(self._attempt, "live drift", lambda: live.merge(self.model.current))
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _attempt(self, what: str, work: Callable[[], None]) -> None:
+        """Do something; a failure is said once, until it works again. The gauges of times tell how old figures are."""
+        try:
+            work()
+        except Exception as error:  # whatever it is: the watch goes on
+            if what not in self._failing:
+                self._failing.add(what)
+                log.error("%s is not up to date: %s", what, error, exc_info=not isinstance(error, ChurnopsError))
+        else:
+            if what in self._failing:
+                self._failing.remove(what)
+                log.info("%s is up to date again", what)
+
+    def _show_cycle(self) -> None:
+        since = datetime.now(UTC) - timedelta(days=1)
+        newest, finished = self._cycles.newest(), self._cycles.newest(status="finished")
+        self.metrics.cycle.show(
+            finished[0].summary if finished else None, finished[0].at if finished else None,
+            failed=bool(newest) and newest[0].status == "failed", undelivered=self._alerts.undelivered(since),
+        )  # fmt: skip
 
     async def refresh_model(self, *, again: bool = False) -> None:
         """Load a new deployment if there is one, and let the metrics say which model answers."""
@@ -90,4 +138,6 @@ class Service:
         """Commit what is pending and close the database."""
         if self._writer is not None:
             self._writer.close()
+        if self.live is not None:
+            self.live.close()
         self._engine.dispose()

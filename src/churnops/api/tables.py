@@ -13,7 +13,7 @@ from churnops.api.customers import CUSTOMER_ID
 from churnops.api.predictions import SOURCE
 from churnops.api.problems import FieldError, Problem
 from churnops.api.served import Served
-from churnops.api.uploads import too_many
+from churnops.api.uploads import Piece, too_many
 from churnops.data.batches import count_rows, open_batches
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
@@ -51,14 +51,14 @@ class TableUpload:
         except ChurnopsError as error:
             raise Problem(422, "table", str(error).partition("\n")[0].replace(str(self._path), NAME)) from None
 
-    def scored(self) -> Iterator[tuple[bytes, list[PredictionRow]]]:
+    def scored(self) -> Iterator[Piece]:
         """Yield the answered table piece by piece; see `churnops.api.uploads.Upload`."""
         writer = CsvPieces() if self._format == "csv" else ParquetPieces()
         for scored, customer_ids in self._batches(explain=True):
             rows = self._rows(scored, customer_ids)
             ids = pl.Series("prediction_id", [row.id for row in rows])
-            yield writer.write(scored.table.with_columns(ids)), rows
-        yield writer.end(), []
+            yield Piece(writer.write(scored.table.with_columns(ids)), rows, scored.columns)
+        yield Piece(writer.end(), [], {})
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
         """Yield scored rows and their customers' ids."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
@@ -16,10 +16,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from churnops.api.body import receive_body
 from churnops.api.customers import parse_json
+from churnops.api.live import LiveDrift, given_columns
 from churnops.api.predictions import Recorder, answer
 from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.journal.predictions import PredictionRow
+from churnops.schema import Columns
 from churnops.settings import ApiSettings
 
 log = logging.getLogger("churnops.api")
@@ -32,21 +34,31 @@ AT_ONCE = 4  # uploads a worker holds
 UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body, and so may a piece to be sent
 
 
+class Piece(NamedTuple):
+    """A piece of an answer: what is sent back, the rows to be recorded before it is, and their encoded columns."""
+
+    content: bytes
+    rows: list[PredictionRow]
+    columns: Columns
+
+
 class Upload(Protocol):
     """A file of customers of one format."""
 
     def check(self) -> None:
         """Read everything; raise a Problem that names the row where a rule is broken."""
 
-    def scored(self) -> Iterator[tuple[bytes, list[PredictionRow]]]:
-        """Yield what is sent back, piece by piece, and the rows to be recorded before it is."""
+    def scored(self) -> Iterator[Piece]:
+        """Yield the answer piece by piece."""
 
 
 class Uploads:
     """Answers uploads; holds few at once and computes for one at a time, in a thread beside the event loop."""
 
-    def __init__(self, recorder: Recorder, limits: ApiSettings, compute: asyncio.Semaphore) -> None:
-        self._recorder = recorder
+    def __init__(
+        self, recorder: Recorder, limits: ApiSettings, compute: asyncio.Semaphore, live: LiveDrift | None
+    ) -> None:
+        self._recorder, self._live = recorder, live
         self._limits = limits
         self._compute = compute
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -79,19 +91,20 @@ class Uploads:
         except BaseException:
             self._release(file)
             raise
-        return _Released(self._stream(upload), lambda: self._release(file), SUFFIX[kind], seconds)
+        return _Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds)
 
-    async def _stream(self, upload: Upload) -> AsyncIterator[bytes]:
+    async def _stream(self, upload: Upload, served: Served) -> AsyncIterator[bytes]:
         pieces = upload.scored()
         while True:
             async with self._compute:
                 piece = await asyncio.to_thread(next, pieces, None)
             if piece is None:
                 break
-            content, rows = piece
-            if rows:
-                await self._recorder.record(rows)
-            yield content
+            if piece.rows:
+                await self._recorder.record(piece.rows)
+                if self._live is not None:
+                    self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
+            yield piece.content
 
     def _release(self, file: IO[bytes]) -> None:
         self._places.release()
@@ -139,11 +152,12 @@ class NdjsonUpload:
         if not sum(map(len, self._records())):
             raise Problem(422, "validation", "the file holds no customers")
 
-    def scored(self) -> Iterator[tuple[bytes, list[PredictionRow]]]:
+    def scored(self) -> Iterator[Piece]:
         """See `Upload`."""
         for records in self._records():
             answers, rows = answer(self._served, records)
-            yield "".join(json.dumps(item) + "\n" for item in answers).encode(), rows
+            content = "".join(json.dumps(item) + "\n" for item in answers).encode()
+            yield Piece(content, rows, given_columns(self._served, records))
 
     def _records(self) -> Iterator[list[Any]]:
         with self._path.open("rb") as file:

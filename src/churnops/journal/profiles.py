@@ -20,7 +20,7 @@ class ProfilePart(NamedTuple):
     """What one worker counted in one part of the window.
 
     `content_sha256` is the model's, `part` when this part of the window begins, `data` a packed profile
-    (`churnops.data.profile.pack_profile`): how many customers had which value of a column. It holds no customer, so it
+    (see `churnops.data.packing`): how many customers had which value of a column. It holds no customer, so it
     is written whether or not predictions are recorded.
     """
 

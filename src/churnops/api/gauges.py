@@ -1,0 +1,151 @@
+"""Gauges of drift: of what the service is asked, as it goes on, and of the newest monitoring cycle.
+
+What cannot be told is NaN, which no alert's comparison is true for. With several workers each sets the same merged
+figures, so the most recent one is shown.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from math import nan
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from churnops.monitoring.verdicts import DISTRIBUTION, ColumnDrift, FeatureDrift
+
+
+class Gauges:
+    """Makes gauges, and sets families of them by label."""
+
+    def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
+        self._registry, self._prefix = registry, prefix
+        self._shown: dict[Gauge, set[str]] = {}
+
+    def gauge(self, name: str, description: str, label: str | None = None, *, first: float = nan) -> Gauge:
+        """Make a gauge, `first` until it is set; one with a label has no series until then."""
+        made = Gauge(
+            f"{self._prefix}_{name}", description, [label] if label else [], registry=self._registry,
+            multiprocess_mode="livemostrecent",
+        )  # fmt: skip
+        # A new worker must not hide what the others show: before it has set a gauge, it has none.
+        if label is None and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            made.set(first)
+        return made
+
+    def set_all(self, gauge: Gauge, values: Mapping[str, float | bool | None]) -> None:
+        """Set a gauge for each label; labels that it had before cannot be told any more."""
+        known = self._shown.setdefault(gauge, set())
+        known.update(values)
+        for label in known:
+            gauge.labels(label).set(number(values.get(label)))
+
+
+def number(value: Any) -> float:
+    """Return a finding as a gauge's value: 1 or 0 for a verdict, NaN where it cannot be told.
+
+    >>> number(True), number(0.25), number(None)
+    (1.0, 0.25, nan)
+    """
+    return float(value) if isinstance(value, bool | int | float) else nan
+
+
+class LiveGauges(Gauges):
+    """How the customers of the last days differ from the deployed model's reference; see `churnops.api.live`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry, "churnops_live")
+        self.rows = self.gauge("rows", "Customers answered in the window, of all workers, by the deployed model.")
+        self.drift_rate = self.gauge("drift_rate", "Share of the columns that drifted.")
+        self.distance = self.gauge(
+            "column_distance", "How far a column is from the reference: KS distance, or PSI of a category.", "column"
+        )
+        self.drifted = self.gauge("column_drifted", "1 if a column drifted, 0 if not, NaN if unknown.", "column")
+        self.missing = self.gauge("missing_rate", "Share of the given values of a column that are null.", "column")
+        self.score_distance = self.gauge("score_distance", "KS distance of the scores, in bands.")
+        self.score_drifted = self.gauge("score_drifted", "1 if the scores drifted, 0 if not, NaN if unknown.")
+        self.updated = self.gauge(
+            "updated_timestamp_seconds", "When the workers' counts were last put together, 0 if never.", first=0.0
+        )
+        self.dropped = Counter(
+            "churnops_live_dropped", "Customers answered but not counted: too many waited.", registry=registry
+        )
+
+    def show(
+        self, rows: int, features: FeatureDrift, scores: ColumnDrift, missing: Mapping[str, float], at: datetime
+    ) -> None:
+        """Show the verdicts (`churnops.monitoring.verdicts`) on `rows` customers."""
+        self.rows.set(rows)
+        self.drift_rate.set(number(features.drift_rate))
+        self.set_all(self.distance, {column.name: _distance(column) for column in features.columns})
+        self.set_all(self.drifted, {column.name: column.drifted for column in features.columns})
+        self.set_all(self.missing, missing)
+        self.score_distance.set(number(scores.effect))
+        self.score_drifted.set(number(scores.drifted))
+        self.updated.set(at.timestamp())
+
+
+def _distance(column: ColumnDrift) -> float | None:
+    """Return the effect of the test of a column's values: another test, as of what is missing, may have decided."""
+    return next((finding.effect for finding in column.findings if finding.test in DISTRIBUTION), None)
+
+
+class CycleGauges(Gauges):
+    """What the newest finished monitoring cycle found (simulated ones left out), and whether one failed since."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry, "churnops_monitoring")
+        of = "in the newest finished cycle"
+        self.metric = self.gauge("metric", f"A metric on the customers whose outcome is known, {of}.", "metric")
+        self.low = self.gauge("metric_low", "Lower end of its interval.", "metric")
+        self.high = self.gauge("metric_high", "Upper end of its interval.", "metric")
+        self.drift_rate = self.gauge("drift_rate", f"Share of the columns that drifted, {of}.")
+        self.effect = self.gauge("column_effect", f"Size of a column's drift, {of}.", "column")
+        self.drifted = self.gauge("column_drifted", f"1 if a column drifted, 0 if not, NaN if unknown, {of}.", "column")
+        self.whole_effect = self.gauge("effect", f"Size of the scores' and the outcomes' drift, {of}.", "drift")
+        self.whole_drifted = self.gauge("drifted", f"1 if scores or outcomes drifted, 0 if not, {of}.", "drift")
+        self.trigger = self.gauge("trigger", f"1 if a trigger of retraining fired, 0 if not, {of}.", "trigger")
+        self.recommends = self.gauge("recommend_retraining", f"1 if retraining is recommended, 0 if not, {of}.")
+        self.rows = self.gauge("rows", f"Customers, {of}.")
+        self.labelled = self.gauge("labelled", f"Customers whose outcome is known, {of}.")
+        self.coverage = self.gauge("label_coverage", f"Share of the outcomes past their horizon that are known, {of}.")
+        self.at = self.gauge("cycle_timestamp_seconds", "When that cycle was, 0 if there was none.", first=0.0)
+        self.failed = self.gauge("failed", "1 if the newest cycle failed, 0 if it finished.", first=0.0)
+        self.undelivered = Gauge(
+            "churnops_alerts_undelivered", "Alerts of the last 24 hours that a channel did not get.",
+            registry=registry, multiprocess_mode="livemostrecent",
+        )  # fmt: skip
+
+    def show(self, summary: Mapping[str, Any] | None, at: datetime | None, *, failed: bool, undelivered: int) -> None:
+        """Show a cycle's summary, as it stands in table `cycles`; None if none has finished yet."""
+        found = summary or {}
+        performance = _table(found, "performance")
+        for gauge, name in ((self.metric, "value"), (self.low, "low"), (self.high, "high")):
+            self.set_all(gauge, _each(_table(performance, "metrics"), name))
+        columns = _table(found, "columns")
+        self.drift_rate.set(number(found.get("drift_rate")))
+        self.set_all(self.effect, _each(columns, "effect"))
+        self.set_all(self.drifted, _each(columns, "drifted"))
+        whole = {name: _table(found, name) for name in ("prediction_drift", "target_drift")}
+        self.set_all(self.whole_effect, _each(whole, "effect"))
+        self.set_all(self.whole_drifted, _each(whole, "drifted"))
+        retraining = _table(found, "recommend_retraining")
+        self.set_all(self.trigger, _table(retraining, "triggers"))
+        self.recommends.set(number(retraining.get("value")))
+        self.rows.set(number(found.get("rows")))
+        labelled, due = number(performance.get("labelled")), number(performance.get("due"))
+        self.labelled.set(labelled)
+        self.coverage.set(labelled / due if due > 0 else nan)
+        self.at.set(at.timestamp() if at else 0.0)
+        self.failed.set(failed)
+        self.undelivered.set(undelivered)
+
+
+def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a part of a document, empty where there is none: cycles of other versions may have other parts."""
+    found = document.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _each(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: _table(tables, key).get(name) for key in tables}

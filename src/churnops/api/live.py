@@ -1,0 +1,247 @@
+"""Live drift: what the service is asked is counted as it goes on, and compared with the model's reference.
+
+A request leaves its customer on a list, which is all that it pays. Twice a second a thread counts them; every ten
+seconds each worker writes what it counted to the journal's database, reads what the others wrote, and shows the drift
+of all of them together in `/metrics`. The window is cut into parts that begin at the same moments for every worker, so
+the oldest can be forgotten as a whole. A worker that is killed loses the counts of its last ten seconds at most.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.api.customers import Record
+from churnops.api.gauges import LiveGauges
+from churnops.api.served import Served
+from churnops.data.packing import pack_profile, unpack_profile
+from churnops.data.profile import Profile, count_profile, merge_profiles
+from churnops.errors import ChurnopsError, DataError
+from churnops.journal.profiles import ProfilePart, ProfileStore
+from churnops.model.bundle import SCORE
+from churnops.monitoring.verdicts import judge_columns, judge_scores
+from churnops.schema import Columns
+from churnops.settings import MonitoringSettings
+
+log = logging.getLogger("churnops.api")
+
+COUNT_SECONDS = 0.5  # how often what was asked is counted
+PAUSE_SECONDS = 1e-4  # after each column: Python's lock goes to requests only if counting lets go of it
+PARTS = 8  # of the window
+MAX_WAITING = 20_000  # customers who may wait to be counted, some 50 MB
+CLOSE_SECONDS = 5.0  # that the last counts may wait for a merge under way
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class _Count:
+    """What this worker counted for one model in one part of the window, under a name that is never used again."""
+
+    worker: str
+    profile: Profile
+
+
+class LiveDrift:
+    """Counts answered customers and shows how they differ from the reference. Safe from several threads.
+
+    Adding is quick and never waits for counting; counting and merging belong beside the event loop.
+    """
+
+    def __init__(
+        self, store: ProfileStore, settings: MonitoringSettings, gauges: LiveGauges,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        self._store, self._settings, self._gauges, self._clock = store, settings, gauges, clock
+        self._length = timedelta(days=settings.window_days) / PARTS
+        self._waiting_lock, self._counting, self._merging = Lock(), Lock(), Lock()
+        self._waiting = 0
+        self._records: list[tuple[Served, Record, float]] = []
+        self._tables: list[tuple[Served, Columns, NDArray[np.float64]]] = []
+        self._counts: dict[tuple[str, datetime], _Count] = {}
+        self._written: dict[str, Profile] = {}  # by name of the count
+        # Of the others' parts and ours: when each was written, and all together. Read again only if one changed.
+        self._parts: dict[datetime, tuple[Mapping[str, datetime], Profile]] = {}
+        self._model = ""  # that the parts are of
+
+    def add_one(self, served: Served, record: Record, score: float) -> None:
+        """Leave a customer to be counted."""
+        with self._waiting_lock:
+            if self._waiting < MAX_WAITING:
+                self._waiting += 1
+                self._records.append((served, record, score))
+                return
+        self._gauges.dropped.inc()
+
+    def add(self, served: Served, columns: Columns, scores: Sequence[float]) -> None:
+        """Leave encoded customers to be counted; `columns` as `given_columns` returns them."""
+        with self._waiting_lock:
+            if not self._waiting or self._waiting + len(scores) <= MAX_WAITING:
+                self._waiting += len(scores)
+                self._tables.append((served, columns, np.asarray(scores, dtype=np.float64)))
+                return
+        self._gauges.dropped.inc(len(scores))
+
+    async def count_always(self) -> None:
+        """Count beside the event loop until cancelled."""
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            if self._waiting:
+                await asyncio.to_thread(self.count)
+
+    def count(self) -> None:
+        """Count those who wait."""
+        with self._counting:
+            with self._waiting_lock:
+                records, tables, waiting = self._records, self._tables, self._waiting
+                self._records, self._tables, self._waiting = [], [], 0
+            try:
+                for _, rows in groupby(records, key=lambda row: id(row[0])):
+                    models, customers, scores = zip(*rows, strict=True)
+                    encoded = {}
+                    for name, given in _encode(models[0], customers):
+                        encoded[name] = given
+                        time.sleep(PAUSE_SECONDS)
+                    tables.append((models[0], encoded, np.array(scores)))
+                for served, columns, values in tables:
+                    self._count(served, {**columns, SCORE: values})
+            except Exception:  # a defect here must end neither the counting of others nor the service
+                log.exception("customers are not counted for live drift")
+                self._gauges.dropped.inc(waiting)
+
+    def _count(self, served: Served, columns: Columns) -> None:
+        key = (served.bundle.content_sha256, self._part(self._clock()))
+        counted, before = count_profile(served.bundle.reference, columns), self._counts.get(key)
+        if before is None:
+            self._counts[key] = _Count(secrets.token_hex(8), counted)
+        else:
+            self._counts[key] = _Count(before.worker, merge_profiles(before.profile, counted))
+
+    def _part(self, now: datetime) -> datetime:
+        return now - (now - _EPOCH) % self._length
+
+    def merge(self, served: Served | None) -> None:
+        """Write what was counted, read what the others wrote, and show the drift of `served`'s customers.
+
+        Raises
+        ------
+        JournalError
+            If the database does not answer. Nothing is lost: the counts are written next time.
+        """
+        with self._merging:
+            self._merge(served)
+
+    def _merge(self, served: Served | None) -> None:
+        now = self._clock()
+        self._write(now, served)
+        if served is not None:
+            self._show(served, self._read(served, now), now)
+
+    def _oldest(self, now: datetime) -> datetime:
+        return self._part(now) - (PARTS - 1) * self._length
+
+    def _write(self, now: datetime, served: Served | None) -> None:
+        """Write what is new, and drop counts that cannot grow any more, or are too old."""
+        oldest = self._oldest(now)
+        with self._counting:
+            self._counts = {key: count for key, count in self._counts.items() if key[1] >= oldest}
+            counts = dict(self._counts)
+        new = [
+            ProfilePart(model, part, count.worker, pack_profile(count.profile))
+            for (model, part), count in counts.items()
+            if self._written.get(count.worker) is not count.profile
+        ]
+        if new:
+            self._store.write(new, now, oldest)
+        current = (served.bundle.content_sha256 if served else "", self._part(now))
+        with self._counting:
+            for key, count in counts.items():
+                if key != current and self._counts[key] is count:
+                    del self._counts[key]
+        self._written = {count.worker: count.profile for key, count in counts.items() if key in self._counts}
+
+    def _read(self, served: Served, now: datetime) -> Profile:
+        """Return what all workers counted of a model in the window."""
+        model, reference = served.bundle.content_sha256, served.bundle.reference
+        if model != self._model:
+            count_profile(reference, served.bundle.probes)  # compiles and indexes, before customers are counted
+            self._model, self._parts = model, {}
+        written = self._store.written(model, self._oldest(now))
+        parts = {}
+        for part, workers in written.items():
+            known = self._parts.get(part)
+            if known is not None and known[0] == workers:
+                parts[part] = known
+            else:
+                parts[part] = (workers, _together(reference, self._store.read(model, part)))
+        self._parts = parts
+        total = _empty(reference)
+        for _, profile in parts.values():
+            total = merge_profiles(total, profile)
+        return total
+
+    def _show(self, served: Served, profile: Profile, now: datetime) -> None:
+        bundle = served.bundle
+        features = judge_columns(bundle.schema, bundle.reference, profile, bundle.linked, self._settings)
+        scores = judge_scores(bundle.reference[SCORE], profile[SCORE], self._settings)
+        missing = {
+            column.name: counts.missing / (counts.rows + counts.missing)
+            for column in features.columns
+            if (counts := profile[column.name]).rows + counts.missing
+        }
+        self._gauges.show(profile[SCORE].rows, features, scores, missing, now)
+
+    def close(self) -> None:
+        """Count and write what is left. A database that hangs is not waited for."""
+        self.count()
+        if self._merging.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._merge(None)
+            except ChurnopsError as error:
+                log.error("the last counts for live drift are lost: %s", error)
+            finally:
+                self._merging.release()
+
+
+def given_columns(served: Served, records: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
+    """Encode checked customers: an array for each column that the reference has.
+
+    A column that is given as null is missing (NaN). One that was not given is no sign of anything, as optional columns
+    need not be sent: it is left out, so arrays may be shorter than `records`.
+    """
+    return dict(_encode(served, records))
+
+
+def _encode(served: Served, records: Sequence[Record]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    for column in served.bundle.schema.inputs:
+        if column.name not in served.bundle.reference:
+            continue
+        name = column.name
+        values = [record[name] for record in records if name in record]
+        if column.choices:
+            codes = {choice: float(code) for code, choice in enumerate(column.choices)}
+            values = [codes.get(value) for value in values]
+        yield name, np.array(values, dtype=np.float64)  # None becomes NaN
+
+
+def _empty(reference: Profile) -> Profile:
+    return {name: column.empty() for name, column in reference.items()}
+
+
+def _together(reference: Profile, packed: Sequence[bytes]) -> Profile:
+    """Merge what workers wrote; what cannot be read is left out, and said."""
+    total = _empty(reference)
+    for data in packed:
+        try:
+            total = merge_profiles(total, unpack_profile(data, reference))
+        except DataError as error:
+            log.error("a worker's counts for live drift are left out: %s", error)
+    return total

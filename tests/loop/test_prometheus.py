@@ -1,0 +1,156 @@
+"""Prometheus' rules: valid, tested by promtool, about metrics that exist, and true in a real Prometheus."""
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from churnops.api.metrics import Metrics
+from churnops.pipelines.run_all import RunSummary
+from churnops.settings import Settings
+from tests.api.conftest import deployed
+from tests.conftest import LATER, REPOSITORY
+from tests.loop.serving import PATIENCE, Server, wait_for
+from tests.loop.test_mlflow_processes import free_port
+
+FOLDER = REPOSITORY / "deploy/prometheus"
+RULES = {
+    rule["alert"]: rule
+    for group in yaml.safe_load((FOLDER / "churnops.rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+needs_prometheus = pytest.mark.needs("prometheus")
+
+
+@needs_prometheus
+@pytest.mark.parametrize(
+    "command",
+    [("check", "config", "prometheus.yml"), ("check", "rules", "churnops.rules.yml"),
+     ("test", "rules", "churnops.rules.test.yml")],
+    ids=" ".join,
+)  # fmt: skip
+def test_promtool_agrees(command: tuple[str, ...]):
+    done = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_is_tested_both_ways():
+    tests = yaml.safe_load((FOLDER / "churnops.rules.test.yml").read_text())["tests"]
+    checks = [check for test in tests for check in test["alert_rule_test"]]
+    assert {check["alertname"] for check in checks if check["exp_alerts"]} == set(RULES)
+    assert {check["alertname"] for check in checks if not check["exp_alerts"]} == set(RULES)
+
+
+def test_every_rule_says_what_and_what_to_do():
+    for rule in RULES.values():
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert set(rule["annotations"]) == {"summary", "description", "action"}
+
+
+def test_rules_are_about_metrics_that_exist():
+    known = {f"churnops_{name}" for name in re.findall(r"^# HELP churnops_(\w+) ", Metrics().text().decode(), re.M)}
+    for name, rule in RULES.items():
+        used = set(re.findall(r"\bchurnops_\w+", rule["expr"]))
+        missing = {metric for metric in used if re.sub("_(count|bucket|sum)$", "", metric) not in known}
+        assert not missing, name
+        assert used or "up{" in rule["expr"], name
+
+
+class Prometheus:
+    """A Prometheus of its own that reads a service every second, with our rules."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(self, path: str, **arguments: str) -> Any:
+        address = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+            return json.load(answer)["data"]
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=PATIENCE) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def value(self, query: str) -> float | None:
+        """Return the only value of a query, None if it has none."""
+        found = self.ask("query", query=query)["result"]
+        assert len(found) <= 1, found
+        return float(found[0]["value"][1]) if found else None
+
+    def states(self) -> dict[str, str]:
+        """Return the states of the alerts that are not inactive."""
+        return {alert["labels"]["alertname"]: alert["state"] for alert in self.ask("alerts")["alerts"]}
+
+
+@contextmanager
+def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{target}"]
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    shutil.copy(FOLDER / "churnops.rules.yml", folder)
+    port = free_port()
+    command = [
+        "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    found = Prometheus(port)
+    try:
+        wait_for("Prometheus is ready", found.is_ready)
+        yield found
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE)
+
+
+def drifted_customers() -> str:
+    """Return the later customers as CSV, with half as many minutes and calls, and twice the tenure."""
+    header, *lines = LATER.read_text().splitlines()
+    names = header.split(",")
+    less = [place for place, name in enumerate(names) if name.startswith("Total") and not name.endswith("charge")]
+    longer = names.index("Account length")
+    rows = []
+    for line in lines:
+        cells = line.split(",")
+        for place in less:
+            cells[place] = str(int(float(cells[place]) / 2))
+        cells[longer] = str(2 * int(cells[longer]))
+        rows.append(",".join(cells))
+    return "\n".join([header, *rows, ""])
+
+
+@needs_prometheus
+def test_drift_reaches_a_real_prometheus_and_its_alert(tmp_path: Path, project: tuple[Settings, RunSummary]):
+    settings = deployed(tmp_path / "project", project[0])
+    with Server(settings) as server, prometheus(tmp_path / "prometheus", server.port) as watch:
+        wait_for("the service is read", lambda: watch.value('up{job="churnops"}') == 1)
+        wait_for("nobody was asked about yet", lambda: watch.value("churnops_live_rows") == 0)
+        assert watch.value("churnops_live_drift_rate > 0.3") is None
+        assert "ChurnopsLiveDrift" not in watch.states()
+        answer = server.ask("POST", "/predict/batch", drifted_customers().encode(), "text/csv")
+        assert answer.status == 200
+        sent = answer.body.count(b"\n") - 1
+        wait_for("all are counted", lambda: watch.value("churnops_live_rows") == sent)
+        rate = watch.value(RULES["ChurnopsLiveDrift"]["expr"])
+        assert rate is not None
+        assert rate > 0.3
+        assert watch.value('churnops_live_column_drifted{column="total_day_calls"}') == 1
+        assert (watch.value('churnops_live_column_distance{column="total_day_calls"}') or 0.0) > 0.4
+        wait_for("the alert waits for its hour", lambda: watch.states().get("ChurnopsLiveDrift") == "pending")
+        server.kill()
+        wait_for("Prometheus sees that it is gone", lambda: watch.states().get("ChurnopsDown") == "pending")
