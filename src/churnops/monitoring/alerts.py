@@ -264,8 +264,8 @@ def _message(alert: Alert, now: datetime) -> Message:
 
 
 def _address(link: str) -> str:
-    """Return a link if it is one, whole: part of one leads nowhere."""
-    return link if len(link) <= _LINK and link.isprintable() and not re.search(r"[\s<>]", link) else ""
+    """Return an address or path whole, or nothing: part of one leads nowhere."""
+    return link if len(link) <= _LINK and link.isprintable() and not re.search("[<>]", link) else ""
 
 
 def _lines(*lines: str) -> str:
