@@ -2,17 +2,10 @@
 
 import json
 import multiprocessing
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
-from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,64 +21,14 @@ from churnops.journal.tables import alerts as alert_table
 from churnops.journal.tables import deliveries as delivery_table
 from churnops.monitoring.alerts import Alarm, Alerts, Delivery
 from churnops.settings import AlertSettings
+from tests.loop.sinks import SECRET, Endpoint, Mailbox, listening
+from tests.loop.test_mlflow_processes import free_port
 
 LINK = "https://dashboard.example.org/monitoring"
 DRIFT = Alarm(
     "feature_drift", "warning", "4 of 12 columns drifted", ("tenure & <b>: D 0.31", "p < 0.05", "of 800 rows")
 )
 BODY = f"tenure & ‹b›: D 0.31\np < 0.05\nof 800 rows\n{LINK}"
-SECRET = "hunter2hunter2"
-
-
-@dataclass
-class Endpoint:
-    """A web server that keeps what it is sent. `answer` says how; a negative status is to hang."""
-
-    port: int = 0
-    status: int = 200
-    location: str = ""
-    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    stopped: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def url(self) -> str:
-        return f"json://ann:{SECRET}@127.0.0.1:{self.port}/hook-{SECRET}"
-
-    def titles(self) -> list[str]:
-        return [body["title"] for _, body in self.asked]
-
-
-@contextmanager
-def listening(**options: Any) -> Iterator[Endpoint]:
-    endpoint = Endpoint(**options)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            text = self.rfile.read(int(self.headers["Content-Length"]))
-            endpoint.asked.append((self.path, json.loads(text)))
-            if endpoint.status < 0:
-                endpoint.stopped.wait(60)
-                return
-            self.send_response(endpoint.status)
-            if endpoint.location:
-                self.send_header("Location", endpoint.location)
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, *_: Any):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    endpoint.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield endpoint
-    finally:
-        endpoint.stopped.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -118,19 +61,6 @@ class Desk:
 @pytest.fixture
 def desk(engine: Engine) -> Desk:
     return Desk(engine)
-
-
-class Mailbox:
-    """A mail server's handler that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        mail = message_from_bytes(envelope.content, policy=policy.default)
-        assert isinstance(mail, EmailMessage)
-        self.mails.append(mail)
-        return "250 OK"
 
 
 def test_a_mail_arrives_with_subject_and_body(desk: Desk):
@@ -393,9 +323,3 @@ def test_a_process_killed_while_telling_is_made_good(tmp_path: Path, endpoint: E
     assert late.delivered
     assert len(endpoint.asked) == told, "at least once"
     assert endpoint.asked[-1][1]["message"].startswith("told late: it is of ")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -1,0 +1,77 @@
+"""What alerts are sent to in tests: a web server and a mail server's handler, which keep what they get."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+SECRET = "hunter2hunter2"
+
+
+@dataclass
+class Endpoint:
+    """A web server that keeps what it is sent. `answer` says how; a negative status is to hang."""
+
+    port: int = 0
+    status: int = 200
+    location: str = ""
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"json://ann:{SECRET}@127.0.0.1:{self.port}/hook-{SECRET}"
+
+    def titles(self) -> list[str]:
+        return [body["title"] for _, body in self.asked]
+
+
+@contextmanager
+def listening(**options: Any) -> Iterator[Endpoint]:
+    endpoint = Endpoint(**options)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            text = self.rfile.read(int(self.headers["Content-Length"]))
+            endpoint.asked.append((self.path, json.loads(text)))
+            if endpoint.status < 0:
+                endpoint.stopped.wait(60)
+                return
+            self.send_response(endpoint.status)
+            if endpoint.location:
+                self.send_header("Location", endpoint.location)
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: Any):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    endpoint.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield endpoint
+    finally:
+        endpoint.stopped.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Mailbox:
+    """A mail server's handler that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        mail = message_from_bytes(envelope.content, policy=policy.default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        return "250 OK"
