@@ -206,3 +206,13 @@ def test_labels():
     assert judge(17_000, 100_000, PLAIN).drifted is True
     assert judge(10, 29).drifted is None
     assert (judge(230, 1000).name, judge(230, 1000).kind) == ("churn", "target")
+
+
+def test_fewer_missing_values_than_before_are_drift_too():
+    columns = customers(4000, np.random.default_rng(3))
+    gaps = columns | {"x5": np.where(np.arange(4000) % 5 == 0, np.nan, columns["x5"])}
+    reference = fit_profile(gaps)
+    found = judge_columns(SCHEMA, reference, count_profile(reference, moved(0.0, ())), LINKED, SETTINGS)
+    (column,) = [column for column in found.columns if column.drifted]
+    assert (column.name, column.test, column.effect) == ("x5", "missing_rate", pytest.approx(-0.2))
+    assert "effect 0.200 is not below 0.05" in column.reason

@@ -211,12 +211,12 @@ def _evidence(column: ColumnDrift) -> float:
 
 
 def _verdict(column: ColumnDrift, adjusted: float, settings: MonitoringSettings) -> ColumnDrift:
-    finding = next(finding for finding in column.findings if finding.test == column.test)
-    level, floor = settings.drift_threshold, _floor(column.test, settings)
-    significant, big = adjusted <= level, _big(finding, settings)
+    assert column.effect is not None, "a p-value comes with an effect"
+    level, floor, effect = settings.drift_threshold, _floor(column.test, settings), abs(column.effect)
+    significant, big = adjusted <= level, effect >= floor
     reason = (
         f"{column.reason}; adjusted p = {adjusted:.3g} is {'not above' if significant else 'above'} {level:g}, "
-        f"effect {column.effect:.3f} is {'not below' if big else 'below'} {floor:g}"
+        f"effect {effect:.3f} is {'not below' if big else 'below'} {floor:g}"
     )
     return replace(column, adjusted_p_value=adjusted, drifted=significant and big, reason=reason)
 
