@@ -27,6 +27,7 @@ from churnops.journal import open_database
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.profiles import ProfilePart, ProfileStore
 from churnops.model.bundle import SCORE
+from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.api.conftest import a_customer, client_of
 from tests.conftest import LATER
@@ -435,6 +436,24 @@ def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
         assert gauge(found, prefix + "drift_rate") == 0.5
         assert math.isnan(gauge(found, prefix + "column_drifted", "total_day_minutes"))
         assert math.isnan(gauge(found, prefix + "metric", "roc_auc"))
+
+
+def test_the_cycle_of_the_main_job_is_shown_whole(project: tuple[Settings, RunSummary]):
+    engine = open_database(project[0].database_url(project[0].journal.url))
+    found = CycleLog(engine).newest(status="finished")[0]
+    engine.dispose()
+    metrics = Metrics()
+    metrics.cycle.show(found.summary, found.at, failed=False, undelivered=0)
+    text = metrics.text().decode()
+    families = set(re.findall(r"^# TYPE (churnops_monitoring_\w+) gauge$", text, re.M))
+    told = {name for name in families if re.search(rf"^{name}(?:{{[^}}]*}})? (?!NaN)", text, re.M)}
+    assert told == families
+    assert gauge(text, "churnops_monitoring_rows") == found.summary["rows"]
+    assert gauge(text, "churnops_monitoring_metric", "roc_auc") > gauge(
+        text, "churnops_monitoring_metric_low", "roc_auc"
+    )
+    triggers = {"performance", "feature_drift", "prediction_drift", "target_drift"}
+    assert set(re.findall(r'^churnops_monitoring_trigger{trigger="(\w+)"}', text, re.M)) == triggers
 
 
 def test_every_metric_is_described(client: TestClient):
