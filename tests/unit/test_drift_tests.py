@@ -1,0 +1,145 @@
+"""Drift tests: what they say in words, what they need, and what they must notice."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from churnops.data.profile import ColumnProfile
+from churnops.monitoring import drift
+from churnops.monitoring.drift import Test, chi_square_test, ks_test, missing_rate_test, unseen_category_test
+from churnops.schema import Column
+
+ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test)
+NOTHING = np.empty(0)
+STATES = ColumnProfile.fit(np.repeat(np.arange(51.0), 52))
+
+
+def nan(count: int) -> np.ndarray:
+    return np.full(count, np.nan)
+
+
+@pytest.mark.parametrize("test", ALL)
+@pytest.mark.parametrize(("rows", "told"), [(0, False), (29, False), (30, True)])
+def test_few_rows_cannot_tell(test: Test, rows: int, told: bool):
+    reference = ColumnProfile.fit(np.arange(300.0))
+    few = ColumnProfile.fit(np.arange(float(rows)))
+    for side, found in (
+        ("batch", test(reference, reference.count(np.arange(float(rows))))),
+        ("reference", test(few, few.count(np.arange(300.0)))),
+    ):
+        assert (found.p_value is not None) == told
+        assert (f"the {side} has {rows} " in found.reason) == (not told)
+
+
+def test_values_that_are_all_missing_are_a_finding_of_their_own():
+    reference = ColumnProfile.fit(np.arange(300.0))
+    batch = reference.count(nan(500))
+    for test in (ks_test, chi_square_test, unseen_category_test):
+        assert test(reference, batch).reason == (
+            "the batch has 0 values and 500 rows without one, at least 30 values are needed"
+        )
+    found = missing_rate_test(reference, batch)
+    assert found.effect == 1.0
+    assert found.p_value is not None
+    assert found.p_value < 1e-100
+    assert found.reason.startswith("100.0% of the values are missing, 0.0% in the reference")
+
+
+def test_values_that_are_missing_less_often_are_a_difference_too():
+    reference = ColumnProfile.fit(np.append(np.arange(200.0), nan(100)))
+    found = missing_rate_test(reference, reference.count(np.arange(300.0)))
+    assert found.effect == pytest.approx(-1 / 3)
+    assert found.p_value is not None
+    assert found.p_value < 1e-20
+
+
+def test_one_value_only_is_no_difference():
+    constant = ColumnProfile.fit(np.zeros(50))
+    for test in (ks_test, chi_square_test):
+        assert test(constant, constant).p_value == 1.0
+    assert "one value only" in chi_square_test(constant, constant).reason
+
+
+def test_a_constant_that_becomes_another_is_noticed():
+    """A reference of one cell: all of the batch lies in the gap above it."""
+    constant = ColumnProfile.fit(np.zeros(50))
+    other = constant.count(np.ones(50))
+    for test in (ks_test, chi_square_test, unseen_category_test):
+        found = test(constant, other)
+        assert found.p_value is not None
+        assert found.p_value < 1e-12, found
+    assert ks_test(constant, other).effect == 1.0
+
+
+def test_a_batch_must_be_counted_in_the_references_cells():
+    for test in (ks_test, chi_square_test, unseen_category_test):
+        with pytest.raises(ValueError, match="cells of the reference"):
+            test(ColumnProfile.fit(np.arange(100.0)), ColumnProfile.fit(np.arange(100.0) + 0.5))
+
+
+def test_a_new_category_is_noticed_among_many(rng: np.random.Generator):
+    """Ten rows of a thousand are nothing in 51 categories, but plain for a test that asks for new ones."""
+    values = rng.integers(0, 51, 1000).astype(float)
+    values[:10] = 60.0
+    batch = STATES.count(values)
+    found = unseen_category_test(STATES, batch)
+    assert found.effect == 0.01
+    assert found.statistic == 10
+    assert found.p_value is not None
+    assert found.p_value < 1e-5
+    assert chi_square_test(STATES, batch).p_value > 0.01
+
+
+def test_one_row_of_a_new_category_is_no_alarm_in_a_large_batch():
+    reference = ColumnProfile.fit(np.repeat([0.0, 1.0], 500))
+    found = unseen_category_test(reference, reference.count(np.append(np.repeat([0.0, 1.0], 500), 2.0)))
+    assert found.p_value == pytest.approx(0.5, abs=0.001)
+
+
+def test_few_rows_in_many_categories_are_still_told_apart(rng: np.random.Generator):
+    """No category of 51 is expected five times in 60 rows: the largest and all others are compared exactly."""
+    states = ColumnProfile.fit(rng.integers(0, 51, 2666).astype(float))
+    same = chi_square_test(states, states.count(rng.integers(0, 51, 60).astype(float)))
+    assert same.statistic is None
+    assert same.p_value > 0.05
+    assert same.reason.endswith("50 rare values counted as one")
+    reference = ColumnProfile.fit(np.append(np.repeat(np.arange(50.0), 10), np.full(500, 50.0)))
+    moved = chi_square_test(reference, reference.count(np.append(np.arange(35.0), np.full(5, 50.0))))
+    assert moved.p_value is not None
+    assert moved.p_value < 1e-4
+
+
+def test_what_is_tolerated_is_no_finding_and_the_distance_is_told_whole():
+    reference = ColumnProfile.fit(np.arange(1000.0))
+    batch = reference.count(np.arange(1000.0) + 100)
+    assert ks_test(reference, batch).p_value < 1e-4
+    found = ks_test(reference, batch, tolerance=0.1)
+    assert found.p_value == pytest.approx(1.0)
+    assert found.effect == found.statistic == pytest.approx(0.1)
+    assert found.reason.endswith("for more than 0.1")
+    p_values = [ks_test(reference, batch, tolerance=t).p_value for t in (0.0, 0.02, 0.05, 0.08, 0.2)]
+    assert p_values == sorted(p_values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tests"),
+    [
+        ("number", ["ks_test", "missing_rate_test"]),
+        ("integer", ["ks_test", "missing_rate_test"]),
+        ("category", ["chi_square_test", "unseen_category_test", "missing_rate_test"]),
+        ("flag", ["chi_square_test", "missing_rate_test"]),
+    ],
+)
+def test_each_kind_of_column_has_its_tests(kind: str, tests: list[str]):
+    choices = ("no", "yes") if kind in ("category", "flag") else ()
+    required, optional = (Column(name="x", kind=kind, choices=choices, required=r) for r in (True, False))
+    assert [test.__name__ for test in drift.tests_for(required)] == tests
+    assert [test.__name__ for test in drift.tests_for(optional)] == tests[:-1]
+
+
+def test_drift_is_tested_without_heavy_libraries():
+    heavy = ["scipy.stats", "pandas", "sklearn", "mlflow", "matplotlib"]
+    code = f"import sys, churnops.monitoring.drift; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
