@@ -2,12 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from churnops.data.profile import ColumnProfile
 from churnops.monitoring.drift.finding import Finding, cannot_tell
-
-Floats = NDArray[np.float64]
 
 
 def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
@@ -50,7 +47,7 @@ def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int
     Parameters
     ----------
     seen : int64, shape (m,)
-        Rows of both sides for each category that the reference has.
+        Rows of both sides together in each category that the reference has.
     unseen
         Rows of the batch with other categories, 1 or more.
 
@@ -59,12 +56,14 @@ def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int
     >>> unseen_p_value(np.array([500, 500]), 900, 103, 3) < (103 / 1003) ** 3 * 1.001
     True
     """
-    total = reference_rows + batch_rows
+    # Dealing without putting back makes it less likely than this that the batch is dealt all rows of a category.
+    log_share = -np.log1p(reference_rows / batch_rows)
     seen = seen[(seen > 0) & (seen <= batch_rows)]
-    alone = float(np.exp(_log_all_dealt(seen[seen >= unseen], batch_rows, total)).sum())
-    size, times = np.unique(np.append(seen[seen < unseen], np.ones(unseen, np.int64)), return_counts=True)
-    log_p = _log_all_dealt(size, batch_rows, total)
-    log_q = np.log(-np.expm1(np.minimum(log_p, -1e-300)))
+    alone = float(np.exp(seen[seen >= unseen] * log_share).sum())
+    size, times = np.unique(np.append(seen[seen < unseen], 1), return_counts=True)
+    times[0] += unseen - 1
+    log_p = size * log_share
+    log_q = np.log(-np.expm1(log_p))
 
     def cumulants(tilt: float) -> tuple[float, float]:
         """Return the logarithm of the moment generating function, and its derivative: the mean of the tilted rows."""
@@ -76,10 +75,3 @@ def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int
         middle = (low + high) / 2
         low, high = (middle, high) if cumulants(middle)[1] < unseen else (low, middle)
     return float(min(1.0, alone + np.exp(cumulants(low)[0] - low * unseen)))
-
-
-def _log_all_dealt(size: NDArray[np.int64], batch_rows: int, total: int) -> Floats:
-    """Return the logarithm of the probability that all rows of a category of that size are dealt to the batch."""
-    log: Floats = gammaln(total - size + 1.0) - gammaln(batch_rows - size + 1.0)
-    log += gammaln(batch_rows + 1.0) - gammaln(total + 1.0)
-    return log
