@@ -1,10 +1,12 @@
 """The command line. Commands import what they need when they run, so that `--help` is fast."""
 
 import json
+import re
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -23,15 +25,19 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ChurnopsError as error:
-            lines = str(error).splitlines()
-            click.secho(f"error: {lines[0]}", fg="red", err=True)
-            for line in lines[1:]:
-                click.secho(f"       {line}", fg="red", err=True)
+            _show_error(error)
             sys.exit(error.exit_code)
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""
             click.secho(f"error: {what}{error.strerror or error}", fg="red", err=True)
             sys.exit(ChurnopsError.exit_code)
+
+
+def _show_error(error: ChurnopsError) -> None:
+    first, *others = str(error).splitlines()
+    click.secho(f"error: {first}", fg="red", err=True)
+    for line in (*others, *getattr(error, "__notes__", ())):
+        click.secho(f"       {line}", fg="red", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,6 +56,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
       churnops models                      what is registered, and what answers
       churnops predict new.csv scored.csv  score customers with the deployed model
       churnops serve                       answer over HTTP, with reasons: POST /predict
+      churnops monitor                     is the model still to be trusted? a report, and alerts
       mlflow ui                            every run, in the browser (from the project's folder)
     """  # noqa: D301  (click wants the control character, not a backslash)
     ctx.obj = config
@@ -137,6 +144,103 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
         click.echo(
             f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}"
         )
+
+
+class _Duration(click.ParamType[timedelta]):
+    """A whole number and a unit."""
+
+    name = "duration"
+    units: ClassVar = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", value)
+        if not found:
+            self.fail(f"{value!r} is not a duration such as 30m, 12h or 7d", param, ctx)
+        return timedelta(**{self.units[found[2]]: int(found[1])})
+
+
+@main.command()
+@click.option(
+    "--window",
+    type=_Duration(),
+    metavar="7d",
+    help="How much of the journal to look at. Default: monitoring.window_days.",
+)
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="End of the window, UTC. Default: now. A past window is judged with the labels that are known by now.",
+)
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Look at a CSV or Parquet file of customers instead, with or without outcomes.",
+)
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Look at made-up customers: noise and flipped labels. It alerts nobody and spends no error budget.",
+)
+@click.option("--seed", type=int, help="Of --simulate. Default: random_state.")
+@click.option(
+    "--experiment",
+    metavar="ID_OR_NAME",
+    help="MLflow experiment to log to, which must exist. Default: ChurnPrediction-Monitoring.",
+)
+@click.option("--no-retrain", is_flag=True, help="Stop after the report, whatever it recommends.")
+@click.option("--every", type=_Duration(), metavar="1h", help="Repeat until stopped: SIGTERM or Ctrl-C.")
+@json_option
+@click.pass_context
+def monitor(
+    ctx: click.Context, window: timedelta | None, until: datetime | None, batch: Path | None, simulate: bool,
+    seed: int | None, experiment: str | None, no_retrain: bool, every: timedelta | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run one monitoring cycle: whether the model in production is still to be trusted.
+
+    Looks at what the API was asked (the journal), at a file, or at a simulation; writes monitoring_report_<time>.json
+    with a page beside it, logs to MLflow, and tells the alert channels. For cron and Kubernetes this one command is
+    all that is needed: cycles may be repeated, overlap, or be killed.
+
+    \b
+    Examples:
+      churnops monitor                          predictions of the last days, and labels that are due
+      churnops monitor --batch customers.csv    a file, labelled or not
+      churnops monitor --every 1h --no-retrain  a watchman in the foreground
+
+    Exit code: 0 if the cycle finished, whatever it found; 2 if it failed.
+    """  # noqa: D301
+    from churnops.pipelines import run_monitoring as cycle
+    from churnops.pipelines.repeat import repeat
+    from churnops.screens import show_cycle
+
+    if (batch is not None) + simulate + (window is not None or until is not None) > 1:
+        raise click.UsageError("--batch, --simulate and --window/--until exclude each other")
+    if every and (batch or simulate or until):
+        raise click.UsageError("--every looks at the journal's newest predictions: no --batch, --simulate or --until")
+    if seed is not None and not simulate:
+        raise click.UsageError("--seed belongs to --simulate")
+    settings = _settings(ctx)
+    if batch is not None:
+        collect = cycle.file(batch)
+    elif simulate:
+        collect = cycle.simulation(seed)
+    else:
+        collect = cycle.window(window, until.replace(tzinfo=UTC) if until else None)
+
+    def once() -> None:
+        summary = cycle.run_monitoring(settings, collect, experiment=experiment, permitted=not no_retrain)
+        if as_json:
+            click.echo(json.dumps(summary.to_json()))
+        else:
+            show_cycle(summary)
+
+    if every is None:
+        once()
+    else:
+        repeat(every, once, settings.path(settings.monitoring.directory), _show_error)
 
 
 @main.command()

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
     from churnops.journal import Deployment
     from churnops.journal.keys import ApiKey
+    from churnops.monitoring import Report
     from churnops.pipelines.run_all import RunSummary
+    from churnops.pipelines.run_monitoring import MonitoringSummary
     from churnops.registry import ModelVersion
     from churnops.settings import Settings
 
@@ -123,15 +125,33 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
             "[yellow]caution[/] on these rows the model cannot be told from chance: look at it before you rely on it"
         )
         console.print(doubt, highlight=False)
-    advice = "[yellow]retraining recommended[/]" if report.recommend_retraining else "[green]no reason to retrain[/]"
-    drift = f"{report.drift_rate or 0:.0%} of the columns drifted"
-    told = f"{report.rows} later customers: {report.performance.decline.reason}; {drift}"
-    monitored = f"{told}; {advice}" if report.rows else f"[yellow]cannot tell[/]: {report.source}"
+    told = f"{report.rows} later customers: {report.performance.decline.reason}; {report.feature_drift.reason}"
+    monitored = f"{told}; {_advice(report)}" if report.rows else f"[yellow]cannot tell[/]: {report.source}"
     console.print(f"[bold]monitoring[/] {report.model_version}: {monitored}", highlight=False)
-    for reason in report.reasons:
+    for reason in report.recommendation.reasons:
         console.print(f"  - {reason}", highlight=False)
     console.print(f"[bold]report[/] {_relative(summary.cycle.path)}", highlight=False, soft_wrap=True)
     console.print(Text(_next(summary, settings), style="dim"))
+
+
+def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> None:
+    """Print what a monitoring cycle found: the verdict, the four triggers, the columns that drifted, and the files."""
+    console = console or Console()
+    report, labels = summary.cycle.report, summary.cycle.report.performance.coverage
+    console.print(f"[bold]{report.model_version}[/], {report.rows:,} customers: {report.source}", highlight=False)
+    table = _table(left=("trigger", "fired", "why"))
+    table.columns[2].no_wrap = False
+    for trigger in report.recommendation.triggers:
+        fired = {True: "[red]yes", False: "[green]no", None: "[yellow]cannot tell"}[trigger.fired]
+        table.add_row(trigger.name.replace("_", " "), fired, Text(trigger.reason))
+    console.print(table)
+    drifted = (column for column in report.feature_drift.columns if column.drifted)
+    for column in sorted(drifted, key=lambda column: -abs(column.effect or 0.0)):
+        console.print(Text(f"  drifted: {column.name}: {column.reason}"))
+    console.print(f"[bold]labels[/] {labels.labelled:,} of the {labels.due:,} that are due are known", highlight=False)
+    console.print(f"[bold]verdict[/] {_advice(report)}; retraining: {summary.retraining}", highlight=False)
+    for path in (summary.cycle.path, summary.cycle.page):
+        console.print(f"[bold]report[/] {_relative(path)}", highlight=False, soft_wrap=True)
 
 
 def show_models(
@@ -166,6 +186,10 @@ def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
         scopes = "admin" if "admin" in key.scopes else ", ".join(sorted(key.scopes))  # admin implies the others
         table.add_row(Text(key.name), key.id, scopes, made, revoked)
     console.print(table)
+
+
+def _advice(report: "Report") -> str:
+    return "[yellow]retraining recommended[/]" if report.recommendation.value else "[green]no reason to retrain[/]"
 
 
 def _families(summary: "RunSummary") -> Table:

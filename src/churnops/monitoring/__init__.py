@@ -1,5 +1,10 @@
-"""Watching the model in production: drift tests, performance on outcomes that are known, and the report of a cycle."""
+"""Watching the model in production: drift, performance on outcomes that are known, and what follows from both.
+
+Data flows one way: a `batch` is counted into profiles and compared (`drift`), the findings become `verdicts`, the
+error `budget` turns verdicts into a recommendation, `monitor` makes a `report` of them, and `alarms` follow from it.
+"""
 
 from churnops.monitoring.monitor import ModelMonitor, MonitoringCycle
+from churnops.monitoring.report import Report
 
-__all__ = ["ModelMonitor", "MonitoringCycle"]
+__all__ = ["ModelMonitor", "MonitoringCycle", "Report"]

@@ -1,137 +1,147 @@
-"""Step 7: one monitoring cycle: score a batch with the deployed bundle, test it against the reference, report."""
+"""ModelMonitor: one monitoring cycle, from a batch to the report and its files."""
 
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from churnops.data.profile import ColumnProfile
+from churnops.data.profile import ColumnProfile, count_profile
+from churnops.evaluation.delong import delong
+from churnops.files import write_flushed
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
-from churnops.monitoring.drift import DriftTest, chi_square_test, ks_test
-from churnops.monitoring.performance import LabelCoverage, Performance, measure_performance
-from churnops.monitoring.report import Report
-from churnops.schema import Columns
+from churnops.monitoring.batch import Batch, Resolved, Window
+from churnops.monitoring.budget import recommend
+from churnops.monitoring.performance import measure_performance
+from churnops.monitoring.report import PastWindow, Report
+from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
 from churnops.settings import Settings
 from churnops.step import StepResult
 
-# Scores are compared in steps of a tenth, and a KS distance below a tenth is no drift. The reference holds out-of-fold
-# scores, from other fits than the deployed one, which put the same customer a few hundredths away; most customers of a
-# tree model share one score, so an exact comparison of the two would find drift in every clean batch.
-SCORE_EDGES = np.arange(1, 10) / 10
-SCORE_FLOOR = 0.1
+if TYPE_CHECKING:
+    from churnops.journal.cycles import CycleLog
 
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringCycle(StepResult):
-    """The report of a cycle and the file it was written to."""
+    """The report of a cycle, and the files it was written to: JSON, and a page for people."""
 
     report: Report
     path: Path
+    page: Path
 
 
 class ModelMonitor:
-    """Runs monitoring cycles with the thresholds of the settings."""
+    """Runs monitoring cycles with the thresholds of the settings.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    log
+        Counts the looks at a model, which the error budget is spent by, and keeps how cycles ended.
+    """
+
+    def __init__(self, settings: Settings, log: "CycleLog") -> None:
         self._settings = settings
+        self._log = log
 
-    def run(self, bundle: Bundle, columns: Columns, outcome: NDArray[np.float64], *, source: str) -> MonitoringCycle:
-        """Check a batch of customers against the bundle's reference, and write the report.
+    def run(self, bundle: Bundle, batch: Batch) -> MonitoringCycle:
+        """Check a batch against the bundle's reference, write the report and its files, and record the cycle.
 
-        Parameters
-        ----------
-        columns
-            Encoded columns of n customers; n may be 0, then nothing can be told.
-        outcome
-            Shape (n,): 1 churned, 0 stayed, NaN not known.
-        source
-            Where the batch comes from, in words.
+        `monitoring_report_<time>.json` is written last: where it is, the batch and the page are too.
+
+        Raises
+        ------
+        JournalError
+            If the journal's database does not answer.
         """
-        report = self.check(bundle, columns, outcome, source=source)
-        path = report.write(self._settings.path(self._settings.monitoring.directory))
-        settings = self._settings.monitoring
-        metrics: dict[str, float] = {"rows": report.rows, "recommend_retraining": int(report.recommend_retraining)}
-        if report.drift_rate is not None:
-            metrics["drift_rate"] = report.drift_rate
-        for test in (report.prediction_drift, report.target_drift):
-            if test.p_value is not None:
-                metrics[f"{test.name}_drift_p_value"] = test.p_value
-        if report.performance.evaluation is not None:
-            found = report.performance.evaluation.metrics
-            metrics |= {name: m.value for name, m in found.items() if np.isfinite(m.value)}
+        from churnops.data.read import decode
+        from churnops.journal.cycles import Cycle
+        from churnops.monitoring.page import report_page
+
+        look = None if batch.simulated or not batch.rows else self._log.look(bundle.content_sha256, batch.sha256)
+        report, profile = self._check(bundle, batch, look)
+        document = report.to_json()
+        page = report_page(document, bundle.reference, profile, bundle.schema)
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        files = {
+            f"production_batch_{report.name}.csv": decode(batch.columns, batch.outcome, bundle.schema).write_csv(),
+            f"monitoring_report_{report.name}.html": page,
+            f"monitoring_report_{report.name}.json": text,
+        }
+        folder = self._settings.path(self._settings.monitoring.directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            write_flushed(folder / name, content.encode())
+        *_, page_name, report_name = files
+        self._log.record(
+            Cycle(report.timestamp, bundle.content_sha256, batch.simulated, "finished", report_name, report.summary())
+        )
         return MonitoringCycle(
             report=report,
-            path=path,
-            params=settings.model_dump(exclude={"directory"}) | {"model_version": report.model_version},
-            metrics=metrics,
-            datasets={"production": (source, _sha256(columns, outcome))},
-            artifacts={path.name: json.dumps(report.to_json(), indent=2)},
+            path=folder / report_name,
+            page=folder / page_name,
+            params=self._settings.monitoring.model_dump(exclude={"directory"})
+            | {"model_version": report.model_version, "source": report.source, "look": report.look},
+            metrics=_metrics(report),
+            datasets={"production": (report.source[:200], batch.sha256)},
+            artifacts=files,
         )
 
-    def check(self, bundle: Bundle, columns: Columns, outcome: NDArray[np.float64], *, source: str = "") -> Report:
-        """Return the report of a batch without writing anything."""
-        settings = self._settings.monitoring
-        level = settings.drift_threshold
-        probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
-        batch = {
-            column.name: ColumnProfile.fit(columns.get(column.name, np.empty(0)))
-            for column in bundle.schema.model_inputs
-        }
-        tests = []
-        for column in bundle.schema.model_inputs:
-            test = ks_test if column.numeric else chi_square_test
-            tests.append(test(column.name, bundle.reference[column.name], batch[column.name], level))
-        target = bundle.schema.target.name
+    def check(self, bundle: Bundle, batch: Batch, *, look: int | None = None) -> Report:
+        """Return the report of a batch without writing anything; `look` None is a look that spends nothing."""
+        return self._check(bundle, batch, look)[0]
+
+    def _check(self, bundle: Bundle, batch: Batch, look: int | None) -> tuple[Report, dict[str, ColumnProfile]]:
+        settings, reference, target = self._settings.monitoring, bundle.reference, bundle.schema.target.name
+        resolved = batch.resolved
+        profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
         performance = measure_performance(
-            probability, outcome, promised=None, churn_threshold=bundle.threshold, settings=settings,
-            coverage=LabelCoverage(outcome.size, outcome.size, int((~np.isnan(outcome)).sum())),
-            evaluation=self._settings.evaluation, seed=self._settings.random_state,
+            resolved.probability, resolved.churned, promised=bundle.metrics.get("held_out"), coverage=resolved.coverage,
+            churn_threshold=bundle.threshold, settings=settings, evaluation=self._settings.evaluation,
+            seed=self._settings.random_state,
         )  # fmt: skip
-        told = [test.drifted for test in tests if test.drifted is not None]
-        rate = sum(told) / len(told) if told else None
-        reference, scores = (
-            bundle.reference[SCORE].coarse(SCORE_EDGES),
-            ColumnProfile.fit(probability).coarse(SCORE_EDGES),
-        )
-        prediction = ks_test(SCORE, reference, scores, level, floor=SCORE_FLOOR)
-        labels = chi_square_test(target, bundle.reference[target], ColumnProfile.fit(outcome), level)
-        return Report(
+        features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings)
+        scores = judge_scores(reference[SCORE], profile[SCORE], settings)
+        labels = judge_labels(target, reference[target], profile[target], settings)
+        report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,
-            source=source,
-            rows=outcome.size,
+            content_sha256=bundle.content_sha256,
+            source=batch.source,
+            simulated=batch.simulated,
+            window=batch.window,
+            rows=batch.rows,
+            look=look,
+            threshold=settings.performance_threshold,
             performance=performance,
-            columns=tuple(tests),
-            drift_rate=rate,
-            prediction_drift=prediction,
+            history=tuple(_past(window, past) for window, past in batch.history),
+            feature_drift=features,
+            prediction_drift=scores,
             target_drift=labels,
-            reasons=tuple(_reasons(performance, rate, settings.drift_rate_threshold, prediction, labels)),
+            recommendation=recommend(performance.decline, features, scores, labels, settings, look),
         )
+        return report, profile
 
 
-def _sha256(columns: Columns, outcome: NDArray[np.float64]) -> str:
-    digest = hashlib.sha256(outcome.tobytes())
-    for name in sorted(columns):
-        digest.update(name.encode() + columns[name].tobytes())
-    return digest.hexdigest()
+def _past(window: Window, resolved: Resolved) -> PastWindow:
+    if np.unique(resolved.churned).size < 2:
+        return PastWindow(window, resolved.coverage)
+    found = delong(resolved.churned, resolved.probability)
+    return PastWindow(window, resolved.coverage, found.value, found.low, found.high)
 
 
-def _reasons(
-    performance: Performance, rate: float | None, allowed: float, prediction: DriftTest, labels: DriftTest
-) -> list[str]:
-    """Return the triggers that fired, in words; any of the four recommends retraining."""
-    reasons = []
-    if performance.decline.below:
-        reasons.append(f"performance: {performance.decline.reason}")
-    if rate is not None and rate > allowed:
-        reasons.append(f"feature drift: {rate:.0%} of the columns drifted, more than {allowed:.0%}")
-    if prediction.drifted:
-        reasons.append(f"score drift: {prediction.reason}")
-    if labels.drifted:
-        reasons.append(f"label drift: {labels.reason}")
-    return reasons
+def _metrics(report: Report) -> Mapping[str, float]:
+    """Return what can be told, as MLflow keeps it."""
+    summary: dict[str, Any] = report.summary()
+    metrics = {name: found["value"] for name, found in summary["performance"]["metrics"].items()}
+    metrics |= {"rows": summary["rows"], "drift_rate": summary["drift_rate"], "look": summary["look"]}
+    for test in ("prediction_drift", "target_drift"):
+        metrics |= {f"{test}_statistic": summary[test]["statistic"], f"{test}_p_value": summary[test]["p_value"]}
+    metrics |= {f"effect.{name}": found["effect"] for name, found in summary["columns"].items()}
+    metrics |= {f"labels_{name}": summary["performance"][name] for name in ("due", "labelled")}
+    metrics["recommend_retraining"] = float(report.recommendation.value)
+    return {name: float(value) for name, value in metrics.items() if value is not None}

@@ -1,70 +1,148 @@
-"""Report: one monitoring cycle's findings as a JSON document with a version."""
+"""Report: one monitoring cycle's findings as a JSON document with a version and a published schema."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from importlib.resources import files
+from math import isfinite
 from typing import Any
 
-from churnops.monitoring.drift import DriftTest
-from churnops.monitoring.performance import Performance
+from churnops.monitoring.batch import Window
+from churnops.monitoring.budget import Recommendation
+from churnops.monitoring.performance import LabelCoverage, Performance
+from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
+
+
+@dataclass(frozen=True)
+class PastWindow:
+    """ROC-AUC of an earlier window, from the labels that are known by now; the interval is DeLong's, None if untold."""
+
+    window: Window
+    labels: LabelCoverage
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class Report:
     """What a cycle found in the batch from `source`.
 
-    `drift_rate` is the share of drifted columns among those that could be tested.
+    Attributes
+    ----------
+    look
+        How many times fresh evidence on this model had been looked at, this time included; None for a simulated
+        batch, which spends no error budget.
+    threshold
+        `performance_threshold` of the settings.
     """
 
     timestamp: datetime
     model_version: str
+    content_sha256: str
     source: str
+    simulated: bool
+    window: Window | None
     rows: int
+    look: int | None
+    threshold: float
     performance: Performance
-    columns: tuple[DriftTest, ...]
-    drift_rate: float | None
-    prediction_drift: DriftTest
-    target_drift: DriftTest
-    reasons: tuple[str, ...]
+    history: tuple[PastWindow, ...]
+    feature_drift: FeatureDrift
+    prediction_drift: ColumnDrift
+    target_drift: ColumnDrift
+    recommendation: Recommendation
 
     @property
-    def recommend_retraining(self) -> bool:
-        """Whether any trigger fired."""
-        return bool(self.reasons)
+    def name(self) -> str:
+        """Name that the files of this cycle have in common: the time, in UTC."""
+        return f"{self.timestamp.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the document: plain JSON types, None where it cannot be told."""
-        decline, evaluation = self.performance.decline, self.performance.evaluation
-        performance = {
-            "labelled": self.performance.coverage.labelled, "rows": self.rows, "below_threshold": decline.below,
-            "reason": decline.reason,
-        }  # fmt: skip
-        return {
+        document = {
             "report_version": REPORT_VERSION,
-            "timestamp": self.timestamp.isoformat(timespec="seconds"),
+            "timestamp": self.timestamp,
             "model_version": self.model_version,
+            "content_sha256": self.content_sha256,
             "source": self.source,
+            "simulated": self.simulated,
+            "window": _window(self.window),
             "rows": self.rows,
-            "performance": performance | (evaluation.to_json() if evaluation else {"metrics": None}),
-            "feature_drift": {
-                "drift_rate": self.drift_rate,
-                "drifted": [column.name for column in self.columns if column.drifted],
-                "columns": [asdict(column) for column in self.columns],
-            },
+            "look": self.look,
+            "performance": _performance(self.performance, self.threshold)
+            | {"history": [asdict(past) | {"window": _window(past.window)} for past in self.history]},
+            "feature_drift": asdict(self.feature_drift),
             "prediction_drift": asdict(self.prediction_drift),
             "target_drift": asdict(self.target_drift),
-            "recommend_retraining": {"value": self.recommend_retraining, "reasons": list(self.reasons)},
+            "recommend_retraining": asdict(self.recommendation),
+        }
+        return dict(_plain(document))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the findings as gauges and tables show them: small, whatever the number of columns' tests."""
+        document = self.to_json()
+        drift, performance = document["feature_drift"], document["performance"]
+        keys = ("statistic", "p_value", "effect", "drifted")
+        return {
+            "model_version": self.model_version,
+            "rows": self.rows,
+            "look": self.look,
+            "drift_rate": drift["drift_rate"],
+            "columns": {c["name"]: {key: c[key] for key in ("effect", "drifted")} for c in drift["columns"]},
+            "prediction_drift": {key: document["prediction_drift"][key] for key in keys},
+            "target_drift": {key: document["target_drift"][key] for key in keys},
+            "performance": {
+                "metrics": performance["metrics"] or {},
+                "due": performance["labels"]["due"],
+                "labelled": performance["labels"]["labelled"],
+                "verdict": performance["verdict"],
+            },
+            "recommend_retraining": {
+                "value": self.recommendation.value,
+                "triggers": {trigger.name: trigger.fired for trigger in self.recommendation.triggers},
+            },
         }
 
-    def write(self, folder: Path) -> Path:
-        """Write `monitoring_report_<UTC time>.json`, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"monitoring_report_{self.timestamp.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.json"
-        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-        unfinished.write_text(json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-        return path
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of the document, version `REPORT_VERSION`."""
+    document = json.loads(files("churnops.monitoring").joinpath("report.schema.json").read_text(encoding="utf-8"))
+    return dict(document)
+
+
+def _performance(performance: Performance, threshold: float) -> dict[str, Any]:
+    found, decline = performance.evaluation, performance.decline
+    verdict = {True: "below", False: "not below", None: "cannot tell"}[decline.below]
+    measured = found.to_json() if found else dict.fromkeys(("rows", "positives", "metrics", "confusion"))
+    measured["churn_threshold"] = measured.pop("threshold", None)
+    return {
+        "verdict": verdict,
+        "reason": decline.reason,
+        "threshold": threshold,
+        "line": decline.line,
+        "promised": None if decline.promised is None else {"roc_auc": decline.promised},
+        "p_value": decline.p_value,
+        "labels": asdict(performance.coverage),
+        "delong": asdict(decline.auc) if decline.auc else None,
+    } | measured
+
+
+def _window(window: Window | None) -> dict[str, datetime] | None:
+    return None if window is None else {"since": window[0], "until": window[1]}
+
+
+def _plain(value: Any) -> Any:
+    """Turn times into text, tuples into lists, and numbers that JSON has no name for into None."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="seconds")
+        case float() if not isfinite(value):
+            return None
+    return value

@@ -10,19 +10,24 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
-from churnops.data.validate import check_customers, validate_data
+from churnops.data.validate import validate_data
 from churnops.errors import BundleError, DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
+from churnops.journal.alerts import AlertLog
+from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, MonitoringCycle
+from churnops.monitoring.alarms import alarms, deployment
+from churnops.monitoring.alerts import Alerts
+from churnops.monitoring.batch import Batch
+from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.registry import Registry
-from churnops.schema import Schema
+from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.runner import Progress
@@ -140,8 +145,9 @@ def _run(
             deployed = _deploy(registry, run, evaluated.bundle, deploy)
             answering = registry.deployed.production()
         assert answering is not None, "the first winner was deployed"
-        columns, outcome, source = _batch(validated.production, answering.schema)
-        cycle = run.step(next(names), ModelMonitor(settings).run, answering, columns, outcome, source=source)
+        monitor = ModelMonitor(settings, CycleLog(registry.engine))
+        cycle = run.step(next(names), monitor.run, answering, _batch(validated.production, answering))
+    _tell(Alerts(AlertLog(registry.engine), settings.alerts), settings, deployed, evaluated, cycle)
     return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
 
 
@@ -188,19 +194,29 @@ def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, deploy: bool) 
     return Deployed(status, version, bundle.version_name, registry.deployed.link.resolve(), reason)
 
 
-def _batch(
-    tables: Mapping[str, pl.DataFrame], schema: Schema
-) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64], str]:
-    """Join the production tables into encoded columns, outcomes (NaN where not known) and where they come from.
+def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
+    """Join the production tables into a batch for the model that answers.
 
-    `schema` is that of the model that answers: the settings may have changed since. Where the customers do not fit
-    it, the batch is empty and the last value says why, so that monitoring cannot tell.
+    The settings may have changed since it was trained. Where the customers do not fit its schema, the batch is empty
+    and its source says why, so that monitoring cannot tell.
     """
+    nobody: Columns = {}
     if not tables:
-        return {}, np.empty(0), "no later customers"
+        return batch_from_columns(nobody, np.empty(0), bundle, "no later customers")
     try:
-        joined = pl.concat(tables.values(), how="diagonal_relaxed")
-        table = check_customers(joined, schema, "production", keep_outcome=True)
+        return batch_from_table(pl.concat(tables.values(), how="diagonal_relaxed"), bundle, ", ".join(tables))
     except DataError as error:
-        return {}, np.empty(0), f"the model in production has another schema: {str(error).splitlines()[0]}"
-    return dict(encode(table, schema)), outcomes(table, schema), ", ".join(tables)
+        source = f"the model in production has another schema: {str(error).splitlines()[0]}"
+        return batch_from_columns(nobody, np.empty(0), bundle, source)
+
+
+def _tell(
+    alerts: Alerts, settings: Settings, deployed: Deployed, evaluated: EvaluatedModels, cycle: MonitoringCycle
+) -> None:
+    """Tell the alert channels of a new model in production, and what its first monitoring cycle found."""
+    link = settings.alerts.link or str(cycle.page)
+    if deployed.status == "deployed":
+        found = evaluated.evaluations[evaluated.winner].metrics["roc_auc"]
+        fact = f"ROC-AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) on held-out customers"
+        alerts.announce(deployment(deployed.model_version, deployed.reason, [fact], link))
+    alerts.tell(*alarms(cycle.report, link))

@@ -39,16 +39,24 @@ def simulate_file(
     """
     paths = table_paths(sources)
     _check_target(target, paths, overwrite)
+    made, headers = simulate_customers(paths, schema, drift, rows=rows, seed=seed)
+    written = decode(made.columns, made.outcome, schema)
+    _write(written.rename({name: headers[name] for name in written.columns if name in headers}), target)
+    return made
+
+
+def simulate_customers(
+    sources: Sequence[Path], schema: Schema, drift: Drift, *, rows: int, seed: int
+) -> tuple[Simulated, dict[str, str]]:
+    """Simulate customers like those in `sources`; return them, and the first source's header of each column."""
+    paths = table_paths(sources)
     raw = [read_table(path) for path in paths]
     checked = [
         check_customers(table, schema, path.name, keep_outcome=True) for table, path in zip(raw, paths, strict=True)
     ]
     table = pl.concat(checked, how="diagonal_relaxed")
     made = simulate(encode(table, schema), outcomes(table, schema), schema, drift, rows=rows, seed=seed)
-    headers = {name: header for header, name in schema.rename(raw[0].columns).items()}
-    written = decode(made.columns, made.outcome, schema)
-    _write(written.rename({name: headers[name] for name in written.columns if name in headers}), target)
-    return made
+    return made, {name: header for header, name in schema.rename(raw[0].columns).items()}
 
 
 def _check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None:

@@ -34,7 +34,8 @@ class ModelVersion:
 class Registry:
     """The registered model of the settings, and the folder its deployed versions live in.
 
-    Decide and deploy inside `deployed.locked()`: one process at a time, on one machine.
+    Decide and deploy inside `deployed.locked()`: one process at a time, on one machine. `engine` is the journal's
+    database, which holds the deployment log.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -45,11 +46,11 @@ class Registry:
         self.deployed = DeploymentFolder(
             settings.path(settings.registry.directory), DeploymentLog(engine), self.name_production
         )
-        self._engine = engine
+        self.engine = engine
 
     def close(self) -> None:
         """Close the database."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def versions(self) -> list[ModelVersion]:
         """Return all registered versions, newest first."""

@@ -1,0 +1,51 @@
+"""Which alarms follow from a report, a failure or a deployment: what is told, in three facts. `alerts` tells it."""
+
+from collections.abc import Sequence
+
+from churnops.monitoring.alerts import Alarm, Severity, Subject
+from churnops.monitoring.budget import Trigger
+from churnops.monitoring.report import Report
+
+_TITLES: dict[str, tuple[Severity, str]] = {
+    "performance": ("critical", "the churn model performs worse than it must"),
+    "feature_drift": ("warning", "customers differ from those the churn model was trained on"),
+    "prediction_drift": ("warning", "churn scores differ from those expected"),
+    "target_drift": ("warning", "the churn rate has changed"),
+}
+
+
+def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
+    """Return the alarms that a finished cycle gives rise to, and the subjects that are all right.
+
+    A trigger that cannot be told is in neither: what was said of it last stays so. A simulated batch says nothing.
+    """
+    if report.simulated:
+        return [], []
+    firing = [_alarm(trigger, report, link) for trigger in report.recommendation.triggers if trigger.fired]
+    clear: list[Subject] = [t.name for t in report.recommendation.triggers if t.fired is False]
+    return firing, ["cycle_failed", *clear]
+
+
+def failure(reason: str, link: str) -> Alarm:
+    """Return the alarm of a cycle that failed."""
+    facts = (reason, "the model is not watched until a cycle finishes", "run it by hand: churnops monitor")
+    return Alarm("cycle_failed", "critical", "a monitoring cycle failed", facts, link)
+
+
+def deployment(model_version: str, reason: str, facts: Sequence[str], link: str) -> Alarm:
+    """Return the event of a new model in production."""
+    return Alarm("deployed", "info", f"{model_version} is in production", (reason, *facts), link)
+
+
+def rollback(model_version: str, reason: str, link: str) -> Alarm:
+    """Return the event of an earlier model that is in production again."""
+    return Alarm("rolled_back", "warning", f"back to {model_version}", (reason,), link)
+
+
+def _alarm(trigger: Trigger, report: Report, link: str) -> Alarm:
+    severity, title = _TITLES[trigger.name]
+    drifted = report.feature_drift.drifted
+    names = ", ".join(drifted[:5]) + (f" and {len(drifted) - 5} more" if len(drifted) > 5 else "")
+    watched = f"{report.model_version}, {report.rows:,} customers: {report.source}"
+    extra = f"drifted: {names}" if trigger.name == "feature_drift" and names else "retraining is recommended"
+    return Alarm(trigger.name, severity, title, (trigger.reason, extra, watched), link)

@@ -1,0 +1,70 @@
+"""Batch: what one monitoring cycle looks at."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.monitoring.performance import LabelCoverage
+from churnops.schema import Columns
+
+Window = tuple[datetime, datetime]
+"""Since (included) and until (excluded)."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Predictions whose outcome is known, and how many others there are.
+
+    Attributes
+    ----------
+    probability, churned
+        Shape (m,): the score that was given, and 1 if the customer left within the horizon, 0 if they stayed.
+    """
+
+    probability: NDArray[np.float64]
+    churned: NDArray[np.float64]
+    coverage: LabelCoverage
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Customers that the deployed model was asked about, and what became of those whose outcome is due.
+
+    Attributes
+    ----------
+    columns, probability, outcome
+        n customers: encoded columns, the deployed model's scores, and outcomes as far as known (1, 0 or NaN).
+    resolved
+        What performance and churn rate are measured on: for a window of the journal older predictions than those in
+        `columns`, as an outcome is due only after the label horizon; for a table, its rows with an outcome.
+    history
+        Earlier windows, with the outcomes that are known by now.
+    """
+
+    columns: Columns
+    probability: NDArray[np.float64]
+    outcome: NDArray[np.float64]
+    resolved: Resolved
+    source: str
+    window: Window | None = None
+    simulated: bool = False
+    history: tuple[tuple[Window, Resolved], ...] = field(default=())
+
+    @property
+    def rows(self) -> int:
+        """Number of customers, n."""
+        return int(self.outcome.size)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of what was looked at: the same evidence has the same hash, wherever it came from."""
+        digest = hashlib.sha256()
+        for name in sorted(self.columns):
+            digest.update(name.encode() + b"\0" + self.columns[name].tobytes())
+        for values in (self.probability, self.resolved.probability, self.resolved.churned):
+            digest.update(b"\0" + values.tobytes())
+        return digest.hexdigest()

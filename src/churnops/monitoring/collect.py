@@ -1,0 +1,134 @@
+"""Collect a batch: from a table, or from the journal by time."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from churnops.data.read import encode, outcomes, read_table
+from churnops.data.validate import check_customers
+from churnops.errors import DataError
+from churnops.journal import Journal, RecordedPrediction
+from churnops.model import Bundle
+from churnops.monitoring.batch import Batch, Resolved, Window
+from churnops.monitoring.performance import LabelCoverage
+from churnops.schema import RESERVED, Columns, Schema
+
+PAST_WINDOWS = 4  # shown in a report, with the labels that came in since
+ROWS = 50_000  # read from the journal at a time
+
+
+def batch_from_file(path: Path, bundle: Bundle) -> Batch:
+    """Read a CSV or Parquet file of customers, with or without the target, with raw headers or snake_case names.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or breaks the bundle's Schema.
+    """
+    return batch_from_table(read_table(path), bundle, path.name)
+
+
+def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, simulated: bool = False) -> Batch:
+    """Check and score customers. Their known outcomes are resolved: a table says what became of whom.
+
+    Raises
+    ------
+    ValidationError
+        With every rule of the bundle's Schema that the table breaks.
+    """
+    answers = [name for name in RESERVED if name in table.columns]  # a table that was scored before
+    checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)
+    columns, outcome = encode(checked, bundle.schema), outcomes(checked, bundle.schema)
+    return batch_from_columns(columns, outcome, bundle, source, simulated=simulated)
+
+
+def batch_from_columns(
+    columns: Columns, outcome: NDArray[np.float64], bundle: Bundle, source: str, *, simulated: bool = False
+) -> Batch:
+    """Score encoded customers; `outcome` (n,) is 1, 0 or NaN; n may be 0, and then there need be no columns."""
+    probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
+    known = ~np.isnan(outcome)
+    coverage = LabelCoverage(rows=outcome.size, due=outcome.size, labelled=int(known.sum()))
+    resolved = Resolved(probability[known], outcome[known], coverage)
+    return Batch(columns, probability, outcome, resolved, source, simulated=simulated)
+
+
+def batch_from_journal(
+    journal: Journal, bundle: Bundle, *, until: datetime, length: timedelta, horizon: timedelta, known_at: datetime
+) -> Batch:
+    """Collect what the deployed model was asked in `length` before `until`, and what it is resolved by now.
+
+    Outcomes are those of predictions that a whole horizon has passed for: the `length` before `until - horizon`.
+    Taking younger ones too would count customers who left early, and not those who are still there. Nothing that was
+    recorded after `known_at` exists for this call.
+
+    Only predictions of `bundle` count: another model's scores are no evidence on this one, and the customers it was
+    asked about may be rows that this one was trained on.
+    """
+    window = (until - length, until)
+    parts: list[Columns] = []
+    known: list[NDArray[np.float64]] = []
+    for recorded in _chunks(journal.resolved(*window, known_at, content_sha256=bundle.content_sha256)):
+        parts.append(decode_inputs([prediction.row.inputs for prediction in recorded], bundle.schema))
+        known.append(np.array([np.nan if p.churned is None else p.churned for p in recorded], dtype=np.float64))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    outcome = np.concatenate(known) if known else np.empty(0)
+    probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
+    due = until - horizon
+    past = [_resolved(journal, bundle, (due - (i + 1) * length, due - i * length), until, known_at, outcome.size)
+            for i in range(PAST_WINDOWS + 1)]  # fmt: skip
+    return Batch(
+        columns, probability, outcome, past[0][1], f"journal, {window[0]:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC",
+        window, history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
+    )  # fmt: skip
+
+
+def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
+    """Encode customers as the journal keeps them: JSON objects with snake_case names, categories as their choices.
+
+    Examples
+    --------
+    >>> from churnops.schema import Column
+    >>> schema = Schema(columns=(
+    ...     Column(name="minutes", kind="number"), Column(name="plan", kind="flag", choices=("No", "Yes")),
+    ...     Column(name="churn", kind="target", choices=("False", "True"))))
+    >>> decode_inputs(['{"minutes": 3.5, "plan": "Yes"}', '{"minutes": null, "plan": "No"}'], schema)
+    {'minutes': array([3.5, nan]), 'plan': array([1., 0.])}
+    """
+    kinds = {column.name: pl.Float64 if column.numeric else pl.String for column in schema.inputs}
+    try:
+        table = pl.Series("inputs", documents).str.json_decode(pl.Struct(kinds)).struct.unnest()
+        return encode(table, schema)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"the journal holds inputs that do not fit the model's Schema: {reason}") from None
+
+
+def _chunks(predictions: Iterator[RecordedPrediction]) -> Iterator[list[RecordedPrediction]]:
+    while chunk := list(islice(predictions, ROWS)):
+        yield chunk
+
+
+def _resolved(
+    journal: Journal, bundle: Bundle, window: Window, until: datetime, known_at: datetime, rows: int
+) -> tuple[Window, Resolved]:
+    """Collect the outcomes of one window, as known at `known_at`."""
+    due, scores, churned, ages = 0, [], [], []
+    for prediction in journal.resolved(*window, known_at, content_sha256=bundle.content_sha256):
+        due += 1
+        if prediction.churned is not None:
+            scores.append(prediction.row.churn_probability)
+            churned.append(float(prediction.churned))
+            ages.append((until - prediction.row.at) / timedelta(days=1))
+    coverage = LabelCoverage(
+        rows=rows, due=due, labelled=len(ages),
+        oldest=until - timedelta(days=max(ages)) if ages else None,
+        newest=until - timedelta(days=min(ages)) if ages else None,
+        median_age_days=float(np.median(ages)) if ages else None,
+    )  # fmt: skip
+    return window, Resolved(np.array(scores, dtype=np.float64), np.array(churned, dtype=np.float64), coverage)

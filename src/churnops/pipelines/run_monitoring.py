@@ -1,0 +1,190 @@
+"""One monitoring cycle from end to end: collect, check, report, track, alert, and retrain if that is permitted.
+
+`python -m churnops.pipelines.run_monitoring [EXPERIMENT]` is `churnops monitor [--experiment EXPERIMENT]`.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from churnops.errors import ChurnopsError, JournalError, RegistryError, redact
+from churnops.journal import Journal
+from churnops.journal.alerts import AlertLog
+from churnops.journal.cycles import Cycle, CycleLog
+from churnops.journal.database import open_database
+from churnops.model import Bundle
+from churnops.monitoring import MonitoringCycle, Report
+from churnops.monitoring.alarms import alarms, failure
+from churnops.monitoring.alerts import Alerts, Delivery
+from churnops.monitoring.batch import Batch
+from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_journal
+from churnops.monitoring.monitor import ModelMonitor
+from churnops.settings import Settings
+from churnops.tracking import Tracker
+
+EXPERIMENT = "ChurnPrediction-Monitoring"
+STEP = "Monitor performance"
+
+Collect = Callable[[Settings, Journal, Bundle], Batch]
+"""Collects what a cycle looks at, given the deployed bundle."""
+
+Retrain = Callable[[Settings, Report], str]
+"""Retrains because of a report, and says in words what came of it."""
+
+
+@dataclass(frozen=True)
+class MonitoringSummary:
+    """What a cycle did, for screens and machines; `retraining` says in words what followed from it."""
+
+    cycle: MonitoringCycle
+    run_id: str
+    deliveries: tuple[Delivery, ...]
+    retraining: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "report": self.cycle.report.to_json(),
+            "monitoring_report": str(self.cycle.path),
+            "run_id": self.run_id,
+            "alerts": [vars(delivery) for delivery in self.deliveries],
+            "retraining": self.retraining,
+        }
+
+
+def window(length: timedelta | None = None, until: datetime | None = None) -> Collect:
+    """Collect predictions from the journal: of `length` (by default the settings' `window_days`) before `until` (now).
+
+    Outcomes are those known by now, so that a past window is seen with the labels that came in since.
+    """
+
+    def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
+        now = datetime.now(UTC)
+        return batch_from_journal(
+            journal, bundle, until=until or now, length=length or timedelta(days=settings.monitoring.window_days),
+            horizon=timedelta(days=settings.journal.label_horizon), known_at=now,
+        )  # fmt: skip
+
+    return collect
+
+
+def file(path: Path) -> Collect:
+    """Collect a CSV or Parquet file of customers."""
+    return lambda settings, journal, bundle: batch_from_file(path, bundle)
+
+
+def simulation(seed: int | None = None, rows: int = 500) -> Collect:
+    """Make up a batch by the plain recipe, noise and flipped labels, from the production table or else the raw one."""
+    from churnops.data.simulate import Drift
+    from churnops.pipelines.simulate import simulate_customers
+
+    def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
+        sources = [settings.path(source) for source in settings.data.production or settings.data.raw]
+        chosen = settings.random_state if seed is None else seed
+        made, _ = simulate_customers(sources, bundle.schema, Drift(recipe=True), rows=rows, seed=chosen)
+        source = f"simulated: {made.description}"
+        return batch_from_columns(made.columns, made.outcome, bundle, source, simulated=True)
+
+    return collect
+
+
+def run_monitoring(
+    settings: Settings, collect: Collect, *, experiment: str | None = None, retrain: Retrain | None = None,
+    permitted: bool = True,
+) -> MonitoringSummary:  # fmt: skip
+    """Run one cycle. It is safe to repeat, to run twice at once, and to kill.
+
+    Parameters
+    ----------
+    experiment
+        Id or name of the MLflow experiment to log to, which must exist. Default: `ChurnPrediction-Monitoring`.
+    retrain
+        What to call when the report recommends retraining.
+    permitted
+        False stops after the report.
+
+    Raises
+    ------
+    ChurnopsError
+        If nothing is deployed, the batch cannot be collected, or the tracking store or the journal does not answer.
+        The failure is recorded and told to the alert channels first.
+    """
+    try:
+        engine = open_database(settings.database_url(settings.journal.url))
+    except JournalError as error:
+        Alerts(None, settings.alerts).tell([failure(str(error), settings.alerts.link)], [])
+        raise
+    try:
+        alerts, log = Alerts(AlertLog(engine), settings.alerts), CycleLog(engine)
+        with _failing_loudly(log, alerts, settings):
+            tracker = Tracker(settings)
+            found = None if experiment is None else tracker.existing_experiment(experiment)
+            bundle = _production(settings)
+            journal = Journal(engine, label_horizon=timedelta(days=settings.journal.label_horizon))
+            monitor = ModelMonitor(settings, log)
+            name = f"monitoring {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+            with tracker.pipeline(found or EXPERIMENT, name) as run:
+                cycle = run.step(STEP, _cycle, monitor, bundle, collect, settings, journal)
+        deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
+        retraining = _retraining(settings, cycle.report, retrain, permitted)
+        return MonitoringSummary(cycle, run.run_id, deliveries, retraining)
+    finally:
+        engine.dispose()
+
+
+def _cycle(
+    monitor: ModelMonitor, bundle: Bundle, collect: Collect, settings: Settings, journal: Journal
+) -> MonitoringCycle:
+    """Collect a batch and check it: the step that is tracked."""
+    return monitor.run(bundle, collect(settings, journal, bundle))
+
+
+def _production(settings: Settings) -> Bundle:
+    deployed = settings.path(settings.registry.directory) / "production"
+    if not deployed.exists():
+        raise RegistryError(f"no model is deployed in {deployed.parent}: type `churnops run` first")
+    return Bundle.load(deployed)
+
+
+@contextmanager
+def _failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterator[None]:
+    """Record and tell that a cycle failed, whatever the reason, and raise it again."""
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, ChurnopsError)
+        reason = redact(str(error).partition("\n")[0][:300]) if known else f"a defect: {type(error).__name__}"
+        try:
+            log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": reason}))
+        except ChurnopsError as unrecorded:
+            error.add_note(f"and it could not be recorded: {unrecorded}")
+        alerts.tell([failure(reason, settings.alerts.link)], [])
+        raise
+
+
+def _retraining(settings: Settings, report: Report, retrain: Retrain | None, permitted: bool) -> str:
+    if not report.recommendation.value:
+        return "not recommended"
+    if report.simulated:
+        return "recommended; a simulated batch retrains nothing"
+    if not permitted:
+        return "recommended; stopped after the report, as asked"
+    if retrain is None:
+        return "recommended; this version does not retrain by itself: type `churnops run --deploy`"
+    return retrain(settings, report)
+
+
+def main() -> None:
+    """Become `churnops monitor`, with the experiment's id or name that may have been given."""
+    given = sys.argv[1:]
+    command = ["monitor", *(("--experiment",) if given and not given[0].startswith("-") else ()), *given]
+    os.execv(sys.executable, [sys.executable, "-m", "churnops.cli", *command])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

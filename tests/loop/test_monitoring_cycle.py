@@ -1,0 +1,393 @@
+"""Monitoring cycles from end to end: from the journal, a file or a simulation to report, page, MLflow and alarms."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import mlflow
+import polars as pl
+import pytest
+from sqlalchemy import Engine, func, select
+
+from churnops.data.read import decode, encode, outcomes, read_table
+from churnops.data.validate import check_customers
+from churnops.errors import ChurnopsError
+from churnops.journal import Journal, Label, PredictionRow, new_prediction_id, open_database
+from churnops.journal.cycles import CycleLog
+from churnops.journal.labels import write_labels
+from churnops.journal.predictions import write_predictions
+from churnops.journal.tables import alerts, looks
+from churnops.model import Bundle
+from churnops.monitoring import Report
+from churnops.monitoring.collect import batch_from_journal
+from churnops.monitoring.report import report_schema
+from churnops.pipelines import run_monitoring as monitoring
+from churnops.pipelines.run_all import RunSummary
+from churnops.settings import Settings, load_settings
+from tests.conftest import LATER, quick, write_project
+from tests.loop.test_command_line import CHURNOPS, run
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def deployed(project: tuple[Settings, RunSummary], tmp_path: Path) -> Settings:
+    """A project of its own with a deployed model, and nothing monitored yet."""
+    folder = tmp_path / "project"
+    write_project(folder, quick)
+    models = project[0].path("models")
+    shutil.copytree(models, folder / "models", symlinks=True)
+    return load_settings(folder / "config.yaml")
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Engine]:
+    engine = open_database(settings.database_url(settings.journal.url))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def bundle_of(settings: Settings) -> Bundle:
+    return Bundle.load(settings.path("models") / "production")
+
+
+def customers(settings: Settings, change: Callable[[pl.DataFrame], pl.DataFrame] = lambda table: table) -> pl.DataFrame:
+    """The later customers, checked, as a table with snake_case names."""
+    table = check_customers(read_table(LATER), settings.table, "later", keep_outcome=True)
+    return change(decode(encode(table, settings.table), outcomes(table, settings.table), settings.table))
+
+
+def longer_calls(table: pl.DataFrame) -> pl.DataFrame:
+    parts = ("day", "eve", "night", "intl")
+    more = [(pl.col(f"total_{part}_minutes") * 1.3).clip(0, 1440).round(1) for part in parts]
+    counts = [(pl.col(f"total_{part}_calls") + 15).clip(0, 1000) for part in parts]
+    return table.with_columns(*more, *counts, (pl.col("account_length") + 40).clip(0, 500))
+
+
+def asked(settings: Settings, table: pl.DataFrame, first: datetime, last: datetime) -> list[PredictionRow]:
+    """Record that the deployed model was asked about these customers, evenly over a time."""
+    bundle, schema = bundle_of(settings), settings.table
+    scores = bundle.predict(encode(check_customers(table, schema, "t"), schema)).probability.tolist()
+    step = (last - first) / table.height
+    inputs = table.drop(schema.target.name).to_dicts()
+    rows = [
+        PredictionRow(
+            id=new_prediction_id(), at=first + i * step, customer_id=None, model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256, churn_probability=score, churn_prediction=score >= bundle.threshold,
+            base_value=None, explanation_scale=None, top_shap_features=None, inputs=json.dumps(inputs[i]), source="api",
+        )
+        for i, score in enumerate(scores)
+    ]  # fmt: skip
+    with database(settings) as engine:
+        write_predictions(engine, rows)
+    return rows
+
+
+def became(settings: Settings, rows: list[PredictionRow], churned: list[bool], recorded: datetime) -> None:
+    """Record what became of customers, all at one moment: who left did so a day after the prediction."""
+    labels = [
+        Label(c, prediction_id=row.id, outcome_at=row.at + (1 if c else 30) * DAY)
+        for row, c in zip(rows, churned, strict=True)
+    ]
+    with database(settings) as engine, engine.begin() as connection:
+        write_labels(connection, labels, recorded)
+
+
+def report_of(summary: monitoring.MonitoringSummary) -> dict[str, Any]:
+    return dict(json.loads(summary.cycle.path.read_text()))
+
+
+def batch_beside(report: Path) -> Path:
+    return report.with_name(report.name.replace("monitoring_report", "production_batch")).with_suffix(".csv")
+
+
+def number_of(settings: Settings, table: Any) -> int:
+    with database(settings) as engine, engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, tmp_path: Path):
+    """Report, batch, page, MLflow, journal, alarm and the retraining entry point."""
+    path = tmp_path / "changed.csv"
+    table = customers(deployed, longer_calls)
+    table.write_csv(path)
+    called: list[Report] = []
+
+    def retrain(_settings: Settings, report: Report) -> str:
+        called.append(report)
+        return "retrained"
+
+    summary = monitoring.run_monitoring(deployed, monitoring.file(path), retrain=retrain)
+    document = report_of(summary)
+    jsonschema_rs.Draft202012Validator(report_schema(), validate_formats=True).validate(document)
+    assert document["recommend_retraining"]["value"] is True
+    assert any("feature drift" in reason for reason in document["recommend_retraining"]["reasons"])
+    assert {"total_day_minutes", "total_day_calls", "account_length"} <= set(document["feature_drift"]["drifted"])
+    assert document["look"] == 1
+    assert called == [summary.cycle.report]
+    assert summary.retraining == "retrained"
+    # The batch is as it was read, and can be looked at again: the same evidence, the same look.
+    batch = summary.cycle.path.parent / summary.cycle.path.name.replace(
+        "monitoring_report", "production_batch"
+    ).replace(".json", ".csv")
+    again = report_of(monitoring.run_monitoring(deployed, monitoring.file(batch)))
+    assert again["look"] == 1
+    assert again["feature_drift"] == document["feature_drift"]
+    page = summary.cycle.page.read_text()
+    assert "total_day_minutes" in page
+    assert len(page) < 300_000
+    client = mlflow.MlflowClient(deployed.database_url(deployed.tracking.uri))
+    experiment = client.get_experiment_by_name("ChurnPrediction-Monitoring")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    steps = [found for found in runs if found.info.run_name == monitoring.STEP]
+    assert len(steps) == 2
+    assert {"drift_rate", "roc_auc", "recommend_retraining"} <= set(steps[0].data.metrics)
+    logged = {item.path for item in client.list_artifacts(steps[-1].info.run_id)}
+    assert {summary.cycle.path.name, summary.cycle.page.name, batch.name} <= logged
+    with database(deployed) as engine:
+        newest = CycleLog(engine).newest(status="finished")[0]
+        assert newest.summary["drift_rate"] == document["feature_drift"]["drift_rate"]
+        with engine.connect() as connection:
+            told = connection.execute(select(alerts.c.subject).where(alerts.c.state == "firing")).scalars().all()
+    assert told.count("feature_drift") == 1  # the second cycle found the same, and said nothing again
+
+
+def test_customers_like_before_call_for_nothing(deployed: Settings, tmp_path: Path):
+    customers(deployed).write_csv(tmp_path / "same.csv")
+    summary = monitoring.run_monitoring(deployed, monitoring.file(tmp_path / "same.csv"))
+    assert summary.retraining == "not recommended"
+    assert report_of(summary)["recommend_retraining"]["reasons"] == []
+    assert number_of(deployed, alerts) == 0
+
+
+def test_no_retrain_stops_after_the_report(deployed: Settings, tmp_path: Path):
+    customers(deployed, longer_calls).write_csv(tmp_path / "changed.csv")
+
+    def retrain(_settings: Settings, _report: Report) -> str:
+        pytest.fail("it was not permitted")
+
+    collect = monitoring.file(tmp_path / "changed.csv")
+    summary = monitoring.run_monitoring(deployed, collect, retrain=retrain, permitted=False)
+    assert summary.cycle.report.recommendation.value
+    assert "stopped after the report" in summary.retraining
+
+
+def test_a_simulated_batch_spends_nothing_and_alerts_nobody(deployed: Settings):
+    shutil.copytree(LATER.parent, deployed.root / "data/production")
+    summary = monitoring.run_monitoring(deployed, monitoring.simulation(seed=3))
+    document = report_of(summary)
+    assert document["simulated"] is True
+    assert document["look"] is None
+    assert document["rows"] == 500
+    again = report_of(monitoring.run_monitoring(deployed, monitoring.simulation(seed=3)))
+    changing = ("timestamp",)
+    assert {k: v for k, v in again.items() if k not in changing} == {
+        k: v for k, v in document.items() if k not in changing
+    }
+    assert (
+        report_of(monitoring.run_monitoring(deployed, monitoring.simulation(seed=4)))["feature_drift"]
+        != document["feature_drift"]
+    )
+    assert (number_of(deployed, looks), number_of(deployed, alerts)) == (0, 0)
+    with database(deployed) as engine:
+        assert CycleLog(engine).newest() == []
+
+
+def test_a_window_of_the_journal_is_judged_on_what_is_due(deployed: Settings):
+    """Drift on the newest predictions; performance on those that a whole horizon has passed for, early churners too."""
+    now = datetime.now(UTC)
+    table = customers(deployed)
+    old, recent = table.head(600), table.slice(600, 500)
+    due = asked(deployed, old, now - 36 * DAY, now - 31 * DAY)
+    asked(deployed, recent, now - 6 * DAY, now - 1 * DAY)
+    churned = (old["churn"] == "True").to_list()
+    became(deployed, due, churned, now - timedelta(hours=1))
+    early = asked(deployed, recent.filter(pl.col("churn") == "True"), now - 5 * DAY, now - 4 * DAY)
+    became(deployed, early, [True] * len(early), now - timedelta(hours=1))  # not due: they would make a rate of 100 %
+    report = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    assert report["rows"] == 500 + len(early)
+    labels = report["performance"]["labels"]
+    assert (labels["due"], labels["labelled"]) == (600, 600)
+    assert 31 <= labels["median_age_days"] <= 36
+    assert report["performance"]["metrics"]["roc_auc"]["value"] > 0.8
+    assert report["target_drift"]["drifted"] is False
+
+
+def test_late_labels_change_past_windows_and_nothing_looks_ahead(deployed: Settings):
+    now = datetime.now(UTC)
+    table = customers(deployed).head(600)
+    rows = asked(deployed, table, now - 46 * DAY, now - 40 * DAY)  # due 10 to 16 days ago
+    churned = (table["churn"] == "True").to_list()
+    became(deployed, rows[:300], churned[:300], now - 9 * DAY)
+    became(deployed, rows[300:], churned[300:], now - 2 * DAY)
+    bundle = bundle_of(deployed)
+
+    def labelled(known_at: datetime, until: datetime) -> tuple[int, int]:
+        with database(deployed) as engine:
+            batch = batch_from_journal(
+                Journal(engine, label_horizon=30 * DAY), bundle, until=until, length=7 * DAY, horizon=30 * DAY,
+                known_at=known_at,
+            )  # fmt: skip
+        return batch.resolved.coverage.due, batch.resolved.coverage.labelled
+
+    past = now - 9 * DAY - timedelta(minutes=1)
+    assert labelled(past, past)[1] == 0
+    assert labelled(now - 8 * DAY, past) == (labelled(past, past)[0], 300)
+    assert labelled(now, past)[1] > 500
+    newest = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    history = newest["performance"]["history"]
+    assert sum(entry["labels"]["labelled"] for entry in history) + newest["performance"]["labels"]["labelled"] == 600
+
+
+def test_other_models_predictions_are_no_evidence_on_this_one(deployed: Settings):
+    now = datetime.now(UTC)
+    rows = asked(deployed, customers(deployed).head(100), now - 3 * DAY, now - 2 * DAY)
+    others = [row._replace(id=new_prediction_id(), content_sha256="0" * 64) for row in rows]
+    with database(deployed) as engine:
+        write_predictions(engine, others)
+    assert report_of(monitoring.run_monitoring(deployed, monitoring.window()))["rows"] == 100
+
+
+def test_an_empty_journal_cannot_tell(deployed: Settings):
+    report = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    assert report["rows"] == 0
+    assert report["look"] is None
+    assert report["feature_drift"]["drift_rate"] is None
+    assert report["performance"]["verdict"] == "cannot tell"
+    assert report["recommend_retraining"]["value"] is False
+    assert number_of(deployed, looks) == 0
+
+
+def test_what_fails_is_recorded_told_and_recovers(deployed: Settings, tmp_path: Path):
+    bad = tmp_path / "bad.csv"
+    customers(deployed).with_columns(pl.lit("Atlantis").alias("state")).write_csv(bad)
+    with pytest.raises(ChurnopsError, match="state"):
+        monitoring.run_monitoring(deployed, monitoring.file(bad))
+    folder = deployed.path("monitoring")
+    assert not folder.exists() or list(folder.iterdir()) == []
+    with database(deployed) as engine:
+        assert CycleLog(engine).newest()[0].status == "failed"
+        assert "state" in CycleLog(engine).newest()[0].summary["error"]
+    customers(deployed).write_csv(tmp_path / "good.csv")
+    monitoring.run_monitoring(deployed, monitoring.file(tmp_path / "good.csv"))
+    with database(deployed) as engine, engine.connect() as connection:
+        told = connection.execute(select(alerts.c.subject, alerts.c.state).order_by(alerts.c.id)).all()
+    assert [tuple(row) for row in told] == [("cycle_failed", "firing"), ("cycle_failed", "recovered")]
+
+
+def test_a_journal_that_does_not_open_is_told_too(deployed: Settings, capsys: pytest.CaptureFixture[str]):
+    (deployed.root / "journal.db").write_text("this is no database")
+    with pytest.raises(ChurnopsError, match="journal"):
+        monitoring.run_monitoring(deployed, monitoring.window())
+    assert "[critical] churnops: a monitoring cycle failed" in capsys.readouterr().err
+
+
+def test_without_a_model_it_says_what_to_do(tmp_path: Path):
+    settings = load_settings(write_project(tmp_path / "new", quick))
+    with pytest.raises(ChurnopsError, match="churnops run"):
+        monitoring.run_monitoring(settings, monitoring.window())
+
+
+@pytest.mark.parametrize("given", ["ChurnPrediction-Monitorin", "12345"])
+def test_an_unknown_experiment_is_an_error(deployed: Settings, given: str):
+    with pytest.raises(ChurnopsError, match="there is no MLflow experiment"):
+        monitoring.run_monitoring(deployed, monitoring.window(), experiment=given)
+
+
+def test_an_experiment_is_taken_by_id_or_name(deployed: Settings):
+    client = mlflow.MlflowClient(deployed.database_url(deployed.tracking.uri))
+    monitoring.run_monitoring(deployed, monitoring.window())  # makes the store
+    number = client.create_experiment("mine", artifact_location=(deployed.root / "elsewhere").as_uri())
+    for given in ("mine", number):
+        monitoring.run_monitoring(deployed, monitoring.window(), experiment=given)
+    assert len([r for r in client.search_runs([number]) if r.info.run_name == monitoring.STEP]) == 2
+
+
+def test_the_module_is_a_command_too(deployed: Settings):
+    module = (sys.executable, "-m", "churnops.pipelines.run_monitoring")
+    done = run(*module, "nothing-like-it", cwd=deployed.root, code=2)
+    assert "there is no MLflow experiment 'nothing-like-it'" in done.stderr
+    done = run(*module, cwd=deployed.root)
+    assert "cannot tell" in done.stdout
+
+
+def test_cycles_at_once_and_a_killed_one_leave_whole_reports(deployed: Settings, tmp_path: Path):
+    """Three at once, one of them killed: every report there is is whole, has its batch and page, and is one look."""
+    path = tmp_path / "changed.csv"
+    customers(deployed, longer_calls).write_csv(path)
+    monitoring.run_monitoring(deployed, monitoring.window())  # makes the stores
+    command = (CHURNOPS, "monitor", "--batch", str(path), "--json")
+    processes = [
+        subprocess.Popen(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    folder = deployed.path("monitoring")
+    before = len(list(folder.iterdir()))
+    deadline = time.monotonic() + 60
+    while len(list(folder.iterdir())) == before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    processes[0].kill()
+    results = [process.communicate(timeout=120) for process in processes]
+    for process, (out, err) in zip(processes[1:], results[1:], strict=True):
+        assert process.returncode == 0, err
+        assert json.loads(out)["report"]["look"] == 1
+    run(*command, cwd=deployed.root)
+    reports = sorted(folder.glob("monitoring_report_*.json"))
+    assert len(reports) >= 4
+    for report in reports:
+        document = json.loads(report.read_text())
+        assert document["look"] in (None, 1)
+        assert report.with_suffix(".html").exists()
+        assert (
+            report.with_name(report.name.replace("monitoring_report", "production_batch")).with_suffix(".csv").exists()
+        )
+    assert number_of(deployed, looks) == 1
+    with database(deployed) as engine, engine.connect() as connection:
+        told = connection.execute(select(alerts.c.subject).where(alerts.c.state == "firing")).scalars().all()
+    assert len(told) == len(set(told))  # nothing was told twice
+
+
+def test_it_repeats_until_told_to_stop_and_one_at_a_time(deployed: Settings):
+    monitoring.run_monitoring(deployed, monitoring.window())
+    folder = deployed.path("monitoring")
+    command = (CHURNOPS, "monitor", "--every", "1s", "--no-retrain")
+    watchman = subprocess.Popen(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(folder.glob("*.json"))) < 3 and time.monotonic() < deadline:
+            assert watchman.poll() is None
+            time.sleep(0.05)
+        done = run(*command, cwd=deployed.root, code=2)
+        assert "another process" in done.stderr
+        watchman.send_signal(signal.SIGTERM)
+        out, _ = watchman.communicate(timeout=60)
+    finally:
+        watchman.kill()
+    assert watchman.returncode == 0, out
+    assert len(list(folder.glob("*.json"))) >= 3
+    run(CHURNOPS, "monitor", cwd=deployed.root)  # the lock is gone
+
+
+def test_wrong_options_are_refused_before_anything_is_done(deployed: Settings):
+    for options, message in (
+        (("--batch", "x.csv", "--simulate"), "exclude each other"),
+        (("--every", "1h", "--simulate"), "--every"),
+        (("--every", "soon"), "not a duration"),
+        (("--seed", "1"), "--simulate"),
+        (("--window", "7"), "not a duration"),
+        (("--batch", "no-such-file.csv"), "no-such-file.csv"),
+    ):
+        done = run(CHURNOPS, "monitor", *options, cwd=deployed.root, code=2)
+        assert message in done.stderr, (options, done.stderr)
