@@ -109,7 +109,7 @@ def test_the_first_cycle_measures_the_deployed_model_on_later_customers(project:
     assert report.rows == report.performance.coverage.labelled == 500
     assert report.performance.evaluation is not None
     assert report.performance.evaluation.metrics["roc_auc"].value > 0.8
-    assert report.drift_rate is not None
+    assert report.feature_drift.drift_rate is not None
 
 
 def test_data_sets_are_inputs_of_the_steps_that_read_them(project: Project, client: MlflowClient):
@@ -274,7 +274,7 @@ def test_without_production_customers_the_cycle_cannot_tell(tmp_path: Path):
     write_small_data(tmp_path, 300)
     summary = run_all(load_settings(write_project(tmp_path, change)))
     assert summary.cycle.report.rows == 0
-    assert summary.cycle.report.drift_rate is None
+    assert summary.cycle.report.feature_drift.drift_rate is None
     json.dumps(summary.to_json(), allow_nan=False)
 
 
