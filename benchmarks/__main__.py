@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks.harness import ROOT, Result
 from benchmarks.page import page, screen_table
 
-NAMES = ("quality", "pipeline", "features", "prediction", "batch", "explanations", "serving", "startup", "alarms")
+NAMES = ("quality", "pipeline", "features", "prediction", "batch", "explanations", "serving", "startup", "alarms", "drift")
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PACKAGES = ("numpy", "numba", "polars", "scikit-learn", "xgboost-cpu", "mlflow")

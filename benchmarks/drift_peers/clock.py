@@ -1,0 +1,61 @@
+"""Takes the figures of one peer, in a process and an environment of its own: needs only NumPy, and Linux.
+
+A peer is four functions. Columns are a mapping of names to float64 arrays; whatever form a peer wants them in, it is
+made in `read`, which like all imports is not counted.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Columns = Mapping[str, NDArray[np.float64]]
+Figures = tuple[Sequence[float] | None, Sequence[float] | None]
+"""Statistics and p-values, a column each; None where the peer tells none."""
+
+
+def run(
+    read: Callable[[Columns], Any], fit: Callable[[Any], Any], check: Callable[[Any, Any], Any],
+    figures: Callable[[Any], Figures],
+) -> None:  # fmt: skip
+    """Print what fitting the reference and checking the batch in the folder of the command line cost, as JSON.
+
+    Both are called twice. CPU seconds are those of the second time, when what is compiled or imported late is in place;
+    memory is the most that either took beyond what the process had with its imports and the data.
+    """
+    reference, batch = (read(_columns(Path(sys.argv[1]) / f"{part}.npy")) for part in ("reference", "batch"))
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from here
+    before = _memory("VmRSS")
+    for _ in range(2):
+        started = _cpu()
+        fitted = fit(reference)
+        ready = _cpu()
+        found = check(fitted, batch)
+        done = _cpu()
+    statistics, p_values = figures(found)
+    answer = {
+        "fit": ready - started, "check": done - ready, "peak": _memory("VmHWM") - before,
+        "statistics": None if statistics is None else [float(value) for value in statistics],
+        "p_values": None if p_values is None else [float(value) for value in p_values],
+    }  # fmt: skip
+    print("\n" + json.dumps(answer))
+
+
+def _columns(path: Path) -> Columns:
+    return {f"column_{place:02}": values for place, values in enumerate(np.load(path))}
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _memory(name: str) -> float:
+    """Return a figure of the process, in MiB."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024

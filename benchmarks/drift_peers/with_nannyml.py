@@ -1,0 +1,23 @@
+"""NannyML: univariate drift, one chunk, counted in 10,000 bins as it does of its own accord for large references."""
+
+import pandas as pd
+from clock import Figures, run
+from nannyml import UnivariateDriftCalculator
+
+
+def fit(reference: pd.DataFrame) -> UnivariateDriftCalculator:
+    return UnivariateDriftCalculator(
+        column_names=list(reference.columns), continuous_methods=["kolmogorov_smirnov"], chunk_number=1
+    ).fit(reference)
+
+
+def check(calculator: UnivariateDriftCalculator, batch: pd.DataFrame) -> pd.DataFrame:
+    return calculator.calculate(batch).filter(period="analysis").to_df()
+
+
+def figures(found: pd.DataFrame) -> Figures:
+    values = found.xs("value", axis="columns", level=-1)
+    return values.iloc[0, :].tolist(), None
+
+
+run(pd.DataFrame, fit, check, figures)
