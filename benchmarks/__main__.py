@@ -16,7 +16,10 @@ from rich.console import Console
 from benchmarks.harness import ROOT, Result
 from benchmarks.page import page, screen_table
 
-NAMES = ("quality", "pipeline", "features", "prediction", "batch", "explanations", "serving", "startup", "alarms", "drift")
+NAMES = (
+    "quality", "pipeline", "features", "prediction", "batch", "explanations", "serving", "startup", "drift", "profiles",
+    "alarms",
+)  # fmt: skip
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PACKAGES = ("numpy", "numba", "polars", "scikit-learn", "xgboost-cpu", "mlflow")

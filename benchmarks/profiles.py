@@ -72,12 +72,14 @@ def measure() -> Result:
         ),
         claims=[
             Claim(f"{most} million rows, peak memory", used[most].peak, "MiB", 1024),
-            Claim(f"CPU seconds a further million rows, from {middle} to {most} million", last, "s",
-                  peer=f"from {least} to {middle}", peer_measured=first),
+            Claim(
+                f"CPU seconds a further million rows, from {middle} to {most} million", last, "s",
+                peer=f"from {least} to {middle}", peer_measured=first,
+            ),
             Claim(f"{most} million rows", used[most].wall, "s"),
-        ],  # fmt: skip
+        ],
         tables=[("By rows", table)],
-    )
+    )  # fmt: skip
 
 
 def _arguments(folder: Path, target: Path | None) -> list[str]:
