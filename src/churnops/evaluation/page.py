@@ -34,15 +34,19 @@ _PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<h1>{title}</h1>
-<p>{summary}</p>
-{table}
-<main>
-{figures}
-</main>
+{body}
 </body>
 </html>
 """
+
+
+def html_page(title: str, body: str, style: str = "") -> str:
+    """Return a page of a body, in HTML, that may load and run nothing; `style` is added to the common style sheet.
+
+    >>> "<title>A &lt;b&gt; title</title>" in html_page("A <b> title", "<p>as it is</p>")
+    True
+    """
+    return _PAGE.format(title=html.escape(title), style=_CSS + style, body=body)
 
 
 def page(
@@ -71,7 +75,8 @@ def page(
     drawn = "\n".join(
         f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" for caption, svg in figures
     )
-    return _PAGE.format(title=name, style=_CSS, summary=text, table=_table(table) if table else "", figures=drawn)
+    shown = _table(table) if table else ""
+    return html_page(title, f"<h1>{name}</h1>\n<p>{text}</p>\n{shown}\n<main>\n{drawn}\n</main>")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,240 @@
+"""Small figures of a column then and now, drawn from profiles as SVG text: no library, about a kilobyte each.
+
+What was is a filled blue shape, what is an orange line: told apart by form and by every kind of colour vision. Colours
+come from the style sheet of the page, so they follow light and dark mode.
+"""
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.profile import ColumnProfile
+
+Floats = NDArray[np.float64]
+
+WIDTH, HEIGHT, TOP, FOOT = 320, 96, 6, 16
+BINS = 30
+MOST_CHOICES = 12
+ROW, LABEL, BAR = 20, 104, 176
+TAIL = 0.005
+"""Share of the reference's rows at either end that a long tail may hide in a bin of its own."""
+
+
+def clean(value: object) -> str:
+    """Return text for a page: escaped, and without the control characters that XML does not allow.
+
+    >>> clean("<b>" + chr(7))
+    '&lt;b&gt;'
+    """
+    return html.escape(re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", str(value)))
+
+
+def short(value: float) -> str:
+    """Return a number for an axis: four significant digits.
+
+    >>> short(1234567.0), short(0.25)
+    ('1.235e+06', '0.25')
+    """
+    return f"{value:.4g}"
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Shares of a number's rows: below the first edge, between each two of them, and above the last.
+
+    `ends` are the lowest and the highest value within the edges.
+    """
+
+    edges: Floats
+    ends: tuple[float, float]
+    before: Floats
+    now: Floats
+
+    @classmethod
+    def of(cls, reference: ColumnProfile, batch: ColumnProfile) -> "Bins | None":
+        """Bin both profiles; None if the reference has no finite value.
+
+        Rows between two points of the reference are in the bin of their middle.
+        """
+        found = _edges(reference)
+        if found is None:
+            return None
+        edges, ends = found
+        places = np.concatenate([[-np.inf], np.zeros(reference.counts.size - 2), [np.inf]])
+        places[1::2] = points = reference.points
+        with np.errstate(invalid="ignore"):
+            places[2:-1:2] = points[:-1] / 2 + points[1:] / 2
+        bins = np.searchsorted(edges, places, side="right")
+        bins[places == edges[-1]] -= 1  # the last bin has both its ends
+        shares = [
+            np.bincount(bins, profile.counts, edges.size + 1) / max(profile.rows, 1) for profile in (reference, batch)
+        ]
+        return cls(edges, ends, *shares)
+
+
+def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | None:
+    finite = np.isfinite(reference.points)
+    points, counts = reference.points[finite], reference.at_points[finite]
+    if not points.size:
+        return None
+    low, high = float(points[0]), float(points[-1])
+    shares = np.cumsum(counts) / max(counts.sum(), 1)
+    inner = [float(points[np.searchsorted(shares, q).clip(0, points.size - 1)]) for q in (TAIL, 1 - TAIL)]
+    if inner[1] > inner[0] and high / 4 - low / 4 > inner[1] - inner[0]:
+        low, high = inner
+    ends = low, high
+    if (np.floor(points) == points).all() and max(abs(low), abs(high)) < 2**52:
+        width = max(1.0, np.ceil((high - low + 1) / BINS))  # as many whole numbers in each bin
+        edges = low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1)
+        return np.asarray(edges, dtype=np.float64), ends
+    if low == high:
+        low, high = low - max(abs(low), 1.0) / 2, high + max(abs(high), 1.0) / 2
+    steps = np.linspace(0.0, 1.0, BINS + 1)
+    return np.unique(low * (1 - steps) + high * steps), ends
+
+
+def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> str:
+    """Draw the shares of a number's rows then (filled) and now (line) in about 30 bins; "" if nothing can be drawn.
+
+    A bar at either end, apart from the others, is all that lies below or above.
+
+    Examples
+    --------
+    >>> reference = ColumnProfile.fit(np.arange(100.0))
+    >>> histogram_svg("minutes", reference, reference.count(np.arange(50.0, 150.0))).count("<path")
+    2
+    """
+    bins = Bins.of(reference, batch)
+    if bins is None:
+        return ""
+    outside = [bool(bins.before[end] + bins.now[end]) for end in (0, -1)]
+    left, right = (26 if outside[0] else 0), WIDTH - (26 if outside[1] else 0)
+    inner = bins.edges.size - 1
+    sides = [(left + (right - left) * i / inner, left + (right - left) * (i + 1) / inner) for i in range(inner)]
+    sides = [(0.0, 20.0), *sides, (WIDTH - 20.0, float(WIDTH))]
+    shown = slice(0 if outside[0] else 1, inner + 2 if outside[1] else inner + 1)
+    top = max(bins.before.max(), bins.now.max(), 1e-9)
+    paths = [_steps(sides[shown], shares[shown] / top) for shares in (bins.before, bins.now)]
+    lines = f'<path class="then" d="{paths[0]}"/>' + (f'<path class="now" d="{paths[1]}"/>' if batch.rows else "")
+    axis = f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT - FOOT}" y2="{HEIGHT - FOOT}"/>'
+    ticks = (0, "start", "below ", outside[0], bins.ends[0]), (WIDTH, "end", "above ", outside[1], bins.ends[1])
+    labels = "".join(
+        f'<text x="{x}" y="{HEIGHT - 3}" text-anchor="{side}">{word if beyond else ""}{short(end)}</text>'
+        for x, side, word, beyond, end in ticks
+    )
+    return _svg(name, _medians(reference, batch), HEIGHT, lines + axis + labels)
+
+
+def _steps(sides: Sequence[tuple[float, float]], heights: Floats) -> str:
+    """Return a path along the tops of bars; bars that do not touch are closed each by itself."""
+    foot, path, at = HEIGHT - FOOT, "", -1.0
+    for (start, end), height in zip(sides, heights, strict=True):
+        y = round(foot - (foot - TOP) * float(height))
+        if round(start) != round(at):
+            path += (f"V{foot}" if path else "") + f"M{round(start)} {foot}"
+        path += f"V{y}H{round(end)}"
+        at = end
+    return f"{path}V{foot}"
+
+
+def bars_svg(name: str, reference: ColumnProfile, batch: ColumnProfile, choices: Sequence[str]) -> str:
+    """Draw the shares of each choice then and now as pairs of bars: the twelve largest, the others, and unseen ones.
+
+    Examples
+    --------
+    >>> reference = ColumnProfile.fit(np.array([0.0, 0.0, 1.0]))
+    >>> bars_svg("plan", reference, reference.count(np.array([1.0, 7.0])), ["No", "Yes"]).count("<rect")
+    4
+    """
+    shares = np.column_stack([p.at_points / max(p.rows, 1) for p in (reference, batch)]) * 100
+    order = np.argsort(-shares.max(axis=1), kind="stable")
+    if order.size <= MOST_CHOICES:
+        order = np.sort(order)
+    rows = [(_choice(float(reference.points[i]), choices), *shares[i].tolist()) for i in order[:MOST_CHOICES]]
+    if order.size > MOST_CHOICES:
+        rest = shares[order[MOST_CHOICES:]]
+        rows.append((f"{len(rest)} others", *rest.sum(axis=0).tolist()))
+    if batch.outside:
+        rows.append(("unseen before", 0.0, 100 * batch.outside / batch.rows))
+    if not rows:
+        return ""
+    top = max(max(row[1:]) for row in rows) or 1.0
+    drawn = []
+    for place, (label, before, now) in enumerate(rows):
+        y = place * ROW
+        drawn.append(f'<text x="0" y="{y + 13}">{clean(label if len(label) <= 16 else label[:15] + "…")}</text>')
+        for kind, share, offset in (("then", before, 3), ("now", now, 10)):
+            if share:
+                width = max(round(BAR * share / top), 1)
+                drawn.append(f'<rect class="{kind}" x="{LABEL}" y="{y + offset}" width="{width}" height="6"/>')
+        if batch.rows:
+            drawn.append(f'<text class="share" x="{WIDTH}" y="{y + 13}" text-anchor="end">{_percent(now)}</text>')
+    return _svg(name, "Share of each choice, then and now", ROW * len(rows), "".join(drawn))
+
+
+def interval_svg(value: float, low: float, high: float, marks: Sequence[tuple[str, float]]) -> str:
+    """Draw a ROC-AUC with its interval between 0.5 and 1, and marks such as what was promised.
+
+    Examples
+    --------
+    >>> interval_svg(0.8, 0.75, 0.85, [("promised", 0.9)]).count("<circle")
+    1
+    """
+    least = min(0.5, low, *(mark for _, mark in marks))
+
+    def x(number: float) -> int:
+        return round(8 + (WIDTH - 16) * (number - least) / (1 - least))
+
+    drawn = [f'<line class="axis" x1="8" x2="{WIDTH - 8}" y1="42" y2="42"/>']
+    drawn += [f'<text x="{x(end)}" y="58" text-anchor="middle">{short(end)}</text>' for end in (least, 1.0)]
+    for place, (label, mark) in enumerate(marks):
+        anchor = "end" if x(mark) > WIDTH / 2 else "start"
+        y = (10, 76)[place % 2]
+        drawn.append(f'<line class="mark" x1="{x(mark)}" x2="{x(mark)}" y1="{min(y + 5, 42)}" y2="{max(y - 11, 42)}"/>')
+        drawn.append(f'<text x="{x(mark)}" y="{y}" text-anchor="{anchor}">{clean(label)} {mark:.3f}</text>')
+    drawn.append(f'<line class="range" x1="{x(low)}" x2="{x(high)}" y1="42" y2="42"/>')
+    drawn.append(f'<circle class="value" cx="{x(value)}" cy="42" r="6"/>')
+    text = f"{value:.3f}, between {low:.3f} and {high:.3f}"
+    return _svg("ROC-AUC", text, 82, "".join(drawn))
+
+
+def _svg(title: str, description: str, height: int, content: str) -> str:
+    head = f"<title>{clean(title)}</title><desc>{clean(description)}</desc>"
+    return f'<svg role="img" viewBox="0 0 {WIDTH} {height}" xmlns="http://www.w3.org/2000/svg">{head}{content}</svg>'
+
+
+def _choice(code: float, choices: Sequence[str]) -> str:
+    return choices[int(code)] if code.is_integer() and 0 <= code < len(choices) else short(code)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.1f} %"
+
+
+def median(profile: ColumnProfile) -> float | None:
+    """Return the middle value of a profile; None where it has no rows or lies beyond the points.
+
+    Between two points it is taken to be in their middle.
+
+    >>> median(ColumnProfile.fit(np.array([1.0, 2.0, 9.0])))
+    2.0
+    """
+    if not profile.rows:
+        return None
+    cell = int(np.searchsorted(np.cumsum(profile.counts), profile.rows / 2))
+    if cell in (0, profile.counts.size - 1):
+        return None
+    below, above = profile.points[(cell - 1) // 2], profile.points[cell // 2]
+    found = float(below if below == above else below / 2 + above / 2)
+    return found if np.isfinite(found) else None
+
+
+def _medians(reference: ColumnProfile, batch: ColumnProfile) -> str:
+    before, now = median(reference), median(batch)
+    if before is None or now is None:
+        return "Shares of rows, then and now"
+    return f"Shares of rows; the median was {short(before)} and is {short(now)}"

@@ -1,0 +1,224 @@
+"""The page of a report: all of it is there, nothing in it runs, and it stays small."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from churnops.data.profile import ColumnProfile, Profile, count_profile, fit_profile
+from churnops.monitoring.figures import Bins, bars_svg, histogram_svg, median
+from churnops.monitoring.page import report_page
+from churnops.schema import Column, Schema
+
+EVIL = "<img src=x onerror=alert(1)>"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drift(**changes: Any) -> dict[str, Any]:
+    told = {"test": "ks", "statistic": 0.1, "p_value": 0.01, "effect": 0.1, "drifted": False, "reason": "as before"}
+    return told | changes
+
+
+def column(name: str, **changes: Any) -> dict[str, Any]:
+    extra = {"name": name, "kind": "number", "adjusted_p_value": 0.04, "linked_to": None, "findings": []}
+    return drift() | extra | changes
+
+
+UNTOLD = drift(statistic=None, p_value=None, effect=None, drifted=None, reason="too few rows")
+
+
+def report(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    labels = {"rows": 500, "due": 20, "labelled": 0, "oldest": None, "newest": None, "median_age_days": None}
+    performance = {
+        "verdict": "cannot tell", "reason": "0 outcomes are known", "line": 0.8, "threshold": 0.75, "promised": None,
+        "p_value": None, "labels": labels, "metrics": None, "delong": None, "confusion": None, "rows": None,
+        "positives": None, "history": [],
+    }  # fmt: skip
+    trigger = {"name": "performance", "fired": None, "p_value": None, "level": None, "reason": "0 outcomes are known"}
+    return {
+        "report_version": 2, "timestamp": "2026-11-24T10:00:00+00:00", "model_version": "v1", "source": "journal",
+        "simulated": False, "rows": 500, "window": None, "look": None, "performance": performance,
+        "feature_drift": {
+            "drift_rate": None, "units": 0, "drifted": [], "p_value": None, "reason": "", "columns": columns
+        },
+        "prediction_drift": UNTOLD, "target_drift": UNTOLD,
+        "recommend_retraining": {"value": False, "reasons": [], "triggers": [trigger], "look": None, "budget": 0.05},
+    } | changes  # fmt: skip
+
+
+def schema(*columns: Column) -> Schema:
+    target = Column(name="churn", kind="target", choices=("no", "yes"))
+    return Schema(columns=(*columns, target))
+
+
+class Reader(HTMLParser):
+    """Refuses tags that do not nest; keeps their names, attributes and the text."""
+
+    VOID = ("meta", "circle", "line", "path", "rect")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data + " "
+
+
+def read(page: str) -> Reader:
+    for svg in re.findall(r"<svg.*?</svg>", page, re.S):
+        drawn = ElementTree.fromstring(svg)
+        assert drawn.find(f"{SVG}title") is not None
+        assert drawn.find(f"{SVG}desc") is not None
+    reader = Reader(page)
+    assert not re.search(r"\b(nan|none|null|inf)\b", reader.text, re.I)
+    return reader
+
+
+def test_columns_are_sorted_by_effect_and_those_not_told_come_last():
+    effects = {"small": 0.01, "negative": -0.4, "large": 0.9, "middle": 0.2}
+    columns = [column("untold", **UNTOLD), *(column(name, effect=effect) for name, effect in effects.items())]
+    page = report_page(report(columns), {}, {}, schema(Column(name="x", kind="number")))
+    read(page)
+    shown = re.findall(r"<h3>(.*?)</h3>", page)
+    assert shown == ["churn_probability", "churn", "large", "negative", "middle", "small", "untold"]
+
+
+def test_what_was_found_is_said():
+    columns = [
+        column("minutes", drifted=True, p_value=1e-30, reason="D = 0.4 between 2,666 and 500 rows"),
+        column("charge", linked_to="minutes"),
+    ]
+    triggers = [
+        {"name": "feature_drift", "fired": True, "p_value": 1e-9, "level": 0.00625, "reason": "2 of 2 drifted"},
+        {"name": "target_drift", "fired": False, "p_value": 0.3, "level": 0.00625, "reason": "as it was"},
+    ]
+    recommended = {"value": True, "reasons": ["features drifted"], "triggers": triggers, "look": 3, "budget": 0.05}
+    text = read(
+        report_page(
+            report(columns, recommend_retraining=recommended, simulated=True),
+            {}, {}, schema(Column(name="minutes", kind="number")),
+        )
+    ).text  # fmt: skip
+    for words in (
+        "Retraining is recommended", "Features drifted", "500, simulated", "2026-11-24 10:00 UTC", "number 3",
+        "D = 0.4 between 2,666 and 500 rows", "Counted with minutes", "&lt; 0.0001", "not fired", "2 of 2 drifted",
+    ):  # fmt: skip
+        assert words.replace("&lt;", "<") in text
+
+
+def test_performance_is_shown_against_its_promise():
+    document = report([])
+    metrics = {"roc_auc": {"value": 0.861, "low": 0.82, "high": 0.9}, "f1": {"value": 0.7, "low": None, "high": None}}
+    window = {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"}
+    document["performance"] |= {
+        "metrics": metrics, "promised": {"roc_auc": 0.916}, "delong": {"standard_error": 0.02} | metrics["roc_auc"],
+        "history": [
+            {"window": window, "labels": document["performance"]["labels"], "value": None, "low": None, "high": None}
+        ],
+    }  # fmt: skip
+    text = read(report_page(document, {}, {}, schema(Column(name="x", kind="number")))).text
+    assert "ROC-AUC 0.861 0.820 to 0.900 0.916 0.800 0.750" in text
+    assert "promised 0.916" in text
+    assert "Retraining is not recommended" in text
+    assert "No trigger fired; 1 of 1 cannot be told." in text
+    assert "2026-11-01 00:00 UTC to 2026-11-08 00:00 UTC" in text
+
+
+def test_nothing_that_data_says_is_run():
+    evil = Column(name="plan", kind="category", choices=(EVIL, "b\x07"))
+    reference = fit_profile({"plan": np.repeat([0.0, 1.0], 50)})
+    columns = [column("plan", reason=EVIL, test=EVIL, linked_to=EVIL), column(EVIL)]
+    triggers = [{"name": EVIL, "fired": True, "p_value": 0.1, "level": 0.1, "reason": EVIL}]
+    recommended = {"value": True, "reasons": [EVIL], "triggers": triggers, "look": 1, "budget": 0.05}
+    document = report(columns, model_version=EVIL, source=EVIL, timestamp=EVIL, recommend_retraining=recommended)
+    page = report_page(document, reference, reference, schema(evil))
+    reader = read(page)
+    assert not reader.tags & {"img", "script", "iframe", "link", "object"}
+    assert not {name for name in reader.attributes if name.startswith("on")} | {"src", "href"} & reader.attributes
+    assert "default-src 'none'" in page
+
+
+def test_a_wide_report_stays_small():
+    rng = np.random.default_rng(0)
+    names = [f"a_column_with_a_long_name_{i:03d}" for i in range(100)]
+    reference = fit_profile({name: rng.normal(size=5000) for name in names})
+    batch = count_profile(reference, {name: rng.normal(0.5, size=2000) for name in names})
+    columns = [column(name, reason="KS distance D = 0.123 between 5,000 and 2,000 rows; " * 3) for name in names]
+    page = report_page(report(columns), reference, batch, schema(*(Column(name=n, kind="number") for n in names)))
+    assert read(page).text.count("a_column_with_a_long_name") == 200  # the heading, and the figure's title
+    assert page.count("<svg") == 100
+    assert len(page.encode()) < 300_000
+
+
+def test_many_choices_become_others_and_unseen_ones_are_told_apart():
+    reference = ColumnProfile.fit(np.repeat(np.arange(50.0), np.arange(50, 0, -1)))
+    svg = bars_svg("state", reference, reference.count(np.array([0.0, 49.0, 49.0, 77.0])), [f"S{i}" for i in range(50)])
+    texts = [text.text for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    assert len(texts) == 2 * 14
+    assert texts[texts.index("S49") + 1] == "50 %"
+    assert texts[-4:] == ["38 others", "0 %", "unseen before", "25 %"]
+
+
+VALUES = st.lists(st.one_of(st.floats(allow_nan=True), st.integers(-9, 9).map(float)), max_size=40)
+
+
+@given(VALUES.map(np.array), VALUES.map(np.array))
+def test_any_column_can_be_drawn_and_every_row_is_in_one_bin(before: np.ndarray, now: np.ndarray):
+    reference = ColumnProfile.fit(before.astype(np.float64))
+    batch = reference.count(now.astype(np.float64))
+    bins = Bins.of(reference, batch)
+    svg = histogram_svg("x", reference, batch)
+    if bins is None:
+        assert svg == ""
+        assert not np.isfinite(before).any()
+        return
+    ElementTree.fromstring(svg)
+    assert "nan" not in svg
+    assert bins.before.sum() == pytest.approx(1.0)
+    assert bins.now.sum() == pytest.approx(min(batch.rows, 1))
+
+
+@given(st.lists(st.integers(-50, 200), min_size=1, max_size=60).map(lambda v: np.array(v, dtype=np.float64)))
+def test_bins_count_values_as_numpy_does(values: np.ndarray):
+    profile = ColumnProfile.fit(values)
+    bins = Bins.of(profile, profile)
+    assert bins is not None
+    counts = [
+        (values < bins.edges[0]).sum(), *np.histogram(values, bins.edges)[0], (values > bins.edges[-1]).sum()
+    ]  # fmt: skip
+    assert np.allclose(bins.before * values.size, counts)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=41).filter(lambda v: len(v) % 2 == 1))
+def test_the_median_is_numpys(values: list[float]):
+    assert median(ColumnProfile.fit(np.array(values))) == np.median(values)
+
+
+def test_a_column_without_values_now_is_drawn_as_it_was():
+    reference: Profile = fit_profile({"x": np.arange(50.0)})
+    page = report_page(report([column("x", **UNTOLD)]), reference, {}, schema(Column(name="x", kind="number")))
+    read(page)
+    assert page.count('class="then"') == 1
+    assert 'path class="now"' not in page
