@@ -1,16 +1,20 @@
 """Simulated production on the telecom table, the report's recipe, and what is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from churnops.cli import main
 from churnops.data.read import encode, outcomes
 from churnops.data.simulate import RECIPE, Drift, simulate
 from churnops.errors import DataError
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
+from tests.conftest import write_project, write_small_data
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +84,30 @@ def test_a_churn_rate_needs_customers_of_that_outcome(customers: dict[str, Any])
     with pytest.raises(DataError, match="needs customers who churned: none has"):
         simulate(**customers, drift=Drift(prior=0.2), rows=10, seed=0)
     assert simulate(**customers, drift=Drift(prior=0.0), rows=10, seed=0).outcome.sum() == 0
+
+
+def test_the_command_writes_a_table_like_its_source_whole_or_not_at_all(tmp_path: Path):
+    write_small_data(tmp_path)
+    config, out = write_project(tmp_path), tmp_path / "out.csv"
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(main, ["--config", str(config), "simulate", *words], catch_exceptions=False)
+        assert done.exit_code == (2 if "error: " in done.output else 0)
+        return done.output
+
+    said = run(str(out), "--rows", "40", "--prior", "0.25", "--seed", "1")
+    assert said.startswith("40 customers drawn from 500; churn rate 0.25; seed 1: ")
+    table, source = pl.read_csv(out), pl.read_csv(tmp_path / "data/production/churn-later.csv")
+    assert table.columns == source.columns
+    assert table.get_column("Churn").sum() == 10
+    kept = out.read_bytes()
+    assert "exists already" in run(str(out), "--rows", "5")
+    assert "exists already" in run(str(out), "--source", str(out), "--force")
+    assert "did you mean 'total_day_minutes'" in run(
+        str(out), "--force", "--covariate", "1", "--column", "total_day_minuts"
+    )
+    assert "must end in .csv or .parquet" in run(str(tmp_path / "out.xlsx"))
+    assert out.read_bytes() == kept
+    run(str(tmp_path / "again.parquet"), "--source", str(out), "--rows", "40", "--seed", "2")
+    assert pl.read_parquet(tmp_path / "again.parquet").columns == source.columns
+    assert not list(tmp_path.glob(".*"))
