@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from churnops.journal import Deployment
     from churnops.journal.keys import ApiKey
     from churnops.monitoring import Report
+    from churnops.monitoring.verdicts import ColumnDrift
     from churnops.pipelines.run_all import RunSummary
     from churnops.pipelines.run_monitoring import MonitoringSummary
     from churnops.registry import ModelVersion
@@ -35,6 +36,7 @@ SHOWN_METRICS = {
     "calibration_error": "calibration error", "accuracy": "accuracy", "precision": "precision", "recall": "recall",
     "f1": "F1",
 }  # fmt: skip
+MOST_COLUMNS = 12
 CV_METRICS = {"log_loss": "log loss", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "accuracy"}
 
 
@@ -145,9 +147,9 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
         fired = {True: "[red]yes", False: "[green]no", None: "[yellow]cannot tell"}[trigger.fired]
         table.add_row(trigger.name.replace("_", " "), fired, Text(trigger.reason))
     console.print(table)
-    drifted = (column for column in report.feature_drift.columns if column.drifted)
-    for column in sorted(drifted, key=lambda column: -abs(column.effect or 0.0)):
-        console.print(Text(f"  drifted: {column.name}: {column.reason}"))
+    drifted = [column for column in report.feature_drift.columns if column.drifted]
+    if drifted:
+        console.print(_drifted(drifted))
     console.print(f"[bold]labels[/] {labels.labelled:,} of the {labels.due:,} that are due are known", highlight=False)
     console.print(f"[bold]verdict[/] {_advice(report)}; retraining: {summary.retraining}", highlight=False)
     for path in (summary.cycle.path, summary.cycle.page):
@@ -188,8 +190,22 @@ def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
     console.print(table)
 
 
+def _drifted(columns: "Sequence[ColumnDrift]") -> Table:
+    table = _table(left=("drifted column", "test"), right=("effect", "adjusted p"))
+    for column in sorted(columns, key=lambda column: -abs(column.effect or 0.0))[:MOST_COLUMNS]:
+        p_value = column.p_value if column.adjusted_p_value is None else column.adjusted_p_value
+        table.add_row(column.name, column.test.replace("_", " "), f"{column.effect:.3f}", f"{p_value:.2g}")
+    if len(columns) > MOST_COLUMNS:
+        table.add_row(f"and {len(columns) - MOST_COLUMNS} more: see the report", style="dim")
+    return table
+
+
 def _advice(report: "Report") -> str:
-    return "[yellow]retraining recommended[/]" if report.recommendation.value else "[green]no reason to retrain[/]"
+    if report.recommendation.value:
+        return "[yellow]retraining recommended[/]"
+    if all(trigger.fired is None for trigger in report.recommendation.triggers):
+        return "[yellow]cannot tell[/]"
+    return "[green]no reason to retrain[/]"
 
 
 def _families(summary: "RunSummary") -> Table:
