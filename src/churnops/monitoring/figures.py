@@ -155,6 +155,7 @@ def bars_svg(name: str, reference: ColumnProfile, batch: ColumnProfile, choices:
     if order.size <= MOST_CHOICES:
         order = np.sort(order)
     rows = [(_choice(float(reference.points[i]), choices), *shares[i].tolist()) for i in order[:MOST_CHOICES]]
+    top = max((max(row[1:]) for row in rows), default=0.0) or 1.0
     if order.size > MOST_CHOICES:
         rest = shares[order[MOST_CHOICES:]]
         rows.append((f"{len(rest)} others", *rest.sum(axis=0).tolist()))
@@ -162,14 +163,13 @@ def bars_svg(name: str, reference: ColumnProfile, batch: ColumnProfile, choices:
         rows.append(("unseen before", 0.0, 100 * batch.outside / batch.rows))
     if not rows:
         return ""
-    top = max(max(row[1:]) for row in rows) or 1.0
     drawn = []
     for place, (label, before, now) in enumerate(rows):
         y = place * ROW
         drawn.append(f'<text x="0" y="{y + 13}">{clean(label if len(label) <= 16 else label[:15] + "…")}</text>')
         for kind, share, offset in (("then", before, 3), ("now", now, 10)):
             if share:
-                width = max(round(BAR * share / top), 1)
+                width = max(round(BAR * min(share / top, 1.0)), 1)  # the others together may be more than any
                 drawn.append(f'<rect class="{kind}" x="{LABEL}" y="{y + offset}" width="{width}" height="6"/>')
         if batch.rows:
             drawn.append(f'<text class="share" x="{WIDTH}" y="{y + 13}" text-anchor="end">{_percent(now)}</text>')

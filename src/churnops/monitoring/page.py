@@ -18,7 +18,7 @@ h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere; }
 .lead { margin: .5rem 0 1.5rem; color: var(--ink); font-size: 1.1rem; max-width: 50rem; }
 .scroll { overflow-x: auto; }
 th, td { white-space: nowrap; }
-.words { text-align: left; min-width: 16rem; white-space: normal; }
+.words { text-align: left; min-width: 26rem; white-space: normal; }
 @media (max-width: 40rem) { th, td { padding: .35rem .5rem; } }
 td.words { color: var(--muted); }
 section > main + .scroll { margin-top: 1.25rem; }
