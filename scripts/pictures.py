@@ -1,17 +1,25 @@
-"""Make the pictures of README.md from a real run in a temporary copy of the project: `make pictures`."""
+"""Make the pictures of README.md from a real run in a temporary copy of the project: `make pictures`.
+
+The picture of a page is taken by Chromium (Debian: apt-get install chromium).
+"""
 
 import io
 import os
 import re
 import shutil
+import subprocess
 import tempfile
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
+from churnops.data.simulate import Drift
 from churnops.evaluation import plots
 from churnops.pipelines.run_all import STEPS, RunSummary, run_all
+from churnops.pipelines.run_monitoring import file, run_monitoring
+from churnops.pipelines.simulate import simulate_file
 from churnops.screens import show_run, steps_progress
 from churnops.settings import Settings, load_settings
 
@@ -62,7 +70,10 @@ FIGURE_WIDTH, FIGURE_HEIGHT, GAP = 480, 425, 20
 
 
 def main() -> None:
-    """Run the main job once and draw both pictures."""
+    """Run the main job once, then a monitoring cycle on changed customers, and draw all pictures."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        raise SystemExit("Chromium is missing: apt-get install chromium")
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,6 +86,8 @@ def main() -> None:
             console.print("[bold]$ python run_all.py[/]", highlight=False)
             summary = job(settings, console)
             show_run(summary, settings, console)
+            page = monitored(settings)
+            photograph(browser, page, IMAGES / "monitoring.png")
         finally:
             os.chdir(before)
         run = console.export_svg(title="churnops", code_format=TERMINAL, unique_id="run")
@@ -88,6 +101,24 @@ def job(settings: Settings, console: Console) -> RunSummary:
     """Do what `churnops run` does; a console that is no terminal gets the progress display once, at its end."""
     with steps_progress(STEPS, len(settings.training.families), console=console) as (progress, on_family):
         return run_all(settings, progress=progress, on_family=on_family)
+
+
+def monitored(settings: Settings) -> Path:
+    """Do what `churnops simulate` and `churnops monitor --batch` do, with longer calls; return the report's page."""
+    columns = tuple(f"total_{part}_minutes" for part in ("day", "eve", "night", "intl"))
+    drift = Drift(covariate=0.5, columns=(*columns, "total_day_calls", "account_length"))
+    sources = [settings.path(path) for path in settings.data.production]
+    simulate_file(sources, Path("longer-calls.csv"), settings.table, drift, rows=1000, seed=1)
+    with redirect_stderr(io.StringIO()):  # the alerts
+        return run_monitoring(settings, file(Path("longer-calls.csv"))).cycle.page.absolute()
+
+
+def photograph(browser: str, page: Path, target: Path) -> None:
+    """Take a picture of the head of a page."""
+    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars")
+    size, to = "--window-size=1080,1420", f"--screenshot={target}"
+    subprocess.run([browser, *quiet, size, to, page.as_uri()], check=True, capture_output=True)
+    print(f"docs/images/{target.name}: {target.stat().st_size:,} bytes")
 
 
 def figures(summary: RunSummary) -> str:
