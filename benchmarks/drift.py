@@ -193,7 +193,7 @@ def _write_columns(folder: Path) -> None:
 def _figures(peer: str, folder: Path) -> Figures:
     """Run one peer, `REPEATS` times or, if it takes long, once."""
     python = sys.executable if peer in (OURS, SCIPY) else _environment(peer)
-    answers = []
+    answers: list[dict[str, Any]] = []
     while len(answers) < REPEATS:
         answers.append(_run(peer, python, folder))
         if answers[0]["fit"] + answers[0]["check"] > LONG:
