@@ -7,13 +7,12 @@ Kolmogorov-Smirnov statistic that comes out of them is that of the rows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.data.cells import CellIndex
+from churnops.data.cells import count_cells
 from churnops.schema import Columns
 
 Floats = NDArray[np.float64]
@@ -65,17 +64,15 @@ class ColumnProfile:
         points = np.unique(known)
         if most is not None and points.size > most:
             points = np.unique(np.sort(known)[np.linspace(0, known.size - 1, most).astype(np.intp)])
-        counts, missing = CellIndex(points).count(values)
-        return cls(points, counts, missing)
+        return cls(points, *count_cells(values, points))
 
     def count(self, values: Floats) -> Self:
         """Return the profile of another batch, shape (n,), in the cells of this one."""
-        counts, missing = self._index.count(values)
-        return self._with(counts, missing)
+        return type(self)(self.points, *count_cells(values, self.points))
 
     def empty(self) -> Self:
         """Return the profile of no rows, in the cells of this one."""
-        return self._with(np.zeros_like(self.counts), 0)
+        return type(self)(self.points, np.zeros_like(self.counts), 0)
 
     def merge(self, other: "ColumnProfile") -> Self:
         """Return the profile of the rows of both: the order of merges does not matter.
@@ -87,17 +84,7 @@ class ColumnProfile:
         """
         if self.points is not other.points and not np.array_equal(self.points, other.points):
             raise ValueError("profiles of different references cannot be merged")
-        return self._with(self.counts + other.counts, self.missing + other.missing)
-
-    def _with(self, counts: Counts, missing: int) -> Self:
-        made = type(self)(self.points, counts, missing)
-        if "_index" in self.__dict__:
-            made.__dict__["_index"] = self._index
-        return made
-
-    @cached_property
-    def _index(self) -> CellIndex:
-        return CellIndex(self.points)
+        return type(self)(self.points, self.counts + other.counts, self.missing + other.missing)
 
     @property
     def rows(self) -> int:

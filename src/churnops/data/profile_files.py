@@ -8,8 +8,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from churnops.data.profile import ColumnProfile, Profile, merge_profiles
 from churnops.errors import DataError
 
@@ -42,7 +40,9 @@ def profile_parquet(
 
     Examples
     --------
-    >>> import polars as pl, tempfile
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import polars as pl
     >>> reference = {"calls": ColumnProfile.fit(np.array([1.0, 2.0]))}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for part in range(3):
@@ -55,8 +55,6 @@ def profile_parquet(
     import pyarrow.parquet as pq
 
     total = {name: column.empty() for name, column in reference.items()}
-    for column in reference.values():
-        column.count(np.empty(0))  # makes its index, which all threads use
     done, lock = 0, Lock()
 
     def count(path: Path, group: int) -> None:
