@@ -173,3 +173,15 @@ def test_delong_refuses_what_it_cannot_use(outcome: list[float], probability: li
         delong(outcome, probability)
     with pytest.raises(ValueError, match=message):
         delong_difference(outcome, probability, probability)
+
+
+def test_flagged_customers_who_stay_are_seen_though_no_more_are_predicted_wrongly(rng: np.random.Generator):
+    """The evaluation missed 18 of 97 churners and flagged nobody wrongly; now nobody is missed, and 15 wrongly flagged."""
+    outcome = np.repeat([1.0, 0.0], [87, 513])
+    probability = np.where(np.arange(600) < 102, rng.uniform(0.8, 1.0, 600), rng.uniform(0.0, 0.1, 600))
+    then = PROMISE | {"confusion": {"tn": 570, "fp": 0, "fn": 18, "tp": 79}, "rows": 667}
+    found = judge_decline(outcome, probability, promised=then, churn_threshold=0.5, settings=SETTINGS)
+    assert found.below is False
+    assert "2.5% are predicted wrongly, 2.7% were then" in found.reason
+    assert found.p_value is not None
+    assert found.p_value < 0.001

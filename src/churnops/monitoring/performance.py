@@ -109,11 +109,12 @@ def judge_decline(
     Notes
     -----
     The line is `performance_threshold`, or the promise less `max_decline` if that is higher. The p-value is the
-    smaller of two, times two. One compares ROC-AUC with the promise by both standard errors, in log-odds, where
-    normal tails hold better with few churners. The other compares how many customers are predicted wrongly, here and
-    in the held-out evaluation, by Fisher's exact test, one-sided (Fisher, *Statistical Methods for Research Workers*,
-    1934, section 21.02): it needs no tail to be normal, and sees more where few churners make ROC-AUC uncertain.
-    A change of the churn rate alone moves the second, but then ROC-AUC is not below the line.
+    smallest of three, times three. One compares ROC-AUC with the promise by both standard errors, in log-odds, where
+    normal tails hold better with few churners. Two compare counts with the held-out evaluation's by Fisher's exact
+    test, one-sided (Fisher, *Statistical Methods for Research Workers*, 1934, section 21.02): customers predicted
+    wrongly among all, and those who stayed among the flagged. These need no tail to be normal, and see more where few
+    churners make ROC-AUC uncertain. A change of the churn rate alone moves them, but then ROC-AUC is not below the
+    line.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
@@ -136,10 +137,15 @@ def judge_decline(
     p_values = [_p_value_of_auc(auc, promise, settings.performance_threshold)]
     if promise is not None:
         reason += f"; {promise.auc:.3f} was promised"
-        if promise.wrong is not None and promise.threshold == churn_threshold:
-            wrong = int(((p >= churn_threshold) != (y == 1.0)).sum())
-            p_values.append(more_often(wrong, y.size, promise.wrong, promise.rows))
-            reason += f"; {wrong / y.size:.1%} are predicted wrongly, {promise.wrong / promise.rows:.1%} were then"
+        then = promise.confusion
+        if then is not None and promise.threshold == churn_threshold:
+            flagged, left = p >= churn_threshold, y == 1.0
+            wrong, before = int((flagged != left).sum()), then["fp"] + then["fn"]
+            p_values += [
+                more_often(wrong, y.size, before, promise.rows),
+                more_often(int((flagged & ~left).sum()), int(flagged.sum()), then["fp"], then["fp"] + then["tp"]),
+            ]
+            reason += f"; {wrong / y.size:.1%} are predicted wrongly, {before / promise.rows:.1%} were then"
     told = [value for value in p_values if value is not None]
     p_value = min(1.0, min(told) * len(told)) if told else None
     return Decline(auc, expected, line, below, p_value, reason)
@@ -165,13 +171,13 @@ def more_often(count: int, rows: int, other_count: int, other_rows: int) -> floa
 
 @dataclass(frozen=True)
 class _Promise:
-    """What judging needs of the held-out evaluation; `wrong` is None where it has no confusion matrix."""
+    """What judging needs of the held-out evaluation."""
 
     auc: float
     standard_error: float
     rows: int
     threshold: float
-    wrong: int | None
+    confusion: Mapping[str, int] | None
 
     @classmethod
     def read(cls, document: Mapping[str, Any] | None) -> "_Promise | None":
@@ -179,13 +185,12 @@ class _Promise:
         if document is None or any(found.get(part) is None for part in ("value", "low", "high")):
             return None
         width = 2 * float(ndtri((1 + document["confidence"]) / 2))
-        confusion = document.get("confusion")
         return cls(
             auc=found["value"],
             standard_error=(found["high"] - found["low"]) / width,
             rows=document["rows"],
             threshold=document["threshold"],
-            wrong=confusion["fp"] + confusion["fn"] if confusion else None,
+            confusion=document.get("confusion"),
         )
 
 
