@@ -94,7 +94,7 @@ class MonitoringSettings(_Section):
 class AlertSettings(_Section):
     """Who is told. The channels are secrets, and come from the variable `CHURNOPS_ALERTS__URLS` only."""
 
-    urls: tuple[str, ...] = Field(default=(), repr=False)
+    urls: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
     link: str = ""
     repeat_hours: Annotated[float, Field(ge=0.0, le=8760.0)] = 24
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
@@ -251,7 +251,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     if not isinstance(document, dict):
         raise SettingsError(f"{path} holds no settings: see `churnops config show`")
     if isinstance(document.get("alerts"), dict) and document["alerts"].get("urls"):
-        raise SettingsError(f"{path}: alerts.urls hold secrets, so they come from {ENV_ALERT_URLS} only, not from a file")
+        raise SettingsError(f"{path}: alerts.urls are secrets: they come from {ENV_ALERT_URLS}, not from a file")
     for name in sorted(environment):
         if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
             _overlay(document, name, environment[name])

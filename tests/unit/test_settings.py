@@ -125,3 +125,18 @@ def test_a_question_mark_in_the_path_would_end_a_databases_address(tmp_path: Pat
     settings = load_settings(write_project(tmp_path / "why?"))
     with pytest.raises(SettingsError, match="question mark"):
         settings.database_url(settings.journal.url)
+
+
+def test_alert_channels_come_from_the_environment_only_and_are_not_shown(tmp_path: Path):
+    path = write_project(tmp_path, lambda document: document["alerts"].update(urls=["slack://TokenA/TokenB/TokenC"]))
+    with pytest.raises(SettingsError, match="CHURNOPS_ALERTS__URLS, not from a file") as caught:
+        load_settings(path)
+    assert "Token" not in str(caught.value)
+    path = write_project(tmp_path)
+    settings = load_settings(path, {"CHURNOPS_ALERTS__URLS": '["slack://TokenA/TokenB/TokenC"]'})
+    assert settings.alerts.urls == ("slack://TokenA/TokenB/TokenC",)
+    assert "Token" not in repr(settings) + settings.model_dump_json()
+    for wrong in ("slack://TokenA/TokenB/TokenC", "[1]"):
+        with pytest.raises(SettingsError, match=r"alerts\.urls") as caught:
+            load_settings(path, {"CHURNOPS_ALERTS__URLS": wrong})
+        assert "Token" not in str(caught.value)
