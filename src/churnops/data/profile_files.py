@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 ROWS = 2**17  # read at a time, by each thread
+READ_BYTES = 2**20  # of a column: without such a buffer a row group's columns are held whole, gigabytes of them
 
 
 def profile_parquet(
@@ -22,14 +23,16 @@ def profile_parquet(
 ) -> dict[str, ColumnProfile]:
     """Count the rows of Parquet files in the cells of a reference: exactly what counting them at once would give.
 
-    Every thread holds 131,072 rows of the reference's columns, so memory does not depend on how many rows there are.
+    Every thread holds 131,072 rows of the reference's columns, so memory depends neither on how many rows there are nor
+    on how they are grouped.
 
     Parameters
     ----------
     sources
         Files, or folders of them.
     reference
-        Profiles by column; every file must have these columns, as numbers or booleans. Nulls count as missing.
+        Profiles by column; every file must have these columns, as numbers or booleans. Numbers are rounded to float64;
+        nulls count as missing.
     on_rows
         Told, from time to time and by any thread, how many rows are counted.
 
@@ -60,7 +63,7 @@ def profile_parquet(
     def count(path: Path, group: int) -> None:
         nonlocal total, done
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
                 found = _count_group(file, group, reference)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} is not a readable Parquet table: {str(error).partition(chr(10))[0]}") from None
@@ -70,7 +73,8 @@ def profile_parquet(
             on_rows(done)
 
     pieces = [(path, group) for path in _files(sources) for group in range(_groups(path, reference))]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
         try:
             for counted in [pool.submit(partial(count, *piece)) for piece in pieces]:
                 counted.result()
@@ -84,7 +88,7 @@ def _count_group(file: "pq.ParquetFile", group: int, reference: Profile) -> dict
     batches = file.iter_batches(ROWS, row_groups=[group], columns=list(reference), use_threads=False)
     for batch in batches:
         for name, column in reference.items():
-            values = batch.column(name).cast("float64").to_numpy(zero_copy_only=False)  # nulls become NaN
+            values = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)  # nulls become NaN
             found[name] = found[name].merge(column.count(values))
     return found
 
@@ -109,10 +113,12 @@ def _groups(path: Path, reference: Profile) -> int:
             schema, groups = file.schema_arrow, int(file.metadata.num_row_groups)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is not a readable Parquet table: {str(error).partition(chr(10))[0]}") from None
+    # Null is the type of a column in which nobody has a value.
+    numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
     for name in reference:
-        if name not in schema.names:
-            raise DataError(f"{path} has no column '{name}'")
+        if schema.names.count(name) != 1:
+            raise DataError(f"{path} has {'two columns' if name in schema.names else 'no column'} '{name}'")
         kind = schema.field(name).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        if not any(is_kind(kind) for is_kind in numeric):
             raise DataError(f"{path}: column '{name}' holds {kind}, not numbers")
     return groups
