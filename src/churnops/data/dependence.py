@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from churnops.schema import Columns
 
 MIN_ROWS = 30
+SAMPLE = 1_000  # rows spread evenly over a table: they refute nearly every pair, so few need all rows
 
 Values = NDArray[np.float64]
 
@@ -36,19 +37,26 @@ def linked_columns(columns: Columns) -> dict[str, str]:
                 continue
             if root not in orders:
                 orders[root] = np.argsort(columns[root], kind="stable")
-            if _determines(columns[root][orders[root]], columns[name][orders[root]]):
+            if _determines(columns[root], columns[name], orders[root]):
                 linked[name] = root
                 break
     return {name: linked[name] for name in columns if name in linked}
 
 
-def _determines(root: Values, other: Values) -> bool:
-    """Whether `other` is a monotone function of the ascending `root`."""
+def _determines(root: Values, other: Values, order: NDArray[np.intp]) -> bool:
+    """Whether `other` is a monotone function of `root`, which `order` sorts."""
+    sample = order[:: max(order.size // SAMPLE, 1)]
+    if not _is_monotone(root[sample], other[sample]):  # so the whole is not
+        return False
+    order = order[~(np.isnan(root) | np.isnan(other))[order]]
+    if order.size < MIN_ROWS or other[order[0]] == other[order[-1]]:
+        return False
+    return _is_monotone(root[order], other[order])
+
+
+def _is_monotone(root: Values, other: Values) -> bool:
+    """Whether `other` only rises or only falls along the ascending `root`, with one value for each of its values."""
     both = ~(np.isnan(root) | np.isnan(other))
     x, y = root[both], other[both]
-    if x.size < MIN_ROWS:
-        return False
     up, down = y[1:] >= y[:-1], y[1:] <= y[:-1]
-    if not (up.all() or down.all()) or y[0] == y[-1]:
-        return False
-    return bool((up & down)[x[1:] == x[:-1]].all())
+    return bool((up.all() or down.all()) and (up & down)[x[1:] == x[:-1]].all())
