@@ -1,5 +1,6 @@
 """Profiles: exact counts, whatever the numbers; merged in any order; packed, unpacked; bounded with a known error."""
 
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -81,6 +82,20 @@ def test_merging_is_counting_together_in_any_order(reference: np.ndarray, batche
     assert same(a.merge(profile.empty()), a)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32, np.bool_])
+def test_every_kind_of_number_is_counted_as_float64(kind: type):
+    reference, batch = np.array([0, 1, 1], dtype=kind), np.array([1, 0, 0], dtype=kind)
+    assert ColumnProfile.fit(reference).counts.tolist() == [0, 1, 0, 2, 0]
+    assert ColumnProfile.fit(reference).count(batch).counts.tolist() == [0, 2, 0, 1, 0]
+
+
+def test_a_bounded_reference_has_both_ends():
+    assert ColumnProfile.fit(np.arange(9.0), 2).points.tolist() == [0.0, 8.0]
+    for most in (1, 0, -1):
+        with pytest.raises(ValueError, match="at least 2 points"):
+            ColumnProfile.fit(np.arange(9.0), most)
+
+
 def test_profiles_of_different_references_are_not_merged():
     one, other = ColumnProfile.fit(np.array([1.0, 2.0])), ColumnProfile.fit(np.array([1.0, 3.0]))
     with pytest.raises(ValueError, match="different references"):
@@ -160,8 +175,15 @@ def test_damaged_profiles_are_refused_or_at_least_profiles(data: st.DataObject):
 def test_a_decompression_bomb_and_another_reference_are_refused():
     reference = fit_profile({"minutes": np.arange(20.0)})
     packed = pack_profile(count_profile(reference, {"minutes": np.arange(30.0)}))
-    with pytest.raises(DataError, match="does not end where it should"):
-        unpack_profile(packed[:35] + zlib.compress(bytes(10_000_000)), reference)
+    for head, known in ((packed[:35], reference), (pack_profile({})[:35], {})):
+        bomb = head + zlib.compress(bytes(10_000_000))
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError, match="does not end where it should"):
+                unpack_profile(bomb, known)
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
     with pytest.raises(DataError, match="another reference"):
         unpack_profile(packed, fit_profile({"minutes": np.arange(21.0)}))
     with pytest.raises(DataError, match="not a profile"):
@@ -190,6 +212,10 @@ def test_links_need_a_function_that_only_rises_or_falls(seed: int, rows: int):
     broken[np.argmax(x)] = 5.0
     columns = {"falling": falling, "x": x, "constant": constant, "noise": noise, "hole": hole, "broken": broken}
     assert linked_columns(columns) == {"falling": "x"}
+    long = np.arange(50_000.0)
+    once = long.copy()
+    once[rng.integers(1, long.size - 1)] = -1.0  # one row of 50,000, seldom one of the sample
+    assert linked_columns({"long": long, "tenths": np.floor(long / 10), "once": once}) == {"tenths": "long"}
     # Of two that determine each other the first stays; a chain leads to its beginning.
     assert linked_columns({"x": x, "twice": 2 * x, "coarse": np.floor(x / 2), "coarser": np.floor(x / 9)}) == {
         "twice": "x", "coarse": "x", "coarser": "x",

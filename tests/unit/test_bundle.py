@@ -243,8 +243,20 @@ def test_forged_arrays_are_refused(copy: Path, change: Callable[[dict[str, Any]]
     refuse(copy, reason)
 
 
-def test_a_forged_profile_is_refused(copy: Path):
-    forge_arrays(copy, "reference.npz", lambda a: a.update({"account_length.counts": -a["account_length.counts"]}))
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a, name: a.update({f"{name}.counts": -a[f"{name}.counts"]}),
+        lambda a, name: a.update({f"{name}.counts": a[f"{name}.counts"][:-1]}),
+        lambda a, name: a.update({f"{name}.counts": np.full_like(a[f"{name}.counts"], 2**61)}),  # their sum overflows
+        lambda a, name: a.update({f"{name}.missing": np.array([-1])}),
+        lambda a, name: a.update({f"{name}.missing": np.array([2**63 - 1])}),
+        lambda a, name: a.update({f"{name}.points": a[f"{name}.points"][::-1].copy()}),
+        lambda a, name: a.update({f"{name}.points": np.array([np.nan]), f"{name}.counts": np.array([0, 9, 0])}),
+    ],
+)
+def test_a_forged_profile_is_refused(copy: Path, change: Callable[[dict[str, Any], str], None]):
+    forge_arrays(copy, "reference.npz", lambda a: change(a, "account_length"))
     refuse(copy, "reference profile of account_length")
 
 

@@ -36,7 +36,7 @@ def count_cells(values: Floats, points: Floats) -> tuple[NDArray[np.int64], int]
     (array([0, 1, 0, 1, 1]), 1)
     """
     counts = np.zeros(2 * points.size + 1, dtype=np.int64)
-    return counts, int(_walk(np.sort(values), points, counts))
+    return counts, int(_walk(np.sort(np.asarray(values, dtype=np.float64)), points, counts))
 
 
 @compiled(types.int64(_FLOATS, _FLOATS, types.int64[::1]))

@@ -49,10 +49,14 @@ def unpack_profile(data: bytes, reference: Profile) -> dict[str, ColumnProfile]:
         raise DataError("this is not a profile that this churnops reads")
     if data[len(_FORMAT) : body] != _identity(reference):
         raise DataError("the profile is of another reference")
-    reader = _Reader(_decompress(data[body:], sum(16 + 12 * column.counts.size for column in reference.values())))
+    reader = _Reader(_decompress(data[body:], _most_bytes(reference)))
     found = {name: reader.column(column) for name, column in sorted(reference.items())}
     reader.end()
     return {name: found[name] for name in reference}
+
+
+def _most_bytes(reference: Profile) -> int:
+    return 1 + sum(16 + 12 * column.counts.size for column in reference.values())  # to zlib, 0 is no limit
 
 
 def _identity(profile: Profile) -> bytes:

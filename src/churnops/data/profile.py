@@ -59,7 +59,15 @@ class ColumnProfile:
         most
             Bounded mode: at most so many points (2 or more), spread evenly over the rows, so that a value which more
             than n / (`most` - 1) rows have is one. The other values are counted in the gaps; see `ks_error`.
+
+        Raises
+        ------
+        ValueError
+            If `most` is below 2: the smallest and the largest value are always points.
         """
+        if most is not None and most < 2:
+            raise ValueError(f"most is {most}: a bounded profile needs at least 2 points")
+        values = np.asarray(values, dtype=np.float64)
         known = values[~np.isnan(values)] + 0.0  # + 0.0 turns -0.0 into 0.0
         points = np.unique(known)
         if most is not None and points.size > most:

@@ -38,6 +38,7 @@ DOCUMENT, ESTIMATOR, REFERENCE = "bundle.json", "estimator.npz", "reference.npz"
 SCORE = "churn_probability"
 OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics", "lineage")
 MAX_PROBES = 32
+MAX_ROWS = 2.0**62  # of a profile: sums of counts stay far from where int64 ends
 MAX_DOCUMENT_BYTES = 16 * 2**20
 # Probes are compared this closely: the same arithmetic, but `exp` may round differently in another machine's libm.
 PROBE_TOLERANCE = 1e-9
@@ -408,9 +409,11 @@ def _profile(arrays: Mapping[str, NDArray[Any]], name: str) -> ColumnProfile:
     if (
         counts.size != 2 * points.size + 1
         or missing.size != 1
+        or np.isnan(points).any()
         or not (np.diff(points) > 0).all()
         or (counts < 0).any()
         or missing[0] < 0
+        or counts.sum(dtype=np.float64) + missing[0] > MAX_ROWS
     ):
         raise BundleError(f"the reference profile of {name} is not one")
     return ColumnProfile(points, counts, int(missing[0]))
