@@ -63,7 +63,8 @@ def _one_sided_tail(rows: int, distance: float) -> float:
     step = (rows - reach) / _NODES
     below: Floats = step * np.arange(1.0, _NODES)
     above: Floats = rows - below
-    power = below * np.log1p(reach / below) + above * np.log1p(-reach / above)
+    with np.errstate(divide="ignore"):  # at a distance of all but 1, rounding leaves nothing of the last term
+        power = below * np.log1p(reach / below) + above * np.log1p(-reach / above)
     correction = _stirling(np.array(float(rows))) - _stirling(below) - _stirling(above)
     weight = reach / (reach + below) * np.sqrt(rows / (2.0 * np.pi * below * above))
     return float(step * (weight * np.exp(power + correction)).sum())
