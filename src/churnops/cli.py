@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import traceback
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -150,6 +151,7 @@ class _Duration(click.ParamType[timedelta]):
     """A whole number and a unit."""
 
     name = "duration"
+    longest = timedelta(days=3650)
     units: ClassVar = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
@@ -158,7 +160,10 @@ class _Duration(click.ParamType[timedelta]):
         found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", value)
         if not found:
             self.fail(f"{value!r} is not a duration such as 30m, 12h or 7d", param, ctx)
-        return timedelta(**{self.units[found[2]]: int(found[1])})
+        duration = timedelta(**{self.units[found[2]]: int(found[1])})
+        if duration > self.longest:
+            self.fail(f"{value!r} is longer than {self.longest.days} days", param, ctx)
+        return duration
 
 
 @main.command()
@@ -171,7 +176,7 @@ class _Duration(click.ParamType[timedelta]):
 @click.option(
     "--until",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
-    help="End of the window, UTC. Default: now. A past window is judged with the labels that are known by now.",
+    help="End of a past window, UTC, judged with the labels that are known by now; it alerts nobody. Default: now.",
 )
 @click.option(
     "--batch",
@@ -184,7 +189,7 @@ class _Duration(click.ParamType[timedelta]):
     is_flag=True,
     help="Look at made-up customers: noise and flipped labels. It alerts nobody and spends no error budget.",
 )
-@click.option("--seed", type=int, help="Of --simulate. Default: random_state.")
+@click.option("--seed", type=click.IntRange(0), help="Of --simulate. Default: random_state.")
 @click.option(
     "--experiment",
     metavar="ID_OR_NAME",
@@ -222,25 +227,32 @@ def monitor(
         raise click.UsageError("--every looks at the journal's newest predictions: no --batch, --simulate or --until")
     if seed is not None and not simulate:
         raise click.UsageError("--seed belongs to --simulate")
+    end = until.replace(tzinfo=UTC) if until else None
+    if end is not None and not datetime(2000, 1, 1, tzinfo=UTC) <= end <= datetime.now(UTC):
+        raise click.UsageError("--until must lie between the year 2000 and now")
     settings = _settings(ctx)
     if batch is not None:
-        collect = cycle.file(batch)
-    elif simulate:
-        collect = cycle.simulation(seed)
+        source = cycle.file(batch)
     else:
-        collect = cycle.window(window, until.replace(tzinfo=UTC) if until else None)
+        source = cycle.simulation(seed) if simulate else cycle.window(window, end)
 
     def once() -> None:
-        summary = cycle.run_monitoring(settings, collect, experiment=experiment, permitted=not no_retrain)
+        summary = cycle.run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
         if as_json:
             click.echo(json.dumps(summary.to_json()))
         else:
             show_cycle(summary)
 
+    def complain(error: Exception) -> None:
+        if isinstance(error, ChurnopsError):
+            _show_error(error)
+        else:
+            traceback.print_exception(error)
+
     if every is None:
         once()
     else:
-        repeat(every, once, settings.path(settings.monitoring.directory), _show_error)
+        repeat(every, once, settings.path(settings.monitoring.directory), complain)
 
 
 @main.command()

@@ -50,11 +50,15 @@ def _lock(folder: Path) -> tuple[int, bool]:
 def write_flushed(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all, on disk before it has its name."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:  # a full disk must not be kept full by what is worth nothing
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def fsync_folder(folder: Path) -> None:

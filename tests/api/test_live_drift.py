@@ -391,10 +391,10 @@ SUMMARY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def cycle(minutes: int, *, simulated: bool = False, failed: bool = False, **changes: Any) -> Cycle:
+def cycle(minutes: int, *, aside: bool = False, failed: bool = False, **changes: Any) -> Cycle:
     summary = {"error": "no customers"} if failed else SUMMARY | changes
     status: Any = "failed" if failed else "finished"
-    return Cycle(START + timedelta(minutes=minutes), "0" * 64, simulated, status, None, summary)
+    return Cycle(START + timedelta(minutes=minutes), "0" * 64, aside, status, None, summary)
 
 
 def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
@@ -427,7 +427,7 @@ def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
         unknown = {"metric": "f1", "column_effect": "state", "column_drifted": "state"}
         for name, label in (unknown | dict.fromkeys(("trigger", "effect", "drifted"), "target_drift")).items():
             assert math.isnan(gauge(found, prefix + name, label))
-        found = shown(cycle(2, simulated=True, drift_rate=1.0), cycle(3, failed=True))
+        found = shown(cycle(2, aside=True, drift_rate=1.0), cycle(3, failed=True))
         assert gauge(found, prefix + "drift_rate") == 0.25
         assert gauge(found, prefix + "failed") == 1
         assert gauge(found, prefix + "cycle_timestamp_seconds") == (START + timedelta(minutes=1)).timestamp()

@@ -48,9 +48,26 @@ def test_cycles_come_back_newest_first_and_chosen(engine: Engine):
     assert log.newest() == []
     for cycle in made:
         log.record(cycle)
-    assert log.newest(9, simulated=None) == made[::-1]
+    assert log.newest(9, aside=None) == made[::-1]
     assert log.newest(9) == [made[2], made[0]]
     assert log.newest(status="finished") == [made[0]]
+
+
+def test_what_had_fired_is_told_of_the_newest_cycle_of_a_model(engine: Engine):
+    log = CycleLog(engine)
+    assert log.established("a") == frozenset()
+
+    def summary(**triggers: bool | None) -> dict[str, object]:
+        return {"recommend_retraining": {"triggers": triggers}}
+
+    log.record(Cycle(NOW, "a", False, "finished", "1", summary(performance=True, target_drift=True)))
+    log.record(
+        Cycle(NOW + timedelta(hours=1), "a", False, "finished", "2", summary(performance=True, target_drift=None))
+    )
+    log.record(Cycle(NOW + timedelta(hours=2), "b", False, "finished", "3", summary(feature_drift=True)))
+    log.record(Cycle(NOW + timedelta(hours=3), "a", True, "finished", "4", summary(prediction_drift=True)))
+    log.record(Cycle(NOW + timedelta(hours=4), "a", False, "failed", None, {"error": "x"}))
+    assert log.established("a") == {"performance"}
 
 
 def test_what_is_not_json_is_not_recorded(engine: Engine):

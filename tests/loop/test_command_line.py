@@ -167,11 +167,11 @@ def test_without_a_config_each_command_says_how_to_get_one(tmp_path: Path):
 
 
 def test_help_teaches_and_stays_light(tmp_path: Path):
-    for command in ([], ["run"], ["models"], ["config"], ["config", "check"], ["predict"], ["version"]):
+    for command in ([], ["run"], ["models"], ["config", "check"], ["predict"], ["monitor"], ["simulate"], ["version"]):
         assert "Usage: churnops" in run(CHURNOPS, *command, "--help", cwd=tmp_path).stdout
     heavy = ["mlflow", "sklearn", "numpy", "polars", "rich", "pydantic"]
     code = f"import sys; from churnops.cli import main; print([m for m in {heavy} if m in sys.modules])"
     assert run(sys.executable, "-c", code, cwd=tmp_path).stdout.strip() == "[]"
     assert run(CHURNOPS, "version", cwd=tmp_path).stdout.startswith("churnops ")
-    assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 2
+    assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 3
     run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)

@@ -251,6 +251,64 @@ def test_late_labels_change_past_windows_and_nothing_looks_ahead(deployed: Setti
     assert sum(entry["labels"]["labelled"] for entry in history) + newest["performance"]["labels"]["labelled"] == 600
 
 
+def test_labels_that_come_in_day_by_day_are_looks_too(deployed: Settings):
+    """Without new predictions there is fresh evidence all the same, and it is paid for."""
+    now = datetime.now(UTC)
+    table = customers(deployed).head(600)
+    rows = asked(deployed, table, now - 36 * DAY, now - 31 * DAY)
+    churned = (table["churn"] == "True").to_list()
+    numbers = []
+    for start in range(0, 600, 200):
+        became(deployed, rows[start : start + 200], churned[start : start + 200], now - timedelta(hours=1))
+        numbers.append(report_of(monitoring.run_monitoring(deployed, monitoring.window()))["look"])
+    assert numbers == [1, 2, 3]
+
+
+def test_labels_of_churners_alone_say_nothing_of_the_churn_rate(deployed: Settings):
+    now = datetime.now(UTC)
+    table = customers(deployed).head(600)
+    rows = asked(deployed, table, now - 36 * DAY, now - 31 * DAY)
+    left = [row for row, outcome in zip(rows, table["churn"], strict=True) if outcome == "True"]
+    became(deployed, left, [True] * len(left), now - timedelta(hours=1))
+    report = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    assert (report["performance"]["labels"]["due"], report["performance"]["labels"]["labelled"]) == (600, len(left))
+    assert report["target_drift"]["drifted"] is None
+    assert report["recommend_retraining"]["value"] is False
+
+
+def test_nothing_follows_from_a_window_of_the_past(deployed: Settings):
+    now = datetime.now(UTC)
+    rows = asked(deployed, customers(deployed, longer_calls).head(600), now - 60 * DAY, now - 55 * DAY)
+    became(deployed, rows, [True] * 600, now - timedelta(hours=1))
+    past = monitoring.window(until=now - 54 * DAY)
+    summary = monitoring.run_monitoring(deployed, past, retrain=lambda *_: pytest.fail("it was called"))
+    report = report_of(summary)
+    assert report["past"] is True
+    assert report["rows"] == 600
+    assert report["recommend_retraining"]["value"] is True
+    assert "of the past retrains nothing" in summary.retraining
+    assert report["look"] is None
+    assert (number_of(deployed, looks), number_of(deployed, alerts)) == (0, 0)
+    with database(deployed) as engine:
+        assert CycleLog(engine).newest() == []
+
+
+def test_what_was_certain_stays_so_while_it_is_big(deployed: Settings, tmp_path: Path):
+    """The level falls from look to look: that alone neither ends an alarm nor a recommendation."""
+    changed = customers(deployed, longer_calls)
+    fired = []
+    for number in range(3):
+        path = tmp_path / f"{number}.csv"
+        changed.slice(number * 100, 60 if number else 800).write_csv(path)  # later batches are too small to be sure
+        report = report_of(monitoring.run_monitoring(deployed, monitoring.file(path)))
+        (trigger,) = (t for t in report["recommend_retraining"]["triggers"] if t["name"] == "feature_drift")
+        fired.append((trigger["big"], trigger["fired"]))
+    assert fired == [(True, True)] * 3
+    with database(deployed) as engine, engine.connect() as connection:
+        told = connection.execute(select(alerts.c.state).where(alerts.c.subject == "feature_drift")).scalars().all()
+    assert told == ["firing"]
+
+
 def test_other_models_predictions_are_no_evidence_on_this_one(deployed: Settings):
     now = datetime.now(UTC)
     rows = asked(deployed, customers(deployed).head(100), now - 3 * DAY, now - 2 * DAY)
@@ -285,6 +343,24 @@ def test_what_fails_is_recorded_told_and_recovers(deployed: Settings, tmp_path: 
     with database(deployed) as engine, engine.connect() as connection:
         told = connection.execute(select(alerts.c.subject, alerts.c.state).order_by(alerts.c.id)).all()
     assert [tuple(row) for row in told] == [("cycle_failed", "firing"), ("cycle_failed", "recovered")]
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_its_reason(deployed: Settings):
+    customers(deployed).write_csv(deployed.root / "same.csv")
+    deployed.path("monitoring").write_text("a file")
+    with pytest.raises(ChurnopsError, match=r"monitoring cannot be written: .*(exists|directory)"):
+        monitoring.run_monitoring(deployed, monitoring.file(deployed.root / "same.csv"))
+    with database(deployed) as engine:
+        assert "cannot be written" in CycleLog(engine).newest()[0].summary["error"]
+
+
+def test_a_typing_mistake_wakes_nobody(deployed: Settings):
+    monitoring.run_monitoring(deployed, monitoring.window())
+    for options in (("--batch", "no.csv"), ("--experiment", "no"), ("--simulate", "--experiment", "no")):
+        run(CHURNOPS, "monitor", *options, cwd=deployed.root, code=2)
+    assert number_of(deployed, alerts) == 0
+    with database(deployed) as engine:
+        assert CycleLog(engine).newest()[0].status == "finished"
 
 
 def test_a_journal_that_does_not_open_is_told_too(deployed: Settings, capsys: pytest.CaptureFixture[str]):
@@ -387,6 +463,10 @@ def test_wrong_options_are_refused_before_anything_is_done(deployed: Settings):
         (("--every", "soon"), "not a duration"),
         (("--seed", "1"), "--simulate"),
         (("--window", "7"), "not a duration"),
+        (("--window", "99999d"), "longer than 3650 days"),
+        (("--until", "2999-01-01"), "between the year 2000 and now"),
+        (("--until", "0001-01-02"), "between the year 2000 and now"),
+        (("--simulate", "--seed", "-1"), "--seed"),
         (("--batch", "no-such-file.csv"), "no-such-file.csv"),
     ):
         done = run(CHURNOPS, "monitor", *options, cwd=deployed.root, code=2)

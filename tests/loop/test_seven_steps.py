@@ -235,6 +235,22 @@ def test_a_new_winner_is_challenger_until_deployed(fresh: Settings):
     registry.close()
 
 
+def test_a_new_model_is_told_of_although_its_first_cycle_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def change(document: dict[str, Any]) -> None:
+        quick(document)
+        document["training"]["families"] = ["decision_tree"]
+
+    write_small_data(tmp_path, 300)
+    settings = load_settings(write_project(tmp_path, change))
+    settings.path("monitoring").write_text("a file where the reports would go")
+    with pytest.raises(ChurnopsError, match="cannot be written"):
+        run_all(settings)
+    told = capsys.readouterr().err
+    assert "is in production" in told
+    assert "[critical] churnops: a monitoring cycle failed" in told
+    assert Bundle.load(settings.root / "models/production")
+
+
 def test_a_damaged_production_stops_the_run_unless_it_is_replaced(fresh: Settings):
     document = fresh.root / "models/production/bundle.json"
     document.write_text(document.read_text() + " ")

@@ -50,7 +50,7 @@ def test_each_trigger_recommends_alone_while_the_budget_allows_it(name: str):
     assert len(early.reasons) == 1
     assert not late.value
     (waits,) = [trigger for trigger in late.triggers if trigger.name == name]
-    assert waits.fired is False
+    assert (waits.big, waits.fired) == (True, False)
     assert waits.level == level(50, 0.05)
     assert "but p = 0.0001, at look 50 at most 4.9e-06 is asked: not enough to train again yet" in waits.reason
 
@@ -87,6 +87,7 @@ def test_the_plain_rule_has_no_budget():
         found = judged(PLAIN, look=10_000, **{argument: replace(changed, p_value=None)})
         assert found.value
         assert {trigger.level for trigger in found.triggers} == {None}
+        assert found.budget is None
 
 
 def test_a_batch_outside_of_the_models_life_has_the_level_of_a_first_look():
@@ -100,3 +101,15 @@ def test_the_budget_and_the_drift_rate_are_those_of_the_settings():
     changed = CHANGED["feature_drift"][1]
     assert not judged(MonitoringSettings(false_alarm_budget=1e-4), features=changed).value
     assert not judged(MonitoringSettings(drift_rate_threshold=0.5), features=changed).value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_fired_before_stays_fired_while_it_is_big(name: str):
+    argument, changed = CHANGED[name]
+    verdicts = {"performance": GOOD, "features": STEADY, "scores": SAME, "labels": SAME}
+    again = recommend(*(verdicts | {argument: changed}).values(), SETTINGS, 50, established={name})
+    assert [trigger.name for trigger in again.triggers if trigger.fired] == [name]
+    assert "this was certain at an earlier look" in again.reasons[0]
+    over = recommend(*verdicts.values(), SETTINGS, 51, established={name})
+    assert not over.value
+    assert {trigger.big for trigger in over.triggers} == {False}

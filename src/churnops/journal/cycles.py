@@ -22,8 +22,8 @@ class Cycle:
     ----------
     content_sha256
         Of the model it watched; None if it failed before there was one.
-    simulated
-        Whether the batch was made up, so that nothing follows from it.
+    aside
+        Whether the batch was made up or of the past, so that nothing follows from it.
     report
         Name of the report's file; None if it failed.
     summary
@@ -32,7 +32,7 @@ class Cycle:
 
     at: datetime
     content_sha256: str | None
-    simulated: bool
+    aside: bool
     status: Status
     report: str | None
     summary: Mapping[str, Any]
@@ -68,21 +68,32 @@ class CycleLog:
                 connection.execute(insert(looks), row)
             return int(found)
 
+    def established(self, content_sha256: str) -> frozenset[str]:
+        """Return the triggers that had fired by the end of this model's newest finished cycle."""
+        query = (
+            select(cycles.c.summary)
+            .where(cycles.c.content_sha256 == content_sha256, cycles.c.status == "finished", ~cycles.c.aside)
+            .order_by(cycles.c.at.desc(), cycles.c.id.desc())
+            .limit(1)
+        )
+        with answering(), self._engine.connect() as connection:
+            summary = connection.execute(query).scalar()
+        triggers = json.loads(summary)["recommend_retraining"]["triggers"] if summary else {}
+        return frozenset(name for name, fired in triggers.items() if fired)
+
     def record(self, cycle: Cycle) -> None:
         """Add a cycle."""
         row = vars(cycle) | {"at": microseconds(cycle.at), "summary": json.dumps(cycle.summary, allow_nan=False)}
         with answering(), self._engine.begin() as connection:
             connection.execute(insert(cycles), row)
 
-    def newest(self, most: int = 1, *, status: Status | None = None, simulated: bool | None = False) -> list[Cycle]:
-        """Return the last `most` cycles, newest first; `status` and `simulated` choose, None takes all."""
+    def newest(self, most: int = 1, *, status: Status | None = None, aside: bool | None = False) -> list[Cycle]:
+        """Return the last `most` cycles, newest first; `status` and `aside` choose, None takes all."""
         query = select(cycles).order_by(cycles.c.at.desc(), cycles.c.id.desc()).limit(most)
         if status is not None:
             query = query.where(cycles.c.status == status)
-        if simulated is not None:
-            query = query.where(cycles.c.simulated == simulated)
+        if aside is not None:
+            query = query.where(cycles.c.aside == aside)
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
-        return [
-            Cycle(moment(r.at), r.content_sha256, r.simulated, r.status, r.report, json.loads(r.summary)) for r in rows
-        ]
+        return [Cycle(moment(r.at), r.content_sha256, r.aside, r.status, r.report, json.loads(r.summary)) for r in rows]

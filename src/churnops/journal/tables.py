@@ -115,7 +115,7 @@ cycles = Table(
     Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("content_sha256", Text),  # of the model; NULL where a cycle failed before it had one
-    Column("simulated", Boolean, nullable=False),
+    Column("aside", Boolean, nullable=False),  # simulated, or of the past: nothing follows from it
     Column("status", Text, nullable=False),  # finished or failed
     Column("report", Text),  # name of the file
     Column("summary", Text, nullable=False),  # JSON: what gauges and tables show

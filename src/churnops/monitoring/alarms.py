@@ -17,12 +17,13 @@ _TITLES: dict[str, tuple[Severity, str]] = {
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """Return the alarms that a finished cycle gives rise to, and the subjects that are all right.
 
-    A trigger that cannot be told is in neither: what was said of it last stays so. A simulated batch says nothing.
+    A trigger that cannot be told, or is big and not certain, is in neither: what was said of it last stays so. A batch
+    that was simulated or is of the past says nothing.
     """
-    if report.simulated:
+    if report.aside:
         return [], []
     firing = [_alarm(trigger, report, link) for trigger in report.recommendation.triggers if trigger.fired]
-    clear: list[Subject] = [t.name for t in report.recommendation.triggers if t.fired is False]
+    clear: list[Subject] = [t.name for t in report.recommendation.triggers if t.big is False]
     return firing, ["cycle_failed", *clear]
 
 

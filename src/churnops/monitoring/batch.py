@@ -41,6 +41,8 @@ class Batch:
     resolved
         What performance and churn rate are measured on: for a window of the journal older predictions than those in
         `columns`, as an outcome is due only after the label horizon; for a table, its rows with an outcome.
+    simulated, past
+        Whether it was made up, or is a window that ended before now. Nothing follows from either: `aside`.
     history
         Earlier windows, with the outcomes that are known by now.
     """
@@ -52,12 +54,18 @@ class Batch:
     source: str
     window: Window | None = None
     simulated: bool = False
+    past: bool = False
     history: tuple[tuple[Window, Resolved], ...] = field(default=())
 
     @property
     def rows(self) -> int:
         """Number of customers, n."""
         return int(self.outcome.size)
+
+    @property
+    def aside(self) -> bool:
+        """Whether the batch is outside the model's life: no look, no alarm, no retraining."""
+        return self.simulated or self.past
 
     @cached_property
     def sha256(self) -> str:

@@ -7,6 +7,7 @@ hour is as safe as looking once. The idea of spending error over looks is that o
 boundaries for clinical trials", Biometrika 70 (1983) 659-663.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +25,11 @@ class Trigger:
 
     Attributes
     ----------
+    big
+        Whether the difference is as big as the report asks; None if it cannot be told.
     fired
-        Whether the difference is big and its `p_value` not above `level`; None if it cannot be told.
+        Whether it is big and certain: its `p_value` is not above `level`, or it fired before and is still big. None if
+        that cannot be told.
     p_value
         Of "nothing changed", corrected for the columns and tests behind it.
     level
@@ -35,6 +39,7 @@ class Trigger:
     """
 
     name: TriggerName
+    big: bool | None
     fired: bool | None
     p_value: float | None
     level: float | None
@@ -50,14 +55,14 @@ class Recommendation:
     look
         Number of this look at fresh evidence in the model's life; None for a batch outside of it.
     budget
-        Chance of a false recommendation over the whole life.
+        Chance of a false recommendation over the whole life; None under the plain rule, which has none.
     """
 
     value: bool
     reasons: tuple[str, ...]
     triggers: tuple[Trigger, ...]
     look: int | None
-    budget: float
+    budget: float | None
 
 
 def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
@@ -91,7 +96,7 @@ def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
 
 def recommend(
     performance: Decline, features: FeatureDrift, scores: ColumnDrift, labels: ColumnDrift,
-    settings: MonitoringSettings, look: int | None,
+    settings: MonitoringSettings, look: int | None, *, established: Collection[str] = (),
 ) -> Recommendation:  # fmt: skip
     """Say whether to train again. Nothing else in churnops decides this.
 
@@ -103,6 +108,9 @@ def recommend(
     look
         Number of this look, the same for the same evidence. None for a batch outside the model's life, such as a
         simulated one: it gets the level of a first look.
+    established
+        Triggers that had fired at the look before. What was certain then does not become uncertain because the level
+        is lower now, so they stay fired while they are big. The budget holds: they can only have fired before.
     """
     rate, allowed = features.drift_rate, settings.drift_rate_threshold
     compared = (
@@ -117,24 +125,25 @@ def recommend(
         ("prediction_drift", scores.drifted, scores.p_value, f"score drift: {scores.reason}"),
         ("target_drift", labels.drifted, labels.p_value, f"label drift: {labels.reason}"),
     )  # fmt: skip
-    allowed_p = None if settings.correction == "none" else level(look or 1, settings.false_alarm_budget)
-    triggers = tuple(_trigger(*condition, allowed_p, look or 1) for condition in conditions)
+    budget = None if settings.correction == "none" else settings.false_alarm_budget
+    allowed_p = None if budget is None else level(look or 1, budget)
+    triggers = tuple(_trigger(*given, allowed_p, look or 1, given[0] in established) for given in conditions)
     reasons = tuple(trigger.reason for trigger in triggers if trigger.fired)
-    return Recommendation(bool(reasons), reasons, triggers, look, settings.false_alarm_budget)
+    return Recommendation(bool(reasons), reasons, triggers, look, budget)
 
 
 def _trigger(
-    name: TriggerName, big: bool | None, p_value: float | None, reason: str, level: float | None, look: int
-) -> Trigger:
+    name: TriggerName, big: bool | None, p_value: float | None, reason: str, level: float | None, look: int,
+    established: bool,
+) -> Trigger:  # fmt: skip
     if not big or level is None:
-        return Trigger(name, big, p_value, level, reason)
+        return Trigger(name, big, big, p_value, level, reason)
+    if p_value is not None and p_value <= level:
+        how = f"{reason}; p = {p_value:.2g}, at look {look} at most {level:.2g} is asked"
+        return Trigger(name, big, True, p_value, level, how)
+    if established:
+        return Trigger(name, big, True, p_value, level, f"{reason}; this was certain at an earlier look")
     if p_value is None:
-        return Trigger(name, None, None, level, f"{reason}; how sure this is cannot be told")
-    if p_value <= level:
-        return Trigger(
-            name, True, p_value, level, f"{reason}; p = {p_value:.2g}, at look {look} at most {level:.2g} is asked"
-        )
-    return Trigger(
-        name, False, p_value, level,
-        f"{reason}; but p = {p_value:.2g}, at look {look} at most {level:.2g} is asked: not enough to train again yet",
-    )  # fmt: skip
+        return Trigger(name, big, None, None, level, f"{reason}; how sure this is cannot be told")
+    how = f"{reason}; but p = {p_value:.2g}, at look {look} at most {level:.2g} is asked: not enough to train again yet"
+    return Trigger(name, big, False, p_value, level, how)

@@ -53,7 +53,7 @@ def batch_from_columns(
     """Score encoded customers; `outcome` (n,) is 1, 0 or NaN; n may be 0, and then there need be no columns."""
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
     known = ~np.isnan(outcome)
-    coverage = LabelCoverage(rows=outcome.size, due=outcome.size, labelled=int(known.sum()))
+    coverage = LabelCoverage(due=outcome.size, labelled=int(known.sum()))
     resolved = Resolved(probability[known], outcome[known], coverage)
     return Batch(columns, probability, outcome, resolved, source, simulated=simulated)
 
@@ -67,6 +67,8 @@ def batch_from_journal(
     Taking younger ones too would count customers who left early, and not those who are still there. Nothing that was
     recorded after `known_at` exists for this call.
 
+    A window that ended before `known_at` is of the past.
+
     Only predictions of `bundle` count: another model's scores are no evidence on this one, and the customers it was
     asked about may be rows that this one was trained on.
     """
@@ -79,12 +81,12 @@ def batch_from_journal(
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     outcome = np.concatenate(known) if known else np.empty(0)
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
-    due = until - horizon
-    past = [_resolved(journal, bundle, (due - (i + 1) * length, due - i * length), until, known_at, outcome.size)
+    due = min(until, known_at) - horizon
+    past = [_resolved(journal, bundle, (due - (i + 1) * length, due - i * length), until, known_at)
             for i in range(PAST_WINDOWS + 1)]  # fmt: skip
     return Batch(
         columns, probability, outcome, past[0][1], f"journal, {window[0]:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC",
-        window, history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
+        window, past=until < known_at, history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
     )  # fmt: skip
 
 
@@ -104,9 +106,8 @@ def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
     try:
         table = pl.Series("inputs", documents).str.json_decode(pl.Struct(kinds)).struct.unnest()
         return encode(table, schema)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"the journal holds inputs that do not fit the model's Schema: {reason}") from None
+    except pl.exceptions.PolarsError:  # whose message may hold what customers do
+        raise DataError("the journal holds inputs that do not fit the Schema of the model that answered them") from None
 
 
 def _chunks(predictions: Iterator[RecordedPrediction]) -> Iterator[list[RecordedPrediction]]:
@@ -115,7 +116,7 @@ def _chunks(predictions: Iterator[RecordedPrediction]) -> Iterator[list[Recorded
 
 
 def _resolved(
-    journal: Journal, bundle: Bundle, window: Window, until: datetime, known_at: datetime, rows: int
+    journal: Journal, bundle: Bundle, window: Window, until: datetime, known_at: datetime
 ) -> tuple[Window, Resolved]:
     """Collect the outcomes of one window, as known at `known_at`."""
     due, scores, churned, ages = 0, [], [], []
@@ -126,7 +127,7 @@ def _resolved(
             churned.append(float(prediction.churned))
             ages.append((until - prediction.row.at) / timedelta(days=1))
     coverage = LabelCoverage(
-        rows=rows, due=due, labelled=len(ages),
+        due=due, labelled=len(ages),
         oldest=until - timedelta(days=max(ages)) if ages else None,
         newest=until - timedelta(days=min(ages)) if ages else None,
         median_age_days=float(np.median(ages)) if ages else None,

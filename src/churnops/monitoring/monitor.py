@@ -1,7 +1,7 @@
 """ModelMonitor: one monitoring cycle, from a batch to the report and its files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churnops.data.profile import ColumnProfile, count_profile
+from churnops.errors import ChurnopsError
 from churnops.evaluation.delong import delong
-from churnops.files import write_flushed
+from churnops.files import fsync_folder, write_flushed
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import Batch, Resolved, Window
@@ -55,15 +56,18 @@ class ModelMonitor:
 
         Raises
         ------
-        JournalError
-            If the journal's database does not answer.
+        ChurnopsError
+            If the journal's database does not answer, or the files cannot be written.
         """
         from churnops.data.read import decode
         from churnops.journal.cycles import Cycle
         from churnops.monitoring.page import report_page
 
-        look = None if batch.simulated or not batch.rows else self._log.look(bundle.content_sha256, batch.sha256)
-        report, profile = self._check(bundle, batch, look)
+        look, established = None, frozenset[str]()
+        if not batch.aside and (batch.rows or batch.resolved.churned.size):
+            look = self._log.look(bundle.content_sha256, batch.sha256)
+            established = self._log.established(bundle.content_sha256)
+        report, profile = self._check(bundle, batch, look, established)
         document = report.to_json()
         page = report_page(document, bundle.reference, profile, bundle.schema)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
@@ -73,12 +77,16 @@ class ModelMonitor:
             f"monitoring_report_{report.name}.json": text,
         }
         folder = self._settings.path(self._settings.monitoring.directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_flushed(folder / name, content.encode())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                write_flushed(folder / name, content.encode())
+                fsync_folder(folder)
+        except OSError as error:
+            raise ChurnopsError(f"{folder} cannot be written: {error.strerror or error}") from None
         *_, page_name, report_name = files
         self._log.record(
-            Cycle(report.timestamp, bundle.content_sha256, batch.simulated, "finished", report_name, report.summary())
+            Cycle(report.timestamp, bundle.content_sha256, batch.aside, "finished", report_name, report.summary())
         )
         return MonitoringCycle(
             report=report,
@@ -93,9 +101,11 @@ class ModelMonitor:
 
     def check(self, bundle: Bundle, batch: Batch, *, look: int | None = None) -> Report:
         """Return the report of a batch without writing anything; `look` None is a look that spends nothing."""
-        return self._check(bundle, batch, look)[0]
+        return self._check(bundle, batch, look, ())[0]
 
-    def _check(self, bundle: Bundle, batch: Batch, look: int | None) -> tuple[Report, dict[str, ColumnProfile]]:
+    def _check(
+        self, bundle: Bundle, batch: Batch, look: int | None, established: Collection[str]
+    ) -> tuple[Report, dict[str, ColumnProfile]]:
         settings, reference, target = self._settings.monitoring, bundle.reference, bundle.schema.target.name
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
@@ -106,13 +116,14 @@ class ModelMonitor:
         )  # fmt: skip
         features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings)
-        labels = judge_labels(target, reference[target], profile[target], settings)
+        labels = judge_labels(target, reference[target], profile[target], settings, known=resolved.coverage.share)
         report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,
             content_sha256=bundle.content_sha256,
             source=batch.source,
             simulated=batch.simulated,
+            past=batch.past,
             window=batch.window,
             rows=batch.rows,
             look=look,
@@ -122,7 +133,9 @@ class ModelMonitor:
             feature_drift=features,
             prediction_drift=scores,
             target_drift=labels,
-            recommendation=recommend(performance.decline, features, scores, labels, settings, look),
+            recommendation=recommend(
+                performance.decline, features, scores, labels, settings, look, established=established
+            ),
         )
         return report, profile
 

@@ -20,17 +20,21 @@ MIN_OUTCOMES = 10
 
 @dataclass(frozen=True)
 class LabelCoverage:
-    """How many predictions there were, how many past the label horizon (`due`), and how many of those have an outcome.
+    """How many predictions are past the label horizon (`due`), and how many of those have an outcome.
 
     `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any.
     """
 
-    rows: int
     due: int
     labelled: int
     oldest: datetime | None = None
     newest: datetime | None = None
     median_age_days: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Share of those due that have an outcome; 0 if none is due."""
+        return self.labelled / self.due if self.due else 0.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def judge_decline(
     auc = delong(y, p, confidence=confidence) if 0 < churned < y.size else None
     least = 1 if plain else MIN_OUTCOMES
     if auc is None or min(churned, y.size - churned) < least:
-        reason = f"{y.size} of {outcome.size} outcomes are known, {churned} churned: {least} of each are needed"
+        reason = f"{y.size} outcomes are known, {churned} of them churned: {least} of each are needed"
         return Decline(auc, expected, line, None, None, reason)
     below = auc.value < line
     reason = f"ROC-AUC {auc.value:.3f} on {y.size} customers is {'below' if below else 'not below'} {line:.3g}"

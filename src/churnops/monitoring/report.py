@@ -33,8 +33,8 @@ class Report:
     Attributes
     ----------
     look
-        How many times fresh evidence on this model had been looked at, this time included; None for a simulated
-        batch, which spends no error budget.
+        How many times fresh evidence on this model had been looked at, this time included; None for a batch that is
+        simulated, of the past or without any customer and outcome, which spends no error budget.
     threshold
         `performance_threshold` of the settings.
     """
@@ -44,6 +44,7 @@ class Report:
     content_sha256: str
     source: str
     simulated: bool
+    past: bool
     window: Window | None
     rows: int
     look: int | None
@@ -54,6 +55,11 @@ class Report:
     prediction_drift: ColumnDrift
     target_drift: ColumnDrift
     recommendation: Recommendation
+
+    @property
+    def aside(self) -> bool:
+        """Whether nothing follows from it: see `Batch`."""
+        return self.simulated or self.past
 
     @property
     def name(self) -> str:
@@ -69,6 +75,7 @@ class Report:
             "content_sha256": self.content_sha256,
             "source": self.source,
             "simulated": self.simulated,
+            "past": self.past,
             "window": _window(self.window),
             "rows": self.rows,
             "look": self.look,

@@ -29,6 +29,8 @@ fits (out of fold) and the deployed one put a few thousandths apart."""
 SCORE_TOLERANCE = 0.05
 """Distance by which a deployed fit's scores may differ from out-of-fold ones although no customer has changed."""
 MIN_SCORE_DISTANCE = 0.1
+MIN_KNOWN = 0.8
+"""Share of the outcomes due from which their churn rate is taken for that of all."""
 MIN_LABEL_PSI = 0.02
 """About 5 points of a churn rate of 14.5 %."""
 
@@ -163,9 +165,19 @@ def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: Monit
 
 
 def judge_labels(
-    name: str, reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings
+    name: str, reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings, *, known: float = 1.0
 ) -> ColumnDrift:
-    """Compare the churn rate of a batch with the reference's; `batch` must hold resolved outcomes only."""
+    """Compare the churn rate of a batch with the reference's; `batch` must hold resolved outcomes only.
+
+    Parameters
+    ----------
+    known
+        Share of the outcomes that are due and known. Those who left are often told first, or alone: where less than
+        `MIN_KNOWN` are known, the churn rate cannot be told.
+    """
+    if known < MIN_KNOWN and settings.correction != "none":
+        reason = f"{known:.0%} of the outcomes that are due are known, and {MIN_KNOWN:.0%} are needed"
+        return ColumnDrift(name, "target", "cannot tell", None, None, None, None, None, reason, None, ())
     return _single(name, "target", chi_square_test(reference, batch), MIN_LABEL_PSI, settings)
 
 

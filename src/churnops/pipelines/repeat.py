@@ -13,11 +13,11 @@ from churnops.errors import ChurnopsError
 from churnops.files import lock_folder
 
 
-def repeat(every: timedelta, job: Callable[[], None], folder: Path, on_error: Callable[[ChurnopsError], None]) -> None:
+def repeat(every: timedelta, job: Callable[[], None], folder: Path, on_error: Callable[[Exception], None]) -> None:
     """Run `job` now and then once per `every`, until SIGTERM or Ctrl-C; a job under way is finished first.
 
     A job that takes longer than `every` is followed by the next at once; missed ones are not made up for. A job that
-    fails is told to `on_error`, and the next one runs as planned.
+    fails, for whatever reason, is told to `on_error`, and the next one runs as planned.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def repeat(every: timedelta, job: Callable[[], None], folder: Path, on_error: Ca
             started = time.monotonic()
             try:
                 job()
-            except ChurnopsError as error:
+            except Exception as error:  # whatever it is: a watchman who goes home is worse than one who complains
                 on_error(error)
             stop.wait(max(every.total_seconds() - (time.monotonic() - started), 0.0))
 

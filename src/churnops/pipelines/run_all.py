@@ -26,6 +26,7 @@ from churnops.monitoring.alarms import alarms, deployment
 from churnops.monitoring.alerts import Alerts
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
+from churnops.pipelines.run_monitoring import failing_loudly
 from churnops.registry import Registry
 from churnops.schema import Columns
 from churnops.settings import Settings
@@ -145,9 +146,12 @@ def _run(
             deployed = _deploy(registry, run, evaluated.bundle, deploy)
             answering = registry.deployed.production()
         assert answering is not None, "the first winner was deployed"
-        monitor = ModelMonitor(settings, CycleLog(registry.engine))
-        cycle = run.step(next(names), monitor.run, answering, _batch(validated.production, answering))
-    _tell(Alerts(AlertLog(registry.engine), settings.alerts), settings, deployed, evaluated, cycle)
+        log, alerts = CycleLog(registry.engine), Alerts(AlertLog(registry.engine), settings.alerts)
+        _announce(alerts, deployed, evaluated)
+        with failing_loudly(log, alerts, settings):
+            batch = _batch(validated.production, answering)
+            cycle = run.step(next(names), ModelMonitor(settings, log).run, answering, batch)
+    alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
     return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
 
 
@@ -210,13 +214,9 @@ def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
         return batch_from_columns(nobody, np.empty(0), bundle, source)
 
 
-def _tell(
-    alerts: Alerts, settings: Settings, deployed: Deployed, evaluated: EvaluatedModels, cycle: MonitoringCycle
-) -> None:
-    """Tell the alert channels of a new model in production, and what its first monitoring cycle found."""
-    link = settings.alerts.link or str(cycle.page)
+def _announce(alerts: Alerts, deployed: Deployed, evaluated: EvaluatedModels) -> None:
+    """Tell the alert channels of a new model in production, before anything else can go wrong."""
     if deployed.status == "deployed":
         found = evaluated.evaluations[evaluated.winner].metrics["roc_auc"]
         fact = f"ROC-AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) on held-out customers"
-        alerts.announce(deployment(deployed.model_version, deployed.reason, [fact], link))
-    alerts.tell(*alarms(cycle.report, link))
+        alerts.announce(deployment(deployed.model_version, deployed.reason, [fact], ""))

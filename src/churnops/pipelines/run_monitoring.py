@@ -6,13 +6,14 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from churnops.errors import ChurnopsError, JournalError, RegistryError, redact
+from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, redact
 from churnops.journal import Journal
 from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import Cycle, CycleLog
@@ -32,6 +33,15 @@ STEP = "Monitor performance"
 
 Collect = Callable[[Settings, Journal, Bundle], Batch]
 """Collects what a cycle looks at, given the deployed bundle."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a batch comes from. Nothing follows from one that is `aside`: a simulation, or a window of the past."""
+
+    collect: Collect
+    aside: bool = False
+
 
 Retrain = Callable[[Settings, Report], str]
 """Retrains because of a report, and says in words what came of it."""
@@ -57,7 +67,7 @@ class MonitoringSummary:
         }
 
 
-def window(length: timedelta | None = None, until: datetime | None = None) -> Collect:
+def window(length: timedelta | None = None, until: datetime | None = None) -> Source:
     """Collect predictions from the journal: of `length` (by default the settings' `window_days`) before `until` (now).
 
     Outcomes are those known by now, so that a past window is seen with the labels that came in since.
@@ -70,15 +80,23 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> Co
             horizon=timedelta(days=settings.journal.label_horizon), known_at=now,
         )  # fmt: skip
 
-    return collect
+    return Source(collect, aside=until is not None)
 
 
-def file(path: Path) -> Collect:
-    """Collect a CSV or Parquet file of customers."""
-    return lambda settings, journal, bundle: batch_from_file(path, bundle)
+def file(path: Path) -> Source:
+    """Collect a CSV or Parquet file of customers: production, as whoever names it says.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is not a file")
+    return Source(lambda settings, journal, bundle: batch_from_file(path, bundle))
 
 
-def simulation(seed: int | None = None, rows: int = 500) -> Collect:
+def simulation(seed: int | None = None, rows: int = 500) -> Source:
     """Make up a batch by the plain recipe, noise and flipped labels, from the production table or else the raw one."""
     from churnops.data.simulate import Drift
     from churnops.pipelines.simulate import simulate_customers
@@ -90,11 +108,11 @@ def simulation(seed: int | None = None, rows: int = 500) -> Collect:
         source = f"simulated: {made.description}"
         return batch_from_columns(made.columns, made.outcome, bundle, source, simulated=True)
 
-    return collect
+    return Source(collect, aside=True)
 
 
 def run_monitoring(
-    settings: Settings, collect: Collect, *, experiment: str | None = None, retrain: Retrain | None = None,
+    settings: Settings, source: Source, *, experiment: str | None = None, retrain: Retrain | None = None,
     permitted: bool = True,
 ) -> MonitoringSummary:  # fmt: skip
     """Run one cycle. It is safe to repeat, to run twice at once, and to kill.
@@ -111,25 +129,29 @@ def run_monitoring(
     Raises
     ------
     ChurnopsError
-        If nothing is deployed, the batch cannot be collected, or the tracking store or the journal does not answer.
-        The failure is recorded and told to the alert channels first.
+        If there is no such experiment, nothing is deployed, the batch cannot be collected, or the tracking store or the
+        journal does not answer. All but the first are recorded and told to the alert channels before, unless the
+        source is aside.
     """
     try:
         engine = open_database(settings.database_url(settings.journal.url))
     except JournalError as error:
-        Alerts(None, settings.alerts).tell([failure(str(error), settings.alerts.link)], [])
+        if not source.aside:
+            Alerts(None, settings.alerts).tell([failure(str(error), settings.alerts.link)], [])
         raise
     try:
         alerts, log = Alerts(AlertLog(engine), settings.alerts), CycleLog(engine)
-        with _failing_loudly(log, alerts, settings):
+        loudly = nullcontext if source.aside else partial(failing_loudly, log, alerts, settings)
+        with loudly():
             tracker = Tracker(settings)
-            found = None if experiment is None else tracker.existing_experiment(experiment)
+        logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
+        with loudly():
             bundle = _production(settings)
             journal = Journal(engine, label_horizon=timedelta(days=settings.journal.label_horizon))
             monitor = ModelMonitor(settings, log)
             name = f"monitoring {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-            with tracker.pipeline(found or EXPERIMENT, name) as run:
-                cycle = run.step(STEP, _cycle, monitor, bundle, collect, settings, journal)
+            with tracker.pipeline(logged, name) as run:
+                cycle = run.step(STEP, _cycle, monitor, bundle, source.collect, settings, journal)
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
         retraining = _retraining(settings, cycle.report, retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining)
@@ -152,12 +174,12 @@ def _production(settings: Settings) -> Bundle:
 
 
 @contextmanager
-def _failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterator[None]:
+def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterator[None]:
     """Record and tell that a cycle failed, whatever the reason, and raise it again."""
     try:
         yield
     except Exception as error:
-        known = isinstance(error, ChurnopsError)
+        known = isinstance(error, ChurnopsError | OSError)
         reason = redact(str(error).partition("\n")[0][:300]) if known else f"a defect: {type(error).__name__}"
         try:
             log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": reason}))
@@ -170,8 +192,8 @@ def _failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterat
 def _retraining(settings: Settings, report: Report, retrain: Retrain | None, permitted: bool) -> str:
     if not report.recommendation.value:
         return "not recommended"
-    if report.simulated:
-        return "recommended; a simulated batch retrains nothing"
+    if report.aside:
+        return "recommended; a batch that is simulated or of the past retrains nothing"
     if not permitted:
         return "recommended; stopped after the report, as asked"
     if retrain is None:

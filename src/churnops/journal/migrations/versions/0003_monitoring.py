@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("id", key, primary_key=True, autoincrement=True),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("content_sha256", sa.Text),
-        sa.Column("simulated", sa.Boolean, nullable=False),
+        sa.Column("aside", sa.Boolean, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("report", sa.Text),
         sa.Column("summary", sa.Text, nullable=False),

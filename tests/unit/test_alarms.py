@@ -1,0 +1,58 @@
+"""Which alarms follow from a report: those that fired, and an end only where nothing is big any more."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from churnops.journal import open_database
+from churnops.journal.cycles import CycleLog
+from churnops.monitoring import ModelMonitor, Report
+from churnops.monitoring.alarms import alarms, deployment, failure, rollback
+from churnops.monitoring.budget import Trigger, TriggerName
+from churnops.monitoring.collect import batch_from_columns
+from churnops.settings import Settings
+from churnops.training.train import TrainedModels
+
+
+@pytest.fixture
+def report(settings: Settings, trained: TrainedModels) -> Report:
+    engine = open_database("sqlite:///:memory:")
+    batch = batch_from_columns({}, np.empty(0), trained.refit, "nobody")
+    found = ModelMonitor(settings, CycleLog(engine)).check(trained.refit, batch)
+    engine.dispose()
+    return found
+
+
+def with_triggers(report: Report, **triggers: tuple[bool | None, bool | None]) -> Report:
+    names: dict[str, TriggerName] = {t.name: t.name for t in report.recommendation.triggers}
+    made = tuple(
+        Trigger(names[name], big, fired, 1e-9, 0.01, f"{name}: why") for name, (big, fired) in triggers.items()
+    )
+    return replace(report, recommendation=replace(report.recommendation, triggers=made))
+
+
+def test_what_is_big_and_not_certain_or_untold_neither_begins_nor_ends_an_alarm(report: Report):
+    found = with_triggers(
+        report, performance=(True, True), feature_drift=(True, False), prediction_drift=(None, None),
+        target_drift=(False, False),
+    )  # fmt: skip
+    firing, clear = alarms(found, "https://dashboard")
+    assert [alarm.subject for alarm in firing] == ["performance"]
+    assert firing[0].severity == "critical"
+    assert firing[0].facts[0] == "performance: why"
+    assert len(firing[0].facts) == 3
+    assert firing[0].link == "https://dashboard"
+    assert clear == ["cycle_failed", "target_drift"]
+
+
+@pytest.mark.parametrize("kind", ["simulated", "past"])
+def test_nothing_is_said_of_what_is_aside(report: Report, kind: str):
+    found = replace(with_triggers(report, performance=(True, True)), **{kind: True})
+    assert alarms(found, "") == ([], [])
+
+
+def test_events_say_what_and_why():
+    assert "disk" in failure("the disk is full", "").facts[0]
+    assert deployment("forest-1", "asked for", ["ROC-AUC 0.9"], "").facts == ("asked for", "ROC-AUC 0.9")
+    assert rollback("forest-0", "worse", "").severity == "warning"
