@@ -4,6 +4,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from churnops.data import profile_files
 from churnops.data.profile import count_profile, fit_profile
 from churnops.data.profile_files import profile_parquet
 from churnops.errors import DataError
@@ -44,6 +46,27 @@ def test_streamed_counts_are_those_of_all_rows(folder: Path, rng: np.random.Gene
     assert sorted(reported)[-1] == 15_000
     again = profile_parquet(sorted(folder.iterdir(), reverse=True), reference)
     np.testing.assert_array_equal(again["minutes"].counts, found["minutes"].counts)
+
+
+def test_a_files_metadata_are_not_read_again_for_each_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    opened: list[bool] = []  # whether the file's metadata had to be read
+
+    class Opened(pq.ParquetFile):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            opened.append(options.get("metadata") is None)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", Opened)
+    monkeypatch.setattr(profile_files, "RUN", 30)
+    values = np.arange(4000.0) % 7
+    reference = fit_profile({"x": np.arange(5.0)})
+    for rows in (10, 40, 4000):  # in a row group: many groups a run, one, the whole file
+        opened.clear()
+        pq.write_table(pa.table({"x": values}), tmp_path / "x.parquet", row_group_size=rows)
+        found = profile_parquet([tmp_path], reference)["x"]
+        np.testing.assert_array_equal(found.counts, reference["x"].count(values).counts)
+        assert sum(opened) <= 2  # to check it, and to cut it into runs
+        assert len(opened) - sum(opened) == {10: 134, 40: 100, 4000: 1}[rows]
 
 
 @pytest.mark.parametrize(

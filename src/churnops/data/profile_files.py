@@ -1,9 +1,10 @@
 """Profile Parquet files of any size: streamed, in constant memory, on up to four cores."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 MAX_THREADS = 4  # each has its own rows and counts, about 150 MiB for 20 columns
 ROWS = 2**17  # read at a time, by each thread
 READ_BYTES = 2**20  # of a column: without such a buffer a row group's columns are held whole, gigabytes of them
+RUN = 2**20  # rows of consecutive row groups that a thread takes at once, at least one group
 
 
 def profile_parquet(
@@ -25,7 +27,7 @@ def profile_parquet(
     """Count the rows of Parquet files in the cells of a reference: exactly what counting them at once would give.
 
     Every thread holds 131,072 rows of the reference's columns, so memory depends neither on how many rows there are nor
-    on how they are grouped.
+    on how they are grouped; only what a file says of its groups is held whole, about 1 KB a group and column.
 
     Parameters
     ----------
@@ -55,43 +57,81 @@ def profile_parquet(
     >>> found.counts, found.missing
     (array([1, 1, 0, 4, 0]), 3)
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    paths = _files(sources)
+    for path in paths:
+        _check(path, reference)
     total = {name: column.empty() for name, column in reference.items()}
     done, lock = 0, Lock()
 
-    def count(path: Path, group: int) -> None:
+    def count(path: Path, metadata: "pq.FileMetaData", groups: Sequence[int]) -> None:
         nonlocal total, done
-        try:
-            with pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
-                found = _count_group(file, group, reference)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a readable Parquet table: {str(error).partition(chr(10))[0]}") from None
+        found = _count_groups(path, metadata, groups, reference)
         with lock:
             total = merge_profiles(total, found)
-            done += file.metadata.row_group(group).num_rows
+            done += sum(metadata.row_group(group).num_rows for group in groups)
             on_rows(done)
 
-    pieces = [(path, group) for path in _files(sources) for group in range(_groups(path, reference))]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(min(cores or 1, MAX_THREADS)) as pool:
+    threads = min(cores or 1, MAX_THREADS)
+    pending: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            for counted in [pool.submit(partial(count, *piece)) for piece in pieces]:
+            for run in _runs(paths):
+                pending.append(pool.submit(count, *run))
+                if len(pending) > 2 * threads:  # so that only a few files' metadata are held
+                    pending.popleft().result()
+            for counted in pending:
                 counted.result()
         finally:
             pool.shutdown(cancel_futures=True)
     return total
 
 
-def _count_group(file: "pq.ParquetFile", group: int, reference: Profile) -> dict[str, ColumnProfile]:
+def _runs(paths: Sequence[Path]) -> Iterator[tuple[Path, "pq.FileMetaData", list[int]]]:
+    """Cut files into runs of row groups.
+
+    Metadata describe every column of every group, so they are read once for a file, not again for each run.
+    """
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        with _reading(path), pq.ParquetFile(path) as file:
+            metadata = file.metadata
+        run: list[int] = []
+        rows = 0
+        for group in range(metadata.num_row_groups):
+            run.append(group)
+            rows += metadata.row_group(group).num_rows
+            if rows >= RUN or group == metadata.num_row_groups - 1:
+                yield path, metadata, run
+                run, rows = [], 0
+
+
+def _count_groups(
+    path: Path, metadata: "pq.FileMetaData", groups: Sequence[int], reference: Profile
+) -> dict[str, ColumnProfile]:
+    import pyarrow.parquet as pq
+
     found = {name: column.empty() for name, column in reference.items()}
-    batches = file.iter_batches(ROWS, row_groups=[group], columns=list(reference), use_threads=False)
-    for batch in batches:
-        for name, column in reference.items():
-            values = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)  # nulls become NaN
-            found[name] = found[name].merge(column.count(values))
+    with (
+        _reading(path),
+        pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=READ_BYTES) as file,
+    ):
+        for batch in file.iter_batches(ROWS, row_groups=groups, columns=list(reference), use_threads=False):
+            for name, column in reference.items():
+                values = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)  # nulls: NaN
+                found[name] = found[name].merge(column.count(values))
     return found
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is not a readable Parquet table: {str(error).partition(chr(10))[0]}") from None
 
 
 def _files(sources: Sequence[Path]) -> list[Path]:
@@ -104,16 +144,13 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def _groups(path: Path, reference: Profile) -> int:
-    """Return the number of row groups of a file that has all columns, as numbers."""
+def _check(path: Path, reference: Profile) -> None:
+    """Refuse a file that lacks a column, or holds something else than numbers in it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, groups = file.schema_arrow, int(file.metadata.num_row_groups)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a readable Parquet table: {str(error).partition(chr(10))[0]}") from None
+    with _reading(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
     # Null is the type of a column in which nobody has a value.
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
     for name in reference:
@@ -122,4 +159,3 @@ def _groups(path: Path, reference: Profile) -> int:
         kind = schema.field(name).type
         if not any(is_kind(kind) for is_kind in numeric):
             raise DataError(f"{path}: column '{name}' holds {kind}, not numbers")
-    return groups
