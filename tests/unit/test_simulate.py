@@ -70,6 +70,7 @@ def test_more_customers_than_the_table_has_are_drawn_again(customers: dict[str, 
         (Drift(covariate=float("nan")), 5, "not a number of standard deviations"),
         (Drift(prior=1.5), 5, "prior 1.5 is not a churn rate"),
         (Drift(concept=-0.1), 5, "concept -0.1 is not a share"),
+        (Drift(columns=("total_day_minutes",)), 5, "total_day_minutes cannot be shifted by nothing: give covariate"),
         (Drift(), 0, "at least 1"),
     ],
 )
@@ -84,6 +85,17 @@ def test_a_churn_rate_needs_customers_of_that_outcome(customers: dict[str, Any])
     with pytest.raises(DataError, match="needs customers who churned: none has"):
         simulate(**customers, drift=Drift(prior=0.2), rows=10, seed=0)
     assert simulate(**customers, drift=Drift(prior=0.0), rows=10, seed=0).outcome.sum() == 0
+
+
+def test_outcomes_are_permuted_where_they_are_known_and_counted(customers: dict[str, Any]):
+    known = customers["outcome"].copy()
+    known[40:] = np.nan
+    made = simulate(**customers | {"outcome": known}, drift=Drift(concept=0.5), rows=known.size, seed=0)
+    assert "; 20 outcomes permuted, 50% of those known; " in made.description
+    nobody = customers | {"outcome": np.full(known.size, np.nan)}
+    with pytest.raises(DataError, match="none is known: draw from a table with outcomes"):
+        simulate(**nobody, drift=Drift(concept=0.5), rows=10, seed=0)
+    assert np.isnan(simulate(**nobody, drift=Drift(), rows=10, seed=0).outcome).all()
 
 
 def test_the_command_writes_a_table_like_its_source_whole_or_not_at_all(tmp_path: Path):

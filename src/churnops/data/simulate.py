@@ -37,7 +37,7 @@ class Drift:
         Shift of each of `columns` in standard deviations that it has in the table; negative: downwards. What leaves
         the Schema's range stops at its end, so a column near it moves less.
     columns
-        Numbers and integers to be shifted; empty: all that no other column determines.
+        Numbers and integers to be shifted by `covariate`; empty: all that no other column determines.
     prior
         Churn rate wanted, in [0, 1].
     concept
@@ -91,7 +91,8 @@ def simulate(
     Raises
     ------
     DataError
-        If the drift is out of range, names a column that cannot be shifted, or wants customers whom the table lacks.
+        If the drift is out of range, names a column that cannot be shifted, or wants customers or outcomes that the
+        table lacks.
 
     Examples
     --------
@@ -121,8 +122,8 @@ def simulate(
     if drift.prior is not None:
         done.append(f"churn rate {result.mean():g}")
     if drift.concept:
-        _permute(result, drift.concept, permuting)
-        done.append(f"outcomes of {drift.concept:.0%} of the customers permuted")
+        permuted = _permute(result, drift.concept, permuting)
+        done.append(f"{permuted} outcomes permuted, {drift.concept:.0%} of those known")
     if drift.recipe:
         done.append(_recipe(made, result, columns, schema, noise, flipping))
     for name, root in linked.items():
@@ -138,10 +139,16 @@ def _check(drift: Drift, rows: int, outcome: Values) -> None:
         raise DataError("there are no customers to draw from")
     if not np.isfinite(drift.covariate):
         raise DataError(f"covariate {drift.covariate} is not a number of standard deviations")
+    if drift.columns and not drift.covariate:
+        raise DataError(
+            f"{', '.join(drift.columns)} cannot be shifted by nothing: give covariate, the size of the shift"
+        )
     if drift.prior is not None and not 0 <= drift.prior <= 1:
         raise DataError(f"prior {drift.prior} is not a churn rate: between 0 and 1")
     if not 0 <= drift.concept <= 1:
         raise DataError(f"concept {drift.concept} is not a share of customers: between 0 and 1")
+    if drift.concept and np.isnan(outcome).all():
+        raise DataError("concept drift permutes outcomes, and none is known: draw from a table with outcomes")
 
 
 def _shifted(drift: Drift, columns: Columns, schema: Schema, linked: Mapping[str, str]) -> tuple[str, ...]:
@@ -208,11 +215,12 @@ def _within(values: Values, column: Column) -> Values:
     return np.clip(values, lowest, highest)
 
 
-def _permute(outcome: Values, share: float, generator: np.random.Generator) -> None:
-    """Permute the outcomes of a share of the customers among themselves, in place."""
+def _permute(outcome: Values, share: float, generator: np.random.Generator) -> int:
+    """Permute the outcomes of a share of the customers among themselves, in place; return of how many."""
     known = np.flatnonzero(~np.isnan(outcome))
     rows = generator.choice(known, round(share * known.size), replace=False)
     outcome[rows] = outcome[generator.permutation(rows)]
+    return rows.size
 
 
 def _recipe(
