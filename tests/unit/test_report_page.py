@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from churnops.data.profile import ColumnProfile, Profile, count_profile, fit_profile
+from churnops.data.profile import ColumnProfile, Profile, fit_profile
 from churnops.monitoring.figures import Bins, bars_svg, histogram_svg, median
-from churnops.monitoring.page import report_page
+from churnops.monitoring.page import LIMIT, MOST_FIGURES, report_page
 from churnops.schema import Column, Schema
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -29,17 +29,21 @@ def column(name: str, **changes: Any) -> dict[str, Any]:
     return drift() | extra | changes
 
 
+def trigger(name: str, fired: bool | None, reason: str, **changes: Any) -> dict[str, Any]:
+    return {"name": name, "big": fired, "fired": fired, "p_value": None, "level": None, "reason": reason} | changes
+
+
 UNTOLD = drift(statistic=None, p_value=None, effect=None, drifted=None, reason="too few rows")
 
 
 def report(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
-    labels = {"rows": 500, "due": 20, "labelled": 0, "oldest": None, "newest": None, "median_age_days": None}
+    labels = {"due": 20, "labelled": 0, "oldest": None, "newest": None, "median_age_days": None}
     performance = {
         "verdict": "cannot tell", "reason": "0 outcomes are known", "line": 0.8, "threshold": 0.75, "promised": None,
         "p_value": None, "labels": labels, "metrics": None, "delong": None, "confusion": None, "rows": None,
         "positives": None, "history": [],
     }  # fmt: skip
-    trigger = {"name": "performance", "fired": None, "p_value": None, "level": None, "reason": "0 outcomes are known"}
+    triggers = [trigger("performance", None, "0 outcomes are known"), trigger("feature_drift", False, "as before")]
     return {
         "report_version": 2, "timestamp": "2026-11-24T10:00:00+00:00", "model_version": "v1", "source": "journal",
         "simulated": False, "rows": 500, "window": None, "look": None, "performance": performance,
@@ -47,7 +51,7 @@ def report(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
             "drift_rate": None, "units": 0, "drifted": [], "p_value": None, "reason": "", "columns": columns
         },
         "prediction_drift": UNTOLD, "target_drift": UNTOLD,
-        "recommend_retraining": {"value": False, "reasons": [], "triggers": [trigger], "look": None, "budget": 0.05},
+        "recommend_retraining": {"value": False, "reasons": [], "triggers": triggers, "look": None, "budget": 0.05},
     } | changes  # fmt: skip
 
 
@@ -96,13 +100,14 @@ def read(page: str) -> Reader:
     return reader
 
 
-def test_columns_are_sorted_by_effect_and_those_not_told_come_last():
+def test_drifted_columns_come_first_then_the_largest_effects_and_those_not_told_last():
     effects = {"small": 0.01, "negative": -0.4, "large": 0.9, "middle": 0.2}
     columns = [column("untold", **UNTOLD), *(column(name, effect=effect) for name, effect in effects.items())]
+    columns += [column("certain", effect=0.1, drifted=True), column("more", effect=0.15, drifted=True)]
     page = report_page(report(columns), {}, {}, schema(Column(name="x", kind="number")))
     read(page)
     shown = re.findall(r"<h3>(.*?)</h3>", page)
-    assert shown == ["churn_probability", "churn", "large", "negative", "middle", "small", "untold"]
+    assert shown == ["churn_probability", "churn", "more", "certain", "large", "negative", "middle", "small", "untold"]
 
 
 def test_what_was_found_is_said():
@@ -111,8 +116,8 @@ def test_what_was_found_is_said():
         column("charge", linked_to="minutes"),
     ]
     triggers = [
-        {"name": "feature_drift", "fired": True, "p_value": 1e-9, "level": 0.00625, "reason": "2 of 2 drifted"},
-        {"name": "target_drift", "fired": False, "p_value": 0.3, "level": 0.00625, "reason": "as it was"},
+        trigger("feature_drift", True, "2 of 2 drifted", p_value=1e-9, level=0.00625),
+        trigger("target_drift", False, "as it was", p_value=0.3, level=0.00625),
     ]
     recommended = {"value": True, "reasons": ["features drifted"], "triggers": triggers, "look": 3, "budget": 0.05}
     text = read(
@@ -142,15 +147,56 @@ def test_performance_is_shown_against_its_promise():
     assert "ROC-AUC 0.861 0.820 to 0.900 0.916 0.800 0.750" in text
     assert "promised 0.916" in text
     assert "Retraining is not recommended" in text
-    assert "No trigger fired; 1 of 1 cannot be told." in text
-    assert "2026-11-01 00:00 UTC to 2026-11-08 00:00 UTC" in text
+    assert "No trigger fired; 1 of 2 cannot be told." in text
+    assert "2026-11-01 00:00 UTC to 2026-11-08 00:00 UTC 0 of 20 – –" in text
+
+
+def shown(**changes: Any) -> str:
+    return read(report_page(report([]) | changes, {}, {}, schema(Column(name="x", kind="number")))).text
+
+
+def test_outcomes_known_are_told_apart_from_the_customers_looked_at():
+    window = {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"}
+    journal, table = shown(window=window), shown()
+    assert "Outcomes known 0 of 20 that are due" in journal
+    assert "predictions of an earlier window" in journal
+    assert "Outcomes known 0 of 20 customers" in table
+    assert "earlier window" not in table
+
+
+def recommended(*triggers: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    found = {"value": False, "reasons": [], "triggers": list(triggers), "look": 2, "budget": 0.05}
+    return {"recommend_retraining": found | changes}
+
+
+def test_without_an_error_budget_none_is_spoken_of():
+    told = trigger("feature_drift", False, "as before")
+    assert "number 2; false alarms over all looks: at most 0.05" in shown(**recommended(told))
+    assert "false alarms" not in shown(**recommended(told, budget=None))
+
+
+def test_where_no_trigger_can_be_told_neither_can_the_verdict():
+    text = shown(**recommended(trigger("performance", None, "no outcomes"), trigger("target_drift", None, "no rows")))
+    assert "Cannot tell whether to retrain No outcomes; no rows" in " ".join(text.split())
+    assert "Retraining is" not in text
+
+
+def test_what_is_big_and_not_certain_says_so():
+    waits = trigger("feature_drift", False, "p = 0.03", big=True)
+    text = shown(**recommended(waits, trigger("performance", None, "no outcomes"), trigger("target_drift", False, "")))
+    assert "Feature drift not certain yet" in text
+    assert "Performance cannot tell" in text
+    assert "Target drift not fired" in text
+    assert "No trigger fired; 1 of 3 would, but is not certain yet; 1 of 3 cannot be told." in text
+    del waits["big"]  # as in older reports
+    assert "Feature drift not fired" in shown(**recommended(waits))
 
 
 def test_nothing_that_data_says_is_run():
     evil = Column(name="plan", kind="category", choices=(EVIL, "b\x07"))
     reference = fit_profile({"plan": np.repeat([0.0, 1.0], 50)})
     columns = [column("plan", reason=EVIL, test=EVIL, linked_to=EVIL), column(EVIL)]
-    triggers = [{"name": EVIL, "fired": True, "p_value": 0.1, "level": 0.1, "reason": EVIL}]
+    triggers = [trigger(EVIL, True, EVIL)]
     recommended = {"value": True, "reasons": [EVIL], "triggers": triggers, "look": 1, "budget": 0.05}
     document = report(columns, model_version=EVIL, source=EVIL, timestamp=EVIL, recommend_retraining=recommended)
     page = report_page(document, reference, reference, schema(evil))
@@ -160,16 +206,45 @@ def test_nothing_that_data_says_is_run():
     assert "default-src 'none'" in page
 
 
-def test_a_wide_report_stays_small():
+@pytest.mark.parametrize(("count", "left"), [(61, 0), (1000, 0), (5000, 3200)])
+def test_a_wide_report_stays_small_and_says_what_it_leaves_out(count: int, left: int):
     rng = np.random.default_rng(0)
-    names = [f"a_column_with_a_long_name_{i:03d}" for i in range(100)]
-    reference = fit_profile({name: rng.normal(size=5000) for name in names})
-    batch = count_profile(reference, {name: rng.normal(0.5, size=2000) for name in names})
+    names = [f"a_column_with_a_long_name_{i:04d}" for i in range(count)]
+    then = ColumnProfile.fit(rng.normal(size=5000))
+    now = then.count(rng.normal(0.5, size=2000))
     columns = [column(name, reason="KS distance D = 0.123 between 5,000 and 2,000 rows; " * 3) for name in names]
-    page = report_page(report(columns), reference, batch, schema(*(Column(name=n, kind="number") for n in names)))
-    assert read(page).text.count("a_column_with_a_long_name") == 200  # the heading, and the figure's title
-    assert page.count("<svg") == 100
-    assert len(page.encode()) < 300_000
+    columns[-1] |= {"drifted": True, "effect": 0.01}
+    columns[0] |= UNTOLD
+    inputs = schema(*(Column(name=name, kind="number") for name in names))
+    page = report_page(report(columns), dict.fromkeys(names, then), dict.fromkeys(names, now), inputs)
+    read(page)
+    assert len(page.encode()) < LIMIT
+    drawn = re.findall(r"<h3>(a_.*?)</h3>", page)
+    rows = re.findall(r'<th scope="row">(a_.*?)</th>', page)
+    assert page.count("<svg") == len(drawn) == MOST_FIGURES
+    assert drawn[0] == names[-1]
+    assert len({*drawn, *rows}) == len(drawn) + len(rows)
+    if left:
+        assert count - len(drawn) - len(rows) < left
+        assert f"{count - len(drawn) - len(rows):,} columns. The JSON report has them." in page
+    else:
+        assert {*drawn, *rows} == set(names)
+        assert "cannot tell: too few rows" in page
+        assert "The JSON report" not in page
+
+
+def test_many_choices_and_long_texts_stay_small_too():
+    codes = np.repeat(np.arange(60.0), 10)
+    names = [f"column_{i}_{'x' * 50}" for i in range(300)]
+    profiles = fit_profile(dict.fromkeys(names, codes))
+    columns = [column(name, test="chi_square", reason="é" * 900) for name in names]
+    choices = tuple(f"&&&&&&&&&&&&&&{i}" for i in range(60))
+    inputs = schema(*(Column(name=name, kind="category", choices=choices) for name in names))
+    page = report_page(report(columns), profiles, profiles, inputs)
+    read(page)
+    assert len(page.encode()) < LIMIT
+    assert page.count('<svg role="img"') > 20
+    assert all(name in page for name in names)
 
 
 def test_many_choices_become_others_and_unseen_ones_are_told_apart():
@@ -185,6 +260,7 @@ VALUES = st.lists(st.one_of(st.floats(allow_nan=True), st.integers(-9, 9).map(fl
 
 
 @given(VALUES.map(np.array), VALUES.map(np.array))
+@example(np.array([np.finfo(np.float64).max]), np.array([1.0]))
 def test_any_column_can_be_drawn_and_every_row_is_in_one_bin(before: np.ndarray, now: np.ndarray):
     reference = ColumnProfile.fit(before.astype(np.float64))
     batch = reference.count(now.astype(np.float64))

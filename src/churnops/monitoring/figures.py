@@ -92,7 +92,8 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
         edges = low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1)
         return np.asarray(edges, dtype=np.float64), ends
     if low == high:
-        low, high = low - max(abs(low), 1.0) / 2, high + max(abs(high), 1.0) / 2
+        half, most = max(abs(low), 1.0) / 2, float(np.finfo(np.float64).max)
+        low, high = max(low - half, -most), min(high + half, most)
     steps = np.linspace(0.0, 1.0, BINS + 1)
     return np.unique(low * (1 - steps) + high * steps), ends
 

@@ -1,58 +1,29 @@
 """A monitoring report as one HTML page: opens offline, loads and runs nothing, and stays small however many columns."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.page import html_page
 from churnops.model.bundle import SCORE
 from churnops.monitoring.figures import bars_svg, clean, histogram_svg, interval_svg
+from churnops.monitoring.markup import (
+    STYLE,
+    UNTOLD,
+    facts,
+    finite,
+    mark,
+    metric,
+    moment,
+    number,
+    p_text,
+    row,
+    section,
+    table,
+    verdict,
+)
 from churnops.schema import Schema
 
-_STYLE = """
-:root { --then: #0072b2; --now: #c04a00; }
-@media (prefers-color-scheme: dark) { :root { --then: #56b4e9; --now: #e69f00; } }
-h2 { margin: 2.5rem 0 .75rem; font-size: 1.2rem; }
-h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere; }
-.lead { margin: .5rem 0 1.5rem; color: var(--ink); font-size: 1.1rem; max-width: 50rem; }
-.scroll { overflow-x: auto; }
-th, td { white-space: nowrap; }
-.words { text-align: left; min-width: 26rem; white-space: normal; }
-@media (max-width: 40rem) { th, td { padding: .35rem .5rem; } }
-td.words { color: var(--muted); }
-section > main + .scroll { margin-top: 1.25rem; }
-section > h3 { margin: 1.5rem 0 .75rem; }
-dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: 0; font-variant-numeric: tabular-nums; }
-dt { color: var(--muted); font-size: .8rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-main { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); align-items: start; }
-article { padding: .75rem 1rem 1rem; min-width: 0;
-  background: var(--paper); border: 1px solid var(--grid); border-radius: .5rem; }
-article > * + *, article p { margin: .6rem 0 0; }
-article dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr)); gap: .25rem .75rem; }
-article dd { font-size: .9rem; }
-article p { font-size: .85rem; }
-header { display: flex; justify-content: space-between; align-items: baseline; gap: 1rem; }
-.verdict { white-space: nowrap; font-size: .8rem; padding: .05rem .55rem; color: var(--muted);
-  border: 1px solid var(--grid); border-radius: 1rem; }
-.yes { border-color: var(--now); color: var(--now); font-weight: 600; }
-.untold { border-style: dashed; border-color: var(--muted); }
-article svg { display: block; width: 100%; height: auto; }
-svg text { font: 11px system-ui, sans-serif; fill: var(--muted); }
-path.then { fill: var(--then); fill-opacity: .25; stroke: var(--then); }
-rect.then { fill: var(--then); fill-opacity: .55; }
-path.now { fill: none; stroke: var(--now); stroke-width: 2; }
-rect.now { fill: var(--now); }
-text.share { fill: var(--now); }
-.axis { stroke: var(--grid); }
-.mark { stroke: var(--muted); stroke-dasharray: 3 2; }
-.range { stroke: var(--then); stroke-width: 3; }
-.value { fill: var(--then); }
-.key { margin: 0 0 1rem; }
-.key b { color: var(--then); }
-.key i { color: var(--now); font-style: normal; font-weight: 600; }
-"""
 _TRIGGERS = {
     "performance": "Performance", "feature_drift": "Feature drift", "prediction_drift": "Prediction drift",
     "target_drift": "Target drift",
@@ -70,11 +41,17 @@ _EFFECTS = {
     "ks": "distance", "chi_square": "stability index", "missing_rate": "difference of rates",
     "unseen_categories": "share of rows",
 }  # fmt: skip
-UNTOLD = "cannot tell"
+LIMIT = 300_000
+"""Bytes that a page stays under, however many columns and choices there are."""
+MOST_FIGURES = 60
+_SPARE = 2_000  # bytes of the sentences around the columns
+
+Draw = Callable[[Mapping[str, Any]], str]
+"""Returns the figure of a column, as SVG, or "" without one."""
 
 
 def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile, schema: Schema) -> str:
-    """Return the page of a monitoring report.
+    """Return the page of a monitoring report, under `LIMIT` bytes.
 
     Parameters
     ----------
@@ -88,7 +65,8 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
 
     Notes
     -----
-    All text of the document is escaped, and the page forbids itself to run or load anything.
+    All text of the document is escaped, and the page forbids itself to run or load anything. Many columns have a row
+    of a table each, and figures only where they differ most; how many are left out of that is said.
     """
 
     def figure(column: Mapping[str, Any]) -> str:
@@ -98,16 +76,18 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
         then = reference[name]
         return _figure(name, then, batch.get(name, then.empty()), schema)
 
-    columns = document["feature_drift"]["columns"]
-    parts = [
+    found, drift = document["performance"], document["feature_drift"]
+    singles = "\n".join(_card(column, figure) for column in _singles(document, schema))
+    body = "\n".join([
         _head(document),
-        _section("What could call for retraining", _triggers(document["recommend_retraining"]["triggers"])),
-        _section("Performance", _performance(document["performance"])),
-        _section("Scores and outcomes", _KEY + _cards(_singles(document, schema), figure)),
-        _section("Columns", f"<p>{clean(document['feature_drift']['reason'])}</p>" + _cards(_sorted(columns), figure)),
-    ]
-    title = f"Monitoring of {document['model_version']}, {_when(document['timestamp'])}"
-    return html_page(title, "\n".join(parts), _STYLE)
+        section("What could call for retraining", _triggers(document["recommend_retraining"]["triggers"])),
+        section("Performance", _performance(found, from_journal=document["window"] is not None)),
+        section("Scores and outcomes", f"{_KEY}<main>\n{singles}\n</main>"),
+        f"<section><h2>Columns</h2>\n<p>{clean(drift['reason'])}</p>",
+    ])  # fmt: skip
+    title = f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}"
+    room = LIMIT - _SPARE - _size(html_page(title, body, STYLE))
+    return html_page(title, body + _columns(drift["columns"], figure, room) + "</section>", STYLE)
 
 
 _KEY = '<p class="key"><b>Filled blue</b>: the reference. <i>Orange</i>: now.</p>'
@@ -115,81 +95,105 @@ _KEY = '<p class="key"><b>Filled blue</b>: the reference. <i>Orange</i>: now.</p
 
 def _head(document: Mapping[str, Any]) -> str:
     recommended = document["recommend_retraining"]
-    window, look = document["window"], recommended["look"]
-    untold = sum(trigger["fired"] is None for trigger in recommended["triggers"])
-    why = "; ".join(recommended["reasons"])
-    if not recommended["value"]:
-        some = f"; {untold} of {len(recommended['triggers'])} cannot be told" if untold else ""
-        why = why or f"No trigger fired{some}."
-    why = why[:1].upper() + why[1:]
-    facts = [
-        ("When", _when(document["timestamp"])),
+    window, look, budget = document["window"], recommended["look"], recommended["budget"]
+    kind = ", simulated" if document["simulated"] else ", of the past" if document.get("past") else ""
+    pairs = [
+        ("When", moment(document["timestamp"])),
         ("Model", document["model_version"]),
-        ("Customers", f"{document['rows']:,}{', simulated' if document['simulated'] else ''}"),
+        ("Customers", f"{document['rows']:,}{kind}"),
         ("From", document["source"]),
     ]
     if window:
-        facts.append(("Window", f"{_when(window['since'])} to {_when(window['until'])}"))
+        pairs.append(("Window", f"{moment(window['since'])} to {moment(window['until'])}"))
     if look is not None:
-        facts.append(("Look", f"number {look}; false alarms over all looks: at most {_number(recommended['budget'])}"))
-    verdict = "Retraining is recommended" if recommended["value"] else "Retraining is not recommended"
-    return f'<h1>{verdict}</h1>\n<p class="lead">{clean(why)}</p>\n{_facts(facts)}'
+        most = "" if budget is None else f"; false alarms over all looks: at most {number(budget)}"
+        pairs.append(("Look", f"number {look}{most}"))
+    headline, why = _verdict(recommended)
+    return f'<h1>{headline}</h1>\n<p class="lead">{clean(why[:1].upper() + why[1:])}</p>\n{facts(pairs)}'
+
+
+def _verdict(recommended: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the headline, and why."""
+    triggers = recommended["triggers"]
+    if recommended["value"]:
+        return "Retraining is recommended", "; ".join(recommended["reasons"])
+    untold = sum(trigger["fired"] is None for trigger in triggers)
+    if untold == len(triggers):
+        return "Cannot tell whether to retrain", "; ".join(trigger["reason"] for trigger in triggers)
+    waiting, why = sum(map(_waits, triggers)), "No trigger fired"
+    if waiting:
+        why += f"; {waiting} of {len(triggers)} would, but {'is' if waiting == 1 else 'are'} not certain yet"
+    if untold:
+        why += f"; {untold} of {len(triggers)} cannot be told"
+    return "Retraining is not recommended", f"{why}."
+
+
+def _waits(trigger: Mapping[str, Any]) -> bool:
+    """Return whether the difference is big, and the evidence not enough; older reports do not have the first."""
+    return bool(trigger.get("big")) and trigger["fired"] is False
 
 
 def _triggers(triggers: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        [
+        row(
             clean(_TRIGGERS.get(trigger["name"], trigger["name"])),
-            _verdict(trigger["fired"], "fired", "not fired"),
-            _p(trigger["p_value"]),
-            _number(trigger["level"]),
-            clean(trigger["reason"]),
-        ]
+            mark("maybe", "not certain yet") if _waits(trigger) else verdict(trigger["fired"], "fired", "not fired"),
+            clean(p_text(trigger["p_value"])),
+            number(trigger["level"]),
+            words=clean(trigger["reason"]),
+        )
         for trigger in triggers
     ]
-    return _table(("Trigger", "Verdict", "p", "Level", "Why"), rows)
+    return table(("Trigger", "Verdict", "p", "Level", "Why"), rows)
 
 
-def _performance(found: Mapping[str, Any]) -> str:
+def _performance(found: Mapping[str, Any], from_journal: bool) -> str:
     """Show the metrics, ROC-AUC against what was promised, and how many outcomes are known."""
     labels, promised = found["labels"], (found["promised"] or {})
-    parts = [f"<p>{clean(found['reason'])}</p>"]
+    parts = [f"<p>{clean(found['reason'])}</p>", *([_OLDER] if from_journal else [])]
     auc = found["delong"]
-    if auc and all(_finite(auc[part]) for part in ("value", "low", "high")):
+    if auc and all(finite(auc[part]) for part in ("value", "low", "high")):
         marks = [("line", found["line"]), ("promised", promised.get("roc_auc"))]
-        svg = interval_svg(auc["value"], auc["low"], auc["high"], [(n, m) for n, m in marks if _finite(m)])
+        svg = interval_svg(auc["value"], auc["low"], auc["high"], [(n, m) for n, m in marks if finite(m)])
         parts.append(f"<main><article><h3>ROC-AUC {auc['value']:.3f}</h3>{svg}</article></main>")
     if found["metrics"]:
         rows = []
-        for name, metric in found["metrics"].items():
+        for name, measured in found["metrics"].items():
             bounds = {"roc_auc": (found["line"], found["threshold"])}.get(name, (None, None))
-            interval = f"{_metric(metric['low'])} to {_metric(metric['high'])}" if _finite(metric["low"]) else "–"
-            cells = [_metric(metric["value"]), interval, *map(_metric, (promised.get(name), *bounds))]
-            rows.append([clean(_METRICS.get(name, name)), *cells])
-        parts.append(_table(("Metric", "Now", "Interval", "Promised", "Line", "Threshold"), rows))
-    known = ("Predictions", "rows"), ("Past the label horizon", "due"), ("With an outcome", "labelled")
-    facts = [(name, f"{labels[key]:,}") for name, key in known]
-    if _finite(labels["median_age_days"]):
-        facts.append(("Median age", f"{labels['median_age_days']:.0f} days"))
+            cells = metric(measured["value"]), _interval(measured), *map(metric, (promised.get(name), *bounds))
+            rows.append(row(clean(_METRICS.get(name, name)), *cells))
+        parts.append(table(("Metric", "Now", "Interval", "Promised", "Line", "Threshold"), rows))
+    of = "that are due" if from_journal else "customers"
+    pairs = [("Outcomes known", f"{labels['labelled']:,} of {labels['due']:,} {of}")]
+    if finite(labels["median_age_days"]):
+        pairs.append(("Median age of these predictions", f"{labels['median_age_days']:.0f} days"))
     if labels["oldest"] and labels["newest"]:
-        facts.append(("Made", f"{_when(labels['oldest'])} to {_when(labels['newest'])}"))
-    parts.append(_facts(facts))
+        pairs.append(("They were made", f"{moment(labels['oldest'])} to {moment(labels['newest'])}"))
+    parts.append(facts(pairs))
     if found.get("history"):
         parts.append(f"<h3>Earlier windows, by the outcomes known now</h3>{_history(found['history'])}")
     return "\n".join(parts)
 
 
+_OLDER = """<p>An outcome is due only after the label horizon: this is measured on the predictions of an earlier window,
+as long as this report's and a label horizon before it.</p>"""
+
+
 def _history(windows: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        [
-            f"{_when(past['window']['since'])} to {_when(past['window']['until'])}",
-            f"{past['labels']['labelled']:,} of {past['labels']['rows']:,}",
-            _metric(past["value"]),
-            f"{_metric(past['low'])} to {_metric(past['high'])}" if _finite(past["low"]) else "–",
-        ]
+        row(
+            f"{moment(past['window']['since'])} to {moment(past['window']['until'])}",
+            f"{past['labels']['labelled']:,} of {past['labels']['due']:,}",
+            metric(past["value"]),
+            _interval(past),
+        )
         for past in windows
     ]
-    return _table(("Predictions made", "Outcomes known", "ROC-AUC", "Interval"), rows)
+    return table(("Predictions made", "Outcomes known", "ROC-AUC", "Interval"), rows)
+
+
+def _interval(measured: Mapping[str, Any]) -> str:
+    return f"{metric(measured['low'])} to {metric(measured['high'])}" if finite(measured["low"]) else "–"
 
 
 def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, Any]]:
@@ -197,35 +201,71 @@ def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, A
     return [score, {"name": schema.target.name, "kind": "target"} | document["target_drift"]]
 
 
-def _sorted(columns: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Largest effect first; what cannot be told comes last."""
+def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, room: int) -> str:
+    """Show columns in at most `room` bytes: cards with figures first, then rows of a table.
 
-    def place(column: Mapping[str, Any]) -> tuple[bool, float]:
-        effect = column["effect"]
-        return column["drifted"] is None, -abs(effect) if _finite(effect) else 0.0
+    Rows of all columns are laid aside before there are cards, up to two thirds of the room.
+    """
+    ordered = sorted(columns, key=_place)
+    adjusted = any(finite(column["adjusted_p_value"]) for column in ordered)
+    rows = [_row(column, "adjusted_p_value" if adjusted else "p_value") for column in ordered]
+    kept = min(sum(map(_size, rows)), 2 * room // 3)
+    cards = _fitting((_card(column, figure) for column in ordered[:MOST_FIGURES]), room - kept)
+    listed = _fitting(rows[len(cards) :], room - sum(map(_size, cards)))
+    left = len(rows) - len(cards) - len(listed)
+    content = "<main>\n" + "\n".join(cards) + "\n</main>"
+    if listed:
+        first = f"Figures are drawn for {len(cards)} of {len(rows):,} columns"
+        head = f"<p>{first}: those that drifted come first, then those that differ most.</p>\n"
+        names = "Column", "Test", "Effect", "Adjusted p" if adjusted else "p", "Verdict"
+        summary = f"<summary>{len(listed):,} more as a table</summary>"
+        content = f"{head}{content}\n<details>{summary}\n{table(names, listed)}</details>"
+    if left:
+        content += f"\n<p>Left out to keep this page small: {left:,} columns. The JSON report has them.</p>"
+    return content
 
-    return sorted(columns, key=place)
+
+def _fitting(pieces: Iterable[str], room: int) -> list[str]:
+    """Take pieces as long as they fit into `room` bytes; those after are never made."""
+    taken = []
+    for piece in pieces:
+        room -= _size(piece)
+        if room < 0:
+            break
+        taken.append(piece)
+    return taken
 
 
-def _cards(columns: Sequence[Mapping[str, Any]], figure: Any) -> str:
-    return "<main>\n" + "\n".join(_card(column, figure(column)) for column in columns) + "\n</main>"
+def _size(piece: str) -> int:
+    return len(piece.encode()) + 1  # and the end of its line
 
 
-def _card(column: Mapping[str, Any], svg: str) -> str:
+def _place(column: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    """Drifted columns first, each kind by its effect, largest first; what cannot be told comes last."""
+    effect = column["effect"]
+    return column["drifted"] is None, not column["drifted"], -abs(effect) if finite(effect) else 0.0
+
+
+def _row(column: Mapping[str, Any], p_value: str) -> str:
+    found = {True: "drifted", False: "no drift", None: f"{UNTOLD}: {clean(column['reason'])}"}[column["drifted"]]
+    test = clean(_TESTS.get(column["test"], column["test"]))
+    return row(clean(column["name"]), test, number(column["effect"]), clean(p_text(column[p_value])), found)
+
+
+def _card(column: Mapping[str, Any], figure: Draw) -> str:
     test = column["test"]
-    facts = [("Test", _TESTS.get(test, test))]
-    if _finite(column["effect"]):
-        facts.append((_EFFECTS.get(test, "effect").capitalize(), _number(column["effect"])))
-    if _finite(column["statistic"]) and test != "ks":  # whose statistic is the distance
-        facts.append(("Statistic", _number(column["statistic"])))
+    pairs = [("Test", _TESTS.get(test, test))]
+    if finite(column["effect"]):
+        pairs.append((_EFFECTS.get(test, "effect").capitalize(), number(column["effect"])))
+    if finite(column["statistic"]) and test != "ks":  # whose statistic is the distance
+        pairs.append(("Statistic", number(column["statistic"])))
     for label, key in (("p", "p_value"), ("Adjusted p", "adjusted_p_value")):
-        if _finite(column.get(key)):
-            facts.append((label, _p(column[key])))
+        if finite(column.get(key)):
+            pairs.append((label, p_text(column[key])))
     root = column.get("linked_to")
     linked = f"<p>Counted with {clean(root)}, which determines it.</p>" if root else ""
-    verdict = _verdict(column["drifted"], "drifted", "no drift")
-    head = f"<header><h3>{clean(column['name'])}</h3>{verdict}</header>"
-    return f"<article>{head}{svg}{_facts(facts)}<p>{clean(column['reason'])}</p>{linked}</article>"
+    head = f"<header><h3>{clean(column['name'])}</h3>{verdict(column['drifted'], 'drifted', 'no drift')}</header>"
+    return f"<article>{head}{figure(column)}{facts(pairs)}<p>{clean(column['reason'])}</p>{linked}</article>"
 
 
 def _figure(name: str, reference: ColumnProfile, batch: ColumnProfile, schema: Schema) -> str:
@@ -233,51 +273,3 @@ def _figure(name: str, reference: ColumnProfile, batch: ColumnProfile, schema: S
     if column is None or column.numeric:
         return histogram_svg(name, reference, batch)
     return bars_svg(name, reference, batch, column.choices)
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>\n{content}</section>"
-
-
-def _facts(facts: Iterable[tuple[str, object]]) -> str:
-    return "<dl>" + "".join(f"<div><dt>{clean(n)}</dt><dd>{clean(v)}</dd></div>" for n, v in facts) + "</dl>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML; a last column "Why" holds words."""
-    words = ' class="words"' if head[-1] == "Why" else ""
-    header = "".join(f'<th scope="col">{name}</th>' for name in head[:-1]) + f'<th scope="col"{words}>{head[-1]}</th>'
-    body = "\n".join(
-        f'<tr><th scope="row">{row[0]}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in row[1:-1])
-        + f"<td{words}>{row[-1]}</td></tr>"
-        for row in rows
-    )
-    table = f"<table><thead><tr>{header}</tr></thead>\n<tbody>{body}</tbody></table>"
-    return f'<div class="scroll" tabindex="0">{table}</div>'
-
-
-def _verdict(value: bool | None, yes: str, no: str) -> str:
-    kind, text = ("untold", UNTOLD) if value is None else ("yes", yes) if value else ("no", no)
-    return f'<span class="verdict {kind}">{text}</span>'
-
-
-def _finite(value: Any) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if _finite(value) else "–"
-
-
-def _metric(value: Any) -> str:
-    return f"{value:.3f}" if _finite(value) else "–"
-
-
-def _p(value: Any) -> str:
-    return "–" if not _finite(value) else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-def _when(moment: str) -> str:
-    """Return a time as people write it: to the minute, in UTC."""
-    return str(moment)[:16].replace("T", " ") + " UTC"
