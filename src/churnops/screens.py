@@ -145,6 +145,8 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
     table.columns[2].no_wrap = False
     for trigger in report.recommendation.triggers:
         fired = {True: "[red]yes", False: "[green]no", None: "[yellow]cannot tell"}[trigger.fired]
+        if trigger.big and trigger.fired is False:
+            fired = "[yellow]not certain yet"
         table.add_row(trigger.name.replace("_", " "), fired, Text(trigger.reason))
     console.print(table)
     drifted = [column for column in report.feature_drift.columns if column.drifted]
