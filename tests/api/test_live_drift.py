@@ -359,7 +359,9 @@ def test_a_list_of_rows_that_wait_has_an_end_and_what_is_not_counted_is(
     assert worker.rows() == 14
 
 
-def test_forged_rows_are_left_out(make_worker: Callable[[], Worker], caplog: pytest.LogCaptureFixture):
+def test_forged_rows_are_left_out_and_said_once(
+    make_worker: Callable[[], Worker], clock: Clock, caplog: pytest.LogCaptureFixture
+):
     worker = make_worker()
     worker.count(4)
     assert worker.rows() == 4
@@ -368,9 +370,20 @@ def test_forged_rows_are_left_out(make_worker: Callable[[], Worker], caplog: pyt
     good = pack_profile({name: column.empty() for name, column in reference.items()})
     forged = [b"", good[:-1], b"\x00" * 100]
     rows = [ProfilePart(model, part, f"forger {n}", data) for n, data in enumerate(forged)]
-    ProfileStore(worker.engine).write(rows, START, LONG_AGO)
+    store = ProfileStore(worker.engine)
+    store.write(rows, START, LONG_AGO)
     assert worker.rows() == 4
     assert caplog.text.count("are left out") == len(forged)
+    for n in range(3):  # the part is read again, as somebody else wrote
+        clock.add(seconds=10)
+        worker.count(1)
+        assert worker.rows() == 4 + n + 1
+    assert caplog.text.count("are left out") == len(forged)
+    for data, lines in ((good[:-2], 1), (good, 1), (good[:-2], 2)):  # damaged otherwise, whole, damaged again
+        clock.add(seconds=10)
+        store.write([rows[0]._replace(data=data)], clock(), LONG_AGO)
+        assert worker.rows() == 7
+        assert caplog.text.count("are left out") == len(forged) + lines
 
 
 SUMMARY: dict[str, Any] = {

@@ -50,6 +50,15 @@ class _Count:
     profile: Profile
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What all workers counted in one part of the window."""
+
+    written: Mapping[str, datetime]  # by each worker; read again only if that changed
+    profile: Profile
+    damaged: frozenset[bytes]  # left out, and said
+
+
 class LiveDrift:
     """Counts answered customers and shows how they differ from the reference. Safe from several threads.
 
@@ -68,8 +77,7 @@ class LiveDrift:
         self._tables: list[tuple[Served, Columns, NDArray[np.float64]]] = []
         self._counts: dict[tuple[str, datetime], _Count] = {}
         self._written: dict[str, Profile] = {}  # by name of the count
-        # Of the others' parts and ours: when each was written, and all together. Read again only if one changed.
-        self._parts: dict[datetime, tuple[Mapping[str, datetime], Profile]] = {}
+        self._parts: dict[datetime, _Part] = {}
         self._model = ""  # that the parts are of
 
     def add_one(self, served: Served, record: Record, score: float) -> None:
@@ -178,14 +186,15 @@ class LiveDrift:
         parts = {}
         for part, workers in written.items():
             known = self._parts.get(part)
-            if known is not None and known[0] == workers:
+            if known is not None and known.written == workers:
                 parts[part] = known
             else:
-                parts[part] = (workers, _together(reference, self._store.read(model, part)))
+                said = known.damaged if known is not None else frozenset()
+                parts[part] = _Part(workers, *_together(reference, self._store.read(model, part), said))
         self._parts = parts
         total = _empty(reference)
-        for _, profile in parts.values():
-            total = merge_profiles(total, profile)
+        for found in parts.values():
+            total = merge_profiles(total, found.profile)
         return total
 
     def _show(self, served: Served, profile: Profile, now: datetime) -> None:
@@ -236,12 +245,14 @@ def _empty(reference: Profile) -> Profile:
     return {name: column.empty() for name, column in reference.items()}
 
 
-def _together(reference: Profile, packed: Sequence[bytes]) -> Profile:
-    """Merge what workers wrote; what cannot be read is left out, and said."""
-    total = _empty(reference)
+def _together(reference: Profile, packed: Sequence[bytes], said: frozenset[bytes]) -> tuple[Profile, frozenset[bytes]]:
+    """Merge what workers wrote; what cannot be read is left out, returned, and said unless it was `said` before."""
+    total, damaged = _empty(reference), set()
     for data in packed:
         try:
             total = merge_profiles(total, unpack_profile(data, reference))
         except DataError as error:
-            log.error("a worker's counts for live drift are left out: %s", error)
-    return total
+            damaged.add(data)
+            if data not in said:
+                log.error("a worker's counts for live drift are left out: %s", error)
+    return total, frozenset(damaged)
