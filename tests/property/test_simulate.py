@@ -37,7 +37,7 @@ def table(seed: int, rows: int = 80) -> tuple[dict[str, np.ndarray], np.ndarray]
     """Customers of every kind: a charge and a plan that follow from other columns, gaps, outcomes not known."""
     generator = np.random.default_rng(seed)
     minutes = np.round(generator.uniform(0, 500, rows), 1)
-    messages = np.where(generator.random(rows) < 0.6, 0, generator.integers(1, 50, rows)).astype(float)
+    messages = np.where(generator.permutation(rows) < 0.6 * rows, 0, generator.integers(1, 50, rows)).astype(float)
     columns = {
         "total_day_minutes": minutes,
         "charge": np.round(minutes * 0.17, 2),
