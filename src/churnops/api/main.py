@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -59,6 +60,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # What is loaded by now stays: the garbage collector need not look through it again and again.
         gc.collect()
         gc.freeze()
+        # Threads beside the event loop (counting, writing, loading) let go of Python's lock within half a millisecond.
+        sys.setswitchinterval(5e-4)
         working = asyncio.create_task(service.work())
         try:
             yield

@@ -35,7 +35,9 @@ class Service:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
         url = settings.database_url(settings.journal.url)
-        self._engine = open_database(url, durability=settings.journal.durability)
+        self._engine = open_database(
+            url, durability=settings.journal.durability, moves_log=not settings.journal.predictions
+        )  # the writer of predictions moves it, in a moment without requests
         self.journal = Journal(self._engine, label_horizon=timedelta(days=settings.journal.label_horizon))
         self._writer = None
         if settings.journal.predictions:

@@ -28,7 +28,7 @@ _BUSY_SECONDS = 10.0
 _migrating = threading.Lock()  # Alembic keeps what it migrates in a global variable
 
 
-def open_database(url: str, *, durability: Durability = "power") -> Engine:
+def open_database(url: str, *, durability: Durability = "power", moves_log: bool = True) -> Engine:
     """Open the database, and create or migrate its tables to `SCHEMA_VERSION`.
 
     Several processes may open one database at once: one migrates, the others wait. A migration is one transaction.
@@ -39,6 +39,9 @@ def open_database(url: str, *, durability: Durability = "power") -> Engine:
         What a committed transaction outlives: the end of the process, or a power cut too. It makes a difference for
         SQLite, which flushes each commit to disk for "power" only. A PostgreSQL server does by default; "power"
         insists.
+    moves_log
+        False where a `JournalWriter` does it: SQLite's log is then not moved into the database by whichever commit
+        finds it long, which takes tens of milliseconds.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def open_database(url: str, *, durability: Durability = "power") -> Engine:
         which may hold a password.
     """
     try:
-        engine = _create_engine(make_url(url), durability)
+        engine = _create_engine(make_url(url), durability, moves_log)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise JournalError(
             "journal.url is not a database URL that can be opened: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
@@ -96,7 +99,7 @@ def reason(error: Exception) -> str:
     return redact(lines[0]) if lines else type(error).__name__
 
 
-def _create_engine(url: URL, durability: Durability) -> Engine:
+def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
     match url.get_backend_name():
         case "sqlite":
             # Without isolation_level=None the driver would commit before each CREATE TABLE.
@@ -106,7 +109,7 @@ def _create_engine(url: URL, durability: Durability) -> Engine:
                 options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
             engine = create_engine(url, **options)
             synchronous = "FULL" if durability == "power" else "NORMAL"
-            event.listen(engine, "connect", lambda connection, _: _configure_sqlite(connection, synchronous))
+            event.listen(engine, "connect", lambda connection, _: _configure_sqlite(connection, synchronous, moves_log))
             event.listen(engine, "begin", _begin_sqlite)
         case "postgresql":
             # A server that does not answer is an error after seconds; left alone, it would be minutes.
@@ -122,7 +125,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
 
-def _configure_sqlite(connection: Any, synchronous: str) -> None:
+def _configure_sqlite(connection: Any, synchronous: str, moves_log: bool) -> None:
     connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
     # Small pages: a commit writes every page it touches to the log, most of them for one row.
     connection.execute("PRAGMA page_size=2048")  # of a new database only
@@ -135,6 +138,8 @@ def _configure_sqlite(connection: Any, synchronous: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+    if not moves_log:
+        connection.execute("PRAGMA wal_autocheckpoint=0")
     connection.execute(f"PRAGMA synchronous={synchronous}")
     connection.execute("PRAGMA foreign_keys=ON")
 
