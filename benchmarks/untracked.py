@@ -9,7 +9,10 @@ from pathlib import Path
 
 from benchmarks.product import Project, prepare
 from churnops.evaluation.held_out import evaluate_models
+from churnops.journal import open_database
+from churnops.journal.cycles import CycleLog
 from churnops.monitoring import ModelMonitor
+from churnops.monitoring.collect import batch_from_columns
 from churnops.settings import load_settings
 from churnops.training.train import train_models
 
@@ -25,8 +28,11 @@ def main(config: Path) -> None:
         prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
         settings=settings.evaluation, seed=settings.random_state, lineage={},
     )  # fmt: skip
-    batch = project.production
-    ModelMonitor(settings).run(evaluated.bundle, batch.columns, batch.outcome.astype(float), source="later")
+    later, bundle = project.production, evaluated.bundle
+    engine = open_database(settings.database_url(settings.journal.url))
+    batch = batch_from_columns(later.columns, later.outcome.astype(float), bundle, "later")
+    ModelMonitor(settings, CycleLog(engine)).run(bundle, batch)
+    engine.dispose()
 
 
 if __name__ == "__main__":
