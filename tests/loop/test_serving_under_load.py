@@ -392,8 +392,11 @@ def test_told_to_stop_it_finishes_uploads(make_settings, customers):
             status, _ = await leaving.answer_head()
             pieces = leaving.chunks()
             first = await anext(pieces)  # the rest is scored while we go on
+            before = set(server.temporary.iterdir())
             arriving.writer.write(head + table[:half])
             await arriving.writer.drain()
+            # What the server has not begun to read when it is told to stop, it need not finish.
+            await until("the upload has begun to arrive", lambda: set(server.temporary.iterdir()) - before)
             server.terminate()
             await until("no new connection is accepted", server.refuses_connections)
             arriving.writer.write(table[half:])
