@@ -1,4 +1,4 @@
-"""What the operating system promises about files: locks between processes, and what is on disk after a power cut."""
+"""What the operating system promises: locks between processes, what is on disk after a power cut, usable cores."""
 
 import fcntl
 import os
@@ -68,3 +68,8 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

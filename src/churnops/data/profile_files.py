@@ -1,6 +1,5 @@
 """Profile Parquet files of any size: streamed, in constant memory, on up to four cores."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from churnops.data.profile import ColumnProfile, Profile, merge_profiles
 from churnops.errors import DataError
+from churnops.files import usable_cores
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -71,8 +71,7 @@ def profile_parquet(
             done += sum(metadata.row_group(group).num_rows for group in groups)
             on_rows(done)
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = min(cores or 1, MAX_THREADS)
+    threads = min(usable_cores(), MAX_THREADS)
     pending: deque[Future[None]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -20,7 +20,7 @@ Values = NDArray[np.float64]
 RECIPE = ("total_day_minutes", "customer_service_calls", "total_intl_minutes")
 """Columns that the recipe adds noise to."""
 RECIPE_NOISE = 0.1
-"""Its size in standard deviations of the column: a little, no drift test of a week's customers sees it."""
+"""Its size in standard deviations of the column. The report gives none."""
 RECIPE_FLIPPED = (0.02, 0.05)
 """Share of outcomes that the recipe flips: at random between these."""
 MAX_DECIMALS = 6

@@ -68,7 +68,7 @@ class ModelMonitor:
             look = self._log.look(bundle.content_sha256, batch.sha256)
             established = self._log.established(bundle.content_sha256)
         report, profile = self._check(bundle, batch, look, established)
-        document = report.to_json()
+        document, summary = report.to_json(), report.summary()
         page = report_page(document, bundle.reference, profile, bundle.schema)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         files = {
@@ -85,16 +85,14 @@ class ModelMonitor:
         except OSError as error:
             raise ChurnopsError(f"{folder} cannot be written: {error.strerror or error}") from None
         *_, page_name, report_name = files
-        self._log.record(
-            Cycle(report.timestamp, bundle.content_sha256, batch.aside, "finished", report_name, report.summary())
-        )
+        self._log.record(Cycle(report.timestamp, bundle.content_sha256, batch.aside, "finished", report_name, summary))
         return MonitoringCycle(
             report=report,
             path=folder / report_name,
             page=folder / page_name,
             params=self._settings.monitoring.model_dump(exclude={"directory"})
             | {"model_version": report.model_version, "source": report.source, "look": report.look},
-            metrics=_metrics(report),
+            metrics=_metrics(summary),
             datasets={"production": (report.source[:200], batch.sha256)},
             artifacts=files,
         )
@@ -147,14 +145,13 @@ def _past(window: Window, resolved: Resolved) -> PastWindow:
     return PastWindow(window, resolved.coverage, found.value, found.low, found.high)
 
 
-def _metrics(report: Report) -> Mapping[str, float]:
-    """Return what can be told, as MLflow keeps it."""
-    summary: dict[str, Any] = report.summary()
+def _metrics(summary: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return what a report's summary can tell, as MLflow keeps it."""
     metrics = {name: found["value"] for name, found in summary["performance"]["metrics"].items()}
     metrics |= {"rows": summary["rows"], "drift_rate": summary["drift_rate"], "look": summary["look"]}
     for test in ("prediction_drift", "target_drift"):
         metrics |= {f"{test}_statistic": summary[test]["statistic"], f"{test}_p_value": summary[test]["p_value"]}
     metrics |= {f"effect.{name}": found["effect"] for name, found in summary["columns"].items()}
     metrics |= {f"labels_{name}": summary["performance"][name] for name in ("due", "labelled")}
-    metrics["recommend_retraining"] = float(report.recommendation.value)
+    metrics["recommend_retraining"] = summary["recommend_retraining"]["value"]
     return {name: float(value) for name, value in metrics.items() if value is not None}

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +17,9 @@ from churnops import __version__
 from churnops.data.batches import Batch, read_batches
 from churnops.data.read import ENDINGS
 from churnops.errors import ChurnopsError, DataError, RegistryError
+from churnops.files import usable_cores
 from churnops.model import Bundle
+from churnops.pipelines.targets import check_free, check_target
 from churnops.pipelines.unfinished import Unfinished, unfinished_folder, unfinished_result
 from churnops.scoring import score_table, without_nesting
 
@@ -85,14 +86,16 @@ def predict_file(
         If nothing is deployed, a row breaks the Schema, or `target` exists or has another ending. After a row that
         breaks the Schema nothing is kept: the input has to change anyway.
     """
-    _check_paths(source, target)
+    if not source.is_file() or source.suffix.lower() not in ENDINGS:
+        raise DataError(f"{source} is not a .csv or .parquet file")
+    check_target(target)
     if not unfinished_folder(target).exists():  # a refusal then touches nothing
-        _check_free(source, target, overwrite)
+        check_free(target, [source], overwrite)
     if not (models / "production").exists():
         raise RegistryError(f"no model is deployed in {models}: type `churnops run` first")
     bundle = Bundle.load(models / "production")
     with unfinished_result(target) as unfinished:
-        _check_free(source, target, overwrite)  # another run may have finished meanwhile
+        check_free(target, [source], overwrite)  # another run may have finished meanwhile
         identity = _identity(source, bundle, explain, rows)
         if unfinished.resume(identity):
             say("an earlier run stopped, but its input, model or options were others: starting again")
@@ -104,27 +107,13 @@ def predict_file(
                 score = partial(_score, bundle=bundle, name=source.name, target=target, explain=explain)
                 batches = read_batches(source, rows=rows, skip=resumed)
                 on_rows(resumed, 0.0)
-                for scored in _in_order(score, batches, workers or min(_cores(), MAX_WORKERS)):
+                for scored in _in_order(score, batches, workers or min(usable_cores(), MAX_WORKERS)):
                     unfinished.add(scored.data, scored.rows, scored.churners)
                     on_rows(unfinished.rows, scored.share)
                 if _identity(source, bundle, explain, rows) != identity:
                     raise DataError(f"{source} was changed while it was read: type the command again")
             unfinished.finish()
         return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed)
-
-
-def _check_paths(source: Path, target: Path) -> None:
-    if not source.is_file() or source.suffix.lower() not in ENDINGS:
-        raise DataError(f"{source} is not a .csv or .parquet file")
-    if target.suffix.lower() not in ENDINGS:
-        raise DataError(f"{target}: the name must end in .csv or .parquet")
-    if not target.parent.is_dir():
-        raise DataError(f"{target.parent} is not a folder: make it first")
-
-
-def _check_free(source: Path, target: Path, overwrite: bool) -> None:
-    if target.exists() and (not overwrite or not target.is_file() or target.samefile(source)):
-        raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
 
 
 def _identity(source: Path, bundle: Bundle, explain: bool, rows: int) -> dict[str, Any]:
@@ -189,7 +178,3 @@ def _keeping_parts(unfinished: Unfinished) -> Iterator[None]:
         if not unfinished.rows:
             raise
         raise InterruptedRunError(f"stopped; {unfinished.rows:,} finished rows are kept: {kept}") from None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

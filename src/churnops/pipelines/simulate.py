@@ -6,11 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from churnops.data.read import ENDINGS, decode, encode, outcomes, read_table, table_paths
+from churnops.data.read import decode, encode, outcomes, read_table, table_paths
 from churnops.data.simulate import Drift, Simulated, simulate
 from churnops.data.validate import check_customers
-from churnops.errors import DataError
 from churnops.files import fsync_folder, write_flushed
+from churnops.pipelines.targets import check_free, check_target
 from churnops.schema import Schema
 
 
@@ -38,7 +38,8 @@ def simulate_file(
         If a source breaks the Schema, the drift cannot be, or `target` exists or has another ending.
     """
     paths = table_paths(sources)
-    _check_target(target, paths, overwrite)
+    check_target(target)
+    check_free(target, paths, overwrite)
     made, headers = simulate_customers(paths, schema, drift, rows=rows, seed=seed)
     written = decode(made.columns, made.outcome, schema)
     _write(written.rename({name: headers[name] for name in written.columns if name in headers}), target)
@@ -57,15 +58,6 @@ def simulate_customers(
     table = pl.concat(checked, how="diagonal_relaxed")
     made = simulate(encode(table, schema), outcomes(table, schema), schema, drift, rows=rows, seed=seed)
     return made, {name: header for header, name in schema.rename(raw[0].columns).items()}
-
-
-def _check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None:
-    if target.suffix.lower() not in ENDINGS:
-        raise DataError(f"{target}: the name must end in .csv or .parquet")
-    if not target.parent.is_dir():
-        raise DataError(f"{target.parent} is not a folder: make it first")
-    if target.exists() and (not overwrite or not target.is_file() or any(map(target.samefile, sources))):
-        raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
 
 
 def _write(table: pl.DataFrame, target: Path) -> None:

@@ -1,0 +1,114 @@
+"""The command line, a file for each group of commands. They import what they need when they run: `--help` is fast."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from churnops import __version__
+from churnops.errors import ChurnopsError, redact
+
+if TYPE_CHECKING:
+    from churnops.settings import Settings
+
+
+class _Commands(click.Group):
+    """Prints our own errors, and what the operating system refuses, in a line each; anything else is a defect."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ChurnopsError as error:
+            show_error(error)
+            sys.exit(error.exit_code)
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            click.secho(f"error: {what}{error.strerror or error}", fg="red", err=True)
+            sys.exit(ChurnopsError.exit_code)
+
+
+def show_error(error: ChurnopsError) -> None:
+    """Print an error's lines, and what was noted on it."""
+    first, *others = str(error).splitlines()
+    click.secho(f"error: {first}", fg="red", err=True)
+    for line in (*others, *getattr(error, "__notes__", ())):
+        click.secho(f"       {line}", fg="red", err=True)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE",
+    help="Settings file. Default: $CHURNOPS_CONFIG, or config.yaml here or in a folder above.",
+)  # fmt: skip
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Keep a trustworthy churn model in production.
+
+    \b
+    A first day with churnops:
+      churnops config show > config.yaml   the commented settings; describe your table in it
+      churnops run                         train, evaluate, track and deploy a model
+      churnops models                      what is registered, and what answers
+      churnops predict new.csv scored.csv  score customers with the deployed model
+      churnops serve                       answer over HTTP, with reasons: POST /predict
+      churnops monitor                     is the model still to be trusted? a report, and alerts
+      mlflow ui                            every run, in the browser (from the project's folder)
+    """  # noqa: D301  (click wants the control character, not a backslash)
+    ctx.obj = config
+
+
+def settings_of(ctx: click.Context) -> "Settings":
+    """Load the settings that a command is to run with."""
+    from churnops.settings import find_config, load_settings
+
+    return load_settings(ctx.obj or find_config(Path.cwd()))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+
+
+@main.group()
+def config() -> None:
+    """Show or check the settings."""
+
+
+@config.command("show")
+def config_show() -> None:
+    """Print the commented default config.yaml."""
+    from churnops.settings import default_config
+
+    click.echo(default_config(), nl=False)
+
+
+@config.command("check")
+@json_option
+@click.pass_context
+def config_check(ctx: click.Context, as_json: bool) -> None:
+    """Check config.yaml and CHURNOPS_* variables, feature expressions included."""
+    from churnops.features import all_features
+
+    settings = settings_of(ctx)
+    features = all_features(settings.table, settings.features)
+    if as_json:
+        click.echo(redact(settings.model_dump_json(by_alias=True)))
+    else:
+        click.echo(
+            f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}"
+        )
+
+
+@main.command()
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version, with --json the bundle protocol too."""
+    if as_json:
+        from churnops.model import PROTOCOL
+
+        click.echo(json.dumps({"churnops": __version__, "bundle_protocol": PROTOCOL}))
+    else:
+        click.echo(f"churnops {__version__}")
+
+
+from churnops.cli import models, monitoring, service  # noqa: E402, F401  (their commands join `main`)

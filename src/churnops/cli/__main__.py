@@ -1,0 +1,5 @@
+"""`python -m churnops.cli` is `churnops`."""
+
+from churnops.cli import main
+
+main()

@@ -1,0 +1,176 @@
+"""Commands that watch a model: monitor, and simulate, which makes customers to try it on."""
+
+import json
+import re
+import traceback
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+
+from churnops.cli import json_option, main, settings_of, show_error
+from churnops.errors import ChurnopsError
+
+
+class _Duration(click.ParamType[timedelta]):
+    """A whole number and a unit."""
+
+    name = "duration"
+    longest = timedelta(days=3650)
+    units: ClassVar = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", value)
+        if not found:
+            self.fail(f"{value!r} is not a duration such as 30m, 12h or 7d", param, ctx)
+        duration = timedelta(**{self.units[found[2]]: int(found[1])})
+        if duration > self.longest:
+            self.fail(f"{value!r} is longer than {self.longest.days} days", param, ctx)
+        return duration
+
+
+@main.command()
+@click.option(
+    "--window",
+    type=_Duration(),
+    metavar="7d",
+    help="How much of the journal to look at. Default: monitoring.window_days.",
+)
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="End of a past window, UTC, judged with the labels that are known by now; it alerts nobody. Default: now.",
+)
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Look at a CSV or Parquet file of customers instead, with or without outcomes.",
+)
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Look at made-up customers: noise and flipped labels. It alerts nobody and spends no error budget.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Of --simulate. Default: random_state.")
+@click.option(
+    "--experiment",
+    metavar="ID_OR_NAME",
+    help="MLflow experiment to log to, which must exist. Default: ChurnPrediction-Monitoring.",
+)
+@click.option("--no-retrain", is_flag=True, help="Stop after the report, whatever it recommends.")
+@click.option("--every", type=_Duration(), metavar="1h", help="Repeat until stopped: SIGTERM or Ctrl-C.")
+@json_option
+@click.pass_context
+def monitor(
+    ctx: click.Context, window: timedelta | None, until: datetime | None, batch: Path | None, simulate: bool,
+    seed: int | None, experiment: str | None, no_retrain: bool, every: timedelta | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run one monitoring cycle: whether the model in production is still to be trusted.
+
+    Looks at what the API was asked (the journal), at a file, or at a simulation; writes monitoring_report_<time>.json
+    with a page beside it, logs to MLflow, and tells the alert channels. For cron and Kubernetes this one command is
+    all that is needed: cycles may be repeated, overlap, or be killed.
+
+    \b
+    Examples:
+      churnops monitor                          predictions of the last days, and labels that are due
+      churnops monitor --batch customers.csv    a file, labelled or not
+      churnops monitor --every 1h --no-retrain  a watchman in the foreground
+
+    Exit code: 0 if the cycle finished, whatever it found; 2 if it failed.
+    """  # noqa: D301
+    from churnops.pipelines import run_monitoring as cycle
+    from churnops.pipelines.repeat import repeat
+    from churnops.screens import show_cycle
+
+    if (batch is not None) + simulate + (window is not None or until is not None) > 1:
+        raise click.UsageError("--batch, --simulate and --window/--until exclude each other")
+    if every and (batch or simulate or until):
+        raise click.UsageError("--every looks at the journal's newest predictions: no --batch, --simulate or --until")
+    if seed is not None and not simulate:
+        raise click.UsageError("--seed belongs to --simulate")
+    end = until.replace(tzinfo=UTC) if until else None
+    if end is not None and not datetime(2000, 1, 1, tzinfo=UTC) <= end <= datetime.now(UTC):
+        raise click.UsageError("--until must lie between the year 2000 and now")
+    settings = settings_of(ctx)
+    if batch is not None:
+        source = cycle.file(batch)
+    else:
+        source = cycle.simulation(seed) if simulate else cycle.window(window, end)
+
+    def once() -> None:
+        summary = cycle.run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
+        if as_json:
+            click.echo(json.dumps(summary.to_json()))
+        else:
+            show_cycle(summary)
+
+    def complain(error: Exception) -> None:
+        if isinstance(error, ChurnopsError):
+            show_error(error)
+        else:
+            traceback.print_exception(error)
+
+    if every is None:
+        once()
+    else:
+        repeat(every, once, settings.path(settings.monitoring.directory), complain)
+
+
+@main.command()
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(1), default=500, show_default=True, help="Customers to draw.")
+@click.option("--covariate", type=float, default=0.0, metavar="SD", help="Shift of columns, in standard deviations.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="NAME",
+    help="Which column to shift; give it again for more. Default: all numbers that no other column determines.",
+)  # fmt: skip
+@click.option("--prior", type=click.FloatRange(0, 1), metavar="RATE", help="Churn rate wanted.")
+@click.option(
+    "--concept", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
+    help="Share of customers whose outcome no longer follows from what they do; the churn rate stays.",
+)  # fmt: skip
+@click.option("--recipe", is_flag=True, help="A little noise on three columns, and 2 to 5 % of the outcomes flipped.")
+@click.option("--seed", type=click.IntRange(0), help="The same seed gives the same file. Default: random_state.")
+@click.option(
+    "--source", "sources", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Table or folder to draw from. Default: data.production of the settings, or else data.raw.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@json_option
+@click.pass_context
+def simulate(
+    ctx: click.Context, target: Path, rows: int, covariate: float, columns: tuple[str, ...], prior: float | None,
+    concept: float, recipe: bool, seed: int | None, sources: tuple[Path, ...], force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Write a table of simulated customers, changed by a known amount, to try monitoring on.
+
+    OUT is .csv or .parquet, by its ending, with the source's headers and the outcome. Columns that another one
+    determines, such as charges by minutes, follow it. Nothing else is changed but what is asked for; without any of
+    the options it is a fair sample.
+
+    \b
+    Examples:
+      churnops simulate same.csv                                     nothing has changed
+      churnops simulate shifted.csv --covariate 0.3 --column total_day_minutes
+      churnops simulate season.csv --prior 0.25                      more of them leave
+      churnops simulate rival.csv --concept 0.5 --rows 2000          half of them leave for other reasons
+      churnops simulate report.csv --recipe --seed 7                 a little of everything
+    """  # noqa: D301
+    from churnops.data.simulate import Drift
+    from churnops.pipelines.simulate import simulate_file
+
+    settings = settings_of(ctx)
+    chosen = sources or [settings.path(path) for path in settings.data.production or settings.data.raw]
+    drift = Drift(covariate, columns, prior, concept, recipe)
+    seed = settings.random_state if seed is None else seed
+    made = simulate_file(chosen, target, settings.table, drift, rows=rows, seed=seed, overwrite=force)
+    if as_json:
+        document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}
+        click.echo(json.dumps(document))
+    else:
+        click.echo(f"{made.description}: {target}")

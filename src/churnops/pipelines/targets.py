@@ -1,0 +1,21 @@
+"""Where a command writes a table: refused before any work is done."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from churnops.data.read import ENDINGS
+from churnops.errors import DataError
+
+
+def check_target(target: Path) -> None:
+    """Refuse a name without a table's ending, or in a folder that does not exist."""
+    if target.suffix.lower() not in ENDINGS:
+        raise DataError(f"{target}: the name must end in .csv or .parquet")
+    if not target.parent.is_dir():
+        raise DataError(f"{target.parent} is not a folder: make it first")
+
+
+def check_free(target: Path, sources: Iterable[Path], overwrite: bool) -> None:
+    """Refuse what exists already, unless it is to be overwritten and is none of the sources."""
+    if target.exists() and (not overwrite or not target.is_file() or any(map(target.samefile, sources))):
+        raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
