@@ -1,6 +1,7 @@
 """`POST /predict`: the answer, what may be sent, and what is recorded before it is sent."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -178,3 +179,12 @@ def test_the_answer_is_json_and_stays_out_of_caches(client: TestClient, customer
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     assert len(response.headers["x-request-id"]) == 16
+
+
+def test_a_durable_journals_log_is_moved_as_it_grows(make_settings: Callable[..., Settings], customer: dict[str, Any]):
+    settings = make_settings(journal={"durability": "power"})
+    with client_of(settings) as client:
+        for _ in range(6):
+            assert client.post("/predict/batch", json=[customer] * 3000).status_code == 200
+        whole, log = ((settings.root / name).stat().st_size for name in ("journal.db", "journal.db-wal"))
+    assert log < whole / 2

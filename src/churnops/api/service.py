@@ -35,13 +35,12 @@ class Service:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
         url = settings.database_url(settings.journal.url)
-        self._engine = open_database(
-            url, durability=settings.journal.durability, moves_log=not settings.journal.predictions
-        )  # the writer of predictions moves it, in a moment without requests
+        # Where the event loop commits predictions itself, their writer moves SQLite's log, when nobody asks.
+        inline = settings.journal.predictions and settings.journal.durability == "process"
+        self._engine = open_database(url, durability=settings.journal.durability, moves_log=not inline)
         self.journal = Journal(self._engine, label_horizon=timedelta(days=settings.journal.label_horizon))
         self._writer = None
         if settings.journal.predictions:
-            inline = settings.journal.durability == "process"
             self._writer = JournalWriter(
                 self._engine, timeout=settings.api.timeout_seconds, inline=inline,
                 max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),

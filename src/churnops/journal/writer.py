@@ -69,7 +69,7 @@ class JournalWriter:
         self._timeout = timeout
         self._inline = inline and is_sqlite_file(engine)
         self._here: Connection | None = None  # the loop's own connection
-        self._unmoved = 0  # rows it committed since SQLite's log was last moved to its database
+        self._unmoved = 0  # rows written since SQLite's log was last moved; stays 0 where SQLite moves it itself
         self._seen = 0  # of them at the last call of `rest`
         self._mover: Thread | None = None
         # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
@@ -240,6 +240,8 @@ class JournalWriter:
                 append.written.set_result(None)
             else:
                 append.written.set_exception(error)
+        if self._inline:
+            self._unmoved += sum(len(append.rows) for append in group)
         if self._busy:
             self._hand_over()
 
