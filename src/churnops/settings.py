@@ -25,6 +25,7 @@ ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost"]
+GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
 
 
@@ -102,10 +103,38 @@ class AlertSettings(_Section):
 
 
 class RetrainingSettings(_Section):
-    """When a new model may be trained, and how much better it must be."""
+    """When a new model may be trained, from which rows, and how much better it must be.
 
+    `min_improvement` is ROC-AUC; the other metrics have one of their own. Without a `confidence` the gain alone decides.
+    """
+
+    automatic: bool = True
     retraining_cooldown_days: Annotated[float, Field(ge=0.0)] = 0
+    every_days: Annotated[float, Field(ge=0.0)] = 0
+    min_new_labels: Annotated[int, Field(ge=1)] = 200
+    families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("random_forest", "xgboost")
+    history_days: Annotated[float, Field(gt=0.0, le=36_500.0)] = 365
+    holdout_rows: Annotated[int, Field(ge=50)] = 500
+    recent_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    metric: GateMetric = "roc_auc"
     min_improvement: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    min_improvement_average_precision: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
+    min_improvement_log_loss: Annotated[float, Field(ge=0.0)] = 0.005
+    confidence: Probability | None = 0.95
+    max_log_loss_increase: Annotated[float, Field(ge=0.0)] = 0.01
+    max_calibration_error_increase: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
+    check_url: str = ""
+    check_seconds: Annotated[float, Field(gt=0.0, le=600.0)] = 20
+
+    @property
+    def improvement(self) -> float:
+        """Gain that `metric` must have."""
+        return {
+            "roc_auc": self.min_improvement,
+            "average_precision": self.min_improvement_average_precision,
+            "log_loss": self.min_improvement_log_loss,
+        }[self.metric]
 
 
 class RegistrySettings(_Section):

@@ -5,6 +5,7 @@ revoked. `JournalWriter` writes predictions, `Journal` reads them and records la
 """
 
 from churnops.journal.database import open_database
+from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.journal.deployments import Deployment, DeploymentLog
 from churnops.journal.journal import Journal, RecordedPrediction
 from churnops.journal.labels import Label, LabelCounts
@@ -12,6 +13,6 @@ from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.journal.writer import JournalWriter
 
 __all__ = [
-    "Deployment", "DeploymentLog", "Journal", "JournalWriter", "Label", "LabelCounts", "PredictionRow",
-    "RecordedPrediction", "new_prediction_id", "open_database",
+    "DecisionLog", "Deployment", "DeploymentLog", "Journal", "JournalWriter", "Label", "LabelCounts", "PredictionRow",
+    "RecordedDecision", "RecordedPrediction", "new_prediction_id", "open_database",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -12,12 +12,17 @@ from sqlalchemy.exc import IntegrityError
 from churnops.journal.database import answering
 from churnops.journal.tables import deployments
 
+Kind = Literal["deploy", "rollback"]
+
+_SAID = ("folder", "version", "content_sha256", "previous", "reason", "kind", "by")
+
 
 @dataclass(frozen=True)
 class Deployment:
     """One deployment: the folder below `models/versions`, the registered version, and why.
 
     `closed` is None while the intent is open, then "done" or "undone". `previous` is the folder that answered before.
+    `kind` is "rollback" if the folder had answered earlier; `by` says who did it, None where that was not kept yet.
     """
 
     id: int
@@ -27,6 +32,8 @@ class Deployment:
     content_sha256: str
     previous: str | None
     reason: str
+    kind: Kind
+    by: str | None
     closed: str | None
 
 
@@ -36,18 +43,21 @@ class DeploymentLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open_intent(self, *, folder: str, version: int, content_sha256: str, previous: str | None, reason: str) -> int:
+    def open_intent(
+        self, *, folder: str, version: int, content_sha256: str, previous: str | None, reason: str, by: str,
+        kind: Kind = "deploy",
+    ) -> int:  # fmt: skip
         """Write down what is about to be deployed; return the intent's id."""
         row = {
             "event": "intent", "folder": folder, "version": version, "content_sha256": content_sha256,
-            "previous": previous, "reason": reason[:2000],
+            "previous": previous, "reason": reason[:2000], "kind": kind, "by": by[:200],
         }  # fmt: skip
         with answering():
             return self._append(row)
 
     def close(self, intent: Deployment, outcome: str) -> None:
         """Write down that an intent was carried out ("done") or given up ("undone"). Repeating changes nothing."""
-        row = {key: getattr(intent, key) for key in ("folder", "version", "content_sha256", "previous", "reason")}
+        row = {key: getattr(intent, key) for key in _SAID}
         with answering(), suppress(IntegrityError):  # closed already, by another process perhaps
             self._append(row | {"event": outcome, "intent": intent.id})
 
@@ -81,6 +91,6 @@ class DeploymentLog:
 
 def _deployment(row: Mapping[Any, Any]) -> Deployment:
     at = row["at"]
-    names = ("id", "folder", "version", "content_sha256", "previous", "reason", "closed")
+    names = ("id", *_SAID, "closed")
     # SQLite keeps no time zone: what was written is UTC.
     return Deployment(at=at if at.tzinfo else at.replace(tzinfo=UTC), **{name: row[name] for name in names})

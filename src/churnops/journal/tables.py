@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """Newest version in `migrations/versions`. A change of a table below needs a new one there."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -45,6 +45,22 @@ deployments = Table(
     Column("content_sha256", String(64), nullable=False),
     Column("previous", String(200)),
     Column("reason", String(2000), nullable=False),
+    Column("kind", Text, nullable=False, server_default="deploy"),  # deploy or rollback
+    Column("by", Text),  # who did it; NULL where it was not kept yet
+)
+
+decisions = Table(
+    "decisions",  # whether to train again, and whether a challenger replaces the model in production: also "no"
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),  # retrain or deploy
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("champion", Text),  # content hash of the model in production; NULL: none
+    Column("challenger", Text),  # content hash; NULL where there is none yet
+    Column("details", Text, nullable=False),  # JSON: the numbers behind it
+    Index("decisions_at", "at"),
 )
 
 predictions = Table(

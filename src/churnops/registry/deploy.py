@@ -67,7 +67,7 @@ class DeploymentFolder:
         saved = bundle.save(self.folder / "versions" / name)
         Bundle.load(saved)  # what cannot be loaded must not answer
         intent = self.log.open_intent(
-            folder=name, version=version, content_sha256=bundle.content_sha256, previous=self.current(), reason=reason
+            folder=name, version=version, content_sha256=bundle.content_sha256, previous=self.current(), reason=reason, by="somebody"
         )
         self._swap(name)
         self._finish(self.log.get(intent))
