@@ -1,0 +1,172 @@
+"""Who is in a table: hashes of customers and of rows' contents, so that no model is judged on what it learned from.
+
+Needs only NumPy. The hashes stand in for customers where their rows must not be kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.errors import DataError
+from churnops.schema import Columns
+
+Hashes = NDArray[np.uint64]
+
+_NAN = np.uint64(0x7FF8000000000000)  # of the many bit patterns of NaN, the one that all of them count as
+_NO_ID = 0
+
+
+def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
+    """Hash the encoded values that each row has in some columns.
+
+    NaN equals NaN and -0.0 equals 0.0. The order of `names` matters, other columns do not. A choice is encoded as its
+    place among the choices: hashes compare only under Schemas that list the choices of these columns alike.
+
+    The bits of each value are folded into 64 with the finalizer of SplitMix64 (Steele, Lea and Flood 2014, "Fast
+    splittable pseudorandom number generators") and a constant for the column's name. Each fold is a bijection, so rows
+    that differ in one column never have the same hash. Other rows do with a chance of 2**-64 a pair: one in 18 million
+    that a single one of a million rows is taken for one of a million others. Rows that are made to collide can be
+    found, so this is no protection against who writes the tables.
+
+    Parameters
+    ----------
+    columns
+        Encoded columns, each of shape (n,).
+    names
+        At least one.
+
+    Returns
+    -------
+    Hashes, shape (n,)
+        The same in every version and on every machine.
+
+    Raises
+    ------
+    DataError
+        If one of `names` is not among the columns: the first one.
+
+    Examples
+    --------
+    >>> found = content_hashes({"minutes": np.array([0.0, -0.0, np.nan, 1.5])}, ["minutes"])
+    >>> [hex(value) for value in found.tolist()]
+    ['0x5cdfa57ed7dcc3fe', '0x5cdfa57ed7dcc3fe', '0x482d6dbacc28773b', '0x182243b6ca54a042']
+    """
+    if not names:
+        raise ValueError("contents are hashed by at least one column")
+    missing = next((name for name in names if name not in columns), None)
+    if missing is not None:
+        raise DataError(
+            f"rows cannot be told apart without column '{missing}': give a table that has all of {', '.join(names)}"
+        )
+    hashes = np.zeros(columns[names[0]].shape, dtype=np.uint64)
+    for name in names:
+        values = np.asarray(columns[name], dtype=np.float64)
+        bits = (values + 0.0).view(np.uint64)  # which makes 0.0 of -0.0
+        bits[np.isnan(values)] = _NAN
+        hashes ^= bits
+        hashes += np.uint64(_hash(name))
+        _mix(hashes)
+    return hashes
+
+
+def customer_hashes(customers: Sequence[str | None]) -> Hashes:
+    """Hash customers' ids: the first 64 bits of BLAKE2b, 0 for a customer without one.
+
+    Unsalted, so that they compare between runs: who can guess an id can look for its hash. Keep them as the ids.
+
+    Examples
+    --------
+    >>> [hex(value) for value in customer_hashes(["C-1001", None, "C-1001"]).tolist()]
+    ['0xe8373419fc41eebf', '0x0', '0xe8373419fc41eebf']
+    """
+    hashes = (_NO_ID if customer is None else _hash(customer) or 1 for customer in customers)
+    return np.fromiter(hashes, dtype=np.uint64, count=len(customers))
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Who was in a table.
+
+    Each array is sorted and has no value twice.
+
+    Parameters
+    ----------
+    names
+        The columns that contents were hashed by.
+    customers
+        Hashes of customers' ids.
+    named, nameless
+        Hashes of the contents of rows with and without an id.
+    """
+
+    names: tuple[str, ...]
+    customers: Hashes
+    named: Hashes
+    nameless: Hashes
+
+    def holds(self, columns: Columns, customers: Sequence[str | None]) -> NDArray[np.bool_]:
+        """Tell which rows of another table are of somebody in this one.
+
+        A row is, if its customer's id is among `customers`; or, where one side has no id, if its content is the same:
+        one with an id is looked for in `nameless`, one without in `named` and `nameless`. Two ids with equal contents
+        are two customers.
+
+        Parameters
+        ----------
+        columns
+            Encoded columns, each of shape (n,), among them `names`.
+        customers
+            The n rows' ids, None where there is none.
+
+        Returns
+        -------
+        NDArray[np.bool_], shape (n,)
+
+        Raises
+        ------
+        DataError
+            If one of `names` is not among the columns: the first one.
+
+        Examples
+        --------
+        >>> minutes = {"minutes": np.array([1.0, 2.0, 3.0])}
+        >>> identities = identify(minutes, ["ann", "bob", None], ["minutes"])
+        >>> identities.holds(minutes, [None, "carl", "carl"])
+        array([ True, False,  True])
+        """
+        ids, contents = customer_hashes(customers), content_hashes(columns, self.names)
+        has_id = ids != _NO_ID
+        held = _among(contents, self.nameless)
+        held[has_id] |= _among(ids[has_id], self.customers)
+        held[~has_id] |= _among(contents[~has_id], self.named)
+        return held
+
+
+def identify(columns: Columns, customers: Sequence[str | None], names: Sequence[str]) -> Identities:
+    """Say who is in a table; parameters and errors as `Identities.holds` and `content_hashes`."""
+    ids, contents = customer_hashes(customers), content_hashes(columns, names)
+    has_id = ids != _NO_ID
+    return Identities(tuple(names), np.unique(ids[has_id]), np.unique(contents[has_id]), np.unique(contents[~has_id]))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _mix(hashes: Hashes) -> None:
+    """Apply the finalizer of SplitMix64 in place."""
+    hashes ^= hashes >> np.uint64(30)
+    hashes *= np.uint64(0xBF58476D1CE4E5B9)
+    hashes ^= hashes >> np.uint64(27)
+    hashes *= np.uint64(0x94D049BB133111EB)
+    hashes ^= hashes >> np.uint64(31)
+
+
+def _among(values: Hashes, ordered: Hashes) -> NDArray[np.bool_]:
+    """Tell which values are in a sorted array."""
+    if ordered.size == 0:
+        return np.zeros(values.shape, dtype=np.bool_)
+    return ordered[np.minimum(np.searchsorted(ordered, values), ordered.size - 1)] == values
