@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -19,18 +19,21 @@ class MergedTable(StepResult):
     sha256: str
 
 
-def merge(tables: Mapping[str, pl.DataFrame], schema: Schema) -> MergedTable:
+def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequence[str] = ()) -> MergedTable:
     """Merge validated tables (by file name) and sort the rows by their content.
+
+    Columns `beside` those of the schema come along, and decide the order last.
 
     Sorting makes everything downstream (split, folds, models, bundle hash) the same for the same customers,
     whatever the number, names and order of the files. A column that only some files have is null in the others.
     """
     table = pl.concat(tables.values(), how="diagonal_relaxed")
     names = [column.name for column in schema.columns if column.name in table.columns]
+    names += [name for name in beside if name in table.columns]
     table = table.select(names).sort(names, nulls_last=True)
     sha256 = hashlib.sha256(table.write_csv().encode()).hexdigest()
     churned = table.get_column(schema.target.name) == schema.target.choices[1]
-    kept = table.drop(schema.identifier.name, strict=False) if schema.identifier else table
+    kept = table.drop(*beside, *([schema.identifier.name] if schema.identifier else []), strict=False)
     parquet = io.BytesIO()
     kept.write_parquet(parquet)
     return MergedTable(

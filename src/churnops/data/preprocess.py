@@ -96,10 +96,13 @@ class PreparedTable(StepResult):
 
 
 def preprocess(
-    columns: Columns, outcome: NDArray[np.bool_], inputs: Iterable[Column], *, sha256: str, fraction: float, seed: int
-) -> PreparedTable:
-    """Hold out a stratified `fraction` of the rows and fit the imputation on the others."""
-    held_out = stratified_holdout(outcome, fraction, seed)
+    columns: Columns, outcome: NDArray[np.bool_], inputs: Iterable[Column], *, sha256: str, fraction: float, seed: int,
+    held_out: NDArray[np.bool_] | None = None,
+) -> PreparedTable:  # fmt: skip
+    """Hold out a stratified `fraction` of the rows, or the rows `held_out` (n,), and fit imputation on the others."""
+    given = held_out is not None
+    if held_out is None:
+        held_out = stratified_holdout(outcome, fraction, seed)
     training = {name: values[~held_out] for name, values in columns.items()}
     imputer = Imputer.fit(training, inputs)
     missing = {name: int(np.isnan(columns[name]).sum()) for name in imputer.constants}
@@ -109,7 +112,7 @@ def preprocess(
         held_out=held_out,
         imputer=imputer,
         sha256=sha256,
-        params={"holdout_fraction": fraction, "random_state": seed},
+        params={"holdout_fraction": float(held_out.mean()) if given else fraction, "random_state": seed},
         metrics={
             "training_rows": int((~held_out).sum()), "held_out_rows": int(held_out.sum()),
             "missing_values": sum(missing.values()),

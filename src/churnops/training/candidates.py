@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
@@ -27,9 +27,21 @@ class Candidate:
     default: Params
     space: Mapping[str, Sequence[Any]]
 
-    def fit(self, params: Params, matrix: NDArray[np.float64], outcome: NDArray[np.bool_], seed: int) -> Fitted:
-        """Fit to a feature matrix of shape (n, k) and outcomes of shape (n,)."""
-        return self.make(params, seed).fit(matrix, outcome.astype(np.int64))
+    def fit(
+        self, params: Params, matrix: NDArray[np.float64], outcome: NDArray[np.bool_], seed: int,
+        weight: NDArray[np.float64] | None = None,
+    ) -> Fitted:  # fmt: skip
+        """Fit to a feature matrix of shape (n, k) and outcomes of shape (n,).
+
+        `weight`, of shape (n,), says how much each row counts; rows that count 0 are left out.
+        """
+        estimator = self.make(params, seed)
+        if weight is None:
+            return estimator.fit(matrix, outcome.astype(np.int64))
+        counted = weight > 0
+        name = f"{estimator.steps[-1][0]}__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
+        scaled = weight[counted] / weight[counted].mean()  # settings such as a leaf's least weight mean rows
+        return estimator.fit(matrix[counted], outcome[counted].astype(np.int64), **{name: scaled})
 
 
 CANDIDATES: Mapping[str, Candidate] = {

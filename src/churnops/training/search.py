@@ -36,7 +36,8 @@ class Trial:
 class Search:
     """All trials of a family, and the best by the selection metric (the earliest of equals).
 
-    `out_of_fold` has the best trial's score of every row, by the fit that had not seen it.
+    `out_of_fold` has the best trial's score of every row, by the fit that had not seen it; NaN for a row in no fold's
+    validation rows.
     """
 
     trials: tuple[Trial, ...]
@@ -61,17 +62,19 @@ def settings_to_try(candidate: Candidate, trials: int, seed: int) -> Iterator[di
 
 def search(
     candidate: Candidate, build: FeatureMatrix, columns: Columns, outcome: NDArray[np.bool_], folds: Sequence[Fold], *,
-    trials: int, metric: str, seed: int, pool: ThreadPoolExecutor,
+    trials: int, metric: str, seed: int, pool: ThreadPoolExecutor, weight: NDArray[np.float64] | None = None,
 ) -> Search:  # fmt: skip
     """Score every setting in every fold, several at once on `pool`; the result does not depend on its size.
 
-    Imputation is learned anew in each fold, from its training rows.
+    Imputation is learned anew in each fold, from its training rows. With `weight`, of shape (n,), training rows count
+    by it; validation rows all count the same.
     """
 
     def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:
         training, validation = ({name: values[rows] for name, values in columns.items()} for rows in fold)
         imputer = Imputer.fit(training, build.inputs)
-        fitted = candidate.fit(params, build(imputer(training)), outcome[fold[0]], seed)
+        counted = None if weight is None else weight[fold[0]]
+        fitted = candidate.fit(params, build(imputer(training)), outcome[fold[0]], seed, counted)
         return export(fitted).probability(build(imputer(validation)))
 
     pending = [
@@ -82,7 +85,7 @@ def search(
     done: list[Trial] = []
     best, best_scores = None, np.empty(0)
     for params, futures in pending:
-        out_of_fold = np.empty(outcome.size)
+        out_of_fold = np.full(outcome.size, np.nan)
         for (_, validation), future in zip(folds, futures, strict=True):
             out_of_fold[validation] = future.result()
         trial = Trial(params, tuple(point_metrics(outcome[v], out_of_fold[v]) for _, v in folds))

@@ -1,8 +1,8 @@
-"""Step 5: search every family, choose the winner by cross-validation, and fit it again on all rows."""
+"""Step 5: search every candidate, choose the winner by validated scores, and make of it what is deployed."""
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from churnops.data.read import to_parquet
 from churnops.evaluation.metrics import HIGHER_IS_BETTER
 from churnops.features.build import FeatureMatrix
 from churnops.model.bundle import MAX_PROBES, SCORE, Bundle
-from churnops.schema import Columns, Schema
-from churnops.settings import Settings
+from churnops.schema import Columns
+from churnops.settings import Family, Settings
 from churnops.step import StepResult
-from churnops.training.candidates import CANDIDATES, Candidate
+from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
-from churnops.training.search import Search, Trial, search, stratified_folds
+from churnops.training.search import Fold, Search, Trial, search, stratified_folds
 from churnops.training.select import SelectedFeatures
 
 MAX_REFERENCE_ROWS = 10_000
@@ -33,7 +33,7 @@ REPORTED = ("log_loss", "roc_auc", "average_precision", "accuracy", "f1", "brier
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(StepResult):
-    """One family's best setting, fitted on the training rows, as a Bundle."""
+    """One candidate's best setting, fitted on the training rows, as a Bundle."""
 
     search: Search
     bundle: Bundle
@@ -41,48 +41,100 @@ class TrainedModel(StepResult):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModels(StepResult):
-    """Every family's model, the winner's name, and the winner fitted again on all rows."""
+    """Every candidate's model by its name, the winner's name, and what is deployed of it: fitted again, or as it is."""
 
     models: Mapping[str, TrainedModel]
     winner: str
     refit: Bundle
 
 
-def train_models(
-    prepared: PreparedTable, features: SelectedFeatures, settings: Settings, *,
-    on_family: Callable[[str], None] = lambda family: None,
-) -> TrainedModels:  # fmt: skip
-    """Search the families in `settings.training`, and refit the one with the best mean cross-validated metric.
+@dataclass(frozen=True)
+class Plan:
+    """Which candidates are compared, and what of the winner is deployed.
 
-    Held-out rows play no part in the choice. They are in the refit, which is what gets deployed; the bundle's
-    lineage names both fits, and its metrics are those of the evaluated one.
+    Attributes
+    ----------
+    families
+        Each is searched with each of `weights`.
+    weights
+        By name: how much each training row counts, shape (number of training rows,); None: all the same.
+    folds
+        What candidates are chosen by: indices into the training rows.
+    reference
+        Shape (n,): rows of the table that the deployed model's reference profile is made of. Their scores are by fits
+        that had not seen them, so each is held out or in a fold's validation rows. None: all rows, after the winner was
+        fitted again on all of them.
+    threads
+        Fits running at once; the result does not depend on it.
     """
+
+    families: Sequence[Family]
+    weights: Mapping[str, NDArray[np.float64] | None]
+    folds: Sequence[Fold]
+    reference: NDArray[np.bool_] | None
+    threads: int
+
+    def candidates(self) -> dict[str, tuple[Family, NDArray[np.float64] | None]]:
+        """Return family and weights by the candidate's name, which is the family's where there is one weighting."""
+        return {
+            family if len(self.weights) == 1 else f"{family}, {scheme}": (family, weight)
+            for family in self.families
+            for scheme, weight in self.weights.items()
+        }
+
+
+def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
+    """Return the main job's plan: every family of the settings, cross-validated; the winner is fitted on all rows."""
+    options = settings.training
+    folds = stratified_folds(prepared.outcome[~prepared.held_out], options.folds, settings.random_state)
+    return Plan(options.families, {"all rows": None}, folds, None, options.threads)
+
+
+def train_models(
+    prepared: PreparedTable, features: SelectedFeatures, settings: Settings, plan: Plan | None = None, *,
+    on_family: Callable[[str], None] = lambda name: None,
+) -> TrainedModels:  # fmt: skip
+    """Search every candidate of `plan`, by default the main job's; the best mean validated metric wins.
+
+    Held-out rows play no part in the choice. Where the plan has the winner fitted again, they are in that fit; the
+    bundle's lineage names both fits, and its metrics are those of the evaluated one.
+    """
+    plan = plan or main_plan(prepared, settings)
     training = ~prepared.held_out
     columns, outcome = prepared.rows(training), prepared.outcome[training]
     options, seed = settings.training, settings.random_state
-    folds = stratified_folds(outcome, options.folds, seed)
+    maker = _Maker(prepared, features.build, settings)
+    candidates = plan.candidates()
     models: dict[str, TrainedModel] = {}
-    with _interruptible(ThreadPoolExecutor(options.threads)) as pool:
-        for family in options.families:
+    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
+        for name, (family, weight) in candidates.items():
             started = time.perf_counter()
-            candidate, trials = CANDIDATES[family], options.trials.get(family, 1)
-            found = search(candidate, features.build, columns, outcome, folds, trials=trials,
-                           metric=options.selection_metric, seed=seed, pool=pool)  # fmt: skip
-            bundle = _bundle(candidate, found.best, prepared, features.build, settings, prepared.imputer, training,
-                             found.out_of_fold)  # fmt: skip
-            models[family] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
-            on_family(family)
+            found = search(CANDIDATES[family], features.build, columns, outcome, plan.folds,
+                           trials=options.trials.get(family, 1), metric=options.selection_metric, seed=seed, pool=pool,
+                           weight=weight)  # fmt: skip
+            unseen = np.full(training.size, np.nan)
+            unseen[training] = found.out_of_fold
+            profiled = training if plan.reference is None else plan.reference
+            bundle = maker.make(family, found.best, prepared.imputer, training, weight, profiled, unseen)
+            models[name] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
+            on_family(name)
     sign = -1.0 if HIGHER_IS_BETTER[options.selection_metric] else 1.0
     winner = min(models, key=lambda name: sign * models[name].search.best.mean(options.selection_metric))
     unseen = _unseen_scores(models[winner], prepared)
-    refit = _refit(CANDIDATES[winner], models[winner], prepared, features.build, settings, unseen)
-    reference = {**prepared.columns, settings.table.target.name: prepared.outcome.astype(np.float64), SCORE: unseen}
+    if plan.reference is None:
+        profiled, refit = np.ones_like(training), maker.refit(candidates[winner][0], models[winner], unseen)
+    else:
+        profiled, refit = plan.reference, _as_evaluated(models[winner].bundle)
+    reference = prepared.rows(profiled) | {
+        settings.table.target.name: prepared.outcome[profiled].astype(np.float64),
+        SCORE: unseen[profiled],
+    }
     return TrainedModels(
         models=models,
         winner=winner,
         refit=refit,
         params={
-            "families": list(options.families), "folds": options.folds, "selection_metric": options.selection_metric,
+            "candidates": list(candidates), "folds": len(plan.folds), "selection_metric": options.selection_metric,
             "winner": winner, **{f"winner.{k}": v for k, v in models[winner].search.best.params.items()},
         },
         metrics={f"cv_{m}": models[winner].search.best.mean(m) for m in REPORTED},
@@ -106,54 +158,84 @@ def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
 
 
 def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.float64]:
-    """Return a score for every row by a fit that had not seen it: out of fold, or by the evaluated fit if held out."""
+    """Return a score for every row by a fit that had not seen it: out of fold, or by the evaluated fit if held out.
+
+    NaN for a training row in no fold's validation rows.
+    """
     unseen = np.empty(prepared.outcome.size)
     unseen[~prepared.held_out] = model.search.out_of_fold
     unseen[prepared.held_out] = model.bundle.predict(prepared.rows(prepared.held_out)).probability
     return unseen
 
 
-def _refit(
-    candidate: Candidate, model: TrainedModel, prepared: PreparedTable, build: FeatureMatrix, settings: Settings,
-    unseen: NDArray[np.float64],
-) -> Bundle:  # fmt: skip
-    """Fit the winner's setting on all rows."""
-    everyone = np.ones(prepared.outcome.shape, dtype=np.bool_)
-    imputer = Imputer.fit(prepared.columns, model.bundle.schema.model_inputs)
-    refit = _bundle(candidate, model.search.best, prepared, build, settings, imputer, everyone, unseen)
-    fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
-    return replace(refit, lineage={**refit.lineage, "fits": fits})
+def _as_evaluated(bundle: Bundle) -> Bundle:
+    """Return the bundle as it is deployed when it was not fitted again."""
+    fit = bundle.lineage["fit"]
+    return bundle.with_metadata(metrics={}, lineage={"fits": {"evaluated": fit, "deployed": fit}})
 
 
-def _bundle(
-    candidate: Candidate, trial: Trial, prepared: PreparedTable, build: FeatureMatrix, settings: Settings,
-    imputer: Imputer, rows: NDArray[np.bool_], unseen_scores: NDArray[np.float64],
-) -> Bundle:  # fmt: skip
-    """Fit one setting on the chosen rows and wrap it up with their profile and a few of them as probes."""
-    schema: Schema = settings.table
-    outcome = prepared.outcome[rows]
-    columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
-    watched = {c.name: prepared.columns[c.name][rows] for c in schema.inputs if c.name in prepared.columns}
-    fitted = candidate.fit(trial.params, build(imputer(columns)), outcome, settings.random_state)
-    bundle = Bundle(
-        schema=schema,
-        features=build.features,
-        selected=build.selected,
-        imputer=imputer,
-        algorithm=candidate.name,
-        estimator=export(fitted),
-        threshold=settings.evaluation.threshold,
-        reference=fit_profile(
-            watched | {schema.target.name: outcome.astype(np.float64), SCORE: unseen_scores}, REFERENCE_POINTS
-        ),
-        probes=_spread(columns, MAX_PROBES),
-        linked=linked_columns(watched),
-    )
-    fit = {"rows": int(rows.sum()), "churned": int(outcome.sum()), "content_sha256": bundle.content_sha256}
-    return bundle.with_metadata(
-        metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
-        lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
-    )
+@dataclass(frozen=True)
+class _Maker:
+    """Fits a setting to a table's rows and wraps it up as a Bundle."""
+
+    prepared: PreparedTable
+    build: FeatureMatrix
+    settings: Settings
+
+    def refit(self, family: Family, model: TrainedModel, unseen: NDArray[np.float64]) -> Bundle:
+        """Fit the winner's setting on all rows."""
+        everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
+        imputer = Imputer.fit(self.prepared.columns, model.bundle.schema.model_inputs)
+        refit = self.make(family, model.search.best, imputer, everyone, None, everyone, unseen)
+        fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
+        return replace(refit, lineage={**refit.lineage, "fits": fits})
+
+    def make(
+        self, family: Family, trial: Trial, imputer: Imputer, rows: NDArray[np.bool_],
+        weight: NDArray[np.float64] | None, reference: NDArray[np.bool_], unseen: NDArray[np.float64],
+    ) -> Bundle:  # fmt: skip
+        """Fit one setting on the chosen rows and wrap it up with a profile and a few rows as probes.
+
+        `unseen` (n,) has scores for the reference rows, by fits that had not seen them; where it is NaN the row is none
+        of `rows`, and this fit scores it.
+        """
+        schema, prepared = self.settings.table, self.prepared
+        outcome = prepared.outcome[rows]
+        columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
+        present = [column.name for column in schema.inputs if column.name in prepared.columns]
+        candidate = CANDIDATES[family]
+        seed = self.settings.random_state
+        estimator = export(candidate.fit(trial.params, self.build(imputer(columns)), outcome, seed, weight))
+        scores = unseen.copy()
+        gaps = reference & np.isnan(unseen)
+        assert not (gaps & rows).any(), "a reference row's score is by a fit that had not seen it"
+        if gaps.any():
+            scores[gaps] = estimator.probability(self.build(imputer(prepared.rows(gaps))))
+        watched = {name: prepared.columns[name][reference] for name in present}
+        watched |= {schema.target.name: prepared.outcome[reference].astype(np.float64), SCORE: scores[reference]}
+        bundle = Bundle(
+            schema=schema,
+            features=self.build.features,
+            selected=self.build.selected,
+            imputer=imputer,
+            algorithm=candidate.name,
+            estimator=estimator,
+            threshold=self.settings.evaluation.threshold,
+            reference=fit_profile(watched, REFERENCE_POINTS),
+            probes=_spread(columns, MAX_PROBES),
+            linked=linked_columns({name: prepared.columns[name][rows] for name in present}),
+        )
+        counted = rows if weight is None else rows.copy()
+        if weight is not None:
+            counted[rows] = weight > 0
+        fit = {
+            "rows": int(counted.sum()), "churned": int(prepared.outcome[counted].sum()),
+            "content_sha256": bundle.content_sha256,
+        }  # fmt: skip
+        return bundle.with_metadata(
+            metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
+            lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
+        )
 
 
 def _spread(columns: Columns, most: int) -> dict[str, NDArray[np.float64]]:
