@@ -169,4 +169,5 @@ def _among(values: Hashes, ordered: Hashes) -> NDArray[np.bool_]:
     """Tell which values are in a sorted array."""
     if ordered.size == 0:
         return np.zeros(values.shape, dtype=np.bool_)
-    return ordered[np.minimum(np.searchsorted(ordered, values), ordered.size - 1)] == values
+    found: NDArray[np.bool_] = ordered[np.minimum(np.searchsorted(ordered, values), ordered.size - 1)] == values
+    return found

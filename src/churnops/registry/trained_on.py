@@ -1,0 +1,102 @@
+"""Whom each model was trained on: hashes of customers and rows beside the deployed models, never in a Bundle.
+
+They say who was a customer to whoever can guess an id, so only the user who runs churnops may read them.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.identity import Identities
+from churnops.errors import BundleError, RegistryError
+from churnops.files import fsync_folder, write_flushed
+from churnops.model.arrays import read_arrays, write_arrays
+
+VERSION = 1
+"""Of the file, and of the way that `churnops.data.identity` hashes: other hashes would silently hold nobody."""
+
+_FOLDER = "trained_on"
+_ARRAYS = {"document": np.uint8, "customers": np.uint64, "named": np.uint64, "nameless": np.uint64}
+
+
+def save_trained_on(models: Path, content_sha256: str, identities: Identities) -> None:
+    """Keep whom the model with this content was trained on, on disk when this returns.
+
+    The file appears whole or not at all. Saving the same again changes nothing; other identities replace what is there.
+
+    Parameters
+    ----------
+    models
+        The folder of deployed models.
+
+    Raises
+    ------
+    RegistryError
+        If `content_sha256` is none.
+    OSError
+        If the disk refuses.
+    """
+    path = _path(models, content_sha256)
+    document = json.dumps({"version": VERSION, "names": identities.names}).encode()
+    data = write_arrays({
+        "document": np.frombuffer(document, dtype=np.uint8),
+        "customers": identities.customers, "named": identities.named, "nameless": identities.nameless,
+    })  # fmt: skip
+    if path.is_file() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_flushed(path, data)
+    path.chmod(0o600)
+    fsync_folder(path.parent)
+
+
+def load_trained_on(models: Path, content_sha256: str) -> Identities | None:
+    """Return whom the model with this content was trained on, None if that was not kept.
+
+    Raises
+    ------
+    RegistryError
+        If `content_sha256` is none, or the file is damaged, of a newer version or cannot be read.
+    """
+    path = _path(models, content_sha256)
+    try:
+        arrays = read_arrays(path.read_bytes(), _ARRAYS, path.name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _damaged(path, f"cannot be read ({error.strerror})") from None
+    except BundleError as error:
+        raise _damaged(path, f"is damaged ({error})") from None
+    names = _names(arrays.pop("document"), path)
+    if not all((values[1:] > values[:-1]).all() for values in arrays.values()):
+        raise _damaged(path, "is damaged (its hashes are not in order)")
+    return Identities(names, **arrays)
+
+
+def _path(models: Path, content_sha256: str) -> Path:
+    if not re.fullmatch(r"[0-9a-f]{64}", content_sha256):
+        raise RegistryError(
+            f"{content_sha256[:80]!r} is no model's content hash: give 64 hex digits, as `bundle.json` has them"
+        )
+    return models / _FOLDER / f"{content_sha256}.npz"
+
+
+def _names(data: NDArray[Any], path: Path) -> tuple[str, ...]:
+    try:
+        document = json.loads(data.tobytes())
+        version, names = document["version"], document["names"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _damaged(path, "is damaged (it does not say what it holds)") from None
+    if version != VERSION:
+        raise _damaged(path, f"has version {version!r:.20}, this churnops reads {VERSION}")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise _damaged(path, "is damaged (it does not name the columns it was made from)")
+    return tuple(names)
+
+
+def _damaged(path: Path, what: str) -> RegistryError:
+    return RegistryError(f"{path} {what}: bring it back from a backup, or deploy a model that is trained again")
