@@ -12,7 +12,9 @@ from tests.contract.conftest import LASTING
 
 
 def intent(log: DeploymentLog, folder: str, previous: str | None = None) -> int:
-    return log.open_intent(folder=folder, version=7, content_sha256="f" * 64, previous=previous, reason="it is better")
+    return log.open_intent(
+        folder=folder, version=7, content_sha256="f" * 64, previous=previous, reason="it is better", by="ann"
+    )
 
 
 def test_an_intent_is_open_until_it_is_closed(engine: Engine):

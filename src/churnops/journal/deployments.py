@@ -1,6 +1,6 @@
 """The deployment log: what was in production when, and what a killed process left unfinished."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +35,34 @@ class Deployment:
     kind: Kind
     by: str | None
     closed: str | None
+
+
+@dataclass(frozen=True)
+class InProduction:
+    """A model's time in production: from the deployment to the next one; `until` is None for the one that answers."""
+
+    deployment: Deployment
+    until: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        d, until = self.deployment, self.until
+        return {
+            "since": d.at.isoformat(), "until": until.isoformat() if until else None, "version": d.version,
+            "folder": d.folder, "content_sha256": d.content_sha256, "kind": d.kind, "by": d.by, "reason": d.reason,
+        }  # fmt: skip
+
+
+def in_production(answered: Sequence[Deployment]) -> list[InProduction]:
+    """Return what was in production from when to when, oldest first.
+
+    Parameters
+    ----------
+    answered : sequence of Deployment
+        Those whose model did answer, oldest first, such as `registry.DeploymentFolder.answered` returns.
+    """
+    ends: list[datetime | None] = [*(deployment.at for deployment in answered[1:]), None]
+    return [InProduction(deployment, until) for deployment, until in zip(answered, ends, strict=False)]
 
 
 class DeploymentLog:

@@ -1,16 +1,20 @@
 """Registry: model versions and the aliases `production`, `challenger` and `previous` in MLflow."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from churnops.errors import RegistryError
+from churnops.errors import BundleError, RegistryError, redact
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
 from churnops.model import Bundle
-from churnops.registry.deploy import DeploymentFolder
+from churnops.registry.deploy import DeploymentFolder, Pruned
 from churnops.tracking import Tracker
+from churnops.tracking.models import ARTIFACT
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -41,7 +45,7 @@ class Registry:
     def __init__(self, tracker: Tracker) -> None:
         settings = tracker.settings
         self.name = settings.registry.model_name
-        self._client = tracker.client
+        self._client, self._uri = tracker.client, tracker.uri
         engine = open_database(settings.database_url(settings.journal.url))
         self.deployed = DeploymentFolder(
             settings.path(settings.registry.directory), DeploymentLog(engine), self.name_production
@@ -56,13 +60,14 @@ class Registry:
         """Return all registered versions, newest first."""
         import mlflow
 
-        try:
-            aliases = self._client.get_registered_model(self.name).aliases
-        except mlflow.MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return []
-            raise RegistryError(f"the model registry does not answer: {str(error).splitlines()[0][:200]}") from None
-        found = self._client.search_model_versions(f"name='{self.name}'")
+        with _answering():
+            try:
+                aliases = self._client.get_registered_model(self.name).aliases
+            except mlflow.MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return []
+                raise
+            found = self._client.search_model_versions(f"name='{self.name}'")
         versions = [
             _version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in found
         ]
@@ -92,9 +97,64 @@ class Registry:
         """Let the alias `challenger` name this version."""
         self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
 
-    def deploy(self, bundle: Bundle, version: int, reason: str) -> Path:
-        """Put a registered version into production."""
-        return self.deployed.deploy(bundle, version, reason)
+    def bundle(self, version: int) -> Bundle:
+        """Load a registered version from the files that MLflow keeps, with all checks.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version, or its files cannot be had.
+        BundleError
+            If they are damaged, or of another model than the version says.
+        """
+        import mlflow
+
+        registered = self._version(version)
+        with _answering():
+            address = self._client.get_model_version_download_uri(self.name, str(version))
+        with TemporaryDirectory() as folder:
+            try:
+                copied = mlflow.artifacts.download_artifacts(address, dst_path=folder, tracking_uri=self._uri)
+            except Exception as error:  # a folder that is gone, a server, a bucket: each has its own
+                reason = redact(" ".join(str(error).split())[:300])
+                raise RegistryError(f"the files of version {version} cannot be had from MLflow: {reason}") from None
+            try:
+                bundle = Bundle.load(Path(copied, "artifacts", ARTIFACT))
+            except BundleError as error:
+                reason = str(error).rpartition(" is refused: ")[2]
+                raise BundleError(f"version {version} in MLflow ({redact(address)}) is refused: {reason}") from None
+        if bundle.content_sha256 != registered.content_sha256:
+            raise BundleError(
+                f"version {version} in MLflow ({redact(address)}) is refused: it is not what was registered"
+            )
+        return bundle
+
+    def deploy(self, bundle: Bundle, version: int, reason: str, by: str | None = None) -> Path:
+        """Put a registered version into production; see `DeploymentFolder.deploy`."""
+        return self.deployed.deploy(bundle, version, reason, by)
+
+    def rollback(self, version: int | None, reason: str, by: str | None = None) -> Path:
+        """Put a version into production again that was there before; see `DeploymentFolder.rollback`.
+
+        Parameters
+        ----------
+        version
+            Its newest deployment is gone back to. None: what answered when the present model was deployed.
+        """
+        if version is None:
+            return self.deployed.rollback(None, reason, by)
+        content = next((v.content_sha256 for v in self.versions() if v.version == version), None)
+        return self.deployed.rollback(self.deployed.folder_of(version, content), reason, by)
+
+    def prune(self, keep: int) -> Pruned:
+        """Remove the oldest version folders; those of production, previous and challenger stay.
+
+        See `DeploymentFolder.prune`. What is registered in MLflow stays, and can be promoted again.
+        """
+        named = [version for version in self.versions() if version.aliases]
+        contents = {version.content_sha256 for version in named}
+        protected = {d.folder for d in self.deployed.log.history() if d.content_sha256 in contents}
+        return self.deployed.prune(keep, protected)
 
     def name_production(self, content_sha256: str) -> None:
         """Let the alias `production` name the version with this content, and `previous` the one before.
@@ -105,13 +165,35 @@ class Registry:
         version = next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)
         if version is None:
             return
-        aliases = dict(self._client.get_registered_model(self.name).aliases)
-        before = aliases.get(PRODUCTION)
-        if before is not None and int(before) != version:
-            self._client.set_registered_model_alias(self.name, PREVIOUS, str(before))
-        self._client.set_registered_model_alias(self.name, PRODUCTION, str(version))
-        if CHALLENGER in aliases and int(aliases[CHALLENGER]) == version:
-            self._client.delete_registered_model_alias(self.name, CHALLENGER)
+        with _answering():
+            aliases = dict(self._client.get_registered_model(self.name).aliases)
+            before = aliases.get(PRODUCTION)
+            if before is not None and int(before) != version:
+                self._client.set_registered_model_alias(self.name, PREVIOUS, str(before))
+            self._client.set_registered_model_alias(self.name, PRODUCTION, str(version))
+            if CHALLENGER in aliases and int(aliases[CHALLENGER]) == version:
+                self._client.delete_registered_model_alias(self.name, CHALLENGER)
+
+    def _version(self, number: int) -> ModelVersion:
+        versions = self.versions()
+        for version in versions:
+            if version.version == number:
+                return version
+        newest = ", ".join(str(version.version) for version in versions[:10])
+        known = f"the newest are {newest}" if newest else "none is: type `churnops run`"
+        raise RegistryError(f"version {number} is not registered; {known}")
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what MLflow raises into one line."""
+    import mlflow
+
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        reason = redact(str(error).strip().partition("\n")[0][:200])
+        raise RegistryError(f"the model registry does not answer: {reason}") from None
 
 
 def _version(item: "MlflowVersion", aliases: list[str]) -> ModelVersion:
