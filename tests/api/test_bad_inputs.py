@@ -325,7 +325,8 @@ def test_nothing_of_all_that_was_recorded(service: tuple[Settings, TestClient]):
     [
         ("/predictions/..%2F..%2Fetc%2Fpasswd", 404), ("/predictions/%2e%2e", 404), ("/predictions/" + "a" * 5000, 404),
         ("/predictions/%ff%fe", 404), ("/predictions/%00", 404), ("/predictions/' OR 1=1 --", 404),
-        ("/predictions/", 404), ("/predict", 405), ("/predict/batch", 405), ("/predict/", 404), ("/labels/", 404),
+        ("/predictions/", 404), ("/predict", 405), ("/predict/batch", 405), ("/predict/probe", 405),
+        ("/predict/", 404), ("/labels/", 404),
         ("/model/reload", 405), ("/unknown", 404), ("/predict/..%2Fmodel/reload", 404), ("/" + "a" * 20_000, 404),
         ("/%E2%82%AC", 404), ("/static/../../config.yaml", 404), ("/health", 404),
     ],
@@ -381,7 +382,7 @@ ONE_BYTES = ONE.encode()
 CHUNKED = {"content_length": "", "transfer_encoding": "chunked"}
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/labels"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict/probe", "/labels"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["with-content-length", "chunked"])
 def test_100_megabytes_are_not_held(server: Server, path: str, chunked: bool):
     before = server.megabytes("VmHWM")

@@ -24,6 +24,7 @@ LABEL = {"customer_id": "C-1", "churned": True}
 PATHS: list[tuple[str, str, str | None, Any]] = [
     ("POST", "/predict", "predict", a_customer()),
     ("POST", "/predict/batch", "predict", [a_customer()]),
+    ("POST", "/predict/probe", "admin", [a_customer()]),
     ("GET", "/predictions/{prediction_id}", "predict", None),
     ("GET", "/model", "predict", None),
     ("POST", "/labels", "label", LABEL),
@@ -95,7 +96,7 @@ def test_a_key_in_the_address_or_a_cookie_is_no_key(api_settings: Settings, cust
 def test_a_refused_key_is_refused_before_the_body_is_looked_at(api_settings: Settings):
     make_key(api_settings, "admin")
     with client_of(api_settings) as client:
-        for path in ("/predict", "/predict/batch", "/labels"):
+        for path in ("/predict", "/predict/batch", "/predict/probe", "/labels"):
             assert_problem(client.post(path, content=b"{", headers={"content-type": "text/csv"}), 401)
 
 
@@ -296,14 +297,17 @@ def test_ids_of_requests_do_not_repeat(client: TestClient):
     assert len({client.get("/health/live").headers["x-request-id"] for _ in range(50)}) == 50
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/labels", "/model", "/health/live", "/metrics"])
+@pytest.mark.parametrize(
+    "path", ["/predict", "/predict/batch", "/predict/probe", "/labels", "/model", "/health/live", "/metrics"]
+)
 def test_a_defect_is_a_problem_without_internals(
     api_settings: Settings, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(f"secret detail in {api_settings.root}")
 
-    body = {"/predict": a_customer(), "/predict/batch": [a_customer()], "/labels": LABEL}.get(path)
+    some = [a_customer()]
+    body = {"/predict": some[0], "/predict/batch": some, "/predict/probe": some, "/labels": LABEL}.get(path)
     with client_of(api_settings) as client:
         monkeypatch.setattr(logging.getLogger("churnops"), "propagate", True)
         for target, name in ((main, "answer"), (main, "read_labels"), (Access, "admit"), (main, "_json")):

@@ -316,13 +316,18 @@ class ShapFeature(BaseModel):
     shap_value: float
 
 
-class PredictionAnswer(BaseModel):
-    """A probability of churn and why."""
+class ProbeAnswer(BaseModel):
+    """A probability of churn and why, that is not recorded."""
 
-    prediction_id: str
     churn_probability: Annotated[float, Field(ge=0.0, le=1.0)]
     churn_prediction: bool
     base_value: float
     explanation_scale: Literal["log-odds", "probability"]
     top_shap_features: list[ShapFeature]
     model_version: str
+
+
+class PredictionAnswer(ProbeAnswer):
+    """A probability of churn and why; recorded under an id."""
+
+    prediction_id: str

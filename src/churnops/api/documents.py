@@ -9,13 +9,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
 from churnops.api.body import JSON
-from churnops.api.customers import PredictionAnswer, ShapFeature
+from churnops.api.customers import PredictionAnswer, ProbeAnswer, ShapFeature
 from churnops.api.labels import LabelBody
 from churnops.api.problems import REFUSALS, ProblemBody, documented
 from churnops.api.served import Served
 from churnops.api.uploads import UPLOADS
 from churnops.journal.journal import RecordedPrediction
 
+MAX_PROBES = 64
 _REFERENCE = "#/components/schemas/{model}"
 PREDICT = "Score and explain one customer. The answer is recorded before it is sent."
 OPEN = ("/", "/metrics", "/health/live", "/health/ready")
@@ -110,7 +111,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     )  # fmt: skip
     served: Served | None = app.state.service.model.current
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (PredictionAnswer, LabelBody, ProblemBody):
+    for model in (PredictionAnswer, ProbeAnswer, LabelBody, ProblemBody):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
@@ -129,6 +130,9 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     files = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in UPLOADS}
     _take(paths["/predict/batch"]["post"], batch | files)
     _answer(paths["/predict/batch"]["post"], {JSON: {"schema": _list_of(_reference("PredictionAnswer"))}} | files)
+    few = _list_of(customer) | {"maxItems": MAX_PROBES}
+    _take(paths["/predict/probe"]["post"], {JSON: _content(few, [example] if example else None)})
+    _answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
     label_example = {"customer_id": "C-1001", "churned": True, "outcome_at": "2026-01-31T00:00:00Z"}
     _take(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, label_example)})
     document["components"]["securitySchemes"] = {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}

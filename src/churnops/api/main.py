@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi import Path as PathParameter
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from churnops import __version__
 from churnops.api.body import JSON, media_type, read_body
 from churnops.api.customers import parse_json
-from churnops.api.documents import HealthAnswer, ModelAnswer, RecordedAnswer, openapi_document
+from churnops.api.documents import MAX_PROBES, HealthAnswer, ModelAnswer, RecordedAnswer, openapi_document
 from churnops.api.guard import Guard, configure_logging
 from churnops.api.labels import LabelsAnswer, read_labels
 from churnops.api.live import given_columns
@@ -42,6 +42,7 @@ from churnops.settings import Settings, find_config, load_settings
 log = logging.getLogger("churnops.api")
 
 MAX_CUSTOMER_BYTES = 64 * 1024
+T = TypeVar("T")
 PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
 
 
@@ -127,6 +128,14 @@ def _service(request: Request, scope: str) -> Service:
     return service
 
 
+async def _computed(service: Service, body: bytes, compute: Callable[[], T]) -> T:
+    """Return what is computed from a body: beside the event loop, unless the body is small."""
+    if len(body) < MAX_CUSTOMER_BYTES:
+        return compute()
+    async with service.compute:
+        return await asyncio.to_thread(compute)
+
+
 def _json(content: Any, status: int = 200) -> Response:
     return Response(json.dumps(content), status, media_type=JSON)
 
@@ -167,15 +176,30 @@ def _add_routes(app: FastAPI) -> None:
             records = served.form.read_all(_listed(parse_json(body), limits.max_batch_rows))
             return *answer(served, records), given_columns(served, records) if service.live else {}
 
-        if len(body) < MAX_CUSTOMER_BYTES:
-            answers, rows, columns = compute()
-        else:
-            async with service.compute:
-                answers, rows, columns = await asyncio.to_thread(compute)
+        answers, rows, columns = await _computed(service, body, compute)
         await service.recorder.record(rows)
         if service.live is not None:
             service.live.add(served, columns, [row.churn_probability for row in rows])
         return _json(answers)
+
+    @app.post("/predict/probe", responses=documented(*REFUSALS))
+    async def predict_probe(request: Request) -> Response:
+        """Score and explain a few customers who are nobody's: as `/predict/batch` does, but nothing is recorded.
+
+        For a check of the model that answers, such as after a deployment. Neither the journal, nor live drift, nor the
+        counts of predictions know of it.
+        """
+        service = _service(request, "admin")
+        served = service.model.require()
+        request.scope["state"]["model_version"] = served.version
+        limits = service.settings.api
+        body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
+
+        def compute() -> list[dict[str, Any]]:
+            answers, _ = answer(served, served.form.read_all(_listed(parse_json(body), MAX_PROBES)))
+            return [{name: value for name, value in item.items() if name != "prediction_id"} for item in answers]
+
+        return _json(await _computed(service, body, compute))
 
     @app.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))
     async def labels(request: Request) -> Response:
@@ -273,7 +297,7 @@ def _listed(document: Any, most: int) -> list[Any]:
     if type(document) is not list or not document:
         raise Problem(422, "validation", "the body must be a JSON list with at least one item")
     if len(document) > most:
-        raise Problem(413, "too-many", f"more than {most} items: send several lists, or a file")
+        raise Problem(413, "too-many", f"more than {most} items: send several lists")
     return document
 
 
