@@ -1,6 +1,6 @@
 """Cross-validated search of one family's settings, bounded by the number of trials."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -18,6 +18,9 @@ from churnops.training.candidates import Candidate
 from churnops.training.export import export
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+Weighting = Callable[[NDArray[np.intp]], NDArray[np.float64]]
+"""Says how much rows count that a model is fitted to, given as their indices; 0 leaves a row out."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,19 @@ def settings_to_try(candidate: Candidate, trials: int, seed: int) -> Iterator[di
 
 def search(
     candidate: Candidate, build: FeatureMatrix, columns: Columns, outcome: NDArray[np.bool_], folds: Sequence[Fold], *,
-    trials: int, metric: str, seed: int, pool: ThreadPoolExecutor, weight: NDArray[np.float64] | None = None,
+    trials: int, metric: str, seed: int, pool: ThreadPoolExecutor, weighting: Weighting | None = None,
 ) -> Search:  # fmt: skip
     """Score every setting in every fold, several at once on `pool`; the result does not depend on its size.
 
-    Imputation is learned anew in each fold, from its training rows. With `weight`, of shape (n,), training rows count
-    by it; validation rows all count the same.
+    Imputation is learned anew in each fold, from its training rows. A `weighting` is for training rows; validation
+    rows all count the same.
     """
 
     def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:
         training, validation = ({name: values[rows] for name, values in columns.items()} for rows in fold)
         imputer = Imputer.fit(training, build.inputs)
-        counted = None if weight is None else weight[fold[0]]
-        fitted = candidate.fit(params, build(imputer(training)), outcome[fold[0]], seed, counted)
+        weight = weighting and weighting(fold[0])
+        fitted = candidate.fit(params, build(imputer(training)), outcome[fold[0]], seed, weight)
         return export(fitted).probability(build(imputer(validation)))
 
     pending = [

@@ -23,7 +23,7 @@ from churnops.settings import Family, Settings
 from churnops.step import StepResult
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
-from churnops.training.search import Fold, Search, Trial, search, stratified_folds
+from churnops.training.search import Fold, Search, Trial, Weighting, search, stratified_folds
 from churnops.training.select import SelectedFeatures
 
 MAX_REFERENCE_ROWS = 10_000
@@ -57,7 +57,7 @@ class Plan:
     families
         Each is searched with each of `weights`.
     weights
-        By name: how much each training row counts, shape (number of training rows,); None: all the same.
+        By name: how much training rows count, given as their indices among them; None: all the same.
     folds
         What candidates are chosen by: indices into the training rows.
     reference
@@ -69,17 +69,17 @@ class Plan:
     """
 
     families: Sequence[Family]
-    weights: Mapping[str, NDArray[np.float64] | None]
+    weights: Mapping[str, Weighting | None]
     folds: Sequence[Fold]
     reference: NDArray[np.bool_] | None
     threads: int
 
-    def candidates(self) -> dict[str, tuple[Family, NDArray[np.float64] | None]]:
+    def candidates(self) -> dict[str, tuple[Family, Weighting | None]]:
         """Return family and weights by the candidate's name, which is the family's where there is one weighting."""
         return {
-            family if len(self.weights) == 1 else f"{family}, {scheme}": (family, weight)
+            family if len(self.weights) == 1 else f"{family}, {scheme}": (family, weighting)
             for family in self.families
-            for scheme, weight in self.weights.items()
+            for scheme, weighting in self.weights.items()
         }
 
 
@@ -107,14 +107,15 @@ def train_models(
     candidates = plan.candidates()
     models: dict[str, TrainedModel] = {}
     with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
-        for name, (family, weight) in candidates.items():
+        for name, (family, weighting) in candidates.items():
             started = time.perf_counter()
             found = search(CANDIDATES[family], features.build, columns, outcome, plan.folds,
                            trials=options.trials.get(family, 1), metric=options.selection_metric, seed=seed, pool=pool,
-                           weight=weight)  # fmt: skip
+                           weighting=weighting)  # fmt: skip
             unseen = np.full(training.size, np.nan)
             unseen[training] = found.out_of_fold
             profiled = training if plan.reference is None else plan.reference
+            weight = weighting and weighting(np.arange(outcome.size))
             bundle = maker.make(family, found.best, prepared.imputer, training, weight, profiled, unseen)
             models[name] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
             on_family(name)

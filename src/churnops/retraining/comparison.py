@@ -1,0 +1,129 @@
+"""Compare a challenger with the model in production on customers whom neither was trained on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from churnops.data.identity import Identities
+from churnops.data.read import encode, outcomes
+from churnops.data.validate import validate_data
+from churnops.errors import DataError
+from churnops.journal import Journal
+from churnops.model import Bundle
+from churnops.registry import Registry
+from churnops.registry.trained_on import load_trained_on
+from churnops.retraining.gate import Decision, decide
+from churnops.retraining.rows import ProductionRows, rows_from_journal
+from churnops.retraining.split import Mask, Table, one_row_each
+from churnops.schema import Schema
+from churnops.settings import Settings
+
+
+def compare_with_production(settings: Settings, registry: Registry, challenger: Bundle, champion: Bundle) -> Decision:
+    """Decide on production customers with known outcomes whom neither model was trained on.
+
+    Those of the journal, the newest evidence there is, if they are at least `min_new_labels`; otherwise the labelled
+    customers of `data.production`.
+
+    Raises
+    ------
+    DataError
+        If a table breaks the Schema, or is of another than the models'.
+    """
+    models, names = registry.deployed.folder, [column.name for column in settings.table.model_inputs]
+    known = [load_trained_on(models, bundle.content_sha256) for bundle in (champion, challenger)]
+    for bundle, identities in zip((champion, challenger), known, strict=True):
+        if identities is None:
+            return _cannot_tell(f"it is not known whom {bundle.version_name} was trained on", settings)
+    rows = production_rows(settings, registry)
+    table = labelled(rows.table, settings.table, rows.at, rows.customers)
+    chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
+    if chosen.sum() < settings.retraining.min_new_labels:
+        paths = [settings.path(source) for source in settings.data.production]
+        later = validate_data([settings.path(source) for source in settings.data.raw], paths, settings.table).production
+        if later:
+            table = labelled_tables(later, settings.table)
+            chosen = unseen(table, known) & one_row_each(table, names)
+    return judge(table.rows(chosen), challenger, champion, settings)
+
+
+def judge(table: Table, challenger: Bundle, champion: Bundle, settings: Settings) -> Decision:
+    """Score the rows with both models and decide.
+
+    Raises
+    ------
+    DataError
+        If the Schema of one is not that of the settings, by which the rows are encoded.
+    """
+    if not table.outcome.size:
+        return _cannot_tell("there is no customer with a known outcome whom neither model was trained on", settings)
+    for bundle in (challenger, champion):
+        check_same_inputs(bundle, settings.table)
+    before, after = (bundle.predict(table.columns).probability for bundle in (champion, challenger))
+    return decide(table.outcome, before, after, settings.retraining, seed=settings.random_state)
+
+
+def check_same_inputs(bundle: Bundle, schema: Schema) -> None:
+    """Refuse a bundle that reads its columns otherwise than `schema` does.
+
+    Raises
+    ------
+    DataError
+        Naming the first such column.
+    """
+    for column in bundle.schema.model_inputs:
+        other = schema.by_name.get(column.name)
+        if other is None or (other.kind, other.choices) != (column.kind, column.choices):
+            raise DataError(
+                f"{bundle.version_name} reads column {column.name} otherwise than the settings' schema says, so it "
+                "cannot be compared: `churnops run --deploy` trains by these settings"
+            )
+
+
+def unseen(table: Table, known: Sequence[Identities | None]) -> Mask:
+    """Choose the rows of customers whom none of the models was trained on."""
+    held = np.zeros(table.outcome.shape, dtype=np.bool_)
+    for identities in known:
+        if identities is not None:
+            held |= table.held_by(identities)
+    return ~held
+
+
+def production_rows(settings: Settings, registry: Registry) -> ProductionRows:
+    """Read the journal's customers with known outcomes, of the last `history_days`."""
+    horizon = timedelta(days=settings.journal.label_horizon)
+    now = datetime.now(UTC)
+    journal = Journal(registry.engine, label_horizon=horizon)
+    since = now - timedelta(days=settings.retraining.history_days)
+    return rows_from_journal(journal, settings.table, since=since, known_at=now, horizon=horizon)
+
+
+def labelled_tables(tables: Mapping[str, pl.DataFrame], schema: Schema) -> Table:
+    """Join validated tables; keep the rows with an outcome, as if all were predicted at the same time."""
+    joined = pl.concat(tables.values(), how="diagonal_relaxed")
+    joined = (
+        joined.filter(pl.col(schema.target.name).is_not_null()) if schema.target.name in joined.columns else joined[:0]
+    )
+    return labelled(joined, schema, np.ones(joined.height, np.int64), customers_of(joined, schema))
+
+
+def labelled(table: pl.DataFrame, schema: Schema, at: NDArray[np.int64], customers: tuple[str | None, ...]) -> Table:
+    """Encode a table whose outcomes are all known."""
+    return Table(encode(table, schema), outcomes(table, schema) == 1.0, at, customers)
+
+
+def customers_of(table: pl.DataFrame, schema: Schema) -> tuple[str | None, ...]:
+    """Return the customers' ids in a table; None where there is none."""
+    if schema.identifier is None or schema.identifier.name not in table.columns:
+        return (None,) * table.height
+    return tuple(table.get_column(schema.identifier.name))
+
+
+def _cannot_tell(reason: str, settings: Settings) -> Decision:
+    nothing = np.empty(0)
+    decision = decide(nothing, nothing, nothing, settings.retraining, seed=settings.random_state)
+    return replace(decision, reason=f"cannot tell which is better: {reason}")

@@ -1,0 +1,222 @@
+"""How to retrain: the main job's steps on the original table and on what production has shown since."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from churnops.data.identity import Identities
+from churnops.data.merge import merge
+from churnops.data.preprocess import preprocess
+from churnops.data.read import encode, outcomes
+from churnops.data.validate import ValidatedData, validate_data
+from churnops.errors import DataError
+from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
+from churnops.evaluation.metrics import Evaluation
+from churnops.model import Bundle
+from churnops.retraining.comparison import check_same_inputs, customers_of, judge
+from churnops.retraining.gate import Decision
+from churnops.retraining.rows import ProductionRows
+from churnops.retraining.split import Table, one_row_each, split
+from churnops.settings import Settings
+from churnops.step import StepResult
+from churnops.tracking import PipelineRun
+from churnops.training.select import select_features
+from churnops.training.train import Plan, TrainedModels, train_models
+
+EXPERIMENT = "ChurnPrediction-Retraining"
+STEPS = (
+    "1/7 Validate data", "2/7 Merge data", "3/7 Pre-processing", "4/7 Feature engineering", "5/7 Train models",
+    "6/7 Evaluation", "7/7 Compare with production",
+)  # fmt: skip
+CHAMPION = "in production"
+AT, CUSTOMER = ":at", ":customer"  # columns beside those of the Schema, whose names have no colon
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(StepResult):
+    """The gate's decision on the challenger."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a retraining came to.
+
+    Attributes
+    ----------
+    challenger
+        The model that was compared, with its evaluation on the held-out rows; deployed as it is, not fitted again.
+    trained_on
+        Whom it was trained on.
+    rows
+        How many rows were for what.
+    """
+
+    trained: TrainedModels
+    evaluated: EvaluatedModels
+    challenger: Bundle
+    trained_on: Identities
+    decision: Decision
+    rows: Mapping[str, int]
+
+    def evaluation(self, name: str) -> Evaluation:
+        """Return what was found on the held-out rows."""
+        return self.evaluated.evaluations[name]
+
+
+class RetrainingPipeline:
+    """Trains a challenger and compares it with the model in production; it deploys nothing.
+
+    Parameters
+    ----------
+    run
+        Tracks the steps, each in a run of its own.
+    """
+
+    def __init__(self, settings: Settings, run: PipelineRun) -> None:
+        self._settings, self._run = settings, run
+
+    def run(
+        self, champion: Bundle, trained_on: Identities, rows: ProductionRows, batch: Path | None = None, *,
+        on_family: Callable[[str], None] = lambda name: None,
+    ) -> Retrained:  # fmt: skip
+        """Run the seven steps.
+
+        Parameters
+        ----------
+        champion, trained_on
+            The model in production, and whom it was trained on.
+        rows
+            Production customers with known outcomes, from the journal.
+        batch
+            A file of more of them, as of now.
+
+        Raises
+        ------
+        ValidationError
+            With every rule that a table breaks.
+        DataError
+            If nobody is left to compare on, or the champion reads its columns otherwise than the settings' Schema says.
+        """
+        settings, schema, seed = self._settings, self._settings.table, self._settings.random_state
+        check_same_inputs(champion, schema)
+        names = [column.name for column in schema.model_inputs]
+        step, steps = self._run.step, iter(STEPS)
+        with tempfile.TemporaryDirectory() as folder:
+            production = [*_written(rows, Path(folder)), *([batch] if batch else [])]
+            raw = [settings.path(source) for source in settings.data.raw]
+            validated = step(next(steps), validate_data, raw, production, schema, minimum_class=settings.training.folds)
+        merged = step(next(steps), merge, _tables(validated, rows, settings), schema, beside=(AT, CUSTOMER))
+        table = _encoded(merged.table, settings)
+        table = table.rows(one_row_each(table, names))
+        parts = split(table, table.held_by(trained_on), names, settings.retraining)
+        if not parts.held_out.any():
+            raise DataError("no customer with a known outcome is new to the model in production: nothing to compare on")
+        used = parts.held_out | parts.training
+        prepared = step(
+            next(steps), preprocess, table.rows(used).columns, table.outcome[used], schema.model_inputs,
+            sha256=merged.sha256, fraction=settings.evaluation.holdout_fraction, seed=seed,
+            held_out=parts.held_out[used],
+        )  # fmt: skip
+        features = step(next(steps), select_features, prepared, schema, settings.features)
+        plan = Plan(
+            families=settings.retraining.families,
+            weights=parts.weightings(table, settings.retraining),
+            folds=parts.folds(table, names, settings.training.folds, seed),
+            reference=(parts.held_out | parts.newest)[used],
+            threads=settings.retraining.threads,
+        )
+        trained = step(next(steps), train_models, prepared, features, settings, plan, on_family=on_family)
+        held_out, fitted = table.rows(parts.held_out), table.rows(parts.training)
+        mine = fitted.identities(names)
+        _assert_unseen(held_out, champion=trained_on, challenger=mine)
+        bundles = {name: model.bundle for name, model in trained.models.items()}
+        evaluated = step(
+            next(steps), evaluate_models, bundles | {CHAMPION: champion}, trained.winner, trained.refit,
+            prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
+            settings=settings.evaluation, seed=seed, lineage=self._lineage(champion),
+        )  # fmt: skip
+        compared = step(next(steps), _compare, held_out, evaluated.bundle, champion, settings)
+        counts = {
+            "original": int((~fitted.production).sum()), "production": int(fitted.production.sum()),
+            "chosen_on": int(parts.newest.sum()), "held_out": int(parts.held_out.sum()),
+            "left_out": int((~used).sum()),
+        }  # fmt: skip
+        return Retrained(trained, evaluated, evaluated.bundle, mine, compared.decision, counts)
+
+    def _lineage(self, champion: Bundle) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        run = self._run
+        return {"run_id": run.run_id, "git_commit": run.commit, "created": now, "champion": champion.content_sha256}
+
+
+def _written(rows: ProductionRows, folder: Path) -> list[Path]:
+    """Write the journal's rows to a file, so that they are checked as every table is."""
+    if not rows.table.height:
+        return []
+    path = folder / "journal.parquet"
+    rows.table.write_parquet(path)
+    return [path]
+
+
+def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) -> dict[str, pl.DataFrame]:
+    """Return all validated tables with when each row was predicted, 0 for the original table, and the customer's id."""
+    schema, now = settings.table, int(datetime.now(UTC).timestamp() * 1e6)
+    tables = {name: _beside(table, np.zeros(table.height, np.int64), customers_of(table, schema))
+              for name, table in validated.raw.items()}  # fmt: skip
+    journal = rows.table.height > 0
+    for name, table in validated.production.items():
+        if journal:
+            tables[name], journal = _beside(table, rows.at, rows.customers), False  # the first file
+        else:
+            batch = _beside(table, np.full(table.height, now), customers_of(table, schema))
+            known = pl.col(schema.target.name).is_not_null() if schema.target.name in table.columns else pl.lit(False)
+            tables[name] = batch.filter(known)
+    return tables
+
+
+def _beside(table: pl.DataFrame, at: NDArray[np.int64], customers: tuple[str | None, ...]) -> pl.DataFrame:
+    return table.with_columns(pl.Series(AT, at, pl.Int64), pl.Series(CUSTOMER, customers, pl.String))
+
+
+def _encoded(merged: pl.DataFrame, settings: Settings) -> Table:
+    schema = settings.table
+    return Table(
+        encode(merged, schema), outcomes(merged, schema) == 1.0, merged.get_column(AT).to_numpy(),
+        tuple(merged.get_column(CUSTOMER)),
+    )  # fmt: skip
+
+
+def _compare(held_out: Table, challenger: Bundle, champion: Bundle, settings: Settings) -> Compared:
+    """Step 7: decide on the held-out rows."""
+    decision = judge(held_out, challenger, champion, settings)
+    numbers = {
+        name: value
+        for name, value in (("gain", decision.gain), ("gain_low", decision.low), ("gain_high", decision.high))
+        if value is not None
+    }
+    return Compared(
+        decision=decision,
+        params={
+            "verdict": decision.verdict, "metric": decision.metric, "min_improvement": decision.min_improvement,
+            "confidence": decision.confidence,
+        },
+        metrics={"rows": decision.rows, "churned": decision.churned, **numbers},
+        artifacts={"decision.json": json.dumps(decision.to_json(), indent=2, allow_nan=False)},
+    )  # fmt: skip
+
+
+def _assert_unseen(held_out: Table, **models: Identities) -> None:
+    """Make sure that nobody held out was trained on. The split sees to it; if not, nothing is compared."""
+    for name, identities in models.items():
+        if held_out.held_by(identities).any():
+            raise AssertionError(f"held-out customers were in the {name}'s training rows")
