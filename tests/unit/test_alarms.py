@@ -8,7 +8,7 @@ import pytest
 from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
 from churnops.monitoring import ModelMonitor, Report
-from churnops.monitoring.alarms import alarms, deployment, failure, rollback
+from churnops.monitoring.alarms import AFTER_RETRAINING, alarms, deployment, failure, retraining_failed, rollback
 from churnops.monitoring.budget import Trigger, TriggerName
 from churnops.monitoring.collect import batch_from_columns
 from churnops.settings import Settings
@@ -50,6 +50,18 @@ def test_what_is_big_and_not_certain_or_untold_neither_begins_nor_ends_an_alarm(
 def test_nothing_is_said_of_what_is_aside(report: Report, kind: str):
     found = replace(with_triggers(report, performance=(True, True)), **{kind: True})
     assert alarms(found, "") == ([], [])
+
+
+def test_a_failed_retraining_is_critical_and_says_that_production_is_as_it_was():
+    alarm = retraining_failed("row 7: state must be one of KS, OH", "https://dashboard")
+    assert (alarm.subject, alarm.severity, alarm.link) == ("retraining_failed", "critical", "https://dashboard")
+    assert alarm.facts[:2] == ("row 7: state must be one of KS, OH", "production is as it was before")
+
+
+def test_a_cycle_says_nothing_of_retraining_and_a_decision_ends_only_that(report: Report):
+    _, clear = alarms(with_triggers(report, performance=(False, False)), "")
+    assert "retraining_failed" not in clear
+    assert AFTER_RETRAINING == ("retraining_failed",)
 
 
 def test_events_say_what_and_why():

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from churnops.journal import open_database
 from churnops.journal.alerts import AlertLog
+from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
 from churnops.monitoring.alerts import Alarm, Alerts, Delivery, plain
 from churnops.monitoring.channels import Channel, without_secrets
 from churnops.settings import AlertSettings
@@ -91,6 +92,19 @@ def test_a_recovery_says_what_is_over(desk: Desk):
     assert desk.lines[-1] == (
         f"[recovered] churnops: feature drift\n  told on 2026-05-01 12:00 UTC: 4 of 12 columns drifted\n  {LINK}"
     )
+
+
+def test_a_failed_retraining_is_told_once_and_over_once_one_decides(desk: Desk):
+    for _ in range(2):
+        desk.alerts().tell([retraining_failed("there is no space on the disk", LINK)], [])
+    assert desk.lines == [
+        "[critical] churnops: a retraining failed\n  there is no space on the disk\n  production is as it was before\n"
+        f"  run it by hand: churnops retrain\n  {LINK}"
+    ]
+    desk.lines.clear()
+    for _ in range(2):
+        desk.alerts().tell([], AFTER_RETRAINING)
+    assert desk.titles() == ["[recovered] churnops: failed retraining"]
 
 
 def test_a_failed_cycle_is_over_with_the_next_that_ends(desk: Desk):

@@ -13,6 +13,9 @@ _TITLES: dict[str, tuple[Severity, str]] = {
     "target_drift": ("warning", "the churn rate has changed"),
 }
 
+AFTER_RETRAINING: tuple[Subject, ...] = ("retraining_failed",)
+"""What is over once a retraining has come to a decision, whichever that is: to be told as clear."""
+
 
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """Return the alarms that a finished cycle gives rise to, and the subjects that are all right.
@@ -31,6 +34,18 @@ def failure(reason: str, link: str) -> Alarm:
     """Return the alarm of a cycle that failed."""
     facts = (reason, "the model is not watched until a cycle finishes", "run it by hand: churnops monitor")
     return Alarm("cycle_failed", "critical", "a monitoring cycle failed", facts, link)
+
+
+def retraining_failed(reason: str, link: str) -> Alarm:
+    """Return the alarm of a retraining that failed; `AFTER_RETRAINING` says what ends it.
+
+    Parameters
+    ----------
+    reason : str
+        One line. A retraining that came to the decision to keep the model has not failed.
+    """
+    facts = (reason, "production is as it was before", "run it by hand: churnops retrain")
+    return Alarm("retraining_failed", "critical", "a retraining failed", facts, link)
 
 
 def deployment(model_version: str, reason: str, facts: Sequence[str], link: str) -> Alarm:

@@ -18,13 +18,16 @@ from churnops.settings import AlertSettings
 
 Severity = Literal["critical", "warning", "info"]
 Subject = Literal[
-    "performance", "feature_drift", "prediction_drift", "target_drift", "cycle_failed", "deployed", "rolled_back"
-]
+    "performance", "feature_drift", "prediction_drift", "target_drift", "cycle_failed", "retraining_failed", "deployed",
+    "rolled_back",
+]  # fmt: skip
 
 WORTH_TELLING = timedelta(hours=24)
 """What a channel has not heard of in this time, it is not told any more."""
 
-_NAMES: Mapping[str, str] = {"cycle_failed": "failed monitoring cycle"}  # others are called what they are
+_NAMES: Mapping[str, str] = {  # others are called what they are
+    "cycle_failed": "failed monitoring cycle", "retraining_failed": "failed retraining",
+}  # fmt: skip
 _RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
 _KINDS: Mapping[str, Kind] = {"critical": "critical", "warning": "warning", "info": "info"}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # of Unicode: control characters and what has no form
