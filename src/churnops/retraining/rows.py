@@ -1,0 +1,153 @@
+"""Customers whose outcomes became known since they were asked about: the rows that a new model learns from."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from churnops.data.identity import content_hashes, customer_hashes
+from churnops.data.read import decode
+from churnops.data.validate import MAX_INTEGER
+from churnops.errors import DataError
+from churnops.journal import Journal, RecordedPrediction
+from churnops.journal.tables import microseconds
+from churnops.monitoring.collect import ROWS, decode_inputs
+from churnops.schema import Columns, Schema
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class ProductionRows:
+    """Customers with known outcomes, each once, by time and then by content.
+
+    Parameters
+    ----------
+    table
+        Inputs of the Schema under their snake_case names, choices as text, and the target; neither ids nor times. The
+        rules of the Schema (ranges, gaps) are not checked here.
+    at
+        Shape (n,): when the customers were asked about, in microseconds since 1970, UTC.
+    customers
+        The n ids, None for a customer without one.
+    due
+        Predictions in the time looked at, which a whole horizon has passed for.
+    labelled
+        Those of them with a known outcome: more than n where customers were asked about more than once.
+    """
+
+    table: pl.DataFrame
+    at: NDArray[np.int64]
+    customers: tuple[str | None, ...]
+    due: int
+    labelled: int
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the due predictions whose outcome is known, 0 to 1; None if none is due."""
+        return self.labelled / self.due if self.due else None
+
+
+def rows_from_journal(
+    journal: Journal, schema: Schema, *, since: datetime, known_at: datetime, horizon: timedelta
+) -> ProductionRows:
+    """Collect the customers of predictions with `since <= at <= known_at - horizon` and what had become of them.
+
+    Predictions of any model count. Younger ones than a horizon do not, whatever is known of them: customers who left
+    early would come in, and not those who are still there. Nothing that was recorded after `known_at` exists for this
+    call, so for the same journal it returns the same at any later time.
+
+    A customer stands once, as in the newest prediction with a known outcome; customers without an id are told apart by
+    their inputs. Memory grows with the rows returned, not with the predictions read.
+
+    Parameters
+    ----------
+    horizon
+        Within which a customer must leave for a prediction to have come true: the one `journal` was opened with.
+
+    Raises
+    ------
+    DataError
+        If inputs in the journal do not have the kinds or choices of the Schema.
+    JournalError
+        If the database does not answer.
+    """
+    counts: Counter[str] = Counter()
+    newest = _Newest(schema)
+    found = _known(journal.resolved(since, known_at - horizon + _MICROSECOND, known_at), counts)
+    while chunk := list(islice(found, ROWS)):
+        newest.add(chunk)
+    columns, outcome, at, customers = newest.ordered()
+    return ProductionRows(decode(columns, outcome, schema), at, customers, counts["due"], counts["labelled"])
+
+
+def _known(predictions: Iterator[RecordedPrediction], counts: Counter[str]) -> Iterator[RecordedPrediction]:
+    for prediction in predictions:
+        counts["due"] += 1
+        if prediction.churned is not None:
+            counts["labelled"] += 1
+            yield prediction
+
+
+class _Newest:
+    """The last row that was added for each customer: a place in arrays that grow by doubling."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._names = [column.name for column in schema.inputs]
+        self._places: dict[str | int, int] = {}  # by id, or hash of the inputs of a customer without one
+        self._values = np.empty((len(self._names) + 1, 0))  # a row for each input, and the outcome
+        self._at = np.empty(0, dtype=np.int64)
+
+    def add(self, predictions: Sequence[RecordedPrediction]) -> None:
+        """Add rows that are newer than all before."""
+        columns = _decode(predictions, self._schema)
+        contents = content_hashes(columns, self._names).tolist()
+        ids = (prediction.row.customer_id for prediction in predictions)
+        last = {content if id_ is None else id_: i for i, (id_, content) in enumerate(zip(ids, contents, strict=True))}
+        places = [self._places.setdefault(key, len(self._places)) for key in last]
+        self._grow(len(self._places))
+        rows = list(last.values())
+        for values, name in zip(self._values, self._names, strict=False):
+            values[places] = columns[name][rows]
+        self._values[-1, places] = [bool(predictions[row].churned) for row in rows]
+        self._at[places] = [microseconds(predictions[row].row.at) for row in rows]
+
+    def _grow(self, size: int) -> None:
+        if size > self._at.size:
+            more = max(size, 2 * self._at.size) - self._at.size
+            self._values = np.pad(self._values, ((0, 0), (0, more)))
+            self._at = np.pad(self._at, (0, more))
+
+    def ordered(self) -> tuple[Columns, NDArray[np.float64], NDArray[np.int64], tuple[str | None, ...]]:
+        """Return columns, outcomes, times and ids, by time, content, outcome and id."""
+        size = len(self._places)
+        values, at = self._values[:, :size], self._at[:size]
+        columns = dict(zip(self._names, values, strict=False))
+        customers = [key if isinstance(key, str) else None for key in self._places]  # in order of their places
+        order = np.lexsort((customer_hashes(customers), values[-1], content_hashes(columns, self._names), at))
+        return (
+            {name: column[order] for name, column in columns.items()}, values[-1, order], at[order],
+            tuple(customers[place] for place in order),
+        )  # fmt: skip
+
+
+def _decode(predictions: Sequence[RecordedPrediction], schema: Schema) -> Columns:
+    """Decode and encode inputs, and refuse what is no whole number where one is declared."""
+    problem = "the journal holds customers that do not fit the schema in config.yaml"
+    advice = "set retraining.history_days so that it begins after the schema changed"
+    try:
+        columns = decode_inputs([prediction.row.inputs for prediction in predictions], schema)
+    except DataError:
+        raise DataError(f"{problem}: {advice}") from None
+    for column in schema.inputs:
+        if column.kind == "integer":
+            values = columns[column.name]
+            if not (np.isnan(values) | ((values == np.trunc(values)) & (abs(values) <= MAX_INTEGER))).all():
+                raise DataError(f"{problem} ({column.name} is not a whole number in all of them): {advice}")
+    return columns

@@ -1,0 +1,218 @@
+"""The rows that a new model learns from, on every database."""
+
+import json
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import Engine
+
+from churnops.data.read import encode, outcomes
+from churnops.errors import DataError
+from churnops.journal import Journal, Label, PredictionRow, new_prediction_id
+from churnops.journal.labels import write_labels
+from churnops.journal.predictions import write_predictions
+from churnops.retraining import rows as module
+from churnops.retraining.rows import ProductionRows, rows_from_journal
+from churnops.schema import Column, Schema
+
+DAY = timedelta(days=1)
+HORIZON = 30 * DAY
+START = datetime(2026, 1, 1, tzinfo=UTC)
+LATE = START + 365 * DAY
+SCHEMA = Schema(columns=(
+    Column(name="customer", kind="id", required=False, nullable=True),
+    Column(name="minutes", kind="number", nullable=True),
+    Column(name="calls", kind="integer"),
+    Column(name="state", kind="category", choices=("OH", "KS"), required=False, nullable=True),
+    Column(name="plan", kind="flag", choices=("No", "Yes")),
+    Column(name="joined", kind="time", required=False, nullable=True),
+    Column(name="churn", kind="target", choices=("stayed", "left")),
+))  # fmt: skip
+
+
+@pytest.fixture
+def journal(engine: Engine) -> Journal:
+    return Journal(engine, label_horizon=HORIZON)
+
+
+def a_prediction(
+    customer_id: str | None = "ann", minutes: float | None = 1.5, at: datetime = START, **inputs: object
+) -> PredictionRow:
+    given = {"minutes": minutes, "calls": 3, "plan": "Yes", "joined": "2020-01-01T00:00:00Z"} | inputs
+    return PredictionRow(
+        id=new_prediction_id(), at=at, customer_id=customer_id, model_version="v1", content_sha256=new_prediction_id(),
+        churn_probability=0.3, churn_prediction=False, base_value=None, explanation_scale=None, top_shap_features=None,
+        inputs=json.dumps(given), source="api",
+    )  # fmt: skip
+
+
+def written(engine: Engine, *predictions: PredictionRow, churned: bool | None = None) -> None:
+    """Write predictions; with `churned`, their outcomes become known when the horizon ends."""
+    write_predictions(engine, predictions)
+    if churned is not None:
+        for row in predictions:
+            labelled(engine, row.at + HORIZON, Label(churned, prediction_id=row.id, outcome_at=row.at + HORIZON))
+
+
+def labelled(engine: Engine, at: datetime, *labels: Label) -> None:
+    """Record labels at a moment of the past."""
+    with engine.begin() as connection:
+        write_labels(connection, labels, at)
+
+
+def collected(journal: Journal, known_at: datetime = LATE, since: datetime = START) -> ProductionRows:
+    return rows_from_journal(journal, SCHEMA, since=since, known_at=known_at, horizon=HORIZON)
+
+
+def minutes(rows: ProductionRows) -> list[float | None]:
+    return rows.table.get_column("minutes").to_list()
+
+
+def test_rows_have_the_inputs_and_the_outcome_and_neither_ids_nor_times(engine: Engine, journal: Journal):
+    written(engine, a_prediction(minutes=None, state="KS", plan="No"), churned=True)
+    written(engine, a_prediction("bob", 0.1 + 0.2, at=START + DAY), churned=False)
+    rows = collected(journal)
+    assert rows.table.schema == {
+        "minutes": pl.Float64, "calls": pl.Int64, "state": pl.String, "plan": pl.String, "churn": pl.String
+    }  # fmt: skip
+    assert rows.table.rows() == [(None, 3, "KS", "No", "left"), (0.1 + 0.2, 3, None, "Yes", "stayed")]
+    assert rows.customers == ("ann", "bob")
+    assert rows.at.dtype == np.int64
+    assert rows.at.tolist() == [1_767_225_600_000_000, 1_767_225_600_000_000 + 86_400_000_000]
+    assert encode(rows.table, SCHEMA)["state"].tolist()[0] == 1.0
+    assert outcomes(rows.table, SCHEMA).tolist() == [1.0, 0.0]
+
+
+def test_without_predictions_the_table_is_empty_and_has_its_columns(journal: Journal):
+    rows = collected(journal)
+    assert rows.table.height == rows.at.size == len(rows.customers) == rows.due == rows.labelled == 0
+    assert rows.coverage is None
+    assert rows.table.schema == {
+        "minutes": pl.Float64, "calls": pl.Int64, "state": pl.String, "plan": pl.String, "churn": pl.String
+    }  # fmt: skip
+
+
+def test_only_predictions_count_that_a_whole_horizon_has_passed_for(engine: Engine, journal: Journal):
+    microsecond = timedelta(microseconds=1)
+    for name, at in (("early", START - microsecond), ("first", START), ("last", START + 40 * DAY)):
+        written(engine, a_prediction(name, at=at), churned=False)
+    young = a_prediction("young", at=START + 40 * DAY + microsecond)
+    written(engine, young)
+    labelled(engine, START + 41 * DAY, Label(True, customer_id="young", outcome_at=START + 41 * DAY))
+    rows = collected(journal, known_at=START + 70 * DAY)
+    assert rows.customers == ("first", "last")
+    assert (rows.due, rows.labelled) == (2, 2)
+    assert collected(journal, known_at=START + 71 * DAY).customers == ("first", "last", "young")
+
+
+def test_unknown_outcomes_are_left_out_and_counted_as_due(engine: Engine, journal: Journal):
+    written(engine, a_prediction("ann"), churned=True)
+    written(engine, a_prediction("bob"), a_prediction("carl"), a_prediction(None))
+    # Seen before the horizon ended: they may have left since.
+    labelled(engine, START + 20 * DAY, Label(False, customer_id="bob", outcome_at=START + 20 * DAY))
+    rows = collected(journal)
+    assert rows.customers == ("ann",)
+    assert (rows.due, rows.labelled, rows.coverage) == (4, 1, 0.25)
+
+
+def test_late_labels_and_corrections_do_not_exist_before_they_are_recorded(engine: Engine, journal: Journal):
+    row = a_prediction()
+    written(engine, row)
+    left = Label(True, prediction_id=row.id, outcome_at=START + 10 * DAY)
+    stayed = Label(False, prediction_id=row.id, outcome_at=START + 35 * DAY)
+    labelled(engine, START + 50 * DAY, left)
+    labelled(engine, START + 60 * DAY, stayed)
+    seen = [collected(journal, known_at=START + day * DAY) for day in (49, 50, 59, 60, 90)]
+    assert [rows.table.get_column("churn").to_list() for rows in seen] == [[], ["left"], ["left"], *[["stayed"]] * 2]
+    assert [rows.due for rows in seen] == [1] * 5
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 50_000])
+def test_a_customer_stands_once_as_in_the_newest_prediction_with_an_outcome(
+    engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch, chunk: int
+):
+    monkeypatch.setattr(module, "ROWS", chunk)
+    written(engine, a_prediction("ann", 1.0), churned=False)
+    written(engine, a_prediction("bob", 2.0, at=START + 1 * DAY), churned=False)
+    written(engine, a_prediction("ann", 3.0, at=START + 2 * DAY), churned=True)
+    written(engine, a_prediction("ann", 4.0, at=START + 3 * DAY))
+    rows = collected(journal)
+    assert rows.customers == ("bob", "ann")
+    assert minutes(rows) == [2.0, 3.0]
+    assert rows.table.get_column("churn").to_list() == ["stayed", "left"]
+    assert (rows.due, rows.labelled) == (4, 3)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 50_000])
+def test_without_an_id_a_customer_is_told_by_the_inputs(
+    engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch, chunk: int
+):
+    monkeypatch.setattr(module, "ROWS", chunk)
+    written(engine, a_prediction(None, 0.0), churned=False)
+    written(engine, a_prediction(None, None, at=START + DAY), churned=False)
+    written(engine, a_prediction(None, -0.0, at=START + 2 * DAY), churned=True)  # the first one again
+    written(engine, a_prediction(None, None, at=START + 3 * DAY), churned=True)  # the second one again
+    written(engine, a_prediction("0", 0.0, at=START + 4 * DAY), churned=False)  # has an id, so is somebody else
+    rows = collected(journal)
+    assert rows.customers == (None, None, "0")
+    assert minutes(rows) == [0.0, None, 0.0]
+    assert rows.table.get_column("churn").to_list() == ["left", "left", "stayed"]
+
+
+def test_the_order_depends_on_what_is_there_and_not_on_how_it_came(engine: Engine, journal: Journal):
+    people = [("ann", 3.0), ("bob", 1.0), ("carl", 2.0), ("dora", 1.0), ("eve", 1.0)]
+    for day, order in ((0, people), (100, people[::-1])):
+        for name, value in order:
+            written(engine, a_prediction(name, value, at=START + day * DAY), churned=name < "d")
+    first = collected(journal, known_at=START + 99 * DAY)
+    second = collected(journal, since=START + 50 * DAY)
+    assert first.customers == second.customers
+    assert first.table.equals(second.table)
+    assert np.ptp(first.at) == np.ptp(second.at) == 0
+
+
+def test_predictions_of_every_model_count_and_what_it_was_not_asked_is_missing(engine: Engine, journal: Journal):
+    written(engine, a_prediction("ann", state="OH"), a_prediction("bob"), churned=False)
+    rows = collected(journal)
+    assert sorted(rows.table.get_column("state").to_list(), key=str) == [None, "OH"]
+
+
+@pytest.mark.parametrize(
+    "inputs", [{"plan": "maybe"}, {"minutes": "many"}, {"calls": 1.5}, {"calls": 1e300}, {"state": 7}], ids=str
+)
+def test_inputs_of_another_schema_are_refused_in_one_line(engine: Engine, journal: Journal, inputs: dict[str, object]):
+    written(engine, a_prediction("ann", **inputs), churned=False)
+    with pytest.raises(DataError, match=r"^the journal holds customers that do not fit the schema .*history_days") as e:
+        collected(journal)
+    assert "\n" not in str(e.value)
+    assert not any(str(value) in str(e.value) for value in inputs.values())
+
+
+def test_memory_grows_with_the_customers_and_not_with_the_predictions(
+    engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "ROWS", 1_000)
+    many = [a_prediction(f"c{i % 50}", float(i), at=START + i * timedelta(seconds=1)) for i in range(20_000)]
+    write_predictions(engine, many)
+    labelled(
+        engine, START + 50 * DAY, *(Label(False, customer_id=f"c{i}", outcome_at=START + 40 * DAY) for i in range(50))
+    )
+    collected(journal)  # what stays in memory after the first time is not counted
+    peaks = [_peak(journal, START + seconds * timedelta(seconds=1)) for seconds in (18_000, 0)]
+    rows = collected(journal)
+    assert minutes(rows) == list(map(float, range(19_950, 20_000)))
+    assert rows.labelled == 20_000
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def _peak(journal: Journal, since: datetime) -> int:
+    """Bytes at most."""
+    tracemalloc.start()
+    try:
+        collected(journal, since=since)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
