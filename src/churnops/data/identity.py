@@ -15,6 +15,7 @@ from churnops.schema import Columns
 
 Hashes = NDArray[np.uint64]
 
+_NEGATIVE_ZERO, _INFINITY = np.uint64(1 << 63), np.uint64(0x7FF0000000000000)
 _NAN = np.uint64(0x7FF8000000000000)  # of the many bit patterns of NaN, the one that all of them count as
 _NO_ID = 0
 
@@ -63,9 +64,9 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
         )
     hashes = np.zeros(columns[names[0]].shape, dtype=np.uint64)
     for name in names:
-        values = np.asarray(columns[name], dtype=np.float64)
-        bits = (values + 0.0).view(np.uint64)  # which makes 0.0 of -0.0
-        bits[np.isnan(values)] = _NAN
+        bits = np.array(columns[name], dtype=np.float64).view(np.uint64)  # a copy
+        bits[bits == _NEGATIVE_ZERO] = 0
+        bits[bits & ~_NEGATIVE_ZERO > _INFINITY] = _NAN
         hashes ^= bits
         hashes += np.uint64(_hash(name))
         _mix(hashes)
@@ -137,8 +138,7 @@ class Identities:
         >>> identities.holds(minutes, [None, "carl", "carl"])
         array([ True, False,  True])
         """
-        ids, contents = customer_hashes(customers), content_hashes(columns, self.names)
-        has_id = ids != _NO_ID
+        ids, contents, has_id = _hashes(columns, customers, self.names)
         held = _among(contents, self.nameless)
         held[has_id] |= _among(ids[has_id], self.customers)
         held[~has_id] |= _among(contents[~has_id], self.named)
@@ -147,9 +147,17 @@ class Identities:
 
 def identify(columns: Columns, customers: Sequence[str | None], names: Sequence[str]) -> Identities:
     """Say who is in a table; parameters and errors as `Identities.holds` and `content_hashes`."""
-    ids, contents = customer_hashes(customers), content_hashes(columns, names)
-    has_id = ids != _NO_ID
+    ids, contents, has_id = _hashes(columns, customers, names)
     return Identities(tuple(names), np.unique(ids[has_id]), np.unique(contents[has_id]), np.unique(contents[~has_id]))
+
+
+def _hashes(
+    columns: Columns, customers: Sequence[str | None], names: Sequence[str]
+) -> tuple[Hashes, Hashes, NDArray[np.bool_]]:
+    ids, contents = customer_hashes(customers), content_hashes(columns, names)
+    if ids.shape != contents.shape:
+        raise ValueError(f"{ids.size} customers were given for {contents.size} rows")
+    return ids, contents, ids != _NO_ID
 
 
 def _hash(text: str) -> int:
