@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from churnops.errors import SettingsError, redact
@@ -22,6 +23,9 @@ CONFIG_NAME = "config.yaml"
 ENV_PREFIX = "CHURNOPS_"
 ENV_CONFIG = "CHURNOPS_CONFIG"
 ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
+ENV_CHECK_KEY = "CHURNOPS_RETRAINING__CHECK_KEY"
+SECRETS = {("alerts", "urls"): ENV_ALERT_URLS, ("retraining", "check_key"): ENV_CHECK_KEY}
+"""Settings that come from the environment only, and the variables that hold them."""
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost"]
@@ -105,7 +109,8 @@ class AlertSettings(_Section):
 class RetrainingSettings(_Section):
     """When a new model may be trained, from which rows, and how much better it must be.
 
-    `min_improvement` is ROC-AUC; the other metrics have one of their own. Without a `confidence` the gain alone decides.
+    `min_improvement` is ROC-AUC; the other metrics have one of their own. Without a `confidence` the gain alone
+    decides. The API key for `check_url` is a secret, and comes from the variable `CHURNOPS_RETRAINING__CHECK_KEY` only.
     """
 
     automatic: bool = True
@@ -125,7 +130,15 @@ class RetrainingSettings(_Section):
     max_log_loss_increase: Annotated[float, Field(ge=0.0)] = 0.01
     max_calibration_error_increase: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
     check_url: str = ""
+    check_key: str = Field(default="", repr=False, exclude=True)
     check_seconds: Annotated[float, Field(gt=0.0, le=600.0)] = 20
+
+    @field_validator("check_url")
+    @classmethod
+    def _web_address(cls, url: str) -> str:
+        if url:
+            split_address(url)
+        return url
 
     @property
     def improvement(self) -> float:
@@ -279,8 +292,9 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
     if not isinstance(document, dict):
         raise SettingsError(f"{path} holds no settings: see `churnops config show`")
-    if isinstance(document.get("alerts"), dict) and document["alerts"].get("urls"):
-        raise SettingsError(f"{path}: alerts.urls are secrets: they come from {ENV_ALERT_URLS}, not from a file")
+    for (section, key), variable in SECRETS.items():
+        if isinstance(document.get(section), dict) and document[section].get(key):
+            raise SettingsError(f"{path}: {section}.{key} is secret: it comes from {variable}, not from a file")
     for name in sorted(environment):
         if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
             _overlay(document, name, environment[name])
@@ -323,9 +337,35 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     reason = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     given = error.get("input")
     shown = f", given {given!r}" if isinstance(given, str | int | float | bool | None) else ""
-    secret = where.startswith(("journal.url", "tracking.uri", "alerts.urls"))  # an address may carry a password
+    # An address may carry a password.
+    secret = where.startswith(("journal.url", "tracking.uri", "retraining.check_url", *map(".".join, SECRETS)))
     quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool | int | float) else ""
     return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else redact(shown)}{quote}"
+
+
+def split_address(url: str) -> SplitResult:
+    """Return the parts of a web address: `http` or `https`, a host, and a port or path if it needs one.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or has more; the message does not repeat it, as it may hold a password.
+
+    Examples
+    --------
+    >>> split_address("https://churn.example.org/api").hostname
+    'churn.example.org'
+    """
+    allowed = "must be an address such as http://127.0.0.1:8000, without user, password, ? and #"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+        known = parts.scheme in ("http", "https") and bool(host and host.encode("idna"))
+    except ValueError:  # a port that is no number, or a host that cannot be
+        raise ValueError(allowed) from None
+    if not known or not url.isascii() or not url.isprintable() or set(url) & set("@?# \\"):
+        raise ValueError(allowed)
+    return parts
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -140,3 +140,41 @@ def test_alert_channels_come_from_the_environment_only_and_are_not_shown(tmp_pat
         with pytest.raises(SettingsError, match=r"alerts\.urls") as caught:
             load_settings(path, {"CHURNOPS_ALERTS__URLS": wrong})
         assert "Token" not in str(caught.value)
+
+
+def test_the_key_of_the_check_comes_from_the_environment_only_and_is_not_shown(tmp_path: Path):
+    path = write_project(tmp_path, lambda document: document["retraining"].update(check_key="churnops_1_Token"))
+    with pytest.raises(SettingsError, match="CHURNOPS_RETRAINING__CHECK_KEY, not from a file") as caught:
+        load_settings(path)
+    assert "Token" not in str(caught.value)
+    path = write_project(tmp_path)
+    settings = load_settings(path, {"CHURNOPS_RETRAINING__CHECK_KEY": "churnops_1_Token"})
+    assert settings.retraining.check_key == "churnops_1_Token"
+    assert "Token" not in repr(settings) + settings.model_dump_json() + str(settings.retraining)
+    for wrong in ("[Token]", "{Token: 1}", "77777"):
+        with pytest.raises(SettingsError, match=r"retraining\.check_key") as caught:
+            load_settings(path, {"CHURNOPS_RETRAINING__CHECK_KEY": wrong})
+        assert "Token" not in str(caught.value)
+        assert "77777" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8000", "https://churn.example.org/api/", "http://[::1]:8000"])
+def test_the_address_of_the_check_is_one_of_the_web(tmp_path: Path, url: str):
+    path = write_project(tmp_path, lambda document: document["retraining"].update(check_url=url))
+    assert load_settings(path).retraining.check_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8000", "localhost", "ftp://host", "file:///etc/passwd", "http://", "http://:8000", "http://host:x",
+        "http://host:99999", "http://ann:hunter2@host", "http://host/?key=hunter2", "http://host/#x", "http://ho st",
+        "http://host\\@evil", "http://host/\nx", "http://é", "http://" + "a" * 70, "http://a..b",
+    ],
+)  # fmt: skip
+def test_any_other_address_of_the_check_is_refused(tmp_path: Path, url: str):
+    path = write_project(tmp_path, lambda document: document["retraining"].update(check_url=url))
+    with pytest.raises(SettingsError, match=r"'retraining\.check_url': must be an address such as http://") as caught:
+        load_settings(path)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
