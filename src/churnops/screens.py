@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,16 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
-    from churnops.journal import Deployment
+    from churnops.journal.deployments import InProduction
     from churnops.journal.keys import ApiKey
     from churnops.monitoring import Report
     from churnops.monitoring.verdicts import ColumnDrift
+    from churnops.pipelines.deployment import Promotion
     from churnops.pipelines.run_all import RunSummary
     from churnops.pipelines.run_monitoring import MonitoringSummary
     from churnops.registry import ModelVersion
+    from churnops.retraining.summary import RetrainingSummary
+    from churnops.retraining.gate import Decision
     from churnops.settings import Settings
 
 SHOWN_METRICS = {
@@ -36,7 +40,7 @@ SHOWN_METRICS = {
     "calibration_error": "calibration error", "accuracy": "accuracy", "precision": "precision", "recall": "recall",
     "f1": "F1",
 }  # fmt: skip
-MOST_COLUMNS = 12
+MOST_COLUMNS, MOST_DEPLOYMENTS = 12, 20
 CV_METRICS = {"log_loss": "log loss", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "accuracy"}
 
 
@@ -114,12 +118,11 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     console.print(_held_out(summary))
     deployed, report = summary.deployed, summary.cycle.report
     here = _relative(deployed.folder)
-    texts = {
-        "deployed": f"[green]deployed[/] version {deployed.version} ({deployed.model_version}): {deployed.reason}",
-        "unchanged": f"[green]unchanged[/] version {deployed.version}: {deployed.reason}",
-        "challenger": f"[yellow]challenger[/] version {deployed.version} ({deployed.model_version}): {deployed.reason}",
-    }
-    console.print(texts[deployed.status], highlight=False)
+    color = "green" if deployed.status in ("deployed", "unchanged") else "yellow"
+    which = f"version {deployed.version} ({deployed.model_version})"
+    console.print(f"[{color}]{deployed.status}[/] {which}: {deployed.reason}", highlight=False)
+    if deployed.warning:
+        console.print(f"[yellow]warning[/] {deployed.warning}", highlight=False)
     console.print(f"[bold]in production[/] {here}", highlight=False, soft_wrap=True)
     auc = found.metrics["roc_auc"]
     if not auc.low > 0.5:  # also when it cannot be told
@@ -158,24 +161,92 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
         console.print(f"[bold]report[/] {_relative(path)}", highlight=False, soft_wrap=True)
 
 
+def show_retraining(summary: "RetrainingSummary", path: Path, console: Console | None = None) -> None:
+    """Print what a retraining compared and decided, and where its summary is."""
+    console = console or Console()
+    if (found := summary.retrained) is not None:
+        rows = found.rows
+        console.print(
+            f"[bold]trained[/] on {rows['original']:,} original and {rows['production']:,} production customers, chosen on "
+            f"the newest {rows['chosen_on']:,} of these; {rows['held_out']:,} newer ones are held out",
+            highlight=False,
+        )
+        table = _table(left=("model",), right=("validation log loss", "held-out log loss", "held-out ROC-AUC"))
+        for name, evaluation in found.evaluated.evaluations.items():
+            model = found.trained.models.get(name)
+            chosen = "" if model is None else f"{model.search.best.mean('log_loss'):.4f}"
+            here = [_interval(evaluation.metrics[metric])[0] for metric in ("log_loss", "roc_auc")]
+            won = name == found.trained.winner
+            table.add_row(f"{name} ←" if won else name, chosen, *here, style="bold green" if won else None)
+        console.print(table)
+    color = "green" if summary.status in ("deployed", "kept") else "yellow"
+    console.print(f"[{color}]{summary.status}[/]: {summary.reason}", highlight=False)
+    if summary.check is not None:
+        console.print(f"[bold]check[/] {summary.check.status}: {summary.check.reason}", highlight=False)
+    if summary.warning:
+        console.print(f"[yellow]warning[/] {summary.warning}", highlight=False)
+    console.print(f"[bold]summary[/] {_relative(path)}", highlight=False, soft_wrap=True)
+
+
 def show_models(
-    name: str, versions: "Sequence[ModelVersion]", history: "Sequence[Deployment]", answers: str | None,
+    name: str, versions: "Sequence[ModelVersion]", history: "Sequence[InProduction]", answers: str | None,
     console: Console | None = None,
 ) -> None:  # fmt: skip
-    """Print the registered versions, newest first, and what answers."""
+    """Print the registered versions, what answers, and what was in production from when to when; newest first."""
     console = console or Console()
-    if not versions:
+    if versions:
+        table = _table(left=("version", "aliases", "model", "deployed"))
+        deployed = {spell.deployment.content_sha256: spell.deployment.at for spell in history}
+        for v in versions:
+            model = f"{v.algorithm}-{v.content_sha256[:12]}"
+            table.add_row(
+                str(v.version), plain(", ".join(v.aliases)), plain(model), _time(deployed.get(v.content_sha256))
+            )
+        console.print(f"[bold]Registered model {name}")
+        console.print(table)
+    else:
         console.print("no model is registered yet: type `churnops run`")
+    line = Text.assemble(("answers", "bold"), " ", plain(answers or "nothing: no model is deployed"))
+    console.print(line, soft_wrap=True)
+    if history:
+        console.print("[bold]In production (UTC)")
+        console.print(_history(history))
+
+
+def show_promotion(promotion: "Promotion", console: Console | None = None) -> None:
+    """Print what the gate says about a version that was to be promoted, and what became of it."""
+    console = console or Console()
+    if promotion.decision is not None:
+        show_gate(promotion.decision, console)
+    style = "green" if promotion.status in ("deployed", "unchanged") else "red"
+    which = f" version {promotion.version} ({promotion.model_version}): "
+    console.print(Text.assemble((promotion.status, style), plain(which + promotion.reason)))
+
+
+def show_gate(decision: "Decision", console: Console | None = None) -> None:
+    """Print a gate's verdict, and the numbers behind it."""
+    console = console or Console()
+    style = {"deploy": "green", "keep": "yellow", "cannot tell": "yellow"}[decision.verdict]
+    console.print(Text.assemble(("gate", "bold"), " ", (decision.verdict, style), plain(f": {decision.reason}")))
+    if decision.champion is None or decision.challenger is None:
         return
-    table = _table(left=("version", "aliases", "model", "deployed"))
-    deployed = {d.content_sha256: d for d in history if d.closed == "done"}
-    for v in versions:
-        last = deployed.get(v.content_sha256)
-        model = f"{v.algorithm}-{v.content_sha256[:12]}"
-        table.add_row(str(v.version), ", ".join(v.aliases), model, f"{last.at:%Y-%m-%d %H:%M} UTC" if last else "")
-    console.print(f"[bold]Registered model {name}")
+    table = _table(left=("metric",), right=("production", "challenger", "challenger better by", "needed"))
+    gain = "cannot tell" if decision.gain is None else f"{decision.gain:+.4f}"
+    if decision.low is not None and decision.high is not None:
+        gain += f" ({decision.low:+.4f} to {decision.high:+.4f})"
+    name = SHOWN_METRICS[decision.metric]
+    numbers = (f"{decision.champion:.4f}", f"{decision.challenger:.4f}")
+    table.add_row(name, *numbers, gain, f"more than {decision.min_improvement:g}")
+    for guard in decision.guards:
+        row = (SHOWN_METRICS[guard.name], f"{guard.champion:.4f}", f"{guard.challenger:.4f}")
+        better = f"{guard.champion - guard.challenger:+.4f}"
+        table.add_row(*row, better, f"at least {-guard.tolerance:g}", style=None if guard.held else "red")
     console.print(table)
-    console.print(f"[bold]answers[/] {answers or 'nothing: no model is deployed'}", highlight=False)
+
+
+def plain(text: str) -> Text:
+    """Return a text from outside as it is to be shown: neither markup nor control characters do anything."""
+    return Text("".join(character if character.isprintable() else " " for character in text))
 
 
 def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
@@ -190,6 +261,23 @@ def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
         scopes = "admin" if "admin" in key.scopes else ", ".join(sorted(key.scopes))  # admin implies the others
         table.add_row(Text(key.name), key.id, scopes, made, revoked)
     console.print(table)
+
+
+def _history(history: "Sequence[InProduction]") -> Table:
+    table = _table(left=("from", "until", "version", "how", "who", "why"))
+    for name in ("who", "why"):
+        next(column for column in table.columns if column.header == name).no_wrap = False
+    for spell in reversed(history[-MOST_DEPLOYMENTS:]):
+        d = spell.deployment
+        until = _time(spell.until) if spell.until else "now"
+        table.add_row(_time(d.at), until, str(d.version), d.kind, plain(d.by or ""), plain(d.reason))
+    if len(history) > MOST_DEPLOYMENTS:
+        table.add_row(f"and {len(history) - MOST_DEPLOYMENTS} before: --json", style="dim")
+    return table
+
+
+def _time(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M}" if at else ""
 
 
 def _drifted(columns: "Sequence[ColumnDrift]") -> Table:

@@ -1,4 +1,4 @@
-"""Commands that make models and use them: run, models, predict."""
+"""Commands that make models, choose which one answers, and use it: run, models, promote, rollback, predict."""
 
 import json
 from contextlib import closing
@@ -31,27 +31,131 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
         show_run(summary, settings)
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List registered versions and which one answers."""
+    """List registered versions, which one answers, and what was in production when, by whom, and why."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from churnops.journal.deployments import in_production
     from churnops.registry import Registry
     from churnops.screens import show_models
     from churnops.tracking import Tracker
 
     with closing(Registry(Tracker(settings_of(ctx)))) as registry:
-        versions, history = registry.versions(), registry.deployed.log.history()
-        answers = registry.deployed.current()
+        versions, deployments = registry.versions(), registry.deployed.log.history()
+        history, answers = in_production(registry.deployed.answered()), registry.deployed.current()
     if as_json:
         document = {
             "production": answers,
             "versions": [vars(version) for version in versions],
-            "deployments": [vars(deployment) for deployment in history],
+            "deployments": [vars(deployment) for deployment in deployments],
+            "history": [spell.to_json() for spell in history],
         }
         click.echo(json.dumps(document, default=str))
     else:
         show_models(registry.name, versions, history, answers)
+
+
+@models.command("prune")
+@click.option(
+    "--keep", type=click.IntRange(0), required=True, metavar="N", help="How many of the newest deployments stay."
+)
+@json_option
+@click.pass_context
+def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
+    """Delete the folders of old deployments.
+
+    They lie below models/versions and are deleted at once. What is in production always stays, and so do the versions that MLflow calls previous and challenger, and the one
+    that `churnops rollback` leads to. The copies in MLflow stay too: `churnops promote` deploys one again.
+
+    \b
+    Example:
+      churnops models prune --keep 5
+    """  # noqa: D301
+    from churnops.pipelines.deployment import prune
+
+    pruned = prune(settings_of(ctx), keep)
+    if as_json:
+        click.echo(json.dumps({"removed": pruned.folders, "bytes": pruned.bytes}))
+        return
+    for folder in pruned.folders:
+        click.echo(f"removed {folder}")
+    click.echo(f"{len(pruned.folders)} folders removed, {pruned.bytes / 1e6:.1f} MB freed")
+
+
+def _given(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a reason that says nothing."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty: say in a few words why, for whoever reads the history")
+    return value and value.strip()
+
+
+@main.command()
+@click.argument("version", type=click.IntRange(1))
+@click.option("--reason", required=True, callback=_given, metavar="TEXT", help="Why, for the history.")
+@click.option("--force", is_flag=True, help="Deploy it whatever the gate says.")
+@json_option
+@click.pass_context
+def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json: bool) -> None:
+    """Put a registered VERSION into production, if the gate lets it.
+
+    The gate compares it with the model in production, on customers whom neither was trained on, by the settings in
+    retraining. Its numbers are shown, and its verdict is kept. A version that it does not let through is refused (exit
+    code 2), and nothing changes.
+
+    \b
+    Examples:
+      churnops models                                     which versions there are
+      churnops promote 7 --reason "the spring campaign"   asks the gate
+      churnops promote 7 --reason "the old one is wrong about one plan" --force
+      churnops rollback                                   what answered before answers again
+    """  # noqa: D301
+    from churnops.errors import RegistryError
+    from churnops.pipelines import deployment
+    from churnops.screens import show_promotion
+
+    done = deployment.promote(settings_of(ctx), version, reason, force=force)
+    if as_json:
+        click.echo(json.dumps(done.to_json()))
+    else:
+        show_promotion(done)
+    if done.warning:
+        click.secho(done.warning, fg="yellow", err=True)
+    if done.status == "rolled back":
+        raise RegistryError(f"version {version} was deployed, and the model from before answers again: {done.reason}")
+    if done.status == "refused":
+        raise RegistryError(f"version {version} is not promoted: {done.reason}; --force promotes it against the gate")
+
+
+@main.command()
+@click.option(
+    "--to", type=click.IntRange(1), metavar="VERSION",
+    help="A version that was in production. Default: what answered before the present one was deployed.",
+)  # fmt: skip
+@click.option("--reason", callback=_given, metavar="TEXT", help="Why, for the history.")
+@json_option
+@click.pass_context
+def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bool) -> None:
+    """Go back to a model that was in production before, at once and without asking the gate.
+
+    Its folder is still there and is checked first; running servers follow within a second. Twice goes two back.
+
+    \b
+    Examples:
+      churnops rollback --reason "complaints since noon"
+      churnops rollback --to 3                            a certain version; `churnops models` shows the history
+    """  # noqa: D301
+    from churnops.pipelines.deployment import roll_back
+
+    done = roll_back(settings_of(ctx), to, reason or "")
+    if as_json:
+        click.echo(json.dumps(done.to_json()))
+        return
+    click.echo(f"version {done.version} ({done.model_version}) is in production again, from {done.folder}")
+    if done.warning:
+        click.secho(done.warning, fg="yellow", err=True)
 
 
 @main.command()

@@ -21,6 +21,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) 
     """Answer over HTTP with the deployed model: predictions with reasons, labels, health, metrics.
 
     Follows deployments while it serves, and finishes the requests under way when it is told to stop (SIGTERM, Ctrl-C).
+    A deployment that a killed process left unfinished is finished or undone beside it.
     Try it:
 
     \b
@@ -28,11 +29,13 @@ def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) 
       curl -s localhost:8000/health/ready                           whether it answers, and with which model
     """  # noqa: D301
     from churnops.api.server import serve as serve_api
+    from churnops.pipelines.deployment import finishing_open_deployments
     from churnops.settings import find_config
 
     settings = settings_of(ctx)
     config = (ctx.obj or find_config(Path.cwd())).resolve()
-    serve_api(settings, config, host or settings.api.host, port or settings.api.port, workers)
+    with finishing_open_deployments(settings, config):
+        serve_api(settings, config, host or settings.api.host, port or settings.api.port, workers)
 
 
 @main.command()

@@ -25,6 +25,7 @@ MoveAliases = Callable[[str], None]
 """Makes the registered version with this content hash the production one in MLflow. Repeating it changes nothing."""
 
 FOLDER_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[a-z_]{1,40}-v\d{1,10}")
+NEXT = "the next `churnops serve` or deployment moves them"
 _UNFINISHED, _REMOVED = ".unfinished-", ".removed-"  # of what a killed process was writing, or removing
 
 
@@ -54,10 +55,11 @@ def who() -> str:
 class DeploymentFolder:
     """The folder of deployed models: `versions/` holds every one, the link `production` is the one that answers.
 
-    Whatever changes something is to be called `locked`.
+    Whatever changes something is to be called `locked`. Without `move_aliases`, MLflow is not at hand: a deployment's
+    intent then stays open for the next one who has it.
     """
 
-    def __init__(self, folder: Path, log: DeploymentLog, move_aliases: MoveAliases) -> None:
+    def __init__(self, folder: Path, log: DeploymentLog, move_aliases: MoveAliases | None) -> None:
         self.folder = folder
         self.log = log
         self._move_aliases = move_aliases
@@ -194,9 +196,16 @@ class DeploymentFolder:
             If MLflow's aliases could not be moved. The rest stays open, for the next time.
         """
         undone = self._undo()
+        if self._move_aliases is None:
+            return undone
         finished = []
         for intent in self.log.open_intents():  # oldest first: the aliases go the way that the link went
-            self._name_production(intent)
+            try:
+                self._move_aliases(intent.content_sha256)
+            except RegistryError as error:
+                raise AliasesBehindError(
+                    f"{intent.folder} answers, and MLflow's aliases do not say so yet: {error}; {NEXT}"
+                ) from None
             self.log.close(intent, "done")
             finished.append(replace(intent, closed="done"))
         return undone + finished
@@ -292,15 +301,6 @@ class DeploymentFolder:
         new.symlink_to(Path("versions", name))
         new.replace(self.link)
         fsync_folder(self.folder)
-
-    def _name_production(self, intent: Deployment) -> None:
-        try:
-            self._move_aliases(intent.content_sha256)
-        except RegistryError as error:
-            raise AliasesBehindError(
-                f"{intent.folder} answers, and MLflow's aliases do not say so yet: {error}; "
-                "the next `churnops serve` or deployment moves them"
-            ) from None
 
 
 def _is_folder(path: Path) -> bool:
