@@ -67,8 +67,9 @@ def models(ctx: click.Context, as_json: bool) -> None:
 def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
     """Delete the folders of old deployments.
 
-    They lie below models/versions and are deleted at once. What is in production always stays, and so do the versions that MLflow calls previous and challenger, and the one
-    that `churnops rollback` leads to. The copies in MLflow stay too: `churnops promote` deploys one again.
+    They lie below models/versions. What is in production always stays, and so do the versions that MLflow calls
+    previous and challenger, and the one that `churnops rollback` leads to. The copies in MLflow stay too: `churnops
+    promote` deploys one again. It asks nothing first.
 
     \b
     Example:
