@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from churnops.pipelines.run_all import RunSummary
     from churnops.pipelines.run_monitoring import MonitoringSummary
     from churnops.registry import ModelVersion
-    from churnops.retraining.summary import RetrainingSummary
     from churnops.retraining.gate import Decision
+    from churnops.retraining.summary import RetrainingSummary
     from churnops.settings import Settings
 
 SHOWN_METRICS = {
@@ -166,12 +166,10 @@ def show_retraining(summary: "RetrainingSummary", path: Path, console: Console |
     console = console or Console()
     if (found := summary.retrained) is not None:
         rows = found.rows
-        console.print(
-            f"[bold]trained[/] on {rows['original']:,} original and {rows['production']:,} production customers, chosen on "
-            f"the newest {rows['chosen_on']:,} of these; {rows['held_out']:,} newer ones are held out",
-            highlight=False,
-        )
-        table = _table(left=("model",), right=("validation log loss", "held-out log loss", "held-out ROC-AUC"))
+        used = f"{rows['original']:,} original and {rows['production']:,} production customers"
+        newest = f"chosen on the newest {rows['chosen_on']:,}; {rows['held_out']:,} newer ones are held out"
+        console.print(f"[bold]trained[/] on {used}, {newest}", highlight=False)
+        table = _table(left=("model",), right=("chosen by log loss", "log loss", "ROC-AUC"))
         for name, evaluation in found.evaluated.evaluations.items():
             model = found.trained.models.get(name)
             chosen = "" if model is None else f"{model.search.best.mean('log_loss'):.4f}"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,10 +122,10 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
     path = tmp_path / "changed.csv"
     table = customers(deployed, longer_calls)
     table.write_csv(path)
-    called: list[Report] = []
+    called: list[tuple[str, Sequence[str], Path | None]] = []
 
-    def retrain(_settings: Settings, report: Report) -> str:
-        called.append(report)
+    def retrain(_settings: Settings, cause: str, because: Sequence[str], batch: Path | None) -> str:
+        called.append((cause, because, batch))
         return "retrained"
 
     summary = monitoring.run_monitoring(deployed, monitoring.file(path), retrain=retrain)
@@ -135,7 +135,7 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
     assert any("feature drift" in reason for reason in document["recommend_retraining"]["reasons"])
     assert {"total_day_minutes", "total_day_calls", "account_length"} <= set(document["feature_drift"]["drifted"])
     assert document["look"] == 1
-    assert called == [summary.cycle.report]
+    assert called == [("monitoring", summary.cycle.report.recommendation.reasons, path)]
     assert summary.retraining == "retrained"
     # The batch is as it was read, and can be looked at again: the same evidence, the same look.
     batch = summary.cycle.path.parent / summary.cycle.path.name.replace(
@@ -174,11 +174,8 @@ def test_customers_like_before_call_for_nothing(deployed: Settings, tmp_path: Pa
 
 def test_no_retrain_stops_after_the_report(deployed: Settings, tmp_path: Path):
     customers(deployed, longer_calls).write_csv(tmp_path / "changed.csv")
-
-    def retrain(_settings: Settings, _report: Report) -> str:
-        pytest.fail("it was not permitted")
-
     collect = monitoring.file(tmp_path / "changed.csv")
+    retrain = lambda *_: pytest.fail("it was not permitted")  # noqa: E731
     summary = monitoring.run_monitoring(deployed, collect, retrain=retrain, permitted=False)
     assert summary.cycle.report.recommendation.value
     assert "stopped after the report" in summary.retraining

@@ -111,4 +111,4 @@ def version(as_json: bool) -> None:
         click.echo(f"churnops {__version__}")
 
 
-from churnops.cli import models, monitoring, service  # noqa: E402, F401  (their commands join `main`)
+from churnops.cli import models, monitoring, retraining, service  # noqa: E402, F401  (their commands join `main`)

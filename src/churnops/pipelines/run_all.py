@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from churnops.data.identity import Identities, identify
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
@@ -22,12 +23,16 @@ from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, MonitoringCycle
-from churnops.monitoring.alarms import alarms, deployment
+from churnops.monitoring.alarms import alarms
 from churnops.monitoring.alerts import Alerts
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
+from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.pipelines.run_monitoring import failing_loudly
 from churnops.registry import Registry
+from churnops.registry.trained_on import save_trained_on
+from churnops.retraining.comparison import compare_with_production, customers_of
+from churnops.retraining.gate import Decision
 from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
@@ -42,18 +47,23 @@ STEPS = (
 )  # fmt: skip
 ROWS_PER_FOLD_AND_OUTCOME = 2
 
-Status = Literal["deployed", "unchanged", "challenger"]
+Status = Literal["deployed", "unchanged", "challenger", "rolled back"]
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What became of the winner: deployed, or unchanged (the same content answers already), or a challenger."""
+    """What became of the winner: deployed, unchanged (the same content answers already), a challenger, or rolled back.
+
+    `decision` is the gate's, None where it was not asked.
+    """
 
     status: Status
     version: int
     model_version: str
     folder: Path
     reason: str
+    decision: Decision | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,8 @@ class RunSummary:
             "winner": self.evaluated.winner,
             "status": self.deployed.status,
             "reason": self.deployed.reason,
+            "gate": self.deployed.decision.to_json() if self.deployed.decision else None,
+            "warning": self.deployed.warning,
             "version": self.deployed.version,
             "model_version": self.deployed.model_version,
             "production": str(self.deployed.folder),
@@ -102,8 +114,8 @@ def run_all(
     Parameters
     ----------
     deploy
-        Replace the model in production, if there is one, with the new winner. Without it the winner is registered
-        as challenger, and production stays.
+        Replace the model in production, if there is one, with the new winner, whatever the gate would say. Without it
+        the gate decides: a winner that is not proven better is registered as challenger, and production stays.
 
     Raises
     ------
@@ -142,12 +154,14 @@ def _run(
             trained.winner, trained.refit, prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
             settings=settings.evaluation, seed=seed, lineage=_lineage(run),
         )  # fmt: skip
+        log, alerts = CycleLog(registry.engine), Alerts(AlertLog(registry.engine), settings.alerts)
+        trained_on = identify(
+            encode(merged.table, schema), customers_of(merged.table, schema), [c.name for c in schema.model_inputs]
+        )
         with registry.deployed.locked():
-            deployed = _deploy(registry, run, evaluated.bundle, deploy)
+            deployed = _deploy(settings, registry, alerts, run, evaluated, trained_on, deploy)
             answering = registry.deployed.production()
         assert answering is not None, "the first winner was deployed"
-        log, alerts = CycleLog(registry.engine), Alerts(AlertLog(registry.engine), settings.alerts)
-        _announce(alerts, deployed, evaluated)
         with failing_loudly(log, alerts, settings):
             batch = _batch(validated.production, answering)
             cycle = run.step(next(names), ModelMonitor(settings, log).run, answering, batch)
@@ -178,24 +192,42 @@ def _lineage(run: PipelineRun) -> dict[str, Any]:
     return {"run_id": run.run_id, "git_commit": run.commit, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _deploy(registry: Registry, run: PipelineRun, bundle: Bundle, deploy: bool) -> Deployed:
+def _deploy(
+    settings: Settings, registry: Registry, alerts: Alerts, run: PipelineRun, evaluated: EvaluatedModels,
+    trained_on: Identities, deploy: bool,
+) -> Deployed:  # fmt: skip
     """Register the winner's refit and decide what becomes of it, by what is in production now."""
-    production = _production(registry, deploy)
-    run_id = run.runs[STEPS[5]]
+    production, bundle, run_id = _production(registry, deploy), evaluated.bundle, run.runs[STEPS[5]]
     version = registry.register(bundle, run.models[run_id], run_id)
+    save_trained_on(registry.deployed.folder, bundle.content_sha256, trained_on)
     status: Status
+    decision = warning = None
     if production is not None and production.content_sha256 == bundle.content_sha256:
         status, reason = "unchanged", "production has the same content already"
         registry.name_production(bundle.content_sha256)  # a new or emptied store does not know yet
-    elif production is None or deploy:
-        status, reason = "deployed", "asked for with --deploy" if deploy else "no model was in production"
-        registry.deploy(bundle, version, reason)
     else:
-        status, reason = "challenger", "a model is in production and --deploy was not given"
-        registry.make_challenger(version)
+        reason = "asked for with --deploy" if deploy else "no model was in production"
+        if production is not None and not deploy:
+            decision = compare_with_production(settings, registry, bundle, production)
+            record_decision(registry, decision, bundle, production)
+            reason = decision.reason
+        if decision is None or decision.deploy:
+            facts = [_fact(evaluated)]
+            placed = put_into_production(settings, registry, alerts, bundle, version, reason, facts)
+            status, warning = "rolled back" if placed.rolled_back else "deployed", placed.warning
+            reason = f"{placed.check.reason}; {reason}" if placed.check and placed.rolled_back else reason
+        else:
+            status = "challenger"
+            registry.make_challenger(version)
     run.tag("churnops.status", status)
     run.tag("churnops.version", str(version))
-    return Deployed(status, version, bundle.version_name, registry.deployed.link.resolve(), reason)
+    folder = registry.deployed.link.resolve()
+    return Deployed(status, version, bundle.version_name, folder, reason, decision, warning)
+
+
+def _fact(evaluated: EvaluatedModels) -> str:
+    found = evaluated.evaluations[evaluated.winner].metrics["roc_auc"]
+    return f"ROC-AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) on held-out customers"
 
 
 def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
@@ -212,11 +244,3 @@ def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
     except DataError as error:
         source = f"the model in production has another schema: {str(error).splitlines()[0]}"
         return batch_from_columns(nobody, np.empty(0), bundle, source)
-
-
-def _announce(alerts: Alerts, deployed: Deployed, evaluated: EvaluatedModels) -> None:
-    """Tell the alert channels of a new model in production, before anything else can go wrong."""
-    if deployed.status == "deployed":
-        found = evaluated.evaluations[evaluated.winner].metrics["roc_auc"]
-        fact = f"ROC-AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) on held-out customers"
-        alerts.announce(deployment(deployed.model_version, deployed.reason, [fact], ""))

@@ -5,16 +5,16 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, redact
-from churnops.journal import Journal
+from churnops.journal import DeploymentLog, Journal
 from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.database import open_database
@@ -25,8 +25,12 @@ from churnops.monitoring.alerts import Alerts, Delivery
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_journal
 from churnops.monitoring.monitor import ModelMonitor
+from churnops.retraining.policy import Cause, scheduled
 from churnops.settings import Settings
 from churnops.tracking import Tracker
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 EXPERIMENT = "ChurnPrediction-Monitoring"
 STEP = "Monitor performance"
@@ -37,14 +41,18 @@ Collect = Callable[[Settings, Journal, Bundle], Batch]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a batch comes from. Nothing follows from one that is `aside`: a simulation, or a window of the past."""
+    """Where a batch comes from. Nothing follows from one that is `aside`: a simulation, or a window of the past.
+
+    `path` is the file, if it is one: its customers with known outcomes are rows to retrain on.
+    """
 
     collect: Collect
     aside: bool = False
+    path: Path | None = None
 
 
-Retrain = Callable[[Settings, Report], str]
-"""Retrains because of a report, and says in words what came of it."""
+Retrain = Callable[[Settings, Cause, Sequence[str], Path | None], str]
+"""Retrains for a cause, because of some reasons, also on a file; says in words what came of it."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def file(path: Path) -> Source:
     """
     if not path.is_file():
         raise DataError(f"{path} is not a file")
-    return Source(lambda settings, journal, bundle: batch_from_file(path, bundle))
+    return Source(lambda settings, journal, bundle: batch_from_file(path, bundle), path=path)
 
 
 def simulation(seed: int | None = None, rows: int = 500) -> Source:
@@ -122,7 +130,7 @@ def run_monitoring(
     experiment
         Id or name of the MLflow experiment to log to, which must exist. Default: `ChurnPrediction-Monitoring`.
     retrain
-        What to call when the report recommends retraining.
+        What to call when the report recommends retraining, or the schedule does. Default: `trigger_retraining`.
     permitted
         False stops after the report.
 
@@ -131,7 +139,7 @@ def run_monitoring(
     ChurnopsError
         If there is no such experiment, nothing is deployed, the batch cannot be collected, or the tracking store or the
         journal does not answer. All but the first are recorded and told to the alert channels before, unless the
-        source is aside.
+        source is aside. If a retraining fails, which is told too; the cycle itself is finished then.
     """
     try:
         engine = open_database(settings.database_url(settings.journal.url))
@@ -153,7 +161,7 @@ def run_monitoring(
             with tracker.pipeline(logged, name) as run:
                 cycle = run.step(STEP, _cycle, monitor, bundle, source.collect, settings, journal)
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
-        retraining = _retraining(settings, cycle.report, retrain, permitted)
+        retraining = _retraining(settings, cycle.report, source, engine, retrain or _retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining)
     finally:
         engine.dispose()
@@ -189,16 +197,32 @@ def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterato
         raise
 
 
-def _retraining(settings: Settings, report: Report, retrain: Retrain | None, permitted: bool) -> str:
-    if not report.recommendation.value:
-        return "not recommended"
-    if report.aside:
-        return "recommended; a batch that is simulated or of the past retrains nothing"
-    if not permitted:
-        return "recommended; stopped after the report, as asked"
-    if retrain is None:
-        return "recommended; this version does not retrain by itself: type `churnops run --deploy`"
-    return retrain(settings, report)
+def _retraining(
+    settings: Settings, report: Report, source: Source, engine: "Engine", retrain: Retrain, permitted: bool
+) -> str:
+    """Retrain if the report recommends it or the schedule does; say in words what came of it."""
+    now, automatic = datetime.now(UTC), settings.retraining.automatic
+    if report.recommendation.value:
+        if report.aside:
+            return "recommended; a batch that is simulated or of the past retrains nothing"
+        if not permitted:
+            return "recommended; stopped after the report, as asked"
+        if not automatic:
+            return "recommended; retraining.automatic is false: type `churnops retrain`"
+        return retrain(settings, "monitoring", report.recommendation.reasons, source.path)
+    done = [deployment for deployment in DeploymentLog(engine).history() if deployment.closed == "done"]
+    deployed_at = done[-1].at if done else None
+    if permitted and automatic and not report.aside and scheduled(settings.retraining, deployed_at, now):
+        because = f"the model in production is older than {settings.retraining.every_days:g} days"
+        return retrain(settings, "schedule", (because,), source.path)
+    return "not recommended"
+
+
+def _retrain(settings: Settings, cause: Cause, because: Sequence[str], batch: Path | None) -> str:
+    from churnops.pipelines.trigger_retraining import trigger_retraining  # scikit-learn and XGBoost, only here
+
+    summary, path = trigger_retraining(settings, cause, because, batch=batch)
+    return f"{summary.text} ({path})"
 
 
 def main() -> None:

@@ -27,13 +27,15 @@ def compare_with_production(settings: Settings, registry: Registry, challenger: 
     """Decide on production customers with known outcomes whom neither model was trained on.
 
     Those of the journal, the newest evidence there is, if they are at least `min_new_labels`; otherwise the labelled
-    customers of `data.production`.
-
-    Raises
-    ------
-    DataError
-        If a table breaks the Schema, or is of another than the models'.
+    customers of `data.production`. Where it cannot be compared, the decision is "cannot tell", and says why.
     """
+    try:
+        return _compared(settings, registry, challenger, champion)
+    except DataError as error:
+        return _cannot_tell(str(error).partition("\n")[0], settings)
+
+
+def _compared(settings: Settings, registry: Registry, challenger: Bundle, champion: Bundle) -> Decision:
     models, names = registry.deployed.folder, [column.name for column in settings.table.model_inputs]
     known = [load_trained_on(models, bundle.content_sha256) for bundle in (champion, challenger)]
     for bundle, identities in zip((champion, challenger), known, strict=True):

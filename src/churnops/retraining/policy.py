@@ -90,9 +90,7 @@ def _against_automatic(situation: Situation, settings: RetrainingSettings) -> li
     cooldown = settings.retraining_cooldown_days
     if situation.deployed_at is not None and situation.now - situation.deployed_at < timedelta(cooldown):
         age = (situation.now - situation.deployed_at) / timedelta(days=1)
-        against.append(
-            f"the model in production was deployed {age:.1f} days ago, the cooldown is {cooldown:g} days"
-        )
+        against.append(f"the model in production was deployed {age:.1f} days ago, the cooldown is {cooldown:g} days")
     new, needed = situation.unseen - situation.judged, settings.min_new_labels
     if situation.unseen and new < needed:
         since = " since the last comparison" if situation.judged else ""

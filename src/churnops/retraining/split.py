@@ -15,6 +15,7 @@ Mask = NDArray[np.bool_]
 
 MAX_SHARE = 0.4
 """Of the production rows at most this much is held out, and of those left as much is for choosing."""
+SCHEMES = ("all rows", "recent rows", "recency-weighted")
 MIN_TO_CHOOSE = 10
 """Rows of each outcome needed to choose a candidate on the newest rows; with fewer, folds of all rows do it."""
 MIN_RECENT = 500
@@ -132,7 +133,7 @@ class Split:
             age, newest = ages(rows)
             return np.asarray(0.5 ** (age / max(newest, 1)))
 
-        return {"all rows": None, "recent rows": recent, "recency-weighted": weighted}
+        return dict(zip(SCHEMES, (None, recent, weighted), strict=True))
 
 
 def split(table: Table, known: Mask, names: Sequence[str], settings: RetrainingSettings) -> Split:

@@ -77,7 +77,7 @@ class Plan:
     def candidates(self) -> dict[str, tuple[Family, Weighting | None]]:
         """Return family and weights by the candidate's name, which is the family's where there is one weighting."""
         return {
-            family if len(self.weights) == 1 else f"{family}, {scheme}": (family, weighting)
+            family if len(self.weights) == 1 else f"{family}: {scheme}": (family, weighting)
             for family in self.families
             for scheme, weighting in self.weights.items()
         }

@@ -1,0 +1,93 @@
+"""Put a model into production, see through the running API that it answers as it should, and go back if not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from churnops.journal.decisions import DecisionLog, RecordedDecision
+from churnops.model import Bundle
+from churnops.monitoring.alarms import deployment, rollback
+from churnops.monitoring.alerts import Alerts
+from churnops.registry import Registry
+from churnops.registry.deploy import AliasesBehindError
+from churnops.retraining.check import Check, check_deployment
+from churnops.retraining.gate import Decision
+from churnops.settings import Settings
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What became of a deployment.
+
+    Attributes
+    ----------
+    folder
+        Of the model that answers now.
+    check
+        What the running API said; None if no `retraining.check_url` is set.
+    rolled_back
+        Whether the check failed, so that the model from before answers again.
+    warning
+        What is still to be done; None if nothing.
+    """
+
+    folder: Path
+    check: Check | None
+    rolled_back: bool
+    warning: str | None = None
+
+
+def put_into_production(
+    settings: Settings, registry: Registry, alerts: Alerts, bundle: Bundle, version: int, reason: str,
+    facts: Sequence[str], *, by: str | None = None,
+) -> Placed:  # fmt: skip
+    """Deploy a registered version, check it through the API of `retraining.check_url`, and tell the alert channels.
+
+    Call it `registry.deployed.locked()`.
+
+    Parameters
+    ----------
+    facts
+        What the channels are told beside the reason.
+
+    Raises
+    ------
+    ChurnopsError
+        If it cannot be deployed. Nothing has changed then.
+    """
+    deployed, options = registry.deployed, settings.retraining
+    before, warning = deployed.current(), None
+    try:
+        registry.deploy(bundle, version, reason, by)
+    except AliasesBehindError as error:  # it answers all the same
+        warning = str(error)
+    check = None
+    if options.check_url:
+        check = check_deployment(bundle, options.check_url, key=options.check_key, seconds=options.check_seconds)
+        if check.status == "failed" and before is not None:
+            why = f"{bundle.version_name} failed its check through the API: {check.reason}"
+            registry.rollback(None, why, by)
+            restored = deployed.production()
+            assert restored is not None, "the link was swapped back"
+            alerts.announce(rollback(restored.version_name, why, ""))
+            return Placed(deployed.link.resolve(), check, True, warning)
+    alerts.announce(deployment(bundle.version_name, reason, [*facts, *([check.reason] if check else [])], ""))
+    return Placed(deployed.link.resolve(), check, False, warning)
+
+
+def record_decision(
+    registry: Registry, decision: Decision, challenger: Bundle, champion: Bundle, *, unseen: int | None = None
+) -> None:
+    """Keep a decision of the gate in the journal.
+
+    `unseen` is how many customers with known outcomes were new to the champion, where a retraining has looked at them:
+    the next one waits until there are more.
+    """
+    details = decision.to_json() | ({} if unseen is None else {"unseen": unseen})
+    DecisionLog(registry.engine).record(
+        RecordedDecision(
+            datetime.now(UTC), "deploy", decision.verdict, decision.reason, champion.content_sha256,
+            challenger.content_sha256, details,
+        )
+    )  # fmt: skip

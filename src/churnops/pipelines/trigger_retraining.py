@@ -1,0 +1,230 @@
+"""Retrain if that is permitted, deploy the challenger if the gate decides so, and write down why or why not.
+
+`python -m churnops.pipelines.trigger_retraining [EXPERIMENT]` is `churnops retrain [--experiment EXPERIMENT]`.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from churnops.data.identity import Identities
+from churnops.data.read import read_table
+from churnops.data.validate import ValidationError
+from churnops.errors import ChurnopsError, DataError, RegistryError, redact
+from churnops.files import low_priority
+from churnops.journal.alerts import AlertLog
+from churnops.journal.decisions import DecisionLog, RecordedDecision
+from churnops.journal.turn import turn
+from churnops.model import Bundle
+from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
+from churnops.monitoring.alerts import Alerts
+from churnops.pipelines.deploying import put_into_production, record_decision
+from churnops.registry import Registry
+from churnops.registry.deploy import who
+from churnops.registry.trained_on import load_trained_on, save_trained_on
+from churnops.retraining.comparison import labelled, production_rows
+from churnops.retraining.pipeline import EXPERIMENT, STEPS, Retrained, RetrainingPipeline
+from churnops.retraining.policy import Cause, Permission, Situation, permit
+from churnops.retraining.rows import ProductionRows
+from churnops.retraining.summary import RetrainingSummary, Status
+from churnops.schema import Schema
+from churnops.settings import Settings
+from churnops.tracking import Tracker
+from churnops.tracking.runner import Progress
+
+RUNNING = "another retraining is running: its summary will be written when it is done"
+
+
+def trigger_retraining(
+    settings: Settings, cause: Cause, because: Sequence[str] = (), *, batch: Path | None = None,
+    experiment: str | None = None, progress: Progress = lambda step, state: None,
+    on_family: Callable[[str], None] = lambda name: None,
+) -> tuple[RetrainingSummary, Path]:  # fmt: skip
+    """Retrain, unless something is against it; return what was done, and the file it is written to.
+
+    Only one process does so at a time, on all machines that share the journal's database. It is safe to kill: until
+    the link in the folder of models moves, production is what it was.
+
+    Parameters
+    ----------
+    because
+        Why it is asked for.
+    batch
+        A file of customers with known outcomes, as of now, beside those of the journal.
+    experiment
+        Id or name of the MLflow experiment to log to, which must exist. Default: `ChurnPrediction-Retraining`.
+
+    Raises
+    ------
+    ChurnopsError
+        If it fails. That is told to the alert channels and written to a summary before; production is as it was.
+    """
+    tracker = Tracker(settings)
+    logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
+    with closing(Registry(tracker)) as registry:
+        job = _Job(settings, registry, cause, tuple(because), batch, datetime.now(UTC))
+        with turn(registry.engine, f"retraining of {registry.name}", registry.deployed.folder / ".retraining") as mine:
+            try:
+                summary = job.do(tracker, logged, progress, on_family) if mine else job.refused((RUNNING,))
+            except Exception as error:
+                job.fail(error)
+                raise
+        return summary, summary.write(job.folder)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One retraining."""
+
+    settings: Settings
+    registry: Registry
+    cause: Cause
+    because: tuple[str, ...]
+    batch: Path | None
+    started: datetime
+
+    @property
+    def folder(self) -> Path:
+        """Where summaries are."""
+        return self.settings.path(self.settings.monitoring.directory)
+
+    @property
+    def alerts(self) -> Alerts:
+        return Alerts(AlertLog(self.registry.engine), self.settings.alerts)
+
+    def do(
+        self, tracker: Tracker, experiment: str, progress: Progress, on_family: Callable[[str], None]
+    ) -> RetrainingSummary:
+        """Ask the policy, retrain, and deploy if the gate says so."""
+        champion, known = self._champion()
+        rows = production_rows(self.settings, self.registry)
+        unseen, permission = self._permission(champion, known, rows)
+        if not permission.value:
+            return self.refused(permission.reasons, champion)
+        self._record("yes", permission.reasons, champion)
+        name = f"retraining {self.started:%Y-%m-%d %H:%M:%S}"
+        with low_priority(), tracker.pipeline(experiment, name, progress) as run:
+            pipeline = RetrainingPipeline(self.settings, run)
+            found = pipeline.run(champion, known, rows, self.batch, on_family=on_family)
+            run_id = run.runs[STEPS[5]]
+            version = self.registry.register(found.challenger, run.models[run_id], run_id)
+            save_trained_on(self.registry.deployed.folder, found.challenger.content_sha256, found.trained_on)
+            record_decision(self.registry, found.decision, found.challenger, champion, unseen=unseen)
+            summary = self._placed(found, version, champion, permission)
+            run.tag("churnops.status", summary.status)
+            run.tag("churnops.version", str(version))
+        self.alerts.tell([], AFTER_RETRAINING)
+        return replace(summary, run_id=run.run_id, seconds=run.seconds)
+
+    def refused(self, reasons: tuple[str, ...], champion: Bundle | None = None) -> RetrainingSummary:
+        """Write down why nothing is retrained."""
+        self._record("no", reasons, champion)
+        name = champion.version_name if champion else self.registry.deployed.current() or "none"
+        reason = "; ".join(reasons)
+        return self._summary("not permitted", reason, Permission(False, reasons), name)
+
+    def fail(self, error: Exception) -> None:
+        """Tell and write down that it failed; the error itself goes on."""
+        known = isinstance(error, ChurnopsError | OSError)
+        reason = redact(str(error).partition("\n")[0][:300]) if known else f"a defect: {type(error).__name__}"
+        self.alerts.tell([retraining_failed(reason, self.settings.alerts.link)], [])
+        failures = tuple(map(str, error.failures)) if isinstance(error, ValidationError) else ()
+        champion = self.registry.deployed.current() or "none"
+        summary = self._summary("failed", reason, Permission(True, ()), champion)
+        try:
+            path = replace(summary, failures=failures).write(self.folder)
+        except OSError as unwritten:
+            error.add_note(f"and its summary could not be written: {unwritten}")
+        else:
+            error.add_note(f"nothing has changed in production; summary: {path}")
+
+    def _champion(self) -> tuple[Bundle, Identities]:
+        with self.registry.deployed.locked():
+            self.registry.deployed.recover()
+            champion = self.registry.deployed.production()
+        if champion is None:
+            raise RegistryError("no model is deployed, so there is none to replace: type `churnops run` first")
+        known = load_trained_on(self.registry.deployed.folder, champion.content_sha256)
+        if known is None:
+            raise RegistryError(
+                f"it is not known whom {champion.version_name} was trained on, so nothing can be compared with it: "
+                "`churnops run --deploy` deploys a model of which it is"
+            )
+        return champion, known
+
+    def _permission(self, champion: Bundle, known: Identities, rows: ProductionRows) -> tuple[int, Permission]:
+        """Ask the policy; also return how many customers with known outcomes are new to the champion."""
+        schema = self.settings.table
+        table = labelled(rows.table, schema, rows.at, rows.customers)
+        unseen = int((~table.held_by(known)).sum()) if table.outcome.size else 0
+        given, with_outcome = _counted(self.batch, schema) if self.batch else (0, 0)
+        answered = self.registry.deployed.answered()
+        last = next((d for d in DecisionLog(self.registry.engine).newest(100, subject="deploy")
+                     if d.champion == champion.content_sha256 and "unseen" in d.details), None)  # fmt: skip
+        situation = Situation(
+            cause=self.cause, now=self.started, deployed_at=answered[-1].at if answered else None,
+            due=rows.due + given, labelled=rows.labelled + with_outcome, unseen=unseen + with_outcome,
+            judged=last.details["unseen"] if last else 0,
+        )  # fmt: skip
+        return situation.unseen, permit(situation, self.settings.retraining)
+
+    def _placed(self, found: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:
+        """Do with the challenger what the gate decided."""
+        decision, deployed = found.decision, self.registry.deployed
+        status: Status = "kept"
+        reason, check, warning = decision.reason, None, None
+        with deployed.locked():
+            answering = deployed.production()
+            if answering is None or answering.content_sha256 != champion.content_sha256:
+                reason = f"another model was deployed meanwhile, so the comparison says nothing any more; {reason}"
+                self.registry.make_challenger(version)
+            elif decision.deploy:
+                by = who() if self.cause == "by hand" else f"churnops ({self.cause})"
+                placed = put_into_production(
+                    self.settings, self.registry, self.alerts, found.challenger, version, decision.reason, self.because,
+                    by=by,
+                )  # fmt: skip
+                check, warning = placed.check, placed.warning
+                status = "rolled back" if placed.rolled_back else "deployed"
+                reason = f"{check.reason}; {reason}" if check and placed.rolled_back else reason
+            else:
+                status = "cannot tell" if decision.verdict == "cannot tell" else "kept"
+                if found.challenger.content_sha256 != champion.content_sha256:
+                    self.registry.make_challenger(version)
+        summary = self._summary(status, reason, permission, champion.version_name)
+        return replace(summary, retrained=found, version=version, check=check, warning=warning)
+
+    def _summary(self, status: Status, reason: str, permission: Permission, champion: str) -> RetrainingSummary:
+        return RetrainingSummary(self.started, self.cause, self.because, status, reason, permission, champion)
+
+    def _record(self, verdict: str, reasons: Sequence[str], champion: Bundle | None) -> None:
+        asked = {"cause": self.cause, "because": list(self.because)}
+        sha256 = champion.content_sha256 if champion else None
+        decision = RecordedDecision(datetime.now(UTC), "retrain", verdict, "; ".join(reasons), sha256, None, asked)
+        DecisionLog(self.registry.engine).record(decision)
+
+
+def _counted(batch: Path, schema: Schema) -> tuple[int, int]:
+    """Return how many rows a file has, and how many with an outcome; whether they are valid, the first step checks."""
+    if not batch.is_file():
+        raise DataError(f"{batch} is not a file")
+    table = read_table(batch)
+    headers = {name: header for header, name in schema.rename(table.columns).items()}
+    if schema.target.name not in headers:
+        return table.height, 0
+    return table.height, table.height - table.get_column(headers[schema.target.name]).null_count()
+
+
+def main() -> None:
+    """Become `churnops retrain`, with the experiment's id or name that may have been given."""
+    given = sys.argv[1:]
+    command = ["retrain", *(("--experiment",) if given and not given[0].startswith("-") else ()), *given]
+    os.execv(sys.executable, [sys.executable, "-m", "churnops.cli", *command])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

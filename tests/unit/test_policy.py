@@ -1,0 +1,69 @@
+"""The policy: when a retraining may begin, and that every "no" says why."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from churnops.retraining.policy import Situation, permit, scheduled
+from churnops.settings import RetrainingSettings
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+DAY = timedelta(days=1)
+ENOUGH = Situation("monitoring", NOW, NOW - 10 * DAY, due=1000, labelled=950, unseen=900)
+
+
+def test_enough_new_labels_are_a_reason():
+    permission = permit(ENOUGH, RetrainingSettings())
+    assert permission.value
+    assert permission.reasons == ("900 customers with known outcomes are new to the model in production",)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "says"),
+    [
+        ({"unseen": 0}, {}, "there are no customers with known outcomes"),
+        ({"labelled": 799}, {}, "of the 1,000 outcomes due 80% are known, 80% are needed"),
+        ({"unseen": 499}, {}, "499 customers with known outcomes are new, 500 are needed"),
+        ({"judged": 500}, {}, "400 customers with known outcomes are new since the last comparison, 500 are needed"),
+        ({"judged": 2000}, {}, "0 customers with known outcomes are new since the last comparison"),
+        ({}, {"retraining_cooldown_days": 11}, "deployed 10.0 days ago, the cooldown is 11 days"),
+    ],
+)
+def test_what_is_against_it_is_said(change: dict[str, int], settings: dict[str, float], says: str):
+    permission = permit(replace(ENOUGH, **change), RetrainingSettings(**settings))
+    assert not permission.value
+    assert any(says in reason for reason in permission.reasons), permission.reasons
+
+
+def test_everything_against_it_is_said_at_once():
+    situation = replace(ENOUGH, unseen=100, labelled=100)
+    permission = permit(situation, RetrainingSettings(retraining_cooldown_days=30))
+    assert len(permission.reasons) == 3
+
+
+def test_a_cooldown_ends_to_the_moment():
+    settings = RetrainingSettings(retraining_cooldown_days=10)
+    assert permit(ENOUGH, settings).value
+    assert not permit(replace(ENOUGH, now=NOW - timedelta(microseconds=1)), settings).value
+
+
+def test_where_no_deployment_is_known_there_is_nothing_to_wait_for():
+    settings = RetrainingSettings(retraining_cooldown_days=10, every_days=1)
+    assert permit(replace(ENOUGH, deployed_at=None), settings).value
+    assert not scheduled(settings, None, NOW)
+
+
+def test_a_person_need_not_wait_but_cannot_do_without_labels():
+    settings = RetrainingSettings(retraining_cooldown_days=30)
+    asked = replace(ENOUGH, cause="by hand", unseen=3)
+    assert permit(asked, settings).value
+    assert not permit(replace(asked, unseen=0), settings).value
+    assert not permit(replace(asked, labelled=10), settings).value
+
+
+def test_a_schedule_is_for_old_models_and_off_by_default():
+    assert not scheduled(RetrainingSettings(), NOW - 1000 * DAY, NOW)
+    weekly = RetrainingSettings(every_days=7)
+    assert scheduled(weekly, NOW - 7 * DAY, NOW)
+    assert not scheduled(weekly, NOW - 6 * DAY, NOW)
