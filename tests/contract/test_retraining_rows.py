@@ -163,10 +163,10 @@ def test_without_an_id_a_customer_is_told_by_the_inputs(
 
 
 def test_the_order_depends_on_what_is_there_and_not_on_how_it_came(engine: Engine, journal: Journal):
-    people = [("ann", 3.0), ("bob", 1.0), ("carl", 2.0), ("dora", 1.0), ("eve", 1.0)]
+    people = [("ann", 3.0), ("bob", 1.0), ("carl", 2.0), ("dora", 1.0), ("eve", 1.0), (None, 4.0), (None, 5.0)]
     for day, order in ((0, people), (100, people[::-1])):
         for name, value in order:
-            written(engine, a_prediction(name, value, at=START + day * DAY), churned=name < "d")
+            written(engine, a_prediction(name, value, at=START + day * DAY), churned=value > 1.0)
     first = collected(journal, known_at=START + 99 * DAY)
     second = collected(journal, since=START + 50 * DAY)
     assert first.customers == second.customers
