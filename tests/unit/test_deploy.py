@@ -1,7 +1,8 @@
-"""Deploying: after a crash between any two steps the old model answers or the new one does, and the log catches up."""
+"""Deploying and going back: after a crash between any two steps one whole model answers, and the log catches up."""
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from churnops.errors import BundleError, RegistryError
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
+from churnops.journal.deployments import in_production
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
+from churnops.registry.deploy import AliasesBehindError, who
 from churnops.training.train import TrainedModels
 
 
@@ -60,9 +63,9 @@ def test_the_newest_deployment_answers_and_older_ones_stay(
     assert second.name.endswith("-xgboost-v2")
     assert Bundle.load(first).algorithm == "decision_tree"
     assert aliases == [bundle.content_sha256 for bundle in bundles]
-    assert [(d.folder, d.previous, d.reason, d.closed) for d in log.history()] == [
-        (first.name, None, "first", "done"),
-        (second.name, first.name, "second", "done"),
+    assert [(d.folder, d.previous, d.reason, d.kind, d.by, d.closed) for d in log.history()] == [
+        (first.name, None, "first", "deploy", who(), "done"),
+        (second.name, first.name, "second", "deploy", who(), "done"),
     ]
     assert sorted(p.name for p in folder.folder.iterdir()) == ["production", "versions"]
 
@@ -132,3 +135,243 @@ def test_a_link_to_itself_is_refused(folder: DeploymentFolder):
     folder.link.symlink_to("production")
     with pytest.raises(BundleError, match=r"a link to itself|bundle\.json is missing"):
         folder.production()
+
+
+@pytest.fixture
+def versions(folder: DeploymentFolder, bundles: tuple[Bundle, Bundle]) -> list[str]:
+    """Names of the folders of four models, deployed one after another."""
+    models = [replace(bundles[0], threshold=0.1 * (n + 1)) for n in range(4)]
+    return [folder.deploy(model, n + 1, f"number {n + 1}", by="ann").name for n, model in enumerate(models)]
+
+
+def state(folder: DeploymentFolder) -> object:
+    return folder.current(), folder.log.history(), sorted(folder.folder.rglob("*"))
+
+
+def test_going_back_twice_goes_two_back_and_not_to_and_fro(
+    folder: DeploymentFolder, versions: list[str], aliases: list[str], log: DeploymentLog
+):
+    contents = list(aliases)
+    assert folder.rollback(None, "worse", by="bob").name == versions[2]
+    assert folder.rollback(None, "worse still", by="bob").name == versions[1]
+    assert folder.current() == versions[1]
+    assert aliases == [*contents, contents[2], contents[1]]
+    back = log.history()[-1]
+    assert (back.folder, back.previous, back.version, back.reason) == (versions[1], versions[2], 2, "worse still")
+    assert (back.kind, back.by, back.closed) == ("rollback", "bob", "done")
+
+
+def test_after_a_rollback_and_a_deployment_the_way_back_is_to_what_the_deployment_replaced(
+    folder: DeploymentFolder, versions: list[str], bundles: tuple[Bundle, Bundle]
+):
+    folder.rollback(versions[0], "an old one")
+    folder.deploy(bundles[1], 5, "a new one")
+    assert folder.rollback(None, "it is worse").name == versions[0]
+
+
+def test_a_rollback_to_a_certain_model_may_also_go_forward(folder: DeploymentFolder, versions: list[str]):
+    folder.rollback(versions[0], "far back")
+    assert folder.rollback(versions[3], "no, it was better").name == versions[3]
+    assert folder.rollback(None, "no, it was not").name == versions[2]
+
+
+def test_the_newest_folder_of_a_version_is_gone_back_to(folder: DeploymentFolder, bundles: tuple[Bundle, Bundle]):
+    first = folder.deploy(bundles[0], 1, "first")
+    folder.deploy(bundles[1], 2, "second")
+    again = folder.deploy(bundles[0], 1, "again")
+    assert folder.folder_of(1) == folder.folder_of(1, bundles[0].content_sha256) == again.name
+    folder.deploy(bundles[1], 2, "and again")
+    again.rename(again.with_name("away"))
+    assert folder.folder_of(1) == first.name
+    with pytest.raises(RegistryError, match=r"^version 3 never was in production.*`churnops promote 3` deploys it$"):
+        folder.folder_of(3)
+
+
+def damage(path: Path) -> None:
+    (path / "estimator.npz").write_bytes(b"damaged")
+
+
+def put_another_there(path: Path) -> None:
+    bundle = Bundle.load(path)
+    path.rename(path.with_name("away"))
+    replace(bundle, threshold=0.77).save(path)
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "damaged": (damage, r"estimator\.npz was changed.*`churnops promote 3` deploys it again"),
+    "another bundle": (put_another_there, r"not the one that was deployed there; `churnops promote 3` deploys it"),
+    "removed": (lambda path: path.rename(path.with_name("away")), r"version 3 .*removed: `churnops promote 3`"),
+    "a link": (
+        lambda path: path.rename(path.with_name("away")).parent.joinpath(path.name).symlink_to("away"),
+        r"version 3 .*removed: `churnops promote 3`",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_gone_back_to_is_refused_in_a_line_and_nothing_changes(
+    what: str, folder: DeploymentFolder, versions: list[str]
+):
+    change, message = REFUSED[what]
+    change(folder.versions / versions[2])
+    before = state(folder)
+    with pytest.raises((BundleError, RegistryError), match=message) as caught:
+        folder.rollback(None, "worse")
+    assert "\n" not in str(caught.value)
+    assert state(folder) == before
+    assert folder.rollback(versions[1], "another then").name == versions[1]
+
+
+def test_there_is_no_way_back_from_nothing_from_the_first_to_itself_or_to_what_nobody_knows(
+    folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], tmp_path: Path
+):
+    with pytest.raises(RegistryError, match="no model is deployed"):
+        folder.rollback(None, "worse")
+    first = folder.deploy(bundles[0], 1, "first")
+    before = state(folder)
+    with pytest.raises(RegistryError, match="version 1 was the first"):
+        folder.rollback(None, "worse")
+    with pytest.raises(RegistryError, match="version 1 answers already"):
+        folder.rollback(first.name, "worse")
+    with pytest.raises(RegistryError, match="knows no nonsense: `churnops models`"):
+        folder.rollback("nonsense", "worse")
+    assert state(folder) == before
+    engine = open_database(f"sqlite:///{tmp_path}/new.db")
+    with pytest.raises(RegistryError, match="does not say what answered before"):
+        DeploymentFolder(folder.folder, DeploymentLog(engine), None).rollback(None, "worse")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "while the folder is written"])
+def test_a_crash_between_any_two_steps_of_a_rollback(
+    step: str, folder: DeploymentFolder, versions: list[str], aliases: list[str], log: DeploymentLog,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    contents = list(aliases)
+    with monkeypatch.context() as patch:
+        STEPS[step](folder, patch)
+        with pytest.raises(ProcessEndsError):
+            folder.rollback(None, "worse")
+    swapped = step in ("before the aliases", "before the intent is closed")
+    assert folder.current() == versions[2 if swapped else 3]
+    other = DeploymentFolder(folder.folder, log, aliases.append)
+    closed = other.recover()
+    assert other.recover() == []
+    assert [d.closed for d in closed] == ([] if step == "before the intent" else ["done" if swapped else "undone"])
+    assert aliases[-1] == contents[2 if swapped else 3]
+    assert other.rollback(None, "again").name == versions[1 if swapped else 2]
+
+
+def test_a_store_that_does_not_answer_keeps_nobody_from_going_back_and_learns_it_in_order(
+    folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], aliases: list[str], log: DeploymentLog
+):
+    def refuse(content_sha256: str) -> None:
+        raise RegistryError("the store is down")
+
+    first = folder.deploy(bundles[0], 1, "first")
+    down = DeploymentFolder(folder.folder, log, refuse)
+    with pytest.raises(AliasesBehindError, match="-v2 answers, and MLflow's aliases do not say so yet: the store is"):
+        down.deploy(bundles[1], 2, "second")
+    assert answers(folder) == "xgboost"
+    without = DeploymentFolder(folder.folder, log, None)
+    assert without.rollback(None, "worse") == first
+    assert answers(folder) == "decision_tree"
+    assert [d.reason for d in without.answered()] == ["first", "second", "worse"]
+    with pytest.raises(AliasesBehindError, match="-v2 answers"):
+        down.recover()
+    assert [d.closed for d in log.history()] == ["done", None, None]
+    one, other = (bundle.content_sha256 for bundle in bundles)
+    assert [d.closed for d in folder.recover()] == ["done", "done"]
+    assert aliases == [one, other, one]
+
+
+def test_a_rollback_that_never_happened_is_not_part_of_the_history(
+    folder: DeploymentFolder, versions: list[str], log: DeploymentLog, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "_swap", stop)
+        with pytest.raises(ProcessEndsError):
+            folder.rollback(versions[0], "given up")
+    DeploymentFolder(folder.folder, log, None).rollback(versions[0], "done")  # without closing what is done
+    assert [d.reason for d in folder.answered()][-2:] == ["number 4", "done"]
+    spells = in_production(folder.answered())
+    assert [spell.deployment.version for spell in spells] == [1, 2, 3, 4, 1]
+    assert [spell.until for spell in spells] == [*(spell.deployment.at for spell in spells[1:]), None]
+    assert in_production([]) == []
+
+
+def test_pruning_keeps_the_newest_what_answers_the_way_back_and_what_is_protected(
+    folder: DeploymentFolder, versions: list[str]
+):
+    folder.rollback(versions[1], "far back")  # so the way back leads to the first
+    third = sum(file.stat().st_size for file in (folder.versions / versions[2]).iterdir())
+    pruned = folder.prune(1)
+    assert (pruned.folders, pruned.bytes) == ((versions[2],), third)
+    assert sorted(path.name for path in folder.versions.iterdir()) == [versions[0], versions[1], versions[3]]
+    assert folder.prune(0, protected=[versions[3]]).folders == ()
+    assert folder.prune(0).folders == (versions[3],)
+    assert folder.rollback(None, "still possible").name == versions[0]
+    with pytest.raises(RegistryError, match="its folder was removed: `churnops promote 4`"):
+        folder.rollback(versions[3], "removed")
+
+
+def test_pruning_touches_nothing_that_churnops_did_not_make_and_no_link(
+    folder: DeploymentFolder, versions: list[str], tmp_path: Path
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious.txt").write_text("keep me")
+    link = folder.versions / "20200101T000000.000000Z-xgboost-v9"
+    link.symlink_to(elsewhere)
+    (folder.versions / "notes").mkdir()
+    (folder.versions / "20200101T000000.000000Z-xgboost-v8").write_text("a file")
+    (folder.versions / ".removed-link").symlink_to(elsewhere)
+    (folder.versions / versions[0] / "inside").symlink_to(elsewhere)
+    assert folder.prune(0).folders == (versions[0], versions[1])
+    assert (elsewhere / "precious.txt").read_text() == "keep me"
+    left = {path.name for path in folder.versions.iterdir()}
+    assert left == {*versions[2:], "notes", link.name, "20200101T000000.000000Z-xgboost-v8", ".removed-link"}
+
+    folder.versions.rename(tmp_path / "moved")
+    folder.versions.symlink_to(tmp_path / "moved")
+    with pytest.raises(RegistryError, match="is a link, and nothing is removed through one"):
+        folder.prune(0)
+
+
+def test_a_killed_pruning_leaves_no_half_of_a_bundle_and_the_next_one_ends_it(
+    folder: DeploymentFolder, versions: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    (folder.versions / ".unfinished-x").mkdir()  # of a deployment that was killed
+    with monkeypatch.context() as patch:
+        patch.setattr("churnops.registry.deploy.shutil.rmtree", stop)
+        with pytest.raises(ProcessEndsError):
+            folder.prune(1)
+    for path in folder.versions.glob("[!.]*"):
+        assert Bundle.load(path)
+    assert sorted(path.name for path in folder.versions.glob("[!.]*")) == versions[2:]
+    pruned = folder.prune(1)
+    assert pruned.folders == ()
+    assert pruned.bytes > 0
+    assert sorted(path.name for path in folder.versions.iterdir()) == versions[2:]
+
+
+def test_an_open_intents_folder_is_not_pruned(
+    folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], versions: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "_swap", stop)
+        with pytest.raises(ProcessEndsError):
+            folder.rollback(versions[0], "killed")
+    assert folder.prune(0).folders == (versions[1],)
+
+
+def test_pruning_nothing_removes_nothing(folder: DeploymentFolder):
+    assert folder.prune(0).folders == ()
+
+
+def test_somebody_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch):
+    def nameless() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("churnops.registry.deploy.getpass.getuser", nameless)
+    assert who().startswith("user ")

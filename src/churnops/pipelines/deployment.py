@@ -194,16 +194,17 @@ def _without_mlflow(settings: Settings) -> Iterator[tuple[DeploymentFolder, Aler
 
 def _recover(settings: Settings) -> tuple[list[Deployment], str | None]:
     """Finish or undo open deployments; return those, and in words what could not be done."""
+    with _without_mlflow(settings) as (deployed, _), deployed.locked():
+        undone = deployed.recover()
+        if not deployed.log.open_intents():
+            return undone, None
     try:
         with closing(Registry(Tracker(settings))) as registry, registry.deployed.locked():
-            return registry.deployed.recover(), None
+            return undone + registry.deployed.recover(), None
     except AliasesBehindError as error:
-        return [], str(error)
-    except ChurnopsError as error:  # which is no reason to leave open what needs no store
-        with _without_mlflow(settings) as (deployed, _), deployed.locked():
-            closed = deployed.recover()
-            behind = f"MLflow's aliases do not say yet which model answers: {error}; {NEXT}"
-            return closed, behind if deployed.log.open_intents() else None
+        return undone, str(error)
+    except ChurnopsError as error:
+        return undone, f"MLflow's aliases do not say yet which model answers: {error}; {NEXT}"
 
 
 def _promote(
