@@ -1,0 +1,281 @@
+"""Whether the running API answers with a model that was just deployed, and as the model itself does."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Literal
+
+import numpy as np
+
+from churnops.data.read import decode
+from churnops.model import Bundle
+from churnops.settings import ENV_CHECK_KEY, split_address
+
+PROBE, READY = "/predict/probe", "/health/ready"
+AGREEMENTS = 5  # answers in a row, each over a connection of its own: several workers may answer
+PAUSE_SECONDS = 0.1
+ANSWER_SECONDS = 10.0  # for one answer
+MAX_ANSWER_BYTES = 2**20  # 32 customers have some KB
+_MOST = 1e300
+PROBLEM = "urn:churnops:problem:"
+
+Status = Literal["passed", "failed", "not reached"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the running API said of a deployed model.
+
+    Attributes
+    ----------
+    status
+        `passed`: it answers as the model does. `failed`: the model before it should come back. `not reached`: nobody
+        who can tell was asked, which is no fault of the model's.
+    reason
+        One sentence.
+    rows
+        Customers whose answers were compared, in each of the requests; 0 if none was.
+    seconds
+        That the check took.
+    """
+
+    status: Status
+    reason: str
+    rows: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one request came to, in words.
+
+    `agrees` and `differs` are about the deployed model's own answers. `other` is an answer of the API that may yet
+    become right. `silent` is none, or none of the API's. `later` says nothing about any model. `closed`: the API is
+    there, and does not let us ask.
+    """
+
+    kind: Literal["agrees", "differs", "other", "silent", "later", "closed"]
+    text: str
+
+
+def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float, most: float = 1e-9) -> Check:
+    """Ask the API at `url` until it answers the probe rows of a deployed bundle as the bundle does.
+
+    The rows are sent to `POST /predict/probe`, which records and counts nothing, over a new connection each time; five
+    answers in a row must come from this version and have its probabilities (fewer, if it is so slow that the time is
+    over). A number that differs is a failure at once. Whatever else may pass (another model still answers, the rows are
+    refused, an error) is one after `seconds`, and so is silence after the API answered once.
+
+    Nothing is raised: what goes wrong is the answer. Redirects and proxies are not followed. Of several workers, those
+    that none of the five meets are not checked.
+
+    Parameters
+    ----------
+    bundle
+        In production, by what the caller knows.
+    url
+        Of the API, such as `http://127.0.0.1:8000`; a path is kept.
+    key
+        An API key with the scope `admin`; empty for none. It is nowhere in the result.
+    seconds
+        That the API has. A request that is under way then may take as long again, but 10 seconds at most.
+    most
+        By which a probability may differ: the same arithmetic, but libraries of other machines may round otherwise.
+
+    Examples
+    --------
+    >>> settings.retraining.check_url                                                      # doctest: +SKIP
+    'http://127.0.0.1:8000'
+    >>> check_deployment(bundle, settings.retraining.check_url, seconds=20).reason         # doctest: +SKIP
+    'http://127.0.0.1:8000 answers with random_forest-dcf010f86dc4, and as it does: 32 probe rows, 5 times'
+    """
+    started = time.monotonic()
+    deadline = started + seconds
+    expected = bundle.predict(bundle.probes).probability.tolist()
+    rows = len(expected)
+
+    def check(status: Status, reason: str, compared: int = 0) -> Check:
+        return Check(status, reason, compared, round(time.monotonic() - started, 3))
+
+    try:
+        api = _Api(url, key)
+    except ValueError as error:
+        return check("not reached", str(error))
+    body = _customers(bundle)
+    agreed = compared = 0
+    answered = False  # by the API, in whatever way
+    last: _Answer | None = None  # that says something
+    while True:
+        reply = api.ask("POST", PROBE, min(seconds, ANSWER_SECONDS), body)
+        answer = _judge(reply, bundle.version_name, expected, most)
+        if answer.kind != "later":
+            last = answer
+            agreed = agreed + 1 if answer.kind == "agrees" else 0
+            compared = rows if answer.kind in ("agrees", "differs") else compared
+            answered = answered or answer.kind in ("agrees", "other")
+        over = time.monotonic() + PAUSE_SECONDS >= deadline
+        if agreed == AGREEMENTS or (agreed and over):
+            return check("passed", f"{url} {last.text if last else ''}: {rows} probe rows, {_times(agreed)}", rows)
+        if answer.kind == "differs":
+            return check("failed", f"{url} {answer.text}", rows)
+        if answer.kind == "closed":
+            return check("not reached", f"{url} {answer.text}", compared)
+        if over:
+            break
+        time.sleep(PAUSE_SECONDS)
+    last = last or answer
+    why = f"{url} {last.text}, after {seconds:g} seconds"
+    if not answered:
+        return check("not reached", why, compared)
+    return check("failed", why + (_refusal(api) if last.kind == "other" else ""), compared)
+
+
+def _customers(bundle: Bundle) -> bytes:
+    """Return the probe rows as the API takes customers."""
+    rows = len(next(iter(bundle.probes.values())))
+    table = decode(bundle.probes, np.full(rows, np.nan), bundle.schema).drop(bundle.schema.target.name)
+    return json.dumps(table.to_dicts()).encode()
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """An HTTP answer: `document` is None if it is not JSON."""
+
+    status: int
+    document: Any
+
+
+class _Api:
+    """Asks at one address, once a connection. It shows no secret in its errors."""
+
+    def __init__(self, url: str, key: str) -> None:
+        try:
+            parts = split_address(url)
+        except ValueError as error:
+            raise ValueError(f"retraining.check_url {error}") from None
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ValueError(f"{ENV_CHECK_KEY} holds characters that no API key has: copy it again")
+        self._parts, self._headers = parts, {"Content-Type": "application/json", "Connection": "close"}
+        if key:
+            self._headers["X-API-Key"] = key
+
+    def ask(self, method: str, path: str, seconds: float, body: bytes | None = None) -> _Reply | str:
+        """Return the reply, or in words why there is none after `seconds`."""
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
+        cut = threading.Event()
+        try:
+            connection.connect()
+            with _cut_off(connection.sock, seconds, cut):
+                connection.request(method, self._parts.path.rstrip("/") + path, body, self._headers)
+                response = connection.getresponse()
+                content = response.read(MAX_ANSWER_BYTES + 1)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, TimeoutError) or cut.is_set():
+                return f"does not answer within {seconds:.3g} seconds"
+            # Some of these repeat what the other side sent.
+            shown = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            return f"does not answer ({shown})"
+        finally:
+            connection.close()
+        try:
+            return _Reply(response.status, json.loads(content) if len(content) <= MAX_ANSWER_BYTES else None)
+        except (ValueError, RecursionError):
+            return _Reply(response.status, None)
+
+
+@contextmanager
+def _cut_off(sock: socket.socket, seconds: float, cut: threading.Event) -> Iterator[None]:
+    """End a connection after `seconds`: a timeout is for one piece of an answer, and there may be a piece a second."""
+
+    def end() -> None:
+        cut.set()
+        with suppress(OSError):  # it is closed already
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _refusal(api: _Api) -> str:
+    """Return what the API says of a deployment that it refuses, if it does."""
+    reply = api.ask("GET", READY, ANSWER_SECONDS)
+    document = reply.document if isinstance(reply, _Reply) else None
+    warnings = document.get("warnings") if isinstance(document, dict) else None
+    return f": {_line(warnings[0], 200)}" if isinstance(warnings, list) and warnings else ""
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _judge(reply: _Reply | str, version: str, expected: list[float], most: float) -> _Answer:
+    """Say what a reply means for the deployed version, which scores the probe rows as `expected`."""
+    if isinstance(reply, str):
+        return _Answer("silent", reply)
+    status, document = reply.status, reply.document
+    if status in (401, 403):
+        return _Answer("closed", f"wants a key with the scope admin in {ENV_CHECK_KEY} (status {status})")
+    if status == 429:
+        return _Answer("later", "is asked too often (status 429): see api.rate_limit")
+    if status == 200 and (answers := _answers(document)) is not None:
+        return _compare(answers, version, expected, most)
+    kind = document.get("type") if isinstance(document, dict) else None
+    if status in (404, 405) or not isinstance(kind, str) or not kind.startswith(PROBLEM):
+        return _Answer("silent", f"does not answer as the API of churnops does (status {status} at {PROBE})")
+    # The problem's own words name fields and rules, never what was sent.
+    return _Answer("other", f"does not answer the probe rows (status {status}): {_line(document.get('detail'), 200)}")
+
+
+def _answers(document: Any) -> list[tuple[str, float]] | None:
+    """Return version and probability of each customer, if that is what a document holds."""
+    if not isinstance(document, list) or not document:
+        return None
+    answers = []
+    for item in document:
+        if not isinstance(item, dict):
+            return None
+        version, probability = item.get("model_version"), item.get("churn_probability")
+        if not isinstance(version, str) or isinstance(probability, bool) or not isinstance(probability, int | float):
+            return None
+        # A whole number of JSON may be larger than any float.
+        answers.append((version, float(min(max(probability, -_MOST), _MOST))))
+    return answers
+
+
+def _compare(answers: list[tuple[str, float]], version: str, expected: list[float], most: float) -> _Answer:
+    others = sorted({name for name, _ in answers} - {version})
+    if others:
+        return _Answer("other", f"answers with {_line(others[0], 80)}, not with {version}")
+    if len(answers) != len(expected):
+        return _Answer("differs", f"answers {len(answers)} customers with {version}, asked for {len(expected)}")
+    worst = max(range(len(expected)), key=lambda row: _distance(answers[row][1], expected[row]))
+    found, wanted = answers[worst][1], expected[worst]
+    if _distance(found, wanted) <= most:
+        return _Answer("agrees", f"answers with {version}, and as it does")
+    return _Answer("differs", f"gives {found:.12g} for probe row {worst + 1}, and {version} itself {wanted:.12g}")
+
+
+def _distance(found: float, expected: float) -> float:
+    return abs(found - expected) if isfinite(found) else float("inf")
+
+
+def _line(text: object, most: int) -> str:
+    """Return what a server said as one harmless line."""
+    shown = "".join(c if c.isprintable() else " " for c in str(text))
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
