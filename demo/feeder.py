@@ -1,0 +1,124 @@
+"""The customers: they ask the API one by one, and what became of them reaches it a horizon later."""
+
+import http.client
+import json
+import threading
+import time
+from collections import deque
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from churnops.errors import ChurnopsError
+from demo.plan import Plan
+from demo.world import World
+
+LATE_SECONDS = 0.5  # customers who could not be asked for in time are not made up for beyond this
+LABELS_SECONDS = 0.5  # how often outcomes are sent
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Fed:
+    """How far the feeder is."""
+
+    asked: int
+    labelled: int
+    models: tuple[str, ...]  # that answered, in the order of their first answers
+
+
+class Feeder(threading.Thread):
+    """Sends customers to `POST /predict` and outcomes to `POST /labels`, on one connection, until it is stopped.
+
+    A request that is not answered with 200 ends it; `check` tells. When another model answers, customers come from the
+    next part of the world's rows.
+    """
+
+    def __init__(self, world: World, plan: Plan, port: int) -> None:
+        super().__init__(name="customers")
+        self._world, self._plan, self._port = world, plan, port
+        self._horizon = timedelta(seconds=plan.label_horizon_seconds)
+        self._stopped, self._changing = threading.Event(), threading.Event()
+        self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
+        self._models: list[str] = []
+        self._asked = self._labelled = 0
+        self._error: Exception | None = None
+        self.changed_at: datetime | None = None
+
+    def change(self) -> datetime:
+        """Let the world change with the next customer; return the moment, which is before they arrive."""
+        self.changed_at = datetime.now(UTC)
+        self._changing.set()
+        return self.changed_at
+
+    def stop(self) -> None:
+        """Ask nothing more, and wait for the request under way."""
+        self._stopped.set()
+        self.join()
+
+    def fed(self) -> Fed:
+        """Return how far it is."""
+        return Fed(self._asked, self._labelled, tuple(self._models))
+
+    def check(self) -> None:
+        """Make sure that every request was answered.
+
+        Raises
+        ------
+        ChurnopsError
+            If one was not.
+        """
+        if self._error is not None:
+            raise ChurnopsError(f"the API did not answer a customer: {self._error}") from self._error
+
+    def run(self) -> None:
+        """Feed; not to be called but by the thread."""
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)) as connection:
+                self._feed(connection)
+        except (OSError, http.client.HTTPException, ChurnopsError) as error:
+            self._error = error
+
+    def _feed(self, connection: http.client.HTTPConnection) -> None:
+        due = labels_due = time.monotonic()
+        while not self._stopped.is_set():
+            now = time.monotonic()
+            if now >= labels_due:
+                self._send_labels(connection, now)
+                labels_due = now + LABELS_SECONDS
+            if now < due:
+                time.sleep(min(due, labels_due) - now)
+                continue
+            self._ask(connection)
+            due = max(due + 1 / self._plan.rate, now - LATE_SECONDS)
+
+    def _ask(self, connection: http.client.HTTPConnection) -> None:
+        customer = self._world.arrive(changed=self._changing.is_set(), part=max(len(self._models) - 1, 0))
+        arrived = datetime.now(UTC)
+        answer = _post(connection, "/predict", customer.document)
+        self._asked += 1
+        if answer["model_version"] not in self._models:
+            self._models.append(answer["model_version"])
+        label: dict[str, Any] = {"customer_id": customer.id, "churned": customer.churned}
+        if customer.churned:  # halfway through the horizon; who stayed is seen when the outcome is sent
+            label["outcome_at"] = (arrived + self._horizon / 2).isoformat()
+        wait = self._plan.label_horizon_seconds + self._plan.label_delay_seconds
+        self._waiting.append((time.monotonic() + wait, label))
+
+    def _send_labels(self, connection: http.client.HTTPConnection, now: float) -> None:
+        due = []
+        while self._waiting and self._waiting[0][0] <= now:
+            due.append(self._waiting.popleft()[1])
+        if due:
+            _post(connection, "/labels", due)
+            self._labelled += len(due)
+
+
+def _post(connection: http.client.HTTPConnection, path: str, document: Any) -> Any:
+    connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200:
+        raise ChurnopsError(f"POST {path} was answered with {response.status}: {body[:300].decode(errors='replace')}")
+    return json.loads(body)

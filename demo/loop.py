@@ -1,0 +1,143 @@
+"""The closed loop from the first model to a new one that is worth as much again, or, without drift, to the same one."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from churnops.errors import ChurnopsError
+from churnops.evaluation.delong import AUC
+from churnops.journal import Journal, open_database
+from demo.feeder import Fed, Feeder
+from demo.plan import Plan
+from demo.project import Process, Project, alert_sink
+from demo.timeline import Event, Timeline, first, read_answers, read_events, read_timeline
+from demo.world import World
+
+LOOK_SECONDS = 1.0  # how often the journal is read while the loop runs
+LIVE_SECONDS = 6.0  # of arrivals whose outcomes are known last: what is shown as the ROC-AUC now
+FIRST_CYCLE_SECONDS = 120.0  # for the monitor to finish one, on a machine that is busy otherwise
+
+
+class Screen(Protocol):
+    """Who is shown what happens. Called by several threads."""
+
+    def step(self, text: str) -> None:
+        """Show that something begins."""
+
+    def event(self, event: Event) -> None:
+        """Show what the product wrote down."""
+
+    def alert(self, title: str, message: str) -> None:
+        """Show an alert as it arrived at its channel."""
+
+    def state(self, fed: Fed, auc: AUC, known: int) -> None:
+        """Show how far the feeder is, and the ROC-AUC on the `known` customers whose outcomes became known last."""
+
+
+def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
+    """Run the whole loop in `folder`, which must not exist or be empty, and read back what happened.
+
+    Raises
+    ------
+    ChurnopsError
+        If a command fails, or a customer is not answered.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ChurnopsError(f"{folder} is not empty: name a new folder, the demonstration fills it")
+    project = Project(folder, plan)
+    world = World(project.sources, project.settings.table, drift=plan.drift, seed=plan.seed)
+    screen.step("churnops run: the first model, on the 2,666 customers of churn-80.csv")
+    project.train()
+    screen.step("churnops serve: the API, on a port of loopback")
+    feeder = Feeder(world, plan, project.port)
+    with alert_sink(screen.alert) as address, project.serving() as service:
+        screen.step(f"customers arrive, {plan.rate:g} a second; outcomes follow {plan.label_horizon_seconds:g} s later")
+        feeder.start()
+        try:
+            screen.step(f"churnops monitor --every {plan.cycle_seconds}s: it watches, and trains again by itself")
+            with project.monitoring(address) as watchman, _Watch(project, feeder, screen, (service, watchman)) as watch:
+                return _directed(plan, feeder, watch)
+        finally:
+            feeder.stop()
+
+
+class _Watch:
+    """Waits, and meanwhile makes sure that everything runs and shows what is new in the journal."""
+
+    def __init__(self, project: Project, feeder: Feeder, screen: Screen, processes: tuple[Process, ...]) -> None:
+        self.screen, self.began = screen, datetime.now(UTC)
+        settings = project.settings
+        self.horizon = timedelta(days=settings.journal.label_horizon)
+        self.engine = open_database(settings.database_url(settings.journal.url))
+        self._journal = Journal(self.engine, label_horizon=self.horizon)
+        self._feeder, self._processes, self._shown = feeder, processes, set[Event]()
+        self.events: tuple[Event, ...] = ()
+
+    def __enter__(self) -> "_Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.dispose()
+
+    def rest(self, seconds: float) -> None:
+        """Wait a time."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(LOOK_SECONDS, left))
+            self.look()
+
+    def until(self, happened: Callable[[], bool], seconds: float) -> bool:
+        """Wait for something to happen; return whether it did in time."""
+        end = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > end:
+                return False
+            time.sleep(LOOK_SECONDS)
+            self.look()
+        return True
+
+    def look(self) -> None:
+        """Check everything, and show what is new."""
+        self._feeder.check()
+        for process in self._processes:
+            process.check()
+        self.events = read_events(self.engine, self.began)
+        for event in self.events:
+            if event not in self._shown:
+                self.screen.event(event)
+                self._shown.add(event)
+        known = datetime.now(UTC) - self.horizon
+        newest = read_answers(self._journal, known - timedelta(seconds=LIVE_SECONDS), known).resolved()
+        self.screen.state(self._feeder.fed(), newest.auc(), newest.at.size)
+
+
+def _directed(plan: Plan, feeder: Feeder, watch: _Watch) -> Timeline:
+    """Let time pass, change the world, and wait for what follows."""
+    if not watch.until(lambda: first(watch.events, "cycle", watch.began) is not None, FIRST_CYCLE_SECONDS):
+        raise ChurnopsError(f"no monitoring cycle has finished within {FIRST_CYCLE_SECONDS:g} seconds: see its log")
+    watch.rest(plan.before_seconds)
+    changed = feeder.change()
+    known = plan.label_horizon_seconds + plan.label_delay_seconds
+    if plan.drift == 0.0:
+        watch.screen.step("drift begins, of size 0: nothing changes")
+        watch.rest(plan.quiet_seconds + known)
+    else:
+        watch.screen.step(f"drift begins: {plan.drift:.0%} of the customers live by the reversed bill rule")
+        new = watch.until(lambda: len(feeder.fed().models) > 1 and _over(watch.events, changed), plan.patience_seconds)
+        if new:
+            watch.screen.step("the alarm is over: some more customers, and their outcomes")
+            watch.rest(plan.after_seconds + known)
+        else:
+            watch.screen.step(f"no new model has ended the alarm within {plan.patience_seconds:g} s")
+    feeder.stop()
+    return read_timeline(
+        watch.engine, label_horizon=watch.horizon, changed=changed, drift=plan.drift, size=plan.slice_customers
+    )
+
+
+def _over(events: tuple[Event, ...], changed: datetime) -> bool:
+    """Whether an alarm fired after the change and, later, recovered."""
+    fired = first(events, "alert", changed, good=False, subject="performance")
+    return fired is not None and first(events, "alert", fired.at, good=True, subject="performance") is not None

@@ -1,0 +1,72 @@
+"""What a demonstration is to do: `demo.yaml`, and what the command line says instead."""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from churnops.errors import SettingsError
+from churnops.settings import default_config
+
+DEFAULT = Path(__file__).with_name("demo.yaml")
+DAY = 86_400.0
+
+Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+
+
+class Plan(BaseModel):
+    """Rates, lengths and sizes; `demo.yaml` says what each is. Times of the product are days, here they are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: Annotated[int, Field(ge=0)]
+    rate: Annotated[float, Field(gt=0.0, le=500.0)]
+    drift: Annotated[float, Field(ge=0.0, le=1.0)]
+    before_seconds: Seconds
+    after_seconds: Seconds
+    quiet_seconds: Seconds
+    patience_seconds: Seconds
+    label_horizon_seconds: Seconds
+    label_delay_seconds: Seconds
+    window_seconds: Seconds
+    cycle_seconds: Annotated[int, Field(ge=1, le=3600)]
+    slice_customers: Annotated[int, Field(ge=50)]
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path = DEFAULT, **instead: Any) -> Self:
+        """Read a plan; `instead` are values that win over the file's.
+
+        Raises
+        ------
+        SettingsError
+            On the first name or value that is not allowed, in one line.
+        """
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return cls.model_validate({**document, **instead})
+        except (OSError, yaml.YAMLError, TypeError) as error:
+            raise SettingsError(f"{path} is no plan of a demonstration: {str(error).partition(chr(10))[0]}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise SettingsError(f"{path}: '{where}': {first['msg']}; see {DEFAULT}") from None
+
+    def config(self, port: int) -> str:
+        """Return the `config.yaml` of a project whose API listens on `port`."""
+        document = yaml.safe_load(default_config())
+        _overlay(document, self.settings)
+        document["journal"]["label_horizon"] = self.label_horizon_seconds / DAY
+        document["monitoring"]["window_days"] = self.window_seconds / DAY
+        document["api"]["port"] = port
+        document["retraining"]["check_url"] = f"http://127.0.0.1:{port}"
+        return yaml.safe_dump(document, sort_keys=False)
+
+
+def _overlay(document: dict[str, Any], changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        if isinstance(value, dict) and isinstance(document.get(name), dict):
+            _overlay(document[name], value)
+        else:
+            document[name] = value

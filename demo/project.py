@@ -1,0 +1,167 @@
+"""A project in a folder of its own, and the product's own commands in processes of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from churnops.errors import ChurnopsError
+from churnops.settings import Settings, load_settings
+from demo.plan import Plan
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = ("data/raw/churn-80.csv", "data/raw/churn-20.csv", "data/production/churn-later.csv")
+COMMAND = (sys.executable, "-m", "churnops.cli")
+START_SECONDS = 120.0  # for the service to answer, on a machine that is busy otherwise
+STOP_SECONDS = 60.0  # for a process to finish what it is doing
+END_OF_LOG = 1500  # characters of a log that are shown when its process ended
+
+
+class Project:
+    """A folder with settings, data, and everything that the commands write."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.port = folder, free_port()
+        self.logs = folder / "logs"
+        self.logs.mkdir(parents=True)
+        for name in DATA:
+            copy = folder / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes((REPOSITORY / name).read_bytes())
+        config = folder / "config.yaml"
+        config.write_text(plan.config(self.port), encoding="utf-8")
+        self.settings: Settings = load_settings(config, environment={})
+        self._every = f"{plan.cycle_seconds}s"
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Tables that customers are drawn from: the first model is not trained on them."""
+        return tuple(self.folder / name for name in DATA[1:])
+
+    def train(self) -> None:
+        """Run the main job, which deploys the first model."""
+        with self._started("run", "run", "--json") as process:
+            process.join()
+
+    @contextmanager
+    def serving(self) -> Iterator["Process"]:
+        """Serve until the end of the block; it begins when the service is ready."""
+        with self._started("serve", "serve") as process:
+            deadline = time.monotonic() + START_SECONDS
+            while not _ready(f"http://127.0.0.1:{self.port}/health/ready"):
+                process.check()
+                if time.monotonic() > deadline:
+                    raise ChurnopsError(f"the service is not ready after {START_SECONDS:.0f} seconds: see {self.logs}")
+                time.sleep(0.1)
+            yield process
+
+    @contextmanager
+    def monitoring(self, alert_url: str) -> Iterator["Process"]:
+        """Watch, and train again by itself, until the end of the block."""
+        with self._started("monitor", "monitor", "--every", self._every, CHURNOPS_ALERTS__URLS=f'["{alert_url}"]') as p:
+            yield p
+
+    @contextmanager
+    def _started(self, name: str, *arguments: str, **variables: str) -> Iterator["Process"]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("CHURNOPS_", "MLFLOW_TRACKING"))}
+        environment = kept | {"MLFLOW_DISABLE_TELEMETRY": "true"} | variables
+        process = Process(name, self.logs / f"{name}.log", (*COMMAND, *arguments), self.folder, environment)
+        try:
+            yield process
+        finally:
+            process.stop()
+
+
+class Process:
+    """One command of the product; what it says is in its log."""
+
+    def __init__(self, name: str, log: Path, command: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> None:
+        self._name, self._log = name, log
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(command, cwd=cwd, stdout=file, stderr=file, env=environment)
+
+    def check(self) -> None:
+        """Make sure that it runs.
+
+        Raises
+        ------
+        ChurnopsError
+            If it has ended, with the end of what it said.
+        """
+        code = self._process.poll()
+        if code is not None:
+            raise ChurnopsError(f"churnops {self._name} ended with {code}: {self.said()}")
+
+    def join(self) -> None:
+        """Wait until it has ended well.
+
+        Raises
+        ------
+        ChurnopsError
+            If it failed, with the end of what it said.
+        """
+        if code := self._process.wait():
+            raise ChurnopsError(f"churnops {self._name} failed with {code}: {self.said()}")
+
+    def stop(self) -> None:
+        """Tell it to stop, and wait until it has."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def said(self) -> str:
+        """Return the end of its log."""
+        return self._log.read_text(encoding="utf-8", errors="replace")[-END_OF_LOG:].strip()
+
+
+@contextmanager
+def alert_sink(told: Callable[[str, str], None]) -> Iterator[str]:
+    """Listen for alerts on loopback; yield the address to send them to. `told` is given title and text of each."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            told(body["title"], body["message"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet: the terminal shows the alerts themselves."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,))
+    thread.start()
+    try:
+        yield f"json://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def _ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310  (an address of loopback)
+            return bool(answer.status == 200)
+    except OSError:  # not listening yet, or not ready
+        return False

@@ -1,0 +1,155 @@
+"""The true world of the demonstration: who arrives, who leaves, and how that changes.
+
+Customers come from rows of the telecom table that the first model is not trained on. What changes is a rule, not the
+customers, so nothing in what the API is asked gives it away: only outcomes do.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.api.customers import CustomerForm
+from churnops.data.read import encode, outcomes, read_table
+from churnops.data.validate import check_customers
+from churnops.schema import Columns, Schema
+
+RATES: Final = {"day": 0.17, "eve": 0.085, "night": 0.045, "intl": 0.27}
+"""Price of a minute, the same for every customer of this carrier."""
+HIGH_BILL: Final = 74.04
+"""Above it, customers without voice mail leave in the old world: all 133 of those drawn from do."""
+JITTER: Final = 5
+"""Tenths of a minute, at most, by which an arrival's minutes differ from those of the row it comes from."""
+
+
+@dataclass(frozen=True)
+class Customer:
+    """Somebody who arrives: what the API is sent, with an id of their own, and what will become of them."""
+
+    document: Mapping[str, Any]
+    churned: bool
+
+    @property
+    def id(self) -> str:
+        """The customer's id."""
+        return str(self.document["customer_id"])
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Who leaves, row by row: in the old world, and in the new one."""
+
+    old: NDArray[np.bool_]
+    new: NDArray[np.bool_]
+
+
+def bill(columns: Columns) -> NDArray[np.float64]:
+    """Return each customer's monthly bill."""
+    total = np.zeros_like(columns["total_day_minutes"])
+    for part, rate in RATES.items():
+        total += rate * columns[f"total_{part}_minutes"]
+    return total
+
+
+def reverse_bill_rule(columns: Columns, churned: NDArray[np.bool_]) -> Outcomes:
+    """Return who leaves before and after the change.
+
+    Before: as it was, which is that customers without voice mail leave if their bill is above `HIGH_BILL`. After: these
+    stay, and as many of those without voice mail leave whose bills are the lowest. Nothing changes for the others.
+
+    Examples
+    --------
+    >>> minutes = {f"total_{part}_minutes": np.zeros(4) for part in RATES}
+    >>> minutes["total_day_minutes"] = np.array([500.0, 500.0, 300.0, 100.0])  # bills of 85, 85, 51 and 17
+    >>> columns = minutes | {"voice_mail_plan": np.array([0.0, 1.0, 0.0, 0.0])}
+    >>> reverse_bill_rule(columns, np.array([True, False, False, False])).new
+    array([False, False, False,  True])
+    """
+    bills, without = bill(columns), columns["voice_mail_plan"] == 0.0
+    high = without & (bills > HIGH_BILL)
+    ordered = np.argsort(bills, kind="stable")
+    lowest = ordered[without[ordered]][: int(high.sum())]
+    new = churned & ~high
+    new[lowest] = True
+    return Outcomes(churned, new)
+
+
+class World:
+    """Draws customers who arrive one after another. Every one is new: no row is drawn twice with the same minutes.
+
+    The rows are in three parts, the first of which is half of them. Who arrives after a new model answers comes from
+    the next part: customers who resemble none of those that the model can have been trained on, so that what it is
+    worth to them is not flattered. Each part is drawn from in shuffled rounds, so that neighbouring arrivals come from
+    different rows.
+
+    Parameters
+    ----------
+    sources
+        Tables with outcomes: the rows to draw from.
+    drift
+        Share, in [0, 1], of those who arrive after the change and live in the new world; 0: nothing changes.
+    seed
+        The same seed, and the same calls, give the same customers.
+
+    Raises
+    ------
+    ValidationError
+        If a table breaks the Schema.
+    """
+
+    def __init__(self, sources: Sequence[Path], schema: Schema, *, drift: float, seed: int) -> None:
+        tables = [check_customers(read_table(path), schema, path.name, keep_outcome=True) for path in sources]
+        encoded = [encode(table, schema) for table in tables]
+        self.columns: Columns = {name: np.concatenate([one[name] for one in encoded]) for name in encoded[0]}
+        churned = np.concatenate([outcomes(table, schema) for table in tables])
+        self.outcomes = reverse_bill_rule(self.columns, churned == 1.0)
+        self._drift, self._form, self._arrived = drift, CustomerForm(schema), 0
+        self._generator = np.random.default_rng(seed)
+        self._seen: set[tuple[float, ...]] = set()
+        self._rounds = [_rounds(part, self._generator) for part in self._parts()]
+
+    def arrive(self, *, changed: bool = False, part: int = 0) -> Customer:
+        """Return the next customer: from before or after the change, of this part of the rows, at most the last."""
+        row = next(self._rounds[min(part, len(self._rounds) - 1)])
+        new = changed and bool(self._generator.random() < self._drift)
+        churned = (self.outcomes.new if new else self.outcomes.old)[row]
+        self._arrived += 1
+        minutes = self._minutes(row)
+        charges = {f"total_{part}_charge": round(RATES[part] * minutes[f"total_{part}_minutes"], 2) for part in RATES}
+        document = self._form.example(self.columns, row) | minutes | charges
+        return Customer(document | {"customer_id": f"C-{self._arrived:06d}"}, bool(churned))
+
+    def arrivals(self, count: int, *, changed: bool = False, part: int = 0) -> list[Customer]:
+        """Return the next `count` customers."""
+        return [self.arrive(changed=changed, part=part) for _ in range(count)]
+
+    def _parts(self) -> tuple[NDArray[np.intp], ...]:
+        """Split the rows at random, each kind in the same proportions: who leaves before, after, both or never."""
+        kind = 2 * self.outcomes.old.astype(np.intp) + self.outcomes.new
+        shuffled = self._generator.permutation(kind.size)
+        ordered = shuffled[np.argsort(kind[shuffled], kind="stable")]
+        return ordered[::2], ordered[1::4], ordered[3::4]
+
+    def _minutes(self, row: int) -> dict[str, float]:
+        """Return minutes that nobody of this row had yet."""
+        names = tuple(f"total_{part}_minutes" for part in RATES)
+        while True:
+            moved = self._generator.integers(-JITTER, JITTER, len(names), endpoint=True)
+            values = tuple(
+                round(max(self.columns[name][row] + tenths / 10, 0.0), 1)
+                for name, tenths in zip(names, moved.tolist(), strict=True)
+            )
+            own = tuple(float(self.columns[name][row]) for name in names)
+            key = (float(row), *values)
+            if values != own and key not in self._seen:
+                self._seen.add(key)
+                return dict(zip(names, values, strict=True))
+
+
+def _rounds(rows: NDArray[np.intp], generator: np.random.Generator) -> Iterator[int]:
+    """Yield each of the rows once, in a random order, then again in another, without end."""
+    while True:
+        yield from generator.permutation(rows).tolist()
