@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, redact
 from churnops.journal import DeploymentLog, Journal
@@ -28,9 +28,6 @@ from churnops.monitoring.monitor import ModelMonitor
 from churnops.retraining.policy import Cause, scheduled
 from churnops.settings import Settings
 from churnops.tracking import Tracker
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 EXPERIMENT = "ChurnPrediction-Monitoring"
 STEP = "Monitor performance"
@@ -161,7 +158,7 @@ def run_monitoring(
             with tracker.pipeline(logged, name) as run:
                 cycle = run.step(STEP, _cycle, monitor, bundle, source.collect, settings, journal)
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
-        retraining = _retraining(settings, cycle.report, source, engine, retrain or _retrain, permitted)
+        retraining = _retraining(settings, cycle.report, source, DeploymentLog(engine), retrain or _retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining)
     finally:
         engine.dispose()
@@ -198,7 +195,7 @@ def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterato
 
 
 def _retraining(
-    settings: Settings, report: Report, source: Source, engine: "Engine", retrain: Retrain, permitted: bool
+    settings: Settings, report: Report, source: Source, log: DeploymentLog, retrain: Retrain, permitted: bool
 ) -> str:
     """Retrain if the report recommends it or the schedule does; say in words what came of it."""
     now, automatic = datetime.now(UTC), settings.retraining.automatic
@@ -210,7 +207,7 @@ def _retraining(
         if not automatic:
             return "recommended; retraining.automatic is false: type `churnops retrain`"
         return retrain(settings, "monitoring", report.recommendation.reasons, source.path)
-    done = [deployment for deployment in DeploymentLog(engine).history() if deployment.closed == "done"]
+    done = [deployment for deployment in log.history() if deployment.closed == "done"]
     deployed_at = done[-1].at if done else None
     if permitted and automatic and not report.aside and scheduled(settings.retraining, deployed_at, now):
         because = f"the model in production is older than {settings.retraining.every_days:g} days"

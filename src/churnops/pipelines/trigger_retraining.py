@@ -163,14 +163,21 @@ class _Job:
         unseen = int((~table.held_by(known)).sum()) if table.outcome.size else 0
         given, with_outcome = _counted(self.batch, schema) if self.batch else (0, 0)
         answered = self.registry.deployed.answered()
-        last = next((d for d in DecisionLog(self.registry.engine).newest(100, subject="deploy")
-                     if d.champion == champion.content_sha256 and "unseen" in d.details), None)  # fmt: skip
         situation = Situation(
             cause=self.cause, now=self.started, deployed_at=answered[-1].at if answered else None,
             due=rows.due + given, labelled=rows.labelled + with_outcome, unseen=unseen + with_outcome,
-            judged=last.details["unseen"] if last else 0,
+            judged=self._judged(champion),
         )  # fmt: skip
         return situation.unseen, permit(situation, self.settings.retraining)
+
+    def _judged(self, champion: Bundle) -> int:
+        """Return how many customers that are new to the champion a comparison has had already."""
+        for decision in DecisionLog(self.registry.engine).newest(100, subject="deploy"):
+            if decision.champion == champion.content_sha256 and "unseen" in decision.details:
+                return int(decision.details["unseen"])
+            if decision.challenger == champion.content_sha256:  # it was compared with the one before, on these
+                return int(decision.details["rows"])
+        return 0
 
     def _placed(self, found: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:
         """Do with the challenger what the gate decided."""

@@ -1,0 +1,392 @@
+"""Retraining from end to end: when it may begin, what it compares, what it deploys, and that it never leaves a mess."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import select
+
+from churnops.data.read import encode, read_table
+from churnops.data.validate import ValidationError, check_customers
+from churnops.errors import DataError, RegistryError
+from churnops.journal import DecisionLog, DeploymentLog, Label, RecordedDecision, new_prediction_id
+from churnops.journal.database import open_database
+from churnops.journal.labels import write_labels
+from churnops.journal.predictions import PredictionRow, write_predictions
+from churnops.journal.tables import alerts
+from churnops.journal.turn import turn
+from churnops.model import Bundle
+from churnops.pipelines import run_monitoring as monitoring
+from churnops.pipelines.run_all import run_all
+from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
+from churnops.registry import Registry
+from churnops.registry.trained_on import load_trained_on
+from churnops.retraining.pipeline import EXPERIMENT, STEPS
+from churnops.retraining.summary import RetrainingSummary
+from churnops.settings import Settings, load_settings
+from churnops.tracking import Tracker
+from tests.conftest import LATER, quick, write_project, write_small_data
+
+CHURNOPS = str(Path(sys.executable).with_name("churnops"))
+DAY = timedelta(days=1)
+BILL = sum(
+    pl.col(f"Total {part} minutes").cast(pl.Float64) * price
+    for part, price in (("day", 0.17), ("eve", 0.085), ("night", 0.045), ("intl", 0.27))
+)
+
+
+def change(document: dict[str, Any]) -> None:
+    quick(document)
+    document["retraining"] |= {"min_new_labels": 200}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the main job has run."""
+    folder = tmp_path_factory.mktemp("template")
+    write_small_data(folder, 1200)
+    run_all(load_settings(write_project(folder, change)))
+    return folder
+
+
+@pytest.fixture
+def settings(template: Path, tmp_path: Path) -> Settings:
+    """A copy of it, to be written to."""
+    shutil.copytree(template, tmp_path / "project", symlinks=True)
+    return load_settings(tmp_path / "project/config.yaml")
+
+
+@pytest.fixture
+def reversed_world(tmp_path: Path) -> Path:
+    """Later customers in a world where those with a high bill stay, and those with a low one leave."""
+    table = pl.read_csv(LATER, infer_schema_length=0)
+    stays = (pl.col("Voice mail plan") == "No") & (BILL > 74)
+    leaves = (pl.col("Voice mail plan") == "No") & (BILL < 48)
+    churn = pl.when(stays).then(pl.lit("False")).when(leaves).then(pl.lit("True")).otherwise(pl.col("Churn"))
+    path = tmp_path / "reversed.csv"
+    table.with_columns(churn.alias("Churn")).write_csv(path)
+    return path
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Any]:
+    engine = open_database(settings.database_url(settings.journal.url))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def decisions(settings: Settings) -> list[RecordedDecision]:
+    with database(settings) as engine:
+        return DecisionLog(engine).newest(100)[::-1]
+
+
+def production(settings: Settings) -> Bundle:
+    return Bundle.load(settings.path("models/production"))
+
+
+def told(settings: Settings) -> list[str]:
+    with database(settings) as engine, engine.connect() as connection:
+        return list(connection.execute(select(alerts.c.subject).order_by(alerts.c.id)).scalars())
+
+
+def observed(settings: Settings, path: Path, *, days_ago: float = 40) -> None:
+    """Let the API have been asked about a file's customers, and their outcomes come in since."""
+    bundle, schema = production(settings), settings.table
+    table = check_customers(read_table(path), schema, "t", keep_outcome=True)
+    scores = bundle.predict(encode(table, schema)).probability.tolist()
+    first = datetime.now(UTC) - days_ago * DAY
+    inputs = table.drop(schema.target.name).to_dicts()
+    rows = [
+        PredictionRow(
+            id=new_prediction_id(), at=first + i * timedelta(seconds=1), customer_id=f"c{i}",
+            model_version=bundle.version_name, content_sha256=bundle.content_sha256, churn_probability=score,
+            churn_prediction=score >= bundle.threshold, base_value=None, explanation_scale=None, top_shap_features=None,
+            inputs=json.dumps(inputs[i]), source="api",
+        )
+        for i, score in enumerate(scores)
+    ]  # fmt: skip
+    churned = (table.get_column(schema.target.name) == schema.target.choices[1]).to_list()
+    labels = [
+        Label(left, prediction_id=row.id, outcome_at=row.at + (1 if left else 30) * DAY)
+        for row, left in zip(rows, churned, strict=True)
+    ]
+    with database(settings) as engine:
+        write_predictions(engine, rows)
+        with engine.begin() as connection:
+            write_labels(connection, labels, datetime.now(UTC))
+
+
+def retrain(settings: Settings, batch: Path | None = None) -> RetrainingSummary:
+    return trigger_retraining(settings, "by hand", ("a test",), batch=batch)[0]
+
+
+def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, reversed_world: Path):
+    """The monitor looks at a file, recommends, and retrains by itself; everything is written down."""
+    before = production(settings)
+    summary = monitoring.run_monitoring(settings, monitoring.file(reversed_world))
+    assert summary.cycle.report.recommendation.value
+    assert summary.retraining.startswith("deployed: ROC-AUC")
+    after = production(settings)
+    assert after.content_sha256 != before.content_sha256
+    assert after.lineage["champion"] == before.content_sha256
+
+    [path] = settings.path("monitoring").glob("retraining_summary_*.json")
+    document = json.loads(path.read_text())
+    assert (document["status"], document["cause"]) == ("deployed", "monitoring")
+    assert document["because"] == list(summary.cycle.report.recommendation.reasons)
+    assert document["champion"] == before.version_name
+    assert document["challenger"] == after.version_name
+    assert document["decision"]["verdict"] == "deploy"
+    assert document["decision"]["low"] > 0
+    assert document["rows"] == {
+        "original": 1867, "production": 1167, "chosen_on": 466, "held_out": 500, "left_out": 0,
+    }  # fmt: skip
+    assert len(document["candidates"]) == 6
+
+    asked, decided = decisions(settings)
+    assert (asked.subject, asked.verdict) == ("retrain", "yes")
+    assert (decided.subject, decided.verdict) == ("deploy", "deploy")
+    assert (decided.champion, decided.challenger) == (before.content_sha256, after.content_sha256)
+    with closing(Registry(Tracker(settings))) as registry:
+        aliases = {alias: v.version for v in registry.versions() for alias in v.aliases}
+        assert aliases == {"production": 2, "previous": 1}
+        deployed = registry.deployed.log.history()[-1]
+        assert (deployed.closed, deployed.by, deployed.reason) == ("done", "churnops (monitoring)", decided.reason)
+        assert "deployed" in told(settings)
+    client = Tracker(settings).client
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    names = {run.info.run_name for run in runs}
+    assert set(STEPS) <= names
+    assert {"random_forest: recent rows", "xgboost: recency-weighted"} <= names
+    [parent] = [run for run in runs if "churnops.status" in run.data.tags]
+    assert parent.data.tags["churnops.status"] == "deployed"
+
+    # Whom it was trained on is known, and nobody of those it was compared on is among them.
+    known = load_trained_on(settings.path("models"), after.content_sha256)
+    assert known is not None
+    held_out = client.download_artifacts(
+        next(r.info.run_id for r in runs if r.info.run_name == STEPS[5]), "test_data.parquet"
+    )
+    columns = {name: values.to_numpy() for name, values in pl.read_parquet(held_out).to_dict().items()}
+    assert not known.holds(columns, [None] * 500).any()
+    again = monitoring.run_monitoring(settings, monitoring.file(reversed_world))
+    assert not again.cycle.report.recommendation.value  # the new model is watched against the new world
+
+
+def test_without_new_labels_nothing_is_retrained_and_why_not_is_written_down(settings: Settings):
+    summary, path = trigger_retraining(settings, "monitoring", ("drift",))
+    assert summary.status == "not permitted"
+    assert "no customers with known outcomes" in summary.reason
+    assert json.loads(path.read_text())["permission"]["value"] is False
+    [decision] = decisions(settings)
+    assert (decision.subject, decision.verdict, decision.reason) == ("retrain", "no", summary.reason)
+    assert decision.details["because"] == ["drift"]
+    done = subprocess.run([CHURNOPS, "retrain"], cwd=settings.root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "not permitted" in done.stdout
+
+
+def test_rows_of_the_journal_are_learned_from(settings: Settings, reversed_world: Path):
+    observed(settings, reversed_world)
+    summary = retrain(settings)
+    assert summary.status == "deployed"
+    assert summary.retrained is not None
+    assert summary.retrained.rows["production"] + summary.retrained.rows["held_out"] == 1667
+    # The customers it was compared on are new to it, but no new reason to compare.
+    automatic, _ = trigger_retraining(settings, "monitoring", ())
+    assert automatic.status == "not permitted"
+    assert "0 customers with known outcomes are new since the last comparison" in automatic.reason
+
+
+def test_a_cooldown_counts_from_the_deployment_log(settings: Settings, reversed_world: Path):
+    observed(settings, reversed_world)
+    waiting = replace_retraining(settings, retraining_cooldown_days=1)
+    summary, _ = trigger_retraining(waiting, "monitoring", ())
+    assert summary.status == "not permitted"
+    assert "the cooldown is 1 days" in summary.reason
+
+
+def test_a_model_that_is_not_better_waits_as_challenger(settings: Settings):
+    before = production(settings)
+    strict = replace_retraining(settings, min_improvement=0.05)
+    summary = retrain(strict, LATER)
+    assert summary.status in ("kept", "cannot tell")
+    assert production(settings).content_sha256 == before.content_sha256
+    with closing(Registry(Tracker(settings))) as registry:
+        aliases = {alias: v.version for v in registry.versions() for alias in v.aliases}
+    assert aliases == {"production": 1, "challenger": 2}
+    # Comparing again on the same labels would be a second chance for the same model.
+    again, _ = trigger_retraining(strict, "monitoring", (), batch=LATER)
+    assert again.status == "not permitted"
+    assert "0 customers with known outcomes are new since the last comparison" in again.reason
+
+
+def test_a_bad_batch_stops_with_every_failure_and_changes_nothing(settings: Settings, tmp_path: Path):
+    table = pl.read_csv(LATER, infer_schema_length=0)
+    bad = tmp_path / "bad.csv"
+    table.with_columns(pl.lit("-1").alias("Total day minutes"), pl.lit("maybe").alias("Voice mail plan")).write_csv(bad)
+    before = everything(settings)
+    with pytest.raises(ValidationError) as raised:
+        retrain(settings, bad)
+    assert len(raised.value.failures) == 2
+    [path] = settings.path("monitoring").glob("retraining_summary_*.json")
+    document = json.loads(path.read_text())
+    assert document["status"] == "failed"
+    assert len(document["failures"]) == 2
+    assert everything(settings) == before
+    assert told(settings)[-1] == "retraining_failed"
+    done = subprocess.run(
+        [CHURNOPS, "retrain", "--batch", str(bad)], cwd=settings.root, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert "Total day minutes" in done.stderr
+    assert "Voice mail plan" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_retraining_that_fails_tells_and_leaves_production_as_it_was(settings: Settings):
+    shutil.rmtree(settings.path("data/raw"))
+    before = everything(settings)
+    with pytest.raises(DataError, match="data/raw does not exist"):
+        retrain(settings, LATER)
+    assert everything(settings) == before
+    assert told(settings)[-1] == "retraining_failed"
+
+
+def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reversed_world: Path, tmp_path: Path):
+    shutil.copytree(settings.root, tmp_path / "turned", symlinks=True)
+    turned = load_settings(tmp_path / "turned/config.yaml")
+    raw = turned.path("data/raw")
+    (raw / "churn-80.csv").rename(raw / "z.csv")
+    for path in raw.iterdir():
+        header, *rows = path.read_text().splitlines(keepends=True)
+        path.write_text("".join([header, *reversed(rows)]))
+    header, *rows = reversed_world.read_text().splitlines(keepends=True)
+    (tmp_path / "turned.csv").write_text("".join([header, *reversed(rows)]))
+    one, other = retrain(settings, reversed_world), retrain(turned, tmp_path / "turned.csv")
+    assert one.retrained is not None
+    assert other.retrained is not None
+    assert one.retrained.challenger.content_sha256 == other.retrained.challenger.content_sha256
+    assert one.retrained.decision == other.retrained.decision
+
+
+def test_of_two_retrainings_at_once_one_runs_and_the_other_says_why_not(settings: Settings, reversed_world: Path):
+    command = [CHURNOPS, "retrain", "--batch", str(reversed_world), "--json"]
+    processes = [
+        subprocess.Popen(command, cwd=settings.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    documents = [json.loads(out) for out, _ in outputs]
+    assert sorted(process.returncode for process in processes) == [0, 2], outputs
+    assert sorted(document["status"] for document in documents) == ["deployed", "not permitted"]
+    [refused] = [document for document in documents if document["status"] == "not permitted"]
+    assert refused["reason"] == RUNNING
+    with database(settings) as engine:
+        assert [d.closed for d in DeploymentLog(engine).history()] == ["done", "done"]
+
+
+def test_while_another_has_the_turn_the_monitor_finishes_and_says_so(settings: Settings, reversed_world: Path):
+    with database(settings) as engine, turn(engine, "retraining of churn", settings.path("models/.retraining")) as mine:
+        assert mine
+        summary = monitoring.run_monitoring(settings, monitoring.file(reversed_world))
+    assert summary.retraining.startswith(f"not permitted: {RUNNING}")
+
+
+def test_a_model_deployed_meanwhile_is_not_replaced(
+    settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The comparison was with another model, so it says nothing of the one that answers now."""
+    other = replace(production(settings), threshold=0.4)
+    register = Registry.register
+
+    def while_it_is_registered(registry: Registry, bundle: Bundle, address: str, run_id: str) -> int:
+        version = register(registry, bundle, address, run_id)
+        with registry.deployed.locked():
+            registry.deployed.deploy(other, 99, "by somebody else")
+        return version
+
+    monkeypatch.setattr(Registry, "register", while_it_is_registered)
+    summary = retrain(settings, reversed_world)
+    assert summary.status == "kept"
+    assert "another model was deployed meanwhile" in summary.reason
+    assert production(settings).content_sha256 == other.content_sha256
+
+
+def test_a_champion_whose_training_is_unknown_is_not_compared(settings: Settings):
+    shutil.rmtree(settings.path("models/trained_on"))
+    with pytest.raises(RegistryError, match=r"it is not known whom .* was trained on"):
+        retrain(settings, LATER)
+
+
+def test_the_schedule_retrains_an_old_model(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    scheduled = replace_retraining(settings, every_days=1e-9)
+    called: list[str] = []
+
+    def note(_settings: Settings, cause: str, *_: object) -> str:
+        called.append(cause)
+        return "retrained"
+
+    monitoring.run_monitoring(scheduled, monitoring.window(), retrain=note)
+    monitoring.run_monitoring(scheduled, monitoring.window(), retrain=note, permitted=False)
+    monitoring.run_monitoring(scheduled, monitoring.simulation(), retrain=note)
+    monitoring.run_monitoring(settings, monitoring.window(), retrain=note)
+    assert called == ["schedule"]
+
+
+def test_the_main_job_replaces_a_model_only_through_the_gate(settings: Settings, reversed_world: Path):
+    """A winner that differs is compared on later customers; where nothing is proven it waits, unless it is forced."""
+    other = load_settings(settings.root / "config.yaml", {"CHURNOPS_RANDOM_STATE": "7"})
+    before = production(settings)
+    first = run_all(other).deployed
+    assert first.status == "challenger"
+    assert first.decision is not None
+    assert not first.decision.deploy
+    assert first.reason == first.decision.reason
+    assert production(settings).content_sha256 == before.content_sha256
+    assert decisions(settings)[-1].verdict == first.decision.verdict
+    # In a world that turned, the same job on new raw tables wins.
+    raw = settings.path("data/raw")
+    for path in raw.iterdir():
+        path.unlink()
+    table = pl.read_csv(reversed_world, infer_schema_length=0)
+    table[:900].write_csv(raw / "new.csv")
+    table[900:].write_csv(settings.path("data/production") / LATER.name)
+    second = run_all(settings).deployed
+    assert second.status == "deployed"
+    assert second.decision is not None
+    assert second.decision.gain is not None
+    assert second.decision.gain > 0.1
+    assert run_all(other, deploy=True).deployed.decision is None
+
+
+def replace_retraining(settings: Settings, **changes: float) -> Settings:
+    variables = {f"CHURNOPS_RETRAINING__{name.upper()}": str(value) for name, value in changes.items()}
+    return load_settings(settings.root / "config.yaml", variables)
+
+
+def everything(settings: Settings) -> dict[str, Any]:
+    """What decides which model answers."""
+    folder = settings.path("models")
+    with closing(Registry(Tracker(settings))) as registry:
+        versions = [(v.version, v.aliases) for v in registry.versions()]
+        history = registry.deployed.log.history()
+    return {
+        "link": (folder / "production").readlink(),
+        "folders": sorted(path.name for path in (folder / "versions").iterdir()),
+        "versions": versions,
+        "history": history,
+    }
