@@ -27,7 +27,6 @@ from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import alerts, looks
 from churnops.model import Bundle
-from churnops.monitoring import Report
 from churnops.monitoring.collect import batch_from_journal
 from churnops.monitoring.report import report_schema
 from churnops.pipelines import run_monitoring as monitoring
