@@ -208,7 +208,10 @@ def show_models(
     console.print(line, soft_wrap=True)
     if history:
         console.print("[bold]In production (UTC)")
-        console.print(_history(history))
+        for spell in reversed(history[-MOST_DEPLOYMENTS:]):
+            console.print(_in_production(spell), soft_wrap=True)
+        if len(history) > MOST_DEPLOYMENTS:
+            console.print(f"[dim]  and {len(history) - MOST_DEPLOYMENTS} before: --json", highlight=False)
 
 
 def show_promotion(promotion: "Promotion", console: Console | None = None) -> None:
@@ -261,17 +264,11 @@ def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
     console.print(table)
 
 
-def _history(history: "Sequence[InProduction]") -> Table:
-    table = _table(left=("from", "until", "version", "how", "who", "why"))
-    for name in ("who", "why"):
-        next(column for column in table.columns if column.header == name).no_wrap = False
-    for spell in reversed(history[-MOST_DEPLOYMENTS:]):
-        d = spell.deployment
-        until = _time(spell.until) if spell.until else "now"
-        table.add_row(_time(d.at), until, str(d.version), d.kind, plain(d.by or ""), plain(d.reason))
-    if len(history) > MOST_DEPLOYMENTS:
-        table.add_row(f"and {len(history) - MOST_DEPLOYMENTS} before: --json", style="dim")
-    return table
+def _in_production(spell: "InProduction") -> Text:
+    d = spell.deployment
+    until = _time(spell.until) if spell.until else "now"
+    did = {"deploy": "deployed", "rollback": "gone back to"}[d.kind] + (f" by {d.by}" if d.by else "")
+    return Text.assemble(f"  {_time(d.at)} to {until:<16}  version {d.version} ", plain(f"{did}: {d.reason}"))
 
 
 def _time(at: datetime | None) -> str:
