@@ -22,9 +22,10 @@ CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 
 DIES = """
 import os, sys
-from churnops.registry.deploy import DeploymentFolder
+from churnops.registry import DeploymentFolder, Registry
 from churnops.cli import main
-setattr(DeploymentFolder, sys.argv[1], lambda *arguments: os._exit(9))
+owner = {"_swap": DeploymentFolder, "name_production": Registry}[sys.argv[1]]
+setattr(owner, sys.argv[1], lambda *arguments: os._exit(9))
 main(["run", "--deploy"])
 """
 
@@ -40,7 +41,7 @@ def start(*command: str, folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize(("step", "status"), [("_swap", "deployed"), ("_finish", "unchanged")])
+@pytest.mark.parametrize(("step", "status"), [("_swap", "deployed"), ("name_production", "unchanged")])
 def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: str, status: str):
     dying = start(sys.executable, "-c", DIES, step, folder=folder)
     dying.communicate(timeout=300)
@@ -58,7 +59,7 @@ def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: st
 
 
 def test_a_killed_deployment_and_a_new_store(folder: Path):
-    dying = start(sys.executable, "-c", DIES, "_finish", folder=folder)
+    dying = start(sys.executable, "-c", DIES, "name_production", folder=folder)
     dying.communicate(timeout=300)
     (folder / "mlflow.db").unlink()
     summary = run_all(load_settings(folder / "config.yaml"))
