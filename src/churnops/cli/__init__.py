@@ -54,6 +54,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
       churnops predict new.csv scored.csv  score customers with the deployed model
       churnops serve                       answer over HTTP, with reasons: POST /predict
       churnops monitor                     is the model still to be trusted? a report, and alerts
+      churnops retrain                     train again; deployed only if it is proven better
       mlflow ui                            every run, in the browser (from the project's folder)
     """  # noqa: D301  (click wants the control character, not a backslash)
     ctx.obj = config
