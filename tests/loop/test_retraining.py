@@ -35,6 +35,7 @@ from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from tests.conftest import LATER, quick, write_project, write_small_data
+from tests.loop.serving import Server
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 DAY = timedelta(days=1)
@@ -373,7 +374,7 @@ def test_the_main_job_replaces_a_model_only_through_the_gate(settings: Settings,
     assert run_all(other, deploy=True).deployed.decision is None
 
 
-def replace_retraining(settings: Settings, **changes: float) -> Settings:
+def replace_retraining(settings: Settings, **changes: float | str) -> Settings:
     variables = {f"CHURNOPS_RETRAINING__{name.upper()}": str(value) for name, value in changes.items()}
     return load_settings(settings.root / "config.yaml", variables)
 
@@ -390,3 +391,31 @@ def everything(settings: Settings) -> dict[str, Any]:
         "versions": versions,
         "history": history,
     }
+
+
+def test_a_deployment_that_the_running_api_does_not_follow_is_rolled_back(
+    settings: Settings, reversed_world: Path, tmp_path: Path
+):
+    """The address is of a service with other models: the check fails, and the model before answers again."""
+    shutil.copytree(settings.root, tmp_path / "elsewhere", symlinks=True)
+    before = production(settings)
+    with Server(load_settings(tmp_path / "elsewhere/config.yaml")) as server:
+        checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}", check_seconds=2)
+        summary = retrain(checked, reversed_world)
+    assert summary.status == "rolled back"
+    assert summary.check is not None
+    assert summary.check.status == "failed"
+    assert production(settings).content_sha256 == before.content_sha256
+    with database(settings) as engine:
+        kinds = [(d.kind, d.closed) for d in DeploymentLog(engine).history()]
+    assert kinds == [("deploy", "done"), ("deploy", "done"), ("rollback", "done")]
+    assert told(settings)[-1] == "rolled_back"
+
+
+def test_a_deployment_is_checked_through_the_running_api(settings: Settings, reversed_world: Path):
+    with Server(settings) as server:
+        checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}")
+        summary = retrain(checked, reversed_world)
+    assert summary.status == "deployed"
+    assert summary.check is not None
+    assert (summary.check.status, summary.check.rows) == ("passed", 32)

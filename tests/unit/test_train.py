@@ -19,7 +19,7 @@ from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
 from churnops.training.search import Search, search, settings_to_try, stratified_folds
 from churnops.training.select import SelectedFeatures, select_features
-from churnops.training.train import TrainedModels, train_models
+from churnops.training.train import Plan, TrainedModels, train_models
 from tests.conftest import quick, write_project
 
 
@@ -204,3 +204,53 @@ def test_the_reference_has_the_evaluated_fits_scores_of_held_out_rows(trained: T
     evaluated = trained.models[trained.winner].bundle
     held_out = evaluated.predict(prepared.rows(prepared.held_out)).probability
     assert np.isin(held_out, trained.refit.reference[SCORE].points).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_that_count_nothing_are_as_if_they_were_not_there(
+    family: str, features: SelectedFeatures, prepared: PreparedTable
+):
+    matrix, candidate = features.build(prepared.imputer(prepared.columns)), CANDIDATES[family]
+    half = np.arange(prepared.outcome.size) % 2 == 0
+    weighted = candidate.fit(candidate.default, matrix, prepared.outcome, 1, 3.0 * half)
+    alone = candidate.fit(candidate.default, matrix[half], prepared.outcome[half], 1)
+    np.testing.assert_allclose(export(weighted).probability(matrix), export(alone).probability(matrix), atol=1e-6)
+
+
+def test_a_row_that_counts_twice_is_as_if_it_stood_there_twice(features: SelectedFeatures, prepared: PreparedTable):
+    """The tree's settings count weights where they speak of rows, but for the least rows of a leaf."""
+    matrix, candidate = features.build(prepared.imputer(prepared.columns)), CANDIDATES["decision_tree"]
+    params = {"criterion": "gini", "max_depth": 4, "min_samples_leaf": 1}
+    twice = np.arange(prepared.outcome.size) % 3 == 0
+    weighted = candidate.fit(params, matrix, prepared.outcome, 1, np.where(twice, 2.0, 1.0))
+    rows = np.repeat(np.arange(twice.size), np.where(twice, 2, 1))
+    repeated = candidate.fit(params, matrix[rows], prepared.outcome[rows], 1)
+    np.testing.assert_allclose(export(weighted).probability(matrix), export(repeated).probability(matrix), atol=1e-9)
+
+
+def test_a_plan_says_who_is_compared_and_what_the_profile_is_of(
+    tmp_path: Path, prepared: PreparedTable, features: SelectedFeatures
+):
+    settings = load_settings(write_project(tmp_path, quick))
+    training = np.flatnonzero(~prepared.held_out)
+    fitted, chosen = np.arange(2000), np.arange(2000, training.size)
+    reference = prepared.held_out.copy()
+    reference[training[chosen]] = True
+    recent = lambda rows: (rows >= rows.max() - 999).astype(np.float64)  # noqa: E731
+    plan = Plan(
+        ("decision_tree", "logistic_regression"), {"all": None, "recent": recent}, [(fitted, chosen)], reference, 1
+    )
+    found = train_models(prepared, features, settings, plan)
+    assert set(found.models) == {
+        "decision_tree: all", "decision_tree: recent", "logistic_regression: all", "logistic_regression: recent",
+    }  # fmt: skip
+    assert found.refit.content_sha256 == found.models[found.winner].bundle.content_sha256  # not fitted again
+    assert found.models["decision_tree: recent"].bundle.lineage["fit"]["rows"] == 1000
+    assert found.models["decision_tree: all"].bundle.lineage["fit"]["rows"] == training.size
+    scores = found.refit.reference[SCORE]
+    assert scores.rows == found.refit.reference["churn"].rows == reference.sum()
+    model = found.models[found.winner]
+    held_out = model.bundle.predict(prepared.rows(prepared.held_out)).probability
+    assert np.isin(held_out, scores.points).all()
+    assert np.isin(model.search.out_of_fold[chosen], scores.points).all()
+    assert np.isnan(model.search.out_of_fold[fitted]).all()

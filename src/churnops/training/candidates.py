@@ -36,12 +36,14 @@ class Candidate:
         `weight`, of shape (n,), says how much each row counts; rows that count 0 are left out.
         """
         estimator = self.make(params, seed)
-        if weight is None:
+        if weight is not None:
+            counted = weight > 0
+            matrix, outcome, weight = matrix[counted], outcome[counted], weight[counted]
+        if weight is None or (weight == weight[0]).all():  # a forest draws other rows where weights are given
             return estimator.fit(matrix, outcome.astype(np.int64))
-        counted = weight > 0
         name = f"{estimator.steps[-1][0]}__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
-        scaled = weight[counted] / weight[counted].mean()  # settings such as a leaf's least weight mean rows
-        return estimator.fit(matrix[counted], outcome[counted].astype(np.int64), **{name: scaled})
+        scaled = weight / weight.mean()  # settings such as a leaf's least weight mean rows
+        return estimator.fit(matrix, outcome.astype(np.int64), **{name: scaled})
 
 
 CANDIDATES: Mapping[str, Candidate] = {
