@@ -18,10 +18,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtrit
 
-from churnops.evaluation.delong import delong_difference
-from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics, resampling_counts, weighted_metrics
+from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
+from churnops.retraining.gain import bounds, labels_needed, spread
 from churnops.settings import GateMetric, RetrainingSettings
 
 Verdict = Literal["deploy", "keep", "cannot tell"]
@@ -30,8 +29,6 @@ GuardName = Literal["log_loss", "calibration_error"]
 MIN_OF_EACH = 20
 """Churned, and stayed, customers that a verdict needs. An overconfident model that is no better had a lower bound of
 95 % above 0 in 12 % of samples with 14 churners, and in 6 % with 20 (log loss, telecom table)."""
-POWER = 0.9  # of recognising a gain, that `labels_needed` plans for
-REPLICATES = 2000
 NAMES: Mapping[str, str] = {
     "roc_auc": "ROC-AUC",
     "average_precision": "average precision",
@@ -170,13 +167,13 @@ def decide(
     'keep'
     """
     y, p, q = _checked(outcome, champion, challenger, compared)
-    rows, churned = y.size, int(y.sum())
+    rows, churned = y.size, int((y == 1.0).sum())
     rarer = min(churned, rows - churned)
     metric, confidence = settings.metric, settings.confidence
     before, after = ({} if rows == 0 else point_metrics(y, scores) for scores in (p, q))
     worth = (before.get(metric, math.nan), after.get(metric, math.nan))
     gain = (worth[1] - worth[0]) * _SIGN[metric]
-    error, skewness = _spread(y, p, q, metric, seed) if rarer > 1 else (math.nan, 0.0)
+    error, skewness = spread(y, p, q, metric, seed=seed) if rarer > 1 else (math.nan, 0.0)
     low = high = math.nan
     if confidence is not None and rarer >= MIN_OF_EACH:
         low, high = bounds(gain, error, rarer, skewness, confidence=confidence, compared=compared)
@@ -204,71 +201,6 @@ def decide(
         guards=guards,
         labels_needed=needed,
     )
-
-
-def bounds(
-    gain: float, error: float, rarer: int, skewness: float = 0.0, *, confidence: float, compared: int = 1
-) -> tuple[float, float]:
-    """Return the one-sided lower and upper bound of a gain, by its standard error.
-
-    Parameters
-    ----------
-    rarer : int >= 2
-        Customers of the rarer outcome; Student's t has one degree of freedom less.
-    skewness : float
-        Of the gain, not of the customers' differences. A bound on the side of the long tail is moved out by Hall's
-        transformation (Journal of the Royal Statistical Society B 54 (1992) 221-228); none is moved in.
-    confidence, compared
-        As in the settings, and as for `decide`.
-
-    Examples
-    --------
-    >>> low, high = bounds(0.03, 0.01, 97, confidence=0.95)
-    >>> round(low, 4), round(high, 4)
-    (0.0134, 0.0466)
-    >>> round(bounds(0.03, 0.01, 97, -0.3, confidence=0.95)[0], 4)
-    0.0087
-    """
-    t = float(stdtrit(rarer - 1, 1 - (1 - confidence) / compared))
-    return gain - max(t, _unskewed(t, skewness)) * error, gain + max(t, -_unskewed(-t, skewness)) * error
-
-
-def _unskewed(t: float, skewness: float) -> float:
-    """Return the quantile of the studentised mean of skewed values whose transformation has the quantile `t`."""
-    if abs(skewness) < 1e-6:
-        return t
-    return 3 / skewness * (float(np.cbrt(1 + skewness * (t - skewness / 6))) - 1)
-
-
-def labels_needed(
-    gain: float, error: float, rows: int, *, min_improvement: float, confidence: float, compared: int = 1
-) -> int | None:
-    """Return with how many labels in total a gain is recognised in 90 % of cases; None if with no number.
-
-    Parameters
-    ----------
-    gain, error : float
-        The gain and its standard error on `rows` customers; the error is taken to shrink with the square root of rows.
-    min_improvement, confidence, compared
-        As in the settings, and as for `decide`.
-
-    Notes
-    -----
-    A gain of normal distribution exceeds `min_improvement` in 90 % of cases if its error is at most
-    (gain - min_improvement) / z(0.9), and its lower bound exceeds 0 if the error is at most gain / (z(level) + z(0.9)).
-
-    Examples
-    --------
-    >>> labels_needed(0.02, 0.01, 500, min_improvement=0.01, confidence=0.95)
-    1071
-    >>> labels_needed(0.01, 0.01, 500, min_improvement=0.01, confidence=0.95) is None
-    True
-    """
-    if not (gain > min_improvement and error > 0):
-        return None
-    power, level = (float(ndtri(share)) for share in (POWER, 1 - (1 - confidence) / compared))
-    allowed = min((gain - min_improvement) / power, gain / (level + power))
-    return math.ceil(rows * (error / allowed) ** 2)
 
 
 @dataclass(frozen=True)
@@ -352,26 +284,6 @@ def _checked(
     if compared < 1:
         raise ValueError(f"compared is {compared}: give the number of challengers, at least 1")
     return y, p, q
-
-
-def _spread(y: Floats, p: Floats, q: Floats, metric: GateMetric, seed: int) -> tuple[float, float]:
-    """Return standard error and, of log loss, skewness of the gain; both outcomes must be there at least twice."""
-    if metric == "roc_auc":
-        return delong_difference(y, q, p).standard_error, 0.0
-    if metric == "log_loss":
-        smallest = np.finfo(np.float64).eps  # as the metric clips
-        before, after = (-np.log(np.clip(np.where(y == 1.0, s, 1 - s), smallest, 1 - smallest)) for s in (p, q))
-        difference = before - after
-        error = float(difference.std(ddof=1) / math.sqrt(y.size))
-        third = float(((difference - difference.mean()) ** 3).mean())
-        return error, third / y.size**2 / error**3 if error > 0 else 0.0
-    replicated = np.concatenate(
-        [
-            weighted_metrics(y, q, counts)[metric] - weighted_metrics(y, p, counts)[metric]
-            for counts in resampling_counts(y.size, REPLICATES, seed=seed)
-        ]
-    )
-    return float(np.nanstd(replicated, ddof=1)), 0.0
 
 
 def _guards(before: Mapping[str, float], after: Mapping[str, float], settings: RetrainingSettings) -> tuple[Guard, ...]:

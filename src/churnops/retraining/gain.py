@@ -1,0 +1,112 @@
+"""How far a gain measured on some customers can be trusted: its spread, its bounds, and how many labels it needs."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+from churnops.evaluation.delong import delong_difference
+from churnops.evaluation.metrics import resampling_counts, weighted_metrics
+from churnops.settings import GateMetric
+
+POWER = 0.9  # of recognising a gain, that `labels_needed` plans for
+REPLICATES = 2000
+Floats = NDArray[np.float64]
+
+
+def spread(y: Floats, p: Floats, q: Floats, metric: GateMetric, *, seed: int) -> tuple[float, float]:
+    """Return the standard error of a gain, and of log loss its skewness (of the others 0, which is not looked at).
+
+    Parameters
+    ----------
+    y, p, q : arrays of shape (n,)
+        Outcomes, each at least twice, and the probabilities of champion and challenger.
+    seed : int
+        Of the bootstrap, which only average precision needs.
+
+    Notes
+    -----
+    DeLong's for ROC-AUC, that of a mean for log loss, a paired bootstrap's for average precision.
+    """
+    if metric == "roc_auc":
+        return delong_difference(y, q, p).standard_error, 0.0
+    if metric == "log_loss":
+        smallest = np.finfo(np.float64).eps  # as the metric clips
+        before, after = (-np.log(np.clip(np.where(y == 1.0, s, 1 - s), smallest, 1 - smallest)) for s in (p, q))
+        difference = before - after
+        error = float(difference.std(ddof=1) / math.sqrt(y.size))
+        third = float(((difference - difference.mean()) ** 3).mean())
+        return error, third / y.size**2 / error**3 if error > 0 else 0.0
+    replicated = np.concatenate(
+        [
+            weighted_metrics(y, q, counts)[metric] - weighted_metrics(y, p, counts)[metric]
+            for counts in resampling_counts(y.size, REPLICATES, seed=seed)
+        ]
+    )
+    return float(np.nanstd(replicated, ddof=1)), 0.0
+
+
+def bounds(
+    gain: float, error: float, rarer: int, skewness: float = 0.0, *, confidence: float, compared: int = 1
+) -> tuple[float, float]:
+    """Return the one-sided lower and upper bound of a gain, by its standard error.
+
+    Parameters
+    ----------
+    rarer : int >= 2
+        Customers of the rarer outcome; Student's t has one degree of freedom less.
+    skewness : float
+        Of the gain, not of the customers' differences. A bound on the side of the long tail is moved out by Hall's
+        transformation (Journal of the Royal Statistical Society B 54 (1992) 221-228); none is moved in.
+    confidence, compared
+        As in the settings, and as for `decide`.
+
+    Examples
+    --------
+    >>> low, high = bounds(0.03, 0.01, 97, confidence=0.95)
+    >>> round(low, 4), round(high, 4)
+    (0.0134, 0.0466)
+    >>> round(bounds(0.03, 0.01, 97, -0.3, confidence=0.95)[0], 4)
+    0.0087
+    """
+    t = float(stdtrit(rarer - 1, 1 - (1 - confidence) / compared))
+    return gain - max(t, _unskewed(t, skewness)) * error, gain + max(t, -_unskewed(-t, skewness)) * error
+
+
+def _unskewed(t: float, skewness: float) -> float:
+    """Return the quantile of the studentised mean of skewed values whose transformation has the quantile `t`."""
+    if abs(skewness) < 1e-6:
+        return t
+    return 3 / skewness * (float(np.cbrt(1 + skewness * (t - skewness / 6))) - 1)
+
+
+def labels_needed(
+    gain: float, error: float, rows: int, *, min_improvement: float, confidence: float, compared: int = 1
+) -> int | None:
+    """Return with how many labels in total a gain is recognised in 90 % of cases; None if with no number.
+
+    Parameters
+    ----------
+    gain, error : float
+        The gain and its standard error on `rows` customers; the error is taken to shrink with the square root of rows.
+    min_improvement, confidence, compared
+        As in the settings, and as for `decide`.
+
+    Notes
+    -----
+    A gain of normal distribution exceeds `min_improvement` in 90 % of cases if its error is at most
+    (gain - min_improvement) / z(0.9), and its lower bound exceeds 0 if the error is at most gain / (z(level) + z(0.9)).
+
+    Examples
+    --------
+    >>> labels_needed(0.02, 0.01, 500, min_improvement=0.01, confidence=0.95)
+    1071
+    >>> labels_needed(0.01, 0.01, 500, min_improvement=0.01, confidence=0.95) is None
+    True
+    """
+    if not (gain > min_improvement and error > 0):
+        return None
+    power, level = (float(ndtri(share)) for share in (POWER, 1 - (1 - confidence) / compared))
+    allowed = min((gain - min_improvement) / power, gain / (level + power))
+    return math.ceil(rows * (error / allowed) ** 2)
