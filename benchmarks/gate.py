@@ -1,0 +1,340 @@
+"""How often the gate deploys a model that is no better, and how surely one that is.
+
+The 5,000 telecom customers are split at random, again and again: models are trained on one half and compared on samples
+of the other, which is the population: its gain is the true one. `GATE_SPLITS` and `GATE_SEED` change a run.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv, expit, logit
+
+from benchmarks.alarms import upper_limit
+from benchmarks.harness import Claim, Result
+from benchmarks.product import Project
+from benchmarks.rivals import TRAINING_ROWS, Bools, Floats, Halves, mixed, quality
+from churnops.retraining.gain import labels_needed
+from churnops.retraining.gate import decide
+from churnops.settings import RetrainingSettings
+
+SPLITS, SEED = (int(os.environ.get(f"GATE_{name}", default)) for name, default in (("SPLITS", 60), ("SEED", 1)))
+GROUPS, CHALLENGERS, SAMPLES, ROWS = 5, 3, 20, 667
+FAMILIES = ("random_forest", "xgboost")
+GAINS, SIZES, TRIES, POWER = (0.01, 0.02, 0.03, 0.04, 0.06), (300, 667, 1000, 2000, 4000, 8000), 10, 0.9
+BILL = ("total_charge", "bill_without_voice_mail")
+HIDDEN = ("customer_service_calls", "many_service_calls", "international_plan_risk", *BILL)
+KINDS = ("trained on 150 rows", "without service calls", "permuted outcomes")
+EQUAL_ROWS = (140, 300, ROWS)
+RULES: Mapping[str, RetrainingSettings] = {
+    "gate": RetrainingSettings(),
+    "plain rule": RetrainingSettings(confidence=None),
+    "gate, log loss": RetrainingSettings(metric="log_loss"),
+    "gate, average precision": RetrainingSettings(metric="average_precision"),
+}
+FEWER_SAMPLES = {"gate, average precision": 2}  # a bootstrap each
+ASKED = ("a single challenger", f"the best of {CHALLENGERS}")
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one split found.
+
+    Attributes
+    ----------
+    deployed, worse
+        By rule, shape (groups, samples, 2), the last axis as in ASKED: what was decided, and whether the true gain of
+        the metric is not above 0.
+    curve
+        By gain and rows: whether the gate deployed, shape (kinds, samples), and in NaN where no such champion can be
+        made; the labels it said were needed, 0 if it deployed and infinite if it named none; and the labels that its
+        formula names for the true gain.
+    equal
+        By metric and rows, shape (pairs, samples): whether the gain of a model that is exactly as good seemed proven,
+        NaN where there were too few churners.
+    bill
+        By family, shape (families,) and (families, samples): true gain of log loss by the monthly bill, and deployed.
+    """
+
+    deployed: Mapping[str, Bools]
+    worse: Mapping[str, Bools]
+    curve: Mapping[tuple[float, int], Floats]
+    equal: Mapping[tuple[str, int], Floats]
+    bill: tuple[Floats, Bools]
+
+
+def measure() -> Result:
+    """Run all splits, a process a core."""
+    splits = []
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
+        for split in pool.map(run_split, range(SPLITS)):
+            splits.append(split)
+            print(f"gate: {len(splits)} of {SPLITS} splits", flush=True)
+    curve = {key: np.stack([split.curve[key] for split in splits]) for key in splits[0].curve}
+    bill = np.stack([split.bill[1] for split in splits])
+    gains = np.stack([split.bill[0] for split in splits])
+    needed = [_needed(curve, gain) for gain in GAINS[1:]]
+    factor = max(max(ratio, 1 / ratio) for _, _, _, ratio in needed)
+    return Result(
+        title="Gate",
+        about=(
+            f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} to train on, the rest "
+            "are the population, from which comparison samples are drawn with replacement, so that its gain is the "
+            "true one. Random forests and XGBoost at their defaults, each on its own bootstrap sample of the training "
+            f"rows: {SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers each, {SAMPLES} samples of {ROWS} "
+            "rows. A deployment is false if the true gain is not above 0."
+        ),
+        claims=[
+            *_false_deployments(splits),
+            _deployed(f"true gain of 0.04 ROC-AUC, {2000:,} rows: deployed", curve[0.04, 2000][:, 0], 90),
+            _deployed(f"log loss with the monthly bill instead of without, {ROWS} rows: deployed", bill, 95),
+            Claim("labels needed as the gate says, and as measured: apart by a factor of at most", factor, target=1.25),
+        ],
+        tables=(
+            ("Deployed, and falsely: share of comparisons, and of those without a true gain", _rules_table(splits)),
+            (f"Deployed by true gain of ROC-AUC and rows (champion {', '.join(KINDS)})", _curve_table(curve)),
+            ("Rows at which 90 % are deployed, and the gate's own number", _needed_table(curve, needed)),
+            ("Equally good by construction: gain seemed proven, on average / in the worst pair", _equal_table(splits)),
+        ),
+        notes=(
+            "Limits are the upper ones of two-sided 95 % intervals, for as many independent trials as the spread of "
+            "the share over pairs (a champion and its challengers) or over splits leaves (Korn and Graubard 1998).",
+            "A gain of a known size: the challenger is a random forest; the champion's scores are those of XGBoost, "
+            "mixed with as much of a bad model's as the gain needs. Gains are those of the population to within 0.001. "
+            f"All guards are on. A gain of {RULES['gate'].improvement:g} is the line itself.",
+            "The gate's number is for a gain of the size that it measured. What is compared with the curve is its "
+            "number for the true gain. After a sample with less gain it says more; after one with more it deploys.",
+            f"The monthly bill is worth {gains.min():.3f} to {gains.max():.3f} of log loss.",
+            "Equally good by construction: a better model's scores are mixed with permuted ones until it is exactly "
+            "as good as a worse one; for log loss also an overconfident model, as good as a cautious one. Guards are "
+            "off. Few churners (one customer in seven) tell two such models apart, so the bound can be wrong more "
+            "often than in the 5 % that hold where differences are normal.",
+        ),
+    )
+
+
+def run_split(number: int) -> Split:
+    """Train on one half, compare on samples of the other."""
+    generator = np.random.default_rng([SEED, number])
+    halves = Halves(Project.default(), generator)
+    matrix = halves.matrix()
+    groups = [
+        [halves.scores(str(generator.choice(FAMILIES)), matrix) for _ in range(1 + CHALLENGERS)] for _ in range(GROUPS)
+    ]
+    found = {
+        rule: np.stack([compare(halves.outcome, models, rule, [SEED, number, k]) for k, models in enumerate(groups)])
+        for rule in RULES
+    }
+    good, other = (halves.scores(family, matrix) for family in FAMILIES)
+    weak = [
+        halves.scores("random_forest", matrix, rows=150),
+        halves.scores("xgboost", halves.matrix(*HIDDEN)),
+        halves.scores("random_forest", matrix, stale=1.0),
+    ]
+    return Split(
+        {rule: made[..., 0] for rule, made in found.items()},
+        {rule: made[..., 1] for rule, made in found.items()},
+        power(halves.outcome, good, other, weak, generator),
+        equally_good(halves.outcome, good, (other, *weak[:2]), generator),
+        bill(halves, matrix, generator),
+    )
+
+
+def compare(outcome: Bools, models: Sequence[Floats], rule: str, seed: Sequence[int]) -> Bools:
+    """Return shape (samples, 2, 2): for each of ASKED whether a challenger is deployed, and truly no better.
+
+    Every rule sees the same samples.
+    """
+    settings, generator = RULES[rule], np.random.default_rng(seed)
+    truth = [quality(outcome, scores, settings.metric) for scores in models]
+    made = np.zeros((FEWER_SAMPLES.get(rule, SAMPLES), 2, 2), dtype=np.bool_)
+    for sample in range(len(made)):
+        drawn = generator.integers(outcome.size, size=ROWS)
+        y, (champion, *challengers) = outcome[drawn], [scores[drawn] for scores in models]
+        best = int(np.argmax([quality(y, scores, settings.metric) for scores in challengers]))
+        for place, chosen, compared in ((0, 0, 1), (1, best, len(challengers))):
+            decision = decide(y, champion, challengers[chosen], settings, compared=compared, seed=sample)
+            made[sample, place] = decision.deploy, truth[1 + chosen] <= truth[0]
+    return made
+
+
+def power(
+    outcome: Bools, good: Floats, other: Floats, weak: Sequence[Floats], generator: np.random.Generator
+) -> dict[tuple[float, int], Floats]:
+    """Compare a good model with ones worse by a known amount: see `Split.curve`, stacked to (3, kinds, samples)."""
+    settings, found = RULES["gate"], {}
+    for gain in GAINS:
+        champions = [mixed(outcome, good, other, scores, gain) for scores in weak]
+        for rows in SIZES:
+            made = np.full((3, len(KINDS), TRIES), np.nan)
+            for kind, champion in enumerate(champions):
+                for sample in range(TRIES if champion is not None else 0):
+                    drawn = generator.integers(outcome.size, size=rows)
+                    decision = decide(outcome[drawn], champion[drawn], good[drawn], settings, seed=sample)
+                    planned = labels_needed(
+                        gain, decision.standard_error, rows, min_improvement=settings.improvement, confidence=0.95
+                    )
+                    said = 0 if decision.deploy else decision.labels_needed or math.inf
+                    made[:, kind, sample] = decision.deploy, said, planned or math.inf
+            found[gain, rows] = made
+    return found
+
+
+def equally_good(
+    outcome: Bools, good: Floats, others: Sequence[Floats], generator: np.random.Generator
+) -> dict[tuple[str, int], Floats]:
+    """Compare models of exactly the same quality, each as the challenger: see `Split.equal`."""
+    shares = {}
+    for metric, rule in (("roc_auc", "gate"), ("log_loss", "gate, log loss")):
+        pairs, settings = [], RULES[rule]
+        for other in others:
+            worse, better = sorted((good, other), key=lambda scores: quality(outcome, scores, metric))
+            equal = mixed(outcome, worse, better, generator.permutation(better), 0.0, metric)
+            pairs += [(worse, equal), (equal, worse)]
+        if metric == "log_loss":
+            cautious, sure = (expit(steepness * logit(np.clip(good, 1e-4, 1 - 1e-4))) for steepness in (0.5, 5.0))
+            pairs.append((cautious, mixed(outcome, cautious, good, sure, 0.0, metric)))
+        for rows in EQUAL_ROWS:
+            made = np.full((len(pairs), SAMPLES), np.nan)
+            for pair, (champion, challenger) in enumerate(pairs):
+                for sample in range(0 if champion is None or challenger is None else SAMPLES):
+                    drawn = generator.integers(outcome.size, size=rows)
+                    found = decide(outcome[drawn], champion[drawn], challenger[drawn], settings, seed=sample)
+                    if found.low is not None:
+                        made[pair, sample] = found.low > 0 and found.gain > settings.improvement
+            shares[metric, rows] = made
+    return shares
+
+
+def bill(halves: Halves, matrix: Floats, generator: np.random.Generator) -> tuple[Floats, Bools]:
+    """Compare each family with the monthly bill to the same without, by log loss."""
+    without, gains = halves.matrix(*BILL), np.zeros(len(FAMILIES))
+    deployed = np.zeros((len(FAMILIES), SAMPLES), dtype=np.bool_)
+    for place, family in enumerate(FAMILIES):
+        champion, challenger = halves.scores(family, without), halves.scores(family, matrix)
+        y, settings = halves.outcome, RULES["gate, log loss"]
+        gains[place] = quality(y, challenger, "log_loss") - quality(y, champion, "log_loss")
+        for sample in range(SAMPLES):
+            drawn = generator.integers(y.size, size=ROWS)
+            decision = decide(y[drawn], champion[drawn], challenger[drawn], settings, seed=sample)
+            deployed[place, sample] = decision.deploy
+    return gains, deployed
+
+
+def ratio_limit(hits: Floats, trials: Floats) -> float:
+    """Return the upper limit of a share whose hits and trials are given by cluster, as `alarms.clustered_limit` does.
+
+    Clusters may differ in size, so the variance is that of a ratio (Cochran, *Sampling Techniques*, 1977, 6.3).
+
+    >>> round(ratio_limit(np.zeros(400), np.full(400, 20.0)), 4)
+    0.0092
+    """
+    hits, trials = hits[trials > 0].astype(np.float64), trials[trials > 0].astype(np.float64)
+    rate, clusters = hits.sum() / trials.sum(), trials.size
+    if not 0.0 < rate < 1.0:
+        return upper_limit(int(rate) * clusters, clusters)
+    variance = clusters / (clusters - 1) * ((hits - rate * trials) ** 2).sum() / trials.sum() ** 2
+    alone = min(trials.sum(), rate * (1 - rate) / max(variance, 1e-300))
+    return float(betaincinv(rate * alone + 1, alone - rate * alone, 0.975))
+
+
+def _stacked(splits: Sequence[Split], rule: str, place: int) -> tuple[Bools, Bools]:
+    """Return shape (splits, groups, samples): deployed, and truly no better."""
+    deployed, worse = (np.stack([getattr(s, name)[rule][..., place] for s in splits]) for name in ("deployed", "worse"))
+    return deployed, worse
+
+
+def _false_deployments(splits: Sequence[Split]) -> list[Claim]:
+    claims = []
+    for place, asked in enumerate(ASKED):
+        deployed, worse = _stacked(splits, "gate", place)
+        plainly, no_better = _stacked(splits, "plain rule", place)
+        for among, trials, peer in (
+            ("comparisons", np.ones_like(worse), (plainly & no_better).mean()),
+            ("those without a true gain", worse, plainly[no_better].mean()),
+        ):
+            for cluster, axes in (("pair", 2), ("split", (1, 2))):
+                hits, tried = (made.sum(axis=axes).ravel() for made in (deployed & worse, trials))
+                claims.append(Claim(
+                    f"false deployments, {asked}: share of {among}, upper limit by {cluster}",
+                    100 * ratio_limit(hits, tried), "%", target=5, peer="plain rule, rate", peer_measured=100 * peer,
+                ))  # fmt: skip
+    return claims
+
+
+def _deployed(name: str, made: NDArray[np.generic], target: float) -> Claim:
+    """Return a claim on the share deployed, shape (splits, ...), with its lower limit by split."""
+    flat = made.reshape(len(made), -1).astype(np.float64)
+    missed, tried = np.nansum(1 - flat, axis=1), (~np.isnan(flat)).sum(axis=1)
+    rate = 100 * float(np.nanmean(flat))
+    low = 100 * (1 - ratio_limit(missed, tried))
+    return Claim(name, rate, "%", target=target, at_least=True, low=low, high=100.0)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _rules_table(splits: Sequence[Split]) -> list[Sequence[str]]:
+    table: list[Sequence[str]] = [
+        ("rule", "challenger", "deployed", "without a true gain", "falsely", "falsely, of those without")
+    ]
+    for rule in RULES:
+        for place, asked in enumerate(ASKED):
+            deployed, worse = _stacked(splits, rule, place)
+            shares = deployed.mean(), worse.mean(), (deployed & worse).mean(), deployed[worse].mean()
+            table.append((rule, asked, *map(_percent, shares)))
+    return table
+
+
+def _curve_table(curve: Mapping[tuple[float, int], Floats]) -> list[Sequence[str]]:
+    table: list[Sequence[str]] = [("true gain", *(f"{rows:,} rows" for rows in SIZES))]
+    for gain in GAINS:
+        cells = []
+        for rows in SIZES:
+            deployed = curve[gain, rows][:, 0]
+            kinds = " / ".join(f"{100 * share:.0f}" for share in np.nanmean(deployed, axis=(0, 2)))
+            cells.append(f"{_percent(np.nanmean(deployed))} ({kinds})")
+        table.append((f"{gain:g}", *cells))
+    return table
+
+
+def _needed(curve: Mapping[tuple[float, int], Floats], gain: float) -> tuple[float, float, float, float]:
+    """Return the gain, the rows at which 90 % are deployed, the median of the gate's number, and their ratio.
+
+    Between the rows tried, the share is taken to be linear in their logarithm.
+    """
+    shares = np.maximum.accumulate([np.nanmean(curve[gain, rows][:, 0]) for rows in SIZES])
+    measured = math.exp(float(np.interp(POWER, shares, np.log(SIZES))))
+    planned = float(np.nanmedian(curve[gain, ROWS][:, 2]))
+    return gain, measured, planned, planned / measured
+
+
+def _needed_table(
+    curve: Mapping[tuple[float, int], Floats], needed: Sequence[tuple[float, float, float, float]]
+) -> list[Sequence[str]]:
+    table: list[Sequence[str]] = [
+        ("true gain", "rows at which 90 % are deployed", f"gate's number, from {ROWS} rows", "ratio",
+         "what it says after 300 rows if it cannot tell: median")
+    ]  # fmt: skip
+    for gain, measured, planned, ratio in needed:
+        said = curve[gain, 300][:, 1]
+        named = said[np.isfinite(said) & (said > 0)]
+        table.append((f"{gain:g}", f"{measured:,.0f}", f"{planned:,.0f}", f"{ratio:.2f}", f"{np.median(named):,.0f}"))
+    return table
+
+
+def _equal_table(splits: Sequence[Split]) -> list[Sequence[str]]:
+    table: list[Sequence[str]] = [("metric", *(f"{rows} rows" for rows in EQUAL_ROWS))]
+    for metric in ("roc_auc", "log_loss"):
+        cells = []
+        for rows in EQUAL_ROWS:
+            pairs = np.nanmean(np.stack([split.equal[metric, rows] for split in splits]), axis=(0, 2))
+            cells.append(f"{_percent(float(pairs.mean()))} / {_percent(float(pairs.max()))}")
+        table.append((metric, *cells))
+    return table
