@@ -24,7 +24,11 @@ ENV_PREFIX = "CHURNOPS_"
 ENV_CONFIG = "CHURNOPS_CONFIG"
 ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
 ENV_CHECK_KEY = "CHURNOPS_RETRAINING__CHECK_KEY"
-SECRETS = {("alerts", "urls"): ENV_ALERT_URLS, ("retraining", "check_key"): ENV_CHECK_KEY}
+ENV_DASHBOARD_KEY = "CHURNOPS_DASHBOARD__API_KEY"
+SECRETS = {
+    ("alerts", "urls"): ENV_ALERT_URLS, ("retraining", "check_key"): ENV_CHECK_KEY,
+    ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
+}  # fmt: skip
 """Settings that come from the environment only, and the variables that hold them."""
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -188,6 +192,20 @@ class ApiSettings(_Section):
     timeout_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 30
 
 
+class DashboardSettings(_Section):
+    """The dashboard: where it listens, which API it asks, and where MLflow's pages are.
+
+    The API key is a secret, and comes from the variable `CHURNOPS_DASHBOARD__API_KEY` only.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8501
+    api_url: str = ""
+    api_key: str = Field(default="", repr=False, exclude=True)
+    mlflow_url: str = "http://127.0.0.1:5000"
+    login: bool = False
+
+
 class Settings(_Section):
     """Everything that can be set, by section. `root` is the folder that relative paths count from."""
 
@@ -203,6 +221,7 @@ class Settings(_Section):
     tracking: TrackingSettings = TrackingSettings()
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     # `schema` is a deprecated method of pydantic models; a field of that name needs an alias.
     table: Schema = Field(alias="schema")
 

@@ -55,6 +55,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
       churnops serve                       answer over HTTP, with reasons: POST /predict
       churnops monitor                     is the model still to be trusted? a report, and alerts
       churnops retrain                     train again; deployed only if it is proven better
+      churnops dashboard                   all of it in the browser, for those who decide
       mlflow ui                            every run, in the browser (from the project's folder)
     """  # noqa: D301  (click wants the control character, not a backslash)
     ctx.obj = config
@@ -112,4 +113,4 @@ def version(as_json: bool) -> None:
         click.echo(f"churnops {__version__}")
 
 
-from churnops.cli import models, monitoring, retraining, service  # noqa: E402, F401  (their commands join `main`)
+from churnops.cli import dashboard, models, monitoring, retraining, service  # noqa: E402, F401  (their commands join `main`)

@@ -67,7 +67,10 @@ def put_into_production(
         check = check_deployment(bundle, options.check_url, key=options.check_key, seconds=options.check_seconds)
         if check.status == "failed" and before is not None:
             why = f"{bundle.version_name} failed its check through the API: {check.reason}"
-            registry.rollback(None, why, by)
+            try:
+                registry.rollback(None, why, by)
+            except AliasesBehindError as error:
+                warning = str(error)
             restored = deployed.production()
             assert restored is not None, "the link was swapped back"
             alerts.announce(rollback(restored.version_name, why, ""))

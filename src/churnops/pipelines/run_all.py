@@ -30,6 +30,7 @@ from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.pipelines.run_monitoring import failing_loudly
 from churnops.registry import Registry
+from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import save_trained_on
 from churnops.retraining.comparison import compare_with_production, customers_of
 from churnops.retraining.gate import Decision
@@ -159,7 +160,7 @@ def _run(
             encode(merged.table, schema), customers_of(merged.table, schema), [c.name for c in schema.model_inputs]
         )
         with registry.deployed.locked():
-            deployed = _deploy(settings, registry, alerts, run, evaluated, trained_on, deploy)
+            deployed = _deploy(settings, registry, alerts, run, evaluated, trained_on, trained.reference, deploy)
             answering = registry.deployed.production()
         assert answering is not None, "the first winner was deployed"
         with failing_loudly(log, alerts, settings):
@@ -194,12 +195,13 @@ def _lineage(run: PipelineRun) -> dict[str, Any]:
 
 def _deploy(
     settings: Settings, registry: Registry, alerts: Alerts, run: PipelineRun, evaluated: EvaluatedModels,
-    trained_on: Identities, deploy: bool,
+    trained_on: Identities, reference: bytes, deploy: bool,
 ) -> Deployed:  # fmt: skip
     """Register the winner's refit and decide what becomes of it, by what is in production now."""
     production, bundle, run_id = _production(registry, deploy), evaluated.bundle, run.runs[STEPS[5]]
     version = registry.register(bundle, run.models[run_id], run_id)
     save_trained_on(registry.deployed.folder, bundle.content_sha256, trained_on)
+    save_reference(registry.deployed.folder, bundle.content_sha256, reference)
     status: Status
     decision = warning = None
     if production is not None and production.content_sha256 == bundle.content_sha256:

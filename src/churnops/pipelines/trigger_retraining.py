@@ -25,6 +25,7 @@ from churnops.monitoring.alerts import Alerts
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.registry import Registry
 from churnops.registry.deploy import who
+from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.retraining.comparison import labelled, production_rows
 from churnops.retraining.pipeline import EXPERIMENT, STEPS, Retrained, RetrainingPipeline
@@ -112,7 +113,9 @@ class _Job:
             found = pipeline.run(champion, known, rows, self.batch, on_family=on_family)
             run_id = run.runs[STEPS[5]]
             version = self.registry.register(found.challenger, run.models[run_id], run_id)
-            save_trained_on(self.registry.deployed.folder, found.challenger.content_sha256, found.trained_on)
+            models, sha256 = self.registry.deployed.folder, found.challenger.content_sha256
+            save_trained_on(models, sha256, found.trained_on)
+            save_reference(models, sha256, found.trained.reference)
             record_decision(self.registry, found.decision, found.challenger, champion, unseen=unseen)
             summary = self._placed(found, version, champion, permission)
             run.tag("churnops.status", summary.status)

@@ -47,6 +47,13 @@ class TrainedModels(StepResult):
     winner: str
     refit: Bundle
 
+    @property
+    def reference(self) -> bytes:
+        """Up to 10,000 of the rows that the profile is made of, as Parquet: inputs, outcome, and unseen scores."""
+        content = self.artifacts["reference.parquet"]
+        assert isinstance(content, bytes)
+        return content
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -1,0 +1,92 @@
+"""What pages read: settings, the model in production and the journal, opened once for all sessions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import streamlit as st
+
+from churnops.errors import ChurnopsError
+from churnops.journal import DecisionLog, DeploymentLog, Journal
+from churnops.journal.alerts import AlertLog
+from churnops.journal.cycles import CycleLog
+from churnops.journal.database import open_database
+from churnops.journal.keys import KeyStore
+from churnops.model import Bundle
+from churnops.settings import Settings, find_config, load_settings
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's settings and what its journal's database keeps. Safe for several sessions at once."""
+
+    settings: Settings
+    journal: Journal
+    cycles: CycleLog
+    alerts: AlertLog
+    decisions: DecisionLog
+    deployments: DeploymentLog
+    keys: KeyStore
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Project":
+        """Open the journal's database.
+
+        Raises
+        ------
+        JournalError
+            If it does not answer.
+        """
+        engine = open_database(settings.database_url(settings.journal.url))
+        horizon = timedelta(days=settings.journal.label_horizon)
+        return cls(
+            settings, Journal(engine, label_horizon=horizon), CycleLog(engine), AlertLog(engine), DecisionLog(engine),
+            DeploymentLog(engine), KeyStore(engine),
+        )  # fmt: skip
+
+    @property
+    def models(self) -> Path:
+        """The folder of models."""
+        return self.settings.path(self.settings.registry.directory)
+
+    @property
+    def reports(self) -> Path:
+        """The folder of monitoring reports and retraining summaries."""
+        return self.settings.path(self.settings.monitoring.directory)
+
+
+@st.cache_resource(show_spinner=False)
+def project() -> Project:
+    """Return the project of `CHURNOPS_CONFIG`, or of the folder that the dashboard was started in."""
+    return Project.open(load_settings(find_config(Path.cwd())))
+
+
+def production(models: Path) -> Bundle | None:
+    """Return the model that answers, loaded once; None if nothing is deployed.
+
+    Raises
+    ------
+    BundleError
+        If it is damaged.
+    """
+    link = models / "production"
+    return _bundle(link.resolve()) if link.exists() else None
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _bundle(folder: Path) -> Bundle:
+    return Bundle.load(folder)
+
+
+def guarded(page: Callable[[Project], None]) -> Callable[[], None]:
+    """Return a page that shows an error of ours in one line instead of breaking."""
+
+    def shown() -> None:
+        try:
+            page(project())
+        except ChurnopsError as error:
+            st.error(f"{str(error).splitlines()[0]}")
+
+    shown.__name__ = page.__module__.rpartition(".")[2]
+    return shown

@@ -1,0 +1,34 @@
+"""One look for all figures: colours that colour-blind people can tell apart, readable on light and dark."""
+
+import html
+
+import plotly.graph_objects as go
+
+# Okabe and Ito, "Color universal design" (2008).
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8A8A8A"
+REFERENCE, CURRENT = GREY, BLUE
+RAISES, LOWERS = RED, BLUE
+STAYED, CHURNED = BLUE, RED
+CONFIG = {"displayModeBar": False, "responsive": True}
+"""For `st.plotly_chart`: no tool bar over the figure."""
+
+
+def laid_out(figure: go.Figure, *, height: int = 320, x: str = "", y: str = "", legend: bool = True) -> go.Figure:
+    """Give a figure the common look; text and background follow the page's theme, light or dark."""
+    figure.update_layout(
+        height=height, margin={"l": 8, "r": 8, "t": 24, "b": 8}, showlegend=legend, hovermode="closest",
+        legend={"orientation": "h", "y": 1.12, "x": 0}, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+    )  # fmt: skip
+    grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)", "automargin": True}
+    figure.update_xaxes(title_text=safe(x), **grid)
+    figure.update_yaxes(title_text=safe(y), **grid)
+    return figure
+
+
+def safe(text: object) -> str:
+    """Return text from outside as Plotly shows it letter by letter: it would read tags such as <b> otherwise.
+
+    >>> safe("<img src=x>")
+    '&lt;img src=x&gt;'
+    """
+    return html.escape(str(text), quote=False)
