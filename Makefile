@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test endurance lint bench pictures lock clean help
+.PHONY: run demo test endurance lint bench pictures lock clean help
 
 help:  ## what can be typed here
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 run: .venv/ready  ## the main job on the data in the repository
 	$(BIN)/python run_all.py
+
+demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retraining, gate, swap, recovery (minutes)
+	$(BIN)/python -m demo
 
 test: .venv/ready-dev  ## every test, with the outside parts they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh

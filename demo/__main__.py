@@ -38,6 +38,8 @@ def main(
     given = {"drift": drift, "rate": rate, "seed": seed}
     kept = folder or Path(tempfile.mkdtemp(prefix="churnops-demo-"))
     try:
+        if kept.exists() and any(kept.iterdir()):
+            raise ChurnopsError(f"{kept} is not empty: name a new folder, the demonstration fills it")
         plan = Plan.read(path, **{name: value for name, value in given.items() if value is not None})
         with Terminal(Console()) as terminal:
             timeline = run_loop(kept, plan, terminal)

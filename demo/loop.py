@@ -37,19 +37,18 @@ class Screen(Protocol):
 
 
 def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
-    """Run the whole loop in `folder`, which must not exist or be empty, and read back what happened.
+    """Run the whole loop in a project in `folder`, and read back what happened; a model that is there answers first.
 
     Raises
     ------
     ChurnopsError
         If a command fails, or a customer is not answered.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ChurnopsError(f"{folder} is not empty: name a new folder, the demonstration fills it")
     project = Project(folder, plan)
     world = World(project.sources, project.settings.table, drift=plan.drift, seed=plan.seed)
-    screen.step("churnops run: the first model, on the 2,666 customers of churn-80.csv")
-    project.train()
+    if not project.deployed:
+        screen.step("churnops run: the first model, on the 2,666 customers of churn-80.csv")
+        project.train()
     screen.step("churnops serve: the API, on a port of loopback")
     feeder = Feeder(world, plan, project.port)
     with alert_sink(screen.alert) as address, project.serving() as service:

@@ -27,12 +27,12 @@ END_OF_LOG = 1500  # characters of a log that are shown when its process ended
 
 
 class Project:
-    """A folder with settings, data, and everything that the commands write."""
+    """A folder with settings, data, and everything that the commands write; one that is there already is used on."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.port = folder, free_port()
         self.logs = folder / "logs"
-        self.logs.mkdir(parents=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         for name in DATA:
             copy = folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +46,11 @@ class Project:
     def sources(self) -> tuple[Path, ...]:
         """Tables that customers are drawn from: the first model is not trained on them."""
         return tuple(self.folder / name for name in DATA[1:])
+
+    @property
+    def deployed(self) -> bool:
+        """Whether there is a model that can answer."""
+        return (self.settings.path(self.settings.registry.directory) / "production").exists()
 
     def train(self) -> None:
         """Run the main job, which deploys the first model."""

@@ -111,11 +111,12 @@ def conclusions(timeline: Timeline) -> list[str]:
         seconds = (found.at - timeline.changed).total_seconds()
         lines += [
             f"{found.customers:,} customers arrived between the change and the new model ({seconds:.0f} s)",
-            f"ROC-AUC before the change {_told(found.before)}; until the new model {_told(found.meanwhile)}; "
-            f"since then {_told(found.after)}, on {found.measured:,} customers who arrived after it",
+            f"ROC-AUC {_told(found.before)} before the change, {_told(found.meanwhile)} until the new model, "
+            f"{_told(found.after)} since then, on {found.measured:,} customers who arrived after it",
         ]
     return lines
 
 
 def _told(auc: AUC) -> str:
-    return "not known" if math.isnan(auc.value) else f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})"
+    """Return the value alone: rows come again in a phase, so that an interval would be too narrow."""
+    return "not known" if math.isnan(auc.value) else f"{auc.value:.3f}"

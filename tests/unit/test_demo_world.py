@@ -71,9 +71,9 @@ def test_the_parts_of_the_rows_have_no_row_in_common_and_are_alike(settings: Set
 
 def test_minutes_move_by_little_and_charges_follow(settings: Settings):
     drawn = world(settings)
-    by_row = {}
+    by_row, form = {}, CustomerForm(settings.table)
     for row in range(drawn.outcomes.old.size):
-        document = CustomerForm(settings.table).example(drawn.columns, row)
+        document = form.example(drawn.columns, row)
         by_row[next(iter(kept_columns([Customer(document, False)])))] = document
     for customer in drawn.arrivals(1500):
         source = by_row[next(iter(kept_columns([customer])))]

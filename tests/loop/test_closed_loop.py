@@ -1,0 +1,152 @@
+"""The closed loop of the demonstration, smaller: the product's own commands, each in a process of its own."""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from demo.feeder import Fed
+from demo.loop import run_loop
+from demo.plan import DAY, Plan
+from demo.project import Project
+from demo.timeline import Event, Timeline, first
+
+from churnops.journal import DeploymentLog, Journal, open_database
+from churnops.journal.decisions import DecisionLog
+from churnops.model import Bundle
+from churnops.monitoring.collect import decode_inputs
+from churnops.registry.trained_on import load_trained_on
+
+SMALLER = {
+    "before_seconds": 6, "after_seconds": 5, "quiet_seconds": 8, "patience_seconds": 240, "label_horizon_seconds": 4,
+    "label_delay_seconds": 0.5, "window_seconds": 8, "cycle_seconds": 2, "slice_customers": 150,
+}  # fmt: skip
+
+
+class Notes:
+    """A screen that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.alerts: list[str] = []
+        self.fed = Fed(0, 0, ())
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def event(self, event: Event) -> None:
+        """The journal has it."""
+
+    def alert(self, title: str, message: str) -> None:
+        self.alerts.append(title)
+
+    def state(self, fed: Fed, auc: object, known: int) -> None:
+        self.fed = fed
+
+
+def smaller(drift: float) -> Plan:
+    """A short loop. Fewer trials; and with looks at little evidence in quick succession, a small budget for alarms."""
+    plan = Plan.read(drift=drift, **SMALLER)
+    training = plan.settings["training"] | {"families": ["random_forest"], "trials": {"random_forest": 1, "xgboost": 1}}
+    changed = {
+        "training": training, "monitoring": {"false_alarm_budget": 0.005}, "retraining": {"holdout_rows": 250},
+    }  # fmt: skip
+    return plan.model_copy(update={"settings": plan.settings | changed})
+
+
+@pytest.fixture(scope="module")
+def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its first model. Copy it; do not write to it."""
+    folder = tmp_path_factory.mktemp("loop") / "project"
+    Project(folder, smaller(0.0)).train()
+    return folder
+
+
+@pytest.fixture
+def folder(trained_project: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_project, tmp_path / "project", symlinks=True))
+
+
+def when(timeline: Timeline, kind: str, **wanted: object) -> datetime:
+    found = first(timeline.events, kind, timeline.changed, **wanted)  # type: ignore[arg-type]
+    assert found is not None, (kind, wanted, timeline.events)
+    return found.at
+
+
+def test_drift_is_noticed_told_and_answered_by_a_new_model_that_is_worth_as_much_again(folder: Path):
+    notes = Notes()
+    timeline = run_loop(folder, smaller(1.0), notes)
+    recovery = timeline.recovery
+    assert recovery is not None, timeline.events
+
+    # In this order: the change, the alarm, the decision to train again, the gate, the new model, the end of the alarm.
+    told = when(timeline, "alert", good=False, subject="performance")
+    over = when(timeline, "alert", good=True, subject="performance")
+    order = [
+        timeline.changed, told, when(timeline, "retrain", subject="yes"), when(timeline, "gate", subject="deploy"),
+        when(timeline, "deployment"), recovery.at, over,
+    ]  # fmt: skip
+    assert order == sorted(order)
+    assert any("[critical]" in title for title in notes.alerts)
+    assert any("is in production" in title for title in notes.alerts)
+    assert "[recovered] churnops: performance" in notes.alerts
+
+    # It did help, on customers who came after it, and nobody was turned away on the way.
+    assert recovery.meanwhile.value < 0.81 < recovery.after.value
+    assert recovery.after.value > recovery.meanwhile.value + 0.05
+    assert recovery.measured >= 300
+    assert 0 < recovery.customers < timeline.customers
+    assert timeline.customers >= notes.fed.asked  # as of the last look
+    assert {found.model for found in timeline.slices} >= {notes.fed.models[0], recovery.model}
+
+    summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("monitoring/retraining_summary_*.json"))]
+    deployed = [summary for summary in summaries if summary["status"] == "deployed"]
+    assert deployed[-1]["challenger"] == recovery.model
+    assert deployed[-1]["cause"] == "monitoring"
+    assert_nobody_was_trained_on(folder, recovery.model, recovery.at)
+
+
+def assert_nobody_was_trained_on(folder: Path, model: str, since: datetime) -> None:
+    """Nobody whom the new model answered after its first answer is among those it, or the first one, learned from."""
+    project = Project(folder, smaller(1.0))
+    settings = project.settings
+    models = settings.path("models")
+    engine = open_database(settings.database_url(settings.journal.url))
+    try:
+        horizon = timedelta(seconds=settings.journal.label_horizon * DAY)
+        now = datetime.now(UTC)
+        answered = [one.row for one in Journal(engine, label_horizon=horizon).resolved(since, now, now)]
+        found = [row for row in answered if row.model_version == model and row.at > since]
+        history = DeploymentLog(engine).history()
+        yes = DecisionLog(engine).newest(10, subject="deploy")
+    finally:
+        engine.dispose()
+    bundle = Bundle.load(models / "versions" / history[-1].folder)
+    columns = decode_inputs([row.inputs for row in found], bundle.schema)
+    ids = [row.customer_id for row in found]
+    assert len(set(ids)) == len(ids) > 300
+    assert yes[0].challenger == bundle.content_sha256
+    for deployment in history:
+        identities = load_trained_on(models, deployment.content_sha256)
+        assert identities is not None
+        assert identities.nameless.size > 2000  # the original table
+        assert not identities.holds(columns, ids).any()
+    assert np.isfinite([row.churn_probability for row in found]).all()
+
+
+def test_without_drift_nothing_alerts_and_nothing_is_deployed(folder: Path):
+    notes = Notes()
+    timeline = run_loop(folder, smaller(0.0), notes)
+    cycles = [event for event in timeline.events if event.kind == "cycle" and event.at > timeline.began]
+    assert len(cycles) >= 3
+    assert all(event.good for event in cycles), cycles
+    assert [event for event in timeline.events if event.kind == "alert" and event.at > timeline.began] == []
+    assert notes.alerts == []
+    assert [event.kind for event in timeline.events if event.kind in ("retrain", "gate")] == []
+    assert len([event for event in timeline.events if event.kind == "deployment"]) == 1
+    assert timeline.recovery is None
+    assert len(notes.fed.models) == 1
+    assert not list(folder.glob("monitoring/retraining_summary_*.json"))
+    assert sum(found.customers for found in timeline.slices) >= 300
