@@ -1,0 +1,58 @@
+"""Pages as a browser asks for them: `in_project` is a copy of a project that ran, `show` renders one of its pages."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit import cache_data, cache_resource
+from streamlit.testing.v1 import AppTest
+
+from churnops.pipelines.run_all import RunSummary
+from churnops.settings import ENV_CONFIG, Settings
+from tests.conftest import write_project
+
+SECONDS = 60  # for a page: the first one of a test process imports what it shows
+PAGE = """
+from churnops.app import {name}
+from churnops.app.project import guarded
+guarded({name}.page)()
+"""
+
+
+@pytest.fixture
+def no_caches() -> Iterator[None]:
+    """What pages keep does not outlive a test: each has a project of its own."""
+    cache_data.clear()
+    cache_resource.clear()
+    yield
+    cache_data.clear()
+    cache_resource.clear()
+
+
+@pytest.fixture
+def in_project(
+    project: tuple[Settings, RunSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None
+) -> Path:
+    """A project's folder of one's own, to write to: the main job ran once, and the dashboard reads it."""
+    folder = tmp_path / "project"
+    shutil.copytree(project[0].root, folder, symlinks=True, ignore=shutil.ignore_patterns("mlartifacts"))
+    monkeypatch.setenv(ENV_CONFIG, str(folder / "config.yaml"))
+    return folder
+
+
+@pytest.fixture
+def in_empty_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None) -> Path:
+    """A project's folder in which nothing ran yet, and the dashboard reads it."""
+    monkeypatch.setenv(ENV_CONFIG, str(write_project(tmp_path / "empty")))
+    return tmp_path / "empty"
+
+
+@pytest.fixture
+def show() -> Callable[[str], AppTest]:
+    """Return a function that runs a page by its module's name, such as `show("monitoring")`."""
+
+    def run(name: str) -> AppTest:
+        return AppTest.from_string(PAGE.format(name=name), default_timeout=SECONDS).run()
+
+    return run
