@@ -6,6 +6,9 @@ import unicodedata
 MAX_LENGTH = 300
 # What Markdown, Streamlit's directives (:red[...], :material/...:), formulas and HTML are written with.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|$~:&=@/^\"']")
+# What is turned into links, pictures and arrows after escapes are undone: a character that is not seen keeps it apart.
+_JOINED = re.compile(r"(?<=:)(?=\S)|(?<=@)|(?<=www)(?=\.)|(?<=[-<>~])(?=[-=>])", re.IGNORECASE)
+_JOINER = "\u2060"
 
 
 def plain(text: object, most: int = MAX_LENGTH) -> str:
@@ -23,7 +26,7 @@ def plain(text: object, most: int = MAX_LENGTH) -> str:
     >>> plain("two\nlines", most=6)
     'two l…'
     """
-    return _SPECIAL.sub(r"\\\g<0>", one_line(text, most))
+    return _SPECIAL.sub(r"\\\g<0>", _JOINED.sub(_JOINER, one_line(text, most)))
 
 
 def one_line(text: object, most: int = MAX_LENGTH) -> str:

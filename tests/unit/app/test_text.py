@@ -26,6 +26,14 @@ def test_every_character_that_markup_is_written_with_is_escaped(text):
             assert before == "\\", f"{character} is not escaped in {shown}"
 
 
+@pytest.mark.parametrize("text", ["https://evil.example", "WWW.evil.example", "a@evil.example", ":streamlit:", "a->b"])
+def test_what_is_replaced_after_escapes_are_undone_is_kept_apart(text):
+    undone = plain(text).replace("\\", "")
+
+    assert text not in undone
+    assert undone.replace("\u2060", "") == text
+
+
 def test_letters_digits_and_accents_stay_as_they_are():
     assert plain("Zoë pays 12 €, état KS") == "Zoë pays 12 €, état KS"
 
