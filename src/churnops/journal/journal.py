@@ -108,6 +108,17 @@ class Journal:
             for row in found:
                 yield self._recorded(row, now)
 
+    def newest_begin(self, count: int, until: datetime) -> datetime | None:
+        """Return when the `count`-th newest of the predictions before `until` was made; None if there are fewer.
+
+        So a reader of `resolved` can bound how much it reads, whatever the journal holds.
+        """
+        at = predictions.c.at
+        query = select(at).where(at < microseconds(until)).order_by(at.desc()).offset(count - 1).limit(1)
+        with answering(), self._engine.connect() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else moment(found)
+
     def _recorded(self, found: Row[Any], now: int) -> RecordedPrediction:
         values = tuple(found)
         size, end = len(PredictionRow._fields), len(values)
