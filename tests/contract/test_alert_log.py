@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from churnops.errors import JournalError
 from churnops.journal import open_database
-from churnops.journal.alerts import Alert, AlertLog, Notice, Try
+from churnops.journal.alerts import UNDER_WAY, Alert, AlertLog, Notice, Try
 from tests.contract.conftest import LASTING
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -101,6 +101,7 @@ def test_a_damaged_database_is_one_line(engine: Engine):
         connection.exec_driver_sql("DROP TABLE deliveries")
     calls: list[Callable[[], object]] = [
         lambda: take(log, DRIFT), lambda: log.finish([Try(1, "a", None)], NOW), lambda: log.undelivered(NOW),
+        log.newest,
     ]  # fmt: skip
     for call in calls:
         with pytest.raises(JournalError, match=r"\Athe journal's database .*\Z"):
@@ -128,3 +129,34 @@ def test_of_two_processes_one_tells(url: str):
     open_database(url).dispose()
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert sorted(pool.map(_once, [url, url], chunksize=1)) == [0, 1]
+
+
+def test_the_newest_alerts_come_with_what_became_of_telling_them(engine: Engine):
+    log = AlertLog(engine)
+    assert log.newest() == []
+    (drift, deployed), _ = log.take(lambda _: [DRIFT, DEPLOYED], ("a", "b"), now=NOW, since=NOW, lease=LEASE)
+    assert drift.id is not None
+    log.finish([Try(drift.id, "a", "refused"), Try(drift.id, "a", None), Try(drift.id, "b", "refused")], NOW)
+    newest = log.newest()
+    assert [told.alert for told in newest] == [deployed, drift]
+    assert newest[1].tries == (Try(drift.id, "a", None), Try(drift.id, "b", "refused"))
+    assert {one.error for one in newest[0].tries} == {UNDER_WAY}
+    assert log.newest(1) == newest[:1]
+    take(log, OVER, channels=())
+    assert log.newest(1)[0].tries == ()
+
+
+def test_what_fires_is_told_since_when_without_a_recovery_between(engine: Engine):
+    log = AlertLog(engine)
+    subjects = ("feature_drift", "performance", "deployed")
+    assert log.firing(subjects) == []
+    for hour, notice in enumerate((DRIFT, OVER, DRIFT, DEPLOYED, DRIFT)):
+        take(log, notice, at=NOW + hour * HOUR)
+    (firing,) = log.firing(subjects)
+    assert firing.alert.notice == DRIFT
+    assert (firing.since, firing.alert.at) == (NOW + 2 * HOUR, NOW + 4 * HOUR)
+    take(log, Notice("performance", "firing", "critical", "worse", ""), at=NOW + HOUR)
+    assert [one.alert.notice.subject for one in log.firing(subjects)] == ["performance", "feature_drift"]
+    assert log.firing(("performance",)) != log.firing(subjects)
+    take(log, OVER, at=NOW + 9 * HOUR)
+    assert [one.alert.notice.subject for one in log.firing(subjects)] == ["performance"]

@@ -2,9 +2,10 @@
 
 import multiprocessing
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from churnops.journal import open_database
 from churnops.journal.cycles import Cycle, CycleLog
@@ -74,3 +75,56 @@ def test_what_is_not_json_is_not_recorded(engine: Engine):
     with pytest.raises(ValueError, match="JSON"):
         CycleLog(engine).record(Cycle(NOW, "a", False, "finished", "r", {"drift_rate": float("nan")}))
     assert CycleLog(engine).newest() == []
+
+
+def between(log: CycleLog, hours: int, *, aside: bool | None = False, most: int = 500) -> tuple[list[str | None], bool]:
+    found = log.between(NOW, NOW + timedelta(hours=hours), aside=aside, most=most)
+    return [cycle.report for cycle in found.cycles], found.every is not None
+
+
+def test_cycles_of_a_time_come_oldest_first_without_their_columns(engine: Engine):
+    log = CycleLog(engine)
+    assert log.between(NOW, NOW + timedelta(days=1)).cycles == ()
+    for hour in (2, 0, 1, 5):
+        summary = {"drift_rate": hour / 10, "name": "ä", "columns": {"minutes": {"effect": 0.1}}}
+        log.record(Cycle(NOW + timedelta(hours=hour), "a", hour == 1, "finished", str(hour), summary))
+    found = log.between(NOW, NOW + timedelta(hours=5))
+    assert [(cycle.report, cycle.summary) for cycle in found.cycles] == [
+        ("0", {"drift_rate": 0.0, "name": "ä"}), ("2", {"drift_rate": 0.2, "name": "ä"}),
+    ], "the end is excluded, and what is aside too"  # fmt: skip
+    assert found.every is None
+    assert between(log, 6, aside=None) == (["0", "1", "2", "5"], False)
+    assert between(log, 6, aside=True) == (["1"], False)
+
+
+def test_of_many_cycles_the_newest_of_each_stretch_and_kind_is_taken(engine: Engine):
+    log = CycleLog(engine)
+    for hour in range(100):
+        failed = hour == 41
+        report = None if failed else str(hour)
+        status: Literal["failed", "finished"] = "failed" if failed else "finished"
+        log.record(Cycle(NOW + timedelta(hours=hour), "a", False, status, report, {"columns": {}}))
+    names, thinned = between(log, 100, most=10)
+    assert thinned
+    assert names == ["9", "19", "29", "39", None, "49", "59", "69", "79", "89", "99"]
+    assert between(log, 100, most=100) == ([None if hour == 41 else str(hour) for hour in range(100)], False)
+
+
+def test_cycles_of_a_time_are_found_by_the_index():
+    engine = open_database("sqlite:///:memory:")
+    asked: list[tuple[str, object]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    log = CycleLog(engine)
+    for number in range(20):
+        log.record(Cycle(NOW + timedelta(hours=number), "a", False, "finished", "r", {}))
+    asked.clear()
+    log.between(NOW, NOW + timedelta(hours=20), most=5)
+    log.between(NOW, NOW + timedelta(hours=20))
+    plans = []
+    with engine.connect() as connection:
+        for statement, values in asked:
+            if statement.startswith("SELECT"):
+                plans += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert any("cycles_at" in step for step in plans)
+    assert [step for step in plans if step.startswith("SCAN")] == []
+    engine.dispose()

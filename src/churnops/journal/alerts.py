@@ -45,6 +45,22 @@ class Try:
     error: str | None
 
 
+@dataclass(frozen=True)
+class ToldAlert:
+    """An alert of the log, and the last try of each channel; `UNDER_WAY` is an error that may still end well."""
+
+    alert: Alert
+    tries: tuple[Try, ...]
+
+
+@dataclass(frozen=True)
+class Firing:
+    """An alarm that is not over: its latest alert, and since when it fires without a recovery between."""
+
+    alert: Alert
+    since: datetime
+
+
 Decide = Callable[[Mapping[str, Alert]], Iterable[Notice]]
 
 
@@ -112,6 +128,35 @@ class AlertLog:
         query = select(func.count(_pending(since).subquery().c.id.distinct()))
         with answering(), self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def newest(self, most: int = 100) -> list[ToldAlert]:
+        """Return the last `most` alerts, newest first."""
+        with answering(), self._engine.connect() as connection:
+            found = [_alert(r) for r in connection.execute(select(alerts).order_by(alerts.c.id.desc()).limit(most))]
+            of = deliveries.c.alert.in_([alert.id for alert in found])
+            last = select(func.max(deliveries.c.id)).where(of).group_by(deliveries.c.alert, deliveries.c.channel)
+            tries: dict[int, list[Try]] = {}
+            for row in connection.execute(
+                select(deliveries).where(deliveries.c.id.in_(last)).order_by(deliveries.c.id)
+            ):
+                tries.setdefault(row.alert, []).append(Try(row.alert, row.channel, row.error))
+        return [ToldAlert(alert, tuple(tries.get(alert.id or 0, ()))) for alert in found]
+
+    def firing(self, subjects: Collection[str]) -> list[Firing]:
+        """Return which of some subjects' alarms are not over, oldest first."""
+        found = []
+        with answering(), self._engine.connect() as connection:
+            for subject in subjects:
+                mine = select(alerts).where(alerts.c.subject == subject)
+                newest = mine.where(alerts.c.state != "event").order_by(alerts.c.id.desc()).limit(1)
+                latest = connection.execute(newest).first()
+                if latest is None or latest.state != "firing":
+                    continue
+                over = select(func.max(alerts.c.id)).where(alerts.c.subject == subject, alerts.c.state == "recovered")
+                begun = mine.where(alerts.c.state == "firing", alerts.c.id > func.coalesce(over.scalar_subquery(), 0))
+                first = connection.execute(begun.order_by(alerts.c.id).limit(1)).one()
+                found.append(Firing(_alert(latest), moment(first.at)))
+        return sorted(found, key=lambda firing: firing.since)
 
 
 def _record(connection: Connection, notice: Notice, now: datetime) -> Alert:

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import ColumnElement, Engine, Text, cast, func, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from churnops.journal.database import answering, exclusive
 from churnops.journal.tables import cycles, looks, microseconds, moment
@@ -36,6 +37,18 @@ class Cycle:
     status: Status
     report: str | None
     summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CycleSeries:
+    """Cycles of a time, oldest first, their summaries without the columns.
+
+    `every` is None where all are there; otherwise they were too many, and of each such stretch only the newest of a
+    kind (by status and aside) is there.
+    """
+
+    cycles: tuple[Cycle, ...]
+    every: timedelta | None
 
 
 class CycleLog:
@@ -97,3 +110,34 @@ class CycleLog:
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [Cycle(moment(r.at), r.content_sha256, r.aside, r.status, r.report, json.loads(r.summary)) for r in rows]
+
+    def between(self, since: datetime, until: datetime, *, aside: bool | None = False, most: int = 500) -> CycleSeries:
+        """Return the cycles from `since` (included) to `until` (excluded), as figures over time show them.
+
+        Parameters
+        ----------
+        aside
+            None takes all.
+        most
+            With more cycles than this, of all kinds, one of each of so many equal stretches of time is taken.
+        """
+        within = (cycles.c.at >= microseconds(since)) & (cycles.c.at < microseconds(until))
+        bounds = select(func.count(), func.min(cycles.c.at), func.max(cycles.c.at)).where(within)
+        chosen: ColumnElement[bool] = within if aside is None else within & (cycles.c.aside == aside)
+        with answering(), self._engine.connect() as connection:
+            count, first, last = connection.execute(bounds).one()
+            width = (last - first) // most + 1 if count > most else None
+            if width is not None:
+                stretch = (cycles.c.at - first) // width
+                newest = select(func.max(cycles.c.id)).where(chosen)
+                chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside))
+            query = select(cycles, self._without_columns().label("small")).where(chosen)
+            rows = connection.execute(query.order_by(cycles.c.at, cycles.c.id)).all()
+        found = [Cycle(moment(r.at), r.content_sha256, r.aside, r.status, r.report, json.loads(r.small)) for r in rows]
+        return CycleSeries(tuple(found), None if width is None else timedelta(microseconds=width))
+
+    def _without_columns(self) -> ColumnElement[str]:
+        """Return the summary without its part that grows with the table: cut off before it is read."""
+        if self._engine.dialect.name == "postgresql":
+            return cast(cast(cycles.c.summary, JSONB) - "columns", Text)
+        return func.json_remove(cycles.c.summary, "$.columns")
