@@ -21,6 +21,22 @@ _STYLES: Final = {True: "green", False: "red", None: "yellow"}
 _NAMES: Final = {"alert": "alert", "retrain": "retrain?", "gate": "deploy?", "deployment": "deployed", "cycle": "cycle"}
 
 
+class Quiet:
+    """A `demo.loop.Screen` that shows nothing."""
+
+    def step(self, text: str) -> None:
+        """Show nothing."""
+
+    def event(self, event: Event) -> None:
+        """Show nothing."""
+
+    def alert(self, title: str, message: str) -> None:
+        """Show nothing."""
+
+    def state(self, fed: Fed, auc: AUC, known: int) -> None:
+        """Show nothing."""
+
+
 class Terminal:
     """A `demo.loop.Screen` on a console. What is no terminal gets the lines, and not the one that lives."""
 

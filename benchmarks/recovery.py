@@ -1,0 +1,207 @@
+"""After the bill rule is reversed: what the loop's new model is worth, and how many customers it takes to get there.
+
+`RECOVERY_SEEDS` and `RECOVERY_LOOPS` change how many worlds are drawn, and how many times the whole loop runs.
+"""
+
+import json
+import math
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from demo.loop import run_loop
+from demo.plan import Plan
+from demo.project import Project
+from demo.screen import Quiet
+from demo.world import Customer, World
+from scipy.special import stdtrit
+
+from benchmarks.harness import ROOT, Claim, Result
+from benchmarks.product import Customers, train
+from churnops.api.customers import CustomerForm
+from churnops.evaluation.delong import delong
+from churnops.journal import Label, PredictionRow, new_prediction_id, open_database
+from churnops.journal.labels import write_labels
+from churnops.journal.predictions import write_predictions
+from churnops.model import Bundle
+from churnops.pipelines.run_all import run_all
+from churnops.pipelines.trigger_retraining import trigger_retraining
+from churnops.settings import Settings, default_config, load_settings
+
+SEEDS, LOOPS = (int(os.environ.get(f"RECOVERY_{name}", n)) for name, n in (("SEEDS", 10), ("LOOPS", 5)))
+RESOLVED = (1000, 2000)  # customers of the new world whose outcomes are known
+BEFORE = 2334  # of the old world, who came through the API before them: twice the rows of the world's first part
+FRESH = 1167  # of each of the two other parts of the rows, which nobody who came before is from
+DAY = timedelta(days=1)
+HORIZON = 30  # days
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one retraining ended: ROC-AUC on fresh customers of the new world."""
+
+    deployed: bool
+    champion: float
+    loop: float
+    alone: float  # a model trained on the resolved customers of the new world only
+
+
+def measure() -> Result:
+    """Retrain in each world, for each number of resolved customers; then run the loop as the demonstration does."""
+    with tempfile.TemporaryDirectory() as name, redirect_stderr(StringIO()):
+        first = Path(name, "first")
+        run_all(_project(first))
+        ended = {rows: [_retrained(first, Path(name), rows, seed) for seed in range(SEEDS)] for rows in RESOLVED}
+        loops = [_looped(Path(name), seed) for seed in range(LOOPS)]
+    claims: list[Claim] = []
+    for rows, found in ended.items():
+        told = f"{rows:,} resolved customers of the new world"
+        behind = [one.alone - one.loop for one in found]
+        mean, low, high = _interval(behind)
+        claims += [
+            Claim(f"{told}: ROC-AUC behind a model of these alone", mean, "", 0.02, low=low, high=high),
+            Claim(
+                f"{told}: ROC-AUC", statistics.mean(one.loop for one in found), peer="a model of these alone",
+                peer_measured=statistics.mean(one.alone for one in found),
+            ),
+            Claim(f"{told}: ROC-AUC of the model before", statistics.mean(one.champion for one in found)),
+            Claim(f"{told}: deployed by the gate", 100 * statistics.mean(one.deployed for one in found), "%"),
+        ]  # fmt: skip
+    counts = [count for count, *_ in loops]
+    claims.append(
+        Claim("the whole loop: customers between change and recovery", statistics.median(counts), "",
+              low=min(counts), high=max(counts)),
+    )  # fmt: skip
+    plan = Plan.read()
+    return Result(
+        title="Recovery",
+        about=(
+            "The bill rule of the telecom table is reversed (`demo/world.py`). The champion knows churn-80.csv alone; "
+            f"{BEFORE:,} customers of the old world, then 1,000 or 2,000 of the new one, are in the journal with their "
+            "outcomes, and `churnops retrain` runs with the default settings. Its model, and one that the same search "
+            "(the same families, trials and folds) trains on the resolved customers of the new world alone, are "
+            f"compared on {2 * FRESH:,} later customers of the new world, who come from rows that nobody before came "
+            f"from. {SEEDS} worlds."
+        ),
+        claims=claims,
+        tables=(("The whole loop, in the demonstration's settings", _loop_table(loops)),),
+        notes=(
+            "Limits of differences are those of Student's 95 % interval over the worlds; for the whole loop they are "
+            "the least and the most.",
+            f"In the loop {plan.rate:g} customers a second arrive, outcomes follow {plan.label_horizon_seconds:g} s "
+            f"later, the window is {plan.window_seconds:g} s and a cycle runs every {plan.cycle_seconds} s, so most "
+            "customers between change and recovery are those that nothing can be known of yet: "
+            f"{plan.rate * plan.label_horizon_seconds:,.0f} arrive within a horizon.",
+        ),
+    )
+
+
+def _project(folder: Path) -> Settings:
+    """Make a project of default settings whose model is trained on churn-80.csv alone."""
+    document = yaml.safe_load(default_config())
+    document["data"] = {"raw": [str(ROOT / "data/raw/churn-80.csv")], "production": []}
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    return load_settings(folder / "config.yaml", environment={})
+
+
+def _retrained(first: Path, parent: Path, rows: int, seed: int) -> Ended:
+    """Fill a copy of the project's journal from a world of its own, and retrain."""
+    folder = Path(shutil.copytree(first, parent / f"{rows}-{seed}", symlinks=True))
+    settings = load_settings(folder / "config.yaml", environment={})
+    deployed = settings.path(settings.registry.directory) / "production"
+    champion = Bundle.load(deployed)
+    sources = [ROOT / "data/raw/churn-20.csv", ROOT / "data/production/churn-later.csv"]
+    world = World(sources, settings.table, drift=1.0, seed=seed)
+    old, new = world.arrivals(BEFORE), world.arrivals(rows, changed=True)
+    fresh = [*world.arrivals(FRESH, changed=True, part=1), *world.arrivals(FRESH, changed=True, part=2)]
+    answer(settings, champion, [*old, *new])
+    summary, _ = trigger_retraining(settings, "by hand")
+    loop = Bundle.load(deployed)
+    columns, churned = _encoded(fresh, settings)
+    alone = _alone(new, settings)
+    values = [delong(churned, bundle.predict(columns).probability).value for bundle in (champion, loop, alone)]
+    shutil.rmtree(folder)
+    return Ended(summary.status == "deployed", *values)
+
+
+def answer(settings: Settings, bundle: Bundle, customers: Sequence[Customer]) -> None:
+    """Record what the model answers these customers, over sixty days until a horizon ago, and what became of them."""
+    columns, _ = _encoded(customers, settings)
+    scores = bundle.predict(columns).probability.tolist()
+    last = datetime.now(UTC) - (HORIZON + 1) * DAY
+    step = 60 * DAY / len(customers)
+    rows, labels = [], []
+    for i, (customer, score) in enumerate(zip(customers, scores, strict=True)):
+        at = last - (len(customers) - i) * step
+        inputs = {name: value for name, value in customer.document.items() if name != "customer_id"}
+        rows.append(PredictionRow(
+            id=new_prediction_id(), at=at, customer_id=customer.id, model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256, churn_probability=score, churn_prediction=score >= bundle.threshold,
+            base_value=None, explanation_scale=None, top_shap_features=None, inputs=json.dumps(inputs), source="api",
+        ))  # fmt: skip
+        labels.append(Label(customer.churned, customer_id=customer.id,
+                            outcome_at=at + (1 if customer.churned else HORIZON) * DAY))  # fmt: skip
+    engine = open_database(settings.database_url(settings.journal.url))
+    try:
+        write_predictions(engine, rows)
+        with engine.begin() as connection:
+            write_labels(connection, labels, datetime.now(UTC))
+    finally:
+        engine.dispose()
+
+
+def _alone(customers: Sequence[Customer], settings: Settings) -> Bundle:
+    """Train on these customers only, by the search of the main job with the families of retraining."""
+    columns, churned = _encoded(customers, settings)
+    families = settings.retraining.families
+    training = settings.training.model_copy(update={"families": families})
+    return train(Customers(columns, churned == 1.0, "0" * 64), settings.model_copy(update={"training": training})).refit
+
+
+def _encoded(customers: Sequence[Customer], settings: Settings) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    form = CustomerForm(settings.table)
+    columns = form.encode([form.read(dict(customer.document)) for customer in customers])
+    return dict(columns), np.array([customer.churned for customer in customers], dtype=np.float64)
+
+
+def _looped(parent: Path, seed: int) -> tuple[int, float, float, float, float]:
+    """Run the demonstration; return customers and seconds until recovery, and ROC-AUC before, meanwhile and since."""
+    plan = Plan.read(seed=seed)
+    folder, trained = parent / f"loop-{seed}", parent / "loop-first"
+    if not trained.exists():
+        Project(trained, plan).train()
+    shutil.copytree(trained, folder, symlinks=True)
+    timeline = run_loop(folder, plan, Quiet())
+    found = timeline.recovery
+    if found is None:
+        raise SystemExit(f"no new model answered in world {seed}: raise patience_seconds of demo/demo.yaml")
+    seconds = (found.at - timeline.changed).total_seconds()
+    shutil.rmtree(folder)
+    return found.customers, seconds, found.before.value, found.meanwhile.value, found.after.value
+
+
+def _loop_table(loops: Sequence[tuple[int, float, float, float, float]]) -> list[Sequence[str]]:
+    head = ("world", "customers between change and recovery", "seconds", "ROC-AUC before", "meanwhile", "since")
+    rows = [
+        (str(seed), f"{count:,}", f"{seconds:.0f}", *(f"{value:.3f}" for value in values))
+        for seed, (count, seconds, *values) in enumerate(loops)
+    ]
+    return [head, *rows]
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return mean and Student's 95 % interval."""
+    mean = statistics.mean(values)
+    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
