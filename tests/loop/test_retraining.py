@@ -128,6 +128,14 @@ def observed(settings: Settings, path: Path, *, days_ago: float = 40) -> None:
             write_labels(connection, labels, datetime.now(UTC))
 
 
+def part(path: Path, rows: int, churned: str | None = None) -> Path:
+    """Keep the first rows of a file, or of those with one outcome."""
+    table = pl.read_csv(path, infer_schema_length=0)
+    table = table if churned is None else table.filter(pl.col("Churn") == churned)
+    table.head(rows).write_csv(path)
+    return path
+
+
 def retrain(settings: Settings, batch: Path | None = None) -> RetrainingSummary:
     return trigger_retraining(settings, "by hand", ("a test",), batch=batch)[0]
 
@@ -419,3 +427,13 @@ def test_a_deployment_is_checked_through_the_running_api(settings: Settings, rev
     assert summary.status == "deployed"
     assert summary.check is not None
     assert (summary.check.status, summary.check.rows) == ("passed", 32)
+
+
+@pytest.mark.parametrize(("rows", "churned"), [(1, None), (3, None), (600, "False"), (200, "True")])
+def test_of_few_customers_or_of_one_outcome_it_cannot_tell(
+    settings: Settings, reversed_world: Path, rows: int, churned: str | None
+):
+    observed(settings, part(reversed_world, rows, churned))
+    summary = retrain(settings)
+    assert summary.status == "cannot tell"
+    assert "at least 20 of each are needed" in summary.reason

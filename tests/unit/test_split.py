@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from churnops.retraining.split import MAX_SHARE, Table, one_row_each, split
+from churnops.retraining.split import MAX_SHARE, MIN_TO_FIT, Table, one_row_each, split
 from churnops.settings import RetrainingSettings
 
 NAMES = ["minutes", "calls"]
@@ -119,3 +119,30 @@ def test_a_customer_stands_once_as_last_seen():
     minutes = rows.columns["minutes"]
     minutes[6], rows.columns["calls"][6] = minutes[5], rows.columns["calls"][5]  # one who has no id, again
     assert one_row_each(rows, NAMES).tolist() == [True, True, False, False, True, False, True, True]
+
+
+def test_a_customer_who_comes_again_without_an_id_does_not_count_twice():
+    """Such as those of the journal, in a file whose owner took the ids out."""
+    rows = table(2, 6, ids=True)
+    rows = replace(rows, at=np.array([0, 0, 1, 2, 3, 4, 5, 6]), customers=("a", None, "b", "c", None, None, None, None))
+    for name in NAMES:
+        values = rows.columns[name]
+        values[4], values[5], values[6] = values[2], values[3], values[1]
+    # The row of the original table comes again too, and is known by its contents whoever was trained on it.
+    assert one_row_each(rows, NAMES).tolist() == [True, True, True, True, False, False, True, True]
+
+
+@pytest.mark.parametrize("production", [1, 3, 30, 1000])
+@pytest.mark.parametrize("churned", [0, 1])
+def test_rows_that_count_as_recent_have_either_outcome_however_few_or_alike_those_of_production_are(
+    production: int, churned: int
+):
+    rows = table(300, production)
+    rows = replace(rows, outcome=np.where(rows.at > 0, churned == 1, rows.outcome))
+    parts = split(rows, nobody(rows), NAMES, SETTINGS)
+    everyone, outcome = np.arange(parts.training.sum()), rows.outcome[parts.training]
+    for scheme, weighting in parts.weightings(rows, SETTINGS).items():
+        if weighting is not None:
+            weight = weighting(everyone)
+            heavy = weight >= (1.0 if scheme == "recent rows" else 0.5)
+            assert min(outcome[heavy].sum(), (~outcome[heavy]).sum()) >= MIN_TO_FIT, scheme

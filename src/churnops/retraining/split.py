@@ -18,6 +18,8 @@ MAX_SHARE = 0.4
 SCHEMES = ("all rows", "recent rows", "recency-weighted")
 MIN_TO_CHOOSE = 10
 """Rows of each outcome needed to choose a candidate on the newest rows; with fewer, folds of all rows do it."""
+MIN_TO_FIT = 10
+"""Rows of each outcome that count as recent: a model of one outcome cannot be fitted."""
 MIN_RECENT = 500
 """Rows below which "recent" is not narrowed further: a model of fewer learns little."""
 
@@ -64,13 +66,15 @@ class Table:
 def one_row_each(table: Table, names: Sequence[str]) -> Mask:
     """Choose the newest production row of every customer, and every row of the original table.
 
-    Customers without an id are told apart by their contents.
+    Customers without an id are told apart by their contents. A row without one that is the same as a row with one is
+    left out: the same customers came in a file without ids, and would count twice.
     """
     ids, contents = customer_hashes(table.customers), content_hashes(table.columns, names)
     who = np.where(ids != 0, ids, contents)
+    again = (ids == 0) & np.isin(contents, contents[table.production & (ids != 0)])
     kept = ~table.production
     newest_first = _newest_first(table.at, contents)
-    newest_first = newest_first[table.production[newest_first]]
+    newest_first = newest_first[(table.production & ~again)[newest_first]]
     _, first = np.unique(who[newest_first], return_index=True)
     kept[newest_first[first]] = True
     return kept
@@ -111,19 +115,21 @@ class Split:
     def weightings(self, table: Table, settings: RetrainingSettings) -> dict[str, Weighting | None]:
         """Return how much rows that a model is fitted to count, by the name of the scheme.
 
-        Of `recent rows` only the newest count: `recent_fraction` of the production rows, at least `MIN_RECENT`. In
+        Of `recent rows` only the newest count: `recent_fraction` of the production rows, at least `MIN_RECENT` of them;
+        and so many more, those of the original table if need be, that `MIN_TO_FIT` have either outcome. In
         `recency-weighted` a row counts half as much as one that has as many fewer newer rows as that.
         """
         place = np.empty(self.order.size, dtype=np.intp)
         place[self.order] = np.arange(self.order.size)
         place, production = place[self.training], table.production[self.training]
+        outcome = table.outcome[self.training]
 
         def ages(rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], int]:
             """Return how many of `rows` are newer than each, and how many of them are recent."""
-            came = int(production[rows].sum())
-            return np.argsort(np.argsort(place[rows])), max(
-                round(settings.recent_fraction * came), min(came, MIN_RECENT)
-            )
+            came, age = int(production[rows].sum()), np.argsort(np.argsort(place[rows]))
+            of_each = (np.sort(age[outcome[rows] == left])[:MIN_TO_FIT] for left in (True, False))
+            enough = 1 + max(int(newest[-1]) for newest in of_each if newest.size)
+            return age, max(round(settings.recent_fraction * came), min(came, MIN_RECENT), enough)
 
         def recent(rows: NDArray[np.intp]) -> NDArray[np.float64]:
             age, newest = ages(rows)
@@ -131,7 +137,7 @@ class Split:
 
         def weighted(rows: NDArray[np.intp]) -> NDArray[np.float64]:
             age, newest = ages(rows)
-            return np.asarray(0.5 ** (age / max(newest, 1)))
+            return np.asarray(0.5 ** (age / newest))
 
         return dict(zip(SCHEMES, (None, recent, weighted), strict=True))
 
@@ -148,7 +154,7 @@ def split(table: Table, known: Mask, names: Sequence[str], settings: RetrainingS
     """
     order = _newest_first(table.at, content_hashes(table.columns, names))
     production = table.production
-    size = min(settings.holdout_rows, int(MAX_SHARE * production.sum()))
+    size = min(settings.holdout_rows, max(int(MAX_SHARE * production.sum()), 1))
     held_out = _first(order, production & ~known, size)
     training = ~held_out & ~table.held_by(table.rows(held_out).identities(names))
     left = production & training
