@@ -29,6 +29,7 @@ LATER = REPOSITORY / "data/production/churn-later.csv"
 PARTS = {
     "postgresql": ("initdb", "apt-get install postgresql"),
     "prometheus": ("promtool", "apt-get install prometheus"),
+    "chromium": ("chromium", "apt-get install chromium"),
 }
 POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
 missing_parts: set[str] = set()

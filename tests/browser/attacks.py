@@ -1,0 +1,60 @@
+"""Text that a browser would run, written wherever a page reads text: rows, reports, summaries, decisions, alerts."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from churnops.journal import DeploymentLog, open_database
+from churnops.journal.alerts import AlertLog, Notice, Try
+from churnops.journal.cycles import CycleLog
+from churnops.journal.decisions import DecisionLog
+from churnops.settings import Settings
+from tests.browser.screen import ATTACKS
+
+EVERYTHING = " ".join(ATTACKS)
+KEPT = {"name", "kind", "test", "verdict", "metric", "sha256", "content_sha256", "run_id", "state", "status"}
+"""Fields of documents whose words the product itself chooses from a list, or looks up."""
+
+
+def attack(settings: Settings) -> None:
+    """Put the attacks into the newest of everything."""
+    engine = open_database(settings.database_url(settings.journal.url))
+    try:
+        now, deployments, alerts = datetime.now(UTC), DeploymentLog(engine), AlertLog(engine)
+        cycles = CycleLog(engine)
+        newest = cycles.newest()[0]
+        assert newest.report is not None
+        path = settings.path(settings.monitoring.directory) / newest.report
+        path.write_text(json.dumps(poisoned(json.loads(path.read_text()))))
+        cycles.record(replace(newest, at=now - timedelta(minutes=1), summary=poisoned(newest.summary)))
+        cycles.record(replace(newest, at=now - timedelta(minutes=2), status="failed", summary={"error": EVERYTHING}))
+        decisions = DecisionLog(engine)
+        for decision in decisions.newest(2):
+            details = poisoned(decision.details)
+            decisions.record(replace(decision, at=now - timedelta(minutes=1), reason=EVERYTHING, details=details))
+        summary = max(settings.path(settings.monitoring.directory).glob("retraining_summary_*.json"))
+        summary.write_text(json.dumps(poisoned(json.loads(summary.read_text()))))
+        notice = Notice("feature_drift", "firing", "critical", EVERYTHING, EVERYTHING)
+        told, mine = alerts.take(
+            lambda latest: [notice], [EVERYTHING[:200]], now=now, since=now, lease=timedelta(minutes=5)
+        )
+        alerts.finish([Try(alert.id, channel, EVERYTHING) for alert, channel in mine if alert.id is not None], now)
+        assert told
+        last = deployments.history()[-1]
+        intent = deployments.open_intent(
+            folder=last.folder, version=last.version, content_sha256=last.content_sha256, previous=last.previous,
+            reason=EVERYTHING, by=EVERYTHING, kind="rollback",
+        )  # fmt: skip
+        deployments.close(deployments.get(intent), "done")
+    finally:
+        engine.dispose()
+
+
+def poisoned(document: Any, key: str = "") -> Any:
+    """Return a JSON document with the attacks behind every text in it, but for words from a list."""
+    if isinstance(document, dict):
+        return {name: poisoned(value, name) for name, value in document.items()}
+    if isinstance(document, list):
+        return [poisoned(value, key) for value in document]
+    return f"{document} {EVERYTHING}" if isinstance(document, str) and key not in KEPT and " " in document else document

@@ -1,0 +1,124 @@
+"""`churnops dashboard` in a process of its own, and a Chromium that looks at it as people do."""
+
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+
+from tests.loop.serving import PATIENCE, wait_for
+from tests.loop.test_mlflow_processes import free_port
+
+DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard")
+PAGES = ("Predict", "Monitoring", "Analysis", "Models")
+FLAGS = (
+    "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # as on a machine without a network
+)  # fmt: skip
+SECONDS = PATIENCE * 1000  # as Playwright counts: milliseconds
+
+# Raises a dialog, and leaves a mark, wherever a browser would run it.
+ATTACK = "<img src=x onerror=alert(window.hacked=1)>"
+ATTACKS = (
+    ATTACK,
+    "<script>window.hacked=1</script>",
+    "[here](javascript:window.hacked=1)",
+    "![x](http://evil.example/x)",
+)
+
+
+@contextmanager
+def dashboard(folder: Path, **variables: str) -> Iterator[str]:
+    """Run the dashboard of the project in `folder` until the block ends; yield its address once it answers."""
+    with TemporaryDirectory() as home, Path(home, "log").open("w+") as log:
+        port = free_port()
+        environment = os.environ | {"HOME": home} | variables
+        process = subprocess.Popen(
+            (*DASHBOARD, "--port", str(port)), cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        address = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            assert process.poll() is None, Path(home, "log").read_text()
+            try:
+                with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5) as answer:
+                    return bool(answer.status == 200)
+            except OSError:
+                return False
+
+        try:
+            wait_for("the dashboard answers", answers)
+            yield address
+            assert "Traceback" not in Path(home, "log").read_text()
+        finally:
+            process.terminate()
+            process.wait(timeout=PATIENCE)
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start Debian's Chromium, which can reach nothing but this machine."""
+    return playwright.chromium.launch(
+        executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False, args=[*FLAGS]
+    )
+
+
+class Screen:
+    """One tab: what is asked of the network and what scripts do is kept, to be judged by `check` in the end."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.strange: list[str] = []
+        page.set_default_timeout(SECONDS)
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("pageerror", lambda error: self.strange.append(f"a script failed: {error}"))
+        page.on("dialog", lambda dialog: (self.strange.append(f"a dialog: {dialog.message}"), dialog.dismiss()))
+
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            self.strange.append(f"asked the network for {url}")
+
+    def check(self) -> None:
+        """Fail if anything left this machine, a script failed, or one came in with data."""
+        assert not self.page.evaluate("window.hacked"), "a script that came with data ran"
+        assert self.page.locator("img[src='x'], a[href^='javascript:']").count() == 0
+        assert self.strange == []
+
+    def open(self, name: str = "Predict") -> "Screen":
+        """Open a page by its address, and wait until it has been shown whole."""
+        self.page.goto(self.address if name == PAGES[0] else f"{self.address}/{name.lower()}")
+        return self.settled(name)
+
+    def go(self, name: str) -> "Screen":
+        """Open a page by its name in the navigation."""
+        self.page.get_by_test_id("stSidebarNavLink").filter(has_text=name).click()
+        return self.settled(name)
+
+    def settled(self, name: str | None = None) -> "Screen":
+        """Wait until the page (of this name) is there and Streamlit has nothing left to do; no exception is shown."""
+        if name is not None:
+            expect(self.page.get_by_role("heading", level=1, name=name, exact=True)).to_be_visible(timeout=SECONDS)
+        app = self.page.get_by_test_id("stApp")
+        expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=SECONDS)
+        expect(self.page.locator("[data-stale='true']")).to_have_count(0, timeout=SECONDS)
+        assert self.page.get_by_role("dialog").count() == 0, self.page.get_by_role("dialog").inner_text()
+        assert self.page.get_by_test_id("stException").count() == 0, self.text()
+        return self
+
+    def text(self) -> str:
+        """Return everything that the page shows, in lines, without what is only there to keep markup apart."""
+        return self.page.get_by_test_id("stMain").inner_text().replace("\u2060", "")
+
+    def says(self, pattern: str) -> Locator:
+        """Wait for text that matches a pattern to be visible; return the first element with it."""
+        found = self.page.get_by_test_id("stMain").get_by_text(re.compile(pattern)).filter(visible=True).first
+        found.wait_for()
+        return found
