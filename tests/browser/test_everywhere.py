@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Look
-from tests.browser.screen import ATTACK, PAGES, dashboard
+from tests.browser.screen import PAGES, dashboard
 from tests.conftest import write_project
 
 pytestmark = pytest.mark.needs("chromium")
@@ -29,7 +29,7 @@ def test_every_page_says_what_to_do_in_a_project_without_a_model(look: Look, tmp
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_a_telephone_and_is_dark_where_the_system_is(look: Look, lived_in: str, name: str):
-    screen = look(lived_in, color_scheme="dark", **{"viewport": {"width": 390, "height": 844}}).open(name)
+    screen = look(lived_in, color_scheme="dark", viewport={"width": 390, "height": 844}).open(name)
     page = screen.page
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     red, green, blue = _rgb(page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor"))

@@ -1,0 +1,147 @@
+"""The dashboard in a real Chromium, with a hundred reports and a journal of a million rows."""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+from scripts.big_project import make
+
+from benchmarks.harness import Claim, Result
+
+REPORTS, PREDICTIONS = 100, 1_000_000
+STARTS, ROUNDS = 5, 7
+PORT = 8521
+PAGES = ("Predict", "Monitoring", "Analysis", "Models")
+SECONDS = 60_000  # as Playwright counts: milliseconds
+PROJECT = "BIG_PROJECT"
+"""Environment variable: a project that `scripts/big_project.py` made, instead of a new one, which takes minutes."""
+
+# A page is there when its title is, Streamlit has nothing left to do, no placeholder and nothing old is on it, every
+# figure is drawn, and the browser has painted twice since.
+SHOWN = """
+async (name) => {
+    const started = performance.now();
+    if (name.click) [...document.querySelectorAll('[data-testid=stSidebarNavLink]')]
+        .find((link) => link.innerText.trim() === name.page).click();
+    const done = () => {
+        const app = document.querySelector('[data-testid=stApp]'), title = document.querySelector('h1');
+        return app && title && title.innerText.trim() === name.page
+            && app.dataset.testScriptState === 'notRunning'
+            && !document.querySelector('[data-stale=true], [data-testid=stSkeleton], [data-testid=stSpinner]')
+            && [...document.querySelectorAll('[data-testid=stPlotlyChart]')]
+                .every((chart) => chart.querySelector('.main-svg'));
+    };
+    for (let painted = 0; painted < 2; painted = done() ? painted + 1 : 0) {
+        await new Promise((next) => requestAnimationFrame(next));
+        if (performance.now() - started > 60000) throw new Error(`${name.page} is not shown after a minute`);
+    }
+    return (performance.now() - started) / 1000;
+}
+"""
+
+
+def measure() -> Result:
+    """Start the dashboard several times, then switch between its pages."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(os.environ.get(PROJECT) or Path(name, "project"))
+        if not folder.exists():
+            make(folder, reports=REPORTS, predictions=PREDICTIONS)
+        size = (folder / "journal.db").stat().st_size / 2**30
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False,
+                args=["--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"],
+            )  # fmt: skip
+            starts = [_start(browser, folder)[0] for _ in range(STARTS - 1)]
+            took, first, later, memory = _start(browser, folder, rounds=ROUNDS)
+            browser.close()
+    starts.append(took)
+    return Result(
+        title="Dashboard",
+        about=(
+            f"Debian's Chromium on the same two cores as the server, {REPORTS} monitoring reports, a SQLite journal of "
+            f"{PREDICTIONS:,} predictions with outcomes ({size:.1f} GiB; `scripts/big_project.py`). The first page is "
+            f"timed from the start of the process until it is there whole, median of {STARTS} starts; a switch from "
+            "the click until the page is there with every figure drawn. The first visit to a page is by the first "
+            f"visitor since the start, with nothing cached; later ones are the median of {ROUNDS}."
+        ),
+        claims=[
+            Claim("first page, from the start", statistics.median(starts), "s", 5.0, low=min(starts), high=max(starts)),
+            *(Claim(f"switch to {page}, first visit", first[page], "s", 1.0) for page in PAGES[1:]),
+            *(
+                Claim(f"switch to {page}", statistics.median(later[page]), "s", 1.0, low=min(later[page]),
+                      high=max(later[page]))
+                for page in PAGES
+            ),
+            Claim("resident after all pages", memory, "MiB"),
+        ],
+    )  # fmt: skip
+
+
+def _start(
+    browser: Browser, folder: Path, *, rounds: int = 0
+) -> tuple[float, dict[str, float], dict[str, list[float]], float]:
+    """Return seconds to the first page, to the others at first, later in each round, and the MiB held in the end."""
+    first: dict[str, float] = {}
+    later: dict[str, list[float]] = {page: [] for page in PAGES}
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.set_default_timeout(SECONDS)
+    began = time.perf_counter()
+    with _dashboard(folder) as process:
+        tab.goto(f"http://127.0.0.1:{PORT}/")
+        _shown(tab, PAGES[0])
+        took = time.perf_counter() - began
+        if rounds:
+            first = {page: _shown(tab, page, click=True) for page in PAGES[1:]}
+            for _ in range(rounds):
+                for page in PAGES:
+                    later[page].append(_shown(tab, page, click=True))
+        memory = _resident(process.pid)
+    context.close()
+    return took, first, later, memory
+
+
+def _shown(tab: Page, page: str, *, click: bool = False) -> float:
+    """Wait until a page is there, after a click on its name perhaps; return the seconds that took."""
+    took = float(tab.evaluate(SHOWN, {"page": page, "click": click}))
+    if tab.get_by_test_id("stException").count():
+        raise SystemExit(f"the page {page} shows an exception")
+    return took
+
+
+@contextmanager
+def _dashboard(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the dashboard; yield its process once it answers."""
+    command = [sys.executable, "-m", "churnops.cli", "dashboard", "--port", str(PORT)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        try:
+            for _ in range(3000):
+                if process.poll() is not None:
+                    log.seek(0)
+                    raise SystemExit(f"the dashboard ended by itself: {log.read().decode()}")
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/_stcore/health", timeout=5):
+                        break
+                except OSError:
+                    time.sleep(0.02)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _resident(pid: int) -> float:
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) / 1024

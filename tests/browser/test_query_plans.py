@@ -1,0 +1,90 @@
+"""No page asks the journal's database anything that takes longer the more predictions, labels or reports there are."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+from streamlit import cache_data, cache_resource
+from streamlit.testing.v1 import AppTest
+
+from churnops.settings import ENV_CONFIG, Settings
+from tests.browser.screen import PAGES, SECONDS
+
+GROW = {"predictions", "labels", "looks", "cycles", "alerts", "deliveries", "decisions", "profiles"}
+"""Tables that every day adds to; deployments and keys are few."""
+PAGE = """
+from churnops.app import {name}
+from churnops.app.project import guarded
+guarded({name}.page)()
+"""
+Asked = dict[str, Any]
+
+
+@pytest.fixture
+def asked(lived: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
+    """Every statement that this process asks a database from now on, with parameters, and nothing cached."""
+    monkeypatch.setenv(ENV_CONFIG, str(lived.path("config.yaml")))
+    statements: Asked = {}
+
+    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "WITH")):
+            statements[statement] = parameters
+
+    cache_data.clear()
+    cache_resource.clear()
+    event.listen(Engine, "before_cursor_execute", keep)
+    yield statements
+    event.remove(Engine, "before_cursor_execute", keep)
+    cache_data.clear()
+    cache_resource.clear()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_finds_everything_by_an_index(lived: Settings, asked: Asked, name: str):
+    page = AppTest.from_string(PAGE.format(name=name.lower()), default_timeout=SECONDS / 1000).run()
+    assert not page.exception, page.exception
+    for widget in (*page.toggle, *page.checkbox):
+        widget.set_value(True)
+    for choice in page.radio:
+        choice.set_value(choice.options[-1])
+    page.run()
+    assert not page.exception, page.exception
+    plans = {statement: plan(lived, statement, parameters) for statement, parameters in asked.items()}
+    assert {statement: bad for statement, lines in plans.items() if (bad := slow(statement, lines))} == {}
+
+
+def test_what_reads_a_whole_table_is_found(lived: Settings):
+    for statement in (
+        "SELECT count(*) FROM predictions", "SELECT * FROM predictions WHERE customer_id = 'C-1'",
+        "SELECT * FROM cycles ORDER BY at DESC", "SELECT * FROM predictions p ORDER BY p.churn_probability LIMIT 5",
+    ):  # fmt: skip
+        assert slow(statement, plan(lived, statement, ())), statement
+    for statement in (
+        "SELECT * FROM predictions WHERE at > 5", "SELECT * FROM cycles ORDER BY at DESC, id DESC LIMIT 5",
+        "SELECT max(at) FROM predictions", "SELECT * FROM deployments",
+    ):  # fmt: skip
+        assert not slow(statement, plan(lived, statement, ())), statement
+
+
+def plan(settings: Settings, statement: str, parameters: Any) -> list[str]:
+    """Return the lines of SQLite's plan for a statement."""
+    with closing(sqlite3.connect(settings.path("journal.db"))) as connection:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+
+
+def slow(statement: str, lines: list[str]) -> list[str]:
+    """Return the lines that read, or sort, as much as there is; an index that is read in its order may end at LIMIT."""
+    names = dict(re.findall(r"(?i)\b(?:from|join)\s+(\w+)\s+(?:as\s+)?(\w+)", statement))
+    aliases = {alias: table for table, alias in names.items()}
+    ends = re.search(r"(?i)\blimit\b", statement) is not None
+    found = []
+    for line in lines:
+        scanned = re.match(r"SCAN (\w+)(.*)", line)
+        table = scanned and aliases.get(scanned[1], scanned[1])
+        if scanned and table in GROW and not ("INDEX" in scanned[2] and ends):
+            found.append(line)
+    return found
