@@ -18,7 +18,7 @@ from benchmarks.page import page, screen_table
 
 NAMES = (
     "quality", "pipeline", "features", "prediction", "batch", "explanations", "serving", "startup", "drift", "profiles",
-    "alarms", "gate", "dashboard",
+    "alarms", "gate", "recovery", "retraining", "dashboard",
 )  # fmt: skip
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"

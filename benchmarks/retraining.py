@@ -17,7 +17,7 @@ from demo.world import World
 
 from benchmarks.harness import ROOT, Claim, Result, run_process
 from benchmarks.recovery import answer
-from benchmarks.serving import CONNECTIONS, _lua, _project, _server, _wrk
+from benchmarks.serving import CONNECTIONS, lua, served_project, serving, wrk
 from churnops.model import Bundle
 from churnops.settings import load_settings
 
@@ -47,7 +47,7 @@ def measure() -> Result:
         first = Path(name, "first")
         first.mkdir()
         key, script = _filled(first), Path(name, "post.lua")
-        script.write_text(_lua(first, key))
+        script.write_text(lua(first, key))
         rounds = [_round(first, Path(name, f"round-{number}"), script) for number in range(ROUNDS)]
     share = [one.during / one.quiet for one in rounds]
     alone = [one.alone for one in rounds]
@@ -76,7 +76,7 @@ def measure() -> Result:
 
 def _filled(folder: Path) -> str:
     """Make a project with a model, a key and customers with known outcomes; return the key."""
-    key = _project(folder)
+    key = served_project(folder)
     settings = load_settings(folder / "config.yaml", environment={})
     world = World([ROOT / "data/production/churn-later.csv"], settings.table, drift=0.0, seed=1)
     answer(settings, Bundle.load(folder / "models" / "production"), world.arrivals(CUSTOMERS))
@@ -88,15 +88,15 @@ def _round(first: Path, folder: Path, script: Path) -> Round:
     alone = run_process(COMMAND, folder=quiet).wall
     shutil.rmtree(quiet)
     _copy(first, folder)
-    with _server(folder, PORT, "churnops.api.main:app") as (address, _):
-        _wrk(address, script, CONNECTIONS, SECONDS)  # warm
-        before = [_wrk(address, script, CONNECTIONS, SECONDS)[0] for _ in range(BEFORE)]
+    with serving(folder, PORT, "churnops.api.main:app") as (address, _):
+        wrk(address, script, CONNECTIONS, SECONDS)  # warm
+        before = [wrk(address, script, CONNECTIONS, SECONDS)[0] for _ in range(BEFORE)]
         began = time.perf_counter()
         with (folder / "retrain.log").open("wb") as log:
             process = subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log)
             during: list[float] = []
             while True:
-                rate = _wrk(address, script, CONNECTIONS, SECONDS)[0]
+                rate = wrk(address, script, CONNECTIONS, SECONDS)[0]
                 if process.poll() is not None:  # it ended within these seconds, which are neither with nor without it
                     break
                 during.append(rate)
@@ -104,7 +104,7 @@ def _round(first: Path, folder: Path, script: Path) -> Round:
             loaded = _ended(folder, began)
         if process.returncode:
             raise SystemExit(f"churnops retrain: {(folder / 'retrain.log').read_text()[-500:]}")
-        after = [_wrk(address, script, CONNECTIONS, SECONDS)[0] for _ in range(BEFORE)]
+        after = [wrk(address, script, CONNECTIONS, SECONDS)[0] for _ in range(BEFORE)]
     shutil.rmtree(folder)
     return Round(alone, loaded, statistics.mean([*before, *after]), statistics.mean(during))
 

@@ -38,22 +38,22 @@ def measure() -> Result:
         raise SystemExit("wrk is missing: apt-get install wrk")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        key, script = _project(folder), folder / "post.lua"
-        script.write_text(_lua(folder, key))
+        key, script = served_project(folder), folder / "post.lua"
+        script.write_text(lua(folder, key))
         rates: dict[str, list[float]] = {}
         tails: dict[str, list[float]] = {}
         with (
-            _server(folder, 8101, "benchmarks.bare_app:app") as (bare, _),
-            _server(folder, 8102, "churnops.api.main:app") as (ours, ready),
-            _server(folder, 8103, "churnops.api.main:app", CHURNOPS_JOURNAL__PREDICTIONS="false") as (unrecorded, _),
+            serving(folder, 8101, "benchmarks.bare_app:app") as (bare, _),
+            serving(folder, 8102, "churnops.api.main:app") as (ours, ready),
+            serving(folder, 8103, "churnops.api.main:app", CHURNOPS_JOURNAL__PREDICTIONS="false") as (unrecorded, _),
         ):
             servers = {"bare": bare, "ours": ours, "journal off": unrecorded}
             for address in servers.values():
-                _wrk(address, script, 2, seconds=2)
+                wrk(address, script, 2, seconds=2)
             for _ in range(ROUNDS):
                 for server, address in servers.items():
-                    rates.setdefault(server, []).append(_wrk(address, script, CONNECTIONS)[0])
-                    tails.setdefault(server, []).append(_wrk(address, script, 1)[1])
+                    rates.setdefault(server, []).append(wrk(address, script, CONNECTIONS)[0])
+                    tails.setdefault(server, []).append(wrk(address, script, 1)[1])
         fresh = _resident(folder, script)
     rate = {server: statistics.median(values) for server, values in rates.items()}
     tail = {server: statistics.median(values) for server, values in tails.items()}
@@ -79,7 +79,7 @@ def measure() -> Result:
     )  # fmt: skip
 
 
-def _project(folder: Path) -> str:
+def served_project(folder: Path) -> str:
     """Make a project with the model that the main job trains, and a key; return the key."""
     document = yaml.safe_load(default_config())
     document["data"] = {"raw": [str(ROOT / "data" / "raw")], "production": []}
@@ -92,7 +92,7 @@ def _project(folder: Path) -> str:
     return str(json.loads(made.stdout)["token"])
 
 
-def _lua(folder: Path, key: str) -> str:
+def lua(folder: Path, key: str) -> str:
     """Return wrk's script: the customers of one raw table, in turn."""
     bundle = Bundle.load(folder / "models" / "production")
     table = read_table(ROOT / "data" / "raw" / "churn-20.csv").head(200)
@@ -113,7 +113,7 @@ def _lua(folder: Path, key: str) -> str:
 
 
 @contextmanager
-def _server(folder: Path, port: int, application: str, **environment: str) -> Iterator[tuple[str, float]]:
+def serving(folder: Path, port: int, application: str, **environment: str) -> Iterator[tuple[str, float]]:
     """Start a server on its core; yield its address and the CPU seconds it took until it answered."""
     command = [
         "taskset", "-c", SERVER_CORE, sys.executable, "-m", "uvicorn", application, "--port", str(port), *FLAGS,
@@ -158,10 +158,10 @@ def _cpu(pid: int) -> float:
 
 def _resident(folder: Path, script: Path) -> float:
     """Return the MiB that a new server holds after 10,000 requests."""
-    with _server(folder, 8104, "churnops.api.main:app") as (address, _):
+    with serving(folder, 8104, "churnops.api.main:app") as (address, _):
         done = 0.0
         while done < 10_000:
-            done += _wrk(address, script, CONNECTIONS, seconds=2)[0] * 2
+            done += wrk(address, script, CONNECTIONS, seconds=2)[0] * 2
         pid = next(
             int(status.parent.name)
             for status in Path("/proc").glob("[0-9]*/cmdline")
@@ -172,7 +172,7 @@ def _resident(folder: Path, script: Path) -> float:
         return int(kilobytes[1]) / 1024
 
 
-def _wrk(address: str, script: Path, connections: int, seconds: int = SECONDS) -> tuple[float, float]:
+def wrk(address: str, script: Path, connections: int, seconds: int = SECONDS) -> tuple[float, float]:
     """Return requests per second and the 99th percentile in milliseconds; any answer but 200 is an error."""
     command: Sequence[str] = [
         "taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",

@@ -95,18 +95,18 @@ def test_recent_rows_count_alone_and_older_ones_less_and_less():
     parts = split(rows, nobody(rows), NAMES, SETTINGS)
     everyone = np.arange(parts.training.sum())
     at = rows.at[parts.training]
-    weightings = parts.weightings(rows, replace_fraction(0.25))
+    weightings = parts.weightings(rows, replace_fraction(0.4))
     assert weightings["all rows"] is None
     recent, weighted = weightings["recent rows"], weightings["recency-weighted"]
     assert recent is not None
     assert weighted is not None
-    assert sorted(at[recent(everyone) > 0]) == list(range(3900 - 975 + 1, 3901))
+    assert sorted(at[recent(everyone) > 0]) == list(range(3900 - 1560 + 1, 3901))
     weight = weighted(everyone)
     assert weight[at == 3900] == 1.0
-    assert weight[at == 3900 - 975] == pytest.approx(0.5)
+    assert weight[at == 3900 - 1560] == pytest.approx(0.5)
     assert weight[at == 0].max() < weight[at == 1].min()
     some = np.flatnonzero(at <= 2000)  # what is recent is so among the rows that are fitted
-    assert sorted(at[some][recent(some) > 0]) == list(range(1501, 2001))
+    assert sorted(at[some][recent(some) > 0]) == list(range(1001, 2001))
 
 
 def replace_fraction(share: float) -> RetrainingSettings:

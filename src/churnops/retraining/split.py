@@ -13,14 +13,14 @@ from churnops.training.search import Fold, Weighting, stratified_folds
 
 Mask = NDArray[np.bool_]
 
-MAX_SHARE = 0.4
+MAX_SHARE = 0.3
 """Of the production rows at most this much is held out, and of those left as much is for choosing."""
 SCHEMES = ("all rows", "recent rows", "recency-weighted")
 MIN_TO_CHOOSE = 10
 """Rows of each outcome needed to choose a candidate on the newest rows; with fewer, folds of all rows do it."""
 MIN_TO_FIT = 10
 """Rows of each outcome that count as recent: a model of one outcome cannot be fitted."""
-MIN_RECENT = 500
+MIN_RECENT = 1000
 """Rows below which "recent" is not narrowed further: a model of fewer learns little."""
 
 
