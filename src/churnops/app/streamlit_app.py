@@ -1,17 +1,26 @@
 """The dashboard's entry: `churnops dashboard`, or `streamlit run src/churnops/app/streamlit_app.py`."""
 
+from importlib.util import find_spec
+
 import streamlit as st
 
 from churnops.app import analysis, models, monitoring, predict
+from churnops.app.access import LOGIN_MISSING, login_state, person, wrong_name
 from churnops.app.project import guarded, project
+from churnops.app.text import plain
+from churnops.errors import ChurnopsError
 
 
 def main() -> None:
-    """Lay out the pages."""
+    """Lay out the pages, for those who may see them."""
     st.set_page_config(page_title="churnops", layout="wide")
-    if project().settings.dashboard.login and not st.user.is_logged_in:
+    try:
+        login = project().settings.dashboard.login
+    except ChurnopsError as error:
         st.title("churnops")
-        st.button("Log in", on_click=st.login)
+        st.error(plain(error, 500))
+        return
+    if not _admitted(login):
         return
     pages = [
         st.Page(guarded(predict.page), title="Predict", url_path="predict", default=True),
@@ -19,7 +28,30 @@ def main() -> None:
         st.Page(guarded(analysis.page), title="Analysis", url_path="analysis"),
         st.Page(guarded(models.page), title="Models", url_path="models"),
     ]
-    st.navigation(pages).run()
+    page = st.navigation(pages)
+    if login:
+        with st.sidebar:
+            st.caption(f"Logged in as {plain(person(st.user), 100)}")
+            st.button("Log out", on_click=st.logout)
+    page.run()
+
+
+def _admitted(login: bool) -> bool:
+    """Whether the pages may be shown to this browser; if not, say why, or ask for a login."""
+    host = st.context.headers.get("Host")
+    refused = wrong_name(host, st.get_option("server.address"), st.get_option("server.allowedHosts"), login=login)
+    state = login_state(st.user)
+    if refused is None and (state is True or not login):
+        return True
+    st.title("churnops")
+    if refused is not None:
+        st.error(refused)
+    elif state is None or find_spec("authlib") is None:
+        st.error(LOGIN_MISSING)
+    else:
+        st.write("Log in to see predictions, monitoring, analysis and models.")
+        st.button("Log in", on_click=st.login, type="primary")
+    return False
 
 
 if __name__ == "__main__":
