@@ -123,7 +123,7 @@ class RetrainingSettings(_Section):
     min_new_labels: Annotated[int, Field(ge=1)] = 500
     families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("random_forest", "xgboost")
     history_days: Annotated[float, Field(gt=0.0, le=36_500.0)] = 365
-    holdout_rows: Annotated[int, Field(ge=50)] = 500
+    holdout_rows: Annotated[int, Field(ge=50)] = 300
     recent_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     metric: GateMetric = "roc_auc"

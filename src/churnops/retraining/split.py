@@ -20,7 +20,7 @@ MIN_TO_CHOOSE = 10
 """Rows of each outcome needed to choose a candidate on the newest rows; with fewer, folds of all rows do it."""
 MIN_TO_FIT = 10
 """Rows of each outcome that count as recent: a model of one outcome cannot be fitted."""
-MIN_RECENT = 1000
+MIN_RECENT = 500
 """Rows below which "recent" is not narrowed further: a model of fewer learns little."""
 
 
