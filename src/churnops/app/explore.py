@@ -1,0 +1,195 @@
+"""What customers who left have in common: rates by group, distributions by outcome, associations, calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from churnops.app.sample import Variable
+from churnops.app.text import number, one_line, percent
+from churnops.evaluation.metrics import calibration_curve
+
+Floats = NDArray[np.float64]
+
+Z = 1.959964  # of a two-sided 95 % interval
+OWN_VALUES = 12  # a number with so many distinct values, or fewer, is shown value by value
+BINS, MOST_GROUPS, INTERVALS = 8, 20, 30
+NOT_KNOWN, OTHERS = "not known", "all others"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Customers who have something in common: how many, how many of them left, and the rate with its 95 % interval."""
+
+    label: str
+    customers: int
+    churned: int
+    rate: float
+    low: float
+    high: float
+
+
+def wilson(churned: ArrayLike, customers: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Return rate, low and high of Wilson's 95 % score interval (JASA 1927); of nobody: NaN, 0 and 1.
+
+    >>> [round(float(end), 3) for end in wilson(2, 10)]
+    [0.2, 0.057, 0.51]
+    """
+    k, n = np.asarray(churned, dtype=np.float64), np.asarray(customers, dtype=np.float64)
+    middle, half = (k + Z**2 / 2) / (n + Z**2), Z * np.sqrt(k * (n - k) / np.maximum(n, 1) + Z**2 / 4) / (n + Z**2)
+    rate: Floats = np.divide(k, n, out=np.full(np.shape(n), np.nan), where=n > 0)
+    return rate, np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+
+
+def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
+    """Return the churn rate by choice, value or range of values.
+
+    A number with more than 12 distinct values is cut into up to eight ranges that hold as many customers each as ties
+    allow. Of a category, the 20 largest choices are shown by falling rate and the rest in one group.
+    """
+    codes, labels = _coded(variable)
+    customers = np.bincount(codes, minlength=len(labels))
+    churned = np.bincount(codes, weights=outcome, minlength=len(labels)).astype(np.int64)
+    rate, low, high = wilson(churned, customers)
+    found = [
+        Group(label, int(customers[i]), int(churned[i]), float(rate[i]), float(low[i]), float(high[i]))
+        for i, label in enumerate(labels) if customers[i]
+    ]  # fmt: skip
+    return tuple(found if variable.ordered else sorted(found, key=lambda group: (group.label == OTHERS, -group.rate)))
+
+
+def stand_out(variable: Variable, found: Sequence[Group], overall: float) -> str:
+    """Say in which group most leave, if that is no chance: if its interval is above the overall rate."""
+    own = [group for group in found if group.label not in (OTHERS, NOT_KNOWN)]
+    worst = max(own, key=lambda group: group.low)
+    title = variable.title
+    if worst.low <= overall:
+        return f"{title}: no group stands out. In each of them the overall rate of {percent(overall)} is possible."
+    return (
+        f"Most leave where {title} is {worst.label}: {percent(worst.rate)} of {worst.customers:,} customers "
+        f"({percent(worst.low)} to {percent(worst.high)}), against {percent(overall)} overall."
+    )
+
+
+def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the group (n,) of each customer and the groups' labels; what is not known is the last one."""
+    values, known = variable.values, ~np.isnan(variable.values)
+    codes = np.zeros(values.size, dtype=np.intp)
+    if variable.choices:
+        codes[known] = values[known].astype(np.intp)
+        labels = [one_line(choice, 40) for choice in variable.choices]
+        if len(labels) > MOST_GROUPS:
+            customers = np.bincount(codes[known], minlength=len(labels))
+            kept = np.argsort(-customers, kind="stable")[:MOST_GROUPS]
+            place = np.full(len(labels), MOST_GROUPS)
+            place[kept] = np.arange(MOST_GROUPS)
+            codes, labels = place[codes], [*(labels[i] for i in kept), OTHERS]
+    else:
+        distinct, first = np.unique(values[known]), np.empty(0)
+        if distinct.size > OWN_VALUES:
+            first = np.unique(np.quantile(values[known], np.arange(BINS) / BINS, method="higher"))
+        else:
+            first = distinct
+        codes[known] = np.searchsorted(first, values[known], side="right") - 1
+        labels = []
+        for group in range(first.size):
+            inside = values[known & (codes == group)]
+            low, high = number(inside.min()), number(inside.max())
+            labels.append(low if low == high else f"{low} to {high}")
+    codes[~known] = len(labels)
+    return codes, [*labels, NOT_KNOWN]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How customers spread over values, of those who stayed and of those who left.
+
+    Attributes
+    ----------
+    edges
+        Of a number's intervals, shape (k + 1,); empty where each of `labels` stands for itself.
+    stayed, churned
+        Shape (k,): shares, each adds up to 1.
+    """
+
+    labels: tuple[str, ...]
+    edges: Floats
+    stayed: Floats
+    churned: Floats
+    summary: str
+
+
+def distribution(variable: Variable, outcome: Floats) -> Distribution:
+    """Return both distributions; the outermost intervals of a number hold the most extreme 0.5 % on each side."""
+    known = ~np.isnan(variable.values)
+    values, left = variable.values[known], outcome[known] == 1
+    edges = np.empty(0)
+    if variable.choices or np.unique(values).size <= INTERVALS:
+        if variable.choices:
+            codes, labels = _coded(variable)
+            codes, labels = codes[known], labels[:-1]
+        else:
+            distinct, codes = np.unique(values, return_inverse=True)
+            labels = [number(value) for value in distinct]
+    else:
+        low, high = np.quantile(values, (0.005, 0.995))
+        low, high = (low, high) if low < high else (values.min(), values.max())
+        edges = np.linspace(low, high, INTERVALS + 1)
+        codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, INTERVALS - 1)
+        labels = [f"{number(a)} to {number(b)}" for a, b in pairwise(edges)]
+    shares = [np.bincount(codes[part], minlength=len(labels)) / max(part.sum(), 1) for part in (~left, left)]
+    return Distribution(tuple(labels), edges, shares[0], shares[1], _summary(variable, values, left, labels, shares))
+
+
+def _summary(
+    variable: Variable, values: Floats, left: NDArray[np.bool_], labels: Sequence[str], shares: Sequence[Floats]
+) -> str:
+    if not left.any() or left.all():
+        return f"{variable.title}: it is known of customers of one outcome only."
+    if not variable.choices:
+        stayed, churned = number(float(np.median(values[~left]))), number(float(np.median(values[left])))
+        return f"{variable.title}: the median is {churned} among those who left and {stayed} among those who stayed."
+    most = int(np.argmax(shares[1] - shares[0]))
+    return (
+        f"{variable.title}: {labels[most]} for {percent(float(shares[1][most]))} of those who left and "
+        f"{percent(float(shares[0][most]))} of those who stayed."
+    )
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A group of customers by predicted probability: what was predicted on average, and what happened."""
+
+    predicted: float
+    group: Group
+
+
+def calibration(outcome: Floats, score: Floats) -> tuple[Calibrated, ...]:
+    """Return the ten groups of `evaluation.metrics.calibration_curve` that hold somebody."""
+    mean, observed, count = calibration_curve(outcome, score)
+    churned = np.round(np.nan_to_num(observed * count)).astype(np.int64)
+    rate, low, high = wilson(churned, count)
+    labels = [f"{i * 10} to {i * 10 + 10} %" for i in range(count.size)]
+    return tuple(
+        Calibrated(
+            mean[i], Group(labels[i], int(count[i]), int(churned[i]), float(rate[i]), float(low[i]), float(high[i]))
+        )
+        for i in np.flatnonzero(count).tolist()
+    )
+
+
+def calibration_advice(found: Sequence[Calibrated], error: float) -> str:
+    """Say whether the probabilities can be taken at their word."""
+    off = [c for c in found if not c.group.low <= c.predicted <= c.group.high]
+    average = f"On average, predicted and observed rates differ by {percent(error)} (expected calibration error)."
+    if not off:
+        return f"The probabilities can be taken at their word: no group differs by more than chance explains. {average}"
+    worst = max(off, key=lambda c: abs(c.predicted - c.group.rate) * c.group.customers)
+    way = "more" if worst.group.rate > worst.predicted else "fewer"
+    also = "" if len(off) == 1 else f" It is the largest of {len(off)} groups that differ by more than chance."
+    return (
+        f"Where {worst.group.label} is predicted, {way} leave than expected: {percent(worst.group.rate)} of "
+        f"{worst.group.customers:,} customers, with {percent(worst.predicted)} predicted on average.{also} {average}"
+    )
