@@ -14,6 +14,7 @@ from churnops.errors import DataError
 from churnops.journal import Journal, Label, PredictionRow, new_prediction_id
 from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
+from churnops.journal.tables import microseconds
 from churnops.retraining import rows as module
 from churnops.retraining.rows import ProductionRows, rows_from_journal
 from churnops.schema import Column, Schema
@@ -216,3 +217,13 @@ def _peak(journal: Journal, since: datetime) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_an_outcome_counts_from_when_it_was_recorded_and_not_before_the_horizon_has_passed(
+    engine: Engine, journal: Journal
+):
+    early, late = a_prediction("ann"), a_prediction("bob", at=START + DAY)
+    write_predictions(engine, [early, late])
+    labelled(engine, START + 5 * DAY, Label(True, prediction_id=early.id, outcome_at=START + 4 * DAY))
+    labelled(engine, START + 50 * DAY, Label(True, prediction_id=late.id, outcome_at=START + 4 * DAY))
+    assert collected(journal).known.tolist() == [microseconds(START + HORIZON), microseconds(START + 50 * DAY)]

@@ -26,6 +26,7 @@ from churnops.journal.tables import alerts
 from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.pipelines import run_monitoring as monitoring
+from churnops.pipelines.deployment import promote
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
 from churnops.registry import Registry
@@ -101,8 +102,8 @@ def told(settings: Settings) -> list[str]:
         return list(connection.execute(select(alerts.c.subject).order_by(alerts.c.id)).scalars())
 
 
-def observed(settings: Settings, path: Path, *, days_ago: float = 40) -> None:
-    """Let the API have been asked about a file's customers, and their outcomes come in since."""
+def observed(settings: Settings, path: Path, *, days_ago: float = 40, labelled: bool = True) -> None:
+    """Let the API have been asked about a file's customers, and their outcomes come in since (or not)."""
     bundle, schema = production(settings), settings.table
     table = check_customers(read_table(path), schema, "t", keep_outcome=True)
     scores = bundle.predict(encode(table, schema)).probability.tolist()
@@ -125,7 +126,7 @@ def observed(settings: Settings, path: Path, *, days_ago: float = 40) -> None:
     with database(settings) as engine:
         write_predictions(engine, rows)
         with engine.begin() as connection:
-            write_labels(connection, labels, datetime.now(UTC))
+            write_labels(connection, labels if labelled else [], datetime.now(UTC))
 
 
 def part(path: Path, rows: int, churned: str | None = None) -> Path:
@@ -241,6 +242,48 @@ def test_a_model_that_is_not_better_waits_as_challenger(settings: Settings):
     again, _ = trigger_retraining(strict, "monitoring", (), batch=LATER)
     assert again.status == "not permitted"
     assert "0 customers with known outcomes are new since the last comparison" in again.reason
+
+
+def test_after_a_comparison_other_customers_are_new_and_the_same_file_is_not(settings: Settings, tmp_path: Path):
+    table, files = pl.read_csv(LATER, infer_schema_length=0), (tmp_path / "may.csv", tmp_path / "june.csv")
+    for path, rows in zip(files, (table[:600], table[600:1200]), strict=True):
+        rows.write_csv(path)
+    strict = replace_retraining(settings, min_improvement=0.5)
+    found = [trigger_retraining(strict, "monitoring", (), batch=path)[0].status for path in (*files, *files)]
+    assert found == ["kept", "kept", "not permitted", "not permitted"]
+    # Nor do files stand in the way of what the journal shows.
+    observed(settings, LATER)
+    assert trigger_retraining(strict, "monitoring", ())[0].status == "kept"
+
+
+def test_predictions_whose_outcomes_nobody_sends_do_not_stand_in_the_way_of_a_file(settings: Settings):
+    observed(settings, LATER, labelled=False)
+    assert retrain(settings, LATER).status in ("kept", "cannot tell")
+
+
+def test_a_large_file_does_not_make_up_for_outcomes_that_are_missing_elsewhere(settings: Settings, tmp_path: Path):
+    """Where only those who left are reported, a file of everybody must not let those in."""
+    table = pl.read_csv(LATER, infer_schema_length=0)
+    table[:200].write_csv(tmp_path / "silent.csv")
+    observed(settings, tmp_path / "silent.csv", labelled=False)
+    table[200:400].filter(pl.col("Churn") == "True").write_csv(tmp_path / "left.csv")
+    observed(settings, tmp_path / "left.csv")
+    table[400:].write_csv(tmp_path / "everybody.csv")
+    summary = retrain(settings, tmp_path / "everybody.csv")
+    assert summary.status == "not permitted"
+    assert "80% are needed" in summary.reason
+
+
+def test_after_a_version_was_forced_past_a_gate_that_could_not_be_asked_retraining_goes_on(
+    settings: Settings, reversed_world: Path
+):
+    assert retrain(settings, reversed_world).status == "deployed"
+    trained_on = settings.path("models/trained_on") / f"{production(settings).content_sha256}.npz"
+    trained_on.write_bytes(b"damaged")
+    with pytest.raises(RegistryError, match="is damaged"):
+        promote(settings, 1, "the old world is back")
+    assert promote(settings, 1, "the old world is back", force=True).status == "deployed"
+    assert retrain(settings, reversed_world).status == "deployed"
 
 
 def test_a_bad_batch_stops_with_every_failure_and_changes_nothing(settings: Settings, tmp_path: Path):

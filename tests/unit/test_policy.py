@@ -10,7 +10,7 @@ from churnops.settings import RetrainingSettings
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
-ENOUGH = Situation("monitoring", NOW, NOW - 10 * DAY, due=1000, labelled=950, unseen=900)
+ENOUGH = Situation("monitoring", NOW, NOW - 10 * DAY, due=1000, labelled=950, unseen=900, new=900)
 
 
 def test_enough_new_labels_are_a_reason():
@@ -24,9 +24,9 @@ def test_enough_new_labels_are_a_reason():
     [
         ({"unseen": 0}, {}, "there are no customers with known outcomes"),
         ({"labelled": 799}, {}, "of the 1,000 outcomes due 80% are known, 80% are needed"),
-        ({"unseen": 499}, {}, "499 customers with known outcomes are new, 500 are needed"),
-        ({"judged": 500}, {}, "400 customers with known outcomes are new since the last comparison, 500 are needed"),
-        ({"judged": 2000}, {}, "0 customers with known outcomes are new since the last comparison"),
+        ({"unseen": 499, "new": 499}, {}, "499 customers with known outcomes are new, 500 are needed"),
+        ({"new": 400}, {}, "400 customers with known outcomes are new since the last comparison, 500 are needed"),
+        ({"new": 0}, {}, "0 customers with known outcomes are new since the last comparison"),
         ({}, {"retraining_cooldown_days": 11}, "deployed 10.0 days ago, the cooldown is 11 days"),
     ],
 )
@@ -37,7 +37,7 @@ def test_what_is_against_it_is_said(change: dict[str, int], settings: dict[str, 
 
 
 def test_everything_against_it_is_said_at_once():
-    situation = replace(ENOUGH, unseen=100, labelled=100)
+    situation = replace(ENOUGH, unseen=100, new=100, labelled=100)
     permission = permit(situation, RetrainingSettings(retraining_cooldown_days=30))
     assert len(permission.reasons) == 3
 
@@ -48,6 +48,10 @@ def test_a_cooldown_ends_to_the_moment():
     assert not permit(replace(ENOUGH, now=NOW - timedelta(microseconds=1)), settings).value
 
 
+def test_without_a_cooldown_a_clock_that_is_behind_the_deployment_log_does_not_matter():
+    assert permit(replace(ENOUGH, deployed_at=NOW + DAY), RetrainingSettings()).value
+
+
 def test_where_no_deployment_is_known_there_is_nothing_to_wait_for():
     settings = RetrainingSettings(retraining_cooldown_days=10, every_days=1)
     assert permit(replace(ENOUGH, deployed_at=None), settings).value
@@ -56,7 +60,7 @@ def test_where_no_deployment_is_known_there_is_nothing_to_wait_for():
 
 def test_a_person_need_not_wait_but_cannot_do_without_labels():
     settings = RetrainingSettings(retraining_cooldown_days=30)
-    asked = replace(ENOUGH, cause="by hand", unseen=3)
+    asked = replace(ENOUGH, cause="by hand", unseen=3, new=0)
     assert permit(asked, settings).value
     assert not permit(replace(asked, unseen=0), settings).value
     assert not permit(replace(asked, labelled=10), settings).value

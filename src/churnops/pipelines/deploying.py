@@ -1,9 +1,10 @@
 """Put a model into production, see through the running API that it answers as it should, and go back if not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.model import Bundle
@@ -80,14 +81,11 @@ def put_into_production(
 
 
 def record_decision(
-    registry: Registry, decision: Decision, challenger: Bundle, champion: Bundle, *, unseen: int | None = None
-) -> None:
-    """Keep a decision of the gate in the journal.
-
-    `unseen` is how many customers with known outcomes were new to the champion, where a retraining has looked at them:
-    the next one waits until there are more.
-    """
-    details = decision.to_json() | ({} if unseen is None else {"unseen": unseen})
+    registry: Registry, decision: Decision, challenger: Bundle, champion: Bundle, *,
+    evidence: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Keep a decision of the gate in the journal; `evidence` says what a retraining looked at, for the next one."""
+    details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
     DecisionLog(registry.engine).record(
         RecordedDecision(
             datetime.now(UTC), "deploy", decision.verdict, decision.reason, champion.content_sha256,

@@ -3,6 +3,7 @@
 `python -m churnops.pipelines.trigger_retraining [EXPERIMENT]` is `churnops retrain [--experiment EXPERIMENT]`.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,13 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from churnops.data.identity import Identities
-from churnops.data.read import read_table
-from churnops.data.validate import ValidationError
+from churnops.data.read import encode, outcomes, read_table
+from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError, RegistryError, redact
 from churnops.files import low_priority
 from churnops.journal.alerts import AlertLog
 from churnops.journal.decisions import DecisionLog, RecordedDecision
+from churnops.journal.tables import microseconds
 from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
@@ -27,7 +31,7 @@ from churnops.registry import Registry
 from churnops.registry.deploy import who
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import load_trained_on, save_trained_on
-from churnops.retraining.comparison import labelled, production_rows
+from churnops.retraining.comparison import customers_of, labelled, production_rows
 from churnops.retraining.pipeline import EXPERIMENT, STEPS, Retrained, RetrainingPipeline
 from churnops.retraining.policy import Cause, Permission, Situation, permit
 from churnops.retraining.rows import ProductionRows
@@ -103,7 +107,8 @@ class _Job:
         """Ask the policy, retrain, and deploy if the gate says so."""
         champion, known = self._champion()
         rows = production_rows(self.settings, self.registry)
-        unseen, permission = self._permission(champion, known, rows)
+        file = _File.read(self.batch, self.settings.table, known) if self.batch else _File()
+        permission = self._permission(champion, known, rows, file)
         if not permission.value:
             return self.refused(permission.reasons, champion)
         self._record("yes", permission.reasons, champion)
@@ -116,7 +121,8 @@ class _Job:
             models, sha256 = self.registry.deployed.folder, found.challenger.content_sha256
             save_trained_on(models, sha256, found.trained_on)
             save_reference(models, sha256, found.trained.reference)
-            record_decision(self.registry, found.decision, found.challenger, champion, unseen=unseen)
+            evidence = {"known_at": microseconds(self.started), "batch": file.sha256}
+            record_decision(self.registry, found.decision, found.challenger, champion, evidence=evidence)
             summary = self._placed(found, version, champion, permission)
             run.tag("churnops.status", summary.status)
             run.tag("churnops.version", str(version))
@@ -159,28 +165,37 @@ class _Job:
             )
         return champion, known
 
-    def _permission(self, champion: Bundle, known: Identities, rows: ProductionRows) -> tuple[int, Permission]:
-        """Ask the policy; also return how many customers with known outcomes are new to the champion."""
+    def _permission(self, champion: Bundle, known: Identities, rows: ProductionRows, file: "_File") -> Permission:
+        """Ask the policy."""
         schema = self.settings.table
         table = labelled(rows.table, schema, rows.at, rows.customers)
-        unseen = int((~table.held_by(known)).sum()) if table.outcome.size else 0
-        given, with_outcome = _counted(self.batch, schema) if self.batch else (0, 0)
+        unseen = ~table.held_by(known) if table.outcome.size else np.zeros(0, np.bool_)
+        since, batches = self._compared(champion)
+        new = int((unseen & (rows.known > since)).sum()) + (0 if file.sha256 in batches else file.unseen)
+        # Each source that has outcomes must have most of them; where it has none, no row of it is used.
+        sources = [(rows.due, rows.labelled), (file.rows, file.labelled)]
+        due, known_outcomes = min(
+            (source for source in sources if source[1]), key=lambda source: source[1] / source[0], default=(0, 0)
+        )
         answered = self.registry.deployed.answered()
         situation = Situation(
-            cause=self.cause, now=self.started, deployed_at=answered[-1].at if answered else None,
-            due=rows.due + given, labelled=rows.labelled + with_outcome, unseen=unseen + with_outcome,
-            judged=self._judged(champion),
+            cause=self.cause, now=self.started, deployed_at=answered[-1].at if answered else None, due=due,
+            labelled=known_outcomes, unseen=int(unseen.sum()) + file.unseen, new=new,
         )  # fmt: skip
-        return situation.unseen, permit(situation, self.settings.retraining)
+        return permit(situation, self.settings.retraining)
 
-    def _judged(self, champion: Bundle) -> int:
-        """Return how many customers that are new to the champion a comparison has had already."""
-        for decision in DecisionLog(self.registry.engine).newest(100, subject="deploy"):
-            if decision.champion == champion.content_sha256 and "unseen" in decision.details:
-                return int(decision.details["unseen"])
-            if decision.challenger == champion.content_sha256:  # it was compared with the one before, on these
-                return int(decision.details["rows"])
-        return 0
+    def _compared(self, champion: Bundle) -> tuple[int, set[str]]:
+        """Return what comparisons have had already: outcomes known by then (microseconds since 1970), and files.
+
+        Those in which the champion was the challenger count too: it is in production because of them.
+        """
+        decisions = DecisionLog(self.registry.engine).newest(100, subject="deploy")
+        had = [d.details["evidence"] for d in decisions
+               if champion.content_sha256 in (d.champion, d.challenger) and "evidence" in d.details]  # fmt: skip
+        return (
+            max((int(evidence["known_at"]) for evidence in had), default=0),
+            {evidence["batch"] for evidence in had if evidence["batch"]},
+        )
 
     def _placed(self, found: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:
         """Do with the challenger what the gate decided."""
@@ -218,15 +233,28 @@ class _Job:
         DecisionLog(self.registry.engine).record(decision)
 
 
-def _counted(batch: Path, schema: Schema) -> tuple[int, int]:
-    """Return how many rows a file has, and how many with an outcome; whether they are valid, the first step checks."""
-    if not batch.is_file():
-        raise DataError(f"{batch} is not a file")
-    table = read_table(batch)
-    headers = {name: header for header, name in schema.rename(table.columns).items()}
-    if schema.target.name not in headers:
-        return table.height, 0
-    return table.height, table.height - table.get_column(headers[schema.target.name]).null_count()
+@dataclass(frozen=True)
+class _File:
+    """A batch file: its rows, those with an outcome, those of them new to the model in production, and its hash."""
+
+    rows: int = 0
+    labelled: int = 0
+    unseen: int = 0
+    sha256: str = ""
+
+    @classmethod
+    def read(cls, path: Path, schema: Schema, known: Identities) -> "_File":
+        """Count a file's rows; of one that is not valid all, as the first step says what is wrong with it."""
+        if not path.is_file():
+            raise DataError(f"{path} is not a file")
+        table, sha256 = read_table(path), hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            table = check_customers(table, schema, path.name, keep_outcome=True)
+        except DataError:
+            return cls(table.height, table.height, table.height, sha256)
+        with_outcome = ~np.isnan(outcomes(table, schema))
+        unseen = with_outcome & ~known.holds(encode(table, schema), customers_of(table, schema))
+        return cls(table.height, int(with_outcome.sum()), int(unseen.sum()), sha256)
 
 
 def main() -> None:

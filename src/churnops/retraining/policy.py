@@ -26,8 +26,8 @@ class Situation:
         Outcomes of production customers that are due by now, and how many of them are known.
     unseen
         Customers with known outcomes that the model in production was not trained on.
-    judged
-        How many of those there were when a challenger was last compared with this model; 0 if never.
+    new
+        How many of those became known since a challenger was last compared with this model; all, if none was.
     """
 
     cause: Cause
@@ -36,7 +36,7 @@ class Situation:
     due: int
     labelled: int
     unseen: int
-    judged: int = 0
+    new: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
     --------
     >>> from datetime import UTC
     >>> now = datetime(2026, 1, 8, tzinfo=UTC)
-    >>> asked = Situation("monitoring", now, now - timedelta(days=2), due=900, labelled=880, unseen=880)
+    >>> asked = Situation("monitoring", now, now - timedelta(days=2), due=900, labelled=880, unseen=880, new=880)
     >>> permit(asked, RetrainingSettings()).value
     True
     >>> permit(asked, RetrainingSettings(retraining_cooldown_days=7)).reasons
@@ -88,11 +88,12 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
 def _against_automatic(situation: Situation, settings: RetrainingSettings) -> list[str]:
     against = []
     cooldown = settings.retraining_cooldown_days
-    if situation.deployed_at is not None and situation.now - situation.deployed_at < timedelta(cooldown):
+    # Another machine's clock may be ahead: without a cooldown nothing waits for it.
+    if cooldown and situation.deployed_at and situation.now - situation.deployed_at < timedelta(cooldown):
         age = (situation.now - situation.deployed_at) / timedelta(days=1)
         against.append(f"the model in production was deployed {age:.1f} days ago, the cooldown is {cooldown:g} days")
-    new, needed = situation.unseen - situation.judged, settings.min_new_labels
+    new, needed = situation.new, settings.min_new_labels
     if situation.unseen and new < needed:
-        since = " since the last comparison" if situation.judged else ""
-        against.append(f"{max(new, 0):,} customers with known outcomes are new{since}, {needed:,} are needed")
+        since = " since the last comparison" if new < situation.unseen else ""
+        against.append(f"{new:,} customers with known outcomes are new{since}, {needed:,} are needed")
     return against

@@ -33,6 +33,8 @@ class ProductionRows:
         rules of the Schema (ranges, gaps) are not checked here.
     at
         Shape (n,): when the customers were asked about, in microseconds since 1970, UTC.
+    known
+        Shape (n,): since when the outcomes count, likewise: they were recorded, and the horizon had passed.
     customers
         The n ids, None for a customer without one.
     due
@@ -43,6 +45,7 @@ class ProductionRows:
 
     table: pl.DataFrame
     at: NDArray[np.int64]
+    known: NDArray[np.int64]
     customers: tuple[str | None, ...]
     due: int
     labelled: int
@@ -78,12 +81,13 @@ def rows_from_journal(
         If the database does not answer.
     """
     counts: Counter[str] = Counter()
-    newest = _Newest(schema)
+    newest = _Newest(schema, horizon // _MICROSECOND)
     found = _known(journal.resolved(since, known_at - horizon + _MICROSECOND, known_at), counts)
     while chunk := list(islice(found, ROWS)):
         newest.add(chunk)
-    columns, outcome, at, customers = newest.ordered()
-    return ProductionRows(decode(columns, outcome, schema), at, customers, counts["due"], counts["labelled"])
+    columns, outcome, at, known, customers = newest.ordered()
+    table = decode(columns, outcome, schema)
+    return ProductionRows(table, at, known, customers, counts["due"], counts["labelled"])
 
 
 def _known(predictions: Iterator[RecordedPrediction], counts: Counter[str]) -> Iterator[RecordedPrediction]:
@@ -97,12 +101,13 @@ def _known(predictions: Iterator[RecordedPrediction], counts: Counter[str]) -> I
 class _Newest:
     """The last row that was added for each customer: a place in arrays that grow by doubling."""
 
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
+    def __init__(self, schema: Schema, horizon: int) -> None:
+        self._schema, self._horizon = schema, horizon
         self._names = [column.name for column in schema.inputs]
         self._places: dict[str | int, int] = {}  # by id, or hash of the inputs of a customer without one
         self._values = np.empty((len(self._names) + 1, 0))  # a row for each input, and the outcome
         self._at = np.empty(0, dtype=np.int64)
+        self._known = np.empty(0, dtype=np.int64)
 
     def add(self, predictions: Sequence[RecordedPrediction]) -> None:
         """Add rows that are newer than all before."""
@@ -117,15 +122,19 @@ class _Newest:
             values[places] = columns[name][rows]
         self._values[-1, places] = [bool(predictions[row].churned) for row in rows]
         self._at[places] = [microseconds(predictions[row].row.at) for row in rows]
+        recorded = [microseconds(predictions[row].known_at or predictions[row].row.at) for row in rows]
+        self._known[places] = np.maximum(recorded, self._at[places] + self._horizon)
 
     def _grow(self, size: int) -> None:
         if size > self._at.size:
             more = max(size, 2 * self._at.size) - self._at.size
             self._values = np.pad(self._values, ((0, 0), (0, more)))
-            self._at = np.pad(self._at, (0, more))
+            self._at, self._known = np.pad(self._at, (0, more)), np.pad(self._known, (0, more))
 
-    def ordered(self) -> tuple[Columns, NDArray[np.float64], NDArray[np.int64], tuple[str | None, ...]]:
-        """Return columns, outcomes, times and ids, by time, content, outcome and id."""
+    def ordered(
+        self,
+    ) -> tuple[Columns, NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], tuple[str | None, ...]]:
+        """Return columns, outcomes, both times and ids, by time, content, outcome and id."""
         size = len(self._places)
         values, at = self._values[:, :size], self._at[:size]
         columns = dict(zip(self._names, values, strict=False))
@@ -133,7 +142,7 @@ class _Newest:
         order = np.lexsort((customer_hashes(customers), values[-1], content_hashes(columns, self._names), at))
         return (
             {name: column[order] for name, column in columns.items()}, values[-1, order], at[order],
-            tuple(customers[place] for place in order),
+            self._known[:size][order], tuple(customers[place] for place in order),
         )  # fmt: skip
 
 
