@@ -160,7 +160,7 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     assert document["decision"]["verdict"] == "deploy"
     assert document["decision"]["low"] > 0
     assert document["rows"] == {
-        "original": 1867, "production": 1167, "chosen_on": 350, "held_out": 500, "left_out": 0,
+        "original": 1867, "production": 1367, "chosen_on": 300, "held_out": 300, "left_out": 0,
     }  # fmt: skip
     assert len(document["candidates"]) == 6
 
@@ -191,7 +191,7 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
         next(r.info.run_id for r in runs if r.info.run_name == STEPS[5]), "test_data.parquet"
     )
     columns = {name: values.to_numpy() for name, values in pl.read_parquet(held_out).to_dict().items()}
-    assert not known.holds(columns, [None] * 500).any()
+    assert not known.holds(columns, [None] * 300).any()
     again = monitoring.run_monitoring(settings, monitoring.file(reversed_world))
     assert not again.cycle.report.recommendation.value  # the new model is watched against the new world
 
@@ -284,6 +284,19 @@ def test_after_a_version_was_forced_past_a_gate_that_could_not_be_asked_retraini
         promote(settings, 1, "the old world is back")
     assert promote(settings, 1, "the old world is back", force=True).status == "deployed"
     assert retrain(settings, reversed_world).status == "deployed"
+
+
+def test_where_the_gate_could_not_tell_more_are_held_out_next_time(settings: Settings, reversed_world: Path):
+    with closing(Registry(Tracker(settings))) as registry, registry.deployed.locked():
+        before = production(settings)
+        details = {"labels_needed": 400}
+        unsure = RecordedDecision(
+            datetime.now(UTC), "deploy", "cannot tell", "few", before.content_sha256, "0", details
+        )
+        DecisionLog(registry.engine).record(unsure)
+    summary = retrain(settings, reversed_world)
+    assert summary.retrained is not None
+    assert summary.retrained.rows["held_out"] == 400
 
 
 def test_a_bad_batch_stops_with_every_failure_and_changes_nothing(settings: Settings, tmp_path: Path):

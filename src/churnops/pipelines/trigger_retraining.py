@@ -114,7 +114,7 @@ class _Job:
         self._record("yes", permission.reasons, champion)
         name = f"retraining {self.started:%Y-%m-%d %H:%M:%S}"
         with low_priority(), tracker.pipeline(experiment, name, progress) as run:
-            pipeline = RetrainingPipeline(self.settings, run)
+            pipeline = RetrainingPipeline(self._holding_out(champion), run)
             found = pipeline.run(champion, known, rows, self.batch, on_family=on_family)
             run_id = run.runs[STEPS[5]]
             version = self.registry.register(found.challenger, run.models[run_id], run_id)
@@ -183,6 +183,15 @@ class _Job:
             labelled=known_outcomes, unseen=int(unseen.sum()) + file.unseen, new=new,
         )  # fmt: skip
         return permit(situation, self.settings.retraining)
+
+    def _holding_out(self, champion: Bundle) -> Settings:
+        """Return the settings, with as many rows held out as the gate needed where it could last not tell."""
+        decisions = DecisionLog(self.registry.engine).newest(100, subject="deploy")
+        last = next((d for d in decisions if d.champion == champion.content_sha256), None)
+        needed = last.details.get("labels_needed") if last and last.verdict == "cannot tell" else None
+        options = self.settings.retraining
+        rows = max(options.holdout_rows, needed or 0)
+        return self.settings.model_copy(update={"retraining": options.model_copy(update={"holdout_rows": rows})})
 
     def _compared(self, champion: Bundle) -> tuple[int, set[str]]:
         """Return what comparisons have had already: outcomes known by then (microseconds since 1970), and files.
