@@ -143,6 +143,7 @@ def _correlations(source: Source) -> None:
     sentence = associations.told(found)
     say(sentence)
     place(views.associations_figure(found), sentence)
+    note("The columns below each other are numbered; the numbers above stand for the same columns.")
     note(associations.MEASURES)
     with st.expander("As a table"):
         note("Pairs of 0.1 and more, the closest first.")

@@ -46,8 +46,8 @@ def wilson(churned: ArrayLike, customers: ArrayLike) -> tuple[Floats, Floats, Fl
 def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
     """Return the churn rate by choice, value or range of values.
 
-    A number with more than 12 distinct values is cut into up to eight ranges that hold as many customers each as ties
-    allow. Of a category, the 20 largest choices are shown by falling rate and the rest in one group.
+    A number with more than 12 distinct values is cut into about eight ranges of as equally many customers as ties allow;
+    a value that an eighth of the customers share is a group of its own. Of a category, the 20 largest choices are shown by falling rate and the rest in one group.
     """
     codes, labels = _coded(variable)
     customers = np.bincount(codes, minlength=len(labels))
@@ -87,11 +87,7 @@ def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
             place[kept] = np.arange(MOST_GROUPS)
             codes, labels = place[codes], [*(labels[i] for i in kept), OTHERS]
     else:
-        distinct, first = np.unique(values[known]), np.empty(0)
-        if distinct.size > OWN_VALUES:
-            first = np.unique(np.quantile(values[known], np.arange(BINS) / BINS, method="higher"))
-        else:
-            first = distinct
+        first = _starts(*np.unique(values[known], return_counts=True))
         codes[known] = np.searchsorted(first, values[known], side="right") - 1
         labels = []
         for group in range(first.size):
@@ -100,6 +96,21 @@ def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
             labels.append(low if low == high else f"{low} to {high}")
     codes[~known] = len(labels)
     return codes, [*labels, NOT_KNOWN]
+
+
+def _starts(distinct: Floats, count: NDArray[np.integer]) -> Floats:
+    """Return the values that ranges of about equally many customers begin with; a very frequent value is one alone."""
+    if distinct.size <= OWN_VALUES:
+        return distinct
+    frequent = count >= count.sum() / BINS
+    size = count[~frequent].sum() / max(BINS - frequent.sum(), 1)
+    first, inside = [], np.inf
+    for value, customers, alone in zip(distinct, count, frequent, strict=True):
+        if inside >= size or alone:
+            first.append(value)
+            inside = 0
+        inside = np.inf if alone else inside + customers
+    return np.array(first)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from churnops.app.sample import Drivers, Floats, Variable
 from churnops.app.views.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, safe
 
 ROW = 26  # pixels that a bar takes
-MOST_LABEL = 34  # letters of a name beside an axis
+MOST_LABEL = 28  # letters of a name beside an axis
 STEADY = 20  # a feature with so many distinct values, or fewer, is averaged value by value
 _PALE = "rgba(0,114,178,0.35)"
 # Fades out towards 0, so that it does on a light and on a dark page.
@@ -80,20 +80,28 @@ def distribution_figure(found: Distribution, title: str) -> go.Figure:
 
 
 def associations_figure(found: Associations) -> go.Figure:
-    """Draw the strength of every pair as a coloured square: orange rise together, blue the other way round."""
-    names = [_short(column.title) for column in found.columns]
+    """Draw the strength of every pair as a coloured square: orange rise together, blue the other way round.
+
+    Names stand at the left and are numbered; on a phone there is no room for them below too.
+    """
+    names = [_short(column.title, 24) for column in found.columns]
     places = list(range(len(names)))
     figure = go.Figure(
         go.Heatmap(
             z=found.strength, x=places, y=places, zmin=-1, zmax=1, xgap=1, ygap=1, colorscale=_DIVERGING,
             customdata=[[f"{one} and {other}" for other in names] for one in names],
             hovertemplate="%{customdata}<br>%{z:.2f}<extra></extra>",
-            colorbar={"thickness": 10, "tickvals": [-1, -0.5, 0, 0.5, 1], "outlinewidth": 0},
+            colorbar={
+                "orientation": "h", "y": 0, "yanchor": "top", "thickness": 10, "tickvals": [-1, -0.5, 0, 0.5, 1],
+                "outlinewidth": 0,
+            },
         )
     )  # fmt: skip
-    laid_out(figure, height=240 + 20 * len(names), legend=False)
-    figure.update_xaxes(tickvals=places, ticktext=names, tickangle=-60, **_PLAIN)
-    figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", **_PLAIN)
+    laid_out(figure, height=120 + 24 * len(names), legend=False)
+    numbered = [f"{name} {i}" for i, name in enumerate(names, start=1)]
+    shown = places[:: 1 if len(names) <= 12 else 2]  # a phone has room for every other number
+    figure.update_xaxes(tickvals=shown, ticktext=[str(i + 1) for i in shown], tickangle=0, side="top", **_PLAIN)
+    figure.update_yaxes(tickvals=places, ticktext=numbered, autorange="reversed", **_PLAIN)
     return figure
 
 
@@ -111,7 +119,7 @@ def importance_figure(found: Drivers, most: int = 15) -> go.Figure:
             customdata=names, hovertemplate="%{customdata}<br>%{x:.3g} on average<extra></extra>",
         )
     )  # fmt: skip
-    laid_out(figure, height=90 + ROW * len(sizes), x=f"Mean size of the contribution ({found.scale})", legend=False)
+    laid_out(figure, height=90 + ROW * len(sizes), x=f"Mean contribution ({found.scale})", legend=False)
     figure.update_yaxes(tickvals=list(range(len(sizes))), ticktext=names, autorange="reversed", **_PLAIN)
     return figure
 
@@ -195,5 +203,5 @@ def _told(variable: Variable, values: Floats) -> list[str]:
     return [f"{value:,.6g}" for value in values]
 
 
-def _short(name: str) -> str:
-    return safe(name if len(name) <= MOST_LABEL else name[: MOST_LABEL - 1] + "…")
+def _short(name: str, most: int = MOST_LABEL) -> str:
+    return safe(name if len(name) <= most else name[: most - 1] + "…")
