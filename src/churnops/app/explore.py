@@ -46,8 +46,9 @@ def wilson(churned: ArrayLike, customers: ArrayLike) -> tuple[Floats, Floats, Fl
 def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
     """Return the churn rate by choice, value or range of values.
 
-    A number with more than 12 distinct values is cut into about eight ranges of as equally many customers as ties allow;
-    a value that an eighth of the customers share is a group of its own. Of a category, the 20 largest choices are shown by falling rate and the rest in one group.
+    A number with more than 12 distinct values is cut into about eight ranges that hold as equally many customers as
+    ties allow; a value that an eighth of the customers share is a group of its own. Of a category, the 20 largest
+    choices are shown by falling rate and the rest in one group.
     """
     codes, labels = _coded(variable)
     customers = np.bincount(codes, minlength=len(labels))
