@@ -17,11 +17,12 @@ def laid_out(figure: go.Figure, *, height: int = 320, x: str = "", y: str = "", 
     """Give a figure the common look; text and background follow the page's theme, light or dark."""
     figure.update_layout(
         height=height, margin={"l": 8, "r": 8, "t": 24, "b": 8}, showlegend=legend, hovermode="closest",
-        legend={"orientation": "h", "y": 1.12, "x": 0}, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},  # above, whatever number of lines
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)", "automargin": True}
-    figure.update_xaxes(title_text=safe(x), **grid)
-    figure.update_yaxes(title_text=safe(y), **grid)
+    figure.update_xaxes(title_text=safe(x) or None, **grid)  # an empty title would be given room
+    figure.update_yaxes(title_text=safe(y) or None, **grid)
     return figure
 
 
