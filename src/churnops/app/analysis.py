@@ -64,8 +64,7 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
         chosen = st.radio(
             "Customers", (REFERENCE, PRODUCTION), horizontal=True, key="customers", persist_state="session",
             help="Reference: a sample of those the model was trained and judged on, each scored by a fit that had not "
-            f"seen them. Production: those it was asked about and whose outcome is known, of the newest {NEWEST:,} "
-            "predictions that are old enough.",
+            f"seen them. Production: the newest {NEWEST:,} it was asked about whose outcome is known.",
         )  # fmt: skip
     if not has_reference:
         st.info(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from churnops.model.bundle import SCORE
 from churnops.monitoring.collect import decode_inputs
 from churnops.schema import Columns, Schema
 
-NEWEST = 10_000  # predictions whose outcomes are looked for
+NEWEST = 10_000  # customers with outcomes
+STEP, MOST = 10_000, 100_000  # predictions that are looked at for them, at a time and at most
 FEWEST = 200  # customers with outcomes that an analysis needs
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -117,11 +118,11 @@ def _sound(columns: Columns, outcome: Floats, score: Floats, schema: Schema) -> 
 
 
 def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizon: timedelta) -> Sample:
-    """Read what became of the customers that a model was asked about, from the newest predictions that are due.
+    """Read what became of the customers that a model was asked about: the newest 10,000 with a known outcome.
 
-    Of the newest 10,000 predictions that a whole horizon has passed for, those of this model with a known outcome: a
-    younger one with an outcome is a customer who left early, and those who stay are not known yet. A customer counts
-    once, as of the newest prediction.
+    Only predictions that a whole horizon has passed for count: of younger ones, those who left are known and those who
+    stay are not. A customer counts once, as of the newest prediction. Outcomes come late, so up to 100,000 predictions
+    are looked at, in steps back from the newest.
 
     Raises
     ------
@@ -130,13 +131,20 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
     JournalError
         If the database does not answer.
     """
-    until = known_at - horizon + _MICROSECOND
-    since = journal.newest_begin(NEWEST, until) or datetime.fromtimestamp(0, known_at.tzinfo)
+    end = until = known_at - horizon + _MICROSECOND
     newest: dict[str, RecordedPrediction] = {}
-    for found in islice(journal.resolved(since, until, known_at), NEWEST):
-        if found.churned is not None and found.row.content_sha256 == bundle.content_sha256:
-            newest[f"customer {found.row.customer_id}" if found.row.customer_id else found.row.id] = found
-    rows = list(newest.values())
+    for looked in range(STEP, MOST + STEP, STEP):
+        reached = journal.newest_begin(looked, until)
+        begin = reached or datetime.fromtimestamp(0, UTC)
+        older: dict[str, RecordedPrediction] = {}
+        for found in islice(journal.resolved(begin, end, known_at), STEP):
+            if found.churned is not None and found.row.content_sha256 == bundle.content_sha256:
+                older[f"customer {found.row.customer_id}" if found.row.customer_id else found.row.id] = found
+        newest = older | newest
+        if reached is None or len(newest) >= NEWEST:
+            break
+        end = begin
+    rows = sorted(newest.values(), key=lambda found: found.row.at)[-NEWEST:]
     if not rows:
         return Sample({}, np.empty(0), np.empty(0))
     return Sample(

@@ -138,7 +138,7 @@ def test_other_models_predictions_do_not_count_and_a_customer_counts_once_as_ask
     assert (found.outcome.tolist(), found.score.tolist()) == ([1], [0.4])
 
 
-def test_what_is_read_is_bounded_by_the_newest(engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
+def test_the_newest_with_an_outcome_are_taken(engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(samples, "NEWEST", 3)
     journal = Journal(engine, label_horizon=HORIZON)
     rows = asked(bundle, [90, 80, 70, 60, 50])
@@ -146,6 +146,34 @@ def test_what_is_read_is_bounded_by_the_newest(engine: Engine, bundle: Bundle, m
     learnt(journal, rows, [True] * 5)
 
     assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == [0.7, 0.6, 0.5]
+
+
+@pytest.mark.parametrize(("most", "found"), [(12, [0.9, 0.8]), (6, [0.8]), (4, [])])
+def test_outcomes_that_come_late_are_looked_for_further_back_but_not_without_end(
+    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, most: int, found: list[float]
+):
+    monkeypatch.setattr(samples, "STEP", 2)
+    monkeypatch.setattr(samples, "MOST", most)
+    journal = Journal(engine, label_horizon=HORIZON)
+    rows = asked(bundle, [90, 80, 70, 65, 60, 55, 50])
+    write_predictions(engine, rows)
+    learnt(journal, rows[:2], [True, False])
+
+    assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == found
+
+
+def test_a_step_back_does_not_turn_a_customers_newest_outcome_into_an_older_one(
+    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(samples, "STEP", 1)
+    journal = Journal(engine, label_horizon=HORIZON)
+    rows = asked(bundle, [60, 50, 40], customer="c1")
+    write_predictions(engine, rows)
+    learnt(journal, rows, [True, True, False])
+
+    found = read_production(journal, bundle, datetime.now(UTC), HORIZON)
+
+    assert (found.outcome.tolist(), found.score.tolist()) == ([0], [0.4])
 
 
 def test_an_empty_journal_has_nobody(engine: Engine, bundle: Bundle):
