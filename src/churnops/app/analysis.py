@@ -206,6 +206,6 @@ def _calibration(source: Source) -> None:
     place(views.calibration_figure(found), sentence)
     note(
         "Customers in ten groups by predicted probability. A dot on the dashed line means that as many left as was "
-        "predicted; an interval that misses the line means a difference beyond chance. The bars below show how many "
+        "predicted; one of ten intervals (95 %) misses the line now and then by chance. The bars below show how many "
         "customers each dot rests on."
     )

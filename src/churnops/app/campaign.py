@@ -51,7 +51,12 @@ def offer(source: Source) -> None:
     note(
         "Expected profit = those contacted who would leave × offers that work × value − all contacted × cost. If the "
         f"probabilities were exact, contacting would pay {_break_even(found.offer)}. The band is a bootstrap interval "
-        f"({source.confidence:.0%}) at each threshold. This page changes nothing."
+        f"({source.confidence:.0%}) at each threshold."
+    )
+    note(
+        "This page changes nothing. A model gets its threshold when it is trained (churnops run or churnops retrain). "
+        "Another threshold does not rank customers better, so the gate does not let such a model through by itself: put "
+        "it into production with churnops promote VERSION --force."
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,14 +32,14 @@ class Group:
     high: float
 
 
-def wilson(churned: ArrayLike, customers: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Return rate, low and high of Wilson's 95 % score interval (JASA 1927); of nobody: NaN, 0 and 1.
+def wilson(churned: ArrayLike, customers: ArrayLike, z: float = Z) -> tuple[Floats, Floats, Floats]:
+    """Return rate, low and high of Wilson's score interval (JASA 1927), 95 % by default; of nobody: NaN, 0 and 1.
 
     >>> [round(float(end), 3) for end in wilson(2, 10)]
     [0.2, 0.057, 0.51]
     """
     k, n = np.asarray(churned, dtype=np.float64), np.asarray(customers, dtype=np.float64)
-    middle, half = (k + Z**2 / 2) / (n + Z**2), Z * np.sqrt(k * (n - k) / np.maximum(n, 1) + Z**2 / 4) / (n + Z**2)
+    middle, half = (k + z**2 / 2) / (n + z**2), z * np.sqrt(k * (n - k) / np.maximum(n, 1) + z**2 / 4) / (n + z**2)
     rate: Floats = np.divide(k, n, out=np.full(np.shape(n), np.nan), where=n > 0)
     return rate, np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
@@ -62,12 +63,18 @@ def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
 
 
 def stand_out(variable: Variable, found: Sequence[Group], overall: float) -> str:
-    """Say in which group most leave, if that is no chance: if its interval is above the overall rate."""
+    """Say in which group most leave, if that is no chance.
+
+    With many groups one of them is high by chance, so the interval that must lie above the overall rate is wider
+    (Bonferroni): it does so by chance for any group at all in 2.5 of 100 columns at most.
+    """
     own = [group for group in found if group.label not in (OTHERS, NOT_KNOWN)]
-    worst = max(own, key=lambda group: group.low)
     title = variable.title
-    if worst.low <= overall:
-        return f"{title}: no group stands out. In each of them the overall rate of {percent(overall)} is possible."
+    worst, certain = max(((g, wilson(g.churned, g.customers, _z(len(own)))[1]) for g in own), key=lambda pair: pair[1])
+    if certain <= overall:
+        return (
+            f"{title}: no group stands out. How they differ from the overall rate of {percent(overall)} may be chance."
+        )
     return (
         f"Most leave where {title} is {worst.label}: {percent(worst.rate)} of {worst.customers:,} customers "
         f"({percent(worst.low)} to {percent(worst.high)}), against {percent(overall)} overall."
@@ -193,8 +200,9 @@ def calibration(outcome: Floats, score: Floats) -> tuple[Calibrated, ...]:
 
 
 def calibration_advice(found: Sequence[Calibrated], error: float) -> str:
-    """Say whether the probabilities can be taken at their word."""
-    off = [c for c in found if not c.group.low <= c.predicted <= c.group.high]
+    """Say whether the probabilities can be taken at their word; of ten groups one is off by chance, see `stand_out`."""
+    z = _z(len(found))
+    off = [c for c in found if not _within(c.predicted, c.group, z)]
     average = f"On average, predicted and observed rates differ by {percent(error)} (expected calibration error)."
     if not off:
         return f"The probabilities can be taken at their word: no group differs by more than chance explains. {average}"
@@ -205,3 +213,13 @@ def calibration_advice(found: Sequence[Calibrated], error: float) -> str:
         f"Where {worst.group.label} is predicted, {way} leave than expected: {percent(worst.group.rate)} of "
         f"{worst.group.customers:,} customers, with {percent(worst.predicted)} predicted on average.{also} {average}"
     )
+
+
+def _within(rate: float, group: Group, z: float) -> bool:
+    _, low, high = wilson(group.churned, group.customers, z)
+    return bool(low <= rate <= high)
+
+
+def _z(groups: int) -> float:
+    """Return the normal quantile of intervals of which, of so many, all hold their rate in 95 of 100 cases."""
+    return NormalDist().inv_cdf(1 - 0.025 / max(groups, 1))

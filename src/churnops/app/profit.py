@@ -277,8 +277,8 @@ def advice(proposal: Proposal) -> str:
     number = np.format_float_positional(proposal.setting, min_digits=2)
     everybody = " That is everybody: the offer is cheap against what it keeps." if best == 0 else ""
     return (
-        f"Set evaluation.threshold to {number} in config.yaml and train again (churnops run --deploy): "
-        f"that is expected to bring {more}.{everybody}"
+        f"Set evaluation.threshold to {number} in config.yaml and train again: that is expected to bring {more}."
+        f"{everybody}"
     )
 
 

@@ -23,7 +23,7 @@ def test_a_threshold_far_from_the_best_is_to_be_changed_to_about_where_the_offer
     assert found.setting == pytest.approx(0.2, abs=0.08)
     assert found.gain.low > 0
     assert sentence.startswith(f"Set evaluation.threshold to {found.setting:.2f}")
-    assert "churnops run --deploy" in sentence
+    assert "in config.yaml and train again" in sentence
     assert "more per 1,000 customers than the deployed threshold 0.5" in sentence
 
 
