@@ -154,7 +154,7 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
     cards = (
         ("ROC-AUC", "cannot tell" if auc is None or auc.value is None else f"{auc.value:.3f}",
          f"How well scores order customers who left before those who stayed: 1 is perfect, 0.5 is chance. "
-         f"{interval_text(auc) if auc else ''}"),
+         f"{f'Here it lies {interval_text(auc)}.' if auc and auc.told else ''}"),
         ("Outcomes known", "none due" if performance.coverage is None else percent(performance.coverage),
          "Share of the predictions old enough to be judged for which it is recorded whether the customer left."),
         ("Drift rate", "cannot tell" if details.drift_rate is None else percent(details.drift_rate),

@@ -78,8 +78,10 @@ def _card(one: Ranked, counted: Counted, bundle: Bundle) -> None:
         st.caption("The model knows no distribution of it.")
         return
     column, reference, batch = bundle.schema.by_name.get(name), bundle.reference[name], counted.profile[name]
-    st.plotly_chart(column_figure(column, reference, batch), config=CONFIG, key=f"column {name}")
-    st.caption(plain(column_sentence(column, reference, batch)))
+    said = column_sentence(column, reference, batch)
+    alt = one_line(f"{words(name)}, {verdict(one)}. {said}")
+    st.plotly_chart(column_figure(column, reference, batch), config=CONFIG, key=f"column {name}", alt=alt)
+    st.caption(plain(said))
 
 
 def _table(columns: tuple[Ranked, ...]) -> None:

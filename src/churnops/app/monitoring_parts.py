@@ -40,7 +40,8 @@ def performance(series: CycleSeries, chosen: Span, details: ReportDetails | None
             auc = found.metrics.get("roc_auc")
             st.markdown(f"{plain(performance_sentence(found), LONG)} {plain(coverage_sentence(found))}")
             if auc is not None and auc.value is not None and auc.low is not None and auc.high is not None:
-                st.plotly_chart(interval_figure(auc.value, auc.low, auc.high, lines), config=CONFIG, key="auc")
+                figure = interval_figure(auc.value, auc.low, auc.high, lines)
+                st.plotly_chart(figure, config=CONFIG, key="auc", alt=one_line(performance_sentence(found)))
             st.caption(
                 "Thick: where ROC-AUC lies, with the confidence of the settings. Line: below it, retraining is "
                 "recommended. Promised: what held-out customers gave at training time."
@@ -53,8 +54,9 @@ def performance(series: CycleSeries, chosen: Span, details: ReportDetails | None
         figure = over_time(
             points, y=METRICS[metric], marked="Below the line", lines=marks, span=_axis(chosen, series)
         )  # fmt: skip
-        st.plotly_chart(figure, config=CONFIG, key="performance")
-        st.caption(trend(points, METRICS[metric]) + _thinned(series))
+        said = trend(points, METRICS[metric])
+        st.plotly_chart(figure, config=CONFIG, key="performance", alt=said)
+        st.caption(said + _thinned(series))
 
 
 def _past(details: ReportDetails) -> None:
@@ -98,8 +100,9 @@ def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDe
             figure = over_time(
                 points, y="", marked="Drifted", lines=lines, share=rate, span=_axis(chosen, series), legend=False
             )
-            st.plotly_chart(figure, config=CONFIG, key=measure)
-            st.caption(trend(points, title, share=rate) + _thinned(series))
+            said = trend(points, title, share=rate)
+            st.plotly_chart(figure, config=CONFIG, key=measure, alt=said)
+            st.caption(said + _thinned(series))
 
 
 def retraining(project: Project, details: ReportDetails) -> None:
@@ -110,7 +113,7 @@ def retraining(project: Project, details: ReportDetails) -> None:
         with place.container(border=True, height="stretch"):
             st.markdown(f"**{plain(TRIGGERS.get(trigger.name, trigger.name))}**")
             st.badge(trigger.verdict, color=_BADGES[trigger.verdict])  # type: ignore[arg-type]
-            st.caption(plain(trigger.reason, LONG))
+            st.caption(plain(trigger.why, LONG))
     asked = retrainings(project.decisions.newest(DECISIONS))
     if details.at is not None and not details.aside:
         st.markdown(plain(followed(asked, details.at, details.recommended, project.settings.retraining.automatic)))
@@ -138,7 +141,7 @@ def alerts(project: Project) -> None:
         return
     failed = [told for told in newest if any(one.error not in (None, UNDER_WAY) for one in told.tries)]
     if failed:
-        st.warning(f"{len(failed)} of the newest {len(newest)} alerts did not reach a channel: see the last column.")
+        st.warning(f"{len(failed)} of the newest {len(newest)} alerts did not reach a channel: see the column Told.")
     wide = {name: st.column_config.TextColumn(width="medium") for name in ("What", "Told")}
     st.dataframe(list(map(_row, newest)), hide_index=True, column_config=wide)
     st.caption(f"The newest {len(newest)} alerts, whatever time range is chosen.")
@@ -147,7 +150,8 @@ def alerts(project: Project) -> None:
 def _row(told: ToldAlert) -> dict[str, Any]:
     notice = told.alert.notice
     states = {None: "arrived", UNDER_WAY: "under way"}
-    tries = [f"{one.channel}: {states.get(one.error, f'failed, {one.error}')}" for one in told.tries]
+    failed_first = sorted(told.tries, key=lambda one: one.error in states)
+    tries = [f"{one.channel}: {states.get(one.error, f'failed, {one.error}')}" for one in failed_first]
     return {
         "When (UTC)": minute(told.alert.at), "State": one_line(notice.state), "Severity": one_line(notice.severity),
         "What": one_line(notice.title), "Told": one_line("; ".join(tries), LONG),

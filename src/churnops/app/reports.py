@@ -19,6 +19,7 @@ TRIGGERS = {
     "performance": "Performance", "feature_drift": "Feature drift", "prediction_drift": "Score drift",
     "target_drift": "Churn rate",
 }  # fmt: skip
+_PREFIXES = ("performance", "feature drift", "score drift", "label drift")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,13 @@ class Trigger:
         if self.fired is None:
             return "cannot tell"
         return "fired" if self.fired else "not certain yet" if self.big else "not fired"
+
+    @property
+    def why(self) -> str:
+        """The reason as a sentence, without the trigger's name at its front."""
+        start, _, rest = self.reason.partition(": ")
+        reason = rest if start in _PREFIXES else self.reason
+        return f"{reason[:1].upper()}{reason[1:]}."
 
 
 @dataclass(frozen=True)
