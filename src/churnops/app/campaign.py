@@ -55,8 +55,8 @@ def offer(source: Source) -> None:
     )
     note(
         "This page changes nothing. A model gets its threshold when it is trained (churnops run or churnops retrain). "
-        "Another threshold does not rank customers better, so the gate does not let such a model through by itself: put "
-        "it into production with churnops promote VERSION --force."
+        "Another threshold does not rank customers better, so the gate does not let such a model through by itself: "
+        "put it into production with churnops promote VERSION --force."
     )
 
 

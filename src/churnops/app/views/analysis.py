@@ -12,7 +12,7 @@ from churnops.app.sample import Drivers, Floats, Variable
 from churnops.app.views.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, safe
 
 ROW = 26  # pixels that a bar takes
-MOST_LABEL = 28  # letters of a name beside an axis
+MOST_LABEL = 34  # letters of a name beside an axis
 STEADY = 20  # a feature with so many distinct values, or fewer, is averaged value by value
 _PALE = "rgba(0,114,178,0.35)"
 # Fades out towards 0, so that it does on a light and on a dark page.
