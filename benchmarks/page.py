@@ -12,9 +12,10 @@ INTRO = """# Benchmarks
 <!-- Written by `python -m benchmarks`; change the scripts in benchmarks/, not this page. -->
 
 What is measured here: how good the models are on customers they have not seen, and what the main job, derived
-columns, predictions and starting cost. A peer runs in the same run on the same rows, unless it is called quoted, so the
-ratio (ours divided by the peer's) holds on other machines better than the figures do. Times are medians, but for what
-is called first. No test asserts a time.
+columns, predictions and starting cost; how often monitoring and the gate are wrong; and how fast the service, drift
+checks and the dashboard are. A peer runs in the same run on the same rows, unless it is called quoted, so the ratio
+(ours divided by the peer's) holds on other machines better than the figures do. Times are medians, but for what is
+called first. No test asserts a time.
 
 Repeat everything with `make bench`, one part with, say, `python -m benchmarks quality`. Parts not named keep their
 earlier results (`benchmarks/results.json` has them all).
