@@ -11,8 +11,8 @@ from churnops.app import monitoring_columns
 from churnops.app import monitoring_parts as parts
 from churnops.app.health import Health, Limits, Production, judge
 from churnops.app.project import Project, production
-from churnops.app.reports import ReportDetails, interval_text, read_report
-from churnops.app.series import ALL, CUSTOM, RANGES, Span, failures, finished, span
+from churnops.app.reports import ReportDetails, interval_text, read_report, recommendation_sentence
+from churnops.app.series import ALL, CUSTOM, RANGES, Span, failures, finished, labels, span
 from churnops.app.text import one_line, percent, plain
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.journal.cycles import Cycle, CycleLog, CycleSeries
@@ -21,6 +21,7 @@ from churnops.monitoring.alerts import Subject
 
 REPORTS = 100
 """Newest reports of the chosen time that can be looked into."""
+VIEWS = ("Over time", "Columns", "Retraining")
 _BOXES: dict[str, Any] = {"good": st.success, "watch": st.warning, "bad": st.error, "untold": st.info}
 _ICONS = {"good": "check_circle", "watch": "visibility", "bad": "error", "untold": "help"}
 
@@ -97,20 +98,35 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
         series = _series(project, newest, chosen, None if aside else False)
         found = finished(series.cycles)
         for_failed = failures(series.cycles)
-        if not found:
+        if found:
+            _shown(project, bundle, series, chosen, _details(project, found))
+        else:
             st.info(f"No report is of this time. The newest cycle was on {newest[0].at:%d %B %Y, %H:%M} UTC: "
                     "choose a longer time range.")  # fmt: skip
-        else:
-            details = _details(project, found)
-            parts.performance(series, chosen, details)
-            parts.drift(project, series, chosen, details)
-            if details is not None:
-                parts.retraining(project, details)
-                monitoring_columns.section(project, bundle, details)
         if for_failed:
             with st.expander(f"Failed cycles in this time: {len(for_failed)}"):
                 rows = [{"When (UTC)": parts.minute(at), "Why": one_line(why)} for at, why in for_failed[:REPORTS]]
-                st.dataframe(rows, hide_index=True)
+                st.dataframe(rows, hide_index=True, alt="Cycles that failed, and why")
+
+
+def _shown(
+    project: Project, bundle: Bundle | None, series: CycleSeries, chosen: Span, details: ReportDetails | None
+) -> None:
+    """Show one of three views; the others are not worked out until they are opened."""
+    over_time, columns, retraining = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+    if over_time.open:
+        with over_time:
+            parts.performance(series, chosen, details)
+            parts.drift(project, series, chosen, details)
+    for tab in (columns, retraining):
+        if tab.open and details is None:
+            tab.caption("It cannot be shown without the report.")
+    if columns.open and details is not None:
+        with columns:
+            monitoring_columns.section(project, bundle, details)
+    if retraining.open and details is not None:
+        with retraining:
+            parts.retraining(project, details)
 
 
 def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
@@ -138,17 +154,16 @@ def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
 
 def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
     """Let a report be chosen, the newest at first, and return what it says."""
-    cycle = st.selectbox(
-        "Report", found[:REPORTS], key=f"report of {found[0].at}",
-        format_func=lambda c: f"{c.at:%Y-%m-%d %H:%M} UTC{' (simulated or past)' if c.aside else ''}",
-    )  # fmt: skip
+    names = labels(found[:REPORTS])
+    # A newer report is another key: it is shown, and not what was chosen before there was one.
+    chosen = st.selectbox("Report", names, key=f"report of {names[0]}")
+    cycle = found[names.index(chosen)]
     try:
         details = _report(project, cycle.report or "")
     except DataError as error:
         st.warning(plain(error, parts.LONG))
         return None
-    kind = f" These customers are **{details.aside}**: nothing follows from them." if details.aside else ""
-    st.caption(f"{plain(details.model)} on {plain(details.source)}.{kind}")
+    st.caption(f"{plain(details.model)} on {plain(details.source)}.")
     performance = details.performance
     auc = performance.metrics.get("roc_auc")
     cards = (
@@ -164,6 +179,7 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
     )  # fmt: skip
     for place, (label, value, explanation) in zip(st.columns(4), cards, strict=True):
         place.metric(label, value, help=explanation, border=True)
+    st.markdown(f"**{plain(recommendation_sentence(details), parts.LONG)}**")
     return details
 
 

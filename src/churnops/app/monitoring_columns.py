@@ -87,15 +87,24 @@ def _card(one: Ranked, counted: Counted, bundle: Bundle) -> None:
 def _table(columns: tuple[Ranked, ...]) -> None:
     rows: list[dict[str, Any]] = [
         {
-            "Column": one_line(words(one.finding.name)), "Verdict": verdict(one), "Importance": one.importance,
-            "Difference": one.finding.effect, "Measured by": _TESTS.get(one.finding.test, ""),
-            "p": one.finding.p_value, "Counted with": one_line(one.finding.linked_to),
+            "Column": one_line(words(one.finding.name)),
+            "Verdict": verdict(one).partition(",")[0],
+            "Importance": one.importance,
+            "Difference": one.finding.effect,
+            "Measured by": _TESTS.get(one.finding.test, ""),
+            "p": one.finding.p_value,
+            "Counted with": one_line(one.finding.linked_to),
             "Why": one_line(one.finding.reason),
         }
         for one in columns
-    ]  # fmt: skip
-    percent = st.column_config.NumberColumn(format="percent", help="Share of what moves the model's scores.")
-    st.dataframe(rows, hide_index=True, column_config={"Importance": percent})
+    ]
+    number = st.column_config.NumberColumn
+    formats = {
+        "Importance": number(format="percent", help="Share of what moves the model's scores."),
+        "Difference": number(format="%.3f", help="How far it moved, by the measure named beside it; 0 is not at all."),
+        "p": number(format="%.2g", help="How likely a difference as large is by chance, before any correction."),
+    }
+    st.dataframe(rows, hide_index=True, column_config=formats, alt="Every column, what was found, and why")
 
 
 def _importance(project: Project, bundle: Bundle) -> tuple[dict[str, float], str]:

@@ -11,7 +11,6 @@ from churnops.app.reports import (
     ReportDetails,
     coverage_sentence,
     performance_sentence,
-    recommendation_sentence,
 )
 from churnops.app.retrainings import followed, retrainings
 from churnops.app.series import BEGIN, METRICS, Span, drift_points, metric_points, trend
@@ -70,7 +69,7 @@ def _past(details: ReportDetails) -> None:
             }
             for past in details.history
         ]  # fmt: skip
-        st.dataframe(rows, hide_index=True)
+        st.dataframe(rows, hide_index=True, alt="ROC-AUC of earlier windows, with how many outcomes are known")
 
 
 def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDetails | None) -> None:
@@ -106,9 +105,8 @@ def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDe
 
 
 def retraining(project: Project, details: ReportDetails) -> None:
-    """Show whether retraining is recommended, why, and what followed."""
+    """Show why retraining is recommended or not, and what followed."""
     st.subheader("Should the model be trained again?")
-    st.markdown(f"**{plain(recommendation_sentence(details), LONG)}**")
     for place, trigger in zip(st.columns(max(len(details.triggers), 1)), details.triggers, strict=False):
         with place.container(border=True, height="stretch"):
             st.markdown(f"**{plain(TRIGGERS.get(trigger.name, trigger.name))}**")
@@ -117,17 +115,19 @@ def retraining(project: Project, details: ReportDetails) -> None:
     asked = retrainings(project.decisions.newest(DECISIONS))
     if details.at is not None and not details.aside:
         st.markdown(plain(followed(asked, details.at, details.recommended, project.settings.retraining.automatic)))
-    if asked:
-        with st.expander("Retrainings that were asked for"):
-            rows = [
-                {
-                    "When (UTC)": minute(one.at), "Asked for by": one.by, "Because": one_line(one.because, LONG),
-                    "Permitted": "yes" if one.permitted else "no", "What followed": one_line(one.outcome),
-                    "Why": one_line(one.reason, LONG),
-                }
-                for one in asked
-            ]  # fmt: skip
-            st.dataframe(rows, hide_index=True)
+    st.subheader("Retrainings that were asked for")
+    if not asked:
+        st.caption("None yet. A report that recommends one asks for it, and so does `churnops retrain`.")
+        return
+    rows = [
+        {
+            "When (UTC)": minute(one.at), "Asked for by": one.by, "Because": one_line(one.because, LONG),
+            "Permitted": "yes" if one.permitted else "no", "What followed": one_line(one.outcome),
+            "Why": one_line(one.reason, LONG),
+        }
+        for one in asked
+    ]  # fmt: skip
+    st.dataframe(rows, hide_index=True, alt="Retrainings that were asked for, and what followed")
 
 
 def alerts(project: Project) -> None:
@@ -143,7 +143,9 @@ def alerts(project: Project) -> None:
     if failed:
         st.warning(f"{len(failed)} of the newest {len(newest)} alerts did not reach a channel: see the column Told.")
     wide = {name: st.column_config.TextColumn(width="medium") for name in ("What", "Told")}
-    st.dataframe(list(map(_row, newest)), hide_index=True, column_config=wide)
+    st.dataframe(
+        list(map(_row, newest)), hide_index=True, column_config=wide, alt="The newest alerts, and whom they reached"
+    )
     st.caption(f"The newest {len(newest)} alerts, whatever time range is chosen.")
 
 

@@ -116,6 +116,17 @@ def finished(cycles: Sequence[Cycle]) -> list[Cycle]:
     return [cycle for cycle in reversed(_finished(cycles)) if cycle.report]
 
 
+def labels(cycles: Sequence[Cycle]) -> list[str]:
+    """Return a name for each cycle, by its time; no two are the same, as one is chosen by it."""
+    named: dict[str, int] = {}
+    found = []
+    for cycle in cycles:
+        name = f"{cycle.at:%Y-%m-%d %H:%M:%S} UTC{' (simulated or past)' if cycle.aside else ''}"
+        named[name] = number_of = named.get(name, 0) + 1
+        found.append(name if number_of == 1 else f"{name}, {number_of}")
+    return found
+
+
 def trend(points: Sequence[Point], what: str, *, share: bool = False) -> str:
     """Say in a sentence what a figure of points shows, for those who do not see it; shares are told in percent.
 

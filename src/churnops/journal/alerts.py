@@ -132,7 +132,9 @@ class AlertLog:
     def newest(self, most: int = 100) -> list[ToldAlert]:
         """Return the last `most` alerts, newest first."""
         with answering(), self._engine.connect() as connection:
-            found = [_alert(r) for r in connection.execute(select(alerts).order_by(alerts.c.id.desc()).limit(most))]
+            # Every id is above 0: said so, SQLite goes along the key.
+            query = select(alerts).where(alerts.c.id > 0).order_by(alerts.c.id.desc()).limit(most)
+            found = [_alert(row) for row in connection.execute(query)]
             of = deliveries.c.alert.in_([alert.id for alert in found])
             last = select(func.max(deliveries.c.id)).where(of).group_by(deliveries.c.alert, deliveries.c.channel)
             tries: dict[int, list[Try]] = {}

@@ -30,6 +30,13 @@ def texts(page: AppTest) -> str:
     return " ".join(str(element.value) for element in boxes).replace("\\", "")
 
 
+def opened(show: Show, view: str) -> AppTest:
+    """Return the page with a view open."""
+    page = show("monitoring")
+    page.session_state["view"] = view
+    return page.run()
+
+
 def figures(page: AppTest) -> dict[str, Any]:
     return {figure.proto.alt: json.loads(figure.proto.spec) for figure in page.get("plotly_chart")}
 
@@ -69,7 +76,7 @@ def test_the_first_report_is_shown_whole(in_project: Path, show: Show):
     assert not page.exception
     assert not page.error
     said = texts(page)
-    for heading in ("Performance", "Drift", "Should the model be trained again?", "Columns", "Alerts"):
+    for heading in ("Performance", "Drift", "Retraining is ", "Alerts"):
         assert heading in said
     metrics = {metric.label: metric.value for metric in page.metric}
     (path,) = (in_project / "monitoring").glob("monitoring_report_*.json")
@@ -77,8 +84,26 @@ def test_the_first_report_is_shown_whole(in_project: Path, show: Show):
     assert metrics["ROC-AUC"] == f"{report['performance']['metrics']['roc_auc']['value']:.3f}"
     assert metrics["Customers"] == f"{report['rows']:,}"
     drawn = figures(page)
-    assert len(drawn) == 1 + 1 + 3 + 12, "interval, performance, three kinds of drift, and the first columns"
-    assert all(drawn)
+    assert len(drawn) == 1 + 1 + 3, "interval, performance, and three kinds of drift"
+    assert all(drawn), "each is told to those who do not see it"
+
+
+def test_the_first_columns_are_drawn_with_a_sentence_each(in_project: Path, show: Show):
+    page = opened(show, "Columns")
+    assert not page.exception
+    assert not page.error
+    assert len(figures(page)) == 12
+    assert "Show all" in page.toggle[1].label
+    assert "importance" in texts(page)
+
+
+def test_retraining_has_its_reasons(in_project: Path, show: Show):
+    page = opened(show, "Retraining")
+    assert not page.exception
+    said = texts(page)
+    for name in ("Performance", "Feature drift", "Score drift", "Churn rate", "Should the model be trained again?"):
+        assert name in said
+    assert "None yet" in said
 
 
 def test_the_first_word_is_the_state_and_its_colour_the_kind_of_box(in_project: Path, show: Show):
@@ -123,7 +148,7 @@ def test_with_simulated_reports_only_they_are_shown_and_marked(in_project: Path,
     assert not page.exception
     assert "All reports so far are of simulated or past customers" in texts(page)
     assert "Nobody has looked yet" in page.info[0].value, "nothing follows from them"
-    assert "Columns" in texts(page)
+    assert page.metric
 
 
 def test_a_time_without_a_report_says_so_and_a_longer_one_has_it(in_project: Path, show: Show):
@@ -155,12 +180,14 @@ def test_a_report_that_cannot_be_read_is_a_sentence_and_the_rest_is_there(in_pro
     assert len(page.warning) == 1
     assert EVIL not in page.warning[0].value
     assert any(said.startswith("ROC-AUC went") for said in figures(page)), "the journal has the series"
+    page.session_state["view"] = "Columns"
+    assert "cannot be shown without the report" in texts(page.run())
 
 
 def test_without_its_batch_a_report_lists_its_columns(in_project: Path, show: Show):
     for path in (in_project / "monitoring").glob("production_batch_*.csv"):
         path.unlink()
-    page = show("monitoring")
+    page = opened(show, "Columns")
     assert not page.exception
     assert "not beside the report any more" in texts(page)
     assert "Column" in page.dataframe[0].value.columns
@@ -169,7 +196,7 @@ def test_without_its_batch_a_report_lists_its_columns(in_project: Path, show: Sh
 def test_a_report_on_another_model_lists_its_columns(in_project: Path, show: Show):
     (path,) = (in_project / "monitoring").glob("monitoring_report_*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"content_sha256": "0" * 64}))
-    page = show("monitoring")
+    page = opened(show, "Columns")
     assert not page.exception
     assert "not about the model in production" in texts(page)
 
@@ -177,7 +204,7 @@ def test_a_report_on_another_model_lists_its_columns(in_project: Path, show: Sho
 def test_all_columns_are_drawn_when_asked_for(in_project: Path, show: Show):
     (path,) = (in_project / "monitoring").glob("monitoring_report_*.json")
     columns = json.loads(path.read_text())["feature_drift"]["columns"]
-    page = show("monitoring")
+    page = opened(show, "Columns")
     page.toggle[1].set_value(True).run()
     assert not page.exception
     drawn = figures(page)
@@ -195,13 +222,13 @@ def test_retrainings_and_alerts_are_told_with_what_did_not_arrive(in_project: Pa
     log.finish([Try(alert.id, "mail", None), Try(alert.id, "chat", "refused")], now)
     details = {"cause": "monitoring", "because": [EVIL]}
     DecisionLog(engine).record(RecordedDecision(now, "retrain", "no", EVIL, details=details))
-    page = show("monitoring")
+    page = opened(show, "Retraining")
     assert not page.exception
     assert "1 of the newest" in texts(page)
     alerts = page.dataframe[-1].value
     assert alerts["Told"][0] == "chat: failed, refused; mail: arrived"
     assert "A retraining was asked for" in texts(page)
-    assert "Retrainings that were asked for" in [box.label for box in page.expander]
+    assert page.dataframe[0].value["Permitted"][0] == "no"
     assert all(EVIL not in str(element.value) for element in page.markdown)
 
 

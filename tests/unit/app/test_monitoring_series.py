@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from churnops.app.retrainings import OPEN, followed, retrainings
-from churnops.app.series import BEGIN, drift_points, failures, finished, metric_points, span, trend
+from churnops.app.series import BEGIN, drift_points, failures, finished, labels, metric_points, span, trend
 from churnops.journal.cycles import Cycle
 from churnops.journal.decisions import RecordedDecision
 
@@ -59,6 +59,13 @@ def test_drift_is_marked_above_the_limit_or_by_its_verdict():
     assert [(p.value, p.marked) for p in drift_points(cycles, "drift_rate", limit=0.3)] == [(0.3, False), (0.31, True)]
     assert [(p.value, p.marked) for p in drift_points(cycles, "prediction_drift")] == [(0.1, True), (0.2, None)]
     assert drift_points(cycles, "target_drift") == []
+
+
+def test_reports_have_different_names_also_within_a_second():
+    one = cycle(0, {})
+    assert labels([one, cycle(1, {}, aside=True), one]) == [
+        "2026-05-10 12:30:15 UTC", "2026-05-10 13:30:15 UTC (simulated or past)", "2026-05-10 12:30:15 UTC, 2",
+    ]  # fmt: skip
 
 
 def test_a_trend_is_told_in_a_sentence():

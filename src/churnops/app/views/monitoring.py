@@ -69,6 +69,7 @@ def over_time(
     if span is not None:
         figure.update_xaxes(range=[span[0], span[1] + (span[1] - span[0]) / 50])  # the newest point is drawn whole
     laid_out(figure, height=280 if legend else 220, y=y, legend=legend)
+    figure.update_xaxes(nticks=6 if legend else 4, tickangle=0)
     figure.update_yaxes(tickformat=".0%" if share else None, rangemode="tozero" if share else "normal")
     return figure
 
