@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.loop.serving import PATIENCE, wait_for
 from tests.loop.test_mlflow_processes import free_port
@@ -22,7 +23,26 @@ FLAGS = (
     "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # as on a machine without a network
 )  # fmt: skip
-SECONDS = PATIENCE * 1000  # as Playwright counts: milliseconds
+SECONDS = 30_000  # until what a page must show counts as not shown, as Playwright counts: milliseconds
+
+# Streamlit says that a run has ended before the browser has drawn all of it: nothing has changed for so long after.
+QUIET = """
+() => new Promise((quiet) => {
+    const app = document.querySelector('[data-testid=stApp]');
+    let last = performance.now();
+    const observer = new MutationObserver(() => { last = performance.now(); });
+    observer.observe(document.body, {subtree: true, childList: true, characterData: true});
+    const look = () => {
+        const busy = app.dataset.testScriptState !== 'notRunning'
+            || document.querySelector('[data-stale=true], [data-testid=stSkeleton], [data-testid=stSpinner]');
+        if (busy) last = performance.now();
+        if (performance.now() - last < 150) return setTimeout(look, 20);
+        observer.disconnect();
+        quiet();
+    };
+    look();
+})
+"""
 
 # Raises a dialog, and leaves a mark, wherever a browser would run it.
 ATTACK = "<img src=x onerror=alert(window.hacked=1)>"
@@ -106,9 +126,7 @@ class Screen:
         """Wait until the page (of this name) is there and Streamlit has nothing left to do; no exception is shown."""
         if name is not None:
             expect(self.page.get_by_role("heading", level=1, name=name, exact=True)).to_be_visible(timeout=SECONDS)
-        app = self.page.get_by_test_id("stApp")
-        expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=SECONDS)
-        expect(self.page.locator("[data-stale='true']")).to_have_count(0, timeout=SECONDS)
+        self.page.evaluate(QUIET)
         assert self.page.get_by_role("dialog").count() == 0, self.page.get_by_role("dialog").inner_text()
         assert self.page.get_by_test_id("stException").count() == 0, self.text()
         return self
@@ -117,8 +135,25 @@ class Screen:
         """Return everything that the page shows, in lines, without what is only there to keep markup apart."""
         return self.page.get_by_test_id("stMain").inner_text().replace("\u2060", "")
 
-    def says(self, pattern: str) -> Locator:
-        """Wait for text that matches a pattern to be visible; return the first element with it."""
-        found = self.page.get_by_test_id("stMain").get_by_text(re.compile(pattern)).filter(visible=True).first
-        found.wait_for()
-        return found
+    def says(self, pattern: str) -> re.Match[str]:
+        """Wait until the page shows text that matches a pattern; `^` and `$` are the ends of a line."""
+        deadline = time.monotonic() + SECONDS / 1000
+        while (match := re.search(pattern, self.text(), re.MULTILINE)) is None:
+            assert time.monotonic() < deadline, f"{pattern!r} is not in:\n{self.text()}"
+            self.page.wait_for_timeout(50)
+        return match
+
+    def has_cell(self, text: str) -> None:
+        """Wait until a table has a cell with this text in it, as a screen reader finds it: tables are drawn."""
+        cell = self.page.locator("[data-testid=stDataFrame] [role=gridcell]").filter(has_text=text)
+        cell.first.wait_for(state="attached")
+
+    def press(self, name: str) -> "Screen":
+        """Press a button, and wait until the page has followed."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+        return self.settled()
+
+    def tab(self, name: str) -> "Screen":
+        """Show a tab of the page."""
+        self.page.get_by_role("tab", name=name, exact=True).click()
+        return self.settled()

@@ -1,0 +1,47 @@
+"""The Analysis page: every part has its figure and a sentence, and an offer's figures move its advice."""
+
+import re
+
+import pytest
+
+from tests.browser.conftest import Look
+from tests.browser.screen import ATTACK, Screen
+
+pytestmark = pytest.mark.needs("chromium")
+SECTIONS = ("Segments", "Distributions", "Correlations", "Drivers", "Calibration", "Reach", "Offer")
+
+
+def test_every_part_shows_a_figure_and_says_what_it_means(look: Look, lived_in: str):
+    screen = look(lived_in).open("Analysis")
+    for section in SECTIONS:
+        screen.tab(section)
+        charts = screen.page.get_by_test_id("stPlotlyChart").filter(visible=True)
+        charts.first.locator(".main-svg").first.wait_for()
+        screen.settled().check()
+    assert "Traceback" not in screen.text()
+
+
+def test_a_state_of_a_strange_name_is_a_label_like_any_other(look: Look, lived_in: str):
+    screen = look(lived_in).open("Analysis")
+    choose(screen, "Compare customers by", "State")
+    screen.says(re.escape(ATTACK[:20]))  # as much of it as an axis has room for
+
+
+def test_an_offer_that_costs_more_than_it_brings_is_for_nobody(look: Look, lived_in: str):
+    screen = look(lived_in).open("Analysis").tab("Offer")
+    values = screen.page.get_by_test_id("stMetricValue").filter(visible=True)
+    cheap = values.all_inner_texts()
+    cost = screen.page.get_by_label("Cost of contacting a customer", exact=True)
+    cost.fill("100")  # more than what an offer brings on average, also to those who leave
+    cost.press("Enter")
+    screen.settled()
+    dear = values.all_inner_texts()
+    assert len(cheap) == len(dear) == 4
+    assert int(cheap[1].replace(",", "")) > int(dear[1].replace(",", "")) == 0
+
+
+def choose(screen: Screen, label: str, choice: str) -> None:
+    """Choose from a list."""
+    screen.page.get_by_role("combobox", name=label).click()
+    screen.page.get_by_role("option", name=choice, exact=True).click()
+    screen.settled()
