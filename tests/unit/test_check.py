@@ -319,7 +319,7 @@ def test_a_key_that_cannot_be_one_is_not_sent_and_not_shown(bundle: Bundle, key:
 def test_an_address_that_is_none_is_not_reached(bundle: Bundle, url: str):
     found = check_deployment(bundle, url, key=KEY, seconds=SECONDS)
     assert found.status == "not reached"
-    assert found.reason.startswith("retraining.check_url must be an address such as")
+    assert found.reason.startswith("setting 'retraining.check_url' must be an address such as")
     assert "hunter2" not in found.reason
 
 

@@ -21,8 +21,8 @@ from churnops.app.answers import (
     Kind,
     NotAnswered,
 )
-from churnops.app.client import JSON, MAX_ANSWER_BYTES, Client, NoReply, Reply
 from churnops.app.text import one_line
+from churnops.client import JSON, MAX_ANSWER_BYTES, Client, NoReply, Reply
 from churnops.data.batches import open_batches
 from churnops.errors import DataError
 from churnops.features.build import Feature
@@ -80,7 +80,7 @@ class ApiAnswers:
     records = True
 
     def __init__(self, url: str, key: str) -> None:
-        self._url, self._client = url, Client(url, key)
+        self._url, self._client = url, Client(url, key, setting="dashboard.api_url", variable=ENV_DASHBOARD_KEY)
         self.source = f"the API at {url}"
 
     def card(self) -> Card:

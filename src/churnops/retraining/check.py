@@ -1,21 +1,18 @@
 """Whether the running API answers with a model that was just deployed, and as the model itself does."""
 
-import http.client
 import json
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
 
+from churnops.client import Client, NoReply, Reply
 from churnops.data.read import decode
+from churnops.errors import SettingsError
 from churnops.model import Bundle
-from churnops.settings import ENV_CHECK_KEY, split_address
+from churnops.settings import ENV_CHECK_KEY
 
 PROBE, READY = "/predict/probe", "/health/ready"
 AGREEMENTS = 5  # answers in a row, each over a connection of its own: several workers may answer
@@ -108,15 +105,15 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
         return Check(status, reason, compared, round(time.monotonic() - started, 3))
 
     try:
-        api = _Api(url, key)
-    except ValueError as error:
+        api = Client(url, key, setting="retraining.check_url", variable=ENV_CHECK_KEY)
+    except SettingsError as error:
         return check("not reached", str(error))
     body = _customers(bundle)
     agreed = compared = 0
     answered = False  # by the API, in whatever way
     last: _Answer | None = None  # that says something
     while True:
-        reply = api.ask("POST", PROBE, min(seconds, ANSWER_SECONDS), body)
+        reply = _ask(api, "POST", PROBE, min(seconds, ANSWER_SECONDS), body)
         answer = _judge(reply, bundle.version_name, expected, most)
         if answer.kind != "later":
             last = answer
@@ -147,75 +144,18 @@ def _customers(bundle: Bundle) -> bytes:
     return json.dumps(table.to_dicts()).encode()
 
 
-@dataclass(frozen=True)
-class _Reply:
-    """An HTTP answer: `document` is None if it is not JSON."""
-
-    status: int
-    document: Any
-
-
-class _Api:
-    """Asks at one address, once a connection. It shows no secret in its errors."""
-
-    def __init__(self, url: str, key: str) -> None:
-        try:
-            parts = split_address(url)
-        except ValueError as error:
-            raise ValueError(f"retraining.check_url {error}") from None
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise ValueError(f"{ENV_CHECK_KEY} holds characters that no API key has: copy it again")
-        self._parts, self._headers = parts, {"Content-Type": "application/json", "Connection": "close"}
-        if key:
-            self._headers["X-API-Key"] = key
-
-    def ask(self, method: str, path: str, seconds: float, body: bytes | None = None) -> _Reply | str:
-        """Return the reply, or in words why there is none after `seconds`."""
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
-        cut = threading.Event()
-        try:
-            connection.connect()
-            with _cut_off(connection.sock, seconds, cut):
-                connection.request(method, self._parts.path.rstrip("/") + path, body, self._headers)
-                response = connection.getresponse()
-                content = response.read(MAX_ANSWER_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, TimeoutError) or cut.is_set():
-                return f"does not answer within {seconds:.3g} seconds"
-            # Some of these repeat what the other side sent.
-            shown = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            return f"does not answer ({shown})"
-        finally:
-            connection.close()
-        try:
-            return _Reply(response.status, json.loads(content) if len(content) <= MAX_ANSWER_BYTES else None)
-        except (ValueError, RecursionError):
-            return _Reply(response.status, None)
-
-
-@contextmanager
-def _cut_off(sock: socket.socket, seconds: float, cut: threading.Event) -> Iterator[None]:
-    """End a connection after `seconds`: a timeout is for one piece of an answer, and there may be a piece a second."""
-
-    def end() -> None:
-        cut.set()
-        with suppress(OSError):  # it is closed already
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+def _ask(api: Client, method: str, path: str, seconds: float, body: bytes = b"") -> Reply | str:
+    """Return the reply, or in words why there is none."""
     try:
-        yield
-    finally:
-        timer.cancel()
+        return api.ask(method, path, seconds=seconds, body=body, most=MAX_ANSWER_BYTES)
+    except NoReply as error:
+        return str(error)
 
 
-def _refusal(api: _Api) -> str:
+def _refusal(api: Client) -> str:
     """Return what the API says of a deployment that it refuses, if it does."""
-    reply = api.ask("GET", READY, ANSWER_SECONDS)
-    document = reply.document if isinstance(reply, _Reply) else None
+    reply = _ask(api, "GET", READY, ANSWER_SECONDS)
+    document = reply.document() if isinstance(reply, Reply) else None
     warnings = document.get("warnings") if isinstance(document, dict) else None
     return f": {_line(warnings[0], 200)}" if isinstance(warnings, list) and warnings else ""
 
@@ -224,11 +164,11 @@ def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
 
 
-def _judge(reply: _Reply | str, version: str, expected: list[float], most: float) -> _Answer:
+def _judge(reply: Reply | str, version: str, expected: list[float], most: float) -> _Answer:
     """Say what a reply means for the deployed version, which scores the probe rows as `expected`."""
     if isinstance(reply, str):
         return _Answer("silent", reply)
-    status, document = reply.status, reply.document
+    status, document = reply.status, reply.document()
     if status in (401, 403):
         return _Answer("closed", f"wants a key with the scope admin in {ENV_CHECK_KEY} (status {status})")
     if status == 429:

@@ -1,4 +1,4 @@
-"""A small HTTP client for the API of the settings: one connection a request, nothing followed, everything bounded."""
+"""A small HTTP client for our own API: one connection a request, nothing followed, everything bounded."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from churnops.errors import ChurnopsError, SettingsError
-from churnops.settings import ENV_DASHBOARD_KEY, split_address
+from churnops.settings import split_address
 
 MAX_ANSWER_BYTES = 4 * 2**20  # of a JSON answer
 JSON = "application/json"
@@ -47,6 +47,8 @@ class Client:
         Of the API, such as `http://127.0.0.1:8000`; a path is kept.
     key
         An API key; empty for none.
+    setting, variable
+        Where the address and the key come from, for messages.
 
     Raises
     ------
@@ -54,13 +56,13 @@ class Client:
         If the address is none, or the key cannot be one. The message shows no key.
     """
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, setting: str, variable: str) -> None:
         try:
             self._parts = split_address(url)
         except ValueError as error:
-            raise SettingsError(f"setting 'dashboard.api_url' {error}") from None
+            raise SettingsError(f"setting '{setting}' {error}") from None
         if not (key.isascii() and key.isprintable()) or " " in key:
-            raise SettingsError(f"{ENV_DASHBOARD_KEY} holds characters that no API key has: copy it again")
+            raise SettingsError(f"{variable} holds characters that no API key has: copy it again")
         self._headers = {"Connection": "close", "Accept-Encoding": "identity"} | ({"X-API-Key": key} if key else {})
 
     def ask(
