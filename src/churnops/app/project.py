@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import streamlit as st
 
+from churnops.app.text import plain
 from churnops.errors import ChurnopsError
 from churnops.journal import DecisionLog, DeploymentLog, Journal
 from churnops.journal.alerts import AlertLog
@@ -59,6 +62,8 @@ class Project:
 @st.cache_resource(show_spinner=False)
 def project() -> Project:
     """Return the project of `CHURNOPS_CONFIG`, or of the folder that the dashboard was started in."""
+    # Streamlit's tables need pandas, which takes a while to load: not while somebody waits for the second page.
+    Thread(target=import_module, args=("pandas",), daemon=True).start()
     return Project.open(load_settings(find_config(Path.cwd())))
 
 
@@ -86,7 +91,7 @@ def guarded(page: Callable[[Project], None]) -> Callable[[], None]:
         try:
             page(project())
         except ChurnopsError as error:
-            st.error(f"{str(error).splitlines()[0]}")
+            st.error(plain(error, 500))
 
     shown.__name__ = page.__module__.rpartition(".")[2]
     return shown
