@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from churnops.app.project import production
+from churnops.app.text import plain
 from churnops.journal import Journal, open_database
 from churnops.journal.predictions import write_predictions
 from churnops.registry.reference import reference_path
@@ -122,9 +123,8 @@ def test_a_damaged_sample_is_an_error_in_one_line(in_project: Path, show: Show):
     page = show("analysis")
 
     assert not page.exception
-    assert [error.value for error in page.error] == [
-        "the model's sample of reference customers is damaged: train again with `churnops run --deploy`"
-    ]
+    said = "the model's sample of reference customers is damaged: train again with `churnops run --deploy`"
+    assert [error.value for error in page.error] == [plain(said)]
 
 
 def test_production_customers_can_be_chosen_once_enough_are_old_enough(in_project: Path, show: Show):
