@@ -134,8 +134,8 @@ def _history(read: _Read) -> None:
         return
     st.plotly_chart(timeline(read.spells, read.now), theme="streamlit", config=CONFIG, key="models_timeline")
     st.caption(
-        "Which version answered when. A circle is a deployment, a diamond a return to an older version; the blue bar is "
-        "the model that answers now."
+        "Which version answered when. A circle is a deployment, a diamond a return to an older version; the blue bar "
+        "is the model that answers now."
     )
     st.subheader("What was in production when")
     shown = list(reversed(read.spells[-MOST_SHOWN:]))

@@ -84,12 +84,21 @@ def _bundle(folder: Path) -> Bundle:
     return Bundle.load(folder)
 
 
-def guarded(page: Callable[[Project], None]) -> Callable[[], None]:
-    """Return a page that shows an error of ours in one line instead of breaking."""
+def guarded(page: Callable[[Project], None], *, draws: bool = True) -> Callable[[], None]:
+    """Return a page that shows an error of ours in one line instead of breaking.
+
+    Parameters
+    ----------
+    draws
+        Whether it has a table or a figure when it is shown first.
+    """
 
     def shown() -> None:
         try:
-            page(project())
+            opened = project()
+            if draws or st.session_state:
+                import_module("pandas")  # wait until it is loaded: Plotly fails on a half of it
+            page(opened)
         except ChurnopsError as error:
             st.error(plain(error, 500))
 

@@ -23,7 +23,7 @@ def main() -> None:
     if not _admitted(login):
         return
     pages = [
-        st.Page(guarded(predict.page), title="Predict", url_path="predict", default=True),
+        st.Page(guarded(predict.page, draws=False), title="Predict", url_path="predict", default=True),
         st.Page(guarded(monitoring.page), title="Monitoring", url_path="monitoring"),
         st.Page(guarded(analysis.page), title="Analysis", url_path="analysis"),
         st.Page(guarded(models.page), title="Models", url_path="models"),

@@ -113,8 +113,8 @@ def _told(spell: InProduction, now: datetime) -> str:
     d = spell.deployment
     until = clock(spell.until) if spell.until else "now"
     return (
-        f"Version {d.version} ({safe(model_name(d)[:60])}), {KINDS.get(d.kind, 'deployed')}<br>{clock(d.at)} to {until} "
-        f"({since_words((spell.until or now) - d.at)})<br>by {safe((d.by or 'unknown')[:80])}"
+        f"Version {d.version} ({safe(model_name(d)[:60])}), {KINDS.get(d.kind, 'deployed')}<br>"
+        f"{clock(d.at)} to {until} ({since_words((spell.until or now) - d.at)})<br>by {safe((d.by or 'unknown')[:80])}"
     )
 
 
