@@ -20,7 +20,7 @@ from churnops.registry.reference import reference_path
 from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema
 
 MAX_WHOLE = 2**53 - 1  # the largest number that a browser counts to
-HIGH, TYPICAL, LOW = "High-risk customer", "Typical customer", "Low-risk customer"
+HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
 STEPS = 9  # values of an input that are tried
 LEVERS = 5
 

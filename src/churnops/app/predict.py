@@ -74,7 +74,7 @@ def _one(project: Project, answering: Answers, card: Card, local: Bundle | None)
     shown = fields(card.schema, local.reference if local else None)
     left, right = st.columns([5, 6], gap="large")
     with left:
-        if local:
+        if local:  # the API does not show customers
             _start_from(_presets(local.content_sha256, str(project.models), local, project), shown)
         _form(shown, answering, card)
     with right:
@@ -93,9 +93,10 @@ def _start_from(customers: Mapping[str, Customer], shown: Sequence[Field]) -> No
     """Offer real customers; the first time the form holds the typical one."""
     if FILLED not in st.session_state:
         _fill(customers[TYPICAL], shown)
-    st.caption("Start from a real customer of the training data:")
-    for column, name in zip(st.columns(3), (HIGH, TYPICAL, LOW), strict=True):
-        column.button(name, on_click=_fill, args=(customers[name], shown), width="stretch")
+    st.caption("Start from a real customer of the training data, with the highest, the middle or the lowest risk:")
+    with st.container(horizontal=True):
+        for name in (HIGH, TYPICAL, LOW):
+            st.button(name, on_click=_fill, args=(customers[name], shown))
 
 
 def _fill(given: Customer, shown: Sequence[Field]) -> None:
@@ -133,25 +134,27 @@ def _form(shown: Sequence[Field], answering: Answers, card: Card) -> None:
 def _inputs(shown: Sequence[Field], values: dict[str, Any]) -> None:
     """Draw inputs in two columns, read line by line."""
     for start in range(0, len(shown), 2):
-        for column, field in zip(st.columns(2), shown[start : start + 2], strict=False):
+        beside = st.columns(2, vertical_alignment="bottom")
+        for column, field in zip(beside, shown[start : start + 2], strict=False):
             with column:
                 values[field.name] = _input(field)
 
 
 def _input(field: Field) -> Any:
     label, told_more, key = plain(field.label), plain(field.help) or None, _key(field)
-    st.session_state.setdefault(key, None)
+    # What the model needs can be emptied only where it is empty at first: no real customer was there to start from.
+    clearable = field.may_be_empty or st.session_state.setdefault(key, None) is None
     if field.kind == "choice":
-        return st.selectbox(label, field.choices, index=None, key=key, help=told_more, placeholder="not known",
-                            persist_state="session")  # fmt: skip
+        return st.selectbox(label, field.choices, index=None if clearable else 0, key=key, help=told_more,
+                            placeholder="not known", persist_state="session")  # fmt: skip
     if field.kind == "text":
         return st.text_input(label, value=None, key=key, help=told_more, max_chars=128, persist_state="session")
-    whole = field.kind == "integer"
-    low, high = ((None if limit is None else int(limit) if whole else float(limit))
-                 for limit in (field.minimum, field.maximum))  # fmt: skip
+    number: type[int] | type[float] = int if field.kind == "integer" else float
+    low, high = (None if limit is None else number(limit) for limit in (field.minimum, field.maximum))
+    options: dict[str, Any] = {"min_value": low, "max_value": high, "step": number(field.step)}
     return st.number_input(
-        label, low, high, value=None, step=int(field.step) if whole else field.step, key=key, help=told_more,
-        format="%d" if whole else "%.6g", placeholder="not known", persist_state="session",
+        label, value=None if clearable else "min", key=key, help=told_more, placeholder="not known",
+        format="%d" if number is int else "%.6g", persist_state="session", **options,
     )  # fmt: skip
 
 

@@ -55,9 +55,10 @@ def _scored(scored: ScoredFile, card: Card) -> None:
         st.download_button("Download this list", list_as_csv(scored.risks), "customers-at-risk.csv", "text/csv",
                            on_click="ignore")  # fmt: skip
     st.subheader("Who is most at risk, and why")
-    chance = st.column_config.ProgressColumn("Probability", format="percent", min_value=0.0, max_value=1.0)
+    narrow = {name: st.column_config.Column(width="small") for name in ("Rank", "Row", "Risk")}
+    chance = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0, width="small")
     st.dataframe(
-        scored.risks, hide_index=True, width="stretch", height=480, column_config={"Probability": chance},
+        scored.risks, hide_index=True, width="stretch", height=480, column_config={**narrow, "Probability": chance},
         alt=f"{scored.risks.height:,} customers with the highest probability of leaving, highest first",
     )  # fmt: skip
     st.caption(

@@ -40,7 +40,7 @@ class Reason:
         )
 
     def __str__(self) -> str:
-        return f"{self.name}{f' {self.value}' if self.value else ''} {self.effect}"
+        return f"{self.name}{f' ({self.value})' if self.value else ''} {self.effect}"
 
 
 def level(probability: float, threshold: float) -> Level:

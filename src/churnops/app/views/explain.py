@@ -10,9 +10,9 @@ from churnops.app.views.theme import GREY, LOWERS, RAISES, laid_out, safe
 
 AXIS = {
     "probability": "Probability of leaving",
-    "log-odds": "Log-odds of leaving (0 is a probability of 50 %; each step of 0.7 doubles or halves the odds)",
+    "log-odds": "Log-odds of leaving: 0 is a probability of 50 %",
 }
-WRAP = 26
+WRAP = 36
 
 
 def waterfall(reasons: Sequence[Reason], *, base: float, rest: float | None, scale: str, others: int) -> go.Figure:
@@ -27,32 +27,35 @@ def waterfall(reasons: Sequence[Reason], *, base: float, rest: float | None, sca
     scale
         log-odds or probability.
     """
-    steps = [(_label(reason), reason.contribution) for reason in reasons]
+    steps = [(_label(reason, scale), reason.contribution) for reason in reasons]
     if rest is not None and others > 0:
-        steps.append((f"{others} other {'feature' if others == 1 else 'features'}", rest))
+        name = f"{others} other {'feature' if others == 1 else 'features'}"
+        steps.append((_two_lines(name, _change(rest, scale)), rest))
     measure = ["absolute", *["relative"] * len(steps)]
-    labels, values = ["Average customer", *(label for label, _ in steps)], [base, *(value for _, value in steps)]
-    text = [_shown(base, scale), *(_signed(value, scale) for _, value in steps)]
+    labels = [_two_lines("Average customer", _shown(base, scale)), *(label for label, _ in steps)]
+    values = [base, *(value for _, value in steps)]
     if rest is not None:
         score = base + sum(value for _, value in steps)
         measure.append("total")
-        labels, values, text = [*labels, "This customer"], [*values, score], [*text, _shown(score, scale)]
+        labels, values = [*labels, _two_lines("This customer", _shown(score, scale))], [*values, score]
     places = list(range(len(labels)))
     figure = go.Figure(
         go.Waterfall(
-            orientation="h", y=places, x=values, measure=measure, text=text, textposition="outside", cliponaxis=False,
-            customdata=labels, hovertemplate="%{customdata}<br>%{text}<extra></extra>",
+            orientation="h", y=places, x=values, measure=measure, customdata=labels,
+            hovertemplate="%{customdata}<extra></extra>",
             increasing={"marker": {"color": RAISES}}, decreasing={"marker": {"color": LOWERS}},
             totals={"marker": {"color": GREY}}, connector={"line": {"color": GREY, "width": 1, "dash": "dot"}},
         )
     )  # fmt: skip
-    laid_out(figure, height=90 + 44 * len(labels), x=AXIS[scale], legend=False)
+    laid_out(figure, height=90 + 46 * len(labels), x=AXIS[scale], legend=False)
     low, high = _span(base, [value for _, value in steps])
-    margin = max(high - low, 1e-6) * 0.22  # for the numbers beside the bars
-    figure.update_xaxes(
-        range=[low - margin, high + margin], nticks=6, tickformat=".0%" if scale == "probability" else ""
+    margin = max(high - low, 1e-6) * 0.04
+    percents = {"tickformat": ".0%"} if scale == "probability" else {}
+    figure.update_xaxes(range=[low - margin, high + margin], nticks=6, **percents)
+    # What a bar says stands beside its name: there is no room for it beside the bar on a telephone.
+    figure.update_yaxes(
+        tickmode="array", tickvals=places, ticktext=labels, autorange="reversed", showgrid=False, zeroline=False
     )
-    figure.update_yaxes(tickmode="array", tickvals=places, ticktext=labels, autorange="reversed", showgrid=False)
     return figure
 
 
@@ -76,15 +79,19 @@ def _span(base: float, steps: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _label(reason: Reason) -> str:
-    name = reason.name if len(reason.name) <= WRAP else f"{reason.name[: WRAP - 1]}…"
-    return f"{safe(name)}<br><b>{safe(reason.value[:WRAP])}</b>" if reason.value else safe(name)
+def _label(reason: Reason, scale: str) -> str:
+    name = f"{reason.name} {reason.value}" if reason.value else reason.name
+    return _two_lines(name if len(name) <= WRAP else f"{name[: WRAP - 1]}…", _change(reason.contribution, scale))
 
 
-def _signed(value: float, scale: str) -> str:
-    word = "raises" if value > 0 else "lowers" if value < 0 else ""
+def _two_lines(name: str, below: str) -> str:
+    return f"{safe(name)}<br><b>{safe(below)}</b>"
+
+
+def _change(value: float, scale: str) -> str:
+    word = "raises" if value > 0 else "lowers" if value < 0 else "no effect"
     size = f"{value * 100:+.1f} points" if scale == "probability" else f"{value:+.2f}"
-    return f"{size} {word}".strip()
+    return f"{word} {size}"
 
 
 def _shown(value: float, scale: str) -> str:
