@@ -31,7 +31,7 @@ bench: .venv/ready-dev  ## every figure of docs/benchmarks.md, measured again
 	$(BIN)/python -m benchmarks
 
 pictures: .venv/ready-dev  ## the pictures of README.md, made again from a real run
-	$(BIN)/python scripts/pictures.py
+	$(BIN)/python -m scripts.pictures
 
 lock:  ## requirements*.txt again from pyproject.toml (needs uv; only for whoever changes a dependency)
 	bash scripts/lock.sh

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from scripts.big_project import make
 
 from benchmarks.harness import Claim, Result
@@ -62,10 +62,7 @@ def measure() -> Result:
             make(folder, reports=REPORTS, predictions=PREDICTIONS)
         size = (folder / "journal.db").stat().st_size / 2**30
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False,
-                args=["--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"],
-            )  # fmt: skip
+            browser = chromium(playwright)
             starts = [_start(browser, folder)[0] for _ in range(STARTS - 1)]
             took, first, later, memory = _start(browser, folder, rounds=ROUNDS)
             browser.close()
@@ -102,21 +99,21 @@ def _start(
     tab = context.new_page()
     tab.set_default_timeout(SECONDS)
     began = time.perf_counter()
-    with _dashboard(folder) as process:
+    with dashboard(folder) as process:
         tab.goto(f"http://127.0.0.1:{PORT}/")
         opened = time.perf_counter()
-        took = opened - began + _shown(tab, PAGES[0])
+        took = opened - began + shown(tab, PAGES[0])
         if rounds:
-            first = {page: _shown(tab, page, click=True) for page in PAGES[1:]}
+            first = {page: shown(tab, page, click=True) for page in PAGES[1:]}
             for _ in range(rounds):
                 for page in PAGES:
-                    later[page].append(_shown(tab, page, click=True))
+                    later[page].append(shown(tab, page, click=True))
         memory = _resident(process.pid)
     context.close()
     return took, first, later, memory
 
 
-def _shown(tab: Page, page: str, *, click: bool = False) -> float:
+def shown(tab: Page, page: str, *, click: bool = False) -> float:
     """Wait until a page is there, after a click on its name perhaps; return the seconds that took."""
     took = float(tab.evaluate(SHOWN, {"page": page, "click": click}))
     if tab.get_by_test_id("stException").count():
@@ -124,9 +121,17 @@ def _shown(tab: Page, page: str, *, click: bool = False) -> float:
     return took
 
 
+def chromium(playwright: Playwright) -> Browser:
+    """Start the system's Chromium, as root too."""
+    return playwright.chromium.launch(
+        executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False,
+        args=["--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"],
+    )  # fmt: skip
+
+
 @contextmanager
-def _dashboard(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the dashboard; yield its process once it answers."""
+def dashboard(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the dashboard of a project on `PORT`; yield its process once it answers."""
     command = [sys.executable, "-m", "churnops.cli", "dashboard", "--port", str(PORT)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

@@ -109,8 +109,10 @@ def _deploy(settings: Settings, engine: Engine, bundle: Bundle, now: datetime) -
     others.pop(bundle.content_sha256, None)
     with folder.locked():
         for version, other in enumerate(others.values(), 2):
-            folder.deploy(other, version, f"ROC-AUC is {version / 100:.2f} higher on customers neither knows", "a test")
-        folder.rollback(first, "it answered worse than was promised", "a test")
+            folder.deploy(
+                other, version, f"ROC-AUC is {version / 100:.2f} higher on customers neither knows", "operations"
+            )
+        folder.rollback(first, "it answered worse than was promised", "operations")
     events = log.history()
     with engine.begin() as connection:
         for number, deployed in enumerate(events):

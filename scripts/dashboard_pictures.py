@@ -1,0 +1,53 @@
+"""Pictures of the dashboard's pages, a part of `make pictures`."""
+
+import io
+from pathlib import Path
+
+from benchmarks.dashboard import PORT, chromium, dashboard, shown
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from churnops.settings import Settings
+
+WIDTH, TALLEST = 1280, 1800
+MAX_BYTES = 300_000
+SHOWN = {
+    "Predict": "/", "Monitoring": "/monitoring", "Analysis": "/analysis?section=Offer", "Models": "/models",
+}  # fmt: skip
+
+
+def photograph_pages(settings: Settings, images: Path) -> None:
+    """Take a picture of each page."""
+    with sync_playwright() as playwright, dashboard(settings.root):
+        browser = chromium(playwright)
+        for name, address in SHOWN.items():
+            tab = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
+            tab.goto(f"http://127.0.0.1:{PORT}{address}")
+            shown(tab, name)
+            if name == "Predict":
+                for button in ("High risk", "Predict"):
+                    tab.get_by_role("button", name=button, exact=True).click()
+                    shown(tab, name)
+                tab.mouse.move(0, 0)  # off the button
+            _save(_photograph(tab, name), images / f"dashboard-{name.lower()}.png")
+        browser.close()
+
+
+def _photograph(tab: Page, name: str) -> bytes:
+    """Return a picture of a page from its top, as far down as it goes or `TALLEST`."""
+    height = int(tab.get_by_test_id("stMain").evaluate("element => element.scrollHeight"))
+    tab.set_viewport_size({"width": WIDTH, "height": min(height, TALLEST)})
+    tab.get_by_test_id("stMain").evaluate("element => element.scrollTo(0, 0)")
+    shown(tab, name)
+    return tab.screenshot()
+
+
+def _save(picture: bytes, target: Path) -> None:
+    """Write a picture with a palette, which is a third of the size, unless it is too large for a page."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    if buffer.tell() > MAX_BYTES:
+        raise SystemExit(f"{target.name} has {buffer.tell()} bytes, at most {MAX_BYTES} are allowed")
+    target.write_bytes(buffer.getvalue())
+    print(f"docs/images/{target.name}: {buffer.tell():,} bytes")
