@@ -49,11 +49,12 @@ def page(project: Project) -> None:
     """Show the page."""
     st.title("Models")
     read = _read(project)
-    _say()
-    if read.spells:
-        _in_production(read)
-    else:
-        st.info(EMPTY)
+    with st.container():  # one place, whatever is in it, so that the tabs below stay where they are
+        _say()
+        if read.spells:
+            _in_production(read)
+        else:
+            st.info(EMPTY)
     tabs = st.tabs(["In production", "Champion and challenger", "Retrainings", "Go back"])
     with tabs[0]:
         _history(read)
