@@ -31,7 +31,8 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
     told = comparable(comparisons)
     if told:
         st.subheader("Gains of challengers")
-        st.plotly_chart(gains(comparisons), theme="streamlit", config=CONFIG, key="models_gains")
+        alt = "Gains of challengers and their bounds: the table below has the same as text"
+        st.plotly_chart(gains(comparisons), theme="streamlit", config=CONFIG, key="models_gains", alt=alt)
         sure = told[0].confidence
         bounds = (
             "The point is the gain that was measured, the line its bounds"

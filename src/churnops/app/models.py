@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 
@@ -27,7 +28,7 @@ EMPTY = (
     "`data.raw`, and deploys the best one."
 )
 SAID = "models_said"
-FORM = "models_rollback"
+FORM, SEEN = "models_rollback", "models_answering"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def page(project: Project) -> None:
     with tabs[2]:
         show_retrainings(read.retrainings, read.damaged, read.links)
     with tabs[3]:
-        _way_back(project, targets(read.spells, read.current, read.kept))
+        _way_back(project, targets(read.spells, read.current, read.kept), read.current)
 
 
 def _read(project: Project) -> _Read:
@@ -105,10 +106,11 @@ def _say() -> None:
 def _in_production(read: _Read) -> None:
     latest = read.spells[-1].deployment
     name, since = history.model_name(latest), history.since_words(read.now - latest.at)
-    verb = "It was gone back to" if latest.kind == "rollback" else "It was deployed"
+    who = plain(latest.by or "Somebody whose name was not kept", 80)
+    did = "went back to it" if latest.kind == "rollback" else "deployed it"
     st.markdown(
         f"**Version {latest.version}** ({plain(name, 80)}) answers since {history.clock(latest.at)} UTC, for {since}. "
-        f"{verb} by {plain(latest.by or 'somebody whose name was not kept', 80)}: {plain(latest.reason, 400)}"
+        f"{who} {did}: {plain(latest.reason, 400)}"
     )
     if read.current != latest.folder:
         st.warning(
@@ -133,7 +135,8 @@ def _history(read: _Read) -> None:
     if not read.spells:
         st.write("Here will be what was in production from when to when, by whom and why.")
         return
-    st.plotly_chart(timeline(read.spells, read.now), theme="streamlit", config=CONFIG, key="models_timeline")
+    told = "Which version answered from when to when: the table below has the same as text"
+    st.plotly_chart(timeline(read.spells, read.now), theme="streamlit", config=CONFIG, key="models_timeline", alt=told)
     st.caption(
         "Which version answered when. A circle is a deployment, a diamond a return to an older version; the blue bar "
         "is the model that answers now."
@@ -174,7 +177,7 @@ def _history(read: _Read) -> None:
     about_links(read.links)
 
 
-def _way_back(project: Project, found: Sequence[Target]) -> None:
+def _way_back(project: Project, found: Sequence[Target], current: str | None) -> None:
     if not found:
         st.write("There is nothing to go back to: no other version that was in production is kept.")
         return
@@ -188,32 +191,40 @@ def _way_back(project: Project, found: Sequence[Target]) -> None:
         "The older model answers at once, for everybody, in this dashboard and in every running service. The alert "
         "channels are told. What was deployed in between stays, so this can be undone the same way."
     )
-    number = st.session_state.setdefault(FORM, 0)
+    tries, done = st.session_state.setdefault(FORM, (0, 0))
+    chosen_for, st.session_state[SEEN] = st.session_state.get(SEEN), current
     with st.form("models_rollback_form"):
-        chosen = st.selectbox("Version to go back to", range(len(found)), format_func=lambda i: found[i].label)
-        reason = st.text_input("Reason", max_chars=MAX_REASON, help="Kept in the history, with the name of the key.")
-        # A name of its own for each try: what was typed is forgotten with the field.
-        key = f"{FORM}_key_{number}"
-        token = st.text_input("Admin key", type="password", max_chars=MAX_KEY, autocomplete="off", key=key)
-        sure = st.checkbox("I want this version to answer from now on")
+        # Fields get another name when they are to be empty again: the key's after each try, the others after a success.
+        chosen = st.selectbox(
+            "Version to go back to", range(len(found)), format_func=lambda i: found[i].label, key=f"{FORM}_to_{done}"
+        )
+        reason = st.text_input(
+            "Reason", max_chars=MAX_REASON, key=f"{FORM}_reason_{done}",
+            help="Kept in the history, with the name of the key.",
+        )  # fmt: skip
+        token = st.text_input(
+            "Admin key", type="password", max_chars=MAX_KEY, autocomplete="off", key=f"{FORM}_key_{tries}"
+        )
+        sure = st.checkbox("I want this version to answer from now on", key=f"{FORM}_sure_{done}")
         pressed = st.form_submit_button("Go back to this version", type="primary")
     if not pressed:
         return
-    st.session_state[FORM] = number + 1
+    st.session_state[FORM] = (tries + 1, done)
+    if chosen_for != current:
+        _tell("refused", "Nothing has changed: another model answers since this form was filled in. Choose again.")
     if not sure:
         _tell("refused", "Nothing has changed: tick the box that says that you want it.")
+    to, who = found[chosen or 0].version, person(st.user)
     try:
         with st.spinner("Going back"):
-            target = found[chosen or 0].version
-            said = go_back(
-                project.settings, project.keys, to=target, reason=reason, token=token, person=person(st.user)
-            )
+            said = go_back(project.settings, project.keys, to=to, reason=reason, token=token, person=who)
     except ChurnopsError as error:
         _tell("refused", f"Not gone back: {error}")
+    st.session_state[FORM] = (tries + 1, done + 1)
     _tell("done", said)
 
 
-def _tell(kind: str, said: str) -> None:
+def _tell(kind: str, said: str) -> NoReturn:
     """Show the page anew, as it is now, with what happened at its top."""
     st.session_state[SAID] = (kind, said)
     st.rerun()
