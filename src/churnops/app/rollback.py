@@ -76,6 +76,7 @@ class Attempts:
 
 ATTEMPTS = Attempts(most=5, seconds=60.0)
 PAUSE_SECONDS = 1.0  # after a wrong key
+_pause = time.sleep
 
 
 def has_admin_key(keys: KeyStore) -> bool:
@@ -105,19 +106,18 @@ def targets(spells: Sequence[InProduction], current: str | None, kept: Collectio
 
 
 def admitted(
-    token: str, keys: KeyStore, *, attempts: Attempts = ATTEMPTS, pause: Callable[[float], None] = time.sleep,
-    now: Callable[[], float] = time.monotonic,
-) -> ApiKey:  # fmt: skip
+    token: str, keys: KeyStore, *, attempts: Attempts | None = None, now: Callable[[], float] = time.monotonic
+) -> ApiKey:
     """Return the active admin key that a token is, checked as the API checks it.
 
-    Keys are read anew each time: a revoked one is refused at once.
+    Keys are read anew each time: a revoked one is refused at once. `attempts` are those of the process by default.
 
     Raises
     ------
     RefusedError
         If it is another, or too many wrong ones were tried. It does not repeat the token.
     """
-    begun = now()
+    begun, attempts = now(), attempts or ATTEMPTS
     wait = attempts.begin(begun)
     if wait > 0.0:
         raise RefusedError(f"too many wrong keys were tried: wait {int(wait) + 1} seconds")
@@ -125,7 +125,7 @@ def admitted(
     if key is not None and SCOPE in key.scopes:
         attempts.good(begun)
         return key
-    pause(PAUSE_SECONDS)
+    _pause(PAUSE_SECONDS)
     if key is None:
         log.warning("a rollback in the dashboard was refused: the key is not valid")
         raise RefusedError("the key is not valid: nothing has changed")
