@@ -207,9 +207,10 @@ def test_a_database_that_fails_costs_old_figures_one_line_and_no_counts(
         assert service.live is not None
         live = service.live
         client.post("/predict", json=customer)
-        before = gauge(merged(client), "churnops_live_updated_timestamp_seconds")
+        merged(client)
         with service._engine.begin() as connection:
             connection.execute(text("ALTER TABLE profiles RENAME TO elsewhere"))
+        before = gauge(client.get("/metrics").text, "churnops_live_updated_timestamp_seconds")
         for _ in range(3):
             assert client.post("/predict", json=customer).status_code == 200
             live.count()

@@ -106,7 +106,7 @@ def test_recent_rows_count_alone_and_older_ones_less_and_less():
     assert weight[at == 3900 - 1560] == pytest.approx(0.5)
     assert weight[at == 0].max() < weight[at == 1].min()
     some = np.flatnonzero(at <= 2000)  # what is recent is so among the rows that are fitted
-    assert sorted(at[some][recent(some) > 0]) == list(range(1001, 2001))
+    assert sorted(at[some][recent(some) > 0]) == list(range(1201, 2001))
 
 
 def replace_fraction(share: float) -> RetrainingSettings:
