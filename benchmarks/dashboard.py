@@ -20,6 +20,8 @@ from benchmarks.harness import Claim, Result
 REPORTS, PREDICTIONS = 100, 1_000_000
 STARTS, ROUNDS = 5, 7
 PORT = 8521
+FIGURE = "figure"
+LINKS, BUTTONS = "[data-testid=stSidebarNavLink]", "[data-testid=stMain] button"
 PAGES = ("Predict", "Monitoring", "Analysis", "Models")
 SECONDS = 60_000  # as Playwright counts: milliseconds
 PROJECT = "BIG_PROJECT"
@@ -28,20 +30,20 @@ PROJECT = "BIG_PROJECT"
 # A page is there when its title is, Streamlit has nothing left to do, nothing old and no placeholder is on it, every
 # figure is drawn, and nothing has changed for a while: the last change is the end, the while does not count.
 SHOWN = """
-async ({page, click}) => {
+async ({page, click, among, figures}) => {
     const started = performance.now();
     let last = started;
     const observer = new MutationObserver(() => { last = performance.now(); });
     observer.observe(document.body, {subtree: true, childList: true, characterData: true});
-    if (click) [...document.querySelectorAll('[data-testid=stSidebarNavLink]')]
-        .find((link) => link.innerText.trim() === page).click();
+    if (click) [...document.querySelectorAll(among)]
+        .find((element) => element.innerText.trim() === click).click();
+    const charts = () => [...document.querySelectorAll('[data-testid=stPlotlyChart]')];
     const done = () => {
         const app = document.querySelector('[data-testid=stApp]'), title = document.querySelector('h1');
         return app && title && title.innerText.trim() === page
             && app.dataset.testScriptState === 'notRunning'
             && !document.querySelector('[data-stale=true], [data-testid=stSkeleton], [data-testid=stSpinner]')
-            && [...document.querySelectorAll('[data-testid=stPlotlyChart]')]
-                .every((chart) => chart.querySelector('.main-svg'));
+            && charts().length >= figures && charts().every((chart) => chart.querySelector('.main-svg'));
     };
     while (!done() || performance.now() - last < 500) {
         if (!done()) last = performance.now();
@@ -73,12 +75,15 @@ def measure() -> Result:
             f"Debian's Chromium on the same two cores as the server, {REPORTS} monitoring reports, a SQLite journal of "
             f"{PREDICTIONS:,} predictions with outcomes ({size:.1f} GiB; `scripts/big_project.py`). The first page is "
             f"timed from the start of the process until it is there whole, median of {STARTS} starts; a switch from "
-            "the click until the page is there with every figure drawn. The first visit to a page is by the first "
-            f"visitor since the start, with nothing cached; later ones are the median of {ROUNDS}."
+            "the click until the page is there with every figure drawn. Once in each visit, with the first figure, the "
+            "browser reads Plotly (4.7 MB), which is a second by itself; here a prediction is that figure. The first "
+            "switch to a page is by the first visitor since the start, with nothing of it cached; later ones are the "
+            f"median of {ROUNDS}."
         ),
         claims=[
             Claim("first page, from the start", statistics.median(starts), "s", 5.0, low=min(starts), high=max(starts)),
-            *(Claim(f"switch to {page}, first visit", first[page], "s", 1.0) for page in PAGES[1:]),
+            Claim("first figure in a browser: Predict is pressed", first[FIGURE], "s"),
+            *(Claim(f"first switch to {page}", first[page], "s", 1.0) for page in PAGES[1:]),
             *(
                 Claim(f"switch to {page}", statistics.median(later[page]), "s", 1.0, low=min(later[page]),
                       high=max(later[page]))
@@ -104,18 +109,25 @@ def _start(
         opened = time.perf_counter()
         took = opened - began + shown(tab, PAGES[0])
         if rounds:
-            first = {page: shown(tab, page, click=True) for page in PAGES[1:]}
+            first[FIGURE] = shown(tab, PAGES[0], click="Predict", among=BUTTONS, figures=1)
+            first |= {page: shown(tab, page, click=page) for page in PAGES[1:]}
             for _ in range(rounds):
                 for page in PAGES:
-                    later[page].append(shown(tab, page, click=True))
+                    later[page].append(shown(tab, page, click=page))
         memory = _resident(process.pid)
     context.close()
     return took, first, later, memory
 
 
-def shown(tab: Page, page: str, *, click: bool = False) -> float:
-    """Wait until a page is there, after a click on its name perhaps; return the seconds that took."""
-    took = float(tab.evaluate(SHOWN, {"page": page, "click": click}))
+def shown(tab: Page, page: str, *, click: str = "", among: str = LINKS, figures: int = 0) -> float:
+    """Wait until a page, with so many figures at least, is there; return the seconds that took.
+
+    Parameters
+    ----------
+    click, among
+        What to click on before, by its text, and among which elements.
+    """
+    took = float(tab.evaluate(SHOWN, {"page": page, "click": click, "among": among, "figures": figures}))
     if tab.get_by_test_id("stException").count():
         raise SystemExit(f"the page {page} shows an exception")
     return took
