@@ -37,8 +37,8 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
         bounds = (
             "The point is the gain that was measured, the line its bounds"
             + (f", each with {100 * sure:g} % confidence. " if sure is not None else ". ")
-            + "A challenger is deployed if the point is right of the mark (the gain asked for) and the whole line is "
-            "right of no gain."
+            + "A challenger is deployed if the point is right of its mark, the gain asked for, and the whole line is "
+            "right of the dashed one, no gain; and if nothing else got much worse."
         )
         st.caption(bounds)
     st.subheader("Decisions")

@@ -87,7 +87,7 @@ def gains(comparisons: Sequence[Comparison]) -> go.Figure:
             marker={"symbol": "line-ns-open", "color": RED, "size": 18, "line": {"width": 2}},
             hovertemplate="asked for: %{x:.4g}<extra></extra>",
         )  # fmt: skip
-    figure.add_vline(x=0, line={"color": GREY, "dash": "dash"}, annotation_text="no gain", annotation_position="top")
+    figure.add_vline(x=0, line={"color": GREY, "dash": "dash"})
     metric = shown[0].metric if shown else ""
     _low(laid_out(figure, height=170 + 36 * max(len(shown), 1), x=f"Gain in {metric}" if metric else "Gain"))
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=numbered[::-1])
