@@ -1,11 +1,14 @@
 """What holds for every page: it is there, needs no network, runs nothing that came with data, and reads in the dark."""
 
+import urllib.error
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.browser.conftest import Look
-from tests.browser.screen import PAGES, dashboard
+from tests.browser.screen import PAGES, Screen, dashboard
 from tests.conftest import write_project
 
 pytestmark = pytest.mark.needs("chromium")
@@ -13,6 +16,7 @@ pytestmark = pytest.mark.needs("chromium")
 
 def test_every_page_of_a_project_with_a_past_is_shown_and_no_script_in_its_data_runs(look: Look, lived_in: str):
     screen = look(lived_in).open()
+    assert min(_background(screen)) > 240
     for name in PAGES:
         screen.go(name)
         screen.page.mouse.wheel(0, 20_000)  # what is drawn only when it is seen
@@ -32,13 +36,27 @@ def test_a_page_fits_a_telephone_and_is_dark_where_the_system_is(look: Look, liv
     screen = look(lived_in, color_scheme="dark", viewport={"width": 390, "height": 844}).open(name)
     page = screen.page
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    red, green, blue = _rgb(page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
-    assert max(red, green, blue) < 60
+    assert max(_background(screen)) < 60
     assert min(_rgb(page.get_by_role("heading", level=1).evaluate("e => getComputedStyle(e).color"))) > 180
 
 
-def test_the_address_that_nobody_may_reach_from_elsewhere_is_the_default(lived_in: str):
-    assert lived_in.startswith("http://127.0.0.1:")
+def test_it_listens_on_this_machine_only_and_answers_browsers_only(lived_in: str):
+    port = f":{urlsplit(lived_in).port:04X}"
+    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    sockets = [line.split() for table in tables for line in table]
+    listening = [local for _, local, _, state, *_ in sockets if local.endswith(port) and state == "0A"]
+    assert listening == [f"0100007F{port}"]  # 127.0.0.1
+    request = urllib.request.Request(  # Streamlit's door for programs, which no page of ours knows of
+        f"{lived_in}/_stcore/agent/interact", b"{}", {"Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    with refused.value as answer:
+        assert answer.code >= 400
+
+
+def _background(screen: Screen) -> list[int]:
+    return _rgb(screen.page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
 
 
 def _rgb(color: str) -> list[int]:

@@ -1,5 +1,7 @@
 """The Monitoring page: a report is there once it was made, and what is chosen of the time is what is shown."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,9 +50,6 @@ def test_a_report_of_months_shows_health_series_columns_and_alerts(look: Look, l
 
 def forget_reports(settings: Settings) -> None:
     """Make the project one that was never monitored: the main job makes a first report."""
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(settings.path("journal.db"))) as connection, connection:
         connection.execute("DELETE FROM cycles")
         connection.execute("DELETE FROM looks")
