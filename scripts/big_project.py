@@ -27,7 +27,7 @@ from churnops.journal.alerts import Alert, AlertLog, Notice, Try
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.journal.predictions import PredictionRow, write_predictions
-from churnops.journal.tables import deployments, labels, microseconds, moment
+from churnops.journal.tables import cycles, deployments, labels, microseconds, moment
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring import ModelMonitor
@@ -128,6 +128,8 @@ def _monitor(settings: Settings, engine: Engine, bundle: Bundle, count: int, now
     monitor = ModelMonitor(settings, log)
     folder = settings.path(settings.monitoring.directory)
     folder.mkdir(parents=True, exist_ok=True)
+    with engine.begin() as connection:  # the main job's own report was the first
+        connection.execute(update(cycles).values(at=microseconds(now - timedelta(days=DAYS))))
     for number in range(count):
         at = now - timedelta(days=DAYS) * (1 - (number + 1) / count) - timedelta(minutes=30)
         if number % 20 == 10:
@@ -183,9 +185,10 @@ def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence
         asked = {"cause": "monitoring", "because": list(because)}
         log.record(RecordedDecision(at, "retrain", "yes", "enough new customers", hashes[0], None, asked))
         log.record(RecordedDecision(at, "deploy", decision.verdict, decision.reason, *hashes, decision.to_json()))
-        status: Status = "deployed" if decision.deploy else "kept"
+        status: Status = "cannot tell" if decision.verdict == "cannot tell" else "kept"
+        reason = f"another model was deployed meanwhile; {decision.reason}" if decision.deploy else decision.reason
         said = Permission(True, ("enough new customers",))
-        summary = RetrainingSummary(at, "monitoring", because, status, decision.reason, said, bundle.version_name)
+        summary = RetrainingSummary(at, "monitoring", because, status, reason, said, bundle.version_name)
         path, found = summary.write(folder), challenger.metrics
         document = summary.to_json() | {
             "challenger": challenger.version_name, "version": number + 2, "winner": challenger.algorithm,
