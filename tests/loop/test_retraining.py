@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from churnops.data.read import encode, read_table
 from churnops.data.validate import ValidationError, check_customers
-from churnops.errors import DataError, RegistryError
+from churnops.errors import ChurnopsError, DataError, RegistryError
 from churnops.journal import DecisionLog, DeploymentLog, Label, RecordedDecision, new_prediction_id
 from churnops.journal.database import open_database
 from churnops.journal.labels import write_labels
@@ -29,7 +29,7 @@ from churnops.pipelines import run_monitoring as monitoring
 from churnops.pipelines.deployment import promote
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
-from churnops.registry import Registry
+from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.trained_on import load_trained_on
 from churnops.retraining.pipeline import EXPERIMENT, STEPS
 from churnops.retraining.summary import RetrainingSummary
@@ -331,6 +331,51 @@ def test_a_retraining_that_fails_tells_and_leaves_production_as_it_was(settings:
     assert told(settings)[-1] == "retraining_failed"
 
 
+def test_that_the_tracking_store_cannot_be_opened_is_told_and_written_down(settings: Settings):
+    settings.path("mlflow.db").write_bytes(b"no database" * 400)
+    with pytest.raises(ChurnopsError, match="cannot be opened"):
+        retrain(settings, LATER)
+    assert told(settings)[-1] == "retraining_failed"
+    [path] = settings.path("monitoring").glob("retraining_summary_*.json")
+    assert json.loads(path.read_text())["status"] == "failed"
+
+
+def after_the_link_moved(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
+    swap = DeploymentFolder._swap
+
+    def swapped(folder: DeploymentFolder, name: str) -> None:
+        swap(folder, name)
+        then()
+
+    monkeypatch.setattr(DeploymentFolder, "_swap", swapped)
+
+
+def test_a_tracking_store_that_goes_while_the_model_is_deployed_is_no_failed_retraining(
+    settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = production(settings)
+    after_the_link_moved(monkeypatch, lambda: settings.path("mlflow.db").unlink())
+    summary = retrain(settings, reversed_world)
+    assert summary.status == "deployed"
+    assert summary.warning is not None
+    assert "MLflow could not be told" in summary.warning
+    assert production(settings).content_sha256 != before.content_sha256
+    assert told(settings)[-1] == "deployed"
+
+
+def test_of_a_failure_after_the_link_moved_it_is_told_which_model_answers(
+    settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    before = settings.path("models/production").resolve()
+    after_the_link_moved(monkeypatch, lambda: settings.path("monitoring").rename(settings.path("elsewhere")))
+    after_the_link_moved(monkeypatch, lambda: settings.path("monitoring").write_text("in the way of the summary"))
+    with pytest.raises(OSError, match="monitoring"):
+        retrain(settings, reversed_world)
+    after = settings.path("models/production").resolve()
+    assert after != before
+    assert f"{after.name} answers now, before it was {before.name}" in capfd.readouterr().err
+
+
 def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reversed_world: Path, tmp_path: Path):
     shutil.copytree(settings.root, tmp_path / "turned", symlinks=True)
     turned = load_settings(tmp_path / "turned/config.yaml")
@@ -474,6 +519,25 @@ def test_a_deployment_that_the_running_api_does_not_follow_is_rolled_back(
         kinds = [(d.kind, d.closed) for d in DeploymentLog(engine).history()]
     assert kinds == [("deploy", "done"), ("deploy", "done"), ("rollback", "done")]
     assert told(settings)[-1] == "rolled_back"
+
+
+def test_where_the_model_from_before_is_damaged_a_failed_check_is_critical(
+    settings: Settings, reversed_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):  # fmt: skip
+    shutil.copytree(settings.root, tmp_path / "elsewhere", symlinks=True)
+    before = settings.path("models/production").resolve()
+    after_the_link_moved(monkeypatch, (before / "bundle.json").unlink)
+    with Server(load_settings(tmp_path / "elsewhere/config.yaml")) as server:
+        checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}", check_seconds=2)
+        with pytest.raises(RegistryError, match="the model from before cannot come back"):
+            retrain(checked, reversed_world)
+    after = settings.path("models/production").resolve()
+    assert after != before
+    assert told(settings)[-2:] == ["deployed", "retraining_failed"]
+    said = capfd.readouterr().err
+    assert f"[critical] churnops: {production(settings).version_name} is in production" in said
+    assert f"{after.name} answers now, before it was {before.name}" in said
 
 
 def test_a_deployment_is_checked_through_the_running_api(settings: Settings, reversed_world: Path):

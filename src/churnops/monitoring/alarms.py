@@ -36,21 +36,25 @@ def failure(reason: str, link: str) -> Alarm:
     return Alarm("cycle_failed", "critical", "a monitoring cycle failed", facts, link)
 
 
-def retraining_failed(reason: str, link: str) -> Alarm:
+def retraining_failed(reason: str, link: str, production: str = "production is as it was before") -> Alarm:
     """Return the alarm of a retraining that failed; `AFTER_RETRAINING` says what ends it.
 
     Parameters
     ----------
     reason : str
         One line. A retraining that came to the decision to keep the model has not failed.
+    production : str
+        What answers now.
     """
-    facts = (reason, "production is as it was before", "run it by hand: churnops retrain")
+    facts = (reason, production, "run it by hand: churnops retrain")
     return Alarm("retraining_failed", "critical", "a retraining failed", facts, link)
 
 
-def deployment(model_version: str, reason: str, facts: Sequence[str], link: str) -> Alarm:
+def deployment(
+    model_version: str, reason: str, facts: Sequence[str], link: str, *, severity: Severity = "info"
+) -> Alarm:
     """Return the event of a new model in production."""
-    return Alarm("deployed", "info", f"{model_version} is in production", (reason, *facts), link)
+    return Alarm("deployed", severity, f"{model_version} is in production", (reason, *facts), link)
 
 
 def rollback(model_version: str, reason: str, link: str) -> Alarm:

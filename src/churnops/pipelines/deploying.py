@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from churnops.errors import ChurnopsError, RegistryError
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.model import Bundle
 from churnops.monitoring.alarms import deployment, rollback
@@ -55,7 +56,8 @@ def put_into_production(
     Raises
     ------
     ChurnopsError
-        If it cannot be deployed. Nothing has changed then.
+        If it cannot be deployed, and then nothing has changed; or if it failed its check and the model from before
+        cannot come back, which the channels are told: it answers then.
     """
     deployed, options = registry.deployed, settings.retraining
     before, warning = deployed.current(), None
@@ -72,6 +74,10 @@ def put_into_production(
                 registry.rollback(None, why, by)
             except AliasesBehindError as error:
                 warning = str(error)
+            except ChurnopsError as error:
+                stuck = f"the model from before cannot come back: {error}"
+                alerts.announce(deployment(bundle.version_name, why, [stuck], "", severity="critical"))
+                raise RegistryError(f"{why}; {stuck}") from None
             restored = deployed.production()
             assert restored is not None, "the link was swapped back"
             alerts.announce(rollback(restored.version_name, why, ""))

@@ -6,8 +6,8 @@
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +17,16 @@ import numpy as np
 from churnops.data.identity import Identities
 from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import ValidationError, check_customers
-from churnops.errors import ChurnopsError, DataError, RegistryError, redact
+from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, redact
 from churnops.files import low_priority
 from churnops.journal.alerts import AlertLog
+from churnops.journal.database import open_database
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.journal.tables import microseconds
 from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
-from churnops.monitoring.alerts import Alerts
+from churnops.monitoring.alerts import Alarm, Alerts
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.registry import Registry
 from churnops.registry.deploy import who
@@ -38,7 +39,7 @@ from churnops.retraining.rows import ProductionRows
 from churnops.retraining.summary import RetrainingSummary, Status
 from churnops.schema import Schema
 from churnops.settings import Settings
-from churnops.tracking import Tracker
+from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.runner import Progress
 
 RUNNING = "another retraining is running: its summary will be written when it is done"
@@ -66,36 +67,89 @@ def trigger_retraining(
     Raises
     ------
     ChurnopsError
-        If it fails. That is told to the alert channels and written to a summary before; production is as it was.
+        If it fails. But for an experiment that does not exist, that is told to the alert channels and written to a
+        summary before, with the model that answers: the old one, unless the link had moved already.
     """
-    tracker = Tracker(settings)
+    asked = _Asked(settings, cause, tuple(because), datetime.now(UTC))
+    with _failing_loudly(asked):
+        tracker = Tracker(settings)
     logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
-    with closing(Registry(tracker)) as registry:
-        job = _Job(settings, registry, cause, tuple(because), batch, datetime.now(UTC))
+    with _failing_loudly(asked), closing(Registry(tracker)) as registry:
+        job = _Job(asked, registry, batch)
         with turn(registry.engine, f"retraining of {registry.name}", registry.deployed.folder / ".retraining") as mine:
-            try:
-                summary = job.do(tracker, logged, progress, on_family) if mine else job.refused((RUNNING,))
-            except Exception as error:
-                job.fail(error)
-                raise
-        return summary, summary.write(job.folder)
+            summary = job.do(tracker, logged, progress, on_family) if mine else job.refused((RUNNING,))
+        return summary, summary.write(asked.folder)
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One retraining."""
+class _Asked:
+    """What is asked for, by whom and when."""
 
     settings: Settings
-    registry: Registry
     cause: Cause
     because: tuple[str, ...]
-    batch: Path | None
     started: datetime
 
     @property
     def folder(self) -> Path:
         """Where summaries are."""
         return self.settings.path(self.settings.monitoring.directory)
+
+    def answering(self) -> str:
+        """Return the name of the version folder in production."""
+        link = self.settings.path(self.settings.registry.directory) / "production"
+        return link.readlink().name if link.is_symlink() else "none"
+
+    def summary(self, status: Status, reason: str, permission: Permission, champion: str) -> RetrainingSummary:
+        """Begin the summary."""
+        return RetrainingSummary(self.started, self.cause, self.because, status, reason, permission, champion)
+
+
+@contextmanager
+def _failing_loudly(asked: _Asked) -> Iterator[None]:
+    """Tell and write down that it failed, whatever the reason, and which model answers; the error itself goes on."""
+    before = asked.answering()
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, ChurnopsError | OSError)
+        reason = redact(str(error).partition("\n")[0][:300]) if known else f"a defect: {type(error).__name__}"
+        after = asked.answering()
+        state = "production is as it was before" if after == before else f"{after} answers now, before it was {before}"
+        _tell_failure(asked.settings, retraining_failed(reason, asked.settings.alerts.link, state))
+        failures = tuple(map(str, error.failures)) if isinstance(error, ValidationError) else ()
+        summary = replace(asked.summary("failed", reason, Permission(True, ()), before), failures=failures)
+        try:
+            error.add_note(f"{state}; summary: {summary.write(asked.folder)}")
+        except OSError as unwritten:
+            error.add_note(f"{state}; its summary could not be written: {unwritten}")
+        raise
+
+
+def _tell_failure(settings: Settings, alarm: Alarm) -> None:
+    """Tell the channels, also where the journal is what failed."""
+    try:
+        engine = open_database(settings.database_url(settings.journal.url))
+    except JournalError:  # which is no reason for silence
+        Alerts(None, settings.alerts).tell([alarm], [])
+        return
+    try:
+        Alerts(AlertLog(engine), settings.alerts).tell([alarm], [])
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One retraining."""
+
+    asked: _Asked
+    registry: Registry
+    batch: Path | None
+
+    @property
+    def settings(self) -> Settings:
+        return self.asked.settings
 
     @property
     def alerts(self) -> Alerts:
@@ -112,20 +166,22 @@ class _Job:
         if not permission.value:
             return self.refused(permission.reasons, champion)
         self._record("yes", permission.reasons, champion)
-        name = f"retraining {self.started:%Y-%m-%d %H:%M:%S}"
-        with low_priority(), tracker.pipeline(experiment, name, progress) as run:
-            pipeline = RetrainingPipeline(self._holding_out(champion), run)
-            found = pipeline.run(champion, known, rows, self.batch, on_family=on_family)
-            run_id = run.runs[STEPS[5]]
-            version = self.registry.register(found.challenger, run.models[run_id], run_id)
-            models, sha256 = self.registry.deployed.folder, found.challenger.content_sha256
-            save_trained_on(models, sha256, found.trained_on)
-            save_reference(models, sha256, found.trained.reference)
-            evidence = {"known_at": microseconds(self.started), "batch": file.sha256}
-            record_decision(self.registry, found.decision, found.challenger, champion, evidence=evidence)
-            summary = self._placed(found, version, champion, permission)
-            run.tag("churnops.status", summary.status)
-            run.tag("churnops.version", str(version))
+        name, summary = f"retraining {self.asked.started:%Y-%m-%d %H:%M:%S}", None
+        try:
+            with low_priority(), tracker.pipeline(experiment, name, progress) as run:
+                pipeline = RetrainingPipeline(self._holding_out(champion), run)
+                found = pipeline.run(champion, known, rows, self.batch, on_family=on_family)
+                version = self._registered(found, run)
+                evidence = {"known_at": microseconds(self.asked.started), "batch": file.sha256}
+                record_decision(self.registry, found.decision, found.challenger, champion, evidence=evidence)
+                summary = self._placed(found, version, champion, permission)
+                run.tag("churnops.status", summary.status)
+        except Exception as error:
+            if summary is None:
+                raise
+            # What was decided is done. That MLflow, which alone is asked after it, does not know makes it no failure.
+            untold = f"MLflow could not be told: {redact(str(error).partition(chr(10))[0][:200])}"
+            summary = replace(summary, warning=f"{summary.warning}; {untold}" if summary.warning else untold)
         self.alerts.tell([], AFTER_RETRAINING)
         return replace(summary, run_id=run.run_id, seconds=run.seconds)
 
@@ -134,22 +190,7 @@ class _Job:
         self._record("no", reasons, champion)
         name = champion.version_name if champion else self.registry.deployed.current() or "none"
         reason = "; ".join(reasons)
-        return self._summary("not permitted", reason, Permission(False, reasons), name)
-
-    def fail(self, error: Exception) -> None:
-        """Tell and write down that it failed; the error itself goes on."""
-        known = isinstance(error, ChurnopsError | OSError)
-        reason = redact(str(error).partition("\n")[0][:300]) if known else f"a defect: {type(error).__name__}"
-        self.alerts.tell([retraining_failed(reason, self.settings.alerts.link)], [])
-        failures = tuple(map(str, error.failures)) if isinstance(error, ValidationError) else ()
-        champion = self.registry.deployed.current() or "none"
-        summary = self._summary("failed", reason, Permission(True, ()), champion)
-        try:
-            path = replace(summary, failures=failures).write(self.folder)
-        except OSError as unwritten:
-            error.add_note(f"and its summary could not be written: {unwritten}")
-        else:
-            error.add_note(f"nothing has changed in production; summary: {path}")
+        return self.asked.summary("not permitted", reason, Permission(False, reasons), name)
 
     def _champion(self) -> tuple[Bundle, Identities]:
         with self.registry.deployed.locked():
@@ -165,6 +206,15 @@ class _Job:
             )
         return champion, known
 
+    def _registered(self, found: Retrained, run: PipelineRun) -> int:
+        """Register the challenger, and keep whom it was trained on; return its version."""
+        run_id, models, sha256 = run.runs[STEPS[5]], self.registry.deployed.folder, found.challenger.content_sha256
+        save_trained_on(models, sha256, found.trained_on)
+        save_reference(models, sha256, found.trained.reference)
+        version = self.registry.register(found.challenger, run.models[run_id], run_id)
+        run.tag("churnops.version", str(version))
+        return version
+
     def _permission(self, champion: Bundle, known: Identities, rows: ProductionRows, file: "_File") -> Permission:
         """Ask the policy."""
         schema = self.settings.table
@@ -179,7 +229,7 @@ class _Job:
         )
         answered = self.registry.deployed.answered()
         situation = Situation(
-            cause=self.cause, now=self.started, deployed_at=answered[-1].at if answered else None, due=due,
+            cause=self.asked.cause, now=self.asked.started, deployed_at=answered[-1].at if answered else None, due=due,
             labelled=known_outcomes, unseen=int(unseen.sum()) + file.unseen, new=new,
         )  # fmt: skip
         return permit(situation, self.settings.retraining)
@@ -217,10 +267,10 @@ class _Job:
                 reason = f"another model was deployed meanwhile, so the comparison says nothing any more; {reason}"
                 self.registry.make_challenger(version)
             elif decision.deploy:
-                by = who() if self.cause == "by hand" else f"churnops ({self.cause})"
+                by = who() if self.asked.cause == "by hand" else f"churnops ({self.asked.cause})"
                 placed = put_into_production(
-                    self.settings, self.registry, self.alerts, found.challenger, version, decision.reason, self.because,
-                    by=by,
+                    self.settings, self.registry, self.alerts, found.challenger, version, decision.reason,
+                    self.asked.because, by=by,
                 )  # fmt: skip
                 check, warning = placed.check, placed.warning
                 status = "rolled back" if placed.rolled_back else "deployed"
@@ -229,14 +279,11 @@ class _Job:
                 status = "cannot tell" if decision.verdict == "cannot tell" else "kept"
                 if found.challenger.content_sha256 != champion.content_sha256:
                     self.registry.make_challenger(version)
-        summary = self._summary(status, reason, permission, champion.version_name)
+        summary = self.asked.summary(status, reason, permission, champion.version_name)
         return replace(summary, retrained=found, version=version, check=check, warning=warning)
 
-    def _summary(self, status: Status, reason: str, permission: Permission, champion: str) -> RetrainingSummary:
-        return RetrainingSummary(self.started, self.cause, self.because, status, reason, permission, champion)
-
     def _record(self, verdict: str, reasons: Sequence[str], champion: Bundle | None) -> None:
-        asked = {"cause": self.cause, "because": list(self.because)}
+        asked = {"cause": self.asked.cause, "because": list(self.asked.because)}
         sha256 = champion.content_sha256 if champion else None
         decision = RecordedDecision(datetime.now(UTC), "retrain", verdict, "; ".join(reasons), sha256, None, asked)
         DecisionLog(self.registry.engine).record(decision)

@@ -81,21 +81,23 @@ class Registry:
             if version.content_sha256 == bundle.content_sha256:
                 return version.version
         tags = {HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
-        try:
-            self._client.create_registered_model(self.name, description="Churn models made by churnops")
-        except mlflow.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        model_id = address.removeprefix("models:/")
-        logged = self._client.get_logged_model(model_id)
-        made = self._client.create_model_version(
-            self.name, logged.artifact_location, run_id=run_id, tags=tags, model_id=model_id
-        )
+        with _answering():
+            try:
+                self._client.create_registered_model(self.name, description="Churn models made by churnops")
+            except mlflow.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            model_id = address.removeprefix("models:/")
+            logged = self._client.get_logged_model(model_id)
+            made = self._client.create_model_version(
+                self.name, logged.artifact_location, run_id=run_id, tags=tags, model_id=model_id
+            )
         return int(made.version)
 
     def make_challenger(self, version: int) -> None:
         """Let the alias `challenger` name this version."""
-        self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
+        with _answering():
+            self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
 
     def bundle(self, version: int) -> Bundle:
         """Load a registered version from the files that MLflow keeps, with all checks.

@@ -28,13 +28,13 @@ class RetrainingSummary:
     status
         `deployed`: the new model answers. `kept`, `cannot tell`: the old one does, by the gate's verdict. `rolled
         back`: the old one does again, as the new one failed its check. `not permitted`: nothing was trained. `failed`:
-        it ended with an error, and the old model answers.
+        it ended with an error; the old model answers, unless the alert says otherwise.
     reason
         In words.
     permission
         The policy's decision.
     champion
-        Version name of the model that was in production when it began.
+        Version name of the model that was in production when it began; its folder, where that is all that is known.
     retrained
         What was trained and decided; None if it did not come to that.
     version
