@@ -557,3 +557,15 @@ def test_of_few_customers_or_of_one_outcome_it_cannot_tell(
     summary = retrain(settings)
     assert summary.status == "cannot tell"
     assert "at least 20 of each are needed" in summary.reason
+
+
+def test_the_main_job_does_not_undo_a_retraining_on_customers_of_the_time_before(
+    settings: Settings, reversed_world: Path
+):
+    """`data.production` is older than what a retrained model has learned from: it would bring the old world back."""
+    assert retrain(settings, reversed_world).status == "deployed"
+    before = production(settings)
+    found = run_all(settings).deployed
+    assert (found.status, production(settings).content_sha256) == ("challenger", before.content_sha256)
+    assert found.decision is not None
+    assert found.decision.verdict == "cannot tell"

@@ -10,14 +10,15 @@ from churnops.cli import json_option, main, settings_of
 
 
 @main.command()
-@click.option("--deploy", is_flag=True, help="Replace the model in production with the new winner.")
+@click.option("--deploy", is_flag=True, help="Replace the model in production, whatever the gate says.")
 @json_option
 @click.pass_context
 def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
     """Run the seven steps: raw tables to a deployed model.
 
-    The first winner is deployed. Later winners are registered as challenger, and production stays, unless --deploy
-    is given. The same data and settings give the same model: then nothing moves.
+    The first winner is deployed. A later one goes through the gate: it is deployed if it is better beyond doubt on
+    customers whom neither model was trained on, and otherwise registered as challenger. --deploy goes past the gate.
+    The same data and settings give the same model: then nothing moves.
     """
     from churnops.pipelines.run_all import STEPS, run_all
     from churnops.screens import show_run, steps_progress

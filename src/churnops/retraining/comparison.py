@@ -23,11 +23,17 @@ from churnops.schema import Schema
 from churnops.settings import Settings
 
 
+RETRAINED_FROM = "champion"
+"""In the lineage of a model that came out of a retraining: the content hash of the one that it was compared with."""
+
+
 def compare_with_production(settings: Settings, registry: Registry, challenger: Bundle, champion: Bundle) -> Decision:
     """Decide on production customers with known outcomes whom neither model was trained on.
 
     Those of the journal, the newest evidence there is, if they are at least `min_new_labels`; otherwise the labelled
-    customers of `data.production`. Where it cannot be compared, the decision is "cannot tell", and says why.
+    customers of `data.production`. But those say nothing against a champion that came out of a retraining: it has
+    learned from customers who came later, of a world that may have changed since. Where it cannot be compared, the
+    decision is "cannot tell", and says why.
     """
     try:
         return _compared(settings, registry, challenger, champion)
@@ -44,7 +50,7 @@ def _compared(settings: Settings, registry: Registry, challenger: Bundle, champi
     rows = production_rows(settings, registry)
     table = labelled(rows.table, settings.table, rows.at, rows.customers)
     chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
-    if chosen.sum() < settings.retraining.min_new_labels:
+    if chosen.sum() < settings.retraining.min_new_labels and RETRAINED_FROM not in champion.lineage:
         paths = [settings.path(source) for source in settings.data.production]
         later = validate_data([settings.path(source) for source in settings.data.raw], paths, settings.table).production
         if later:

@@ -21,7 +21,7 @@ from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
-from churnops.retraining.comparison import check_same_inputs, customers_of, judge
+from churnops.retraining.comparison import RETRAINED_FROM, check_same_inputs, customers_of, judge
 from churnops.retraining.gate import Decision
 from churnops.retraining.rows import ProductionRows
 from churnops.retraining.split import Table, one_row_each, split
@@ -156,7 +156,7 @@ class RetrainingPipeline:
     def _lineage(self, champion: Bundle) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         run = self._run
-        return {"run_id": run.run_id, "git_commit": run.commit, "created": now, "champion": champion.content_sha256}
+        return {"run_id": run.run_id, "git_commit": run.commit, "created": now, RETRAINED_FROM: champion.content_sha256}
 
 
 def _written(rows: ProductionRows, folder: Path) -> list[Path]:
