@@ -22,7 +22,6 @@ from churnops.retraining.split import Mask, Table, one_row_each
 from churnops.schema import Schema
 from churnops.settings import Settings
 
-
 RETRAINED_FROM = "champion"
 """In the lineage of a model that came out of a retraining: the content hash of the one that it was compared with."""
 
