@@ -160,7 +160,7 @@ def refused(error: ChurnopsError) -> NotAnswered:
     broken = tuple(
         Broken(
             one_line(failure.column or ""),
-            one_line(failure.message + (f", such as {', '.join(map(repr, failure.examples))}"
+            one_line(failure.message + (f", such as {', '.join(dict.fromkeys(map(repr, failure.examples)))}"
                                         if failure.examples else "")),
             ", ".join(map(str, failure.rows)) + (", …" if failure.count > len(failure.rows) and failure.rows else ""),
         )

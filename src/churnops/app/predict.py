@@ -167,7 +167,8 @@ def _answered(given: Customer, answer: Answer, card: Card, local: Bundle | None)
         st.metric("Probability of leaving", percent(answer.probability), width="content")
         st.badge(risk.word, color=risk.colour)  # type: ignore[arg-type]
     st.text(risk.sentence)
-    values = _values(given, card, local if answer.version == card.version else None)
+    # A model with another schema may answer by now, to which this customer need not fit.
+    values = _values(given, card, local) if answer.version == card.version else {}
     why = reasons(answer, card, values)
     others = max(len(card.features) - len(why), 0)
     st.plotly_chart(
