@@ -118,8 +118,8 @@ class RetrainingSettings(_Section):
     """
 
     automatic: bool = True
-    retraining_cooldown_days: Annotated[float, Field(ge=0.0)] = 0
-    every_days: Annotated[float, Field(ge=0.0)] = 0
+    retraining_cooldown_days: Annotated[float, Field(ge=0.0, le=36_500.0)] = 0
+    every_days: Annotated[float, Field(ge=0.0, le=36_500.0)] = 0
     min_new_labels: Annotated[int, Field(ge=1)] = 500
     families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("random_forest", "xgboost")
     history_days: Annotated[float, Field(gt=0.0, le=36_500.0)] = 365

@@ -331,6 +331,12 @@ def test_a_retraining_that_fails_tells_and_leaves_production_as_it_was(settings:
     assert told(settings)[-1] == "retraining_failed"
 
 
+def test_a_file_that_is_not_there_is_said_and_nobody_is_woken(settings: Settings, tmp_path: Path):
+    with pytest.raises(DataError, match=r"may\.csv is not a file"):
+        retrain(settings, tmp_path / "may.csv")
+    assert "retraining_failed" not in told(settings)
+
+
 def test_that_the_tracking_store_cannot_be_opened_is_told_and_written_down(settings: Settings):
     settings.path("mlflow.db").write_bytes(b"no database" * 400)
     with pytest.raises(ChurnopsError, match="cannot be opened"):

@@ -56,6 +56,8 @@ def test_a_variable_overrides_a_setting(tmp_path: Path):
         ("CHURNOPS_RANDOM_STATE__X", "1", "'random_state' has no settings below it"),
         ("CHURNOPS_MONITORING__DRIFT_THRESHOLD", "1.5", "monitoring.drift_threshold.*less than 1, given 1.5"),
         ("CHURNOPS_MONITORING__DRIFT_THRESHOLD", ".nan", "monitoring.drift_threshold.*finite"),
+        ("CHURNOPS_RETRAINING__EVERY_DAYS", "1.0e12", "retraining.every_days.*less than or equal to 36500"),
+        ("CHURNOPS_RETRAINING__RETRAINING_COOLDOWN_DAYS", "1.0e12", "cooldown_days.*less than or equal to 36500"),
         ("CHURNOPS_TRAINING__FAMILIES", "[svm]", "training.families.0.*'xgboost'.*given 'svm'"),
         ("CHURNOPS_TRAINING__FOLDS", "[", "the value is not YAML"),
         ("CHURNOPS_", "1", "unknown setting ''"),

@@ -67,9 +67,11 @@ def trigger_retraining(
     Raises
     ------
     ChurnopsError
-        If it fails. But for an experiment that does not exist, that is told to the alert channels and written to a
+        If it fails. But for a file or an experiment that does not exist, that is told to the alert channels and written to a
         summary before, with the model that answers: the old one, unless the link had moved already.
     """
+    if batch is not None and not batch.is_file():
+        raise DataError(f"{batch} is not a file")
     asked = _Asked(settings, cause, tuple(because), datetime.now(UTC))
     with _failing_loudly(asked):
         tracker = Tracker(settings)
@@ -301,8 +303,6 @@ class _File:
     @classmethod
     def read(cls, path: Path, schema: Schema, known: Identities) -> "_File":
         """Count a file's rows; of one that is not valid all, as the first step says what is wrong with it."""
-        if not path.is_file():
-            raise DataError(f"{path} is not a file")
         table, sha256 = read_table(path), hashlib.sha256(path.read_bytes()).hexdigest()
         try:
             table = check_customers(table, schema, path.name, keep_outcome=True)
