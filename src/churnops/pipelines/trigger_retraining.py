@@ -67,8 +67,8 @@ def trigger_retraining(
     Raises
     ------
     ChurnopsError
-        If it fails. But for a file or an experiment that does not exist, that is told to the alert channels and written to a
-        summary before, with the model that answers: the old one, unless the link had moved already.
+        If it fails. But for a file or an experiment that does not exist, that is told to the alert channels and
+        written to a summary before, with the model that answers: the old one, unless the link had moved already.
     """
     if batch is not None and not batch.is_file():
         raise DataError(f"{batch} is not a file")
