@@ -131,4 +131,7 @@ def upload(screen: Screen, name: str, content: bytes) -> None:
     screen.tab("A file of customers")
     kind = "text/csv" if name.endswith("csv") else "application/octet-stream"
     screen.page.locator("input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": content})
+    # The button of the file before is there until the page knows of this one.
+    expect(screen.page.get_by_role("button", name=f"Remove {name}", exact=True)).to_be_visible()
+    screen.settled()
     screen.press("Score the file")
