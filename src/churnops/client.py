@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from churnops.address import split_address
 from churnops.errors import ChurnopsError, SettingsError
-from churnops.settings import split_address
 
 MAX_ANSWER_BYTES = 4 * 2**20  # of a JSON answer
 JSON = "application/json"

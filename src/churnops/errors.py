@@ -58,3 +58,16 @@ def redact(text: str) -> str:
     'cannot open postgresql://***@db/churn'
     """
     return re.sub(r"://[^/\s]*@", "://***@", text)
+
+
+def reason_of(error: Exception) -> str:
+    """Return in a line why something failed, for people: what is no error of ours or of the system is a defect.
+
+    >>> reason_of(DataError("churn.csv is empty"))
+    'churn.csv is empty'
+    >>> reason_of(KeyError("rows"))
+    'a defect: KeyError'
+    """
+    if isinstance(error, ChurnopsError | OSError):
+        return redact(str(error).partition("\n")[0][:300])
+    return f"a defect: {type(error).__name__}"

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +302,18 @@ def test_a_store_that_does_not_answer_is_one_line(fresh: Settings, monkeypatch: 
     with pytest.raises(ChurnopsError, match=r"MLflow store http://127\.0\.0\.1:9 cannot be opened") as caught:
         run_all(fresh)
     assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_fails_meanwhile_is_one_line(tmp_path: Path):
+    tracker = Tracker(load_settings(write_project(tmp_path, quick)))
+
+    def run_into_it() -> None:
+        with tracker.pipeline("somewhere", "a run") as run:
+            with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+                store.execute("ALTER TABLE tags RENAME TO elsewhere")
+            run.tag("churnops.status", "deployed")
+
+    with pytest.raises(ChurnopsError) as caught:
+        run_into_it()
+    assert "\n" not in str(caught.value)
+    assert "mlflow.db failed: " in str(caught.value)

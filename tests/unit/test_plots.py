@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from churnops.evaluation import METRICS, Evaluation, Interval, evaluate, plots
+from churnops.evaluation.wilson import wilson
 
 Rows = tuple[NDArray[np.int64], NDArray[np.float64]]
 ATTACK = "<img src=x onerror=alert(1)>\"'&"
@@ -171,7 +172,7 @@ def test_long_curves_are_thinned_without_a_visible_change() -> None:
 
 def test_bars_of_the_calibration_figure_are_wilsons() -> None:
     # 1 in 10 and 0 in 10, from scipy.stats.binomtest(...).proportion_ci(method="wilson").
-    low, high = plots._wilson(np.array([0.1, 0.0]), np.array([10, 10]))
+    _, low, high = wilson(np.array([1, 0]), np.array([10, 10]))
     np.testing.assert_allclose((low, high), ([0.0179, 0.0], [0.4042, 0.2775]), atol=1e-4)
 
 

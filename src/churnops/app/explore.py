@@ -6,15 +6,15 @@ from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from churnops.app.sample import Variable
 from churnops.app.text import number, one_line, percent
 from churnops.evaluation.metrics import calibration_curve
+from churnops.evaluation.wilson import wilson
 
 Floats = NDArray[np.float64]
 
-Z = 1.959964  # of a two-sided 95 % interval
 OWN_VALUES = 12  # a number with so many distinct values, or fewer, is shown value by value
 BINS, MOST_GROUPS, INTERVALS = 8, 20, 30
 NOT_KNOWN, OTHERS = "not known", "all others"
@@ -30,18 +30,6 @@ class Group:
     rate: float
     low: float
     high: float
-
-
-def wilson(churned: ArrayLike, customers: ArrayLike, z: float = Z) -> tuple[Floats, Floats, Floats]:
-    """Return rate, low and high of Wilson's score interval (JASA 1927), 95 % by default; of nobody: NaN, 0 and 1.
-
-    >>> [round(float(end), 3) for end in wilson(2, 10)]
-    [0.2, 0.057, 0.51]
-    """
-    k, n = np.asarray(churned, dtype=np.float64), np.asarray(customers, dtype=np.float64)
-    middle, half = (k + z**2 / 2) / (n + z**2), z * np.sqrt(k * (n - k) / np.maximum(n, 1) + z**2 / 4) / (n + z**2)
-    rate: Floats = np.divide(k, n, out=np.full(np.shape(n), np.nan), where=n > 0)
-    return rate, np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
 def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:

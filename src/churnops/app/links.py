@@ -2,7 +2,8 @@
 
 import re
 
-from churnops.settings import Settings, split_address
+from churnops.address import split_address
+from churnops.settings import Settings
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 

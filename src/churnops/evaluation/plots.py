@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from churnops.evaluation.metrics import (
     Evaluation,
@@ -28,6 +28,7 @@ from churnops.evaluation.metrics import (
     roc_curve,
 )
 from churnops.evaluation.page import page
+from churnops.evaluation.wilson import wilson
 
 # Blue and vermillion of Okabe and Ito's palette (2008), told apart by every kind of colour vision. The page's
 # style sheet re-colours all five for dark mode; a figure on its own keeps these.
@@ -153,7 +154,7 @@ def calibration_svg(outcome: ArrayLike, probability: ArrayLike, calibration_erro
     """
     mean, observed, count = calibration_curve(outcome, probability)
     held = count > 0
-    low, high = _wilson(observed[held], count[held])
+    _, low, high = wilson(observed[held] * count[held], count[held])
 
     def draw(figure: Figure) -> None:
         axes = _unit_axes(figure, bottom=0.31)
@@ -287,13 +288,6 @@ def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     along = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
     kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], _POINTS)))
     return x[kept], y[kept]
-
-
-def _wilson(rate: Floats, count: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    z = 1.959964
-    middle = (rate + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return middle - half, middle + half
 
 
 def _rows(evaluation: Evaluation) -> str:

@@ -3,8 +3,6 @@
 `python -m churnops.pipelines.run_monitoring [EXPERIMENT]` is `churnops monitor [--experiment EXPERIMENT]`.
 """
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, redact
+from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, reason_of
 from churnops.journal import DeploymentLog, Journal
 from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import Cycle, CycleLog
@@ -25,6 +23,7 @@ from churnops.monitoring.alerts import Alerts, Delivery
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_journal
 from churnops.monitoring.monitor import ModelMonitor
+from churnops.pipelines.become import become
 from churnops.retraining.policy import Cause, scheduled
 from churnops.settings import Settings
 from churnops.tracking import Tracker
@@ -184,8 +183,7 @@ def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterato
     try:
         yield
     except Exception as error:
-        known = isinstance(error, ChurnopsError | OSError)
-        reason = redact(str(error).partition("\n")[0][:300]) if known else f"a defect: {type(error).__name__}"
+        reason = reason_of(error)
         try:
             log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": reason}))
         except ChurnopsError as unrecorded:
@@ -222,12 +220,5 @@ def _retrain(settings: Settings, cause: Cause, because: Sequence[str], batch: Pa
     return f"{summary.text} ({path})"
 
 
-def main() -> None:
-    """Become `churnops monitor`, with the experiment's id or name that may have been given."""
-    given = sys.argv[1:]
-    command = ["monitor", *(("--experiment",) if given and not given[0].startswith("-") else ()), *given]
-    os.execv(sys.executable, [sys.executable, "-m", "churnops.cli", *command])  # noqa: S606
-
-
 if __name__ == "__main__":
-    main()
+    become("monitor")

@@ -4,8 +4,6 @@
 """
 
 import hashlib
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ import numpy as np
 from churnops.data.identity import Identities
 from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import ValidationError, check_customers
-from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, redact
+from churnops.errors import DataError, JournalError, RegistryError, reason_of, redact
 from churnops.files import low_priority
 from churnops.journal.alerts import AlertLog
 from churnops.journal.database import open_database
@@ -27,6 +25,7 @@ from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
 from churnops.monitoring.alerts import Alarm, Alerts
+from churnops.pipelines.become import become
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.registry import Registry
 from churnops.registry.deploy import who
@@ -114,8 +113,7 @@ def _failing_loudly(asked: _Asked) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        known = isinstance(error, ChurnopsError | OSError)
-        reason = redact(str(error).partition("\n")[0][:300]) if known else f"a defect: {type(error).__name__}"
+        reason = reason_of(error)
         after = asked.answering()
         state = "production is as it was before" if after == before else f"{after} answers now, before it was {before}"
         _tell_failure(asked.settings, retraining_failed(reason, asked.settings.alerts.link, state))
@@ -313,12 +311,5 @@ class _File:
         return cls(table.height, int(with_outcome.sum()), int(unseen.sum()), sha256)
 
 
-def main() -> None:
-    """Become `churnops retrain`, with the experiment's id or name that may have been given."""
-    given = sys.argv[1:]
-    command = ["retrain", *(("--experiment",) if given and not given[0].startswith("-") else ()), *given]
-    os.execv(sys.executable, [sys.executable, "-m", "churnops.cli", *command])  # noqa: S606
-
-
 if __name__ == "__main__":
-    main()
+    become("retrain")

@@ -117,11 +117,23 @@ class Tracker:
     def pipeline(
         self, experiment: str, name: str, progress: Progress = lambda step, state: None
     ) -> Iterator["PipelineRun"]:
-        """Open the run that a pipeline's steps hang under; it fails when the block raises."""
-        run = PipelineRun(self, self.experiment(experiment), name, progress)
-        with _closing(self.client, run.run_id):
-            run.log_environment()
-            yield run
+        """Open the run that a pipeline's steps hang under; it fails when the block raises.
+
+        Raises
+        ------
+        ChurnopsError
+            If the store fails meanwhile, such as for a full disk.
+        """
+        import mlflow
+
+        try:
+            run = PipelineRun(self, self.experiment(experiment), name, progress)
+            with _closing(self.client, run.run_id):
+                run.log_environment()
+                yield run
+        except mlflow.MlflowException as error:
+            reason = redact(str(error).strip().partition("\n")[0][:200])
+            raise ChurnopsError(f"the MLflow store {redact(self.uri)} failed: {reason}") from error
 
 
 class PipelineRun:

@@ -13,10 +13,10 @@ from churnops.app.explore import (
     distribution,
     groups,
     stand_out,
-    wilson,
 )
 from churnops.app.sample import Variable
 from churnops.app.text import number
+from churnops.evaluation.wilson import wilson
 
 
 def a_variable(values, choices: tuple[str, ...] = (), name: str = "calls") -> Variable:

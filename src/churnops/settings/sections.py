@@ -1,27 +1,17 @@
-"""Settings: one `config.yaml` plus `CHURNOPS_*` environment variables, checked once and frozen.
+"""What can be set: the sections, their names, ranges and defaults, and how a wrong one is told."""
 
-A variable names a setting by its sections joined with `__` (`CHURNOPS_MONITORING__DRIFT_THRESHOLD=0.01`); its value
-is read as YAML. Unknown names are refused with the nearest valid one. Relative paths count from the folder of
-`config.yaml`, so every command does the same from whatever folder it is typed in.
-"""
-
-import os
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from churnops.address import split_address
 from churnops.errors import SettingsError, redact
 from churnops.schema import Name, Schema, nearest
 
-CONFIG_NAME = "config.yaml"
 ENV_PREFIX = "CHURNOPS_"
-ENV_CONFIG = "CHURNOPS_CONFIG"
 ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
 ENV_CHECK_KEY = "CHURNOPS_RETRAINING__CHECK_KEY"
 ENV_DASHBOARD_KEY = "CHURNOPS_DASHBOARD__API_KEY"
@@ -262,90 +252,6 @@ class Settings(_Section):
         return settings
 
 
-def default_config() -> str:
-    """Return the commented default `config.yaml`, for the telecom table."""
-    return files("churnops").joinpath("default_config.yaml").read_text(encoding="utf-8")
-
-
-def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the config file to use: `CHURNOPS_CONFIG`, or the nearest `config.yaml` from `start` upwards.
-
-    Raises
-    ------
-    SettingsError
-        If there is none; the message says how to get one.
-    """
-    if named := environment.get(ENV_CONFIG):
-        return Path(named)
-    for folder in (start, *start.parents):
-        if (folder / CONFIG_NAME).is_file():
-            return folder / CONFIG_NAME
-    raise SettingsError(
-        f"no {CONFIG_NAME} in {start} or above: write one with `churnops config show > {CONFIG_NAME}`, "
-        "or name one with --config"
-    )
-
-
-def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check the settings in `path`, overlaid with the `CHURNOPS_*` variables of `environment`.
-
-    Raises
-    ------
-    SettingsError
-        If the file is missing or is not YAML, or a name or value is not allowed.
-    """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        # Not the whole message: it repeats the line, and a line may hold a password.
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}{where} is not YAML: {problem or 'it cannot be parsed'}") from None
-    except RecursionError:
-        raise SettingsError(f"{path} is nested too deeply") from None
-    except ValueError as error:  # such as the date 2024-13-45
-        raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
-    if not isinstance(document, dict):
-        raise SettingsError(f"{path} holds no settings: see `churnops config show`")
-    for (section, key), variable in SECRETS.items():
-        if isinstance(document.get(section), dict) and document[section].get(key):
-            raise SettingsError(f"{path}: {section}.{key} is secret: it comes from {variable}, not from a file")
-    for name in sorted(environment):
-        if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
-            _overlay(document, name, environment[name])
-    return Settings.parse(document, path.resolve().parent)
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping whose keys differ."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
-    *sections, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
-    for section in sections:
-        value = document.setdefault(section, {})
-        if not isinstance(value, dict):
-            raise SettingsError(f"{variable}: '{section}' has no settings below it")
-        document = value
-    try:
-        document[key] = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise SettingsError(f"{variable}: the value is not YAML") from None
-
-
 def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     """Turn pydantic's first error into one line; an unknown key is answered with the nearest valid one."""
     where = ".".join(str(part) for part in error["loc"])
@@ -360,31 +266,6 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     secret = where.startswith(("journal.url", "tracking.uri", "retraining.check_url", *map(".".join, SECRETS)))
     quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool | int | float) else ""
     return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else redact(shown)}{quote}"
-
-
-def split_address(url: str) -> SplitResult:
-    """Return the parts of a web address: `http` or `https`, a host, and a port or path if it needs one.
-
-    Raises
-    ------
-    ValueError
-        If it is not one, or has more; the message does not repeat it, as it may hold a password.
-
-    Examples
-    --------
-    >>> split_address("https://churn.example.org/api").hostname
-    'churn.example.org'
-    """
-    allowed = "must be an address such as http://127.0.0.1:8000, without user, password, ? and #"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-        known = parts.scheme in ("http", "https") and bool(host and host.encode("idna"))
-    except ValueError:  # a port that is no number, or a host that cannot be
-        raise ValueError(allowed) from None
-    if not known or not url.isascii() or not url.isprintable() or set(url) & set("@?# \\"):
-        raise ValueError(allowed)
-    return parts
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

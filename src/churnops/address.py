@@ -1,0 +1,28 @@
+"""Web addresses, as settings hold them."""
+
+from urllib.parse import SplitResult, urlsplit
+
+
+def split_address(url: str) -> SplitResult:
+    """Return the parts of a web address: `http` or `https`, a host, and a port or path if it needs one.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or has more; the message does not repeat it, as it may hold a password.
+
+    Examples
+    --------
+    >>> split_address("https://churn.example.org/api").hostname
+    'churn.example.org'
+    """
+    allowed = "must be an address such as http://127.0.0.1:8000, without user, password, ? and #"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+        known = parts.scheme in ("http", "https") and bool(host and host.encode("idna"))
+    except ValueError:  # a port that is no number, or a host that cannot be
+        raise ValueError(allowed) from None
+    if not known or not url.isascii() or not url.isprintable() or set(url) & set("@?# \\"):
+        raise ValueError(allowed)
+    return parts

@@ -1,0 +1,34 @@
+"""Settings: one `config.yaml` plus `CHURNOPS_*` environment variables, checked once and frozen.
+
+A variable names a setting by its sections joined with `__` (`CHURNOPS_MONITORING__DRIFT_THRESHOLD=0.01`); its value
+is read as YAML. Unknown names are refused with the nearest valid one. Relative paths count from the folder of
+`config.yaml`, so every command does the same from whatever folder it is typed in.
+"""
+
+from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings
+from churnops.settings.sections import (
+    ENV_ALERT_URLS,
+    ENV_CHECK_KEY,
+    ENV_DASHBOARD_KEY,
+    ENV_PREFIX,
+    FAMILIES,
+    SECRETS,
+    AlertSettings,
+    ApiSettings,
+    DashboardSettings,
+    DerivedFeature,
+    EvaluationSettings,
+    Family,
+    FeatureSettings,
+    GateMetric,
+    MonitoringSettings,
+    RetrainingSettings,
+    Settings,
+)
+
+__all__ = [
+    "CONFIG_NAME", "ENV_ALERT_URLS", "ENV_CHECK_KEY", "ENV_CONFIG", "ENV_DASHBOARD_KEY", "ENV_PREFIX", "FAMILIES",
+    "SECRETS", "AlertSettings", "ApiSettings", "DashboardSettings", "DerivedFeature", "EvaluationSettings", "Family",
+    "FeatureSettings", "GateMetric", "MonitoringSettings", "RetrainingSettings", "Settings", "default_config",
+    "find_config", "load_settings",
+]  # fmt: skip

@@ -1,0 +1,99 @@
+"""Read `config.yaml` and the `CHURNOPS_*` variables over it."""
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from churnops.errors import SettingsError
+from churnops.settings.sections import ENV_PREFIX, SECRETS, Settings
+
+CONFIG_NAME = "config.yaml"
+ENV_CONFIG = "CHURNOPS_CONFIG"
+
+
+def default_config() -> str:
+    """Return the commented default `config.yaml`, for the telecom table."""
+    return files("churnops").joinpath("default_config.yaml").read_text(encoding="utf-8")
+
+
+def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the config file to use: `CHURNOPS_CONFIG`, or the nearest `config.yaml` from `start` upwards.
+
+    Raises
+    ------
+    SettingsError
+        If there is none; the message says how to get one.
+    """
+    if named := environment.get(ENV_CONFIG):
+        return Path(named)
+    for folder in (start, *start.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+    raise SettingsError(
+        f"no {CONFIG_NAME} in {start} or above: write one with `churnops config show > {CONFIG_NAME}`, "
+        "or name one with --config"
+    )
+
+
+def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the settings in `path`, overlaid with the `CHURNOPS_*` variables of `environment`.
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing or is not YAML, or a name or value is not allowed.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        # Not the whole message: it repeats the line, and a line may hold a password.
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{where} is not YAML: {problem or 'it cannot be parsed'}") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is nested too deeply") from None
+    except ValueError as error:  # such as the date 2024-13-45
+        raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} holds no settings: see `churnops config show`")
+    for (section, key), variable in SECRETS.items():
+        if isinstance(document.get(section), dict) and document[section].get(key):
+            raise SettingsError(f"{path}: {section}.{key} is secret: it comes from {variable}, not from a file")
+    for name in sorted(environment):
+        if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
+            _overlay(document, name, environment[name])
+    return Settings.parse(document, path.resolve().parent)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys differ."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
+    *sections, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
+    for section in sections:
+        value = document.setdefault(section, {})
+        if not isinstance(value, dict):
+            raise SettingsError(f"{variable}: '{section}' has no settings below it")
+        document = value
+    try:
+        document[key] = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise SettingsError(f"{variable}: the value is not YAML") from None
