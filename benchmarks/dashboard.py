@@ -77,9 +77,8 @@ def measure() -> Result:
             f"Debian's Chromium on the same two cores as the server, {REPORTS} monitoring reports, a SQLite journal of "
             f"{PREDICTIONS:,} predictions with outcomes ({size:.1f} GiB; `scripts/big_project.py`). The first page is "
             f"timed from the start of the process until it is there whole, median of {STARTS} starts; a switch from "
-            "the click until the page is there with every figure drawn. Once in each visit, with the first figure, the "
-            "browser reads Plotly (4.7 MB), which is a second by itself: in the switch straight to Monitoring, and for "
-            "the other switches in a prediction before them. The first "
+            "the click until the page is there with every figure drawn. Once in each visit the browser reads Plotly "
+            "(4.7 MB), after the first page is there. The first "
             "switch to a page is by the first visitor since the start, with nothing of it cached; later ones are the "
             f"median of {ROUNDS}."
         ),

@@ -11,6 +11,8 @@ from tests.browser.conftest import Look
 from tests.browser.screen import PAGES, Screen, dashboard
 from tests.conftest import write_project
 
+LOADED = "() => performance.getEntriesByType('resource').filter(({name}) => name.includes('PlotlyChart'))"
+
 pytestmark = pytest.mark.needs("chromium")
 
 
@@ -21,6 +23,15 @@ def test_every_page_of_a_project_with_a_past_is_shown_and_no_script_in_its_data_
         screen.go(name)
         screen.page.mouse.wheel(0, 20_000)  # what is drawn only when it is seen
         screen.settled(name).check()
+
+
+def test_what_draws_figures_is_loaded_before_the_first_figure_and_only_once(look: Look, lived_in: str):
+    screen = look(lived_in).open("Predict")
+    screen.page.wait_for_function(f"({LOADED})().length > 0")
+    assert not screen.page.get_by_test_id("stPlotlyChart").count()
+    screen.go("Monitoring")
+    assert screen.page.get_by_test_id("stPlotlyChart").count()
+    assert len(screen.page.evaluate(LOADED)) == 1
 
 
 def test_every_page_says_what_to_do_in_a_project_without_a_model(look: Look, tmp_path: Path):

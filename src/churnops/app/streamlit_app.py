@@ -6,6 +6,7 @@ import streamlit as st
 
 from churnops.app import analysis, models, monitoring, predict
 from churnops.app.access import LOGIN_MISSING, login_state, person, wrong_name
+from churnops.app.preload import preload_figures
 from churnops.app.project import guarded, project
 from churnops.app.text import plain
 from churnops.errors import ChurnopsError
@@ -34,6 +35,7 @@ def main() -> None:
             st.caption(f"Logged in as {plain(person(st.user), 100)}")
             st.button("Log out", on_click=st.logout)
     page.run()
+    preload_figures()
 
 
 def _admitted(login: bool) -> bool:
