@@ -1,13 +1,11 @@
-"""Pictures of the dashboard's pages, a part of `make pictures`."""
+"""Pictures of the dashboard's pages, a part of `make pictures`; the tests take them too, of a past of their own."""
 
 import io
 from pathlib import Path
 
-from benchmarks.dashboard import PORT, chromium, dashboard, shown
+from benchmarks.dashboard import shown
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
-
-from churnops.settings import Settings
+from playwright.sync_api import Browser, Page
 
 WIDTH, TALLEST = 1280, 1800
 MAX_BYTES = 300_000
@@ -16,21 +14,19 @@ SHOWN = {
 }  # fmt: skip
 
 
-def photograph_pages(settings: Settings, images: Path) -> None:
-    """Take a picture of each page."""
-    with sync_playwright() as playwright, dashboard(settings.root):
-        browser = chromium(playwright)
-        for name, address in SHOWN.items():
-            tab = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
-            tab.goto(f"http://127.0.0.1:{PORT}{address}")
-            shown(tab, name)
-            if name == "Predict":
-                for button in ("High risk", "Predict"):
-                    tab.get_by_role("button", name=button, exact=True).click()
-                    shown(tab, name)
-                tab.mouse.move(0, 0)  # off the button
-            _save(_photograph(tab, name), images / f"dashboard-{name.lower()}.png")
-        browser.close()
+def photograph_pages(browser: Browser, dashboard: str, images: Path) -> None:
+    """Take a picture of each page of the dashboard at an address."""
+    for name, address in SHOWN.items():
+        tab = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
+        tab.goto(f"{dashboard}{address}")
+        shown(tab, name)
+        if name == "Predict":
+            for button in ("High risk", "Predict"):
+                tab.get_by_role("button", name=button, exact=True).click()
+                shown(tab, name)
+            tab.mouse.move(0, 0)  # off the button
+        _save(_photograph(tab, name), images / f"dashboard-{name.lower()}.png")
+        tab.close()
 
 
 def _photograph(tab: Page, name: str) -> bytes:

@@ -13,6 +13,8 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 import polars as pl
+from benchmarks.dashboard import PORT, chromium, dashboard
+from playwright.sync_api import sync_playwright
 from rich.console import Console
 from scripts.big_project import fill
 from scripts.dashboard_pictures import photograph_pages
@@ -93,7 +95,8 @@ def main() -> None:
             fill(settings, reports=REPORTS, predictions=PREDICTIONS)
             page = monitored(settings)
             photograph(browser, page, IMAGES / "monitoring.png")
-            photograph_pages(settings, IMAGES)
+            with sync_playwright() as playwright, dashboard(settings.root):
+                photograph_pages(chromium(playwright), f"http://127.0.0.1:{PORT}", IMAGES)
         finally:
             os.chdir(before)
         run = console.export_svg(title="churnops", code_format=TERMINAL, unique_id="run")

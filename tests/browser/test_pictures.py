@@ -1,0 +1,27 @@
+"""The pictures of the pages in docs/images can be taken again, of what the pages show today."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser
+from scripts.dashboard_pictures import WIDTH, photograph_pages
+
+from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.needs("chromium")
+
+
+def test_every_picture_of_a_page_in_the_documents_is_taken_from_a_real_run(
+    browser: Browser, lived_in: str, tmp_path: Path
+):
+    photograph_pages(browser, lived_in, tmp_path)
+    taken = {picture.name for picture in tmp_path.iterdir()}
+    assert taken == {picture.name for picture in (REPOSITORY / "docs/images").glob("dashboard-*.png")}
+    for page in ("README.md", "docs/dashboard.md"):
+        assert set(re.findall(r"dashboard-\w+\.png", (REPOSITORY / page).read_text())) == taken
+    for name in taken:
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width == WIDTH
+            assert len(picture.convert("L").getcolors()) > 50  # it is not blank
