@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Playwright, expect
 
+from churnops.app import streamlit_app
 from tests.loop.serving import PATIENCE, wait_for
 from tests.loop.test_mlflow_processes import free_port
 
-DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard")
+# What starts it; a port follows.
+DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard", "--port")
+STREAMLIT = (sys.executable, "-m", "streamlit", "run", streamlit_app.__file__, "--server.port")
 PAGES = ("Predict", "Monitoring", "Analysis", "Models")
 FLAGS = (
     "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking",
@@ -55,13 +58,13 @@ ATTACKS = (
 
 
 @contextmanager
-def dashboard(folder: Path, **variables: str) -> Iterator[str]:
+def dashboard(folder: Path, command: Sequence[str] = DASHBOARD, **variables: str) -> Iterator[str]:
     """Run the dashboard of the project in `folder` until the block ends; yield its address once it answers."""
     with TemporaryDirectory() as home, Path(home, "log").open("w+") as log:
         port = free_port()
         environment = os.environ | {"HOME": home} | variables
         process = subprocess.Popen(
-            (*DASHBOARD, "--port", str(port)), cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+            (*command, str(port)), cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
         address = f"http://127.0.0.1:{port}"
 

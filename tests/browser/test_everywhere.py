@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from churnops.settings import Settings
 from tests.browser.conftest import Look
-from tests.browser.screen import PAGES, Screen, dashboard
+from tests.browser.screen import DASHBOARD, PAGES, STREAMLIT, Screen, dashboard
 from tests.conftest import write_project
 
 LOADED = "() => performance.getEntriesByType('resource').filter(({name}) => name.includes('PlotlyChart'))"
@@ -51,12 +52,17 @@ def test_a_page_fits_a_telephone_and_is_dark_where_the_system_is(look: Look, liv
     assert min(_rgb(page.get_by_role("heading", level=1).evaluate("e => getComputedStyle(e).color"))) > 180
 
 
-def test_it_listens_on_this_machine_only_and_answers_browsers_only(lived_in: str):
-    port = f":{urlsplit(lived_in).port:04X}"
-    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+@pytest.mark.parametrize("command", [DASHBOARD, STREAMLIT], ids=["churnops", "streamlit"])
+def test_however_it_is_started_it_listens_on_this_machine_only(lived: Settings, command: tuple[str, ...]):
+    with dashboard(lived.root, command) as address:
+        port = f":{urlsplit(address).port:04X}"
+        tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
     sockets = [line.split() for table in tables for line in table]
     listening = [local for _, local, _, state, *_ in sockets if local.endswith(port) and state == "0A"]
     assert listening == [f"0100007F{port}"]  # 127.0.0.1
+
+
+def test_it_answers_browsers_only(lived_in: str):
     request = urllib.request.Request(  # Streamlit's door for programs, which no page of ours knows of
         f"{lived_in}/_stcore/agent/interact", b"{}", {"Content-Type": "application/json"}
     )

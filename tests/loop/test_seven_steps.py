@@ -22,6 +22,7 @@ from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, STEPS, RunSummary, run_all
 from churnops.registry import Registry
 from churnops.settings import FAMILIES, Settings, load_settings
+from churnops.step import StepResult
 from churnops.tracking import Tracker
 from tests.conftest import quick, write_project, write_small_data
 
@@ -317,3 +318,29 @@ def test_a_store_that_fails_meanwhile_is_one_line(tmp_path: Path):
         run_into_it()
     assert "\n" not in str(caught.value)
     assert "mlflow.db failed: " in str(caught.value)
+
+
+@pytest.mark.parametrize("when", ["create_run", "set_terminated"])
+def test_an_interruption_within_a_call_of_the_store_leaves_no_run_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+):
+    tracker = Tracker(load_settings(write_project(tmp_path, quick)))
+
+    def run_into_it() -> None:
+        with tracker.pipeline("somewhere", "a run") as run:
+            done = getattr(tracker.client, when)
+
+            def interrupted(*args: Any, **kwargs: Any) -> None:
+                monkeypatch.undo()
+                if when == "create_run":  # the store has made it, and nobody knows its id
+                    done(*args, **kwargs)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(tracker.client, when, interrupted)
+            run.step("a step", StepResult)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_into_it()
+    experiment = tracker.client.get_experiment_by_name("somewhere")
+    runs = tracker.client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["KILLED", "KILLED"]

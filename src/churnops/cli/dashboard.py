@@ -28,11 +28,6 @@ def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
         raise ChurnopsError("the dashboard needs Streamlit: install churnops with its extra, churnops[dashboard]")
     settings = settings_of(ctx)
     os.environ[ENV_CONFIG] = str((ctx.obj or find_config(Path.cwd())).resolve())
-    entry = str(files("churnops.app").joinpath("streamlit_app.py"))
-    options = {
-        "server.address": host or settings.dashboard.host, "server.port": port or settings.dashboard.port,
-        "server.headless": "true", "server.fileWatcherType": "none", "server.maxUploadSize": 200,
-        "browser.gatherUsageStats": "false", "client.toolbarMode": "minimal", "client.showErrorDetails": "none",
-    }  # fmt: skip
-    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", entry, *flags])  # noqa: S606
+    entry = str(files("churnops.app").joinpath("streamlit_app.py"))  # its options are in .streamlit/ beside it
+    where = ("--server.address", host or settings.dashboard.host, "--server.port", str(port or settings.dashboard.port))
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", entry, *where])  # noqa: S606

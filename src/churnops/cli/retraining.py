@@ -35,7 +35,7 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
       churnops retrain
       churnops retrain --batch last_month.csv --reason "the tariff changed in May"
 
-    Exit code: 0 whatever the gate decides; 2 if it failed or may not begin. Production is then as it was.
+    Exit code: 0 whatever the gate decides; 2 if it failed or may not begin, and the message says what answers.
     """  # noqa: D301
     from churnops.pipelines.trigger_retraining import trigger_retraining
     from churnops.retraining.pipeline import STEPS

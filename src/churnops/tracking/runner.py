@@ -243,14 +243,22 @@ class PipelineRun:
 
 @contextlib.contextmanager
 def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
-    """Close a run as FINISHED, or as FAILED or KILLED if the block raises; the block's own error is what is raised."""
+    """Close a run as FINISHED, or as FAILED or KILLED if the block raises; the block's own error is what is raised.
+
+    So are runs below it that an interruption left open, after the store had made them or before it closed them.
+    """
     try:
         yield
+        client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
+        state = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         with _noted(error):
-            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            client.set_terminated(run_id, state)
+            experiment = client.get_run(run_id).info.experiment_id
+            below = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
+            for child in client.search_runs([experiment], below):
+                client.set_terminated(child.info.run_id, state)
         raise
-    client.set_terminated(run_id, "FINISHED")
 
 
 @contextlib.contextmanager

@@ -294,12 +294,6 @@ def test_a_name_that_is_not_this_machine_is_refused_unless_somebody_allowed_it()
     assert wrong_name("churn.example.org", "0.0.0.0", [], login=False) is None
 
 
-def test_the_dashboard_listens_on_this_machine_however_it_is_started():
-    folder = Path(streamlit_app.__file__).parent / ".streamlit"
-    assert 'address = "127.0.0.1"' in (folder / "config.toml").read_text()
-    assert sorted(path.name for path in folder.iterdir()) == ["config.toml"]
-
-
 @pytest.mark.parametrize(
     ("secrets", "shown"),
     [(None, "Streamlit knows no provider"), ({"cookie_secret": "x" * 32, "redirect_uri": "http://localhost"}, "")],
