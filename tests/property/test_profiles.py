@@ -44,7 +44,7 @@ def same(one: ColumnProfile, other: ColumnProfile) -> bool:
 def test_a_reference_counts_every_row_once(values: np.ndarray):
     profile = ColumnProfile.fit(values)
     assert profile.rows + profile.missing == values.size
-    assert (np.diff(profile.points) > 0).all()
+    assert (profile.points[1:] > profile.points[:-1]).all()  # a difference may overflow
     assert profile.outside == 0
     assert profile.ks_error == 0.0
     assert not np.signbit(profile.points[profile.points == 0.0]).any()
