@@ -60,6 +60,15 @@ def redact(text: str) -> str:
     return re.sub(r"://[^/\s]*@", "://***@", text)
 
 
+def first_line(error: Exception, most: int = 200) -> str:
+    r"""Return the first line of what somebody else's error says, without passwords.
+
+    >>> first_line(ValueError("no answer from https://ann:secret@mlflow:5000\nTraceback …"))
+    'no answer from https://***@mlflow:5000'
+    """
+    return redact(str(error).strip().partition("\n")[0])[:most]
+
+
 def reason_of(error: Exception) -> str:
     """Return in a line why something failed, for people: what is no error of ours or of the system is a defect.
 
@@ -69,5 +78,5 @@ def reason_of(error: Exception) -> str:
     'a defect: KeyError'
     """
     if isinstance(error, ChurnopsError | OSError):
-        return redact(str(error).partition("\n")[0][:300])
+        return first_line(error, 300)
     return f"a defect: {type(error).__name__}"

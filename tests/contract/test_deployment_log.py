@@ -1,5 +1,6 @@
 """One suite over every database the deployment log runs on."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,12 +61,19 @@ def test_closing_twice_changes_nothing(engine: Engine):
     assert log.history() == rows
 
 
-def test_times_are_utc(engine: Engine):
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_times_are_utc_wherever_the_database_is(engine: Engine, zone: str):
     log = DeploymentLog(engine)
-    at = log.get(intent(log, "d")).at
-    assert at.utcoffset() == timedelta(0)
+    number = intent(log, "d")
+    with closing(engine.raw_connection()) as connection:  # the one connection that the pool has at this moment
+        if engine.dialect.name == "postgresql":
+            connection.cursor().execute(f"SET TIME ZONE '{zone}'")
+            connection.commit()
+    at = log.get(number).at
+    assert at.tzinfo is UTC
     assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
     log.close(log.open_intents()[-1], "done")
+    engine.dispose()
 
 
 @pytest.mark.parametrize("url", LASTING, indirect=True)

@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import polars as pl
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from churnops.cli import _Commands
 from churnops.pipelines.run_all import STEPS
 from churnops.settings import default_config
 from tests.conftest import REPOSITORY, quick, write_project, write_small_data
@@ -175,3 +178,15 @@ def test_help_teaches_and_stays_light(tmp_path: Path):
     assert run(CHURNOPS, "version", cwd=tmp_path).stdout.startswith("churnops ")
     assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 3
     run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)
+
+
+def test_what_was_noted_on_an_error_of_the_system_is_printed_too():
+    @click.command
+    def write() -> None:
+        error = OSError(28, "No space left on device", "summary.json")
+        error.add_note("production is as it was before")
+        raise error
+
+    result = CliRunner().invoke(_Commands("group", {"write": write}), ["write"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: summary.json: No space left on device\n       production is as it was before\n"

@@ -69,7 +69,7 @@ def child(order):
             os.kill(os.getpid(), signal.SIGKILL)
         if order["what"] == "deploy":
             with registry.deployed.locked():
-                registry.deploy(bundle, 2, "a test")
+                registry.deployed.deploy(bundle, 2, "a test")
         else:
             roll_back(settings, reason="a test")
     return done
@@ -111,15 +111,15 @@ def template(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, 
     with closing(Registry(tracker)) as registry:
         first = registry.deployed.production()
         assert first is not None
-        found = map(Bundle.load, sorted(project[0].root.glob("mlartifacts/models/*/artifacts/artifacts/bundle")))
-        second = next(bundle for bundle in found if bundle.algorithm != first.algorithm)
+        bundles = [model.bundle for model in project[1].trained.models.values()]
+        second = next(bundle for bundle in bundles if bundle.algorithm != first.algorithm)
         run = tracker.client.create_run(tracker.experiment("A test"))
         version = registry.register(second, log_bundle(second, run.info.run_id), run.info.run_id)
         assert version == 2
         registry.make_challenger(version)
     settings = copy(folders["deploy"], folders["rollback"])
     with closing(Registry(Tracker(settings))) as registry, registry.deployed.locked():
-        registry.deploy(second, 2, "second")
+        registry.deployed.deploy(second, 2, "second")
     return Template(folders, (first, second))
 
 

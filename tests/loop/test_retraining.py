@@ -382,6 +382,25 @@ def test_of_a_failure_after_the_link_moved_it_is_told_which_model_answers(
     assert f"{after.name} answers now, before it was {before.name}" in capfd.readouterr().err
 
 
+def test_the_summary_of_a_failure_says_which_model_answers(
+    settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = settings.path("models/production").readlink().name
+
+    def defect() -> None:
+        raise ZeroDivisionError
+
+    after_the_link_moved(monkeypatch, defect)
+    with pytest.raises(ZeroDivisionError):
+        retrain(settings, reversed_world)
+    (summary,) = settings.path("monitoring").glob("retraining_summary_*.json")
+    after = settings.path("models/production").readlink().name
+    said = json.loads(summary.read_text())
+    assert (said["status"], said["reason"]) == (
+        "failed", f"a defect: ZeroDivisionError; {after} answers now, before it was {before}"
+    )  # fmt: skip
+
+
 def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reversed_world: Path, tmp_path: Path):
     shutil.copytree(settings.root, tmp_path / "turned", symlinks=True)
     turned = load_settings(tmp_path / "turned/config.yaml")

@@ -44,8 +44,7 @@ class Trained:
 def trained_models(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, RunSummary]) -> Trained:
     settings = copy(project[0].root, tmp_path_factory.mktemp("rollback") / "project")
     models, tracker = settings.path("models"), Tracker(settings)
-    found = map(Bundle.load, sorted(project[0].root.glob("mlartifacts/models/*/artifacts/artifacts/bundle")))
-    tree = next(bundle for bundle in found if bundle.algorithm == "decision_tree")
+    tree = project[1].trained.models["decision_tree"].bundle
     assert isinstance(tree.estimator, TreeEnsemble)
     wrong = replace(tree, estimator=replace(tree.estimator, value=1.0 - tree.estimator.value))
     with closing(Registry(tracker)) as registry:
@@ -216,6 +215,15 @@ def test_a_damaged_copy_in_mlflow_is_refused(settings: Settings, typed: Callable
     assert [d.version for d in history(settings)] == [1]
 
 
+def test_a_check_that_could_not_be_made_is_said_and_the_deployment_stays(
+    typed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CHURNOPS_RETRAINING__CHECK_URL", "http://127.0.0.1:9")
+    said = json.loads(typed("promote", "2", "--reason", "a test", "--force", "--json").stdout)
+    assert said["status"] == "deployed"
+    assert "127.0.0.1:9" in said["warning"]
+
+
 def test_pruning_keeps_production_previous_and_the_way_back_and_says_what_it_removed(
     settings: Settings, typed: Callable[..., Result], trained_models: Trained
 ):
@@ -228,8 +236,9 @@ def test_pruning_keeps_production_previous_and_the_way_back_and_says_what_it_rem
 
     with closing(Registry(Tracker(settings))) as registry:
         other = replace(trained_models.good, threshold=0.9)
-        registry.deploy(other, 3, "not in the store")
-        registry.rollback(1, "back")
+        deployed = registry.deployed
+        deployed.deploy(other, 3, "not in the store")
+        deployed.rollback(deployed.folder_of(1), "back")
     removed = json.loads(typed("models", "prune", "--keep", "0", "--json").stdout)
     left = {path.name for path in settings.path("models/versions").iterdir()}
     assert removed["bytes"] > 0

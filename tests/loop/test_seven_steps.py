@@ -24,6 +24,7 @@ from churnops.registry import Registry
 from churnops.settings import FAMILIES, Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
+from churnops.tracking.runner import _noted
 from tests.conftest import quick, write_project, write_small_data
 
 Project = tuple[Settings, RunSummary]
@@ -318,6 +319,13 @@ def test_a_store_that_fails_meanwhile_is_one_line(tmp_path: Path):
         run_into_it()
     assert "\n" not in str(caught.value)
     assert "mlflow.db failed: " in str(caught.value)
+
+
+def test_what_could_not_be_tracked_is_noted_in_a_line_without_passwords():
+    error = ValueError("what a step failed with")
+    with _noted(error):
+        raise OSError("no answer from https://ann:secret@mlflow:5000\nand where it happened")
+    assert error.__notes__ == ["and it could not be tracked: no answer from https://***@mlflow:5000"]
 
 
 @pytest.mark.parametrize("when", ["create_run", "set_terminated"])

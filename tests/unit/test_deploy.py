@@ -179,7 +179,7 @@ def test_the_newest_folder_of_a_version_is_gone_back_to(folder: DeploymentFolder
     first = folder.deploy(bundles[0], 1, "first")
     folder.deploy(bundles[1], 2, "second")
     again = folder.deploy(bundles[0], 1, "again")
-    assert folder.folder_of(1) == folder.folder_of(1, bundles[0].content_sha256) == again.name
+    assert folder.folder_of(1) == again.name
     folder.deploy(bundles[1], 2, "and again")
     again.rename(again.with_name("away"))
     assert folder.folder_of(1) == first.name
@@ -283,6 +283,23 @@ def test_a_store_that_does_not_answer_keeps_nobody_from_going_back_and_learns_it
     one, other = (bundle.content_sha256 for bundle in bundles)
     assert [d.closed for d in folder.recover()] == ["done", "done"]
     assert aliases == [one, other, one]
+
+
+def test_a_deployment_does_not_wait_for_what_the_aliases_of_one_before_wait_for(
+    folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], log: DeploymentLog
+):
+    def refuse(content_sha256: str) -> None:
+        raise RegistryError("the store is down")
+
+    assert folder.since() is None
+    folder.deploy(bundles[0], 1, "first")
+    down = DeploymentFolder(folder.folder, log, refuse)
+    for number, bundle in ((2, bundles[1]), (3, bundles[0])):
+        with pytest.raises(AliasesBehindError, match="-v2 answers"):
+            down.deploy(bundle, number, "while the store is down")
+        assert folder.current().endswith(f"-v{number}")
+        assert folder.since() == log.history()[-1].at
+    assert len(log.open_intents()) == 2
 
 
 def test_a_rollback_that_never_happened_is_not_part_of_the_history(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_a_gain_that_few_labels_show_cannot_be_told_and_the_labels_it_needs_are_
     assert found.verdict == "cannot tell"
     assert found.low < 0 < 0.01 < found.gain
     assert found.labels_needed == labels_needed(
-        found.gain, found.standard_error, 250, min_improvement=0.01, confidence=0.95
+        found.gain, found.standard_error, 250, min_improvement=0.01, confidence=0.95, low=found.low
     )
     assert found.labels_needed > 250
     assert "so it is not proven; needs about" in found.reason
@@ -203,6 +204,17 @@ def test_skewness_only_ever_moves_a_bound_out_and_mirrors() -> None:
         assert (skewed[0] < low, skewed[1] > high) == (skewness < 0, skewness > 0)
         mirrored = bounds(-0.03, 0.01, 97, -skewness, confidence=0.95)
         assert mirrored == pytest.approx((-skewed[1], -skewed[0]), abs=1e-15)
+
+
+def test_a_bound_that_a_confident_miss_moved_out_needs_more_labels_than_there_are() -> None:
+    outcome = np.arange(300) < 41
+    champion, challenger = np.where(outcome, 0.6, 0.15), np.where(outcome, 0.9, 0.05)
+    challenger[0] = 1e-3
+    found = decide(outcome, champion, challenger, settings(metric="log_loss"), seed=1)
+    assert found.verdict == "cannot tell"
+    normal = labels_needed(found.gain, found.standard_error, 300, min_improvement=0.005, confidence=0.95)
+    assert normal < 300 < found.labels_needed
+    assert re.search(r"needs about [\d,]+ more labels$", found.reason)
 
 
 @pytest.mark.parametrize(("gain", "error", "compared"), [(0.02, 0.02, 1), (0.05, 0.03, 1), (0.0125, 0.004, 3)])

@@ -83,6 +83,7 @@ def test_a_misspelt_key_deep_in_the_schema_is_named(tmp_path: Path):
         ("a: " + "[" * 5000, "nested too deeply"),
         ("", "holds no settings"),
         ("a: [", "is not YAML"),
+        ("random_state: {{ seed }}", "is not YAML"),
         ("- 1", "holds no settings"),
         ("random_state: 1", "schema"),
     ],

@@ -14,9 +14,9 @@ from churnops.app.source import (
     note,
     place,
     production_sample,
-    production_source,
     reference_source,
     say,
+    source_of,
 )
 from churnops.app.text import number, percent
 from churnops.app.views import analysis as views
@@ -85,7 +85,7 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
             "ago or earlier. Outcomes are reported with `POST /labels`."
         )
         return None
-    source = production_source(project, bundle, key, sample)
+    source = source_of(project, bundle, key, sample)
     _introduce(source, "that this model was asked about and whose outcome is known")
     note("Customers who got an offer may have stayed because of it. New outcomes show within a minute.")
     return source

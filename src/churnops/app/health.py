@@ -164,8 +164,8 @@ _SAID: dict[str, tuple[Level, str, str]] = {
     ),
 }  # fmt: skip
 _RETRAINING_FAILED: tuple[Level, str, str] = (
-    "bad", "The last retraining failed; the model in production is as it was before.",
-    "Type `churnops retrain` and follow what it says.",
+    "bad", "The last retraining failed.",
+    "*Models* says why, and which model answers. Then type `churnops retrain` and follow what it says.",
 )  # fmt: skip
 
 

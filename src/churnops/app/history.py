@@ -8,11 +8,9 @@ from churnops.app.documents import count, mapping, number, text
 from churnops.app.summaries import Retraining
 from churnops.journal import Deployment, RecordedDecision
 from churnops.journal.deployments import InProduction
+from churnops.retraining.gain import round_up
+from churnops.retraining.gate import NAMES
 
-METRICS = {
-    "roc_auc": "ROC-AUC", "average_precision": "average precision", "log_loss": "log loss",
-    "calibration_error": "calibration error",
-}  # fmt: skip
 VERDICTS = {
     "deploy": "Deploy: the challenger is better, and may replace the champion.",
     "keep": "Keep: the champion stays.",
@@ -62,7 +60,6 @@ class Comparison:
     high: float | None
     min_improvement: float | None
     confidence: float | None
-    compared: int | None
     rows: int | None
     churned: int | None
     labels_needed: int | None
@@ -117,16 +114,6 @@ def clock(at: datetime) -> str:
     '2026-11-24 14:05'
     """
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def round_up(n: int) -> int:
-    """Round up to two digits: more would be no truer.
-
-    >>> round_up(1234), round_up(7)
-    (1300, 7)
-    """
-    unit: int = 10 ** max(0, len(str(n)) - 2)
-    return -(-n // unit) * unit
 
 
 def versions(
@@ -194,14 +181,13 @@ def comparison(decision: RecordedDecision, names: Mapping[str, str]) -> Comparis
         reason=decision.reason,
         champion=name(decision.champion),
         challenger=name(decision.challenger),
-        metric=METRICS.get(metric, ""),
+        metric=NAMES.get(metric, ""),
         worth=(number(said.get("champion")), number(said.get("challenger"))),
         gain=number(said.get("gain")),
         low=number(said.get("low")),
         high=number(said.get("high")),
         min_improvement=number(said.get("min_improvement")),
         confidence=number(said.get("confidence")),
-        compared=count(said.get("compared")),
         rows=count(said.get("rows")),
         churned=count(said.get("churned")),
         labels_needed=count(said.get("labels_needed")),
@@ -212,6 +198,6 @@ def comparison(decision: RecordedDecision, names: Mapping[str, str]) -> Comparis
 def _guard(said: Mapping[str, object]) -> GuardShown:
     name = text(said.get("name"))
     return GuardShown(
-        METRICS.get(name, "a metric that is not known here"), number(said.get("champion")),
+        NAMES.get(name, "a metric that is not known here"), number(said.get("champion")),
         number(said.get("challenger")), number(said.get("tolerance")), said.get("held") is True,
     )  # fmt: skip

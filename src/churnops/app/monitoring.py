@@ -18,6 +18,7 @@ from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.journal.cycles import Cycle, CycleLog, CycleSeries
 from churnops.model import Bundle
 from churnops.monitoring.alerts import Subject
+from churnops.registry import DeploymentFolder
 
 REPORTS = 100
 """Newest reports of the chosen time that can be looked into."""
@@ -56,9 +57,9 @@ def _judged(project: Project, bundle: Bundle | None, newest: Sequence[Cycle]) ->
     now, settings = datetime.now(UTC), project.settings.monitoring
     model = None
     if bundle is not None:
-        done = [d for d in project.deployments.history() if d.closed == "done"]
-        mine = bool(done) and done[-1].content_sha256 == bundle.content_sha256
-        model = Production(bundle.content_sha256, done[-1].at if mine else None)
+        answered = DeploymentFolder(project.models, project.deployments, None).answered()
+        mine = bool(answered) and answered[-1].content_sha256 == bundle.content_sha256
+        model = Production(bundle.content_sha256, answered[-1].at if mine else None)
     cycles = _series(project, newest, span(ALL, now), False).cycles[::-1] if newest else ()
     limits = Limits(settings.drift_rate_threshold, timedelta(days=settings.window_days))
     return judge(model, cycles, project.alerts.firing(get_args(Subject)), limits, now)

@@ -1,9 +1,9 @@
 """Customers that the dashboard analyses: what was known of them, what the model said, and what became of them."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,12 @@ class Sample:
     def rows(self) -> int:
         """Number of customers."""
         return self.outcome.size
+
+    @property
+    def sha256(self) -> str:
+        """Hash of who they are and what became of them."""
+        parts = (*self.columns.values(), self.outcome, self.score)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
     @property
     def leavers(self) -> int:
@@ -137,7 +143,7 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
         reached = journal.newest_begin(looked, until)
         begin = reached or datetime.fromtimestamp(0, UTC)
         older: dict[str, RecordedPrediction] = {}
-        for found in islice(journal.resolved(begin, end, known_at), STEP):
+        for found in journal.resolved(begin, end, known_at):  # at most a step, and what came with its oldest
             if found.churned is not None and found.row.content_sha256 == bundle.content_sha256:
                 older[f"customer {found.row.customer_id}" if found.row.customer_id else found.row.id] = found
         newest = older | newest

@@ -67,7 +67,7 @@ def reference_source(project: Project, bundle: Bundle, path: Path) -> Source:
     DataError
         If the file is damaged.
     """
-    return _source(project, bundle, *_reference(path, path.stat().st_mtime_ns, bundle))
+    return source_of(project, bundle, *_reference(path, path.stat().st_mtime_ns, bundle))
 
 
 def production_sample(project: Project, bundle: Bundle) -> tuple[str, Sample]:
@@ -75,9 +75,11 @@ def production_sample(project: Project, bundle: Bundle) -> tuple[str, Sample]:
     return _production(str(project.models), bundle.content_sha256, project, bundle)
 
 
-def production_source(project: Project, bundle: Bundle, key: str, sample: Sample) -> Source:
-    """Return what `production_sample` gave, if it is enough, as a source."""
-    return _source(project, bundle, key, sample)
+def source_of(project: Project, bundle: Bundle, key: str, sample: Sample) -> Source:
+    """Return customers, with what the page shows of them, as a source."""
+    settings = project.settings
+    inputs = _inputs(key, bundle, sample)
+    return Source(key, bundle, sample, inputs, settings.random_state, settings.evaluation.confidence)
 
 
 def choose(label: str, inputs: Sequence[Variable], key: str, order: str) -> Variable:
@@ -113,12 +115,6 @@ def place(figure: go.Figure, sentence: str) -> None:
     st.plotly_chart(figure, theme="streamlit", config=CONFIG, alt=one_line(sentence, _LONGEST))
 
 
-def _source(project: Project, bundle: Bundle, key: str, sample: Sample) -> Source:
-    settings = project.settings
-    inputs = _inputs(key, bundle, sample)
-    return Source(key, bundle, sample, inputs, settings.random_state, settings.evaluation.confidence)
-
-
 # What these return is frozen and shared by all sessions, so it is kept as it is and not copied.
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _reference(path: Path, changed: int, _bundle: Bundle) -> tuple[str, Sample]:
@@ -127,8 +123,9 @@ def _reference(path: Path, changed: int, _bundle: Bundle) -> tuple[str, Sample]:
 
 @st.cache_resource(show_spinner="Reading outcomes", max_entries=4, ttl=60)
 def _production(models: str, content_sha256: str, _project: Project, _bundle: Bundle) -> tuple[str, Sample]:
-    now, horizon = datetime.now(UTC), timedelta(days=_project.settings.journal.label_horizon)
-    return f"{models} {content_sha256} {now}", read_production(_project.journal, _bundle, now, horizon)
+    horizon = timedelta(days=_project.settings.journal.label_horizon)
+    sample = read_production(_project.journal, _bundle, datetime.now(UTC), horizon)
+    return f"{models} {content_sha256} {sample.sha256}", sample
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

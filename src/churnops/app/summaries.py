@@ -19,7 +19,7 @@ OUTCOMES = {
     "cannot tell": "the evidence is not enough, the model in production stays",
     "rolled back": "the new model failed its check, the one before answers again",
     "not permitted": "nothing was trained",
-    "failed": "it ended with an error, the model in production stays",
+    "failed": "it ended with an error",
 }
 CAUSES = {"monitoring": "monitoring asked for it", "schedule": "it was due", "by hand": "somebody asked for it"}
 

@@ -37,7 +37,7 @@ def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered
         return
     left, right = st.columns([5, 6], gap="large")
     moved = dict(inputs)
-    identity = hash(tuple(inputs.values()))
+    identity = hash(repr(inputs))  # a missing number equals itself here
     with left:
         for lever in offered:
             moved[lever.name] = _slider(lever, f"predict:what-if:{identity}:{lever.name}")

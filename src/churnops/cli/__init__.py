@@ -21,17 +21,17 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ChurnopsError as error:
-            show_error(error)
+            show_error(error, str(error))
             sys.exit(error.exit_code)
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""
-            click.secho(f"error: {what}{error.strerror or error}", fg="red", err=True)
+            show_error(error, f"{what}{error.strerror or error}")
             sys.exit(ChurnopsError.exit_code)
 
 
-def show_error(error: ChurnopsError) -> None:
-    """Print an error's lines, and what was noted on it."""
-    first, *others = str(error).splitlines()
+def show_error(error: Exception, message: str) -> None:
+    """Print a message's lines, and what was noted on the error."""
+    first, *others = message.splitlines()
     click.secho(f"error: {first}", fg="red", err=True)
     for line in (*others, *getattr(error, "__notes__", ())):
         click.secho(f"       {line}", fg="red", err=True)

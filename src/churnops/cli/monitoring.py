@@ -111,7 +111,7 @@ def monitor(
 
     def complain(error: Exception) -> None:
         if isinstance(error, ChurnopsError):
-            show_error(error)
+            show_error(error, str(error))
         else:
             traceback.print_exception(error)
 

@@ -120,5 +120,7 @@ class DeploymentLog:
 def _deployment(row: Mapping[Any, Any]) -> Deployment:
     at = row["at"]
     names = ("id", *_SAID, "closed")
-    # SQLite keeps no time zone: what was written is UTC.
-    return Deployment(at=at if at.tzinfo else at.replace(tzinfo=UTC), **{name: row[name] for name in names})
+    # SQLite keeps no time zone, what was written is UTC; PostgreSQL answers in the session's.
+    return Deployment(
+        at=at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC), **{name: row[name] for name in names}
+    )

@@ -39,6 +39,16 @@ class Placed:
     rolled_back: bool
     warning: str | None = None
 
+    def reason(self, reason: str) -> str:
+        """Return why what answers now does: the deployment's reason, and before it why it was gone back from."""
+        return f"{self.check.reason}; {reason}" if self.check and self.rolled_back else reason
+
+    @property
+    def to_tell(self) -> str | None:
+        """The warning, and why the check was not passed, where the deployment stays all the same."""
+        stays = self.check is not None and self.check.status != "passed" and not self.rolled_back
+        return "; ".join(filter(None, [self.warning, self.check.reason if self.check and stays else None])) or None
+
 
 def put_into_production(
     settings: Settings, registry: Registry, alerts: Alerts, bundle: Bundle, version: int, reason: str,
@@ -62,7 +72,7 @@ def put_into_production(
     deployed, options = registry.deployed, settings.retraining
     before, warning = deployed.current(), None
     try:
-        registry.deploy(bundle, version, reason, by)
+        deployed.deploy(bundle, version, reason, by)
     except AliasesBehindError as error:  # it answers all the same
         warning = str(error)
     check = None
@@ -71,7 +81,7 @@ def put_into_production(
         if check.status == "failed" and before is not None:
             why = f"{bundle.version_name} failed its check through the API: {check.reason}"
             try:
-                registry.rollback(None, why, by)
+                deployed.rollback(None, why, by)
             except AliasesBehindError as error:
                 warning = str(error)
             except ChurnopsError as error:

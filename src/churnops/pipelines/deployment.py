@@ -144,11 +144,8 @@ def prune(settings: Settings, keep: int) -> Pruned:
 
 def has_open_deployments(settings: Settings) -> bool:
     """Whether a deployment was begun and not finished: it is under way, or its process was killed."""
-    engine = open_database(settings.database_url(settings.journal.url))
-    try:
-        return bool(DeploymentLog(engine).open_intents())
-    finally:
-        engine.dispose()
+    with _without_mlflow(settings) as (deployed, _):
+        return bool(deployed.log.open_intents())
 
 
 def finish_open_deployments(settings: Settings) -> str | None:
@@ -235,10 +232,10 @@ def _promote(
     reason = f"{reason}; {said}"
     alerts = Alerts(AlertLog(registry.engine), settings.alerts)
     placed = put_into_production(settings, registry, alerts, bundle, version, reason, [])
-    status: Literal["deployed", "rolled back"] = "deployed"
-    if placed.rolled_back and placed.check is not None:
-        status, reason = "rolled back", placed.check.reason
-    return Promotion(status, version, bundle.version_name, placed.folder, reason, decision, placed.warning)
+    return Promotion(
+        "rolled back" if placed.rolled_back else "deployed", version, bundle.version_name, placed.folder,
+        placed.reason(reason), decision, placed.to_tell,
+    )  # fmt: skip
 
 
 def _ask(

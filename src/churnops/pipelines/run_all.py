@@ -216,8 +216,8 @@ def _deploy(
         if decision is None or decision.deploy:
             facts = [_fact(evaluated)]
             placed = put_into_production(settings, registry, alerts, bundle, version, reason, facts)
-            status, warning = "rolled back" if placed.rolled_back else "deployed", placed.warning
-            reason = f"{placed.check.reason}; {reason}" if placed.check and placed.rolled_back else reason
+            status, warning = "rolled back" if placed.rolled_back else "deployed", placed.to_tell
+            reason = placed.reason(reason)
         else:
             status = "challenger"
             registry.make_challenger(version)

@@ -24,6 +24,7 @@ from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_journal
 from churnops.monitoring.monitor import ModelMonitor
 from churnops.pipelines.become import become
+from churnops.registry import DeploymentFolder
 from churnops.retraining.policy import Cause, scheduled
 from churnops.settings import Settings
 from churnops.tracking import Tracker
@@ -157,7 +158,8 @@ def run_monitoring(
             with tracker.pipeline(logged, name) as run:
                 cycle = run.step(STEP, _cycle, monitor, bundle, source.collect, settings, journal)
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
-        retraining = _retraining(settings, cycle.report, source, DeploymentLog(engine), retrain or _retrain, permitted)
+        deployed = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
+        retraining = _retraining(settings, cycle.report, source, deployed.since(), retrain or _retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining)
     finally:
         engine.dispose()
@@ -193,7 +195,7 @@ def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterato
 
 
 def _retraining(
-    settings: Settings, report: Report, source: Source, log: DeploymentLog, retrain: Retrain, permitted: bool
+    settings: Settings, report: Report, source: Source, deployed_at: datetime | None, retrain: Retrain, permitted: bool
 ) -> str:
     """Retrain if the report recommends it or the schedule does; say in words what came of it."""
     now, automatic = datetime.now(UTC), settings.retraining.automatic
@@ -205,8 +207,6 @@ def _retraining(
         if not automatic:
             return "recommended; retraining.automatic is false: type `churnops retrain`"
         return retrain(settings, "monitoring", report.recommendation.reasons, source.path)
-    done = [deployment for deployment in log.history() if deployment.closed == "done"]
-    deployed_at = done[-1].at if done else None
     if permitted and automatic and not report.aside and scheduled(settings.retraining, deployed_at, now):
         because = f"the model in production is older than {settings.retraining.every_days:g} days"
         return retrain(settings, "schedule", (because,), source.path)

@@ -15,7 +15,7 @@ import numpy as np
 from churnops.data.identity import Identities
 from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import ValidationError, check_customers
-from churnops.errors import DataError, JournalError, RegistryError, reason_of, redact
+from churnops.errors import DataError, JournalError, RegistryError, first_line, reason_of
 from churnops.files import low_priority
 from churnops.journal.alerts import AlertLog
 from churnops.journal.database import open_database
@@ -118,7 +118,9 @@ def _failing_loudly(asked: _Asked) -> Iterator[None]:
         state = "production is as it was before" if after == before else f"{after} answers now, before it was {before}"
         _tell_failure(asked.settings, retraining_failed(reason, asked.settings.alerts.link, state))
         failures = tuple(map(str, error.failures)) if isinstance(error, ValidationError) else ()
-        summary = replace(asked.summary("failed", reason, Permission(True, ()), before), failures=failures)
+        summary = replace(
+            asked.summary("failed", f"{reason}; {state}", Permission(True, ()), before), failures=failures
+        )
         try:
             error.add_note(f"{state}; summary: {summary.write(asked.folder)}")
         except OSError as unwritten:
@@ -180,7 +182,7 @@ class _Job:
             if summary is None:
                 raise
             # What was decided is done. That MLflow, which alone is asked after it, does not know makes it no failure.
-            untold = f"MLflow could not be told: {redact(str(error).partition(chr(10))[0][:200])}"
+            untold = f"MLflow could not be told: {first_line(error)}"
             summary = replace(summary, warning=f"{summary.warning}; {untold}" if summary.warning else untold)
         self.alerts.tell([], AFTER_RETRAINING)
         return replace(summary, run_id=run.run_id, seconds=run.seconds)
@@ -227,9 +229,8 @@ class _Job:
         due, known_outcomes = min(
             (source for source in sources if source[1]), key=lambda source: source[1] / source[0], default=(0, 0)
         )
-        answered = self.registry.deployed.answered()
         situation = Situation(
-            cause=self.asked.cause, now=self.asked.started, deployed_at=answered[-1].at if answered else None, due=due,
+            cause=self.asked.cause, now=self.asked.started, deployed_at=self.registry.deployed.since(), due=due,
             labelled=known_outcomes, unseen=int(unseen.sum()) + file.unseen, new=new,
         )  # fmt: skip
         return permit(situation, self.settings.retraining)
@@ -274,7 +275,7 @@ class _Job:
                 )  # fmt: skip
                 check, warning = placed.check, placed.warning
                 status = "rolled back" if placed.rolled_back else "deployed"
-                reason = f"{check.reason}; {reason}" if check and placed.rolled_back else reason
+                reason = placed.reason(reason)
             else:
                 status = "cannot tell" if decision.verdict == "cannot tell" else "kept"
                 if found.challenger.content_sha256 != champion.content_sha256:

@@ -111,7 +111,7 @@ class DeploymentFolder:
             If MLflow's aliases could not be moved. The bundle answers all the same.
         """
         self._check_link()
-        self.recover()
+        self._undo()
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
         saved = bundle.save(self.versions / name)
         Bundle.load(saved)  # what cannot be loaded must not answer
@@ -156,19 +156,15 @@ class DeploymentFolder:
         self._put_into_production(target.folder, target.version, target.content_sha256, reason, by, "rollback")
         return folder
 
-    def folder_of(self, version: int, content_sha256: str | None = None) -> str:
-        """Return the newest folder that a version answered from, looked up by content hash if that is known.
+    def folder_of(self, version: int) -> str:
+        """Return the newest folder that a version answered from.
 
         Raises
         ------
         RegistryError
             If it never answered.
         """
-        found = [
-            d.folder
-            for d in self.answered()
-            if (d.version == version if content_sha256 is None else d.content_sha256 == content_sha256)
-        ]
+        found = [deployment.folder for deployment in self.answered() if deployment.version == version]
         if not found:
             raise RegistryError(
                 f"version {version} never was in production, so there is no way back to it: "
@@ -186,6 +182,11 @@ class DeploymentFolder:
             for d in history
             if d.closed == "done" or (d.closed is None and (d.folder == current or left.get(d.folder, -1) > d.id))
         ]
+
+    def since(self) -> datetime | None:
+        """Return when the model in production was put there, None if nothing is deployed."""
+        answered = self.answered()
+        return answered[-1].at if answered else None
 
     def recover(self) -> list[Deployment]:
         """Finish the deployments whose link swap happened, undo (in the log) those whose did not; return both.

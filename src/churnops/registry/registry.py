@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from churnops.errors import BundleError, RegistryError, redact
+from churnops.errors import BundleError, RegistryError, first_line, redact
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
 from churnops.model import Bundle
@@ -131,23 +131,6 @@ class Registry:
             )
         return bundle
 
-    def deploy(self, bundle: Bundle, version: int, reason: str, by: str | None = None) -> Path:
-        """Put a registered version into production; see `DeploymentFolder.deploy`."""
-        return self.deployed.deploy(bundle, version, reason, by)
-
-    def rollback(self, version: int | None, reason: str, by: str | None = None) -> Path:
-        """Put a version into production again that was there before; see `DeploymentFolder.rollback`.
-
-        Parameters
-        ----------
-        version
-            Its newest deployment is gone back to. None: what answered when the present model was deployed.
-        """
-        if version is None:
-            return self.deployed.rollback(None, reason, by)
-        content = next((v.content_sha256 for v in self.versions() if v.version == version), None)
-        return self.deployed.rollback(self.deployed.folder_of(version, content), reason, by)
-
     def prune(self, keep: int) -> Pruned:
         """Remove the oldest version folders; those of production, previous and challenger stay.
 
@@ -194,8 +177,7 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except mlflow.MlflowException as error:
-        reason = redact(str(error).strip().partition("\n")[0][:200])
-        raise RegistryError(f"the model registry does not answer: {reason}") from None
+        raise RegistryError(f"the model registry does not answer: {first_line(error)}") from None
 
 
 def _version(item: "MlflowVersion", aliases: list[str]) -> ModelVersion:

@@ -82,8 +82,9 @@ def _unskewed(t: float, skewness: float) -> float:
 
 
 def labels_needed(
-    gain: float, error: float, rows: int, *, min_improvement: float, confidence: float, compared: int = 1
-) -> int | None:
+    gain: float, error: float, rows: int, *, min_improvement: float, confidence: float, compared: int = 1,
+    low: float | None = None,
+) -> int | None:  # fmt: skip
     """Return with how many labels in total a gain is recognised in 90 % of cases; None if with no number.
 
     Parameters
@@ -92,6 +93,9 @@ def labels_needed(
         The gain and its standard error on `rows` customers; the error is taken to shrink with the square root of rows.
     min_improvement, confidence, compared
         As in the settings, and as for `decide`.
+    low
+        The gain's lower bound on these rows, which few or skewed customers make wider than a normal distribution's; it
+        is taken to be as wide for more. So a gain that is not proven needs more labels than there are.
 
     Notes
     -----
@@ -108,5 +112,17 @@ def labels_needed(
     if not (gain > min_improvement and error > 0):
         return None
     power, level = (float(ndtri(share)) for share in (POWER, 1 - (1 - confidence) / compared))
+    if low is not None:
+        level = max(level, (gain - low) / error)
     allowed = min((gain - min_improvement) / power, gain / (level + power))
     return math.ceil(rows * (error / allowed) ** 2)
+
+
+def round_up(labels: int) -> int:
+    """Round a number of labels up to two digits: more would be no truer.
+
+    >>> round_up(1234), round_up(7)
+    (1300, 7)
+    """
+    unit: int = 10 ** max(0, len(str(labels)) - 2)
+    return -(-labels // unit) * unit

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
-from churnops.retraining.gain import bounds, labels_needed, spread
+from churnops.retraining.gain import bounds, labels_needed, round_up, spread
 from churnops.settings import GateMetric, RetrainingSettings
 
 Verdict = Literal["deploy", "keep", "cannot tell"]
@@ -31,7 +31,7 @@ MIN_OF_EACH = 20
 95 % above 0 in 12 % of samples with 14 churners, and in 6 % with 20 (log loss, telecom table)."""
 NAMES: Mapping[str, str] = {
     "roc_auc": "ROC-AUC",
-    "average_precision": "average precision",
+    "average_precision": "PR-AUC",
     "log_loss": "log loss",
     "calibration_error": "calibration error",
 }
@@ -182,7 +182,7 @@ def decide(
     verdict, reason = found.verdict()
     needed = found.labels_needed() if verdict == "cannot tell" else None
     if needed is not None:
-        reason += f"; needs about {_rounded(needed - rows):,} more labels"
+        reason += f"; needs about {round_up(needed - rows):,} more labels"
     return Decision(
         verdict=verdict,
         reason=reason,
@@ -269,7 +269,7 @@ class _Comparison:
             return math.ceil(self.rows * MIN_OF_EACH / rarer)
         return labels_needed(
             self.gain, self.error, self.rows,
-            min_improvement=self.settings.improvement, confidence=confidence, compared=self.compared,
+            min_improvement=self.settings.improvement, confidence=confidence, compared=self.compared, low=self.low,
         )  # fmt: skip
 
 
@@ -296,12 +296,6 @@ def _guards(before: Mapping[str, float], after: Mapping[str, float], settings: R
         for name, tolerance in tolerances.items()
         if name != settings.metric
     )
-
-
-def _rounded(number: int) -> int:
-    """Round up to two digits: more would be no truer."""
-    unit: int = 10 ** max(0, len(str(number)) - 2)
-    return -(-number // unit) * unit
 
 
 def _or_none(value: float) -> float | None:

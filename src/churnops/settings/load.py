@@ -80,7 +80,7 @@ class _Loader(yaml.SafeLoader):
         """Build a mapping whose keys differ."""
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)

@@ -13,7 +13,7 @@ from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from churnops.errors import ChurnopsError, redact
+from churnops.errors import ChurnopsError, first_line, redact
 from churnops.files import file_lock
 from churnops.model import Bundle
 from churnops.schema import nearest
@@ -66,8 +66,7 @@ class Tracker:
                 self.client: MlflowClient = mlflow.MlflowClient()
                 self.client.search_experiments(max_results=1)
         except Exception as error:  # a damaged file, a missing driver, a server that does not answer: each has its own
-            reason = redact(str(error).strip().partition("\n")[0][:200])
-            raise ChurnopsError(f"the MLflow store {redact(self.uri)} cannot be opened: {reason}") from None
+            raise ChurnopsError(f"the MLflow store {redact(self.uri)} cannot be opened: {first_line(error)}") from None
 
     @property
     def _local(self) -> bool:
@@ -132,8 +131,7 @@ class Tracker:
                 run.log_environment()
                 yield run
         except mlflow.MlflowException as error:
-            reason = redact(str(error).strip().partition("\n")[0][:200])
-            raise ChurnopsError(f"the MLflow store {redact(self.uri)} failed: {reason}") from error
+            raise ChurnopsError(f"the MLflow store {redact(self.uri)} failed: {first_line(error)}") from error
 
 
 class PipelineRun:
@@ -267,7 +265,7 @@ def _noted(error: BaseException) -> Iterator[None]:
     try:
         yield
     except Exception as untracked:
-        error.add_note(f"and it could not be tracked: {untracked}")
+        error.add_note(f"and it could not be tracked: {first_line(untracked)}")
 
 
 class _Tee(io.TextIOBase):

@@ -162,6 +162,18 @@ def test_outcomes_that_come_late_are_looked_for_further_back_but_not_without_end
     assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == found
 
 
+def test_rows_that_a_file_brought_in_one_moment_are_all_looked_at(
+    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(samples, "STEP", 2)
+    journal = Journal(engine, label_horizon=HORIZON)
+    older, newer = asked(bundle, [60] * 5), asked(bundle, [50])
+    write_predictions(engine, [*older, *newer])
+    learnt(journal, [*older, *newer], [True] * 6)
+
+    assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == [0.6] * 5 + [0.5]
+
+
 def test_a_step_back_does_not_turn_a_customers_newest_outcome_into_an_older_one(
     engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ):
