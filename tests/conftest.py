@@ -32,7 +32,6 @@ PARTS = {
     "chromium": ("chromium", "apt-get install chromium"),
 }
 POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
-missing_parts: set[str] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,16 +46,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         part = marker.args[0]
         if find_part(part) is None:
-            missing_parts.add(part)
-            message = f"{part} is missing: {PARTS[part][1]}"
+            message = missing(part)
             if os.environ.get("CI"):
                 pytest.fail(f"{message} (scripts/test_parts.sh installs it)")
             pytest.skip(message)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for part in sorted(missing_parts):
-        terminalreporter.write_line(f"tests were skipped because {part} is missing: {PARTS[part][1]}", yellow=True)
+    said = "".join(str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    for part in PARTS:
+        if missing(part) in said:
+            terminalreporter.write_line(f"tests were skipped because {missing(part)}", yellow=True)
+
+
+def missing(part: str) -> str:
+    return f"{part} is missing: {PARTS[part][1]}"
 
 
 def find_part(part: str) -> str | None:
