@@ -219,6 +219,7 @@ def test_a_check_that_could_not_be_made_is_said_and_the_deployment_stays(
     typed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CHURNOPS_RETRAINING__CHECK_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("CHURNOPS_RETRAINING__CHECK_SECONDS", "1")
     said = json.loads(typed("promote", "2", "--reason", "a test", "--force", "--json").stdout)
     assert said["status"] == "deployed"
     assert "127.0.0.1:9" in said["warning"]
