@@ -324,6 +324,25 @@ def test_the_loop_commits_by_itself_what_it_may_and_moves_the_log(file_engine: E
     assert (tmp_path / "journal.db").stat().st_size > 2**20  # without a move, everything would be in the log
 
 
+def test_the_log_is_moved_each_time_that_so_many_rows_were_written(
+    file_engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    moved: list[int] = []
+
+    def move(writer: JournalWriter) -> None:
+        moved.append(len(stored(file_engine)))
+        writer._unmoved = 0
+
+    async def use(writer: JournalWriter) -> None:
+        for _ in range(35):
+            await writer.append([a_prediction() for _ in range(10)])
+
+    monkeypatch.setattr("churnops.journal.writer.CHECKPOINT_ROWS", 100)
+    monkeypatch.setattr(JournalWriter, "_start_moving", move)
+    with_writer(file_engine, use, inline=True)
+    assert moved == [100, 200, 300]
+
+
 def stored_of(engine: Engine, prediction_id: str) -> set[str]:
     with engine.connect() as connection:
         return set(connection.execute(select(predictions.c.id).where(predictions.c.id == prediction_id)).scalars())

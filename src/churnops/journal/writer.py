@@ -154,9 +154,6 @@ class JournalWriter:
         except Exception:  # the thread finds out which append it was, and says so
             self._leave()
             return False
-        self._unmoved += sum(len(append.rows) for append in group)
-        if self._unmoved >= CHECKPOINT_ROWS:
-            self._start_moving()
         return True
 
     def _leave(self) -> None:
@@ -242,6 +239,8 @@ class JournalWriter:
                 append.written.set_exception(error)
         if self._inline:
             self._unmoved += sum(len(append.rows) for append in group)
+            if self._unmoved >= CHECKPOINT_ROWS:
+                self._start_moving()
         if self._busy:
             self._hand_over()
 
