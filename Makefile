@@ -21,9 +21,13 @@ endurance: .venv/ready-dev  ## the service killed and redeployed under load at f
 	bash scripts/test_parts.sh
 	ENDURANCE=1 $(BIN)/python -m pytest --log-cli-level=INFO tests/loop/test_serving_under_load.py
 
+# The formatter decides the layout: no line is kept from it but one published formula, and one assignment stands on a line.
+LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
+
 lint: .venv/ready-dev  ## ruff, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@! grep -rnE $(LAYOUT) --include='*.py' --exclude=kolmogorov.py src tests demo benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

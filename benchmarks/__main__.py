@@ -17,9 +17,22 @@ from benchmarks.harness import ROOT, Result
 from benchmarks.page import page, screen_table
 
 NAMES = (
-    "quality", "pipeline", "features", "prediction", "batch", "explanations", "serving", "startup", "drift", "profiles",
-    "alarms", "gate", "recovery", "retraining", "dashboard",
-)  # fmt: skip
+    "quality",
+    "pipeline",
+    "features",
+    "prediction",
+    "batch",
+    "explanations",
+    "serving",
+    "startup",
+    "drift",
+    "profiles",
+    "alarms",
+    "gate",
+    "recovery",
+    "retraining",
+    "dashboard",
+)
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PACKAGES = ("numpy", "numba", "polars", "scikit-learn", "xgboost-cpu", "mlflow")

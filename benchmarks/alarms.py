@@ -142,7 +142,7 @@ class Judge:
             judge_columns(bundle.schema, inputs, count_profile(inputs, columns), bundle.linked, settings),
             judge_scores(reference[SCORE], reference[SCORE].count(scores), settings),
             judge_labels(target, reference[target], reference[target].count(outcome), settings),
-        )  # fmt: skip
+        )
         self._settings = settings
         self.auc = decline.auc.value if decline.auc else math.nan
 
@@ -157,9 +157,13 @@ def deploy(project: Project, generator: np.random.Generator, *, seed: int) -> De
     columns = {name: np.concatenate([values, later.columns[name]]) for name, values in raw.columns.items()}
     everyone = Customers(columns, np.concatenate([raw.outcome, later.outcome]), "0" * 64)
     order = generator.permutation(everyone.outcome.size)
-    training = project.settings.training.model_copy(update={
-        "families": ("random_forest",), "trials": {"random_forest": 1}, "threads": 1,
-    })  # fmt: skip
+    training = project.settings.training.model_copy(
+        update={
+            "families": ("random_forest",),
+            "trials": {"random_forest": 1},
+            "threads": 1,
+        }
+    )
     settings = project.settings.model_copy(update={"training": training, "random_state": seed})
     prepared, features = prepare(everyone.rows(np.sort(order[:TRAINING_ROWS])), settings)
     trained = train_models(prepared, features, settings)
@@ -234,14 +238,21 @@ def _false_alarms(alarms: Mapping[str, NDArray[np.bool_]]) -> list[Claim]:
     lives = f"lives of {CYCLES} cycles"
     claims = []
     for what, target, found, beside in (
-        ("single cycles", 1.0, first, plain), (lives, 5.0, looks.any(axis=2), plain.any(axis=2))
-    ):  # fmt: skip
+        ("single cycles", 1.0, first, plain),
+        (lives, 5.0, looks.any(axis=2), plain.any(axis=2)),
+    ):
         limits = {"": upper_limit(int(found.sum()), found.size), ", clustered by split": clustered_limit(found)}
         for how, limit in limits.items():
-            claims.append(Claim(
-                f"nothing changed: {what} with an alarm, upper limit{how}", 100 * limit, "%", target=target,
-                peer="plain rule, rate", peer_measured=100 * float(beside.mean()),
-            ))  # fmt: skip
+            claims.append(
+                Claim(
+                    f"nothing changed: {what} with an alarm, upper limit{how}",
+                    100 * limit,
+                    "%",
+                    target=target,
+                    peer="plain rule, rate",
+                    peer_measured=100 * float(beside.mean()),
+                )
+            )
     return claims
 
 
@@ -255,11 +266,17 @@ def _power(splits: Sequence[Split]) -> list[Claim]:
         found = np.concatenate([split.found[kind, rows] for split in splits])
         for place, look in enumerate(LOOKS):
             recommended = int(found[:, place].sum())
-            claims.append(Claim(
-                f"{told}: recommended at look {look}", 100 * recommended / len(found), "%", target=95, at_least=True,
-                low=100 * (1 - upper_limit(len(found) - recommended, len(found))),
-                high=100 * upper_limit(recommended, len(found)),
-            ))  # fmt: skip
+            claims.append(
+                Claim(
+                    f"{told}: recommended at look {look}",
+                    100 * recommended / len(found),
+                    "%",
+                    target=95,
+                    at_least=True,
+                    low=100 * (1 - upper_limit(len(found) - recommended, len(found))),
+                    high=100 * upper_limit(recommended, len(found)),
+                )
+            )
     return claims
 
 

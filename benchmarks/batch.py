@@ -47,8 +47,11 @@ def measure() -> Result:
         peer = _usual_way(folder / "few.csv", folder / "peer.csv", fitted, winner.bundle) / PEER_ROWS * ROWS
         claims, table = [], [("from, to", "seconds", "CPU seconds", "rows a second", "peak MiB", "MB read, written")]
         for source, target, explain in (
-            ("csv", "csv", True), ("parquet", "parquet", True), ("csv", "csv", False), ("parquet", "parquet", False)
-        ):  # fmt: skip
+            ("csv", "csv", True),
+            ("parquet", "parquet", True),
+            ("csv", "csv", False),
+            ("parquet", "parquet", False),
+        ):
             given, written = folder / f"many.{source}", folder / f"scored.{target}"
             command = [CHURNOPS, "predict", given.name, written.name, *(["--explain"] if explain else []), "--force"]
             used = run_process(command, folder=folder)

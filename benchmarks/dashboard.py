@@ -88,17 +88,29 @@ def measure() -> Result:
         claims=[
             Claim("first page, from the start", statistics.median(starts), "s", 5.0, low=min(starts), high=max(starts)),
             Claim("first figure in a browser: Predict is pressed", first[FIGURE], "s"),
-            Claim(f"first thing in a visit: {STRAIGHT}", statistics.median(straight), "s", 1.0, low=min(straight),
-                  high=max(straight)),
+            Claim(
+                f"first thing in a visit: {STRAIGHT}",
+                statistics.median(straight),
+                "s",
+                1.0,
+                low=min(straight),
+                high=max(straight),
+            ),
             *(Claim(f"first switch to {page}", first[page], "s", 1.0) for page in PAGES[1:]),
             *(
-                Claim(f"switch to {page}", statistics.median(later[page]), "s", 1.0, low=min(later[page]),
-                      high=max(later[page]))
+                Claim(
+                    f"switch to {page}",
+                    statistics.median(later[page]),
+                    "s",
+                    1.0,
+                    low=min(later[page]),
+                    high=max(later[page]),
+                )
                 for page in PAGES
             ),
             Claim("resident after all pages", memory, "MiB"),
         ],
-    )  # fmt: skip
+    )
 
 
 def _start(
@@ -145,9 +157,11 @@ def shown(tab: Page, page: str, *, click: str = "", among: str = LINKS, figures:
 def chromium(playwright: Playwright) -> Browser:
     """Start the system's Chromium, as root too."""
     return playwright.chromium.launch(
-        executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False,
+        executable_path="/usr/bin/chromium",
+        headless=True,
+        chromium_sandbox=False,
         args=["--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"],
-    )  # fmt: skip
+    )
 
 
 @contextmanager

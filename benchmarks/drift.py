@@ -37,15 +37,18 @@ NAMES = {
     ALIBI: "alibi-detect",
 }
 IMPORTS = {
-    OURS: "churnops.monitoring", SCIPY: "scipy.stats", EVIDENTLY: "evidently", NANNYML: "nannyml",
+    OURS: "churnops.monitoring",
+    SCIPY: "scipy.stats",
+    EVIDENTLY: "evidently",
+    NANNYML: "nannyml",
     ALIBI: "alibi_detect.cd",
-}  # fmt: skip
+}
 TIMES = {EVIDENTLY: 20, SCIPY: 2, ALIBI: 2, NANNYML: 1}
 """How many times as fast as a peer the check shall be."""
 # One thread each; and no figures sent to the makers.
 QUIET = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
-) | {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}  # fmt: skip
+) | {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
 
 
 class PeerError(Exception):
@@ -104,9 +107,14 @@ def _claims(found: Mapping[str, Figures]) -> list[Claim]:
             target = float(f"{theirs.check / times:.3g}")
             check.append(Claim("check of the batch", ours.check, "s", target, peer=name, peer_measured=theirs.check))
             fitting.append(
-                Claim("fit of the reference and check", ours.fit + ours.check, "s",
-                      peer=name, peer_measured=theirs.fit + theirs.check)
-            )  # fmt: skip
+                Claim(
+                    "fit of the reference and check",
+                    ours.fit + ours.check,
+                    "s",
+                    peer=name,
+                    peer_measured=theirs.fit + theirs.check,
+                )
+            )
     scipy = found[SCIPY]
     memory = Claim(
         "memory beyond the data, fit included", ours.peak, "MiB", 100.0, peer=NAMES[SCIPY], peer_measured=scipy.peak
@@ -119,10 +127,17 @@ def _claims(found: Mapping[str, Figures]) -> list[Claim]:
         Claim("largest difference to SciPy's p-value", p_apart, target=1e-9),
     ]
     started = [
-        Claim(f"`import {IMPORTS[OURS]}`", ours.imports, "s", 1.0,
-              peer=f"`import {IMPORTS[peer]}`", peer_measured=found[peer].imports)
-        for peer in TIMES if peer in found
-    ]  # fmt: skip
+        Claim(
+            f"`import {IMPORTS[OURS]}`",
+            ours.imports,
+            "s",
+            1.0,
+            peer=f"`import {IMPORTS[peer]}`",
+            peer_measured=found[peer].imports,
+        )
+        for peer in TIMES
+        if peer in found
+    ]
     return [*check, *fitting, memory, *differences, *started]
 
 
@@ -144,14 +159,21 @@ def _table(found: Mapping[str, Figures]) -> list[tuple[str, ...]]:
         apart = [
             _apart(mine, theirs)
             for mine, theirs in (
-                (figures.statistics, found[SCIPY].statistics), (figures.p_values, found[SCIPY].p_values)
+                (figures.statistics, found[SCIPY].statistics),
+                (figures.p_values, found[SCIPY].p_values),
             )
-        ]  # fmt: skip
-        rows.append((
-            NAMES[peer], shown(figures.fit, "s") if figures.fit >= 1e-3 else "none", shown(figures.check, "s"),
-            shown(figures.peak, "MiB"), shown(figures.imports, "s"), str(figures.runs),
-            *("not told" if value is None else shown(value) for value in apart),
-        ))  # fmt: skip
+        ]
+        rows.append(
+            (
+                NAMES[peer],
+                shown(figures.fit, "s") if figures.fit >= 1e-3 else "none",
+                shown(figures.check, "s"),
+                shown(figures.peak, "MiB"),
+                shown(figures.imports, "s"),
+                str(figures.runs),
+                *("not told" if value is None else shown(value) for value in apart),
+            )
+        )
     return rows
 
 
@@ -204,9 +226,12 @@ def _figures(peer: str, folder: Path) -> Figures:
     median = {name: statistics.median(answer[name] for answer in answers) for name in ("fit", "check", "peak")}
     last = answers[-1]
     return Figures(
-        **median, imports=statistics.median(imports), runs=len(answers),
-        statistics=last["statistics"], p_values=last["p_values"],
-    )  # fmt: skip
+        **median,
+        imports=statistics.median(imports),
+        runs=len(answers),
+        statistics=last["statistics"],
+        p_values=last["p_values"],
+    )
 
 
 def _run(peer: str, python: str, folder: Path) -> dict[str, Any]:

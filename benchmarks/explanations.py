@@ -42,7 +42,7 @@ def measure() -> Result:
     whole, outcome, rows = features.build(prepared.imputer(prepared.columns)), prepared.outcome, ~prepared.held_out
     forest = CANDIDATES["random_forest"].fit(
         model.search.best.params, whole[rows], outcome[rows], settings.random_state
-    )  # fmt: skip
+    )
     boosting = xgboost.XGBClassifier(
         n_estimators=200, max_depth=5, learning_rate=0.1, tree_method="hist", n_jobs=1, random_state=0
     ).fit(whole, outcome)
@@ -57,10 +57,14 @@ def measure() -> Result:
     bundle, one = model.bundle, many[:1]
     claims.append(
         _claim(
-            "main job's forest, probability of one row", partial(bundle.estimator.probability, one),
-            "scikit-learn", partial(forest.predict_proba, one), 50, one,
+            "main job's forest, probability of one row",
+            partial(bundle.estimator.probability, one),
+            "scikit-learn",
+            partial(forest.predict_proba, one),
+            50,
+            one,
         )
-    )  # fmt: skip
+    )
     customer = {name: values[:1] for name, values in bundle.probes.items()}
     seconds = median_seconds(lambda: bundle.explain(customer), calls=200)
     claims.append(Claim("`Bundle.explain`, one customer, features and prediction included", seconds * 1e6, "µs", 100.0))

@@ -55,9 +55,10 @@ def measure() -> Result:
         for what, matrix in (("derived columns", only_derived), ("whole matrix", everything)):
             ours = median_seconds(partial(matrix, columns), repeats=repeats, calls=calls)
             peer = median_seconds(
-                partial(polars_matrix, frame, matrix.selected), repeats=min(repeats, 15),
+                partial(polars_matrix, frame, matrix.selected),
+                repeats=min(repeats, 15),
                 calls=min(calls, 20),
-            )  # fmt: skip
+            )
             claims.append(
                 Claim(f"{what}, {label}", ours * scale, unit, target, peer="Polars", peer_measured=peer * scale)
             )

@@ -260,10 +260,16 @@ def _false_deployments(splits: Sequence[Split]) -> list[Claim]:
         ):
             for cluster, axes in (("pair", 2), ("split", (1, 2))):
                 hits, tried = (made.sum(axis=axes).ravel() for made in (deployed & worse, trials))
-                claims.append(Claim(
-                    f"false deployments, {asked}: share of {among}, upper limit by {cluster}",
-                    100 * ratio_limit(hits, tried), "%", target=5, peer="plain rule, rate", peer_measured=100 * peer,
-                ))  # fmt: skip
+                claims.append(
+                    Claim(
+                        f"false deployments, {asked}: share of {among}, upper limit by {cluster}",
+                        100 * ratio_limit(hits, tried),
+                        "%",
+                        target=5,
+                        peer="plain rule, rate",
+                        peer_measured=100 * peer,
+                    )
+                )
     return claims
 
 
@@ -319,9 +325,14 @@ def _needed_table(
     curve: Mapping[tuple[float, int], Floats], needed: Sequence[tuple[float, float, float, float]]
 ) -> list[Sequence[str]]:
     table: list[Sequence[str]] = [
-        ("true gain", "rows at which 90 % are deployed", f"gate's number, from {ROWS} rows", "ratio",
-         "what it says after 300 rows if it cannot tell: median")
-    ]  # fmt: skip
+        (
+            "true gain",
+            "rows at which 90 % are deployed",
+            f"gate's number, from {ROWS} rows",
+            "ratio",
+            "what it says after 300 rows if it cannot tell: median",
+        )
+    ]
     for gain, measured, planned, ratio in needed:
         said = curve[gain, 300][:, 1]
         named = said[np.isfinite(said) & (said > 0)]

@@ -61,9 +61,14 @@ def row(claim: Claim) -> tuple[str, ...]:
         else f"{claim.ratio:.{2 if claim.unit else 3}f}"
     )
     return (
-        claim.name, claim.target_text, shown(claim.measured, claim.unit) + interval, claim.peer,
-        shown(claim.peer_measured, claim.unit), ratio, verdict,
-    )  # fmt: skip
+        claim.name,
+        claim.target_text,
+        shown(claim.measured, claim.unit) + interval,
+        claim.peer,
+        shown(claim.peer_measured, claim.unit),
+        ratio,
+        verdict,
+    )
 
 
 def screen_table(result: Result) -> Table:

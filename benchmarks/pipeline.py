@@ -43,11 +43,16 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
         ),
         claims=[
             Claim("`run_all.py`, warm, wall", job.wall, "s", 30, peer=quoted, peer_measured=QUOTED_SECONDS),
-            Claim("`run_all.py`, warm, peak memory", job.peak, "MiB", 700,
-                  peer="the steps without MLflow", peer_measured=steps.peak),
+            Claim(
+                "`run_all.py`, warm, peak memory",
+                job.peak,
+                "MiB",
+                700,
+                peer="the steps without MLflow",
+                peer_measured=steps.peak,
+            ),
             Claim("MLflow's share, CPU", median(shares), "s", 6, low=shares[0], high=shares[-1]),
-            Claim("`run_all.py`, warm, CPU", job.cpu, "s",
-                  peer="the steps without MLflow", peer_measured=steps.cpu),
+            Claim("`run_all.py`, warm, CPU", job.cpu, "s", peer="the steps without MLflow", peer_measured=steps.cpu),
             Claim("`run_all.py`, first run, wall", first.wall, "s"),
         ],
         notes=[
@@ -56,4 +61,4 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
             "figure is quoted, not measured in this run, and the ratio is no better than that.",
             "The first run also creates the two databases; it is a single measurement.",
         ],
-    )  # fmt: skip
+    )

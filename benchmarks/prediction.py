@@ -38,11 +38,13 @@ def measure() -> Result:
             calls = 200 if matrix is one else 1
             claims.append(
                 Claim(
-                    f"{family}, {label}", median_seconds(partial(ours, matrix), calls=calls) * scale, unit,
+                    f"{family}, {label}",
+                    median_seconds(partial(ours, matrix), calls=calls) * scale,
+                    unit,
                     peer=PEERS[family],
                     peer_measured=median_seconds(partial(theirs, matrix), calls=min(calls, 20)) * scale,
                 )
-            )  # fmt: skip
+            )
         difference = float(np.abs(ours(many) - theirs(many)).max())
         claims.append(Claim(f"{family}, largest difference of a probability", difference, target=1e-6))
     bundle = trained.models[trained.winner].bundle

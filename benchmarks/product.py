@@ -67,9 +67,13 @@ class Project:
 def prepare(customers: Customers, settings: Settings) -> tuple[PreparedTable, SelectedFeatures]:
     """Run steps 3 and 4."""
     prepared = preprocess(
-        customers.columns, customers.outcome, settings.table.model_inputs,
-        sha256=customers.sha256, fraction=settings.evaluation.holdout_fraction, seed=settings.random_state,
-    )  # fmt: skip
+        customers.columns,
+        customers.outcome,
+        settings.table.model_inputs,
+        sha256=customers.sha256,
+        fraction=settings.evaluation.holdout_fraction,
+        seed=settings.random_state,
+    )
     return prepared, select_features(prepared, settings.table, settings.features)
 
 

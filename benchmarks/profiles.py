@@ -59,9 +59,15 @@ def measure() -> Result:
             size = sum(path.stat().st_size for path in target.iterdir()) / 1e9
             speed = millions / found.cpu
             table.append(
-                (f"{millions} million", f"{found.wall:.1f}", f"{found.cpu:.1f}", f"{speed:.2f}", f"{found.peak:.0f}",
-                 f"{size:.2f}")
-            )  # fmt: skip
+                (
+                    f"{millions} million",
+                    f"{found.wall:.1f}",
+                    f"{found.cpu:.1f}",
+                    f"{speed:.2f}",
+                    f"{found.peak:.0f}",
+                    f"{size:.2f}",
+                )
+            )
             shutil.rmtree(target)
     most = max(used)
     return Result(

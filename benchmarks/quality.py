@@ -16,9 +16,13 @@ SEEDS = (1009, 2003, 3001)
 OTHER_STATES = (1, 2, 3, 4, 5)
 CV_TARGETS = {"accuracy": (0.977, True), "log_loss": (0.110, False)}
 P1_TARGETS = {
-    "accuracy": (0.980, True), "f1": (0.920, True), "log_loss": (0.100, False), "brier": (0.0190, False),
-    "roc_auc": (0.925, True), "average_precision": (0.89, True),
-}  # fmt: skip
+    "accuracy": (0.980, True),
+    "f1": (0.920, True),
+    "log_loss": (0.100, False),
+    "brier": (0.0190, False),
+    "roc_auc": (0.925, True),
+    "average_precision": (0.89, True),
+}
 NAMES = {"f1": "F1", "log_loss": "log loss", "brier": "Brier", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC"}
 Scores = NDArray[np.float64]
 Targets = Mapping[str, tuple[float, bool]]
@@ -57,8 +61,10 @@ def measure() -> Result:
         tables=(
             ("Five-fold: winners and errors", folds),
             ("Later customers: churnops and every peer", [("model", *header), *_peer_rows(found)]),
-            ("Later customers: other values of `random_state` (✗: misses the target)",
-             [("random_state", "winner", *header), *spread]),
+            (
+                "Later customers: other values of `random_state` (✗: misses the target)",
+                [("random_state", "winner", *header), *spread],
+            ),
         ),
         notes=(
             *_cautions(wrong, found),
@@ -67,7 +73,7 @@ def measure() -> Result:
             f"Of the {len(OTHER_STATES)} other values of `random_state`, {len(missing)} miss at least one target on "
             f"the later customers{': ' + ', '.join(row[0] for row in missing) if missing else ''}.",
         ),
-    )  # fmt: skip
+    )
 
 
 def cross_validated(customers: Customers, settings: Settings) -> tuple[Metrics, list[str], NDArray[np.bool_]]:
@@ -121,17 +127,24 @@ def _seeded(settings: Settings, seed: int) -> Settings:
 
 
 def _claims(
-    prefix: str, targets: Targets, found: Mapping[str, Mapping[str, float]],
+    prefix: str,
+    targets: Targets,
+    found: Mapping[str, Mapping[str, float]],
     limits: Mapping[str, tuple[float, float]] | None = None,
-) -> list[Claim]:  # fmt: skip
+) -> list[Claim]:
     return [
         Claim(
-            prefix + NAMES.get(name, name), found["churnops"][name], target=target, at_least=at_least,
-            peer=BOOSTING, peer_measured=found[BOOSTING][name],
-            low=limits[name][0] if limits else None, high=limits[name][1] if limits else None,
+            prefix + NAMES.get(name, name),
+            found["churnops"][name],
+            target=target,
+            at_least=at_least,
+            peer=BOOSTING,
+            peer_measured=found[BOOSTING][name],
+            low=limits[name][0] if limits else None,
+            high=limits[name][1] if limits else None,
         )
         for name, (target, at_least) in targets.items()
-    ]  # fmt: skip
+    ]
 
 
 def _other_state(project: Project, seed: int) -> Row:

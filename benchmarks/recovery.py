@@ -71,17 +71,24 @@ def measure() -> Result:
         claims += [
             Claim(f"{told}: ROC-AUC behind a model of these alone", mean, "", 0.02, low=low, high=high),
             Claim(
-                f"{told}: ROC-AUC", statistics.mean(one.loop for one in found), peer="a model of these alone",
+                f"{told}: ROC-AUC",
+                statistics.mean(one.loop for one in found),
+                peer="a model of these alone",
                 peer_measured=statistics.mean(one.alone for one in found),
             ),
             Claim(f"{told}: ROC-AUC of the model before", statistics.mean(one.champion for one in found)),
             Claim(f"{told}: deployed by the gate", 100 * statistics.mean(one.deployed for one in found), "%"),
-        ]  # fmt: skip
+        ]
     counts = [count for count, *_ in loops]
     claims.append(
-        Claim("the whole loop: customers between change and recovery", statistics.median(counts), "",
-              low=min(counts), high=max(counts)),
-    )  # fmt: skip
+        Claim(
+            "the whole loop: customers between change and recovery",
+            statistics.median(counts),
+            "",
+            low=min(counts),
+            high=max(counts),
+        ),
+    )
     plan = Plan.read()
     return Result(
         title="Recovery",
@@ -145,13 +152,25 @@ def answer(settings: Settings, bundle: Bundle, customers: Sequence[Customer]) ->
     for i, (customer, score) in enumerate(zip(customers, scores, strict=True)):
         at = last - (len(customers) - i) * step
         inputs = {name: value for name, value in customer.document.items() if name != "customer_id"}
-        rows.append(PredictionRow(
-            id=new_prediction_id(), at=at, customer_id=customer.id, model_version=bundle.version_name,
-            content_sha256=bundle.content_sha256, churn_probability=score, churn_prediction=score >= bundle.threshold,
-            base_value=None, explanation_scale=None, top_shap_features=None, inputs=json.dumps(inputs), source="api",
-        ))  # fmt: skip
-        labels.append(Label(customer.churned, customer_id=customer.id,
-                            outcome_at=at + (1 if customer.churned else HORIZON) * DAY))  # fmt: skip
+        rows.append(
+            PredictionRow(
+                id=new_prediction_id(),
+                at=at,
+                customer_id=customer.id,
+                model_version=bundle.version_name,
+                content_sha256=bundle.content_sha256,
+                churn_probability=score,
+                churn_prediction=score >= bundle.threshold,
+                base_value=None,
+                explanation_scale=None,
+                top_shap_features=None,
+                inputs=json.dumps(inputs),
+                source="api",
+            )
+        )
+        labels.append(
+            Label(customer.churned, customer_id=customer.id, outcome_at=at + (1 if customer.churned else HORIZON) * DAY)
+        )
     engine = open_database(settings.database_url(settings.journal.url))
     try:
         write_predictions(engine, rows)

@@ -63,15 +63,27 @@ def measure() -> Result:
         ),
         claims=[
             Claim("a retraining alone", statistics.median(alone), "s", 30, low=min(alone), high=max(alone)),
-            Claim("a retraining beside the API under full load", statistics.median(loaded), "s", low=min(loaded),
-                  high=max(loaded)),
-            Claim("requests/s during it, share of those without it", statistics.median(share), "", 0.8, at_least=True,
-                  low=min(share), high=max(share)),
+            Claim(
+                "a retraining beside the API under full load",
+                statistics.median(loaded),
+                "s",
+                low=min(loaded),
+                high=max(loaded),
+            ),
+            Claim(
+                "requests/s during it, share of those without it",
+                statistics.median(share),
+                "",
+                0.8,
+                at_least=True,
+                low=min(share),
+                high=max(share),
+            ),
             Claim("requests/s without it", statistics.median([one.quiet for one in rounds]), "/s"),
             Claim("requests/s during it", statistics.median([one.during for one in rounds]), "/s"),
         ],
         notes=("Limits are the least and the most of the rounds.",),
-    )  # fmt: skip
+    )
 
 
 def _filled(folder: Path) -> str:

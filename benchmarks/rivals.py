@@ -23,8 +23,10 @@ class Halves:
         self._columns = {name: np.concatenate([raw.columns[name], later.columns[name]]) for name in raw.columns}
         self._outcome = np.concatenate([raw.outcome, later.outcome])
         order = generator.permutation(self._outcome.size)
-        self._training, self._unseen = order[:TRAINING_ROWS], order[TRAINING_ROWS:]
-        self._settings, self._generator = project.settings, generator
+        self._training = order[:TRAINING_ROWS]
+        self._unseen = order[TRAINING_ROWS:]
+        self._settings = project.settings
+        self._generator = generator
         self.outcome = self._outcome[self._unseen]
 
     def matrix(self, *excluded: str) -> Floats:

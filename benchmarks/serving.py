@@ -68,15 +68,20 @@ def measure() -> Result:
         claims=[
             Claim("requests/s, share of the bare app's", rate["ours"] / rate["bare"], "", 0.6, at_least=True),
             Claim("requests/s", rate["ours"], "/s", peer="bare app", peer_measured=rate["bare"]),
-            Claim("requests/s without journal, share of the bare app's", rate["journal off"] / rate["bare"], "", 0.75,
-                  at_least=True),
+            Claim(
+                "requests/s without journal, share of the bare app's",
+                rate["journal off"] / rate["bare"],
+                "",
+                0.75,
+                at_least=True,
+            ),
             Claim("requests/s without journal", rate["journal off"], "/s", peer="bare app", peer_measured=rate["bare"]),
             Claim("p99 at 1 connection, times the bare app's", tail["ours"] / tail["bare"], "", 3.0),
             Claim("p99 at 1 connection", tail["ours"], "ms", peer="bare app", peer_measured=tail["bare"]),
             Claim("CPU from start to ready", ready, "s", 3.0),
             Claim("resident after 10,000 requests", fresh, "MiB", 250),
         ],
-    )  # fmt: skip
+    )
 
 
 def served_project(folder: Path) -> str:
@@ -116,12 +121,27 @@ def lua(folder: Path, key: str) -> str:
 def serving(folder: Path, port: int, application: str, **environment: str) -> Iterator[tuple[str, float]]:
     """Start a server on its core; yield its address and the CPU seconds it took until it answered."""
     command = [
-        "taskset", "-c", SERVER_CORE, sys.executable, "-m", "uvicorn", application, "--port", str(port), *FLAGS,
-    ]  # fmt: skip
-    variables = os.environ | environment | {
-        "CHURNOPS_CONFIG": str(folder / "config.yaml"), "PYTHONPATH": str(ROOT),
-        "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "taskset",
+        "-c",
+        SERVER_CORE,
+        sys.executable,
+        "-m",
+        "uvicorn",
+        application,
+        "--port",
+        str(port),
+        *FLAGS,
+    ]
+    variables = (
+        os.environ
+        | environment
+        | {
+            "CHURNOPS_CONFIG": str(folder / "config.yaml"),
+            "PYTHONPATH": str(ROOT),
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+    )
     with (folder / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -175,9 +195,18 @@ def _resident(folder: Path, script: Path) -> float:
 def wrk(address: str, script: Path, connections: int, seconds: int = SECONDS) -> tuple[float, float]:
     """Return requests per second and the 99th percentile in milliseconds; any answer but 200 is an error."""
     command: Sequence[str] = [
-        "taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
-        "-s", str(script), address,
-    ]  # fmt: skip
+        "taskset",
+        "-c",
+        CLIENT_CORE,
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        str(script),
+        address,
+    ]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rate, tail = re.search(r"Requests/sec:\s+([\d.]+)", output), re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
     if rate is None or tail is None or "Non-2xx" in output or "Socket errors" in output:

@@ -29,13 +29,17 @@ def measure() -> Result:
         ),
         claims=[
             Claim("`churnops --help`", cpu["help"], "s", 0.4, peer="`import mlflow`", peer_measured=cpu["mlflow"]),
-            Claim("`import churnops.model`", cpu["model"], "s",
-                  peer="`import sklearn.ensemble`", peer_measured=cpu["sklearn"]),
-            Claim("`import churnops.model`", cpu["model"], "s",
-                  peer="`import mlflow`", peer_measured=cpu["mlflow"]),
+            Claim(
+                "`import churnops.model`",
+                cpu["model"],
+                "s",
+                peer="`import sklearn.ensemble`",
+                peer_measured=cpu["sklearn"],
+            ),
+            Claim("`import churnops.model`", cpu["model"], "s", peer="`import mlflow`", peer_measured=cpu["mlflow"]),
         ],
         notes=[
             f"Of `import churnops.model`, Python itself is {cpu['python']:.2g} s and `import numba` (Python included) "
             f"{cpu['numba']:.2g} s."
         ],
-    )  # fmt: skip
+    )

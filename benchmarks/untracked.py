@@ -24,10 +24,15 @@ def main(config: Path) -> None:
     prepared, features = prepare(project.raw, settings)
     trained = train_models(prepared, features, settings)
     evaluated = evaluate_models(
-        {name: model.bundle for name, model in trained.models.items()}, trained.winner, trained.refit,
-        prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
-        settings=settings.evaluation, seed=settings.random_state, lineage={},
-    )  # fmt: skip
+        {name: model.bundle for name, model in trained.models.items()},
+        trained.winner,
+        trained.refit,
+        prepared.rows(prepared.held_out),
+        prepared.outcome[prepared.held_out],
+        settings=settings.evaluation,
+        seed=settings.random_state,
+        lineage={},
+    )
     later, bundle = project.production, evaluated.bundle
     engine = open_database(settings.database_url(settings.journal.url))
     batch = batch_from_columns(later.columns, later.outcome.astype(float), bundle, "later")

@@ -23,9 +23,12 @@ from demo.screen import Terminal
     "--folder", type=click.Path(path_type=Path), help="New folder to keep the project in. Default: a temporary one."
 )
 @click.option(
-    "--figure", type=click.Path(path_type=Path), default=Path("demo.svg"), show_default=True,
+    "--figure",
+    type=click.Path(path_type=Path),
+    default=Path("demo.svg"),
+    show_default=True,
     help="Where the timeline is drawn.",
-)  # fmt: skip
+)
 def main(
     path: Path, drift: float | None, rate: float | None, seed: int | None, folder: Path | None, figure: Path
 ) -> None:

@@ -37,9 +37,12 @@ class Feeder(threading.Thread):
 
     def __init__(self, world: World, plan: Plan, port: int) -> None:
         super().__init__(name="customers")
-        self._world, self._plan, self._port = world, plan, port
+        self._world = world
+        self._plan = plan
+        self._port = port
         self._horizon = timedelta(seconds=plan.label_horizon_seconds)
-        self._stopped, self._changing = threading.Event(), threading.Event()
+        self._stopped = threading.Event()
+        self._changing = threading.Event()
         self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
         self._models: list[str] = []
         self._asked = self._labelled = 0

@@ -22,11 +22,22 @@ INK, MUTED, GRID, NEW_WORLD, BAD = "#1f2933", "#5f6b7a", "#dfe4ea", "#f3ead7", "
 LANES: Final = ("alerts", "monitoring", "retraining", "who answers")
 WIDTH, HEIGHT = 900, 500  # of the picture, in its own units
 STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none", "svg.hashsalt": "timeline", "font.size": 11.5, "text.color": INK, "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
-    "grid.color": GRID, "grid.linewidth": 0.8, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.major.size": 0,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "timeline",
+    "font.size": 11.5,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
     "ytick.major.size": 0,
-}  # fmt: skip
+}
 
 
 def timeline_svg(timeline: Timeline) -> str:

@@ -66,12 +66,15 @@ class _Watch:
     """Waits, and meanwhile makes sure that everything runs and shows what is new in the journal."""
 
     def __init__(self, project: Project, feeder: Feeder, screen: Screen, processes: tuple[Process, ...]) -> None:
-        self.screen, self.began = screen, datetime.now(UTC)
+        self.screen = screen
+        self.began = datetime.now(UTC)
         settings = project.settings
         self.horizon = timedelta(days=settings.journal.label_horizon)
         self.engine = open_database(settings.database_url(settings.journal.url))
         self._journal = Journal(self.engine, label_horizon=self.horizon)
-        self._feeder, self._processes, self._shown = feeder, processes, set[Event]()
+        self._feeder = feeder
+        self._processes = processes
+        self._shown = set[Event]()
         self.events: tuple[Event, ...] = ()
 
     def __enter__(self) -> "_Watch":

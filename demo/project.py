@@ -30,7 +30,8 @@ class Project:
     """A folder with settings, data, and everything that the commands write; one that is there already is used on."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder = folder
+        self.port = free_port()
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
         for name in DATA:
@@ -90,7 +91,8 @@ class Process:
     """One command of the product; what it says is in its log."""
 
     def __init__(self, name: str, log: Path, command: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> None:
-        self._name, self._log = name, log
+        self._name = name
+        self._log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(command, cwd=cwd, stdout=file, stderr=file, env=environment)
 

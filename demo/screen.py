@@ -43,7 +43,9 @@ class Terminal:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-        self._began, self._bars, self._verdict = time.monotonic(), list[float](), ""
+        self._began = time.monotonic()
+        self._bars = list[float]()
+        self._verdict = ""
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -83,10 +85,14 @@ class Terminal:
         told = "not known yet" if math.isnan(auc.value) else f"{auc.value:.3f} on the newest {known} known"
         self._live.update(
             Text.assemble(
-                (f"{self._seconds():5.0f} s  ", "dim"), f"{fed.asked:,} customers, {fed.labelled:,} outcomes  ROC-AUC ",
-                (told, "bold"), "  ", (sparkline(self._bars), "cyan"), (f"  {' '.join(fed.models[-1:])}", "dim"),
+                (f"{self._seconds():5.0f} s  ", "dim"),
+                f"{fed.asked:,} customers, {fed.labelled:,} outcomes  ROC-AUC ",
+                (told, "bold"),
+                "  ",
+                (sparkline(self._bars), "cyan"),
+                (f"  {' '.join(fed.models[-1:])}", "dim"),
             )
-        )  # fmt: skip
+        )
 
     def summary(self, timeline: Timeline) -> None:
         """Print what came of it."""

@@ -132,9 +132,7 @@ class Timeline:
         return (at - self.began).total_seconds()
 
 
-def read_timeline(
-    engine: Engine, *, label_horizon: timedelta, changed: datetime, drift: float, size: int
-) -> Timeline:  # fmt: skip
+def read_timeline(engine: Engine, *, label_horizon: timedelta, changed: datetime, drift: float, size: int) -> Timeline:
     """Read everything from the journal of a demonstration that is over.
 
     Parameters
@@ -145,10 +143,15 @@ def read_timeline(
     now = datetime.now(UTC)
     everyone = read_answers(Journal(engine, label_horizon=label_horizon), datetime.fromtimestamp(0, UTC), now)
     return Timeline(
-        began=_moment(everyone.at[0]), ended=_moment(everyone.at[-1]), changed=changed, drift=drift,
-        slices=cut(everyone, changed, size), events=read_events(engine), recovery=measure_recovery(everyone, changed),
+        began=_moment(everyone.at[0]),
+        ended=_moment(everyone.at[-1]),
+        changed=changed,
+        drift=drift,
+        slices=cut(everyone, changed, size),
+        events=read_events(engine),
+        recovery=measure_recovery(everyone, changed),
         customers=everyone.at.size,
-    )  # fmt: skip
+    )
 
 
 def read_answers(journal: Journal, since: datetime, until: datetime) -> Answered:
@@ -159,7 +162,7 @@ def read_answers(journal: Journal, since: datetime, until: datetime) -> Answered
         model=tuple(one.row.model_version for one in found),
         score=np.array([one.row.churn_probability for one in found], dtype=np.float64),
         churned=np.array([np.nan if one.churned is None else one.churned for one in found], dtype=np.float64),
-    )  # fmt: skip
+    )
 
 
 def cut(answered: Answered, changed: datetime, size: int) -> tuple[Slice, ...]:
@@ -207,20 +210,20 @@ def measure_recovery(answered: Answered, changed: datetime) -> Recovery | None:
     at = _moment(later.at[first])
     since = later.of(models[-1]).between(at + timedelta(microseconds=1))
     meanwhile = later.between(changed, at)
-    return Recovery(
-        models[-1], at, first, before.auc(), meanwhile.auc(), since.auc(), since.resolved().at.size
-    )  # fmt: skip
+    return Recovery(models[-1], at, first, before.auc(), meanwhile.auc(), since.auc(), since.resolved().at.size)
 
 
 def read_events(engine: Engine, after: datetime | None = None) -> tuple[Event, ...]:
     """Read what was written down after a moment, by time: cycles, alerts, decisions and deployments that are done."""
     events = [
         Event(
-            cycle.at, "cycle", "retraining recommended" if _recommended(cycle.summary) else "nothing to do",
+            cycle.at,
+            "cycle",
+            "retraining recommended" if _recommended(cycle.summary) else "nothing to do",
             cycle.status == "finished" and not _recommended(cycle.summary),
         )
         for cycle in CycleLog(engine).newest(MOST)
-    ]  # fmt: skip
+    ]
     for decision in DecisionLog(engine).newest(MOST):
         kind: Kind = "retrain" if decision.subject == "retrain" else "gate"
         good = {"deploy": True, "keep": None, "cannot tell": None, "yes": True, "no": None}.get(decision.verdict)

@@ -106,7 +106,9 @@ class World:
         self.columns: Columns = {name: np.concatenate([one[name] for one in encoded]) for name in encoded[0]}
         churned = np.concatenate([outcomes(table, schema) for table in tables])
         self.outcomes = reverse_bill_rule(self.columns, churned == 1.0)
-        self._drift, self._form, self._arrived = drift, CustomerForm(schema), 0
+        self._drift = drift
+        self._form = CustomerForm(schema)
+        self._arrived = 0
         self._generator = np.random.default_rng(seed)
         self._seen: set[tuple[float, ...]] = set()
         self._rounds = [_rounds(part, self._generator) for part in self._parts()]

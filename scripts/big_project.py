@@ -160,9 +160,15 @@ def _all(notices: Sequence[Notice], _latest: Mapping[str, Alert]) -> Sequence[No
 
 
 def _batch(
-    settings: Settings, bundle: Bundle, drift: Drift, window: Window, seed: int, *, rows: int = BATCH,
+    settings: Settings,
+    bundle: Bundle,
+    drift: Drift,
+    window: Window,
+    seed: int,
+    *,
+    rows: int = BATCH,
     simulated: bool = False,
-) -> Batch:  # fmt: skip
+) -> Batch:
     """Return customers as the journal would have them."""
     sources = [settings.path(path) for path in settings.data.production or settings.data.raw]
     made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=seed)
@@ -191,17 +197,21 @@ def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence
         summary = RetrainingSummary(at, "monitoring", because, status, reason, said, bundle.version_name)
         path, found = summary.write(folder), challenger.metrics
         document = summary.to_json() | {
-            "challenger": challenger.version_name, "version": number + 2, "winner": challenger.algorithm,
+            "challenger": challenger.version_name,
+            "version": number + 2,
+            "winner": challenger.algorithm,
             "rows": {"train": 4000, "held_out": BATCH, "champion_knows": 0, "production": 2000, "batch": 0},
             "candidates": {
                 challenger.algorithm: {
-                    "validation": dict(found["cross_validation"]), "hyperparameters": {},
+                    "validation": dict(found["cross_validation"]),
+                    "hyperparameters": {},
                     "held_out_roc_auc": decision.challenger,
                 }
             },
             "held_out": {"champion": bundle.metrics.get("held_out"), "challenger": found.get("held_out")},
-            "decision": decision.to_json(), "run_id": f"{number:032x}",
-        }  # fmt: skip
+            "decision": decision.to_json(),
+            "run_id": f"{number:032x}",
+        }
         path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
@@ -229,10 +239,16 @@ def _predict(
         recorded_at = np.maximum(outcome_at, at + horizon) + rng.integers(0, 3 * DAY, at.size)
         if known.size:
             values = [
-                {"subject_kind": "prediction", "subject": ids[i], "revision": 1, "churned": bool(churned[i]),
-                 "outcome_at": int(outcome_at[i]), "recorded_at": int(recorded_at[i])}
+                {
+                    "subject_kind": "prediction",
+                    "subject": ids[i],
+                    "revision": 1,
+                    "churned": bool(churned[i]),
+                    "outcome_at": int(outcome_at[i]),
+                    "recorded_at": int(recorded_at[i]),
+                }
                 for i in known.tolist()
-            ]  # fmt: skip
+            ]
             with engine.begin() as connection:
                 connection.execute(insert(labels), values)
 
@@ -244,16 +260,26 @@ def _answers(bundle: Bundle, pool: Batch) -> list[PredictionRow]:
     probability, churn = explanation.prediction.probability.tolist(), explanation.prediction.churn.tolist()
     return [
         PredictionRow(
-            "", EPOCH, None, bundle.version_name, bundle.content_sha256, probability[row], churn[row],
-            explanation.base_value, bundle.explanation_scale,
+            "",
+            EPOCH,
+            None,
+            bundle.version_name,
+            bundle.content_sha256,
+            probability[row],
+            churn[row],
+            explanation.base_value,
+            bundle.explanation_scale,
             json.dumps(
-                [{"feature": bundle.selected[p], "shap_value": float(s)}
-                 for p, s in zip(positions[row], shares[row], strict=True)]
+                [
+                    {"feature": bundle.selected[p], "shap_value": float(s)}
+                    for p, s in zip(positions[row], shares[row], strict=True)
+                ]
             ),
-            json.dumps(form.example(pool.columns, row)), "api",
+            json.dumps(form.example(pool.columns, row)),
+            "api",
         )
         for row in range(pool.rows)
-    ]  # fmt: skip
+    ]
 
 
 def _id(at: int, number: int) -> str:

@@ -10,8 +10,11 @@ from playwright.sync_api import Browser, Page
 WIDTH, TALLEST = 1280, 1800
 MAX_BYTES = 300_000
 SHOWN = {
-    "Predict": "/", "Monitoring": "/monitoring", "Analysis": "/analysis?section=Offer", "Models": "/models",
-}  # fmt: skip
+    "Predict": "/",
+    "Monitoring": "/monitoring",
+    "Analysis": "/analysis?section=Offer",
+    "Models": "/models",
+}
 
 
 def photograph_pages(browser: Browser, dashboard: str, images: Path) -> None:

@@ -147,9 +147,13 @@ def figures(summary: RunSummary) -> str:
     width, height = 2 * FIGURE_WIDTH + 3 * GAP, 2 * FIGURE_HEIGHT + 3 * GAP
     title = f"{summary.evaluated.winner} on {found.rows} held-out customers"
     picture = SHEET.format(
-        title=title, width=width, height=height, inner_width=width - 2, inner_height=height - 2,
+        title=title,
+        width=width,
+        height=height,
+        inner_width=width - 2,
+        inner_height=height - 2,
         figures="\n".join(placed),
-    )  # fmt: skip
+    )
     ids = re.findall(r'\bid="([^"]*)"', picture)
     if len(set(ids)) != len(ids):
         raise SystemExit("two figures share an id: they would be drawn with each other's shapes")

@@ -20,9 +20,11 @@ Figures = tuple[Sequence[float] | None, Sequence[float] | None]
 
 
 def run(
-    read: Callable[[Columns], Any], fit: Callable[[Any], Any], check: Callable[[Any, Any], Any],
+    read: Callable[[Columns], Any],
+    fit: Callable[[Any], Any],
+    check: Callable[[Any, Any], Any],
     figures: Callable[[Any], Figures],
-) -> None:  # fmt: skip
+) -> None:
     """Print what fitting the reference and checking the batch in the folder of the command line cost, as JSON.
 
     Both are called twice. CPU seconds are those of the second time, when what is compiled or imported late is in place;
@@ -39,10 +41,12 @@ def run(
         done = _cpu()
     statistics, p_values = figures(found)
     answer = {
-        "fit": ready - started, "check": done - ready, "peak": _memory("VmHWM") - before,
+        "fit": ready - started,
+        "check": done - ready,
+        "peak": _memory("VmHWM") - before,
         "statistics": None if statistics is None else [float(value) for value in statistics],
         "p_values": None if p_values is None else [float(value) for value in p_values],
-    }  # fmt: skip
+    }
     print("\n" + json.dumps(answer))
 
 

@@ -66,9 +66,15 @@ class Client:
         self._headers = {"Connection": "close", "Accept-Encoding": "identity"} | ({"X-API-Key": key} if key else {})
 
     def ask(
-        self, method: str, path: str, *, seconds: float, body: bytes = b"", media_type: str = JSON,
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        body: bytes = b"",
+        media_type: str = JSON,
         most: int = MAX_ANSWER_BYTES,
-    ) -> Reply:  # fmt: skip
+    ) -> Reply:
         """Send a request and return the answer, whatever its status.
 
         Parameters

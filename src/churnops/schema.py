@@ -25,9 +25,14 @@ Columns = Mapping[str, NDArray[np.float64]]
 
 MAX_ID_LENGTH = 128
 RESERVED = (
-    "churn_probability", "churn_prediction", "model_version", "base_value", "explanation_scale", "top_shap_features",
+    "churn_probability",
+    "churn_prediction",
+    "model_version",
+    "base_value",
+    "explanation_scale",
+    "top_shap_features",
     "prediction_id",
-)  # fmt: skip
+)
 """Columns that scoring adds."""
 
 

@@ -17,7 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
-)  # fmt: skip
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -36,10 +36,16 @@ if TYPE_CHECKING:
     from churnops.settings import Settings
 
 SHOWN_METRICS = {
-    "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "log_loss": "log loss", "brier": "Brier score",
-    "calibration_error": "calibration error", "accuracy": "accuracy", "precision": "precision", "recall": "recall",
+    "roc_auc": "ROC-AUC",
+    "average_precision": "PR-AUC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
     "f1": "F1",
-}  # fmt: skip
+}
 MOST_COLUMNS, MOST_DEPLOYMENTS = 12, 20
 CV_METRICS = {"log_loss": "log loss", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "accuracy"}
 
@@ -50,10 +56,14 @@ def steps_progress(
 ) -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
     """Show one line a step on standard error; yield what the runner and the training step report to."""
     display = Progress(
-        SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), BarColumn(bar_width=20),
-        TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"),
-        console=console or Console(stderr=True), disable=hidden,
-    )  # fmt: skip
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console or Console(stderr=True),
+        disable=hidden,
+    )
     training = steps[4]
     tasks = {
         step: display.add_task(step, total=families if step == training else 1, start=False, note="") for step in steps
@@ -85,10 +95,15 @@ def rows_progress(
     """Show on standard error, if it is a terminal, how far a file is and how fast; yield what its reader reports to."""
     console = console or Console(stderr=True)
     display = Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), TaskProgressColumn(),
-        TextColumn("{task.fields[rows]}"), TimeRemainingColumn(),
-        console=console, disable=hidden or not console.is_terminal, transient=True,
-    )  # fmt: skip
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=hidden or not console.is_terminal,
+        transient=True,
+    )
     task = display.add_task(name, total=1.0, rows="")
     start: list[tuple[float, int]] = []  # the first report tells what an earlier run had finished
 
@@ -187,9 +202,12 @@ def show_retraining(summary: "RetrainingSummary", path: Path, console: Console |
 
 
 def show_models(
-    name: str, versions: "Sequence[ModelVersion]", history: "Sequence[InProduction]", answers: str | None,
+    name: str,
+    versions: "Sequence[ModelVersion]",
+    history: "Sequence[InProduction]",
+    answers: str | None,
     console: Console | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Print the registered versions, what answers, and what was in production from when to when; newest first."""
     console = console or Console()
     if versions:

@@ -147,8 +147,9 @@ def serving(settings: Settings, *, workers: int = 1) -> Iterator[Server]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", SERVE, str(settings.root / "config.yaml"), str(port), str(workers)],
-            stderr=output, env=os.environ | {"TMPDIR": str(temporary)},
-        )  # fmt: skip
+            stderr=output,
+            env=os.environ | {"TMPDIR": str(temporary)},
+        )
     server = Server(port, process, log)
     try:
         for _ in range(600):

@@ -198,10 +198,21 @@ BAD = [
     batch("xml", "<customers/>", 415, "application/xml"),
     batch("gzip-type", b"\x1f\x8b", 415, "application/gzip"),
     # CSV
-    batch("csv-missing-column", csv({}, header=["x" if n == "state" else n for n in a_customer() if n]).replace(
-        "account_length", "acc"), kind=CSV, field="account_length", rule="missing column"),
-    batch("csv-bad-value-in-row-3", csv({}, {}, {"total_day_minutes": SECRET}, {}), kind=CSV, row=3, rule="type",
-          field="total_day_minutes"),
+    batch(
+        "csv-missing-column",
+        csv({}, header=["x" if n == "state" else n for n in a_customer() if n]).replace("account_length", "acc"),
+        kind=CSV,
+        field="account_length",
+        rule="missing column",
+    ),
+    batch(
+        "csv-bad-value-in-row-3",
+        csv({}, {}, {"total_day_minutes": SECRET}, {}),
+        kind=CSV,
+        row=3,
+        rule="type",
+        field="total_day_minutes",
+    ),
     batch("csv-out-of-range", csv({}, {"account_length": 5000}), kind=CSV, row=2, rule="maximum"),
     batch("csv-lower-case-flag", csv({"voice_mail_plan": "yes"}), kind=CSV, row=1, rule="choices"),
     batch("csv-missing-value", csv({"account_length": ""}), kind=CSV, row=1, rule="missing value"),
@@ -223,10 +234,18 @@ BAD = [
     batch("csv-latin-1", csv({"customer_id": "Käse"}).encode("latin-1"), kind=CSV, says="row 1 is not UTF-8"),
     batch("csv-both-names", csv({"Account length": 1}), kind=CSV, says="given twice"),
     batch("csv-reserved-column", csv({"prediction_id": 1}), kind=CSV, says="'prediction_id' already"),
-    batch("csv-repeated-long-header", csv({"z" * 100_000: 1}, last=",1\n").replace("\n", f",{'z' * 100_000}\n", 1),
-          kind=CSV, says="more than once"),
-    batch("csv-long-misspelt-header", csv({}).replace("account_length", f"account{'-' * 100_000}length"), kind=CSV,
-          rule="missing column"),
+    batch(
+        "csv-repeated-long-header",
+        csv({"z" * 100_000: 1}, last=",1\n").replace("\n", f",{'z' * 100_000}\n", 1),
+        kind=CSV,
+        says="more than once",
+    ),
+    batch(
+        "csv-long-misspelt-header",
+        csv({}).replace("account_length", f"account{'-' * 100_000}length"),
+        kind=CSV,
+        rule="missing column",
+    ),
     batch("csv-endless-row", csv({}) + "x" * 2 * MEGABYTE, kind=CSV, says="longer than 1 MiB"),
     batch("csv-long-id", csv({"customer_id": "x" * 129}), kind=CSV, rule="length", row=1),
     batch("csv-nul-in-id", csv({"customer_id": "a\0b"}), kind=CSV, row=1, field="customer_id"),
@@ -249,14 +268,22 @@ BAD = [
     batch("parquet-magic-only", b"PAR1PAR1", kind=PARQUET),
     batch("parquet-forged-footer", b"PAR1" + b"\xff" * 40 + b"\x7f\xff\xff\xff" + b"PAR1", kind=PARQUET),
     batch("parquet-damaged-pages", parquet_of()[:200] + b"\xff" * 300 + parquet_of()[500:], kind=PARQUET),
-    batch("parquet-text-for-number", parquet_of(total_day_minutes=["1", SECRET, "3"]), kind=PARQUET, row=2, rule="type",
-          field="total_day_minutes"),
+    batch(
+        "parquet-text-for-number",
+        parquet_of(total_day_minutes=["1", SECRET, "3"]),
+        kind=PARQUET,
+        row=2,
+        rule="type",
+        field="total_day_minutes",
+    ),
     batch("parquet-lists", parquet_of(account_length=[[1]] * 3), kind=PARQUET, row=1, rule="type"),
     batch("parquet-bool-for-number", parquet_of(account_length=[True] * 3), kind=PARQUET, row=1, rule="type"),
-    batch("parquet-nan", parquet_of(total_day_minutes=[1.0, float("nan"), 2.0]), kind=PARQUET, row=2,
-          rule="missing value"),
-    batch("parquet-infinity", parquet_of(total_day_minutes=[1.0, 2.0, float("inf")]), kind=PARQUET, row=3,
-          rule="finite"),
+    batch(
+        "parquet-nan", parquet_of(total_day_minutes=[1.0, float("nan"), 2.0]), kind=PARQUET, row=2, rule="missing value"
+    ),
+    batch(
+        "parquet-infinity", parquet_of(total_day_minutes=[1.0, 2.0, float("inf")]), kind=PARQUET, row=3, rule="finite"
+    ),
     batch("parquet-missing-column", parquet_of(account_length=None), kind=PARQUET, rule="missing column"),
     batch("parquet-no-rows", parquet_of(**{name: [] for name in a_customer()}), kind=PARQUET, says="no rows"),
     batch("parquet-nested-id", parquet_of(customer_id=[{"a": 1}] * 3), kind=PARQUET, row=1, field="customer_id"),
@@ -268,13 +295,17 @@ BAD = [
     label("null-outcome", {"churned": None, "customer_id": "a"}, field="churned"),
     label("text-outcome", {"churned": "true", "customer_id": "a"}, field="churned"),
     label("number-outcome", {"churned": 1, "customer_id": "a"}, field="churned"),
-    label("future", {"churned": True, "customer_id": "a", "outcome_at": "2999-01-01"}, field="outcome_at",
-          says="future"),
+    label(
+        "future", {"churned": True, "customer_id": "a", "outcome_at": "2999-01-01"}, field="outcome_at", says="future"
+    ),
     label("before-1970", {"churned": True, "customer_id": "a", "outcome_at": "1969-12-31"}, field="outcome_at"),
     label("no-time", {"churned": True, "customer_id": "a", "outcome_at": SECRET}, field="outcome_at"),
     label("number-time", {"churned": True, "customer_id": "a", "outcome_at": 1_700_000_000}, field="outcome_at"),
-    label("outside-the-calendar", {"churned": True, "customer_id": "a", "outcome_at": "0001-01-01T00:00+14:00"},
-          field="outcome_at"),
+    label(
+        "outside-the-calendar",
+        {"churned": True, "customer_id": "a", "outcome_at": "0001-01-01T00:00+14:00"},
+        field="outcome_at",
+    ),
     label("unknown-prediction", {"churned": True, "prediction_id": SECRET}, 404),
     label("long-prediction-id", {"churned": True, "prediction_id": "a" * 65}, field="prediction_id"),
     label("long-customer-id", {"churned": True, "customer_id": "a" * 129}, field="customer_id"),
@@ -291,7 +322,7 @@ BAD = [
     label("10001-items", "[" + "1," * 10_000 + "1]", 413),
     label("not-json", b"churned=true", 400),
     label("deep", "[" * 5000, rule="nesting"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("request_", BAD, ids=lambda request: request.id)
@@ -323,14 +354,27 @@ def test_nothing_of_all_that_was_recorded(service: tuple[Settings, TestClient]):
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/predictions/..%2F..%2Fetc%2Fpasswd", 404), ("/predictions/%2e%2e", 404), ("/predictions/" + "a" * 5000, 404),
-        ("/predictions/%ff%fe", 404), ("/predictions/%00", 404), ("/predictions/' OR 1=1 --", 404),
-        ("/predictions/", 404), ("/predict", 405), ("/predict/batch", 405), ("/predict/probe", 405),
-        ("/predict/", 404), ("/labels/", 404),
-        ("/model/reload", 405), ("/unknown", 404), ("/predict/..%2Fmodel/reload", 404), ("/" + "a" * 20_000, 404),
-        ("/%E2%82%AC", 404), ("/static/../../config.yaml", 404), ("/health", 404),
+        ("/predictions/..%2F..%2Fetc%2Fpasswd", 404),
+        ("/predictions/%2e%2e", 404),
+        ("/predictions/" + "a" * 5000, 404),
+        ("/predictions/%ff%fe", 404),
+        ("/predictions/%00", 404),
+        ("/predictions/' OR 1=1 --", 404),
+        ("/predictions/", 404),
+        ("/predict", 405),
+        ("/predict/batch", 405),
+        ("/predict/probe", 405),
+        ("/predict/", 404),
+        ("/labels/", 404),
+        ("/model/reload", 405),
+        ("/unknown", 404),
+        ("/predict/..%2Fmodel/reload", 404),
+        ("/" + "a" * 20_000, 404),
+        ("/%E2%82%AC", 404),
+        ("/static/../../config.yaml", 404),
+        ("/health", 404),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_path_or_method_is_a_problem(service: tuple[Settings, TestClient], path: str, status: int):
     assert_problem(service[1].get(path, follow_redirects=False), status)
 
@@ -436,11 +480,13 @@ def test_a_body_that_trickles_in_is_given_up(server: Server):
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="tls-hello"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="http-2"),
         pytest.param(b"\xff" * 1000 + b"\r\n\r\n", id="binary"),
-        pytest.param(b"GET /predict HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-                     b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
-                     id="websocket"),
+        pytest.param(
+            b"GET /predict HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+            b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
+            id="websocket",
+        ),
     ],
-)  # fmt: skip
+)
 def test_odd_http_is_refused_and_the_server_lives(server: Server, raw: bytes):
     assert_refused(server, server.send(raw, timeout=5.0))
 

@@ -54,8 +54,10 @@ def test_one_label_or_a_list(client: TestClient, api_settings: Settings, custome
     )
     assert two.json() == {"recorded": 2, "unchanged": 0}
     assert {(kind, subject, bool(churned)) for kind, subject, churned, *_ in rows(api_settings)} == {
-        ("prediction", prediction_id, True), ("customer", "C-2", False), ("customer", "C-3", True),
-    }  # fmt: skip
+        ("prediction", prediction_id, True),
+        ("customer", "C-2", False),
+        ("customer", "C-3", True),
+    }
     assert "churnops_labels_total 3.0" in client.get("/metrics").text
 
 
@@ -154,12 +156,16 @@ MOMENT = datetime(2026, 1, 31, 10, 0, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("2026-01-31T10:00:00Z", MOMENT), ("2026-01-31T10:00:00+00:00", MOMENT), ("2026-01-31T10:00:00", MOMENT),
-        ("2026-01-31T12:30:00+02:30", MOMENT), ("2026-01-31 05:00:00-05:00", MOMENT),
-        ("2026-01-31", MOMENT.replace(hour=0)), ("2026-01-31T10:00:00.123456Z", MOMENT.replace(microsecond=123456)),
+        ("2026-01-31T10:00:00Z", MOMENT),
+        ("2026-01-31T10:00:00+00:00", MOMENT),
+        ("2026-01-31T10:00:00", MOMENT),
+        ("2026-01-31T12:30:00+02:30", MOMENT),
+        ("2026-01-31 05:00:00-05:00", MOMENT),
+        ("2026-01-31", MOMENT.replace(hour=0)),
+        ("2026-01-31T10:00:00.123456Z", MOMENT.replace(microsecond=123456)),
         ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
     ],
-)  # fmt: skip
+)
 def test_times_are_kept_in_utc(client: TestClient, api_settings: Settings, text: str, expected: datetime):
     """Without an offset they are in UTC."""
     label = {"customer_id": "C-1", "churned": True, "outcome_at": text}

@@ -224,8 +224,9 @@ def test_a_database_that_fails_costs_old_figures_one_line_and_no_counts(
         assert gauge(client.get("/metrics").text, "churnops_live_rows") == 4
     said = [record.getMessage() for record in caplog.records if "live drift" in record.getMessage()]
     assert [line.partition(":")[0] for line in said] == [
-        "live drift is not up to date", "live drift is up to date again",
-    ]  # fmt: skip
+        "live drift is not up to date",
+        "live drift is up to date again",
+    ]
 
 
 class Clock:
@@ -388,21 +389,27 @@ def test_forged_rows_are_left_out_and_said_once(
 
 
 SUMMARY: dict[str, Any] = {
-    "model_version": "xgboost-1", "rows": 600, "drift_rate": 0.25, "look": 3,
+    "model_version": "xgboost-1",
+    "rows": 600,
+    "drift_rate": 0.25,
+    "look": 3,
     "columns": {"total_day_minutes": {"effect": 0.31, "drifted": True}, "state": {"effect": None, "drifted": None}},
     "prediction_drift": {"statistic": 0.2, "p_value": 0.001, "effect": 0.2, "drifted": True},
     "target_drift": {"statistic": None, "p_value": None, "effect": None, "drifted": None},
     "performance": {
         "metrics": {
-            "roc_auc": {"value": 0.91, "low": 0.88, "high": 0.94}, "f1": {"value": None, "low": None, "high": None},
+            "roc_auc": {"value": 0.91, "low": 0.88, "high": 0.94},
+            "f1": {"value": None, "low": None, "high": None},
         },
-        "labelled": 300, "due": 400, "verdict": "not below",
+        "labelled": 300,
+        "due": 400,
+        "verdict": "not below",
     },
     "recommend_retraining": {
         "value": True,
         "triggers": {"performance": False, "feature_drift": True, "prediction_drift": True, "target_drift": None},
     },
-}  # fmt: skip
+}
 
 
 def cycle(minutes: int, *, aside: bool = False, failed: bool = False, **changes: Any) -> Cycle:
@@ -429,14 +436,23 @@ def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
         assert math.isnan(gauge(none, prefix + "recommend_retraining"))
         found = shown(cycle(1))
         expected = {
-            ("cycle_timestamp_seconds", ""): (START + timedelta(minutes=1)).timestamp(), ("failed", ""): 0.0,
-            ("drift_rate", ""): 0.25, ("rows", ""): 600.0, ("recommend_retraining", ""): 1.0, ("labelled", ""): 300.0,
-            ("label_coverage", ""): 0.75, ("metric", "roc_auc"): 0.91, ("metric_low", "roc_auc"): 0.88,
-            ("metric_high", "roc_auc"): 0.94, ("column_effect", "total_day_minutes"): 0.31,
-            ("column_drifted", "total_day_minutes"): 1.0, ("trigger", "performance"): 0.0,
-            ("trigger", "feature_drift"): 1.0, ("effect", "prediction_drift"): 0.2,
+            ("cycle_timestamp_seconds", ""): (START + timedelta(minutes=1)).timestamp(),
+            ("failed", ""): 0.0,
+            ("drift_rate", ""): 0.25,
+            ("rows", ""): 600.0,
+            ("recommend_retraining", ""): 1.0,
+            ("labelled", ""): 300.0,
+            ("label_coverage", ""): 0.75,
+            ("metric", "roc_auc"): 0.91,
+            ("metric_low", "roc_auc"): 0.88,
+            ("metric_high", "roc_auc"): 0.94,
+            ("column_effect", "total_day_minutes"): 0.31,
+            ("column_drifted", "total_day_minutes"): 1.0,
+            ("trigger", "performance"): 0.0,
+            ("trigger", "feature_drift"): 1.0,
+            ("effect", "prediction_drift"): 0.2,
             ("drifted", "prediction_drift"): 1.0,
-        }  # fmt: skip
+        }
         assert {key: gauge(found, prefix + key[0], key[1]) for key in expected} == expected
         unknown = {"metric": "f1", "column_effect": "state", "column_drifted": "state"}
         for name, label in (unknown | dict.fromkeys(("trigger", "effect", "drifted"), "target_drift")).items():

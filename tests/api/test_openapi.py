@@ -40,8 +40,11 @@ from tests.api.conftest import client_of, deployed, make_key
 EXAMPLES = 200  # requests made up for each operation, as far as there are so many different ones
 OPEN = {"/", "/metrics", "/health/live", "/health/ready"}
 CONFORMANCE = [
-    status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance,
-]  # fmt: skip
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 WRONG = "churnops_0123456789ab_nonsense"
@@ -106,9 +109,12 @@ def check(
 
     @seed(1)
     @hypothesis_settings(
-        max_examples=examples, database=None, deadline=None, phases=[Phase.generate],
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(operation.as_strategy(mode))
     def answers_are_documented(case: Any) -> None:
         for (client, key), statuses in zip(askers, counts, strict=True):
@@ -130,9 +136,18 @@ def check(
 
 
 OPERATIONS = [
-    "POST /predict", "POST /predict/batch", "POST /predict/probe", "POST /labels", "GET /predictions/{prediction_id}",
-    "GET /model", "POST /model/reload", "GET /health/live", "GET /health/ready", "GET /metrics", "GET /",
-]  # fmt: skip
+    "POST /predict",
+    "POST /predict/batch",
+    "POST /predict/probe",
+    "POST /labels",
+    "GET /predictions/{prediction_id}",
+    "GET /model",
+    "POST /model/reload",
+    "GET /health/live",
+    "GET /health/ready",
+    "GET /metrics",
+    "GET /",
+]
 TAKE_BODIES = OPERATIONS[:4]
 
 
@@ -259,13 +274,16 @@ def gaps(rows: int, rng: np.random.Generator) -> pl.DataFrame:
     tenure, spend = rng.integers(1, 60, rows), rng.gamma(3, 20, rows).round(2)
     table = pl.DataFrame(
         {
-            "Kunde": [f"Ä-{i:05d}" for i in range(rows)], "Since": ["2026-01-15"] * rows, "Tenure": tenure,
-            "Spend (€)": spend, "Región": rng.choice(["1", "2", "007"], rows),
+            "Kunde": [f"Ä-{i:05d}" for i in range(rows)],
+            "Since": ["2026-01-15"] * rows,
+            "Tenure": tenure,
+            "Spend (€)": spend,
+            "Región": rng.choice(["1", "2", "007"], rows),
             "Contract": rng.choice(["monthly", "yearly, paid ahead", "zwei Jahre"], rows),
             "Support": rng.integers(0, 2, rows).astype(str),
             "Left": np.where(rng.random(rows) * 60 > tenure, "yes", "no"),
         }
-    )  # fmt: skip
+    )
     # Gaps from the first row on: the example in the document is made of rows like these.
     missing = {name: rng.random(rows) < 0.5 for name in ("Tenure", "Spend (€)", "Región", "Support")}
     return table.with_columns(
@@ -276,11 +294,14 @@ def gaps(rows: int, rng: np.random.Generator) -> pl.DataFrame:
 def names(rows: int, rng: np.random.Generator) -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "copy": rng.uniform(-1.5, 1.5, rows).round(3), "schema": rng.integers(-9, 9, rows),
-            "model_config": rng.choice(["nein", "ja"], rows), "model_fields_set": rng.normal(size=rows),
-            "model_dump": rng.choice(["a", "b"], rows), "gone": rng.integers(0, 2, rows).astype(str),
+            "copy": rng.uniform(-1.5, 1.5, rows).round(3),
+            "schema": rng.integers(-9, 9, rows),
+            "model_config": rng.choice(["nein", "ja"], rows),
+            "model_fields_set": rng.normal(size=rows),
+            "model_dump": rng.choice(["a", "b"], rows),
+            "gone": rng.integers(0, 2, rows).astype(str),
         }
-    )  # fmt: skip
+    )
 
 
 def own_service(folder: Path, config: str, table: pl.DataFrame) -> Settings:

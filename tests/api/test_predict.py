@@ -33,9 +33,14 @@ def test_the_answer_is_the_bundles(client: TestClient, bundle: Bundle, customer:
     )[:6]
     assert [(f["feature"], f["shap_value"]) for f in answer["top_shap_features"]] == expected
     assert list(answer) == [
-        "prediction_id", "churn_probability", "churn_prediction", "base_value", "explanation_scale",
-        "top_shap_features", "model_version",
-    ]  # fmt: skip
+        "prediction_id",
+        "churn_probability",
+        "churn_prediction",
+        "base_value",
+        "explanation_scale",
+        "top_shap_features",
+        "model_version",
+    ]
 
 
 def test_raw_headers_and_names_give_the_same(client: TestClient, customer: dict[str, Any]):
@@ -62,9 +67,14 @@ def test_charges_and_state_are_optional(client: TestClient, customer: dict[str, 
 
 @pytest.mark.parametrize(
     ("name", "value", "same_as"),
-    [("account_length", 128.0, 128), ("area_code", 415, "415"), ("voice_mail_plan", True, "Yes"), ("state", None, "KS"),
-     ("total_day_minutes", 265, 265.0)],
-)  # fmt: skip
+    [
+        ("account_length", 128.0, 128),
+        ("area_code", 415, "415"),
+        ("voice_mail_plan", True, "Yes"),
+        ("state", None, "KS"),
+        ("total_day_minutes", 265, 265.0),
+    ],
+)
 def test_what_means_the_same_is_accepted(
     client: TestClient, customer: dict[str, Any], name: str, value: Any, same_as: Any
 ):
@@ -109,8 +119,9 @@ def test_a_list_names_the_row_and_records_nothing(client: TestClient, customer: 
     response = client.post("/predict/batch", json=[customer, customer | {"account_length": "180"}, customer, []])
     assert response.status_code == 422
     assert [(e["row"], e.get("field"), e["rule"]) for e in response.json()["errors"]] == [
-        (2, "account_length", "type"), (4, None, "object"),
-    ]  # fmt: skip
+        (2, "account_length", "type"),
+        (4, None, "object"),
+    ]
     assert "churnops_predictions_total{" not in client.get("/metrics").text
 
 

@@ -75,11 +75,16 @@ def test_it_answers_while_the_journal_cannot_be_written(
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ([], 422), ({}, 422), (a_customer(), 422), ([a_customer()] * (MAX_PROBES + 1), 413),
-        ([a_customer(total_day_minutes="much")], 422), ([a_customer(), 3], 422), (np.pi, 422),
+        ([], 422),
+        ({}, 422),
+        (a_customer(), 422),
+        ([a_customer()] * (MAX_PROBES + 1), 413),
+        ([a_customer(total_day_minutes="much")], 422),
+        ([a_customer(), 3], 422),
+        (np.pi, 422),
     ],
     ids=["none", "no-list", "one", "too-many", "not-a-number", "no-customer", "number"],
-)  # fmt: skip
+)
 def test_what_is_no_short_list_of_customers_is_refused(client: TestClient, body: Any, status: int):
     assert_problem(client.post("/predict/probe", json=body), status)
 

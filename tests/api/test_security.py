@@ -72,9 +72,23 @@ def test_without_a_valid_key_each_path_is_closed(
     token = make_key(api_settings, "admin")
     key_id = token.split("_")[1]
     wrong = [
-        None, "", "x", " ", token[:-1], token + "x", token.upper(), f" {token[1:]}", f"churnops_{key_id}_", "_" * 50,
-        "é", f"churnops_{key_id}_{'A' * 43}", key_id, "a" * 100_000, "' OR 1=1 --", f"Bearer {token}",
-    ]  # fmt: skip
+        None,
+        "",
+        "x",
+        " ",
+        token[:-1],
+        token + "x",
+        token.upper(),
+        f" {token[1:]}",
+        f"churnops_{key_id}_",
+        "_" * 50,
+        "é",
+        f"churnops_{key_id}_{'A' * 43}",
+        key_id,
+        "a" * 100_000,
+        "' OR 1=1 --",
+        f"Bearer {token}",
+    ]
     with client_of(api_settings) as client:
         for key in wrong:
             headers = {} if key is None else {"x-api-key": key.encode("latin-1")}
@@ -158,10 +172,15 @@ def test_without_any_key_only_this_machine_may_ask(
 ):
     with from_elsewhere(api_settings) as client:
         for headers in (
-            {}, {"x-forwarded-for": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}, {"x-real-ip": "127.0.0.1"},
-            {"x-client-ip": "::1"}, {"true-client-ip": "127.0.0.1"}, {"host": "localhost"},
+            {},
+            {"x-forwarded-for": "127.0.0.1"},
+            {"forwarded": "for=127.0.0.1"},
+            {"x-real-ip": "127.0.0.1"},
+            {"x-client-ip": "::1"},
+            {"true-client-ip": "127.0.0.1"},
+            {"host": "localhost"},
             {"x-api-key": "development"},
-        ):  # fmt: skip
+        ):
             response = client.request(method, path.format(prediction_id="x"), json=body, headers=headers)
             assert_problem(response, 401)
 
@@ -175,9 +194,21 @@ def test_these_addresses_are_elsewhere(api_settings: Settings, customer: dict[st
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.com", "evil.com:8000", "127.0.0.1.evil.com", "localhost.evil.com", "10.0.0.1", "0.0.0.0", "",
-             "evil.com#127.0.0.1", "127.0.0.1@evil.com", "[::1].evil.com", "localhost:80:evil.com"],
-)  # fmt: skip
+    "host",
+    [
+        "evil.com",
+        "evil.com:8000",
+        "127.0.0.1.evil.com",
+        "localhost.evil.com",
+        "10.0.0.1",
+        "0.0.0.0",
+        "",
+        "evil.com#127.0.0.1",
+        "127.0.0.1@evil.com",
+        "[::1].evil.com",
+        "localhost:80:evil.com",
+    ],
+)
 def test_a_page_that_was_given_our_address_may_not_ask(client: TestClient, customer: dict[str, Any], host: str):
     """DNS rebinding: the browser believes that it asks evil.com, and connects to this machine."""
     assert_problem(client.post("/predict", json=customer, headers={"host": host}), 401)

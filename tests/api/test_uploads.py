@@ -26,9 +26,14 @@ from tests.conftest import RAW
 
 CSV, NDJSON, PARQUET = "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
 ADDED = [
-    "churn_probability", "churn_prediction", "model_version", "base_value", "explanation_scale", "top_shap_features",
+    "churn_probability",
+    "churn_prediction",
+    "model_version",
+    "base_value",
+    "explanation_scale",
+    "top_shap_features",
     "prediction_id",
-]  # fmt: skip
+]
 RAW_NAMES = ["Account length", "State"]
 
 
@@ -219,10 +224,19 @@ async def ask(client: TestClient, content: bytes, send: Any, stays: bool) -> Non
 
     headers = [(b"host", b"localhost"), (b"content-type", CSV.encode())]
     scope = {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "POST",
-        "path": "/predict/batch", "raw_path": b"/predict/batch", "query_string": b"", "root_path": "",
-        "scheme": "http", "headers": headers, "client": LOCAL, "server": ("127.0.0.1", 80),
-    }  # fmt: skip
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/predict/batch",
+        "raw_path": b"/predict/batch",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": headers,
+        "client": LOCAL,
+        "server": ("127.0.0.1", 80),
+    }
     await client.app(scope, receive, send)  # type: ignore[arg-type]
 
 

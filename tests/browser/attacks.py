@@ -43,9 +43,14 @@ def attack(settings: Settings) -> None:
         assert told
         last = deployments.history()[-1]
         intent = deployments.open_intent(
-            folder=last.folder, version=last.version, content_sha256=last.content_sha256, previous=last.previous,
-            reason=EVERYTHING, by=EVERYTHING, kind="rollback",
-        )  # fmt: skip
+            folder=last.folder,
+            version=last.version,
+            content_sha256=last.content_sha256,
+            previous=last.previous,
+            reason=EVERYTHING,
+            by=EVERYTHING,
+            kind="rollback",
+        )
         deployments.close(deployments.get(intent), "done")
     finally:
         engine.dispose()

@@ -23,9 +23,11 @@ DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard", "--port")
 STREAMLIT = (sys.executable, "-m", "streamlit", "run", streamlit_app.__file__, "--server.port")
 PAGES = ("Predict", "Monitoring", "Analysis", "Models")
 FLAGS = (
-    "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # as on a machine without a network
-)  # fmt: skip
+)
 SECONDS = 30_000  # until what a page must show counts as not shown, as Playwright counts: milliseconds
 
 # Streamlit says that a run has ended before the browser has drawn all of it: nothing has changed for so long after.

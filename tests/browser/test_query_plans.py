@@ -59,15 +59,20 @@ def test_a_page_finds_everything_by_an_index(lived: Settings, asked: Asked, name
 
 def test_what_reads_a_whole_table_is_found(lived: Settings):
     for statement in (
-        "SELECT count(*) FROM predictions", "SELECT * FROM predictions WHERE customer_id = 'C-1'",
-        "SELECT * FROM cycles ORDER BY at DESC", "SELECT * FROM predictions p ORDER BY p.churn_probability LIMIT 5",
+        "SELECT count(*) FROM predictions",
+        "SELECT * FROM predictions WHERE customer_id = 'C-1'",
+        "SELECT * FROM cycles ORDER BY at DESC",
+        "SELECT * FROM predictions p ORDER BY p.churn_probability LIMIT 5",
         "SELECT * FROM alerts WHERE severity = 'x' LIMIT 5",
-    ):  # fmt: skip
+    ):
         assert slow(statement, plan(lived, statement, ())), statement
     for statement in (
-        "SELECT * FROM predictions WHERE at > 5", "SELECT * FROM cycles ORDER BY at DESC, id DESC LIMIT 5",
-        "SELECT max(at) FROM predictions", "SELECT * FROM deployments", "SELECT * FROM alerts ORDER BY id DESC LIMIT 9",
-    ):  # fmt: skip
+        "SELECT * FROM predictions WHERE at > 5",
+        "SELECT * FROM cycles ORDER BY at DESC, id DESC LIMIT 5",
+        "SELECT max(at) FROM predictions",
+        "SELECT * FROM deployments",
+        "SELECT * FROM alerts ORDER BY id DESC LIMIT 9",
+    ):
         assert not slow(statement, plan(lived, statement, ())), statement
 
 

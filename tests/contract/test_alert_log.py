@@ -100,9 +100,11 @@ def test_a_damaged_database_is_one_line(engine: Engine):
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE deliveries")
     calls: list[Callable[[], object]] = [
-        lambda: take(log, DRIFT), lambda: log.finish([Try(1, "a", None)], NOW), lambda: log.undelivered(NOW),
+        lambda: take(log, DRIFT),
+        lambda: log.finish([Try(1, "a", None)], NOW),
+        lambda: log.undelivered(NOW),
         log.newest,
-    ]  # fmt: skip
+    ]
     for call in calls:
         with pytest.raises(JournalError, match=r"\Athe journal's database .*\Z"):
             call()

@@ -90,8 +90,9 @@ def test_cycles_of_a_time_come_oldest_first_without_their_columns(engine: Engine
         log.record(Cycle(NOW + timedelta(hours=hour), "a", hour == 1, "finished", str(hour), summary))
     found = log.between(NOW, NOW + timedelta(hours=5))
     assert [(cycle.report, cycle.summary) for cycle in found.cycles] == [
-        ("0", {"drift_rate": 0.0, "name": "ä"}), ("2", {"drift_rate": 0.2, "name": "ä"}),
-    ], "the end is excluded, and what is aside too"  # fmt: skip
+        ("0", {"drift_rate": 0.0, "name": "ä"}),
+        ("2", {"drift_rate": 0.2, "name": "ä"}),
+    ], "the end is excluded, and what is aside too"
     assert found.every is None
     assert between(log, 6, aside=None) == (["0", "1", "2", "5"], False)
     assert between(log, 6, aside=True) == (["1"], False)

@@ -22,10 +22,19 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def a_prediction(at: datetime = START, customer_id: str | None = "c1") -> PredictionRow:
     return PredictionRow(
-        id=new_prediction_id(), at=at, customer_id=customer_id, model_version="v1", content_sha256="f" * 64,
-        churn_probability=0.1 + 0.2, churn_prediction=False, base_value=-1.5, explanation_scale="log-odds",
-        top_shap_features='[{"feature":"größe"}]', inputs='{"total_charge":59.3}', source="api",
-    )  # fmt: skip
+        id=new_prediction_id(),
+        at=at,
+        customer_id=customer_id,
+        model_version="v1",
+        content_sha256="f" * 64,
+        churn_probability=0.1 + 0.2,
+        churn_prediction=False,
+        base_value=-1.5,
+        explanation_scale="log-odds",
+        top_shap_features='[{"feature":"größe"}]',
+        inputs='{"total_charge":59.3}',
+        source="api",
+    )
 
 
 @pytest.fixture

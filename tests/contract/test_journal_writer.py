@@ -113,9 +113,11 @@ def test_repeated_ids_double_nothing(engine: Engine):
 
 def test_a_value_that_is_refused_fails_its_own_append_only(engine: Engine):
     wrong: list[dict[str, Any]] = [
-        {"churn_probability": None}, {"inputs": object()}, {"at": a_prediction().at.replace(tzinfo=None)},
+        {"churn_probability": None},
+        {"inputs": object()},
+        {"at": a_prediction().at.replace(tzinfo=None)},
         {"customer_id": "\ud800"},
-    ]  # fmt: skip
+    ]
     bad = [a_prediction()._replace(**fields) for fields in wrong]
     good = [a_prediction() for _ in range(10)]
     companion = a_prediction()

@@ -31,9 +31,20 @@ def test_a_token_is_for_its_key_only(store: KeyStore):
         assert (prefix, key_id, len(key_id), len(secret)) == ("churnops", found.id, 12, 43)
     first, second = (token.split("_", 2) for token in tokens)
     wrong = [
-        "", "_", "churnops", "churnops__", tokens[0] + " ", tokens[0][:-1], tokens[0].upper(), first[2],
-        f"churnops_{first[1]}_{second[2]}", f"other_{first[1]}_{first[2]}", f"churnops_{first[1]}_", "\ud800", "é" * 99,
-    ]  # fmt: skip
+        "",
+        "_",
+        "churnops",
+        "churnops__",
+        tokens[0] + " ",
+        tokens[0][:-1],
+        tokens[0].upper(),
+        first[2],
+        f"churnops_{first[1]}_{second[2]}",
+        f"other_{first[1]}_{first[2]}",
+        f"churnops_{first[1]}_",
+        "\ud800",
+        "é" * 99,
+    ]
     assert [verify(token, active) for token in wrong] == [None] * len(wrong)
     assert verify(tokens[0], {}) is None
 

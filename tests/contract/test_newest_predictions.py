@@ -15,12 +15,21 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def write_one_a_day(engine: Engine, days: int) -> None:
     rows = [
         PredictionRow(
-            id=new_prediction_id(), at=START + day * DAY, customer_id=None, model_version="v1",
-            content_sha256="f" * 64, churn_probability=0.5, churn_prediction=True, base_value=None,
-            explanation_scale=None, top_shap_features=None, inputs="{}", source="api",
+            id=new_prediction_id(),
+            at=START + day * DAY,
+            customer_id=None,
+            model_version="v1",
+            content_sha256="f" * 64,
+            churn_probability=0.5,
+            churn_prediction=True,
+            base_value=None,
+            explanation_scale=None,
+            top_shap_features=None,
+            inputs="{}",
+            source="api",
         )
         for day in range(days)
-    ]  # fmt: skip
+    ]
     write_predictions(engine, rows)
 
 

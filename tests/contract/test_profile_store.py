@@ -68,7 +68,9 @@ def test_a_database_that_does_not_answer_is_one_line(engine: Engine, store: Prof
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE profiles"))
     for ask in (
-        lambda: store.write([], NOW, PART), lambda: store.written("a", PART), lambda: store.read("a", PART),
-    ):  # fmt: skip
+        lambda: store.write([], NOW, PART),
+        lambda: store.written("a", PART),
+        lambda: store.read("a", PART),
+    ):
         with pytest.raises(JournalError, match=r"\Athe journal's database does not answer as it should: .*\Z"):
             ask()

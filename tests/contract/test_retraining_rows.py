@@ -23,15 +23,17 @@ DAY = timedelta(days=1)
 HORIZON = 30 * DAY
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATE = START + 365 * DAY
-SCHEMA = Schema(columns=(
-    Column(name="customer", kind="id", required=False, nullable=True),
-    Column(name="minutes", kind="number", nullable=True),
-    Column(name="calls", kind="integer"),
-    Column(name="state", kind="category", choices=("OH", "KS"), required=False, nullable=True),
-    Column(name="plan", kind="flag", choices=("No", "Yes")),
-    Column(name="joined", kind="time", required=False, nullable=True),
-    Column(name="churn", kind="target", choices=("stayed", "left")),
-))  # fmt: skip
+SCHEMA = Schema(
+    columns=(
+        Column(name="customer", kind="id", required=False, nullable=True),
+        Column(name="minutes", kind="number", nullable=True),
+        Column(name="calls", kind="integer"),
+        Column(name="state", kind="category", choices=("OH", "KS"), required=False, nullable=True),
+        Column(name="plan", kind="flag", choices=("No", "Yes")),
+        Column(name="joined", kind="time", required=False, nullable=True),
+        Column(name="churn", kind="target", choices=("stayed", "left")),
+    )
+)
 
 
 @pytest.fixture
@@ -44,10 +46,19 @@ def a_prediction(
 ) -> PredictionRow:
     given = {"minutes": minutes, "calls": 3, "plan": "Yes", "joined": "2020-01-01T00:00:00Z"} | inputs
     return PredictionRow(
-        id=new_prediction_id(), at=at, customer_id=customer_id, model_version="v1", content_sha256=new_prediction_id(),
-        churn_probability=0.3, churn_prediction=False, base_value=None, explanation_scale=None, top_shap_features=None,
-        inputs=json.dumps(given), source="api",
-    )  # fmt: skip
+        id=new_prediction_id(),
+        at=at,
+        customer_id=customer_id,
+        model_version="v1",
+        content_sha256=new_prediction_id(),
+        churn_probability=0.3,
+        churn_prediction=False,
+        base_value=None,
+        explanation_scale=None,
+        top_shap_features=None,
+        inputs=json.dumps(given),
+        source="api",
+    )
 
 
 def written(engine: Engine, *predictions: PredictionRow, churned: bool | None = None) -> None:
@@ -77,8 +88,12 @@ def test_rows_have_the_inputs_and_the_outcome_and_neither_ids_nor_times(engine: 
     written(engine, a_prediction("bob", 0.1 + 0.2, at=START + DAY), churned=False)
     rows = collected(journal)
     assert rows.table.schema == {
-        "minutes": pl.Float64, "calls": pl.Int64, "state": pl.String, "plan": pl.String, "churn": pl.String
-    }  # fmt: skip
+        "minutes": pl.Float64,
+        "calls": pl.Int64,
+        "state": pl.String,
+        "plan": pl.String,
+        "churn": pl.String,
+    }
     assert rows.table.rows() == [(None, 3, "KS", "No", "left"), (0.1 + 0.2, 3, None, "Yes", "stayed")]
     assert rows.customers == ("ann", "bob")
     assert rows.at.dtype == np.int64
@@ -92,8 +107,12 @@ def test_without_predictions_the_table_is_empty_and_has_its_columns(journal: Jou
     assert rows.table.height == rows.at.size == len(rows.customers) == rows.due == rows.labelled == 0
     assert rows.coverage is None
     assert rows.table.schema == {
-        "minutes": pl.Float64, "calls": pl.Int64, "state": pl.String, "plan": pl.String, "churn": pl.String
-    }  # fmt: skip
+        "minutes": pl.Float64,
+        "calls": pl.Int64,
+        "state": pl.String,
+        "plan": pl.String,
+        "churn": pl.String,
+    }
 
 
 def test_only_predictions_count_that_a_whole_horizon_has_passed_for(engine: Engine, journal: Journal):

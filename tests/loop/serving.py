@@ -28,9 +28,16 @@ SERVE = (sys.executable, "-m", "churnops.cli", "serve")
 PATIENCE = 60.0  # seconds until what must happen counts as not happening; far beyond what it takes
 CLIENTS = 16
 RECORDED = (
-    "id", "customer_id", "model_version", "churn_probability", "churn_prediction", "base_value", "explanation_scale",
-    "top_shap_features", "inputs",
-)  # fmt: skip
+    "id",
+    "customer_id",
+    "model_version",
+    "churn_probability",
+    "churn_prediction",
+    "base_value",
+    "explanation_scale",
+    "top_shap_features",
+    "inputs",
+)
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
@@ -69,7 +76,9 @@ class Server:
     """`churnops serve` on a free port of loopback, in the project of `settings`; started again, it has another port."""
 
     def __init__(self, settings: Settings, *arguments: str, cwd: Path | None = None) -> None:
-        self.settings, self._arguments, self._cwd = settings, arguments, cwd or settings.root
+        self.settings = settings
+        self._arguments = arguments
+        self._cwd = cwd or settings.root
         self.temporary = settings.root / "temporary"
         self.temporary.mkdir(exist_ok=True)
         self._log_path = settings.root / "server.log"
@@ -195,7 +204,8 @@ class Connection:
     """One HTTP/1.1 connection that is kept alive, for one request after another."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self.writer = reader, writer
+        self._reader = reader
+        self.writer = writer
         self.received = b""  # of the answer under way
 
     @classmethod
@@ -382,8 +392,10 @@ def check_recorded(rows: Iterable[tuple[Any, ...]], load: Load) -> int:
         row = by_id.get(answer["prediction_id"])
         assert row is not None, f"acknowledged, and not in the journal: {answer}"
         expected = answer | {
-            "id": answer["prediction_id"], "customer_id": asked.customer_id, "inputs": load.customers[asked.row],
-        }  # fmt: skip
+            "id": answer["prediction_id"],
+            "customer_id": asked.customer_id,
+            "inputs": load.customers[asked.row],
+        }
         found = row | {name: json.loads(row[name]) for name in ("top_shap_features", "inputs")}
         assert found == {name: expected[name] for name in RECORDED}, f"{found} is not what was answered, {expected}"
     return len(documents) - len(answers)

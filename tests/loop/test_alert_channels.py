@@ -48,7 +48,9 @@ class Desk:
     """Alerts over one journal, a console that is read, and a clock that is set."""
 
     def __init__(self, engine: Engine) -> None:
-        self.log, self.lines, self.now = AlertLog(engine), list[str](), datetime(2026, 5, 1, 12, tzinfo=UTC)
+        self.log = AlertLog(engine)
+        self.lines = list[str]()
+        self.now = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
     def alerts(self, *urls: str, **settings: Any) -> Alerts:
         settings = {"attempts": 2, "timeout_seconds": 10, "link": LINK, **settings}
@@ -66,9 +68,12 @@ def desk(engine: Engine) -> Desk:
 def test_a_mail_arrives_with_subject_and_body(desk: Desk):
     mailbox = Mailbox()
     mail_server = Controller(
-        mailbox, hostname="127.0.0.1", port=free_port(), auth_require_tls=False,
+        mailbox,
+        hostname="127.0.0.1",
+        port=free_port(),
+        auth_require_tls=False,
         authenticator=lambda *_: AuthResult(success=True),
-    )  # fmt: skip
+    )
     mail_server.start()
     try:
         url = f"mailto://ann:{SECRET}@127.0.0.1:{mail_server.port}/?from=ops@example.org&to=team@example.org&mode=insecure"
@@ -114,9 +119,11 @@ def test_pagerduty_has_an_incident_for_each_subject_and_resolves_it(desk: Desk, 
     alerts.announce(Alarm("deployed", "info", "version 2 answers"))
     events = [body for _, body in endpoint.asked]
     assert [(e["event_action"], e["dedup_key"]) for e in events] == [
-        ("trigger", "churnops-feature_drift"), ("trigger", "churnops-performance"),
-        ("resolve", "churnops-feature_drift"), ("resolve", "churnops-deployed"),  # good news wakes nobody
-    ]  # fmt: skip
+        ("trigger", "churnops-feature_drift"),
+        ("trigger", "churnops-performance"),
+        ("resolve", "churnops-feature_drift"),
+        ("resolve", "churnops-deployed"),  # good news wakes nobody
+    ]
     assert [e["payload"]["severity"] for e in events[:2]] == ["warning", "critical"]
     assert events[0]["payload"]["summary"].startswith("[warning] churnops: 4 of 12 columns drifted")
     assert len(events[0]["payload"]["summary"]) <= 1024
@@ -229,9 +236,13 @@ def test_secrets_are_in_no_row_log_line_or_error(tmp_path: Path, endpoint: Endpo
     journal = tmp_path / "journal.db"
     with listening(status=403) as failing:
         urls = [
-            endpoint.url, failing.url, f"slack://{SECRET}", f"mailto://ann:{SECRET}@127.0.0.1:{free_port()}/?to=a@b.org",
-            f"mailto://ann:{SECRET}@127.0.0.1:{free_port()}/?from=c@b.org&to=a@b.org", f"json://{SECRET}.invalid/",
-        ]  # fmt: skip
+            endpoint.url,
+            failing.url,
+            f"slack://{SECRET}",
+            f"mailto://ann:{SECRET}@127.0.0.1:{free_port()}/?to=a@b.org",
+            f"mailto://ann:{SECRET}@127.0.0.1:{free_port()}/?from=c@b.org&to=a@b.org",
+            f"json://{SECRET}.invalid/",
+        ]
         done = subprocess.run(
             [sys.executable, "-c", SPEAKS, str(journal), *urls], capture_output=True, text=True, timeout=120
         )
@@ -251,9 +262,12 @@ def test_secrets_are_in_no_row_log_line_or_error(tmp_path: Path, endpoint: Endpo
 def test_nothing_but_the_address_is_connected_to(desk: Desk, endpoint: Endpoint, connections: list[Any]):
     assert desk.alerts(endpoint.url).tell([DRIFT], [])[-1].delivered
     assert endpoint.asked[0][1] == {
-        "version": "1.0", "title": "[warning] churnops: 4 of 12 columns drifted", "message": BODY, "attachments": [],
+        "version": "1.0",
+        "title": "[warning] churnops: 4 of 12 columns drifted",
+        "message": BODY,
+        "attachments": [],
         "type": "warning",
-    }  # fmt: skip
+    }
     assert connections == [("127.0.0.1", endpoint.port)]
 
 

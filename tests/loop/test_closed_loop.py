@@ -20,9 +20,16 @@ from churnops.monitoring.collect import decode_inputs
 from churnops.registry.trained_on import load_trained_on
 
 SMALLER = {
-    "before_seconds": 6, "after_seconds": 5, "quiet_seconds": 8, "patience_seconds": 240, "label_horizon_seconds": 4,
-    "label_delay_seconds": 0.5, "window_seconds": 8, "cycle_seconds": 2, "slice_customers": 150,
-}  # fmt: skip
+    "before_seconds": 6,
+    "after_seconds": 5,
+    "quiet_seconds": 8,
+    "patience_seconds": 240,
+    "label_horizon_seconds": 4,
+    "label_delay_seconds": 0.5,
+    "window_seconds": 8,
+    "cycle_seconds": 2,
+    "slice_customers": 150,
+}
 
 
 class Notes:
@@ -51,8 +58,10 @@ def smaller(drift: float) -> Plan:
     plan = Plan.read(drift=drift, **SMALLER)
     training = plan.settings["training"] | {"families": ["random_forest"], "trials": {"random_forest": 1, "xgboost": 1}}
     changed = {
-        "training": training, "monitoring": {"false_alarm_budget": 0.005}, "retraining": {"holdout_rows": 250},
-    }  # fmt: skip
+        "training": training,
+        "monitoring": {"false_alarm_budget": 0.005},
+        "retraining": {"holdout_rows": 250},
+    }
     return plan.model_copy(update={"settings": plan.settings | changed})
 
 
@@ -85,9 +94,14 @@ def test_drift_is_noticed_told_and_answered_by_a_new_model_that_is_worth_as_much
     told = when(timeline, "alert", good=False, subject="performance")
     over = when(timeline, "alert", good=True, subject="performance")
     order = [
-        timeline.changed, told, when(timeline, "retrain", subject="yes"), when(timeline, "gate", subject="deploy"),
-        when(timeline, "deployment"), recovery.at, over,
-    ]  # fmt: skip
+        timeline.changed,
+        told,
+        when(timeline, "retrain", subject="yes"),
+        when(timeline, "gate", subject="deploy"),
+        when(timeline, "deployment"),
+        recovery.at,
+        over,
+    ]
     assert order == sorted(order)
     assert any("[critical]" in title for title in notes.alerts)
     assert any("is in production" in title for title in notes.alerts)

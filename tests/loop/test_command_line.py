@@ -52,8 +52,15 @@ def test_everything_lands_in_the_project_wherever_it_is_typed(typed: tuple[Path,
     folder, _ = typed
     assert list(elsewhere.iterdir()) == []
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "data", "journal.db", "mlartifacts", "mlflow.db", "models", "monitoring", "run_all.py",
-    }  # fmt: skip
+        "config.yaml",
+        "data",
+        "journal.db",
+        "mlartifacts",
+        "mlflow.db",
+        "models",
+        "monitoring",
+        "run_all.py",
+    }
 
 
 def test_the_end_says_what_won_where_it_is_and_what_to_type_next(typed: tuple[Path, str]):

@@ -26,8 +26,17 @@ from tests.loop.serving import Recomputed, Server, wait_for
 
 # What a process has done when it dies; "nothing" is before the first of them.
 DEPLOY = (
-    "nothing", "files", "folder", "log", "link made", "link swapped", "set alias", "set alias", "delete alias", "log",
-)  # fmt: skip
+    "nothing",
+    "files",
+    "folder",
+    "log",
+    "link made",
+    "link swapped",
+    "set alias",
+    "set alias",
+    "delete alias",
+    "log",
+)
 ROLLBACK = ("nothing", "log", "link made", "link swapped", "set alias", "set alias", "log")
 SEQUENCES = {"deploy": DEPLOY, "rollback": ROLLBACK}
 POINTS = [(what, number) for what, sequence in SEQUENCES.items() for number in range(len(sequence))]

@@ -96,9 +96,15 @@ def test_mlflow_models_serve_answers_as_the_bundle_does(project: tuple[Settings,
     rows = table.rename(settings.table.rename(table.columns)).drop("churn").to_dicts()
     columns = encode(check_customers(table, settings.table, "rows"), settings.table)
     with process(
-        *serve, "--host", "127.0.0.1", "--port", str(port), cwd=settings.root, health=f"http://127.0.0.1:{port}/ping",
+        *serve,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        cwd=settings.root,
+        health=f"http://127.0.0.1:{port}/ping",
         MLFLOW_TRACKING_URI="sqlite:///mlflow.db",
-    ):  # fmt: skip
+    ):
         answer = post(f"http://127.0.0.1:{port}/invocations", {"dataframe_records": rows})["predictions"]
     bundle = Bundle.load(settings.root / "models/production")
     assert [row["churn_probability"] for row in answer] == bundle.predict(columns).probability.tolist()

@@ -82,12 +82,21 @@ def asked(settings: Settings, table: pl.DataFrame, first: datetime, last: dateti
     inputs = table.drop(schema.target.name).to_dicts()
     rows = [
         PredictionRow(
-            id=new_prediction_id(), at=first + i * step, customer_id=None, model_version=bundle.version_name,
-            content_sha256=bundle.content_sha256, churn_probability=score, churn_prediction=score >= bundle.threshold,
-            base_value=None, explanation_scale=None, top_shap_features=None, inputs=json.dumps(inputs[i]), source="api",
+            id=new_prediction_id(),
+            at=first + i * step,
+            customer_id=None,
+            model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256,
+            churn_probability=score,
+            churn_prediction=score >= bundle.threshold,
+            base_value=None,
+            explanation_scale=None,
+            top_shap_features=None,
+            inputs=json.dumps(inputs[i]),
+            source="api",
         )
         for i, score in enumerate(scores)
-    ]  # fmt: skip
+    ]
     with database(settings) as engine:
         write_predictions(engine, rows)
     return rows
@@ -233,9 +242,13 @@ def test_late_labels_change_past_windows_and_nothing_looks_ahead(deployed: Setti
     def labelled(known_at: datetime, until: datetime) -> tuple[int, int]:
         with database(deployed) as engine:
             batch = batch_from_journal(
-                Journal(engine, label_horizon=30 * DAY), bundle, until=until, length=7 * DAY, horizon=30 * DAY,
+                Journal(engine, label_horizon=30 * DAY),
+                bundle,
+                until=until,
+                length=7 * DAY,
+                horizon=30 * DAY,
                 known_at=known_at,
-            )  # fmt: skip
+            )
         return batch.resolved.coverage.due, batch.resolved.coverage.labelled
 
     past = now - 9 * DAY - timedelta(minutes=1)

@@ -49,11 +49,16 @@ def customers(rows: int, rng: np.random.Generator) -> pl.DataFrame:
     risk = (contract == "monthly") * 1.5 + (tenure < 12) * 1.2 + spend / 60 - 3
     table = pl.DataFrame(
         {
-            "Kunde": [f"Ä-{i:05d}" for i in range(rows)], "Since": ["2026-01-15"] * rows, "Tenure": tenure,
-            "Spend (€)": spend, "Contract": contract, "Support": rng.integers(0, 2, rows),
-            "Left": np.where(rng.random(rows) < 1 / (1 + np.exp(-risk)), "yes", "no"), "Notes": ["x"] * rows,
+            "Kunde": [f"Ä-{i:05d}" for i in range(rows)],
+            "Since": ["2026-01-15"] * rows,
+            "Tenure": tenure,
+            "Spend (€)": spend,
+            "Contract": contract,
+            "Support": rng.integers(0, 2, rows),
+            "Left": np.where(rng.random(rows) < 1 / (1 + np.exp(-risk)), "yes", "no"),
+            "Notes": ["x"] * rows,
         }
-    )  # fmt: skip
+    )
     gaps = {name: rng.random(rows) < 0.1 for name in ("Tenure", "Spend (€)", "Contract", "Support")}
     return table.with_columns(
         pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name) for name, gap in gaps.items()

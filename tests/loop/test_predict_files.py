@@ -111,10 +111,17 @@ def test_scores_and_reasons_are_those_of_the_bundle(here: Path, tmp_path: Path, 
 
 
 def test_columns_the_model_does_not_know_pass_through(here: Path, tmp_path: Path):
-    extra = pl.read_csv(LATER).head(40).with_columns(
-        place=pl.Series(["KS", "OH"] * 20, dtype=pl.Categorical), price=pl.lit("1.50").cast(pl.Decimal(10, 2)),
-        tags=pl.Series([["a"], []] * 20), nothing=pl.lit(None), raw=pl.lit(b"\xff"),
-    )  # fmt: skip
+    extra = (
+        pl.read_csv(LATER)
+        .head(40)
+        .with_columns(
+            place=pl.Series(["KS", "OH"] * 20, dtype=pl.Categorical),
+            price=pl.lit("1.50").cast(pl.Decimal(10, 2)),
+            tags=pl.Series([["a"], []] * 20),
+            nothing=pl.lit(None),
+            raw=pl.lit(b"\xff"),
+        )
+    )
     extra.write_parquet(tmp_path / "in.parquet")
     predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", here / "models", rows=7)
     found = pl.read_parquet(tmp_path / "out.parquet")
@@ -217,8 +224,13 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
         monkeypatch.setattr(owner, name, dying)
 
     for owner, name in (
-        (Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (os, "fsync"), (shutil, "rmtree"), (shutil, "copyfileobj")
-    ):  # fmt: skip
+        (Path, "replace"),
+        (Path, "unlink"),
+        (Path, "mkdir"),
+        (os, "fsync"),
+        (shutil, "rmtree"),
+        (shutil, "copyfileobj"),
+    ):
         guard(owner, name)
 
     def after(changes: int) -> None:

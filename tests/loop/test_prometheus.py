@@ -34,10 +34,13 @@ needs_prometheus = pytest.mark.needs("prometheus")
 @needs_prometheus
 @pytest.mark.parametrize(
     "command",
-    [("check", "config", "prometheus.yml"), ("check", "rules", "churnops.rules.yml"),
-     ("test", "rules", "churnops.rules.test.yml")],
+    [
+        ("check", "config", "prometheus.yml"),
+        ("check", "rules", "churnops.rules.yml"),
+        ("test", "rules", "churnops.rules.test.yml"),
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_promtool_agrees(command: tuple[str, ...]):
     done = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,9 +107,11 @@ def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
     shutil.copy(FOLDER / "churnops.rules.yml", folder)
     port = free_port()
     command = [
-        "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+        "prometheus",
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
         f"--web.listen-address=127.0.0.1:{port}",
-    ]  # fmt: skip
+    ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     found = Prometheus(port)

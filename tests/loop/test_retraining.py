@@ -111,13 +111,21 @@ def observed(settings: Settings, path: Path, *, days_ago: float = 40, labelled: 
     inputs = table.drop(schema.target.name).to_dicts()
     rows = [
         PredictionRow(
-            id=new_prediction_id(), at=first + i * timedelta(seconds=1), customer_id=f"c{i}",
-            model_version=bundle.version_name, content_sha256=bundle.content_sha256, churn_probability=score,
-            churn_prediction=score >= bundle.threshold, base_value=None, explanation_scale=None, top_shap_features=None,
-            inputs=json.dumps(inputs[i]), source="api",
+            id=new_prediction_id(),
+            at=first + i * timedelta(seconds=1),
+            customer_id=f"c{i}",
+            model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256,
+            churn_probability=score,
+            churn_prediction=score >= bundle.threshold,
+            base_value=None,
+            explanation_scale=None,
+            top_shap_features=None,
+            inputs=json.dumps(inputs[i]),
+            source="api",
         )
         for i, score in enumerate(scores)
-    ]  # fmt: skip
+    ]
     churned = (table.get_column(schema.target.name) == schema.target.choices[1]).to_list()
     labels = [
         Label(left, prediction_id=row.id, outcome_at=row.at + (1 if left else 30) * DAY)
@@ -160,8 +168,12 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     assert document["decision"]["verdict"] == "deploy"
     assert document["decision"]["low"] > 0
     assert document["rows"] == {
-        "original": 1867, "production": 1367, "chosen_on": 300, "held_out": 300, "left_out": 0,
-    }  # fmt: skip
+        "original": 1867,
+        "production": 1367,
+        "chosen_on": 300,
+        "held_out": 300,
+        "left_out": 0,
+    }
     assert len(document["candidates"]) == 6
 
     asked, decided = decisions(settings)
@@ -397,8 +409,9 @@ def test_the_summary_of_a_failure_says_which_model_answers(
     after = settings.path("models/production").readlink().name
     said = json.loads(summary.read_text())
     assert (said["status"], said["reason"]) == (
-        "failed", f"a defect: ZeroDivisionError; {after} answers now, before it was {before}"
-    )  # fmt: skip
+        "failed",
+        f"a defect: ZeroDivisionError; {after} answers now, before it was {before}",
+    )
 
 
 def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reversed_world: Path, tmp_path: Path):
@@ -547,9 +560,12 @@ def test_a_deployment_that_the_running_api_does_not_follow_is_rolled_back(
 
 
 def test_where_the_model_from_before_is_damaged_a_failed_check_is_critical(
-    settings: Settings, reversed_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    reversed_world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-):  # fmt: skip
+):
     shutil.copytree(settings.root, tmp_path / "elsewhere", symlinks=True)
     before = settings.path("models/production").resolve()
     after_the_link_moved(monkeypatch, (before / "bundle.json").unlink)

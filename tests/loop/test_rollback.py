@@ -199,9 +199,10 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
 
 def test_a_damaged_copy_in_mlflow_is_refused(settings: Settings, typed: Callable[..., Result], trained_models: Trained):
     files = [
-        path for path in trained_models.folder.glob("mlartifacts/**/estimator.npz")
+        path
+        for path in trained_models.folder.glob("mlartifacts/**/estimator.npz")
         if Bundle.load(path.parent).content_sha256 == trained_models.wrong.content_sha256
-    ]  # fmt: skip
+    ]
     whole = [path.read_bytes() for path in files]
     try:
         for path in files:

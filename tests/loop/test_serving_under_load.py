@@ -113,9 +113,16 @@ def test_what_was_acknowledged_is_in_the_journal_whenever_the_service_is_killed(
     unacknowledged = check_recorded(sqlite_rows(settings), load)
     assert unacknowledged <= sum(in_flight)
     torn = sum(bool(asked.broken) for asked in load.asked)
-    log.info("%d kills with %d to %d requests in flight, %d answers acknowledged: all in the journal, none twice; "
-             "%d recorded and not answered, %d answers torn", len(in_flight), min(in_flight), max(in_flight),
-             len(load.acknowledged), unacknowledged, torn)  # fmt: skip
+    log.info(
+        "%d kills with %d to %d requests in flight, %d answers acknowledged: all in the journal, none twice; "
+        "%d recorded and not answered, %d answers torn",
+        len(in_flight),
+        min(in_flight),
+        max(in_flight),
+        len(load.acknowledged),
+        unacknowledged,
+        torn,
+    )
 
 
 def test_every_answer_is_wholly_from_the_version_it_names_while_models_are_swapped(make_settings, bundles, customers):
@@ -153,8 +160,9 @@ def test_every_answer_is_wholly_from_the_version_it_names_while_models_are_swapp
         assert {asked.version for asked in between} == {version}
     assert {asked.version for asked in load.acknowledged} == {b.version_name for b in (initial, *bundles)}
     assert check_recorded(sqlite_rows(settings), load) == 0
-    log.info("%d deployments under load, %d answers recomputed: all equal, none failed", DEPLOYMENTS,
-             len(load.acknowledged))  # fmt: skip
+    log.info(
+        "%d deployments under load, %d answers recomputed: all equal, none failed", DEPLOYMENTS, len(load.acknowledged)
+    )
 
 
 class FlipsAByte(DeploymentFolder):
@@ -343,9 +351,14 @@ def test_a_database_that_stops_or_hangs_costs_503s_and_nothing_else(make_setting
     assert longest < timeout + 10.0  # far from the minutes that a hanging database could take
     unacknowledged = check_recorded(rows, load)
     assert unacknowledged <= len(load.refused)
-    log.info("PostgreSQL stopped, started, hanging: %d answers all there, none twice; %d requests refused with 503, "
-             "%d of them recorded; longest %.2f s", len(load.acknowledged), len(load.refused), unacknowledged,
-             longest)  # fmt: skip
+    log.info(
+        "PostgreSQL stopped, started, hanging: %d answers all there, none twice; %d requests refused with 503, "
+        "%d of them recorded; longest %.2f s",
+        len(load.acknowledged),
+        len(load.refused),
+        unacknowledged,
+        longest,
+    )
 
 
 def test_told_to_stop_it_answers_what_it_accepted(make_settings, customers):
@@ -367,8 +380,11 @@ def test_told_to_stop_it_answers_what_it_accepted(make_settings, customers):
     assert load.refused == []
     assert [asked.broken for asked in load.asked if asked.broken] == []  # no torn answer
     assert check_recorded(sqlite_rows(settings), load) == 0  # what was recorded was answered
-    log.info("stopped with %d requests in flight: no answer torn, all %d recorded and acknowledged", in_flight,
-             len(load.acknowledged))  # fmt: skip
+    log.info(
+        "stopped with %d requests in flight: no answer torn, all %d recorded and acknowledged",
+        in_flight,
+        len(load.acknowledged),
+    )
 
 
 def test_told_to_stop_it_ends_with_0_and_leaves_no_temporary_file(make_settings):
@@ -484,9 +500,12 @@ print(json.dumps([statuses, first, loaded()]))
 def test_answering_loads_no_library_of_training_and_one_customer_no_table_library(make_settings, customers):
     settings = make_settings()
     done = subprocess.run(
-        [sys.executable, "-c", LOADED, json.dumps(customers[0])], cwd=settings.root, capture_output=True, text=True,
+        [sys.executable, "-c", LOADED, json.dumps(customers[0])],
+        cwd=settings.root,
+        capture_output=True,
+        text=True,
         timeout=PATIENCE,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     statuses, first, then = json.loads(done.stdout)
     assert statuses == [200, 200]

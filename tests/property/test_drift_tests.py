@@ -20,7 +20,7 @@ from churnops.monitoring.drift import (
     ks_test,
     missing_rate_test,
     unseen_category_test,
-)  # fmt: skip
+)
 from churnops.monitoring.drift.chi_square import MIN_EXPECTED, compare_counts, pool_small, stability_index
 from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.monitoring.drift.kolmogorov import kolmogorov_tail
@@ -182,8 +182,13 @@ def _zipf(exponent: float, categories: int) -> np.ndarray:
     return weight / weight.sum()
 
 
-LONG_TAILS = [(_zipf(1.2, 5000), 1000, 1000), (_zipf(1.2, 5000), 1000, 10_000), (_zipf(2, 500), 300, 3000),
-              (_zipf(2, 500), 2000, 60), (np.array([0.6, 0.397, 0.003]), 1000, 10_000)]  # fmt: skip
+LONG_TAILS = [
+    (_zipf(1.2, 5000), 1000, 1000),
+    (_zipf(1.2, 5000), 1000, 10_000),
+    (_zipf(2, 500), 300, 3000),
+    (_zipf(2, 500), 2000, 60),
+    (np.array([0.6, 0.397, 0.003]), 1000, 10_000),
+]
 
 
 @pytest.mark.parametrize(("shares", "n", "m"), LONG_TAILS)
@@ -192,8 +197,9 @@ def test_categories_with_a_long_tail_raise_no_more_alarms_than_the_level(
 ):
     points, alarms, batches = np.arange(float(shares.size)), Counter[str](), 1000
     for _ in range(batches):
-        reference, batch = profiles(np.repeat(points, rng.multinomial(n, shares)),
-                                    np.repeat(points, rng.multinomial(m, shares)))  # fmt: skip
+        reference, batch = profiles(
+            np.repeat(points, rng.multinomial(n, shares)), np.repeat(points, rng.multinomial(m, shares))
+        )
         for test in (chi_square_test, unseen_category_test):
             for level in (0.05, 0.002):
                 p_value = test(reference, batch).p_value

@@ -76,9 +76,12 @@ def random_rows(rng: np.random.Generator, rows: int, features: int) -> np.ndarra
 
 @pytest.mark.parametrize("walked", [False, True])
 @given(
-    seed=st.integers(0, 2**32 - 1), trees=st.integers(1, 8), features=st.integers(1, 12), depth=st.integers(0, 9),
+    seed=st.integers(0, 2**32 - 1),
+    trees=st.integers(1, 8),
+    features=st.integers(1, 12),
+    depth=st.integers(0, 9),
     rows=st.integers(1, 20),
-)  # fmt: skip
+)
 def test_contributions_add_up_to_the_score(seed: int, trees: int, features: int, depth: int, rows: int, walked: bool):
     rng = np.random.default_rng(seed)
     ensemble = random_ensemble(rng, trees, features, depth)

@@ -13,13 +13,16 @@ LEAVES = st.sampled_from(["a", "b", "c", "2", "0.5"])
 def extend(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     pair = st.tuples(children, children)
     return st.one_of(
-        pair.flatmap(lambda p: st.sampled_from(["+", "-", "*", "<", "<=", ">", ">=", "==", "!="]).map(
-            lambda op: f"({p[0]} {op} {p[1]})")),
+        pair.flatmap(
+            lambda p: st.sampled_from(["+", "-", "*", "<", "<=", ">", ">=", "==", "!="]).map(
+                lambda op: f"({p[0]} {op} {p[1]})"
+            )
+        ),
         pair.flatmap(lambda p: st.sampled_from(["min", "max"]).map(lambda f: f"{f}({p[0]}, {p[1]})")),
         children.map(lambda x: f"abs({x})"),
         children.map(lambda x: f"(-{x})"),
         st.tuples(children, children, children).map(lambda t: f"({t[0]} if {t[1]} else {t[2]})"),
-    )  # fmt: skip
+    )
 
 
 @given(

@@ -13,8 +13,11 @@ NAMES = ("minutes", "plan")
 Row = tuple[str | None, float, float]
 
 numbers = st.sampled_from([0.0, -0.0, 1.0, 5e-324, 1e308, float("inf"), float("nan"), -float("nan")]) | st.floats()
-rows = st.tuples(st.none() | st.sampled_from(["ann", "bob", "carl", ""]), st.sampled_from([0.0, -0.0, 1.0, np.nan]),
-                 st.sampled_from([0.0, 1.0, np.nan]))  # fmt: skip
+rows = st.tuples(
+    st.none() | st.sampled_from(["ann", "bob", "carl", ""]),
+    st.sampled_from([0.0, -0.0, 1.0, np.nan]),
+    st.sampled_from([0.0, 1.0, np.nan]),
+)
 tables = st.lists(rows, max_size=12)
 
 

@@ -34,9 +34,10 @@ def slow_outcome(row: PredictionRow, told: list[Statement], known_at: datetime) 
     known = [each for each in told if each.recorded_at <= known_at]
     own = [each for each in known if each.label.prediction_id == row.id]
     customers = [
-        each for each in known
+        each
+        for each in known
         if row.customer_id is not None and each.label.customer_id == row.customer_id and row.at <= each.outcome_at
-    ]  # fmt: skip
+    ]
     if known_at < row.at or not (own or customers):
         return None
     last = (own or customers)[-1]
@@ -50,9 +51,10 @@ def slow_outcome(row: PredictionRow, told: list[Statement], known_at: datetime) 
 
 def slow_write(told: list[Statement], label: Label, now: datetime) -> None:
     same = [
-        each for each in told
+        each
+        for each in told
         if (each.label.prediction_id, each.label.customer_id) == (label.prediction_id, label.customer_id)
-    ]  # fmt: skip
+    ]
     if same and same[-1].label.churned == label.churned:
         last = same[-1]
         if label.outcome_at == last.outcome_at:
@@ -82,8 +84,10 @@ def histories(draw: st.DrawFn) -> tuple[list[PredictionRow], list[tuple[datetime
     )
     label = st.builds(
         lambda churned, subject, at: Label(churned, outcome_at=at, **subject),
-        st.booleans(), subjects, st.one_of(st.none(), days),
-    )  # fmt: skip
+        st.booleans(),
+        subjects,
+        st.one_of(st.none(), days),
+    )
     posts = draw(st.lists(st.tuples(days, st.lists(label, max_size=4)), max_size=5))
     return rows, sorted(posts, key=lambda post: post[0])
 

@@ -15,9 +15,21 @@ from churnops.errors import DataError
 
 TIED = st.integers(-3, 3).map(float)
 EXTREME = st.sampled_from(
-    [0.0, -0.0, np.inf, -np.inf, 5e-324, -5e-324, 1.7976931348623157e308, -1.7976931348623157e308,
-     2.2250738585072014e-308, 1.0, np.nextafter(1.0, 0.0), np.nextafter(1.0, 2.0)]
-)  # fmt: skip
+    [
+        0.0,
+        -0.0,
+        np.inf,
+        -np.inf,
+        5e-324,
+        -5e-324,
+        1.7976931348623157e308,
+        -1.7976931348623157e308,
+        2.2250738585072014e-308,
+        1.0,
+        np.nextafter(1.0, 0.0),
+        np.nextafter(1.0, 2.0),
+    ]
+)
 VALUE = st.one_of(TIED, st.floats(allow_nan=True), EXTREME)
 COLUMN = st.lists(VALUE, max_size=60).map(lambda values: np.array(values, dtype=np.float64))
 
@@ -218,8 +230,10 @@ def test_links_need_a_function_that_only_rises_or_falls(seed: int, rows: int):
     assert linked_columns({"long": long, "tenths": np.floor(long / 10), "once": once}) == {"tenths": "long"}
     # Of two that determine each other the first stays; a chain leads to its beginning.
     assert linked_columns({"x": x, "twice": 2 * x, "coarse": np.floor(x / 2), "coarser": np.floor(x / 9)}) == {
-        "twice": "x", "coarse": "x", "coarser": "x",
-    }  # fmt: skip
+        "twice": "x",
+        "coarse": "x",
+        "coarser": "x",
+    }
 
 
 def naive_links(columns: dict[str, np.ndarray]) -> dict[str, str]:

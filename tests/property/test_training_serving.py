@@ -34,9 +34,12 @@ def everyone(bundle: Bundle, prepared: PreparedTable) -> tuple[NDArray[np.float6
 
 @given(rows=st.lists(st.integers(0, CUSTOMERS - 1), min_size=1, max_size=70), order=st.randoms(use_true_random=False))
 def test_alone_in_a_batch_and_permuted_are_bit_identical(
-    rows: list[int], order: Random, bundle: Bundle, prepared: PreparedTable,
+    rows: list[int],
+    order: Random,
+    bundle: Bundle,
+    prepared: PreparedTable,
     everyone: tuple[NDArray[np.float64], NDArray[np.float64]],
-):  # fmt: skip
+):
     features, probability = everyone
     names = list(prepared.columns)
     order.shuffle(names)

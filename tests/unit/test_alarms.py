@@ -34,9 +34,12 @@ def with_triggers(report: Report, **triggers: tuple[bool | None, bool | None]) -
 
 def test_what_is_big_and_not_certain_or_untold_neither_begins_nor_ends_an_alarm(report: Report):
     found = with_triggers(
-        report, performance=(True, True), feature_drift=(True, False), prediction_drift=(None, None),
+        report,
+        performance=(True, True),
+        feature_drift=(True, False),
+        prediction_drift=(None, None),
         target_drift=(False, False),
-    )  # fmt: skip
+    )
     firing, clear = alarms(found, "https://dashboard")
     assert [alarm.subject for alarm in firing] == ["performance"]
     assert firing[0].severity == "critical"

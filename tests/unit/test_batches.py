@@ -73,7 +73,7 @@ def test_a_parquet_file_keeps_its_types_in_any_batches(tmp_path: Path, rows: int
         ("a,b\n1,é\n".encode(), [("1", "é")]),
         (b"a,b\n1,x\0y\n", [("1", "x\0y")]),
     ],
-)  # fmt: skip
+)
 def test_what_a_csv_says(tmp_path: Path, text: bytes, rows: list[tuple[str | None, ...]]):
     path = tmp_path / "a.csv"
     path.write_bytes(text)
@@ -106,7 +106,7 @@ MANY = b"a,b\n" + b"1,2\n" * 700_000  # several blocks of the reader
         (b"z" * 2 * MAX_ROW_BYTES, "not a readable CSV"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_damaged_csv_is_one_line_that_names_the_row(tmp_path: Path, text: bytes, reason: str):
     path = tmp_path / "a.csv"
     path.write_bytes(text)

@@ -19,9 +19,14 @@ NAMES = get_args(TriggerName)
 
 
 def judged(
-    settings: MonitoringSettings = SETTINGS, look: int | None = 1, *, performance: Decline = GOOD,
-    features: FeatureDrift = STEADY, scores: ColumnDrift = SAME, labels: ColumnDrift = SAME,
-) -> Recommendation:  # fmt: skip
+    settings: MonitoringSettings = SETTINGS,
+    look: int | None = 1,
+    *,
+    performance: Decline = GOOD,
+    features: FeatureDrift = STEADY,
+    scores: ColumnDrift = SAME,
+    labels: ColumnDrift = SAME,
+) -> Recommendation:
     return recommend(performance, features, scores, labels, settings, look)
 
 
@@ -59,9 +64,11 @@ def test_each_trigger_recommends_alone_while_the_budget_allows_it(name: str):
 def test_significant_and_small_is_nothing(name: str):
     argument, changed = CHANGED[name]
     small = {
-        "performance": replace(GOOD, p_value=1e-12), "features": replace(STEADY, drift_rate=0.3, p_value=1e-12),
-        "scores": replace(SAME, p_value=1e-12), "labels": replace(SAME, p_value=1e-12),
-    }[argument]  # fmt: skip
+        "performance": replace(GOOD, p_value=1e-12),
+        "features": replace(STEADY, drift_rate=0.3, p_value=1e-12),
+        "scores": replace(SAME, p_value=1e-12),
+        "labels": replace(SAME, p_value=1e-12),
+    }[argument]
     assert type(small) is type(changed)
     assert not judged(**{argument: small}).value
 

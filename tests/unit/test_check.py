@@ -326,5 +326,8 @@ def test_an_address_that_is_none_is_not_reached(bundle: Bundle, url: str):
 def test_a_check_is_kept_as_json():
     found = Check("failed", "why", 32, 0.5)
     assert json.loads(json.dumps(found.to_json())) == {
-        "status": "failed", "reason": "why", "rows": 32, "seconds": 0.5,
-    }  # fmt: skip
+        "status": "failed",
+        "reason": "why",
+        "rows": 32,
+        "seconds": 0.5,
+    }

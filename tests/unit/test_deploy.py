@@ -85,9 +85,13 @@ def stop(*_args: object, **_kwargs: object) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_between_any_two_steps(
-    step: str, folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], aliases: list[str], log: DeploymentLog,
+    step: str,
+    folder: DeploymentFolder,
+    bundles: tuple[Bundle, Bundle],
+    aliases: list[str],
+    log: DeploymentLog,
     monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
+):
     folder.deploy(bundles[0], 1, "first")
     with monkeypatch.context() as patch:
         STEPS[step](folder, patch)
@@ -244,9 +248,13 @@ def test_there_is_no_way_back_from_nothing_from_the_first_to_itself_or_to_what_n
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "while the folder is written"])
 def test_a_crash_between_any_two_steps_of_a_rollback(
-    step: str, folder: DeploymentFolder, versions: list[str], aliases: list[str], log: DeploymentLog,
+    step: str,
+    folder: DeploymentFolder,
+    versions: list[str],
+    aliases: list[str],
+    log: DeploymentLog,
     monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
+):
     contents = list(aliases)
     with monkeypatch.context() as patch:
         STEPS[step](folder, patch)

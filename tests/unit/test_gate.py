@@ -255,6 +255,9 @@ def test_json_holds_everything_that_was_decided() -> None:
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert set(document) == set(Decision.__dataclass_fields__)
     assert document["guards"][0] == {
-        "name": "log_loss", "champion": found.guards[0].champion, "challenger": found.guards[0].challenger,
-        "tolerance": 0.01, "held": True,
-    }  # fmt: skip
+        "name": "log_loss",
+        "champion": found.guards[0].champion,
+        "challenger": found.guards[0].challenger,
+        "tolerance": 0.01,
+        "held": True,
+    }

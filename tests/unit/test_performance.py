@@ -85,9 +85,13 @@ def test_an_unknown_outcome_is_left_out(rng: np.random.Generator):
     known = np.where(np.arange(800) < 400, outcome, np.nan)
     coverage = LabelCoverage(500, 400)
     arguments: dict[str, Any] = {
-        "promised": PROMISE, "coverage": coverage, "churn_threshold": 0.5, "settings": SETTINGS,
-        "evaluation": EvaluationSettings(bootstrap_replicates=100), "seed": 1,
-    }  # fmt: skip
+        "promised": PROMISE,
+        "coverage": coverage,
+        "churn_threshold": 0.5,
+        "settings": SETTINGS,
+        "evaluation": EvaluationSettings(bootstrap_replicates=100),
+        "seed": 1,
+    }
     found = measure_performance(probability, known, **arguments)
     assert found == measure_performance(probability[:400], outcome[:400], **arguments)
     assert found.evaluation is not None

@@ -39,20 +39,43 @@ UNTOLD = drift(statistic=None, p_value=None, effect=None, drifted=None, reason="
 def report(columns: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     labels = {"due": 20, "labelled": 0, "oldest": None, "newest": None, "median_age_days": None}
     performance = {
-        "verdict": "cannot tell", "reason": "0 outcomes are known", "line": 0.8, "threshold": 0.75, "promised": None,
-        "p_value": None, "labels": labels, "metrics": None, "delong": None, "confusion": None, "rows": None,
-        "positives": None, "history": [],
-    }  # fmt: skip
+        "verdict": "cannot tell",
+        "reason": "0 outcomes are known",
+        "line": 0.8,
+        "threshold": 0.75,
+        "promised": None,
+        "p_value": None,
+        "labels": labels,
+        "metrics": None,
+        "delong": None,
+        "confusion": None,
+        "rows": None,
+        "positives": None,
+        "history": [],
+    }
     triggers = [trigger("performance", None, "0 outcomes are known"), trigger("feature_drift", False, "as before")]
     return {
-        "report_version": 2, "timestamp": "2026-11-24T10:00:00+00:00", "model_version": "v1", "source": "journal",
-        "simulated": False, "rows": 500, "window": None, "look": None, "performance": performance,
+        "report_version": 2,
+        "timestamp": "2026-11-24T10:00:00+00:00",
+        "model_version": "v1",
+        "source": "journal",
+        "simulated": False,
+        "rows": 500,
+        "window": None,
+        "look": None,
+        "performance": performance,
         "feature_drift": {
-            "drift_rate": None, "units": 0, "drifted": [], "p_value": None, "reason": "", "columns": columns
+            "drift_rate": None,
+            "units": 0,
+            "drifted": [],
+            "p_value": None,
+            "reason": "",
+            "columns": columns,
         },
-        "prediction_drift": UNTOLD, "target_drift": UNTOLD,
+        "prediction_drift": UNTOLD,
+        "target_drift": UNTOLD,
         "recommend_retraining": {"value": False, "reasons": [], "triggers": triggers, "look": None, "budget": 0.05},
-    } | changes  # fmt: skip
+    } | changes
 
 
 def schema(*columns: Column) -> Schema:
@@ -123,13 +146,23 @@ def test_what_was_found_is_said():
     text = read(
         report_page(
             report(columns, recommend_retraining=recommended, simulated=True),
-            {}, {}, schema(Column(name="minutes", kind="number")),
+            {},
+            {},
+            schema(Column(name="minutes", kind="number")),
         )
-    ).text  # fmt: skip
+    ).text
     for words in (
-        "Retraining is recommended", "Features drifted", "500, simulated", "2026-11-24 10:00 UTC", "number 3",
-        "D = 0.4 between 2,666 and 500 rows", "Counted with minutes", "&lt; 0.0001", "not fired", "2 of 2 drifted",
-    ):  # fmt: skip
+        "Retraining is recommended",
+        "Features drifted",
+        "500, simulated",
+        "2026-11-24 10:00 UTC",
+        "number 3",
+        "D = 0.4 between 2,666 and 500 rows",
+        "Counted with minutes",
+        "&lt; 0.0001",
+        "not fired",
+        "2 of 2 drifted",
+    ):
         assert words.replace("&lt;", "<") in text
 
 
@@ -138,11 +171,13 @@ def test_performance_is_shown_against_its_promise():
     metrics = {"roc_auc": {"value": 0.861, "low": 0.82, "high": 0.9}, "f1": {"value": 0.7, "low": None, "high": None}}
     window = {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"}
     document["performance"] |= {
-        "metrics": metrics, "promised": {"roc_auc": 0.916}, "delong": {"standard_error": 0.02} | metrics["roc_auc"],
+        "metrics": metrics,
+        "promised": {"roc_auc": 0.916},
+        "delong": {"standard_error": 0.02} | metrics["roc_auc"],
         "history": [
             {"window": window, "labels": document["performance"]["labels"], "value": None, "low": None, "high": None}
         ],
-    }  # fmt: skip
+    }
     text = read(report_page(document, {}, {}, schema(Column(name="x", kind="number")))).text
     assert "ROC-AUC 0.861 0.820 to 0.900 0.916 0.800 0.750" in text
     assert "promised 0.916" in text
@@ -281,9 +316,7 @@ def test_bins_count_values_as_numpy_does(values: np.ndarray):
     profile = ColumnProfile.fit(values)
     bins = Bins.of(profile, profile)
     assert bins is not None
-    counts = [
-        (values < bins.edges[0]).sum(), *np.histogram(values, bins.edges)[0], (values > bins.edges[-1]).sum()
-    ]  # fmt: skip
+    counts = [(values < bins.edges[0]).sum(), *np.histogram(values, bins.edges)[0], (values > bins.edges[-1]).sum()]
     assert np.allclose(bins.before * values.size, counts)
 
 

@@ -14,15 +14,30 @@ MINUTES = {"name": "minutes", "kind": "number", "alias": "Total minutes"}
 def test_telecom_requires_what_the_model_needs_and_nothing_else(settings: Settings):
     required = {c.name for c in settings.table.columns if c.required and c.kind != "target"}
     assert required == {
-        "account_length", "international_plan", "voice_mail_plan", "number_vmail_messages", "total_day_minutes",
-        "total_eve_minutes", "total_night_minutes", "total_intl_minutes", "total_day_calls", "total_eve_calls",
-        "total_night_calls", "total_intl_calls", "customer_service_calls",
-    }  # fmt: skip
+        "account_length",
+        "international_plan",
+        "voice_mail_plan",
+        "number_vmail_messages",
+        "total_day_minutes",
+        "total_eve_minutes",
+        "total_night_minutes",
+        "total_intl_minutes",
+        "total_day_calls",
+        "total_eve_calls",
+        "total_night_calls",
+        "total_intl_calls",
+        "customer_service_calls",
+    }
     assert not any(c.nullable for c in settings.table.columns if c.required)
     assert {c.name for c in settings.table.columns if not c.required} == {
-        "customer_id", "state", "area_code", "total_day_charge", "total_eve_charge", "total_night_charge",
+        "customer_id",
+        "state",
+        "area_code",
+        "total_day_charge",
+        "total_eve_charge",
+        "total_night_charge",
         "total_intl_charge",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

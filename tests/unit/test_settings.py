@@ -170,11 +170,25 @@ def test_the_address_of_the_check_is_one_of_the_web(tmp_path: Path, url: str):
 @pytest.mark.parametrize(
     "url",
     [
-        "127.0.0.1:8000", "localhost", "ftp://host", "file:///etc/passwd", "http://", "http://:8000", "http://host:x",
-        "http://host:99999", "http://ann:hunter2@host", "http://host/?key=hunter2", "http://host/#x", "http://ho st",
-        "http://host\\@evil", "http://host/\nx", "http://é", "http://" + "a" * 70, "http://a..b",
+        "127.0.0.1:8000",
+        "localhost",
+        "ftp://host",
+        "file:///etc/passwd",
+        "http://",
+        "http://:8000",
+        "http://host:x",
+        "http://host:99999",
+        "http://ann:hunter2@host",
+        "http://host/?key=hunter2",
+        "http://host/#x",
+        "http://ho st",
+        "http://host\\@evil",
+        "http://host/\nx",
+        "http://é",
+        "http://" + "a" * 70,
+        "http://a..b",
     ],
-)  # fmt: skip
+)
 def test_any_other_address_of_the_check_is_refused(tmp_path: Path, url: str):
     path = write_project(tmp_path, lambda document: document["retraining"].update(check_url=url))
     with pytest.raises(SettingsError, match=r"'retraining\.check_url': must be an address such as http://") as caught:

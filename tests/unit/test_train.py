@@ -30,11 +30,12 @@ def feature(name: str, expression: str) -> DerivedFeature:
 def test_selection_leaves_out_what_says_nothing_and_records_why(settings: Settings, prepared: PreparedTable):
     wanted = FeatureSettings(
         derived=(
-            feature("twice", "2 * total_day_minutes"), feature("nothing", "account_length > 5000"),
+            feature("twice", "2 * total_day_minutes"),
+            feature("nothing", "account_length > 5000"),
             feature("fine", "total_day_minutes * total_eve_minutes"),
         ),
         exclude=("voice_mail_plan",),
-    )  # fmt: skip
+    )
     found = select_features(prepared, settings.table, wanted)
     record = json.loads(found.artifacts["selected_features.json"])
     assert record["left_out"] == {
@@ -87,9 +88,16 @@ def run_search(features: SelectedFeatures, prepared: PreparedTable, threads: int
     folds = stratified_folds(prepared.outcome[training], 3, seed=1)
     with ThreadPoolExecutor(threads) as pool:
         return search(
-            CANDIDATES[family], features.build, prepared.rows(training), prepared.outcome[training], folds, trials=2,
-            metric="log_loss", seed=1, pool=pool,
-        )  # fmt: skip
+            CANDIDATES[family],
+            features.build,
+            prepared.rows(training),
+            prepared.outcome[training],
+            folds,
+            trials=2,
+            metric="log_loss",
+            seed=1,
+            pool=pool,
+        )
 
 
 def test_out_of_fold_scores_come_from_fits_that_had_not_seen_the_row(
@@ -183,9 +191,16 @@ def test_each_fold_learns_its_own_constants_from_its_training_rows(rng: np.rando
     def scores(x: NDArray[np.float64]) -> NDArray[np.float64]:
         with ThreadPoolExecutor(1) as pool:
             found = search(
-                CANDIDATES["decision_tree"], build, {"x": x}, outcome, folds, trials=1, metric="log_loss", seed=1,
+                CANDIDATES["decision_tree"],
+                build,
+                {"x": x},
+                outcome,
+                folds,
+                trials=1,
+                metric="log_loss",
+                seed=1,
                 pool=pool,
-            )  # fmt: skip
+            )
         return found.out_of_fold
 
     gaps = folds[0][1][np.isnan(values[folds[0][1]])]
@@ -242,8 +257,11 @@ def test_a_plan_says_who_is_compared_and_what_the_profile_is_of(
     )
     found = train_models(prepared, features, settings, plan)
     assert set(found.models) == {
-        "decision_tree: all", "decision_tree: recent", "logistic_regression: all", "logistic_regression: recent",
-    }  # fmt: skip
+        "decision_tree: all",
+        "decision_tree: recent",
+        "logistic_regression: all",
+        "logistic_regression: recent",
+    }
     assert found.refit.content_sha256 == found.models[found.winner].bundle.content_sha256  # not fitted again
     assert found.models["decision_tree: recent"].bundle.lineage["fit"]["rows"] == 1000
     assert found.models["decision_tree: all"].bundle.lineage["fit"]["rows"] == training.size

@@ -61,9 +61,13 @@ def cell(column: str, value: str | None, row: int = 3) -> Callable[[pl.DataFrame
     ],
 )
 def test_each_broken_rule_is_named(
-    tmp_path: Path, settings: Settings, change: Callable[[pl.DataFrame], pl.DataFrame], column: str | None, rule: str,
+    tmp_path: Path,
+    settings: Settings,
+    change: Callable[[pl.DataFrame], pl.DataFrame],
+    column: str | None,
+    rule: str,
     rows: tuple[int, ...],
-):  # fmt: skip
+):
     path = write(tmp_path, change(raw()))
     with pytest.raises(ValidationError) as caught:
         validate_data([path], [], settings.table)

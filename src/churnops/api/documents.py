@@ -58,9 +58,11 @@ class RecordedAnswer(BaseModel):
         row = found.row
         reasons = json.loads(row.top_shap_features) if row.top_shap_features else None
         different = {
-            "prediction_id": row.id, "top_shap_features": reasons, "inputs": json.loads(row.inputs),
+            "prediction_id": row.id,
+            "top_shap_features": reasons,
+            "inputs": json.loads(row.inputs),
             "outcome": {"churned": found.churned, "known_at": found.known_at},
-        }  # fmt: skip
+        }
         return cls.model_validate(row._asdict() | different)
 
 
@@ -94,21 +96,30 @@ class ModelAnswer(BaseModel):
         bundle = served.bundle
         by_name = {feature.name: feature for feature in bundle.features}
         document = {
-            "model_version": served.version, "algorithm": bundle.algorithm, "content_sha256": bundle.content_sha256,
-            "deployment": served.folder, "loaded_at": served.loaded_at, "threshold": bundle.threshold,
-            "explanation_scale": bundle.explanation_scale, "base_value": bundle.base_value,
-            "features": [vars(by_name[name]) for name in bundle.selected], "metrics": bundle.metrics,
-            "lineage": bundle.lineage, "schema": bundle.schema.model_dump(mode="json"),
-        }  # fmt: skip
+            "model_version": served.version,
+            "algorithm": bundle.algorithm,
+            "content_sha256": bundle.content_sha256,
+            "deployment": served.folder,
+            "loaded_at": served.loaded_at,
+            "threshold": bundle.threshold,
+            "explanation_scale": bundle.explanation_scale,
+            "base_value": bundle.base_value,
+            "features": [vars(by_name[name]) for name in bundle.selected],
+            "metrics": bundle.metrics,
+            "lineage": bundle.lineage,
+            "schema": bundle.schema.model_dump(mode="json"),
+        }
         return cls.model_validate(document)
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document, with the customer as the Schema of the model that answers declares it."""
     document: dict[str, Any] = get_openapi(
-        title=app.title, version=app.version, routes=app.routes,
+        title=app.title,
+        version=app.version,
+        routes=app.routes,
         description="Explained churn predictions. Errors are problems as RFC 9457 writes them.",
-    )  # fmt: skip
+    )
     served: Served | None = app.state.service.model.current
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     for model in (PredictionAnswer, ProbeAnswer, LabelBody, ProblemBody):
@@ -118,9 +129,11 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     schemas["Customer"] = _customer_schema(served)
     # `/predict` is answered without the framework, which so does not know it.
     operation = {
-        "summary": "Predict", "operationId": "predict", "description": PREDICT,
+        "summary": "Predict",
+        "operationId": "predict",
+        "description": PREDICT,
         "responses": {str(status): response for status, response in documented(*REFUSALS).items()},
-    }  # fmt: skip
+    }
     paths = document["paths"] = {"/predict": {"post": operation}, **document["paths"]}
     customer, label = _reference("Customer"), _reference("Label")
     example = served.example if served else None

@@ -19,15 +19,19 @@ class Gauges:
     """Makes gauges, and sets families of them by label."""
 
     def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
-        self._registry, self._prefix = registry, prefix
+        self._registry = registry
+        self._prefix = prefix
         self._shown: dict[Gauge, set[str]] = {}
 
     def gauge(self, name: str, description: str, label: str | None = None, *, first: float = nan) -> Gauge:
         """Make a gauge, `first` until it is set; one with a label has no series until then."""
         made = Gauge(
-            f"{self._prefix}_{name}", description, [label] if label else [], registry=self._registry,
+            f"{self._prefix}_{name}",
+            description,
+            [label] if label else [],
+            registry=self._registry,
             multiprocess_mode="livemostrecent",
-        )  # fmt: skip
+        )
         # A new worker must not hide what the others show: before it has set a gauge, it has none.
         if label is None and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             made.set(first)
@@ -112,9 +116,11 @@ class CycleGauges(Gauges):
         self.at = self.gauge("cycle_timestamp_seconds", "When that cycle was, 0 if there was none.", first=0.0)
         self.failed = self.gauge("failed", "1 if the newest cycle failed, 0 if it finished.", first=0.0)
         self.undelivered = Gauge(
-            "churnops_alerts_undelivered", "Alerts of the last 24 hours that a channel did not get.",
-            registry=registry, multiprocess_mode="livemostrecent",
-        )  # fmt: skip
+            "churnops_alerts_undelivered",
+            "Alerts of the last 24 hours that a channel did not get.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
 
     def show(self, summary: Mapping[str, Any] | None, at: datetime | None, *, failed: bool, undelivered: int) -> None:
         """Show a cycle's summary, as it stands in table `cycles`; None if none has finished yet."""

@@ -97,11 +97,18 @@ def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, se
     """
     client = scope.get("client")
     line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": "info", "message": "request",
-        "request_id": state["request_id"], "method": scope["method"], "route": route, "status": status,
-        "milliseconds": round(seconds * 1000.0, 3), "client": state.get("client"),
-        "address": client[0] if client else None, "model_version": state.get("model_version"),
-    }  # fmt: skip
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": "info",
+        "message": "request",
+        "request_id": state["request_id"],
+        "method": scope["method"],
+        "route": route,
+        "status": status,
+        "milliseconds": round(seconds * 1000.0, 3),
+        "client": state.get("client"),
+        "address": client[0] if client else None,
+        "model_version": state.get("model_version"),
+    }
     sys.stderr.write(to_json(line).decode() + "\n")
 
 

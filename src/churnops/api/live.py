@@ -100,12 +100,20 @@ class LiveDrift:
     """
 
     def __init__(
-        self, store: ProfileStore, settings: MonitoringSettings, gauges: LiveGauges,
+        self,
+        store: ProfileStore,
+        settings: MonitoringSettings,
+        gauges: LiveGauges,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:  # fmt: skip
-        self._store, self._settings, self._gauges, self._clock = store, settings, gauges, clock
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._gauges = gauges
+        self._clock = clock
         self._length = timedelta(days=settings.window_days) / PARTS
-        self._waiting_lock, self._counting, self._merging = Lock(), Lock(), Lock()
+        self._waiting_lock = Lock()
+        self._counting = Lock()
+        self._merging = Lock()
         self._waiting = 0
         self._customers: list[_Customers] = []
         self._tables: list[tuple[Served, Columns]] = []
@@ -146,7 +154,9 @@ class LiveDrift:
         with self._counting:
             with self._waiting_lock:
                 customers, tables, waiting = self._customers, self._tables, self._waiting
-                self._customers, self._tables, self._waiting = [], [], 0
+                self._customers = []
+                self._tables = []
+                self._waiting = 0
             try:
                 for served, columns in [*((some.served, some.columns()) for some in customers), *tables]:
                     self._count(served, columns)
@@ -210,7 +220,8 @@ class LiveDrift:
         model, reference = served.bundle.content_sha256, served.bundle.reference
         if model != self._model:
             count_profile(reference, served.bundle.probes)  # compiles and indexes, before customers are counted
-            self._model, self._parts = model, {}
+            self._model = model
+            self._parts = {}
         written = self._store.written(model, self._oldest(now))
         parts = {}
         for part, workers in written.items():

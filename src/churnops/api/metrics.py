@@ -22,26 +22,37 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         # One histogram counts requests too (its `_count`): a counter beside it would cost as much again.
         self._seconds = Histogram(
-            "churnops_http_request_seconds", "Seconds from a request's head to its answer's end.",
-            ["route", "method", "status"], buckets=BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._predictions = Counter(
-            "churnops_predictions", "Customers answered, by model and prediction.", ["model_version", "churn"],
+            "churnops_http_request_seconds",
+            "Seconds from a request's head to its answer's end.",
+            ["route", "method", "status"],
+            buckets=BUCKETS,
             registry=registry,
-        )  # fmt: skip
+        )
+        self._predictions = Counter(
+            "churnops_predictions",
+            "Customers answered, by model and prediction.",
+            ["model_version", "churn"],
+            registry=registry,
+        )
         self.journal_failures = Counter(
             "churnops_journal_failures", "Predictions that could not be recorded.", registry=registry
         )
         self.labels = Counter("churnops_labels", "Outcomes recorded.", registry=registry)
         self._model = Gauge(
-            "churnops_model_info", "1 for the model that answers, 0 for those before it.", ["model_version"],
-            registry=registry, multiprocess_mode="livemax",
-        )  # fmt: skip
+            "churnops_model_info",
+            "1 for the model that answers, 0 for those before it.",
+            ["model_version"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._refused = Gauge(
-            "churnops_model_refused", "1 while the newest deployment is refused and an older model answers.",
-            registry=registry, multiprocess_mode="livemax",
-        )  # fmt: skip
-        self.live, self.cycle = LiveGauges(registry), CycleGauges(registry)
+            "churnops_model_refused",
+            "1 while the newest deployment is refused and an older model answers.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.live = LiveGauges(registry)
+        self.cycle = CycleGauges(registry)
         self._version: str | None = None
         # Looking a child up by its labels costs more than counting.
         self._seconds_child = lru_cache(maxsize=1000)(self._seconds.labels)

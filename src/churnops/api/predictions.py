@@ -40,28 +40,43 @@ def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, An
     now, identifier, selected = datetime.now(UTC), form.identifier, bundle.selected
     answers, rows = [], []
     for record, probability, churn, features, shares in zip(
-        records, explanation.prediction.probability.tolist(), explanation.prediction.churn.tolist(),
-        positions.tolist(), values.tolist(), strict=True,
-    ):  # fmt: skip
+        records,
+        explanation.prediction.probability.tolist(),
+        explanation.prediction.churn.tolist(),
+        positions.tolist(),
+        values.tolist(),
+        strict=True,
+    ):
         reasons = [
             {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
         ]
         given = {name: value for name, value in record.items() if name != identifier}
         row = PredictionRow(
-            id=new_prediction_id(), at=now, customer_id=record.get(identifier) if identifier else None,
-            model_version=served.version, content_sha256=bundle.content_sha256, churn_probability=probability,
+            id=new_prediction_id(),
+            at=now,
+            customer_id=record.get(identifier) if identifier else None,
+            model_version=served.version,
+            content_sha256=bundle.content_sha256,
+            churn_probability=probability,
             churn_prediction=churn,
-            base_value=explanation.base_value, explanation_scale=bundle.explanation_scale,
-            top_shap_features=to_json(reasons).decode(), inputs=to_json(given).decode(), source=SOURCE,
-        )  # fmt: skip
+            base_value=explanation.base_value,
+            explanation_scale=bundle.explanation_scale,
+            top_shap_features=to_json(reasons).decode(),
+            inputs=to_json(given).decode(),
+            source=SOURCE,
+        )
         rows.append(row)
         answers.append(
             {
-                "prediction_id": row.id, "churn_probability": probability, "churn_prediction": churn,
-                "base_value": row.base_value, "explanation_scale": row.explanation_scale,
-                "top_shap_features": reasons, "model_version": row.model_version,
+                "prediction_id": row.id,
+                "churn_probability": probability,
+                "churn_prediction": churn,
+                "base_value": row.base_value,
+                "explanation_scale": row.explanation_scale,
+                "top_shap_features": reasons,
+                "model_version": row.model_version,
             }
-        )  # fmt: skip
+        )
     return answers, rows
 
 

@@ -49,8 +49,11 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.slug, self.detail = status, slug, _shortened(detail)
-        self.errors, self.headers = errors[:MAX_ERRORS], headers
+        self.status = status
+        self.slug = slug
+        self.detail = _shortened(detail)
+        self.errors = errors[:MAX_ERRORS]
+        self.headers = headers
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:

@@ -79,7 +79,9 @@ class ServedModel:
                 self._seen = target
                 self._refuse(str(error).rpartition(" is refused: ")[2])  # the path before it is nobody's business
                 return
-            self._seen, self.current, self.refused = target, loaded, None
+            self._seen = target
+            self.current = loaded
+            self.refused = None
             log.info("model %s answers, from %s", loaded.version, loaded.folder)
 
     def _refuse(self, reason: str) -> None:

@@ -50,7 +50,18 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="churnops-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         uvicorn.run(
-            APPLICATION, host=host, port=port, workers=workers, loop="uvloop", http=Connection, ws="none",
-            lifespan="on", access_log=False, server_header=False, proxy_headers=False, log_level=logging.WARNING,
-            timeout_keep_alive=30, timeout_graceful_shutdown=DRAIN_SECONDS,
-        )  # fmt: skip
+            APPLICATION,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="uvloop",
+            http=Connection,
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            log_level=logging.WARNING,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )

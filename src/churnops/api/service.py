@@ -33,7 +33,8 @@ class Service:
     """What requests share: settings, model, journal, access, metrics."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.settings, self.metrics = settings, metrics
+        self.settings = settings
+        self.metrics = metrics
         url = settings.database_url(settings.journal.url)
         # Where the event loop commits predictions itself, their writer moves SQLite's log, when nobody asks.
         inline = settings.journal.predictions and settings.journal.durability == "process"
@@ -42,9 +43,11 @@ class Service:
         self._writer = None
         if settings.journal.predictions:
             self._writer = JournalWriter(
-                self._engine, timeout=settings.api.timeout_seconds, inline=inline,
+                self._engine,
+                timeout=settings.api.timeout_seconds,
+                inline=inline,
                 max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),
-            )  # fmt: skip
+            )
         self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
         self.access = Access(KeyStore(self._engine), settings.api.rate_limit)
         self.model = ServedModel(settings.path(settings.registry.directory))
@@ -54,7 +57,8 @@ class Service:
         if settings.api.live_drift:
             self.live = LiveDrift(ProfileStore(self._engine), settings.monitoring, metrics.live)
         self.uploads = Uploads(self.recorder, settings.api, self.compute, self.live)
-        self._cycles, self._alerts = CycleLog(self._engine), AlertLog(self._engine)
+        self._cycles = CycleLog(self._engine)
+        self._alerts = AlertLog(self._engine)
         self._failing: set[str] = set()
 
     async def work(self) -> None:
@@ -108,9 +112,11 @@ class Service:
         since = datetime.now(UTC) - timedelta(days=1)
         newest, finished = self._cycles.newest(), self._cycles.newest(status="finished")
         self.metrics.cycle.show(
-            finished[0].summary if finished else None, finished[0].at if finished else None,
-            failed=bool(newest) and newest[0].status == "failed", undelivered=self._alerts.undelivered(since),
-        )  # fmt: skip
+            finished[0].summary if finished else None,
+            finished[0].at if finished else None,
+            failed=bool(newest) and newest[0].status == "failed",
+            undelivered=self._alerts.undelivered(since),
+        )
 
     async def refresh_model(self, *, again: bool = False) -> None:
         """Load a new deployment if there is one, and let the metrics say which model answers."""

@@ -43,11 +43,14 @@ class TableUpload:
                 pass
         except ValidationError as error:
             schema = self._served.bundle.schema
-            errors = [_field_error(schema, failure.column, failure.rule, failure.message, failure.rows)
-                      for failure in error.failures]  # fmt: skip
+            errors = [
+                _field_error(schema, failure.column, failure.rule, failure.message, failure.rows)
+                for failure in error.failures
+            ]
             first = errors[0]
-            raise Problem(422, "validation", f"row {first.row}: {first.message}" if first.row else first.message,
-                          errors=errors) from None  # fmt: skip
+            raise Problem(
+                422, "validation", f"row {first.row}: {first.message}" if first.row else first.message, errors=errors
+            ) from None
         except ChurnopsError as error:
             raise Problem(422, "table", str(error).partition("\n")[0].replace(str(self._path), NAME)) from None
 
@@ -89,16 +92,28 @@ class TableUpload:
         assert scored.explanation is not None
         return [
             PredictionRow(
-                id=new_prediction_id(), at=now, customer_id=customer_id, model_version=self._served.version,
-                content_sha256=bundle.content_sha256, churn_probability=probability, churn_prediction=churn,
-                base_value=scored.explanation.base_value, explanation_scale=bundle.explanation_scale,
-                top_shap_features=why, inputs=given, source=SOURCE,
+                id=new_prediction_id(),
+                at=now,
+                customer_id=customer_id,
+                model_version=self._served.version,
+                content_sha256=bundle.content_sha256,
+                churn_probability=probability,
+                churn_prediction=churn,
+                base_value=scored.explanation.base_value,
+                explanation_scale=bundle.explanation_scale,
+                top_shap_features=why,
+                inputs=given,
+                source=SOURCE,
             )
             for customer_id, probability, churn, why, given in zip(
-                customer_ids, scored.prediction.probability.tolist(), scored.prediction.churn.tolist(),
-                reasons.to_list(), inputs.to_list(), strict=True,
+                customer_ids,
+                scored.prediction.probability.tolist(),
+                scored.prediction.churn.tolist(),
+                reasons.to_list(),
+                inputs.to_list(),
+                strict=True,
             )
-        ]  # fmt: skip
+        ]
 
 
 class CsvPieces:
@@ -109,7 +124,8 @@ class CsvPieces:
 
     def write(self, table: pl.DataFrame) -> bytes:
         """Return the table's lines, the first time after a header."""
-        header, self._first = self._first, False
+        header = self._first
+        self._first = False
         return without_nesting(table, NAME).write_csv(include_header=header).encode()
 
     def end(self) -> bytes:
@@ -136,7 +152,8 @@ class _Sink(io.RawIOBase):
         return self._written
 
     def take(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
+        pieces = self._pieces
+        self._pieces = []
         return b"".join(pieces)
 
 

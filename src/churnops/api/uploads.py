@@ -58,7 +58,8 @@ class Uploads:
     def __init__(
         self, recorder: Recorder, limits: ApiSettings, compute: asyncio.Semaphore, live: LiveDrift | None
     ) -> None:
-        self._recorder, self._live = recorder, live
+        self._recorder = recorder
+        self._live = live
         self._limits = limits
         self._compute = compute
         self._places = asyncio.Semaphore(AT_ONCE)

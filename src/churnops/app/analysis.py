@@ -62,10 +62,14 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
     chosen = REFERENCE if has_reference else PRODUCTION
     if has_reference and may_have:
         chosen = st.radio(
-            "Customers", (REFERENCE, PRODUCTION), horizontal=True, key="customers", persist_state="session",
+            "Customers",
+            (REFERENCE, PRODUCTION),
+            horizontal=True,
+            key="customers",
+            persist_state="session",
             help="Reference: a sample of those the model was trained and judged on, each scored by a fit that had not "
             f"seen them. Production: the newest {NEWEST:,} it was asked about whose outcome is known.",
-        )  # fmt: skip
+        )
     if not has_reference:
         st.info(
             "This model has no sample of reference customers: an older version deployed it. Run `churnops run` with "

@@ -133,9 +133,14 @@ class BundleAnswers:
         row = scored.table.row(0, named=True)
         contributions = tuple((pair["feature"], pair["shap_value"]) for pair in row[EXPLANATIONS])
         return Answer(
-            row["churn_probability"], row["churn_prediction"], row["base_value"], row["explanation_scale"],
-            contributions, row["model_version"], None,
-        )  # fmt: skip
+            row["churn_probability"],
+            row["churn_prediction"],
+            row["base_value"],
+            row["explanation_scale"],
+            contributions,
+            row["model_version"],
+            None,
+        )
 
     def file(self, path: Path, kind: Kind) -> AnsweredFile:
         """See `Answers`."""
@@ -160,12 +165,14 @@ def refused(error: ChurnopsError) -> NotAnswered:
     broken = tuple(
         Broken(
             one_line(failure.column or ""),
-            one_line(failure.message + (f", such as {', '.join(dict.fromkeys(map(repr, failure.examples)))}"
-                                        if failure.examples else "")),
+            one_line(
+                failure.message
+                + (f", such as {', '.join(dict.fromkeys(map(repr, failure.examples)))}" if failure.examples else "")
+            ),
             ", ".join(map(str, failure.rows)) + (", …" if failure.count > len(failure.rows) and failure.rows else ""),
         )
         for failure in error.failures
-    )  # fmt: skip
+    )
     rules = "1 rule of the customer table is" if len(broken) == 1 else f"{len(broken)} rules of the customer table are"
     return NotAnswered(f"Nothing was scored: {rules} broken.", broken)
 

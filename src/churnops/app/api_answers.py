@@ -80,14 +80,16 @@ class ApiAnswers:
     records = True
 
     def __init__(self, url: str, key: str) -> None:
-        self._url, self._client = url, Client(url, key, setting="dashboard.api_url", variable=ENV_DASHBOARD_KEY)
+        self._url = url
+        self._client = Client(url, key, setting="dashboard.api_url", variable=ENV_DASHBOARD_KEY)
         self.source = f"the API at {url}"
 
     def card(self) -> Card:
         """See `Answers`."""
         found = self._read(self._ask("GET", "/model", CARD_SECONDS), _Model)
-        features = {feature.name: Feature(feature.name, feature.expression, feature.description)
-                    for feature in found.features}  # fmt: skip
+        features = {
+            feature.name: Feature(feature.name, feature.expression, feature.description) for feature in found.features
+        }
         return Card(found.model_version, found.threshold, found.explanation_scale, found.table, features)
 
     def one(self, customer: Customer) -> Answer:
@@ -96,14 +98,20 @@ class ApiAnswers:
         found = self._read(self._ask("POST", "/predict", ANSWER_SECONDS, body), _Prediction)
         contributions = tuple((share.feature, share.shap_value) for share in found.top_shap_features)
         return Answer(
-            found.churn_probability, found.churn_prediction, found.base_value, found.explanation_scale, contributions,
-            found.model_version, found.prediction_id,
-        )  # fmt: skip
+            found.churn_probability,
+            found.churn_prediction,
+            found.base_value,
+            found.explanation_scale,
+            contributions,
+            found.model_version,
+            found.prediction_id,
+        )
 
     def file(self, path: Path, kind: Kind) -> AnsweredFile:
         """See `Answers`."""
-        reply = self._ask("POST", "/predict/batch", FILE_SECONDS, path.read_bytes(), MEDIA_TYPES[kind],
-                          MAX_SCORED_BYTES)  # fmt: skip
+        reply = self._ask(
+            "POST", "/predict/batch", FILE_SECONDS, path.read_bytes(), MEDIA_TYPES[kind], MAX_SCORED_BYTES
+        )
         with tempfile.NamedTemporaryFile(prefix="churnops-scored-", suffix=f".{kind}") as file:
             file.write(reply.content)
             file.flush()
@@ -116,9 +124,14 @@ class ApiAnswers:
         return AnsweredFile(reply.content, table)
 
     def _ask(
-        self, method: str, path: str, seconds: float, body: bytes = b"", media_type: str = JSON,
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        body: bytes = b"",
+        media_type: str = JSON,
         most: int = MAX_ANSWER_BYTES,
-    ) -> Reply:  # fmt: skip
+    ) -> Reply:
         try:
             reply = self._client.ask(method, path, seconds=seconds, body=body, media_type=media_type, most=most)
         except NoReply as error:
@@ -181,4 +194,4 @@ def _listed(errors: object) -> tuple[Broken, ...]:
             one_line(item.get("field") or "", 100), one_line(item.get("message", "")), one_line(item.get("row", ""), 20)
         )
         for item in items
-    )  # fmt: skip
+    )

@@ -14,9 +14,14 @@ def reach(source: Source) -> None:
     """Show lift and gain: whom a campaign of a given size reaches."""
     ranking, _ = source.ranked
     percentage = st.slider(
-        "Share of customers you can contact (%)", 1, 100, 10, key="share", persist_state="session",
+        "Share of customers you can contact (%)",
+        1,
+        100,
+        10,
+        key="share",
+        persist_state="session",
         help="Those with the highest scores are contacted first.",
-    )  # fmt: skip
+    )
     share = percentage / 100
     reached = float(ranking.reached(share))
     sentence = (
@@ -63,17 +68,35 @@ def offer(source: Source) -> None:
 def _offer() -> Offer:
     columns = st.columns(3)
     cost = columns[0].number_input(
-        "Cost of contacting a customer", 0.0, 1e9, 10.0, step=1.0, key="cost", persist_state="session",
+        "Cost of contacting a customer",
+        0.0,
+        1e9,
+        10.0,
+        step=1.0,
+        key="cost",
+        persist_state="session",
         help="Paid for everybody who is contacted: the call and the discount.",
-    )  # fmt: skip
+    )
     value = columns[1].number_input(
-        "Value of keeping a customer", 0.0, 1e9, 200.0, step=10.0, key="value", persist_state="session",
+        "Value of keeping a customer",
+        0.0,
+        1e9,
+        200.0,
+        step=10.0,
+        key="value",
+        persist_state="session",
         help="What a customer who stays is worth to you, in the same currency as the cost.",
-    )  # fmt: skip
+    )
     success = columns[2].number_input(
-        "Offers that work (%)", 0.0, 100.0, 25.0, step=5.0, key="success", persist_state="session",
+        "Offers that work (%)",
+        0.0,
+        100.0,
+        25.0,
+        step=5.0,
+        key="success",
+        persist_state="session",
         help="Of 100 customers who would have left and get the offer, how many stay.",
-    )  # fmt: skip
+    )
     return Offer(cost, value, success / 100)
 
 
@@ -82,22 +105,30 @@ def _numbers(found: Proposal, confidence: float) -> None:
     best, deployed = found.profit[found.best], found.profit[found.deployed]
     shown = st.columns(4)
     shown[0].metric(
-        "Best threshold", _threshold(found), border=True,
+        "Best threshold",
+        _threshold(found),
+        border=True,
         help=f"The one with the highest expected profit. Deployed: {found.threshold:g}.",
-    )  # fmt: skip
+    )
     shown[1].metric(
-        "Contacted of 1,000", f"{found.contacted(found.best):,.0f}", border=True,
+        "Contacted of 1,000",
+        f"{found.contacted(found.best):,.0f}",
+        border=True,
         help=f"Customers that the best threshold contacts. Deployed: {found.contacted(found.deployed):,.0f}.",
-    )  # fmt: skip
+    )
     shown[2].metric(
-        "Profit per 1,000", f"{best:,.0f}", border=True,
+        "Profit per 1,000",
+        f"{best:,.0f}",
+        border=True,
         help=f"What the best threshold brings on these customers. Deployed: {deployed:,.0f}.",
-    )  # fmt: skip
+    )
     shown[3].metric(
-        "Gain over deployed", f"{found.gain.value:,.0f}", border=True,
+        "Gain over deployed",
+        f"{found.gain.value:,.0f}",
+        border=True,
         help=f"{confidence:.0%} interval: {found.gain.low:,.0f} to {found.gain.high:,.0f}. Less than the difference of "
         "the profits: a threshold that was picked on customers looks better on them than it is, which is taken off.",
-    )  # fmt: skip
+    )
 
 
 def _threshold(found: Proposal) -> str:

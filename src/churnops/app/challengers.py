@@ -24,9 +24,12 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
         one_line(f"{history.clock(c.at)} UTC: {c.verdict}, {c.challenger}", 120) for c in comparisons
     ]  # options are shown as they are
     chosen = st.selectbox(
-        "Decision", range(len(labels)), format_func=lambda i: labels[i], key="models_decision",
+        "Decision",
+        range(len(labels)),
+        format_func=lambda i: labels[i],
+        key="models_decision",
         help="Decisions on whether a new model, the challenger, replaces the one in production, the champion.",
-    )  # fmt: skip
+    )
     _decision(comparisons[chosen or 0])
     told = comparable(comparisons)
     if told:
@@ -71,25 +74,33 @@ def _decision(c: history.Comparison) -> None:
     columns = st.columns(4)
     metric = c.metric or "Metric"
     columns[0].metric(
-        f"{metric[:1].upper()}{metric[1:]}", _digits(c.worth[1]), border=True,
+        f"{metric[:1].upper()}{metric[1:]}",
+        _digits(c.worth[1]),
+        border=True,
         help=f"Of the challenger. The champion has {_digits(c.worth[0])} on the same customers: neither knew them.",
-    )  # fmt: skip
+    )
     columns[1].metric(
-        "Gain", _digits(c.gain), border=True,
+        "Gain",
+        _digits(c.gain),
+        border=True,
         help="How much better the challenger is; below 0 it is worse. "
         f"It was asked for more than {_digits(c.min_improvement)}.",
-    )  # fmt: skip
+    )
     sure = "" if c.confidence is None else f" with {100 * c.confidence:g} % confidence"
     columns[2].metric(
-        "Gain is at least", _digits(c.low), border=True,
+        "Gain is at least",
+        _digits(c.low),
+        border=True,
         help=f"The gain is not below this{sure}, whatever the luck of the draw: it must be above 0 to count as proven.",
-    )  # fmt: skip
+    )
     columns[3].metric(
-        "Customers", "unknown" if c.rows is None else f"{c.rows:,}", border=True,
+        "Customers",
+        "unknown" if c.rows is None else f"{c.rows:,}",
+        border=True,
         help="Those whose outcome is known"
         + ("." if c.churned is None else f"; {c.churned:,} of them churned.")
         + " The more there are, the smaller the gain that can be proven.",
-    )  # fmt: skip
+    )
     if c.guards:
         st.dataframe(
             {

@@ -68,9 +68,11 @@ def ranked(
 
 def _size(finding: Finding, settings: MonitoringSettings) -> float | None:
     floors = {
-        "ks": settings.min_distance, "chi_square": settings.min_psi, "missing_rate": MIN_MISSING,
+        "ks": settings.min_distance,
+        "chi_square": settings.min_psi,
+        "missing_rate": MIN_MISSING,
         "unseen_categories": MIN_UNSEEN,
-    }  # fmt: skip
+    }
     if finding.effect is None or finding.test not in floors:
         return None
     return abs(finding.effect) / (floors[finding.test] or _FLOORS[finding.test])

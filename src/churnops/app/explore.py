@@ -45,8 +45,9 @@ def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
     rate, low, high = wilson(churned, customers)
     found = [
         Group(label, int(customers[i]), int(churned[i]), float(rate[i]), float(low[i]), float(high[i]))
-        for i, label in enumerate(labels) if customers[i]
-    ]  # fmt: skip
+        for i, label in enumerate(labels)
+        if customers[i]
+    ]
     return tuple(found if variable.ordered else sorted(found, key=lambda group: (group.label == OTHERS, -group.rate)))
 
 

@@ -81,9 +81,7 @@ def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field
         parts.append(f"In the raw table: {column.alias}")
     text = "".join(f"{one_line(part)}. " for part in parts).strip()
     may_be_empty = column.nullable or not needed
-    return Field(
-        column.name, words(column.name), kind, text, low, high, step, column.choices, needed, may_be_empty
-    )  # fmt: skip
+    return Field(column.name, words(column.name), kind, text, low, high, step, column.choices, needed, may_be_empty)
 
 
 def _step(column: Column) -> float:
@@ -206,12 +204,18 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], most: int = LEVERS) -> t
     moves = score.max(axis=1) - score.min(axis=1)
     found = [
         Lever(
-            column.name, words(column.name), float(values[0]), float(values[-1]), _lever_step(column, values),
-            column.kind == "integer", inputs[column.name], float(moved),
+            column.name,
+            words(column.name),
+            float(values[0]),
+            float(values[-1]),
+            _lever_step(column, values),
+            column.kind == "integer",
+            inputs[column.name],
+            float(moved),
         )
         for (column, values), moved in zip(tried, moves, strict=True)
         if values[0] < values[-1]
-    ]  # fmt: skip
+    ]
     return tuple(sorted(found, key=lambda lever: -lever.moves)[:most])
 
 

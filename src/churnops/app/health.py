@@ -19,9 +19,11 @@ Level = Literal["good", "watch", "bad", "untold"]
 
 WORDS = {"good": "Healthy", "watch": "Look closer", "bad": "Act now", "untold": "Cannot tell"}
 NAMES = {
-    "performance": "Performance", "feature_drift": "Customers", "prediction_drift": "Scores",
+    "performance": "Performance",
+    "feature_drift": "Customers",
+    "prediction_drift": "Scores",
     "target_drift": "Churn rate",
-}  # fmt: skip
+}
 """What a trigger looks at."""
 MONITOR = "Type `churnops monitor`"
 _RANK = {"good": 0, "untold": 1, "watch": 2, "bad": 3}
@@ -73,7 +75,7 @@ class Limits:
 
 def judge(
     production: Production | None, cycles: Sequence[Cycle], firing: Sequence[Firing], limits: Limits, now: datetime
-) -> Health:  # fmt: skip
+) -> Health:
     """Say how the model in production is.
 
     Parameters
@@ -87,9 +89,10 @@ def judge(
         return Health("untold", "No model is deployed, so there is nothing to watch.", "Type `churnops run`.")
     if not cycles:
         return Health(
-            "untold", "Nobody has looked yet whether the model works in production.",
+            "untold",
+            "Nobody has looked yet whether the model works in production.",
             f"{MONITOR}: it writes the first report.",
-        )  # fmt: skip
+        )
     mine = [c for c in cycles if c.status == "finished" and c.content_sha256 == production.content_sha256]
     alarms = [f for f in firing if production.deployed_at is None or f.alert.at >= production.deployed_at]
     found = [*_failed(cycles), *_alarmed(alarms, mine, limits)]
@@ -98,10 +101,12 @@ def judge(
     else:
         found.append(
             Health(
-                "untold", "The model in production is new: no report is about it yet.",
-                f"{MONITOR} once it has answered some customers.", production.deployed_at,
+                "untold",
+                "The model in production is new: no report is about it yet.",
+                f"{MONITOR} once it has answered some customers.",
+                production.deployed_at,
             )
-        )  # fmt: skip
+        )
     if not found:
         return _good(mine, limits)
     worst, *others = sorted(found, key=lambda health: -_RANK[health.level])
@@ -115,10 +120,12 @@ def _failed(cycles: Sequence[Cycle]) -> list[Health]:
     why = text(cycles[0].summary.get("error")) or "no reason is recorded"
     return [
         Health(
-            "bad", f"The model is not watched: the newest monitoring cycle failed ({why}).",
-            f"{MONITOR} by hand and follow what it says.", since,
+            "bad",
+            f"The model is not watched: the newest monitoring cycle failed ({why}).",
+            f"{MONITOR} by hand and follow what it says.",
+            since,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _alarmed(alarms: Sequence[Firing], mine: Sequence[Cycle], limits: Limits) -> list[Health]:
@@ -147,26 +154,31 @@ def _over(firing: Firing, mine: Sequence[Cycle], limits: Limits) -> bool:
 
 _SAID: dict[str, tuple[Level, str, str]] = {
     "performance": (
-        "bad", "The model performs worse than it must{}.",
+        "bad",
+        "The model performs worse than it must{}.",
         "Do not rely on its scores. `churnops retrain` trains a new model and deploys it only if it is better.",
     ),
     "feature_drift": (
-        "watch", "Customers differ from those the model was trained on{}.",
+        "watch",
+        "Customers differ from those the model was trained on{}.",
         "See below which columns changed, and whether the data or the customers did; then `churnops retrain`.",
     ),
     "prediction_drift": (
-        "watch", "The model gives other scores than expected{}.",
+        "watch",
+        "The model gives other scores than expected{}.",
         "See below which columns changed; if the customers really did, `churnops retrain`.",
     ),
     "target_drift": (
-        "watch", "The churn rate is not what it was{}.",
+        "watch",
+        "The churn rate is not what it was{}.",
         "Check that outcomes are recorded as before; if customers really leave differently, `churnops retrain`.",
     ),
-}  # fmt: skip
+}
 _RETRAINING_FAILED: tuple[Level, str, str] = (
-    "bad", "The last retraining failed.",
+    "bad",
+    "The last retraining failed.",
     "*Models* says why, and which model answers. Then type `churnops retrain` and follow what it says.",
-)  # fmt: skip
+)
 
 
 def _measured(cycle: Cycle, name: str) -> str:
@@ -189,9 +201,11 @@ def _uncertain(mine: Sequence[Cycle], limits: Limits) -> list[Health]:
 
 
 _CHANGES = {
-    "performance": "the model may perform worse", "feature_drift": "customers may have changed",
-    "prediction_drift": "scores may have changed", "target_drift": "the churn rate may have changed",
-}  # fmt: skip
+    "performance": "the model may perform worse",
+    "feature_drift": "customers may have changed",
+    "prediction_drift": "scores may have changed",
+    "target_drift": "the churn rate may have changed",
+}
 
 
 def _waiting(cycle: Cycle, limits: Limits) -> list[str]:
@@ -211,10 +225,12 @@ def _old(newest: Cycle, limits: Limits, now: datetime) -> list[Health]:
         return []
     return [
         Health(
-            "watch", f"Nobody has looked for {age.days} days: the newest report of this model is that old.",
-            f"{MONITOR}, or let `churnops monitor --every 1d` run.", newest.at + limits.age,
+            "watch",
+            f"Nobody has looked for {age.days} days: the newest report of this model is that old.",
+            f"{MONITOR}, or let `churnops monitor --every 1d` run.",
+            newest.at + limits.age,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _untold(mine: Sequence[Cycle]) -> list[Health]:
@@ -228,17 +244,21 @@ def _untold(mine: Sequence[Cycle]) -> list[Health]:
         known = "" if labelled is None or due is None else f": {labelled:,.0f} of {due:,.0f} outcomes due are known"
         return [
             Health(
-                "untold", f"Whether predictions come true cannot be told yet{known}.",
-                "Send outcomes to the API as customers leave or stay; without them only drift is watched.", since,
+                "untold",
+                f"Whether predictions come true cannot be told yet{known}.",
+                "Send outcomes to the API as customers leave or stay; without them only drift is watched.",
+                since,
             )
-        ]  # fmt: skip
+        ]
     what = _joined([NAMES[name].lower() for name in untold])
     return [
         Health(
-            "untold", f"There is too little to judge by: {what} cannot be told.",
-            "Wait for more customers, or look further back with `churnops monitor --window 30d`.", since,
+            "untold",
+            f"There is too little to judge by: {what} cannot be told.",
+            "Wait for more customers, or look further back with `churnops monitor --window 30d`.",
+            since,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _good(mine: Sequence[Cycle], limits: Limits) -> Health:

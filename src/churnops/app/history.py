@@ -137,10 +137,14 @@ def versions(
         before = found.get(key)
         span = max(until - d.at, timedelta())
         found[key] = Version(
-            d.version, model_name(d), "answers now" if spell.until is None else "was in production",
-            before.first if before else d.at, until, (before.total or timedelta()) + span if before else span,
+            d.version,
+            model_name(d),
+            "answers now" if spell.until is None else "was in production",
+            before.first if before else d.at,
+            until,
+            (before.total or timedelta()) + span if before else span,
             d.folder in kept or (before is not None and before.kept),
-        )  # fmt: skip
+        )
     names = {(v.version, v.model) for v in found.values()}
     for summary in summaries:
         if summary.version and summary.challenger and (summary.version, summary.challenger) not in names:
@@ -198,6 +202,9 @@ def comparison(decision: RecordedDecision, names: Mapping[str, str]) -> Comparis
 def _guard(said: Mapping[str, object]) -> GuardShown:
     name = text(said.get("name"))
     return GuardShown(
-        NAMES.get(name, "a metric that is not known here"), number(said.get("champion")),
-        number(said.get("challenger")), number(said.get("tolerance")), said.get("held") is True,
-    )  # fmt: skip
+        NAMES.get(name, "a metric that is not known here"),
+        number(said.get("champion")),
+        number(said.get("challenger")),
+        number(said.get("tolerance")),
+        said.get("held") is True,
+    )

@@ -199,9 +199,11 @@ def _way_back(project: Project, found: Sequence[Target], current: str | None) ->
             "Version to go back to", range(len(found)), format_func=lambda i: found[i].label, key=f"{FORM}_to_{done}"
         )
         reason = st.text_input(
-            "Reason", max_chars=MAX_REASON, key=f"{FORM}_reason_{done}",
+            "Reason",
+            max_chars=MAX_REASON,
+            key=f"{FORM}_reason_{done}",
             help="Kept in the history, with the name of the key.",
-        )  # fmt: skip
+        )
         token = st.text_input(
             "Admin key", type="password", max_chars=MAX_KEY, autocomplete="off", key=f"{FORM}_key_{tries}"
         )

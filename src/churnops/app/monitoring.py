@@ -102,8 +102,10 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
         if found:
             _shown(project, bundle, series, chosen, _details(project, found))
         else:
-            st.info(f"No report is of this time. The newest cycle was on {newest[0].at:%d %B %Y, %H:%M} UTC: "
-                    "choose a longer time range.")  # fmt: skip
+            st.info(
+                f"No report is of this time. The newest cycle was on {newest[0].at:%d %B %Y, %H:%M} UTC: "
+                "choose a longer time range."
+            )
         if for_failed:
             with st.expander(f"Failed cycles in this time: {len(for_failed)}"):
                 rows = [{"When (UTC)": parts.minute(at), "Why": one_line(why)} for at, why in for_failed[:REPORTS]]
@@ -168,16 +170,28 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
     performance = details.performance
     auc = performance.metrics.get("roc_auc")
     cards = (
-        ("ROC-AUC", "cannot tell" if auc is None or auc.value is None else f"{auc.value:.3f}",
-         f"How well scores order customers who left before those who stayed: 1 is perfect, 0.5 is chance. "
-         f"{f'Here it lies {interval_text(auc)}.' if auc and auc.told else ''}"),
-        ("Outcomes known", "none due" if performance.coverage is None else percent(performance.coverage),
-         "Share of the predictions old enough to be judged for which it is recorded whether the customer left."),
-        ("Drift rate", "cannot tell" if details.drift_rate is None else percent(details.drift_rate),
-         "Share of the columns that differ from those of training, beyond chance and by a size that matters."),
-        ("Customers", "unknown" if details.rows is None else f"{details.rows:,}",
-         "Whom the model was asked about in this report."),
-    )  # fmt: skip
+        (
+            "ROC-AUC",
+            "cannot tell" if auc is None or auc.value is None else f"{auc.value:.3f}",
+            f"How well scores order customers who left before those who stayed: 1 is perfect, 0.5 is chance. "
+            f"{f'Here it lies {interval_text(auc)}.' if auc and auc.told else ''}",
+        ),
+        (
+            "Outcomes known",
+            "none due" if performance.coverage is None else percent(performance.coverage),
+            "Share of the predictions old enough to be judged for which it is recorded whether the customer left.",
+        ),
+        (
+            "Drift rate",
+            "cannot tell" if details.drift_rate is None else percent(details.drift_rate),
+            "Share of the columns that differ from those of training, beyond chance and by a size that matters.",
+        ),
+        (
+            "Customers",
+            "unknown" if details.rows is None else f"{details.rows:,}",
+            "Whom the model was asked about in this report.",
+        ),
+    )
     for place, (label, value, explanation) in zip(st.columns(4), cards, strict=True):
         place.metric(label, value, help=explanation, border=True)
     st.markdown(f"**{plain(recommendation_sentence(details), parts.LONG)}**")
@@ -192,7 +206,7 @@ def _series(project: Project, newest: Sequence[Cycle], chosen: Span, aside: bool
 @st.cache_data(show_spinner=False, max_entries=32)
 def _read_series(
     _log: CycleLog, root: str, last: tuple[datetime, str | None], since: datetime, until: datetime, aside: bool | None
-) -> CycleSeries:  # fmt: skip
+) -> CycleSeries:
     return _log.between(since, until, aside=aside)
 
 

@@ -50,9 +50,7 @@ def performance(series: CycleSeries, chosen: Span, details: ReportDetails | None
         metric = st.selectbox("Measure over time", list(METRICS), format_func=METRICS.__getitem__)
         points = metric_points(series.cycles, metric)
         marks = lines if metric == "roc_auc" else []
-        figure = over_time(
-            points, y=METRICS[metric], marked="Below the line", lines=marks, span=_axis(chosen, series)
-        )  # fmt: skip
+        figure = over_time(points, y=METRICS[metric], marked="Below the line", lines=marks, span=_axis(chosen, series))
         said = trend(points, METRICS[metric])
         st.plotly_chart(figure, config=CONFIG, key="performance", alt=said)
         st.caption(said + _thinned(series))
@@ -64,11 +62,15 @@ def _past(details: ReportDetails) -> None:
     with st.expander("Earlier windows, by the outcomes known at this report"):
         rows = [
             {
-                "Predictions made": f"{past.since:%Y-%m-%d} to {past.until:%Y-%m-%d}", "ROC-AUC": past.roc_auc.value,
-                "From": past.roc_auc.low, "To": past.roc_auc.high, "Outcomes known": past.labelled, "Due": past.due,
+                "Predictions made": f"{past.since:%Y-%m-%d} to {past.until:%Y-%m-%d}",
+                "ROC-AUC": past.roc_auc.value,
+                "From": past.roc_auc.low,
+                "To": past.roc_auc.high,
+                "Outcomes known": past.labelled,
+                "Due": past.due,
             }
             for past in details.history
-        ]  # fmt: skip
+        ]
         st.dataframe(rows, hide_index=True, alt="ROC-AUC of earlier windows, with how many outcomes are known")
 
 
@@ -84,13 +86,25 @@ def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDe
     )
     floors = settings.correction != "none"
     parts: tuple[tuple[str, Any, list[Line], str], ...] = (
-        ("Columns that drifted", "drift_rate", [("limit", settings.drift_rate_threshold)],
-         "Share of the columns that drifted. Above the limit, customers count as changed."),
-        ("Score drift", "prediction_drift", [("what matters", MIN_SCORE_DISTANCE)] if floors else [],
-         "Largest distance between the distributions of scores now and at training time (0 to 1)."),
-        ("Churn rate drift", "target_drift", [("what matters", MIN_LABEL_PSI)] if floors else [],
-         "How far the churn rate is from that of training, as a population stability index (0: the same)."),
-    )  # fmt: skip
+        (
+            "Columns that drifted",
+            "drift_rate",
+            [("limit", settings.drift_rate_threshold)],
+            "Share of the columns that drifted. Above the limit, customers count as changed.",
+        ),
+        (
+            "Score drift",
+            "prediction_drift",
+            [("what matters", MIN_SCORE_DISTANCE)] if floors else [],
+            "Largest distance between the distributions of scores now and at training time (0 to 1).",
+        ),
+        (
+            "Churn rate drift",
+            "target_drift",
+            [("what matters", MIN_LABEL_PSI)] if floors else [],
+            "How far the churn rate is from that of training, as a population stability index (0: the same).",
+        ),
+    )
     for place, (title, measure, lines, explanation) in zip(st.columns(3), parts, strict=True):
         with place:
             st.markdown(f"**{title}**", help=explanation)
@@ -121,12 +135,15 @@ def retraining(project: Project, details: ReportDetails) -> None:
         return
     rows = [
         {
-            "When (UTC)": minute(one.at), "Asked for by": one.by, "Because": one_line(one.because, LONG),
-            "Permitted": "yes" if one.permitted else "no", "What followed": one_line(one.outcome),
+            "When (UTC)": minute(one.at),
+            "Asked for by": one.by,
+            "Because": one_line(one.because, LONG),
+            "Permitted": "yes" if one.permitted else "no",
+            "What followed": one_line(one.outcome),
             "Why": one_line(one.reason, LONG),
         }
         for one in asked
-    ]  # fmt: skip
+    ]
     st.dataframe(rows, hide_index=True, alt="Retrainings that were asked for, and what followed")
 
 
@@ -155,10 +172,13 @@ def _row(told: ToldAlert) -> dict[str, Any]:
     failed_first = sorted(told.tries, key=lambda one: one.error in states)
     tries = [f"{one.channel}: {states.get(one.error, f'failed, {one.error}')}" for one in failed_first]
     return {
-        "When (UTC)": minute(told.alert.at), "State": one_line(notice.state), "Severity": one_line(notice.severity),
-        "What": one_line(notice.title), "Told": one_line("; ".join(tries), LONG),
+        "When (UTC)": minute(told.alert.at),
+        "State": one_line(notice.state),
+        "Severity": one_line(notice.severity),
+        "What": one_line(notice.title),
+        "Told": one_line("; ".join(tries), LONG),
         "Details": one_line(notice.body, LONG),
-    }  # fmt: skip
+    }
 
 
 def _axis(chosen: Span, series: CycleSeries) -> tuple[datetime, datetime] | None:

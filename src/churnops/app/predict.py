@@ -145,17 +145,30 @@ def _input(field: Field) -> Any:
     # What the model needs can be emptied only where it is empty at first: no real customer was there to start from.
     clearable = field.may_be_empty or st.session_state.setdefault(key, None) is None
     if field.kind == "choice":
-        return st.selectbox(label, field.choices, index=None if clearable else 0, key=key, help=told_more,
-                            placeholder="not known", persist_state="session")  # fmt: skip
+        return st.selectbox(
+            label,
+            field.choices,
+            index=None if clearable else 0,
+            key=key,
+            help=told_more,
+            placeholder="not known",
+            persist_state="session",
+        )
     if field.kind == "text":
         return st.text_input(label, value=None, key=key, help=told_more, max_chars=128, persist_state="session")
     number: type[int] | type[float] = int if field.kind == "integer" else float
     low, high = (None if limit is None else number(limit) for limit in (field.minimum, field.maximum))
     options: dict[str, Any] = {"min_value": low, "max_value": high, "step": number(field.step)}
     return st.number_input(
-        label, value=None if clearable else "min", key=key, help=told_more, placeholder="not known",
-        format="%d" if number is int else "%.6g", persist_state="session", **options,
-    )  # fmt: skip
+        label,
+        value=None if clearable else "min",
+        key=key,
+        help=told_more,
+        placeholder="not known",
+        format="%d" if number is int else "%.6g",
+        persist_state="session",
+        **options,
+    )
 
 
 def _answered(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> None:
@@ -173,9 +186,11 @@ def _answered(given: Customer, answer: Answer, card: Card, local: Bundle | None)
     others = max(len(card.features) - len(why), 0)
     st.plotly_chart(
         waterfall(why, base=answer.base_value, rest=rest(answer), scale=answer.scale, others=others),
-        theme="streamlit", config=CONFIG, key="predict:waterfall",
+        theme="streamlit",
+        config=CONFIG,
+        key="predict:waterfall",
         alt=told(why, base=answer.base_value, probability=answer.probability, scale=answer.scale),
-    )  # fmt: skip
+    )
     st.caption(plain(told(why, base=answer.base_value, probability=answer.probability, scale=answer.scale)))
     with st.expander("The reasons as a table"):
         _reasons(why, answer)
@@ -192,10 +207,15 @@ def _reasons(why: Sequence[Reason], answer: Answer) -> None:
     st.dataframe(
         [
             {
-                "What": reason.name, "Value": reason.value, "Effect": reason.effect,
-                f"On the {answer.scale} scale": round(reason.contribution, 4), "Meaning": reason.description,
+                "What": reason.name,
+                "Value": reason.value,
+                "Effect": reason.effect,
+                f"On the {answer.scale} scale": round(reason.contribution, 4),
+                "Meaning": reason.description,
             }
             for reason in why
         ],
-        hide_index=True, width="stretch", alt="The largest reasons for this customer's probability",
-    )  # fmt: skip
+        hide_index=True,
+        width="stretch",
+        alt="The largest reasons for this customer's probability",
+    )

@@ -20,9 +20,11 @@ def many(answering: Answers, card: Card, local: Bundle | None) -> None:
         "whole first; if a row breaks a rule, nothing is scored."
     )
     file = st.file_uploader(
-        "File of customers", ["csv", "parquet"], max_upload_size=MAX_MIB,
+        "File of customers",
+        ["csv", "parquet"],
+        max_upload_size=MAX_MIB,
         help=plain(f"Columns, by these names or the raw table's headers: {needed}. Others come along. {LARGER}", 2000),
-    )  # fmt: skip
+    )
     if file is None:
         st.session_state.pop(FILE, None)
         return
@@ -45,22 +47,35 @@ def many(answering: Answers, card: Card, local: Bundle | None) -> None:
 
 def _scored(scored: ScoredFile, card: Card) -> None:
     share = scored.leaving / scored.rows
-    st.success(plain(
-        f"{scored.rows:,} customers were scored by {scored.version}. {scored.leaving:,} of them ({percent(share)}) are "
-        f"at or above the threshold of {percent(card.threshold)}: they are predicted to leave."
-    ))  # fmt: skip
+    st.success(
+        plain(
+            f"{scored.rows:,} customers were scored by {scored.version}. {scored.leaving:,} of them ({percent(share)}) "
+            f"are at or above the threshold of {percent(card.threshold)}: they are predicted to leave."
+        )
+    )
     with st.container(horizontal=True):
-        st.download_button("Download the scored file", scored.content, scored.name, scored.media_type, type="primary",
-                           on_click="ignore")  # fmt: skip
-        st.download_button("Download this list", list_as_csv(scored.risks), "customers-at-risk.csv", "text/csv",
-                           on_click="ignore")  # fmt: skip
+        st.download_button(
+            "Download the scored file",
+            scored.content,
+            scored.name,
+            scored.media_type,
+            type="primary",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Download this list", list_as_csv(scored.risks), "customers-at-risk.csv", "text/csv", on_click="ignore"
+        )
     st.subheader("Who is most at risk, and why")
     narrow = {name: st.column_config.Column(width="small") for name in ("Rank", "Row", "Risk")}
     chance = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0, width="small")
     st.dataframe(
-        scored.risks, hide_index=True, width="stretch", height=480, column_config={**narrow, "Probability": chance},
+        scored.risks,
+        hide_index=True,
+        width="stretch",
+        height=480,
+        column_config={**narrow, "Probability": chance},
         alt=f"{scored.risks.height:,} customers with the highest probability of leaving, highest first",
-    )  # fmt: skip
+    )
     st.caption(
         f"The {scored.risks.height:,} customers with the highest probability, with the {REASONS} largest reasons of "
         "each. Row counts the file's rows below its header."
@@ -77,5 +92,7 @@ def refusal(error: NotAnswered) -> None:
 def _broken(broken: Sequence[Broken]) -> None:
     st.dataframe(
         [{"Column": rule.column, "What is wrong": rule.problem, "First rows": rule.rows} for rule in broken],
-        hide_index=True, width="stretch", alt="Every rule that is broken, with the first rows that break it",
-    )  # fmt: skip
+        hide_index=True,
+        width="stretch",
+        alt="Every rule that is broken, with the first rows that break it",
+    )

@@ -44,9 +44,14 @@ class Project:
         engine = open_database(settings.database_url(settings.journal.url))
         horizon = timedelta(days=settings.journal.label_horizon)
         return cls(
-            settings, Journal(engine, label_horizon=horizon), CycleLog(engine), AlertLog(engine), DecisionLog(engine),
-            DeploymentLog(engine), KeyStore(engine),
-        )  # fmt: skip
+            settings,
+            Journal(engine, label_horizon=horizon),
+            CycleLog(engine),
+            AlertLog(engine),
+            DecisionLog(engine),
+            DeploymentLog(engine),
+            KeyStore(engine),
+        )
 
     @property
     def models(self) -> Path:

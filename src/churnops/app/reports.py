@@ -16,9 +16,11 @@ FILE_NAME = re.compile(r"monitoring_report_(\d{8}T\d{6}\.\d{6}Z)\.json")
 MAX_BYTES = 32 * 2**20  # a table of 2,000 columns has a report of 3 MB
 MAX_COLUMNS, MAX_HISTORY = 5000, 50
 TRIGGERS = {
-    "performance": "Performance", "feature_drift": "Feature drift", "prediction_drift": "Score drift",
+    "performance": "Performance",
+    "feature_drift": "Feature drift",
+    "prediction_drift": "Score drift",
     "target_drift": "Churn rate",
-}  # fmt: skip
+}
 _PREFIXES = ("performance", "feature drift", "score drift", "label drift")
 
 
@@ -265,9 +267,14 @@ def _past(found: Mapping[str, Any]) -> Past | None:
 
 def _finding(found: Mapping[str, Any]) -> Finding:
     return Finding(
-        text(found.get("name")), text(found.get("test")), number(found.get("effect")), number(found.get("p_value")),
-        _verdict(found.get("drifted")), text(found.get("reason")), text(found.get("linked_to")),
-    )  # fmt: skip
+        text(found.get("name")),
+        text(found.get("test")),
+        number(found.get("effect")),
+        number(found.get("p_value")),
+        _verdict(found.get("drifted")),
+        text(found.get("reason")),
+        text(found.get("linked_to")),
+    )
 
 
 def _trigger(found: Mapping[str, Any]) -> Trigger:

@@ -9,9 +9,10 @@ from churnops.journal.decisions import RecordedDecision
 
 CAUSES = {"monitoring": "a report", "schedule": "the schedule", "by hand": "a person"}
 OUTCOMES = {
-    "deploy": "the new model was better and went into production", "keep": "the model in production was kept",
+    "deploy": "the new model was better and went into production",
+    "keep": "the model in production was kept",
     "cannot tell": "the model in production was kept: who is better cannot be told",
-}  # fmt: skip
+}
 OPEN = "no decision is recorded: it is still running, or it failed (see the alerts)"
 
 

@@ -60,9 +60,10 @@ def level(probability: float, threshold: float) -> Level:
         )
     if probability >= threshold / 2:
         return Level(
-            "Medium risk", "orange",
+            "Medium risk",
+            "orange",
             f"Below the threshold of {line} from which customers are predicted to leave, but above half of it.",
-        )  # fmt: skip
+        )
     return Level(
         "Low risk", "green", f"Below half of the threshold of {line} from which customers are predicted to leave."
     )

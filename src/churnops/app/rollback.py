@@ -53,7 +53,8 @@ class Attempts:
     """
 
     def __init__(self, most: int, seconds: float) -> None:
-        self._most, self._seconds = most, seconds
+        self._most = most
+        self._seconds = seconds
         self._begun: deque[float] = deque()
         self._lock = threading.Lock()
 

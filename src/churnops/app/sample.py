@@ -175,8 +175,11 @@ def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
         if column.name in sample.columns:
             title, description = words(column.name), column.description
             found.append(Variable(column.name, title, description, sample.columns[column.name], column.choices))
-    computed = [f for f in bundle.features if f.name in bundle.selected and f.name not in bundle.schema.by_name
-                and "=" not in f.name]  # fmt: skip  # a name with "=" is a category's choice
+    computed = [
+        f
+        for f in bundle.features
+        if f.name in bundle.selected and f.name not in bundle.schema.by_name and "=" not in f.name
+    ]  # a name with "=" is a category's choice
     if computed:
         names = [feature.name for feature in computed]
         matrix = FeatureMatrix(bundle.schema.model_inputs, bundle.features, names)(bundle.imputer(sample.columns))
@@ -226,6 +229,4 @@ def drivers(sample: Sample, bundle: Bundle, *, most: int = 1_000, seed: int) -> 
     for place, name in enumerate(names):
         summed[:, place] = contributions[:, [owner == name for owner in owners]].sum(axis=1)
     order = np.argsort(-np.abs(summed).mean(axis=0), kind="stable")
-    return Drivers(
-        tuple(known[names[i]] for i in order), summed[:, order], part.outcome, bundle.explanation_scale
-    )  # fmt: skip
+    return Drivers(tuple(known[names[i]] for i in order), summed[:, order], part.outcome, bundle.explanation_scale)

@@ -16,10 +16,16 @@ RANGES = {"24 hours": timedelta(hours=24), "7 days": timedelta(days=7), "30 days
 ALL, CUSTOM = "All", "Custom"
 BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 METRICS = {
-    "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "Accuracy", "precision": "Precision",
-    "recall": "Recall", "f1": "F1", "log_loss": "Log loss", "brier": "Brier score",
+    "roc_auc": "ROC-AUC",
+    "average_precision": "PR-AUC",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
     "calibration_error": "Calibration error",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,11 @@ def _candidates(value: object, winner: str) -> tuple[Candidate, ...]:
         validation = mapping(candidate.get("validation"))
         found.append(
             Candidate(
-                name[:200], name == winner, number(validation.get("log_loss")), number(validation.get("roc_auc")),
+                name[:200],
+                name == winner,
+                number(validation.get("log_loss")),
+                number(validation.get("roc_auc")),
                 number(candidate.get("held_out_roc_auc")),
             )
-        )  # fmt: skip
+        )
     return tuple(found)

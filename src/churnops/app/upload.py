@@ -100,10 +100,14 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
     if version != card.version:  # another model was deployed meanwhile
         bundle = None
     return ScoredFile(
-        content=answered.content, name=f"{stem}-scored.{kind}", media_type=MEDIA_TYPES[kind],
-        rows=answered.table.height, leaving=int(leaves.sum()),
-        version=version, risks=ranked(answered, card, bundle),
-    )  # fmt: skip
+        content=answered.content,
+        name=f"{stem}-scored.{kind}",
+        media_type=MEDIA_TYPES[kind],
+        rows=answered.table.height,
+        leaving=int(leaves.sum()),
+        version=version,
+        risks=ranked(answered, card, bundle),
+    )
 
 
 def _check_length(path: Path, kind: Kind) -> None:

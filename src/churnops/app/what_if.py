@@ -48,9 +48,12 @@ def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered
     with right:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.metric(
-                "Probability with these values", percent(after), f"{points:+.1f} points" if changed else None,
-                delta_color="inverse", width="content",
-            )  # fmt: skip
+                "Probability with these values",
+                percent(after),
+                f"{points:+.1f} points" if changed else None,
+                delta_color="inverse",
+                width="content",
+            )
             st.badge(risk.word, color=risk.colour)  # type: ignore[arg-type]
         if changed:
             told_changes = "; ".join(f"{one.label} {number(one.value)} → {number(moved[one.name])}" for one in changed)

@@ -39,9 +39,11 @@ def show_error(error: Exception, message: str) -> None:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE",
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Settings file. Default: $CHURNOPS_CONFIG, or config.yaml here or in a folder above.",
-)  # fmt: skip
+)
 @click.pass_context
 def main(ctx: click.Context, config: Path | None) -> None:
     """Keep a trustworthy churn model in production.

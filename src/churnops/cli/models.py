@@ -133,9 +133,11 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
 
 @main.command()
 @click.option(
-    "--to", type=click.IntRange(1), metavar="VERSION",
+    "--to",
+    type=click.IntRange(1),
+    metavar="VERSION",
     help="A version that was in production. Default: what answered before the present one was deployed.",
-)  # fmt: skip
+)
 @click.option("--reason", callback=_given, metavar="TEXT", help="Why, for the history.")
 @json_option
 @click.pass_context
@@ -183,9 +185,13 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
         done = predict_file(source, target, models, explain=explain, overwrite=force, on_rows=on_rows, say=say)
     if as_json:
         document = {
-            "rows": done.rows, "predicted_to_churn": done.churners, "model_version": done.model_version,
-            "output": str(target), "explained": explain, "resumed_rows": done.resumed_rows,
-        }  # fmt: skip
+            "rows": done.rows,
+            "predicted_to_churn": done.churners,
+            "model_version": done.model_version,
+            "output": str(target),
+            "explained": explain,
+            "resumed_rows": done.resumed_rows,
+        }
         click.echo(json.dumps(document))
     else:
         click.echo(

@@ -66,9 +66,17 @@ class _Duration(click.ParamType[timedelta]):
 @json_option
 @click.pass_context
 def monitor(
-    ctx: click.Context, window: timedelta | None, until: datetime | None, batch: Path | None, simulate: bool,
-    seed: int | None, experiment: str | None, no_retrain: bool, every: timedelta | None, as_json: bool,
-) -> None:  # fmt: skip
+    ctx: click.Context,
+    window: timedelta | None,
+    until: datetime | None,
+    batch: Path | None,
+    simulate: bool,
+    seed: int | None,
+    experiment: str | None,
+    no_retrain: bool,
+    every: timedelta | None,
+    as_json: bool,
+) -> None:
     """Run one monitoring cycle: whether the model in production is still to be trusted.
 
     Looks at what the API was asked (the journal), at a file, or at a simulation; writes monitoring_report_<time>.json
@@ -126,27 +134,47 @@ def monitor(
 @click.option("--rows", type=click.IntRange(1), default=500, show_default=True, help="Customers to draw.")
 @click.option("--covariate", type=float, default=0.0, metavar="SD", help="Shift of columns, in standard deviations.")
 @click.option(
-    "--column", "columns", multiple=True, metavar="NAME",
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME",
     help="Which column to shift; give it again for more. Default: all numbers that no other column determines.",
-)  # fmt: skip
+)
 @click.option("--prior", type=click.FloatRange(0, 1), metavar="RATE", help="Churn rate wanted.")
 @click.option(
-    "--concept", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
+    "--concept",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
     help="Share of customers whose outcome no longer follows from what they do; the churn rate stays.",
-)  # fmt: skip
+)
 @click.option("--recipe", is_flag=True, help="A little noise on three columns, and 2 to 5 % of the outcomes flipped.")
 @click.option("--seed", type=click.IntRange(0), help="The same seed gives the same file. Default: random_state.")
 @click.option(
-    "--source", "sources", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--source",
+    "sources",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Table or folder to draw from. Default: data.production of the settings, or else data.raw.",
-)  # fmt: skip
+)
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 @json_option
 @click.pass_context
 def simulate(
-    ctx: click.Context, target: Path, rows: int, covariate: float, columns: tuple[str, ...], prior: float | None,
-    concept: float, recipe: bool, seed: int | None, sources: tuple[Path, ...], force: bool, as_json: bool,
-) -> None:  # fmt: skip
+    ctx: click.Context,
+    target: Path,
+    rows: int,
+    covariate: float,
+    columns: tuple[str, ...],
+    prior: float | None,
+    concept: float,
+    recipe: bool,
+    seed: int | None,
+    sources: tuple[Path, ...],
+    force: bool,
+    as_json: bool,
+) -> None:
     """Write a table of simulated customers, changed by a known amount, to try monitoring on.
 
     OUT is .csv or .parquet, by its ending, with the source's headers and the outcome. Columns that another one

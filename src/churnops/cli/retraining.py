@@ -10,14 +10,17 @@ from churnops.cli import json_option, main, settings_of
 
 @main.command()
 @click.option(
-    "--batch", type=click.Path(path_type=Path), metavar="FILE",
+    "--batch",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="CSV or Parquet file of customers with known outcomes, as of now, beside those of the journal.",
-)  # fmt: skip
+)
 @click.option("--reason", default="asked for by hand", show_default=True, help="Why, for the records.")
 @click.option(
-    "--experiment", metavar="ID_OR_NAME",
+    "--experiment",
+    metavar="ID_OR_NAME",
     help="MLflow experiment to log to, which must exist. Default: ChurnPrediction-Retraining.",
-)  # fmt: skip
+)
 @json_option
 @click.pass_context
 def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str | None, as_json: bool) -> None:

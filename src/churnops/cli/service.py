@@ -75,9 +75,13 @@ def _key_store(ctx: click.Context) -> "KeyStore":
 @keys.command("add")
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, metavar="SCOPE",
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    metavar="SCOPE",
     help="What the key may do: predict, label, or admin, which implies both. Give it again for more.",
-)  # fmt: skip
+)
 @json_option
 @click.pass_context
 def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bool) -> None:

@@ -164,10 +164,12 @@ def _read_csv(path: Path) -> _Pieces:
                     newlines_in_values=True, ignore_empty_lines=len(headers) > 1, invalid_row_handler=refuse
                 ),
                 convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(columns, pa.string()), null_values=[""], strings_can_be_null=True,
+                    column_types=dict.fromkeys(columns, pa.string()),
+                    null_values=[""],
+                    strings_can_be_null=True,
                     quoted_strings_can_be_null=True,
                 ),
-            )  # fmt: skip
+            )
             size = path.stat().st_size
             for number, batch in enumerate(reader, start=1):  # one batch a block; the file itself is read ahead
                 yield batch.rename_columns(headers), above, min(number * MAX_ROW_BYTES / size, 1.0)

@@ -96,9 +96,15 @@ class PreparedTable(StepResult):
 
 
 def preprocess(
-    columns: Columns, outcome: NDArray[np.bool_], inputs: Iterable[Column], *, sha256: str, fraction: float, seed: int,
+    columns: Columns,
+    outcome: NDArray[np.bool_],
+    inputs: Iterable[Column],
+    *,
+    sha256: str,
+    fraction: float,
+    seed: int,
     held_out: NDArray[np.bool_] | None = None,
-) -> PreparedTable:  # fmt: skip
+) -> PreparedTable:
     """Hold out a stratified `fraction` of the rows, or the rows `held_out` (n,), and fit imputation on the others."""
     given = held_out is not None
     if held_out is None:
@@ -114,9 +120,10 @@ def preprocess(
         sha256=sha256,
         params={"holdout_fraction": float(held_out.mean()) if given else fraction, "random_state": seed},
         metrics={
-            "training_rows": int((~held_out).sum()), "held_out_rows": int(held_out.sum()),
+            "training_rows": int((~held_out).sum()),
+            "held_out_rows": int(held_out.sum()),
             "missing_values": sum(missing.values()),
         },
         artifacts={"imputation.json": json.dumps({"constants": dict(imputer.constants), "missing": missing}, indent=2)},
         datasets={"training": ("rows of merged.parquet", sha256)},
-    )  # fmt: skip
+    )

@@ -65,9 +65,15 @@ class Simulated:
 
 
 def simulate(
-    columns: Columns, outcome: Values, schema: Schema, drift: Drift, *, rows: int, seed: int,
+    columns: Columns,
+    outcome: Values,
+    schema: Schema,
+    drift: Drift,
+    *,
+    rows: int,
+    seed: int,
     linked: Mapping[str, str] | None = None,
-) -> Simulated:  # fmt: skip
+) -> Simulated:
     """Draw customers from a table and change them.
 
     Customers are drawn without replacement while there are enough. Shifted values have as many decimals as the table's
@@ -224,9 +230,13 @@ def _permute(outcome: Values, share: float, generator: np.random.Generator) -> i
 
 
 def _recipe(
-    made: dict[str, Values], outcome: Values, table: Columns, schema: Schema, noise: np.random.Generator,
+    made: dict[str, Values],
+    outcome: Values,
+    table: Columns,
+    schema: Schema,
+    noise: np.random.Generator,
     flipping: np.random.Generator,
-) -> str:  # fmt: skip
+) -> str:
     """Apply the report's recipe in place, and say what was done."""
     there = [name for name in RECIPE if name in table and schema.by_name[name].numeric]
     for name in there:

@@ -205,10 +205,15 @@ def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) 
         examples = [str(value)[:MAX_EXAMPLE_LENGTH] for value in given]
         failures.append(
             Failure(
-                file, column.label, name, f"{count} {'value' if count == 1 else 'values'} {message}", count,
-                tuple(i + 1 for i in rows), tuple(examples),
+                file,
+                column.label,
+                name,
+                f"{count} {'value' if count == 1 else 'values'} {message}",
+                count,
+                tuple(i + 1 for i in rows),
+                tuple(examples),
             )
-        )  # fmt: skip
+        )
 
     if raw.dtype.is_float():
         raw = raw.fill_nan(None)  # in a typed table NaN is how a missing number is written
@@ -282,9 +287,12 @@ def _expected(column: Column) -> str:
 def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
     """Check what only shows over all training tables: repeated rows and ids, and the number of outcomes."""
     merged = pl.concat(
-        (table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
-         for name, table in tables.items()), how="diagonal",
-    )  # fmt: skip
+        (
+            table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
+            for name, table in tables.items()
+        ),
+        how="diagonal",
+    )
     everything = [name for name in merged.columns if not name.startswith(":")]
     failures = _repeated(
         merged, everything, "duplicate row", None, "repeating an earlier one: tell customers apart by an id"
@@ -308,19 +316,25 @@ def _repeated(merged: pl.DataFrame, names: list[str], rule: str, column: str | N
     repeated = merged.filter(~pl.struct(names).is_first_distinct())
     return [
         Failure(
-            str(file), column, rule, f"{group.height} row{'' if group.height == 1 else 's'} {message}", group.height,
+            str(file),
+            column,
+            rule,
+            f"{group.height} row{'' if group.height == 1 else 's'} {message}",
+            group.height,
             tuple(group.get_column(":row").head(SHOWN)),
         )
         for (file,), group in repeated.group_by(":file", maintain_order=True)
-    ]  # fmt: skip
+    ]
 
 
 def _report(failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]]) -> dict[str, str]:
     """Write the report twice: JSON for machines, text for people."""
     document = {
-        "valid": not failures, "rows": rows, "ignored_columns": ignored,
+        "valid": not failures,
+        "rows": rows,
+        "ignored_columns": ignored,
         "failures": [asdict(failure) for failure in failures],
-    }  # fmt: skip
+    }
     lines = [str(failure) for failure in failures] or [f"{n} rows of {file} are valid" for file, n in rows.items()]
     lines += [f"{file}: ignored column {c!r}: it is not in the schema" for file, cs in ignored.items() for c in cs]
     return {

@@ -26,9 +26,16 @@ class EvaluatedModels(StepResult):
 
 
 def evaluate_models(
-    bundles: Mapping[str, Bundle], winner: str, refit: Bundle, columns: Columns, outcome: NDArray[np.bool_], *,
-    settings: EvaluationSettings, seed: int, lineage: Mapping[str, Any],
-) -> EvaluatedModels:  # fmt: skip
+    bundles: Mapping[str, Bundle],
+    winner: str,
+    refit: Bundle,
+    columns: Columns,
+    outcome: NDArray[np.bool_],
+    *,
+    settings: EvaluationSettings,
+    seed: int,
+    lineage: Mapping[str, Any],
+) -> EvaluatedModels:
     """Evaluate on rows that no fit in `bundles` has seen. The winner is given, never chosen here.
 
     The metrics go into `refit`, whose lineage says that they are those of the evaluated fit.
@@ -37,10 +44,16 @@ def evaluate_models(
 
     probabilities = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
     evaluations = {
-        name: evaluate(outcome, probability, threshold=bundles[name].threshold, seed=seed,
-                       replicates=settings.bootstrap_replicates, confidence=settings.confidence)
+        name: evaluate(
+            outcome,
+            probability,
+            threshold=bundles[name].threshold,
+            seed=seed,
+            replicates=settings.bootstrap_replicates,
+            confidence=settings.confidence,
+        )
         for name, probability in probabilities.items()
-    }  # fmt: skip
+    }
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: found.to_json() for name, found in evaluations.items()}}
     held_out = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}

@@ -44,20 +44,47 @@ def _nan_or(a: float, b: float, chosen: float) -> float:
 # What an operation does: to columns, and to the numbers of one customer, where a NumPy call would cost ten times what
 # it computes. Both round alike, so the results have the same bits.
 _ARRAYS: Mapping[Any, Callable[..., Any]] = {
-    ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: _divide, ast.USub: np.negative,
-    ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal,
-    ast.Eq: np.equal, ast.NotEq: np.not_equal, ast.And: np.logical_and, ast.Or: np.logical_or, ast.Not: np.logical_not,
-    "min": np.minimum, "max": np.maximum, "abs": np.abs, "number": lambda v: v.astype(np.float64), "choose": np.where,
-}  # fmt: skip
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: _divide,
+    ast.USub: np.negative,
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+    ast.And: np.logical_and,
+    ast.Or: np.logical_or,
+    ast.Not: np.logical_not,
+    "min": np.minimum,
+    "max": np.maximum,
+    "abs": np.abs,
+    "number": lambda v: v.astype(np.float64),
+    "choose": np.where,
+}
 _NUMBERS: Mapping[Any, Callable[..., Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-    ast.Div: lambda a, b: a / b if b != 0.0 else 0.0, ast.USub: operator.neg,
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-    ast.Eq: operator.eq, ast.NotEq: operator.ne,
-    ast.And: lambda a, b: bool(a and b), ast.Or: lambda a, b: bool(a or b), ast.Not: operator.not_,
-    "min": lambda a, b: _nan_or(a, b, min(a, b)), "max": lambda a, b: _nan_or(a, b, max(a, b)),
-    "abs": abs, "number": float, "choose": lambda test, yes, no: yes if test else no,
-}  # fmt: skip
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: lambda a, b: a / b if b != 0.0 else 0.0,
+    ast.USub: operator.neg,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.And: lambda a, b: bool(a and b),
+    ast.Or: lambda a, b: bool(a or b),
+    ast.Not: operator.not_,
+    "min": lambda a, b: _nan_or(a, b, min(a, b)),
+    "max": lambda a, b: _nan_or(a, b, max(a, b)),
+    "abs": abs,
+    "number": float,
+    "choose": lambda test, yes, no: yes if test else no,
+}
 _BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _COMPARE = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 _ARITY = {"min": 2, "max": 2, "abs": 1}

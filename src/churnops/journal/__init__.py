@@ -13,6 +13,16 @@ from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.journal.writer import JournalWriter
 
 __all__ = [
-    "DecisionLog", "Deployment", "DeploymentLog", "Journal", "JournalWriter", "Label", "LabelCounts", "PredictionRow",
-    "RecordedDecision", "RecordedPrediction", "new_prediction_id", "open_database",
-]  # fmt: skip
+    "DecisionLog",
+    "Deployment",
+    "DeploymentLog",
+    "Journal",
+    "JournalWriter",
+    "Label",
+    "LabelCounts",
+    "PredictionRow",
+    "RecordedDecision",
+    "RecordedPrediction",
+    "new_prediction_id",
+    "open_database",
+]

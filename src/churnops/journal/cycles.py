@@ -75,9 +75,11 @@ class CycleLog:
             if found is None:
                 found = (connection.execute(select(func.max(looks.c.look)).where(mine)).scalar() or 0) + 1
                 row = {
-                    "at": microseconds(datetime.now(UTC)), "content_sha256": content_sha256, "look": found,
+                    "at": microseconds(datetime.now(UTC)),
+                    "content_sha256": content_sha256,
+                    "look": found,
                     "batch_sha256": batch_sha256,
-                }  # fmt: skip
+                }
                 connection.execute(insert(looks), row)
             return int(found)
 

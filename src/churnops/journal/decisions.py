@@ -54,8 +54,9 @@ class DecisionLog:
     def record(self, decision: RecordedDecision) -> None:
         """Add a decision."""
         row = vars(decision) | {
-            "at": microseconds(decision.at), "details": json.dumps(decision.details, allow_nan=False),
-        }  # fmt: skip
+            "at": microseconds(decision.at),
+            "details": json.dumps(decision.details, allow_nan=False),
+        }
         with answering(), self._engine.begin() as connection:
             connection.execute(insert(decisions), row)
 

@@ -48,9 +48,15 @@ class InProduction:
         """Return plain JSON types."""
         d, until = self.deployment, self.until
         return {
-            "since": d.at.isoformat(), "until": until.isoformat() if until else None, "version": d.version,
-            "folder": d.folder, "content_sha256": d.content_sha256, "kind": d.kind, "by": d.by, "reason": d.reason,
-        }  # fmt: skip
+            "since": d.at.isoformat(),
+            "until": until.isoformat() if until else None,
+            "version": d.version,
+            "folder": d.folder,
+            "content_sha256": d.content_sha256,
+            "kind": d.kind,
+            "by": d.by,
+            "reason": d.reason,
+        }
 
 
 def in_production(answered: Sequence[Deployment]) -> list[InProduction]:
@@ -72,14 +78,27 @@ class DeploymentLog:
         self._engine = engine
 
     def open_intent(
-        self, *, folder: str, version: int, content_sha256: str, previous: str | None, reason: str, by: str,
+        self,
+        *,
+        folder: str,
+        version: int,
+        content_sha256: str,
+        previous: str | None,
+        reason: str,
+        by: str,
         kind: Kind = "deploy",
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Write down what is about to be deployed; return the intent's id."""
         row = {
-            "event": "intent", "folder": folder, "version": version, "content_sha256": content_sha256,
-            "previous": previous, "reason": reason[:2000], "kind": kind, "by": by[:200],
-        }  # fmt: skip
+            "event": "intent",
+            "folder": folder,
+            "version": version,
+            "content_sha256": content_sha256,
+            "previous": previous,
+            "reason": reason[:2000],
+            "kind": kind,
+            "by": by[:200],
+        }
         with answering():
             return self._append(row)
 

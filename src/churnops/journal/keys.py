@@ -54,9 +54,12 @@ class KeyStore:
         key_id = secrets.token_hex(6)
         token = f"churnops_{key_id}_{secrets.token_urlsafe(32)}"
         row = {
-            "id": key_id, "name": name, "scopes": " ".join(s for s in SCOPES if s in wanted),
-            "token_sha256": _digest(token), "created_at": microseconds(datetime.now(UTC)),
-        }  # fmt: skip
+            "id": key_id,
+            "name": name,
+            "scopes": " ".join(s for s in SCOPES if s in wanted),
+            "token_sha256": _digest(token),
+            "created_at": microseconds(datetime.now(UTC)),
+        }
         active = select(api_keys.c.id).where(api_keys.c.name == name, api_keys.c.revoked_at.is_(None))
         with answering(), exclusive(self._engine) as connection:
             if connection.execute(active).first() is not None:

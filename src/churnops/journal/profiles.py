@@ -47,10 +47,7 @@ class ProfileStore:
 
         One transaction, so a write that is repeated or killed counts nobody twice.
         """
-        rows = [
-            row._asdict() | {"part": microseconds(row.part), "updated_at": microseconds(at)}
-            for row in parts
-        ]  # fmt: skip
+        rows = [row._asdict() | {"part": microseconds(row.part), "updated_at": microseconds(at)} for row in parts]
         with answering(), self._engine.begin() as connection:
             connection.execute(delete(profiles).where(profiles.c.part < microseconds(oldest)))
             if rows:

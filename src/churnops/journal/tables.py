@@ -108,10 +108,13 @@ api_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
     Index(
-        "api_keys_active_name", "name", unique=True,
-        sqlite_where=text("revoked_at IS NULL"), postgresql_where=text("revoked_at IS NULL"),
+        "api_keys_active_name",
+        "name",
+        unique=True,
+        sqlite_where=text("revoked_at IS NULL"),
+        postgresql_where=text("revoked_at IS NULL"),
     ),
-)  # fmt: skip
+)
 
 looks = Table(
     "looks",  # how often monitoring has looked at fresh evidence on a model: what its error budget is spent by

@@ -133,7 +133,8 @@ class JournalWriter:
             if count and size > MAX_GROUP_ROWS:
                 break
             count += 1
-        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        group = self._waiting[:count]
+        self._waiting = self._waiting[count:]
         if self._inline and self._committed_here(group):
             self._deliver(group, [None] * len(group))
         else:
@@ -159,7 +160,8 @@ class JournalWriter:
     def _leave(self) -> None:
         """Close the loop's connection, which is no use to others: it does not wait for locks."""
         if self._here is not None:
-            here, self._here = self._here, None
+            here = self._here
+            self._here = None
             here.invalidate()
             here.close()
 

@@ -114,11 +114,15 @@ class TreeExplainer:
         with np.errstate(over="ignore", invalid="ignore"):  # as for a score, the caller checks
             self.base_value = float(trees.base + (trees.value[order] * shares[1]).sum())
         self._roots = np.append(trees.roots, order.size)
-        self._feature, self._threshold = trees.feature[order], trees.threshold[order]
-        self._missing_left, self._value = trees.missing_left[order], trees.value[order]
-        self._links, self._merged = links, shares[0].copy()
+        self._feature = trees.feature[order]
+        self._threshold = trees.threshold[order]
+        self._missing_left = trees.missing_left[order]
+        self._value = trees.value[order]
+        self._links = links
+        self._merged = shares[0].copy()
         points, weights = np.polynomial.legendre.leggauss(max(1, int(links[2].max() + 1) // 2))
-        self._points, self._weights = (points + 1.0) / 2.0, weights / 2.0
+        self._points = (points + 1.0) / 2.0
+        self._weights = weights / 2.0
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.int64], Floats, NDArray[np.int32], NDArray[np.int32]] | None:
@@ -161,9 +165,12 @@ class TreeExplainer:
     "Tuple((int64[::1], int32[:, ::1], float64[:, ::1]))(int64[::1], int32[::1], int32[::1], int32[::1], float64[::1])"
 )
 def _paths(
-    roots: NDArray[np.int64], feature: NDArray[np.int32], left: NDArray[np.int32], right: NDArray[np.int32],
+    roots: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
     cover: Floats,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:  # fmt: skip
+) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:
     """Renumber nodes depth first, so that a subtree is a range and a left child follows its parent; follow all paths.
 
     Returns the old numbers; per node its parent, the nearest node above whose parent asks the same feature as its own
@@ -240,10 +247,17 @@ def _edges(first: int, end: int, links: NDArray[np.int32], merged: Floats, point
     "float64[:, :, ::1], float64[::1], float64[:, ::1])"
 )
 def _walk(
-    matrix: NDArray[np.float32], roots: NDArray[np.int64], feature: NDArray[np.int32], threshold: NDArray[np.float32],
-    missing_left: NDArray[np.bool_], links: NDArray[np.int32], value: Floats, edges: NDArray[np.float64],
-    weights: Floats, result: Floats,
-) -> None:  # fmt: skip
+    matrix: NDArray[np.float32],
+    roots: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    threshold: NDArray[np.float32],
+    missing_left: NDArray[np.bool_],
+    links: NDArray[np.int32],
+    value: Floats,
+    edges: NDArray[np.float64],
+    weights: Floats,
+    result: Floats,
+) -> None:
     """Walk trees depth first: products of the path on the way down, sums of leaves on the way up."""
     parent, above, depth, first = links[0], links[1], links[5], roots[0]
     levels, block, points = depth.max() + 1, min(WALKED_ROWS, matrix.shape[0]), weights.size

@@ -66,9 +66,14 @@ def _leaf_shares(value: float, ratio: Floats, points: Floats, weights: Floats) -
     "float64[::1], float64[::1], float64[::1])"
 )
 def fill_tables(
-    subtrees: NDArray[np.int64], links: NDArray[np.int32], merged: Floats, feature: NDArray[np.int32], value: Floats,
-    points: Floats, weights: Floats,
-) -> tuple[Floats, NDArray[np.int32], NDArray[np.int32]]:  # fmt: skip
+    subtrees: NDArray[np.int64],
+    links: NDArray[np.int32],
+    merged: Floats,
+    feature: NDArray[np.int32],
+    value: Floats,
+    points: Floats,
+    weights: Floats,
+) -> tuple[Floats, NDArray[np.int32], NDArray[np.int32]]:
     """Work out every subtree's table.
 
     Returns the tables (patterns x features), one after another; the features of each; and the conditions of each, as
@@ -149,10 +154,17 @@ def fill_tables(
     "int32[::1], int32[:, ::1], float64[:, ::1])"
 )
 def look_up(
-    matrix: NDArray[np.float32], roots: NDArray[np.int64], feature: NDArray[np.int32], threshold: NDArray[np.float32],
-    missing_left: NDArray[np.bool_], subtrees: NDArray[np.int64], table: Floats, columns: NDArray[np.int32],
-    conditions: NDArray[np.int32], result: Floats,
-) -> None:  # fmt: skip
+    matrix: NDArray[np.float32],
+    roots: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    threshold: NDArray[np.float32],
+    missing_left: NDArray[np.bool_],
+    subtrees: NDArray[np.int64],
+    table: Floats,
+    columns: NDArray[np.int32],
+    conditions: NDArray[np.int32],
+    result: Floats,
+) -> None:
     """Add up the table row of each subtree, whose pattern loses the bit of every condition that fails.
 
     Few rows go one by one; many in blocks that share a subtree's table while it is in the cache.

@@ -28,10 +28,16 @@ Matrix = NDArray[np.float64] | NDArray[np.float32]
     "float64[::1], float64)"
 )
 def _scores(
-    matrix: NDArray[np.float32], roots: NDArray[np.int64], feature: NDArray[np.int32], threshold: NDArray[np.float32],
-    left: NDArray[np.int32], right: NDArray[np.int32], missing_left: NDArray[np.bool_], value: NDArray[np.float64],
+    matrix: NDArray[np.float32],
+    roots: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    threshold: NDArray[np.float32],
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    missing_left: NDArray[np.bool_],
+    value: NDArray[np.float64],
     base: float,
-) -> NDArray[np.float64]:  # fmt: skip
+) -> NDArray[np.float64]:
     scores = np.empty(matrix.shape[0])
     for row in range(matrix.shape[0]):
         total = base
@@ -84,9 +90,15 @@ class TreeEnsemble:
     link: Link
 
     arrays: ClassVar[Mapping[str, Any]] = {
-        "roots": np.int64, "feature": np.int32, "threshold": np.float32, "left": np.int32, "right": np.int32,
-        "missing_left": np.bool_, "value": np.float64, "cover": np.float64,
-    }  # fmt: skip
+        "roots": np.int64,
+        "feature": np.int32,
+        "threshold": np.float32,
+        "left": np.int32,
+        "right": np.int32,
+        "missing_left": np.bool_,
+        "value": np.float64,
+        "cover": np.float64,
+    }
 
     def rounded(self, matrix: Matrix) -> NDArray[np.float32]:
         """Return a feature matrix as the trees ask it. One that was rounded already costs nothing more."""
@@ -98,9 +110,16 @@ class TreeEnsemble:
     def probability(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
         scores: NDArray[np.float64] = _scores(
-            self.rounded(matrix), self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left,
-            self.value, self.base,
-        )  # fmt: skip
+            self.rounded(matrix),
+            self.roots,
+            self.feature,
+            self.threshold,
+            self.left,
+            self.right,
+            self.missing_left,
+            self.value,
+            self.base,
+        )
         if self.link == "logistic":
             probability: NDArray[np.float64] = logistic(scores)
             return probability

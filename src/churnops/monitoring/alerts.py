@@ -18,16 +18,23 @@ from churnops.settings import AlertSettings
 
 Severity = Literal["critical", "warning", "info"]
 Subject = Literal[
-    "performance", "feature_drift", "prediction_drift", "target_drift", "cycle_failed", "retraining_failed", "deployed",
+    "performance",
+    "feature_drift",
+    "prediction_drift",
+    "target_drift",
+    "cycle_failed",
+    "retraining_failed",
+    "deployed",
     "rolled_back",
-]  # fmt: skip
+]
 
 WORTH_TELLING = timedelta(hours=24)
 """What a channel has not heard of in this time, it is not told any more."""
 
 _NAMES: Mapping[str, str] = {  # others are called what they are
-    "cycle_failed": "failed monitoring cycle", "retraining_failed": "failed retraining",
-}  # fmt: skip
+    "cycle_failed": "failed monitoring cycle",
+    "retraining_failed": "failed retraining",
+}
 _RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
 _KINDS: Mapping[str, Kind] = {"critical": "critical", "warning": "warning", "info": "info"}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # of Unicode: control characters and what has no form
@@ -92,10 +99,16 @@ class Alerts:
     """
 
     def __init__(
-        self, log: AlertLog | None, settings: AlertSettings, *, console: Callable[[str], object] | None = None,
+        self,
+        log: AlertLog | None,
+        settings: AlertSettings,
+        *,
+        console: Callable[[str], object] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:  # fmt: skip
-        self._log, self._settings, self._now = log, settings, now
+    ) -> None:
+        self._log = log
+        self._settings = settings
+        self._now = now
         self._console = console or _to_stderr
         self._channels = {channel.label: channel for channel in map(Channel, settings.urls)}
 
@@ -189,9 +202,13 @@ class Alerts:
 
 
 def due(
-    firing: Iterable[Notice], clear: Iterable[str], latest: Mapping[str, Alert], now: datetime, repeat: timedelta,
+    firing: Iterable[Notice],
+    clear: Iterable[str],
+    latest: Mapping[str, Alert],
+    now: datetime,
+    repeat: timedelta,
     link: str = "",
-) -> list[Notice]:  # fmt: skip
+) -> list[Notice]:
     """Return what is news, given what was told last of each subject; a `repeat` of nothing is never.
 
     Examples

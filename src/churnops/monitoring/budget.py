@@ -95,9 +95,15 @@ def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
 
 
 def recommend(
-    performance: Decline, features: FeatureDrift, scores: ColumnDrift, labels: ColumnDrift,
-    settings: MonitoringSettings, look: int | None, *, established: Collection[str] = (),
-) -> Recommendation:  # fmt: skip
+    performance: Decline,
+    features: FeatureDrift,
+    scores: ColumnDrift,
+    labels: ColumnDrift,
+    settings: MonitoringSettings,
+    look: int | None,
+    *,
+    established: Collection[str] = (),
+) -> Recommendation:
     """Say whether to train again. Nothing else in churnops decides this.
 
     A trigger fires when its difference is big, as the report has it, and the evidence is as strong as the budget asks
@@ -119,12 +125,14 @@ def recommend(
     conditions: tuple[tuple[TriggerName, bool | None, float | None, str], ...] = (
         ("performance", performance.below, performance.p_value, f"performance: {performance.reason}"),
         (
-            "feature_drift", None if rate is None else rate > allowed, features.p_value,
+            "feature_drift",
+            None if rate is None else rate > allowed,
+            features.p_value,
             f"feature drift: {features.reason}" + ("" if rate is None else f", {compared}"),
         ),
         ("prediction_drift", scores.drifted, scores.p_value, f"score drift: {scores.reason}"),
         ("target_drift", labels.drifted, labels.p_value, f"label drift: {labels.reason}"),
-    )  # fmt: skip
+    )
     budget = None if settings.correction == "none" else settings.false_alarm_budget
     allowed_p = None if budget is None else level(look or 1, budget)
     triggers = tuple(_trigger(*given, allowed_p, look or 1, given[0] in established) for given in conditions)
@@ -133,9 +141,14 @@ def recommend(
 
 
 def _trigger(
-    name: TriggerName, big: bool | None, p_value: float | None, reason: str, level: float | None, look: int,
+    name: TriggerName,
+    big: bool | None,
+    p_value: float | None,
+    reason: str,
+    level: float | None,
+    look: int,
     established: bool,
-) -> Trigger:  # fmt: skip
+) -> Trigger:
     if not big or level is None:
         return Trigger(name, big, big, p_value, level, reason)
     if p_value is not None and p_value <= level:

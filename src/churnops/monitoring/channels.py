@@ -98,9 +98,11 @@ class Channel:
         service.add(plugin)
         kinds = {"critical": "FAILURE", "warning": "WARNING", "info": "INFO", "good": "SUCCESS"}
         result = service.notify(
-            body=message.body, title=message.title, body_format=apprise.NotifyFormat.TEXT,
+            body=message.body,
+            title=message.title,
+            body_format=apprise.NotifyFormat.TEXT,
             notify_type=apprise.NotifyType[kinds[message.kind]],
-        )  # fmt: skip
+        )
         if result:
             return None
         said = "; ".join(entry.message for entry in result.logs())
@@ -189,11 +191,15 @@ def _is_ours(thread: str | None) -> bool:
 
 def _asset(apprise: Any) -> Any:
     return apprise.AppriseAsset(
-        app_id="churnops", app_desc="churnops", app_url="",
-        image_url_mask="", image_url_logo="",  # messages point to no pictures on other servers
+        app_id="churnops",
+        app_desc="churnops",
+        app_url="",
+        image_url_mask="",
+        image_url_logo="",  # messages point to no pictures on other servers
         http_redirects=False,  # nothing is sent to where an address points on
-        async_mode=False, service_timeout=0,  # it runs in the thread of the call, which has a limit of its own
-    )  # fmt: skip
+        async_mode=False,
+        service_timeout=0,  # it runs in the thread of the call, which has a limit of its own
+    )
 
 
 def _name_incident(plugin: Any, subject: str) -> None:

@@ -82,12 +82,20 @@ def batch_from_journal(
     outcome = np.concatenate(known) if known else np.empty(0)
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
     due = min(until, known_at) - horizon
-    past = [_resolved(journal, bundle, (due - (i + 1) * length, due - i * length), until, known_at)
-            for i in range(PAST_WINDOWS + 1)]  # fmt: skip
+    past = [
+        _resolved(journal, bundle, (due - (i + 1) * length, due - i * length), until, known_at)
+        for i in range(PAST_WINDOWS + 1)
+    ]
     return Batch(
-        columns, probability, outcome, past[0][1], f"journal, {window[0]:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC",
-        window, past=until < known_at, history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
-    )  # fmt: skip
+        columns,
+        probability,
+        outcome,
+        past[0][1],
+        f"journal, {window[0]:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC",
+        window,
+        past=until < known_at,
+        history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
+    )
 
 
 def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
@@ -127,9 +135,10 @@ def _resolved(
             churned.append(float(prediction.churned))
             ages.append((until - prediction.row.at) / timedelta(days=1))
     coverage = LabelCoverage(
-        due=due, labelled=len(ages),
+        due=due,
+        labelled=len(ages),
         oldest=until - timedelta(days=max(ages)) if ages else None,
         newest=until - timedelta(days=min(ages)) if ages else None,
         median_age_days=float(np.median(ages)) if ages else None,
-    )  # fmt: skip
+    )
     return window, Resolved(np.array(scores, dtype=np.float64), np.array(churned, dtype=np.float64), coverage)

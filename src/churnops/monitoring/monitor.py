@@ -108,10 +108,15 @@ class ModelMonitor:
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
         performance = measure_performance(
-            resolved.probability, resolved.churned, promised=bundle.metrics.get("held_out"), coverage=resolved.coverage,
-            churn_threshold=bundle.threshold, settings=settings, evaluation=self._settings.evaluation,
+            resolved.probability,
+            resolved.churned,
+            promised=bundle.metrics.get("held_out"),
+            coverage=resolved.coverage,
+            churn_threshold=bundle.threshold,
+            settings=settings,
+            evaluation=self._settings.evaluation,
             seed=self._settings.random_state,
-        )  # fmt: skip
+        )
         features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings)
         labels = judge_labels(target, reference[target], profile[target], settings, known=resolved.coverage.share)

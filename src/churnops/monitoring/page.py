@@ -25,22 +25,34 @@ from churnops.monitoring.markup import (
 from churnops.schema import Schema
 
 _TRIGGERS = {
-    "performance": "Performance", "feature_drift": "Feature drift", "prediction_drift": "Prediction drift",
+    "performance": "Performance",
+    "feature_drift": "Feature drift",
+    "prediction_drift": "Prediction drift",
     "target_drift": "Target drift",
-}  # fmt: skip
+}
 _METRICS = {
-    "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "log_loss": "Log loss", "brier": "Brier score",
-    "calibration_error": "Calibration error", "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall",
+    "roc_auc": "ROC-AUC",
+    "average_precision": "PR-AUC",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "calibration_error": "Calibration error",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
     "f1": "F1",
-}  # fmt: skip
+}
 _TESTS = {
-    "ks": "KS", "chi_square": "chi-square", "missing_rate": "missing values",
+    "ks": "KS",
+    "chi_square": "chi-square",
+    "missing_rate": "missing values",
     "unseen_categories": "unseen choices",
-}  # fmt: skip
+}
 _EFFECTS = {
-    "ks": "distance", "chi_square": "stability index", "missing_rate": "difference of rates",
+    "ks": "distance",
+    "chi_square": "stability index",
+    "missing_rate": "difference of rates",
     "unseen_categories": "share of rows",
-}  # fmt: skip
+}
 LIMIT = 300_000
 """Bytes that a page stays under, however many columns and choices there are."""
 MOST_FIGURES = 60
@@ -78,13 +90,15 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
 
     found, drift = document["performance"], document["feature_drift"]
     singles = "\n".join(_card(column, figure) for column in _singles(document, schema))
-    body = "\n".join([
-        _head(document),
-        section("What could call for retraining", _triggers(document["recommend_retraining"]["triggers"])),
-        section("Performance", _performance(found, from_journal=document["window"] is not None)),
-        section("Scores and outcomes", f"{_KEY}<main>\n{singles}\n</main>"),
-        f"<section><h2>Columns</h2>\n<p>{clean(drift['reason'])}</p>",
-    ])  # fmt: skip
+    body = "\n".join(
+        [
+            _head(document),
+            section("What could call for retraining", _triggers(document["recommend_retraining"]["triggers"])),
+            section("Performance", _performance(found, from_journal=document["window"] is not None)),
+            section("Scores and outcomes", f"{_KEY}<main>\n{singles}\n</main>"),
+            f"<section><h2>Columns</h2>\n<p>{clean(drift['reason'])}</p>",
+        ]
+    )
     title = f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}"
     room = LIMIT - _SPARE - _size(html_page(title, body, STYLE))
     return html_page(title, body + _columns(drift["columns"], figure, room) + "</section>", STYLE)

@@ -75,10 +75,16 @@ class Performance:
 
 
 def measure_performance(
-    probability: NDArray[np.float64], outcome: NDArray[np.float64], *, promised: Mapping[str, Any] | None,
-    coverage: LabelCoverage, churn_threshold: float, settings: MonitoringSettings, evaluation: EvaluationSettings,
+    probability: NDArray[np.float64],
+    outcome: NDArray[np.float64],
+    *,
+    promised: Mapping[str, Any] | None,
+    coverage: LabelCoverage,
+    churn_threshold: float,
+    settings: MonitoringSettings,
+    evaluation: EvaluationSettings,
     seed: int,
-) -> Performance:  # fmt: skip
+) -> Performance:
     """Measure everything on rows whose `outcome` is 0 or 1, and compare with what evaluation promised.
 
     Parameters
@@ -91,23 +97,36 @@ def measure_performance(
         Probability from which a customer is predicted to churn.
     """
     decline = judge_decline(
-        outcome, probability, promised=promised, churn_threshold=churn_threshold, settings=settings,
+        outcome,
+        probability,
+        promised=promised,
+        churn_threshold=churn_threshold,
+        settings=settings,
         confidence=evaluation.confidence,
-    )  # fmt: skip
+    )
     known = ~np.isnan(outcome)
     found = None
     if decline.auc is not None:
         found = evaluate(
-            outcome[known], probability[known], threshold=churn_threshold, confidence=evaluation.confidence,
-            replicates=evaluation.bootstrap_replicates, seed=seed,
-        )  # fmt: skip
+            outcome[known],
+            probability[known],
+            threshold=churn_threshold,
+            confidence=evaluation.confidence,
+            replicates=evaluation.bootstrap_replicates,
+            seed=seed,
+        )
     return Performance(found, decline, coverage)
 
 
 def judge_decline(
-    outcome: NDArray[np.float64], probability: NDArray[np.float64], *, promised: Mapping[str, Any] | None,
-    churn_threshold: float, settings: MonitoringSettings, confidence: float = 0.95,
-) -> Decline:  # fmt: skip
+    outcome: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    *,
+    promised: Mapping[str, Any] | None,
+    churn_threshold: float,
+    settings: MonitoringSettings,
+    confidence: float = 0.95,
+) -> Decline:
     """Judge ROC-AUC: below the line, and how sure it is that the model is worse than promised.
 
     Notes

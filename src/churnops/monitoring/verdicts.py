@@ -182,9 +182,12 @@ def judge_labels(
 
 
 def _tested(
-    column: Column, reference: ColumnProfile, batch: ColumnProfile | None, linked_to: str | None,
+    column: Column,
+    reference: ColumnProfile,
+    batch: ColumnProfile | None,
+    linked_to: str | None,
     settings: MonitoringSettings,
-) -> ColumnDrift:  # fmt: skip
+) -> ColumnDrift:
     """Run the tests of a column, and take the finding that decides: of the big ones the most significant."""
     if batch is None:
         nothing = (column.name, column.kind, "cannot tell", None, None, None, None, None)
@@ -199,16 +202,27 @@ def _tested(
     told = [finding for finding in findings if finding.p_value is not None]
     decides = min(told, key=lambda f: (not _big(f, settings), f.p_value)) if told else findings[0]
     return ColumnDrift(
-        column.name, column.kind, decides.test, decides.statistic, decides.p_value, None, decides.effect, None,
-        decides.reason, linked_to, findings,
-    )  # fmt: skip
+        column.name,
+        column.kind,
+        decides.test,
+        decides.statistic,
+        decides.p_value,
+        None,
+        decides.effect,
+        None,
+        decides.reason,
+        linked_to,
+        findings,
+    )
 
 
 def _floor(test: str, settings: MonitoringSettings) -> float:
     floors = {
-        "ks": settings.min_distance, "chi_square": settings.min_psi, "missing_rate": MIN_MISSING,
+        "ks": settings.min_distance,
+        "chi_square": settings.min_psi,
+        "missing_rate": MIN_MISSING,
         "unseen_categories": MIN_UNSEEN,
-    }  # fmt: skip
+    }
     return floors[test]
 
 
@@ -260,9 +274,18 @@ def _together(columns: tuple[ColumnDrift, ...], plain: bool, settings: Monitorin
 def _single(name: str, kind: str, finding: Finding, floor: float, settings: MonitoringSettings) -> ColumnDrift:
     """Judge a test that is a trigger by itself."""
     column = ColumnDrift(
-        name, kind, finding.test, finding.statistic, finding.p_value, finding.p_value, finding.effect, None,
-        finding.reason, None, (finding,),
-    )  # fmt: skip
+        name,
+        kind,
+        finding.test,
+        finding.statistic,
+        finding.p_value,
+        finding.p_value,
+        finding.effect,
+        None,
+        finding.reason,
+        None,
+        (finding,),
+    )
     if finding.p_value is None or finding.effect is None:
         return column
     if settings.correction == "none":

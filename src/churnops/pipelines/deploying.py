@@ -51,9 +51,16 @@ class Placed:
 
 
 def put_into_production(
-    settings: Settings, registry: Registry, alerts: Alerts, bundle: Bundle, version: int, reason: str,
-    facts: Sequence[str], *, by: str | None = None,
-) -> Placed:  # fmt: skip
+    settings: Settings,
+    registry: Registry,
+    alerts: Alerts,
+    bundle: Bundle,
+    version: int,
+    reason: str,
+    facts: Sequence[str],
+    *,
+    by: str | None = None,
+) -> Placed:
     """Deploy a registered version, check it through the API of `retraining.check_url`, and tell the alert channels.
 
     Call it `registry.deployed.locked()`.
@@ -97,14 +104,23 @@ def put_into_production(
 
 
 def record_decision(
-    registry: Registry, decision: Decision, challenger: Bundle, champion: Bundle, *,
+    registry: Registry,
+    decision: Decision,
+    challenger: Bundle,
+    champion: Bundle,
+    *,
     evidence: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Keep a decision of the gate in the journal; `evidence` says what a retraining looked at, for the next one."""
     details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
     DecisionLog(registry.engine).record(
         RecordedDecision(
-            datetime.now(UTC), "deploy", decision.verdict, decision.reason, champion.content_sha256,
-            challenger.content_sha256, details,
+            datetime.now(UTC),
+            "deploy",
+            decision.verdict,
+            decision.reason,
+            champion.content_sha256,
+            challenger.content_sha256,
+            details,
         )
-    )  # fmt: skip
+    )

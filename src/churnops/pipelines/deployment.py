@@ -60,10 +60,14 @@ class Promotion:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            "status": self.status, "version": self.version, "model_version": self.model_version,
-            "production": str(self.folder), "reason": self.reason, "warning": self.warning,
+            "status": self.status,
+            "version": self.version,
+            "model_version": self.model_version,
+            "production": str(self.folder),
+            "reason": self.reason,
+            "warning": self.warning,
             "gate": self.decision.to_json() if self.decision else None,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,13 @@ class RolledBack:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            "version": self.version, "model_version": self.model_version, "production": str(self.folder),
-            "left": self.left, "reason": self.reason, "warning": self.warning,
-        }  # fmt: skip
+            "version": self.version,
+            "model_version": self.model_version,
+            "production": str(self.folder),
+            "left": self.left,
+            "reason": self.reason,
+            "warning": self.warning,
+        }
 
 
 def promote(settings: Settings, version: int, reason: str, *, force: bool = False) -> Promotion:
@@ -233,9 +241,14 @@ def _promote(
     alerts = Alerts(AlertLog(registry.engine), settings.alerts)
     placed = put_into_production(settings, registry, alerts, bundle, version, reason, [])
     return Promotion(
-        "rolled back" if placed.rolled_back else "deployed", version, bundle.version_name, placed.folder,
-        placed.reason(reason), decision, placed.to_tell,
-    )  # fmt: skip
+        "rolled back" if placed.rolled_back else "deployed",
+        version,
+        bundle.version_name,
+        placed.folder,
+        placed.reason(reason),
+        decision,
+        placed.to_tell,
+    )
 
 
 def _ask(

@@ -56,10 +56,17 @@ class _ScoredBatch:
 
 
 def predict_file(
-    source: Path, target: Path, models: Path, *, explain: bool = False, overwrite: bool = False, rows: int = ROWS,
-    workers: int | None = None, on_rows: Callable[[int, float], None] = lambda done, share: None,
+    source: Path,
+    target: Path,
+    models: Path,
+    *,
+    explain: bool = False,
+    overwrite: bool = False,
+    rows: int = ROWS,
+    workers: int | None = None,
+    on_rows: Callable[[int, float], None] = lambda done, share: None,
     say: Callable[[str], None] = lambda text: None,
-) -> ScoredFile:  # fmt: skip
+) -> ScoredFile:
     """Write the customers in `source` and their scores to `target`, whole or not at all, in constant memory.
 
     A run that is killed leaves the parts it finished in `.<target>.unfinished`; the same call goes on from there. The
@@ -125,10 +132,15 @@ def _identity(source: Path, bundle: Bundle, explain: bool, rows: int) -> dict[st
         file.seek(max(status.st_size - EDGE, 0))
         digest.update(file.read(EDGE))
     return {
-        "churnops": __version__, "model": bundle.content_sha256, "explain": explain, "rows": rows,
-        "input": source.suffix.lower(), "size": status.st_size, "mtime_ns": status.st_mtime_ns,
+        "churnops": __version__,
+        "model": bundle.content_sha256,
+        "explain": explain,
+        "rows": rows,
+        "input": source.suffix.lower(),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
         "edges_sha256": digest.hexdigest(),
-    }  # fmt: skip
+    }
 
 
 def _score(batch: Batch, *, bundle: Bundle, name: str, target: Path, explain: bool) -> _ScoredBatch:

@@ -43,9 +43,14 @@ from churnops.training.train import TrainedModels, train_models
 
 EXPERIMENT = "ChurnPrediction-Pipeline"
 STEPS = (
-    "1/7 Validate data", "2/7 Merge raw data", "3/7 Pre-processing", "4/7 Feature engineering",
-    "5/7 Train models", "6/7 Evaluation", "7/7 Monitor performance",
-)  # fmt: skip
+    "1/7 Validate data",
+    "2/7 Merge raw data",
+    "3/7 Pre-processing",
+    "4/7 Feature engineering",
+    "5/7 Train models",
+    "6/7 Evaluation",
+    "7/7 Monitor performance",
+)
 ROWS_PER_FOLD_AND_OUTCOME = 2
 
 Status = Literal["deployed", "unchanged", "challenger", "rolled back"]
@@ -107,9 +112,12 @@ class RunSummary:
 
 
 def run_all(
-    settings: Settings, *, deploy: bool = False, progress: Progress = lambda step, state: None,
+    settings: Settings,
+    *,
+    deploy: bool = False,
+    progress: Progress = lambda step, state: None,
     on_family: Callable[[str], None] = lambda family: None,
-) -> RunSummary:  # fmt: skip
+) -> RunSummary:
     """Run the seven steps.
 
     Parameters
@@ -129,9 +137,13 @@ def run_all(
 
 
 def _run(
-    settings: Settings, tracker: Tracker, registry: Registry, deploy: bool, progress: Progress,
+    settings: Settings,
+    tracker: Tracker,
+    registry: Registry,
+    deploy: bool,
+    progress: Progress,
     on_family: Callable[[str], None],
-) -> RunSummary:  # fmt: skip
+) -> RunSummary:
     schema, seed = settings.table, settings.random_state
     with registry.deployed.locked():
         registry.deployed.recover()
@@ -139,22 +151,38 @@ def _run(
     with tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress) as run:
         names = iter(STEPS)
         validated = run.step(
-            next(names), validate_data, _paths(settings, settings.data.raw), _paths(settings, settings.data.production),
-            schema, minimum_class=_rows_needed(settings),
-        )  # fmt: skip
+            next(names),
+            validate_data,
+            _paths(settings, settings.data.raw),
+            _paths(settings, settings.data.production),
+            schema,
+            minimum_class=_rows_needed(settings),
+        )
         merged = run.step(next(names), merge, validated.raw, schema)
         prepared = run.step(
-            next(names), preprocess, encode(merged.table, schema), outcomes(merged.table, schema) == 1.0,
+            next(names),
+            preprocess,
+            encode(merged.table, schema),
+            outcomes(merged.table, schema) == 1.0,
             schema.model_inputs,
-            sha256=merged.sha256, fraction=settings.evaluation.holdout_fraction, seed=seed,
-        )  # fmt: skip
+            sha256=merged.sha256,
+            fraction=settings.evaluation.holdout_fraction,
+            seed=seed,
+        )
         features = run.step(next(names), select_features, prepared, schema, settings.features)
         trained = run.step(next(names), train_models, prepared, features, settings, on_family=on_family)
         evaluated = run.step(
-            next(names), evaluate_models, {name: model.bundle for name, model in trained.models.items()},
-            trained.winner, trained.refit, prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
-            settings=settings.evaluation, seed=seed, lineage=_lineage(run),
-        )  # fmt: skip
+            next(names),
+            evaluate_models,
+            {name: model.bundle for name, model in trained.models.items()},
+            trained.winner,
+            trained.refit,
+            prepared.rows(prepared.held_out),
+            prepared.outcome[prepared.held_out],
+            settings=settings.evaluation,
+            seed=seed,
+            lineage=_lineage(run),
+        )
         log, alerts = CycleLog(registry.engine), Alerts(AlertLog(registry.engine), settings.alerts)
         trained_on = identify(
             encode(merged.table, schema), customers_of(merged.table, schema), [c.name for c in schema.model_inputs]
@@ -194,9 +222,15 @@ def _lineage(run: PipelineRun) -> dict[str, Any]:
 
 
 def _deploy(
-    settings: Settings, registry: Registry, alerts: Alerts, run: PipelineRun, evaluated: EvaluatedModels,
-    trained_on: Identities, reference: bytes, deploy: bool,
-) -> Deployed:  # fmt: skip
+    settings: Settings,
+    registry: Registry,
+    alerts: Alerts,
+    run: PipelineRun,
+    evaluated: EvaluatedModels,
+    trained_on: Identities,
+    reference: bytes,
+    deploy: bool,
+) -> Deployed:
     """Register the winner's refit and decide what becomes of it, by what is in production now."""
     production, bundle, run_id = _production(registry, deploy), evaluated.bundle, run.runs[STEPS[5]]
     version = registry.register(bundle, run.models[run_id], run_id)

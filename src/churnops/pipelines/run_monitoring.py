@@ -81,9 +81,13 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> So
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
         now = datetime.now(UTC)
         return batch_from_journal(
-            journal, bundle, until=until or now, length=length or timedelta(days=settings.monitoring.window_days),
-            horizon=timedelta(days=settings.journal.label_horizon), known_at=now,
-        )  # fmt: skip
+            journal,
+            bundle,
+            until=until or now,
+            length=length or timedelta(days=settings.monitoring.window_days),
+            horizon=timedelta(days=settings.journal.label_horizon),
+            known_at=now,
+        )
 
     return Source(collect, aside=until is not None)
 
@@ -117,9 +121,13 @@ def simulation(seed: int | None = None, rows: int = 500) -> Source:
 
 
 def run_monitoring(
-    settings: Settings, source: Source, *, experiment: str | None = None, retrain: Retrain | None = None,
+    settings: Settings,
+    source: Source,
+    *,
+    experiment: str | None = None,
+    retrain: Retrain | None = None,
     permitted: bool = True,
-) -> MonitoringSummary:  # fmt: skip
+) -> MonitoringSummary:
     """Run one cycle. It is safe to repeat, to run twice at once, and to kill.
 
     Parameters

@@ -15,9 +15,15 @@ from churnops.schema import Schema
 
 
 def simulate_file(
-    sources: Sequence[Path], target: Path, schema: Schema, drift: Drift, *, rows: int, seed: int,
+    sources: Sequence[Path],
+    target: Path,
+    schema: Schema,
+    drift: Drift,
+    *,
+    rows: int,
+    seed: int,
     overwrite: bool = False,
-) -> Simulated:  # fmt: skip
+) -> Simulated:
     """Simulate customers like those in `sources` and write them to `target`, whole or not at all.
 
     The headers are those of the first source, the target is the last column. Ids and times are left out: simulated

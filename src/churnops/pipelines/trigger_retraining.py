@@ -45,10 +45,15 @@ RUNNING = "another retraining is running: its summary will be written when it is
 
 
 def trigger_retraining(
-    settings: Settings, cause: Cause, because: Sequence[str] = (), *, batch: Path | None = None,
-    experiment: str | None = None, progress: Progress = lambda step, state: None,
+    settings: Settings,
+    cause: Cause,
+    because: Sequence[str] = (),
+    *,
+    batch: Path | None = None,
+    experiment: str | None = None,
+    progress: Progress = lambda step, state: None,
     on_family: Callable[[str], None] = lambda name: None,
-) -> tuple[RetrainingSummary, Path]:  # fmt: skip
+) -> tuple[RetrainingSummary, Path]:
     """Retrain, unless something is against it; return what was done, and the file it is written to.
 
     Only one process does so at a time, on all machines that share the journal's database. It is safe to kill: until
@@ -230,9 +235,14 @@ class _Job:
             (source for source in sources if source[1]), key=lambda source: source[1] / source[0], default=(0, 0)
         )
         situation = Situation(
-            cause=self.asked.cause, now=self.asked.started, deployed_at=self.registry.deployed.since(), due=due,
-            labelled=known_outcomes, unseen=int(unseen.sum()) + file.unseen, new=new,
-        )  # fmt: skip
+            cause=self.asked.cause,
+            now=self.asked.started,
+            deployed_at=self.registry.deployed.since(),
+            due=due,
+            labelled=known_outcomes,
+            unseen=int(unseen.sum()) + file.unseen,
+            new=new,
+        )
         return permit(situation, self.settings.retraining)
 
     def _holding_out(self, champion: Bundle) -> Settings:
@@ -250,8 +260,11 @@ class _Job:
         Those in which the champion was the challenger count too: it is in production because of them.
         """
         decisions = DecisionLog(self.registry.engine).newest(100, subject="deploy")
-        had = [d.details["evidence"] for d in decisions
-               if champion.content_sha256 in (d.champion, d.challenger) and "evidence" in d.details]  # fmt: skip
+        had = [
+            d.details["evidence"]
+            for d in decisions
+            if champion.content_sha256 in (d.champion, d.challenger) and "evidence" in d.details
+        ]
         return (
             max((int(evidence["known_at"]) for evidence in had), default=0),
             {evidence["batch"] for evidence in had if evidence["batch"]},
@@ -270,9 +283,15 @@ class _Job:
             elif decision.deploy:
                 by = who() if self.asked.cause == "by hand" else f"churnops ({self.asked.cause})"
                 placed = put_into_production(
-                    self.settings, self.registry, self.alerts, found.challenger, version, decision.reason,
-                    self.asked.because, by=by,
-                )  # fmt: skip
+                    self.settings,
+                    self.registry,
+                    self.alerts,
+                    found.challenger,
+                    version,
+                    decision.reason,
+                    self.asked.because,
+                    by=by,
+                )
                 check, warning = placed.check, placed.warning
                 status = "rolled back" if placed.rolled_back else "deployed"
                 reason = placed.reason(reason)

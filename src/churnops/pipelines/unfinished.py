@@ -72,7 +72,8 @@ class Unfinished:
     """
 
     def __init__(self, folder: Path, target: Path) -> None:
-        self.folder, self.target = folder, target
+        self.folder = folder
+        self.target = target
         self.parts: list[Part] = []
         self.whole: Part | None = None
 

@@ -281,9 +281,14 @@ class DeploymentFolder:
         self, name: str, version: int, content_sha256: str, reason: str, by: str | None, kind: Kind
     ) -> None:
         self.log.open_intent(
-            folder=name, version=version, content_sha256=content_sha256, previous=self.current(), reason=reason,
-            by=by or who(), kind=kind,
-        )  # fmt: skip
+            folder=name,
+            version=version,
+            content_sha256=content_sha256,
+            previous=self.current(),
+            reason=reason,
+            by=by or who(),
+            kind=kind,
+        )
         self._swap(name)
         self.recover()
 

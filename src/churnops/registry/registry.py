@@ -45,7 +45,8 @@ class Registry:
     def __init__(self, tracker: Tracker) -> None:
         settings = tracker.settings
         self.name = settings.registry.model_name
-        self._client, self._uri = tracker.client, tracker.uri
+        self._client = tracker.client
+        self._uri = tracker.uri
         engine = open_database(settings.database_url(settings.journal.url))
         self.deployed = DeploymentFolder(
             settings.path(settings.registry.directory), DeploymentLog(engine), self.name_production

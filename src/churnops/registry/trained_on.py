@@ -42,10 +42,14 @@ def save_trained_on(models: Path, content_sha256: str, identities: Identities) -
     """
     path = _path(models, content_sha256)
     document = json.dumps({"version": VERSION, "names": identities.names}).encode()
-    data = write_arrays({
-        "document": np.frombuffer(document, dtype=np.uint8),
-        "customers": identities.customers, "named": identities.named, "nameless": identities.nameless,
-    })  # fmt: skip
+    data = write_arrays(
+        {
+            "document": np.frombuffer(document, dtype=np.uint8),
+            "customers": identities.customers,
+            "named": identities.named,
+            "nameless": identities.nameless,
+        }
+    )
     if path.is_file() and path.read_bytes() == data:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

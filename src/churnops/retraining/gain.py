@@ -82,9 +82,15 @@ def _unskewed(t: float, skewness: float) -> float:
 
 
 def labels_needed(
-    gain: float, error: float, rows: int, *, min_improvement: float, confidence: float, compared: int = 1,
+    gain: float,
+    error: float,
+    rows: int,
+    *,
+    min_improvement: float,
+    confidence: float,
+    compared: int = 1,
     low: float | None = None,
-) -> int | None:  # fmt: skip
+) -> int | None:
     """Return with how many labels in total a gain is recognised in 90 % of cases; None if with no number.
 
     Parameters

@@ -116,9 +116,14 @@ class Decision:
 
 
 def decide(
-    outcome: ArrayLike, champion: ArrayLike, challenger: ArrayLike, settings: RetrainingSettings, *,
-    compared: int = 1, seed: int,
-) -> Decision:  # fmt: skip
+    outcome: ArrayLike,
+    champion: ArrayLike,
+    challenger: ArrayLike,
+    settings: RetrainingSettings,
+    *,
+    compared: int = 1,
+    seed: int,
+) -> Decision:
     """Decide whether a challenger replaces the champion.
 
     Parameters
@@ -268,9 +273,14 @@ class _Comparison:
         if rarer < MIN_OF_EACH:
             return math.ceil(self.rows * MIN_OF_EACH / rarer)
         return labels_needed(
-            self.gain, self.error, self.rows,
-            min_improvement=self.settings.improvement, confidence=confidence, compared=self.compared, low=self.low,
-        )  # fmt: skip
+            self.gain,
+            self.error,
+            self.rows,
+            min_improvement=self.settings.improvement,
+            confidence=confidence,
+            compared=self.compared,
+            low=self.low,
+        )
 
 
 def _checked(

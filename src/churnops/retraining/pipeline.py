@@ -33,9 +33,14 @@ from churnops.training.train import Plan, TrainedModels, train_models
 
 EXPERIMENT = "ChurnPrediction-Retraining"
 STEPS = (
-    "1/7 Validate data", "2/7 Merge data", "3/7 Pre-processing", "4/7 Feature engineering", "5/7 Train models",
-    "6/7 Evaluation", "7/7 Compare with production",
-)  # fmt: skip
+    "1/7 Validate data",
+    "2/7 Merge data",
+    "3/7 Pre-processing",
+    "4/7 Feature engineering",
+    "5/7 Train models",
+    "6/7 Evaluation",
+    "7/7 Compare with production",
+)
 CHAMPION = "in production"
 AT, CUSTOMER = ":at", ":customer"  # columns beside those of the Schema, whose names have no colon
 
@@ -83,12 +88,18 @@ class RetrainingPipeline:
     """
 
     def __init__(self, settings: Settings, run: PipelineRun) -> None:
-        self._settings, self._run = settings, run
+        self._settings = settings
+        self._run = run
 
     def run(
-        self, champion: Bundle, trained_on: Identities, rows: ProductionRows, batch: Path | None = None, *,
+        self,
+        champion: Bundle,
+        trained_on: Identities,
+        rows: ProductionRows,
+        batch: Path | None = None,
+        *,
         on_family: Callable[[str], None] = lambda name: None,
-    ) -> Retrained:  # fmt: skip
+    ) -> Retrained:
         """Run the seven steps.
 
         Parameters
@@ -123,10 +134,16 @@ class RetrainingPipeline:
             raise DataError("no customer with a known outcome is new to the model in production: nothing to compare on")
         used = parts.held_out | parts.training
         prepared = step(
-            next(steps), preprocess, table.rows(used).columns, table.outcome[used], schema.model_inputs,
-            sha256=merged.sha256, fraction=settings.evaluation.holdout_fraction, seed=seed,
+            next(steps),
+            preprocess,
+            table.rows(used).columns,
+            table.outcome[used],
+            schema.model_inputs,
+            sha256=merged.sha256,
+            fraction=settings.evaluation.holdout_fraction,
+            seed=seed,
             held_out=parts.held_out[used],
-        )  # fmt: skip
+        )
         features = step(next(steps), select_features, prepared, schema, settings.features)
         plan = Plan(
             families=settings.retraining.families,
@@ -141,16 +158,25 @@ class RetrainingPipeline:
         _assert_unseen(held_out, champion=trained_on, challenger=mine)
         bundles = {name: model.bundle for name, model in trained.models.items()}
         evaluated = step(
-            next(steps), evaluate_models, bundles | {CHAMPION: champion}, trained.winner, trained.refit,
-            prepared.rows(prepared.held_out), prepared.outcome[prepared.held_out],
-            settings=settings.evaluation, seed=seed, lineage=self._lineage(champion),
-        )  # fmt: skip
+            next(steps),
+            evaluate_models,
+            bundles | {CHAMPION: champion},
+            trained.winner,
+            trained.refit,
+            prepared.rows(prepared.held_out),
+            prepared.outcome[prepared.held_out],
+            settings=settings.evaluation,
+            seed=seed,
+            lineage=self._lineage(champion),
+        )
         compared = step(next(steps), _compare, held_out, evaluated.bundle, champion, settings)
         counts = {
-            "original": int((~fitted.production).sum()), "production": int(fitted.production.sum()),
-            "chosen_on": int(parts.newest.sum()), "held_out": int(parts.held_out.sum()),
+            "original": int((~fitted.production).sum()),
+            "production": int(fitted.production.sum()),
+            "chosen_on": int(parts.newest.sum()),
+            "held_out": int(parts.held_out.sum()),
             "left_out": int((~used).sum()),
-        }  # fmt: skip
+        }
         return Retrained(trained, evaluated, evaluated.bundle, mine, compared.decision, counts)
 
     def _lineage(self, champion: Bundle) -> dict[str, Any]:
@@ -171,8 +197,10 @@ def _written(rows: ProductionRows, folder: Path) -> list[Path]:
 def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) -> dict[str, pl.DataFrame]:
     """Return all validated tables with when each row was predicted, 0 for the original table, and the customer's id."""
     schema, now = settings.table, int(datetime.now(UTC).timestamp() * 1e6)
-    tables = {name: _beside(table, np.zeros(table.height, np.int64), customers_of(table, schema))
-              for name, table in validated.raw.items()}  # fmt: skip
+    tables = {
+        name: _beside(table, np.zeros(table.height, np.int64), customers_of(table, schema))
+        for name, table in validated.raw.items()
+    }
     journal = rows.table.height > 0
     for name, table in validated.production.items():
         if journal:
@@ -191,9 +219,11 @@ def _beside(table: pl.DataFrame, at: NDArray[np.int64], customers: tuple[str | N
 def _encoded(merged: pl.DataFrame, settings: Settings) -> Table:
     schema = settings.table
     return Table(
-        encode(merged, schema), outcomes(merged, schema) == 1.0, merged.get_column(AT).to_numpy(),
+        encode(merged, schema),
+        outcomes(merged, schema) == 1.0,
+        merged.get_column(AT).to_numpy(),
         tuple(merged.get_column(CUSTOMER)),
-    )  # fmt: skip
+    )
 
 
 def _compare(held_out: Table, challenger: Bundle, champion: Bundle, settings: Settings) -> Compared:
@@ -207,12 +237,14 @@ def _compare(held_out: Table, challenger: Bundle, champion: Bundle, settings: Se
     return Compared(
         decision=decision,
         params={
-            "verdict": decision.verdict, "metric": decision.metric, "min_improvement": decision.min_improvement,
+            "verdict": decision.verdict,
+            "metric": decision.metric,
+            "min_improvement": decision.min_improvement,
             "confidence": decision.confidence,
         },
         metrics={"rows": decision.rows, "churned": decision.churned, **numbers},
         artifacts={"decision.json": json.dumps(decision.to_json(), indent=2, allow_nan=False)},
-    )  # fmt: skip
+    )
 
 
 def _assert_unseen(held_out: Table, **models: Identities) -> None:

@@ -102,7 +102,8 @@ class _Newest:
     """The last row that was added for each customer: a place in arrays that grow by doubling."""
 
     def __init__(self, schema: Schema, horizon: int) -> None:
-        self._schema, self._horizon = schema, horizon
+        self._schema = schema
+        self._horizon = horizon
         self._names = [column.name for column in schema.inputs]
         self._places: dict[str | int, int] = {}  # by id, or hash of the inputs of a customer without one
         self._values = np.empty((len(self._names) + 1, 0))  # a row for each input, and the outcome
@@ -129,7 +130,8 @@ class _Newest:
         if size > self._at.size:
             more = max(size, 2 * self._at.size) - self._at.size
             self._values = np.pad(self._values, ((0, 0), (0, more)))
-            self._at, self._known = np.pad(self._at, (0, more)), np.pad(self._known, (0, more))
+            self._at = np.pad(self._at, (0, more))
+            self._known = np.pad(self._known, (0, more))
 
     def ordered(
         self,
@@ -141,9 +143,12 @@ class _Newest:
         customers = [key if isinstance(key, str) else None for key in self._places]  # in order of their places
         order = np.lexsort((customer_hashes(customers), values[-1], content_hashes(columns, self._names), at))
         return (
-            {name: column[order] for name, column in columns.items()}, values[-1, order], at[order],
-            self._known[:size][order], tuple(customers[place] for place in order),
-        )  # fmt: skip
+            {name: column[order] for name, column in columns.items()},
+            values[-1, order],
+            at[order],
+            self._known[:size][order],
+            tuple(customers[place] for place in order),
+        )
 
 
 def _decode(predictions: Sequence[RecordedPrediction], schema: Schema) -> Columns:

@@ -27,8 +27,26 @@ from churnops.settings.sections import (
 )
 
 __all__ = [
-    "CONFIG_NAME", "ENV_ALERT_URLS", "ENV_CHECK_KEY", "ENV_CONFIG", "ENV_DASHBOARD_KEY", "ENV_PREFIX", "FAMILIES",
-    "SECRETS", "AlertSettings", "ApiSettings", "DashboardSettings", "DerivedFeature", "EvaluationSettings", "Family",
-    "FeatureSettings", "GateMetric", "MonitoringSettings", "RetrainingSettings", "Settings", "default_config",
-    "find_config", "load_settings",
-]  # fmt: skip
+    "CONFIG_NAME",
+    "ENV_ALERT_URLS",
+    "ENV_CHECK_KEY",
+    "ENV_CONFIG",
+    "ENV_DASHBOARD_KEY",
+    "ENV_PREFIX",
+    "FAMILIES",
+    "SECRETS",
+    "AlertSettings",
+    "ApiSettings",
+    "DashboardSettings",
+    "DerivedFeature",
+    "EvaluationSettings",
+    "Family",
+    "FeatureSettings",
+    "GateMetric",
+    "MonitoringSettings",
+    "RetrainingSettings",
+    "Settings",
+    "default_config",
+    "find_config",
+    "load_settings",
+]

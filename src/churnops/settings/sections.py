@@ -16,9 +16,10 @@ ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
 ENV_CHECK_KEY = "CHURNOPS_RETRAINING__CHECK_KEY"
 ENV_DASHBOARD_KEY = "CHURNOPS_DASHBOARD__API_KEY"
 SECRETS = {
-    ("alerts", "urls"): ENV_ALERT_URLS, ("retraining", "check_key"): ENV_CHECK_KEY,
+    ("alerts", "urls"): ENV_ALERT_URLS,
+    ("retraining", "check_key"): ENV_CHECK_KEY,
     ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
-}  # fmt: skip
+}
 """Settings that come from the environment only, and the variables that hold them."""
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]

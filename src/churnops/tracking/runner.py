@@ -272,7 +272,8 @@ class _Tee(io.TextIOBase):
     """Writes to the stream there was and to a buffer."""
 
     def __init__(self, stream: TextIO, copy: io.StringIO) -> None:
-        self._stream, self._copy = stream, copy
+        self._stream = stream
+        self._copy = copy
 
     def write(self, text: str) -> int:
         self._copy.write(text)

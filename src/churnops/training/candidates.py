@@ -28,9 +28,13 @@ class Candidate:
     space: Mapping[str, Sequence[Any]]
 
     def fit(
-        self, params: Params, matrix: NDArray[np.float64], outcome: NDArray[np.bool_], seed: int,
+        self,
+        params: Params,
+        matrix: NDArray[np.float64],
+        outcome: NDArray[np.bool_],
+        seed: int,
         weight: NDArray[np.float64] | None = None,
-    ) -> Fitted:  # fmt: skip
+    ) -> Fitted:
         """Fit to a feature matrix of shape (n, k) and outcomes of shape (n,).
 
         `weight`, of shape (n,), says how much each row counts; rows that count 0 are left out.
@@ -62,25 +66,56 @@ CANDIDATES: Mapping[str, Candidate] = {
             "decision_tree",
             lambda params, seed: DecisionTreeClassifier(random_state=seed, **params),
             default={"criterion": "gini", "max_depth": 6, "min_samples_leaf": 10, "ccp_alpha": 0.006},
-            space={"criterion": ["gini", "entropy"], "max_depth": [5, 6, 8], "min_samples_leaf": [5, 10, 20, 40],
-                   "ccp_alpha": [0.005, 0.008, 0.012]},
+            space={
+                "criterion": ["gini", "entropy"],
+                "max_depth": [5, 6, 8],
+                "min_samples_leaf": [5, 10, 20, 40],
+                "ccp_alpha": [0.005, 0.008, 0.012],
+            },
         ),
         Candidate(
             "random_forest",
             lambda params, seed: RandomForestClassifier(n_jobs=1, random_state=seed, **params),
-            default={"n_estimators": 60, "max_depth": 6, "max_features": 0.8, "min_samples_leaf": 10,
-                     "max_samples": 0.6, "ccp_alpha": 0.001},
-            space={"n_estimators": [60, 80], "max_depth": [5, 6, 7], "max_features": [0.7, 0.8],
-                   "min_samples_leaf": [5, 10, 15], "max_samples": [0.6, 0.7], "ccp_alpha": [0.0008, 0.001, 0.0012]},
+            default={
+                "n_estimators": 60,
+                "max_depth": 6,
+                "max_features": 0.8,
+                "min_samples_leaf": 10,
+                "max_samples": 0.6,
+                "ccp_alpha": 0.001,
+            },
+            space={
+                "n_estimators": [60, 80],
+                "max_depth": [5, 6, 7],
+                "max_features": [0.7, 0.8],
+                "min_samples_leaf": [5, 10, 15],
+                "max_samples": [0.6, 0.7],
+                "ccp_alpha": [0.0008, 0.001, 0.0012],
+            },
         ),
         Candidate(
             "xgboost",
             lambda params, seed: XGBClassifier(tree_method="hist", n_jobs=1, random_state=seed, **params),
-            default={"n_estimators": 160, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 1.0,
-                     "subsample": 1.0, "colsample_bytree": 0.7, "reg_lambda": 0.3, "gamma": 3.0},
-            space={"n_estimators": [120, 160, 240], "learning_rate": [0.05, 0.08], "max_depth": [4, 5],
-                   "min_child_weight": [0.5, 1.0, 2.0], "subsample": [0.95, 1.0], "colsample_bytree": [0.7, 0.85],
-                   "reg_lambda": [0.3, 1.0], "gamma": [2.5, 3.0, 4.0]},
+            default={
+                "n_estimators": 160,
+                "learning_rate": 0.05,
+                "max_depth": 4,
+                "min_child_weight": 1.0,
+                "subsample": 1.0,
+                "colsample_bytree": 0.7,
+                "reg_lambda": 0.3,
+                "gamma": 3.0,
+            },
+            space={
+                "n_estimators": [120, 160, 240],
+                "learning_rate": [0.05, 0.08],
+                "max_depth": [4, 5],
+                "min_child_weight": [0.5, 1.0, 2.0],
+                "subsample": [0.95, 1.0],
+                "colsample_bytree": [0.7, 0.85],
+                "reg_lambda": [0.3, 1.0],
+                "gamma": [2.5, 3.0, 4.0],
+            },
         ),
     )
-}  # fmt: skip
+}

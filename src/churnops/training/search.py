@@ -64,9 +64,18 @@ def settings_to_try(candidate: Candidate, trials: int, seed: int) -> Iterator[di
 
 
 def search(
-    candidate: Candidate, build: FeatureMatrix, columns: Columns, outcome: NDArray[np.bool_], folds: Sequence[Fold], *,
-    trials: int, metric: str, seed: int, pool: ThreadPoolExecutor, weighting: Weighting | None = None,
-) -> Search:  # fmt: skip
+    candidate: Candidate,
+    build: FeatureMatrix,
+    columns: Columns,
+    outcome: NDArray[np.bool_],
+    folds: Sequence[Fold],
+    *,
+    trials: int,
+    metric: str,
+    seed: int,
+    pool: ThreadPoolExecutor,
+    weighting: Weighting | None = None,
+) -> Search:
     """Score every setting in every fold, several at once on `pool`; the result does not depend on its size.
 
     Imputation is learned anew in each fold, from its training rows. A `weighting` is for training rows; validation

@@ -98,9 +98,13 @@ def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
 
 
 def train_models(
-    prepared: PreparedTable, features: SelectedFeatures, settings: Settings, plan: Plan | None = None, *,
+    prepared: PreparedTable,
+    features: SelectedFeatures,
+    settings: Settings,
+    plan: Plan | None = None,
+    *,
     on_family: Callable[[str], None] = lambda name: None,
-) -> TrainedModels:  # fmt: skip
+) -> TrainedModels:
     """Search every candidate of `plan`, by default the main job's; the best mean validated metric wins.
 
     Held-out rows play no part in the choice. Where the plan has the winner fitted again, they are in that fit; the
@@ -116,9 +120,18 @@ def train_models(
     with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
         for name, (family, weighting) in candidates.items():
             started = time.perf_counter()
-            found = search(CANDIDATES[family], features.build, columns, outcome, plan.folds,
-                           trials=options.trials.get(family, 1), metric=options.selection_metric, seed=seed, pool=pool,
-                           weighting=weighting)  # fmt: skip
+            found = search(
+                CANDIDATES[family],
+                features.build,
+                columns,
+                outcome,
+                plan.folds,
+                trials=options.trials.get(family, 1),
+                metric=options.selection_metric,
+                seed=seed,
+                pool=pool,
+                weighting=weighting,
+            )
             unseen = np.full(training.size, np.nan)
             unseen[training] = found.out_of_fold
             profiled = training if plan.reference is None else plan.reference
@@ -142,8 +155,11 @@ def train_models(
         winner=winner,
         refit=refit,
         params={
-            "candidates": list(candidates), "folds": len(plan.folds), "selection_metric": options.selection_metric,
-            "winner": winner, **{f"winner.{k}": v for k, v in models[winner].search.best.params.items()},
+            "candidates": list(candidates),
+            "folds": len(plan.folds),
+            "selection_metric": options.selection_metric,
+            "winner": winner,
+            **{f"winner.{k}": v for k, v in models[winner].search.best.params.items()},
         },
         metrics={f"cv_{m}": models[winner].search.best.mean(m) for m in REPORTED},
         artifacts={
@@ -151,7 +167,7 @@ def train_models(
             "reference.parquet": to_parquet(_spread(reference, MAX_REFERENCE_ROWS)),
         },
         children=models,
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -199,9 +215,15 @@ class _Maker:
         return replace(refit, lineage={**refit.lineage, "fits": fits})
 
     def make(
-        self, family: Family, trial: Trial, imputer: Imputer, rows: NDArray[np.bool_],
-        weight: NDArray[np.float64] | None, reference: NDArray[np.bool_], unseen: NDArray[np.float64],
-    ) -> Bundle:  # fmt: skip
+        self,
+        family: Family,
+        trial: Trial,
+        imputer: Imputer,
+        rows: NDArray[np.bool_],
+        weight: NDArray[np.float64] | None,
+        reference: NDArray[np.bool_],
+        unseen: NDArray[np.float64],
+    ) -> Bundle:
         """Fit one setting on the chosen rows and wrap it up with a profile and a few rows as probes.
 
         `unseen` (n,) has scores for the reference rows, by fits that had not seen them; where it is NaN the row is none
@@ -237,9 +259,10 @@ class _Maker:
         if weight is not None:
             counted[rows] = weight > 0
         fit = {
-            "rows": int(counted.sum()), "churned": int(prepared.outcome[counted].sum()),
+            "rows": int(counted.sum()),
+            "churned": int(prepared.outcome[counted].sum()),
             "content_sha256": bundle.content_sha256,
-        }  # fmt: skip
+        }
         return bundle.with_metadata(
             metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
             lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},

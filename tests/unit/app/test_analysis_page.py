@@ -81,8 +81,11 @@ def test_an_offer_proposes_a_threshold_and_says_what_to_do(in_project: Path, sho
     assert "Set evaluation.threshold to 0.0" in texts(page)
     assert page.metric[0].value.startswith("0.0")
     assert [metric.label for metric in page.metric] == [
-        "Best threshold", "Contacted of 1,000", "Profit per 1,000", "Gain over deployed",
-    ]  # fmt: skip
+        "Best threshold",
+        "Contacted of 1,000",
+        "Profit per 1,000",
+        "Gain over deployed",
+    ]
 
 
 def test_the_offer_changes_nothing(in_project: Path, show: Show):

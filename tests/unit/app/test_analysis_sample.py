@@ -57,12 +57,21 @@ def asked(bundle: Bundle, days_ago: Sequence[float], *, customer: str | None = N
     inputs = decode(probe, np.array([np.nan]), bundle.schema).drop(bundle.schema.target.name).write_ndjson()
     return [
         PredictionRow(
-            id=new_prediction_id(), at=NOW - days * DAY, customer_id=customer, model_version=bundle.version_name,
-            content_sha256=bundle.content_sha256, churn_probability=days / 100, churn_prediction=False, base_value=None,
-            explanation_scale=None, top_shap_features=None, inputs=inputs.strip(), source="api",
+            id=new_prediction_id(),
+            at=NOW - days * DAY,
+            customer_id=customer,
+            model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256,
+            churn_probability=days / 100,
+            churn_prediction=False,
+            base_value=None,
+            explanation_scale=None,
+            top_shap_features=None,
+            inputs=inputs.strip(),
+            source="api",
         )
         for days in days_ago
-    ]  # fmt: skip
+    ]
 
 
 def learnt(journal: Journal, rows: Sequence[PredictionRow], churned: Sequence[bool]) -> None:
@@ -219,9 +228,11 @@ def test_customers_are_told_apart_by_inputs_and_by_what_the_model_computes_of_th
     assert found["total_charge"].title == "Total charge (computed)"
     minutes = sample.columns
     expected = (
-        0.17 * minutes["total_day_minutes"] + 0.085 * minutes["total_eve_minutes"]
-        + 0.045 * minutes["total_night_minutes"] + 0.27 * minutes["total_intl_minutes"]
-    )  # fmt: skip
+        0.17 * minutes["total_day_minutes"]
+        + 0.085 * minutes["total_eve_minutes"]
+        + 0.045 * minutes["total_night_minutes"]
+        + 0.27 * minutes["total_intl_minutes"]
+    )
     assert np.allclose(found["total_charge"].values, expected)
     assert found["many_service_calls"].choices == ("No", "Yes")
 

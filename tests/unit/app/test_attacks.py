@@ -48,10 +48,18 @@ PAGES = ("predict", "monitoring", "analysis", "models")
 
 # What shows text letter by letter: part of a page, and the field of it. Everything else is read as Markdown.
 PLAIN = {
-    ("text", "body"), ("code", "codeText"), ("selectbox", "options"), ("text_input", "value"),
-    ("text_input", "default"), ("plotly_chart", "spec"), ("plotly_chart", "alt"), ("dataframe", "alt"),
-    ("arrow_data_frame", "alt"), ("download_button", "url"), ("selectbox", "rawValue"),
-}  # fmt: skip
+    ("text", "body"),
+    ("code", "codeText"),
+    ("selectbox", "options"),
+    ("text_input", "value"),
+    ("text_input", "default"),
+    ("plotly_chart", "spec"),
+    ("plotly_chart", "alt"),
+    ("dataframe", "alt"),
+    ("arrow_data_frame", "alt"),
+    ("download_button", "url"),
+    ("selectbox", "rawValue"),
+}
 TAG = re.compile(r"<(?!/?(?:br|b|extra)\s*/?>)[a-zA-Z!/]")
 LINKED = re.compile(r"(?:https?|ftp)://[^\s\u2060]|www\.[^\s\u2060]|mailto:[^\s\u2060]|\S@[^\s\u2060]", re.IGNORECASE)
 DIRECTIVE = re.compile(r"(?<!\\)\$|(?<!\\):[a-z]+[/\[{:]", re.IGNORECASE)
@@ -105,9 +113,14 @@ def attack(settings: Settings, engine: Engine) -> None:
     log = DeploymentLog(engine)
     last = log.history()[-1]
     intent = log.open_intent(
-        folder=last.folder, version=last.version, content_sha256=last.content_sha256, previous=last.previous,
-        reason=EVERYTHING, by=EVERYTHING, kind="rollback",
-    )  # fmt: skip
+        folder=last.folder,
+        version=last.version,
+        content_sha256=last.content_sha256,
+        previous=last.previous,
+        reason=EVERYTHING,
+        by=EVERYTHING,
+        kind="rollback",
+    )
     log.close(log.get(intent), "done")
     KeyStore(engine).add(plain("ann")[:64], ["admin"])
 

@@ -24,10 +24,17 @@ NAME = "retraining_summary_20261124T141428.962313Z.json"
 def deployment(number: int, version: int, day: int, **changes: Any) -> Deployment:
     folder = f"20261101T120000.00000{version}Z-xgboost-v{version}"
     said = {
-        "id": number, "at": BEGIN + timedelta(days=day), "folder": folder,
-        "version": version, "content_sha256": f"{version:064x}"[::-1], "previous": None, "reason": "because",
-        "kind": "deploy", "by": "ann", "closed": "done",
-    }  # fmt: skip
+        "id": number,
+        "at": BEGIN + timedelta(days=day),
+        "folder": folder,
+        "version": version,
+        "content_sha256": f"{version:064x}"[::-1],
+        "previous": None,
+        "reason": "because",
+        "kind": "deploy",
+        "by": "ann",
+        "closed": "done",
+    }
     return Deployment(**(said | changes))
 
 
@@ -38,10 +45,23 @@ def spells() -> list[InProduction]:
 
 def decided(**changes: Any) -> RecordedDecision:
     found = Decision(
-        verdict="cannot tell", reason="not proven", metric="roc_auc", champion=0.90, challenger=0.92, gain=0.02,
-        standard_error=0.01, low=-0.005, high=0.045, min_improvement=0.01, confidence=0.95, compared=1, rows=400,
-        churned=60, guards=(Guard("log_loss", 0.2, 0.3, 0.01),), labels_needed=1234,
-    )  # fmt: skip
+        verdict="cannot tell",
+        reason="not proven",
+        metric="roc_auc",
+        champion=0.90,
+        challenger=0.92,
+        gain=0.02,
+        standard_error=0.01,
+        low=-0.005,
+        high=0.045,
+        min_improvement=0.01,
+        confidence=0.95,
+        compared=1,
+        rows=400,
+        churned=60,
+        guards=(Guard("log_loss", 0.2, 0.3, 0.01),),
+        labels_needed=1234,
+    )
     details = found.to_json() | changes
     return RecordedDecision(NOW, "deploy", details["verdict"], "not proven", "a" * 64, "b" * 64, details)
 
@@ -144,16 +164,27 @@ def test_without_the_folder_there_are_no_summaries(tmp_path: Path):
 
 def test_a_summary_is_told_whole(tmp_path: Path):
     document = {
-        "status": "deployed", "started": "2026-11-24T14:14:28+00:00", "cause": "monitoring", "because": ["worse"],
-        "reason": "better", "permission": {"value": True, "reasons": ["enough labels"]}, "champion": "a-1",
-        "challenger": "b-2", "version": 2, "rows": {"original": 10, "held_out": 4}, "winner": "xgboost: all rows",
+        "status": "deployed",
+        "started": "2026-11-24T14:14:28+00:00",
+        "cause": "monitoring",
+        "because": ["worse"],
+        "reason": "better",
+        "permission": {"value": True, "reasons": ["enough labels"]},
+        "champion": "a-1",
+        "challenger": "b-2",
+        "version": 2,
+        "rows": {"original": 10, "held_out": 4},
+        "winner": "xgboost: all rows",
         "candidates": {
             "xgboost: all rows": {"validation": {"log_loss": 0.2, "roc_auc": 0.9}, "held_out_roc_auc": 0.8},
             "random_forest: all rows": {"validation": {"log_loss": 0.3}},
         },
-        "check": {"reason": "it answers"}, "warning": None, "failures": [], "run_id": "c" * 32,
+        "check": {"reason": "it answers"},
+        "warning": None,
+        "failures": [],
+        "run_id": "c" * 32,
         "seconds": {"1/7 Validate data": 1.0, "5/7 Train models": 2.5},
-    }  # fmt: skip
+    }
     (found,), damaged = summary(tmp_path, document)
     assert damaged == []
     assert [(c.name, c.won, c.held_out_roc_auc) for c in found.candidates] == [
@@ -188,9 +219,12 @@ def test_files_that_cannot_be_read_in_bounds_are_named(tmp_path: Path):
     found, damaged = read_summaries(tmp_path, names)
     assert found == []
     assert [d.why for d in damaged] == [
-        "it has more than 2 MB", "it is not an ordinary file", "it cannot be read", "it is not JSON",
+        "it has more than 2 MB",
+        "it is not an ordinary file",
         "it cannot be read",
-    ]  # fmt: skip
+        "it is not JSON",
+        "it cannot be read",
+    ]
     said = damaged_sentence(damaged)
     assert said is not None
     assert said.endswith("and 2 more.")

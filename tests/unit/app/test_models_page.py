@@ -40,8 +40,10 @@ def test_the_first_model_is_named_with_who_deployed_it_and_why(in_project: Path,
     assert f"**Version 1** ({load_name(in_project)}) answers since" in said
     assert f"{deployment.by} deployed it: {deployment.reason}" in said
     assert {metric.label: metric.value for metric in page.metric} == {
-        "Version in production": "1", "Deployments so far": "1", "Times gone back": "0",
-    }  # fmt: skip
+        "Version in production": "1",
+        "Deployments so far": "1",
+        "Times gone back": "0",
+    }
     when, listed = (frame.value for frame in page.dataframe)
     assert list(when["Until (UTC)"]) == ["now"]
     assert list(listed["State"]) == ["answers now"]

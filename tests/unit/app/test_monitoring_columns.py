@@ -34,9 +34,13 @@ def bundle(project: tuple[Settings, RunSummary]) -> Bundle:
 
 def test_columns_are_ordered_by_importance_times_drift_as_a_multiple_of_what_matters():
     given = [
-        finding("quiet", 0.05), finding("unused", 0.9), finding("gone", None), finding("moved", 0.2),
-        finding("category", 0.3, "chi_square"), finding("unused_too", 0.95, "nonsense"),
-    ]  # fmt: skip
+        finding("quiet", 0.05),
+        finding("unused", 0.9),
+        finding("gone", None),
+        finding("moved", 0.2),
+        finding("category", 0.3, "chi_square"),
+        finding("unused_too", 0.95, "nonsense"),
+    ]
     found = ranked(given, {"quiet": 0.5, "moved": 0.2, "category": 0.3}, SETTINGS)
     assert [one.finding.name for one in found] == ["category", "moved", "quiet", "unused", "gone", "unused_too"]
     assert [one.size for one in found][:3] == pytest.approx([1.5, 2.0, 0.5])

@@ -27,8 +27,9 @@ def traces(figure: Any) -> dict[str, Any]:
 def test_reports_marked_ones_and_those_aside_differ_in_form_and_name():
     figure = over_time(
         [point(0, 0.9), point(1, 0.7, marked=True), point(2, 0.8, aside=True), point(3, 0.6, marked=None)],
-        y="ROC-AUC", marked="Below the line",
-    )  # fmt: skip
+        y="ROC-AUC",
+        marked="Below the line",
+    )
     found = traces(figure)
     assert list(found) == ["Reports", "Below the line", "Simulated or past"]
     assert len({trace.marker.symbol for trace in found.values()}) == 3

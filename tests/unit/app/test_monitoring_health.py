@@ -18,15 +18,21 @@ FINE = {"performance": False, "feature_drift": False, "prediction_drift": False,
 
 
 def summary(
-    triggers: Mapping[str, bool | None] = FINE, *, rate: float | None = 0.0, verdict: str = "not below",
-    drifted: str = "", auc: float = 0.9,
-) -> dict[str, Any]:  # fmt: skip
+    triggers: Mapping[str, bool | None] = FINE,
+    *,
+    rate: float | None = 0.0,
+    verdict: str = "not below",
+    drifted: str = "",
+    auc: float = 0.9,
+) -> dict[str, Any]:
     return {
-        "model_version": "forest", "drift_rate": rate,
+        "model_version": "forest",
+        "drift_rate": rate,
         "performance": {"verdict": verdict, "due": 40, "labelled": 12, "metrics": {"roc_auc": {"value": auc}}},
         "recommend_retraining": {"value": any(triggers.values()), "triggers": dict(triggers)},
-        "prediction_drift": {"drifted": drifted == "scores"}, "target_drift": {"drifted": drifted == "outcomes"},
-    }  # fmt: skip
+        "prediction_drift": {"drifted": drifted == "scores"},
+        "target_drift": {"drifted": drifted == "outcomes"},
+    }
 
 
 def cycle(hours_ago: float, found: Mapping[str, Any] | None = None, model: str = "a") -> Cycle:

@@ -21,26 +21,48 @@ NAME = "monitoring_report_20261124T142227.386635Z.json"
 
 
 def report(**changes: Any) -> dict[str, Any]:
-    column = {"name": "minutes", "kind": "number", "test": "ks", "effect": 0.1, "p_value": 0.2, "drifted": False,
-              "reason": "as before", "linked_to": None}  # fmt: skip
+    column = {
+        "name": "minutes",
+        "kind": "number",
+        "test": "ks",
+        "effect": 0.1,
+        "p_value": 0.2,
+        "drifted": False,
+        "reason": "as before",
+        "linked_to": None,
+    }
     trigger = {"name": "performance", "big": False, "fired": False, "reason": "performance: as before"}
     return {
-        "report_version": 2, "timestamp": "2026-11-24T14:22:27+00:00", "model_version": "forest",
-        "content_sha256": "ab", "source": "journal", "simulated": False, "past": False, "rows": 500,
+        "report_version": 2,
+        "timestamp": "2026-11-24T14:22:27+00:00",
+        "model_version": "forest",
+        "content_sha256": "ab",
+        "source": "journal",
+        "simulated": False,
+        "past": False,
+        "rows": 500,
         "performance": {
-            "verdict": "not below", "reason": "fine", "line": 0.8, "promised": {"roc_auc": 0.9},
+            "verdict": "not below",
+            "reason": "fine",
+            "line": 0.8,
+            "promised": {"roc_auc": 0.9},
             "labels": {"due": 20, "labelled": 10},
             "metrics": {"roc_auc": {"value": 0.85, "low": 0.8, "high": 0.9}, "evil": {"value": 1}},
-            "history": [{
-                "window": {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"},
-                "labels": {"due": 4, "labelled": 3}, "value": 0.7, "low": 0.6, "high": 0.8,
-            }],
+            "history": [
+                {
+                    "window": {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"},
+                    "labels": {"due": 4, "labelled": 3},
+                    "value": 0.7,
+                    "low": 0.6,
+                    "high": 0.8,
+                }
+            ],
         },
         "feature_drift": {"columns": [column], "drift_rate": 0.0, "reason": "0 of 1 columns drifted"},
         "prediction_drift": {"effect": 0.1, "drifted": False, "reason": "none"},
         "target_drift": {"effect": None, "drifted": None, "reason": "too few"},
         "recommend_retraining": {"value": False, "triggers": [trigger]},
-    } | changes  # fmt: skip
+    } | changes
 
 
 def parsed(**changes: Any) -> ReportDetails:
@@ -68,8 +90,11 @@ def test_the_files_of_a_real_cycle_are_read(project):
     assert found.performance.metrics["roc_auc"].value == document["performance"]["metrics"]["roc_auc"]["value"]
     assert (folder / found.batch).is_file()
     assert [trigger.name for trigger in found.triggers] == [
-        "performance", "feature_drift", "prediction_drift", "target_drift",
-    ]  # fmt: skip
+        "performance",
+        "feature_drift",
+        "prediction_drift",
+        "target_drift",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,10 @@ def test_drift_is_marked_above_the_limit_or_by_its_verdict():
 def test_reports_have_different_names_also_within_a_second():
     one = cycle(0, {})
     assert labels([one, cycle(1, {}, aside=True), one]) == [
-        "2026-05-10 12:30:15 UTC", "2026-05-10 13:30:15 UTC (simulated or past)", "2026-05-10 12:30:15 UTC, 2",
-    ]  # fmt: skip
+        "2026-05-10 12:30:15 UTC",
+        "2026-05-10 13:30:15 UTC (simulated or past)",
+        "2026-05-10 12:30:15 UTC, 2",
+    ]
 
 
 def test_a_trend_is_told_in_a_sentence():
@@ -109,9 +111,13 @@ def test_a_retraining_ends_with_the_first_decision_to_deploy_after_it():
     ],
 )
 def test_what_followed_from_a_report_is_what_came_after_it(hours, recommended, automatic, expected):
-    asked = retrainings([
-        decision(3, "deploy", "keep"), decision(2, "retrain", "yes", cause="monitoring"), decision(0, "retrain", "no"),
-    ])  # fmt: skip
+    asked = retrainings(
+        [
+            decision(3, "deploy", "keep"),
+            decision(2, "retrain", "yes", cause="monitoring"),
+            decision(0, "retrain", "no"),
+        ]
+    )
     said = followed(asked, NOW + hours * HOUR, recommended, automatic)
     assert expected in said
     assert bool(said) == bool(expected)

@@ -170,11 +170,15 @@ def test_an_api_without_a_model_says_so(tmp_path: Path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"churn_probability": 1.5}, {"churn_probability": None}, {"base_value": "x"}, {"explanation_scale": "odds"},
-        {"top_shap_features": [{}] * 101}, {"model_version": "x" * 501},
+        {"churn_probability": 1.5},
+        {"churn_probability": None},
+        {"base_value": "x"},
+        {"explanation_scale": "odds"},
+        {"top_shap_features": [{}] * 101},
+        {"model_version": "x" * 501},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_no_answer_of_ours_is_not_believed(
     service: Service, starts: Mapping[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ):
@@ -239,10 +243,12 @@ def test_the_page_names_the_api_and_what_it_records_and_what_if_records_nothing(
 
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
-    [(ENV_DASHBOARD_KEY, "churnops_000000000000_wrong", "churnops keys add"),
-     ("CHURNOPS_DASHBOARD__API_URL", "http://127.0.0.1:1", "churnops serve"),
-     ("CHURNOPS_DASHBOARD__API_URL", "javascript:evil()", "dashboard.api_url")],
-)  # fmt: skip
+    [
+        (ENV_DASHBOARD_KEY, "churnops_000000000000_wrong", "churnops keys add"),
+        ("CHURNOPS_DASHBOARD__API_URL", "http://127.0.0.1:1", "churnops serve"),
+        ("CHURNOPS_DASHBOARD__API_URL", "javascript:evil()", "dashboard.api_url"),
+    ],
+)
 def test_when_the_api_does_not_answer_the_page_is_one_sentence(
     asked: Service, show: Any, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
 ):

@@ -48,11 +48,17 @@ def test_a_file_comes_back_whole_with_scores_and_reasons_in_its_own_order(bundle
     given = pl.read_csv(csv(lines))
     assert table.select(given.columns).equals(given)
     assert table.columns[len(given.columns) :] == [
-        "churn_probability", "churn_prediction", "model_version", "base_value", "explanation_scale",
+        "churn_probability",
+        "churn_prediction",
+        "model_version",
+        "base_value",
+        "explanation_scale",
         "top_shap_features",
-    ]  # fmt: skip
-    expected = [BundleAnswers(bundle).one(row).probability
-                for row in given.drop("Churn").cast({"Area code": pl.String}).iter_rows(named=True)]  # fmt: skip
+    ]
+    expected = [
+        BundleAnswers(bundle).one(row).probability
+        for row in given.drop("Churn").cast({"Area code": pl.String}).iter_rows(named=True)
+    ]
     assert table["churn_probability"].to_list() == expected
     assert all(len(json.loads(reasons)) == 6 for reasons in table["top_shap_features"])
     assert (found.name, found.media_type, found.rows) == ("later-scored.csv", "text/csv", 30)
@@ -71,8 +77,15 @@ def test_parquet_and_csv_give_the_same_scores_and_the_same_ranking(bundle: Bundl
 def test_the_list_is_ranked_by_risk_and_points_to_rows_with_three_reasons(bundle: Bundle, lines: list[str]):
     found = scored(bundle, csv(lines))
     chances = pl.read_csv(found.content)["churn_probability"].to_list()
-    assert found.risks.columns == ["Rank", "Row", "Probability", "Risk", "First reason", "Second reason",
-                                   "Third reason"]  # fmt: skip
+    assert found.risks.columns == [
+        "Rank",
+        "Row",
+        "Probability",
+        "Risk",
+        "First reason",
+        "Second reason",
+        "Third reason",
+    ]
     assert found.risks["Rank"].to_list() == list(range(1, 31))
     assert found.risks["Probability"].to_list() == sorted(chances, reverse=True)
     assert [chances[row - 1] for row in found.risks["Row"]] == found.risks["Probability"].to_list()
@@ -95,10 +108,13 @@ def test_a_file_with_ids_lists_them_as_text_that_no_spreadsheet_computes(bundle:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is empty"), (b"\x00\xff\xfe", "binary"), (b"a,a\n1,2\n", "stands more than once"),
-        (b"a,b\n1,2,3\n", "row 1"), (None, "no rows"),
+        (b"", "is empty"),
+        (b"\x00\xff\xfe", "binary"),
+        (b"a,a\n1,2\n", "stands more than once"),
+        (b"a,b\n1,2,3\n", "row 1"),
+        (None, "no rows"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_table_is_refused_in_one_line_without_a_path(
     bundle: Bundle, lines: list[str], content: bytes | None, said: str
 ):

@@ -40,13 +40,17 @@ def either(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle:
         return replace(bundle, algorithm="logistic_regression", estimator=LinearModel(slopes, -(mean @ slopes), mean))
     roots = np.arange(width) * 3
     splits = TreeEnsemble(
-        roots=roots, feature=np.ravel([(at, -1, -1) for at in range(width)]).astype(np.int32),
+        roots=roots,
+        feature=np.ravel([(at, -1, -1) for at in range(width)]).astype(np.int32),
         threshold=np.repeat(mean, 3).astype(np.float32),
         left=np.ravel([(root + 1, 0, 0) for root in roots]).astype(np.int32),
         right=np.ravel([(root + 2, 0, 0) for root in roots]).astype(np.int32),
-        missing_left=np.ones(width * 3, bool), value=np.tile([0.0, 0.1 / width, 0.9 / width], width),
-        cover=np.tile([100.0, 60.0, 40.0], width), base=0.0, link="identity",
-    )  # fmt: skip
+        missing_left=np.ones(width * 3, bool),
+        value=np.tile([0.0, 0.1 / width, 0.9 / width], width),
+        cover=np.tile([100.0, 60.0, 40.0], width),
+        base=0.0,
+        link="identity",
+    )
     return replace(bundle, algorithm="random_forest", estimator=splits)
 
 
@@ -245,8 +249,10 @@ def test_levers_are_the_numbers_that_move_the_score_most_within_the_range_of_cus
         assert 0 < lever.step <= lever.maximum - lever.minimum
         assert lever.value == inputs[lever.name]
     first = offered[0]
-    ends = [model.explain_one(inputs | {first.name: end}).prediction.probability[0]
-            for end in np.linspace(first.minimum, first.maximum, 9)]  # fmt: skip
+    ends = [
+        model.explain_one(inputs | {first.name: end}).prediction.probability[0]
+        for end in np.linspace(first.minimum, first.maximum, 9)
+    ]
     if not first.whole:
         assert max(ends) - min(ends) == pytest.approx(first.moves)
 

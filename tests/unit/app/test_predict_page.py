@@ -188,8 +188,9 @@ def test_a_file_is_scored_and_comes_back_with_a_ranked_list(in_project: Path, sh
     assert list(risks["Probability"]) == sorted(risks["Probability"], reverse=True)
     assert all(risks["First reason"])
     assert [button.proto.label for button in page.get("download_button")] == [
-        "Download the scored file", "Download this list",
-    ]  # fmt: skip
+        "Download the scored file",
+        "Download this list",
+    ]
     assert recorded(in_project) == 0
 
 

@@ -26,21 +26,35 @@ def groups_figure(found: Sequence[Group], overall: float) -> go.Figure:
     labels = [_short(group.label) for group in found]
     rate = np.array([group.rate for group in found])
     errors = {
-        "type": "data", "array": [g.high - g.rate for g in found], "arrayminus": [g.rate - g.low for g in found],
-        "color": BLUE, "thickness": 2, "width": 4, "symmetric": False,
-    }  # fmt: skip
+        "type": "data",
+        "array": [g.high - g.rate for g in found],
+        "arrayminus": [g.rate - g.low for g in found],
+        "color": BLUE,
+        "thickness": 2,
+        "width": 4,
+        "symmetric": False,
+    }
     bars = go.Bar(
-        x=rate, y=list(range(len(found))), orientation="h", marker={"color": _PALE}, error_x=errors,
+        x=rate,
+        y=list(range(len(found))),
+        orientation="h",
+        marker={"color": _PALE},
+        error_x=errors,
         customdata=[[_short(g.label), g.customers, g.churned, g.low, g.high] for g in found],
         hovertemplate="%{customdata[0]}<br>%{x:.1%} left (%{customdata[3]:.1%} to %{customdata[4]:.1%})<br>"
         "%{customdata[2]:,} of %{customdata[1]:,} customers<extra></extra>",
-    )  # fmt: skip
+    )
     figure = go.Figure(bars)
     figure.add_vline(x=overall, line={"color": GREY, "dash": "dash", "width": 1.5})
     figure.add_annotation(
-        x=overall, y=1, yref="paper", yanchor="bottom", text=f"overall {overall:.1%}", showarrow=False,
+        x=overall,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        text=f"overall {overall:.1%}",
+        showarrow=False,
         font={"color": GREY},
-    )  # fmt: skip
+    )
     laid_out(figure, height=110 + ROW * len(found), x="Share who left", legend=False)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     texts = [f"{label} ({group.customers:,})" for label, group in zip(labels, found, strict=True)]
@@ -54,22 +68,36 @@ def distribution_figure(found: Distribution, title: str) -> go.Figure:
     for name, shares, colour in (("stayed", found.stayed, STAYED), ("left", found.churned, CHURNED)):
         if found.edges.size:
             figure.add_scatter(
-                x=np.repeat(found.edges, 2), y=np.concatenate(([0.0], np.repeat(shares, 2), [0.0])), name=name,
-                mode="lines", line={"color": colour, "width": 2, "dash": "solid" if name == "stayed" else "dot"},
-                fill="tozeroy", fillcolor=_FILLS[colour], hoverinfo="skip",
-            )  # fmt: skip
+                x=np.repeat(found.edges, 2),
+                y=np.concatenate(([0.0], np.repeat(shares, 2), [0.0])),
+                name=name,
+                mode="lines",
+                line={"color": colour, "width": 2, "dash": "solid" if name == "stayed" else "dot"},
+                fill="tozeroy",
+                fillcolor=_FILLS[colour],
+                hoverinfo="skip",
+            )
             middles = (found.edges[1:] + found.edges[:-1]) / 2
             figure.add_scatter(
-                x=middles, y=shares, name=name, mode="markers", marker={"color": colour, "opacity": 0},
-                text=found.labels, showlegend=False,
+                x=middles,
+                y=shares,
+                name=name,
+                mode="markers",
+                marker={"color": colour, "opacity": 0},
+                text=found.labels,
+                showlegend=False,
                 hovertemplate=f"%{{text}}<br>%{{y:.1%}} of those who {name}<extra></extra>",
-            )  # fmt: skip
+            )
         else:
             figure.add_bar(
-                x=list(range(len(found.labels))), y=shares, name=name, marker={"color": colour},
-                text=[_short(label) for label in found.labels], textposition="none",
+                x=list(range(len(found.labels))),
+                y=shares,
+                name=name,
+                marker={"color": colour},
+                text=[_short(label) for label in found.labels],
+                textposition="none",
                 hovertemplate=f"%{{text}}<br>%{{y:.1%}} of those who {name}<extra></extra>",
-            )  # fmt: skip
+            )
     legend_above(laid_out(figure, height=380, x=title, y="Share of customers"))
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     if not found.edges.size:
@@ -88,15 +116,26 @@ def associations_figure(found: Associations) -> go.Figure:
     places = list(range(len(names)))
     figure = go.Figure(
         go.Heatmap(
-            z=found.strength, x=places, y=places, zmin=-1, zmax=1, xgap=1, ygap=1, colorscale=_DIVERGING,
+            z=found.strength,
+            x=places,
+            y=places,
+            zmin=-1,
+            zmax=1,
+            xgap=1,
+            ygap=1,
+            colorscale=_DIVERGING,
             customdata=[[f"{one} and {other}" for other in names] for one in names],
             hovertemplate="%{customdata}<br>%{z:.2f}<extra></extra>",
             colorbar={
-                "orientation": "h", "y": 0, "yanchor": "top", "thickness": 10, "tickvals": [-1, -0.5, 0, 0.5, 1],
+                "orientation": "h",
+                "y": 0,
+                "yanchor": "top",
+                "thickness": 10,
+                "tickvals": [-1, -0.5, 0, 0.5, 1],
                 "outlinewidth": 0,
             },
         )
-    )  # fmt: skip
+    )
     laid_out(figure, height=120 + 24 * len(names), legend=False)
     numbered = [f"{name} {i}" for i, name in enumerate(names, start=1)]
     shown = places[:: 1 if len(names) <= 12 else 2]  # a phone has room for every other number
@@ -115,10 +154,14 @@ def importance_figure(found: Drivers, most: int = 15) -> go.Figure:
         sizes.append(float(np.abs(found.contributions[:, most:].sum(axis=1)).mean()))
     figure = go.Figure(
         go.Bar(
-            x=sizes, y=list(range(len(sizes))), orientation="h", marker={"color": BLUE},
-            customdata=names, hovertemplate="%{customdata}<br>%{x:.3g} on average<extra></extra>",
+            x=sizes,
+            y=list(range(len(sizes))),
+            orientation="h",
+            marker={"color": BLUE},
+            customdata=names,
+            hovertemplate="%{customdata}<br>%{x:.3g} on average<extra></extra>",
         )
-    )  # fmt: skip
+    )
     laid_out(figure, height=90 + ROW * len(sizes), x=f"Mean contribution ({found.scale})", legend=False)
     figure.update_yaxes(tickvals=list(range(len(sizes))), ticktext=names, autorange="reversed", **_PLAIN)
     return figure
@@ -135,10 +178,14 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
     figure = go.Figure()
     for name, part, colour in (("raises the risk", given > 0, RAISES), ("lowers it", given <= 0, LOWERS)):
         figure.add_scattergl(
-            x=x[part], y=given[part], mode="markers", name=name, customdata=_told(variable, values[part]),
+            x=x[part],
+            y=given[part],
+            mode="markers",
+            name=name,
+            customdata=_told(variable, values[part]),
             marker={"color": colour, "size": 5, "opacity": 0.45},
             hovertemplate="%{customdata}<br>adds %{y:.3g}<extra></extra>",
-        )  # fmt: skip
+        )
     middle, mean = _along(values, given)
     figure.add_scatter(x=middle, y=mean, mode="lines+markers", name="mean", line={"color": GREY, "width": 2})
     legend_above(laid_out(figure, height=380, x=variable.title, y=f"Added to the score ({scale})"))
@@ -157,22 +204,37 @@ def calibration_figure(found: Sequence[Calibrated]) -> go.Figure:
     groups = [one.group for one in found]
     predicted = [one.predicted for one in found]
     figure.add_scatter(
-        x=predicted, y=[g.rate for g in groups], mode="markers", name="observed, with 95 % interval",
-        marker={"size": 9, "color": BLUE}, row=1, col=1,
+        x=predicted,
+        y=[g.rate for g in groups],
+        mode="markers",
+        name="observed, with 95 % interval",
+        marker={"size": 9, "color": BLUE},
+        row=1,
+        col=1,
         error_y={
-            "type": "data", "symmetric": False, "array": [g.high - g.rate for g in groups],
-            "arrayminus": [g.rate - g.low for g in groups], "color": BLUE, "thickness": 1.4,
+            "type": "data",
+            "symmetric": False,
+            "array": [g.high - g.rate for g in groups],
+            "arrayminus": [g.rate - g.low for g in groups],
+            "color": BLUE,
+            "thickness": 1.4,
         },
         customdata=[[g.churned, g.customers, g.low, g.high] for g in groups],
         hovertemplate="predicted %{x:.1%}<br>%{y:.1%} left (%{customdata[2]:.1%} to %{customdata[3]:.1%})<br>"
         "%{customdata[0]:,} of %{customdata[1]:,} customers<extra></extra>",
-    )  # fmt: skip
+    )
     starts = [np.floor(min(p, 0.999) * 10) / 10 for p in predicted]
     figure.add_bar(
-        x=[start + 0.05 for start in starts], y=[g.customers for g in groups], width=0.092, showlegend=False,
-        marker={"color": BLUE, "opacity": 0.45}, customdata=[g.label for g in groups],
-        hovertemplate="predicted %{customdata}<br>%{y:,} customers<extra></extra>", row=2, col=1,
-    )  # fmt: skip
+        x=[start + 0.05 for start in starts],
+        y=[g.customers for g in groups],
+        width=0.092,
+        showlegend=False,
+        marker={"color": BLUE, "opacity": 0.45},
+        customdata=[g.label for g in groups],
+        hovertemplate="predicted %{customdata}<br>%{y:,} customers<extra></extra>",
+        row=2,
+        col=1,
+    )
     legend_above(laid_out(figure, height=460))
     percent = {"tickformat": ".0%", "range": [-0.02, 1.02]}
     figure.update_xaxes(**percent)

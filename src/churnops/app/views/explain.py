@@ -41,12 +41,18 @@ def waterfall(reasons: Sequence[Reason], *, base: float, rest: float | None, sca
     places = list(range(len(labels)))
     figure = go.Figure(
         go.Waterfall(
-            orientation="h", y=places, x=values, measure=measure, customdata=labels,
+            orientation="h",
+            y=places,
+            x=values,
+            measure=measure,
+            customdata=labels,
             hovertemplate="%{customdata}<extra></extra>",
-            increasing={"marker": {"color": RAISES}}, decreasing={"marker": {"color": LOWERS}},
-            totals={"marker": {"color": GREY}}, connector={"line": {"color": GREY, "width": 1, "dash": "dot"}},
+            increasing={"marker": {"color": RAISES}},
+            decreasing={"marker": {"color": LOWERS}},
+            totals={"marker": {"color": GREY}},
+            connector={"line": {"color": GREY, "width": 1, "dash": "dot"}},
         )
-    )  # fmt: skip
+    )
     laid_out(figure, height=90 + 46 * len(labels), x=AXIS[scale], legend=False)
     low, high = _span(base, [value for _, value in steps])
     margin = max(high - low, 1e-6) * 0.04

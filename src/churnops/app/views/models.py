@@ -12,9 +12,10 @@ from churnops.journal.deployments import InProduction
 MOST_SPELLS, MOST_GAINS = 30, 12
 _SPELLS = {"answers now": BLUE, "earlier": GREY}
 _VERDICTS = {
-    "deploy": ("deploy", GREEN, "circle"), "keep": ("keep", GREY, "square"),
+    "deploy": ("deploy", GREEN, "circle"),
+    "keep": ("keep", GREY, "square"),
     "cannot tell": ("cannot tell", ORANGE, "diamond"),
-}  # fmt: skip
+}
 
 
 def timeline(spells: Sequence[InProduction], now: datetime) -> go.Figure:
@@ -33,20 +34,30 @@ def timeline(spells: Sequence[InProduction], now: datetime) -> go.Figure:
             continue
         spans = [max(((spell.until or now) - spell.deployment.at).total_seconds(), 0.0) * 1000 for spell in mine]
         figure.add_bar(
-            orientation="h", name=name, y=[_row(spell) for spell in mine], x=spans,
-            base=[spell.deployment.at for spell in mine], marker={"color": colour, "line": {"width": 0}}, width=0.5,
+            orientation="h",
+            name=name,
+            y=[_row(spell) for spell in mine],
+            x=spans,
+            base=[spell.deployment.at for spell in mine],
+            marker={"color": colour, "line": {"width": 0}},
+            width=0.5,
             showlegend=False,
-            text=[_told(spell, now) for spell in mine], textposition="none", hovertemplate="%{text}<extra></extra>",
-        )  # fmt: skip
+            text=[_told(spell, now) for spell in mine],
+            textposition="none",
+            hovertemplate="%{text}<extra></extra>",
+        )
     for kind, (symbol, colour) in {"deploy": ("circle", GREEN), "rollback": ("diamond", RED)}.items():
         mine = [spell for spell in shown if spell.deployment.kind == kind]
         if mine:
             figure.add_scatter(
-                mode="markers", name=KINDS[kind], y=[_row(spell) for spell in mine],
+                mode="markers",
+                name=KINDS[kind],
+                y=[_row(spell) for spell in mine],
                 x=[spell.deployment.at for spell in mine],
                 marker={"symbol": symbol, "color": colour, "size": 10, "line": {"width": 1, "color": "white"}},
-                text=[_told(spell, now) for spell in mine], hovertemplate="%{text}<extra></extra>",
-            )  # fmt: skip
+                text=[_told(spell, now) for spell in mine],
+                hovertemplate="%{text}<extra></extra>",
+            )
     rows = sorted({(spell.deployment.version, _row(spell)) for spell in shown})
     _low(laid_out(figure, height=140 + 36 * max(len(rows), 1), x="Time (UTC)"))
     figure.update_layout(barmode="overlay")
@@ -72,21 +83,33 @@ def gains(comparisons: Sequence[Comparison]) -> go.Figure:
         if not mine:
             continue
         figure.add_scatter(
-            mode="markers", name=name, y=[row for row, _ in mine], x=[c.gain for _, c in mine],
+            mode="markers",
+            name=name,
+            y=[row for row, _ in mine],
+            x=[c.gain for _, c in mine],
             error_x={
-                "type": "data", "symmetric": False, "thickness": 2, "width": 6, "color": colour,
-                "array": [_arm(c.high, c.gain) for _, c in mine], "arrayminus": [_arm(c.gain, c.low) for _, c in mine],
+                "type": "data",
+                "symmetric": False,
+                "thickness": 2,
+                "width": 6,
+                "color": colour,
+                "array": [_arm(c.high, c.gain) for _, c in mine],
+                "arrayminus": [_arm(c.gain, c.low) for _, c in mine],
             },
             marker={"symbol": symbol, "color": colour, "size": 11},
-            text=[_gain_told(c) for _, c in mine], hovertemplate="%{text}<extra></extra>",
-        )  # fmt: skip
+            text=[_gain_told(c) for _, c in mine],
+            hovertemplate="%{text}<extra></extra>",
+        )
     asked = [(row, c.min_improvement) for row, c in zip(numbered, shown, strict=True) if c.min_improvement is not None]
     if asked:
         figure.add_scatter(
-            mode="markers", name="gain asked for", y=[row for row, _ in asked], x=[x for _, x in asked],
+            mode="markers",
+            name="gain asked for",
+            y=[row for row, _ in asked],
+            x=[x for _, x in asked],
             marker={"symbol": "line-ns-open", "color": RED, "size": 18, "line": {"width": 2}},
             hovertemplate="asked for: %{x:.4g}<extra></extra>",
-        )  # fmt: skip
+        )
     figure.add_vline(x=0, line={"color": GREY, "dash": "dash"})
     metric = shown[0].metric if shown else ""
     _low(laid_out(figure, height=170 + 36 * max(len(shown), 1), x=f"Gain in {metric}" if metric else "Gain"))

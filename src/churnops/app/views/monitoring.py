@@ -24,9 +24,15 @@ Line = tuple[str, float]
 
 
 def over_time(
-    points: Sequence[Point], *, y: str, marked: str, lines: Sequence[Line] = (),
-    span: tuple[datetime, datetime] | None = None, share: bool = False, legend: bool = True,
-) -> go.Figure:  # fmt: skip
+    points: Sequence[Point],
+    *,
+    y: str,
+    marked: str,
+    lines: Sequence[Line] = (),
+    span: tuple[datetime, datetime] | None = None,
+    share: bool = False,
+    legend: bool = True,
+) -> go.Figure:
     """Draw a measure over time, oldest first, with its intervals.
 
     Points that are `marked` (named so in the legend) are filled diamonds, others circles; those aside are hollow and
@@ -82,14 +88,23 @@ def _markers(group: Sequence[Point], name: str, symbol: str, colour: str, share:
         interval = "" if point.low is None or point.high is None else f" ({point.low:.3f} to {point.high:.3f})"
         hover.append(f"{point.at:%Y-%m-%d %H:%M} UTC<br>{point.value:{form}}{interval}<br>{safe(point.model)}")
     return go.Scatter(
-        x=[point.at for point in group], y=[point.value for point in group], mode="markers", name=safe(name),
-        marker={"symbol": symbol, "color": colour, "size": 8}, hovertext=hover, hoverinfo="text",
+        x=[point.at for point in group],
+        y=[point.value for point in group],
+        mode="markers",
+        name=safe(name),
+        marker={"symbol": symbol, "color": colour, "size": 8},
+        hovertext=hover,
+        hoverinfo="text",
         error_y={
-            "type": "data", "symmetric": False, "thickness": 1, "width": 0, "color": colour,
+            "type": "data",
+            "symmetric": False,
+            "thickness": 1,
+            "width": 0,
+            "color": colour,
             "array": [high - p.value for p, (_, high) in zip(group, with_interval, strict=True)],
             "arrayminus": [p.value - low for p, (low, _) in zip(group, with_interval, strict=True)],
         },
-    )  # fmt: skip
+    )
 
 
 def _across(
@@ -128,9 +143,12 @@ def interval_figure(value: float, low: float, high: float, lines: Sequence[Line]
             line={"color": GREY, "width": 2, "dash": _DASHES[place % 2]},
         )
         figure.add_annotation(
-            x=level, y=0.75 * up, text=f"{safe(name)} {level:.3f}", showarrow=False,
+            x=level,
+            y=0.75 * up,
+            text=f"{safe(name)} {level:.3f}",
+            showarrow=False,
             xanchor="right" if level > (least + 1) / 2 else "left",
-        )  # fmt: skip
+        )
     laid_out(figure, height=130, legend=False)
     figure.update_xaxes(range=[least, 1.005], showgrid=False, zeroline=False)
     figure.update_yaxes(visible=False, range=[-1.1, 1.1])
@@ -165,10 +183,15 @@ def _histogram(reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
             continue
         y = shares[first:last]
         figure.add_scatter(
-            x=x, y=np.append(y, y[-1]), name=name, mode="lines", line=line | {"shape": "hv"}, fill=fill,
+            x=x,
+            y=np.append(y, y[-1]),
+            name=name,
+            mode="lines",
+            line=line | {"shape": "hv"},
+            fill=fill,
             hovertext=[f"{name}: {part:.1%}, {text}" for part, text in zip(y, names[first:last], strict=True)],
             hoverinfo="text",
-        )  # fmt: skip
+        )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     return figure
 

@@ -20,17 +20,29 @@ def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
     perfect = ranking.leavers / ranking.rows
     figure = go.Figure()
     figure.add_scatter(
-        x=[0, perfect, 1], y=[0, 1, 1], mode="lines", name="perfect", hoverinfo="skip",
+        x=[0, perfect, 1],
+        y=[0, 1, 1],
+        mode="lines",
+        name="perfect",
+        hoverinfo="skip",
         line={"color": GREY, "dash": "dot", "width": 1.5},
-    )  # fmt: skip
+    )
     figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="at random", hoverinfo="skip",
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        name="at random",
+        hoverinfo="skip",
         line={"color": GREY, "dash": "dash", "width": 1.5},
-    )  # fmt: skip
+    )
     figure.add_scatter(
-        x=contacted, y=reached, mode="lines", name="by score", line={"color": BLUE, "width": 2.5},
+        x=contacted,
+        y=reached,
+        mode="lines",
+        name="by score",
+        line={"color": BLUE, "width": 2.5},
         hovertemplate="the %{x:.1%} with the highest scores<br>hold %{y:.1%} of those who leave<extra></extra>",
-    )  # fmt: skip
+    )
     deployed = ranking.contacted[ranking.at(threshold)] / ranking.rows
     _mark(figure, deployed, float(ranking.reached(deployed)), f"deployed {threshold:g}", ORANGE, "diamond")
     _mark(figure, share, float(ranking.reached(share)), "chosen", GREEN, "circle-open")
@@ -46,13 +58,21 @@ def lift_figure(ranking: Ranking, share: float) -> go.Figure:
     lift = ranking.reached(contacted) / contacted
     figure = go.Figure()
     figure.add_scatter(
-        x=contacted, y=lift, mode="lines", name="by score", line={"color": BLUE, "width": 2.5},
+        x=contacted,
+        y=lift,
+        mode="lines",
+        name="by score",
+        line={"color": BLUE, "width": 2.5},
         hovertemplate="the %{x:.1%} with the highest scores<br>%{y:.2f} times as many as at random<extra></extra>",
-    )  # fmt: skip
+    )
     figure.add_scatter(
-        x=[0, 1], y=[1, 1], mode="lines", name="at random", hoverinfo="skip",
+        x=[0, 1],
+        y=[1, 1],
+        mode="lines",
+        name="at random",
+        hoverinfo="skip",
         line={"color": GREY, "dash": "dash", "width": 1.5},
-    )  # fmt: skip
+    )
     _mark(figure, share, float(ranking.reached(share)) / share, "chosen", GREEN, "circle-open")
     legend_above(laid_out(figure, height=400, x="Share of customers contacted", y="Times as many as at random"))
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
@@ -87,14 +107,24 @@ def profit_figure(
     edge = {"width": 0, "shape": "vh"}
     figure.add_scatter(x=ends, y=steps(low), mode="lines", line=edge, showlegend=False, hoverinfo="skip")
     figure.add_scatter(
-        x=ends, y=steps(high), mode="lines", line=edge, fill="tonexty", fillcolor=_BAND, hoverinfo="skip",
+        x=ends,
+        y=steps(high),
+        mode="lines",
+        line=edge,
+        fill="tonexty",
+        fillcolor=_BAND,
+        hoverinfo="skip",
         name=f"{confidence:.0%} interval",
-    )  # fmt: skip
+    )
     figure.add_scatter(
-        x=ends, y=steps(profit), mode="lines", line={"color": BLUE, "width": 2, "shape": "vh"}, name="expected profit",
+        x=ends,
+        y=steps(profit),
+        mode="lines",
+        line={"color": BLUE, "width": 2, "shape": "vh"},
+        name="expected profit",
         customdata=steps(contacted),
         hovertemplate="from %{x:.4g}: %{y:,.0f}<br>%{customdata:,.0f} of 1,000 contacted<extra></extra>",
-    )  # fmt: skip
+    )
     deployed, best = proposal.profit[proposal.deployed], proposal.profit[proposal.best]
     _mark(figure, proposal.threshold, float(deployed), f"deployed {proposal.threshold:g}", ORANGE, "diamond")
     place = (
@@ -109,7 +139,10 @@ def profit_figure(
 
 def _mark(figure: go.Figure, x: float, y: float, name: str, colour: str, symbol: str) -> None:
     figure.add_scatter(
-        x=[x], y=[y], mode="markers", name=name,
+        x=[x],
+        y=[y],
+        mode="markers",
+        name=name,
         marker={"color": colour, "size": 13, "symbol": symbol, "line": {"width": 3 if symbol.endswith("open") else 0}},
         hovertemplate=f"{name}<br>%{{y:,.4g}}<extra></extra>",
-    )  # fmt: skip
+    )

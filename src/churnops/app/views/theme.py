@@ -16,10 +16,14 @@ CONFIG = {"displayModeBar": False, "responsive": True}
 def laid_out(figure: go.Figure, *, height: int = 320, x: str = "", y: str = "", legend: bool = True) -> go.Figure:
     """Give a figure the common look; text and background follow the page's theme, light or dark."""
     figure.update_layout(
-        height=height, margin={"l": 8, "r": 8, "t": 24, "b": 8}, showlegend=legend, hovermode="closest",
+        height=height,
+        margin={"l": 8, "r": 8, "t": 24, "b": 8},
+        showlegend=legend,
+        hovermode="closest",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},  # above, whatever number of lines
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-    )  # fmt: skip
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)", "automargin": True}
     figure.update_xaxes(title_text=safe(x) or None, **grid)  # an empty title would be given room
     figure.update_yaxes(title_text=safe(y) or None, **grid)
