@@ -47,6 +47,18 @@ def test_a_variable_overrides_a_setting(tmp_path: Path):
     assert load_settings(path, {"CHURNOPS_CONFIG": str(path)}).monitoring.drift_threshold == 0.05
 
 
+def test_a_demonstration_is_asked_for_and_says_so(tmp_path: Path):
+    path = write_project(tmp_path)
+    assert load_settings(path, {}).banner == ""
+    demonstration = load_settings(path, {"CHURNOPS_DEMONSTRATION": "true"})
+    assert demonstration.banner == "Demonstration: simulated customers count as production in this project."
+
+
+def test_files_that_are_scored_have_a_source_by_name(tmp_path: Path):
+    settings = load_settings(write_project(tmp_path), {"CHURNOPS_DATA__BATCHES": "{weekly-1: data/weekly}"})
+    assert settings.data.batches == {"weekly-1": "data/weekly"}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
@@ -60,6 +72,9 @@ def test_a_variable_overrides_a_setting(tmp_path: Path):
         ("CHURNOPS_RETRAINING__RETRAINING_COOLDOWN_DAYS", "1.0e12", "cooldown_days.*less than or equal to 36500"),
         ("CHURNOPS_TRAINING__FAMILIES", "[svm]", "training.families.0.*'xgboost'.*given 'svm'"),
         ("CHURNOPS_TRAINING__FOLDS", "[", "the value is not YAML"),
+        ("CHURNOPS_DEMONSTRATION", "1", "demonstration.*boolean"),
+        ("CHURNOPS_DATA__BATCHES", "{live: data/live}", "data.batches.live.*'live' is a source of churnops itself"),
+        ("CHURNOPS_DATA__BATCHES", "{Week 1: data}", "data.batches.Week 1"),
         ("CHURNOPS_", "1", "unknown setting ''"),
     ],
 )

@@ -7,11 +7,13 @@ is read as YAML. Unknown names are refused with the nearest valid one. Relative 
 
 from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings
 from churnops.settings.sections import (
+    DEMONSTRATION,
     ENV_ALERT_URLS,
     ENV_CHECK_KEY,
     ENV_DASHBOARD_KEY,
     ENV_PREFIX,
     FAMILIES,
+    LIVE,
     SECRETS,
     AlertSettings,
     ApiSettings,
@@ -24,16 +26,19 @@ from churnops.settings.sections import (
     MonitoringSettings,
     RetrainingSettings,
     Settings,
+    SourceName,
 )
 
 __all__ = [
     "CONFIG_NAME",
+    "DEMONSTRATION",
     "ENV_ALERT_URLS",
     "ENV_CHECK_KEY",
     "ENV_CONFIG",
     "ENV_DASHBOARD_KEY",
     "ENV_PREFIX",
     "FAMILIES",
+    "LIVE",
     "SECRETS",
     "AlertSettings",
     "ApiSettings",
@@ -46,6 +51,7 @@ __all__ = [
     "MonitoringSettings",
     "RetrainingSettings",
     "Settings",
+    "SourceName",
     "default_config",
     "find_config",
     "load_settings",

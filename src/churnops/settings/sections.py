@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    Strict,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 from churnops.address import split_address
@@ -26,6 +36,22 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost"]
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
+LIVE = "live"
+"""Name of the source of what the API answers; the others are files."""
+RESERVED_SOURCES = (LIVE, "file", "simulation")
+"""Names of sources that `data.batches` and `--source` cannot use."""
+DEMONSTRATION = "Demonstration: simulated customers count as production in this project."
+"""Sentence that every page, report and alert of a project with `demonstration: true` shows."""
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED_SOURCES:
+        raise ValueError(f"'{name}' is a source of churnops itself: choose another name")
+    return name
+
+
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$"), AfterValidator(_not_reserved)]
+"""Name of a source of customers that are scored by file."""
 
 
 class _Section(BaseModel):
@@ -33,10 +59,15 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """Where the tables are: files or folders of CSV and Parquet."""
+    """Where the tables are: files or folders of CSV and Parquet.
+
+    `batches` are those of customers who are scored by file, by the name of their source: `churnops monitor --batch`
+    acts on a file in one of them.
+    """
 
     raw: Annotated[tuple[str, ...], Field(min_length=1)] = ("data/raw",)
     production: tuple[str, ...] = ("data/production",)
+    batches: Mapping[SourceName, str] = Field(default={})
 
 
 class DerivedFeature(_Section):
@@ -201,6 +232,7 @@ class Settings(_Section):
     """Everything that can be set, by section. `root` is the folder that relative paths count from."""
 
     random_state: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    demonstration: Annotated[bool, Strict()] = False
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     training: TrainingSettings = TrainingSettings()
@@ -222,6 +254,11 @@ class Settings(_Section):
     def root(self) -> Path:
         """Folder of `config.yaml`."""
         return self._root
+
+    @property
+    def banner(self) -> str:
+        """Sentence to show with everything that the project says of its model; empty but for a demonstration."""
+        return DEMONSTRATION if self.demonstration else ""
 
     def path(self, relative: str) -> Path:
         """Resolve a path of the settings against `root`."""
