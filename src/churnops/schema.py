@@ -24,6 +24,19 @@ Columns = Mapping[str, NDArray[np.float64]]
 """Encoded columns by name, all of one length."""
 
 MAX_ID_LENGTH = 128
+# Spaces, control characters, and others that show nothing, such as U+200B (zero width space).
+_UNSEEN = (
+    r"\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f"
+    r"\ufeff\uffa0"
+)
+ID_PATTERN = rf"^[^\x00]*[^{_UNSEEN}][^\x00]*$"
+"""Regular expression of an id: at least one character that can be seen, and no NUL, which PostgreSQL cannot keep.
+
+An id that shows nothing is no id: the customers that a client knows no id of would all be one customer.
+"""
+SEEN_PATTERN = f"[^{_UNSEEN}]"
+"""Regular expression of a character that can be seen."""
+_SEEN = re.compile(SEEN_PATTERN)
 RESERVED = (
     "churn_probability",
     "churn_prediction",
@@ -34,6 +47,15 @@ RESERVED = (
     "prediction_id",
 )
 """Columns that scoring adds."""
+
+
+def is_blank(id_: str) -> bool:
+    r"""Whether an id has no character that can be seen.
+
+    >>> [is_blank(text) for text in ("", " \t", "\u200b", "0", "-", "ann")]
+    [True, True, True, False, False, False]
+    """
+    return _SEEN.search(id_) is None
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

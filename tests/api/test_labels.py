@@ -1,16 +1,19 @@
 """`POST /labels`: outcomes that arrive later, and what they make of a recorded prediction."""
 
+import io
 import itertools
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
 from churnops.journal.database import open_database
 from churnops.settings import Settings
-from tests.api.conftest import assert_problem, client_of
+from tests.api.conftest import assert_problem, client_of, recorded
 
 HORIZON = timedelta(days=30)
 
@@ -48,11 +51,11 @@ def outcome(client: TestClient, prediction_id: str) -> dict[str, Any]:
 def test_one_label_or_a_list(client: TestClient, api_settings: Settings, customer: dict[str, Any]):
     prediction_id = predict(client, customer)
     one = client.post("/labels", json={"prediction_id": prediction_id, "churned": True})
-    assert one.json() == {"recorded": 1, "unchanged": 0}
+    assert one.json() == {"recorded": 1, "unchanged": 0, "unmatched": 0}
     two = client.post(
         "/labels", json=[{"customer_id": "C-2", "churned": False}, {"customer_id": "C-3", "churned": True}]
     )
-    assert two.json() == {"recorded": 2, "unchanged": 0}
+    assert two.json() == {"recorded": 2, "unchanged": 0, "unmatched": 2}
     assert {(kind, subject, bool(churned)) for kind, subject, churned, *_ in rows(api_settings)} == {
         ("prediction", prediction_id, True),
         ("customer", "C-2", False),
@@ -120,10 +123,11 @@ def test_repeating_a_label_changes_nothing(
 ):
     value = predict(client, customer) if subject == "prediction_id" else "C-1"
     label = {subject: value, "churned": churned} | ({"outcome_at": at} if at else {})
-    assert client.post("/labels", json=label).json() == {"recorded": 1, "unchanged": 0}
+    nobody = int(subject == "customer_id")
+    assert client.post("/labels", json=label).json() == {"recorded": 1, "unchanged": 0, "unmatched": nobody}
     first = rows(api_settings)
-    assert client.post("/labels", json=label).json() == {"recorded": 0, "unchanged": 1}
-    assert client.post("/labels", json=[label] * 5).json() == {"recorded": 0, "unchanged": 5}
+    assert client.post("/labels", json=label).json() == {"recorded": 0, "unchanged": 1, "unmatched": nobody}
+    assert client.post("/labels", json=[label] * 5).json() == {"recorded": 0, "unchanged": 5, "unmatched": 5 * nobody}
     assert rows(api_settings) == first
 
 
@@ -131,7 +135,7 @@ def test_a_correction_is_a_new_row_and_counts(client: TestClient, api_settings: 
     prediction_id = predict(client, customer)
     for churned in (True, False, True):
         answer = client.post("/labels", json={"prediction_id": prediction_id, "churned": churned}).json()
-        assert answer == {"recorded": 1, "unchanged": 0}
+        assert answer == {"recorded": 1, "unchanged": 0, "unmatched": 0}
         assert outcome(client, prediction_id)["churned"] is (True if churned else None)
     assert [(bool(row[2]), row[4]) for row in rows(api_settings)] == [(True, 1), (False, 2), (True, 3)]
 
@@ -192,15 +196,72 @@ def test_one_bad_label_keeps_the_others_out(client: TestClient, api_settings: Se
 
 def test_ten_thousand_labels_at_once(client: TestClient):
     labels = [{"customer_id": f"C-{i}", "churned": i % 7 == 0} for i in range(10_000)]
-    assert client.post("/labels", json=labels).json() == {"recorded": 10_000, "unchanged": 0}
-    assert client.post("/labels", json=labels).json() == {"recorded": 0, "unchanged": 10_000}
+    assert client.post("/labels", json=labels).json() == {"recorded": 10_000, "unchanged": 0, "unmatched": 10_000}
+    assert client.post("/labels", json=labels).json() == {"recorded": 0, "unchanged": 10_000, "unmatched": 10_000}
 
 
 def test_ids_are_taken_as_they_are(client: TestClient, api_settings: Settings):
     ids = ["Zoë", "Zoe\u0308", "ZOË", " C-1 ", "C-1", "'; DROP TABLE labels; --", "\u202eC", "😀" * 128, "%", "\\"]
     answer = client.post("/labels", json=[{"customer_id": name, "churned": True} for name in ids]).json()
-    assert answer == {"recorded": len(ids), "unchanged": 0}
+    assert answer == {"recorded": len(ids), "unchanged": 0, "unmatched": len(ids)}
     assert {row[1] for row in rows(api_settings)} == set(ids)
+
+
+def test_labels_that_match_nobody_are_counted_and_kept(client: TestClient, customer: dict[str, Any]):
+    """A wrong column of ids would otherwise show weeks later, as outcomes that never come."""
+    predict(client, customer)
+    labels = [{"customer_id": id_, "churned": True} for id_ in ("C-1", "c-1", "1", "C-1 ")]
+    assert client.post("/labels", json=labels).json() == {"recorded": 4, "unchanged": 0, "unmatched": 3}
+    assert "churnops_labels_unmatched_total 3.0" in client.get("/metrics").text
+    predict(client, customer | {"customer_id": "c-1"})
+    assert client.post("/labels", json=labels).json() == {"recorded": 0, "unchanged": 4, "unmatched": 2}
+
+
+BLANK = ["", " ", "\t\n", "\u00a0", "\u200b", "\ufeff\u2060", "\x1f"]
+
+
+@pytest.mark.parametrize("blank", BLANK)
+def test_a_blank_id_is_no_id(client: TestClient, api_settings: Settings, customer: dict[str, Any], blank: str):
+    """All customers that a client has no id of would be one: a label for it marked them all."""
+    for name in ("customer_id", "prediction_id"):
+        (error,) = assert_problem(client.post("/labels", json=[{name: blank, "churned": True}]), 422)["errors"]
+        assert (error["field"], error["row"]) == (name, 1)
+        assert "visible" in error["message"]
+    nameless = customer | {"customer_id": blank}
+    line = json.dumps(nameless)
+    for path, content, kind in (
+        ("/predict", line, "application/json"),
+        ("/predict/batch", f"[{line}]", "application/json"),
+        ("/predict/probe", f"[{line}]", "application/json"),
+        ("/predict/batch", line, "application/x-ndjson"),
+        ("/predict/batch", parquet([nameless]), "application/vnd.apache.parquet"),
+    ):
+        answer = client.post(path, content=content, headers={"content-type": kind})
+        (error,) = assert_problem(answer, 422)["errors"]
+        assert error["field"] == "customer_id", (path, kind)
+    assert (recorded(api_settings), rows(api_settings)) == (0, [])
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    file = io.BytesIO()
+    pl.DataFrame(rows).write_parquet(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("cell", "status"), [("", 200), ('""', 200), (" ", 422), ("\u200b", 422)])
+def test_a_csv_without_an_id_has_an_empty_cell(
+    client: TestClient, api_settings: Settings, customer: dict[str, Any], cell: str, status: int
+):
+    customer.pop("customer_id")
+    values = ",".join(map(str, customer.values()))
+    content = f"customer_id,{','.join(customer)}\n{cell},{values}\n{cell},{values}\n"
+    answer = client.post("/predict/batch", content=content.encode(), headers={"content-type": "text/csv"})
+    assert answer.status_code == status, answer.text
+    engine = open_database(api_settings.database_url(api_settings.journal.url))
+    with engine.connect() as connection:
+        ids = connection.exec_driver_sql("SELECT customer_id FROM predictions").scalars().all()
+    engine.dispose()
+    assert ids == ([None, None] if status == 200 else [])
 
 
 def test_many_clients_that_say_the_same_leave_one_row_each(client: TestClient, api_settings: Settings):

@@ -107,6 +107,40 @@ def test_a_key_in_the_address_or_a_cookie_is_no_key(api_settings: Settings, cust
         assert_problem(client.post("/predict", json=customer, headers=headers), 401)
 
 
+def test_predictions_and_labels_record_the_key_that_wrote_them(api_settings: Settings):
+    one, other = (make_key(api_settings, "predict", "label", name=name) for name in ("one", "other"))
+    csv = ",".join(a_customer()) + "\n" + ",".join(map(str, a_customer().values()))
+    ndjson = json.dumps(a_customer())
+    with client_of(api_settings) as client:
+        for key in (one, other):
+            ask(client, "POST", "/predict", a_customer(), key)
+            ask(client, "POST", "/predict/batch", [a_customer()] * 2, key)
+            for kind, content in (("text/csv", csv), ("application/x-ndjson", ndjson)):
+                headers = {"content-type": kind, "x-api-key": key}
+                client.post("/predict/batch", content=content, headers=headers).raise_for_status()
+            ask(client, "POST", "/labels", {"customer_id": key[-3:], "churned": True}, key)
+        prediction_id = ask(client, "POST", "/predict", a_customer(), one).json()["prediction_id"]
+        shown = ask(client, "GET", "/predictions/{prediction_id}", None, one, prediction_id).text
+    ids = [token.split("_")[1] for token in (one, other)]
+    assert not [part for part in (*ids, one, other) if part in shown]
+    engine = open_database(api_settings.database_url(api_settings.journal.url))
+    with engine.connect() as connection:
+        for table, counts in (("predictions", [6, 5]), ("labels", [1, 1])):
+            query = f"SELECT key, count(*) FROM {table} GROUP BY key"
+            assert dict(map(tuple, connection.exec_driver_sql(query))) == dict(zip(ids, counts, strict=True))
+    engine.dispose()
+
+
+def test_without_a_key_none_is_recorded(client: TestClient, api_settings: Settings):
+    client.post("/predict", json=a_customer())
+    client.post("/labels", json=LABEL)
+    engine = open_database(api_settings.database_url(api_settings.journal.url))
+    with engine.connect() as connection:
+        for table in ("predictions", "labels"):
+            assert connection.exec_driver_sql(f"SELECT key FROM {table}").scalars().all() == [None]
+    engine.dispose()
+
+
 def test_a_refused_key_is_refused_before_the_body_is_looked_at(api_settings: Settings):
     make_key(api_settings, "admin")
     with client_of(api_settings) as client:

@@ -89,13 +89,13 @@ def test_repeating_an_id_changes_nothing(engine: Engine, journal: Journal):
 
 def test_labels_are_recorded_once(engine: Engine, journal: Journal):
     row = written(engine, a_prediction())
-    for label in (
-        Label(True, prediction_id=row.id),
-        Label(False, customer_id="c1"),
-        Label(True, customer_id="c2", outcome_at=START),
+    for label, unmatched in (
+        (Label(True, prediction_id=row.id), 0),
+        (Label(False, customer_id="c1"), 0),
+        (Label(True, customer_id="c2", outcome_at=START), 1),
     ):
-        assert journal.record_labels([label, label]) == LabelCounts(recorded=1, unchanged=1)
-        assert journal.record_labels([label]) == LabelCounts(recorded=0, unchanged=1)
+        assert journal.record_labels([label, label]) == LabelCounts(1, 1, unmatched * 2)
+        assert journal.record_labels([label]) == LabelCounts(0, 1, unmatched)
     assert number_of_labels(engine) == 3
     assert journal.record_labels([]) == LabelCounts(0, 0)
 
@@ -129,8 +129,8 @@ def test_ten_thousand_labels_in_one_call(engine: Engine, journal: Journal):
     labels = [Label(True, prediction_id=row.id) for row in rows] + [
         Label(False, customer_id=str(n)) for n in range(5_000)
     ]
-    assert journal.record_labels(labels) == LabelCounts(10_000, 0)
-    assert journal.record_labels(labels) == LabelCounts(0, 10_000)
+    assert journal.record_labels(labels) == LabelCounts(10_000, 0, 5_000)
+    assert journal.record_labels(labels) == LabelCounts(0, 10_000, 5_000)
 
 
 def test_identical_posts_at_once_make_one_row(engine: Engine, journal: Journal):

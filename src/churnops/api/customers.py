@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from churnops.api.problems import MAX_ERRORS, FieldError, Problem
-from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema, nearest
+from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, nearest
 
 _PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
 MAX_DEPTH = 8
@@ -184,7 +184,10 @@ class CustomerForm:
             "less_than_equal": ("maximum", f"must be at most {context.get('le')}"),
             "literal_error": ("choices", f"must be one of {', '.join(column.choices)}"),
             "string_too_long": ("length", f"must have at most {MAX_ID_LENGTH} characters"),
-            "string_pattern_mismatch": ("characters", "must not hold a NUL character"),
+            "string_pattern_mismatch": (
+                "characters",
+                "must have a visible character, and no NUL",
+            ),
             "string_unicode": ("characters", "must be Unicode text"),
         }
         rule, message = rules.get(kind, ("type", f"must be {_expected(column)}"))
@@ -302,8 +305,7 @@ def _time(_column: Column) -> Any:
 
 
 def _id(_column: Column) -> Any:
-    # A NUL cannot be stored as text in PostgreSQL.
-    return Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=r"^[^\x00]*$")]
+    return Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
 
 
 _KINDS = {"number": _number, "integer": _integer, "category": _category, "flag": _flag, "time": _time, "id": _id}

@@ -95,7 +95,7 @@ def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, se
 
     It has the route, not the path: a path may hold what a customer is called.
     """
-    client = scope.get("client")
+    address = scope.get("client")
     line = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "level": "info",
@@ -105,8 +105,8 @@ def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, se
         "route": route,
         "status": status,
         "milliseconds": round(seconds * 1000.0, 3),
-        "client": state.get("client"),
-        "address": client[0] if client else None,
+        "client": state["client"].name if "client" in state else None,
+        "address": address[0] if address else None,
         "model_version": state.get("model_version"),
     }
     sys.stderr.write(to_json(line).decode() + "\n")

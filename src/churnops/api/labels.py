@@ -17,7 +17,7 @@ from pydantic import (
 
 from churnops.api.problems import FieldError, Problem
 from churnops.journal.labels import Label
-from churnops.schema import MAX_ID_LENGTH
+from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
 
 FUTURE = timedelta(days=1)  # clocks differ
 
@@ -58,8 +58,8 @@ class LabelBody(BaseModel):
     )
 
     churned: Annotated[bool, Strict(), Field(description="true: the customer left; false: seen to have stayed")]
-    prediction_id: Annotated[str, Strict(), Field(max_length=64, pattern=r"^[^\x00]*$")] | None = None
-    customer_id: Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=r"^[^\x00]*$")] | None = None
+    prediction_id: Annotated[str, Strict(), Field(max_length=64, pattern=ID_PATTERN)] | None = None
+    customer_id: Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)] | None = None
     outcome_at: Annotated[
         datetime | None,
         BeforeValidator(_time),
@@ -74,10 +74,15 @@ class LabelBody(BaseModel):
 
 
 class LabelsAnswer(BaseModel):
-    """How many outcomes were recorded, and how many were known already."""
+    """How many outcomes were recorded, and how many were known already.
+
+    `unmatched` of both are for a customer that the journal has no prediction of. They are kept, as the customer may be
+    asked about later. It is null while the service still reads who was asked about before it was upgraded.
+    """
 
     recorded: int
     unchanged: int
+    unmatched: int | None
 
 
 def read_labels(documents: Sequence[Any]) -> list[Label]:
@@ -97,6 +102,8 @@ def read_labels(documents: Sequence[Any]) -> list[Label]:
             for item in error.errors(include_input=False, include_url=False, include_context=False):
                 field = str(item["loc"][0])[:64] if item["loc"] else None
                 message = item["msg"].removeprefix("Value error, ")
+                if item["type"] == "string_pattern_mismatch":
+                    message = "must have a visible character, and no NUL"
                 rule = "value" if item["type"] == "value_error" else item["type"]
                 errors.append(FieldError(field=field, rule=rule, message=message, row=row))
         else:

@@ -31,6 +31,7 @@ from churnops.api.live import given_columns
 from churnops.api.metrics import CONTENT_TYPE, Metrics
 from churnops.api.predictions import answer
 from churnops.api.problems import REFUSALS, Problem, documented, raise_problem
+from churnops.api.security import Client
 from churnops.api.service import Service
 from churnops.api.uploads import UPLOADS
 from churnops.errors import JournalError, UnknownPrediction
@@ -112,7 +113,7 @@ class Predict:
         state["model_version"] = served.version
         record = served.form.read(parse_json(body))
         answers, rows = answer(served, [record])
-        await service.recorder.record(rows)
+        await service.recorder.record(rows, state["client"].key)
         if service.live is not None:
             service.live.add_one(served, record, rows[0].churn_probability)
         content = to_json(answers[0])
@@ -126,6 +127,12 @@ def _service(request: Request, scope: str) -> Service:
     service: Service = request.app.state.service
     request.scope["state"]["client"] = service.access.admit(request.scope, scope)
     return service
+
+
+def _key(request: Request) -> str | None:
+    """Return the id of the API key that a request came with."""
+    client: Client = request.scope["state"]["client"]
+    return client.key
 
 
 async def _computed(service: Service, body: bytes, compute: Callable[[], T]) -> T:
@@ -177,7 +184,7 @@ def _add_routes(app: FastAPI) -> None:
             return *answer(served, records), given_columns(served, records) if service.live else {}
 
         answers, rows, columns = await _computed(service, body, compute)
-        await service.recorder.record(rows)
+        await service.recorder.record(rows, _key(request))
         if service.live is not None:
             service.live.add(served, columns, [row.churn_probability for row in rows])
         return _json(answers)
@@ -215,14 +222,15 @@ def _add_routes(app: FastAPI) -> None:
 
         outcomes = await asyncio.to_thread(read)
         try:
-            counts = await asyncio.to_thread(service.journal.record_labels, outcomes)
+            counts = await asyncio.to_thread(service.journal.record_labels, outcomes, _key(request))
         except UnknownPrediction as error:
             detail = f"row {error.index + 1}: there is no prediction of this id"
             raise Problem(404, "unknown-prediction", detail) from None
         except JournalError as error:
             raise _journal_problem(error) from None
         service.metrics.labels.inc(counts.recorded)
-        return _json({"recorded": counts.recorded, "unchanged": counts.unchanged})
+        service.metrics.unmatched_labels.inc(counts.unmatched or 0)
+        return _json({name: getattr(counts, name) for name in LabelsAnswer.model_fields})
 
     @app.get(
         "/predictions/{prediction_id}", response_model=RecordedAnswer, responses=documented(401, 403, 404, 429, 503)

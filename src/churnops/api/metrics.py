@@ -38,6 +38,9 @@ class Metrics:
             "churnops_journal_failures", "Predictions that could not be recorded.", registry=registry
         )
         self.labels = Counter("churnops_labels", "Outcomes recorded.", registry=registry)
+        self.unmatched_labels = Counter(
+            "churnops_labels_unmatched", "Outcomes sent for a customer without a prediction.", registry=registry
+        )
         self._model = Gauge(
             "churnops_model_info",
             "1 for the model that answers, 0 for those before it.",

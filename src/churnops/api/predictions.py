@@ -88,8 +88,8 @@ class Recorder:
         self._metrics = metrics
         self._required = required
 
-    async def record(self, rows: Sequence[PredictionRow]) -> None:
-        """Return once the rows are committed.
+    async def record(self, rows: Sequence[PredictionRow], key: str | None) -> None:
+        """Return once the rows are committed, with the id of the API key that asked for them.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class Recorder:
         """
         if self._writer is not None:
             try:
-                await self._writer.append(rows)
+                await self._writer.append([row._replace(key=key) for row in rows])
             except JournalError as error:
                 self._metrics.journal_failures.inc(len(rows))
                 log.error("%d predictions are not recorded: %s", len(rows), error)

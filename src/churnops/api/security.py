@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -14,8 +15,16 @@ from churnops.journal.keys import ApiKey, KeyStore, verify
 
 log = logging.getLogger("churnops.api")
 
-DEVELOPMENT = "development"
-"""Name of the client, where no key exists and the request comes from this machine."""
+
+class Client(NamedTuple):
+    """Who sent a request: name and id of an API key."""
+
+    name: str
+    key: str | None
+
+
+DEVELOPMENT = Client("development", None)
+"""The client, where no key is needed."""
 
 
 class RateLimit:
@@ -63,8 +72,8 @@ class Access:
             )
         self.required = required
 
-    def admit(self, scope: Scope, needed: str) -> str:
-        """Return the name of the client who sent this request, if it may have `needed`.
+    def admit(self, scope: Scope, needed: str) -> Client:
+        """Return the client who sent this request, if it may have `needed`.
 
         Raises
         ------
@@ -78,12 +87,12 @@ class Access:
                 raise _unauthorized("the API key is not valid")
             if needed not in key.scopes:
                 raise Problem(403, "scope", f"the API key has not the scope '{needed}'")
-            client = key.name
+            client = Client(key.name, key.id)
         elif self.required or not _local(scope):
             raise _unauthorized("an API key is needed in the header X-API-Key")
         else:
             client = DEVELOPMENT
-        wait = self._limit.wait(client, time.monotonic())
+        wait = self._limit.wait(client.name, time.monotonic())
         if wait > 0.0:
             detail = f"more than {self._limit.rate:g} requests a second"
             raise Problem(429, "rate-limit", detail, headers={"Retry-After": str(int(wait) + 1)})

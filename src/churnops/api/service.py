@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ from churnops.journal.database import open_database
 from churnops.journal.journal import Journal
 from churnops.journal.keys import KeyStore
 from churnops.journal.profiles import ProfileStore
+from churnops.journal.seen import sort_customers
 from churnops.journal.writer import JournalWriter
 from churnops.settings import Settings
 
@@ -26,6 +28,8 @@ log = logging.getLogger("churnops.api")
 MAX_PENDING = 20_000  # rows that may wait for the journal; a list must fit, and another beside it
 LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
 KEY_LOOKS = 4  # and, every so many looks, for new and revoked keys
+SORTED_PARTS = 50  # of 2,000 customers each, at every watch
+SORT_PAUSE_SECONDS = 0.05
 WATCH_SECONDS = 10.0  # how often workers put together what they counted, and newer monitoring cycles are shown
 
 
@@ -91,6 +95,7 @@ class Service:
         """Show live drift and the newest monitoring cycle until cancelled."""
         while True:
             await asyncio.to_thread(self._attempt, "the newest monitoring cycle", self._show_cycle)
+            await asyncio.to_thread(self._attempt, "the table of customers with a prediction", self._sort_customers)
             if (live := self.live) is not None:
                 await asyncio.to_thread(self._attempt, "live drift", lambda: live.merge(self.model.current))
             await asyncio.sleep(WATCH_SECONDS)
@@ -117,6 +122,13 @@ class Service:
             failed=bool(newest) and newest[0].status == "failed",
             undelivered=self._alerts.undelivered(since),
         )
+
+    def _sort_customers(self) -> None:
+        """Sort customers that predictions were made for; with pauses, in which others write."""
+        for _ in range(SORTED_PARTS):
+            if not sort_customers(self._engine):
+                break
+            time.sleep(SORT_PAUSE_SECONDS)
 
     async def refresh_model(self, *, again: bool = False) -> None:
         """Load a new deployment if there is one, and let the metrics say which model answers."""

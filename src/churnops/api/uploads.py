@@ -92,9 +92,10 @@ class Uploads:
         except BaseException:
             self._release(file)
             raise
-        return _Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds)
+        key = request.scope["state"]["client"].key
+        return _Released(self._stream(upload, served, key), lambda: self._release(file), SUFFIX[kind], seconds)
 
-    async def _stream(self, upload: Upload, served: Served) -> AsyncIterator[bytes]:
+    async def _stream(self, upload: Upload, served: Served, key: str | None) -> AsyncIterator[bytes]:
         pieces = upload.scored()
         while True:
             async with self._compute:
@@ -102,7 +103,7 @@ class Uploads:
             if piece is None:
                 break
             if piece.rows:
-                await self._recorder.record(piece.rows)
+                await self._recorder.record(piece.rows, key)
                 if self._live is not None:
                     self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
             yield piece.content

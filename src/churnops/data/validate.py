@@ -13,7 +13,7 @@ import polars as pl
 
 from churnops.data.read import read_table, table_paths
 from churnops.errors import DataError
-from churnops.schema import MAX_ID_LENGTH, Column, Schema
+from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 from churnops.step import StepResult
 
 SHOWN = 5
@@ -239,6 +239,7 @@ def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) 
         rule("choices", ~series.is_in(list(column.choices)), allowed)
     elif column.kind == "id":
         rule("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
+        rule("blank", ~series.str.contains(SEEN_PATTERN), "blank: leave the cell of a customer without an id empty")
         # PostgreSQL cannot keep it as text.
         rule("characters", series.str.contains("\0", literal=True), "with a NUL character")
     return series.alias(column.name), failures

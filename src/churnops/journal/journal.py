@@ -10,6 +10,7 @@ from churnops.journal.database import answering, exclusive
 from churnops.journal.labels import KnownLabel, Label, LabelCounts, outcome, write_labels
 from churnops.journal.predictions import PredictionRow
 from churnops.journal.tables import labels, microseconds, moment, predictions
+from churnops.schema import is_blank
 
 _PAGE = 1_000  # rows fetched at a time
 _LABEL = len(KnownLabel._fields)
@@ -59,8 +60,8 @@ class Journal:
             row = connection.execute(query, {"known_at": now}).first()
         return None if row is None else self._recorded(row, now)
 
-    def record_labels(self, labels: Sequence[Label]) -> LabelCounts:
-        """Record what became of customers. Later labels win over earlier ones, which are kept.
+    def record_labels(self, labels: Sequence[Label], key: str | None = None) -> LabelCounts:
+        """Record what became of customers, with the id of the API key that sent it. Later labels win; all are kept.
 
         Repeating a label changes nothing: one that says what the latest of its subject says is counted as unchanged.
         "Stayed" without a time is an exception after a day (`labels.SAME_STATEMENT`): then it says "still there".
@@ -73,7 +74,7 @@ class Journal:
             If the database does not answer.
         """
         with answering(), exclusive(self._engine) as connection:
-            return write_labels(connection, labels, datetime.now(UTC))
+            return write_labels(connection, labels, datetime.now(UTC), key)
 
     def resolved(
         self, since: datetime, until: datetime, known_at: datetime, *, content_sha256: str | None = None
@@ -123,10 +124,12 @@ class Journal:
         values = tuple(found)
         size, end = len(PredictionRow._fields), len(values)
         own, customers = values[size : size + _LABEL], values[end - _LABEL :]
-        label = own if own[0] is not None else customers
+        # Blank ids were accepted once: they name nobody, and no label is theirs.
+        nameless = values[2] is None or is_blank(values[2])
+        label = own if own[0] is not None or nameless else customers
         known = KnownLabel(*label) if label[0] is not None else None
         churned, known_at = outcome(values[1], known, self._horizon, now)
-        row = PredictionRow(values[0], moment(values[1]), *values[2:size])
+        row = PredictionRow(values[0], moment(values[1]), None if nameless else values[2], *values[3:size])
         return RecordedPrediction(row, churned, None if known_at is None else moment(known_at))
 
 

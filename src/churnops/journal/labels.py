@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, insert, select
 
 from churnops.errors import UnknownPrediction
+from churnops.journal.seen import unmatched
 from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
 
@@ -43,10 +44,20 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How many labels were news, and how many were known already."""
+    """What became of labels.
+
+    Parameters
+    ----------
+    recorded, unchanged : int
+        How many were news, and how many were known already.
+    unmatched : int or None
+        How many of them, of either kind, are for a customer without a prediction in the journal. They are kept: the
+        customer may be asked about later. None if that cannot be told yet.
+    """
 
     recorded: int
     unchanged: int
+    unmatched: int | None = 0
 
 
 class KnownLabel(NamedTuple):
@@ -102,8 +113,8 @@ def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> t
     return (churned, since) if since <= known_at else (None, None)
 
 
-def write_labels(connection: Connection, labels: Sequence[Label], now: datetime) -> LabelCounts:
-    """Write the labels that are news. The transaction must be the only one that writes labels.
+def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:
+    """Write the labels that are news, as sent with an API key. The transaction must be the only one that writes labels.
 
     Raises
     ------
@@ -117,7 +128,8 @@ def write_labels(connection: Connection, labels: Sequence[Label], now: datetime)
         latest |= {(kind, subject): label for subject, label in _latest(connection, kind, subjects)}
     recorded_at, rows = microseconds(now), []
     for label in labels:
-        key, last = _subject(label), latest.get(_subject(label))
+        subject = _subject(label)
+        last = latest.get(subject)
         if last is not None and _repeats(label, last, recorded_at):
             continue
         new = KnownLabel(
@@ -126,11 +138,12 @@ def write_labels(connection: Connection, labels: Sequence[Label], now: datetime)
             recorded_at=recorded_at,
             revision=last.revision + 1 if last else 1,
         )
-        latest[key] = new
-        rows.append({"subject_kind": key[0], "subject": key[1], **new._asdict()})
+        latest[subject] = new
+        rows.append({"subject_kind": subject[0], "subject": subject[1], "key": key, **new._asdict()})
     if rows:
         connection.execute(insert(table), rows)
-    return LabelCounts(recorded=len(rows), unchanged=len(labels) - len(rows))
+    customers = [label.customer_id for label in labels if label.customer_id is not None]
+    return LabelCounts(len(rows), len(labels) - len(rows), unmatched(connection, customers))
 
 
 def _subject(label: Label) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from churnops.journal.seen import log_customers
 from churnops.journal.tables import microseconds, predictions
 
 _ROWS = 50
@@ -21,7 +22,7 @@ class PredictionRow(NamedTuple):
     """One answer, as it is written to the journal.
 
     `at` has a time zone. `inputs` is a JSON object by the Schema's names, `top_shap_features` a JSON list; `source` is
-    "api" or "batch".
+    "api" or "batch". `key` is the id of the API key that asked, None without one.
     """
 
     id: str
@@ -36,6 +37,7 @@ class PredictionRow(NamedTuple):
     top_shap_features: str | None
     inputs: str
     source: str
+    key: str | None = None
 
 
 def new_prediction_id() -> str:
@@ -87,6 +89,7 @@ def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) ->
         values = tuple(chain.from_iterable((row.id, microseconds(row.at), *row[2:]) for row in part))
         # Text for the driver, and all rows in one statement: an executemany lets go of Python's lock for each row.
         connection.exec_driver_sql(_insert(dialect, len(part)), values)
+    log_customers(connection, [row.customer_id for row in rows if row.customer_id is not None])
 
 
 @lru_cache(maxsize=2 * _ROWS)

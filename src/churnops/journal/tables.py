@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """Newest version in `migrations/versions`. A change of a table below needs a new one there."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -78,8 +78,9 @@ predictions = Table(
     Column("top_shap_features", Text),
     Column("inputs", Text, nullable=False),
     Column("source", Text, nullable=False),
-    # None on customer_id: no query needs it, since labels are looked up for predictions and not the other way round. As
-    # customers come in any order, each row would dirty a page of its own, and writing take three times as long.
+    Column("key", Text),  # id of the API key that asked; NULL: without a key, or before this was kept
+    # No index on customer_id: customers come in any order, so each row would dirty a page of its own, and writing would
+    # take three times as long. Table `customers` tells which customers were asked about.
     Index("predictions_at", "at"),
 )
 
@@ -93,9 +94,29 @@ labels = Table(
     Column("churned", Boolean, nullable=False),
     Column("outcome_at", BigInteger, nullable=False),  # when the customer left, or was seen to have stayed
     Column("recorded_at", BigInteger, nullable=False),
+    Column("key", Text),  # id of the API key that sent it; NULL: without a key, or before this was kept
     # Two processes cannot both write the same revision. Its index is the one that labels are found by; the subject is
     # first in it, as there are only two kinds.
     UniqueConstraint("subject", "subject_kind", "revision", name="labels_subject_revision"),
+)
+
+customers = Table(
+    "customers",  # customers with a prediction: 64 bits of a hash of each id
+    metadata,
+    Column("hash", _KEY, primary_key=True, autoincrement=False),
+)
+
+customers_log = Table(
+    "customers_log",  # hashes that are not in `customers` yet, in the order of writing
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("hash", BigInteger, nullable=False),
+)
+
+customers_history = Table(
+    "customers_history",  # one row while predictions older than `customers` are still to be read
+    metadata,
+    Column("until", Text, nullable=False),  # id of the newest of them
 )
 
 api_keys = Table(

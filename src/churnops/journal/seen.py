@@ -1,0 +1,112 @@
+"""Which customers have a prediction, without an index that writing a prediction would have to keep.
+
+Writing a prediction appends a hash to `customers_log`, which is always the same page. Some of the log at a time is then
+sorted into `customers`, so that each page of it is written once for many rows.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+
+from sqlalchemy import Connection, Engine, delete, select, update
+
+from churnops.journal.database import answering, exclusive
+from churnops.journal.tables import customers, customers_history, customers_log, predictions
+
+PART = 2_000
+"""Hashes sorted into `customers` by one transaction, which others wait for."""
+
+MAX_UNSORTED = 50_000
+"""Hashes of the log that a lookup reads; if there are more, it cannot tell."""
+
+_CHUNK = 500  # values in one statement
+
+
+def log_customers(connection: Connection, ids: Sequence[str]) -> None:
+    """Note customers as having a prediction, within the transaction that writes the predictions."""
+    _insert(connection, "customers_log", [_hash(id_) for id_ in ids])
+
+
+def sort_customers(engine: Engine) -> bool:
+    """Sort a part of the log, or of the predictions older than the log, into `customers`; return whether more is left.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer.
+    """
+    with answering():
+        with engine.connect() as connection:
+            if not _left(connection):
+                return False
+        with exclusive(engine) as connection:
+            return _sort_log(connection) or _sort_history(connection)
+
+
+def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
+    """Count the ids that no prediction has; None while earlier predictions are still being read, or too many wait.
+
+    An id that is given twice counts twice. One in 2**64 customers without a prediction is taken for one with one.
+    """
+    hashes = [_hash(id_) for id_ in ids]
+    unknown = set(hashes)
+    for start in range(0, len(hashes), _CHUNK):
+        part = hashes[start : start + _CHUNK]
+        unknown -= set(connection.execute(select(customers.c.hash).where(customers.c.hash.in_(part))).scalars())
+    if not unknown:
+        return 0
+    waiting = connection.execute(select(customers_log.c.hash).limit(MAX_UNSORTED + 1)).scalars().all()
+    unknown.difference_update(waiting)
+    if unknown and (len(waiting) > MAX_UNSORTED or connection.execute(select(customers_history)).first() is not None):
+        return None
+    return sum(value in unknown for value in hashes)
+
+
+def _left(connection: Connection) -> bool:
+    return any(connection.execute(select(table).limit(1)).first() for table in (customers_log, customers_history))
+
+
+def _sort_log(connection: Connection) -> bool:
+    """Move a part of the log. Rows that another transaction has not committed yet stay for later."""
+    oldest = select(customers_log.c.id).order_by(customers_log.c.id).limit(PART)
+    moved = delete(customers_log).where(customers_log.c.id.in_(oldest)).returning(customers_log.c.hash)
+    hashes = connection.execute(moved).scalars().all()
+    _add(connection, hashes)
+    return len(hashes) == PART
+
+
+def _sort_history(connection: Connection) -> bool:
+    until = connection.execute(select(customers_history.c.until)).scalar()
+    if until is None:
+        return False
+    table = predictions.c
+    older = select(table.id, table.customer_id).where(table.id <= until).order_by(table.id.desc()).limit(PART)
+    rows = connection.execute(older).all()
+    _add(connection, [_hash(row.customer_id) for row in rows if row.customer_id is not None])
+    if len(rows) < PART:
+        connection.execute(delete(customers_history))
+        return False
+    connection.execute(update(customers_history).values(until=rows[-1].id))
+    return True
+
+
+def _add(connection: Connection, hashes: Sequence[int]) -> None:
+    _insert(connection, "customers", sorted(set(hashes)))
+
+
+def _insert(connection: Connection, table: str, hashes: Sequence[int]) -> None:
+    """Insert many rows in one statement: an executemany lets go of Python's lock for each row."""
+    for start in range(0, len(hashes), _CHUNK):
+        part = tuple(hashes[start : start + _CHUNK])
+        connection.exec_driver_sql(_statement(connection.dialect.name, table, len(part)), part)
+
+
+@lru_cache(maxsize=2 * _CHUNK)
+def _statement(dialect: str, table: str, rows: int) -> str:
+    mark = {"sqlite": "(?)", "postgresql": "(%s)"}[dialect]
+    return f"INSERT INTO {table} (hash) VALUES {', '.join([mark] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608
+
+
+def _hash(id_: str) -> int:
+    # A name that is no Unicode text cannot be written to the journal; it fails there, not here.
+    return int.from_bytes(blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
