@@ -174,6 +174,8 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
     console.print(f"[bold]verdict[/] {_advice(report)}; retraining: {summary.retraining}", highlight=False)
     for path in (summary.cycle.path, summary.cycle.page):
         console.print(f"[bold]report[/] {_relative(path)}", highlight=False, soft_wrap=True)
+    for warning in summary.warnings:
+        console.print(Text.assemble(("warning ", "yellow"), warning), soft_wrap=True)
 
 
 def show_retraining(summary: "RetrainingSummary", path: Path, console: Console | None = None) -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from churnops.journal import open_database
-from churnops.journal.alerts import AlertLog
+from churnops.journal.alerts import Alert, AlertLog, Notice
 from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
-from churnops.monitoring.alerts import Alarm, Alerts, Delivery, plain
+from churnops.monitoring.alerts import Alarm, Alerts, Delivery, due, plain
 from churnops.monitoring.channels import Channel, without_secrets
 from churnops.settings import AlertSettings
 
@@ -253,3 +253,10 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path):
     )
     assert done.stdout == "1 Apprise is not installed: pip install churnops[alerts]\n", done.stderr
     assert "Token" not in done.stderr
+
+
+def test_an_alarm_that_was_told_by_a_clock_ahead_is_told_again():
+    drift = Notice("feature_drift", "firing", "warning", "[warning] churnops: drift", "")
+    day, now = timedelta(days=1), datetime(2026, 5, 1, tzinfo=UTC)
+    for ahead, told in ((timedelta(minutes=1), 0), (365 * day, 1)):
+        assert len(due([drift], [], {"feature_drift": Alert(1, now + ahead, drift)}, now, day)) == told

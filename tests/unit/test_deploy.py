@@ -340,6 +340,17 @@ def test_pruning_keeps_the_newest_what_answers_the_way_back_and_what_is_protecte
         folder.rollback(versions[3], "removed")
 
 
+def test_pruning_goes_by_the_log_and_not_by_the_times_in_names(
+    folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], log: DeploymentLog
+):
+    names = ["22000101T000000.000000Z-xgboost-v1", "20000101T000000.000000Z-xgboost-v2"]
+    for number, name in enumerate(names, start=1):
+        bundles[0].save(folder.versions / name)
+        log.open_intent(folder=name, version=number, content_sha256="a", previous=None, reason="r", by="me")
+        log.close(log.history()[-1], "done")
+    assert folder.prune(1).folders == (names[0],)
+
+
 def test_pruning_touches_nothing_that_churnops_did_not_make_and_no_link(
     folder: DeploymentFolder, versions: list[str], tmp_path: Path
 ):

@@ -195,6 +195,10 @@ class LiveDrift:
     def _oldest(self, now: datetime) -> datetime:
         return self._part(now) - (PARTS - 1) * self._length
 
+    def _newest(self, now: datetime) -> datetime:
+        """Return the last part that another worker's clock may have reached; later ones are of a wrong clock."""
+        return self._part(now) + self._length
+
     def _write(self, now: datetime, served: Served | None) -> None:
         """Write what is new, and drop counts that cannot grow any more, or are too old."""
         oldest = self._oldest(now)
@@ -207,7 +211,7 @@ class LiveDrift:
             if self._written.get(count.worker) is not count.profile
         ]
         if new:
-            self._store.write(new, now, oldest)
+            self._store.write(new, now, oldest, self._newest(now))
         current = (served.bundle.content_sha256 if served else "", self._part(now))
         with self._counting:
             for key, count in counts.items():
@@ -222,7 +226,7 @@ class LiveDrift:
             count_profile(reference, served.bundle.probes)  # compiles and indexes, before customers are counted
             self._model = model
             self._parts = {}
-        written = self._store.written(model, self._oldest(now))
+        written = self._store.written(model, self._oldest(now), self._newest(now))
         parts = {}
         for part, workers in written.items():
             known = self._parts.get(part)

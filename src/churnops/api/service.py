@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 from churnops.api.live import LiveDrift
 from churnops.api.metrics import Metrics
@@ -14,6 +15,7 @@ from churnops.api.served import ServedModel
 from churnops.api.uploads import Uploads
 from churnops.errors import ChurnopsError
 from churnops.journal.alerts import AlertLog
+from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import CycleLog
 from churnops.journal.database import open_database
 from churnops.journal.journal import Journal
@@ -31,6 +33,7 @@ KEY_LOOKS = 4  # and, every so many looks, for new and revoked keys
 SORTED_PARTS = 50  # of 2,000 customers each, at every watch
 SORT_PAUSE_SECONDS = 0.05
 WATCH_SECONDS = 10.0  # how often workers put together what they counted, and newer monitoring cycles are shown
+CLOCK_LOOKS = 6  # and, every so many of those times, the journal is searched for entries dated ahead
 
 
 class Service:
@@ -64,6 +67,7 @@ class Service:
         self._cycles = CycleLog(self._engine)
         self._alerts = AlertLog(self._engine)
         self._failing: set[str] = set()
+        self.entries_ahead: tuple[str, ...] = ()
 
     async def work(self) -> None:
         """Do until cancelled what goes on beside requests."""
@@ -93,7 +97,9 @@ class Service:
 
     async def watch(self) -> None:
         """Show live drift and the newest monitoring cycle until cancelled."""
-        while True:
+        for look in count():
+            if look % CLOCK_LOOKS == 0:
+                await asyncio.to_thread(self._attempt, "the check of the journal's times", self._check_times)
             await asyncio.to_thread(self._attempt, "the newest monitoring cycle", self._show_cycle)
             await asyncio.to_thread(self._attempt, "the table of customers with a prediction", self._sort_customers)
             if (live := self.live) is not None:
@@ -112,6 +118,12 @@ class Service:
             if what in self._failing:
                 self._failing.remove(what)
                 log.info("%s is up to date again", what)
+
+    def _check_times(self) -> None:
+        known, self.entries_ahead = self.entries_ahead, entries_ahead(self._engine, datetime.now(UTC))
+        if self.entries_ahead and not known:
+            for message in self.entries_ahead:
+                log.warning("%s", message)
 
     def _show_cycle(self) -> None:
         since = datetime.now(UTC) - timedelta(days=1)

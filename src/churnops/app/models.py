@@ -56,6 +56,7 @@ def page(project: Project) -> None:
             _in_production(read)
         else:
             st.info(EMPTY)
+        project.warn()
     tabs = st.tabs(["In production", "Champion and challenger", "Retrainings", "Go back"])
     with tabs[0]:
         _history(read)

@@ -37,6 +37,7 @@ def page(project: Project) -> None:
         damaged = Health("bad", f"The model in production cannot be read: {error}", "Go back with `churnops rollback`.")
     newest = project.cycles.newest(1, aside=None)
     _health(damaged or _judged(project, bundle, newest))
+    project.warn()
     if newest:
         _reports(project, bundle)
     else:

@@ -1,8 +1,8 @@
 """What pages read: settings, the model in production and the journal, opened once for all sessions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -13,6 +13,7 @@ from churnops.app.text import plain
 from churnops.errors import ChurnopsError
 from churnops.journal import DecisionLog, DeploymentLog, Journal
 from churnops.journal.alerts import AlertLog
+from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import CycleLog
 from churnops.journal.database import open_database
 from churnops.journal.keys import KeyStore
@@ -31,6 +32,7 @@ class Project:
     decisions: DecisionLog
     deployments: DeploymentLog
     keys: KeyStore
+    entries_ahead: Callable[[], Sequence[str]]
 
     @classmethod
     def open(cls, settings: Settings) -> "Project":
@@ -51,7 +53,13 @@ class Project:
             DecisionLog(engine),
             DeploymentLog(engine),
             KeyStore(engine),
+            lambda: entries_ahead(engine, datetime.now(UTC)),
         )
+
+    def warn(self) -> None:
+        """Show which entries of the journal are dated ahead of this machine's clock."""
+        for message in self.entries_ahead():
+            st.warning(plain(f"{message[:1].upper()}{message[1:]}.", 500))
 
     @property
     def models(self) -> Path:

@@ -68,7 +68,7 @@ class Damaged:
 
 
 def newest_files(folder: Path, most: int = MOST) -> tuple[tuple[str, int, int], ...]:
-    """Return name, time of change (ns) and size of the newest summary files, newest first.
+    """Return name, time of change (ns) and size of the newest summary files, newest first; those dated ahead last.
 
     It is what a cache of their contents depends on. Without the folder there are none.
 
@@ -78,7 +78,10 @@ def newest_files(folder: Path, most: int = MOST) -> tuple[tuple[str, int, int], 
         If the folder cannot be read.
     """
     try:
-        names = sorted((e.name for e in folder.iterdir() if FILE_NAME.fullmatch(e.name)), reverse=True)[:most]
+        # Names hold times: those of a clock that was ahead must not push out the others, so they come last.
+        now = f"retraining_summary_{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.json"
+        names = sorted((e.name for e in folder.iterdir() if FILE_NAME.fullmatch(e.name)), reverse=True)
+        names = sorted(names, key=lambda name: name > now)[:most]
     except FileNotFoundError:
         return ()
     except OSError as error:

@@ -1,12 +1,13 @@
 """What was told, which channels have still to hear of it, and who is telling them just now."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, exists, func, insert, or_, select
 
+from churnops.journal.clock import TOLERANCE, settle
 from churnops.journal.database import answering, exclusive
 from churnops.journal.tables import alerts, deliveries, microseconds, moment
 
@@ -105,11 +106,12 @@ class AlertLog:
         at = microseconds(now)
         with answering(), exclusive(self._engine) as connection:
             news = [_record(connection, notice, now) for notice in decide(_latest(connection))]
-            dead = microseconds(now - lease)
+            # A try dated ahead is one of a clock that was wrong: nobody may be waiting for its end.
+            alive = range(microseconds(now - lease) + 1, microseconds(now + TOLERANCE))
             mine = [
                 (_alert(row), row.channel)
                 for row in connection.execute(_pending(since)).all()
-                if row.channel in channels and (row.error != UNDER_WAY or row.tried_at <= dead)
+                if row.channel in channels and (row.error != UNDER_WAY or row.tried_at not in alive)
             ] + [(alert, channel) for alert in news for channel in channels]
             if mine:
                 claims = [{"alert": a.id, "at": at, "channel": channel, "error": UNDER_WAY} for a, channel in mine]
@@ -134,7 +136,9 @@ class AlertLog:
         with answering(), self._engine.connect() as connection:
             # Every id is above 0: said so, SQLite goes along the key.
             query = select(alerts).where(alerts.c.id > 0).order_by(alerts.c.id.desc()).limit(most)
-            found = [_alert(row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+            times = settle((row.at for row in rows), microseconds(datetime.now(UTC)))
+            found = [replace(_alert(row), at=moment(at)) for row, at in zip(rows, times, strict=True)]
             of = deliveries.c.alert.in_([alert.id for alert in found])
             last = select(func.max(deliveries.c.id)).where(of).group_by(deliveries.c.alert, deliveries.c.channel)
             tries: dict[int, list[Try]] = {}
@@ -157,7 +161,8 @@ class AlertLog:
                 over = select(func.max(alerts.c.id)).where(alerts.c.subject == subject, alerts.c.state == "recovered")
                 begun = mine.where(alerts.c.state == "firing", alerts.c.id > func.coalesce(over.scalar_subquery(), 0))
                 first = connection.execute(begun.order_by(alerts.c.id).limit(1)).one()
-                found.append(Firing(_alert(latest), moment(first.at)))
+                alert, now = _alert(latest), datetime.now(UTC)
+                found.append(Firing(replace(alert, at=min(alert.at, now)), min(moment(first.at), now)))
         return sorted(found, key=lambda firing: firing.since)
 
 
@@ -180,11 +185,13 @@ def _latest(connection: Connection) -> dict[str, Alert]:
 def _pending(since: datetime) -> Select[tuple[object, ...]]:
     """Return the query for alerts and channels whose last try did not end well, if there is still a point in it."""
     last = select(func.max(deliveries.c.id)).group_by(deliveries.c.alert, deliveries.c.channel)
+    tries = deliveries.alias()  # of an alert dated ahead they tell how old it is
     return (
         select(alerts, deliveries.c.channel, deliveries.c.at.label("tried_at"), deliveries.c.error)
         .join(deliveries, deliveries.c.alert == alerts.c.id)
         .where(deliveries.c.id.in_(last), deliveries.c.error.is_not(None))
         .where(alerts.c.at >= microseconds(since))
+        .where(~exists().where(tries.c.alert == alerts.c.id, tries.c.at < microseconds(since)))
         .where(or_(alerts.c.state == "event", alerts.c.id.in_(_newest())))
         .order_by(alerts.c.id, deliveries.c.id)
     )

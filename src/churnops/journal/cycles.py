@@ -1,14 +1,16 @@
 """What monitoring did: looks at fresh evidence, which its error budget is spent by, and how every cycle ended."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Engine, Text, cast, func, insert, select
+from sqlalchemy import ColumnElement, Engine, Row, Text, case, cast, func, insert, select
 from sqlalchemy.dialects.postgresql import JSONB
 
+from churnops.journal.clock import settle
 from churnops.journal.database import answering, exclusive
 from churnops.journal.tables import cycles, looks, microseconds, moment
 
@@ -88,7 +90,7 @@ class CycleLog:
         query = (
             select(cycles.c.summary)
             .where(cycles.c.content_sha256 == content_sha256, cycles.c.status == "finished", ~cycles.c.aside)
-            .order_by(cycles.c.at.desc(), cycles.c.id.desc())
+            .order_by(cycles.c.id.desc())
             .limit(1)
         )
         with answering(), self._engine.connect() as connection:
@@ -104,14 +106,15 @@ class CycleLog:
 
     def newest(self, most: int = 1, *, status: Status | None = None, aside: bool | None = False) -> list[Cycle]:
         """Return the last `most` cycles, newest first; `status` and `aside` choose, None takes all."""
-        query = select(cycles).order_by(cycles.c.at.desc(), cycles.c.id.desc()).limit(most)
+        # Every id is above 0: said so, SQLite goes along the key.
+        query = select(cycles).where(cycles.c.id > 0).order_by(cycles.c.id.desc()).limit(most)
         if status is not None:
             query = query.where(cycles.c.status == status)
         if aside is not None:
             query = query.where(cycles.c.aside == aside)
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
-        return [Cycle(moment(r.at), r.content_sha256, r.aside, r.status, r.report, json.loads(r.summary)) for r in rows]
+        return [_cycle(row, at, row.summary) for row, at in _settled(rows, microseconds(datetime.now(UTC)))]
 
     def between(self, since: datetime, until: datetime, *, aside: bool | None = False, most: int = 500) -> CycleSeries:
         """Return the cycles from `since` (included) to `until` (excluded), as figures over time show them.
@@ -123,23 +126,37 @@ class CycleLog:
         most
             With more cycles than this, of all kinds, one of each of so many equal stretches of time is taken.
         """
-        within = (cycles.c.at >= microseconds(since)) & (cycles.c.at < microseconds(until))
-        bounds = select(func.count(), func.min(cycles.c.at), func.max(cycles.c.at)).where(within)
+        now, end = microseconds(datetime.now(UTC)), microseconds(until)
+        within = cycles.c.at >= microseconds(since)
+        if end < now:  # otherwise cycles dated ahead, which count as of now, are within
+            within &= cycles.c.at < end
+        at = case((cycles.c.at > now, now), else_=cycles.c.at)
+        bounds = select(func.count(), func.min(at), func.max(at)).where(within)
         chosen: ColumnElement[bool] = within if aside is None else within & (cycles.c.aside == aside)
         with answering(), self._engine.connect() as connection:
             count, first, last = connection.execute(bounds).one()
             width = (last - first) // most + 1 if count > most else None
             if width is not None:
-                stretch = (cycles.c.at - first) // width
+                stretch = (at - first) // width
                 newest = select(func.max(cycles.c.id)).where(chosen)
                 chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside))
             query = select(cycles, self._without_columns().label("small")).where(chosen)
-            rows = connection.execute(query.order_by(cycles.c.at, cycles.c.id)).all()
-        found = [Cycle(moment(r.at), r.content_sha256, r.aside, r.status, r.report, json.loads(r.small)) for r in rows]
-        return CycleSeries(tuple(found), None if width is None else timedelta(microseconds=width))
+            rows = connection.execute(query.order_by(cycles.c.id.desc())).all()
+        found = sorted([(at, row.id, row) for row, at in _settled(rows, now)], key=itemgetter(0, 1))
+        series = tuple(_cycle(row, at, row.small) for at, _, row in found)
+        return CycleSeries(series, None if width is None else timedelta(microseconds=width))
 
     def _without_columns(self) -> ColumnElement[str]:
         """Return the summary without its part that grows with the table: cut off before it is read."""
         if self._engine.dialect.name == "postgresql":
             return cast(cast(cycles.c.summary, JSONB) - "columns", Text)
         return func.json_remove(cycles.c.summary, "$.columns")
+
+
+def _settled(newest_first: Sequence[Row[Any]], now: int) -> Iterator[tuple[Row[Any], int]]:
+    """Yield rows with the times that they count as of."""
+    return zip(newest_first, settle((row.at for row in newest_first), now), strict=True)
+
+
+def _cycle(row: Row[Any], at: int, summary: str) -> Cycle:
+    return Cycle(moment(at), row.content_sha256, row.aside, row.status, row.report, json.loads(summary))

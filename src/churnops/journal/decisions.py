@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Engine, insert, select
@@ -61,15 +61,26 @@ class DecisionLog:
             connection.execute(insert(decisions), row)
 
     def newest(self, most: int = 1, *, subject: Subject | None = None) -> list[RecordedDecision]:
-        """Return the last `most` decisions, newest first, on `subject` or on all."""
-        query = select(decisions).order_by(decisions.c.at.desc(), decisions.c.id.desc()).limit(most)
+        """Return the last `most` decisions, newest first, on `subject` or on all.
+
+        A decision dated after now counts as of the next one, on whatever subject, or of now (see `clock`).
+        """
+        now, later = microseconds(datetime.now(UTC)), decisions.alias()
+        after = select(later.c.at).where(later.c.id > decisions.c.id, later.c.at <= now).order_by(later.c.id).limit(1)
+        query = select(decisions, after.scalar_subquery().label("next")).order_by(decisions.c.id.desc()).limit(most)
         if subject is not None:
             query = query.where(decisions.c.subject == subject)
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [
             RecordedDecision(
-                moment(r.at), r.subject, r.verdict, r.reason, r.champion, r.challenger, json.loads(r.details)
+                moment(r.at if r.at <= now else now if r.next is None else r.next),
+                r.subject,
+                r.verdict,
+                r.reason,
+                r.champion,
+                r.challenger,
+                json.loads(r.details),
             )
             for r in rows
         ]

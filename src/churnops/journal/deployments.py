@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from churnops.journal.clock import in_utc, settle
 from churnops.journal.database import answering
-from churnops.journal.tables import deployments
+from churnops.journal.tables import cycles, deployments, microseconds, moment
 
 Kind = Literal["deploy", "rollback"]
 
@@ -21,6 +22,8 @@ _SAID = ("folder", "version", "content_sha256", "previous", "reason", "kind", "b
 class Deployment:
     """One deployment: the folder below `models/versions`, the registered version, and why.
 
+    `at` is not after now: of a deployment dated ahead it is the time of the next deployment, else of the first
+    monitoring cycle of this model since, else now.
     `closed` is None while the intent is open, then "done" or "undone". `previous` is the folder that answered before.
     `kind` is "rollback" if the folder had answered earlier; `by` says who did it, None where that was not kept yet.
     """
@@ -126,7 +129,12 @@ class DeploymentLog:
             .order_by(deployments.c.id)
         )
         with answering(), self._engine.connect() as connection:
-            return [_deployment(row) for row in connection.execute(query).mappings()]
+            history = [_deployment(row) for row in connection.execute(query).mappings()]
+            now = datetime.now(UTC)
+            if history and history[-1].at > now:
+                history[-1] = replace(history[-1], at=_first_watched(connection, history[-1].content_sha256, now))
+        times = settle((microseconds(deployment.at) for deployment in reversed(history)), microseconds(now))
+        return [replace(d, at=moment(at)) if d.at > now else d for d, at in zip(history, reversed(times), strict=True)]
 
     def _append(self, row: Mapping[str, Any]) -> int:
         with self._engine.begin() as connection:
@@ -136,10 +144,14 @@ class DeploymentLog:
             return int(key[0])
 
 
+def _first_watched(connection: Connection, content_sha256: str, now: datetime) -> datetime:
+    """Return the time of the first cycle of a model since another one was watched; now if there is none."""
+    mine, other = cycles.c.content_sha256 == content_sha256, cycles.c.content_sha256 != content_sha256
+    before = select(func.coalesce(func.max(cycles.c.id), 0)).where(other).scalar_subquery()
+    query = select(func.min(cycles.c.at)).where(mine, cycles.c.id > before, cycles.c.at <= microseconds(now))
+    first = connection.execute(query).scalar()
+    return now if first is None else moment(first)
+
+
 def _deployment(row: Mapping[Any, Any]) -> Deployment:
-    at = row["at"]
-    names = ("id", *_SAID, "closed")
-    # SQLite keeps no time zone, what was written is UTC; PostgreSQL answers in the session's.
-    return Deployment(
-        at=at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC), **{name: row[name] for name in names}
-    )
+    return Deployment(at=in_utc(row["at"]), **{name: row[name] for name in ("id", *_SAID, "closed")})

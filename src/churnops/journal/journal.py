@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Row, Select, and_, bindparam, func, select
+from sqlalchemy import Engine, Row, Select, and_, bindparam, func, or_, select
 
 from churnops.journal.database import answering, exclusive
-from churnops.journal.labels import KnownLabel, Label, LabelCounts, outcome, write_labels
+from churnops.journal.labels import KnownLabel, Label, LabelCounts, LabelTimes, outcome, write_labels
 from churnops.journal.predictions import PredictionRow
 from churnops.journal.tables import labels, microseconds, moment, predictions
 from churnops.schema import is_blank
@@ -57,8 +57,8 @@ class Journal:
         now = microseconds(datetime.now(UTC))
         query = _WITH_LABELS.where(predictions.c.id == prediction_id)
         with answering(), self._engine.connect() as connection:
-            row = connection.execute(query, {"known_at": now}).first()
-        return None if row is None else self._recorded(row, now)
+            row = connection.execute(query, {"known_at": now, "present": now}).first()
+            return None if row is None else self._recorded(row, now, LabelTimes(connection, now))
 
     def record_labels(self, labels: Sequence[Label], key: str | None = None) -> LabelCounts:
         """Record what became of customers, with the id of the API key that sent it. Later labels win; all are kept.
@@ -89,11 +89,12 @@ class Journal:
         1. the latest one for the prediction itself, else
         2. the latest one for its customer among those with `at <= outcome_at`: who left before says nothing of it.
 
-        `labels.outcome` says what follows from it. Without one, the outcome is unknown, never "stayed".
+        `labels.outcome` says what follows from it. Without one, the outcome is unknown, never "stayed". A label dated
+        after the present counts as of the next label that was recorded, or of the present (see `clock`).
 
         The rows are streamed from one transaction, which ends with the iteration: do not let it wait.
         """
-        now, table = microseconds(known_at), predictions.c
+        now, present, table = microseconds(known_at), microseconds(datetime.now(UTC)), predictions.c
         query = _WITH_LABELS.where(table.at >= microseconds(since), table.at < microseconds(until)).order_by(
             table.at, table.id
         )
@@ -103,11 +104,12 @@ class Journal:
             answering(),
             self._engine.connect() as connection,
             connection.execution_options(yield_per=_PAGE).execute(
-                query, {"known_at": now}
+                query, {"known_at": now, "present": present}
             ) as found,  # closed if the caller stops early
         ):
+            times = LabelTimes(connection, min(present, now))
             for row in found:
-                yield self._recorded(row, now)
+                yield self._recorded(row, now, times)
 
     def newest_begin(self, count: int, until: datetime) -> datetime | None:
         """Return when the `count`-th newest of the predictions before `until` was made; None if there are fewer.
@@ -120,14 +122,14 @@ class Journal:
             found = connection.execute(query).scalar()
         return None if found is None else moment(found)
 
-    def _recorded(self, found: Row[Any], now: int) -> RecordedPrediction:
+    def _recorded(self, found: Row[Any], now: int, times: LabelTimes) -> RecordedPrediction:
         values = tuple(found)
         size, end = len(PredictionRow._fields), len(values)
         own, customers = values[size : size + _LABEL], values[end - _LABEL :]
         # Blank ids were accepted once: they name nobody, and no label is theirs.
         nameless = values[2] is None or is_blank(values[2])
         label = own if own[0] is not None or nameless else customers
-        known = KnownLabel(*label) if label[0] is not None else None
+        known = times.settle(KnownLabel(*label)) if label[0] is not None else None
         churned, known_at = outcome(values[1], known, self._horizon, now)
         row = PredictionRow(values[0], moment(values[1]), None if nameless else values[2], *values[3:size])
         return RecordedPrediction(row, churned, None if known_at is None else moment(known_at))
@@ -137,7 +139,8 @@ def _with_labels() -> Select[Any]:
     """Select predictions, each with the fields of its own latest label and of its customer's, or NULLs."""
     own, customers = labels.alias("own"), labels.alias("customers")
     older = labels.alias("older")
-    known = select(func.max(older.c.revision)).where(older.c.recorded_at <= bindparam("known_at"))
+    recorded = or_(older.c.recorded_at <= bindparam("known_at"), older.c.recorded_at > bindparam("present"))
+    known = select(func.max(older.c.revision)).where(recorded)
     own_latest = known.where(older.c.subject_kind == "prediction", older.c.subject == predictions.c.id)
     customers_latest = known.where(
         older.c.subject_kind == "customer",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, insert, select
 
 from churnops.errors import UnknownPrediction
+from churnops.journal.clock import TOLERANCE
 from churnops.journal.seen import unmatched
 from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
@@ -15,6 +16,7 @@ from churnops.journal.tables import microseconds, predictions
 SAME_STATEMENT = timedelta(days=1)
 """Within this time, "stayed" without a time is the same statement again; later it says that they are still there."""
 
+_MICROSECOND = timedelta(microseconds=1)
 _CHUNK = 500  # values in one IN (...)
 
 
@@ -113,6 +115,37 @@ def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> t
     return (churned, since) if since <= known_at else (None, None)
 
 
+class LabelTimes:
+    """Times that labels count as of: one dated ahead counts as of the next label, or of `now`.
+
+    The table is read for it once, and only if there is such a label.
+    """
+
+    def __init__(self, connection: Connection, now: int) -> None:
+        self._connection = connection
+        self._now = now
+        self._times: dict[int, int] | None = None  # by the time that was recorded
+
+    def settle(self, label: KnownLabel) -> KnownLabel:
+        """Return a label with the times that it counts as of."""
+        if label.recorded_at <= self._now:
+            return label
+        if self._times is None:
+            self._times = self._read()
+        at = self._times.get(label.recorded_at, self._now)
+        return label._replace(recorded_at=at, outcome_at=min(label.outcome_at, at))
+
+    def _read(self) -> dict[int, int]:
+        times, last = {}, self._now
+        query = select(table.c.recorded_at).order_by(table.c.id.desc())
+        for recorded_at in self._connection.execute(query).scalars():
+            if recorded_at <= self._now:
+                last = recorded_at
+            else:
+                times[recorded_at] = last
+        return times
+
+
 def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:
     """Write the labels that are news, as sent with an API key. The transaction must be the only one that writes labels.
 
@@ -159,8 +192,10 @@ def _repeats(label: Label, last: KnownLabel, now: int) -> bool:
         return False
     if label.outcome_at is not None:
         return microseconds(label.outcome_at) == last.outcome_at
-    # Who left, left once. Who stayed until then, and is said to be there a month later, is news.
-    return label.churned or now - last.outcome_at < SAME_STATEMENT // timedelta(microseconds=1)
+    # Who left, left once. Who stayed until then, and is said to be there a month later, is news; so is the right time
+    # of a label that is dated ahead.
+    ahead = last.recorded_at > now + TOLERANCE // _MICROSECOND
+    return not ahead and (label.churned or now - last.outcome_at < SAME_STATEMENT // _MICROSECOND)
 
 
 def _refuse_unknown(connection: Connection, labels: Sequence[Label]) -> None:

@@ -1,7 +1,7 @@
 """Rolling profiles: what each worker of the service counted of its customers, where the workers meet."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Engine, delete, select, text
@@ -14,6 +14,9 @@ _WRITE = text(
     " VALUES (:content_sha256, :part, :worker, :updated_at, :data)"
     " ON CONFLICT (content_sha256, part, worker) DO UPDATE SET updated_at = excluded.updated_at, data = excluded.data"
 )
+
+
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class ProfilePart(NamedTuple):
@@ -42,22 +45,29 @@ class ProfileStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def write(self, parts: Sequence[ProfilePart], at: datetime, oldest: datetime) -> None:
-        """Write parts, in place of what their workers wrote for them before; forget those that began before `oldest`.
+    def write(self, parts: Sequence[ProfilePart], at: datetime, oldest: datetime, newest: datetime = LAST) -> None:
+        """Write parts, in place of what their workers wrote for them before.
+
+        Parts that began before `oldest` are forgotten, and those after `newest`: of a clock that was ahead.
 
         One transaction, so a write that is repeated or killed counts nobody twice.
         """
         rows = [row._asdict() | {"part": microseconds(row.part), "updated_at": microseconds(at)} for row in parts]
         with answering(), self._engine.begin() as connection:
             connection.execute(delete(profiles).where(profiles.c.part < microseconds(oldest)))
+            connection.execute(delete(profiles).where(profiles.c.part > microseconds(newest)))
             if rows:
                 connection.execute(_WRITE, rows)
 
-    def written(self, content_sha256: str, since: datetime) -> dict[datetime, dict[str, datetime]]:
-        """Return when each worker last wrote, by part and worker, for the parts that began at or after `since`."""
+    def written(
+        self, content_sha256: str, since: datetime, until: datetime = LAST
+    ) -> dict[datetime, dict[str, datetime]]:
+        """Return when each worker last wrote, by part and worker, for the parts that began from `since` to `until`."""
         table = profiles.c
         query = select(table.part, table.worker, table.updated_at).where(
-            table.content_sha256 == content_sha256, table.part >= microseconds(since)
+            table.content_sha256 == content_sha256,
+            table.part >= microseconds(since),
+            table.part <= microseconds(until),
         )
         found: dict[datetime, dict[str, datetime]] = {}
         with answering(), self._engine.connect() as connection:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from churnops.errors import JournalError
 from churnops.journal.alerts import Alert, AlertLog, Notice, Try
+from churnops.journal.clock import TOLERANCE
 from churnops.monitoring.channels import Channel, Kind, Message, deliver
 from churnops.settings import AlertSettings
 
@@ -227,7 +228,8 @@ def due(
         last = latest.get(notice.subject)
         if last is not None and last.notice.state == "firing":
             worse = _RANK[notice.severity] > _RANK[last.notice.severity]
-            if not (worse or (repeat and now - last.at >= repeat)):
+            age = now - last.at  # below zero, the clock was wrong then: the alarm is told again, with the right time
+            if not (worse or (repeat and not -TOLERANCE <= age < repeat)):
                 continue
         news.append(notice)
     for subject in clear:

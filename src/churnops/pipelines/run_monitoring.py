@@ -14,6 +14,7 @@ from typing import Any
 from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, reason_of
 from churnops.journal import DeploymentLog, Journal
 from churnops.journal.alerts import AlertLog
+from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.database import open_database
 from churnops.model import Bundle
@@ -54,12 +55,16 @@ Retrain = Callable[[Settings, Cause, Sequence[str], Path | None], str]
 
 @dataclass(frozen=True)
 class MonitoringSummary:
-    """What a cycle did, for screens and machines; `retraining` says in words what followed from it."""
+    """What a cycle did, for screens and machines; `retraining` says in words what followed from it.
+
+    `warnings` name entries of the journal that are dated ahead of this machine's clock.
+    """
 
     cycle: MonitoringCycle
     run_id: str
     deliveries: tuple[Delivery, ...]
     retraining: str
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -69,6 +74,7 @@ class MonitoringSummary:
             "run_id": self.run_id,
             "alerts": [vars(delivery) for delivery in self.deliveries],
             "retraining": self.retraining,
+            "warnings": list(self.warnings),
         }
 
 
@@ -168,7 +174,8 @@ def run_monitoring(
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
         deployed = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
         retraining = _retraining(settings, cycle.report, source, deployed.since(), retrain or _retrain, permitted)
-        return MonitoringSummary(cycle, run.run_id, deliveries, retraining)
+        warnings = entries_ahead(engine, datetime.now(UTC))
+        return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings)
     finally:
         engine.dispose()
 

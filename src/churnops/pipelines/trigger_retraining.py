@@ -261,13 +261,14 @@ class _Job:
         """
         decisions = DecisionLog(self.registry.engine).newest(100, subject="deploy")
         had = [
-            d.details["evidence"]
+            (microseconds(d.at), d.details["evidence"])
             for d in decisions
             if champion.content_sha256 in (d.champion, d.challenger) and "evidence" in d.details
         ]
         return (
-            max((int(evidence["known_at"]) for evidence in had), default=0),
-            {evidence["batch"] for evidence in had if evidence["batch"]},
+            # Not after the decision itself: the clock may have been ahead.
+            max((min(int(evidence["known_at"]), at) for at, evidence in had), default=0),
+            {evidence["batch"] for _, evidence in had if evidence["batch"]},
         )
 
     def _placed(self, found: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:

@@ -232,8 +232,10 @@ class DeploymentFolder:
             raise RegistryError(f"{self.versions} is a link, and nothing is removed through one: prune where it leads")
         if not self.versions.is_dir():
             return Pruned((), 0)
-        entries = sorted(entry for entry in self.versions.iterdir() if _is_folder(entry))
-        names = [entry.name for entry in entries if FOLDER_NAME.fullmatch(entry.name)]
+        order = {deployment.folder: deployment.id for deployment in self.log.history() if deployment.kind == "deploy"}
+        entries = [entry.name for entry in self.versions.iterdir() if _is_folder(entry)]
+        # By the log, as a name holds the time of a clock that may have been ahead; folders from before it come first.
+        names = sorted(filter(FOLDER_NAME.fullmatch, entries), key=lambda name: (order.get(name, 0), name))
         stay = {*names[max(len(names) - keep, 0) :], *protected, self.current()}
         with suppress(RegistryError):  # no way back: nothing more to protect
             stay.add(self._before_this().folder)

@@ -144,15 +144,19 @@ def test_a_decision_without_details_is_shown():
 
 def test_summaries_are_read_newest_first_and_only_so_many(tmp_path: Path):
     for day in range(1, 31):
-        summary(tmp_path, {"status": "kept"}, f"retraining_summary_202611{day:02}T000000.000000Z.json")
+        summary(tmp_path, {"status": "kept"}, f"retraining_summary_202610{day:02}T000000.000000Z.json")
     (tmp_path / "retraining_summary_x.json").write_text("{}")
     (tmp_path / "monitoring_report_20261124T141428.962313Z.json").write_text("{}")
     files = newest_files(tmp_path)
     assert len(files) == 20
-    assert files[0][0] == "retraining_summary_20261130T000000.000000Z.json"
+    assert files[0][0] == "retraining_summary_20261030T000000.000000Z.json"
     found, damaged = read_summaries(tmp_path, [name for name, _, _ in files])
     assert damaged == []
-    assert [clock(r.started) for r in found[:2]] == ["2026-11-30 00:00", "2026-11-29 00:00"]
+    assert [clock(r.started) for r in found[:2]] == ["2026-10-30 00:00", "2026-10-29 00:00"]
+    for day in range(1, 4):
+        summary(tmp_path, {"status": "kept"}, f"retraining_summary_220010{day:02}T000000.000000Z.json")
+    assert newest_files(tmp_path) == files, "dated ahead"
+    assert newest_files(tmp_path, 33)[-1][0] == "retraining_summary_22001001T000000.000000Z.json"
 
 
 def test_without_the_folder_there_are_no_summaries(tmp_path: Path):

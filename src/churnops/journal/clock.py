@@ -1,0 +1,103 @@
+"""Entries whose time lies ahead of the clock: written by a machine whose clock was wrong, they must hide nothing.
+
+Within a database the order of entries is that of their ids. An entry dated after now counts as of the time of the next
+entry, or of now if it is the newest; `entries_ahead` reports it.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, Engine, Table, select
+
+from churnops.journal.database import answering
+from churnops.journal.tables import (
+    alerts,
+    cycles,
+    decisions,
+    deployments,
+    labels,
+    microseconds,
+    moment,
+    predictions,
+)
+
+TOLERANCE = timedelta(minutes=5)
+"""Clocks of machines may differ by this much without a report."""
+
+_NEWEST = 10_000
+_NOW = "they count as of the entry after them, or of now"
+_TABLES: tuple[tuple[Table, Column[Any], str], ...] = (
+    (deployments, deployments.c.at, _NOW),
+    (cycles, cycles.c.at, _NOW),
+    (decisions, decisions.c.at, _NOW),
+    (alerts, alerts.c.at, _NOW),
+    (labels, labels.c.recorded_at, _NOW),
+    (predictions, predictions.c.at, "they are in no window before that time"),
+)
+
+
+def settle(newest_first: Iterable[int], now: int) -> list[int]:
+    """Return the times that entries count as of.
+
+    Parameters
+    ----------
+    newest_first
+        Times of entries in microseconds since 1970, by falling id.
+    now
+        Likewise.
+
+    Examples
+    --------
+    >>> settle([40, 99, 30, 98, 99], now=50)
+    [40, 40, 30, 30, 30]
+    >>> settle([99, 30], now=50)
+    [50, 30]
+    """
+    times, last = [], now
+    for at in newest_first:
+        last = at if at <= now else last
+        times.append(last)
+    return times
+
+
+def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
+    """Return a sentence for each table with entries dated after now, naming the one furthest ahead.
+
+    Of each table the newest 10,000 entries are looked at; of predictions, all.
+
+    Parameters
+    ----------
+    now
+        With a zone. Entries up to `TOLERANCE` after it are not reported.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer.
+    """
+    limit, messages = now + TOLERANCE, []
+    with answering(), engine.connect() as connection:
+        for table, at, counts in _TABLES:
+            newest = select(table.c.id, at.label("at"))
+            if table is not predictions:  # whose times have an index, and whose ids are no numbers
+                newest = newest.order_by(table.c.id.desc()).limit(_NEWEST)
+            found = newest.subquery()
+            after = found.c.at > (limit if table is deployments else microseconds(limit))
+            row = connection.execute(select(found).where(after).order_by(found.c.at.desc()).limit(1)).first()
+            if row is not None:
+                time = in_utc(row.at) if table is deployments else moment(row.at)
+                messages.append(
+                    f"the journal's {table.name} have entries dated ahead of this machine's clock, entry {row.id} by "
+                    f"{_words(time - now)} ({time:%Y-%m-%d %H:%M} UTC): {counts}"
+                )
+    return tuple(messages)
+
+
+def _words(span: timedelta) -> str:
+    return f"{span.days:,} days" if span.days > 1 else f"{span / timedelta(hours=1):.1f} hours"
+
+
+def in_utc(at: datetime) -> datetime:
+    """Return a date-time from a table in UTC: SQLite keeps no time zone, PostgreSQL answers in the session's."""
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
