@@ -183,6 +183,7 @@ def test_help_teaches_and_stays_light(tmp_path: Path):
     code = f"import sys; from churnops.cli import main; print([m for m in {heavy} if m in sys.modules])"
     assert run(sys.executable, "-c", code, cwd=tmp_path).stdout.strip() == "[]"
     assert run(CHURNOPS, "version", cwd=tmp_path).stdout.startswith("churnops ")
+    assert run(CHURNOPS, "--version", cwd=tmp_path).stdout == run(CHURNOPS, "version", cwd=tmp_path).stdout
     assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 3
     run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)
 

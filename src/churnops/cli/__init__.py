@@ -44,6 +44,7 @@ def show_error(error: Exception, message: str) -> None:
     metavar="FILE",
     help="Settings file. Default: $CHURNOPS_CONFIG, or config.yaml here or in a folder above.",
 )
+@click.version_option(__version__, message="churnops %(version)s")
 @click.pass_context
 def main(ctx: click.Context, config: Path | None) -> None:
     """Keep a trustworthy churn model in production.
