@@ -8,8 +8,10 @@ choice, a flag as 0 or 1.
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from churnops.errors import DataError
+from churnops.limits import MAX_CHOICES, MAX_COLUMNS, MAX_ERRORS, MAX_HINTS
 
 Kind = Literal["number", "integer", "category", "flag", "id", "time", "target"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -24,6 +27,7 @@ Columns = Mapping[str, NDArray[np.float64]]
 """Encoded columns by name, all of one length."""
 
 MAX_ID_LENGTH = 128
+MAX_LISTED = 100  # names in a message
 # Spaces, control characters, and others that show nothing, such as U+200B (zero width space).
 _UNSEEN = (
     r"\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f"
@@ -65,8 +69,9 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     "did you mean 'drift_threshold'?"
     """
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"valid names: {', '.join(names)}"
+    close = difflib.get_close_matches(name[:64], names[:MAX_HINTS], n=1, cutoff=0.5)
+    listed = ", ".join(names[:MAX_LISTED]) + (", …" if len(names) > MAX_LISTED else "")
+    return f"did you mean '{close[0]}'?" if close else f"valid names: {listed}"
 
 
 class Column(BaseModel):
@@ -91,7 +96,7 @@ class Column(BaseModel):
         Allowed values of a category; (false, true) of a flag; (stayed, churned) of the target.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     name: Name
     kind: Kind
@@ -101,7 +106,7 @@ class Column(BaseModel):
     nullable: bool = False
     minimum: float | None = Field(default=None, allow_inf_nan=False)
     maximum: float | None = Field(default=None, allow_inf_nan=False)
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = Field(default=(), max_length=MAX_CHOICES)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -119,6 +124,11 @@ class Column(BaseModel):
         if len(set(self.choices)) != len(self.choices):
             raise ValueError(f"column '{self.name}': a choice is listed twice")
         return self
+
+    @cached_property
+    def codes(self) -> Mapping[str, int]:
+        """The index of each choice."""
+        return {choice: code for code, choice in enumerate(self.choices)}
 
     @property
     def numeric(self) -> bool:
@@ -145,14 +155,14 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
-    columns: tuple[Column, ...] = Field(min_length=2)
+    columns: tuple[Column, ...] = Field(min_length=2, max_length=MAX_COLUMNS)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         headers = [h for c in self.columns for h in dict.fromkeys((c.name, c.alias or c.name))]
-        twice = {h for h in headers if headers.count(h) > 1}
+        twice = sorted(header for header, count in Counter(headers).items() if count > 1)
         if twice:
-            raise ValueError(f"these names or aliases are declared twice: {', '.join(sorted(twice))}")
+            raise ValueError(f"these names or aliases are declared twice: {', '.join(twice[:MAX_ERRORS])}")
         reserved = sorted(set(headers) & set(RESERVED))
         if reserved:
             raise ValueError(f"'{reserved[0]}' is a column that churnops adds: call yours differently")
@@ -203,18 +213,19 @@ class Schema(BaseModel):
             If two headers stand for the same column, or a header occurs twice.
         """
         found: dict[str, str] = {}
+        taken: set[str] = set()
         for header in headers:
             name = self._headers.get(header)
             if name is None:
                 continue
-            if name in found.values():
+            if name in taken:
                 raise DataError(f"column {self.by_name[name].label} is given twice: keep one of its headers")
+            taken.add(name)
             found[header] = name
         return found
 
     def closest_header(self, name: str, headers: Iterable[str]) -> str | None:
-        """Return the given header that most likely was meant for column `name`, if one is close."""
-        column = self.by_name[name]
-        plain = {re.sub(r"[^a-z0-9]+", "_", h.lower()).strip("_"): h for h in headers}
-        close = difflib.get_close_matches(column.name, plain, n=1, cutoff=0.8)
+        """Return the header that most likely was meant for column `name`, if one of the first 1,000 is close."""
+        plain = {re.sub(r"[^a-z0-9]+", "_", h[:200].lower()).strip("_"): h for h in islice(headers, MAX_HINTS)}
+        close = difflib.get_close_matches(name, plain, n=1, cutoff=0.8)
         return plain[close[0]] if close else None

@@ -61,7 +61,7 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
     Raises
     ------
     ValidationError
-        With every rule of the bundle's Schema that the table breaks.
+        With the rules of the bundle's Schema that the table breaks, 20 at most.
     DataError
         If a column has the name of an answer, or stands twice.
     ChurnopsError

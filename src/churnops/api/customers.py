@@ -1,10 +1,10 @@
-"""What clients send: strict JSON, checked against a request model that is generated from the Schema."""
+"""What clients send, checked against a request model that is generated from the Schema."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import nan
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,14 @@ from pydantic import (
     create_model,
 )
 
-from churnops.api.problems import MAX_ERRORS, FieldError, Problem
+from churnops.api.problems import FieldError, Problem
+from churnops.api.strict_json import parse_list
+from churnops.limits import MAX_ERRORS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, nearest
 
 _PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
-MAX_DEPTH = 8
 MAX_WHOLE = 2**53  # beyond it a float64 does not hold every whole number
+MAX_DIGITS = 18  # of a choice that may come as a number
 CUSTOMER_ID = Column(
     name="customer_id", kind="id", required=False, nullable=True, description="Any string that tells customers apart"
 )
@@ -32,62 +34,6 @@ CUSTOMER_ID = Column(
 
 Record = Mapping[str, Any]
 """One checked customer: snake_case names, JSON values; a category or flag as its choice."""
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse strict JSON: UTF-8, no key twice, no NaN or Infinity, not nested deeper than 8.
-
-    Raises
-    ------
-    Problem
-        400 where it is not JSON, 422 where it is JSON that no customer can be.
-    """
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
-        raise _bad("nesting", f"the body is nested deeper than {MAX_DEPTH}")
-    try:
-        return _decoder.decode(body.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Problem(400, "not-json", "the body is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        detail = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        raise Problem(400, "not-json", detail) from None
-    except (ValueError, RecursionError):  # a number of more digits than Python converts
-        raise _bad("number", "the body holds a number with too many digits") from None
-
-
-def _depth(body: bytes) -> int:
-    """Return how deeply brackets outside strings are nested."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in body:
-        if in_string:
-            in_string, escaped = escaped or byte != 0x22, not escaped and byte == 0x5C
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
-
-
-def _bad(rule: str, message: str, field: str | None = None) -> Problem:
-    return Problem(422, "validation", message, errors=[FieldError(field=field, rule=rule, message=message)])
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise _bad("unique", "a key stands twice in one object")
-    return document
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    raise _bad("finite", "NaN and Infinity are not JSON")
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 class CustomerForm:
@@ -99,6 +45,9 @@ class CustomerForm:
         The pydantic model of one customer, with snake_case names as aliases.
     identifier
         Name of the field that holds the customer's id.
+    max_values
+        Values that the JSON of one customer may hold: twice the fields, as each may be sent under both its names by
+        mistake.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -107,6 +56,8 @@ class CustomerForm:
         self.identifier = identifier.name if identifier else None
         fields = [c for c in schema.columns if c.kind != "target" and c is not schema.identifier]
         self._columns = (*((identifier,) if identifier else ()), *fields)
+        self._by_name = {column.name: column for column in self._columns}
+        self.max_values = 2 * len(self._columns)
         self.model = create_model(
             "Customer",
             __config__=ConfigDict(extra="forbid", title="Customer"),
@@ -133,13 +84,18 @@ class CustomerForm:
             raise _refused(errors)
         return record
 
-    def read_all(self, documents: Sequence[Any], first_row: int = 1) -> list[Record]:
-        """Check customers; `first_row` is the number of the first one in messages."""
+    def read_list(self, body: bytes, max_rows: int) -> list[Record]:
+        """Check the customers of a JSON list of at most `max_rows`."""
+        return self.read_all(parse_list(body, max_rows, self.max_values))
+
+    def read_all(self, documents: Iterable[Any], first_row: int = 1) -> list[Record]:
+        """Check customers until 20 rules are broken; `first_row` is the number of the first one in messages."""
         records: list[Record] = []
         errors: list[FieldError] = []
         for row, document in enumerate(documents, first_row):
             record: dict[str, Any] = {}
-            errors += [error.model_copy(update={"row": row}) for error in self._errors(document, record)]
+            broken = self._errors(document, record, MAX_ERRORS - len(errors))
+            errors += [error.model_copy(update={"row": row}) for error in broken]
             records.append(record)
             if len(errors) >= MAX_ERRORS:
                 break
@@ -147,22 +103,21 @@ class CustomerForm:
             raise _refused(errors)
         return records
 
-    def _errors(self, document: Any, record: dict[str, Any]) -> list[FieldError]:
-        """Fill `record` with the customer's values, or return what is wrong."""
+    def _errors(self, document: Any, record: dict[str, Any], limit: int = MAX_ERRORS) -> list[FieldError]:
+        """Fill `record` with the customer's values, or return what is wrong, in at most `limit` errors."""
         if type(document) is not dict:
             return [FieldError(field=None, rule="object", message="a customer must be a JSON object")]
         names = self._names
         renamed = {names.get(key, key): value for key, value in document.items()}
         if len(renamed) != len(document):
-            keys = [names.get(str(key), str(key)) for key in document]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            label = self.schema.by_name[twice].label
+            [(twice, _)] = Counter(names.get(key, key) for key in document).most_common(1)
+            label = self._by_name[twice].label
             return [FieldError(field=twice, rule="unique", message=f"{label} is given twice: keep one of its names")]
         try:
             customer = self._validate(renamed)
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=True)
-            return [self._explain(item) for item in found[:MAX_ERRORS]]
+            return [self._explain(item) for item in found[:limit]]
         given, plain = customer.model_fields_set, self._plain
         for name, value in customer.__dict__.items():
             if name in given:
@@ -176,7 +131,7 @@ class CustomerForm:
         name, kind, context = str(error["loc"][0]), error["type"], error.get("ctx", {})
         if kind == "extra_forbidden":
             return FieldError(field=name[:64], rule="unknown", message=self._unknown(name))
-        column = next(column for column in self._columns if column.name == name)
+        column = self._by_name[name]
         rules = {
             "missing": ("required", "is required"),
             "finite_number": ("finite", "must be finite"),
@@ -273,11 +228,12 @@ def _whole(value: Any) -> Any:
 
 def _category(column: Column) -> Any:
     """Take a choice; one that is written in digits may come as a number."""
-    numbers = [int(choice) for choice in column.choices if choice.isdecimal() and str(int(choice)) == choice]
+    decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
+    numbers = {int(choice): choice for choice in decimal if str(int(choice)) == choice}
 
     def text(value: Any) -> Any:
         value = _whole(value)
-        return str(value) if type(value) is int and value in numbers else value
+        return numbers.get(value, value) if type(value) is int else value
 
     shown = {"enum": [*column.choices, *numbers]}
     return Annotated[Literal[column.choices], BeforeValidator(text), WithJsonSchema(shown)]

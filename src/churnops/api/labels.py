@@ -1,6 +1,5 @@
 """Outcomes that arrive later: who left, who stayed, by prediction or by customer."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
@@ -16,7 +15,9 @@ from pydantic import (
 )
 
 from churnops.api.problems import FieldError, Problem
+from churnops.api.strict_json import parse_json, parse_list
 from churnops.journal.labels import Label
+from churnops.limits import MAX_ERRORS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
 
 FUTURE = timedelta(days=1)  # clocks differ
@@ -73,6 +74,10 @@ class LabelBody(BaseModel):
         return self
 
 
+MAX_VALUES = 2 * len(LabelBody.model_fields)
+"""Values that one label may hold."""
+
+
 class LabelsAnswer(BaseModel):
     """How many outcomes were recorded, and how many were known already.
 
@@ -85,31 +90,39 @@ class LabelsAnswer(BaseModel):
     unmatched: int | None
 
 
-def read_labels(documents: Sequence[Any]) -> list[Label]:
-    """Check outcomes.
+def read_labels(body: bytes, max_labels: int) -> list[Label]:
+    """Read outcomes from a JSON body: one, or a list of at most `max_labels`.
 
     Raises
     ------
     Problem
-        422, naming row, field and rule.
+        400, 413 or 422; of rules that are broken, the first 20 with row, field and rule.
     """
+    is_list = body.lstrip()[:1] == b"["
+    documents = parse_list(body, max_labels, MAX_VALUES) if is_list else [parse_json(body, MAX_VALUES)]
     labels: list[Label] = []
     errors: list[FieldError] = []
     for row, document in enumerate(documents, 1):
         try:
-            body = LabelBody.model_validate(document)
+            label = LabelBody.model_validate(document)
         except ValidationError as error:
-            for item in error.errors(include_input=False, include_url=False, include_context=False):
-                field = str(item["loc"][0])[:64] if item["loc"] else None
-                message = item["msg"].removeprefix("Value error, ")
-                if item["type"] == "string_pattern_mismatch":
-                    message = "must have a visible character, and no NUL"
-                rule = "value" if item["type"] == "value_error" else item["type"]
-                errors.append(FieldError(field=field, rule=rule, message=message, row=row))
+            found = error.errors(include_input=False, include_url=False, include_context=False)
+            errors += [_explain(item, row) for item in found[: MAX_ERRORS - len(errors)]]
+            if len(errors) >= MAX_ERRORS:
+                break
         else:
-            labels.append(Label(**dict(body)))
+            labels.append(Label(**dict(label)))
     if errors:
         first = errors[0]
         where = f"{first.field}: " if first.field else ""
         raise Problem(422, "validation", f"row {first.row}: {where}{first.message}", errors=errors)
     return labels
+
+
+def _explain(error: Any, row: int) -> FieldError:
+    field = str(error["loc"][0])[:64] if error["loc"] else None
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "string_pattern_mismatch":
+        message = "must have a visible character, and no NUL"
+    rule = "value" if error["type"] == "value_error" else error["type"]
+    return FieldError(field=field, rule=rule, message=message, row=row)

@@ -23,7 +23,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from churnops import __version__
 from churnops.api.body import JSON, media_type, read_body
-from churnops.api.customers import parse_json
 from churnops.api.documents import MAX_PROBES, HealthAnswer, ModelAnswer, RecordedAnswer, openapi_document
 from churnops.api.guard import Guard, configure_logging
 from churnops.api.labels import LabelsAnswer, read_labels
@@ -33,9 +32,9 @@ from churnops.api.predictions import answer
 from churnops.api.problems import REFUSALS, Problem, documented, raise_problem
 from churnops.api.security import Client
 from churnops.api.service import Service
+from churnops.api.strict_json import parse_json
 from churnops.api.uploads import UPLOADS
 from churnops.errors import JournalError, UnknownPrediction
-from churnops.journal.labels import Label
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
 from churnops.settings import Settings, find_config, load_settings
@@ -111,7 +110,7 @@ class Predict:
         body = await read_body(scope, receive, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
         served = service.model.require()
         state["model_version"] = served.version
-        record = served.form.read(parse_json(body))
+        record = served.form.read(parse_json(body, served.form.max_values))
         answers, rows = answer(served, [record])
         await service.recorder.record(rows, state["client"].key)
         if service.live is not None:
@@ -180,7 +179,7 @@ def _add_routes(app: FastAPI) -> None:
         body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
 
         def compute() -> tuple[list[dict[str, Any]], list[PredictionRow], Columns]:
-            records = served.form.read_all(_listed(parse_json(body), limits.max_batch_rows))
+            records = served.form.read_list(body, limits.max_batch_rows)
             return *answer(served, records), given_columns(served, records) if service.live else {}
 
         answers, rows, columns = await _computed(service, body, compute)
@@ -203,7 +202,7 @@ def _add_routes(app: FastAPI) -> None:
         body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
 
         def compute() -> list[dict[str, Any]]:
-            answers, _ = answer(served, served.form.read_all(_listed(parse_json(body), MAX_PROBES)))
+            answers, _ = answer(served, served.form.read_list(body, MAX_PROBES))
             return [{name: value for name, value in item.items() if name != "prediction_id"} for item in answers]
 
         return _json(await _computed(service, body, compute))
@@ -215,12 +214,7 @@ def _add_routes(app: FastAPI) -> None:
         limits = service.settings.api
         body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
 
-        def read() -> list[Label]:
-            document = parse_json(body)
-            given = document if type(document) is list else [document]
-            return read_labels(_listed(given, limits.max_batch_rows))
-
-        outcomes = await asyncio.to_thread(read)
+        outcomes = await asyncio.to_thread(read_labels, body, limits.max_batch_rows)
         try:
             counts = await asyncio.to_thread(service.journal.record_labels, outcomes, _key(request))
         except UnknownPrediction as error:
@@ -301,14 +295,6 @@ def _add_routes(app: FastAPI) -> None:
             "documentation": "/docs",
             "paths": [*app.openapi()["paths"]],
         }
-
-
-def _listed(document: Any, most: int) -> list[Any]:
-    if type(document) is not list or not document:
-        raise Problem(422, "validation", "the body must be a JSON list with at least one item")
-    if len(document) > most:
-        raise Problem(413, "too-many", f"more than {most} items: send several lists")
-    return document
 
 
 def _journal_problem(error: Exception) -> Problem:

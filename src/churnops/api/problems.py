@@ -3,14 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from churnops.limits import MAX_ERRORS
+
 MEDIA_TYPE = "application/problem+json"
-MAX_ERRORS = 20
 MAX_LENGTH = 400  # of a message: one may repeat a header of the file that was sent
 REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
 """What may be answered in place of a prediction."""
@@ -59,6 +60,11 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers as ASGI wants them."""
         return [(name.lower().encode(), value.encode()) for name, value in (self.headers or {}).items()]
+
+    def in_row(self, row: int) -> Self:
+        """Return the problem as one of a row's; rows count from 1."""
+        errors = [error.model_copy(update={"row": row}) for error in self.errors]
+        return type(self)(self.status, self.slug, f"row {row}: {self.detail}", errors=errors, headers=self.headers)
 
     def body(self, request_id: str) -> bytes:
         """Return the document that the client gets."""

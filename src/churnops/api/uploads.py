@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -15,11 +15,11 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from churnops.api.body import receive_body
-from churnops.api.customers import parse_json
 from churnops.api.live import LiveDrift, given_columns
 from churnops.api.predictions import Recorder, answer
 from churnops.api.problems import Problem
 from churnops.api.served import Served
+from churnops.api.strict_json import parse_json
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
 from churnops.settings import ApiSettings
@@ -164,11 +164,19 @@ class NdjsonUpload:
     def _records(self) -> Iterator[list[Any]]:
         with self._path.open("rb") as file:
             row = 1
-            while documents := [_parse_line(line, row + i) for i, line in enumerate(islice(_lines(file), LINES))]:
-                if row + len(documents) - 1 > self._most:
+            while lines := list(islice(_lines(file), LINES)):
+                if row + len(lines) - 1 > self._most:
                     raise too_many(self._most)
-                yield self._served.form.read_all(documents, first_row=row)
-                row += len(documents)
+                yield self._served.form.read_all(map(self._parse, lines, count(row)), first_row=row)
+                row += len(lines)
+
+    def _parse(self, line: bytes, row: int) -> Any:
+        if len(line) > MAX_LINE_BYTES:
+            raise Problem(413, "too-large", f"row {row}: a line is larger than {MAX_LINE_BYTES} bytes")
+        try:
+            return parse_json(line, self._served.form.max_values)
+        except Problem as problem:
+            raise problem.in_row(row) from None
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -176,16 +184,6 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
     while line := file.readline(MAX_LINE_BYTES + 1):
         if line.strip():
             yield line
-
-
-def _parse_line(line: bytes, row: int) -> Any:
-    if len(line) > MAX_LINE_BYTES:
-        raise Problem(413, "too-large", f"row {row}: a line is larger than {MAX_LINE_BYTES} bytes")
-    try:
-        return parse_json(line)
-    except Problem as problem:
-        errors = [error.model_copy(update={"row": row}) for error in problem.errors]
-        raise Problem(problem.status, problem.slug, f"row {row}: {problem.detail}", errors=errors) from None
 
 
 def _no_space(error: OSError) -> Problem:

@@ -3,16 +3,17 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from churnops.data.parquet import MAX_BATCH_BYTES, MAX_ROW_BYTES, read_parquet
+from churnops.data.parquet import read_footer, read_parquet
 from churnops.errors import DataError
+from churnops.limits import MAX_BATCH_BYTES, MAX_BATCH_CELLS, MAX_COLUMNS, MAX_ROW_BYTES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,9 +45,9 @@ def open_batches(path: Path, *, rows: int = ROWS, format: Format | None = None) 
     Raises
     ------
     DataError
-        If the file is empty, damaged, binary, not UTF-8, not of its format, repeats a header, or has a row with
-        more or fewer values than the header, or of more than 1 MiB; with the row where it is known (1 is the first
-        after the header). Rows above it were yielded before.
+        If the file is empty, damaged, binary, not UTF-8, not of its format, repeats a header, has more than 10,000
+        columns, or has a row with more or fewer values than the header, or of more than 1 MiB; with the row where it is
+        known (1 is the first after the header). Rows above it were yielded before. See `churnops.limits`.
 
     Examples
     --------
@@ -84,13 +85,12 @@ def read_batches(path: Path, *, rows: int = ROWS, format: Format | None = None, 
 def count_rows(path: Path, *, format: Format | None = None) -> int | None:
     """Return how many rows a Parquet file says it has; None where only reading the file could tell."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if (format or path.suffix.lower()[1:]) != "parquet":
         return None
     try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException):
+        return int(read_footer(path).num_rows)
+    except (OSError, pa.ArrowException, DataError):
         return None  # reading it says what is wrong
 
 
@@ -103,6 +103,7 @@ def _even(pieces: _Pieces, rows: int, skip: int) -> Iterator[tuple[pl.DataFrame,
     held: list[pa.RecordBatch] = []
     count, size, share = 0, 0, 0.0
     for piece, above, read in pieces:
+        rows = min(rows, max(MAX_BATCH_CELLS // max(piece.num_columns, 1), 1))
         piece = piece.slice(max(skip - above, 0))
         size += piece.nbytes
         if held and size > MAX_BATCH_BYTES:
@@ -198,17 +199,22 @@ def _csv_error(text: str, headers: list[str], ragged: list[Any], above: int, bla
 def _header(path: Path) -> tuple[list[str], int]:
     """Return the headers and how many blank lines stand above; refuse binary files and repeated headers."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        lines: Callable[[], str] = partial(file.readline, MAX_ROW_BYTES)
-        blank, headers = next(((n, row) for n, row in enumerate(csv.reader(iter(lines, ""))) if row), (0, []))
-        empty = not file.read(1)
+        begin = file.read(MAX_ROW_BYTES)  # a quote that is never closed would take the whole file for a header
+        lines = io.StringIO(begin, newline="")
+        blank, headers = next(((n, row) for n, row in enumerate(csv.reader(lines)) if row), (0, []))
+        below, more = lines.read(1), file.read(1)
     if any("\0" in header for header in headers):
         raise DataError(f"{path} is not a CSV file: it holds binary data")
     if any("\udc80" <= character <= "\udcff" for character in "".join(headers)):
         raise DataError(f"{path} is not a readable CSV table: its header is not UTF-8 text")
-    repeated = {h for h in headers if headers.count(h) > 1}
-    if repeated:
-        raise DataError(f"{path}: header {sorted(repeated)[0]!r} stands more than once")
-    if empty:
+    if not below and more:
+        raise DataError(f"{path} is not a readable CSV table: its header does not end within {MAX_ROW_BYTES >> 20} MiB")
+    if len(headers) > MAX_COLUMNS:
+        raise DataError(f"{path} has {len(headers)} columns: at most {MAX_COLUMNS} are read")
+    header, count = Counter(headers).most_common(1)[0] if headers else ("", 0)
+    if count > 1:
+        raise DataError(f"{path}: header {header!r} stands more than once")
+    if not below:
         raise DataError(f"{path} {'has a header but no rows' if headers else 'is empty'}")
     return headers, blank
 

@@ -8,15 +8,42 @@ import numpy as np
 import numpy.typing as npt
 
 from churnops.errors import DataError
+from churnops.limits import FOOTER_BYTES, FOOTER_SHARE, MAX_BATCH_BYTES, MAX_COLUMNS, MAX_FOOTER_BYTES, MAX_ROW_BYTES
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-MAX_ROW_BYTES = 2**20  # of one row
-MAX_BATCH_BYTES = 2**26  # of what is handed on at a time, however many rows were asked for
 READ_ROWS = 25_000  # read at once at least: a dictionary comes again with each batch
 LONG_ROWS = 64  # read at once where a row group holds more text than a batch may
+
+
+def read_footer(path: Path) -> "pq.FileMetaData":
+    """Read what a Parquet file says of itself, if that is not too much.
+
+    Raises
+    ------
+    DataError
+        If the footer is longer than a file of this size may have, or there are more than 10,000 columns.
+    pyarrow.ArrowException
+        If it is no Parquet file.
+    """
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - 8, 0))
+        length = int.from_bytes(file.read(4), "little")
+    limit = min(max(FOOTER_BYTES, size // FOOTER_SHARE), MAX_FOOTER_BYTES)
+    if limit < length <= size:  # one that claims more than there is, is no Parquet file
+        raise DataError(
+            f"{path}: its footer of {length >> 20} MiB is longer than the {limit >> 20} MiB that are read for a file "
+            "of this size: write larger row groups"
+        )
+    metadata = pq.read_metadata(path)
+    if metadata.num_columns > MAX_COLUMNS:
+        raise DataError(f"{path} has {metadata.num_columns} columns: at most {MAX_COLUMNS} are read")
+    return metadata
 
 
 def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordBatch", int, float]]:
@@ -28,11 +55,12 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
     Raises
     ------
     DataError
-        If a row has more than 1 MiB, or lists hold more values than fit into memory.
+        If a row has more than 1 MiB, lists hold more values than fit into memory, or `read_footer` refuses the file.
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+    metadata = read_footer(path)
+    with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20) as file:
         plain, total = file.schema_arrow, file.metadata.num_rows
         texts = _texts(file)
         groups, above = list(range(file.num_row_groups)), 0
@@ -40,7 +68,7 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
             above += file.metadata.row_group(groups.pop(0)).num_rows
         most = min(max(rows, READ_ROWS), _fitting(plain, path))
     names = [name for _, name in texts]
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
+    with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
         for group in groups:
             size = _first(file, group, [position for position, _ in texts], most, path)
             for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False):

@@ -1,6 +1,6 @@
 """Profile Parquet files of any size: streamed, in constant memory, on up to four cores."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from churnops.data.parquet import read_footer
 from churnops.data.profile import ColumnProfile, Profile, merge_profiles
 from churnops.errors import DataError
 from churnops.files import usable_cores
@@ -91,11 +92,9 @@ def _runs(paths: Sequence[Path]) -> Iterator[tuple[Path, "pq.FileMetaData", list
 
     Metadata describe every column of every group, so they are read once for a file, not again for each run.
     """
-    import pyarrow.parquet as pq
-
     for path in paths:
-        with _reading(path), pq.ParquetFile(path) as file:
-            metadata = file.metadata
+        with _reading(path):
+            metadata = read_footer(path)
         run: list[int] = []
         rows = 0
         for group in range(metadata.num_row_groups):
@@ -146,15 +145,15 @@ def _files(sources: Sequence[Path]) -> list[Path]:
 def _check(path: Path, reference: Profile) -> None:
     """Refuse a file that lacks a column, or holds something else than numbers in it."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with _reading(path), pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
+    with _reading(path):
+        schema = read_footer(path).schema.to_arrow_schema()
+    counts = Counter(schema.names)
     # Null is the type of a column in which nobody has a value.
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
     for name in reference:
-        if schema.names.count(name) != 1:
-            raise DataError(f"{path} has {'two columns' if name in schema.names else 'no column'} '{name}'")
+        if counts[name] != 1:
+            raise DataError(f"{path} has {'two columns' if counts[name] else 'no column'} '{name}'")
         kind = schema.field(name).type
         if not any(is_kind(kind) for is_kind in numeric):
             raise DataError(f"{path}: column '{name}' holds {kind}, not numbers")

@@ -1,4 +1,4 @@
-"""Step 1: check every raw table against the Schema, and name every failure.
+"""Step 1: check every raw table against the Schema, and name the failures.
 
 A failure says file, column, rule, how many rows, and the first of them. Nothing is repaired or dropped: a table is
 used as it is or not at all.
@@ -13,6 +13,7 @@ import polars as pl
 
 from churnops.data.read import read_table, table_paths
 from churnops.errors import DataError
+from churnops.limits import MAX_ERRORS
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 from churnops.step import StepResult
 
@@ -50,12 +51,12 @@ class ValidatedData(StepResult):
 
 
 class ValidationError(DataError):
-    """The tables break the Schema; `failures` lists every rule broken."""
+    """The tables break the Schema; `failures` lists the broken rules, 20 at most."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
-        self.failures = tuple(failures)
-        lines = [str(failure) for failure in failures]
-        super().__init__("\n".join(lines), artifacts=_report(failures, rows={}, ignored={}))
+        self.failures = tuple(failures[:MAX_ERRORS])
+        artifacts = _report(self.failures, rows={}, ignored={})
+        super().__init__("\n".join(_lines(self.failures)), artifacts=artifacts)
 
     def below(self, rows: int) -> "ValidationError":
         """Return the error as it reads where `rows` rows of the same file stand above."""
@@ -80,7 +81,7 @@ def validate_data(
     DataError
         If a file or folder is not there.
     ValidationError
-        With every rule broken by any table.
+        With the rules broken by any table, 20 at most.
     """
     required = {column.name for column in schema.columns if column.required and column.kind != "target"}
     training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name})
@@ -114,6 +115,8 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
     """Read and check each table by itself."""
     checked = _Checked({}, [], {})
     for path in paths:
+        if len(checked.failures) >= MAX_ERRORS:
+            break
         name = f"{group}/{path.name}"
         if name in checked.tables:
             name = str(path)
@@ -140,7 +143,7 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcom
     DataError
         If a header occurs twice.
     ValidationError
-        With every rule broken.
+        With the rules broken, 20 at most.
     """
     names = schema.rename(raw.columns)
     unknown = [header for header in raw.columns if header not in names]
@@ -160,7 +163,7 @@ def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
     Raises
     ------
     ValidationError
-        With every rule broken.
+        With the rules broken, 20 at most.
     """
     typed, failures = _check_column(raw, column, name, column.nullable)
     if failures:
@@ -178,8 +181,11 @@ def _check_table(
     """
     failures: list[Failure] = []
     typed: list[pl.Series] = []
+    present = set(table.columns)
     for column in schema.columns:
-        if column.name in table.columns:
+        if len(failures) >= MAX_ERRORS:
+            break
+        if column.name in present:
             may_be_null = column.nullable or (column.kind == "target" and column.name not in needed)
             series, found = _check_column(table.get_column(column.name), column, file, may_be_null)
             typed.append(series)
@@ -328,6 +334,11 @@ def _repeated(merged: pl.DataFrame, names: list[str], rule: str, column: str | N
     ]
 
 
+def _lines(failures: Sequence[Failure]) -> list[str]:
+    more = [f"the first {MAX_ERRORS} broken rules are listed: there may be more"] if len(failures) == MAX_ERRORS else []
+    return [*map(str, failures), *more]
+
+
 def _report(failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]]) -> dict[str, str]:
     """Write the report twice: JSON for machines, text for people."""
     document = {
@@ -336,7 +347,7 @@ def _report(failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str
         "ignored_columns": ignored,
         "failures": [asdict(failure) for failure in failures],
     }
-    lines = [str(failure) for failure in failures] or [f"{n} rows of {file} are valid" for file, n in rows.items()]
+    lines = _lines(failures) or [f"{n} rows of {file} are valid" for file, n in rows.items()]
     lines += [f"{file}: ignored column {c!r}: it is not in the schema" for file, cs in ignored.items() for c in cs]
     return {
         "validation_report.json": json.dumps(document, indent=2, ensure_ascii=False),

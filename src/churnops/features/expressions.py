@@ -242,11 +242,11 @@ class _Compiler:
                 column = self.columns.get(category.id)
                 if column is None or not column.choices:
                     raise self.error(f"'{category.id}' is no category, so it cannot be compared with text")
-                if choice.value not in column.choices:
+                if choice.value not in column.codes:
                     raise self.error(
                         f"'{category.id}' has no choice {choice.value!r}: {nearest(choice.value, column.choices)}"
                     )
                 self.compared.add(id(category))
-                code = ast.Constant(float(column.choices.index(choice.value)))
+                code = ast.Constant(float(column.codes[choice.value]))
                 return (category, code) if category is left else (code, category)
         return left, right

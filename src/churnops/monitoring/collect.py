@@ -39,7 +39,7 @@ def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, simula
     Raises
     ------
     ValidationError
-        With every rule of the bundle's Schema that the table breaks.
+        With the rules of the bundle's Schema that the table breaks, 20 at most.
     """
     answers = [name for name in RESERVED if name in table.columns]  # a table that was scored before
     checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)

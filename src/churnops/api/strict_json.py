@@ -1,0 +1,171 @@
+"""Strict JSON of bounded size: a scan counts what a body holds before any of it is built.
+
+Parsed JSON takes up to thirty times its text: `[[],[],…` is an object of 56 bytes for every three. So a document that
+nests too deeply or holds too many values is refused by its bytes, and a list is parsed item by item.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from churnops.api.problems import FieldError, Problem
+from churnops.compiled import compiled
+
+MAX_DEPTH = 8
+_SPACE = b" \t\n\r"
+
+
+_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+_FOUND = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-call]
+
+
+@compiled(_FOUND(_BYTES, types.int64))
+def _scan(body: NDArray[np.uint8], start: int) -> tuple[int, int, int]:
+    """Find where the value that begins at `start` ends: at a comma or bracket outside it, or at the body's end.
+
+    Returns the end, how many values are in it (members and elements at any depth), and how deeply it is nested.
+    Brackets of both kinds count alike: the parser tells them apart.
+    """
+    values, depth, deepest = 0, 0, 0
+    in_string = escaped = False
+    for position in range(start, body.size):
+        byte = body[position]
+        if in_string:
+            in_string, escaped = escaped or byte != 0x22, not escaped and byte == 0x5C
+        elif byte == 0x22:  # quotation mark
+            in_string = True
+        elif byte == 0x5B or byte == 0x7B:  # [ {
+            if depth == 0 and values > 0:
+                return position, values, deepest
+            values, depth = values + 1, depth + 1
+            deepest = max(deepest, depth)
+        elif byte == 0x5D or byte == 0x7D:  # ] }
+            if depth == 0:
+                return position, values, deepest
+            depth -= 1
+        elif byte == 0x2C:  # comma
+            if depth == 0:
+                return position, values, deepest
+            values += 1
+    return body.size, values, deepest
+
+
+def parse_json(body: bytes, max_values: int) -> Any:
+    """Parse strict JSON: UTF-8, no key twice, no NaN or Infinity.
+
+    Parameters
+    ----------
+    max_values
+        Members and elements that it may hold, at all depths together.
+
+    Raises
+    ------
+    Problem
+        400 if it is not JSON; 422 if it holds more values, or is nested deeper than 8.
+    """
+    # Counts at C speed: a comma or bracket inside a string can only make them too high.
+    brackets = body.count(b"{") + body.count(b"[")
+    if brackets > MAX_DEPTH or brackets + body.count(b",") > max_values:
+        end, values, depth = _scan(np.frombuffer(body, np.uint8), 0)
+        _check(values, depth, max_values)
+        if end < len(body):  # a second document, which was not counted
+            _decode(body[:end], body, 0)
+            raise _not_json("Extra data", body, end)
+    return _decode(body, body, 0)
+
+
+def parse_list(body: bytes, max_items: int, max_values: int) -> Iterator[Any]:
+    """Count the items of a JSON list; return an iterator that parses one at a time, as `parse_json` does.
+
+    Parameters
+    ----------
+    max_items
+        Items that the list may have.
+    max_values
+        Members and elements that an item may hold, at all depths together.
+
+    Raises
+    ------
+    Problem
+        413 if there are more items, 422 if it is no list or has none. What is wrong with an item is raised when its
+        turn comes, with its row.
+    """
+    start = len(body) - len(body.lstrip(_SPACE))
+    if body[start : start + 1] != b"[":
+        parse_json(body, max_values)  # may not be JSON at all
+        raise Problem(422, "validation", "the body must be a JSON list with at least one item")
+    array, ends = np.frombuffer(body, np.uint8), [start]
+    while True:
+        end, _, _ = _scan(array, ends[-1] + 1)
+        if len(ends) > max_items:
+            raise Problem(413, "too-many", f"more than {max_items} items: send several lists")
+        ends.append(end)
+        if body[end : end + 1] != b",":
+            break
+    if len(ends) == 2 and body[end : end + 1] == b"]" and not body[start + 1 : end].strip(_SPACE):
+        raise Problem(422, "validation", "the body must be a JSON list with at least one item")
+    return _items(body, array, ends, max_values)
+
+
+def _items(body: bytes, array: NDArray[np.uint8], ends: list[int], max_values: int) -> Iterator[Any]:
+    for row, (before, end) in enumerate(pairwise(ends), 1):
+        try:
+            _, values, depth = _scan(array, before + 1)
+            _check(values, depth + 1, max_values)
+            item = _decode(body[before + 1 : end], body, before + 1)
+        except Problem as problem:
+            raise problem.in_row(row) if problem.status == 422 else problem from None
+        yield item
+    if body[end : end + 1] != b"]":
+        raise _not_json("Expecting ',' delimiter", body, end)
+    if after := body[end + 1 :].lstrip(_SPACE):
+        raise _not_json("Extra data", body, len(body) - len(after))
+
+
+def _check(values: int, depth: int, max_values: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _bad("nesting", f"the body is nested deeper than {MAX_DEPTH}")
+    if values > max_values:
+        raise _bad("size", f"there are more than {max_values} values in one object")
+
+
+def _decode(text: bytes, body: bytes, start: int) -> Any:
+    """Parse the part of `body` that begins at `start`."""
+    try:
+        return _decoder.decode(text.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Problem(400, "not-json", "the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _not_json(error.msg, body, start + len(error.doc[: error.pos].encode())) from None
+    except (ValueError, RecursionError):  # a number of more digits than Python converts
+        raise _bad("number", "the body holds a number with too many digits") from None
+
+
+def _not_json(message: str, body: bytes, position: int) -> Problem:
+    line = body.count(b"\n", 0, position) + 1
+    before = body[body.rfind(b"\n", 0, position) + 1 : position]
+    column = len(before.decode("utf-8", "replace")) + 1
+    return Problem(400, "not-json", f"the body is not JSON: {message} at line {line}, column {column}")
+
+
+def _bad(rule: str, message: str) -> Problem:
+    return Problem(422, "validation", message, errors=[FieldError(field=None, rule=rule, message=message)])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise _bad("unique", "a key stands twice in one object")
+    return document
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise _bad("finite", "NaN and Infinity are not JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

@@ -1,0 +1,35 @@
+"""Limits on what comes from outside: checked before anything is built, the same through every format and door.
+
+Each is far above what real tables and models need and far below what would hurt: a limit is there so that the time and
+the memory of an input grow with its size, not to save space.
+"""
+
+MAX_ERRORS = 20
+"""Errors that are made for one request, or for the tables of one command; later ones are not looked for."""
+
+MAX_HINTS = 1000
+"""Names that a misspelt one is compared with."""
+
+MAX_COLUMNS = 10_000
+"""Columns of a table or a Schema; in a Parquet file with lists or structs, their parts count."""
+
+MAX_CHOICES = 10_000
+"""Choices of a category."""
+
+MAX_ROW_BYTES = 2**20
+"""Text of one row, in any format; of the header and the blank lines above it in a CSV."""
+
+MAX_BATCH_BYTES = 2**26
+"""Bytes of a table that are handed on at a time, however many rows were asked for."""
+
+MAX_BATCH_CELLS = 2**22
+"""Cells of a table that are handed on at a time: an empty one takes as much memory as a short text."""
+
+FOOTER_BYTES = 2**22
+FOOTER_SHARE = 32
+MAX_FOOTER_BYTES = 2**26
+"""What a Parquet file may say of itself: 4 MiB, or 1/32 of a larger file, up to 64 MiB.
+
+Parsed, it takes up to thirty times as much memory. Measured: 27 columns take 3.3 KB a row group, so a file of 100
+million rows in groups of 50,000 has 6.4 MiB, less than a hundredth of it; 10,000 columns take 1.8 MiB a row group.
+"""
