@@ -1,0 +1,66 @@
+"""A copy of the fixture project, and its commands and API as they are called for golden answers."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from click.testing import CliRunner
+
+from tests.fixture_project import copy_project
+from tests.golden.masks import masked
+
+ENVIRONMENT = {
+    "COLUMNS": "120",
+    "NO_COLOR": "1",
+    "TERM": "dumb",
+    "CHURNOPS_ALERTS__REPEAT_HOURS": "0",  # an alarm of the fixture is not repeated, however long ago it was
+}
+
+
+class GoldenProject:
+    """A copy of the fixture project in a new folder, and the answers recorded in it by name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.answers: dict[str, Any] = {}
+
+    def record(self, name: str, value: Any, *, fitted: bool = False) -> None:
+        """Keep an answer, masked."""
+        assert name not in self.answers, f"two answers are called {name}"
+        self.answers[name] = masked(value, self.root, fitted=fitted)
+
+    def run(self, *command: str, fitted: bool = False, name: str = "") -> Any:
+        """Run a command and record its exit code, output and messages; return the document of `--json`."""
+        from churnops.cli import main
+
+        result = CliRunner().invoke(main, list(command), prog_name="churnops")
+        answer: dict[str, Any] = {"exit code": result.exit_code}
+        document = None
+        if "--json" in command and result.stdout.strip():
+            document = answer["document"] = json.loads(result.stdout)
+        elif result.stdout:
+            answer["output"] = [line.rstrip() for line in result.stdout.splitlines()]
+        if result.stderr:
+            answer["messages"] = result.stderr.splitlines()
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        self.record(name or " ".join(["churnops", *command]), answer, fitted=fitted)
+        return document
+
+
+@contextmanager
+def golden_project(folder: Path) -> Iterator[GoldenProject]:
+    """Copy the fixture project, and work in it until the block ends."""
+    root = copy_project(folder / "project")
+    before = Path.cwd()
+    environment: Mapping[str, str] = ENVIRONMENT | {"CHURNOPS_CONFIG": str(root / "config.yaml")}
+    with patch.dict(os.environ, environment):
+        os.chdir(root)
+        try:
+            yield GoldenProject(root)
+        finally:
+            os.chdir(before)

@@ -1,0 +1,12 @@
+"""Commands, API and files answer as they did: see `tests/golden/__init__.py` for a change on purpose."""
+
+import pytest
+
+from tests.golden.topics import TOPICS, difference
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_answers_are_the_golden_ones(topic: str):
+    diff = difference(topic)
+    hint = f"if that is meant: python -m tests.golden --write {topic}"
+    assert not diff, f"answers of today differ from {topic}.json; {hint}\n{diff}"

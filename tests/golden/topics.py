@@ -1,0 +1,46 @@
+"""The topics of golden answers: a file each in `answers/`, written and read again."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any, Final
+
+from tests.golden import api, commands
+from tests.golden.project import GoldenProject, golden_project
+
+ANSWERS: Final = Path(__file__).with_name("answers")
+TOPICS: Final[Mapping[str, Callable[[GoldenProject], None]]] = {
+    "help": commands.help_texts,
+    "commands": commands.commands,
+    "cycles": commands.cycles,
+    "fits": commands.fits,
+    "api": api.answers,
+    "openapi": api.openapi,
+}
+
+
+def path_of(topic: str) -> Path:
+    """Return the file of a topic."""
+    return ANSWERS / f"{topic}.json"
+
+
+def replay(topic: str) -> str:
+    """Return the answers of a topic as text, from a new copy of the fixture project."""
+    with tempfile.TemporaryDirectory(prefix="churnops-golden-") as folder, golden_project(Path(folder)) as project:
+        TOPICS[topic](project)
+        return as_text(project.answers)
+
+
+def as_text(answers: Mapping[str, Any]) -> str:
+    """Write answers so that a change is a change of few lines."""
+    return json.dumps(answers, indent=1, ensure_ascii=False) + "\n"
+
+
+def difference(topic: str, lines: int = 200) -> str:
+    """Return a diff from the golden answers to those of now, of at most `lines` lines; empty if they are the same."""
+    golden = path_of(topic).read_text().splitlines()
+    diff = list(unified_diff(golden, replay(topic).splitlines(), "golden", "now", lineterm="", n=5))
+    more = [f"... and {len(diff) - lines} lines more"] if len(diff) > lines else []
+    return "\n".join([*diff[:lines], *more])
