@@ -14,6 +14,7 @@ from churnops.api import customers, labels, strict_json
 from churnops.api.customers import CustomerForm
 from churnops.api.problems import Problem
 from churnops.api.strict_json import MAX_DEPTH, parse_json, parse_list
+from churnops.api.work import at_once
 from churnops.limits import MAX_ERRORS
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
@@ -131,8 +132,8 @@ def test_memory_is_a_small_multiple_of_the_body(form: CustomerForm, read: str, n
     body = worst(40_000)[name]
     readers: dict[str, Callable[[], object]] = {
         "customer": lambda: form.read(parse_json(body, form.max_values)),
-        "customers": lambda: form.read_list(body, 10_000),
-        "labels": lambda: labels.read_labels(body, 10_000),
+        "customers": lambda: at_once(form.read_list(body, 10_000)),
+        "labels": lambda: at_once(labels.read_labels(body, 10_000)),
     }
     tracemalloc.start()
     with pytest.raises(Problem):
@@ -182,7 +183,7 @@ def test_an_object_has_at_most_twice_the_fields(form: CustomerForm):
         with pytest.raises(Problem) as one:
             form.read(parse_json(body, limit))
         with pytest.raises(Problem) as listed:
-            form.read_list(b"[" + body + b"]", 1)
+            at_once(form.read_list(b"[" + body + b"]", 1))
         assert one.value.errors[0].rule == listed.value.errors[0].rule == rule
 
 
@@ -195,7 +196,7 @@ def test_no_more_errors_are_made_than_are_shown(form: CustomerForm, monkeypatch:
     monkeypatch.setattr(customers, "FieldError", counted(customers.FieldError))
     monkeypatch.setattr(labels, "FieldError", counted(labels.FieldError))
     bad = json.dumps([{"x": 1}] * 5000).encode()
-    for read in (lambda: form.read_list(bad, 10_000), lambda: labels.read_labels(bad, 10_000)):
+    for read in (lambda: at_once(form.read_list(bad, 10_000)), lambda: at_once(labels.read_labels(bad, 10_000))):
         made.clear()
         with pytest.raises(Problem) as caught:
             read()

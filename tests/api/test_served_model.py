@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from churnops.api.problems import Problem
 from churnops.api.served import ServedModel
+from churnops.api.work import Threads
 from churnops.errors import BundleError
 from churnops.model import Bundle
 from churnops.settings import Settings
@@ -54,7 +55,7 @@ def refreshed(served: ServedModel, *, again: bool = False) -> ServedModel:
 
 
 def test_without_a_model_there_is_no_answer(tmp_path: Path):
-    served = refreshed(ServedModel(tmp_path))
+    served = refreshed(ServedModel(tmp_path, Threads("loading", 1)))
     assert (served.current, served.refused) == (None, None)
     with pytest.raises(Problem, match="churnops run") as refused:
         served.require()
@@ -62,7 +63,7 @@ def test_without_a_model_there_is_no_answer(tmp_path: Path):
 
 
 def test_the_deployed_model_is_loaded_once(models: Path):
-    served = refreshed(ServedModel(models))
+    served = refreshed(ServedModel(models, Threads("loading", 1)))
     first = served.require()
     assert first.folder == folder_of(models).name
     assert refreshed(served).require() is first
@@ -70,13 +71,13 @@ def test_the_deployed_model_is_loaded_once(models: Path):
 
 
 def test_a_new_deployment_is_followed(models: Path):
-    served = refreshed(ServedModel(models))
+    served = refreshed(ServedModel(models, Threads("loading", 1)))
     link(models, copy_of(models, "another"))
     assert refreshed(served).require().folder == "another"
 
 
 def test_a_damaged_deployment_is_refused_and_a_good_one_clears_it(models: Path):
-    served = refreshed(ServedModel(models))
+    served = refreshed(ServedModel(models, Threads("loading", 1)))
     first, good = served.require(), folder_of(models)
     link(models, damaged_copy(models, "damaged"))
     assert refreshed(served).require() is first
@@ -89,7 +90,7 @@ def test_a_damaged_deployment_is_refused_and_a_good_one_clears_it(models: Path):
 
 def test_a_damaged_deployment_is_not_loaded_at_every_look(models: Path, monkeypatch: pytest.MonkeyPatch):
     link(models, damaged_copy(models, "damaged"))
-    served = refreshed(ServedModel(models))
+    served = refreshed(ServedModel(models, Threads("loading", 1)))
     monkeypatch.setattr(Bundle, "load", lambda folder: pytest.fail("it is damaged still"))
     refreshed(served)
     with pytest.raises(Problem, match="refused"):
@@ -97,7 +98,7 @@ def test_a_damaged_deployment_is_not_loaded_at_every_look(models: Path, monkeypa
 
 
 def test_a_link_that_was_gone_and_is_back_is_followed_again(models: Path):
-    served = refreshed(ServedModel(models))
+    served = refreshed(ServedModel(models, Threads("loading", 1)))
     first, good = served.require(), folder_of(models)
     (models / "production").unlink()
     assert refreshed(served).require() is first
@@ -108,7 +109,7 @@ def test_a_link_that_was_gone_and_is_back_is_followed_again(models: Path):
 
 @pytest.mark.parametrize("target", ["production", "nowhere", "../config.yaml", "/dev/null", "."])
 def test_a_link_to_anything_else_leaves_the_old_model(models: Path, target: str):
-    served = refreshed(ServedModel(models))
+    served = refreshed(ServedModel(models, Threads("loading", 1)))
     first = served.require()
     link(models, target)
     assert refreshed(served).require() is first

@@ -41,8 +41,14 @@ def is_left_unread(scope: Scope) -> bool:
     return header(scope, b"content-length") not in ("", "0") or header(scope, b"transfer-encoding") != ""
 
 
-async def read_body(scope: Scope, receive: Receive, most: int, seconds: float) -> bytes:
-    """Return a JSON body.
+def _uncounted(size: int) -> None:
+    pass
+
+
+async def read_body(
+    scope: Scope, receive: Receive, most: int, seconds: float, hold: Callable[[int], object] = _uncounted
+) -> bytes:
+    """Return a JSON body; `hold` is given the size of each piece before it is kept, and may refuse it.
 
     Raises
     ------
@@ -52,7 +58,12 @@ async def read_body(scope: Scope, receive: Receive, most: int, seconds: float) -
     if media_type(scope) != JSON:
         raise Problem(415, "media-type", f"send JSON, with the header Content-Type: {JSON}")
     pieces: list[bytes] = []
-    await receive_body(scope, receive, most, seconds, pieces.append)
+
+    def keep(piece: bytes) -> None:
+        hold(len(piece))
+        pieces.append(piece)
+
+    await receive_body(scope, receive, most, seconds, keep)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 
 from churnops.api.problems import FieldError, Problem
 from churnops.api.strict_json import parse_list
+from churnops.api.work import STEP_ROWS, Steps, at_once
 from churnops.limits import MAX_ERRORS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, nearest
 
@@ -84,12 +85,17 @@ class CustomerForm:
             raise _refused(errors)
         return record
 
-    def read_list(self, body: bytes, max_rows: int) -> list[Record]:
-        """Check the customers of a JSON list of at most `max_rows`."""
-        return self.read_all(parse_list(body, max_rows, self.max_values))
+    def read_list(self, body: bytes, max_rows: int) -> Steps[list[Record]]:
+        """Check the customers of a JSON list of at most `max_rows`, in steps."""
+        documents = parse_list(body, max_rows, self.max_values)
+        yield
+        return (yield from self._reading(documents, 1))
 
     def read_all(self, documents: Iterable[Any], first_row: int = 1) -> list[Record]:
         """Check customers until 20 rules are broken; `first_row` is the number of the first one in messages."""
+        return at_once(self._reading(documents, first_row))
+
+    def _reading(self, documents: Iterable[Any], first_row: int) -> Steps[list[Record]]:
         records: list[Record] = []
         errors: list[FieldError] = []
         for row, document in enumerate(documents, first_row):
@@ -99,6 +105,8 @@ class CustomerForm:
             records.append(record)
             if len(errors) >= MAX_ERRORS:
                 break
+            if len(records) % STEP_ROWS == 0:
+                yield
         if errors:
             raise _refused(errors)
         return records

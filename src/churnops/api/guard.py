@@ -1,5 +1,6 @@
 """What stands in front of every request: its id, its line in the log, its metrics, and the last catch."""
 
+import asyncio
 import itertools
 import json
 import logging
@@ -77,6 +78,10 @@ class Guard:
             if status:  # part of the answer is out: only a broken connection tells the client
                 raise
             await refuse(problem)
+        except asyncio.CancelledError:  # the service stops, and this request took too long
+            if not status:
+                await refuse(Problem(503, "stopping", "the service is stopping", headers={"Retry-After": "1"}))
+            raise
         except Exception:
             log.exception("request %s failed", request_id)
             if status:

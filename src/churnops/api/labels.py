@@ -16,6 +16,7 @@ from pydantic import (
 
 from churnops.api.problems import FieldError, Problem
 from churnops.api.strict_json import parse_json, parse_list
+from churnops.api.work import STEP_ROWS, Steps
 from churnops.journal.labels import Label
 from churnops.limits import MAX_ERRORS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
@@ -90,8 +91,8 @@ class LabelsAnswer(BaseModel):
     unmatched: int | None
 
 
-def read_labels(body: bytes, max_labels: int) -> list[Label]:
-    """Read outcomes from a JSON body: one, or a list of at most `max_labels`.
+def read_labels(body: bytes, max_labels: int) -> Steps[list[Label]]:
+    """Read outcomes from a JSON body in steps: one, or a list of at most `max_labels`.
 
     Raises
     ------
@@ -112,6 +113,8 @@ def read_labels(body: bytes, max_labels: int) -> list[Label]:
                 break
         else:
             labels.append(Label(**dict(label)))
+        if row % STEP_ROWS == 0:
+            yield
     if errors:
         first = errors[0]
         where = f"{first.field}: " if first.field else ""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from churnops.api.customers import Record
 from churnops.api.gauges import LiveGauges
 from churnops.api.served import Served
+from churnops.api.work import Threads
 from churnops.data.packing import pack_profile, unpack_profile
 from churnops.data.profile import Profile, count_profile, merge_profiles
 from churnops.errors import ChurnopsError, DataError
@@ -142,12 +143,12 @@ class LiveDrift:
                 return
         self._gauges.dropped.inc(len(scores))
 
-    async def count_always(self) -> None:
+    async def count_always(self, threads: Threads) -> None:
         """Count beside the event loop until cancelled."""
         while True:
             await asyncio.sleep(COUNT_SECONDS)
             if self._waiting:
-                await asyncio.to_thread(self.count)
+                await threads.run(self.count)
 
     def count(self) -> None:
         """Count those who wait."""

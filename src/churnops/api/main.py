@@ -11,9 +11,10 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi import Path as PathParameter
@@ -31,10 +32,14 @@ from churnops.api.metrics import CONTENT_TYPE, Metrics
 from churnops.api.predictions import answer
 from churnops.api.problems import REFUSALS, Problem, documented, raise_problem
 from churnops.api.security import Client
+from churnops.api.served import Served
 from churnops.api.service import Service
+from churnops.api.stopping import WORKER_SECONDS, end_with_parent, ending_within
 from churnops.api.strict_json import parse_json
-from churnops.api.uploads import UPLOADS
+from churnops.api.uploads import UPLOADS, Released
+from churnops.api.work import LARGE_BYTES, STEP_ROWS, Held, Steps
 from churnops.errors import JournalError, UnknownPrediction
+from churnops.journal.labels import Label
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
 from churnops.settings import Settings, find_config, load_settings
@@ -42,8 +47,17 @@ from churnops.settings import Settings, find_config, load_settings
 log = logging.getLogger("churnops.api")
 
 MAX_CUSTOMER_BYTES = 64 * 1024
+PIECE_BYTES = 256 * 1024  # of a long answer, sent at once
 T = TypeVar("T")
 PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
+
+
+class _Scored(NamedTuple):
+    """Some customers of a list: their answers as JSON, the rows to be recorded, and their encoded columns."""
+
+    content: bytes
+    rows: list[PredictionRow]
+    columns: Columns
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -52,25 +66,32 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        end_with_parent()
+        with ending_within(WORKER_SECONDS):
+            async with serving(app):
+                yield
+
+    @asynccontextmanager
+    async def serving(app: FastAPI) -> AsyncIterator[None]:
         configure_logging()
         os.environ.setdefault("POLARS_MAX_THREADS", "1")  # read when an upload first needs Polars
         chosen = settings or load_settings(find_config(Path.cwd()))
         app.state.service = service = Service(chosen, metrics)
-        await asyncio.to_thread(service.access.refresh)
+        await service.refresh_keys()
         await service.refresh_model()
         # What is loaded by now stays: the garbage collector need not look through it again and again.
         gc.collect()
         gc.freeze()
         # Threads beside the event loop (counting, writing, loading) let go of Python's lock within half a millisecond.
         sys.setswitchinterval(5e-4)
-        working = asyncio.create_task(service.work())
+        working = asyncio.create_task(service.keep_house())
         try:
             yield
         finally:
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
-            await asyncio.to_thread(service.close)
+            await service.stop()
 
     app = Application(title="churnops", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     app.add_middleware(Guard, metrics=metrics)
@@ -134,12 +155,27 @@ def _key(request: Request) -> str | None:
     return client.key
 
 
-async def _computed(service: Service, body: bytes, compute: Callable[[], T]) -> T:
-    """Return what is computed from a body: beside the event loop, unless the body is small."""
-    if len(body) < MAX_CUSTOMER_BYTES:
-        return compute()
-    async with service.compute:
-        return await asyncio.to_thread(compute)
+async def _computed(request: Request, service: Service, compute: Callable[[bytes], Steps[T]], held: Held) -> T:
+    """Return what is computed from a JSON body."""
+    limits = service.settings.api
+    body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds, held.add)
+    size, steps = len(body), compute(body)
+    del body  # the first step parses it, and lets go of it
+    return await service.work.compute(request.receive, size, steps)
+
+
+def _scored(service: Service, served: Served, body: bytes) -> Steps[list[_Scored]]:
+    """Score and explain a list of customers in steps."""
+    records = yield from served.form.read_list(body, service.settings.api.max_batch_rows)
+    del body
+    scored = []
+    for start in range(0, len(records), STEP_ROWS):
+        yield
+        part = records[start : start + STEP_ROWS]
+        answers, rows = answer(served, part)
+        columns = given_columns(served, part) if service.live else {}
+        scored.append(_Scored(json.dumps(answers)[1:-1].encode(), rows, columns))
+    return scored
 
 
 def _json(content: Any, status: int = 200) -> Response:
@@ -176,17 +212,18 @@ def _add_routes(app: FastAPI) -> None:
         limits = service.settings.api
         if kind in UPLOADS:
             return await service.uploads.answer(request, UPLOADS[kind], served)
-        body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
-
-        def compute() -> tuple[list[dict[str, Any]], list[PredictionRow], Columns]:
-            records = served.form.read_list(body, limits.max_batch_rows)
-            return *answer(served, records), given_columns(served, records) if service.live else {}
-
-        answers, rows, columns = await _computed(service, body, compute)
-        await service.recorder.record(rows, _key(request))
-        if service.live is not None:
-            service.live.add(served, columns, [row.churn_probability for row in rows])
-        return _json(answers)
+        with ExitStack() as stack:
+            held = stack.enter_context(closing(service.work.held()))
+            scored = await _computed(request, service, partial(_scored, service, served), held)
+            await service.recorder.record([row for part in scored for row in part.rows], _key(request))
+            if service.live is not None:
+                for part in scored:
+                    service.live.add(served, part.columns, [row.churn_probability for row in part.rows])
+            content = b"[" + b", ".join(part.content for part in scored) + b"]"
+            if len(content) <= LARGE_BYTES:
+                return Response(content, media_type=JSON)
+            held.exchange(len(content))
+            return Released(_pieces(content), stack.pop_all().close, JSON, limits.timeout_seconds, len(content))
 
     @app.post("/predict/probe", responses=documented(*REFUSALS))
     async def predict_probe(request: Request) -> Response:
@@ -198,25 +235,26 @@ def _add_routes(app: FastAPI) -> None:
         service = _service(request, "admin")
         served = service.model.require()
         request.scope["state"]["model_version"] = served.version
-        limits = service.settings.api
-        body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
 
-        def compute() -> list[dict[str, Any]]:
-            answers, _ = answer(served, served.form.read_list(body, MAX_PROBES))
+        def compute(body: bytes) -> Steps[list[dict[str, Any]]]:
+            answers, _ = answer(served, (yield from served.form.read_list(body, MAX_PROBES)))
             return [{name: value for name, value in item.items() if name != "prediction_id"} for item in answers]
 
-        return _json(await _computed(service, body, compute))
+        with closing(service.work.held()) as held:
+            return _json(await _computed(request, service, compute, held))
 
     @app.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))
     async def labels(request: Request) -> Response:
         """Record outcomes, one or a list. A missing outcome is never "stayed"; a correction is a new row."""
         service = _service(request, "label")
-        limits = service.settings.api
-        body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds)
 
-        outcomes = await asyncio.to_thread(read_labels, body, limits.max_batch_rows)
+        def read(body: bytes) -> Steps[list[Label]]:
+            return read_labels(body, service.settings.api.max_batch_rows)
+
+        with closing(service.work.held()) as held:
+            outcomes = await _computed(request, service, read, held)
         try:
-            counts = await asyncio.to_thread(service.journal.record_labels, outcomes, _key(request))
+            counts = await service.work.ask(request.receive, service.journal.record_labels, outcomes, _key(request))
         except UnknownPrediction as error:
             detail = f"row {error.index + 1}: there is no prediction of this id"
             raise Problem(404, "unknown-prediction", detail) from None
@@ -235,7 +273,7 @@ def _add_routes(app: FastAPI) -> None:
         found = None
         if PREDICTION_ID.fullmatch(prediction_id):
             try:
-                found = await asyncio.to_thread(service.journal.prediction, prediction_id)
+                found = await service.work.ask(request.receive, service.journal.prediction, prediction_id)
             except JournalError as error:
                 raise _journal_problem(error) from None
         if found is None:
@@ -295,6 +333,12 @@ def _add_routes(app: FastAPI) -> None:
             "documentation": "/docs",
             "paths": [*app.openapi()["paths"]],
         }
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    """Cut an answer, so that a client that does not read it holds one of the service's buffers at most."""
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]
 
 
 def _journal_problem(error: Exception) -> Problem:

@@ -10,6 +10,7 @@ from typing import Any
 
 from churnops.api.customers import CustomerForm
 from churnops.api.problems import Problem
+from churnops.api.work import Threads
 from churnops.errors import BundleError
 from churnops.model import Bundle
 
@@ -42,7 +43,8 @@ class ServedModel:
     `current` is replaced by one assignment; `refused` says why the newest deployment does not answer, if so.
     """
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, threads: Threads) -> None:
+        self._threads = threads
         self._link = models / "production"
         self._seen: Path | None = None
         self._lock = asyncio.Lock()
@@ -74,7 +76,7 @@ class ServedModel:
                     self._refuse("the link to the model in production leads nowhere")
                 return
             try:
-                loaded = await asyncio.to_thread(_load, target)
+                loaded = await self._threads.run(_load, target)
             except BundleError as error:
                 self._seen = target
                 self._refuse(str(error).rpartition(" is refused: ")[2])  # the path before it is nobody's business

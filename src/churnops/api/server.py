@@ -5,20 +5,23 @@ import os
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from churnops.api.connection import Connection
 from churnops.api.security import is_loopback
+from churnops.api.stopping import DRAIN_SECONDS, STOP_SECONDS, WORKER_SECONDS, ending_within
 from churnops.errors import SettingsError
 from churnops.journal.database import open_database
 from churnops.journal.keys import KeyStore
 from churnops.settings import ENV_CONFIG, Settings
 
 APPLICATION = "churnops.api.main:app"
-DRAIN_SECONDS = 30  # requests under way get so long once the service is told to stop
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
@@ -49,7 +52,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
         if workers > 1:  # where the workers' metrics meet
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="churnops-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        uvicorn.run(
+        server = uvicorn.Config(
             APPLICATION,
             host=host,
             port=port,
@@ -65,3 +68,30 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
             timeout_keep_alive=30,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
+        _run(server)
+
+
+def _run(config: uvicorn.Config) -> None:
+    """Do as `uvicorn.run`, with workers that end in time."""
+    if config.workers > 1:
+        supervisor = _Workers(config, [config.bind_socket()])
+        with ending_within(STOP_SECONDS):
+            supervisor.run()
+        return
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+class _Workers(Multiprocess):
+    """Processes that answer, which share a socket; those that do not end in time are killed."""
+
+    def join_all(self) -> None:
+        """Wait for all workers."""
+        deadline = time.monotonic() + WORKER_SECONDS
+        for worker in self.processes:
+            worker.process.join(max(deadline - time.monotonic(), 0.0))
+            worker.process.kill()
+            worker.process.join()

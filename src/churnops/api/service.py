@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 
 from churnops.api.live import LiveDrift
@@ -12,7 +13,9 @@ from churnops.api.metrics import Metrics
 from churnops.api.predictions import Recorder
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
+from churnops.api.stopping import CLOSE_SECONDS
 from churnops.api.uploads import Uploads
+from churnops.api.work import Threads, Work
 from churnops.errors import ChurnopsError
 from churnops.journal.alerts import AlertLog
 from churnops.journal.clock import entries_ahead
@@ -29,7 +32,7 @@ log = logging.getLogger("churnops.api")
 
 MAX_PENDING = 20_000  # rows that may wait for the journal; a list must fit, and another beside it
 LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
-KEY_LOOKS = 4  # and, every so many looks, for new and revoked keys
+KEY_SECONDS = 2.0  # and for new and revoked keys
 SORTED_PARTS = 50  # of 2,000 customers each, at every watch
 SORT_PAUSE_SECONDS = 0.05
 WATCH_SECONDS = 10.0  # how often workers put together what they counted, and newer monitoring cycles are shown
@@ -57,54 +60,66 @@ class Service:
             )
         self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
         self.access = Access(KeyStore(self._engine), settings.api.rate_limit)
-        self.model = ServedModel(settings.path(settings.registry.directory))
+        self.work = Work(settings.api.max_body_bytes)
+        self.model = ServedModel(settings.path(settings.registry.directory), self.work.housekeeping)
         self._question: asyncio.Future[None] | None = None
-        self.compute = asyncio.Semaphore(1)  # one thread computes beside the event loop
         self.live = None
         if settings.api.live_drift:
             self.live = LiveDrift(ProfileStore(self._engine), settings.monitoring, metrics.live)
-        self.uploads = Uploads(self.recorder, settings.api, self.compute, self.live)
+        self.uploads = Uploads(self.recorder, settings.api, self.work, self.live)
         self._cycles = CycleLog(self._engine)
         self._alerts = AlertLog(self._engine)
         self._failing: set[str] = set()
         self.entries_ahead: tuple[str, ...] = ()
 
-    async def work(self) -> None:
+    async def keep_house(self) -> None:
         """Do until cancelled what goes on beside requests."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.look())
+            group.create_task(self.follow_keys())
             group.create_task(self.watch())
             if self.live is not None:
-                group.create_task(self.live.count_always())
+                group.create_task(self.live.count_always(self.work.housekeeping))
+
+    async def refresh_keys(self) -> None:
+        """Read the API keys."""
+        await self.work.housekeeping.run(self.access.refresh)
+
+    async def follow_keys(self) -> None:
+        """Learn of new and revoked keys until cancelled."""
+        while True:
+            try:
+                await self.refresh_keys()
+            except ChurnopsError as error:
+                log.error("the API keys known so far stay valid: %s", error)
+            except Exception:  # whatever it is: a service that looks no more would keep revoked keys
+                log.exception("reading the API keys failed")
+            await asyncio.sleep(KEY_SECONDS)
 
     async def look(self) -> None:
-        """Follow deployments and keys until cancelled."""
-        looks = 0
+        """Follow deployments until cancelled."""
         while True:
-            if looks % KEY_LOOKS == 0:
-                try:
-                    await asyncio.to_thread(self.access.refresh)
-                except ChurnopsError as error:
-                    log.error("the API keys known so far stay valid: %s", error)
             try:
                 await self.refresh_model()
-            except Exception:  # whatever it is: a service that looks no more would keep revoked keys
+            except Exception:  # whatever it is: the next deployment may be in order
                 log.exception("looking for a new deployment failed")
             if self._writer is not None:
                 self._writer.rest()
-            looks += 1
             await asyncio.sleep(LOOK_SECONDS)
 
     async def watch(self) -> None:
         """Show live drift and the newest monitoring cycle until cancelled."""
         for look in count():
             if look % CLOCK_LOOKS == 0:
-                await asyncio.to_thread(self._attempt, "the check of the journal's times", self._check_times)
-            await asyncio.to_thread(self._attempt, "the newest monitoring cycle", self._show_cycle)
-            await asyncio.to_thread(self._attempt, "the table of customers with a prediction", self._sort_customers)
+                await self._watch("the check of the journal's times", self._check_times)
+            await self._watch("the newest monitoring cycle", self._show_cycle)
+            await self._watch("the table of customers with a prediction", self._sort_customers)
             if (live := self.live) is not None:
-                await asyncio.to_thread(self._attempt, "live drift", lambda: live.merge(self.model.current))
+                await self._watch("live drift", partial(live.merge, self.model.current))
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _watch(self, what: str, work: Callable[[], None]) -> None:
+        await self.work.housekeeping.run(self._attempt, what, work)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """Do something; a failure is said once, until it works again. The gauges of times tell how old figures are."""
@@ -159,13 +174,24 @@ class Service:
             If it takes too long.
         """
         if self._question is None or self._question.done():
-            self._question = asyncio.ensure_future(asyncio.to_thread(self.journal.check))
+            self._question = asyncio.ensure_future(self.work.housekeeping.run(self.journal.check))
         done, _ = await asyncio.wait({self._question}, timeout=self.settings.api.timeout_seconds)
         if not done:
             raise TimeoutError
         self._question.result()
 
-    def close(self) -> None:
+    async def stop(self) -> None:
+        """Close the service; a journal that hangs is left after `CLOSE_SECONDS`, with nothing acknowledged in it."""
+        closing = Threads("closing", 1)  # the others may hang
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await closing.run(self._close)
+        except TimeoutError:
+            log.error("the journal is not closed within %g seconds: the service ends without", CLOSE_SECONDS)
+        closing.close()
+        self.work.close()
+
+    def _close(self) -> None:
         """Commit what is pending and close the database."""
         if self._writer is not None:
             self._writer.close()

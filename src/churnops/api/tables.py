@@ -14,6 +14,7 @@ from churnops.api.predictions import SOURCE
 from churnops.api.problems import FieldError, Problem
 from churnops.api.served import Served
 from churnops.api.uploads import Piece, too_many
+from churnops.api.work import Steps
 from churnops.data.batches import count_rows, open_batches
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
@@ -34,13 +35,13 @@ class TableUpload:
         self._served = served
         self._format: Literal["csv", "parquet"] = format
 
-    def check(self) -> None:
-        """Read and score everything; see `churnops.api.uploads.Upload`."""
+    def check(self) -> Steps[None]:
+        """Read and score everything, a batch a step; see `churnops.api.uploads.Upload`."""
         if (count_rows(self._path, format=self._format) or 0) > self._most:
             raise too_many(self._most)
         try:
             for _ in self._batches(explain=False):
-                pass
+                yield
         except ValidationError as error:
             schema = self._served.bundle.schema
             errors = [

@@ -20,6 +20,7 @@ from churnops.api.predictions import Recorder, answer
 from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.api.strict_json import parse_json
+from churnops.api.work import Room, Steps, Work
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
 from churnops.settings import ApiSettings
@@ -45,24 +46,22 @@ class Piece(NamedTuple):
 class Upload(Protocol):
     """A file of customers of one format."""
 
-    def check(self) -> None:
-        """Read everything; raise a Problem that names the row where a rule is broken."""
+    def check(self) -> Steps[None]:
+        """Read everything in steps; raise a Problem that names the row where a rule is broken."""
 
     def scored(self) -> Iterator[Piece]:
         """Yield the answer piece by piece."""
 
 
 class Uploads:
-    """Answers uploads; holds few at once and computes for one at a time, in a thread beside the event loop."""
+    """Answers uploads; holds few at once, which take turns at computing, batch by batch."""
 
-    def __init__(
-        self, recorder: Recorder, limits: ApiSettings, compute: asyncio.Semaphore, live: LiveDrift | None
-    ) -> None:
+    def __init__(self, recorder: Recorder, limits: ApiSettings, work: Work, live: LiveDrift | None) -> None:
         self._recorder = recorder
         self._live = live
         self._limits = limits
-        self._compute = compute
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._work = work
+        self._places = Room(AT_ONCE, f"{AT_ONCE} uploads are being answered")
 
     async def answer(self, request: Request, kind: str, served: Served) -> Response:
         """Return the streamed answer to a file of customers.
@@ -72,34 +71,31 @@ class Uploads:
         Problem
             If the file is too large or slow, or a row breaks the Schema; nothing is answered then.
         """
-        if self._places.locked():
-            raise Problem(503, "busy", f"{AT_ONCE} uploads are being answered", headers={"Retry-After": "5"})
         seconds = self._limits.timeout_seconds * UPLOAD_TIMES
+        self._places.take()
         try:
             file = tempfile.NamedTemporaryFile(prefix="churnops-upload-", suffix=f".{kind}")  # noqa: SIM115
         except OSError as error:
+            self._places.leave()
             raise _no_space(error) from None
-        await self._places.acquire()
         try:
             try:
                 await receive_body(request.scope, request.receive, self._limits.max_upload_bytes, seconds, file.write)
                 file.flush()
             except OSError as error:
                 raise _no_space(error) from None
-            upload = await asyncio.to_thread(_open, kind, Path(file.name), served, self._limits.max_upload_rows)
-            async with self._compute:
-                await asyncio.to_thread(upload.check)
+            upload = await self._work.step(_open, kind, Path(file.name), served, self._limits.max_upload_rows)
+            await self._work.upload(request.receive, upload.check())
         except BaseException:
             self._release(file)
             raise
         key = request.scope["state"]["client"].key
-        return _Released(self._stream(upload, served, key), lambda: self._release(file), SUFFIX[kind], seconds)
+        return Released(self._stream(upload, served, key), lambda: self._release(file), SUFFIX[kind], seconds)
 
     async def _stream(self, upload: Upload, served: Served, key: str | None) -> AsyncIterator[bytes]:
         pieces = upload.scored()
         while True:
-            async with self._compute:
-                piece = await asyncio.to_thread(next, pieces, None)
+            piece = await self._work.step(next, pieces, None)
             if piece is None:
                 break
             if piece.rows:
@@ -109,25 +105,33 @@ class Uploads:
             yield piece.content
 
     def _release(self, file: IO[bytes]) -> None:
-        self._places.release()
+        self._places.leave()
         with suppress(OSError):  # what the disk had no space for is written again, in vain
             file.close()
 
 
-class _Released(StreamingResponse):
+class Released(StreamingResponse):
     """A streamed answer that calls `release` at its end, also when the client left before it began, or reads no more.
 
     A piece that is not sent within `seconds` ends it; the answer is cut off then.
     """
 
     def __init__(
-        self, content: AsyncIterator[bytes], release: Callable[[], None], media_type: str, seconds: float
+        self,
+        content: AsyncIterator[bytes],
+        release: Callable[[], None],
+        media_type: str,
+        seconds: float,
+        length: int | None = None,
     ) -> None:
-        super().__init__(content, media_type=media_type)
+        headers = None if length is None else {"content-length": str(length)}
+        super().__init__(content, media_type=media_type, headers=headers)
         self._release = release
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+
         async def send_in_time(message: Message) -> None:
             try:
                 async with asyncio.timeout(self._seconds):
@@ -149,9 +153,13 @@ class NdjsonUpload:
         self._served = served
         self._most = most
 
-    def check(self) -> None:
+    def check(self) -> Steps[None]:
         """See `Upload`."""
-        if not sum(map(len, self._records())):
+        customers = 0
+        for records in self._records():
+            customers += len(records)
+            yield
+        if not customers:
             raise Problem(422, "validation", "the file holds no customers")
 
     def scored(self) -> Iterator[Piece]:

@@ -183,7 +183,11 @@ def finishing_open_deployments(settings: Settings, config: Path) -> Iterator[Non
         yield
     finally:
         beside.terminate()
-        beside.wait()
+        try:
+            beside.wait(5.0)
+        except subprocess.TimeoutExpired:
+            beside.kill()
+            beside.wait()
 
 
 @contextmanager
