@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from churnops.errors import BundleError
 
+END = 22  # bytes of a zip file's end, which has no comment
+ZIP64_END = 20  # bytes in front of it where a second end counts beyond 65,535 entries
+MAX_ENTRY = 64  # bytes of a directory's entry without its name: 46, and `.npy`
+
 
 def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the arrays as an uncompressed `.npz` file; the same arrays give the same bytes."""
@@ -32,6 +36,7 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
     BundleError
         If the file is no archive, or a name, type, shape or length is not as expected.
     """
+    _check_directory(data, expected, file)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename: info for info in archive.infolist()}
@@ -39,12 +44,25 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
                 raise BundleError(f"{file} does not hold exactly the arrays it should")
             if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
                 raise BundleError(f"{file} is compressed, which no bundle is")
+            if sum(info.compress_size for info in members.values()) > len(data):
+                raise BundleError(f"{file} holds arrays that overlap")
             return {
                 name: _parse(archive.read(f"{name}.npy"), np.dtype(t), f"{file}: {name}")
                 for name, t in expected.items()
             }
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
         raise BundleError(f"{file} is not a readable archive ({error})") from None
+
+
+def _check_directory(data: bytes, expected: Mapping[str, Any], file: str) -> None:
+    """Refuse an archive whose directory, which is read whole, has more than the expected entries."""
+    end = data[-END:]
+    if end[:4] != b"PK\5\6":
+        raise BundleError(f"{file} is not a readable archive (it has no plain end)")
+    entries, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
+    longest = sum(MAX_ENTRY + len(name) for name in expected)
+    if entries != len(expected) or length > longest or data[-END - ZIP64_END : -END][:4] == b"PK\6\7":
+        raise BundleError(f"{file} does not hold exactly the arrays it should")
 
 
 def _parse(data: bytes, dtype: np.dtype[Any], where: str) -> NDArray[Any]:

@@ -40,6 +40,8 @@ OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics
 MAX_PROBES = 32
 MAX_ROWS = 2.0**62  # of a profile: sums of counts stay far from where int64 ends
 MAX_DOCUMENT_BYTES = 16 * 2**20
+MAX_DOCUMENT_VALUES = 2**21
+"""Commas and brackets in `bundle.json`: 10,000 columns with 32 probe rows have about 500,000."""
 # Probes are compared this closely: the same arithmetic, but `exp` may round differently in another machine's libm.
 PROBE_TOLERANCE = 1e-9
 
@@ -365,6 +367,8 @@ def _read_bytes(folder: Path, name: str, limit: int) -> bytes:
 
 def _read_document(folder: Path) -> dict[str, Any]:
     data = _read_bytes(folder, DOCUMENT, MAX_DOCUMENT_BYTES)
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_DOCUMENT_VALUES:
+        raise BundleError(f"{DOCUMENT} holds more than {MAX_DOCUMENT_VALUES} values")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):

@@ -18,6 +18,17 @@ from churnops.model.explain import TreeExplainer
 from churnops.model.linear import logistic
 
 LEAF = -1
+MAX_TREES = 10_000
+MAX_DEPTH = 512
+MAX_TREE_STEPS = 2**26
+MAX_STEPS = 2**31
+"""Bounds of an ensemble. A step is a node and a level or feature, whichever are fewer. An explanation takes half as
+many operations a customer at most, and 24 bytes for each step of the largest tree.
+
+The families of `churnops.training.candidates` make at most 240 trees of depth 8. Trees that are grown to the end, which
+an ensemble made elsewhere may have, reach depth 74 on 200,000 rows and about 10 more with every fourfold number of
+rows; a tree on a million rows and 100 columns has about 2**25 steps.
+"""
 COVER_TOLERANCE = 1e-5  # XGBoost adds covers up in float32
 Link = Literal["logistic", "identity"]
 Matrix = NDArray[np.float64] | NDArray[np.float32]
@@ -50,6 +61,17 @@ def _scores(
             total += value[node]
         scores[row] = total
     return scores
+
+
+@compiled("int64(int32[::1], int32[::1], int32[::1])")
+def _depth(feature: NDArray[np.int32], left: NDArray[np.int32], right: NDArray[np.int32]) -> int:
+    """Return the depth of the deepest tree; children come after their parents."""
+    depth, deepest = np.zeros(feature.size, np.int32), 0
+    for node in range(feature.size):
+        if feature[node] >= 0:
+            depth[left[node]] = depth[right[node]] = depth[node] + 1
+            deepest = max(deepest, depth[node] + 1)
+    return deepest
 
 
 @dataclass(frozen=True)
@@ -173,8 +195,8 @@ class TreeEnsemble:
         Raises
         ------
         BundleError
-            If an index points outside, a child does not come after its parent or has two, a number is not finite, or a
-            cover is not positive or above the parent's.
+            If an index points outside, a child does not come after its parent or has two, a number is not finite, a
+            cover is not positive or above the parent's, or there are more trees, levels or steps than may be.
         """
         if set(parameters) != {"base", "link"} or parameters["link"] not in ("logistic", "identity"):
             raise BundleError("trees: base or link is missing or unknown")
@@ -192,6 +214,8 @@ class TreeEnsemble:
         roots = self.roots
         if roots.size == 0 or roots[0] != 0 or (np.diff(roots) <= 0).any() or roots[-1] >= nodes:
             raise BundleError("trees: a root points outside the nodes")
+        if roots.size > MAX_TREES:
+            raise BundleError(f"trees: {roots.size} trees, at most {MAX_TREES} are allowed")
         if ((self.feature < LEAF) | (self.feature >= width)).any():
             raise BundleError(f"trees: a node asks a feature outside the {width} there are")
         inner = self.feature != LEAF
@@ -204,6 +228,7 @@ class TreeEnsemble:
         parents[roots] += 1
         if (parents != 1).any():
             raise BundleError("trees: a node has no parent or several")
+        self._audit_cost(width)
         for numbers in (self.threshold[inner], self.value, self.cover):
             if not np.isfinite(numbers).all():
                 raise BundleError("trees: a threshold, value or cover is not finite")
@@ -212,3 +237,13 @@ class TreeEnsemble:
         most = self.cover[inner] * (1.0 + COVER_TOLERANCE)
         if (self.cover[self.left[inner]] > most).any() or (self.cover[self.right[inner]] > most).any():
             raise BundleError("trees: a node's cover is above its parent's")
+
+    def _audit_cost(self, width: int) -> None:
+        """Refuse trees that no training makes, and that would take seconds and gigabytes to explain one customer."""
+        depth = _depth(self.feature, self.left, self.right)
+        if depth > MAX_DEPTH:
+            raise BundleError(f"trees: a depth of {depth}, at most {MAX_DEPTH} is allowed")
+        nodes, levels = self.feature.size, min(depth, width)
+        largest = int(np.diff(np.append(self.roots, nodes)).max())
+        if largest * levels > MAX_TREE_STEPS or nodes * levels > MAX_STEPS:
+            raise BundleError(f"trees: {nodes} nodes, {largest} in one tree, are too many for a depth of {depth}")
