@@ -16,6 +16,12 @@ MAX_COLUMNS = 10_000
 MAX_CHOICES = 10_000
 """Choices of a category."""
 
+MAX_CONFIG_BYTES = 2**21
+"""Bytes of `config.yaml`: 10,000 columns with alias and description have about 1.5 MB."""
+
+MAX_MERGED = 100_000
+"""Keys of a YAML mapping with those that `<<` merges into it: eight nested ones could mean a billion."""
+
 MAX_ROW_BYTES = 2**20
 """Text of one row, in any format; of the header and the blank lines above it in a CSV."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from churnops.errors import SettingsError
+from churnops.limits import MAX_CONFIG_BYTES, MAX_MERGED
 from churnops.settings.sections import ENV_PREFIX, SECRETS, Settings
 
 CONFIG_NAME = "config.yaml"
@@ -48,7 +49,11 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         If the file is missing or is not YAML, or a name or value is not allowed.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+        if len(data) > MAX_CONFIG_BYTES:
+            raise SettingsError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+        document = yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise SettingsError(f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -74,16 +79,24 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently take the last."""
+    """Refuses a key that is given twice, of which YAML would silently take the last, and merges that multiply."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping whose keys differ."""
         seen: set[str] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
-            seen.add(str(key.value))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put the keys that `<<` names into a mapping, within bounds."""
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_MERGED:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_MERGED} keys", node.start_mark)
 
 
 def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
@@ -94,6 +107,6 @@ def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
             raise SettingsError(f"{variable}: '{section}' has no settings below it")
         document = value
     try:
-        document[key] = yaml.safe_load(text)
+        document[key] = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise SettingsError(f"{variable}: the value is not YAML") from None
