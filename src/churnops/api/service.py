@@ -20,11 +20,12 @@ from churnops.errors import ChurnopsError
 from churnops.journal.alerts import AlertLog
 from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import CycleLog
-from churnops.journal.database import open_database
+from churnops.journal.database import is_sqlite_file, open_database
 from churnops.journal.journal import Journal
 from churnops.journal.keys import KeyStore
 from churnops.journal.profiles import ProfileStore
 from churnops.journal.seen import sort_customers
+from churnops.journal.sqlite_log import SqliteLog
 from churnops.journal.writer import JournalWriter
 from churnops.settings import Settings
 
@@ -35,6 +36,7 @@ LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
 KEY_SECONDS = 2.0  # and for new and revoked keys
 SORTED_PARTS = 50  # of 2,000 customers each, at every watch
 SORT_PAUSE_SECONDS = 0.05
+CHECK_SECONDS = 5.0  # a journal that takes longer to answer is not ready
 WATCH_SECONDS = 10.0  # how often workers put together what they counted, and newer monitoring cycles are shown
 CLOCK_LOOKS = 6  # and, every so many of those times, the journal is searched for entries dated ahead
 
@@ -46,9 +48,10 @@ class Service:
         self.settings = settings
         self.metrics = metrics
         url = settings.database_url(settings.journal.url)
-        # Where the event loop commits predictions itself, their writer moves SQLite's log, when nobody asks.
-        inline = settings.journal.predictions and settings.journal.durability == "process"
+        # The event loop commits by itself where that is not flushed, and must not move SQLite's log, which is.
+        inline = settings.journal.durability == "process"
         self._engine = open_database(url, durability=settings.journal.durability, moves_log=not inline)
+        self._log = SqliteLog(self._engine) if is_sqlite_file(self._engine) else None
         self.journal = Journal(self._engine, label_horizon=timedelta(days=settings.journal.label_horizon))
         self._writer = None
         if settings.journal.predictions:
@@ -103,8 +106,8 @@ class Service:
                 await self.refresh_model()
             except Exception:  # whatever it is: the next deployment may be in order
                 log.exception("looking for a new deployment failed")
-            if self._writer is not None:
-                self._writer.rest()
+            if self._log is not None:
+                self._log.rest()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def watch(self) -> None:
@@ -164,21 +167,29 @@ class Service:
         self.metrics.model(current.version if current else None, self.model.refused is not None)
 
     async def check_journal(self) -> None:
-        """Ask whether the journal answers; one question at a time, so that a database that hangs keeps one thread.
+        """Check that predictions can be written; one check at a time, so that a database that hangs keeps one thread.
 
         Raises
         ------
         JournalError
-            If it does not.
+            If they cannot.
         TimeoutError
             If it takes too long.
         """
+        if self._writer is not None:
+            self._writer.check_waiting()
         if self._question is None or self._question.done():
-            self._question = asyncio.ensure_future(self.work.housekeeping.run(self.journal.check))
-        done, _ = await asyncio.wait({self._question}, timeout=self.settings.api.timeout_seconds)
+            self._question = asyncio.ensure_future(self.work.housekeeping.run(self._check_journal))
+        seconds = min(CHECK_SECONDS, self.settings.api.timeout_seconds)
+        done, _ = await asyncio.wait({self._question}, timeout=seconds)
         if not done:
             raise TimeoutError
         self._question.result()
+
+    def _check_journal(self) -> None:
+        self.journal.check()
+        if self._writer is not None:
+            self._writer.check()
 
     async def stop(self) -> None:
         """Close the service; a journal that hangs is left after `CLOSE_SECONDS`, with nothing acknowledged in it."""
@@ -197,4 +208,6 @@ class Service:
             self._writer.close()
         if self.live is not None:
             self.live.close()
+        if self._log is not None:
+            self._log.close()
         self._engine.dispose()

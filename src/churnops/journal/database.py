@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -18,6 +19,7 @@ from sqlalchemy.exc import (
 )
 
 from churnops.errors import JournalError, redact
+from churnops.journal.sqlite_files import Identity, OpenedFiles, check_identity, keep_orphaned_log
 from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE
 
 Durability = Literal["process", "power"]
@@ -25,6 +27,10 @@ Durability = Literal["process", "power"]
 IN_MEMORY = (None, "", ":memory:")
 _LOCK = 0x636875726E  # of PostgreSQL's advisory locks, which are numbers: "churn"
 _BUSY_SECONDS = 10.0
+FILES = "files"
+"""Key of a SQLite connection's `OpenedFiles` in its `info`."""
+
+_checks: WeakKeyDictionary[Engine, list[Callable[[], None]]] = WeakKeyDictionary()
 _migrating = threading.Lock()  # Alembic keeps what it migrates in a global variable
 
 
@@ -40,8 +46,8 @@ def open_database(url: str, *, durability: Durability = "power", moves_log: bool
         SQLite, which flushes each commit to disk for "power" only. A PostgreSQL server does by default; "power"
         insists.
     moves_log
-        False where a `JournalWriter` does it: SQLite's log is then not moved into the database by whichever commit
-        finds it long, which takes tens of milliseconds.
+        False where a `SqliteLog` does it: the log is then not moved into the database by whichever commit finds it
+        long, which takes tens of milliseconds.
 
     Raises
     ------
@@ -90,7 +96,8 @@ def exclusive(engine: Engine) -> Iterator[Connection]:
 
 def is_sqlite_file(engine: Engine) -> bool:
     """Whether the database is a file of SQLite; one in memory has a single connection, for everybody."""
-    return engine.dialect.name == "sqlite" and engine.url.database not in IN_MEMORY
+    database = engine.url.database
+    return engine.dialect.name == "sqlite" and database not in IN_MEMORY and not str(database).startswith("file:")
 
 
 def reason(error: Exception) -> str:
@@ -110,6 +117,9 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
             engine = create_engine(url, **options)
             synchronous = "FULL" if durability == "power" else "NORMAL"
             event.listen(engine, "connect", lambda connection, _: _configure_sqlite(connection, synchronous, moves_log))
+            if is_sqlite_file(engine):
+                keep_orphaned_log(Path(engine.url.database or ""))
+                _check_files(engine)
             event.listen(engine, "begin", _begin_sqlite)
         case "postgresql":
             # A server that does not answer is an error after seconds; left alone, it would be minutes.
@@ -119,6 +129,57 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
         case other:
             raise NoSuchModuleError(other)
     return engine
+
+
+def check_transactions(engine: Engine, check: Callable[[], None]) -> None:
+    """Call `check` before each transaction of SQLite begins, and after it is committed: what it raises counts."""
+    _checks[engine].insert(0, check)
+
+
+def _check_files(engine: Engine) -> None:
+    """Refuse transactions where SQLite's files are not those that were opened: such commits would be lost."""
+    path = Path(str(engine.url.database)).absolute()
+    opened: list[Identity] = []
+    live: list[OpenedFiles] = []  # of the connections that are open
+    checks: list[Callable[[], None]] = []
+    commit = engine.dialect.do_commit
+
+    def before_connecting(*_: object) -> None:
+        # SQLite would make an empty file in place of one that is missing.
+        for other in checks:
+            other()
+        if opened:
+            check_identity(str(path), opened[0])
+        if live:
+            live[0].check()
+
+    def connected(connection: Any, record: Any) -> None:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()  # opens, or makes, log and index
+        files = record.info[FILES] = OpenedFiles(path, connection)
+        before_connecting()
+        opened[:] = [files.identity]
+        live.append(files)
+
+    def closed(_: object, record: Any) -> None:
+        with suppress(ValueError):
+            live.remove(record.info.get(FILES))
+
+    def check(connection: PoolProxiedConnection) -> None:
+        for other in checks:
+            other()
+        connection.info[FILES].check()
+
+    def checked_commit(connection: PoolProxiedConnection) -> None:
+        commit(connection)
+        check(connection)
+
+    _checks[engine] = checks
+    event.listen(engine, "do_connect", before_connecting)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "close", closed)
+    event.listen(engine, "begin", lambda connection: check(connection.connection))
+    # SQLAlchemy has no event after a commit.
+    engine.dialect.do_commit = checked_commit  # type: ignore[method-assign,assignment]
 
 
 def _begin_sqlite(connection: Connection) -> None:

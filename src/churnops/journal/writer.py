@@ -1,9 +1,9 @@
 """Group commit: while one transaction is committed, the next one gathers."""
 
 import asyncio
-import sqlite3
+import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple
@@ -21,24 +21,20 @@ from sqlalchemy.exc import (
 
 from churnops.errors import JournalError
 from churnops.journal.database import is_sqlite_file, reason
-from churnops.journal.predictions import PredictionRow, insert_predictions, write_predictions
+from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
 
 MAX_GROUP_ROWS = 1_000
 """A transaction gets no further append beyond this, so that the first one's wait stays short."""
 
-CHECKPOINT_ROWS = 100_000
-"""Rows after which SQLite's log is moved to its database even if there was no moment without requests.
+BLOCKED_SECONDS = 2.0
+"""An append that waits for longer shows that the journal cannot be written now."""
 
-Moving flushes to disk, and meanwhile commits take milliseconds. The log has up to 8 KB a row, where each is committed
-alone.
-"""
-
-NOT_MADE = (1, 0, 0)
-MOVES = 8  # beside the loop's commits at most, before the rest is moved
-FEW_FRAMES = 200  # pages of the log that may be left for it
+IDLE_SECONDS = 30.0  # a write that succeeded shows for so long that the next one will
+RETRY_SECONDS = 1.0  # between attempts to write while the last one failed
 
 
 class _Append(NamedTuple):
+    at: float
     rows: Sequence[PredictionRow]
     written: asyncio.Future[None]
 
@@ -69,14 +65,15 @@ class JournalWriter:
         self._timeout = timeout
         self._inline = inline and is_sqlite_file(engine)
         self._here: Connection | None = None  # the loop's own connection
-        self._unmoved = 0  # rows written since SQLite's log was last moved; stays 0 where SQLite moves it itself
-        self._seen = 0  # of them at the last call of `rest`
-        self._mover: Thread | None = None
         # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
         self._waiting: list[_Append] = []
         self._pending = 0
         self._busy = False
         self._closed = False
+        self._handed_over: list[_Append] = []
+        # Of the last attempt to write, whoever made it.
+        self._attempted_at = time.monotonic()
+        self._failure: str | None = None
         self._queue: SimpleQueue[list[_Append] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
@@ -102,7 +99,7 @@ class JournalWriter:
         loop = asyncio.get_running_loop()
         written = loop.create_future()
         self._pending += len(rows)
-        self._waiting.append(_Append(rows, written))
+        self._waiting.append(_Append(time.monotonic(), rows, written))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._hand_over)  # after what else the loop has to do now, which may append too
@@ -121,8 +118,6 @@ class JournalWriter:
                 self._hand_over()
             self._queue.put(None)
         self._thread.join()
-        if self._mover is not None:
-            self._mover.join()
         self._leave()
 
     def _hand_over(self) -> None:
@@ -135,6 +130,7 @@ class JournalWriter:
             count += 1
         group = self._waiting[:count]
         self._waiting = self._waiting[count:]
+        self._handed_over = group
         if self._inline and self._committed_here(group):
             self._deliver(group, [None] * len(group))
         else:
@@ -150,6 +146,7 @@ class JournalWriter:
                 self._here.rollback()
             with self._here.begin():
                 insert_predictions(self._here, [row for append in group for row in append.rows])
+            self._note(None)
         except OperationalError:  # another process is writing
             return False
         except Exception:  # the thread finds out which append it was, and says so
@@ -167,58 +164,56 @@ class JournalWriter:
 
     def _run(self) -> None:
         while (group := self._queue.get()) is not None:
-            if not group:
-                self._checkpoint("RESTART")
-                continue
             errors = self._write(group)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 group[0].written.get_loop().call_soon_threadsafe(self._deliver, group, errors)
-
-    def rest(self) -> None:
-        """Move SQLite's log to its database, if nothing was committed since the last call. Call it from the loop."""
-        if self._unmoved and self._unmoved == self._seen:
-            self._start_moving()
-        self._seen = self._unmoved
-
-    def _start_moving(self) -> None:
-        if self._mover is None or not self._mover.is_alive():
-            self._unmoved = 0
-            self._mover = Thread(target=self._move, name="journal-checkpoint", daemon=True)
-            self._mover.start()
-
-    def _move(self) -> None:
-        """Move what the loop committed from SQLite's log to its database, which flushes both to disk.
-
-        This goes on beside the loop's commits, until what these add meanwhile is little. The rest is moved by the
-        writer's thread with the database to itself, after which the log begins anew.
-        """
-        for _ in range(MOVES):
-            _, frames, moved = self._checkpoint("PASSIVE")
-            if frames - moved < FEW_FRAMES:
-                break
-        self._queue.put([])
-
-    def _checkpoint(self, mode: str) -> tuple[int, int, int]:
-        """Return whether it could not be finished, the pages in the log, and those moved."""
-        try:
-            with closing(self._engine.raw_connection()) as connection:
-                cursor = connection.cursor()
-                cursor.execute(f"PRAGMA wal_checkpoint({mode})")
-                result: tuple[int, int, int] | None = cursor.fetchone()
-                return result or NOT_MADE
-        except (sqlite3.Error, SQLAlchemyError):
-            return NOT_MADE  # it is made later, and the writer's thread must go on: the log only grows meanwhile
 
     def _write(self, group: list[_Append]) -> list[JournalError | None]:
         """Write a group and return what went wrong for each append. Raises nothing: the thread must go on."""
         try:
             self._commit([row for append in group for row in append.rows])
         except Exception as error:  # a value of the wrong type raises what it likes
+            if not isinstance(error, _OF_A_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
+                self._note(reason(error))
             if len(group) == 1 or not _by_a_value(error):
                 line = f"the prediction could not be written to the journal: {reason(error)}"
                 return [JournalError(line) for _ in group]  # one each: raising changes an exception
             return [self._write([append])[0] for append in group]  # one of them is bad: let it be the only one to fail
+        self._note(None)
         return [None] * len(group)
+
+    def _note(self, failure: str | None) -> None:
+        self._attempted_at = time.monotonic()
+        self._failure = failure
+
+    def check_waiting(self) -> None:
+        """Check that nothing has been waiting for long. Call it from the loop.
+
+        Raises
+        ------
+        JournalError
+            If an append has been waiting for `BLOCKED_SECONDS`.
+        """
+        oldest = next(iter(self._handed_over if self._busy else ()), None)
+        if oldest is not None and time.monotonic() - oldest.at > BLOCKED_SECONDS:
+            raise JournalError("writing to the journal is blocked")
+
+    def check(self) -> None:
+        """Check that the last write succeeded; if it failed, or was long ago, write something. Call it from a thread.
+
+        Raises
+        ------
+        JournalError
+            If predictions cannot be written now.
+        """
+        if time.monotonic() - self._attempted_at > (RETRY_SECONDS if self._failure else IDLE_SECONDS):
+            try:
+                write_nothing(self._engine)
+                self._note(None)
+            except Exception as error:
+                self._note(reason(error))
+        if self._failure is not None:
+            raise JournalError(f"the journal cannot be written: {self._failure}")
 
     def _commit(self, rows: list[PredictionRow]) -> None:
         try:
@@ -239,12 +234,11 @@ class JournalWriter:
                 append.written.set_result(None)
             else:
                 append.written.set_exception(error)
-        if self._inline:
-            self._unmoved += sum(len(append.rows) for append in group)
-            if self._unmoved >= CHECKPOINT_ROWS:
-                self._start_moving()
         if self._busy:
             self._hand_over()
+
+
+_OF_A_VALUE = (DataError, IntegrityError, InterfaceError)
 
 
 def _expire(written: asyncio.Future[None]) -> None:
@@ -256,5 +250,4 @@ def _by_a_value(error: Exception) -> bool:
     """Whether what was to be written is the reason, not the database."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
-    values = (DataError, IntegrityError, InterfaceError, ProgrammingError)
-    return isinstance(error, values) or not isinstance(error, SQLAlchemyError)
+    return isinstance(error, (*_OF_A_VALUE, ProgrammingError)) or not isinstance(error, SQLAlchemyError | JournalError)

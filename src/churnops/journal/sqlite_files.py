@@ -1,0 +1,110 @@
+"""The three files of a SQLite journal (database, `-wal`, `-shm`): whether they are still the ones that were opened.
+
+SQLite goes on writing to a file that was deleted or renamed, so a commit would succeed and nobody could read it again.
+"""
+
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from churnops.errors import JournalError
+
+LOG = "-wal"
+INDEX = "-shm"
+
+Identity = tuple[int, int]
+
+
+class ReplacedFileError(JournalError):
+    """Another file has the name of one that is open."""
+
+
+class OpenedFiles:
+    """The files that one connection opened, by device and inode.
+
+    Parameters
+    ----------
+    path : Path
+        The database, as it is named in the settings.
+    connection : sqlite3.Connection
+        A connection that has read from the database, so that all of its files are there.
+    """
+
+    def __init__(self, path: Path, connection: Any) -> None:
+        # Log and index are beside the file that a symbolic link leads to.
+        real = connection.execute("PRAGMA database_list").fetchone()[2]
+        self.database = path
+        self.log = Path(real + LOG)
+        self.index = Path(real + INDEX)
+        found = [(str(path), identity(str(path))) for path in (self.database, self.log, self.index)]
+        self._identities = [(path, known) for path, known in found if known is not None]
+
+    @property
+    def identity(self) -> Identity:
+        """Device and inode of the database."""
+        return self._identities[0][1]
+
+    def check(self) -> None:
+        """Compare the files with the opened ones; takes a few microseconds.
+
+        Raises
+        ------
+        ReplacedFileError
+            If another file has one of the names.
+        JournalError
+            If a file is missing or cannot be reached.
+        """
+        for path, opened in self._identities:
+            check_identity(path, opened)
+
+    def log_was_set_aside(self) -> bool:
+        """Whether another process set the opened log aside."""
+        opened = dict(self._identities).get(str(self.log))
+        return any(identity(str(path)) == opened for path in self.log.parent.glob(_aside(self.log, "*").name))
+
+    def set_log_aside(self) -> None:
+        """Rename the log, which does not belong to the database that is there now, and remove its index.
+
+        SQLite would apply the log to the database when it is opened next, and so destroy it.
+        """
+        with suppress(OSError):
+            self.log.rename(_aside(self.log, _now()))
+        with suppress(OSError):
+            self.index.unlink()
+
+
+def identity(path: str) -> Identity | None:
+    """Return device and inode of a file; None if it cannot be reached."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  (for each commit: half the time of Path.stat)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def check_identity(path: str, opened: Identity) -> None:
+    """Compare a file with an opened one; see `OpenedFiles.check`."""
+    found = identity(path)
+    if found is None:
+        raise JournalError(f"{Path(path).name} was deleted or moved while it was open: put it back")
+    if found != opened:
+        raise ReplacedFileError(f"{Path(path).name} was replaced while it was open: restart to use the new file")
+
+
+def keep_orphaned_log(database: Path) -> None:
+    """Rename the log of a database that is missing or empty: SQLite deletes it when it makes a new database."""
+    real = database.resolve()
+    log = real.with_name(real.name + LOG)
+    with suppress(OSError):
+        if log.stat().st_size and not (real.exists() and real.stat().st_size):
+            log.rename(_aside(log, _now()))
+
+
+def _aside(log: Path, time: str) -> Path:
+    return log.with_name(f"{log.name.removesuffix(LOG)}.set-aside-{time}{LOG}")
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
