@@ -16,8 +16,10 @@ import pytest
 from churnops.data.preprocess import PreparedTable
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.model import Bundle
+from churnops.model import bundle as bundle_module
 from churnops.model.arrays import read_arrays, write_arrays
-from churnops.model.bundle import OUTSIDE_CONTENT, _canonical
+from churnops.model.bundle import OLDEST_PROTOCOL, OUTSIDE_CONTENT, PROTOCOL, _canonical
+from churnops.schema import Schema
 from churnops.settings import FAMILIES
 from churnops.training.train import TrainedModels
 
@@ -82,6 +84,47 @@ def test_a_loaded_bundle_is_the_saved_one(family: str, trained: TrainedModels, p
     again = loaded.save(tmp_path / "again")
     for file in ("bundle.json", "estimator.npz", "reference.npz"):
         assert (again / file).read_bytes() == (tmp_path / family / file).read_bytes()
+
+
+def test_every_older_protocol_has_a_reader():
+    assert set(bundle_module.READERS) == set(range(OLDEST_PROTOCOL, PROTOCOL))
+    assert OLDEST_PROTOCOL == 3  # a deployed model is never refused for its age
+
+
+def test_a_bundle_of_an_older_protocol_answers_and_is_saved_as_it_was_read(
+    saved: Path, tmp_path: Path, prepared: PreparedTable, monkeypatch: pytest.MonkeyPatch
+):
+    """As after an upgrade: the program writes protocol 4."""
+    before = Bundle.load(saved).predict(prepared.columns).probability
+    document = json.loads((saved / "bundle.json").read_text())
+    assert document["protocol"] == 3
+    seen = []
+
+    def read_3(older: dict[str, Any]) -> dict[str, Any]:
+        seen.append(older["protocol"])
+        return older | {"protocol": 4}
+
+    monkeypatch.setattr(bundle_module, "PROTOCOL", 4)
+    monkeypatch.setattr(bundle_module, "READERS", {3: read_3})
+    bundle = Bundle.load(saved)
+    assert bundle.predict(prepared.columns).probability.tobytes() == before.tobytes()
+    assert bundle.content_sha256 == document["content_sha256"]
+    for number, kept in enumerate((bundle, bundle.with_metadata(metrics={"a": 1}, lineage={}))):
+        again = Bundle.load(kept.save(tmp_path / str(number)))
+        assert again.content_sha256 == document["content_sha256"]
+        assert json.loads((tmp_path / str(number) / "bundle.json").read_text())["protocol"] == 3
+    assert (tmp_path / "0/bundle.json").read_bytes() == (saved / "bundle.json").read_bytes()
+    assert seen == [3, 3, 3]
+
+
+def test_a_new_default_of_the_schema_changes_no_bundle_that_exists(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bundle = Bundle.load(saved)
+    dump = Schema.model_dump
+    monkeypatch.setattr(Schema, "model_dump", lambda self, **options: dump(self, **options) | {"added": None})
+    again = bundle.save(tmp_path / "again")
+    assert (again / "bundle.json").read_bytes() == (saved / "bundle.json").read_bytes()
 
 
 def test_it_holds_data_only_and_no_customer_but_the_probes(saved: Path):
@@ -153,7 +196,7 @@ def column(document: dict[str, Any], name: str) -> dict[str, Any]:
     ("change", "reason"),
     [
         (lambda d: d.update(protocol=4), "protocol 4, this churnops reads 3: upgrade"),
-        (lambda d: d.update(protocol=2), "protocol 2, this churnops reads 3: train again"),
+        (lambda d: d.update(protocol=2), "protocol 2, this churnops reads 3 and newer: train again"),
         (lambda d: d.update(protocol=0), "names no protocol"),
         (lambda d: d.update(protocol="1"), "names no protocol"),
         (lambda d: d.update(protocol=True), "names no protocol"),

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
@@ -34,6 +34,10 @@ from churnops.schema import Columns, Schema
 
 FORMAT = "churnops-bundle"
 PROTOCOL = 3
+"""Form that is written. Raise it with a reader of the form before: no deployed model is refused for its age."""
+OLDEST_PROTOCOL = 3
+READERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""By older protocol, a function from a document of that form, whose hashes are checked, to one of the next form."""
 DOCUMENT, ESTIMATOR, REFERENCE = "bundle.json", "estimator.npz", "reference.npz"
 SCORE = "churn_probability"
 OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics", "lineage")
@@ -177,7 +181,7 @@ class Bundle:
     @cached_property
     def content_sha256(self) -> str:
         """SHA-256 over what decides the answers: everything but metrics, lineage and time stamps."""
-        return _sha256(_canonical(self._content()))
+        return _sha256(_canonical(self._content))
 
     @cached_property
     def version_name(self) -> str:
@@ -193,6 +197,7 @@ class Bundle:
         }
         return {ESTIMATOR: write_arrays(self.estimator.to_arrays()), REFERENCE: write_arrays(profile)}
 
+    @cached_property
     def _content(self) -> dict[str, Any]:
         form = next(form for form, cls in _FORMS.items() if isinstance(self.estimator, cls))
         probes = {name: [None if np.isnan(v) else float(v) for v in values] for name, values in self.probes.items()}
@@ -222,7 +227,7 @@ class Bundle:
         """
         if folder.exists():
             raise BundleError(f"{folder} exists already: a bundle is never overwritten")
-        document = self._content() | {
+        document = self._content | {
             "content_sha256": self.content_sha256,
             "probe_scores": self.predict(self.probes).probability.tolist(),
             "metrics": dict(self.metrics),
@@ -261,15 +266,20 @@ class Bundle:
             raise BundleError(f"bundle {folder} is refused: it is a link to itself") from None
         try:
             document = _read_document(folder)
-            bundle = cls._rebuild(document, _read_files(folder, document))
+            files = _read_files(folder, document)
+            bundle = cls._rebuild(_newest_form(document), files)
             bundle._compare_probes(document["probe_scores"])
         except BundleError as error:
             raise BundleError(f"bundle {folder} is refused: {error}") from None
         except (ChurnopsError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"bundle {folder} is refused: its content does not fit together ({reason})") from None
-        # The hash it was made with: a later version of this program may write the same content differently.
-        bundle.__dict__["content_sha256"] = document["content_sha256"]
+        # It keeps the hash and the form that it was made with, and is saved as it was read: an older program wrote the
+        # same content differently, and the journal knows the model by that hash.
+        content = {name: value for name, value in document.items() if name not in OUTSIDE_CONTENT}
+        bundle.__dict__.update(content_sha256=document["content_sha256"], _content=content)
+        if document["protocol"] != PROTOCOL:
+            bundle.__dict__["_files"] = files
         return bundle
 
     @classmethod
@@ -333,7 +343,10 @@ class Bundle:
 
     def with_metadata(self, *, metrics: Mapping[str, Any], lineage: Mapping[str, Any]) -> "Bundle":
         """Return the same model with metrics and lineage added to what it has; the content hash stays."""
-        return replace(self, metrics={**self.metrics, **metrics}, lineage={**self.lineage, **lineage})
+        bundle = replace(self, metrics={**self.metrics, **metrics}, lineage={**self.lineage, **lineage})
+        kept = ("content_sha256", "_content", "_files")
+        bundle.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        return bundle
 
 
 def _check_finite(numbers: NDArray[np.float64], what: str) -> None:
@@ -380,9 +393,10 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{DOCUMENT} names no protocol")
     if protocol > PROTOCOL:
         raise BundleError(f"it has protocol {protocol}, this churnops reads {PROTOCOL}: upgrade churnops")
-    if protocol < PROTOCOL:
+    if protocol < OLDEST_PROTOCOL:
         raise BundleError(
-            f"it has protocol {protocol}, this churnops reads {PROTOCOL}: train again with `churnops run --deploy`"
+            f"it has protocol {protocol}, this churnops reads {OLDEST_PROTOCOL} and newer: "
+            "train again with `churnops run --deploy`"
         )
     unhashed = {name: value for name, value in document.items() if name != "document_sha256"}
     content = {name: value for name, value in unhashed.items() if name not in OUTSIDE_CONTENT}
@@ -393,6 +407,13 @@ def _read_document(folder: Path) -> dict[str, Any]:
         or data != _canonical(document)
     ):
         raise BundleError(f"{DOCUMENT} was changed: its hash differs")
+    return document
+
+
+def _newest_form(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document in the form of `PROTOCOL`."""
+    for protocol in range(document["protocol"], PROTOCOL):
+        document = READERS[protocol](document)
     return document
 
 
