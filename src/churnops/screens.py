@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
     from churnops.journal.deployments import InProduction
     from churnops.journal.keys import ApiKey
-    from churnops.monitoring import Report
+    from churnops.monitoring import MonitoringCycle, Report
     from churnops.monitoring.verdicts import ColumnDrift
     from churnops.pipelines.deployment import Promotion
     from churnops.pipelines.run_all import RunSummary
@@ -131,7 +131,7 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     who = f"{found.rows} held-out customers, {found.positives} of whom left"
     console.print(f"[bold]{summary.evaluated.winner} on {who}", highlight=False)
     console.print(_held_out(summary))
-    deployed, report = summary.deployed, summary.cycle.report
+    deployed = summary.deployed
     here = _relative(deployed.folder)
     color = "green" if deployed.status in ("deployed", "unchanged") else "yellow"
     which = f"version {deployed.version} ({deployed.model_version})"
@@ -145,13 +145,19 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
             "[yellow]caution[/] on these rows the model cannot be told from chance: look at it before you rely on it"
         )
         console.print(doubt, highlight=False)
+    if summary.cycle is not None:
+        _first_cycle(summary.cycle, console)
+    console.print(Text(_next(summary, settings), style="dim"))
+
+
+def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
+    report = cycle.report
     told = f"{report.rows} later customers: {report.performance.decline.reason}; {report.feature_drift.reason}"
     monitored = f"{told}; {_advice(report)}" if report.rows else f"[yellow]cannot tell[/]: {report.source}"
     console.print(f"[bold]monitoring[/] {report.model_version}: {monitored}", highlight=False)
     for reason in report.recommendation.reasons:
         console.print(f"  - {reason}", highlight=False)
-    console.print(f"[bold]report[/] {_relative(summary.cycle.path)}", highlight=False, soft_wrap=True)
-    console.print(Text(_next(summary, settings), style="dim"))
+    console.print(f"[bold]report[/] {_relative(cycle.path)}", highlight=False, soft_wrap=True)
 
 
 def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> None:
@@ -178,7 +184,7 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
         console.print(Text.assemble(("warning ", "yellow"), warning), soft_wrap=True)
 
 
-def show_retraining(summary: "RetrainingSummary", path: Path, console: Console | None = None) -> None:
+def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Console | None = None) -> None:
     """Print what a retraining compared and decided, and where its summary is."""
     console = console or Console()
     if (found := summary.retrained) is not None:
@@ -200,7 +206,8 @@ def show_retraining(summary: "RetrainingSummary", path: Path, console: Console |
         console.print(f"[bold]check[/] {summary.check.status}: {summary.check.reason}", highlight=False)
     if summary.warning:
         console.print(f"[yellow]warning[/] {summary.warning}", highlight=False)
-    console.print(f"[bold]summary[/] {_relative(path)}", highlight=False, soft_wrap=True)
+    if path is not None:
+        console.print(f"[bold]summary[/] {_relative(path)}", highlight=False, soft_wrap=True)
 
 
 def show_models(
@@ -356,4 +363,7 @@ def _next(summary: "RunSummary", settings: "Settings") -> str:
 
 def _relative(path: Path) -> str:
     """Return the path as it would be typed from here, if it lies below."""
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    try:
+        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    except FileNotFoundError:  # the current folder was removed
+        return str(path)

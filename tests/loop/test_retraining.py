@@ -381,37 +381,32 @@ def test_a_tracking_store_that_goes_while_the_model_is_deployed_is_no_failed_ret
     assert told(settings)[-1] == "deployed"
 
 
-def test_of_a_failure_after_the_link_moved_it_is_told_which_model_answers(
+def test_a_summary_that_cannot_be_written_after_the_link_moved_is_a_warning(
     settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     before = settings.path("models/production").resolve()
     after_the_link_moved(monkeypatch, lambda: settings.path("monitoring").rename(settings.path("elsewhere")))
     after_the_link_moved(monkeypatch, lambda: settings.path("monitoring").write_text("in the way of the summary"))
-    with pytest.raises(OSError, match="monitoring"):
-        retrain(settings, reversed_world)
-    after = settings.path("models/production").resolve()
-    assert after != before
-    assert f"{after.name} answers now, before it was {before.name}" in capfd.readouterr().err
+    summary, path = trigger_retraining(settings, "by hand", ("a test",), batch=reversed_world)
+    assert (summary.status, path) == ("deployed", None)
+    assert "the summary is not written: " in (summary.warning or "")
+    assert settings.path("models/production").resolve() != before
+    assert "a retraining failed" not in capfd.readouterr().err
 
 
-def test_the_summary_of_a_failure_says_which_model_answers(
+def test_a_defect_after_the_link_moved_is_a_warning_in_the_summary(
     settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    before = settings.path("models/production").readlink().name
-
     def defect() -> None:
         raise ZeroDivisionError
 
     after_the_link_moved(monkeypatch, defect)
-    with pytest.raises(ZeroDivisionError):
-        retrain(settings, reversed_world)
+    retrain(settings, reversed_world)
     (summary,) = settings.path("monitoring").glob("retraining_summary_*.json")
     after = settings.path("models/production").readlink().name
     said = json.loads(summary.read_text())
-    assert (said["status"], said["reason"]) == (
-        "failed",
-        f"a defect: ZeroDivisionError; {after} answers now, before it was {before}",
-    )
+    assert said["status"] == "deployed"
+    assert said["warning"].startswith(f"{after} answers, and its deployment is not closed: a defect: ZeroDivisionError")
 
 
 def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reversed_world: Path, tmp_path: Path):

@@ -1,6 +1,7 @@
 """What stands in front of every request: its id, its line in the log, its metrics, and the last catch."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -114,7 +115,8 @@ def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, se
         "address": address[0] if address else None,
         "model_version": state.get("model_version"),
     }
-    sys.stderr.write(to_json(line).decode() + "\n")
+    with contextlib.suppress(OSError, ValueError):  # a log that cannot be written is no reason not to answer
+        sys.stderr.write(to_json(line).decode() + "\n")
 
 
 class JsonLines(logging.Formatter):

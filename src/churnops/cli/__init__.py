@@ -1,14 +1,18 @@
 """The command line, a file for each group of commands. They import what they need when they run: `--help` is fast."""
 
 import json
+import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from churnops import __version__
-from churnops.errors import ChurnopsError, redact
+from churnops.console import OutputError, prepare_streams
+from churnops.errors import ChurnopsError, reason_of, redact
 
 if TYPE_CHECKING:
     from churnops.settings import Settings
@@ -16,6 +20,19 @@ if TYPE_CHECKING:
 
 class _Commands(click.Group):
     """Prints our own errors, and what the operating system refuses, in a line each; anything else is a defect."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
+        prepare_streams()
+        try:
+            try:
+                return super().main(args, *more, **options)
+            finally:
+                sys.stdout.flush()
+        except OutputError as error:
+            if error.reader_gone:  # it has all it wants, as with `head`: end as other programs do
+                sys.exit(128 + signal.SIGPIPE)
+            show_error(error, str(error))
+            sys.exit(ChurnopsError.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -27,6 +44,24 @@ class _Commands(click.Group):
             what = f"{error.filename}: " if error.filename else ""
             show_error(error, f"{what}{error.strerror or error}")
             sys.exit(ChurnopsError.exit_code)
+
+
+@contextmanager
+def showing() -> Iterator[None]:
+    """Show what a command did. The work is done, so what goes wrong here is a warning and no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OutputError as error:
+        if not error.reader_gone:
+            warn(f"the work is done, and its result cannot be shown: {error}")
+    except Exception as error:
+        warn(f"the work is done, and its result cannot be shown: {reason_of(error)}")
+
+
+def warn(message: str) -> None:
+    """Print a warning on standard error."""
+    click.secho(f"warning: {message}", fg="yellow", err=True)
 
 
 def show_error(error: Exception, message: str) -> None:
@@ -84,7 +119,7 @@ def config_show() -> None:
     """Print the commented default config.yaml."""
     from churnops.settings import default_config
 
-    click.echo(default_config(), nl=False)
+    click.echo(default_config().encode(), nl=False)  # a file in UTF-8, whatever the terminal's encoding
 
 
 @config.command("check")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from churnops.cli import json_option, main, settings_of
+from churnops.cli import json_option, main, settings_of, showing, warn
 
 
 @main.command()
@@ -26,10 +26,11 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
     settings = settings_of(ctx)
     with steps_progress(STEPS, len(settings.training.families), hidden=as_json) as (progress, on_family):
         summary = run_all(settings, deploy=deploy, progress=progress, on_family=on_family)
-    if as_json:
-        click.echo(json.dumps(summary.to_json()))
-    else:
-        show_run(summary, settings)
+    with showing():
+        if as_json:
+            click.echo(json.dumps(summary.to_json()))
+        else:
+            show_run(summary, settings)
 
 
 @main.group(invoke_without_command=True)
@@ -79,24 +80,29 @@ def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
     from churnops.pipelines.deployment import prune
 
     pruned = prune(settings_of(ctx), keep)
-    if as_json:
-        click.echo(json.dumps({"removed": pruned.folders, "bytes": pruned.bytes}))
-        return
-    for folder in pruned.folders:
-        click.echo(f"removed {folder}")
-    click.echo(f"{len(pruned.folders)} folders removed, {pruned.bytes / 1e6:.1f} MB freed")
+    with showing():
+        if as_json:
+            click.echo(json.dumps({"removed": pruned.folders, "bytes": pruned.bytes}))
+            return
+        for folder in pruned.folders:
+            click.echo(f"removed {folder}")
+        click.echo(f"{len(pruned.folders)} folders removed, {pruned.bytes / 1e6:.1f} MB freed")
 
 
-def _given(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse a reason that says nothing."""
+def given(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a reason that says nothing, or is no text."""
     if value is not None and not value.strip():
         raise click.BadParameter("it is empty: say in a few words why, for whoever reads the history")
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("it is not text in UTF-8") from None
     return value and value.strip()
 
 
 @main.command()
 @click.argument("version", type=click.IntRange(1))
-@click.option("--reason", required=True, callback=_given, metavar="TEXT", help="Why, for the history.")
+@click.option("--reason", required=True, callback=given, metavar="TEXT", help="Why, for the history.")
 @click.option("--force", is_flag=True, help="Deploy it whatever the gate says.")
 @json_option
 @click.pass_context
@@ -119,12 +125,13 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     from churnops.screens import show_promotion
 
     done = deployment.promote(settings_of(ctx), version, reason, force=force)
-    if as_json:
-        click.echo(json.dumps(done.to_json()))
-    else:
-        show_promotion(done)
+    with showing():
+        if as_json:
+            click.echo(json.dumps(done.to_json()))
+        else:
+            show_promotion(done)
     if done.warning:
-        click.secho(done.warning, fg="yellow", err=True)
+        warn(done.warning)
     if done.status == "rolled back":
         raise RegistryError(f"version {version} was deployed, and the model from before answers again: {done.reason}")
     if done.status == "refused":
@@ -138,7 +145,7 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     metavar="VERSION",
     help="A version that was in production. Default: what answered before the present one was deployed.",
 )
-@click.option("--reason", callback=_given, metavar="TEXT", help="Why, for the history.")
+@click.option("--reason", callback=given, metavar="TEXT", help="Why, for the history.")
 @json_option
 @click.pass_context
 def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bool) -> None:
@@ -154,12 +161,13 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
     from churnops.pipelines.deployment import roll_back
 
     done = roll_back(settings_of(ctx), to, reason or "")
-    if as_json:
-        click.echo(json.dumps(done.to_json()))
-        return
-    click.echo(f"version {done.version} ({done.model_version}) is in production again, from {done.folder}")
-    if done.warning:
-        click.secho(done.warning, fg="yellow", err=True)
+    with showing():
+        if as_json:
+            click.echo(json.dumps(done.to_json()))
+        else:
+            click.echo(f"version {done.version} ({done.model_version}) is in production again, from {done.folder}")
+    if done.warning and not as_json:
+        warn(done.warning)
 
 
 @main.command()
@@ -183,17 +191,18 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     models = settings.path(settings.registry.directory)
     with rows_progress(source.name, hidden=as_json) as (on_rows, say):
         done = predict_file(source, target, models, explain=explain, overwrite=force, on_rows=on_rows, say=say)
-    if as_json:
-        document = {
-            "rows": done.rows,
-            "predicted_to_churn": done.churners,
-            "model_version": done.model_version,
-            "output": str(target),
-            "explained": explain,
-            "resumed_rows": done.resumed_rows,
-        }
-        click.echo(json.dumps(document))
-    else:
-        click.echo(
-            f"{done.rows} customers scored by {done.model_version}, {done.churners} predicted to churn: {target}"
-        )
+    with showing():
+        if as_json:
+            document = {
+                "rows": done.rows,
+                "predicted_to_churn": done.churners,
+                "model_version": done.model_version,
+                "output": str(target),
+                "explained": explain,
+                "resumed_rows": done.resumed_rows,
+            }
+            click.echo(json.dumps(document))
+        else:
+            click.echo(
+                f"{done.rows} customers scored by {done.model_version}, {done.churners} predicted to churn: {target}"
+            )

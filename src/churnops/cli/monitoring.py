@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import click
 
-from churnops.cli import json_option, main, settings_of, show_error
+from churnops.cli import json_option, main, settings_of, show_error, showing
 from churnops.errors import ChurnopsError
 
 
@@ -112,10 +112,11 @@ def monitor(
 
     def once() -> None:
         summary = cycle.run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
-        if as_json:
-            click.echo(json.dumps(summary.to_json()))
-        else:
-            show_cycle(summary)
+        with showing():
+            if as_json:
+                click.echo(json.dumps(summary.to_json()))
+            else:
+                show_cycle(summary)
 
     def complain(error: Exception) -> None:
         if isinstance(error, ChurnopsError):
@@ -197,8 +198,9 @@ def simulate(
     drift = Drift(covariate, columns, prior, concept, recipe)
     seed = settings.random_state if seed is None else seed
     made = simulate_file(chosen, target, settings.table, drift, rows=rows, seed=seed, overwrite=force)
-    if as_json:
-        document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}
-        click.echo(json.dumps(document))
-    else:
-        click.echo(f"{made.description}: {target}")
+    with showing():
+        if as_json:
+            document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}
+            click.echo(json.dumps(document))
+        else:
+            click.echo(f"{made.description}: {target}")

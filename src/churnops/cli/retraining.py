@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from churnops.cli import json_option, main, settings_of
+from churnops.cli import json_option, main, settings_of, showing
+from churnops.cli.models import given
 
 
 @main.command()
@@ -15,7 +16,7 @@ from churnops.cli import json_option, main, settings_of
     metavar="FILE",
     help="CSV or Parquet file of customers with known outcomes, as of now, beside those of the journal.",
 )
-@click.option("--reason", default="asked for by hand", show_default=True, help="Why, for the records.")
+@click.option("--reason", default="asked for by hand", show_default=True, callback=given, help="Why, for the records.")
 @click.option(
     "--experiment",
     metavar="ID_OR_NAME",
@@ -51,9 +52,10 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
         summary, path = trigger_retraining(
             settings, "by hand", (reason,), batch=batch, experiment=experiment, progress=progress, on_family=on_family
         )
-    if as_json:
-        click.echo(json.dumps(summary.to_json() | {"summary": str(path)}))
-    else:
-        show_retraining(summary, path)
+    with showing():
+        if as_json:
+            click.echo(json.dumps(summary.to_json() | {"summary": str(path) if path else None}))
+        else:
+            show_retraining(summary, path)
     if summary.status == "not permitted":
         ctx.exit(2)

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from churnops.errors import ChurnopsError, RegistryError
+from churnops.errors import ChurnopsError, RegistryError, reason_of
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.model import Bundle
 from churnops.monitoring.alarms import deployment, rollback
 from churnops.monitoring.alerts import Alerts
-from churnops.registry import Registry
-from churnops.registry.deploy import AliasesBehindError
+from churnops.pipelines.aftermath import Aftermath
+from churnops.registry import DeploymentFolder, Registry
+from churnops.registry.deploy import UnfinishedDeploymentError
 from churnops.retraining.check import Check, check_deployment
 from churnops.retraining.gate import Decision
 from churnops.settings import Settings
@@ -31,7 +32,7 @@ class Placed:
     rolled_back
         Whether the check failed, so that the model from before answers again.
     warning
-        What is still to be done; None if nothing.
+        What failed after the link was swapped, or is still to be done; None if nothing.
     """
 
     folder: Path
@@ -77,30 +78,40 @@ def put_into_production(
         cannot come back, which the channels are told: it answers then.
     """
     deployed, options = registry.deployed, settings.retraining
-    before, warning = deployed.current(), None
+    before, aftermath = deployed.current(), Aftermath()
     try:
         deployed.deploy(bundle, version, reason, by)
-    except AliasesBehindError as error:  # it answers all the same
-        warning = str(error)
+    except UnfinishedDeploymentError as error:  # it answers all the same
+        aftermath.add(str(error))
+    aftermath.deployed = True
     check = None
-    if options.check_url:
-        check = check_deployment(bundle, options.check_url, key=options.check_key, seconds=options.check_seconds)
-        if check.status == "failed" and before is not None:
-            why = f"{bundle.version_name} failed its check through the API: {check.reason}"
-            try:
-                deployed.rollback(None, why, by)
-            except AliasesBehindError as error:
-                warning = str(error)
-            except ChurnopsError as error:
-                stuck = f"the model from before cannot come back: {error}"
-                alerts.announce(deployment(bundle.version_name, why, [stuck], "", severity="critical"))
-                raise RegistryError(f"{why}; {stuck}") from None
-            restored = deployed.production()
-            assert restored is not None, "the link was swapped back"
-            alerts.announce(rollback(restored.version_name, why, ""))
-            return Placed(deployed.link.resolve(), check, True, warning)
-    alerts.announce(deployment(bundle.version_name, reason, [*facts, *([check.reason] if check else [])], ""))
-    return Placed(deployed.link.resolve(), check, False, warning)
+    with aftermath.warning("the check through the API was not made"):
+        if options.check_url:
+            check = check_deployment(bundle, options.check_url, key=options.check_key, seconds=options.check_seconds)
+    if check is not None and check.status == "failed" and before is not None:
+        _go_back(deployed, alerts, bundle, check, by, aftermath)
+        return Placed(deployed.link.resolve(), check, True, aftermath.text)
+    with aftermath.warning("the alert channels do not know"):
+        alerts.announce(deployment(bundle.version_name, reason, [*facts, *([check.reason] if check else [])], ""))
+    return Placed(deployed.link.resolve(), check, False, aftermath.text)
+
+
+def _go_back(
+    deployed: DeploymentFolder, alerts: Alerts, bundle: Bundle, check: Check, by: str | None, aftermath: Aftermath
+) -> None:
+    """Go back from a deployment that failed its check, and tell the alert channels."""
+    why = f"{bundle.version_name} failed its check through the API: {check.reason}"
+    try:
+        restored = deployed.rollback(None, why, by)
+    except UnfinishedDeploymentError as error:
+        aftermath.add(str(error))
+        restored = deployed.link.resolve()
+    except (ChurnopsError, OSError) as error:
+        stuck = f"the model from before cannot come back: {reason_of(error)}"
+        alerts.announce(deployment(bundle.version_name, why, [stuck], "", severity="critical"))
+        raise RegistryError(f"{why}; {stuck}") from None
+    with aftermath.warning("the alert channels do not know"):
+        alerts.announce(rollback(Bundle.load(restored).version_name, why, ""))
 
 
 def record_decision(

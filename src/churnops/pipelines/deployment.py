@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from churnops.console import OutputError, prepare_streams
 from churnops.errors import BundleError, ChurnopsError
 from churnops.journal import Deployment, DeploymentLog
 from churnops.journal.alerts import AlertLog
@@ -22,8 +23,9 @@ from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.model import Bundle
 from churnops.monitoring.alarms import rollback
 from churnops.monitoring.alerts import Alerts
+from churnops.pipelines.aftermath import Aftermath
 from churnops.registry import DeploymentFolder, Registry
-from churnops.registry.deploy import NEXT, AliasesBehindError, Pruned
+from churnops.registry.deploy import NEXT, AliasesBehindError, Pruned, UnfinishedDeploymentError
 from churnops.settings import ENV_CONFIG, Settings, find_config, load_settings
 from churnops.tracking import Tracker
 
@@ -72,7 +74,10 @@ class Promotion:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """Which version answers again, and the folder that answered until then; `warning` says what is still to be done."""
+    """Which version answers again, and the folder that answered until then.
+
+    `warning` says what failed after the link was swapped, or is still to be done.
+    """
 
     version: int
     model_version: str
@@ -132,16 +137,24 @@ def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> Ro
     ChurnopsError
         If there is no way back, or the older model is damaged. Nothing has changed.
     """
-    reason = reason or "no reason given"
+    reason, aftermath = reason or "no reason given", Aftermath()
     with _without_mlflow(settings) as (deployed, alerts):
         with deployed.locked():
             left = deployed.current()
-            deployed.rollback(None if to is None else deployed.folder_of(to), reason)
-            answering, bundle, folder = deployed.answered()[-1], deployed.production(), deployed.link.resolve()
-        assert bundle is not None, "the link was swapped"
-        alerts.announce(rollback(bundle.version_name, reason, ""))
-    _, behind = _recover(settings)
-    return RolledBack(answering.version, bundle.version_name, folder, left, reason, behind)
+            target = deployed.way_back(None if to is None else deployed.folder_of(to))
+            try:
+                deployed.rollback(target.folder, reason)
+            except UnfinishedDeploymentError as error:  # it answers all the same
+                aftermath.add(str(error))
+            folder = deployed.link.resolve()
+        aftermath.deployed = True
+        name = folder.name
+        with aftermath.warning("the alert channels do not know"):
+            name = Bundle.load(folder).version_name
+            alerts.announce(rollback(name, reason, ""))
+    with aftermath.warning("the deployment log is not complete yet"):
+        aftermath.add(_recover(settings)[1])
+    return RolledBack(target.version, name, folder, left, reason, aftermath.text)
 
 
 def prune(settings: Settings, keep: int) -> Pruned:
@@ -285,13 +298,16 @@ def _said(closed: Deployment) -> str:
 
 def main() -> None:
     """Finish or undo what a killed process left open, and say so on standard output."""
+    prepare_streams()
     code = 0
     try:
         said = finish_open_deployments(load_settings(find_config(Path.cwd())))
     except ChurnopsError as error:
         said, code = f"a deployment is unfinished: {error}", error.exit_code
     if said is not None:
-        sys.stdout.write(f"churnops: {said}\n")
+        with suppress(OutputError):
+            sys.stdout.write(f"churnops: {said}\n")
+            sys.stdout.flush()
     sys.exit(code)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
@@ -27,6 +27,7 @@ from churnops.monitoring.alarms import alarms
 from churnops.monitoring.alerts import Alerts
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
+from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.pipelines.run_monitoring import failing_loudly
 from churnops.registry import Registry
@@ -74,12 +75,15 @@ class Deployed:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the main job did, for screens and machines."""
+    """What the main job did, for screens and machines.
+
+    `cycle` is None if the first monitoring cycle of a model that was just deployed failed; `deployed.warning` says why.
+    """
 
     trained: TrainedModels
     evaluated: EvaluatedModels
     deployed: Deployed
-    cycle: MonitoringCycle
+    cycle: MonitoringCycle | None
     run_id: str
     tracking_uri: str
     seconds: Mapping[str, float]
@@ -104,8 +108,8 @@ class RunSummary:
                 name: dict(m.bundle.metrics["cross_validation"]) for name, m in self.trained.models.items()
             },
             "held_out": self.evaluation.to_json(),
-            "monitoring": self.cycle.report.to_json(),
-            "monitoring_report": str(self.cycle.path),
+            "monitoring": self.cycle.report.to_json() if self.cycle else None,
+            "monitoring_report": str(self.cycle.path) if self.cycle else None,
             "run_id": self.run_id,
             "seconds": dict(self.seconds),
         }
@@ -133,7 +137,20 @@ def run_all(
     """
     tracker = Tracker(settings)
     with closing(Registry(tracker)) as registry:
+        with registry.deployed.locked():
+            registry.deployed.recover()
+            _production(registry, deploy)
         return _run(settings, tracker, registry, deploy, progress, on_family)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What steps 1 to 6 made: the later customers by file, and the models with the rows that they were trained on."""
+
+    production: Mapping[str, pl.DataFrame]
+    trained: TrainedModels
+    evaluated: EvaluatedModels
+    trained_on: Identities
 
 
 def _run(
@@ -144,58 +161,74 @@ def _run(
     progress: Progress,
     on_family: Callable[[str], None],
 ) -> RunSummary:
-    schema, seed = settings.table, settings.random_state
-    with registry.deployed.locked():
-        registry.deployed.recover()
-        _production(registry, deploy)
-    with tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress) as run:
-        names = iter(STEPS)
-        validated = run.step(
-            next(names),
-            validate_data,
-            _paths(settings, settings.data.raw),
-            _paths(settings, settings.data.production),
-            schema,
-            minimum_class=_rows_needed(settings),
-        )
-        merged = run.step(next(names), merge, validated.raw, schema)
-        prepared = run.step(
-            next(names),
-            preprocess,
-            encode(merged.table, schema),
-            outcomes(merged.table, schema) == 1.0,
-            schema.model_inputs,
-            sha256=merged.sha256,
-            fraction=settings.evaluation.holdout_fraction,
-            seed=seed,
-        )
-        features = run.step(next(names), select_features, prepared, schema, settings.features)
-        trained = run.step(next(names), train_models, prepared, features, settings, on_family=on_family)
-        evaluated = run.step(
-            next(names),
-            evaluate_models,
-            {name: model.bundle for name, model in trained.models.items()},
-            trained.winner,
-            trained.refit,
-            prepared.rows(prepared.held_out),
-            prepared.outcome[prepared.held_out],
-            settings=settings.evaluation,
-            seed=seed,
-            lineage=_lineage(run),
-        )
-        log, alerts = CycleLog(registry.engine), Alerts(AlertLog(registry.engine), settings.alerts)
-        trained_on = identify(
-            encode(merged.table, schema), customers_of(merged.table, schema), [c.name for c in schema.model_inputs]
-        )
+    alerts, aftermath = Alerts(AlertLog(registry.engine), settings.alerts), Aftermath()
+    cycle: MonitoringCycle | None = None
+    tracked = tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress)
+    with aftermath.warning("MLflow does not have all of this run"), tracked as run:
+        made = _train(settings, run, on_family)
         with registry.deployed.locked():
-            deployed = _deploy(settings, registry, alerts, run, evaluated, trained_on, trained.reference, deploy)
-            answering = registry.deployed.production()
+            deployed = _deploy(settings, registry, alerts, run, made, deploy, aftermath)
+        with aftermath.warning("its first monitoring cycle failed"):
+            cycle = _watch(settings, registry, alerts, run, made.production)
+        if aftermath.text:
+            run.tag("churnops.warning", aftermath.text)
+    if cycle is not None:
+        with aftermath.warning("the alert channels do not know how it does"):
+            alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
+    deployed = replace(deployed, warning=aftermath.text)
+    return RunSummary(made.trained, made.evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
+
+
+def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None]) -> _Made:
+    """Run steps 1 to 6."""
+    schema, seed = settings.table, settings.random_state
+    validated = run.step(
+        STEPS[0],
+        validate_data,
+        _paths(settings, settings.data.raw),
+        _paths(settings, settings.data.production),
+        schema,
+        minimum_class=_rows_needed(settings),
+    )
+    merged = run.step(STEPS[1], merge, validated.raw, schema)
+    columns = encode(merged.table, schema)
+    prepared = run.step(
+        STEPS[2],
+        preprocess,
+        columns,
+        outcomes(merged.table, schema) == 1.0,
+        schema.model_inputs,
+        sha256=merged.sha256,
+        fraction=settings.evaluation.holdout_fraction,
+        seed=seed,
+    )
+    features = run.step(STEPS[3], select_features, prepared, schema, settings.features)
+    trained = run.step(STEPS[4], train_models, prepared, features, settings, on_family=on_family)
+    evaluated = run.step(
+        STEPS[5],
+        evaluate_models,
+        {name: model.bundle for name, model in trained.models.items()},
+        trained.winner,
+        trained.refit,
+        prepared.rows(prepared.held_out),
+        prepared.outcome[prepared.held_out],
+        settings=settings.evaluation,
+        seed=seed,
+        lineage=_lineage(run),
+    )
+    trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
+    return _Made(validated.production, trained, evaluated, trained_on)
+
+
+def _watch(
+    settings: Settings, registry: Registry, alerts: Alerts, run: PipelineRun, production: Mapping[str, pl.DataFrame]
+) -> MonitoringCycle:
+    """Run step 7 on the model that answers now."""
+    log = CycleLog(registry.engine)
+    with failing_loudly(log, alerts, settings):
+        answering = registry.deployed.production()
         assert answering is not None, "the first winner was deployed"
-        with failing_loudly(log, alerts, settings):
-            batch = _batch(validated.production, answering)
-            cycle = run.step(next(names), ModelMonitor(settings, log).run, answering, batch)
-    alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
-    return RunSummary(trained, evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
+        return run.step(STEPS[6], ModelMonitor(settings, log).run, answering, _batch(production, answering))
 
 
 def _rows_needed(settings: Settings) -> int:
@@ -226,18 +259,18 @@ def _deploy(
     registry: Registry,
     alerts: Alerts,
     run: PipelineRun,
-    evaluated: EvaluatedModels,
-    trained_on: Identities,
-    reference: bytes,
+    made: _Made,
     deploy: bool,
+    aftermath: Aftermath,
 ) -> Deployed:
     """Register the winner's refit and decide what becomes of it, by what is in production now."""
-    production, bundle, run_id = _production(registry, deploy), evaluated.bundle, run.runs[STEPS[5]]
+    evaluated, production = made.evaluated, _production(registry, deploy)
+    bundle, run_id, models = evaluated.bundle, run.runs[STEPS[5]], registry.deployed.folder
     version = registry.register(bundle, run.models[run_id], run_id)
-    save_trained_on(registry.deployed.folder, bundle.content_sha256, trained_on)
-    save_reference(registry.deployed.folder, bundle.content_sha256, reference)
+    save_trained_on(models, bundle.content_sha256, made.trained_on)
+    save_reference(models, bundle.content_sha256, made.trained.reference)
     status: Status
-    decision = warning = None
+    decision = None
     if production is not None and production.content_sha256 == bundle.content_sha256:
         status, reason = "unchanged", "production has the same content already"
         registry.name_production(bundle.content_sha256)  # a new or emptied store does not know yet
@@ -250,15 +283,17 @@ def _deploy(
         if decision is None or decision.deploy:
             facts = [_fact(evaluated)]
             placed = put_into_production(settings, registry, alerts, bundle, version, reason, facts)
-            status, warning = "rolled back" if placed.rolled_back else "deployed", placed.to_tell
+            aftermath.deployed = True
+            aftermath.add(placed.to_tell)
+            status = "rolled back" if placed.rolled_back else "deployed"
             reason = placed.reason(reason)
         else:
             status = "challenger"
             registry.make_challenger(version)
-    run.tag("churnops.status", status)
-    run.tag("churnops.version", str(version))
-    folder = registry.deployed.link.resolve()
-    return Deployed(status, version, bundle.version_name, folder, reason, decision, warning)
+    with aftermath.warning("MLflow does not know the status of this run"):
+        run.tag("churnops.status", status)
+        run.tag("churnops.version", str(version))
+    return Deployed(status, version, bundle.version_name, registry.deployed.link.resolve(), reason, decision)
 
 
 def _fact(evaluated: EvaluatedModels) -> str:

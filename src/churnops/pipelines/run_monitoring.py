@@ -232,7 +232,7 @@ def _retrain(settings: Settings, cause: Cause, because: Sequence[str], batch: Pa
     from churnops.pipelines.trigger_retraining import trigger_retraining  # scikit-learn and XGBoost, only here
 
     summary, path = trigger_retraining(settings, cause, because, batch=batch)
-    return f"{summary.text} ({path})"
+    return f"{summary.text} ({path or summary.warning})"
 
 
 if __name__ == "__main__":

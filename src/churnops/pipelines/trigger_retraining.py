@@ -25,6 +25,7 @@ from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
 from churnops.monitoring.alerts import Alarm, Alerts
+from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.become import become
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.registry import Registry
@@ -53,7 +54,7 @@ def trigger_retraining(
     experiment: str | None = None,
     progress: Progress = lambda step, state: None,
     on_family: Callable[[str], None] = lambda name: None,
-) -> tuple[RetrainingSummary, Path]:
+) -> tuple[RetrainingSummary, Path | None]:
     """Retrain, unless something is against it; return what was done, and the file it is written to.
 
     Only one process does so at a time, on all machines that share the journal's database. It is safe to kill: until
@@ -72,7 +73,8 @@ def trigger_retraining(
     ------
     ChurnopsError
         If it fails. But for a file or an experiment that does not exist, that is told to the alert channels and
-        written to a summary before, with the model that answers: the old one, unless the link had moved already.
+        written to a summary before, with the model that answers. Once the challenger is deployed nothing fails: what
+        goes wrong from then on is a warning in the summary, and None in place of its file if that cannot be written.
     """
     if batch is not None and not batch.is_file():
         raise DataError(f"{batch} is not a file")
@@ -80,11 +82,16 @@ def trigger_retraining(
     with _failing_loudly(asked):
         tracker = Tracker(settings)
     logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
-    with _failing_loudly(asked), closing(Registry(tracker)) as registry:
-        job = _Job(asked, registry, batch)
-        with turn(registry.engine, f"retraining of {registry.name}", registry.deployed.folder / ".retraining") as mine:
-            summary = job.do(tracker, logged, progress, on_family) if mine else job.refused((RUNNING,))
-        return summary, summary.write(asked.folder)
+    aftermath, path = Aftermath(), None
+    with _failing_loudly(asked):
+        with aftermath.warning("the journal was not closed in order"), closing(Registry(tracker)) as registry:
+            job, folder = _Job(asked, registry, batch, aftermath), registry.deployed.folder / ".retraining"
+            with turn(registry.engine, f"retraining of {registry.name}", folder) as mine:
+                summary = job.do(tracker, logged, progress, on_family) if mine else job.refused((RUNNING,))
+        summary = replace(summary, warning=aftermath.text)
+        with aftermath.warning("the summary is not written"):
+            path = summary.write(asked.folder)
+    return replace(summary, warning=aftermath.text), path
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,7 @@ class _Job:
     asked: _Asked
     registry: Registry
     batch: Path | None
+    aftermath: Aftermath
 
     @property
     def settings(self) -> Settings:
@@ -187,9 +195,9 @@ class _Job:
             if summary is None:
                 raise
             # What was decided is done. That MLflow, which alone is asked after it, does not know makes it no failure.
-            untold = f"MLflow could not be told: {first_line(error)}"
-            summary = replace(summary, warning=f"{summary.warning}; {untold}" if summary.warning else untold)
-        self.alerts.tell([], AFTER_RETRAINING)
+            self.aftermath.add(f"MLflow could not be told: {first_line(error)}")
+        with self.aftermath.warning("the alert channels do not know"):
+            self.alerts.tell([], AFTER_RETRAINING)
         return replace(summary, run_id=run.run_id, seconds=run.seconds)
 
     def refused(self, reasons: tuple[str, ...], champion: Bundle | None = None) -> RetrainingSummary:
@@ -275,7 +283,7 @@ class _Job:
         """Do with the challenger what the gate decided."""
         decision, deployed = found.decision, self.registry.deployed
         status: Status = "kept"
-        reason, check, warning = decision.reason, None, None
+        reason, check = decision.reason, None
         with deployed.locked():
             answering = deployed.production()
             if answering is None or answering.content_sha256 != champion.content_sha256:
@@ -293,7 +301,9 @@ class _Job:
                     self.asked.because,
                     by=by,
                 )
-                check, warning = placed.check, placed.warning
+                self.aftermath.deployed = True
+                self.aftermath.add(placed.warning)
+                check = placed.check
                 status = "rolled back" if placed.rolled_back else "deployed"
                 reason = placed.reason(reason)
             else:
@@ -301,7 +311,7 @@ class _Job:
                 if found.challenger.content_sha256 != champion.content_sha256:
                     self.registry.make_challenger(version)
         summary = self.asked.summary(status, reason, permission, champion.version_name)
-        return replace(summary, retrained=found, version=version, check=check, warning=warning)
+        return replace(summary, retrained=found, version=version, check=check)
 
     def _record(self, verdict: str, reasons: Sequence[str], champion: Bundle | None) -> None:
         asked = {"cause": self.asked.cause, "because": list(self.asked.because)}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from churnops.errors import BundleError, RegistryError
+from churnops.errors import BundleError, RegistryError, reason_of
 from churnops.files import file_lock, fsync_folder
 from churnops.journal import Deployment, DeploymentLog
 from churnops.journal.deployments import Kind
@@ -26,11 +26,16 @@ MoveAliases = Callable[[str], None]
 
 FOLDER_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[a-z_]{1,40}-v\d{1,10}")
 NEXT = "the next `churnops serve` or deployment moves them"
+CLOSES = "the next `churnops serve` or deployment closes it"
 _UNFINISHED, _REMOVED = ".unfinished-", ".removed-"  # of what a killed process was writing, or removing
 
 
-class AliasesBehindError(RegistryError):
-    """The link is swapped, so the deployment answers, and MLflow's aliases could not follow. The intent stays open."""
+class UnfinishedDeploymentError(RegistryError):
+    """The link is swapped, so the deployment answers; what follows the swap failed. The intent stays open."""
+
+
+class AliasesBehindError(UnfinishedDeploymentError):
+    """MLflow's aliases could not follow."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,8 @@ class DeploymentFolder:
         ------
         RegistryError
             If `production` is not the link that churnops makes.
-        AliasesBehindError
-            If MLflow's aliases could not be moved. The bundle answers all the same.
+        UnfinishedDeploymentError
+            If MLflow's aliases could not be moved, or the intent not be closed. The bundle answers all the same.
         """
         self._check_link()
         self._undo()
@@ -135,12 +140,12 @@ class DeploymentFolder:
             If there is no such deployment, or its folder was removed, or it answers already. Nothing has changed.
         BundleError
             If it is damaged. Nothing has changed.
-        AliasesBehindError
-            If MLflow's aliases could not be moved. The older model answers all the same.
+        UnfinishedDeploymentError
+            If MLflow's aliases could not be moved, or the intent not be closed. The older model answers all the same.
         """
         self._check_link()
         self._undo()
-        target = self._before_this() if folder_name is None else self._deployment(folder_name)
+        target = self.way_back(folder_name)
         if target.folder == self.current():
             raise RegistryError(f"version {target.version} answers already, from {target.folder}")
         folder = self.versions / target.folder
@@ -155,6 +160,16 @@ class DeploymentFolder:
             raise BundleError(f"bundle {folder} is refused: it is not the one that was deployed there; {again}")
         self._put_into_production(target.folder, target.version, target.content_sha256, reason, by, "rollback")
         return folder
+
+    def way_back(self, folder_name: str | None = None) -> Deployment:
+        """Return the deployment that `rollback` leads to.
+
+        Raises
+        ------
+        RegistryError
+            If there is none.
+        """
+        return self._before_this() if folder_name is None else self._deployment(folder_name)
 
     def folder_of(self, version: int) -> str:
         """Return the newest folder that a version answered from.
@@ -291,8 +306,17 @@ class DeploymentFolder:
             by=by or who(),
             kind=kind,
         )
-        self._swap(name)
-        self.recover()
+        try:
+            self._swap(name)
+            self.recover()
+        except UnfinishedDeploymentError:
+            raise
+        except Exception as error:
+            if self.current() != name:
+                raise
+            raise UnfinishedDeploymentError(
+                f"{name} answers, and its deployment is not closed: {reason_of(error)}; {CLOSES}"
+            ) from error
 
     def _undo(self) -> list[Deployment]:
         """Close the open intents whose link swap did not happen."""

@@ -13,6 +13,7 @@ from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from churnops.console import OutputError
 from churnops.errors import ChurnopsError, first_line, redact
 from churnops.files import file_lock
 from churnops.model import Bundle
@@ -234,7 +235,9 @@ class PipelineRun:
             for name, content in files.items():
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content.encode() if isinstance(content, str) else content)
+                # A file name that is no UTF-8 may stand in what was printed.
+                data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+                path.write_bytes(data)
             if files:
                 self._client.log_artifacts(run_id, folder)
 
@@ -269,18 +272,22 @@ def _noted(error: BaseException) -> Iterator[None]:
 
 
 class _Tee(io.TextIOBase):
-    """Writes to the stream there was and to a buffer."""
+    """Writes to a buffer and to the stream there was, which may lack a character, be closed or be none."""
 
-    def __init__(self, stream: TextIO, copy: io.StringIO) -> None:
+    def __init__(self, stream: TextIO | None, copy: io.StringIO) -> None:
         self._stream = stream
         self._copy = copy
 
     def write(self, text: str) -> int:
-        self._copy.write(text)
-        return self._stream.write(text)
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError, OutputError):
+                self._stream.write(text)
+        return self._copy.write(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError, OutputError):
+                self._stream.flush()
 
 
 def _printed(out: io.StringIO, err: io.StringIO) -> dict[str, str | bytes]:

@@ -1,0 +1,57 @@
+"""What follows a deployment can warn, not fail: the deployed model answers, whatever cannot be written afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from churnops.errors import ChurnopsError, first_line, reason_of
+
+
+class Aftermath:
+    """Turns failures into warnings once a deployment has happened.
+
+    Attributes
+    ----------
+    deployed
+        Whether the link was swapped. Until then `warning` lets every error through.
+
+    Examples
+    --------
+    >>> aftermath = Aftermath()
+    >>> aftermath.deployed = True
+    >>> with aftermath.warning("the summary is not written"):
+    ...     raise OSError("No space left on device")
+    >>> aftermath.text
+    'the summary is not written: No space left on device'
+    """
+
+    def __init__(self) -> None:
+        self.deployed = False
+        self._warnings: list[str] = []
+
+    @contextmanager
+    def warning(self, what: str) -> Iterator[None]:
+        """Run a block; after a deployment its error becomes the warning `what`, with the reason."""
+        try:
+            yield
+        except Exception as error:
+            if not self.deployed:
+                raise
+            self.add(f"{what}: {_reason(error)}")
+
+    def add(self, text: str | None) -> None:
+        """Add a warning; None is none."""
+        if text:
+            self._warnings.append(text)
+
+    @property
+    def text(self) -> str | None:
+        """All warnings in a line, None if there are none."""
+        return "; ".join(self._warnings) or None
+
+
+def _reason(error: Exception) -> str:
+    """Return in a line why something failed, also where another library says so."""
+    if isinstance(error, ChurnopsError | OSError):
+        return reason_of(error)
+    message = first_line(error)
+    return f"{type(error).__name__}: {message}" if message else reason_of(error)

@@ -1,0 +1,60 @@
+"""Standard streams: what is dropped, what raises, and what a step that prints gets."""
+
+import io
+import os
+import threading
+
+import pytest
+
+from churnops.console import OutputError, _Descriptor
+from churnops.tracking.runner import _Tee
+
+
+def test_a_full_disk_raises_once_and_then_drops():
+    with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(_Descriptor(full.fileno(), strict=True)), "ascii", "backslashreplace"
+        )
+        stream.write("a \u2713")
+        with pytest.raises(OutputError, match="standard output: No space left"):
+            stream.flush()
+        stream.flush()
+        stream.write("more")
+        stream.flush()
+        lenient = io.TextIOWrapper(io.BufferedWriter(_Descriptor(full.fileno(), strict=False)), "ascii")
+        lenient.write("a")
+        lenient.flush()
+
+
+def test_a_stream_that_does_not_block_is_waited_for():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    stream = _Descriptor(writer, strict=True)
+    while True:  # fill the pipe
+        try:
+            os.write(writer, b"x" * 4096)
+        except BlockingIOError:
+            break
+    late = threading.Timer(0.2, os.read, (reader, 2**20))
+    late.start()
+    assert stream.write(b"the end") == 7
+    late.join()
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("kind", ["none", "closed", "ascii", "full"])
+def test_a_step_may_print_whatever_there_is_to_print_to(kind: str):
+    closed = io.StringIO()
+    closed.close()
+    with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
+        streams = {
+            "none": None,
+            "closed": closed,
+            "ascii": io.TextIOWrapper(io.BytesIO(), "ascii", "strict"),
+            "full": io.TextIOWrapper(io.BufferedWriter(_Descriptor(full.fileno(), strict=True)), "utf-8"),
+        }
+        copy = io.StringIO()
+        tee = _Tee(streams[kind], copy)
+        print("\u2713 done", file=tee, flush=True)  # noqa: T201
+        assert copy.getvalue() == "\u2713 done\n"
