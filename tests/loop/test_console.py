@@ -1,4 +1,4 @@
-"""No character, no closed stream and no full disk behind standard output breaks a command, least of all a deployment."""
+"""No character, no closed stream and no full disk behind standard output breaks a command or undoes its work."""
 
 import json
 import os

@@ -10,18 +10,20 @@ from churnops.console import OutputError, _Descriptor
 from churnops.tracking.runner import _Tee
 
 
+def buffered(file: io.FileIO, *, strict: bool) -> io.BufferedWriter:
+    return io.BufferedWriter(_Descriptor(file.fileno(), strict=strict))
+
+
 def test_a_full_disk_raises_once_and_then_drops():
     with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(_Descriptor(full.fileno(), strict=True)), "ascii", "backslashreplace"
-        )
+        stream = io.TextIOWrapper(buffered(full, strict=True), "ascii", "backslashreplace")
         stream.write("a \u2713")
         with pytest.raises(OutputError, match="standard output: No space left"):
             stream.flush()
         stream.flush()
         stream.write("more")
         stream.flush()
-        lenient = io.TextIOWrapper(io.BufferedWriter(_Descriptor(full.fileno(), strict=False)), "ascii")
+        lenient = io.TextIOWrapper(buffered(full, strict=False), "ascii")
         lenient.write("a")
         lenient.flush()
 
@@ -52,9 +54,9 @@ def test_a_step_may_print_whatever_there_is_to_print_to(kind: str):
             "none": None,
             "closed": closed,
             "ascii": io.TextIOWrapper(io.BytesIO(), "ascii", "strict"),
-            "full": io.TextIOWrapper(io.BufferedWriter(_Descriptor(full.fileno(), strict=True)), "utf-8"),
+            "full": io.TextIOWrapper(buffered(full, strict=True), "utf-8"),
         }
         copy = io.StringIO()
         tee = _Tee(streams[kind], copy)
-        print("\u2713 done", file=tee, flush=True)  # noqa: T201
+        print("\u2713 done", file=tee, flush=True)
         assert copy.getvalue() == "\u2713 done\n"
