@@ -17,7 +17,7 @@ from churnops.registry.deploy import AliasesBehindError, who
 from churnops.training.train import TrainedModels
 
 
-class ProcessEndsError(Exception):
+class ProcessEndsError(BaseException):
     """The process ends here."""
 
 

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from churnops.cli import main
+from churnops.data.groups import column_groups
 from churnops.data.read import encode, outcomes
-from churnops.data.simulate import RECIPE, Drift, simulate
+from churnops.data.simulate import Drift, simulate
 from churnops.errors import DataError
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
@@ -35,24 +36,67 @@ def test_charges_follow_the_minutes_and_nothing_else_moves(customers: dict[str, 
 
 
 def test_the_recipe_adds_noise_and_flips_few_outcomes(customers: dict[str, Any]):
-    made = simulate(**customers, drift=Drift(recipe=True), rows=2000, seed=3)
+    report = ("total_day_minutes", "customer_service_calls", "total_intl_minutes")
+    made = simulate(**customers, drift=Drift(recipe=True, noisy=report), rows=2000, seed=3)
     plain = simulate(**customers, drift=Drift(), rows=2000, seed=3)
     assert 0.02 <= (made.outcome != plain.outcome).mean() <= 0.05
-    for name in RECIPE:
+    for name in report:
         noise = made.columns[name] - plain.columns[name]
         assert 0 < np.abs(noise).max() < customers["columns"][name].std()
         assert abs(noise.mean()) < 0.05 * customers["columns"][name].std()
-    assert not np.array_equal(made.columns["total_day_charge"], plain.columns["total_day_charge"])
+    assert np.abs(made.columns["total_day_charge"] - 0.17 * made.columns["total_day_minutes"]).max() < 0.02
+    moved = {name for name, values in plain.columns.items() if not np.array_equal(values, made.columns[name])}
+    assert moved == {*report, "total_day_charge", "total_intl_charge"}
 
 
-def test_the_recipe_on_another_table_says_what_is_not_there():
-    columns = (Column(name="total_day_minutes", kind="number"), Column(name="left", kind="target", choices=("n", "y")))
-    table = {"total_day_minutes": np.arange(100.0)}
-    made = simulate(table, np.zeros(100), Schema(columns=columns), Drift(recipe=True), rows=100, seed=0)
-    assert "noise on total_day_minutes (the table has no customer_service_calls, total_intl_minutes)" in (
+def test_the_recipe_on_another_table_takes_the_numbers_that_say_most_of_the_outcome(rng: np.random.Generator):
+    kinds = dict.fromkeys("abcd", "number")
+    columns = [Column(name=name, kind=kind) for name, kind in kinds.items()]
+    schema = Schema(columns=(*columns, Column(name="left", kind="target", choices=("n", "y"))))
+    outcome = rng.integers(0, 2, 400) * 1.0
+    table = {
+        name: np.round(rng.normal(size=400) + size * outcome, 2)
+        for name, size in zip("abcd", (0, 3, 1, 2), strict=True)
+    }
+    made = simulate(table, outcome, schema, Drift(recipe=True, noisy=("minutes",)), rows=400, seed=0)
+    assert "noise on b, d, c; " in made.description
+    some = simulate(table, outcome, schema, Drift(recipe=True, noisy=("a", "minutes")), rows=400, seed=0)
+    assert "noise on a (the table has no number minutes); " in some.description
+
+
+@pytest.mark.parametrize("size", [0.5, -0.5, 1.0])
+def test_nobody_without_a_plan_sends_messages(customers: dict[str, Any], size: float):
+    table = customers["columns"]
+    made = simulate(**customers, drift=Drift(covariate=size), rows=1500, seed=3)
+    plain = simulate(**customers, drift=Drift(), rows=1500, seed=3)
+    columns = made.columns
+    assert np.array_equal(columns["number_vmail_messages"] == 0, columns["voice_mail_plan"] == 0)
+    for name, column in customers["schema"].by_name.items():
+        if name in columns:
+            assert set(columns[name].tolist()) <= set(table[name].tolist())  # no value is made up
+            if column.numeric:
+                moved = (columns[name].mean() - plain.columns[name].mean()) / table[name].std()
+                assert moved == pytest.approx(size, abs=0.06)
+    assert np.array_equal(made.outcome, plain.outcome)
+    assert "no customers" not in made.description
+
+
+def test_a_shift_that_the_table_has_no_customers_for_says_how_far_it_went(customers: dict[str, Any]):
+    made = simulate(**customers, drift=Drift(covariate=5.0, columns=("total_day_minutes",)), rows=1500, seed=3)
+    assert "total_day_minutes shifted by 5 standard deviations; the table has no customers for more than " in (
         made.description
     )
-    assert 2 <= made.outcome.sum() <= 5
+    assert np.unique(made.columns["total_day_minutes"]).size > 50  # no crowd of twins
+
+
+def test_the_groups_of_the_telecom_table_are_its_plans_and_its_charges(customers: dict[str, Any]):
+    numbers = [column.name for column in customers["schema"].inputs if column.numeric]
+    groups = {group for group in column_groups(customers["columns"], numbers) if len(group) > 1}
+    parts = ("day", "eve", "night", "intl")
+    assert groups == {
+        ("voice_mail_plan", "number_vmail_messages"),
+        *((f"total_{part}_minutes", f"total_{part}_charge") for part in parts),
+    }
 
 
 def test_more_customers_than_the_table_has_are_drawn_again(customers: dict[str, Any]):

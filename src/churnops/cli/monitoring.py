@@ -149,7 +149,7 @@ def monitor(
     metavar="SHARE",
     help="Share of customers whose outcome no longer follows from what they do; the churn rate stays.",
 )
-@click.option("--recipe", is_flag=True, help="A little noise on three columns, and 2 to 5 % of the outcomes flipped.")
+@click.option("--recipe", is_flag=True, help="Noise on monitoring.recipe_columns, 2 to 5 % of the outcomes flipped.")
 @click.option("--seed", type=click.IntRange(0), help="The same seed gives the same file. Default: random_state.")
 @click.option(
     "--source",
@@ -178,9 +178,11 @@ def simulate(
 ) -> None:
     """Write a table of simulated customers, changed by a known amount, to try monitoring on.
 
-    OUT is .csv or .parquet, by its ending, with the source's headers and the outcome. Columns that another one
-    determines, such as charges by minutes, follow it. Nothing else is changed but what is asked for; without any of
-    the options it is a fair sample.
+    OUT is .csv or .parquet, by its ending, with the source's headers and the outcome. Simulated customers are possible
+    ones: to shift a column, customers take its value, and those of all columns that are connected with it, from another
+    customer of the same outcome. Charges follow minutes, and nobody without a plan sends messages. A shift goes as
+    far as there are such customers, and what is printed says how far. Nothing else is changed; without any of the
+    options it is a fair sample.
 
     \b
     Examples:
@@ -195,7 +197,7 @@ def simulate(
 
     settings = settings_of(ctx)
     chosen = sources or [settings.path(path) for path in settings.data.production or settings.data.raw]
-    drift = Drift(covariate, columns, prior, concept, recipe)
+    drift = Drift(covariate, columns, prior, concept, recipe, settings.monitoring.recipe_columns)
     seed = settings.random_state if seed is None else seed
     made = simulate_file(chosen, target, settings.table, drift, rows=rows, seed=seed, overwrite=force)
     with showing():

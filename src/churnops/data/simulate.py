@@ -3,28 +3,33 @@
 The three kinds of change are those of Moreno-Torres et al., "A unifying view on dataset shift in classification",
 Pattern Recognition 45 (2012) 521-530: covariate shift (other customers, who behave as before), prior shift (more or
 fewer churners) and concept shift (the same customers, who behave otherwise).
+
+Simulated customers are possible ones: columns that constrain each other (`data.groups`) always come from one real
+customer together, so no value, no combination and no gap is made up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.dependence import linked_columns
+from churnops.data.groups import column_groups
+from churnops.data.tilting import Rows, near_rows, tilted_rows
 from churnops.errors import DataError
-from churnops.schema import Column, Columns, Schema, nearest
+from churnops.schema import Columns, Schema, nearest
 
 Values = NDArray[np.float64]
 
-RECIPE = ("total_day_minutes", "customer_service_calls", "total_intl_minutes")
-"""Columns that the recipe adds noise to."""
+RECIPE_COLUMNS = 3
+"""Columns that the recipe adds noise to, where none are named."""
 RECIPE_NOISE = 0.1
 """Its size in standard deviations of the column. The report gives none."""
 RECIPE_FLIPPED = (0.02, 0.05)
 """Share of outcomes that the recipe flips: at random between these."""
-MAX_DECIMALS = 6
-MAX_INTEGER = 2.0**53
+SHORT = 0.1
+"""Share of a shift that may be missing before the description says so."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Drift:
     Attributes
     ----------
     covariate
-        Shift of each of `columns` in standard deviations that it has in the table; negative: downwards. What leaves
-        the Schema's range stops at its end, so a column near it moves less.
+        Shift of the mean of each of `columns` in standard deviations that it has in the table; negative: downwards.
+        It is smaller where the table has too few customers of that kind, and the description says by how much.
     columns
         Numbers and integers to be shifted by `covariate`; empty: all that no other column determines.
     prior
@@ -44,8 +49,11 @@ class Drift:
         Share of the customers, in [0, 1], whose outcome no longer follows from what they do: their outcomes are
         permuted, so the churn rate stays exactly what it was.
     recipe
-        The one of the report: normal noise (`RECIPE_NOISE` standard deviations) on those columns of `RECIPE` that the
-        table has, and 2 to 5 % of the outcomes flipped.
+        The one of the report: normal noise (`RECIPE_NOISE` standard deviations) on three columns, and 2 to 5 % of the
+        outcomes flipped.
+    noisy
+        Those columns. If the table has none of them: the three numbers whose means differ most between the outcomes,
+        in standard deviations, among those that no other column determines.
     """
 
     covariate: float = 0.0
@@ -53,6 +61,7 @@ class Drift:
     prior: float | None = None
     concept: float = 0.0
     recipe: bool = False
+    noisy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,10 @@ def simulate(
 ) -> Simulated:
     """Draw customers from a table and change them.
 
-    Customers are drawn without replacement while there are enough. Shifted values have as many decimals as the table's
-    and are rounded up or down at random, so that also whole numbers move by what was asked on average. Columns that
-    another one determines follow it by the relation that the table shows: its value where it is known, between known
-    ones a line for numbers and the nearest for choices. A missing value stays missing.
+    Customers are drawn without replacement while there are enough. To shift a column, some customers take the values of
+    another customer of the same outcome: in that column and in all that are connected with it. So charges follow
+    minutes, nobody without a plan sends messages, totals and orders hold, whole numbers stay whole, and what is missing
+    stays missing.
 
     Parameters
     ----------
@@ -92,7 +101,7 @@ def simulate(
     seed
         The same one gives the same bits; the customers drawn depend on nothing else, but on `prior`.
     linked
-        Column to the column that determines it; found in the table by default.
+        Column to the column that determines it, which is shifted in its place; found in the table by default.
 
     Raises
     ------
@@ -102,9 +111,10 @@ def simulate(
 
     Examples
     --------
+    >>> from churnops.schema import Column
     >>> schema = Schema(columns=(
     ...     Column(name="minutes", kind="number"), Column(name="churn", kind="target", choices=("no", "yes"))))
-    >>> table, outcome = {"minutes": np.arange(100.0)}, np.repeat([0.0, 1.0], [80, 20])
+    >>> table, outcome = {"minutes": np.arange(100.0)}, np.tile([0.0, 0.0, 0.0, 0.0, 1.0], 20)
     >>> made = simulate(table, outcome, schema, Drift(covariate=0.5, prior=0.4), rows=50, seed=1)
     >>> float(made.outcome.mean())
     0.4
@@ -114,28 +124,82 @@ def simulate(
     linked = linked_columns(columns) if linked is None else linked
     linked = {name: root for name, root in linked.items() if name in columns and root in columns}
     _check(drift, rows, outcome)
-    shifted = _shifted(drift, columns, schema, linked)
+    free = [c.name for c in schema.inputs if c.numeric and c.name in columns and c.name not in linked]
+    shifted = _shifted(drift, free, linked)
     drawing, moving, noise, permuting, flipping = np.random.default_rng(seed).spawn(5)
     chosen = _draw(outcome, rows, drift.prior, drawing)
-    made = {name: values[chosen] for name, values in columns.items()}
+    made = _Made(columns, outcome, schema, chosen, bool(shifted) or drift.recipe)
     result = outcome[chosen]
     done = [f"{rows} customers drawn from {outcome.size}"]
     if shifted:
-        for name in shifted:
-            step = drift.covariate * _deviation(columns[name])
-            made[name] = _moved(made[name], np.full(rows, step), columns[name], schema.by_name[name], moving)
+        made.shift(shifted, drift.covariate, moving)
         done.append(f"{', '.join(shifted)} shifted by {drift.covariate:g} standard deviations")
+        done += made.shortfall(shifted, drift.covariate)
     if drift.prior is not None:
         done.append(f"churn rate {result.mean():g}")
     if drift.concept:
         permuted = _permute(result, drift.concept, permuting)
         done.append(f"{permuted} outcomes permuted, {drift.concept:.0%} of those known")
     if drift.recipe:
-        done.append(_recipe(made, result, columns, schema, noise, flipping))
-    for name, root in linked.items():
-        pairs = columns[root], columns[name]
-        made[name] = _follow(made[name], made[root], columns[root][chosen], pairs, schema.by_name[name])
-    return Simulated(made, result, "; ".join([*done, f"seed {seed}"]))
+        noisy, note = _noisy(drift, columns, outcome, free)
+        for name in noisy:
+            made.add_noise(name, noise)
+        flipped = _flip(result, flipping)
+        done.append(f"noise on {', '.join(noisy) or 'no column'}{note}; {flipped} outcomes flipped")
+    return Simulated(made.columns(), result, "; ".join([*done, f"seed {seed}"]))
+
+
+class _Made:
+    """The customers in the making: for each group of columns the row of the table that each customer has it from."""
+
+    def __init__(self, table: Columns, outcome: Values, schema: Schema, chosen: Rows, changed: bool) -> None:
+        self._table = table
+        self._outcome = outcome
+        self._chosen = chosen
+        numbers = [column.name for column in schema.inputs if column.numeric]
+        # Finding the groups takes time, which a fair sample needs not.
+        groups = column_groups(table, numbers) if changed else [tuple(table)]
+        self._group = {name: group for group in groups for name in group}
+        self._rows = dict.fromkeys(groups, chosen)
+
+    def columns(self) -> dict[str, Values]:
+        """Return the customers as they are now."""
+        return {name: values[self._rows[self._group[name]]] for name, values in self._table.items()}
+
+    def shift(self, names: tuple[str, ...], size: float, generator: np.random.Generator) -> None:
+        """Shift the means of columns by `size` standard deviations, as far as the table has such customers."""
+        for group in self._rows:
+            mine = [name for name in names if self._group[name] == group]
+            if mine:
+                values = np.column_stack([_standardized(self._table[name]) for name in mine])
+                asked = np.full(len(mine), size)
+                self._rows[group] = tilted_rows(values, self._strata(group), self._rows[group], asked, generator)
+
+    def shortfall(self, names: tuple[str, ...], size: float) -> list[str]:
+        """Say which columns moved less than they were to."""
+        reached = {}
+        for name in names:
+            values = _standardized(self._table[name])
+            reached[name] = float((values[self._rows[self._group[name]]] - values[self._chosen]).mean())
+        short = [f"{name} by {moved:.2g}" for name, moved in reached.items() if abs(moved - size) > SHORT * abs(size)]
+        return [f"the table has no customers for more than {', '.join(short)}"] if short else []
+
+    def add_noise(self, name: str, generator: np.random.Generator) -> None:
+        """Add the recipe's noise to a column."""
+        values, group = self._table[name], self._group[name]
+        rows = self._rows[group]
+        targets = values[rows] + generator.normal(0.0, RECIPE_NOISE * _deviation(values), rows.size)
+        self._rows[group] = near_rows(values, self._strata(group), rows, targets, generator)
+
+    def _strata(self, group: tuple[str, ...]) -> Rows:
+        """Return a number for each row, by its outcome and by what is missing in a group of columns."""
+        unknown = np.isnan(self._outcome)
+        strata = np.where(unknown, 2, self._outcome).astype(np.intp)
+        for name in group:
+            missing = np.isnan(self._table[name])
+            if missing.any():  # numbered anew, so that many columns do not overflow
+                strata = np.unique(strata * 2 + missing, return_inverse=True)[1].astype(np.intp)
+        return strata
 
 
 def _check(drift: Drift, rows: int, outcome: Values) -> None:
@@ -157,9 +221,8 @@ def _check(drift: Drift, rows: int, outcome: Values) -> None:
         raise DataError("concept drift permutes outcomes, and none is known: draw from a table with outcomes")
 
 
-def _shifted(drift: Drift, columns: Columns, schema: Schema, linked: Mapping[str, str]) -> tuple[str, ...]:
+def _shifted(drift: Drift, free: Sequence[str], linked: Mapping[str, str]) -> tuple[str, ...]:
     """Return the columns to be shifted."""
-    free = [c.name for c in schema.inputs if c.numeric and c.name in columns and c.name not in linked]
     for name in drift.columns:
         if name in linked:
             raise DataError(f"column {name} is determined by {linked[name]}: shift that one, and it follows")
@@ -190,35 +253,15 @@ def _deviation(values: Values) -> float:
     return float((known / largest).std() * largest) if largest else 0.0
 
 
-def _decimals(values: Values) -> int | None:
-    """Return how many decimals suffice to write the values; None if more than `MAX_DECIMALS`, or not exactly."""
-    known = values[~np.isnan(values)]
-    for decimals in range(MAX_DECIMALS + 1):
-        if np.abs(known).max(initial=0.0) * 10**decimals >= MAX_INTEGER:
-            return None
-        if (np.round(known, decimals) == known).all():
-            return decimals
-    return None
-
-
-def _moved(values: Values, steps: Values, table: Values, column: Column, generator: np.random.Generator) -> Values:
-    """Add steps to values, as values that the column may have; without a step a value stays what it was."""
-    decimals = 0 if column.kind == "integer" else _decimals(table)
-    chance = generator.random(values.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        moved = values + steps
-        if decimals is not None:
-            moved = np.round(np.floor(moved * 10**decimals + chance) / 10**decimals, decimals)
-    return np.where(steps == 0, values, _within(moved, column))
-
-
-def _within(values: Values, column: Column) -> Values:
-    limit = MAX_INTEGER if column.kind == "integer" else float(np.finfo(np.float64).max)
-    lowest = -limit if column.minimum is None else max(column.minimum, -limit)
-    highest = limit if column.maximum is None else min(column.maximum, limit)
-    if column.kind == "integer":
-        lowest, highest = np.ceil(lowest), np.floor(highest)
-    return np.clip(values, lowest, highest)
+def _standardized(values: Values) -> Values:
+    """Return values less their mean in standard deviations, 0 where they are missing or all the same."""
+    deviation = _deviation(values)
+    known = ~np.isnan(values)
+    if not deviation or not known.any():
+        return np.zeros(values.size)
+    scale = float(np.abs(values[known]).max())  # the mean of very large values would overflow
+    shares = np.where(known, values / scale, 0.0)
+    return np.where(known, (shares - shares[known].mean()) / (deviation / scale), 0.0)
 
 
 def _permute(outcome: Values, share: float, generator: np.random.Generator) -> int:
@@ -229,47 +272,24 @@ def _permute(outcome: Values, share: float, generator: np.random.Generator) -> i
     return rows.size
 
 
-def _recipe(
-    made: dict[str, Values],
-    outcome: Values,
-    table: Columns,
-    schema: Schema,
-    noise: np.random.Generator,
-    flipping: np.random.Generator,
-) -> str:
-    """Apply the report's recipe in place, and say what was done."""
-    there = [name for name in RECIPE if name in table and schema.by_name[name].numeric]
-    for name in there:
-        steps = noise.normal(0.0, RECIPE_NOISE * _deviation(table[name]), outcome.size)
-        made[name] = _moved(made[name], steps, table[name], schema.by_name[name], noise)
+def _flip(outcome: Values, generator: np.random.Generator) -> int:
+    """Flip the recipe's share of the known outcomes, in place; return how many."""
     known = np.flatnonzero(~np.isnan(outcome))
-    rows = flipping.choice(known, round(flipping.uniform(*RECIPE_FLIPPED) * known.size), replace=False)
+    rows = generator.choice(known, round(generator.uniform(*RECIPE_FLIPPED) * known.size), replace=False)
     outcome[rows] = 1 - outcome[rows]
-    absent = [name for name in RECIPE if name not in there]
-    note = f" (the table has no {', '.join(absent)})" if absent else ""
-    return f"noise on {', '.join(there) or 'no column'}{note}; {rows.size} outcomes flipped"
+    return rows.size
 
 
-def _follow(values: Values, root: Values, before: Values, pairs: tuple[Values, Values], column: Column) -> Values:
-    """Return a determined column as its root's new values say; where the root is as before, so is the column."""
-    both = ~(np.isnan(pairs[0]) | np.isnan(pairs[1]))
-    seen, first = np.unique(pairs[0][both], return_index=True)
-    known = pairs[1][both][first]
-    changed = (root != before) & ~np.isnan(root) & ~np.isnan(values)
-    if not seen.size or not changed.any():
-        return values
-    followed = values.copy()
-    if column.numeric:
-        followed[changed] = _on_line(root[changed], seen, known, column, pairs[1])
-    else:
-        middles = seen[:-1] / 2 + seen[1:] / 2
-        followed[changed] = known[np.searchsorted(middles, root[changed])]
-    return followed
+def _noisy(drift: Drift, columns: Columns, outcome: Values, free: Sequence[str]) -> tuple[list[str], str]:
+    """Return the columns that the recipe adds noise to, and a note of those that the table does not have."""
+    there = [name for name in drift.noisy if name in free]
+    if there:
+        absent = [name for name in drift.noisy if name not in free]
+        return there, f" (the table has no number {', '.join(absent)})" if absent else ""
 
+    def difference(name: str) -> float:
+        values = _standardized(columns[name])
+        means = [values[outcome == value].mean() if (outcome == value).any() else 0.0 for value in (0.0, 1.0)]
+        return -abs(float(means[1] - means[0]))
 
-def _on_line(asked: Values, seen: Values, known: Values, column: Column, table: Values) -> Values:
-    """Read a relation at `asked`; beyond the ends of what was seen it goes on with its slope from end to end."""
-    slope = (known[-1] - known[0]) / (seen[-1] - seen[0]) if seen.size > 1 else 0.0
-    found = np.interp(asked, seen, known) + slope * (asked - asked.clip(seen[0], seen[-1]))
-    decimals = 0 if column.kind == "integer" else _decimals(table)
-    return _within(found if decimals is None else np.round(found, decimals), column)
+    return sorted(free, key=difference)[:RECIPE_COLUMNS], ""

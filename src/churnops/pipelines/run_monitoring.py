@@ -119,7 +119,8 @@ def simulation(seed: int | None = None, rows: int = 500) -> Source:
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
         sources = [settings.path(source) for source in settings.data.production or settings.data.raw]
         chosen = settings.random_state if seed is None else seed
-        made, _ = simulate_customers(sources, bundle.schema, Drift(recipe=True), rows=rows, seed=chosen)
+        drift = Drift(recipe=True, noisy=settings.monitoring.recipe_columns)
+        made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=chosen)
         source = f"simulated: {made.description}"
         return batch_from_columns(made.columns, made.outcome, bundle, source, simulated=True)
 

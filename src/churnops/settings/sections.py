@@ -119,6 +119,7 @@ class MonitoringSettings(_Section):
     min_psi: Annotated[float, Field(ge=0.0)] = 0.1
     false_alarm_budget: Probability = 0.05
     window_days: Annotated[float, Field(gt=0.0, le=3650.0)] = 7
+    recipe_columns: tuple[str, ...] = ()
     directory: str = "monitoring"
 
 

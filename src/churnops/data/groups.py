@@ -1,0 +1,156 @@
+"""Groups of columns that constrain each other: combinations of values that a table never shows are not possible.
+
+Two columns are in a group if values that are each common never meet (messages without a plan, a minimum above its
+maximum, two columns missing together), or if one is a sum, product or ratio of others. What links a group's columns
+need not be known: whoever takes all of a group's values from one and the same row keeps it.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.schema import Columns
+
+SAMPLE = 20_000
+"""Rows that are looked at, spread evenly over the table."""
+MAX_COLUMNS = 300
+"""With more columns the table is one group: the time grows with the square of their number."""
+MAX_CELLS, MAX_LEVELS = 8, 60
+"""Parts that the values of a number, and the levels of a choice, are put into."""
+ROWS_PER_PAIR = 25
+"""Rows that a pair of parts would have on average if two columns had nothing to do with each other."""
+EXCEPTIONS = 0.02
+"""Share of the expected rows that may be there, and a pair of parts still counts as one that never occurs."""
+EVIDENCE = 15.0
+"""Nats of evidence that a pair of columns needs: by chance a pair without any connection has them once in 3 million."""
+LINEAR = 1e-4
+"""Variance that an exact sum leaves unexplained, at most, in columns of variance 1: rounding."""
+LOADING = 0.02
+MIN_KNOWN = 0.8
+
+Values = NDArray[np.float64]
+Cells = NDArray[np.intp]
+
+
+def column_groups(columns: Columns, numbers: Collection[str]) -> list[tuple[str, ...]]:
+    """Return groups of columns; columns of different groups may be combined freely.
+
+    Parameters
+    ----------
+    columns
+        Encoded columns of n rows; a missing value is a value of its own here.
+    numbers
+        Names of the columns whose values have an order; the others are choices.
+
+    Returns
+    -------
+    list of tuple of str
+        Every column is in exactly one group. Small tables (fewer than 100 rows) are one group.
+
+    Notes
+    -----
+    For independent columns the number of rows in two parts is hypergeometric. The evidence is Chernoff's bound on the
+    improbability of all the pairs of parts that are empty.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> plan, calls = generator.integers(0, 2, 500) * 1.0, generator.poisson(9, 500) * 1.0
+    >>> columns = {"plan": plan, "messages": plan * generator.integers(1, 50, 500), "calls": calls}
+    >>> column_groups(columns, ["messages", "calls"])
+    [('plan', 'messages'), ('calls',)]
+    """
+    names = list(columns)
+    size = columns[names[0]].size if names else 0
+    if len(names) > MAX_COLUMNS or size < 4 * ROWS_PER_PAIR:
+        return [tuple(names)] if names else []
+    rows = np.arange(0, size, max(size // SAMPLE, 1))
+    table = {name: values[rows] for name, values in columns.items()}
+    parts = int(min(max((rows.size / ROWS_PER_PAIR) ** 0.5, 2), MAX_CELLS))
+    cells = {name: _cells(values, parts if name in numbers else None) for name, values in table.items()}
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, rows.size + 1)))])
+    links = [
+        pair for pair in combinations(names, 2) if _evidence(cells[pair[0]], cells[pair[1]], factorials) > EVIDENCE
+    ]
+    links += _sums(table, [name for name in names if name in numbers])
+    return _joined(names, links)
+
+
+def _cells(values: Values, parts: int | None) -> Cells:
+    """Return each value's part: missing, one of the common values, or for a number a quantile of the others."""
+    known = ~np.isnan(values)
+    distinct, inverse, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    if parts is None:
+        rank = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")
+        part = np.minimum(rank, MAX_LEVELS - 1)
+    elif distinct.size <= parts:
+        part = np.arange(distinct.size)
+    else:
+        common = counts * parts > counts.sum()
+        others = np.where(common, 0, counts)
+        quantile = (np.cumsum(others) - others / 2) * parts / max(int(others.sum()), 1)
+        part = np.where(common, parts + np.cumsum(common), np.minimum(quantile.astype(np.intp), parts - 1))
+    cells = np.zeros(values.size, np.intp)
+    cells[known] = 1 + part[inverse]
+    return np.unique(cells, return_inverse=True)[1].astype(np.intp)
+
+
+def _evidence(first: Cells, second: Cells, factorials: Values) -> float:
+    """Return how improbable the empty pairs of parts were, were the two columns independent; in nats."""
+    rows, columns = int(first.max()) + 1, int(second.max()) + 1
+    n = first.size
+    counts = np.bincount(first * columns + second, minlength=rows * columns).reshape(rows, columns)
+    of_row, of_column = counts.sum(axis=1)[:, None], counts.sum(axis=0)[None, :]
+    empty = counts <= EXCEPTIONS * of_row * of_column / n
+    if not empty.any():
+        return 0.0
+    fixed = factorials[of_row] + factorials[n - of_row] + factorials[of_column] + factorials[n - of_column]
+    rest = n - of_row - of_column
+    seen = factorials[counts] + factorials[of_row - counts] + factorials[of_column - counts]
+    improbable = (factorials[n] + seen + factorials[rest + counts] - fixed)[empty].sum()
+    none = factorials[n - of_row] + factorials[n - of_column] - factorials[n] - factorials[np.maximum(rest, 0)]
+    log_none = np.where(rest >= 0, np.minimum(none, 0.0), -np.inf)
+    bounds = [s * improbable - np.log1p(np.exp((1 - s) * log_none) - np.exp(log_none)).sum() for s in (0.5, 0.9)]
+    return float(max(bounds))
+
+
+def _sums(table: Columns, numbers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of numbers that are in one sum, or in one product or ratio, that holds in every row."""
+    full = [name for name in numbers if np.isfinite(table[name]).mean() >= MIN_KNOWN]
+    yield from _collinear({name: table[name] for name in full})
+    positive = [name for name in full if np.nanmin(table[name]) > 0]
+    yield from _collinear({name: np.log(table[name]) for name in positive})
+
+
+def _collinear(table: Columns) -> Iterator[tuple[str, str]]:
+    names = [name for name, values in table.items() if np.nanstd(values) > 0]
+    if len(names) < 2:
+        return
+    matrix = np.column_stack([table[name] for name in names])
+    matrix = matrix[np.isfinite(matrix).all(axis=1)]
+    if len(matrix) <= 2 * len(names):
+        return
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        matrix = (matrix - matrix.mean(axis=0)) / matrix.std(axis=0)
+    if not np.isfinite(matrix).all():  # a column of one value, or of values that are too large to square
+        return
+    variances, directions = np.linalg.eigh(matrix.T @ matrix / len(matrix))
+    fixed = directions[:, variances < LINEAR]
+    onto = np.abs(fixed @ fixed.T)  # the projection is zero between columns of different sums
+    for i, j in combinations(range(len(names)), 2):
+        if onto[i, j] > LOADING:
+            yield names[i], names[j]
+
+
+def _joined(names: Sequence[str], links: Collection[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Return the connected components, in the order of their first columns."""
+    group = {name: {name} for name in names}
+    for first, second in links:
+        if group[first] is not group[second]:
+            merged = group[first] | group[second]
+            for name in merged:
+                group[name] = merged
+    ordered = [tuple(other for other in names if other in group[name]) for name in names]
+    return list(dict.fromkeys(ordered))

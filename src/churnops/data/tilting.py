@@ -1,0 +1,175 @@
+"""Move a group of columns by drawing other rows of the table: every combination of values stays one that occurs.
+
+Rows are weighted by exp(strengths · values), the distribution with the means wanted that is closest to the table's own
+in the sense of Kullback and Leibler (exponential tilting; Csiszár, Annals of Probability 3 (1975) 146-158). A row is
+exchanged for the one at the same quantile of the weighted table, so that who has much of something still has.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_SHARE, MIN_ROWS = 0.05, 20
+"""Rows, as a share and in number, that must still count: the effective sample size of the weighted table (Kish)."""
+RIDGE = 1e-3
+"""By which means that cannot all be had at once give way to each other; it costs a shift about a thousandth of it."""
+STEPS, HALVINGS = 50, 12
+ENOUGH = 1e-10  # fall of the dual that another step would bring
+
+Values = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+def tilted_rows(values: Values, strata: Rows, chosen: Rows, asked: Values, generator: np.random.Generator) -> Rows:
+    """Exchange rows so that the means of some columns move.
+
+    Parameters
+    ----------
+    values
+        Shape (n, k): k columns of the table in standard deviations; a missing value is 0.
+    strata
+        Shape (n,): numbers from 0; a row is exchanged for one of its own stratum.
+    chosen
+        Rows to be exchanged, shape (m,).
+    asked
+        How far each mean is to move, shape (k,). It moves less if the table has too few such rows.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (m,): the rows in place of `chosen`.
+
+    Examples
+    --------
+    >>> values = np.linspace(-1.7, 1.7, 1001)[:, None]
+    >>> rows = np.arange(1001)
+    >>> moved = tilted_rows(values, np.zeros_like(rows), rows, np.array([0.5]), np.random.default_rng(0))
+    >>> round(float(values[moved].mean()), 2)
+    0.5
+    """
+    table = _Strata(values, strata, chosen)
+    score = values[table.rows] @ table.strengths(asked)
+    order = np.lexsort((score, table.number))  # by stratum, then by score; equal scores as they stand
+    rows = table.rows[order]
+    weights = table.weights(score)[order]
+    upper = np.concatenate([[0.0], np.cumsum(weights)])
+    begin, end = table.start, np.append(table.start[1:], rows.size)
+    place = np.empty(strata.size, np.intp)
+    place[rows] = np.arange(rows.size)
+    mine = np.searchsorted(table.names, strata[chosen])
+    share = (place[chosen] - begin[mine] + generator.random(chosen.size)) / (end - begin)[mine]
+    reached = upper[begin[mine]] + share * (upper[end[mine]] - upper[begin[mine]])
+    found = np.searchsorted(upper, reached, side="right") - 1
+    moved: Rows = rows[found.clip(begin[mine], end[mine] - 1)]
+    return moved
+
+
+def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generator: np.random.Generator) -> Rows:
+    """Exchange rows for ones whose value is next to a target, above or below at random: right on average.
+
+    Parameters
+    ----------
+    values
+        Shape (n,): the column; NaN is never exchanged.
+    strata
+        As for `tilted_rows`.
+    rows, targets
+        Shape (m,): rows, and the value that each is to get.
+    """
+    moved = rows.copy()
+    chance, tie = generator.random(rows.size), generator.random(rows.size)
+    for stratum in np.unique(strata[rows]):
+        part = np.flatnonzero((strata == stratum) & ~np.isnan(values))
+        mine = np.flatnonzero((strata[rows] == stratum) & ~np.isnan(targets))
+        if not part.size or not mine.size:
+            continue
+        part = part[np.argsort(values[part], kind="stable")]
+        distinct, first = np.unique(values[part], return_index=True)
+        above = np.searchsorted(distinct, targets[mine]).clip(0, distinct.size - 1)
+        below = np.maximum(above - 1, 0)
+        gap = distinct[above] - distinct[below]
+        up = chance[mine] * gap < targets[mine] - distinct[below]
+        level = np.where(up | (gap == 0), above, below)
+        last = np.append(first[1:], part.size)
+        place = first[level] + (tie[mine] * (last - first)[level]).astype(np.intp)
+        same = distinct[level] == values[rows[mine]]
+        moved[mine] = np.where(same, rows[mine], part[place])
+    return moved
+
+
+class _Strata:
+    """The table's rows by stratum, those that a chosen row is in; each counts as often as it was chosen from.
+
+    `rows` are in the order of strata, `number` is the stratum of each, from 0, `start` the first row of each.
+    """
+
+    def __init__(self, values: Values, strata: Rows, chosen: Rows) -> None:
+        self.names, counts = np.unique(strata[chosen], return_counts=True)
+        self.share = counts / chosen.size
+        self.rows = np.flatnonzero(np.isin(strata, self.names))
+        self.rows = self.rows[np.argsort(strata[self.rows], kind="stable")]
+        self.number = np.searchsorted(self.names, strata[self.rows])
+        self.start = np.flatnonzero(np.diff(self.number, prepend=-1))
+        self.size = np.diff(self.start, append=self.rows.size)
+        self._values = values[self.rows]
+
+    def strengths(self, asked: Values) -> Values:
+        """Return strengths that move the means by `asked`, or in that direction as far as enough rows still count."""
+        floor = min(1.0, max(MIN_SHARE, MIN_ROWS / self.rows.size))
+        strengths = self._solved(asked)
+        if self._effective(strengths) >= floor:
+            return strengths
+        enough, reached, far = np.zeros_like(asked), 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = (reached + far) / 2
+            strengths = self._solved(middle * asked)
+            if self._effective(strengths) >= floor:
+                enough, reached = strengths, middle
+            else:
+                far = middle
+        return enough
+
+    def weights(self, score: Values) -> Values:
+        """Return the rows' weights; the largest of each stratum is 1."""
+        weights: Values = np.exp(score - np.maximum.reduceat(score, self.start)[self.number])
+        return weights
+
+    def _solved(self, asked: Values) -> Values:
+        """Minimise the convex dual by Newton's method with halved steps."""
+        target = (self.share / self.size) @ np.add.reduceat(self._values, self.start) + asked
+        strengths = np.zeros_like(asked)
+        value, gradient, curvature = self._dual(strengths, target)
+        for _ in range(STEPS):
+            step = np.linalg.solve(curvature, gradient)
+            fall, size = float(gradient @ step), 1.0
+            if fall < ENOUGH:
+                break
+            while size > 1e-6:
+                tried = strengths - size * step
+                after = self._dual(tried, target)
+                if after[0] <= value - 1e-4 * size * fall:
+                    break
+                size /= 2
+            else:
+                break
+            strengths, (value, gradient, curvature) = tried, after
+        return strengths
+
+    def _dual(self, strengths: Values, target: Values) -> tuple[float, Values, Values]:
+        score = self._values @ strengths
+        weights, total = self._totals(score)
+        means = np.add.reduceat(self._values * weights[:, None], self.start) / total[:, None]
+        highest = np.maximum.reduceat(score, self.start)
+        value = float(self.share @ (highest + np.log(total / self.size)) + strengths @ (RIDGE / 2 * strengths - target))
+        gradient = self.share @ means + RIDGE * strengths - target
+        squares = (self._values * (weights * (self.share / total)[self.number])[:, None]).T @ self._values
+        curvature = squares - (means * self.share[:, None]).T @ means + RIDGE * np.eye(strengths.size)
+        return value, gradient, curvature
+
+    def _totals(self, score: Values) -> tuple[Values, Values]:
+        weights = self.weights(score)
+        return weights, np.add.reduceat(weights, self.start)
+
+    def _effective(self, strengths: Values) -> float:
+        """Return the share of the rows that still counts, a mean over the strata."""
+        weights, total = self._totals(self._values @ strengths)
+        return float(self.share @ (total**2 / np.add.reduceat(weights**2, self.start) / self.size))
