@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 
 from churnops.api.main import create_app
 from churnops.journal.database import open_database
+from churnops.journal.key_record import KeyRecord
 from churnops.journal.keys import KeyStore
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
@@ -58,7 +59,7 @@ def client_of(settings: Settings, key: str | None = None) -> TestClient:
 
 def make_key(settings: Settings, *scopes: str, name: str = "tests") -> str:
     engine = open_database(settings.database_url(settings.journal.url))
-    token = KeyStore(engine).add(name, scopes)
+    token = KeyStore(engine, KeyRecord(settings.path(settings.registry.directory))).add(name, scopes)
     engine.dispose()
     return token
 
@@ -152,12 +153,7 @@ def serving(settings: Settings, *, workers: int = 1) -> Iterator[Server]:
         )
     server = Server(port, process, log)
     try:
-        for _ in range(600):
-            if process.poll() is not None:
-                raise RuntimeError(log.read_text())
-            if b" 200 " in _try(server, b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"):
-                break
-            time.sleep(0.1)
+        wait_for_server(server)
         yield server
     finally:
         process.terminate()
@@ -166,6 +162,16 @@ def serving(settings: Settings, *, workers: int = 1) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def wait_for_server(server: Server) -> None:
+    """Return when a service is ready."""
+    for _ in range(600):
+        if server.process.poll() is not None:
+            raise RuntimeError(server.log.read_text())
+        if b" 200 " in _try(server, b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"):
+            return
+        time.sleep(0.1)
 
 
 def _try(server: Server, request: bytes) -> bytes:

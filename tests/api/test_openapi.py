@@ -1,6 +1,10 @@
 """The OpenAPI document is true: requests made up from it get documented answers, for whatever table the model is of."""
 
+import html
+import itertools
 import json
+import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,20 +29,23 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from churnops.api.examples import example_value
 from churnops.api.uploads import UPLOADS
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
 from churnops.journal.database import open_database
+from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
+from churnops.schema import Column
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
 from churnops.training.train import train_models
 from tests.api.conftest import client_of, deployed, make_key
 
 EXAMPLES = 200  # requests made up for each operation, as far as there are so many different ones
-OPEN = {"/", "/metrics", "/health/live", "/health/ready"}
+OPEN = {"/", "/health/live", "/health/ready"}
 CONFORMANCE = [
     status_code_conformance,
     content_type_conformance,
@@ -230,6 +237,41 @@ def test_the_examples_are_answered(service: Service):
     assert_true(*service[:3])
 
 
+def test_the_example_is_made_up(service: Service):
+    """Anybody may read the document: it shows no customer that the model learned from, nor one of its probe rows."""
+    _, document, _, settings = service
+    example = dict(examples(document))["/predict"]
+    assert example == {
+        "customer_id": "C-1001",
+        "account_length": 500,
+        "international_plan": "No",
+        "voice_mail_plan": "No",
+        "number_vmail_messages": 250,
+        **{name: 720.0 for name in example if name.endswith("_minutes")},
+        **{name: 500 for name in example if name.endswith("_calls")},
+        "customer_service_calls": 50,
+    }
+    probes = Bundle.load(settings.path("models/production")).probes
+    assert 500.0 not in probes["account_length"]
+
+
+BOUNDS = [None, -1e300, -3, 0, 0.2, 0.8, 10, 1e300]
+
+
+@pytest.mark.parametrize("kind", ["number", "integer"])
+def test_examples_are_within_their_bounds(kind: Any):
+    for low, high in itertools.product(BOUNDS, BOUNDS):
+        if low is not None and high is not None and low > high:
+            continue
+        value = example_value(Column(name="x", kind=kind, minimum=low, maximum=high))
+        if value is None:
+            assert kind == "integer"
+            assert low == 0.2 or low == 0.8 or low == 1e300 or high == -1e300
+        else:
+            assert low is None or low <= value
+            assert high is None or value <= high
+
+
 def test_files_are_documented(service: Service):
     operation = service[1]["paths"]["/predict/batch"]["post"]
     for content in (operation["requestBody"]["content"], operation["responses"]["200"]["content"]):
@@ -284,7 +326,6 @@ def gaps(rows: int, rng: np.random.Generator) -> pl.DataFrame:
             "Left": np.where(rng.random(rows) * 60 > tenure, "yes", "no"),
         }
     )
-    # Gaps from the first row on: the example in the document is made of rows like these.
     missing = {name: rng.random(rows) < 0.5 for name in ("Tenure", "Spend (€)", "Región", "Support")}
     return table.with_columns(
         pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name) for name, gap in missing.items()
@@ -382,3 +423,44 @@ def test_a_category_of_digits_comes_as_text_or_number(own: Service):
     assert len({answer.json()["churn_probability"] for answer in answers}) == 1
     for region in (7, 3, "7", True, 1.5):
         assert client.post("/predict", json=example | {"region": region}).status_code == 422
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_may_not_be_framed(service: Service):
+    client, document, *_ = service
+    answer = client.get("/docs")
+    headers = answer.headers
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert (headers["x-frame-options"], headers["x-content-type-options"]) == ("DENY", "nosniff")
+    assert not re.findall(r"<script|\son\w+=|javascript:|src=|https?://(?!localhost)", answer.text)
+    for path, operations in document["paths"].items():
+        for method in operations:
+            assert f"<b>{method.upper()}</b>{path}</h2>" in answer.text
+    for name in document["components"]["schemas"]:
+        assert f"<h2 id='{name}'>" in answer.text
+
+
+def test_the_command_lines_of_the_page_work(service: Service, tmp_path: Path):
+    """Typed as they are into a shell, with a program in place of curl that sends nothing, only shows its arguments."""
+    client, _, key, _ = service
+    text = html.unescape(client.get("/docs").text)
+    lines = [line for line in re.findall(r"<pre>(.*?)</pre>", text, re.S) if line.startswith("curl")]
+    assert len(lines) == len(OPERATIONS)
+    (tmp_path / "curl").write_text('#!/bin/sh\nfor word; do printf "%s\\0" "$word"; done\n')
+    (tmp_path / "curl").chmod(0o700)
+    answered = 0
+    for line in lines:
+        variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "URL": "", "KEY": key}
+        done = subprocess.run(["sh", "-c", line], env=variables, capture_output=True, text=True, check=True)
+        words = done.stdout.split("\0")[:-1]
+        method = words[words.index("-X") + 1] if "-X" in words else "GET"
+        path = next(word for word in words if word.startswith("/"))
+        given = [words[place + 1].split(": ") for place, word in enumerate(words) if word == "-H"]
+        content = words[words.index("-d") + 1] if "-d" in words else None
+        status = client.request(method, path, content=content, headers=dict(given)).status_code
+        assert status == (404 if "{" in path else 200), line
+        answered += status == 200
+    assert answered == len(OPERATIONS) - 1

@@ -31,7 +31,7 @@ PATHS: list[tuple[str, str, str | None, Any]] = [
     ("POST", "/model/reload", "admin", None),
     ("GET", "/health/live", None, None),
     ("GET", "/health/ready", None, None),
-    ("GET", "/metrics", None, None),
+    ("GET", "/metrics", "metrics", None),
     ("GET", "/", None, None),
 ]
 CLOSED = [pytest.param(*path, id=path[1]) for path in PATHS if path[2]]
@@ -59,7 +59,7 @@ def test_each_path_takes_the_keys_with_its_scope(
         known = client.post("/predict", json=a_customer(), headers={"x-api-key": tokens["predict"]}).json()
         for scope, token in tokens.items():
             response = ask(client, method, path, body, token, known["prediction_id"])
-            if needed in (None, scope) or scope == "admin" or (scope == "both" and needed != "admin"):
+            if needed in (None, scope) or scope == "admin" or (scope == "both" and needed in ("predict", "label")):
                 assert response.status_code == 200, (scope, response.text)
             else:
                 assert f"'{needed}'" in assert_problem(response, 403)["detail"]
@@ -94,7 +94,7 @@ def test_without_a_valid_key_each_path_is_closed(
             headers = {} if key is None else {"x-api-key": key.encode("latin-1")}
             response = client.request(method, path.format(prediction_id="x"), json=body, headers=headers)
             assert_problem(response, 401)
-            assert response.headers["www-authenticate"] == "ApiKey"
+            assert response.headers["www-authenticate"] == "ApiKey, Bearer"
             assert not key or len(key) < 5 or key not in response.text
 
 
@@ -103,8 +103,51 @@ def test_a_key_in_the_address_or_a_cookie_is_no_key(api_settings: Settings, cust
     token = make_key(api_settings, "admin")
     with client_of(api_settings) as client:
         assert_problem(client.post(f"/predict?x-api-key={token}&api_key={token}", json=customer), 401)
-        headers = {"cookie": f"x-api-key={token}", "authorization": f"Bearer {token}"}
+        headers = {"cookie": f"x-api-key={token}", "authorization": f"Basic {token}"}
         assert_problem(client.post("/predict", json=customer, headers=headers), 401)
+
+
+def test_a_key_may_come_as_a_bearer_token(api_settings: Settings, customer: dict[str, Any]):
+    """Prometheus before 2.55, and many clients, cannot send a header of their own."""
+    token, metrics = make_key(api_settings, "predict"), make_key(api_settings, "metrics", name="prometheus")
+    with client_of(api_settings) as client:
+        for given, status in (
+            (f"Bearer {token}", 200),
+            (f"bearer  {token} ", 200),
+            (token, 401),
+            (f"Basic {token}", 401),
+            (f"Bearer {token}x", 401),
+            (f"Bearer {token} {token}", 401),
+            ("Bearer", 401),
+            ("Bearer ", 401),
+            (f"Bearer {metrics}", 403),
+        ):
+            answer = client.post("/predict", json=customer, headers={"authorization": given})
+            assert answer.status_code == status, given
+        assert client.get("/metrics", headers={"authorization": f"Bearer {metrics}"}).status_code == 200
+
+
+def test_two_keys_are_refused(api_settings: Settings, customer: dict[str, Any]):
+    """Whoever stands in front may have checked the other one."""
+    token, other = make_key(api_settings, "predict"), make_key(api_settings, "admin", name="other")
+    with client_of(api_settings) as client:
+        for headers in (
+            [("x-api-key", token), ("x-api-key", other)],
+            [("x-api-key", token), ("X-API-Key", token)],
+            [("x-api-key", ""), ("x-api-key", token)],
+            [("x-api-key", token), ("authorization", f"Bearer {token}")],
+            [("x-api-key", ""), ("authorization", f"Bearer {token}")],
+            [("authorization", f"Bearer {token}"), ("authorization", f"Bearer {other}")],
+            [("x-api-key", token), ("host", "localhost"), ("host", "localhost")],
+            [("x-api-key", token), ("origin", "http://localhost"), ("origin", "https://evil.com")],
+            [("x-api-key", token), ("content-type", "application/json"), ("content-type", "text/csv")],
+        ):
+            for path, body in (("/predict", customer), ("/predict/batch", [customer])):
+                assert_problem(client.post(path, json=body, headers=headers), 400)
+        basic = {"x-api-key": token, "authorization": "Basic dXNlcjpwYXNzd29yZA=="}  # a proxy's
+        assert client.post("/predict", json=customer, headers=basic).status_code == 200
+        several = [("x-api-key", token), ("accept", "a/b"), ("accept", "*/*"), ("via", "1"), ("via", "2")]
+        assert client.post("/predict", json=customer, headers=several).status_code == 200
 
 
 def test_predictions_and_labels_record_the_key_that_wrote_them(api_settings: Settings):

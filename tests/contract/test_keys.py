@@ -53,12 +53,12 @@ def test_scopes_are_what_was_given_and_admin_implies_the_others(store: KeyStore)
     for name, scopes in (("p", ["predict"]), ("both", ["label", "predict", "label"]), ("ops", ["admin"])):
         store.add(name, scopes)
     found = {key.name: set(key.scopes) for key in store.list()}
-    assert found == {"p": {"predict"}, "both": {"predict", "label"}, "ops": {"predict", "label", "admin"}}
+    assert found == {"p": {"predict"}, "both": {"predict", "label"}, "ops": {"predict", "label", "metrics", "admin"}}
 
 
 @pytest.mark.parametrize("scopes", [[], ["everything"], ["predict", "Label"]])
 def test_other_scopes_are_refused(store: KeyStore, scopes: list[str]):
-    with pytest.raises(JournalError, match="one or more of predict, label, admin"):
+    with pytest.raises(JournalError, match="one or more of predict, label, metrics, admin"):
         store.add("a", scopes)
     assert store.list() == []
 
@@ -134,7 +134,7 @@ def test_the_commands_make_list_and_revoke(config: str):
     assert token.split("_", 2)[2] not in listed
     assert "revoked" in keys(config, "revoke", "billing").stdout
     found = {key["name"]: key for key in json.loads(keys(config, "list", "--json").stdout)["keys"]}
-    assert found["ops"]["scopes"] == ["admin", "label", "predict"]
+    assert found["ops"]["scopes"] == ["admin", "label", "metrics", "predict"]
     assert found["billing"]["revoked_at"] is not None
     assert "token_sha256" not in found["ops"]
     again = json.loads(keys(config, "revoke", found["billing"]["id"], "--json").stdout)
@@ -144,7 +144,7 @@ def test_the_commands_make_list_and_revoke(config: str):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("add", "a", "--scope", "all"), "error: scopes of a key are one or more of predict, label, admin"),
+        (("add", "a", "--scope", "all"), "error: scopes of a key are one or more of predict, label, metrics, admin"),
         (("add", "a"), "Missing option '--scope'"),
         (("add", "", "--scope", "predict"), "error: a key's name is 1 to 64 printable characters"),
         (("revoke", "nobody"), "churnops keys list"),

@@ -138,13 +138,22 @@ class Server:
     def log(self) -> str:
         return self._log_path.read_text(errors="replace")
 
-    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        kind: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send one request over a connection of its own."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
-            connection.request(method, path, body or None, {"Content-Type": kind} if body else {})
+            connection.request(
+                method, path, body or None, dict(headers or {}) | ({"Content-Type": kind} if body else {})
+            )
             response = connection.getresponse()
-            headers = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, headers, response.read())
+            answered = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, answered, response.read())
 
     def get(self, path: str) -> Answer:
         return self.ask("GET", path)

@@ -17,7 +17,7 @@ import yaml
 from churnops.api.metrics import Metrics
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.api.conftest import deployed
+from tests.api.conftest import deployed, make_key
 from tests.conftest import LATER, REPOSITORY
 from tests.loop.serving import PATIENCE, Server, wait_for
 from tests.loop.test_mlflow_processes import free_port
@@ -41,8 +41,10 @@ needs_prometheus = pytest.mark.needs("prometheus")
     ],
     ids=" ".join,
 )
-def test_promtool_agrees(command: tuple[str, ...]):
-    done = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, timeout=PATIENCE)
+def test_promtool_agrees(command: tuple[str, ...], tmp_path: Path):
+    folder = shutil.copytree(FOLDER, tmp_path / "prometheus")
+    (folder / "churnops.key").touch()
+    done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -98,13 +100,14 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
+def prometheus(folder: Path, target: int, key: str) -> Iterator[Prometheus]:
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{target}"]
     folder.mkdir()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     shutil.copy(FOLDER / "churnops.rules.yml", folder)
+    (folder / "churnops.key").write_text(f"{key}\n")
     port = free_port()
     command = [
         "prometheus",
@@ -142,12 +145,16 @@ def drifted_customers() -> str:
 @needs_prometheus
 def test_drift_reaches_a_real_prometheus_and_its_alert(tmp_path: Path, project: tuple[Settings, RunSummary]):
     settings = deployed(tmp_path / "project", project[0])
-    with Server(settings) as server, prometheus(tmp_path / "prometheus", server.port) as watch:
+    predicts, reads = (make_key(settings, scope, name=scope) for scope in ("predict", "metrics"))
+    folder = tmp_path / "prometheus"
+    with Server(settings) as server, prometheus(folder, server.port, reads[:-1]) as watch:
+        wait_for("a wrong key reads nothing", lambda: watch.value('up{job="churnops"}') == 0)
+        (folder / "churnops.key").write_text(f"{reads}\n")
         wait_for("the service is read", lambda: watch.value('up{job="churnops"}') == 1)
         wait_for("nobody was asked about yet", lambda: watch.value("churnops_live_rows") == 0)
         assert watch.value("churnops_live_drift_rate > 0.3") is None
         assert "ChurnopsLiveDrift" not in watch.states()
-        answer = server.ask("POST", "/predict/batch", drifted_customers().encode(), "text/csv")
+        answer = server.ask("POST", "/predict/batch", drifted_customers().encode(), "text/csv", {"X-API-Key": predicts})
         assert answer.status == 200
         sent = answer.body.count(b"\n") - 1
         wait_for("all are counted", lambda: watch.value("churnops_live_rows") == sent)

@@ -19,7 +19,7 @@ from churnops.journal.journal import RecordedPrediction
 MAX_PROBES = 64
 _REFERENCE = "#/components/schemas/{model}"
 PREDICT = "Score and explain one customer. The answer is recorded before it is sent."
-OPEN = ("/", "/metrics", "/health/live", "/health/ready")
+OPEN = ("/", "/health/live", "/health/ready")
 
 
 class HealthAnswer(BaseModel):
@@ -148,11 +148,14 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     _answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
     label_example = {"customer_id": "C-1001", "churned": True, "outcome_at": "2026-01-31T00:00:00Z"}
     _take(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, label_example)})
-    document["components"]["securitySchemes"] = {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+    document["components"]["securitySchemes"] = {
+        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "Bearer": {"type": "http", "scheme": "bearer"},
+    }
     for path, operations in paths.items():
         if path not in OPEN:
             for operation in operations.values():
-                operation["security"] = [{"ApiKey": []}]
+                operation["security"] = [{"ApiKey": []}, {"Bearer": []}]
     return document
 
 

@@ -25,6 +25,11 @@ log = logging.getLogger("churnops.api")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNKNOWN_ROUTE, UNKNOWN_METHOD = "(none)", "(other)"
 METHODS = frozenset(HTTPMethod)  # a client that makes up others must not make up time series
+ONCE = frozenset(
+    b"x-api-key authorization host origin content-length content-type content-encoding transfer-encoding".split()
+)
+"""Headers that may be given once: they decide who may ask, and how a body is read."""
+ONCE_NAMES = ", ".join(sorted(name.decode() for name in ONCE))
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 # Ids of requests: a random one for this process, then a number. Asking the system for each would cost more.
 _PROCESS = secrets.token_hex(4)
@@ -74,6 +79,8 @@ class Guard:
             await send({"type": "http.response.body", "body": problem.body(request_id)})
 
         try:
+            if len(state["headers"]) < len(scope["headers"]):
+                _refuse_repeated(scope)
             await self._app(scope, receive, send_named)
         except Problem as problem:
             if status:  # part of the answer is out: only a broken connection tells the client
@@ -94,6 +101,13 @@ class Guard:
             method = scope["method"] if scope["method"] in METHODS else UNKNOWN_METHOD
             self._metrics.request(route, method, status, seconds)
             _write_line(scope, state, route, status, seconds)
+
+
+def _refuse_repeated(scope: Scope) -> None:
+    """Refuse a request in which a header that decides something stands twice: a proxy may have read the other one."""
+    names = [name for name, _ in scope["headers"] if name in ONCE]
+    if len(names) > len(set(names)):
+        raise Problem(400, "repeated-header", f"one of these headers is given twice: {ONCE_NAMES}")
 
 
 def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, seconds: float) -> None:

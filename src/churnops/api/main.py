@@ -29,6 +29,7 @@ from churnops.api.guard import Guard, configure_logging
 from churnops.api.labels import LabelsAnswer, read_labels
 from churnops.api.live import given_columns
 from churnops.api.metrics import CONTENT_TYPE, Metrics
+from churnops.api.page import documentation_page
 from churnops.api.predictions import answer
 from churnops.api.problems import REFUSALS, Problem, documented, raise_problem
 from churnops.api.security import Client
@@ -93,7 +94,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await working
             await service.stop()
 
-    app = Application(title="churnops", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
+    app = Application(
+        title="churnops", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.add_middleware(Guard, metrics=metrics)
     app.direct = {"/predict": Guard(Predict(app), metrics, route="/predict")}
     app.add_exception_handler(HTTPException, raise_problem)
@@ -265,7 +268,9 @@ def _add_routes(app: FastAPI) -> None:
         return _json({name: getattr(counts, name) for name in LabelsAnswer.model_fields})
 
     @app.get(
-        "/predictions/{prediction_id}", response_model=RecordedAnswer, responses=documented(401, 403, 404, 429, 503)
+        "/predictions/{prediction_id}",
+        response_model=RecordedAnswer,
+        responses=documented(400, 401, 403, 404, 429, 503),
     )
     async def prediction(request: Request, prediction_id: Annotated[str, PathParameter()]) -> Response:
         """Return a recorded prediction, with its outcome if that is known."""
@@ -280,13 +285,13 @@ def _add_routes(app: FastAPI) -> None:
             raise Problem(404, "unknown-prediction", "there is no prediction of this id")
         return _json(RecordedAnswer.of(found).model_dump(mode="json"))
 
-    @app.get("/model", response_model=ModelAnswer, responses=documented(401, 403, 429, 503))
+    @app.get("/model", response_model=ModelAnswer, responses=documented(400, 401, 403, 429, 503))
     async def model(request: Request) -> Response:
         """Describe the model that answers: version, metrics, schema, features, lineage."""
         service = _service(request, "predict")
         return _json(ModelAnswer.of(service.model.require()).model_dump(mode="json", by_alias=True))
 
-    @app.post("/model/reload", response_model=HealthAnswer, responses=documented(401, 403, 409, 429, 503))
+    @app.post("/model/reload", response_model=HealthAnswer, responses=documented(400, 401, 403, 409, 429, 503))
     async def reload(request: Request) -> Response:
         """Load the deployed model now. The service finds a new deployment by itself within a second."""
         service = _service(request, "admin")
@@ -318,11 +323,20 @@ def _add_routes(app: FastAPI) -> None:
             warnings.append("the journal does not answer")
         return _json({"status": "ready", "model_version": served.version, "warnings": warnings})
 
-    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
+    @app.get("/metrics", response_class=Response, responses=plain | documented(400, 401, 403, 429))
     async def metrics(request: Request) -> Response:
-        """Return counters in Prometheus' text format."""
+        """Return counters in Prometheus' text format, which tell how good the model is and how many customers leave."""
         service: Service = request.app.state.service
+        if not service.settings.api.public_metrics:
+            _service(request, "metrics")
         return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """Show the OpenAPI document as a page, which needs no network and runs no script."""
+        return documentation_page(app.openapi())
 
     @app.get("/")
     async def index() -> dict[str, Any]:

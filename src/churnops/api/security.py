@@ -1,19 +1,21 @@
 """Who may ask, and how often: API keys with scopes, and a rate limit for each key."""
 
-import ipaddress
 import logging
 import time
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from starlette.types import Scope
 
 from churnops.api.body import header
+from churnops.api.local import is_local, listens_elsewhere
 from churnops.api.problems import Problem
+from churnops.errors import JournalError
 from churnops.journal.keys import ApiKey, KeyStore, verify
 
 log = logging.getLogger("churnops.api")
+
+MAKE_ONE = "make one with `churnops keys add NAME --scope predict`"
 
 
 class Client(NamedTuple):
@@ -53,24 +55,69 @@ class RateLimit:
 
 
 class Access:
-    """Decides on every request. Keys are read from the database every few seconds, not for each request."""
+    """Decides on every request. Keys are read from the database every few seconds, not for each request.
 
-    def __init__(self, keys: KeyStore, rate: float) -> None:
+    Parameters
+    ----------
+    rate : float
+        Requests a second that each client may send.
+    rule : {"auto", "always"}
+        When a key is needed. "auto": if one was ever made, if the service listens where other machines may connect, or
+        if the request was passed on by a proxy or comes from elsewhere. There is no "never": a service that is opened
+        to others later would be open to all.
+    """
+
+    def __init__(self, keys: KeyStore, rate: float, rule: Literal["auto", "always"] = "auto") -> None:
         self._keys = keys
         self._limit = RateLimit(rate)
+        self._rule = rule
         self._active: Mapping[str, ApiKey] = {}
+        self._listens_elsewhere: bool | None = None  # found out with the first request, when the sockets are there
+        self._made = False
+        self._rule_shown = ""
+        self._shown: set[str] = set()
         self.required = True
 
     def refresh(self) -> None:
-        """Read the keys. Once there was a key, one is needed, even if all are revoked now."""
+        """Read the keys. Once there was a key, one is needed, even if all are revoked or the journal is lost."""
         self._active = self._keys.active()
-        required = bool(self._active) or bool(self._keys.list())
-        if self.required and not required:
-            log.warning(
-                "THERE IS NO API KEY: every program on this machine may ask for predictions, send labels and reload "
-                "the model; requests from elsewhere are refused. For anything but development: churnops keys add"
+        # A journal that lost its keys while the service runs must not open it.
+        made = self._made = self._made or self._keys.were_made()
+        self.required = self._rule == "always" or made
+        self._show(self._in_force(made))
+        if made:
+            try:
+                self._keys.record()
+            except JournalError as error:
+                self._warn(str(error))
+
+    def _in_force(self, made: bool) -> str:
+        """Return the rule in force, in one line."""
+        if self._active:
+            return f"every request needs an API key (valid keys: {len(self._active)})"
+        if made:
+            return (
+                "every request needs an API key, as some were made, and the journal holds none that is valid: restore "
+                f"the journal if it was lost, or {MAKE_ONE}"
             )
-        self.required = required
+        if self._rule == "always":
+            return f"every request needs an API key (api.require_key: always), and there is none: {MAKE_ONE}"
+        return (
+            "THERE IS NO API KEY: every program on this machine may ask for predictions, send labels and reload "
+            f"the model; other requests are refused. For anything but development {MAKE_ONE}"
+        )
+
+    def _warn(self, line: str) -> None:
+        """Write a line to the log, once."""
+        if line not in self._shown:
+            self._shown.add(line)
+            log.warning(line)
+
+    def _show(self, rule: str) -> None:
+        """Write the rule in force to the log, when it changes."""
+        if rule != self._rule_shown:
+            self._rule_shown = rule
+            log.log(logging.INFO if self._active else logging.WARNING, rule)
 
     def admit(self, scope: Scope, needed: str) -> Client:
         """Return the client who sent this request, if it may have `needed`.
@@ -78,18 +125,19 @@ class Access:
         Raises
         ------
         Problem
-            401 without a valid key, 403 if the key has not the scope, 429 if the client asks too often.
+            400 with two keys, 401 without a valid key, 403 if the key lacks the scope, 429 if the client asks too
+            often.
         """
-        token = header(scope, b"x-api-key")
+        token = _token(scope)
         if token:
             key = verify(token, self._active)
             if key is None:
                 raise _unauthorized("the API key is not valid")
             if needed not in key.scopes:
-                raise Problem(403, "scope", f"the API key has not the scope '{needed}'")
+                raise Problem(403, "scope", f"the API key lacks the scope '{needed}'")
             client = Client(key.name, key.id)
-        elif self.required or not _local(scope):
-            raise _unauthorized("an API key is needed in the header X-API-Key")
+        elif self.required or not is_local(scope) or self._reachable():
+            raise _unauthorized("an API key is needed in the header X-API-Key, or as a bearer token")
         else:
             client = DEVELOPMENT
         wait = self._limit.wait(client.name, time.monotonic())
@@ -98,37 +146,24 @@ class Access:
             raise Problem(429, "rate-limit", detail, headers={"Retry-After": str(int(wait) + 1)})
         return client
 
+    def _reachable(self) -> bool:
+        if self._listens_elsewhere is None:
+            self._listens_elsewhere = listens_elsewhere()
+            if self._listens_elsewhere:
+                self._warn(f"the service listens beyond this machine, so every request needs an API key: {MAKE_ONE}")
+        return self._listens_elsewhere
+
+
+def _token(scope: Scope) -> str:
+    """Return the API key of a request, empty if it has none."""
+    token = header(scope, b"x-api-key")
+    scheme, _, bearer = header(scope, b"authorization").partition(" ")
+    if scheme.lower() != "bearer":  # another scheme is for a proxy in front of us
+        return token
+    if b"x-api-key" in scope["state"]["headers"]:
+        raise Problem(400, "two-keys", "send one API key: in the header X-API-Key, or as a bearer token")
+    return bearer.strip() or " "
+
 
 def _unauthorized(detail: str) -> Problem:
-    return Problem(401, "api-key", detail, headers={"WWW-Authenticate": "ApiKey"})
-
-
-def _local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, and was meant for it.
-
-    A page elsewhere may be given our address under its own name, or let the browser post a form to us.
-    """
-    client, origin = scope.get("client"), header(scope, b"origin")
-    return (
-        client is not None
-        and is_loopback(client[0])
-        and is_loopback(_host(header(scope, b"host")))
-        and (not origin or is_loopback(_host(origin.partition("://")[2])))
-    )
-
-
-def _host(authority: str) -> str:
-    return (authority.rpartition(":")[0] or authority).strip("[]")
-
-
-@lru_cache(maxsize=1000)
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own.
-
-    >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "example.com")]
-    [True, True, True, False, False]
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return Problem(401, "api-key", detail, headers={"WWW-Authenticate": "ApiKey, Bearer"})

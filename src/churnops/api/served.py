@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from churnops.api.customers import CustomerForm
+from churnops.api.examples import example_customer
 from churnops.api.problems import Problem
 from churnops.api.work import Threads
 from churnops.errors import BundleError
@@ -33,8 +34,8 @@ class Served:
 
     @cached_property
     def example(self) -> dict[str, Any]:
-        """A customer, as a client would send it."""
-        return self.form.example(self.bundle.probes)
+        """A made-up customer, as a client would send it."""
+        return example_customer(self.form)
 
 
 class ServedModel:

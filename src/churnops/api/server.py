@@ -14,10 +14,11 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from churnops.api.connection import Connection
-from churnops.api.security import is_loopback
+from churnops.api.local import is_loopback
 from churnops.api.stopping import DRAIN_SECONDS, STOP_SECONDS, WORKER_SECONDS, ending_within
 from churnops.errors import SettingsError
 from churnops.journal.database import open_database
+from churnops.journal.key_record import KeyRecord
 from churnops.journal.keys import KeyStore
 from churnops.settings import ENV_CONFIG, Settings
 
@@ -31,14 +32,16 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     Raises
     ------
     SettingsError
-        If the service would be reachable from elsewhere and there is no API key.
+        If the service would be reachable from elsewhere and there is no valid API key.
     """
     engine = open_database(settings.database_url(settings.journal.url), durability=settings.journal.durability)
-    keys = KeyStore(engine).list()
+    store = KeyStore(engine, KeyRecord(settings.path(settings.registry.directory)))
+    store.record()
+    keys = store.active()
     engine.dispose()
     if not keys and not is_loopback(host):
         raise SettingsError(
-            f"there is no API key, and {host} is reachable from elsewhere: "
+            f"there is no valid API key, and {host} is reachable from elsewhere: "
             "type `churnops keys add NAME --scope predict`, or serve on 127.0.0.1"
         )
     os.environ[ENV_CONFIG] = str(config)  # workers are processes of their own

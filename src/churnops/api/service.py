@@ -22,6 +22,7 @@ from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import CycleLog
 from churnops.journal.database import is_sqlite_file, open_database
 from churnops.journal.journal import Journal
+from churnops.journal.key_record import KeyRecord
 from churnops.journal.keys import KeyStore
 from churnops.journal.profiles import ProfileStore
 from churnops.journal.seen import sort_customers
@@ -62,9 +63,11 @@ class Service:
                 max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),
             )
         self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
-        self.access = Access(KeyStore(self._engine), settings.api.rate_limit)
+        registry = settings.path(settings.registry.directory)
+        keys = KeyStore(self._engine, KeyRecord(registry))
+        self.access = Access(keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
-        self.model = ServedModel(settings.path(settings.registry.directory), self.work.housekeeping)
+        self.model = ServedModel(registry, self.work.housekeeping)
         self._question: asyncio.Future[None] | None = None
         self.live = None
         if settings.api.live_drift:

@@ -66,10 +66,14 @@ def keys() -> None:
 
 def _key_store(ctx: click.Context) -> "KeyStore":
     from churnops.journal import open_database
+    from churnops.journal.key_record import KeyRecord
     from churnops.journal.keys import KeyStore
 
     settings = settings_of(ctx)
-    return KeyStore(open_database(settings.database_url(settings.journal.url)))
+    record = KeyRecord(settings.path(settings.registry.directory))
+    store = KeyStore(open_database(settings.database_url(settings.journal.url)), record)
+    store.record()
+    return store
 
 
 @keys.command("add")
@@ -80,7 +84,7 @@ def _key_store(ctx: click.Context) -> "KeyStore":
     multiple=True,
     required=True,
     metavar="SCOPE",
-    help="What the key may do: predict, label, or admin, which implies both. Give it again for more.",
+    help="What the key may do: predict, label, metrics, or admin, which implies the others. Give it again for more.",
 )
 @json_option
 @click.pass_context
@@ -88,18 +92,24 @@ def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bo
     """Make an API key and print its token, once.
 
     NAME says whose key it is. The journal keeps only a hash of the token, so a lost one is revoked and replaced.
-    Running servers know the key within seconds.
+    Running servers know the key within seconds. Once a key was made, every request needs one: a file beside the models
+    (models.keys, without secrets) keeps that fact, even if the journal is lost or all keys are revoked.
 
     \b
     Example:
       churnops keys add billing --scope predict --scope label
+      churnops keys add prometheus --scope metrics
     """  # noqa: D301  (click wants the control character, not a backslash)
     token = _key_store(ctx).add(name, scopes)
     if as_json:
         click.echo(json.dumps({"name": name, "scopes": sorted(set(scopes)), "token": token}))
     else:
         click.echo(token)
-        click.secho("Keep it now: it will not be shown again. Send it as the header X-API-Key.", fg="yellow", err=True)
+        click.secho(
+            "Keep it now: it will not be shown again. Send it as the header X-API-Key, or as a bearer token.",
+            fg="yellow",
+            err=True,
+        )
 
 
 @keys.command("list")
@@ -123,7 +133,10 @@ def keys_list(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def keys_revoke(ctx: click.Context, key: str, as_json: bool) -> None:
-    """Revoke an API key, by its name or id. Running servers refuse it within seconds."""
+    """Revoke an API key, by its name or id. Running servers refuse it within seconds.
+
+    Requests go on needing a key after the last one is revoked.
+    """
     revoked = _key_store(ctx).revoke(key)
     if as_json:
         click.echo(json.dumps({"id": revoked.id, "name": revoked.name, "revoked_at": str(revoked.revoked_at)}))

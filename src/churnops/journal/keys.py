@@ -12,10 +12,11 @@ from sqlalchemy import Engine, insert, select, update
 
 from churnops.errors import JournalError
 from churnops.journal.database import answering, exclusive
+from churnops.journal.key_record import KeyRecord
 from churnops.journal.tables import api_keys, microseconds, moment
 
-SCOPES = ("predict", "label", "admin")
-"""What a key may: ask for predictions, send labels, or administer the service, which implies the other two."""
+SCOPES = ("predict", "label", "metrics", "admin")
+"""What a key may: ask for predictions, send labels, read metrics, or administer the service, which implies the rest."""
 
 _NO_KEY = "0" * 64
 
@@ -33,10 +34,17 @@ class ApiKey:
 
 
 class KeyStore:
-    """Makes and revokes API keys. Safe for several processes: every call is one transaction."""
+    """Makes and revokes API keys. Safe for several processes: every call is one transaction.
 
-    def __init__(self, engine: Engine) -> None:
+    Parameters
+    ----------
+    record : KeyRecord or None
+        File that keeps the fact that keys were made. None for a reader.
+    """
+
+    def __init__(self, engine: Engine, record: KeyRecord | None = None) -> None:
         self._engine = engine
+        self._record = record
 
     def add(self, name: str, scopes: Iterable[str]) -> str:
         """Make a key and return its token, which is kept nowhere.
@@ -44,7 +52,8 @@ class KeyStore:
         Raises
         ------
         JournalError
-            If the name is not 1 to 64 printable characters or an active key has it, or a scope is unknown.
+            If the name is not 1 to 64 printable characters or an active key has it, a scope is unknown, or the fact
+            that keys exist cannot be recorded.
         """
         wanted = set(scopes)
         if not (1 <= len(name) <= 64 and name.isprintable() and name == name.strip()):
@@ -65,7 +74,42 @@ class KeyStore:
             if connection.execute(active).first() is not None:
                 raise JournalError(f"an active key is called '{name}': take another name, or revoke that key first")
             connection.execute(insert(api_keys).values(row))
+            self._write_record()  # before the key counts
         return token
+
+    def were_made(self) -> bool:
+        """Whether a key was ever made, as far as the journal or the record beside the models knows.
+
+        Raises
+        ------
+        JournalError
+            If the database does not answer.
+        """
+        if self._record is not None and self._record.exists():
+            return True
+        with answering(), self._engine.connect() as connection:
+            return connection.execute(select(api_keys.c.id).limit(1)).first() is not None
+
+    def record(self) -> None:
+        """Write the record for keys of an earlier version, if it is not there and the journal holds a key.
+
+        Raises
+        ------
+        JournalError
+            If it cannot be written, or the database does not answer.
+        """
+        if self._record is not None and not self._record.exists() and self.were_made():
+            self._write_record()
+
+    def _write_record(self) -> None:
+        if self._record is not None:
+            try:
+                self._record.write()
+            except OSError as error:
+                raise JournalError(
+                    f"{self._record.path} cannot be written ({error.strerror}): it keeps the fact that keys exist, "
+                    "should the journal be lost"
+                ) from None
 
     def list(self) -> Sequence[ApiKey]:
         """Return every key, oldest first, revoked ones too."""

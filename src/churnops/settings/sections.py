@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -52,6 +53,13 @@ def _not_reserved(name: str) -> str:
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$"), AfterValidator(_not_reserved)]
 """Name of a source of customers that are scored by file."""
+
+
+def _always(value: Any) -> Any:
+    """Read YAML's `true` as "always"; there is no setting by which a key is never needed."""
+    if value is False or value in ("never", "no", "off"):
+        raise ValueError("a key cannot be made unnecessary: auto needs none on this machine while none was ever made")
+    return "always" if value is True else value
 
 
 class _Section(BaseModel):
@@ -206,6 +214,8 @@ class ApiSettings(_Section):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    require_key: Annotated[Literal["auto", "always"], BeforeValidator(_always)] = "auto"
+    public_metrics: bool = False
     rate_limit: Annotated[float, Field(gt=0.0, le=1e6)] = 1000
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 8 * 2**20
     max_upload_bytes: Annotated[int, Field(ge=1024, le=2**40)] = 256 * 2**20

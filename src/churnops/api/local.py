@@ -1,0 +1,91 @@
+"""Whether a request comes from this machine, and was meant for it."""
+
+import ipaddress
+import os
+import re
+import socket
+import stat
+from functools import lru_cache
+from pathlib import Path
+
+from starlette.types import Scope
+
+from churnops.api.body import header
+
+# Proxies, CDNs and load balancers say by these whom they ask for; a program on this machine has no reason to.
+_FORWARDED = re.compile(
+    rb"via|(.*-)?(forward|forwarded|client-?ip|real-?ip|remote-?(ip|addr)|originating-ip|original-(for|host|url|uri))(-.*)?"
+    rb"|(cf|cdn|x-arr|x-amz|x-amzn|x-appengine|x-appgw|x-azure|x-cloud|x-envoy|x-goog|x-ms|x-proxy|x-proxyuser|x-varnish"
+    rb"|x-akamai|akamai|fastly|fly|x-vercel|x-nf|x-sucuri|ali|eagleeye|x-squid)(-.*)?"
+)
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether a request comes from this machine, straight, and was meant for it.
+
+    A page elsewhere may be given our address under its own name, or let the browser post a form to us. A proxy on this
+    machine shows by a header whom it asks for, or, as nginx does unless it is told otherwise, speaks HTTP/1.0.
+    """
+    client, server, origin = scope.get("client"), scope.get("server"), header(scope, b"origin")
+    return (
+        client is not None
+        and is_loopback(client[0])
+        and (server is None or is_loopback(server[0]))
+        and scope.get("http_version") != "1.0"
+        and is_loopback(_host(header(scope, b"host")))
+        and (not origin or is_loopback(_host(origin.partition("://")[2])))
+        and not any(is_forwarding(name) for name in scope["state"]["headers"])
+    )
+
+
+@lru_cache(maxsize=1000)
+def is_forwarding(name: bytes) -> bool:
+    """Whether a header, in lower case, says that a request was passed on.
+
+    >>> [is_forwarding(name) for name in (b"via", b"x-forwarded-for", b"cf-ray", b"true-client-ip", b"user-agent")]
+    [True, True, True, True, False]
+    """
+    return _FORWARDED.fullmatch(name.replace(b"_", b"-")) is not None
+
+
+def _host(authority: str) -> str:
+    return (authority.rpartition(":")[0] or authority).strip("[]")
+
+
+@lru_cache(maxsize=1000)
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "example.com")]
+    [True, True, True, False, False]
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listens_elsewhere() -> bool:
+    """Whether this process listens at an address that other machines may reach; True if that cannot be told.
+
+    The server's own address in a request does not tell: a connection from this machine to 0.0.0.0 ends at 127.0.0.1.
+    """
+    try:
+        descriptors = [int(path.name) for path in Path("/dev/fd").iterdir()]
+    except OSError:
+        return True
+    return any(_listens_elsewhere(descriptor) for descriptor in descriptors)
+
+
+def _listens_elsewhere(descriptor: int) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        copy = socket.socket(fileno=os.dup(descriptor))
+    except OSError:  # closed by now
+        return False
+    with copy:
+        if copy.family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        return bool(listens) and not is_loopback(copy.getsockname()[0])
