@@ -41,7 +41,7 @@ lock:  ## requirements*.txt again from pyproject.toml (needs uv; only for whoeve
 	bash scripts/lock.sh
 
 clean:  ## the environment and everything a run writes, except data
-	rm -rf .venv mlflow.db mlartifacts journal.db* models monitoring
+	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring
 
 # Wheels are checked against the hashes in the lock; the package itself is installed in place, fetching nothing.
 .venv/ready: requirements.txt pyproject.toml

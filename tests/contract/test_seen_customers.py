@@ -5,7 +5,7 @@ from sqlalchemy import Engine, func, select
 
 from churnops.journal import Journal, Label, database, open_database, seen
 from churnops.journal.predictions import insert_predictions, write_predictions
-from churnops.journal.seen import sort_customers
+from churnops.journal.seen import sort_customers, unmatched_sentence
 from churnops.journal.tables import customers, customers_history, customers_log
 from churnops.journal.tables import labels as label_table
 from tests.contract.conftest import LASTING
@@ -90,6 +90,16 @@ def test_customers_of_earlier_versions_are_read_once(url: str, rows: int, monkey
     assert unmatched(engine, "nobody", "new", *ids) == 1
     assert (count(engine, customers), count(engine, customers_history)) == (rows + 1, 0)
     engine.dispose()
+
+
+def test_labels_of_nobody_are_shown_if_they_are_many(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    assert unmatched_sentence(engine) is None
+    write_predictions(engine, [a_prediction(customer_id=str(n)) for n in range(20)])
+    unmatched(engine, *(str(n) for n in range(18)), "ann", "bob")
+    assert (unmatched_sentence(engine) or "").startswith("2 of the newest 20 labels are for customers")
+    assert unmatched_sentence(engine, 0.1) is None
+    monkeypatch.setattr(seen, "NEWEST_LABELS", 4)
+    assert (unmatched_sentence(engine, 0.1) or "").startswith("2 of the newest 4 labels")
 
 
 def downgrade(engine: Engine) -> None:

@@ -121,6 +121,8 @@ def _shown(
     if over_time.open:
         with over_time:
             parts.performance(series, chosen, details)
+            if unmatched := project.unmatched_labels():
+                st.caption(f"{unmatched[0].upper()}{unmatched[1:]}.")
             parts.drift(project, series, chosen, details)
     for tab in (columns, retraining):
         if tab.open and details is None:

@@ -17,6 +17,7 @@ from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import CycleLog
 from churnops.journal.database import open_database
 from churnops.journal.keys import KeyStore
+from churnops.journal.seen import unmatched_sentence
 from churnops.model import Bundle
 from churnops.settings import Settings, find_config, load_settings
 
@@ -33,6 +34,7 @@ class Project:
     deployments: DeploymentLog
     keys: KeyStore
     entries_ahead: Callable[[], Sequence[str]]
+    unmatched_labels: Callable[[], str | None]
 
     @classmethod
     def open(cls, settings: Settings) -> "Project":
@@ -54,6 +56,7 @@ class Project:
             DeploymentLog(engine),
             KeyStore(engine),
             lambda: entries_ahead(engine, datetime.now(UTC)),
+            lambda: unmatched_sentence(engine),
         )
 
     def warn(self) -> None:

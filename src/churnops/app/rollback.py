@@ -40,39 +40,33 @@ class Target:
 
 
 class Attempts:
-    """Wrong keys in this process, of all browsers together: after `most` of them in `seconds`, none is tried.
+    """Wrong keys in this process, of all browsers together: after `most` of them in `seconds`, more are told to wait.
 
-    A try is counted before the key is looked at, and taken back if the key was good, so that many at once are no way
-    around it. Safe for several threads.
+    Good keys are not counted and never wait, so that nobody can lock out an administrator with wrong ones. A key of 256
+    random bits is not guessed at any rate. Safe for several threads.
 
     Examples
     --------
     >>> attempts = Attempts(most=2, seconds=60.0)
-    >>> [attempts.begin(now=0.0), attempts.begin(now=1.0), attempts.begin(now=2.0), attempts.begin(now=61.0)]
+    >>> [attempts.wrong(now=0.0), attempts.wrong(now=1.0), attempts.wrong(now=2.0), attempts.wrong(now=61.0)]
     [0.0, 0.0, 58.0, 0.0]
     """
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
         self._seconds = seconds
-        self._begun: deque[float] = deque()
+        self._times: deque[float] = deque()
         self._lock = threading.Lock()
 
-    def begin(self, now: float) -> float:
-        """Count a try and return 0, or return the seconds until one is allowed."""
+    def wrong(self, now: float) -> float:
+        """Count a wrong key and return 0, or return the seconds that whoever gave it is told to wait."""
         with self._lock:
-            while self._begun and self._begun[0] <= now - self._seconds:
-                self._begun.popleft()
-            if len(self._begun) >= self._most:
-                return self._begun[0] + self._seconds - now
-            self._begun.append(now)
+            while self._times and self._times[0] <= now - self._seconds:
+                self._times.popleft()
+            if len(self._times) >= self._most:
+                return self._times[0] + self._seconds - now
+            self._times.append(now)
             return 0.0
-
-    def good(self, begun: float) -> None:
-        """Take back the try that began at `begun`: its key was good."""
-        with self._lock:
-            if begun in self._begun:
-                self._begun.remove(begun)
 
 
 ATTEMPTS = Attempts(most=5, seconds=60.0)
@@ -116,16 +110,14 @@ def admitted(
     Raises
     ------
     RefusedError
-        If it is another, or too many wrong ones were tried. It does not repeat the token.
+        If it is another. It does not repeat the token.
     """
-    begun, attempts = now(), attempts or ATTEMPTS
-    wait = attempts.begin(begun)
-    if wait > 0.0:
-        raise RefusedError(f"too many wrong keys were tried: wait {int(wait) + 1} seconds")
     key = verify(token, keys.active()) if 0 < len(token) <= MAX_KEY else None
     if key is not None and SCOPE in key.scopes:
-        attempts.good(begun)
         return key
+    wait = (attempts or ATTEMPTS).wrong(now())
+    if wait > 0.0:
+        raise RefusedError(f"the key is not valid, and too many wrong ones were tried: wait {int(wait) + 1} seconds")
     _pause(PAUSE_SECONDS)
     if key is None:
         log.warning("a rollback in the dashboard was refused: the key is not valid")

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, Engine, delete, select, update
 
 from churnops.journal.database import answering, exclusive
-from churnops.journal.tables import customers, customers_history, customers_log, predictions
+from churnops.journal.tables import customers, customers_history, customers_log, labels, predictions
 
 PART = 2_000
 """Hashes sorted into `customers` by one transaction, which others wait for."""
@@ -19,6 +19,7 @@ PART = 2_000
 MAX_UNSORTED = 50_000
 """Hashes of the log that a lookup reads; if there are more, it cannot tell."""
 
+NEWEST_LABELS = 10_000
 _CHUNK = 500  # values in one statement
 
 
@@ -60,6 +61,28 @@ def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
     if unknown and (len(waiting) > MAX_UNSORTED or connection.execute(select(customers_history)).first() is not None):
         return None
     return sum(value in unknown for value in hashes)
+
+
+def unmatched_sentence(engine: Engine, share: float = 0.0) -> str | None:
+    """Say how many of the newest labels are for customers without a prediction; None if it is not more than `share`.
+
+    The newest 10,000 labels are read, so the cost is bounded.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer.
+    """
+    newest = select(labels.c.subject_kind, labels.c.subject).order_by(labels.c.id.desc()).limit(NEWEST_LABELS)
+    with answering(), engine.connect() as connection:
+        rows = connection.execute(newest).all()
+        count = unmatched(connection, [row.subject for row in rows if row.subject_kind == "customer"])
+    if not count or count <= share * len(rows):
+        return None
+    return (
+        f"{count:,} of the newest {len(rows):,} labels are for customers that were never asked about: "
+        "check that labels and predictions call customers by the same ids"
+    )
 
 
 def _left(connection: Connection) -> bool:

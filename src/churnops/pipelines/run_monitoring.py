@@ -17,6 +17,7 @@ from churnops.journal.alerts import AlertLog
 from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.database import open_database
+from churnops.journal.seen import unmatched_sentence
 from churnops.model import Bundle
 from churnops.monitoring import MonitoringCycle, Report
 from churnops.monitoring.alarms import alarms, failure
@@ -32,6 +33,7 @@ from churnops.tracking import Tracker
 
 EXPERIMENT = "ChurnPrediction-Monitoring"
 STEP = "Monitor performance"
+UNMATCHED_SHARE = 0.1  # of the newest labels, above which those of customers without a prediction are a warning
 
 Collect = Callable[[Settings, Journal, Bundle], Batch]
 """Collects what a cycle looks at, given the deployed bundle."""
@@ -57,7 +59,8 @@ Retrain = Callable[[Settings, Cause, Sequence[str], Path | None], str]
 class MonitoringSummary:
     """What a cycle did, for screens and machines; `retraining` says in words what followed from it.
 
-    `warnings` name entries of the journal that are dated ahead of this machine's clock.
+    `warnings` name entries of the journal that are dated ahead of this machine's clock, and labels of customers without
+    a prediction, if they are many.
     """
 
     cycle: MonitoringCycle
@@ -175,7 +178,8 @@ def run_monitoring(
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
         deployed = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
         retraining = _retraining(settings, cycle.report, source, deployed.since(), retrain or _retrain, permitted)
-        warnings = entries_ahead(engine, datetime.now(UTC))
+        unmatched = unmatched_sentence(engine, UNMATCHED_SHARE)
+        warnings = (*entries_ahead(engine, datetime.now(UTC)), *((unmatched,) if unmatched else ()))
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings)
     finally:
         engine.dispose()

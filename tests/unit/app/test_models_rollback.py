@@ -87,20 +87,14 @@ def test_a_key_that_was_revoked_is_refused_at_once(keys: KeyStore):
         admitted(token, keys)
 
 
-def test_after_too_many_wrong_keys_none_is_looked_at_for_a_while(keys: KeyStore):
+def test_wrong_keys_lock_nobody_out(keys: KeyStore):
     token, attempts = keys.add("ann", ["admin"]), Attempts(most=3, seconds=60.0)
     for second in range(3):
-        with pytest.raises(RefusedError, match="not valid"):
+        with pytest.raises(RefusedError, match="not valid: nothing has changed"):
             admitted("churnops_x_y", keys, attempts=attempts, now=lambda at=float(second): at)
     with pytest.raises(RefusedError, match="wait 58 seconds"):
-        admitted(token, keys, attempts=attempts, now=lambda: 3.0)
-    assert admitted(token, keys, attempts=attempts, now=lambda: 61.0).name == "ann"
-
-
-def test_good_keys_do_not_count(keys: KeyStore):
-    token, attempts = keys.add("ann", ["admin"]), Attempts(most=2, seconds=60.0)
-    for _ in range(10):
-        assert admitted(token, keys, attempts=attempts, now=lambda: 0.0).name == "ann"
+        admitted("churnops_x_y", keys, attempts=attempts, now=lambda: 3.0)
+    assert admitted(token, keys, attempts=attempts, now=lambda: 3.0).name == "ann"
 
 
 def test_going_back_needs_a_reason(deployed: tuple[Settings, DeploymentFolder, KeyStore]):
