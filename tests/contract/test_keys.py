@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from churnops.cli import main
 from churnops.errors import JournalError
 from churnops.journal import open_database
+from churnops.journal.key_record import KeyRecord
 from churnops.journal.keys import KeyStore, verify
 from tests.conftest import write_project
 
@@ -154,3 +155,18 @@ def test_a_wrong_command_is_one_line(config: str, arguments: tuple[str, ...], me
     done = keys(config, *arguments, code=2)
     assert message in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_the_record_is_made_with_the_first_key_also_before_there_are_models(engine: Engine, tmp_path: Path):
+    record = KeyRecord(tmp_path / "deep/er/models")
+    store = KeyStore(engine, record)
+    store.record()
+    assert (store.were_made(), record.exists()) == (False, False)
+    store.add("a", ["predict"])
+    assert record.path == tmp_path / "deep/er/models.keys"
+    assert record.path.stat().st_mode & 0o777 == 0o600
+    record.path.unlink()
+    store.revoke("a")
+    assert store.were_made()
+    store.record()
+    assert record.exists()

@@ -45,6 +45,7 @@ class KeyRecord:
         """
         if self.exists():
             return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):  # another process was first
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
