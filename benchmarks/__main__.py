@@ -24,6 +24,7 @@ NAMES = (
     "batch",
     "explanations",
     "serving",
+    "worst_bodies",
     "startup",
     "drift",
     "profiles",

@@ -28,7 +28,7 @@ MAX_ROW_BYTES = 2**20
 MAX_BATCH_BYTES = 2**26
 """Bytes of a table that are handed on at a time, however many rows were asked for."""
 
-MAX_BATCH_CELLS = 2**22
+MAX_BATCH_CELLS = 2**20
 """Cells of a table that are handed on at a time: an empty one takes as much memory as a short text."""
 
 FOOTER_BYTES = 2**22

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -449,3 +449,17 @@ def test_a_journal_that_fails_at_once_is_a_problem_or_a_broken_answer(
     with pytest.raises(Exception, match="recorded") as failed:
         send(client, kind, to_file(kind, customers(3)))
     assert getattr(failed.value, "status", 503) == 503
+
+
+def test_blank_lines_are_counted(
+    make_settings: Callable[..., Settings], customer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(uploads, "MAX_READ", 3)  # a step ends amid them
+    line = json.dumps(customer) + "\n"
+    headers = {"content-type": "application/x-ndjson"}
+    with client_of(make_settings(api={"max_upload_rows": 10})) as client:
+        response = client.post("/predict/batch", content="\n" * 5 + line + "\n" * 5 + line, headers=headers)
+        assert response.status_code == 200
+        assert len(response.text.splitlines()) == 2
+        response = client.post("/predict/batch", content=line + "\n" * 20 + line, headers=headers)
+        assert "blank lines" in assert_problem(response, 413)["detail"]

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event, select
 from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
 from churnops.journal.tables import predictions
+from churnops.journal.writer import LOOP_ROWS
 from tests.contract.conftest import POSTGRESQL
 from tests.contract.postgres import Cluster
 from tests.contract.test_journal import a_prediction
@@ -322,6 +323,19 @@ def test_the_loop_commits_by_itself_what_it_may(file_engine: Engine):
     with_writer(file_engine, use, inline=True)
     assert stored(file_engine) == {row.id for row in rows}
     assert threads == {threading.get_ident()}
+
+
+def test_the_loop_leaves_large_groups_to_the_thread(file_engine: Engine):
+    rows = [a_prediction() for _ in range(LOOP_ROWS + 1)]
+    threads: list[int] = []
+    event.listen(file_engine, "commit", lambda _: threads.append(threading.get_ident()))
+
+    async def use(writer: JournalWriter) -> None:
+        await writer.append(rows)
+
+    with_writer(file_engine, use, inline=True)
+    assert stored(file_engine) == {row.id for row in rows}
+    assert threading.get_ident() not in threads
 
 
 def stored_of(engine: Engine, prediction_id: str) -> set[str]:

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -31,6 +31,8 @@ UPLOADS = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/vnd
 SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
 MAX_LINE_BYTES = 64 * 1024
 LINES = 1000  # customers scored at once
+LINES_BYTES = 4 * 2**20  # fewer, if their lines are long
+MAX_READ = 50_000  # lines looked at for them
 AT_ONCE = 4  # uploads a worker holds
 UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body, and so may a piece to be sent
 
@@ -165,6 +167,9 @@ class NdjsonUpload:
     def scored(self) -> Iterator[Piece]:
         """See `Upload`."""
         for records in self._records():
+            if not records:
+                yield Piece(b"", [], {})
+                continue
             answers, rows = answer(self._served, records)
             content = "".join(json.dumps(item) + "\n" for item in answers).encode()
             yield Piece(content, rows, given_columns(self._served, records))
@@ -172,11 +177,33 @@ class NdjsonUpload:
     def _records(self) -> Iterator[list[Any]]:
         with self._path.open("rb") as file:
             row = 1
-            while lines := list(islice(_lines(file), LINES)):
+            for lines in self._lines(file):
                 if row + len(lines) - 1 > self._most:
                     raise too_many(self._most)
                 yield self._served.form.read_all(map(self._parse, lines, count(row)), first_row=row)
                 row += len(lines)
+
+    def _lines(self, file: IO[bytes]) -> Iterator[list[bytes]]:
+        """Yield some lines at a time, none if many are blank: those are left out, and may be as many as the customers.
+
+        A line of more than `MAX_LINE_BYTES` ends there, and is refused when parsed.
+        """
+        lines: list[bytes] = []
+        size = read = blank = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            read += 1
+            size += len(line)
+            if line.strip():
+                lines.append(line)
+            else:
+                blank += 1
+            if len(lines) == LINES or size > LINES_BYTES or read == MAX_READ:
+                if blank > self._most:
+                    raise Problem(413, "too-many", f"the file has more than {self._most} blank lines")
+                yield lines
+                lines = []
+                size = read = 0
+        yield lines
 
     def _parse(self, line: bytes, row: int) -> Any:
         if len(line) > MAX_LINE_BYTES:
@@ -185,13 +212,6 @@ class NdjsonUpload:
             return parse_json(line, self._served.form.max_values)
         except Problem as problem:
             raise problem.in_row(row) from None
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines that are not blank; a line of more than `MAX_LINE_BYTES` ends there, and is refused when parsed."""
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        if line.strip():
-            yield line
 
 
 def _no_space(error: OSError) -> Problem:

@@ -23,6 +23,9 @@ from churnops.errors import JournalError
 from churnops.journal.database import is_sqlite_file, reason
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
 
+LOOP_ROWS = 500
+"""Rows that the loop commits by itself, in a few milliseconds; more are left to the thread."""
+
 MAX_GROUP_ROWS = 1_000
 """A transaction gets no further append beyond this, so that the first one's wait stays short."""
 
@@ -131,7 +134,8 @@ class JournalWriter:
         group = self._waiting[:count]
         self._waiting = self._waiting[count:]
         self._handed_over = group
-        if self._inline and self._committed_here(group):
+        here = self._inline and sum(len(append.rows) for append in group) <= LOOP_ROWS
+        if here and self._committed_here(group):
             self._deliver(group, [None] * len(group))
         else:
             self._queue.put(group)
