@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks.harness import ROOT, Result
 from benchmarks.page import page, screen_table
+from churnops.console import prepare_streams
 
 NAMES = (
     "quality",
@@ -41,6 +42,7 @@ PACKAGES = ("numpy", "numba", "polars", "scikit-learn", "xgboost-cpu", "mlflow")
 
 def main() -> None:
     """Run the benchmarks named on the command line, or all."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(NAMES)} (default: all)")
     chosen = parser.parse_args().names or NAMES

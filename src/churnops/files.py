@@ -7,6 +7,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def as_text(path: Path) -> str:
+    r"""Return a path as text that every document and database takes, also where a name is no UTF-8.
+
+    >>> as_text(Path("caf\udce9.csv"))
+    'caf\\udce9.csv'
+    """
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Wait for, and hold, a lock that other processes on this machine respect; a killed process lets go of it."""

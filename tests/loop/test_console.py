@@ -112,6 +112,13 @@ def test_a_deployment_stands_whatever_becomes_of_its_output(folder: Path, stream
     assert Bundle.load(folder / "models/production")
 
 
+def test_a_file_whose_name_is_no_utf_8_is_reported_on(folder: Path):
+    shutil.copy(folder / "data/production/churn-later.csv", folder / os.fsdecode(b"\xff.csv"))
+    done = shell("""\"$CHURNOPS" monitor --no-retrain --json --batch $'\\xff.csv'""", folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["report"]["source"] == "\\udcff.csv"
+
+
 @pytest.mark.parametrize("module", ["run_monitoring", "trigger_retraining"])
 def test_the_modules_named_in_the_report_print_in_any_encoding(folder: Path, module: str):
     done = shell(f'"$PYTHON" -m churnops.pipelines.{module}', folder, PYTHONIOENCODING="ascii:strict")

@@ -13,6 +13,7 @@ import polars as pl
 
 from churnops.data.read import read_table, table_paths
 from churnops.errors import DataError
+from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 from churnops.step import StepResult
@@ -117,9 +118,9 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
     for path in paths:
         if len(checked.failures) >= MAX_ERRORS:
             break
-        name = f"{group}/{path.name}"
+        name = f"{group}/{as_text(Path(path.name))}"
         if name in checked.tables:
-            name = str(path)
+            name = as_text(path)
         try:
             raw = read_table(path)
             names = schema.rename(raw.columns)

@@ -34,7 +34,8 @@ class OpenedFiles:
 
     def __init__(self, path: Path, connection: Any) -> None:
         # Log and index are beside the file that a symbolic link leads to.
-        real = connection.execute("PRAGMA database_list").fetchone()[2]
+        query = "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
+        real = os.fsdecode(connection.execute(query).fetchone()[0])  # a folder's name need not be UTF-8
         self.database = path
         self.log = Path(real + LOG)
         self.index = Path(real + INDEX)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import check_customers
 from churnops.errors import DataError
+from churnops.files import as_text
 from churnops.journal import Journal, RecordedPrediction
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch, Resolved, Window
@@ -30,7 +31,7 @@ def batch_from_file(path: Path, bundle: Bundle) -> Batch:
     DataError
         If it cannot be read or breaks the bundle's Schema.
     """
-    return batch_from_table(read_table(path), bundle, path.name)
+    return batch_from_table(read_table(path), bundle, as_text(Path(path.name)))
 
 
 def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, simulated: bool = False) -> Batch:
