@@ -102,10 +102,10 @@ class Column(BaseModel):
     kind: Kind
     alias: str | None = None
     description: str = ""
-    required: bool = True
-    nullable: bool = False
-    minimum: float | None = Field(default=None, allow_inf_nan=False)
-    maximum: float | None = Field(default=None, allow_inf_nan=False)
+    required: bool = Field(default=True, strict=True)
+    nullable: bool = Field(default=False, strict=True)
+    minimum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
+    maximum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     choices: tuple[str, ...] = Field(default=(), max_length=MAX_CHOICES)
 
     @model_validator(mode="after")

@@ -64,7 +64,7 @@ def test_an_alarm_is_title_three_facts_and_a_link(desk: Desk):
     own = Alarm("performance", "critical", "ROC-AUC 0.61", link="https://elsewhere.example.org")
     desk.alerts(link=LINK).tell([own], [])
     for broken in ("https://x.org/" + "y" * 300, "https://x.org/\n<!channel>"):
-        desk.alerts(link=broken).announce(Alarm("deployed", "info", "version 2"))
+        desk.alerts(link=LINK).announce(Alarm("deployed", "info", "version 2", link=broken))
         assert desk.lines.pop() == "[info] churnops: version 2", "part of a link leads nowhere"
     assert desk.lines[-1] == "[critical] churnops: ROC-AUC 0.61\n  https://elsewhere.example.org"
 

@@ -8,13 +8,8 @@ is read as YAML. Unknown names are refused with the nearest valid one. Relative 
 from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings
 from churnops.settings.sections import (
     DEMONSTRATION,
-    ENV_ALERT_URLS,
-    ENV_CHECK_KEY,
-    ENV_DASHBOARD_KEY,
-    ENV_PREFIX,
     FAMILIES,
     LIVE,
-    SECRETS,
     AlertSettings,
     ApiSettings,
     DashboardSettings,
@@ -28,6 +23,7 @@ from churnops.settings.sections import (
     Settings,
     SourceName,
 )
+from churnops.settings.variables import ENV_ALERT_URLS, ENV_CHECK_KEY, ENV_DASHBOARD_KEY, ENV_PREFIX, SECRETS
 
 __all__ = [
     "CONFIG_NAME",

@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from churnops.errors import SettingsError
-from churnops.limits import MAX_CONFIG_BYTES, MAX_MERGED
-from churnops.settings.sections import ENV_PREFIX, SECRETS, Settings
+from churnops.limits import MAX_CONFIG_BYTES
+from churnops.settings.sections import Settings
+from churnops.settings.variables import ENV_PREFIX, SECRETS
+from churnops.settings.yaml import read_yaml
 
 CONFIG_NAME = "config.yaml"
 ENV_CONFIG = "CHURNOPS_CONFIG"
@@ -53,7 +55,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
             data = file.read(MAX_CONFIG_BYTES + 1)
         if len(data) > MAX_CONFIG_BYTES:
             raise SettingsError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
-        document = yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        document = read_yaml(data.decode("utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -65,7 +67,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         raise SettingsError(f"{path}{where} is not YAML: {problem or 'it cannot be parsed'}") from None
     except RecursionError:
         raise SettingsError(f"{path} is nested too deeply") from None
-    except ValueError as error:  # such as the date 2024-13-45
+    except ValueError as error:  # such as a number of 5,000 digits
         raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
     if not isinstance(document, dict):
         raise SettingsError(f"{path} holds no settings: see `churnops config show`")
@@ -78,27 +80,6 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     return Settings.parse(document, path.resolve().parent)
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently take the last, and merges that multiply."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping whose keys differ."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Put the keys that `<<` names into a mapping, within bounds."""
-        super().flatten_mapping(node)
-        if len(node.value) > MAX_MERGED:
-            raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_MERGED} keys", node.start_mark)
-
-
 def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
     *sections, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
     for section in sections:
@@ -106,7 +87,12 @@ def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
         if not isinstance(value, dict):
             raise SettingsError(f"{variable}: '{section}' has no settings below it")
         document = value
+    secret = variable in SECRETS.values()
     try:
-        document[key] = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise SettingsError(f"{variable}: the value is not YAML") from None
+        value = read_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = None if secret else getattr(error, "problem", None)
+        raise SettingsError(f"{variable}: the value is not YAML{f': {problem}' if problem else ''}") from None
+    if isinstance(value, str) and value != text.strip() and text.strip()[:1] not in ("'", '"', "|", ">", "!"):
+        raise SettingsError(f"{variable}: only a part of the value would be read: put it in quotes")
+    document[key] = value

@@ -1,6 +1,8 @@
-"""What can be set: the sections, their names, ranges and defaults, and how a wrong one is told."""
+"""What can be set: the sections, their names, rules and defaults."""
 
+import re
 from collections.abc import Mapping
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,29 +13,41 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    Strict,
     StringConstraints,
     ValidationError,
-    field_validator,
+    model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from churnops.address import split_address
-from churnops.errors import SettingsError, redact
-from churnops.schema import Name, Schema, nearest
+from churnops.errors import SettingsError
+from churnops.schema import Name, Schema
+from churnops.settings.columns import check_columns
+from churnops.settings.problems import explain
+from churnops.settings.rules import (
+    CHANNEL,
+    DESCRIPTION,
+    EXPRESSION,
+    HOST,
+    JOURNAL_URL,
+    KEY,
+    LINK,
+    NO_OR_WEB_ADDRESS,
+    STORE_URI,
+    Entries,
+    Flag,
+    Items,
+    Number,
+    Text,
+    Whole,
+    days,
+    path,
+    seconds,
+    share,
+)
 
-ENV_PREFIX = "CHURNOPS_"
-ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
-ENV_CHECK_KEY = "CHURNOPS_RETRAINING__CHECK_KEY"
-ENV_DASHBOARD_KEY = "CHURNOPS_DASHBOARD__API_KEY"
-SECRETS = {
-    ("alerts", "urls"): ENV_ALERT_URLS,
-    ("retraining", "check_key"): ENV_CHECK_KEY,
-    ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
-}
-"""Settings that come from the environment only, and the variables that hold them."""
-
-Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+FilePath = Annotated[str, path()]
+FEATURE = Text("the name of a feature or column", 1, 300)
+NAME = Text("a snake_case name", 1, 64)
+MODEL_NAME = Text("letters, digits, _, . and -", 1, 64, re.compile(r"[A-Za-z0-9_.-]+").fullmatch)
 Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost"]
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
@@ -73,72 +87,86 @@ class DataSettings(_Section):
     acts on a file in one of them.
     """
 
-    raw: Annotated[tuple[str, ...], Field(min_length=1)] = ("data/raw",)
-    production: tuple[str, ...] = ("data/production",)
-    batches: Mapping[SourceName, str] = Field(default={})
+    raw: Annotated[tuple[FilePath, ...], Items(1, 1000)] = ("data/raw",)
+    production: Annotated[tuple[FilePath, ...], Items(0, 1000)] = ("data/production",)
+    batches: Annotated[Mapping[SourceName, FilePath], Entries(0, 100)] = Field(default={})
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        """Refuse a table with two uses: a model must not be watched on the rows that it was trained on."""
+        uses = (("raw", self.raw), ("production", self.production), ("batches", tuple(self.batches.values())))
+        seen: dict[str, str] = {}
+        for use, paths in uses:
+            for text in paths:
+                other = seen.setdefault(normpath(text), use)
+                if other != use:
+                    raise ValueError(f"{use} and {other} must not share a path, given {text!r} in both")
+        return self
 
 
 class DerivedFeature(_Section):
     """A column computed from the customer's own row; see `churnops.features.expressions` for the language."""
 
-    name: Name
-    expression: Annotated[str, Field(min_length=1, max_length=1000)]
-    description: str = ""
+    name: Annotated[Name, NAME]
+    expression: Annotated[str, EXPRESSION]
+    description: Annotated[str, DESCRIPTION] = ""
 
 
 class FeatureSettings(_Section):
     """Derived columns, and when a feature is left out of the models."""
 
-    derived: tuple[DerivedFeature, ...] = ()
-    exclude: tuple[str, ...] = ()
-    max_correlation: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9999
+    derived: Annotated[tuple[DerivedFeature, ...], Items(0, 1000)] = ()
+    exclude: Annotated[
+        tuple[Annotated[str, Text("the name of a feature or column", 1, 300)], ...], Items(0, 10_000)
+    ] = ()
+    max_correlation: Annotated[float, share(0.1)] = 0.9999
 
 
 class TrainingSettings(_Section):
     """Which families are searched, how far, and what decides between them."""
 
-    families: Annotated[tuple[Family, ...], Field(min_length=1)] = FAMILIES
-    trials: Mapping[Family, Annotated[int, Field(ge=1, le=1000)]] = Field(
+    families: Annotated[tuple[Family, ...], Items(1, 4)] = FAMILIES
+    trials: Annotated[Mapping[Family, Annotated[int, Whole(1, 1000)]], Entries(0, 4)] = Field(
         default={"logistic_regression": 6, "decision_tree": 8, "random_forest": 6, "xgboost": 12}
     )
-    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    folds: Annotated[int, Whole(2, 20)] = 5
     selection_metric: Literal["log_loss", "brier", "roc_auc", "average_precision"] = "log_loss"
-    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    threads: Annotated[int, Whole(1, 256)] = 2
 
 
 class EvaluationSettings(_Section):
     """How a model is judged on rows that nothing was fitted on."""
 
-    holdout_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
-    threshold: Probability = 0.5
-    confidence: Probability = 0.95
-    bootstrap_replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    holdout_fraction: Annotated[float, share(0.05, 0.5)] = 0.2
+    threshold: Annotated[float, share(1e-6, 1 - 1e-6)] = 0.5
+    confidence: Annotated[float, share(0.01, 0.9999)] = 0.95
+    bootstrap_replicates: Annotated[int, Whole(100, 100_000)] = 1000
 
 
 class MonitoringSettings(_Section):
     """When a model in production is called worse, or its customers different."""
 
-    performance_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.75
-    drift_threshold: Probability = 0.05
-    drift_rate_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.30
-    max_decline: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
+    performance_threshold: Annotated[float, share()] = 0.75
+    drift_threshold: Annotated[float, share(1e-300, 0.5)] = 0.05
+    drift_rate_threshold: Annotated[float, share()] = 0.30
+    max_decline: Annotated[float, share(1e-6)] = 0.10
     correction: Literal["benjamini_hochberg", "none"] = "benjamini_hochberg"
-    min_distance: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.08
-    min_psi: Annotated[float, Field(ge=0.0)] = 0.1
-    false_alarm_budget: Probability = 0.05
-    window_days: Annotated[float, Field(gt=0.0, le=3650.0)] = 7
-    recipe_columns: tuple[str, ...] = ()
-    directory: str = "monitoring"
+    min_distance: Annotated[float, share(0.0, 0.99)] = 0.08
+    min_psi: Annotated[float, Number(0.0, 1e9)] = 0.1
+    false_alarm_budget: Annotated[float, share(1e-300, 0.5)] = 0.05
+    window_days: Annotated[float, Number(days().low, 3650, "days")] = 7
+    recipe_columns: Annotated[tuple[Annotated[str, NAME], ...], Items(0, 1000)] = ()
+    directory: FilePath = "monitoring"
 
 
 class AlertSettings(_Section):
     """Who is told. The channels are secrets, and come from the variable `CHURNOPS_ALERTS__URLS` only."""
 
-    urls: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
-    link: str = ""
-    repeat_hours: Annotated[float, Field(ge=0.0, le=8760.0)] = 24
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    timeout_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 10
+    urls: Annotated[tuple[Annotated[str, CHANNEL], ...], Items(0, 50)] = Field(default=(), repr=False, exclude=True)
+    link: Annotated[str, LINK] = ""
+    repeat_hours: Annotated[float, Number(1 / 60, 8760.0, "hours", or_zero=True)] = 24
+    attempts: Annotated[int, Whole(1, 10)] = 3
+    timeout_seconds: Annotated[float, seconds(0.1, 300.0)] = 10
 
 
 class RetrainingSettings(_Section):
@@ -148,32 +176,25 @@ class RetrainingSettings(_Section):
     decides. The API key for `check_url` is a secret, and comes from the variable `CHURNOPS_RETRAINING__CHECK_KEY` only.
     """
 
-    automatic: bool = True
-    retraining_cooldown_days: Annotated[float, Field(ge=0.0, le=36_500.0)] = 0
-    every_days: Annotated[float, Field(ge=0.0, le=36_500.0)] = 0
-    min_new_labels: Annotated[int, Field(ge=1)] = 500
-    families: Annotated[tuple[Family, ...], Field(min_length=1)] = ("random_forest", "xgboost")
-    history_days: Annotated[float, Field(gt=0.0, le=36_500.0)] = 365
-    holdout_rows: Annotated[int, Field(ge=50)] = 300
-    recent_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
-    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    automatic: Annotated[bool, Flag()] = True
+    retraining_cooldown_days: Annotated[float, days(or_zero=True)] = 0
+    every_days: Annotated[float, days(or_zero=True)] = 0
+    min_new_labels: Annotated[int, Whole(1, 10**9)] = 500
+    families: Annotated[tuple[Family, ...], Items(1, 4)] = ("random_forest", "xgboost")
+    history_days: Annotated[float, days()] = 365
+    holdout_rows: Annotated[int, Whole(50, 10**9)] = 300
+    recent_fraction: Annotated[float, share(0.001)] = 0.25
+    threads: Annotated[int, Whole(1, 256)] = 2
     metric: GateMetric = "roc_auc"
-    min_improvement: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
-    min_improvement_average_precision: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
-    min_improvement_log_loss: Annotated[float, Field(ge=0.0)] = 0.005
-    confidence: Probability | None = 0.95
-    max_log_loss_increase: Annotated[float, Field(ge=0.0)] = 0.01
-    max_calibration_error_increase: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
-    check_url: str = ""
-    check_key: str = Field(default="", repr=False, exclude=True)
-    check_seconds: Annotated[float, Field(gt=0.0, le=600.0)] = 20
-
-    @field_validator("check_url")
-    @classmethod
-    def _web_address(cls, url: str) -> str:
-        if url:
-            split_address(url)
-        return url
+    min_improvement: Annotated[float, share()] = 0.01
+    min_improvement_average_precision: Annotated[float, share()] = 0.02
+    min_improvement_log_loss: Annotated[float, Number(0.0, 100.0)] = 0.005
+    confidence: Annotated[float | None, Number(0.01, 0.9999, or_null=True)] = 0.95
+    max_log_loss_increase: Annotated[float, Number(0.0, 1e9)] = 0.01
+    max_calibration_error_increase: Annotated[float, share()] = 0.02
+    check_url: Annotated[str, NO_OR_WEB_ADDRESS] = ""
+    check_key: Annotated[str, KEY] = Field(default="", repr=False, exclude=True)
+    check_seconds: Annotated[float, seconds(0.1, 600.0)] = 20
 
     @property
     def improvement(self) -> float:
@@ -188,41 +209,41 @@ class RetrainingSettings(_Section):
 class RegistrySettings(_Section):
     """Where model versions and the deployed model are kept."""
 
-    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "churn"
-    directory: str = "models"
+    model_name: Annotated[str, MODEL_NAME] = "churn"
+    directory: FilePath = "models"
 
 
 class TrackingSettings(_Section):
     """The MLflow store; `MLFLOW_TRACKING_URI`, where set, wins."""
 
-    uri: str = "sqlite:///mlflow.db"
-    artifacts: str = "mlartifacts"
+    uri: Annotated[str, STORE_URI] = "sqlite:///mlflow.db"
+    artifacts: FilePath = "mlartifacts"
 
 
 class JournalSettings(_Section):
     """The journal's database, by SQLAlchemy URL, and what is kept in it."""
 
-    url: str = Field(default="sqlite:///journal.db", repr=False)
-    predictions: bool = True
-    required: bool = True
+    url: Annotated[str, JOURNAL_URL] = Field(default="sqlite:///journal.db", repr=False)
+    predictions: Annotated[bool, Flag()] = True
+    required: Annotated[bool, Flag()] = True
     durability: Literal["process", "power"] = "process"
-    label_horizon: Annotated[float, Field(gt=0.0, le=36_500.0)] = 30
+    label_horizon: Annotated[float, days()] = 30
 
 
 class ApiSettings(_Section):
     """The HTTP service: where it listens, and how much one client may ask of it."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    host: Annotated[str, HOST] = "127.0.0.1"
+    port: Annotated[int, Whole(1, 65535)] = 8000
     require_key: Annotated[Literal["auto", "always"], BeforeValidator(_always)] = "auto"
-    public_metrics: bool = False
-    rate_limit: Annotated[float, Field(gt=0.0, le=1e6)] = 1000
-    max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 8 * 2**20
-    max_upload_bytes: Annotated[int, Field(ge=1024, le=2**40)] = 256 * 2**20
-    max_upload_rows: Annotated[int, Field(ge=1, le=10**9)] = 1_000_000
-    max_batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    live_drift: bool = True
-    timeout_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 30
+    public_metrics: Annotated[bool, Flag()] = False
+    rate_limit: Annotated[float, Number(0.001, 1e6, "requests a second")] = 1000
+    max_body_bytes: Annotated[int, Whole(1024, 2**30)] = 8 * 2**20
+    max_upload_bytes: Annotated[int, Whole(1024, 2**40)] = 256 * 2**20
+    max_upload_rows: Annotated[int, Whole(1, 10**9)] = 1_000_000
+    max_batch_rows: Annotated[int, Whole(1, 1_000_000)] = 10_000
+    live_drift: Annotated[bool, Flag()] = True
+    timeout_seconds: Annotated[float, seconds(0.1, 3600.0)] = 30
 
 
 class DashboardSettings(_Section):
@@ -231,19 +252,19 @@ class DashboardSettings(_Section):
     The API key is a secret, and comes from the variable `CHURNOPS_DASHBOARD__API_KEY` only.
     """
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8501
-    api_url: str = ""
-    api_key: str = Field(default="", repr=False, exclude=True)
-    mlflow_url: str = "http://127.0.0.1:5000"
-    login: bool = False
+    host: Annotated[str, HOST] = "127.0.0.1"
+    port: Annotated[int, Whole(1, 65535)] = 8501
+    api_url: Annotated[str, NO_OR_WEB_ADDRESS] = ""
+    api_key: Annotated[str, KEY] = Field(default="", repr=False, exclude=True)
+    mlflow_url: Annotated[str, NO_OR_WEB_ADDRESS] = "http://127.0.0.1:5000"
+    login: Annotated[bool, Flag()] = False
 
 
 class Settings(_Section):
     """Everything that can be set, by section. `root` is the folder that relative paths count from."""
 
-    random_state: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
-    demonstration: Annotated[bool, Strict()] = False
+    random_state: Annotated[int, Whole(0, 2**31 - 1)] = 42
+    demonstration: Annotated[bool, Flag()] = False
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     training: TrainingSettings = TrainingSettings()
@@ -257,7 +278,7 @@ class Settings(_Section):
     api: ApiSettings = ApiSettings()
     dashboard: DashboardSettings = DashboardSettings()
     # `schema` is a deprecated method of pydantic models; a field of that name needs an alias.
-    table: Schema = Field(alias="schema")
+    table: Annotated[Schema, AfterValidator(check_columns)] = Field(alias="schema")
 
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -296,34 +317,6 @@ class Settings(_Section):
         try:
             settings = cls.model_validate(document)
         except ValidationError as error:
-            raise SettingsError(_explain(cls, error.errors()[0])) from None
+            raise SettingsError(explain(cls, error.errors(include_url=False)[0])) from None
         settings._root = root
         return settings
-
-
-def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
-    """Turn pydantic's first error into one line; an unknown key is answered with the nearest valid one."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        section, key = _fields_at(model, error["loc"][:-1]), str(error["loc"][-1])
-        variable = ENV_PREFIX + where.replace(".", "__").upper()
-        return f"unknown setting '{where}' (or variable {variable}): {nearest(key, section)}"
-    reason = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    given = error.get("input")
-    shown = f", given {given!r}" if isinstance(given, str | int | float | bool | None) else ""
-    # An address may carry a password.
-    secret = where.startswith(("journal.url", "tracking.uri", "retraining.check_url", *map(".".join, SECRETS)))
-    quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool | int | float) else ""
-    return f"setting '{where}': {reason}{'' if secret or error['type'] == 'missing' else redact(shown)}{quote}"
-
-
-def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the names valid at `location` (sections, or items of lists of sections)."""
-    for part in location:
-        if isinstance(part, int):
-            continue
-        by_alias = {field.alias or name: field for name, field in model.model_fields.items()}
-        annotation = by_alias[part].annotation
-        candidates = (annotation, *getattr(annotation, "__args__", ()))
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,47 @@
+"""Bounds of the columns that a config file declares.
+
+They are not the Schema's own: a Bundle's Schema was declared when there were none, and must stay readable.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from churnops.limits import MAX_CHOICES
+from churnops.schema import Column, Schema
+from churnops.settings.rules import DESCRIPTION, Items, Number, Rule, Text, Whole
+
+CHOICE = Text("text without control characters", 1, 200)
+RULES: Mapping[str, Rule] = {
+    "alias": Text("a header without control characters", 1, 200),
+    "description": DESCRIPTION,
+    "minimum": Number(-1e300, 1e300),
+    "maximum": Number(-1e300, 1e300),
+    "choices": Items(0, MAX_CHOICES),
+}
+INTEGER = Whole(-(2**53), 2**53)
+
+
+def check_columns(schema: Schema) -> Schema:
+    """Return a declared Schema.
+
+    Raises
+    ------
+    ValueError
+        Naming the first column that is out of bounds.
+    """
+    for column in schema.columns:
+        for name, rule in RULES.items():
+            value = getattr(column, name)
+            if value is not None:
+                _check(column, name, rule, value)
+        for choice in column.choices:
+            _check(column, "each of its choices", CHOICE, choice)
+    return schema
+
+
+def _check(column: Column, name: str, rule: Rule, value: Any) -> None:
+    if column.kind == "integer" and name in ("minimum", "maximum"):
+        rule, value = INTEGER, int(value) if float(value).is_integer() else value
+    if not rule.allows(value):
+        given = repr(value)[:80] if isinstance(value, str | float | int) else f"{len(value):,}"
+        raise ValueError(f"column '{column.name}': {name} must be {rule.words}, given {given}")

@@ -1,0 +1,327 @@
+"""Rules of single settings: type, range and form, checked as the value was written, before anything converts it.
+
+Every setting has one, as metadata of its type: `port: Annotated[int, Whole(1, 65535)]`. pydantic alone would take
+`"8000"`, `8000.0` and `true` for integers.
+"""
+
+import ipaddress
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import core_schema
+
+from churnops.address import split_address
+
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a setting may be. `words` says it, as the end of "must be …"."""
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        raise NotImplementedError
+
+    def allows(self, value: object) -> bool:
+        """Whether a value, as YAML read it, is allowed."""
+        raise NotImplementedError
+
+    def _check(self, value: Any) -> Any:
+        if not self.allows(value):
+            raise ValueError(f"must be {self.words}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Let pydantic check this rule first."""
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+
+@dataclass(frozen=True)
+class Flag(Rule):
+    """A boolean.
+
+    >>> Flag().allows(True), Flag().allows("yes"), Flag().allows(1)
+    (True, False, False)
+    """
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "true or false"
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is a boolean."""
+        return isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Whole(Rule):
+    """An integer from `low` to `high`.
+
+    >>> Whole(1, 9).allows(9), Whole(1, 9).allows(9.0), Whole(1, 9).allows(True), Whole(1, 9).words
+    (True, False, False, 'a whole number from 1 to 9')
+    """
+
+    low: int
+    high: int
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"a whole number from {self.low} to {self.high}"
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is an integer in the range."""
+        return type(value) is int and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Number(Rule):
+    """A number from `low` to `high`.
+
+    Attributes
+    ----------
+    unit
+        Of the number, in words.
+    or_zero
+        Whether 0 is allowed too, although `low` is above it: it turns something off.
+    or_null
+        Whether null is allowed too.
+    """
+
+    low: float
+    high: float
+    unit: str = ""
+    or_zero: bool = False
+    or_null: bool = False
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        unit = f" {self.unit}" if self.unit else ""
+        also = (", or 0" if self.or_zero else "") + (", or null" if self.or_null else "")
+        return f"a number from {_digits(self.low)} to {_digits(self.high)}{unit}{also}"
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is a finite number in the range."""
+        if value is None:
+            return self.or_null
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.low <= value <= self.high or (self.or_zero and value == 0)
+
+
+def _digits(number: float) -> str:
+    if number == 0 or 1e-6 <= abs(number) < 1e15:
+        return f"{number:.9f}".rstrip("0").rstrip(".")
+    return f"{number:g}"
+
+
+@dataclass(frozen=True)
+class Text(Rule):
+    """Text of `low` to `high` characters without control characters, of some form.
+
+    Attributes
+    ----------
+    what
+        In words.
+    form
+        Whether a text has the form.
+    or_empty
+        Whether an empty text is allowed, whatever `low` and `form` say.
+    lines
+        Whether it may have more than one line.
+    """
+
+    what: str
+    low: int
+    high: int
+    form: Callable[[str], object] | None = None
+    or_empty: bool = False
+    lines: bool = False
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"{self.what}, {self.low} to {self.high:,} characters{', or empty' if self.or_empty else ''}"
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is such a text."""
+        if not isinstance(value, str):
+            return False
+        if not value:
+            return self.or_empty or self.low == 0
+        shown = value.replace("\n", "").replace("\t", "") if self.lines else value
+        if not self.low <= len(value) <= self.high or any(unicodedata.category(c) in _CONTROL for c in shown):
+            return False
+        return self.form is None or bool(self.form(value))
+
+
+@dataclass(frozen=True)
+class Items(Rule):
+    """A list of `low` to `high` items that differ; each has a rule of its own."""
+
+    low: int
+    high: int
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"a list of {self.low} to {self.high:,} items that differ"
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is such a list."""
+        if not isinstance(value, list | tuple) or not self.low <= len(value) <= self.high:
+            return False
+        names = [item for item in value if isinstance(item, str)]
+        return len(set(names)) == len(names)
+
+
+@dataclass(frozen=True)
+class Entries(Rule):
+    """A mapping of `low` to `high` entries; names and values have rules of their own."""
+
+    low: int
+    high: int
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"a mapping of {self.low} to {self.high:,} entries"
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is such a mapping."""
+        return isinstance(value, Mapping) and self.low <= len(value) <= self.high
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is a path of the file system, as it is written: `~` and addresses are not.
+
+    >>> [is_path(text) for text in ("data/raw", "../data", "/var/x", "~/data", "s3://bucket/x", " x", "a" * 256)]
+    [True, True, True, False, False, False, False]
+    """
+    parts = text.split("/")
+    return (
+        text == text.strip()
+        and "://" not in text
+        and not text.startswith(("~", "file:"))
+        and all(len(part.encode()) <= 255 for part in parts)
+    )
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is an IP address or the name of a host.
+
+    >>> [is_host(text) for text in ("::", "127.0.0.1", "localhost", "a b", "http://x", "host:80", "256.0.0.1")]
+    [True, True, True, False, False, False, False]
+    """
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        name = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+        return bool(re.fullmatch(rf"{name}(\.{name})*", text)) and not re.fullmatch(r"[\d.]+", text)
+    return True
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an address of http or https, without user, query and fragment."""
+    try:
+        split_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_link(text: str) -> bool:
+    """Whether a text is an address that a browser may be sent to: http or https, without user or markup.
+
+    >>> [is_link(text) for text in ("https://grafana/d/x?orgId=1#churn", "javascript:alert(1)", "//host", "http://u@h/")]
+    [True, False, False, False]
+    """
+    return is_web_address(re.split("[?#]", text, maxsplit=1)[0]) and not re.search(r"""[\s<>"'`\\]""", text)
+
+
+def is_journal_url(text: str) -> bool:
+    """Whether a text is the address of a database that the journal can be kept in.
+
+    >>> urls = ("sqlite:///journal.db", "postgresql+psycopg://ann@db/churn", "postgresql://db/churn", "mysql://db/churn")
+    >>> [is_journal_url(url) for url in urls]
+    [True, True, False, False]
+    """
+    if re.match(r"sqlite(\+pysqlite)?://(/|$)", text):
+        return True
+    try:
+        parts = urlsplit(text)
+        return parts.scheme == "postgresql+psycopg" and parts.port != 0 and text.startswith("postgresql+psycopg://")
+    except ValueError:  # a port that is no number
+        return False
+
+
+def is_store_uri(text: str) -> bool:
+    """Whether a text is the address of an MLflow store; MLflow itself refuses folders by now.
+
+    >>> [is_store_uri(uri) for uri in ("sqlite:///mlflow.db", "https://mlflow:5000", "databricks", "mlruns", "ftp://x")]
+    [True, True, True, False, False]
+    """
+    if re.fullmatch(r"databricks(-uc)?(://[\w.-]+)?", text):
+        return True
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme in ("http", "https"):
+        return bool(parts.hostname) and port != 0
+    return bool(re.match(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://", text))
+
+
+def is_channel(text: str) -> bool:
+    """Whether a text looks like an address of Apprise."""
+    return bool(re.match(r"[a-z][a-z0-9+.-]*://\S", text, re.IGNORECASE))
+
+
+DAY = 86_400.0
+MAX_DAYS = 36_500
+"""A hundred years: sums of a few such times are still dates."""
+
+
+def days(*, or_zero: bool = False) -> Number:
+    """Return the rule of a time in days: from a second, rounded up a little, to a hundred years."""
+    return Number(1.2e-5, MAX_DAYS, "days", or_zero=or_zero)
+
+
+def seconds(low: float, high: float) -> Number:
+    """Return the rule of a time in seconds."""
+    return Number(low, high, "seconds")
+
+
+def path() -> Text:
+    """Return the rule of a path."""
+    return Text("a path without ~ and ://", 1, 1024, is_path)
+
+
+def share(low: float = 0.0, high: float = 1.0) -> Number:
+    """Return the rule of a share or probability."""
+    assert 0.0 <= low < high <= 1.0
+    assert math.isfinite(low)
+    return Number(low, high)
+
+
+HOST = Text("an IP address or the name of a host", 1, 253, is_host)
+WEB_ADDRESS = Text("an address such as http://127.0.0.1:8000, without user, password, ? and #", 8, 2000, is_web_address)
+NO_OR_WEB_ADDRESS = Text(WEB_ADDRESS.what, 8, 2000, is_web_address, or_empty=True)
+LINK = Text("an address of http or https, without user and password", 8, 300, is_link, or_empty=True)
+JOURNAL_URL = Text("sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME", 9, 2000, is_journal_url)
+STORE_URI = Text("an address of sqlite, postgresql, mysql, mssql, http, https or databricks", 10, 2000, is_store_uri)
+CHANNEL = Text("an address of Apprise such as slack://…", 4, 2000, is_channel)
+KEY = Text("an API key", 1, 200, str.isascii, or_empty=True)
+DESCRIPTION = Text("text", 0, 2000, lines=True)
+EXPRESSION = Text("an expression", 1, 1000, lines=True)

@@ -1,0 +1,90 @@
+"""YAML as settings are written in: by the core rules of YAML 1.2, for the file and for variables.
+
+PyYAML follows YAML 1.1, where `2:13:20` is 8000, `010` is 8 and `yes` is true. Here they are text, which no number or
+boolean is read from; a number with a leading zero, which means two things, is refused.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+from churnops.limits import MAX_MERGED
+
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_TAG = "tag:yaml.org,2002:"
+
+
+class Loader(yaml.SafeLoader):
+    """Reads the core schema of YAML 1.2, and merge keys; refuses a key that is given twice.
+
+    >>> yaml.load("[0x1F, 1e3, 2:13:20, 1_000, yes, 2024-01-01, true, ~]", Loader)
+    [31, 1000.0, '2:13:20', '1_000', 'yes', '2024-01-01', True, None]
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys differ."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put the keys that `<<` names into a mapping, within bounds."""
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_MERGED:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_MERGED} keys", node.start_mark)
+
+    def _number(self, node: yaml.ScalarNode) -> int | float:
+        text = node.value
+        if re.fullmatch(r"[-+]?0[0-9]+", text):
+            problem = "a number begins with 0, which means two things: write it without, or in quotes if it is text"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        if _INTEGER.fullmatch(text):
+            return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+        if _INFINITE.fullmatch(text):
+            return float(text.lower().replace(".", ""))
+        raise yaml.constructor.ConstructorError(None, None, "a value is not a number", node.start_mark)
+
+    def _boolean(self, node: yaml.ScalarNode) -> bool:
+        if (text := str(node.value).lower()) not in ("true", "false"):
+            raise yaml.constructor.ConstructorError(None, None, "a value is not a boolean", node.start_mark)
+        return text == "true"
+
+
+Loader.yaml_implicit_resolvers = {}  # without those of YAML 1.1
+for _name, _pattern, _first in (
+    ("bool", re.compile(r"true|True|TRUE|false|False|FALSE"), "tTfF"),
+    ("int", _INTEGER, "-+0123456789"),
+    ("float", re.compile(f"{_FLOAT.pattern}|{_INFINITE.pattern}"), "-+.0123456789"),
+    ("merge", re.compile(r"<<"), "<"),
+    ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
+):
+    # `match` is called, so the whole is asked for.
+    Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"(?:{_pattern.pattern})\\Z"), list(_first))
+Loader.add_constructor(f"{_TAG}int", Loader._number)
+Loader.add_constructor(f"{_TAG}float", Loader._number)
+Loader.add_constructor(f"{_TAG}bool", Loader._boolean)
+
+
+def read_yaml(text: str) -> Any:
+    """Read one document.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is not YAML, a key is given twice, or a number begins with 0.
+    ValueError
+        If a number has too many digits.
+    RecursionError
+        If it is nested too deeply.
+    """
+    return yaml.load(text, Loader=Loader)  # noqa: S506  (a SafeLoader)
