@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-from churnops.app import streamlit_app
+from churnops import app
 from tests.loop.serving import PATIENCE, wait_for
 from tests.loop.test_mlflow_processes import free_port
 
 # What starts it; a port follows.
 DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard", "--port")
-STREAMLIT = (sys.executable, "-m", "streamlit", "run", streamlit_app.__file__, "--server.port")
+ENTRY = Path(app.__file__).with_name("streamlit_app.py")
+STREAMLIT = (sys.executable, "-m", "streamlit", "run", str(ENTRY), "--server.port")
 PAGES = ("Predict", "Monitoring", "Analysis", "Models")
 FLAGS = (
     "--disable-dev-shm-usage",

@@ -17,7 +17,7 @@ from scripts.big_project import fill
 from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
 
-from churnops.app import streamlit_app
+from churnops.app import pages
 from churnops.app.access import wrong_name
 from churnops.app.form import HIGH
 from churnops.app.preload import preloading
@@ -290,7 +290,7 @@ def test_an_error_of_ours_is_text_too(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "config.yaml"
     path.write_text(f"dashboard: {{port: {json.dumps(ATTACK[:60])}}}\n")
     monkeypatch.setenv(ENV_CONFIG, str(path))
-    at = AppTest.from_file(streamlit_app.__file__, default_timeout=SECONDS).run()
+    at = AppTest.from_file(pages.__file__, default_timeout=SECONDS).run()
     assert at.error
     assert_harmless(at)
 
@@ -316,7 +316,7 @@ def test_with_a_login_nobody_sees_a_page_before(
 ):
     config = write_project(tmp_path, lambda document: document.update({"dashboard": {"login": True}}))
     monkeypatch.setenv(ENV_CONFIG, str(config))
-    at = AppTest.from_file(streamlit_app.__file__, default_timeout=SECONDS)
+    at = AppTest.from_file(pages.__file__, default_timeout=SECONDS)
     if secrets:
         at.secrets["auth"] = secrets
     at.run()
@@ -336,7 +336,7 @@ def test_whoever_is_logged_in_is_named_as_text_and_can_log_out(
     config = write_project(tmp_path, lambda document: document.update({"dashboard": {"login": True}}))
     monkeypatch.setenv(ENV_CONFIG, str(config))
     monkeypatch.setattr(st, "user", {"is_logged_in": True, "email": ATTACK})
-    at = AppTest.from_file(streamlit_app.__file__, default_timeout=SECONDS).run()
+    at = AppTest.from_file(pages.__file__, default_timeout=SECONDS).run()
     assert_harmless(at)
     assert [button.label for button in at.sidebar.button] == ["Log out"]
     assert at.title[0].value == "Predict"
@@ -349,5 +349,5 @@ def test_only_streamlit_s_own_word_is_a_login(
     config = write_project(tmp_path, lambda document: document.update({"dashboard": {"login": True}}))
     monkeypatch.setenv(ENV_CONFIG, str(config))
     monkeypatch.setattr(st, "user", {"is_logged_in": claim})
-    at = AppTest.from_file(streamlit_app.__file__, default_timeout=SECONDS).run()
+    at = AppTest.from_file(pages.__file__, default_timeout=SECONDS).run()
     assert [title.value for title in at.title] == ["churnops"]

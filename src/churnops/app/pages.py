@@ -1,0 +1,60 @@
+"""The dashboard's pages: the script that Streamlit runs for each session; `streamlit_app.py` serves it."""
+
+from importlib.util import find_spec
+
+import streamlit as st
+
+from churnops.app import analysis, models, monitoring, predict
+from churnops.app.access import LOGIN_MISSING, login_state, person, wrong_name
+from churnops.app.preload import preload_figures
+from churnops.app.project import guarded, project
+from churnops.app.text import plain
+from churnops.errors import ChurnopsError
+
+
+def main() -> None:
+    """Lay out the pages, for those who may see them."""
+    st.set_page_config(page_title="churnops", layout="wide")
+    try:
+        login = project().settings.dashboard.login
+    except ChurnopsError as error:
+        st.title("churnops")
+        st.error(plain(error, 500))
+        return
+    if not _admitted(login):
+        return
+    pages = [
+        st.Page(guarded(predict.page, draws=False), title="Predict", url_path="predict", default=True),
+        st.Page(guarded(monitoring.page), title="Monitoring", url_path="monitoring"),
+        st.Page(guarded(analysis.page), title="Analysis", url_path="analysis"),
+        st.Page(guarded(models.page), title="Models", url_path="models"),
+    ]
+    page = st.navigation(pages)
+    if login:
+        with st.sidebar:
+            st.caption(f"Logged in as {plain(person(st.user), 100)}")
+            st.button("Log out", on_click=st.logout)
+    page.run()
+    preload_figures()
+
+
+def _admitted(login: bool) -> bool:
+    """Whether the pages may be shown to this browser; if not, say why, or ask for a login."""
+    host = st.context.headers.get("Host")
+    refused = wrong_name(host, st.get_option("server.address"), st.get_option("server.allowedHosts"), login=login)
+    state = login_state(st.user)
+    if refused is None and (state is True or not login):
+        return True
+    st.title("churnops")
+    if refused is not None:
+        st.error(refused)
+    elif state is None or find_spec("authlib") is None:
+        st.error(LOGIN_MISSING)
+    else:
+        st.write("Log in to see predictions, monitoring, analysis and models.")
+        st.button("Log in", on_click=st.login, type="primary")
+    return False
+
+
+if __name__ == "__main__":
+    main()

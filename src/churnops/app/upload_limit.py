@@ -1,0 +1,120 @@
+"""Limits of uploads that the server enforces: the browser's own limit holds for honest browsers only.
+
+Streamlit bounds one upload by `server.maxUploadSize` (50 MiB here), and keeps every file that a session sent, under
+whatever ids, until the session is forgotten. Here a session keeps its newest file, all sessions together a few, and
+both go when the browser's tab is closed.
+"""
+
+import asyncio
+import re
+from contextlib import suppress
+
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import get_option, runtime
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+
+MAX_KEPT_BYTES = 400 << 20
+"""Bytes of uploaded files of all sessions together."""
+
+MAX_AT_ONCE = 4
+"""Uploads under way; each takes up to twice its size while it ends."""
+
+SECONDS = 300.0
+"""For one upload to arrive."""
+
+GRACE_SECONDS = 10.0
+"""Within which a browser that lost its connection finds its session, and file, again."""
+
+_PATH = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
+
+
+class UploadLimit:
+    """ASGI middleware in front of Streamlit's own routes. Everything but uploads and the end of a connection passes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._under_way: set[str] = set()
+        self._owners: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] == "websocket":
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                task = asyncio.ensure_future(self._free())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            return
+        upload = _PATH.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "PUT" else None
+        if upload is None or not runtime.exists() or not runtime.get_instance().is_active_session(upload[1]):
+            await self._app(scope, receive, send)  # Streamlit refuses an upload without a session before it reads it
+            return
+        session = upload[1]
+        if session in self._under_way:
+            await PlainTextResponse("an upload of this session is under way", 429)(scope, receive, send)
+        elif len(self._under_way) >= MAX_AT_ONCE or self._kept(session) > MAX_KEPT_BYTES - _max_bytes():
+            await PlainTextResponse("too many files are uploaded just now", 503)(scope, receive, send)
+        else:
+            self._under_way.add(session)
+            try:
+                await self._upload(session, upload[2], scope, receive, send)
+            finally:
+                self._under_way.discard(session)
+
+    async def _upload(self, session: str, file: str, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._app(scope, receive, sending)
+        except TimeoutError:
+            if not started:
+                await PlainTextResponse("the upload took too long", 408)(scope, receive, send)
+        self._owners.add(session)
+        manager = _manager()
+        for other in [name for name in manager.file_storage.get(session, {}) if name != file]:
+            manager.remove_file(session, other)
+        if not runtime.get_instance().is_active_session(session):  # it was closed meanwhile
+            await self._free()
+
+    def _kept(self, session: str) -> int:
+        """Return the bytes that other sessions keep, and may be about to."""
+        storage = list(_manager().file_storage.items())
+        kept = sum(len(file.data) for owner, files in storage if owner != session for file in list(files.values()))
+        return kept + len(self._under_way) * _max_bytes()
+
+    async def _free(self) -> None:
+        """Close the sessions with files whose browser is gone."""
+        await asyncio.sleep(GRACE_SECONDS)
+        if not runtime.exists():
+            return
+        server = runtime.get_instance()
+        for session in [owner for owner in self._owners if not server.is_active_session(owner)]:
+            self._owners.discard(session)
+            with suppress(KeyError):
+                server.close_session(session)
+            _manager().remove_session_files(session)
+
+
+def _manager() -> MemoryUploadedFileManager:
+    manager = runtime.get_instance().uploaded_file_mgr
+    assert isinstance(manager, MemoryUploadedFileManager)
+    return manager
+
+
+def _max_bytes() -> int:
+    return int(get_option("server.maxUploadSize")) << 20
+
+
+MIDDLEWARE = [Middleware(UploadLimit)]
+"""For `st.App`."""
