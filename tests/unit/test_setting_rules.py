@@ -108,6 +108,8 @@ def test_values_below_above_and_of_other_types_are_refused_in_a_line_that_names_
     place, _, metadata = LEAVES[name]
     rule = rule_of(metadata)
     odd = [value for value in ODD if rule is None or not rule.allows(value)]
+    if name == "api.require_key":  # for which true stands for always
+        odd.remove(True)
     assert len(odd) >= 5
     for value in (*outside(rule), *odd):
         message = refused(place, value, tmp_path)
@@ -170,7 +172,7 @@ def test_a_column_out_of_bounds_is_refused(key: str, value: object, tmp_path: Pa
     [
         (["a", ""], "each of its choices"),
         (["a" * 201, "b"], "200 characters"),
-        ([f"c{i}" for i in range(10_001)], "10,000"),
+        ([f"c{i}" for i in range(10_001)], "at most 10000"),
     ],
 )
 def test_choices_are_bounded(choices: list[str], message: str, tmp_path: Path):
