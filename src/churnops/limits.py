@@ -8,7 +8,7 @@ MAX_ERRORS = 20
 """Errors that are made for one request, or for the tables of one command; later ones are not looked for."""
 
 MAX_HINTS = 1000
-"""Names that a misspelt one is compared with."""
+"""Names that misspelt ones are compared with, for one customer or table; the first misspelt one in any case."""
 
 MAX_COLUMNS = 10_000
 """Columns of a table or a Schema; in a Parquet file with lists or structs, their parts count."""
@@ -39,3 +39,13 @@ MAX_FOOTER_BYTES = 2**26
 Parsed, it takes up to thirty times as much memory. Measured: 27 columns take 3.3 KB a row group, so a file of 100
 million rows in groups of 50,000 has 6.4 MiB, less than a hundredth of it; 10,000 columns take 1.8 MiB a row group.
 """
+
+PAGES_BYTES = 2**28
+PAGES_SHARE = 4
+"""What the pages of a Parquet file may unpack to, one of every column together: 256 MiB, or four times a larger file.
+
+Writers cut pages at 1 MiB, so 250 columns of any length are below, and files with more columns have more bytes.
+"""
+
+MAX_PREFIXED_BYTES = 2**22
+"""Unpacked bytes of a Parquet page in which texts repeat the beginning of the one before: each may be as long as it."""

@@ -22,7 +22,7 @@ from pydantic import (
 from churnops.api.problems import FieldError, Problem
 from churnops.api.strict_json import parse_list
 from churnops.api.work import STEP_ROWS, Steps, at_once
-from churnops.limits import MAX_ERRORS
+from churnops.limits import MAX_ERRORS, MAX_HINTS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, nearest
 
 _PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
@@ -125,20 +125,21 @@ class CustomerForm:
             customer = self._validate(renamed)
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=True)
-            return [self._explain(item) for item in found[:limit]]
+            hinted = max(MAX_HINTS // len(names), 1)
+            return [self._explain(item, hint=place < hinted) for place, item in enumerate(found[:limit])]
         given, plain = customer.model_fields_set, self._plain
         for name, value in customer.__dict__.items():
             if name in given:
                 record[plain[name]] = value
         return []
 
-    def _explain(self, error: Any) -> FieldError:
+    def _explain(self, error: Any, *, hint: bool) -> FieldError:
         """Say what is wrong with a field in our words; what was given is not repeated."""
         if not error["loc"]:
             return FieldError(field=None, rule="characters", message="a field's name must be Unicode text")
         name, kind, context = str(error["loc"][0]), error["type"], error.get("ctx", {})
         if kind == "extra_forbidden":
-            return FieldError(field=name[:64], rule="unknown", message=self._unknown(name))
+            return FieldError(field=name[:64], rule="unknown", message=self._unknown(name, hint=hint))
         column = self._by_name[name]
         rules = {
             "missing": ("required", "is required"),
@@ -156,12 +157,12 @@ class CustomerForm:
         rule, message = rules.get(kind, ("type", f"must be {_expected(column)}"))
         return FieldError(field=name, rule=rule, message=f"{column.label} {message}")
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str, *, hint: bool) -> str:
         target = self.schema.target
         if name in (target.name, target.alias):
             return "the outcome is no input: send it to /labels once it is known"
-        hint = nearest(name[:64], self._names)
-        return f"there is no such field; {hint}" if hint.startswith("did") else "there is no such field"
+        close = nearest(name, self._names) if hint else ""
+        return f"there is no such field; {close}" if close.startswith("did") else "there is no such field"
 
     def encode(self, records: Sequence[Record]) -> Columns:
         """Encode checked customers: one array for each model input, of shape (len(records),)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from churnops.data.parquet_pages import check_pages
 from churnops.errors import DataError
 from churnops.limits import FOOTER_BYTES, FOOTER_SHARE, MAX_BATCH_BYTES, MAX_COLUMNS, MAX_FOOTER_BYTES, MAX_ROW_BYTES
 
@@ -55,7 +56,8 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
     Raises
     ------
     DataError
-        If a row has more than 1 MiB, lists hold more values than fit into memory, or `read_footer` refuses the file.
+        If a row has more than 1 MiB, lists hold more values than fit into memory, or `read_footer` or `check_pages`
+        refuse the file.
     """
     import pyarrow.parquet as pq
 
@@ -70,7 +72,8 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
     names = [name for _, name in texts]
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
         for group in groups:
-            size = _first(file, group, [position for position, _ in texts], most, path)
+            prefixed = check_pages(path, metadata, group)
+            size = _first(file, group, [position for position, _ in texts], LONG_ROWS if prefixed else most, path)
             for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
                 for large in _decoded(batch, plain, above, path):
                     for start in range(0, large.num_rows, rows):

@@ -1,0 +1,174 @@
+"""What the pages of a Parquet file unpack to, from their own headers: the footer may claim anything.
+
+A page is unpacked whole, one of every column at a time: 33 KB of a constant text unpack to 700 MB. The headers are in
+Thrift's compact protocol, as `PageHeader` of the Parquet format (parquet-format, `parquet.thrift`).
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from churnops.compiled import compiled
+from churnops.errors import DataError
+from churnops.limits import MAX_PREFIXED_BYTES, PAGES_BYTES, PAGES_SHARE
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+WINDOW = 2**13  # bytes read at once: a header has about 50, and its statistics at most some thousand
+MAX_HEADER = 2**24  # as pyarrow reads
+MAX_SIZE = 2**31 - 1  # of a page: a larger one is read as another by who takes 32 bits of it
+DELTA_BYTE_ARRAY = 7  # an encoding in which a text repeats the beginning of the one before
+_MORE, _DAMAGED = -1, -2
+_STOP, _BYTE, _SHORT, _LONG, _DOUBLE, _BINARY, _STRUCT = 0, 3, 4, 6, 7, 8, 12
+_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+_PAIR = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
+
+
+@compiled(_PAIR(_BYTES, types.int64))
+def _varint(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
+    """Read an unsigned number; return it and the place behind it, which is negative if there is none."""
+    value = shift = 0
+    while shift <= 63:
+        if at >= data.size:
+            return 0, _MORE
+        value |= np.int64(data[at] & 0x7F) << shift  # type: ignore[assignment]
+        if data[at] < 0x80:
+            return value, at + 1
+        at, shift = at + 1, shift + 7
+    return 0, _DAMAGED
+
+
+@compiled(types.int64(_BYTES, types.int64, types.int64[::1]))
+def _header(data: NDArray[np.uint8], at: int, found: NDArray[np.int64]) -> int:
+    """Read the header that begins at a place; return the place behind it, negative if it is damaged or cut off.
+
+    `found` gets: type, unpacked size, stored size, number of values, and whether texts repeat beginnings. Of a header
+    that holds several kinds of page, the most values count.
+    """
+    found[:] = 0
+    fields = np.zeros(8, np.int64)  # the last field at each depth; a header has structs in structs
+    depth = 0
+    while True:
+        if at >= data.size:
+            return _MORE
+        kind, step = data[at] & 0x0F, data[at] >> 4
+        at += 1
+        if kind == _STOP:
+            if depth == 0:
+                return at
+            depth -= 1
+            continue
+        if step > 0:
+            fields[depth] += step
+        else:
+            value, at = _varint(data, at)
+            if at < 0:
+                return at
+            fields[depth] = (value >> 1) ^ -(value & 1)
+        field = fields[depth]
+        if kind == 1 or kind == 2:  # a truth value is in its type
+            continue
+        if kind == _BYTE:
+            at += 1
+        elif kind == _DOUBLE:
+            at += 8
+        elif kind == _BINARY:
+            value, at = _varint(data, at)
+            if at < 0:
+                return at
+            if value < 0:
+                return _DAMAGED
+            if value > data.size - at:
+                return _MORE
+            at += value
+        elif kind == _STRUCT:
+            depth += 1
+            if depth >= fields.size:
+                return _DAMAGED
+            fields[depth] = 0
+        elif _SHORT <= kind <= _LONG:
+            value, at = _varint(data, at)
+            if at < 0:
+                return at
+            value = (value >> 1) ^ -(value & 1)
+            if depth == 0 and 1 <= field <= 3:
+                if not 0 <= value <= MAX_SIZE:
+                    return _DAMAGED
+                found[field - 1] = value
+            elif depth == 1 and field == 1:
+                found[3] = max(found[3], value)
+            elif depth == 1 and value == DELTA_BYTE_ARRAY and (field == 2 or field == 4):
+                found[4] = 1
+        else:  # lists, sets and maps: no page header has one
+            return _DAMAGED
+
+
+@compiled(types.int64(_BYTES, types.int64, types.int64[::1]))
+def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
+    """Go from page to page of a column, of which `left` bytes are left, as far as the headers are in `data`.
+
+    `totals` gathers: largest unpacked size, number of values, largest unpacked size of a page with repeated beginnings.
+    Returns where the next header begins, negative if the first one is damaged or cut off.
+    """
+    found, at = np.empty(5, np.int64), 0
+    while at < left and at < data.size:
+        body = _header(data, at, found)
+        if body < 0:
+            return at if body == _MORE and at > 0 else body
+        totals[0] = max(totals[0], found[1])
+        if found[0] != 2:  # a dictionary's values are no rows
+            totals[1] += found[3]
+            if found[4] > 0:
+                totals[2] = max(totals[2], found[1])
+        at = body + found[2]
+    return at
+
+
+def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
+    """Check what a row group unpacks to; return whether texts in it repeat the beginning of the one before.
+
+    Raises
+    ------
+    DataError
+        If a page of every column together unpacks to more than 256 MiB, or four times a larger file; if a page holds
+        more values than the footer says, or a page header is damaged.
+    """
+    stored, size = metadata.row_group(group), path.stat().st_size
+    limit, together, prefixed = max(PAGES_BYTES, PAGES_SHARE * size), 0, False
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        for position in range(stored.num_columns):
+            column = stored.column(position)
+            start, dictionary = column.data_page_offset, column.dictionary_page_offset
+            if dictionary is not None and 0 < dictionary < start:
+                start = dictionary
+            largest, values, repeated = _pages(path, descriptor, start, min(column.total_compressed_size, size - start))
+            together += largest
+            prefixed = prefixed or repeated > 0
+            if values > column.num_values or repeated > MAX_PREFIXED_BYTES:
+                raise DataError(f"{path} is not a readable PARQUET table: a page holds more than it should")
+            if together > limit:
+                raise DataError(f"{path}: its pages unpack to more than {limit >> 20} MiB at once: write smaller pages")
+    finally:
+        os.close(descriptor)
+    return prefixed
+
+
+def _pages(path: Path, descriptor: int, start: int, length: int) -> tuple[int, int, int]:
+    """Return the largest unpacked size of a column's pages, their values, and the largest of those that repeat."""
+    totals, window = np.zeros(3, np.int64), WINDOW
+    while length > 0 and start >= 0:
+        data = os.pread(descriptor, min(window, length + MAX_HEADER), start)
+        step = int(_walk(np.frombuffer(data, np.uint8), length, totals)) if data else _DAMAGED
+        if step == _MORE and len(data) == window and window < MAX_HEADER:
+            window *= 16
+            continue
+        if step <= 0:
+            raise DataError(f"{path} is not a readable PARQUET table: the header of a page is damaged")
+        start, length, window = start + step, length - step, WINDOW
+    return int(totals[0]), int(totals[1]), int(totals[2])
