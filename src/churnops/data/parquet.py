@@ -65,13 +65,14 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20) as file:
         plain, total = file.schema_arrow, file.metadata.num_rows
         texts = _texts(file)
-        groups, above = list(range(file.num_row_groups)), 0
-        while groups and above + file.metadata.row_group(groups[0]).num_rows <= skip:
-            above += file.metadata.row_group(groups.pop(0)).num_rows
+        first = above = 0
+        while first < metadata.num_row_groups and above + metadata.row_group(first).num_rows <= skip:
+            above += metadata.row_group(first).num_rows
+            first += 1
         most = min(max(rows, READ_ROWS), _fitting(plain, path))
     names = [name for _, name in texts]
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
-        for group in groups:
+        for group in range(first, metadata.num_row_groups):
             prefixed = check_pages(path, metadata, group)
             size = _first(file, group, [position for position, _ in texts], LONG_ROWS if prefixed else most, path)
             for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False):

@@ -1,5 +1,6 @@
 """Figures of the Models page: what was in production when, and how large the gains of challengers were."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -153,4 +154,9 @@ def _arm(end: float | None, start: float | None) -> float:
 
 def _repeats(rows: Sequence[str]) -> list[int]:
     """Return how often each row came before: a blank more makes equal names different rows."""
-    return [rows[:i].count(row) for i, row in enumerate(rows)]
+    seen: Counter[str] = Counter()
+    repeats = []
+    for row in rows:
+        repeats.append(seen[row])
+        seen[row] += 1
+    return repeats
