@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from churnops.errors import ChurnopsError
-from churnops.settings import Settings, load_settings
+from churnops.settings import Settings, apply_permissions, load_settings
 from demo.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -41,6 +41,7 @@ class Project:
         config = folder / "config.yaml"
         config.write_text(plan.config(self.port), encoding="utf-8")
         self.settings: Settings = load_settings(config, environment={})
+        apply_permissions(self.settings)
         self._every = f"{plan.cycle_seconds}s"
 
     @property

@@ -1,10 +1,19 @@
-"""What the operating system promises: locks between processes, what is on disk after a power cut, usable cores."""
+"""What the operating system promises: locks, what is on disk after a power cut, who may read a file, usable cores."""
 
 import fcntl
 import os
+import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
+from typing import IO
+
+OTHERS = 0o007
+GROUP_AND_OTHERS = 0o077
+_closed_to = GROUP_AND_OTHERS
 
 
 def as_text(path: Path) -> str:
@@ -97,3 +106,56 @@ def low_priority() -> Iterator[None]:
     finally:
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+def create_files_for(*, group: bool) -> None:
+    """Let nobody else, or the group too, read and write what this process creates from now on.
+
+    This sets the umask of the whole process, so it belongs into programs and not into a library.
+    """
+    global _closed_to
+    _closed_to = OTHERS if group else GROUP_AND_OTHERS
+    os.umask(_closed_to)
+
+
+def close_to_others(path: Path) -> None:
+    """Take away permissions that exceed `create_files_for`, by default everybody's but the owner's; follow links.
+
+    A path that is missing or belongs to another account is left as it is.
+    """
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if status.st_mode & _closed_to and status.st_uid == os.geteuid():
+            path.chmod(S_IMODE(status.st_mode) & ~_closed_to)
+
+
+def temporary_file(suffix: str) -> tuple[IO[bytes], Path]:
+    """Open a temporary file for writing, and return it with a path for reading as long as it is open.
+
+    On Linux it has no name in any folder, so nothing stays of it however the process ends.
+    """
+    if Path("/proc/self/fd").is_dir():
+        file = tempfile.TemporaryFile()  # noqa: SIM115  (the caller closes it)
+        return file, Path(f"/proc/self/fd/{file.fileno()}")
+    named = tempfile.NamedTemporaryFile(prefix="churnops-", suffix=suffix)  # noqa: SIM115
+    return named, Path(named.name)
+
+
+@contextmanager
+def temporary_folder(prefix: str = "churnops-work-") -> Iterator[Path]:
+    """Make a private temporary folder for the block. Folders of processes that were killed are removed before."""
+    parent = Path(tempfile.gettempdir())
+    for other in parent.glob(f"{prefix}*"):
+        with suppress(OSError):
+            if other.lstat().st_uid == os.geteuid() and other.is_dir() and not other.is_symlink():
+                with lock_folder(other) as abandoned:
+                    if abandoned:
+                        shutil.rmtree(other, ignore_errors=True)
+    folder = parent / f"{prefix}{secrets.token_hex(8)}"
+    folder.mkdir(mode=0o700)
+    with lock_folder(folder):
+        folder.chmod(0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -278,12 +279,12 @@ def test_a_full_disk_is_a_problem(client: TestClient, monkeypatch: pytest.Monkey
         flush = fail if failing == "flush" else io.BytesIO.flush
         close = fail if failing == "flush" else io.BytesIO.close
 
-    def opened(**_: Any) -> Full:
-        return Full() if failing != "open" else Full().fail()
+    def opened(_: str) -> tuple[Full, Path]:
+        return (Full() if failing != "open" else Full().fail()), Path(Full.name)
 
     content = to_file(CSV, customers(3))
     with monkeypatch.context() as patch:
-        patch.setattr(uploads.tempfile, "NamedTemporaryFile", opened)
+        patch.setattr(uploads, "temporary_file", opened)
         for _ in range(uploads.AT_ONCE + 1):
             problem = assert_problem(send(client, CSV, content), 503)
             assert problem["type"] == "urn:churnops:problem:storage"
@@ -317,8 +318,14 @@ def head(kind: str, length: int) -> bytes:
     ).encode()
 
 
-def temporary_files(settings: Settings) -> list[Path]:
-    return list((settings.root / "tmp").glob("churnops-upload-*"))
+def temporary_files(server: tuple[Server, Settings]) -> list[str]:
+    """Return the files without a name that a service has open."""
+    service, settings = server
+    found = []
+    for descriptor in Path(f"/proc/{service.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(descriptor.readlink()))
+    return [path for path in found if path.startswith(f"{settings.root}/tmp/#")]
 
 
 def eventually(holds: Any, seconds: float = 20.0) -> bool:
@@ -367,12 +374,12 @@ def test_a_large_file_is_answered_in_constant_memory(server: tuple[Server, Setti
         peaks.append(service.megabytes("VmHWM"))
     assert peaks[1] < peaks[0] + 100
     assert recorded(settings) == 35_000
-    assert temporary_files(settings) == []
+    assert temporary_files(server) == []
 
 
 def test_clients_that_leave_give_their_places_back(server: tuple[Server, Settings]):
     """While sending, while the file is checked, before the first byte and in the middle of the answer."""
-    service, settings = server
+    service, _ = server
     content = to_file(CSV, customers(12_000))
     for _ in range(2):
         for wait in ("sending", 0.05, 0.3, "answer"):
@@ -386,21 +393,21 @@ def test_clients_that_leave_give_their_places_back(server: tuple[Server, Setting
                         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
                     else:
                         time.sleep(float(wait))
-    assert eventually(lambda: temporary_files(settings) == [])
+    assert eventually(lambda: temporary_files(server) == [])
     small = to_file(CSV, customers(2))
     for _ in range(uploads.AT_ONCE + 1):
         assert service.send(head(CSV, len(small)) + small, timeout=60).startswith(b"HTTP/1.1 200")
 
 
 def test_more_uploads_than_places_are_refused(server: tuple[Server, Settings]):
-    service, settings = server
+    service, _ = server
     content = to_file(CSV, customers(3))
     waiting = []
     try:
         for _ in range(uploads.AT_ONCE):
             waiting.append(socket.create_connection(("127.0.0.1", service.port), timeout=60))
             waiting[-1].sendall(head(CSV, len(content)) + content[:10])
-        assert eventually(lambda: len(temporary_files(settings)) == uploads.AT_ONCE)
+        assert eventually(lambda: len(temporary_files(server)) == uploads.AT_ONCE)
         refused = service.send(head(CSV, len(content)) + content)
         assert refused.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 5" in refused.lower()
@@ -434,7 +441,7 @@ def test_a_journal_that_fails_midway_breaks_the_connection(server: tuple[Server,
         answer = first + receive_all(connection)
     with pytest.raises(ConnectionError):
         body_of(answer)
-    assert eventually(lambda: temporary_files(settings) == [])
+    assert eventually(lambda: temporary_files(server) == [])
     live = service.send(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
     assert live.startswith(b"HTTP/1.1 200")
 

@@ -398,3 +398,57 @@ def test_what_waits_when_the_writer_is_closed_is_written_and_its_callers_are_tol
     writer = JournalWriter(file_engine, inline=True)
     asyncio.run(main())
     assert len(stored(file_engine)) == 5
+
+
+@pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
+def test_a_database_that_is_read_only_is_known_after_a_write_and_known_to_be_writable_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+):
+    engine = open_database(url)
+    monkeypatch.setattr("churnops.journal.writer.RETRY_SECONDS", 0.0)
+
+    def read_only(value: str) -> None:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("SET default_transaction_read_only = off")
+            name = connection.exec_driver_sql("SELECT current_database()").scalar()
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+        engine.dispose()
+
+    async def use(writer: JournalWriter) -> None:
+        await writer.append([a_prediction()])
+        writer.check()
+        read_only("on")
+        with pytest.raises(JournalError, match="read-only"):
+            await writer.append([a_prediction()])
+        for _ in range(2):
+            with pytest.raises(JournalError, match="read-only"):
+                writer.check()
+        read_only("off")
+        writer.check()
+        await writer.append([a_prediction()])
+
+    with_writer(engine, use)
+    assert len(stored(engine)) == 2
+    engine.dispose()
+
+
+def test_an_idle_writer_is_checked_by_a_write_that_changes_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    async def use(writer: JournalWriter) -> None:
+        with counted_commits(engine) as commits:
+            writer.check()
+            assert commits == []  # it has just begun
+            monkeypatch.setattr("churnops.journal.writer.IDLE_SECONDS", -1.0)
+            writer.check()
+        assert len(commits) == 1
+
+    with_writer(engine, use)
+    assert stored(engine) == set()
+
+
+def test_a_bad_value_says_nothing_about_the_journal(engine: Engine):
+    async def use(writer: JournalWriter) -> None:
+        with pytest.raises(JournalError):
+            await writer.append([a_prediction()._replace(churn_probability=None)])  # type: ignore[arg-type]
+        writer.check()
+
+    with_writer(engine, use)

@@ -43,7 +43,7 @@ from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal.labels import Label
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
-from churnops.settings import Settings, find_config, load_settings
+from churnops.settings import Settings, apply_permissions, find_config, load_settings
 
 log = logging.getLogger("churnops.api")
 
@@ -77,6 +77,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         configure_logging()
         os.environ.setdefault("POLARS_MAX_THREADS", "1")  # read when an upload first needs Polars
         chosen = settings or load_settings(find_config(Path.cwd()))
+        if settings is None:  # this process is the service's own
+            apply_permissions(chosen)
         app.state.service = service = Service(chosen, metrics)
         await service.refresh_keys()
         await service.refresh_model()

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from churnops.api.connection import Connection
 from churnops.api.local import is_loopback
 from churnops.api.stopping import DRAIN_SECONDS, STOP_SECONDS, WORKER_SECONDS, ending_within
 from churnops.errors import SettingsError
+from churnops.files import temporary_folder
 from churnops.journal.database import open_database
 from churnops.journal.key_record import KeyRecord
 from churnops.journal.keys import KeyStore
@@ -53,8 +53,8 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
         signal.signal(stop, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         if workers > 1:  # where the workers' metrics meet
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="churnops-metrics-"))
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            folder = stack.enter_context(temporary_folder("churnops-metrics-"))
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         server = uvicorn.Config(
             APPLICATION,
             host=host,

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -21,6 +20,7 @@ from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.api.strict_json import parse_json
 from churnops.api.work import Room, Steps, Work
+from churnops.files import temporary_file
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
 from churnops.settings import ApiSettings
@@ -76,7 +76,7 @@ class Uploads:
         seconds = self._limits.timeout_seconds * UPLOAD_TIMES
         self._places.take()
         try:
-            file = tempfile.NamedTemporaryFile(prefix="churnops-upload-", suffix=f".{kind}")  # noqa: SIM115
+            file, path = temporary_file(f".{kind}")
         except OSError as error:
             self._places.leave()
             raise _no_space(error) from None
@@ -86,7 +86,7 @@ class Uploads:
                 file.flush()
             except OSError as error:
                 raise _no_space(error) from None
-            upload = await self._work.step(_open, kind, Path(file.name), served, self._limits.max_upload_rows)
+            upload = await self._work.step(_open, kind, path, served, self._limits.max_upload_rows)
             await self._work.upload(request.receive, upload.check())
         except BaseException:
             self._release(file)

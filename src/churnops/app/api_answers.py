@@ -1,7 +1,6 @@
 """Answers by the API of the settings: what it sends is checked, and every failure is a line that says what to do."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +25,7 @@ from churnops.client import JSON, MAX_ANSWER_BYTES, Client, NoReply, Reply
 from churnops.data.batches import open_batches
 from churnops.errors import DataError
 from churnops.features.build import Feature
+from churnops.files import temporary_file
 from churnops.model import Bundle
 from churnops.schema import Schema
 from churnops.scoring import EXPLANATIONS
@@ -112,11 +112,12 @@ class ApiAnswers:
         reply = self._ask(
             "POST", "/predict/batch", FILE_SECONDS, path.read_bytes(), MEDIA_TYPES[kind], MAX_SCORED_BYTES
         )
-        with tempfile.NamedTemporaryFile(prefix="churnops-scored-", suffix=f".{kind}") as file:
+        file, scored = temporary_file(f".{kind}")
+        with file:
             file.write(reply.content)
             file.flush()
             try:
-                table = pl.concat(open_batches(Path(file.name), rows=BATCH, format=kind))
+                table = pl.concat(open_batches(scored, rows=BATCH, format=kind))
             except DataError:
                 raise self._stranger(reply.status) from None
         if not {"churn_probability", "model_version", EXPLANATIONS} <= set(table.columns):

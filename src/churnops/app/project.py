@@ -19,7 +19,7 @@ from churnops.journal.database import open_database
 from churnops.journal.keys import KeyStore
 from churnops.journal.seen import unmatched_sentence
 from churnops.model import Bundle
-from churnops.settings import Settings, find_config, load_settings
+from churnops.settings import Settings, apply_permissions, find_config, load_settings
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def project() -> Project:
     """Return the project of `CHURNOPS_CONFIG`, or of the folder that the dashboard was started in."""
     # Streamlit's tables need pandas, which takes a while to load: not while somebody waits for the second page.
     Thread(target=import_module, args=("pandas",), daemon=True).start()
-    return Project.open(load_settings(find_config(Path.cwd())))
+    settings = load_settings(find_config(Path.cwd()))
+    apply_permissions(settings)
+    return Project.open(settings)
 
 
 def production(models: Path) -> Bundle | None:

@@ -1,7 +1,6 @@
 """A file of customers: kept within limits, answered whole, and ranked by risk with reasons in words."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from churnops.data.batches import count_rows, open_batches
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.errors import ChurnopsError
+from churnops.files import temporary_file
 from churnops.model import Bundle
 from churnops.scoring import EXPLANATIONS
 
@@ -83,10 +83,10 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
     kind = kind_of(name)
     if len(content) > MAX_MIB << 20:
         raise NotAnswered(f"The file is larger than {MAX_MIB} MiB. {LARGER}")
-    with tempfile.NamedTemporaryFile(prefix="churnops-customers-", suffix=f".{kind}") as file:
+    file, path = temporary_file(f".{kind}")
+    with file:
         file.write(content)
         file.flush()
-        path = Path(file.name)
         try:
             _check_length(path, kind)
             answered = answers.file(path, kind)

@@ -100,10 +100,12 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """Load the settings that a command is to run with."""
-    from churnops.settings import find_config, load_settings
+    """Load the settings that a command is to run with, and create files as they say."""
+    from churnops.settings import apply_permissions, find_config, load_settings
 
-    return load_settings(ctx.obj or find_config(Path.cwd()))
+    settings = load_settings(ctx.obj or find_config(Path.cwd()))
+    apply_permissions(settings)
+    return settings
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
@@ -151,4 +153,4 @@ def version(as_json: bool) -> None:
         click.echo(f"churnops {__version__}")
 
 
-from churnops.cli import dashboard, models, monitoring, retraining, service  # noqa: E402, F401  (their commands join `main`)
+from churnops.cli import dashboard, journal, models, monitoring, retraining, service  # noqa: E402, F401  (their commands join `main`)

@@ -18,6 +18,9 @@ _ROWS = 50
 """Rows of one INSERT."""
 
 
+_PROBE_BYTES = 16_384  # needs pages of its own, as predictions will
+
+
 class PredictionRow(NamedTuple):
     """One answer, as it is written to the journal.
 
@@ -89,7 +92,8 @@ def write_nothing(engine: Engine) -> None:
     sqlalchemy.exc.SQLAlchemyError
         If the database refuses.
     """
-    row = PredictionRow(new_prediction_id(), datetime.now(UTC), None, "", "", 0.0, False, None, None, None, "{}", "api")
+    inputs = " " * _PROBE_BYTES
+    row = PredictionRow(new_prediction_id(), datetime.now(UTC), None, "", "", 0, False, None, None, None, inputs, "api")
     with engine.begin() as connection:
         with connection.begin_nested() as nested:
             insert_predictions(connection, [row])

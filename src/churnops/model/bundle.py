@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -235,14 +235,14 @@ class Bundle:
         }
         document["document_sha256"] = _sha256(_canonical(document))
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unfinished-"))
+        unfinished = folder.parent / f".unfinished-{secrets.token_hex(8)}"
+        unfinished.mkdir()
         try:
             for name, data in {**self._files, DOCUMENT: _canonical(document)}.items():
                 with (unfinished / name).open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-            unfinished.chmod(0o755)
             unfinished.rename(folder)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)

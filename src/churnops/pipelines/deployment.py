@@ -26,7 +26,7 @@ from churnops.monitoring.alerts import Alerts
 from churnops.pipelines.aftermath import Aftermath
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.deploy import NEXT, AliasesBehindError, Pruned, UnfinishedDeploymentError
-from churnops.settings import ENV_CONFIG, Settings, find_config, load_settings
+from churnops.settings import ENV_CONFIG, Settings, apply_permissions, find_config, load_settings
 from churnops.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -301,7 +301,9 @@ def main() -> None:
     prepare_streams()
     code = 0
     try:
-        said = finish_open_deployments(load_settings(find_config(Path.cwd())))
+        settings = load_settings(find_config(Path.cwd()))
+        apply_permissions(settings)
+        said = finish_open_deployments(settings)
     except ChurnopsError as error:
         said, code = f"a deployment is unfinished: {error}", error.exit_code
     if said is not None:

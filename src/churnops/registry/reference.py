@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from churnops.errors import RegistryError
-from churnops.files import write_flushed
+from churnops.files import close_to_others, write_flushed
 
 FOLDER = "reference"
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -16,10 +16,11 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 def save_reference(models: Path, content_sha256: str, parquet: bytes) -> None:
     """Keep the sample of the model with this content, below the folder of models; again changes nothing."""
     path = reference_path(models, content_sha256)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    close_to_others(path.parent)
     if not path.exists():
         write_flushed(path, parquet)
-        path.chmod(0o600)
+        close_to_others(path)
 
 
 def reference_path(models: Path, content_sha256: str) -> Path:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from churnops.errors import BundleError, RegistryError, first_line, redact
+from churnops.files import temporary_folder
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
 from churnops.model import Bundle
@@ -115,9 +115,9 @@ class Registry:
         registered = self._version(version)
         with _answering():
             address = self._client.get_model_version_download_uri(self.name, str(version))
-        with TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             try:
-                copied = mlflow.artifacts.download_artifacts(address, dst_path=folder, tracking_uri=self._uri)
+                copied = mlflow.artifacts.download_artifacts(address, dst_path=str(folder), tracking_uri=self._uri)
             except Exception as error:  # a folder that is gone, a server, a bucket: each has its own
                 reason = redact(" ".join(str(error).split())[:300])
                 raise RegistryError(f"the files of version {version} cannot be had from MLflow: {reason}") from None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from churnops.data.identity import Identities
 from churnops.errors import BundleError, RegistryError
-from churnops.files import fsync_folder, write_flushed
+from churnops.files import close_to_others, fsync_folder, write_flushed
 from churnops.model.arrays import read_arrays, write_arrays
 
 VERSION = 1
@@ -52,9 +52,10 @@ def save_trained_on(models: Path, content_sha256: str, identities: Identities) -
     )
     if path.is_file() and path.read_bytes() == data:
         return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    close_to_others(path.parent)
     write_flushed(path, data)
-    path.chmod(0o600)
+    close_to_others(path)
     fsync_folder(path.parent)
 
 

@@ -1,7 +1,6 @@
 """How to retrain: the main job's steps on the original table and on what production has shown since."""
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
+from churnops.files import temporary_folder
 from churnops.model import Bundle
 from churnops.retraining.comparison import RETRAINED_FROM, check_same_inputs, customers_of, judge
 from churnops.retraining.gate import Decision
@@ -122,8 +122,8 @@ class RetrainingPipeline:
         check_same_inputs(champion, schema)
         names = [column.name for column in schema.model_inputs]
         step, steps = self._run.step, iter(STEPS)
-        with tempfile.TemporaryDirectory() as folder:
-            production = [*_written(rows, Path(folder)), *([batch] if batch else [])]
+        with temporary_folder() as folder:
+            production = [*_written(rows, folder), *([batch] if batch else [])]
             raw = [settings.path(source) for source in settings.data.raw]
             validated = step(next(steps), validate_data, raw, production, schema, minimum_class=settings.training.folds)
         merged = step(next(steps), merge, _tables(validated, rows, settings), schema, beside=(AT, CUSTOMER))

@@ -6,6 +6,7 @@ is read as YAML. Unknown names are refused with the nearest valid one. Relative 
 """
 
 from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings
+from churnops.settings.permissions import apply_permissions
 from churnops.settings.sections import (
     DEMONSTRATION,
     FAMILIES,
@@ -48,6 +49,7 @@ __all__ = [
     "RetrainingSettings",
     "Settings",
     "SourceName",
+    "apply_permissions",
     "default_config",
     "find_config",
     "load_settings",

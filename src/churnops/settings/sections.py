@@ -264,6 +264,7 @@ class Settings(_Section):
     """Everything that can be set, by section. `root` is the folder that relative paths count from."""
 
     random_state: Annotated[int, Whole(0, 2**31 - 1)] = 42
+    permissions: Literal["private", "group"] = "private"
     demonstration: Annotated[bool, Flag()] = False
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()

@@ -1,10 +1,11 @@
 """A Bundle as an MLflow model: logged with a run, served by `mlflow models serve`, registered as a version."""
 
-import tempfile
 import warnings
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING
 
+from churnops.files import temporary_folder
 from churnops.model import Bundle
 from churnops.schema import Column, Schema
 from churnops.tracking.environment import requirements
@@ -25,12 +26,14 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
     import mlflow
 
     needed = [line for line in requirements().splitlines() if line.partition("==")[0] in _NEEDED]
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+    with temporary_folder() as folder, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example")  # the signature is exact without one
-        saved = bundle.save(Path(folder, ARTIFACT))
+        saved = bundle.save(folder / ARTIFACT)
+        program = folder / "served_model.py"
+        copyfile(Path(__file__).with_name(program.name), program)  # MLflow keeps permissions: not the package's
         logged = mlflow.pyfunc.log_model(
             name=bundle.algorithm,
-            python_model=str(Path(__file__).with_name("served_model.py")),
+            python_model=str(program),
             artifacts={ARTIFACT: str(saved)},
             signature=signature(bundle.schema),
             pip_requirements=needed,  # inferring them would take seconds

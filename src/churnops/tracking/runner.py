@@ -5,7 +5,6 @@ import inspect
 import io
 import os
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from churnops.console import OutputError
 from churnops.errors import ChurnopsError, first_line, redact
-from churnops.files import file_lock
+from churnops.files import file_lock, temporary_folder
 from churnops.model import Bundle
 from churnops.schema import nearest
 from churnops.settings import Settings
@@ -231,15 +230,17 @@ class PipelineRun:
             self._client.log_inputs(run_id, datasets=inputs)
 
     def _log_files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as private:
+            folder = private / "files"  # MLflow keeps its permissions
+            folder.mkdir()
             for name, content in files.items():
-                path = Path(folder, name)
+                path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # A file name that is no UTF-8 may stand in what was printed.
                 data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
                 path.write_bytes(data)
             if files:
-                self._client.log_artifacts(run_id, folder)
+                self._client.log_artifacts(run_id, str(folder))
 
 
 @contextlib.contextmanager

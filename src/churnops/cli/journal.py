@@ -1,0 +1,55 @@
+"""Commands of the journal: backup and restore."""
+
+import json
+from pathlib import Path
+
+import click
+
+from churnops.cli import json_option, main, settings_of
+
+
+@main.group()
+def journal() -> None:
+    """Back the journal up, or restore it: deployments, predictions, labels and API keys."""
+
+
+@journal.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+@click.pass_context
+def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
+    """Write a backup of a SQLite journal to FILE, while the service runs.
+
+    For a journal in PostgreSQL use pg_dump.
+
+    \b
+    Example:
+      churnops journal backup /backups/journal-$(date +%F).db
+    """  # noqa: D301
+    from churnops.journal.backup import back_up
+
+    settings = settings_of(ctx)
+    rows = back_up(settings.database_url(settings.journal.url), file)
+    if as_json:
+        click.echo(json.dumps({"backup": str(file), "predictions": rows}))
+    else:
+        click.echo(f"{file}: {rows} predictions")
+
+
+@journal.command("restore")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+@click.pass_context
+def journal_restore(ctx: click.Context, file: Path, as_json: bool) -> None:
+    """Put the backup FILE in the place of the SQLite journal. Stop the service and the dashboard first.
+
+    The backup is checked before. The journal that was there is kept beside it.
+    """
+    from churnops.journal.backup import restore
+
+    settings = settings_of(ctx)
+    kept = restore(settings.database_url(settings.journal.url), file)
+    if as_json:
+        click.echo(json.dumps({"restored": str(file), "replaced": str(kept) if kept else None}))
+    else:
+        click.echo(f"{file} is the journal now" + (f"; the one before is {kept}" if kept else ""))

@@ -1,0 +1,137 @@
+"""Back a SQLite journal up while it is in use, and put a backup in its place while nobody has it open."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from churnops.errors import JournalError
+from churnops.files import close_to_others, fsync_folder
+from churnops.journal.sqlite_files import INDEX, LOG
+from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE
+
+# SQLite's lock bytes: every connection to a database in WAL mode holds a shared lock on this range.
+# https://www.sqlite.org/src/file?name=src/os.h
+_SHARED_FIRST = 0x40000002
+_SHARED_SIZE = 510
+
+
+def back_up(url: str, target: Path) -> int:
+    """Write a backup of a journal that may be in use; answers are not delayed. Return its number of predictions.
+
+    The backup is one file, a consistent state of the journal, checked before it gets its name.
+
+    Raises
+    ------
+    JournalError
+        If `target` exists, the journal is not a file of SQLite or does not answer, or the backup is not sound.
+    """
+    source = _file(url)
+    if target.exists():
+        raise JournalError(f"{target} exists already: name another file")
+    if not source.exists():
+        raise JournalError(f"there is no journal {source}")
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    try:
+        _make(unfinished)
+        with closing(sqlite3.connect(source)) as journal, closing(sqlite3.connect(unfinished)) as copy:
+            journal.backup(copy)
+        rows = _checked(unfinished)
+        _flush(unfinished)
+        unfinished.rename(target)
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal cannot be backed up: {error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    fsync_folder(target.parent)
+    return rows
+
+
+def restore(url: str, backup: Path) -> Path | None:
+    """Put a backup in the place of the journal; return where the journal that was there is kept, None without one.
+
+    Raises
+    ------
+    JournalError
+        If the backup is not a sound journal of a known version, or a process has the journal open.
+    """
+    target = _file(url)
+    log, index = (target.with_name(target.name + suffix) for suffix in (LOG, INDEX))
+    if not backup.is_file():
+        raise JournalError(f"there is no backup {backup}")
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    kept = target.with_name(f"{target.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
+    try:
+        _make(unfinished)
+        # SQLite reads it, not a copy of bytes: a backup may have a log of its own beside it.
+        address = f"{backup.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(unfinished)) as copy:
+            source.backup(copy)
+        _checked(unfinished)
+        _flush(unfinished)
+        with _unused(target):
+            # The log goes first: beside another database it would be applied to it.
+            with suppress(FileNotFoundError):
+                log.rename(kept.with_name(kept.name + LOG))
+            index.unlink(missing_ok=True)
+            found = target.exists()
+            if found:
+                os.link(target, kept)
+            unfinished.replace(target)
+    except sqlite3.Error as error:
+        raise JournalError(f"{backup} is not a sound journal: {error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    fsync_folder(target.parent)
+    return kept if found else None
+
+
+def _file(url: str) -> Path:
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        raise JournalError("the journal is not a file of SQLite: use the database's own tools, pg_dump and pg_restore")
+    return Path(str(address.database)).resolve()
+
+
+def _checked(path: Path) -> int:
+    """Check a database whole; return its number of predictions."""
+    with closing(sqlite3.connect(path)) as connection:
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if verdict != "ok":
+            raise JournalError(f"the journal is damaged: {verdict.splitlines()[0]}")
+        version = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
+        if version is None or str(version[0]) > SCHEMA_VERSION:
+            raise JournalError(f"the journal is of a version that this churnops does not know, {SCHEMA_VERSION}")
+        return int(connection.execute("SELECT count(*) FROM predictions").fetchone()[0])
+
+
+def _make(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.touch()
+    close_to_others(path)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _unused(path: Path) -> Iterator[None]:
+    """Keep every process from opening a database, if none has it open."""
+    if not path.exists():
+        yield
+        return
+    with path.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+        except OSError:
+            raise JournalError(
+                f"a process has {path.name} open: stop the service and everything that reads it"
+            ) from None
+        yield

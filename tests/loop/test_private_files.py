@@ -1,0 +1,103 @@
+"""What commands and the service write is closed to other accounts, also in a project of an earlier version."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from stat import S_ISLNK
+
+import pytest
+
+from churnops.settings import Settings, load_settings
+from tests.conftest import quick, write_project, write_small_data
+from tests.loop.serving import Connection, Server, wait_for
+
+CHURNOPS = (sys.executable, "-m", "churnops.cli")
+
+
+@pytest.fixture
+def usual_umask():
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def run(settings: Settings, *arguments: str, **variables: str) -> None:
+    done = subprocess.run(
+        [*CHURNOPS, *arguments], cwd=settings.root, capture_output=True, text=True, env=os.environ | variables
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def open_to(folder: Path, bits: int) -> list[str]:
+    """Return what below a folder, which may be entered, has any of some permission bits."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            mode = Path(parent, name).lstat().st_mode
+            if not S_ISLNK(mode) and mode & bits:
+                found.append(str(Path(parent, name).relative_to(folder)))
+    return found
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_all_that_a_day_with_churnops_writes_is_private(tmp_path: Path):
+    settings = load_settings(write_project(tmp_path, quick))
+    write_small_data(tmp_path)
+    given = {"config.yaml", *open_to(tmp_path, 0o077), "server.log", "temporary"}
+    run(settings, "run")
+    run(settings, "predict", "data/production/churn-later.csv", "scored.csv", "--explain")
+    run(settings, "simulate", "simulated.csv")
+    run(settings, "monitor", "--batch", "data/production/churn-later.csv")
+    with Server(settings) as server:
+        wait_for("the service is ready", lambda: server.get("/health/ready").status == 200)
+        with (tmp_path / "data/production/churn-later.csv").open("rb") as customers:
+            assert server.ask("POST", "/predict/batch", customers.read(), "text/csv").status == 200
+        run(settings, "keys", "add", "billing", "--scope", "predict")
+        run(settings, "journal", "backup", "backup.db")
+        assert [path for path in open_to(tmp_path, 0o077) if path not in given] == []
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_an_older_project_is_closed_and_a_group_may_be_let_in(tmp_path: Path):
+    settings = load_settings(write_project(tmp_path))
+    for name in ("models", "monitoring", "mlartifacts", "data"):
+        (tmp_path / name).mkdir(mode=0o755)
+    for name in ("journal.db", "mlflow.db"):
+        (tmp_path / name).touch(mode=0o664)
+    group = {"CHURNOPS_PERMISSIONS": "group"}
+    run(settings, "keys", "list", **group)
+    assert open_to(tmp_path, 0o007) == ["data", "config.yaml"]
+    assert (tmp_path / "journal.db").stat().st_mode & 0o777 == 0o660 & (tmp_path / "journal.db").stat().st_mode
+    run(settings, "keys", "list")
+    assert open_to(tmp_path, 0o077) == ["data", "config.yaml"]
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_an_upload_leaves_nothing_when_the_service_is_killed(tmp_path: Path, project):
+    shutil.copytree(project[0].path("models"), tmp_path / "models", symlinks=True)
+    settings = load_settings(write_project(tmp_path))
+    with Server(settings) as server:
+        wait_for("the service is ready", lambda: server.get("/health/ready").status == 200)
+        with socket.create_connection(("127.0.0.1", server.port)) as upload:
+            upload.sendall(Connection.head("POST", "/predict/batch", 9_999_999, "text/csv"))
+            upload.sendall(b"customer_id,account_length\n" + b"C-1,1\n" * 100_000)
+            descriptors = Path(f"/proc/{server._process.pid}/fd")
+            wait_for("the upload is being kept", lambda: kept(descriptors, server.temporary) > 500_000)
+            os.kill(server._process.pid, signal.SIGKILL)
+            server._process.wait()
+    assert list(server.temporary.iterdir()) == []
+
+
+def kept(descriptors: Path, folder: Path) -> int:
+    """Return the bytes of the files without a name that a process has open in a folder."""
+    size = 0
+    for path in descriptors.iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if str(path.readlink()).startswith(f"{folder}/#"):
+                size += path.stat().st_size
+    return size
