@@ -44,9 +44,9 @@ def _unknown_keys(size: int, start: str, end: str) -> bytes:
     return _filled(size, lambda i: f'"k{i}":0,', start, end)
 
 
-def _rows(size: int, document: Customer, change: Callable[[int], Customer]) -> bytes:
+def _rows(size: int, document: Customer, change: Callable[[int], Customer], limit: int = ROWS) -> bytes:
     """Return a list of up to 10,000 objects."""
-    return _filled(size, lambda i: json.dumps({**document, **change(i)}) + ",", "[", "]", ROWS)
+    return _filled(size, lambda i: json.dumps({**document, **change(i)}) + ",", "[", "]", limit)
 
 
 def _both_names(size: int, start: str = "[", end: str = "]") -> bytes:
@@ -95,7 +95,7 @@ def _json_forms() -> list[Form]:
             LIST,
             JSON,
             lists,
-            lambda size, c: _rows(size - 5, c, lambda _: {}).rstrip()[:-1] + b",{}]",
+            lambda size, c: _rows(size - 3, c, lambda _: {}, ROWS - 1).rstrip()[:-1] + b",{}]",
         ),
         Form(
             "labels of unknown customers",

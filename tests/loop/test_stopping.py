@@ -53,11 +53,16 @@ def test_service_ends_when_something_is_stuck(tmp_path: Path, project: tuple[Set
     patch, path, body, code = STUCK[what]
     settings = deployed(tmp_path, project[0])
     with _serving(settings, patch) as (process, port, log):
-        threading.Thread(target=_ask, args=(port, path, body), daemon=True).start()
+        statuses: list[int] = []
+        client = threading.Thread(target=lambda: statuses.append(_ask(port, path, body)), daemon=True)
+        client.start()
         if what != "the closing of the journal":
             wait_for("it is stuck", lambda: "stuck" in log.read_text())
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == code, log.read_text()
+    client.join(PATIENCE)
+    if path in ("/predict/batch", "/labels"):
+        assert statuses == [503]  # the service is stopping
     if code:
         assert "Timeout" in log.read_text()  # where every thread was
 
