@@ -22,8 +22,9 @@ from scripts.dashboard_pictures import photograph_pages
 from churnops.data.simulate import Drift
 from churnops.evaluation import plots
 from churnops.pipelines.run_all import STEPS, RunSummary, run_all
-from churnops.pipelines.run_monitoring import file, run_monitoring
+from churnops.pipelines.run_monitoring import run_monitoring
 from churnops.pipelines.simulate import simulate_file
+from churnops.pipelines.sources import file
 from churnops.screens import show_run, steps_progress
 from churnops.settings import Settings, load_settings
 
@@ -117,7 +118,7 @@ def monitored(settings: Settings) -> Path:
     columns = tuple(f"total_{part}_minutes" for part in ("day", "eve", "night", "intl"))
     drift = Drift(covariate=0.5, columns=(*columns, "total_day_calls", "account_length"))
     sources = [settings.path(path) for path in settings.data.production]
-    simulate_file(sources, Path("longer-calls.csv"), settings.table, drift, rows=1000, seed=1)
+    simulate_file(sources, Path("longer-calls.csv"), settings, drift, rows=1000, seed=1)
     with redirect_stderr(io.StringIO()):  # the alerts
         return run_monitoring(settings, file(Path("longer-calls.csv"))).cycle.page.absolute()
 

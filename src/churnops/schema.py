@@ -51,6 +51,17 @@ RESERVED = (
     "prediction_id",
 )
 """Columns that scoring adds."""
+SIMULATED = "churnops_simulated"
+"""Column that `churnops simulate` adds. A table that has it, whatever its values, holds no customers of production."""
+
+
+def is_marked(headers: Iterable[str]) -> bool:
+    """Whether a table has the column of simulated customers, however it is written.
+
+    >>> is_marked(["State", " ChurnOps_Simulated"]), is_marked(["State", "simulated"])
+    (True, False)
+    """
+    return any(header.strip().casefold() == SIMULATED for header in headers)
 
 
 def is_blank(id_: str) -> bool:
@@ -163,7 +174,7 @@ class Schema(BaseModel):
         twice = sorted(header for header, count in Counter(headers).items() if count > 1)
         if twice:
             raise ValueError(f"these names or aliases are declared twice: {', '.join(twice[:MAX_ERRORS])}")
-        reserved = sorted(set(headers) & set(RESERVED))
+        reserved = sorted(header for header in headers if header in RESERVED or is_marked([header]))
         if reserved:
             raise ValueError(f"'{reserved[0]}' is a column that churnops adds: call yours differently")
         kinds = [c.kind for c in self.columns]

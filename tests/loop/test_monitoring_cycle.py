@@ -30,6 +30,7 @@ from churnops.model import Bundle
 from churnops.monitoring.collect import batch_from_journal
 from churnops.monitoring.report import report_schema
 from churnops.pipelines import run_monitoring as monitoring
+from churnops.pipelines import sources
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings, load_settings
 from tests.conftest import LATER, quick, write_project
@@ -136,7 +137,7 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
         called.append((cause, because, batch))
         return "retrained"
 
-    summary = monitoring.run_monitoring(deployed, monitoring.file(path), retrain=retrain)
+    summary = monitoring.run_monitoring(deployed, sources.file(path, "weekly"), retrain=retrain)
     document = report_of(summary)
     jsonschema_rs.Draft202012Validator(report_schema(), validate_formats=True).validate(document)
     assert document["recommend_retraining"]["value"] is True
@@ -149,7 +150,7 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
     batch = summary.cycle.path.parent / summary.cycle.path.name.replace(
         "monitoring_report", "production_batch"
     ).replace(".json", ".csv")
-    again = report_of(monitoring.run_monitoring(deployed, monitoring.file(batch), permitted=False))
+    again = report_of(monitoring.run_monitoring(deployed, sources.file(batch, "weekly"), permitted=False))
     assert again["look"] == 1
     assert again["feature_drift"] == document["feature_drift"]
     page = summary.cycle.page.read_text()
@@ -174,7 +175,7 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
 
 def test_customers_like_before_call_for_nothing(deployed: Settings, tmp_path: Path):
     customers(deployed).write_csv(tmp_path / "same.csv")
-    summary = monitoring.run_monitoring(deployed, monitoring.file(tmp_path / "same.csv"))
+    summary = monitoring.run_monitoring(deployed, sources.file(tmp_path / "same.csv", "weekly"))
     assert summary.retraining == "not recommended"
     assert report_of(summary)["recommend_retraining"]["reasons"] == []
     assert number_of(deployed, alerts) == 0
@@ -182,7 +183,7 @@ def test_customers_like_before_call_for_nothing(deployed: Settings, tmp_path: Pa
 
 def test_no_retrain_stops_after_the_report(deployed: Settings, tmp_path: Path):
     customers(deployed, longer_calls).write_csv(tmp_path / "changed.csv")
-    collect = monitoring.file(tmp_path / "changed.csv")
+    collect = sources.file(tmp_path / "changed.csv", "weekly")
     retrain = lambda *_: pytest.fail("it was not permitted")  # noqa: E731
     summary = monitoring.run_monitoring(deployed, collect, retrain=retrain, permitted=False)
     assert summary.cycle.report.recommendation.value
@@ -191,18 +192,18 @@ def test_no_retrain_stops_after_the_report(deployed: Settings, tmp_path: Path):
 
 def test_a_simulated_batch_spends_nothing_and_alerts_nobody(deployed: Settings):
     shutil.copytree(LATER.parent, deployed.root / "data/production")
-    summary = monitoring.run_monitoring(deployed, monitoring.simulation(seed=3))
+    summary = monitoring.run_monitoring(deployed, sources.simulation(seed=3))
     document = report_of(summary)
     assert document["simulated"] is True
     assert document["look"] is None
     assert document["rows"] == 500
-    again = report_of(monitoring.run_monitoring(deployed, monitoring.simulation(seed=3)))
+    again = report_of(monitoring.run_monitoring(deployed, sources.simulation(seed=3)))
     changing = ("timestamp",)
     assert {k: v for k, v in again.items() if k not in changing} == {
         k: v for k, v in document.items() if k not in changing
     }
     assert (
-        report_of(monitoring.run_monitoring(deployed, monitoring.simulation(seed=4)))["feature_drift"]
+        report_of(monitoring.run_monitoring(deployed, sources.simulation(seed=4)))["feature_drift"]
         != document["feature_drift"]
     )
     assert (number_of(deployed, looks), number_of(deployed, alerts)) == (0, 0)
@@ -221,7 +222,7 @@ def test_a_window_of_the_journal_is_judged_on_what_is_due(deployed: Settings):
     became(deployed, due, churned, now - timedelta(hours=1))
     early = asked(deployed, recent.filter(pl.col("churn") == "True"), now - 5 * DAY, now - 4 * DAY)
     became(deployed, early, [True] * len(early), now - timedelta(hours=1))  # not due: they would make a rate of 100 %
-    report = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    report = report_of(monitoring.run_monitoring(deployed, sources.window()))
     assert report["rows"] == 500 + len(early)
     labels = report["performance"]["labels"]
     assert (labels["due"], labels["labelled"]) == (600, 600)
@@ -255,7 +256,7 @@ def test_late_labels_change_past_windows_and_nothing_looks_ahead(deployed: Setti
     assert labelled(past, past)[1] == 0
     assert labelled(now - 8 * DAY, past) == (labelled(past, past)[0], 300)
     assert labelled(now, past)[1] > 500
-    newest = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    newest = report_of(monitoring.run_monitoring(deployed, sources.window()))
     history = newest["performance"]["history"]
     assert sum(entry["labels"]["labelled"] for entry in history) + newest["performance"]["labels"]["labelled"] == 600
 
@@ -269,7 +270,7 @@ def test_labels_that_come_in_day_by_day_are_looks_too(deployed: Settings):
     numbers = []
     for start in range(0, 600, 200):
         became(deployed, rows[start : start + 200], churned[start : start + 200], now - timedelta(hours=1))
-        numbers.append(report_of(monitoring.run_monitoring(deployed, monitoring.window()))["look"])
+        numbers.append(report_of(monitoring.run_monitoring(deployed, sources.window()))["look"])
     assert numbers == [1, 2, 3]
 
 
@@ -279,7 +280,7 @@ def test_labels_of_churners_alone_say_nothing_of_the_churn_rate(deployed: Settin
     rows = asked(deployed, table, now - 36 * DAY, now - 31 * DAY)
     left = [row for row, outcome in zip(rows, table["churn"], strict=True) if outcome == "True"]
     became(deployed, left, [True] * len(left), now - timedelta(hours=1))
-    report = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    report = report_of(monitoring.run_monitoring(deployed, sources.window()))
     assert (report["performance"]["labels"]["due"], report["performance"]["labels"]["labelled"]) == (600, len(left))
     assert report["target_drift"]["drifted"] is None
     assert report["recommend_retraining"]["value"] is False
@@ -289,7 +290,7 @@ def test_nothing_follows_from_a_window_of_the_past(deployed: Settings):
     now = datetime.now(UTC)
     rows = asked(deployed, customers(deployed, longer_calls).head(600), now - 60 * DAY, now - 55 * DAY)
     became(deployed, rows, [True] * 600, now - timedelta(hours=1))
-    past = monitoring.window(until=now - 54 * DAY)
+    past = sources.window(until=now - 54 * DAY)
     summary = monitoring.run_monitoring(deployed, past, retrain=lambda *_: pytest.fail("it was called"))
     report = report_of(summary)
     assert report["past"] is True
@@ -309,7 +310,7 @@ def test_what_was_certain_stays_so_while_it_is_big(deployed: Settings, tmp_path:
     for number in range(3):
         path = tmp_path / f"{number}.csv"
         changed.slice(number * 100, 60 if number else 800).write_csv(path)  # later batches are too small to be sure
-        report = report_of(monitoring.run_monitoring(deployed, monitoring.file(path), permitted=False))
+        report = report_of(monitoring.run_monitoring(deployed, sources.file(path, "weekly"), permitted=False))
         (trigger,) = (t for t in report["recommend_retraining"]["triggers"] if t["name"] == "feature_drift")
         fired.append((trigger["big"], trigger["fired"]))
     assert fired == [(True, True)] * 3
@@ -324,11 +325,11 @@ def test_other_models_predictions_are_no_evidence_on_this_one(deployed: Settings
     others = [row._replace(id=new_prediction_id(), content_sha256="0" * 64) for row in rows]
     with database(deployed) as engine:
         write_predictions(engine, others)
-    assert report_of(monitoring.run_monitoring(deployed, monitoring.window()))["rows"] == 100
+    assert report_of(monitoring.run_monitoring(deployed, sources.window()))["rows"] == 100
 
 
 def test_an_empty_journal_cannot_tell(deployed: Settings):
-    report = report_of(monitoring.run_monitoring(deployed, monitoring.window()))
+    report = report_of(monitoring.run_monitoring(deployed, sources.window()))
     assert report["rows"] == 0
     assert report["look"] is None
     assert report["feature_drift"]["drift_rate"] is None
@@ -341,14 +342,14 @@ def test_what_fails_is_recorded_told_and_recovers(deployed: Settings, tmp_path: 
     bad = tmp_path / "bad.csv"
     customers(deployed).with_columns(pl.lit("Atlantis").alias("state")).write_csv(bad)
     with pytest.raises(ChurnopsError, match="state"):
-        monitoring.run_monitoring(deployed, monitoring.file(bad))
+        monitoring.run_monitoring(deployed, sources.file(bad, "weekly"))
     folder = deployed.path("monitoring")
     assert not folder.exists() or list(folder.iterdir()) == []
     with database(deployed) as engine:
         assert CycleLog(engine).newest()[0].status == "failed"
         assert "state" in CycleLog(engine).newest()[0].summary["error"]
     customers(deployed).write_csv(tmp_path / "good.csv")
-    monitoring.run_monitoring(deployed, monitoring.file(tmp_path / "good.csv"))
+    monitoring.run_monitoring(deployed, sources.file(tmp_path / "good.csv", "weekly"))
     with database(deployed) as engine, engine.connect() as connection:
         told = connection.execute(select(alerts.c.subject, alerts.c.state).order_by(alerts.c.id)).all()
     assert [tuple(row) for row in told] == [("cycle_failed", "firing"), ("cycle_failed", "recovered")]
@@ -358,13 +359,13 @@ def test_a_folder_that_cannot_be_written_is_told_with_its_reason(deployed: Setti
     customers(deployed).write_csv(deployed.root / "same.csv")
     deployed.path("monitoring").write_text("a file")
     with pytest.raises(ChurnopsError, match=r"monitoring cannot be written: .*(exists|directory)"):
-        monitoring.run_monitoring(deployed, monitoring.file(deployed.root / "same.csv"))
+        monitoring.run_monitoring(deployed, sources.file(deployed.root / "same.csv", "weekly"))
     with database(deployed) as engine:
         assert "cannot be written" in CycleLog(engine).newest()[0].summary["error"]
 
 
 def test_a_typing_mistake_wakes_nobody(deployed: Settings):
-    monitoring.run_monitoring(deployed, monitoring.window())
+    monitoring.run_monitoring(deployed, sources.window())
     for options in (("--batch", "no.csv"), ("--experiment", "no"), ("--simulate", "--experiment", "no")):
         run(CHURNOPS, "monitor", *options, cwd=deployed.root, code=2)
     assert number_of(deployed, alerts) == 0
@@ -375,28 +376,28 @@ def test_a_typing_mistake_wakes_nobody(deployed: Settings):
 def test_a_journal_that_does_not_open_is_told_too(deployed: Settings, capsys: pytest.CaptureFixture[str]):
     (deployed.root / "journal.db").write_text("this is no database")
     with pytest.raises(ChurnopsError, match="journal"):
-        monitoring.run_monitoring(deployed, monitoring.window())
+        monitoring.run_monitoring(deployed, sources.window())
     assert "[critical] churnops: a monitoring cycle failed" in capsys.readouterr().err
 
 
 def test_without_a_model_it_says_what_to_do(tmp_path: Path):
     settings = load_settings(write_project(tmp_path / "new", quick))
     with pytest.raises(ChurnopsError, match="churnops run"):
-        monitoring.run_monitoring(settings, monitoring.window())
+        monitoring.run_monitoring(settings, sources.window())
 
 
 @pytest.mark.parametrize("given", ["ChurnPrediction-Monitorin", "12345"])
 def test_an_unknown_experiment_is_an_error(deployed: Settings, given: str):
     with pytest.raises(ChurnopsError, match="there is no MLflow experiment"):
-        monitoring.run_monitoring(deployed, monitoring.window(), experiment=given)
+        monitoring.run_monitoring(deployed, sources.window(), experiment=given)
 
 
 def test_an_experiment_is_taken_by_id_or_name(deployed: Settings):
     client = mlflow.MlflowClient(deployed.database_url(deployed.tracking.uri))
-    monitoring.run_monitoring(deployed, monitoring.window())  # makes the store
+    monitoring.run_monitoring(deployed, sources.window())  # makes the store
     number = client.create_experiment("mine", artifact_location=(deployed.root / "elsewhere").as_uri())
     for given in ("mine", number):
-        monitoring.run_monitoring(deployed, monitoring.window(), experiment=given)
+        monitoring.run_monitoring(deployed, sources.window(), experiment=given)
     assert len([r for r in client.search_runs([number]) if r.info.run_name == monitoring.STEP]) == 2
 
 
@@ -412,8 +413,8 @@ def test_cycles_at_once_and_a_killed_one_leave_whole_reports(deployed: Settings,
     """Three at once, one of them killed: every report there is is whole, has its batch and page, and is one look."""
     path = tmp_path / "changed.csv"
     customers(deployed, longer_calls).write_csv(path)
-    monitoring.run_monitoring(deployed, monitoring.window())  # makes the stores
-    command = (CHURNOPS, "monitor", "--batch", str(path), "--no-retrain", "--json")
+    monitoring.run_monitoring(deployed, sources.window())  # makes the stores
+    command = (CHURNOPS, "monitor", "--batch", str(path), "--act", "--source", "w", "--no-retrain", "--json")
     processes = [
         subprocess.Popen(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -445,7 +446,7 @@ def test_cycles_at_once_and_a_killed_one_leave_whole_reports(deployed: Settings,
 
 
 def test_it_repeats_until_told_to_stop_and_one_at_a_time(deployed: Settings):
-    monitoring.run_monitoring(deployed, monitoring.window())
+    monitoring.run_monitoring(deployed, sources.window())
     folder = deployed.path("monitoring")
     command = (CHURNOPS, "monitor", "--every", "1s", "--no-retrain")
     watchman = subprocess.Popen(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

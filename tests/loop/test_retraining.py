@@ -26,6 +26,7 @@ from churnops.journal.tables import alerts
 from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.pipelines import run_monitoring as monitoring
+from churnops.pipelines import sources
 from churnops.pipelines.deployment import promote
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
@@ -152,7 +153,7 @@ def retrain(settings: Settings, batch: Path | None = None) -> RetrainingSummary:
 def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, reversed_world: Path):
     """The monitor looks at a file, recommends, and retrains by itself; everything is written down."""
     before = production(settings)
-    summary = monitoring.run_monitoring(settings, monitoring.file(reversed_world))
+    summary = monitoring.run_monitoring(settings, sources.file(reversed_world, "weekly"))
     assert summary.cycle.report.recommendation.value
     assert summary.retraining.startswith("deployed: ROC-AUC")
     after = production(settings)
@@ -204,7 +205,7 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     )
     columns = {name: values.to_numpy() for name, values in pl.read_parquet(held_out).to_dict().items()}
     assert not known.holds(columns, [None] * 300).any()
-    again = monitoring.run_monitoring(settings, monitoring.file(reversed_world))
+    again = monitoring.run_monitoring(settings, sources.file(reversed_world, "weekly"))
     assert not again.cycle.report.recommendation.value  # the new model is watched against the new world
 
 
@@ -445,7 +446,7 @@ def test_of_two_retrainings_at_once_one_runs_and_the_other_says_why_not(settings
 def test_while_another_has_the_turn_the_monitor_finishes_and_says_so(settings: Settings, reversed_world: Path):
     with database(settings) as engine, turn(engine, "retraining of churn", settings.path("models/.retraining")) as mine:
         assert mine
-        summary = monitoring.run_monitoring(settings, monitoring.file(reversed_world))
+        summary = monitoring.run_monitoring(settings, sources.file(reversed_world, "weekly"))
     assert summary.retraining.startswith(f"not permitted: {RUNNING}")
 
 
@@ -483,10 +484,10 @@ def test_the_schedule_retrains_an_old_model(settings: Settings, monkeypatch: pyt
         called.append(cause)
         return "retrained"
 
-    monitoring.run_monitoring(scheduled, monitoring.window(), retrain=note)
-    monitoring.run_monitoring(scheduled, monitoring.window(), retrain=note, permitted=False)
-    monitoring.run_monitoring(scheduled, monitoring.simulation(), retrain=note)
-    monitoring.run_monitoring(settings, monitoring.window(), retrain=note)
+    monitoring.run_monitoring(scheduled, sources.window(), retrain=note)
+    monitoring.run_monitoring(scheduled, sources.window(), retrain=note, permitted=False)
+    monitoring.run_monitoring(scheduled, sources.simulation(), retrain=note)
+    monitoring.run_monitoring(settings, sources.window(), retrain=note)
     assert called == ["schedule"]
 
 

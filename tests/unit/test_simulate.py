@@ -13,7 +13,7 @@ from churnops.data.groups import column_groups
 from churnops.data.read import encode, outcomes
 from churnops.data.simulate import Drift, simulate
 from churnops.errors import DataError
-from churnops.schema import Column, Schema
+from churnops.schema import SIMULATED, Column, Schema
 from churnops.settings import Settings
 from tests.conftest import write_project, write_small_data
 
@@ -154,8 +154,9 @@ def test_the_command_writes_a_table_like_its_source_whole_or_not_at_all(tmp_path
     said = run(str(out), "--rows", "40", "--prior", "0.25", "--seed", "1")
     assert said.startswith("40 customers drawn from 500; churn rate 0.25; seed 1: ")
     table, source = pl.read_csv(out), pl.read_csv(tmp_path / "data/production/churn-later.csv")
-    assert table.columns == source.columns
+    assert table.columns == [*source.columns, SIMULATED]
     assert table.get_column("Churn").sum() == 10
+    assert table.get_column(SIMULATED).all()
     kept = out.read_bytes()
     assert "exists already" in run(str(out), "--rows", "5")
     assert "exists already" in run(str(out), "--source", str(out), "--force")
@@ -165,5 +166,7 @@ def test_the_command_writes_a_table_like_its_source_whole_or_not_at_all(tmp_path
     assert "must end in .csv or .parquet" in run(str(tmp_path / "out.xlsx"))
     assert out.read_bytes() == kept
     run(str(tmp_path / "again.parquet"), "--source", str(out), "--rows", "40", "--seed", "2")
-    assert pl.read_parquet(tmp_path / "again.parquet").columns == source.columns
+    again = pl.read_parquet(tmp_path / "again.parquet")
+    assert again.columns == table.columns
+    assert again.get_column(SIMULATED).all()
     assert not list(tmp_path.glob(".*"))

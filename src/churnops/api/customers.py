@@ -23,7 +23,7 @@ from churnops.api.problems import FieldError, Problem
 from churnops.api.strict_json import parse_list
 from churnops.api.work import STEP_ROWS, Steps, at_once
 from churnops.limits import MAX_ERRORS, MAX_HINTS
-from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, nearest
+from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, is_marked, nearest
 
 _PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
 MAX_WHOLE = 2**53  # beyond it a float64 does not hold every whole number
@@ -32,6 +32,9 @@ CUSTOMER_ID = Column(
     name="customer_id", kind="id", required=False, nullable=True, description="Any string that tells customers apart"
 )
 """The id of a customer, where the Schema declares none."""
+
+REFUSED = "simulated customers never count as production, and answers are recorded as such"
+"""Why a customer who is marked as simulated is not answered."""
 
 Record = Mapping[str, Any]
 """One checked customer: snake_case names, JSON values; a category or flag as its choice."""
@@ -49,10 +52,13 @@ class CustomerForm:
     max_values
         Values that the JSON of one customer may hold: twice the fields, as each may be sent under both its names by
         mistake.
+    simulated
+        Whether customers who are marked as simulated are taken: in a demonstration.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, *, simulated: bool = False) -> None:
         self.schema = schema
+        self.simulated = simulated
         identifier = schema.identifier or (None if "customer_id" in schema.by_name else CUSTOMER_ID)
         self.identifier = identifier.name if identifier else None
         fields = [c for c in schema.columns if c.kind != "target" and c is not schema.identifier]
@@ -115,6 +121,8 @@ class CustomerForm:
         """Fill `record` with the customer's values, or return what is wrong, in at most `limit` errors."""
         if type(document) is not dict:
             return [FieldError(field=None, rule="object", message="a customer must be a JSON object")]
+        if self.simulated:
+            document = {key: value for key, value in document.items() if not is_marked([key])}
         names = self._names
         renamed = {names.get(key, key): value for key, value in document.items()}
         if len(renamed) != len(document):
@@ -161,6 +169,8 @@ class CustomerForm:
         target = self.schema.target
         if name in (target.name, target.alias):
             return "the outcome is no input: send it to /labels once it is known"
+        if is_marked([name]):
+            return REFUSED
         close = nearest(name, self._names) if hint else ""
         return f"there is no such field; {close}" if close.startswith("did") else "there is no such field"
 

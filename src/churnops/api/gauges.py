@@ -12,6 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from churnops.journal.cycles import Cycle
 from churnops.monitoring.verdicts import DISTRIBUTION, ColumnDrift, FeatureDrift
 
 
@@ -95,7 +96,10 @@ def _distance(column: ColumnDrift) -> float | None:
 
 
 class CycleGauges(Gauges):
-    """What the newest finished monitoring cycle found (simulated ones left out), and whether one failed since."""
+    """What the newest finished monitoring cycle of live traffic found, and whether one failed since.
+
+    Of other sources, files, only whether all is well. Cycles that nothing follows from are left out.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "churnops_monitoring")
@@ -121,6 +125,24 @@ class CycleGauges(Gauges):
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
+
+        other = "the newest cycle of customers who are scored by file"
+        self.source_at = self.gauge("source_cycle_timestamp_seconds", f"When {other} was.", "source")
+        self.source_failed = self.gauge("source_failed", f"1 if {other} failed, 0 if it finished.", "source")
+        self.source_recommends = self.gauge(
+            "source_recommend_retraining", f"1 if {other} recommends retraining, 0 if not.", "source"
+        )
+        self.source_drift_rate = self.gauge(
+            "source_drift_rate", f"Share of the columns that drifted in {other}.", "source"
+        )
+
+    def show_sources(self, cycles: Mapping[str, Cycle]) -> None:
+        """Show the newest cycle of each source but live traffic."""
+        retraining = {name: _table(cycle.summary, "recommend_retraining") for name, cycle in cycles.items()}
+        self.set_all(self.source_at, {name: cycle.at.timestamp() for name, cycle in cycles.items()})
+        self.set_all(self.source_failed, {name: cycle.status == "failed" for name, cycle in cycles.items()})
+        self.set_all(self.source_recommends, _each(retraining, "value"))
+        self.set_all(self.source_drift_rate, {name: cycle.summary.get("drift_rate") for name, cycle in cycles.items()})
 
     def show(self, summary: Mapping[str, Any] | None, at: datetime | None, *, failed: bool, undelivered: int) -> None:
         """Show a cycle's summary, as it stands in table `cycles`; None if none has finished yet."""

@@ -323,6 +323,8 @@ def _add_routes(app: FastAPI) -> None:
             if service.settings.journal.required and service.settings.journal.predictions:
                 raise _journal_problem(error) from None
             warnings.append("the journal does not answer")
+        if service.settings.demonstration:
+            warnings.append(service.settings.banner)
         return _json({"status": "ready", "model_version": served.version, "warnings": warnings})
 
     plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
@@ -341,14 +343,15 @@ def _add_routes(app: FastAPI) -> None:
         return documentation_page(app.openapi())
 
     @app.get("/")
-    async def index() -> dict[str, Any]:
+    async def index(request: Request) -> dict[str, Any]:
         """Say what this is and where to look."""
+        banner = request.app.state.service.settings.banner
         return {
             "service": "churnops",
             "version": __version__,
             "documentation": "/docs",
             "paths": [*app.openapi()["paths"]],
-        }
+        } | ({"demonstration": banner} if banner else {})
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

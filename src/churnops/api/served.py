@@ -39,14 +39,15 @@ class Served:
 
 
 class ServedModel:
-    """Holds the model that answers, and follows the link `production`.
+    """Holds the model that answers, and follows the link `production`; `simulated` is for its `CustomerForm`.
 
     `current` is replaced by one assignment; `refused` says why the newest deployment does not answer, if so.
     """
 
-    def __init__(self, models: Path, threads: Threads) -> None:
+    def __init__(self, models: Path, threads: Threads, *, simulated: bool = False) -> None:
         self._threads = threads
         self._link = models / "production"
+        self._simulated = simulated
         self._seen: Path | None = None
         self._lock = asyncio.Lock()
         self.current: Served | None = None
@@ -77,7 +78,7 @@ class ServedModel:
                     self._refuse("the link to the model in production leads nowhere")
                 return
             try:
-                loaded = await self._threads.run(_load, target)
+                loaded = await self._threads.run(_load, target, self._simulated)
             except BundleError as error:
                 self._seen = target
                 self._refuse(str(error).rpartition(" is refused: ")[2])  # the path before it is nobody's business
@@ -101,7 +102,7 @@ def _follow(link: Path) -> Path:
         return link
 
 
-def _load(folder: Path) -> Served:
+def _load(folder: Path, simulated: bool) -> Served:
     bundle = Bundle.load(folder)
     bundle.explain(bundle.probes).top(bundle.selected)  # builds what explanations need, before the first request
-    return Served(bundle, CustomerForm(bundle.schema), folder.name, datetime.now(UTC))
+    return Served(bundle, CustomerForm(bundle.schema, simulated=simulated), folder.name, datetime.now(UTC))

@@ -28,11 +28,12 @@ from churnops.journal.profiles import ProfileStore
 from churnops.journal.seen import sort_customers
 from churnops.journal.sqlite_log import SqliteLog
 from churnops.journal.writer import JournalWriter
-from churnops.settings import Settings
+from churnops.settings import LIVE, Settings
 
 log = logging.getLogger("churnops.api")
 
 MAX_PENDING = 20_000  # rows that may wait for the journal; a list must fit, and another beside it
+MAX_SOURCES = 50  # that /metrics shows beside live traffic
 LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
 KEY_SECONDS = 2.0  # and for new and revoked keys
 SORTED_PARTS = 50  # of 2,000 customers each, at every watch
@@ -67,7 +68,7 @@ class Service:
         keys = KeyStore(self._engine, KeyRecord(registry))
         self.access = Access(keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
-        self.model = ServedModel(registry, self.work.housekeeping)
+        self.model = ServedModel(registry, self.work.housekeeping, simulated=settings.demonstration)
         self._question: asyncio.Future[None] | None = None
         self.live = None
         if settings.api.live_drift:
@@ -148,13 +149,17 @@ class Service:
 
     def _show_cycle(self) -> None:
         since = datetime.now(UTC) - timedelta(days=1)
-        newest, finished = self._cycles.newest(), self._cycles.newest(status="finished")
+        newest = self._cycles.newest(source=LIVE)
+        finished = self._cycles.newest(status="finished", source=LIVE)
         self.metrics.cycle.show(
             finished[0].summary if finished else None,
             finished[0].at if finished else None,
             failed=bool(newest) and newest[0].status == "failed",
             undelivered=self._alerts.undelivered(since),
         )
+        others = [name for name in self._cycles.sources() if name != LIVE][:MAX_SOURCES]
+        found = [cycle for name in others for cycle in self._cycles.newest(source=name)]
+        self.metrics.cycle.show_sources({cycle.source: cycle for cycle in found})
 
     def _sort_customers(self) -> None:
         """Sort customers that predictions were made for; with pauses, in which others write."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow.parquet
 
-from churnops.api.customers import CUSTOMER_ID
+from churnops.api.customers import CUSTOMER_ID, REFUSED
 from churnops.api.predictions import SOURCE
 from churnops.api.problems import FieldError, Problem
 from churnops.api.served import Served
@@ -19,7 +19,7 @@ from churnops.data.batches import count_rows, open_batches
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
-from churnops.schema import Schema
+from churnops.schema import SIMULATED, Schema, is_marked
 from churnops.scoring import EXPLANATIONS, ScoredTable, score_table, without_nesting
 
 ROWS = 5000  # scored at once
@@ -70,6 +70,9 @@ class TableUpload:
         for table in open_batches(self._path, rows=ROWS, format=self._format):
             if above + table.height > self._most:
                 raise too_many(self._most)
+            if is_marked(table.columns) and not self._served.form.simulated:
+                error = FieldError(field=SIMULATED, rule="simulated", message=REFUSED)
+                raise Problem(422, "validation", REFUSED, errors=[error])
             scored = score_table(table, self._served.bundle, NAME, explain=explain, first_row=above)
             yield scored, self._ids(scored, above)
             above += table.height

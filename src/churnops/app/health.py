@@ -14,6 +14,7 @@ from churnops.app.documents import mapping, number, text
 from churnops.app.text import percent
 from churnops.journal.alerts import Firing
 from churnops.journal.cycles import Cycle
+from churnops.settings import LIVE
 
 Level = Literal["good", "watch", "bad", "untold"]
 
@@ -81,7 +82,8 @@ def judge(
     Parameters
     ----------
     cycles
-        Newest first, failed ones too; without simulated and past ones.
+        Newest first, failed ones too, of all sources, without those that nothing follows from. The state is that of
+        live traffic, or of the newest cycle's source if nobody has looked at live traffic yet. Of others alarms count.
     firing
         Alarms that are not over. Those that were told before this model answered are about another one.
     """
@@ -93,9 +95,22 @@ def judge(
             "Nobody has looked yet whether the model works in production.",
             f"{MONITOR}: it writes the first report.",
         )
-    mine = [c for c in cycles if c.status == "finished" and c.content_sha256 == production.content_sha256]
+    sources = {cycle.source: None for cycle in cycles}  # in this order
+    main = LIVE if LIVE in sources else cycles[0].source
     alarms = [f for f in firing if production.deployed_at is None or f.alert.at >= production.deployed_at]
-    found = [*_failed(cycles), *_alarmed(alarms, mine, limits)]
+    found: list[Health] = []
+    mine: list[Cycle] = []
+    for source in sources:
+        theirs = [cycle for cycle in cycles if cycle.source == source]
+        looked = [c for c in theirs if c.status == "finished" and c.content_sha256 == production.content_sha256]
+        told = [f for f in alarms if _source(f, main) == source]
+        wrong = [*_failed(theirs), *_alarmed(told, looked, limits)]
+        if source == main:
+            mine = looked
+        else:
+            wrong += _uncertain(looked, limits) if looked else []
+            wrong = [replace(health, sentence=f"Source {source}: {health.sentence}") for health in wrong]
+        found += wrong
     if mine:
         found += [*_uncertain(mine, limits), *_old(mine[0], limits, now), *_untold(mine)]
     else:
@@ -107,10 +122,17 @@ def judge(
                 production.deployed_at,
             )
         )
-    if not found:
-        return _good(mine, limits)
-    worst, *others = sorted(found, key=lambda health: -_RANK[health.level])
-    return replace(worst, also=tuple(other.sentence for other in others))
+    worst, *others = sorted(found, key=lambda health: -_RANK[health.level]) or [_good(mine, limits)]
+    also = [other.sentence for other in others]
+    if main != LIVE:
+        also.append(f"All reports are of the source {main}: nobody has looked at what the API answers.")
+    return replace(worst, also=tuple(also))
+
+
+def _source(firing: Firing, main: str) -> str:
+    """Return whose customers an alarm is about; one that is about none, such as a failed retraining, concerns all."""
+    notice = firing.alert.notice
+    return main if notice.subject == "retraining_failed" else notice.source
 
 
 def _failed(cycles: Sequence[Cycle]) -> list[Health]:

@@ -19,6 +19,7 @@ from churnops.journal.cycles import Cycle, CycleLog, CycleSeries
 from churnops.model import Bundle
 from churnops.monitoring.alerts import Subject
 from churnops.registry import DeploymentFolder
+from churnops.settings import LIVE, RESERVED_SOURCES
 
 REPORTS = 100
 """Newest reports of the chosen time that can be looked into."""
@@ -95,9 +96,10 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
     """Show what reports of a chosen time say; only this part runs again when another one is chosen."""
     with told():
         newest = project.cycles.newest(1, aside=None)
-        own = bool(project.cycles.newest(1, status="finished"))
+        own = project.cycles.newest(1, status="finished")
         chosen, aside = _chosen(only_aside=not own)
-        series = _series(project, newest, chosen, None if aside else False)
+        source = _source(project, own[0].source) if own else None
+        series = _series(project, newest, chosen, None if aside else False, source)
         found = finished(series.cycles)
         for_failed = failures(series.cycles)
         if found:
@@ -136,7 +138,7 @@ def _shown(
 
 
 def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
-    """Return the time that is chosen, and whether simulated and past reports are shown."""
+    """Return the time that is chosen, and whether reports are shown that nothing follows from."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     choice = left.segmented_control("Time range", [*RANGES, ALL, CUSTOM], default="30 days") or "30 days"
     today = datetime.now(UTC).date()
@@ -146,16 +148,32 @@ def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
         days = given if isinstance(given, tuple) else (given,)
     if only_aside:
         st.info(
-            "All reports so far are of simulated or past customers: they are shown, marked, and nothing follows "
-            "from them. `churnops monitor` makes one of production."
+            "All reports so far are of simulated or past customers, or of files without a source: they are shown, "
+            "marked, and nothing follows from them. `churnops monitor` makes one of production."
         )
         return span(choice, datetime.now(UTC), days), True
     shown = right.toggle(
-        "Show simulated and past reports",
-        help="Reports of `churnops monitor --simulate` and `--until`: made-up customers, and windows that ended "
-        "earlier. They alert nobody and retrain nothing.",
+        "Show reports that nothing follows from",
+        help="Reports of `churnops monitor --simulate`, `--until` and `--batch`: made-up customers, windows that ended "
+        "earlier, and files without a source. They alert nobody and retrain nothing.",
     )
     return span(choice, datetime.now(UTC), days), shown
+
+
+def _source(project: Project, newest: str) -> str:
+    """Return the source whose reports are shown: live traffic, if there are any, or else the one of the newest."""
+    names = [name for name in project.cycles.sources() if name == LIVE or name not in RESERVED_SOURCES]
+    first = LIVE if LIVE in names else newest
+    if len(names) < 2:
+        return first
+    described = {LIVE: "What the API answers"}
+    return st.selectbox(
+        "Customers of",
+        names,
+        index=names.index(first),
+        format_func=lambda name: described.get(name, one_line(name, 64)),
+        help="Each source has alarms and reports of its own: what the API answers, and files by name.",
+    )
 
 
 def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
@@ -169,7 +187,8 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
     except DataError as error:
         st.warning(plain(error, parts.LONG))
         return None
-    st.caption(f"{plain(details.model)} on {plain(details.source)}.")
+    whose = "" if details.acts_as in (None, LIVE) else f", source {plain(details.acts_as)}"
+    st.caption(f"{plain(details.model)} on {plain(details.source)}{whose}.")
     performance = details.performance
     auc = performance.metrics.get("roc_auc")
     cards = (
@@ -201,16 +220,23 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
     return details
 
 
-def _series(project: Project, newest: Sequence[Cycle], chosen: Span, aside: bool | None) -> CycleSeries:
+def _series(
+    project: Project, newest: Sequence[Cycle], chosen: Span, aside: bool | None, source: str | None = None
+) -> CycleSeries:
     last = (newest[0].at, newest[0].report)
-    return _read_series(project.cycles, str(project.settings.root), last, chosen.since, chosen.until, aside)
+    return _read_series(project.cycles, str(project.settings.root), last, chosen, aside, source)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
 def _read_series(
-    _log: CycleLog, root: str, last: tuple[datetime, str | None], since: datetime, until: datetime, aside: bool | None
+    _log: CycleLog,
+    root: str,
+    last: tuple[datetime, str | None],
+    chosen: Span,
+    aside: bool | None,
+    source: str | None,
 ) -> CycleSeries:
-    return _log.between(since, until, aside=aside)
+    return _log.between(chosen.since, chosen.until, aside=aside, source=source)
 
 
 def _report(project: Project, name: str) -> ReportDetails:

@@ -82,7 +82,7 @@ def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDe
         st.markdown(plain(details.drift_reason[:1].upper() + details.drift_reason[1:], LONG) + "\\.")
     st.caption(
         "Dashed: where a difference begins to matter. Orange diamonds: reports that count as drifted. Hollow: "
-        "simulated or past."
+        "reports that nothing follows from."
     )
     floors = settings.correction != "none"
     parts: tuple[tuple[str, Any, list[Line], str], ...] = (

@@ -16,13 +16,16 @@ def main() -> None:
     """Lay out the pages, for those who may see them."""
     st.set_page_config(page_title="churnops", layout="wide")
     try:
-        login = project().settings.dashboard.login
+        settings = project().settings
     except ChurnopsError as error:
         st.title("churnops")
         st.error(plain(error, 500))
         return
+    login = settings.dashboard.login
     if not _admitted(login):
         return
+    if settings.banner:
+        st.warning(settings.banner, icon=":material/science:")
     pages = [
         st.Page(guarded(predict.page, draws=False), title="Predict", url_path="predict", default=True),
         st.Page(guarded(monitoring.page), title="Monitoring", url_path="monitoring"),

@@ -11,6 +11,7 @@ from churnops.app.documents import count, mapping, moment, number, read_document
 from churnops.app.series import METRICS
 from churnops.app.text import percent
 from churnops.errors import DataError
+from churnops.settings import LIVE
 
 FILE_NAME = re.compile(r"monitoring_report_(\d{8}T\d{6}\.\d{6}Z)\.json")
 MAX_BYTES = 32 * 2**20  # a table of 2,000 columns has a report of 3 MB
@@ -106,13 +107,17 @@ class Trigger:
 
 @dataclass(frozen=True)
 class ReportDetails:
-    """What a report says, of the types that are expected; all texts are from outside."""
+    """What a report says, of the types that are expected; all texts are from outside.
+
+    `acts_as` is the source that it counts for, None if nothing follows from it.
+    """
 
     file: str
     at: datetime | None
     model: str
     content_sha256: str
     source: str
+    acts_as: str | None
     simulated: bool
     past: bool
     rows: int | None
@@ -128,8 +133,10 @@ class ReportDetails:
 
     @property
     def aside(self) -> str:
-        """Why nothing follows from it; empty if it is of production."""
-        return "simulated" if self.simulated else "of the past" if self.past else ""
+        """Why nothing follows from it; empty if it acts for a source."""
+        if self.acts_as is not None:
+            return ""
+        return "simulated" if self.simulated else "of the past" if self.past else "of a file without a source"
 
     @property
     def page(self) -> str:
@@ -180,6 +187,7 @@ def parse_report(name: str, document: Mapping[str, Any]) -> ReportDetails:
         model=text(document.get("model_version")),
         content_sha256=text(document.get("content_sha256")),
         source=text(document.get("source")),
+        acts_as=_acts_as(document),
         simulated=document.get("simulated") is True,
         past=document.get("past") is True,
         rows=count(document.get("rows")),
@@ -193,6 +201,13 @@ def parse_report(name: str, document: Mapping[str, Any]) -> ReportDetails:
         recommended=recommended.get("value") is True,
         triggers=tuple(map(_trigger, _items(recommended.get("triggers"), len(TRIGGERS)))),
     )
+
+
+def _acts_as(document: Mapping[str, Any]) -> str | None:
+    """Return the source of a report; those written before there were sources counted as live traffic."""
+    if "acts_as" in document:
+        return text(document["acts_as"]) or None
+    return None if True in (document.get("simulated"), document.get("past")) else LIVE
 
 
 def interval_text(measured: Measured, digits: int = 3) -> str:

@@ -7,8 +7,9 @@ from datetime import time as clock
 from typing import Literal
 
 from churnops.app.documents import mapping, number, text
-from churnops.app.text import percent
+from churnops.app.text import one_line, percent
 from churnops.journal.cycles import Cycle
+from churnops.settings import LIVE
 
 Measure = Literal["drift_rate", "prediction_drift", "target_drift"]
 
@@ -47,7 +48,7 @@ class Point:
     marked
         Whether it counts as a change (drifted, below the line); None if that cannot be told.
     aside
-        Whether the customers were made up or of the past.
+        Whether nothing follows: the customers were made up, of the past, or of a file without a source.
     """
 
     at: datetime
@@ -127,7 +128,8 @@ def labels(cycles: Sequence[Cycle]) -> list[str]:
     named: dict[str, int] = {}
     found = []
     for cycle in cycles:
-        name = f"{cycle.at:%Y-%m-%d %H:%M:%S} UTC{' (simulated or past)' if cycle.aside else ''}"
+        kind = "report only" if cycle.aside else "" if cycle.source == LIVE else f"source {one_line(cycle.source, 64)}"
+        name = f"{cycle.at:%Y-%m-%d %H:%M:%S} UTC{f' ({kind})' if kind else ''}"
         named[name] = number_of = named.get(name, 0) + 1
         found.append(name if number_of == 1 else f"{name}, {number_of}")
     return found

@@ -100,11 +100,13 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """Load the settings that a command is to run with, and create files as they say."""
+    """Load the settings that a command is to run with, create files as they say, and say so in a demonstration."""
     from churnops.settings import apply_permissions, find_config, load_settings
 
     settings = load_settings(ctx.obj or find_config(Path.cwd()))
     apply_permissions(settings)
+    if settings.banner:
+        click.secho(settings.banner, fg="yellow", err=True)
     return settings
 
 

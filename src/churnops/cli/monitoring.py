@@ -5,12 +5,15 @@ import re
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from churnops.cli import json_option, main, settings_of, show_error, showing
 from churnops.errors import ChurnopsError
+
+if TYPE_CHECKING:
+    from churnops.settings import Settings
 
 
 class _Duration(click.ParamType[timedelta]):
@@ -48,8 +51,16 @@ class _Duration(click.ParamType[timedelta]):
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Look at a CSV or Parquet file of customers instead, with or without outcomes.",
+    help="Report on a CSV or Parquet file of customers instead, with or without outcomes. It alerts nobody, spends no "
+    "error budget and retrains nothing, unless the file lies in data.batches or --act is given.",
 )
+@click.option(
+    "--act/--no-act",
+    default=None,
+    help="Act on the file of --batch as customers of --source: alert, count a look, retrain. Default: if it lies in "
+    "one of data.batches, whose name is the source then.",
+)
+@click.option("--source", "name", metavar="NAME", help="Source that the file is of: a-z, 0-9, _ and -. With --act.")
 @click.option(
     "--simulate",
     is_flag=True,
@@ -70,6 +81,8 @@ def monitor(
     window: timedelta | None,
     until: datetime | None,
     batch: Path | None,
+    act: bool | None,
+    name: str | None,
     simulate: bool,
     seed: int | None,
     experiment: str | None,
@@ -83,16 +96,23 @@ def monitor(
     with a page beside it, logs to MLflow, and tells the alert channels. For cron and Kubernetes this one command is
     all that is needed: cycles may be repeated, overlap, or be killed.
 
+    A file is reported on, and nothing follows. A team that scores by file declares its files in data.batches, or says
+    --act --source NAME: alarms, looks and recoveries belong to that source, as those of the API belong to `live`. Files
+    of `churnops simulate` never act, but for a project with `demonstration: true`.
+
     \b
     Examples:
       churnops monitor                          predictions of the last days, and labels that are due
-      churnops monitor --batch customers.csv    a file, labelled or not
+      churnops monitor --batch customers.csv    report on a file, labelled or not
+      churnops monitor --batch july.csv --act --source monthly
+                                                the same, and alert and retrain as source `monthly`
       churnops monitor --every 1h --no-retrain  a watchman in the foreground
 
     Exit code: 0 if the cycle finished, whatever it found; 2 if it failed.
     """  # noqa: D301
-    from churnops.pipelines import run_monitoring as cycle
+    from churnops.pipelines import sources
     from churnops.pipelines.repeat import repeat
+    from churnops.pipelines.run_monitoring import run_monitoring
     from churnops.screens import show_cycle
 
     if (batch is not None) + simulate + (window is not None or until is not None) > 1:
@@ -101,17 +121,21 @@ def monitor(
         raise click.UsageError("--every looks at the journal's newest predictions: no --batch, --simulate or --until")
     if seed is not None and not simulate:
         raise click.UsageError("--seed belongs to --simulate")
+    if batch is None and (act is not None or name is not None):
+        raise click.UsageError("--act, --no-act and --source belong to --batch")
+    if name is not None and not act:
+        raise click.UsageError("--source names whose customers --act acts on: without --act a file is reported on")
     end = until.replace(tzinfo=UTC) if until else None
     if end is not None and not datetime(2000, 1, 1, tzinfo=UTC) <= end <= datetime.now(UTC):
         raise click.UsageError("--until must lie between the year 2000 and now")
     settings = settings_of(ctx)
     if batch is not None:
-        source = cycle.file(batch)
+        source = sources.file(batch, _acts_as(batch, settings, act, name))
     else:
-        source = cycle.simulation(seed) if simulate else cycle.window(window, end)
+        source = sources.simulation(seed) if simulate else sources.window(window, end)
 
     def once() -> None:
-        summary = cycle.run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
+        summary = run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
         with showing():
             if as_json:
                 click.echo(json.dumps(summary.to_json()))
@@ -128,6 +152,29 @@ def monitor(
         once()
     else:
         repeat(every, once, settings.path(settings.monitoring.directory), complain)
+
+
+def _acts_as(batch: Path, settings: "Settings", act: bool | None, name: str | None) -> str | None:
+    """Return the source that a file acts for; None to report on it only."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from churnops.pipelines.sources import source_of
+    from churnops.settings import SourceName
+
+    declared = source_of(batch, settings)
+    if act is False:
+        return None
+    if name is None:
+        if act and declared is None:
+            raise click.UsageError("--act needs --source NAME: the file lies in none of data.batches")
+        return declared
+    try:
+        TypeAdapter(SourceName).validate_python(name)
+    except ValidationError as error:
+        raise click.UsageError(f"--source {name!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    if declared not in (None, name):
+        raise click.UsageError(f"{batch} is of source {declared!r} in data.batches, not of {name!r}")
+    return name
 
 
 @main.command()
@@ -184,6 +231,9 @@ def simulate(
     far as there are such customers, and what is printed says how far. Nothing else is changed; without any of the
     options it is a fair sample.
 
+    The column churnops_simulated, and the file's hash in the journal, keep the customers from being taken for real
+    ones: `monitor --batch` reports on them, and nothing trains on them, but in a project with `demonstration: true`.
+
     \b
     Examples:
       churnops simulate same.csv                                     nothing has changed
@@ -199,7 +249,7 @@ def simulate(
     chosen = sources or [settings.path(path) for path in settings.data.production or settings.data.raw]
     drift = Drift(covariate, columns, prior, concept, recipe, settings.monitoring.recipe_columns)
     seed = settings.random_state if seed is None else seed
-    made = simulate_file(chosen, target, settings.table, drift, rows=rows, seed=seed, overwrite=force)
+    made = simulate_file(chosen, target, settings, drift, rows=rows, seed=seed, overwrite=force)
     with showing():
         if as_json:
             document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}

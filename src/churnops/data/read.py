@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from churnops.data.batches import open_batches
 from churnops.errors import DataError
-from churnops.schema import Column, Columns, Schema
+from churnops.schema import SIMULATED, Column, Columns, Schema
 
 ENDINGS = (".csv", ".parquet")
 
@@ -89,6 +89,11 @@ def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl
     """
     series = [_decode(columns[c.name], c) for c in schema.inputs if c.name in columns]
     return pl.DataFrame([*series, _decode(outcome, schema.target)])
+
+
+def marked(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table with the column that says of each row that it is simulated."""
+    return table.with_columns(pl.lit(value=True).alias(SIMULATED))
 
 
 def _decode(values: NDArray[np.float64], column: Column) -> pl.Series:

@@ -15,7 +15,7 @@ from churnops.data.read import read_table, table_paths
 from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
-from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
+from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema, is_marked
 from churnops.step import StepResult
 
 SHOWN = 5
@@ -127,7 +127,8 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
         except DataError as error:
             checked.failures.append(Failure(name, None, "file", str(error).removeprefix(str(path)).lstrip(": ")))
             continue
-        unknown = checked.ignored[name] = [header for header in raw.columns if header not in names]
+        unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
+        checked.ignored[name] = unknown
         typed, failures = _check_table(raw.select(list(names)).rename(names), schema, name, needed, unknown)
         checked.failures.extend(failures)
         checked.tables[name] = typed
@@ -147,7 +148,7 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcom
         With the rules broken, 20 at most.
     """
     names = schema.rename(raw.columns)
-    unknown = [header for header in raw.columns if header not in names]
+    unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
     table = raw.select(list(names)).rename(names)
     if not keep_outcome:
         table = table.drop(schema.target.name, strict=False)

@@ -35,10 +35,11 @@ def evaluate_models(
     settings: EvaluationSettings,
     seed: int,
     lineage: Mapping[str, Any],
+    banner: str = "",
 ) -> EvaluatedModels:
     """Evaluate on rows that no fit in `bundles` has seen. The winner is given, never chosen here.
 
-    The metrics go into `refit`, whose lineage says that they are those of the evaluated fit.
+    The metrics go into `refit`, whose lineage says that they are those of the evaluated fit. The pages show `banner`.
     """
     from churnops.evaluation.plots import confusion_matrix_page, evaluation_page  # matplotlib, only here
 
@@ -57,7 +58,7 @@ def evaluate_models(
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: found.to_json() for name, found in evaluations.items()}}
     held_out = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
-    title = f"{winner} on {best.rows} held-out customers"
+    title = f"{winner} on {best.rows} held-out customers" + (f". {banner}" if banner else "")
     return EvaluatedModels(
         evaluations=evaluations,
         winner=winner,

@@ -9,7 +9,9 @@ from sqlalchemy import Connection, Engine, Row, Select, exists, func, insert, or
 
 from churnops.journal.clock import TOLERANCE, settle
 from churnops.journal.database import answering, exclusive
+from churnops.journal.distinct import distinct
 from churnops.journal.tables import alerts, deliveries, microseconds, moment
+from churnops.settings import LIVE
 
 State = Literal["firing", "recovered", "event"]
 
@@ -19,13 +21,22 @@ UNDER_WAY = "under way"
 
 @dataclass(frozen=True)
 class Notice:
-    """What is to be told: an alarm that fires, that it is over, or an event, which has no end."""
+    """What is to be told: an alarm that fires, that it is over, or an event, which has no end.
+
+    `source` says whose customers it is about.
+    """
 
     subject: str
     state: State
     severity: str
     title: str
     body: str
+    source: str = LIVE
+
+    @property
+    def incident(self) -> str:
+        """Name of the alarm: its subject, and its source unless that is live traffic."""
+        return incident(self.subject, self.source)
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,15 @@ class Firing:
 Decide = Callable[[Mapping[str, Alert]], Iterable[Notice]]
 
 
+def incident(subject: str, source: str) -> str:
+    """Return the name that an alarm, its repetitions and its recovery have in common.
+
+    >>> incident("feature_drift", "live"), incident("feature_drift", "weekly")
+    ('feature_drift', 'feature_drift@weekly')
+    """
+    return subject if source == LIVE else f"{subject}@{source}"
+
+
 class AlertLog:
     """Append-only log of alerts and of the tries to deliver them. Safe for several processes and threads.
 
@@ -85,7 +105,7 @@ class AlertLog:
         Parameters
         ----------
         decide : callable
-            From the latest alert of each subject, events apart, to what is news. It runs in a transaction that no
+            From the latest alert of each incident, events apart, to what is news. It runs in a transaction that no
             other process's overlaps, so the same thing is news to one of them only.
         channels : collection of str
             Names of the channels there are.
@@ -101,7 +121,7 @@ class AlertLog:
             What was recorded.
         deliveries : list of (Alert, str)
             Alerts and channels, oldest alert first: the news, and what earlier tries did not bring to a channel. An
-            alert that a later one of its subject overtook is not among them.
+            alert that a later one of its incident overtook is not among them.
         """
         at = microseconds(now)
         with answering(), exclusive(self._engine) as connection:
@@ -149,16 +169,20 @@ class AlertLog:
         return [ToldAlert(alert, tuple(tries.get(alert.id or 0, ()))) for alert in found]
 
     def firing(self, subjects: Collection[str]) -> list[Firing]:
-        """Return which of some subjects' alarms are not over, oldest first."""
+        """Return which of some subjects' alarms are not over, of all sources, oldest first."""
         found = []
         with answering(), self._engine.connect() as connection:
-            for subject in subjects:
-                mine = select(alerts).where(alerts.c.subject == subject)
+            pairs = [
+                (s, source) for s in subjects for source in distinct(connection, alerts.c.source, alerts.c.subject == s)
+            ]
+            for subject, source in pairs:
+                of = (alerts.c.subject == subject) & (alerts.c.source == source)
+                mine = select(alerts).where(of)
                 newest = mine.where(alerts.c.state != "event").order_by(alerts.c.id.desc()).limit(1)
                 latest = connection.execute(newest).first()
                 if latest is None or latest.state != "firing":
                     continue
-                over = select(func.max(alerts.c.id)).where(alerts.c.subject == subject, alerts.c.state == "recovered")
+                over = select(func.max(alerts.c.id)).where(of, alerts.c.state == "recovered")
                 begun = mine.where(alerts.c.state == "firing", alerts.c.id > func.coalesce(over.scalar_subquery(), 0))
                 first = connection.execute(begun.order_by(alerts.c.id).limit(1)).one()
                 alert, now = _alert(latest), datetime.now(UTC)
@@ -173,13 +197,13 @@ def _record(connection: Connection, notice: Notice, now: datetime) -> Alert:
 
 
 def _newest() -> Select[tuple[int]]:
-    """Return the query for the latest alert's id of each subject."""
-    return select(func.max(alerts.c.id)).where(alerts.c.state != "event").group_by(alerts.c.subject)
+    """Return the query for the latest alert's id of each incident."""
+    return select(func.max(alerts.c.id)).where(alerts.c.state != "event").group_by(alerts.c.subject, alerts.c.source)
 
 
 def _latest(connection: Connection) -> dict[str, Alert]:
     rows = connection.execute(select(alerts).where(alerts.c.id.in_(_newest()))).all()
-    return {row.subject: _alert(row) for row in rows}
+    return {incident(row.subject, row.source): _alert(row) for row in rows}
 
 
 def _pending(since: datetime) -> Select[tuple[object, ...]]:
@@ -198,4 +222,5 @@ def _pending(since: datetime) -> Select[tuple[object, ...]]:
 
 
 def _alert(row: Row[tuple[object, ...]]) -> Alert:
-    return Alert(row.id, moment(row.at), Notice(row.subject, row.state, row.severity, row.title, row.body))
+    notice = Notice(row.subject, row.state, row.severity, row.title, row.body, row.source)
+    return Alert(row.id, moment(row.at), notice)

@@ -1,4 +1,7 @@
-"""What monitoring did: looks at fresh evidence, which its error budget is spent by, and how every cycle ended."""
+"""What monitoring did: looks at fresh evidence, which its error budget is spent by, and how every cycle ended.
+
+Each cycle has a source: `live` is what the API answers, the others are files. Looks are counted for each.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +15,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from churnops.journal.clock import settle
 from churnops.journal.database import answering, exclusive
+from churnops.journal.distinct import distinct
 from churnops.journal.tables import cycles, looks, microseconds, moment
+from churnops.settings import LIVE
 
 Status = Literal["finished", "failed"]
 
@@ -26,11 +31,13 @@ class Cycle:
     content_sha256
         Of the model it watched; None if it failed before there was one.
     aside
-        Whether the batch was made up or of the past, so that nothing follows from it.
+        Whether nothing follows from it: the batch was simulated, of the past, or a file to report on.
     report
         Name of the report's file; None if it failed.
     summary
         The findings as gauges and tables show them, or `{"error": ...}`.
+    source
+        Whose customers the batch held.
     """
 
     at: datetime
@@ -39,6 +46,7 @@ class Cycle:
     status: Status
     report: str | None
     summary: Mapping[str, Any]
+    source: str = LIVE
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class CycleSeries:
     """Cycles of a time, oldest first, their summaries without the columns.
 
     `every` is None where all are there; otherwise they were too many, and of each such stretch only the newest of a
-    kind (by status and aside) is there.
+    kind (by status, aside and source) is there.
     """
 
     cycles: tuple[Cycle, ...]
@@ -65,12 +73,12 @@ class CycleLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def look(self, content_sha256: str, batch_sha256: str) -> int:
-        """Return the number of this look at a model, 1 for the first; the same evidence is the same look again.
+    def look(self, content_sha256: str, batch_sha256: str, source: str = LIVE) -> int:
+        """Return the number of this look at a model with a source's customers, from 1; the same evidence is one look.
 
         A cycle that is repeated, run twice at once, or killed and run again so spends nothing more.
         """
-        mine = looks.c.content_sha256 == content_sha256
+        mine = (looks.c.content_sha256 == content_sha256) & (looks.c.source == source)
         with answering(), exclusive(self._engine) as connection:
             same = select(looks.c.look).where(mine, looks.c.batch_sha256 == batch_sha256)
             found = connection.execute(same).scalar()
@@ -79,17 +87,19 @@ class CycleLog:
                 row = {
                     "at": microseconds(datetime.now(UTC)),
                     "content_sha256": content_sha256,
+                    "source": source,
                     "look": found,
                     "batch_sha256": batch_sha256,
                 }
                 connection.execute(insert(looks), row)
             return int(found)
 
-    def established(self, content_sha256: str) -> frozenset[str]:
-        """Return the triggers that had fired by the end of this model's newest finished cycle."""
+    def established(self, content_sha256: str, source: str = LIVE) -> frozenset[str]:
+        """Return the triggers that had fired by the end of this model's newest finished cycle of a source."""
         query = (
             select(cycles.c.summary)
-            .where(cycles.c.content_sha256 == content_sha256, cycles.c.status == "finished", ~cycles.c.aside)
+            .where(cycles.c.content_sha256 == content_sha256, cycles.c.source == source)
+            .where(cycles.c.status == "finished", ~cycles.c.aside)
             .order_by(cycles.c.id.desc())
             .limit(1)
         )
@@ -104,42 +114,63 @@ class CycleLog:
         with answering(), self._engine.begin() as connection:
             connection.execute(insert(cycles), row)
 
-    def newest(self, most: int = 1, *, status: Status | None = None, aside: bool | None = False) -> list[Cycle]:
-        """Return the last `most` cycles, newest first; `status` and `aside` choose, None takes all."""
+    def newest(
+        self, most: int = 1, *, status: Status | None = None, aside: bool | None = False, source: str | None = None
+    ) -> list[Cycle]:
+        """Return the last `most` cycles, newest first; `status`, `aside` and `source` choose, None takes all."""
         # Every id is above 0: said so, SQLite goes along the key.
         query = select(cycles).where(cycles.c.id > 0).order_by(cycles.c.id.desc()).limit(most)
         if status is not None:
             query = query.where(cycles.c.status == status)
         if aside is not None:
             query = query.where(cycles.c.aside == aside)
+        if source is not None:
+            query = query.where(cycles.c.source == source)
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [_cycle(row, at, row.summary) for row, at in _settled(rows, microseconds(datetime.now(UTC)))]
 
-    def between(self, since: datetime, until: datetime, *, aside: bool | None = False, most: int = 500) -> CycleSeries:
+    def sources(self) -> list[str]:
+        """Return the sources of all cycles, by name."""
+        with answering(), self._engine.connect() as connection:
+            return list(distinct(connection, cycles.c.source))
+
+    def between(
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        aside: bool | None = False,
+        source: str | None = None,
+        most: int = 500,
+    ) -> CycleSeries:
         """Return the cycles from `since` (included) to `until` (excluded), as figures over time show them.
 
         Parameters
         ----------
         aside
             None takes all.
+        source
+            Of cycles that something followed from, take only those of this source; None takes all.
         most
             With more cycles than this, of all kinds, one of each of so many equal stretches of time is taken.
         """
         now, end = microseconds(datetime.now(UTC)), microseconds(until)
-        within = cycles.c.at >= microseconds(since)
+        within: ColumnElement[bool] = cycles.c.at >= microseconds(since)
         if end < now:  # otherwise cycles dated ahead, which count as of now, are within
             within &= cycles.c.at < end
+        if source is not None:
+            within &= (cycles.c.source == source) | cycles.c.aside
         at = case((cycles.c.at > now, now), else_=cycles.c.at)
         bounds = select(func.count(), func.min(at), func.max(at)).where(within)
-        chosen: ColumnElement[bool] = within if aside is None else within & (cycles.c.aside == aside)
+        chosen = within if aside is None else within & (cycles.c.aside == aside)
         with answering(), self._engine.connect() as connection:
             count, first, last = connection.execute(bounds).one()
             width = (last - first) // most + 1 if count > most else None
             if width is not None:
                 stretch = (at - first) // width
                 newest = select(func.max(cycles.c.id)).where(chosen)
-                chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside))
+                chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside, cycles.c.source))
             query = select(cycles, self._without_columns().label("small")).where(chosen)
             rows = connection.execute(query.order_by(cycles.c.id.desc())).all()
         found = sorted([(at, row.id, row) for row, at in _settled(rows, now)], key=itemgetter(0, 1))
@@ -159,4 +190,4 @@ def _settled(newest_first: Sequence[Row[Any]], now: int) -> Iterator[tuple[Row[A
 
 
 def _cycle(row: Row[Any], at: int, summary: str) -> Cycle:
-    return Cycle(moment(at), row.content_sha256, row.aside, row.status, row.report, json.loads(summary))
+    return Cycle(moment(at), row.content_sha256, row.aside, row.status, row.report, json.loads(summary), row.source)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """Newest version in `migrations/versions`. A change of a table below needs a new one there."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -143,10 +143,11 @@ looks = Table(
     Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("content_sha256", Text, nullable=False),  # of the model
+    Column("source", Text, nullable=False, server_default="live"),  # whose customers: of the API, or of files by name
     Column("look", Integer, nullable=False),  # 1, 2, ...
     Column("batch_sha256", Text, nullable=False),  # of rows and labels: the same evidence is the same look
-    UniqueConstraint("content_sha256", "look", name="looks_number"),
-    UniqueConstraint("content_sha256", "batch_sha256", name="looks_batch"),
+    UniqueConstraint("content_sha256", "source", "look", name="looks_number"),
+    UniqueConstraint("content_sha256", "source", "batch_sha256", name="looks_batch"),
 )
 
 cycles = Table(
@@ -155,11 +156,13 @@ cycles = Table(
     Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("content_sha256", Text),  # of the model; NULL where a cycle failed before it had one
-    Column("aside", Boolean, nullable=False),  # simulated, or of the past: nothing follows from it
+    Column("source", Text, nullable=False, server_default="live"),  # whose customers; all are "live" before 0006
+    Column("aside", Boolean, nullable=False),  # nothing follows: simulated, of the past, or a file to report on
     Column("status", Text, nullable=False),  # finished or failed
     Column("report", Text),  # name of the file
     Column("summary", Text, nullable=False),  # JSON: what gauges and tables show
     Index("cycles_at", "at"),
+    Index("cycles_source", "source", "id"),
 )
 
 profiles = Table(
@@ -180,11 +183,12 @@ alerts = Table(
     Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("subject", Text, nullable=False),  # what it is about, such as feature_drift
+    Column("source", Text, nullable=False, server_default="live"),  # whose customers; with the subject, the incident
     Column("state", Text, nullable=False),  # firing, recovered, or event
     Column("severity", Text, nullable=False),
     Column("title", Text, nullable=False),
     Column("body", Text, nullable=False),
-    Index("alerts_subject", "subject", "id"),
+    Index("alerts_subject", "subject", "source", "id"),
 )
 
 deliveries = Table(
@@ -196,6 +200,14 @@ deliveries = Table(
     Column("channel", Text, nullable=False),  # without its secrets
     Column("error", Text),  # NULL: it arrived
     Index("deliveries_alert", "alert"),
+)
+
+simulated_files = Table(
+    "simulated_files",  # files that `churnops simulate` wrote: they count as no customers
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of the whole file
+    Column("at", BigInteger, nullable=False),
+    Column("description", Text, nullable=False),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from churnops.monitoring.alerts import Alarm, Severity, Subject
 from churnops.monitoring.budget import Trigger
 from churnops.monitoring.report import Report
+from churnops.settings import LIVE
 
 _TITLES: dict[str, tuple[Severity, str]] = {
     "performance": ("critical", "the churn model performs worse than it must"),
@@ -20,8 +21,8 @@ AFTER_RETRAINING: tuple[Subject, ...] = ("retraining_failed",)
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """Return the alarms that a finished cycle gives rise to, and the subjects that are all right.
 
-    A trigger that cannot be told, or is big and not certain, is in neither: what was said of it last stays so. A batch
-    that was simulated or is of the past says nothing.
+    Both are about the report's source. A trigger that cannot be told, or is big and not certain, is in neither: its
+    last alarm stays as it is. A report that acts as no source gives rise to nothing.
     """
     if report.aside:
         return [], []
@@ -30,10 +31,13 @@ def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     return firing, ["cycle_failed", *clear]
 
 
-def failure(reason: str, link: str) -> Alarm:
-    """Return the alarm of a cycle that failed."""
-    facts = (reason, "the model is not watched until a cycle finishes", "run it by hand: churnops monitor")
-    return Alarm("cycle_failed", "critical", "a monitoring cycle failed", facts, link)
+def failure(reason: str, link: str, source: str = LIVE) -> Alarm:
+    """Return the alarm of a cycle that failed, with the customers of a source."""
+    if source == LIVE:
+        facts = [reason, "the model is not watched until a cycle finishes", "run it by hand: churnops monitor"]
+    else:
+        facts = [reason, "these customers are not watched until a cycle of the same source finishes"]
+    return Alarm("cycle_failed", "critical", "a monitoring cycle failed", tuple(facts), link)
 
 
 def retraining_failed(reason: str, link: str, production: str = "production is as it was before") -> Alarm:

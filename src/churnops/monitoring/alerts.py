@@ -7,15 +7,15 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from churnops.errors import JournalError
-from churnops.journal.alerts import Alert, AlertLog, Notice, Try
+from churnops.journal.alerts import Alert, AlertLog, Notice, Try, incident
 from churnops.journal.clock import TOLERANCE
 from churnops.monitoring.channels import Channel, Kind, Message, deliver
-from churnops.settings import AlertSettings
+from churnops.settings import LIVE, AlertSettings, Settings
 
 Severity = Literal["critical", "warning", "info"]
 Subject = Literal[
@@ -71,7 +71,8 @@ class Delivery:
     channel
         `console`, a scheme and a hash such as `slack#dfd74c`, or `journal`, if what fires could not be looked up.
     subject
-        Of the alarm; empty for what is wrong with a channel or the journal, whatever is told.
+        Name of the incident: the alarm's subject, and its source unless that is live traffic. Empty for what is wrong
+        with a channel or the journal, whatever is told.
     error
         Why it is not delivered, without secrets.
     """
@@ -95,6 +96,8 @@ class Alerts:
         What fires and what was delivered. None: there is no database, so that everything is told every time.
     console : callable
         Is given what is told, and what could not be.
+    banner : str
+        Sentence at the top of every message.
     now : callable
         The time, with a zone.
     """
@@ -105,15 +108,22 @@ class Alerts:
         settings: AlertSettings,
         *,
         console: Callable[[str], object] | None = None,
+        banner: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._log = log
         self._settings = settings
         self._now = now
         self._console = console or _to_stderr
+        self._banner = banner
         self._channels = {channel.label: channel for channel in map(Channel, settings.urls)}
 
-    def tell(self, firing: Sequence[Alarm], clear: Iterable[Subject]) -> tuple[Delivery, ...]:
+    @classmethod
+    def of(cls, settings: Settings, log: AlertLog | None) -> "Alerts":
+        """Return the alerts of a project."""
+        return cls(log, settings.alerts, banner=settings.banner)
+
+    def tell(self, firing: Sequence[Alarm], clear: Iterable[Subject], source: str = LIVE) -> tuple[Delivery, ...]:
         """Tell what is news about alarms, and again what did not reach a channel before.
 
         Parameters
@@ -122,25 +132,38 @@ class Alerts:
             Told when new, when more severe than told before, and again after `alerts.repeat_hours`.
         clear : iterable of str
             Subjects known to be fine: told as recovered, once, if they fired. One in neither keeps its state.
+        source : str
+            Whose customers both are about. Another source's alarms are neither repeated nor ended.
         """
         worst = {alarm.subject: alarm for alarm in sorted(firing, key=lambda alarm: _RANK[alarm.severity])}
-        notices = [_notice(alarm, "firing", self._settings.link) for alarm in worst.values()]
-        over = tuple(subject for subject in clear if subject not in worst)
+        notices = [self._notice(alarm, "firing", source) for alarm in worst.values()]
+        over = tuple(incident(subject, source) for subject in clear if subject not in worst)
         repeat = timedelta(hours=self._settings.repeat_hours)
 
         def decide(latest: Mapping[str, Alert]) -> list[Notice]:
-            return due(notices, over, latest, self._now(), repeat, self._settings.link)
+            news = due(notices, over, latest, self._now(), repeat, self._settings.link)
+            return [self._marked(notice) if notice.state == "recovered" else notice for notice in news]
 
         return self._tell(decide, notices)
 
     def announce(self, alarm: Alarm) -> tuple[Delivery, ...]:
         """Tell an event, such as a deployment, once; it has no recovery."""
-        notice = _notice(alarm, "event", self._settings.link)
+        notice = self._notice(alarm, "event", LIVE)
         return self._tell(lambda latest: [notice], [notice])
 
     def retry(self) -> tuple[Delivery, ...]:
         """Tell again what did not reach a channel in the last 24 hours; `tell` and `announce` do so too."""
         return self._tell(lambda latest: [], [])
+
+    def _notice(self, alarm: Alarm, state: Literal["firing", "event"], source: str) -> Notice:
+        title = plain(f"[{alarm.severity}] churnops: {_whose(source)}{alarm.title}", _TITLE)
+        length = _FACT - len(self._banner) // _FACTS  # a message is as long with the banner as without
+        facts = [plain(fact, length) for fact in alarm.facts[:_FACTS]]
+        body = _lines(*facts, _address(alarm.link or self._settings.link))
+        return self._marked(Notice(alarm.subject, state, alarm.severity, title, body, source))
+
+    def _marked(self, notice: Notice) -> Notice:
+        return replace(notice, body=_lines(self._banner, notice.body))
 
     def _tell(
         self, decide: Callable[[Mapping[str, Alert]], list[Notice]], otherwise: Sequence[Notice]
@@ -180,7 +203,7 @@ class Alerts:
         for label, alerts in queues.items():
             for alert, errors in zip(alerts, outcomes[self._channels[label]], strict=True):
                 last = errors[-1] if errors else "not tried: the channel took all the time there was"
-                deliveries.append(Delivery(label, alert.notice.subject, last is None, len(errors), last))
+                deliveries.append(Delivery(label, alert.notice.incident, last is None, len(errors), last))
                 if alert.id is not None:
                     tries += [Try(alert.id, label, error) for error in errors or [last]]
         if self._log is not None and tries:
@@ -192,7 +215,7 @@ class Alerts:
 
     def _print(self, notice: Notice) -> Delivery:
         error = self._write("\n  ".join([notice.title, *notice.body.splitlines()]))
-        return Delivery("console", notice.subject, error is None, 1, error)
+        return Delivery("console", notice.incident, error is None, 1, error)
 
     def _write(self, text: str) -> str | None:
         try:
@@ -210,7 +233,12 @@ def due(
     repeat: timedelta,
     link: str = "",
 ) -> list[Notice]:
-    """Return what is news, given what was told last of each subject; a `repeat` of nothing is never.
+    """Return what is news, given what was told last of each incident; a `repeat` of nothing is never.
+
+    Parameters
+    ----------
+    clear
+        Names of incidents that are over.
 
     Examples
     --------
@@ -225,15 +253,15 @@ def due(
     """
     news = []
     for notice in firing:
-        last = latest.get(notice.subject)
+        last = latest.get(notice.incident)
         if last is not None and last.notice.state == "firing":
             worse = _RANK[notice.severity] > _RANK[last.notice.severity]
             age = now - last.at  # below zero, the clock was wrong then: the alarm is told again, with the right time
             if not (worse or (repeat and not -TOLERANCE <= age < repeat)):
                 continue
         news.append(notice)
-    for subject in clear:
-        last = latest.get(subject)
+    for name in clear:
+        last = latest.get(name)
         if last is not None and last.notice.state == "firing":
             news.append(_recovery(last, link))
     return news
@@ -261,18 +289,17 @@ def plain(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _notice(alarm: Alarm, state: Literal["firing", "event"], link: str) -> Notice:
-    title = plain(f"[{alarm.severity}] churnops: {alarm.title}", _TITLE)
-    facts = [plain(fact, _FACT) for fact in alarm.facts[:_FACTS]]
-    return Notice(alarm.subject, state, alarm.severity, title, _lines(*facts, _address(alarm.link or link)))
+def _whose(source: str) -> str:
+    """Return the part of a title that names the source."""
+    return "" if source == LIVE else f"source {source}: "
 
 
 def _recovery(last: Alert, link: str) -> Notice:
-    subject = last.notice.subject
-    title = f"[recovered] churnops: {_NAMES.get(subject, subject.replace('_', ' '))}"
-    what = last.notice.title.partition("churnops: ")[2]
+    subject, source = last.notice.subject, last.notice.source
+    title = f"[recovered] churnops: {_whose(source)}{_NAMES.get(subject, subject.replace('_', ' '))}"
+    what = last.notice.title.partition("churnops: ")[2].removeprefix(_whose(source))
     body = _lines(f"told on {_minute(last.at)}: {what}", _address(link))
-    return Notice(subject, "recovered", "info", title, body)
+    return Notice(subject, "recovered", "info", title, body, source)
 
 
 def _message(alert: Alert, now: datetime) -> Message:
@@ -282,7 +309,7 @@ def _message(alert: Alert, now: datetime) -> Message:
     kind = "good" if good else _KINDS[notice.severity]
     late = f"told late: it is of {_minute(alert.at)}" if now - alert.at > _MINUTE else ""
     # Apprise sends no message without a body.
-    return Message(notice.subject, kind, notice.title, _lines(late, notice.body) or notice.title)
+    return Message(notice.incident, kind, notice.title, _lines(late, notice.body) or notice.title)
 
 
 def _address(link: str) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from churnops.monitoring.performance import LabelCoverage
 from churnops.schema import Columns
+from churnops.settings import LIVE
 
 Window = tuple[datetime, datetime]
 """Since (included) and until (excluded)."""
@@ -41,8 +42,10 @@ class Batch:
     resolved
         What performance and churn rate are measured on: for a window of the journal older predictions than those in
         `columns`, as an outcome is due only after the label horizon; for a table, its rows with an outcome.
+    acts_as
+        Source whose looks, alarms and recoveries this batch counts for; None: nothing follows from it.
     simulated, past
-        Whether it was made up, or is a window that ended before now. Nothing follows from either: `aside`.
+        Whether it was made up, or is a window that ended before now.
     history
         Earlier windows, with the outcomes that are known by now.
     """
@@ -53,6 +56,7 @@ class Batch:
     resolved: Resolved
     source: str
     window: Window | None = None
+    acts_as: str | None = None
     simulated: bool = False
     past: bool = False
     history: tuple[tuple[Window, Resolved], ...] = field(default=())
@@ -65,7 +69,12 @@ class Batch:
     @property
     def aside(self) -> bool:
         """Whether the batch is outside the model's life: no look, no alarm, no retraining."""
-        return self.simulated or self.past
+        return self.acts_as is None
+
+    @property
+    def whose(self) -> str:
+        """Name of the source as the journal keeps it; a batch that is aside has one, too."""
+        return self.acts_as or ("simulation" if self.simulated else LIVE if self.past else "file")
 
     @cached_property
     def sha256(self) -> str:

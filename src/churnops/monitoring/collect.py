@@ -17,25 +17,33 @@ from churnops.journal import Journal, RecordedPrediction
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch, Resolved, Window
 from churnops.monitoring.performance import LabelCoverage
-from churnops.schema import RESERVED, Columns, Schema
+from churnops.schema import RESERVED, Columns, Schema, is_marked
+from churnops.settings import LIVE
 
 PAST_WINDOWS = 4  # shown in a report, with the labels that came in since
 ROWS = 50_000  # read from the journal at a time
 
 
-def batch_from_file(path: Path, bundle: Bundle) -> Batch:
+def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -> Batch:
     """Read a CSV or Parquet file of customers, with or without the target, with raw headers or snake_case names.
+
+    Parameters
+    ----------
+    acts_as
+        Source that the customers are of; None to report only.
 
     Raises
     ------
     DataError
         If it cannot be read or breaks the bundle's Schema.
     """
-    return batch_from_table(read_table(path), bundle, as_text(Path(path.name)))
+    return batch_from_table(read_table(path), bundle, as_text(Path(path.name)), acts_as=acts_as)
 
 
-def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, simulated: bool = False) -> Batch:
+def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_as: str | None = None) -> Batch:
     """Check and score customers. Their known outcomes are resolved: a table says what became of whom.
+
+    It is simulated if it has the column that `churnops simulate` adds.
 
     Raises
     ------
@@ -45,18 +53,25 @@ def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, simula
     answers = [name for name in RESERVED if name in table.columns]  # a table that was scored before
     checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)
     columns, outcome = encode(checked, bundle.schema), outcomes(checked, bundle.schema)
-    return batch_from_columns(columns, outcome, bundle, source, simulated=simulated)
+    simulated = is_marked(table.columns)
+    return batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as, simulated=simulated)
 
 
 def batch_from_columns(
-    columns: Columns, outcome: NDArray[np.float64], bundle: Bundle, source: str, *, simulated: bool = False
+    columns: Columns,
+    outcome: NDArray[np.float64],
+    bundle: Bundle,
+    source: str,
+    *,
+    acts_as: str | None = None,
+    simulated: bool = False,
 ) -> Batch:
     """Score encoded customers; `outcome` (n,) is 1, 0 or NaN; n may be 0, and then there need be no columns."""
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
     known = ~np.isnan(outcome)
     coverage = LabelCoverage(due=outcome.size, labelled=int(known.sum()))
     resolved = Resolved(probability[known], outcome[known], coverage)
-    return Batch(columns, probability, outcome, resolved, source, simulated=simulated)
+    return Batch(columns, probability, outcome, resolved, source, acts_as=acts_as, simulated=simulated)
 
 
 def batch_from_journal(
@@ -94,6 +109,7 @@ def batch_from_journal(
         past[0][1],
         f"journal, {window[0]:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC",
         window,
+        acts_as=None if until < known_at else LIVE,
         past=until < known_at,
         history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
     )

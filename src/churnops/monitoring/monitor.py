@@ -59,20 +59,21 @@ class ModelMonitor:
         ChurnopsError
             If the journal's database does not answer, or the files cannot be written.
         """
-        from churnops.data.read import decode
+        from churnops.data.read import decode, marked
         from churnops.journal.cycles import Cycle
         from churnops.monitoring.page import report_page
 
         look, established = None, frozenset[str]()
         if not batch.aside and (batch.rows or batch.resolved.churned.size):
-            look = self._log.look(bundle.content_sha256, batch.sha256)
-            established = self._log.established(bundle.content_sha256)
+            look = self._log.look(bundle.content_sha256, batch.sha256, batch.whose)
+            established = self._log.established(bundle.content_sha256, batch.whose)
         report, profile = self._check(bundle, batch, look, established)
         document, summary = report.to_json(), report.summary()
+        table = decode(batch.columns, batch.outcome, bundle.schema)
         page = report_page(document, bundle.reference, profile, bundle.schema)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         files = {
-            f"production_batch_{report.name}.csv": decode(batch.columns, batch.outcome, bundle.schema).write_csv(),
+            f"production_batch_{report.name}.csv": (marked(table) if batch.simulated else table).write_csv(),
             f"monitoring_report_{report.name}.html": page,
             f"monitoring_report_{report.name}.json": text,
         }
@@ -85,13 +86,21 @@ class ModelMonitor:
         except OSError as error:
             raise ChurnopsError(f"{folder} cannot be written: {error.strerror or error}") from None
         *_, page_name, report_name = files
-        self._log.record(Cycle(report.timestamp, bundle.content_sha256, batch.aside, "finished", report_name, summary))
+        cycle = Cycle(
+            report.timestamp, bundle.content_sha256, batch.aside, "finished", report_name, summary, batch.whose
+        )
+        self._log.record(cycle)
         return MonitoringCycle(
             report=report,
             path=folder / report_name,
             page=folder / page_name,
             params=self._settings.monitoring.model_dump(exclude={"directory"})
-            | {"model_version": report.model_version, "source": report.source, "look": report.look},
+            | {
+                "model_version": report.model_version,
+                "source": report.source,
+                "acts_as": report.acts_as,
+                "look": report.look,
+            },
             metrics=_metrics(summary),
             datasets={"production": (report.source[:200], batch.sha256)},
             artifacts=files,
@@ -125,8 +134,10 @@ class ModelMonitor:
             model_version=bundle.version_name,
             content_sha256=bundle.content_sha256,
             source=batch.source,
+            acts_as=batch.acts_as,
             simulated=batch.simulated,
             past=batch.past,
+            demonstration=self._settings.demonstration,
             window=batch.window,
             rows=batch.rows,
             look=look,

@@ -23,6 +23,7 @@ from churnops.monitoring.markup import (
     verdict,
 )
 from churnops.schema import Schema
+from churnops.settings import DEMONSTRATION, LIVE
 
 _TRIGGERS = {
     "performance": "Performance",
@@ -111,19 +112,23 @@ def _head(document: Mapping[str, Any]) -> str:
     recommended = document["recommend_retraining"]
     window, look, budget = document["window"], recommended["look"], recommended["budget"]
     kind = ", simulated" if document["simulated"] else ", of the past" if document.get("past") else ""
+    acts_as = document.get("acts_as", LIVE)  # older reports do not have it
     pairs = [
         ("When", moment(document["timestamp"])),
         ("Model", document["model_version"]),
         ("Customers", f"{document['rows']:,}{kind}"),
         ("From", document["source"]),
     ]
+    if acts_as != LIVE:
+        pairs.append(("Source", acts_as or "none: nothing follows from this report"))
     if window:
         pairs.append(("Window", f"{moment(window['since'])} to {moment(window['until'])}"))
     if look is not None:
         most = "" if budget is None else f"; false alarms over all looks: at most {number(budget)}"
         pairs.append(("Look", f"number {look}{most}"))
     headline, why = _verdict(recommended)
-    return f'<h1>{headline}</h1>\n<p class="lead">{clean(why[:1].upper() + why[1:])}</p>\n{facts(pairs)}'
+    banner = f'<p class="lead">{clean(DEMONSTRATION)}</p>\n' if document.get("demonstration") else ""
+    return f'{banner}<h1>{headline}</h1>\n<p class="lead">{clean(why[:1].upper() + why[1:])}</p>\n{facts(pairs)}'
 
 
 def _verdict(recommended: Mapping[str, Any]) -> tuple[str, str]:

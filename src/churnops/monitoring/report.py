@@ -32,9 +32,14 @@ class Report:
 
     Attributes
     ----------
+    acts_as
+        Source whose looks, alarms and recoveries the batch counted for; None: nothing follows from it.
+    demonstration
+        Whether simulated customers count in this project.
     look
-        How many times fresh evidence on this model had been looked at, this time included; None for a batch that is
-        simulated, of the past or without any customer and outcome, which spends no error budget.
+        How many times fresh evidence on this model had been looked at with this source's customers, this time
+        included; None for a batch that acts as no source or is without any customer and outcome, which spends no error
+        budget.
     threshold
         `performance_threshold` of the settings.
     """
@@ -43,6 +48,7 @@ class Report:
     model_version: str
     content_sha256: str
     source: str
+    acts_as: str | None
     simulated: bool
     past: bool
     window: Window | None
@@ -55,11 +61,12 @@ class Report:
     prediction_drift: ColumnDrift
     target_drift: ColumnDrift
     recommendation: Recommendation
+    demonstration: bool = False
 
     @property
     def aside(self) -> bool:
         """Whether nothing follows from it: see `Batch`."""
-        return self.simulated or self.past
+        return self.acts_as is None
 
     @property
     def name(self) -> str:
@@ -74,6 +81,8 @@ class Report:
             "model_version": self.model_version,
             "content_sha256": self.content_sha256,
             "source": self.source,
+            "acts_as": self.acts_as,
+            "demonstration": self.demonstration,
             "simulated": self.simulated,
             "past": self.past,
             "window": _window(self.window),

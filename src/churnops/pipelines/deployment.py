@@ -209,7 +209,7 @@ def _without_mlflow(settings: Settings) -> Iterator[tuple[DeploymentFolder, Aler
     engine = open_database(settings.database_url(settings.journal.url))
     try:
         folder = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
-        yield folder, Alerts(AlertLog(engine), settings.alerts)
+        yield folder, Alerts.of(settings, AlertLog(engine))
     finally:
         engine.dispose()
 
@@ -255,7 +255,7 @@ def _promote(
                 folder = registry.deployed.link.resolve()
                 return Promotion("refused", version, bundle.version_name, folder, said, decision)
     reason = f"{reason}; {said}"
-    alerts = Alerts(AlertLog(registry.engine), settings.alerts)
+    alerts = Alerts.of(settings, AlertLog(registry.engine))
     placed = put_into_production(settings, registry, alerts, bundle, version, reason, [])
     return Promotion(
         "rolled back" if placed.rolled_back else "deployed",

@@ -14,13 +14,14 @@ import polars as pl
 from churnops.data.identity import Identities, identify
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
-from churnops.data.read import encode, outcomes
+from churnops.data.read import encode, outcomes, table_paths
 from churnops.data.validate import validate_data
 from churnops.errors import BundleError, DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
 from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
+from churnops.journal.simulated import SimulatedFiles, is_simulated, refuse_simulated
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, MonitoringCycle
 from churnops.monitoring.alarms import alarms
@@ -30,6 +31,7 @@ from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.pipelines.run_monitoring import failing_loudly
+from churnops.pipelines.sources import PRODUCTION
 from churnops.registry import Registry
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import save_trained_on
@@ -161,7 +163,10 @@ def _run(
     progress: Progress,
     on_family: Callable[[str], None],
 ) -> RunSummary:
-    alerts, aftermath = Alerts(AlertLog(registry.engine), settings.alerts), Aftermath()
+    refuse_simulated(
+        _paths(settings, (*settings.data.raw, *settings.data.production)), SimulatedFiles(registry.engine), settings
+    )
+    alerts, aftermath = Alerts.of(settings, AlertLog(registry.engine)), Aftermath()
     cycle: MonitoringCycle | None = None
     tracked = tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress)
     with aftermath.warning("MLflow does not have all of this run"), tracked as run:
@@ -174,7 +179,7 @@ def _run(
             run.tag("churnops.warning", aftermath.text)
     if cycle is not None:
         with aftermath.warning("the alert channels do not know how it does"):
-            alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
+            alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), PRODUCTION)
     deployed = replace(deployed, warning=aftermath.text)
     return RunSummary(made.trained, made.evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
 
@@ -215,6 +220,7 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         settings=settings.evaluation,
         seed=seed,
         lineage=_lineage(run),
+        banner=settings.banner,
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
     return _Made(validated.production, trained, evaluated, trained_on)
@@ -225,10 +231,13 @@ def _watch(
 ) -> MonitoringCycle:
     """Run step 7 on the model that answers now."""
     log = CycleLog(registry.engine)
-    with failing_loudly(log, alerts, settings):
+    with failing_loudly(log, alerts, settings, PRODUCTION):
         answering = registry.deployed.production()
         assert answering is not None, "the first winner was deployed"
-        return run.step(STEPS[6], ModelMonitor(settings, log).run, answering, _batch(production, answering))
+        batch = _batch(production, answering)
+        tables = table_paths(_paths(settings, settings.data.production))
+        simulated = any(is_simulated(table, SimulatedFiles(registry.engine)) for table in tables)
+        return run.step(STEPS[6], ModelMonitor(settings, log).run, answering, replace(batch, simulated=simulated))
 
 
 def _rows_needed(settings: Settings) -> int:
@@ -309,9 +318,10 @@ def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
     """
     nobody: Columns = {}
     if not tables:
-        return batch_from_columns(nobody, np.empty(0), bundle, "no later customers")
+        return batch_from_columns(nobody, np.empty(0), bundle, "no later customers", acts_as=PRODUCTION)
     try:
-        return batch_from_table(pl.concat(tables.values(), how="diagonal_relaxed"), bundle, ", ".join(tables))
+        table = pl.concat(tables.values(), how="diagonal_relaxed")
+        return batch_from_table(table, bundle, ", ".join(tables), acts_as=PRODUCTION)
     except DataError as error:
         source = f"the model in production has another schema: {str(error).splitlines()[0]}"
-        return batch_from_columns(nobody, np.empty(0), bundle, source)
+        return batch_from_columns(nobody, np.empty(0), bundle, source, acts_as=PRODUCTION)

@@ -5,51 +5,36 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from churnops.errors import ChurnopsError, DataError, JournalError, RegistryError, reason_of
+from churnops.errors import ChurnopsError, JournalError, RegistryError, reason_of
 from churnops.journal import DeploymentLog, Journal
 from churnops.journal.alerts import AlertLog
 from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.database import open_database
 from churnops.journal.seen import unmatched_sentence
+from churnops.journal.simulated import SimulatedFiles, refuse_simulated
 from churnops.model import Bundle
 from churnops.monitoring import MonitoringCycle, Report
 from churnops.monitoring.alarms import alarms, failure
 from churnops.monitoring.alerts import Alerts, Delivery
-from churnops.monitoring.batch import Batch
-from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_journal
 from churnops.monitoring.monitor import ModelMonitor
 from churnops.pipelines.become import become
+from churnops.pipelines.sources import Source
 from churnops.registry import DeploymentFolder
 from churnops.retraining.policy import Cause, scheduled
-from churnops.settings import Settings
+from churnops.settings import LIVE, Settings
 from churnops.tracking import Tracker
 
 EXPERIMENT = "ChurnPrediction-Monitoring"
 STEP = "Monitor performance"
 UNMATCHED_SHARE = 0.1  # of the newest labels, above which those of customers without a prediction are a warning
-
-Collect = Callable[[Settings, Journal, Bundle], Batch]
-"""Collects what a cycle looks at, given the deployed bundle."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a batch comes from. Nothing follows from one that is `aside`: a simulation, or a window of the past.
-
-    `path` is the file, if it is one: its customers with known outcomes are rows to retrain on.
-    """
-
-    collect: Collect
-    aside: bool = False
-    path: Path | None = None
-
 
 Retrain = Callable[[Settings, Cause, Sequence[str], Path | None], str]
 """Retrains for a cause, because of some reasons, also on a file; says in words what came of it."""
@@ -81,55 +66,6 @@ class MonitoringSummary:
         }
 
 
-def window(length: timedelta | None = None, until: datetime | None = None) -> Source:
-    """Collect predictions from the journal: of `length` (by default the settings' `window_days`) before `until` (now).
-
-    Outcomes are those known by now, so that a past window is seen with the labels that came in since.
-    """
-
-    def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
-        now = datetime.now(UTC)
-        return batch_from_journal(
-            journal,
-            bundle,
-            until=until or now,
-            length=length or timedelta(days=settings.monitoring.window_days),
-            horizon=timedelta(days=settings.journal.label_horizon),
-            known_at=now,
-        )
-
-    return Source(collect, aside=until is not None)
-
-
-def file(path: Path) -> Source:
-    """Collect a CSV or Parquet file of customers: production, as whoever names it says.
-
-    Raises
-    ------
-    DataError
-        If there is no such file.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is not a file")
-    return Source(lambda settings, journal, bundle: batch_from_file(path, bundle), path=path)
-
-
-def simulation(seed: int | None = None, rows: int = 500) -> Source:
-    """Make up a batch by the plain recipe, noise and flipped labels, from the production table or else the raw one."""
-    from churnops.data.simulate import Drift
-    from churnops.pipelines.simulate import simulate_customers
-
-    def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
-        sources = [settings.path(source) for source in settings.data.production or settings.data.raw]
-        chosen = settings.random_state if seed is None else seed
-        drift = Drift(recipe=True, noisy=settings.monitoring.recipe_columns)
-        made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=chosen)
-        source = f"simulated: {made.description}"
-        return batch_from_columns(made.columns, made.outcome, bundle, source, simulated=True)
-
-    return Source(collect, aside=True)
-
-
 def run_monitoring(
     settings: Settings,
     source: Source,
@@ -153,18 +89,22 @@ def run_monitoring(
     ------
     ChurnopsError
         If there is no such experiment, nothing is deployed, the batch cannot be collected, or the tracking store or the
-        journal does not answer. All but the first are recorded and told to the alert channels before, unless the
-        source is aside. If a retraining fails, which is told too; the cycle itself is finished then.
+        journal does not answer. All but the first are recorded and told to the alert channels before, if the cycle
+        acts for a source. If the cycle would act on simulated customers, but for a demonstration. If a retraining
+        fails, which is told too; the cycle itself is finished then.
     """
+    whose = source.acts_as
     try:
         engine = open_database(settings.database_url(settings.journal.url))
     except JournalError as error:
-        if not source.aside:
-            Alerts(None, settings.alerts).tell([failure(str(error), settings.alerts.link)], [])
+        if whose is not None:
+            Alerts.of(settings, None).tell([failure(str(error), settings.alerts.link, whose)], [], whose)
         raise
     try:
-        alerts, log = Alerts(AlertLog(engine), settings.alerts), CycleLog(engine)
-        loudly = nullcontext if source.aside else partial(failing_loudly, log, alerts, settings)
+        alerts, log, simulated = Alerts.of(settings, AlertLog(engine)), CycleLog(engine), SimulatedFiles(engine)
+        if source.path is not None and whose is not None:
+            refuse_simulated([source.path], simulated, settings)
+        loudly = nullcontext if whose is None else partial(failing_loudly, log, alerts, settings, whose)
         with loudly():
             tracker = Tracker(settings)
         logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
@@ -174,8 +114,8 @@ def run_monitoring(
             monitor = ModelMonitor(settings, log)
             name = f"monitoring {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
             with tracker.pipeline(logged, name) as run:
-                cycle = run.step(STEP, _cycle, monitor, bundle, source.collect, settings, journal)
-        deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)))
+                cycle = run.step(STEP, _cycle, monitor, bundle, source, settings, journal, simulated)
+        deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), whose or LIVE)
         deployed = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
         retraining = _retraining(settings, cycle.report, source, deployed.since(), retrain or _retrain, permitted)
         unmatched = unmatched_sentence(engine, UNMATCHED_SHARE)
@@ -186,10 +126,23 @@ def run_monitoring(
 
 
 def _cycle(
-    monitor: ModelMonitor, bundle: Bundle, collect: Collect, settings: Settings, journal: Journal
+    monitor: ModelMonitor,
+    bundle: Bundle,
+    source: Source,
+    settings: Settings,
+    journal: Journal,
+    simulated: SimulatedFiles,
 ) -> MonitoringCycle:
     """Collect a batch and check it: the step that is tracked."""
-    return monitor.run(bundle, collect(settings, journal, bundle))
+    batch = source.collect(settings, journal, bundle)
+    if source.path is not None and simulated.holds(source.path):
+        batch = replace(batch, simulated=True)
+    cycle = monitor.run(bundle, batch)
+    if batch.simulated:  # the customers are written to a file again
+        for name, content in cycle.artifacts.items():
+            if name.endswith(".csv"):
+                simulated.add(sha256(str(content).encode()).hexdigest(), batch.source)
+    return cycle
 
 
 def _production(settings: Settings) -> Bundle:
@@ -200,17 +153,17 @@ def _production(settings: Settings) -> Bundle:
 
 
 @contextmanager
-def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings) -> Iterator[None]:
-    """Record and tell that a cycle failed, whatever the reason, and raise it again."""
+def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings, source: str) -> Iterator[None]:
+    """Record and tell that a cycle of a source failed, whatever the reason, and raise it again."""
     try:
         yield
     except Exception as error:
         reason = reason_of(error)
         try:
-            log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": reason}))
+            log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": reason}, source))
         except ChurnopsError as unrecorded:
             error.add_note(f"and it could not be recorded: {unrecorded}")
-        alerts.tell([failure(reason, settings.alerts.link)], [])
+        alerts.tell([failure(reason, settings.alerts.link, source)], [], source)
         raise
 
 
@@ -221,7 +174,7 @@ def _retraining(
     now, automatic = datetime.now(UTC), settings.retraining.automatic
     if report.recommendation.value:
         if report.aside:
-            return "recommended; a batch that is simulated or of the past retrains nothing"
+            return f"recommended; {_why_not(report)}"
         if not permitted:
             return "recommended; stopped after the report, as asked"
         if not automatic:
@@ -231,6 +184,14 @@ def _retraining(
         because = f"the model in production is older than {settings.retraining.every_days:g} days"
         return retrain(settings, "schedule", (because,), source.path)
     return "not recommended"
+
+
+def _why_not(report: Report) -> str:
+    if report.simulated:
+        return "simulated customers retrain nothing"
+    if report.past:
+        return "a window of the past retrains nothing"
+    return "a file that is reported on retrains nothing: --act --source NAME acts on it"
 
 
 def _retrain(settings: Settings, cause: Cause, because: Sequence[str], batch: Path | None) -> str:

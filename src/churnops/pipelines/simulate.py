@@ -1,23 +1,27 @@
-"""Write simulated customers to a file that every other command reads."""
+"""Write simulated customers to a file that every other command reads, and none takes for production."""
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from churnops.data.read import decode, encode, outcomes, read_table, table_paths
+from churnops.data.read import decode, encode, marked, outcomes, read_table, table_paths
 from churnops.data.simulate import Drift, Simulated, simulate
 from churnops.data.validate import check_customers
 from churnops.files import fsync_folder, write_flushed
+from churnops.journal.database import open_database
+from churnops.journal.simulated import SimulatedFiles
 from churnops.pipelines.targets import check_free, check_target
 from churnops.schema import Schema
+from churnops.settings import Settings
 
 
 def simulate_file(
     sources: Sequence[Path],
     target: Path,
-    schema: Schema,
+    settings: Settings,
     drift: Drift,
     *,
     rows: int,
@@ -26,8 +30,8 @@ def simulate_file(
 ) -> Simulated:
     """Simulate customers like those in `sources` and write them to `target`, whole or not at all.
 
-    The headers are those of the first source, the target is the last column. Ids and times are left out: simulated
-    customers are nobody.
+    The headers are those of the first source, the target follows, and `churnops_simulated`, true in every row, is the
+    last column. Ids and times are left out: simulated customers are nobody.
 
     Parameters
     ----------
@@ -42,14 +46,30 @@ def simulate_file(
     ------
     DataError
         If a source breaks the Schema, the drift cannot be, or `target` exists or has another ending.
+    JournalError
+        If the journal does not answer, which keeps the file's hash. Nothing is written then.
     """
     paths = table_paths(sources)
     check_target(target)
     check_free(target, paths, overwrite)
-    made, headers = simulate_customers(paths, schema, drift, rows=rows, seed=seed)
-    written = decode(made.columns, made.outcome, schema)
-    _write(written.rename({name: headers[name] for name in written.columns if name in headers}), target)
+    made, headers = simulate_customers(paths, settings.table, drift, rows=rows, seed=seed)
+    written = decode(made.columns, made.outcome, settings.table)
+    renamed = written.rename({name: headers[name] for name in written.columns if name in headers})
+    content = _content(marked(renamed), target.suffix.lower())
+    remember(settings, [content], made.description)
+    write_flushed(target, content)
+    fsync_folder(target.parent)
     return made
+
+
+def remember(settings: Settings, contents: Iterable[bytes], description: str) -> None:
+    """Keep in the journal that files are simulated, by the hash of their content."""
+    engine = open_database(settings.database_url(settings.journal.url))
+    try:
+        for content in contents:
+            SimulatedFiles(engine).add(hashlib.sha256(content).hexdigest(), description)
+    finally:
+        engine.dispose()
 
 
 def simulate_customers(
@@ -66,11 +86,10 @@ def simulate_customers(
     return made, {name: header for header, name in schema.rename(raw[0].columns).items()}
 
 
-def _write(table: pl.DataFrame, target: Path) -> None:
+def _content(table: pl.DataFrame, suffix: str) -> bytes:
     buffer = io.BytesIO()
-    if target.suffix.lower() == ".parquet":
+    if suffix == ".parquet":
         table.write_parquet(buffer)
     else:
         table.write_csv(buffer)
-    write_flushed(target, buffer.getbuffer())
-    fsync_folder(target.parent)
+    return buffer.getvalue()

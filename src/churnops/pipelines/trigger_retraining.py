@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from churnops.files import low_priority
 from churnops.journal.alerts import AlertLog
 from churnops.journal.database import open_database
 from churnops.journal.decisions import DecisionLog, RecordedDecision
+from churnops.journal.simulated import SimulatedFiles, refuse_simulated
 from churnops.journal.tables import microseconds
 from churnops.journal.turn import turn
 from churnops.model import Bundle
@@ -72,12 +73,15 @@ def trigger_retraining(
     Raises
     ------
     ChurnopsError
-        If it fails. But for a file or an experiment that does not exist, that is told to the alert channels and
-        written to a summary before, with the model that answers. Once the challenger is deployed nothing fails: what
-        goes wrong from then on is a warning in the summary, and None in place of its file if that cannot be written.
+        If it fails. But for a file or an experiment that does not exist, and for a file of simulated customers, that
+        is told to the alert channels and written to a summary before, with the model that answers. Once the challenger
+        is deployed nothing fails: what goes wrong from then on is a warning in the summary, and None in place of its
+        file if that cannot be written.
     """
     if batch is not None and not batch.is_file():
         raise DataError(f"{batch} is not a file")
+    if batch is not None:
+        _refuse_simulated(settings, batch)
     asked = _Asked(settings, cause, tuple(because), datetime.now(UTC))
     with _failing_loudly(asked):
         tracker = Tracker(settings)
@@ -92,6 +96,16 @@ def trigger_retraining(
         with aftermath.warning("the summary is not written"):
             path = summary.write(asked.folder)
     return replace(summary, warning=aftermath.text), path
+
+
+def _refuse_simulated(settings: Settings, batch: Path) -> None:
+    """Refuse a file of simulated customers before anything follows from it."""
+    with suppress(JournalError):  # which the retraining reports
+        engine = open_database(settings.database_url(settings.journal.url))
+        try:
+            refuse_simulated([batch], SimulatedFiles(engine), settings)
+        finally:
+            engine.dispose()
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,16 @@ class _Asked:
 
     def summary(self, status: Status, reason: str, permission: Permission, champion: str) -> RetrainingSummary:
         """Begin the summary."""
-        return RetrainingSummary(self.started, self.cause, self.because, status, reason, permission, champion)
+        return RetrainingSummary(
+            self.started,
+            self.cause,
+            self.because,
+            status,
+            reason,
+            permission,
+            champion,
+            demonstration=self.settings.demonstration,
+        )
 
 
 @contextmanager
@@ -145,10 +168,10 @@ def _tell_failure(settings: Settings, alarm: Alarm) -> None:
     try:
         engine = open_database(settings.database_url(settings.journal.url))
     except JournalError:  # which is no reason for silence
-        Alerts(None, settings.alerts).tell([alarm], [])
+        Alerts.of(settings, None).tell([alarm], [])
         return
     try:
-        Alerts(AlertLog(engine), settings.alerts).tell([alarm], [])
+        Alerts.of(settings, AlertLog(engine)).tell([alarm], [])
     finally:
         engine.dispose()
 
@@ -168,12 +191,14 @@ class _Job:
 
     @property
     def alerts(self) -> Alerts:
-        return Alerts(AlertLog(self.registry.engine), self.settings.alerts)
+        return Alerts.of(self.settings, AlertLog(self.registry.engine))
 
     def do(
         self, tracker: Tracker, experiment: str, progress: Progress, on_family: Callable[[str], None]
     ) -> RetrainingSummary:
         """Ask the policy, retrain, and deploy if the gate says so."""
+        raw = [self.settings.path(source) for source in self.settings.data.raw]
+        refuse_simulated(raw, SimulatedFiles(self.registry.engine), self.settings)
         champion, known = self._champion()
         rows = production_rows(self.settings, self.registry)
         file = _File.read(self.batch, self.settings.table, known) if self.batch else _File()

@@ -13,6 +13,7 @@ from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
 from churnops.errors import DataError
 from churnops.journal import Journal
+from churnops.journal.simulated import SimulatedFiles, refuse_simulated
 from churnops.model import Bundle
 from churnops.registry import Registry
 from churnops.registry.trained_on import load_trained_on
@@ -50,8 +51,9 @@ def _compared(settings: Settings, registry: Registry, challenger: Bundle, champi
     table = labelled(rows.table, settings.table, rows.at, rows.customers)
     chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
     if chosen.sum() < settings.retraining.min_new_labels and RETRAINED_FROM not in champion.lineage:
-        paths = [settings.path(source) for source in settings.data.production]
-        later = validate_data([settings.path(source) for source in settings.data.raw], paths, settings.table).production
+        raw, paths = (list(map(settings.path, given)) for given in (settings.data.raw, settings.data.production))
+        refuse_simulated(paths, SimulatedFiles(registry.engine), settings)
+        later = validate_data(raw, paths, settings.table).production
         if later:
             table = labelled_tables(later, settings.table)
             chosen = unseen(table, known) & one_row_each(table, names)

@@ -168,6 +168,7 @@ class RetrainingPipeline:
             settings=settings.evaluation,
             seed=seed,
             lineage=self._lineage(champion),
+            banner=settings.banner,
         )
         compared = step(next(steps), _compare, held_out, evaluated.bundle, champion, settings)
         counts = {

@@ -41,6 +41,8 @@ class RetrainingSummary:
         Under which the challenger is registered.
     failures
         Rules that a table broke.
+    demonstration
+        Whether simulated customers count in this project.
     """
 
     started: datetime
@@ -57,6 +59,7 @@ class RetrainingSummary:
     failures: tuple[str, ...] = ()
     run_id: str | None = None
     seconds: Mapping[str, float] | None = None
+    demonstration: bool = False
 
     @property
     def text(self) -> str:
@@ -74,6 +77,7 @@ class RetrainingSummary:
             "status": self.status,
             "reason": self.reason,
             "permission": {"value": self.permission.value, "reasons": list(self.permission.reasons)},
+            "demonstration": self.demonstration,
             "champion": self.champion,
             "challenger": found.challenger.version_name if found else None,
             "version": self.version,

@@ -31,7 +31,7 @@ def test_reports_marked_ones_and_those_aside_differ_in_form_and_name():
         marked="Below the line",
     )
     found = traces(figure)
-    assert list(found) == ["Reports", "Below the line", "Simulated or past"]
+    assert list(found) == ["Reports", "Below the line", "Report only"]
     assert len({trace.marker.symbol for trace in found.values()}) == 3
     assert [list(trace.y) for trace in found.values()] == [[0.9, 0.6], [0.7], [0.8]]
     assert list(figure.data[0].y) == [0.9, 0.7, 0.6], "what is aside is not on the line"

@@ -17,7 +17,8 @@ from churnops.journal import open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.decisions import DecisionLog, RecordedDecision
-from churnops.pipelines.run_monitoring import run_monitoring, simulation
+from churnops.pipelines.run_monitoring import run_monitoring
+from churnops.pipelines.sources import simulation
 from churnops.settings import load_settings
 
 Show = Callable[[str], AppTest]
@@ -133,11 +134,11 @@ def test_a_simulated_report_appears_when_it_is_asked_for(in_project: Path, show:
     page.toggle[0].set_value(True).run()
     assert not page.exception
     newest, _ = page.selectbox[0].options
-    assert "simulated or past" in newest
+    assert "report only" in newest
     assert {metric.label: metric.value for metric in page.metric}["Customers"] == "300"
     assert "nothing follows from" in texts(page)
     performance = next(spec for said, spec in figures(page).items() if said.startswith("ROC-AUC went"))
-    assert "Simulated or past" in [trace.get("name") for trace in performance["data"]]
+    assert "Report only" in [trace.get("name") for trace in performance["data"]]
 
 
 def test_with_simulated_reports_only_they_are_shown_and_marked(in_project: Path, show: Show):

@@ -65,7 +65,7 @@ def test_reports_have_different_names_also_within_a_second():
     one = cycle(0, {})
     assert labels([one, cycle(1, {}, aside=True), one]) == [
         "2026-05-10 12:30:15 UTC",
-        "2026-05-10 13:30:15 UTC (simulated or past)",
+        "2026-05-10 13:30:15 UTC (report only)",
         "2026-05-10 12:30:15 UTC, 2",
     ]
 

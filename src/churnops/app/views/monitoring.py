@@ -62,7 +62,7 @@ def over_time(
     groups = (
         ("Reports", [p for p in own if not p.marked], "circle", BLUE),
         (marked, [p for p in own if p.marked], "diamond", ORANGE),
-        ("Simulated or past", [p for p in points if p.aside], "circle-open", GREY),
+        ("Report only", [p for p in points if p.aside], "circle-open", GREY),
     )
     for name, group, symbol, colour in groups:
         if group:

@@ -1,0 +1,31 @@
+"""Recognize files of simulated customers: by their column, and by the hash of the whole file."""
+
+import hashlib
+from pathlib import Path
+
+from churnops.data.batches import open_batches
+from churnops.errors import DataError
+from churnops.schema import is_marked
+
+
+def has_mark(path: Path) -> bool:
+    """Whether a CSV or Parquet file has the column of simulated customers; False if it cannot be read."""
+    try:
+        return is_marked(next(open_batches(path, rows=1)).columns)
+    except DataError:
+        return False  # whoever reads the file reports why
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a whole file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -1,0 +1,79 @@
+"""Files of simulated customers, by the SHA-256 of the whole file.
+
+Never of a row: most rows of a simulated file are real customers, unchanged.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, Select, insert, select
+
+from churnops.data.read import table_paths
+from churnops.data.simulated import file_sha256, has_mark
+from churnops.errors import DataError
+from churnops.journal.database import answering, exclusive
+from churnops.journal.tables import microseconds, simulated_files
+from churnops.settings import Settings
+
+
+class SimulatedFiles:
+    """The files that `churnops simulate` wrote. Safe for several processes and threads.
+
+    Raises
+    ------
+    JournalError
+        By every call, if the database does not answer.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, sha256: str, description: str) -> None:
+        """Remember a file; a second time is nothing new."""
+        row = {"sha256": sha256, "at": microseconds(datetime.now(UTC)), "description": description}
+        with answering(), exclusive(self._engine) as connection:
+            if connection.execute(_holds(sha256)).first() is None:
+                connection.execute(insert(simulated_files), row)
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file is one of them, or a copy."""
+        with answering(), self._engine.connect() as connection:
+            return connection.execute(_holds(file_sha256(path))).first() is not None
+
+
+def is_simulated(path: Path, files: SimulatedFiles) -> bool:
+    """Whether a table has the column of simulated customers, or is a copy of a simulated file."""
+    return has_mark(path) or files.holds(path)
+
+
+def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Settings) -> None:
+    """Refuse simulated customers where customers of production are asked for, but for a demonstration.
+
+    Parameters
+    ----------
+    paths
+        Tables, or folders of them. What cannot be read is left to whoever reads it.
+
+    Raises
+    ------
+    DataError
+        Naming the first simulated table.
+    """
+    if settings.demonstration:
+        return
+    for source in paths:
+        tables: list[Path] = []
+        with suppress(DataError):
+            tables = table_paths([source])
+        for table in tables:
+            if is_simulated(table, files):
+                raise DataError(
+                    f"{table} holds simulated customers, which never count as production: give real ones, or set "
+                    "`demonstration: true` in the config.yaml of a project that is for show"
+                )
+
+
+def _holds(sha256: str) -> Select[tuple[str]]:
+    return select(simulated_files.c.sha256).where(simulated_files.c.sha256 == sha256)
