@@ -474,6 +474,7 @@ def test_the_cycle_of_the_main_job_is_shown_whole(project: tuple[Settings, RunSu
     engine.dispose()
     metrics = Metrics()
     metrics.cycle.show(found.summary, found.at, failed=False, undelivered=0)
+    metrics.cycle.show_sources({found.source: found})
     text = metrics.text().decode()
     families = set(re.findall(r"^# TYPE (churnops_monitoring_\w+) gauge$", text, re.M))
     told = {name for name in families if re.search(rf"^{name}(?:{{[^}}]*}})? (?!NaN)", text, re.M)}
@@ -492,3 +493,22 @@ def test_every_metric_is_described(client: TestClient):
     described = set(re.findall(r"`(churnops_\w+)[`{]", table))
     assert shown - described == set()
     assert described - shown == set()
+
+
+def test_the_gauges_are_of_live_traffic_and_other_sources_have_their_own(api_settings: Settings):
+    with client_of(api_settings) as client:
+        service = service_of(client)
+        log = CycleLog(service._engine)
+        log.record(cycle(1))
+        for added in (cycle(2, drift_rate=1.0), cycle(3, failed=True)):
+            log.record(replace(added, source="weekly"))
+        log.record(replace(cycle(4, aside=True), source="file"))
+        service._show_cycle()
+        shown = client.get("/metrics").text
+        assert gauge(shown, "churnops_monitoring_drift_rate") == 0.25
+        assert gauge(shown, "churnops_monitoring_failed") == 0
+        assert gauge(shown, "churnops_monitoring_source_failed", "weekly") == 1
+        at = gauge(shown, "churnops_monitoring_source_cycle_timestamp_seconds", "weekly")
+        assert at == (START + timedelta(minutes=3)).timestamp()
+        assert math.isnan(gauge(shown, "churnops_monitoring_source_recommend_retraining", "weekly"))
+        assert '"file"' not in shown

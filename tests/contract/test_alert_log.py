@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -162,3 +163,13 @@ def test_what_fires_is_told_since_when_without_a_recovery_between(engine: Engine
     assert log.firing(("performance",)) != log.firing(subjects)
     take(log, OVER, at=NOW + 9 * HOUR)
     assert [one.alert.notice.subject for one in log.firing(subjects)] == ["performance"]
+
+
+def test_an_alarm_is_its_subject_and_its_source(engine: Engine):
+    log = AlertLog(engine)
+    weekly = replace(DRIFT, source="weekly")
+    take(log, DRIFT, weekly)
+    assert set(latest(log)) == {"feature_drift", "feature_drift@weekly"}
+    take(log, replace(OVER, source="weekly"), at=NOW + HOUR)
+    assert [one.alert.notice for one in log.firing(("feature_drift", "performance"))] == [DRIFT]
+    assert len(take(log, at=NOW + HOUR)) == 0, "of each incident only the latest is delivered"

@@ -129,3 +129,21 @@ def test_cycles_of_a_time_are_found_by_the_index():
     assert any("cycles_at" in step for step in plans)
     assert [step for step in plans if step.startswith("SCAN")] == []
     engine.dispose()
+
+
+def test_looks_and_what_had_fired_belong_to_their_source(engine: Engine):
+    log = CycleLog(engine)
+    assert [log.look("a", batch) for batch in ("x", "y")] == [1, 2]
+    assert [log.look("a", batch, "weekly") for batch in ("y", "x", "y")] == [1, 2, 1]
+    assert log.look("a", "z") == 3
+    fired = {"recommend_retraining": {"triggers": {"performance": True}}}
+    log.record(Cycle(NOW, "a", False, "finished", "1", fired, "weekly"))
+    log.record(Cycle(NOW, "a", False, "failed", None, {"error": "x"}))
+    log.record(Cycle(NOW, "a", True, "finished", "2", {}, "file"))
+    assert log.established("a") == frozenset()
+    assert log.established("a", "weekly") == {"performance"}
+    assert log.sources() == ["file", "live", "weekly"]
+    assert [cycle.status for cycle in log.newest(9, source="live")] == ["failed"]
+    assert log.newest(9, source="file") == []
+    series = log.between(NOW - timedelta(hours=1), NOW + timedelta(hours=1), aside=None, source="weekly")
+    assert [cycle.source for cycle in series.cycles] == ["weekly", "file"]

@@ -8,13 +8,17 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect
 
 from churnops.errors import JournalError
 from churnops.journal import DeploymentLog, Journal, database, open_database
+from churnops.journal.alerts import AlertLog
+from churnops.journal.cycles import CycleLog
 from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE, deployments, metadata
 from tests.contract.conftest import LASTING, POSTGRESQL
 from tests.contract.test_deployment_log import intent
@@ -174,3 +178,37 @@ def test_a_memory_database_is_one_for_all_threads():
     thread.start()
     thread.join()  # an exception in it would be a warning, and so an error
     engine.dispose()
+
+
+@lasting
+def test_rows_from_before_there_were_sources_are_of_live_traffic(url: str):
+    """Cycles, looks and alerts of version 0005 stay, and a source of files begins its looks at 1."""
+    old = create_engine(url)
+    migrate_to(old, "0005")
+    with old.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO looks VALUES (1, 5, 'model', 1, 'batch')")
+        connection.exec_driver_sql(
+            "INSERT INTO cycles VALUES (1, 5, 'model', false, 'finished', 'r.json', '{\"drift_rate\": 0.5}')"
+        )
+        connection.exec_driver_sql("INSERT INTO alerts VALUES (1, 5, 'performance', 'firing', 'critical', 't', 'b')")
+    old.dispose()
+    engine = open_database(url)
+    log = CycleLog(engine)
+    (cycle,) = log.newest()
+    assert (cycle.source, cycle.report, cycle.summary) == ("live", "r.json", {"drift_rate": 0.5})
+    assert log.look("model", "batch") == 1
+    with engine.begin() as connection:  # PostgreSQL's sequence does not know of the rows above
+        connection.exec_driver_sql("DELETE FROM looks")
+    (firing,) = AlertLog(engine).firing(["performance"])
+    assert firing.alert.notice.incident == "performance"
+    assert differences(engine) == []
+    engine.dispose()
+
+
+def migrate_to(engine: Engine, version: str) -> None:
+    """Bring an empty database to an older version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)

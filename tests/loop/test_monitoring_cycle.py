@@ -31,22 +31,11 @@ from churnops.monitoring.collect import batch_from_journal
 from churnops.monitoring.report import report_schema
 from churnops.pipelines import run_monitoring as monitoring
 from churnops.pipelines import sources
-from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings, load_settings
 from tests.conftest import LATER, quick, write_project
 from tests.loop.test_command_line import CHURNOPS, run
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def deployed(project: tuple[Settings, RunSummary], tmp_path: Path) -> Settings:
-    """A project of its own with a deployed model, and nothing monitored yet."""
-    folder = tmp_path / "project"
-    write_project(folder, quick)
-    models = project[0].path("models")
-    shutil.copytree(models, folder / "models", symlinks=True)
-    return load_settings(folder / "config.yaml")
 
 
 @contextmanager
@@ -478,6 +467,11 @@ def test_wrong_options_are_refused_before_anything_is_done(deployed: Settings):
         (("--until", "0001-01-02"), "between the year 2000 and now"),
         (("--simulate", "--seed", "-1"), "--seed"),
         (("--batch", "no-such-file.csv"), "no-such-file.csv"),
+        (("--batch", "x.csv", "--act"), "--act needs --source NAME"),
+        (("--batch", "x.csv", "--source", "weekly"), "without --act a file is reported on"),
+        (("--batch", "x.csv", "--act", "--source", "live"), "'live' is a source of churnops itself"),
+        (("--batch", "x.csv", "--act", "--source", "a b"), "--source 'a b'"),
+        (("--act", "--source", "weekly"), "belong to --batch"),
     ):
         done = run(CHURNOPS, "monitor", *options, cwd=deployed.root, code=2)
         assert message in done.stderr, (options, done.stderr)

@@ -18,7 +18,7 @@ from churnops.journal.alerts import Alert, AlertLog, Notice
 from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
 from churnops.monitoring.alerts import Alarm, Alerts, Delivery, due, plain
 from churnops.monitoring.channels import Channel, without_secrets
-from churnops.settings import AlertSettings
+from churnops.settings import DEMONSTRATION, AlertSettings
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DRIFT = Alarm("feature_drift", "warning", "4 of 12 columns drifted", ("tenure: D 0.31", "charge: D 0.22", "3", "4"))
@@ -260,3 +260,27 @@ def test_an_alarm_that_was_told_by_a_clock_ahead_is_told_again():
     day, now = timedelta(days=1), datetime(2026, 5, 1, tzinfo=UTC)
     for ahead, told in ((timedelta(minutes=1), 0), (365 * day, 1)):
         assert len(due([drift], [], {"feature_drift": Alert(1, now + ahead, drift)}, now, day)) == told
+
+
+def test_an_alarm_of_a_source_names_it_and_only_that_source_ends_it(desk: Desk):
+    desk.alerts().tell([DRIFT], [], "weekly")
+    assert desk.titles() == ["[warning] churnops: source weekly: 4 of 12 columns drifted"]
+    desk.alerts().tell([], ["feature_drift"])
+    desk.alerts().tell([], ["feature_drift"], "monthly")
+    assert desk.titles() == []
+    desk.alerts().tell([DRIFT], [])
+    assert desk.titles() == ["[warning] churnops: 4 of 12 columns drifted"], "live traffic has an alarm of its own"
+    (delivery,) = desk.alerts().tell([], ["feature_drift"], "weekly")
+    assert delivery.subject == "feature_drift@weekly"
+    assert desk.lines == [
+        "[recovered] churnops: source weekly: feature drift\n  told on 2026-05-01 12:00 UTC: 4 of 12 columns drifted"
+    ]
+
+
+def test_every_message_of_a_demonstration_says_so_and_stays_short(desk: Desk):
+    alerts = Alerts(desk.log, AlertSettings(link=LINK), banner=DEMONSTRATION, console=desk.lines.append)
+    alerts.tell([Alarm("performance", "critical", "x" * 200, ("y" * 200,) * 3)], [])
+    alerts.tell([], ["performance"])
+    alerts.announce(Alarm("deployed", "info", "version 2"))
+    assert [line.splitlines()[1].strip() for line in desk.lines] == [DEMONSTRATION] * 3
+    assert max(map(len, desk.lines)) + 300 - len(LINK) + 50 < 1024, "PagerDuty takes no more"

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from churnops.errors import DataError
-from churnops.schema import Schema
+from churnops.schema import SIMULATED, Schema
 from churnops.settings import Settings
 
 TARGET = {"name": "churn", "kind": "target", "choices": ["No", "Yes"]}
@@ -68,3 +68,11 @@ def test_both_headers_of_a_column_are_refused():
     assert schema.rename(["Total minutes", "x"]) == {"Total minutes": "minutes"}
     with pytest.raises(DataError, match=r"minutes \('Total minutes'\) is given twice"):
         schema.rename(["Total minutes", "minutes"])
+
+
+@pytest.mark.parametrize("header", [{"name": SIMULATED}, {"alias": "Churnops_Simulated"}])
+def test_the_column_of_simulated_customers_is_reserved(header: dict[str, str]):
+    target = {"name": "churn", "kind": "target", "choices": ["no", "yes"]}
+    number = {"name": "minutes", "kind": "number"}
+    with pytest.raises(ValidationError, match="churnops adds"):
+        Schema.model_validate({"columns": [number | header, number | {"name": "calls"}, target]})

@@ -1,0 +1,20 @@
+"""A project with a deployed model, for tests that monitor it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from churnops.pipelines.run_all import RunSummary
+from churnops.settings import Settings, load_settings
+from tests.conftest import quick, write_project
+
+
+@pytest.fixture
+def deployed(project: tuple[Settings, RunSummary], tmp_path: Path) -> Settings:
+    """A project of its own with a deployed model, and nothing monitored yet."""
+    folder = tmp_path / "project"
+    write_project(folder, quick)
+    models = project[0].path("models")
+    shutil.copytree(models, folder / "models", symlinks=True)
+    return load_settings(folder / "config.yaml")
