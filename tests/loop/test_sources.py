@@ -138,6 +138,9 @@ def test_a_simulated_file_never_acts(deployed: Settings, tmp_path: Path, change:
         monitoring.run_monitoring(deployed, sources.file(path, "weekly"))
     with pytest.raises(DataError, match=r"made.csv holds simulated customers"):
         trigger_retraining(deployed, "by hand", batch=path)
+    renamed = path.rename(tmp_path / "made.data")  # read as a CSV whatever its ending
+    with pytest.raises(DataError, match=r"made.data holds simulated customers"):
+        monitoring.run_monitoring(deployed, sources.file(renamed, "weekly"))
     assert counted(deployed) == NOTHING
     assert number_of(deployed, cycles) == 0
     assert not deployed.path("monitoring").exists()

@@ -64,9 +64,10 @@ def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Set
     if settings.demonstration:
         return
     for source in paths:
-        tables: list[Path] = []
-        with suppress(DataError):
-            tables = table_paths([source])
+        tables = [source] if source.is_file() else []  # a file may have any ending
+        if source.is_dir():
+            with suppress(DataError):
+                tables = table_paths([source])
         for table in tables:
             if is_simulated(table, files):
                 raise DataError(

@@ -137,6 +137,8 @@ def _cycle(
     batch = source.collect(settings, journal, bundle)
     if source.path is not None and simulated.holds(source.path):
         batch = replace(batch, simulated=True)
+    if batch.simulated and not settings.demonstration:  # also if the file was changed since it was checked
+        batch = replace(batch, acts_as=None)
     cycle = monitor.run(bundle, batch)
     if batch.simulated:  # the customers are written to a file again
         for name, content in cycle.artifacts.items():
