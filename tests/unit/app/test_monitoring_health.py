@@ -1,6 +1,7 @@
 """Health at a glance: one answer from cycles and alarms, the worst first, since when, and never good by silence."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -168,3 +169,25 @@ def test_a_retraining_that_failed_is_bad_whatever_reports_say():
 
 def test_an_alarm_of_a_failed_cycle_is_over_with_the_next_report():
     assert health(cycle(1), firing=(alarm("cycle_failed", 2 * HOUR),)).level == "good"
+
+
+def test_another_sources_alarm_is_told_beside_the_state_of_live_traffic():
+    weekly = replace(cycle(0.5, summary(fired("feature_drift"))), source="weekly")
+    found = health(weekly, cycle(1))
+    assert (found.level, found.sentence.startswith("Source weekly: Customers differ")) == ("watch", True)
+    clean = replace(cycle(0.5), source="weekly")
+    notice = Notice("feature_drift", "firing", "warning", "x", "", "weekly")
+    own = Firing(Alert(1, NOW - 2 * HOUR, notice), NOW - 2 * HOUR)
+    assert health(clean, cycle(1, summary(fired("feature_drift"))), firing=(own,)).sentence.startswith(
+        "Customers differ"
+    )
+    assert health(clean, cycle(1)).level == "good"
+    assert health(replace(failed(0.5), source="weekly"), cycle(1)).sentence.startswith(
+        "Source weekly: The model is not"
+    )
+
+
+def test_the_state_without_live_traffic_is_that_of_the_newest_source_and_says_so():
+    found = health(replace(cycle(1), source="data.production"))
+    assert found.level == "good"
+    assert found.also == ("All reports are of the source data.production: nobody has looked at what the API answers.",)
