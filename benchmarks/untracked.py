@@ -35,7 +35,7 @@ def main(config: Path) -> None:
     )
     later, bundle = project.production, evaluated.bundle
     engine = open_database(settings.database_url(settings.journal.url))
-    batch = batch_from_columns(later.columns, later.outcome.astype(float), bundle, "later")
+    batch = batch_from_columns(later.columns, later.outcome.astype(float), bundle, "later", acts_as="data.production")
     ModelMonitor(settings, CycleLog(engine)).run(bundle, batch)
     engine.dispose()
 

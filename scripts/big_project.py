@@ -41,7 +41,7 @@ from churnops.registry import DeploymentFolder
 from churnops.retraining.gate import decide
 from churnops.retraining.policy import Permission
 from churnops.retraining.summary import RetrainingSummary, Status
-from churnops.settings import Settings, default_config, load_settings
+from churnops.settings import LIVE, Settings, default_config, load_settings
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DAYS: Final = 120
@@ -173,7 +173,9 @@ def _batch(
     sources = [settings.path(path) for path in settings.data.production or settings.data.raw]
     made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=seed)
     source = f"journal, {window[0]:%Y-%m-%d %H:%M} to {window[1]:%Y-%m-%d %H:%M} UTC"
-    batch = batch_from_columns(made.columns, made.outcome, bundle, source, simulated=simulated)
+    batch = batch_from_columns(
+        made.columns, made.outcome, bundle, source, acts_as=None if simulated else LIVE, simulated=simulated
+    )
     return replace(batch, window=window)
 
 
