@@ -8,9 +8,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from churnops.console import prepare_streams
 from churnops.errors import ChurnopsError
 from demo.loop import run_loop
+from demo.orchestration import orchestrate
 from demo.plan import DEFAULT, Plan
+from demo.project import Project
 from demo.screen import Terminal
 
 
@@ -34,9 +37,12 @@ def main(
 ) -> None:
     """Run the closed loop on simulated customers.
 
-    Serve, drift, alert, retrain, gate, hot swap, recovery: about two minutes.
+    Serve, drift, alert, retrain, gate, hot swap, recovery: about two minutes. Then the report's orchestration on a file
+    of simulated customers, in the same project, which says `demonstration: true`: simulate, monitor, retrain.
     """
     from demo.figure import timeline_svg
+
+    prepare_streams()
 
     given = {"drift": drift, "rate": rate, "seed": seed}
     kept = folder or Path(tempfile.mkdtemp(prefix="churnops-demo-"))
@@ -48,6 +54,11 @@ def main(
             timeline = run_loop(kept, plan, terminal)
         figure.write_text(timeline_svg(timeline), encoding="utf-8")
         terminal.summary(timeline)
+        terminal.step("the report's orchestration on a file: churnops simulate, churnops monitor --batch FILE --act")
+        project = Project(kept, plan)
+        found = orchestrate(project, rows=plan.batch_rows, concept=plan.batch_concept, seed=plan.seed)
+        for line in found.lines():
+            terminal.step(line)
         click.echo(f"timeline: {figure}" + (f"; project: {kept}" if folder else ""))
     except ChurnopsError as error:
         click.secho(f"error: {error}", fg="red", err=True)

@@ -32,6 +32,8 @@ class Plan(BaseModel):
     window_seconds: Seconds
     cycle_seconds: Annotated[int, Field(ge=1, le=3600)]
     slice_customers: Annotated[int, Field(ge=50)]
+    batch_rows: Annotated[int, Field(ge=100, le=100_000)]
+    batch_concept: Annotated[float, Field(ge=0.0, le=1.0)]
     settings: dict[str, Any]
 
     @classmethod
@@ -57,6 +59,7 @@ class Plan(BaseModel):
         """Return the `config.yaml` of a project whose API listens on `port`."""
         document = yaml.safe_load(default_config())
         _overlay(document, self.settings)
+        document["demonstration"] = True
         document["journal"]["label_horizon"] = self.label_horizon_seconds / DAY
         document["monitoring"]["window_days"] = self.window_seconds / DAY
         document["api"]["port"] = port

@@ -59,6 +59,23 @@ class Project:
         with self._started("run", "run", "--json") as process:
             process.join()
 
+    def answer(self, name: str, *arguments: str) -> str:
+        """Run a command to its end, and return what it printed on standard output; the rest is in its log.
+
+        Raises
+        ------
+        ChurnopsError
+            If it failed, with the end of what it said.
+        """
+        with (self.logs / f"{name}.log").open("ab") as log:
+            done = subprocess.run(
+                (*COMMAND, *arguments), cwd=self.folder, stdout=subprocess.PIPE, stderr=log, env=_clean()
+            )
+        if done.returncode:
+            said = end_of(self.logs / f"{name}.log")
+            raise ChurnopsError(f"churnops {arguments[0]} failed with {done.returncode}: {said}")
+        return done.stdout.decode("utf-8")
+
     @contextmanager
     def serving(self) -> Iterator["Process"]:
         """Serve until the end of the block; it begins when the service is ready."""
@@ -79,9 +96,7 @@ class Project:
 
     @contextmanager
     def _started(self, name: str, *arguments: str, **variables: str) -> Iterator["Process"]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("CHURNOPS_", "MLFLOW_TRACKING"))}
-        environment = kept | {"MLFLOW_DISABLE_TELEMETRY": "true"} | variables
-        process = Process(name, self.logs / f"{name}.log", (*COMMAND, *arguments), self.folder, environment)
+        process = Process(name, self.logs / f"{name}.log", (*COMMAND, *arguments), self.folder, _clean() | variables)
         try:
             yield process
         finally:
@@ -132,7 +147,7 @@ class Process:
 
     def said(self) -> str:
         """Return the end of its log."""
-        return self._log.read_text(encoding="utf-8", errors="replace")[-END_OF_LOG:].strip()
+        return end_of(self._log)
 
 
 @contextmanager
@@ -158,6 +173,17 @@ def alert_sink(told: Callable[[str, str], None]) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def end_of(log: Path) -> str:
+    """Return the end of a log."""
+    return log.read_text(encoding="utf-8", errors="replace")[-END_OF_LOG:].strip()
+
+
+def _clean() -> dict[str, str]:
+    """Return the environment without what would change the commands' settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("CHURNOPS_", "MLFLOW_TRACKING"))}
+    return kept | {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def free_port() -> int:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from demo.feeder import Fed
 from demo.loop import run_loop
+from demo.orchestration import orchestrate
 from demo.plan import DAY, Plan
 from demo.project import Project
 from demo.timeline import Event, Timeline, first
 
+from churnops.errors import ChurnopsError
 from churnops.journal import DeploymentLog, Journal, open_database
 from churnops.journal.decisions import DecisionLog
 from churnops.model import Bundle
@@ -120,6 +122,30 @@ def test_drift_is_noticed_told_and_answered_by_a_new_model_that_is_worth_as_much
     assert deployed[-1]["challenger"] == recovery.model
     assert deployed[-1]["cause"] == "monitoring"
     assert_nobody_was_trained_on(folder, recovery.model, recovery.at)
+
+
+def test_the_reports_orchestration_acts_on_simulated_customers_in_a_demonstration_only(folder: Path):
+    project = Project(folder, smaller(0.0))
+    assert project.settings.demonstration
+    found = orchestrate(project, rows=1500, concept=0.7, seed=7)
+    assert found.report["simulated"] is True
+    assert found.report["recommend_retraining"]["value"] is True
+    assert "outcomes permuted, 70% of those known" in found.simulated
+    (summary,) = folder.glob("monitoring/retraining_summary_*.json")  # it was trained again, and the gate decided
+    document = json.loads(summary.read_text())
+    assert document["status"] in ("kept", "cannot tell", "deployed")
+    assert found.retraining.startswith(document["status"])
+    assert any(line.startswith("retraining: ") for line in found.lines())
+
+    config = folder / "config.yaml"  # anywhere else the same file only makes a report
+    config.write_text(config.read_text().replace("demonstration: true", "demonstration: false"))
+    refused = ("monitor", "--batch", str(found.batch), "--act", "--source", "simulated", "--json")
+    try:
+        retraining = json.loads(project.answer("again", *refused))["retraining"]
+    except ChurnopsError:
+        retraining = "refused"
+    assert not retraining.startswith(("kept", "cannot tell", "deployed"))
+    assert len(list(folder.glob("monitoring/retraining_summary_*.json"))) == 1
 
 
 def assert_nobody_was_trained_on(folder: Path, model: str, since: datetime) -> None:
