@@ -1,7 +1,7 @@
 """Uploads of CSV and Parquet. Imported when the first one comes: the table libraries cost memory and start-up."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +55,7 @@ class TableUpload:
         except ChurnopsError as error:
             raise Problem(422, "table", str(error).partition("\n")[0].replace(str(self._path), NAME)) from None
 
-    def scored(self) -> Iterator[Piece]:
+    def scored(self) -> Generator[Piece, None, None]:
         """Yield the answered table piece by piece; see `churnops.api.uploads.Upload`."""
         writer = CsvPieces() if self._format == "csv" else ParquetPieces()
         for scored, customer_ids in self._batches(explain=True):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,7 @@ from churnops.api.predictions import Recorder, answer
 from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.api.strict_json import parse_json
-from churnops.api.work import Room, Steps, Work
+from churnops.api.work import Room, Steps, Work, close
 from churnops.files import temporary_file
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
@@ -51,7 +51,7 @@ class Upload(Protocol):
     def check(self) -> Steps[None]:
         """Read everything in steps; raise a Problem that names the row where a rule is broken."""
 
-    def scored(self) -> Iterator[Piece]:
+    def scored(self) -> Generator[Piece, None, None]:
         """Yield the answer piece by piece."""
 
 
@@ -96,15 +96,15 @@ class Uploads:
 
     async def _stream(self, upload: Upload, served: Served, key: str | None) -> AsyncIterator[bytes]:
         pieces = upload.scored()
-        while True:
-            piece = await self._work.step(next, pieces, None)
-            if piece is None:
-                break
-            if piece.rows:
-                await self._recorder.record(piece.rows, key)
-                if self._live is not None:
-                    self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
-            yield piece.content
+        try:
+            while (piece := await self._work.step(next, pieces, None)) is not None:
+                if piece.rows:
+                    await self._recorder.record(piece.rows, key)
+                    if self._live is not None:
+                        self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
+                yield piece.content
+        finally:
+            close(pieces)
 
     def _release(self, file: IO[bytes]) -> None:
         self._places.leave()
@@ -164,7 +164,7 @@ class NdjsonUpload:
         if not customers:
             raise Problem(422, "validation", "the file holds no customers")
 
-    def scored(self) -> Iterator[Piece]:
+    def scored(self) -> Generator[Piece, None, None]:
         """See `Upload`."""
         for records in self._records():
             if not records:

@@ -7,7 +7,7 @@ threads of their own, so however much clients ask, the service stays ready, foll
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -51,10 +51,13 @@ class Threads:
 
     async def compute(self, steps: Steps[T]) -> T:
         """Return a computation's result. Cancelled, it ends after the step under way."""
-        while True:
-            done, result = await self.run(_step, steps)
-            if done:
-                return result  # type: ignore[no-any-return]
+        try:
+            while True:
+                done, result = await self.run(_step, steps)
+                if done:
+                    return result  # type: ignore[no-any-return]
+        finally:
+            close(steps)
 
     def close(self) -> None:
         """Let each thread end once it is free."""
@@ -79,6 +82,12 @@ def _step(steps: Steps[T]) -> tuple[bool, Any]:
     except StopIteration as end:
         return True, end.value
     return False, None
+
+
+def close(steps: Generator[Any, None, Any]) -> None:
+    """Let a computation that is not continued go of its files; one in the middle of a step does so after it."""
+    with suppress(ValueError):  # it is executing
+        steps.close()
 
 
 def at_once(steps: Steps[T]) -> T:
