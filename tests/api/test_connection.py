@@ -63,3 +63,117 @@ def test_a_client_that_reads_is_not(monkeypatch: pytest.MonkeyPatch):
         return content
 
     assert asyncio.run(scenario()).count(b"x") == 3 * len(CHUNK)
+
+
+class Server:
+    """A connection that is served without a network; `given` are the headers that the application saw."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[bytes, bytes]] = []
+        self.body = b""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        more = True
+        while more:
+            message = await receive()
+            self.body += message.get("body", b"")
+            more = message.get("more_body", False)
+        self.given = scope["headers"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def answer(self, *pieces: bytes) -> tuple[bytes, Connection]:
+        """Send pieces, at most until the connection is closed; return what was answered."""
+        written: list[bytes] = []
+
+        class Transport(asyncio.Transport):
+            closed = False
+
+            def write(self, data: Any) -> None:
+                written.append(bytes(data))
+
+            def close(self) -> None:
+                self.closed = True
+
+            def is_closing(self) -> bool:
+                return self.closed
+
+            def pause_reading(self) -> None:
+                pass
+
+            def resume_reading(self) -> None:
+                pass
+
+        async def scenario() -> Connection:
+            config = uvicorn.Config(self, lifespan="off", log_config=None)
+            config.load()
+            server = Connection(config, ServerState(), {})
+            transport = Transport()
+            server.connection_made(transport)
+            for piece in pieces:
+                if not transport.closed:
+                    server.data_received(piece)
+                    await asyncio.sleep(0)
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            server.connection_lost(None)
+            return server
+
+        server = asyncio.run(scenario())
+        return b"".join(written), server
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def test_trailers_are_no_headers():
+    server = Server()
+    answer, _ = server.answer(CHUNKED + b"2\r\n{}\r\n0\r\nx-api-key: other\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert [name for name, _ in server.given] == [b"host", b"transfer-encoding"]
+    assert server.body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"a: b\r\n" * 10_000),
+        (CHUNKED + b"2\r\n{}\r\n0\r\na: ", b"b" * 60_000),
+        (CHUNKED + b"2;", b"b" * 60_000),
+        (b"GET / HTTP/1.1\r\nhost: x\r\na: ", b"b" * 60_000),
+        (b"GET /", b"b" * 60_000),
+    ],
+    ids=["trailers", "a trailer", "an extension", "a header", "a path"],
+)
+def test_what_is_no_body_has_an_end(begin: bytes, piece: bytes):
+    answer, server = Server().answer(begin, *[piece] * 20)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert len(server.headers) < 100
+
+
+def test_a_long_body_has_no_end_here_however_it_is_cut():
+    server = Server()
+    answer, _ = server.answer(CHUNKED, *[b"1\r\n \r\n" * 10_000] * 10, b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert len(server.body) == 100_000
+    server = Server()
+    answer, _ = server.answer(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n", *[b" " * 100_000] * 10)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert len(server.body) == 1_000_000
+
+
+def test_chunks_that_came_at_once_are_handed_over_at_once(monkeypatch: pytest.MonkeyPatch):
+    pieces: list[int] = []
+    parent = Connection.__mro__[1]
+    monkeypatch.setattr(parent, "on_body", lambda _self, body: pieces.append(len(body)))
+    Server().answer(CHUNKED + b"1\r\n \r\n" * 10_000)
+    assert pieces == [10_000]
+
+
+def test_requests_that_wait_for_the_first_are_few():
+    request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    answer, _ = Server().answer(request * connection.MAX_WAITING)
+    assert answer.count(b"HTTP/1.1 200") == connection.MAX_WAITING
+    answer, server = Server().answer(request * 5000)
+    assert b"HTTP/1.1 400" in answer
+    assert len(server.pipeline) <= connection.MAX_WAITING

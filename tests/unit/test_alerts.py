@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -193,6 +193,7 @@ def test_text_does_no_harm(given_text: str, expected: str):
     assert plain(given_text, 100) == expected
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("<>=!@|a \n\x00\u202e\ud800\u2028") | st.characters(), max_size=60), st.integers(1, 40))
 def test_plain_text_is_one_bounded_line_without_markup(text: str, most: int):
     line = plain(text, most)
@@ -203,6 +204,7 @@ def test_plain_text_is_one_bounded_line_without_markup(text: str, most: int):
     assert not re.search(r"(?<! )[<>]|[<>](?!=? |=?…|=?$)", line)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=400), max_size=5), st.text(max_size=400))
 def test_a_message_is_short_enough_for_a_pager(facts: list[str], title: str):
     desk = Desk(None)
@@ -210,6 +212,7 @@ def test_a_message_is_short_enough_for_a_pager(facts: list[str], title: str):
     assert len(desk.lines[0]) < 1000
 
 
+@settings(deadline=None)
 @given(st.text("0123456789QXZ", min_size=3, max_size=30))
 def test_a_secret_is_hidden_wherever_it_stands_in_an_address(secret: str):
     for url in (f"slack://{secret}/b/c", f"mailto://ann:{secret}@x.org", f"json://x.org/?+X-Key={secret}", secret):
@@ -217,6 +220,7 @@ def test_a_secret_is_hidden_wherever_it_stands_in_an_address(secret: str):
         assert re.fullmatch(r"Channel\((slack|mailto|json|unknown)#[0-9a-f]{6}\)", repr(Channel(url)))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.sampled_from(["", "json://", "mailto://", "slack://", "pagerduty://"]))
 def test_any_text_is_an_address_with_a_verdict(text: str, scheme: str):
     channel = Channel(scheme + text)
