@@ -6,9 +6,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine
 
-from churnops.journal import open_database
+from churnops.journal import database, open_database
 from tests.contract.postgres import Cluster, private_cluster
 
 LASTING = ["file", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
@@ -43,3 +45,11 @@ def engine(url: str) -> Iterator[Engine]:
     engine = open_database(url)
     yield engine
     engine.dispose()
+
+
+def migrate_to(connection: Connection, revision: str) -> None:
+    """Make a database as the program of a revision did."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

@@ -4,20 +4,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, select
+from sqlalchemy import Engine, MetaData, Table, create_engine, select
 
-from churnops.journal import DecisionLog, DeploymentLog, Journal, database, open_database
+from churnops.journal import DecisionLog, DeploymentLog, Journal, open_database
 from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
 from churnops.journal.keys import KeyStore, verify
 from churnops.journal.tables import VERSION_TABLE
-from tests.contract.conftest import LASTING
+from tests.contract.conftest import LASTING, migrate_to
 from tests.contract.test_journal_database import differences
 from tests.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN
 
@@ -28,14 +25,6 @@ TABLES = {
     "0003": ("deployments", "predictions", "labels", "api_keys", "looks", "cycles", "profiles", "alerts", "deliveries"),
 }
 TABLES["0004"] = (*TABLES["0003"], "decisions")
-
-
-def migrate_to(connection: Connection, revision: str) -> None:
-    """Make a database as the program of a revision did."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
 
 
 @pytest.fixture(params=TABLES)

@@ -1,15 +1,16 @@
 """Which customers have a prediction: counted for labels, and read once for journals of earlier versions."""
 
-import pytest
-from sqlalchemy import Engine, func, select
+from collections.abc import Sequence
 
-from churnops.journal import Journal, Label, database, open_database, seen
-from churnops.journal.predictions import insert_predictions, write_predictions
+import pytest
+from sqlalchemy import Engine, MetaData, Table, create_engine, func, select
+
+from churnops.journal import Journal, Label, open_database, seen
+from churnops.journal.predictions import PredictionRow, insert_predictions, write_predictions
 from churnops.journal.seen import sort_customers, unmatched_sentence
-from churnops.journal.tables import customers, customers_history, customers_log
-from churnops.journal.tables import labels as label_table
-from tests.contract.conftest import LASTING
-from tests.contract.test_journal import DAY, HORIZON, START, a_prediction, churned
+from churnops.journal.tables import customers, customers_history, customers_log, microseconds
+from tests.contract.conftest import LASTING, migrate_to
+from tests.contract.test_journal import HORIZON, a_prediction
 
 
 @pytest.fixture
@@ -74,11 +75,8 @@ def test_predictions_that_are_not_committed_yet_are_sorted_later(engine: Engine,
 def test_customers_of_earlier_versions_are_read_once(url: str, rows: int, monkeypatch: pytest.MonkeyPatch):
     """Until then nobody can tell who is unmatched; who is found already is not."""
     monkeypatch.setattr(seen, "PART", 10)
-    engine = open_database(url)
     ids = [f"c{n}" for n in range(rows)]
-    write_predictions(engine, [a_prediction(customer_id=id_) for id_ in ids])
-    downgrade(engine)
-    engine.dispose()
+    make_older(url, [a_prediction(customer_id=id_) for id_ in ids])
     engine = open_database(url)
     write_predictions(engine, [a_prediction(customer_id="new")])
     assert unmatched(engine, "new") == 0
@@ -102,39 +100,13 @@ def test_labels_of_nobody_are_shown_if_they_are_many(engine: Engine, monkeypatch
     assert (unmatched_sentence(engine, 0.1) or "").startswith("2 of the newest 4 labels")
 
 
-def downgrade(engine: Engine) -> None:
-    """Bring a database to the version before these tables."""
+def make_older(url: str, rows: Sequence[PredictionRow]) -> None:
+    """Make a journal of the version before these tables."""
+    engine = create_engine(url)
     with engine.begin() as connection:
-        for table in ("customers", "customers_log", "customers_history"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        for table in ("predictions", "labels"):
-            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN key")
-        connection.exec_driver_sql(f"UPDATE {database.VERSION_TABLE} SET version_num = '0004'")
-
-
-def test_the_key_is_kept_with_predictions_and_labels(engine: Engine, journal: Journal):
-    rows = [a_prediction(customer_id="ann")._replace(key="0a1b"), a_prediction(customer_id="bob")]
-    write_predictions(engine, rows)
-    assert [found.row for found in journal.resolved(START, START + DAY, START)] == rows
-    journal.record_labels([Label(True, customer_id="ann")], key="2c3d")
-    journal.record_labels([Label(True, customer_id="bob")])
-    with engine.connect() as connection:
-        assert connection.execute(select(label_table.c.key).order_by(label_table.c.id)).scalars().all() == [
-            "2c3d",
-            None,
-        ]
-
-
-@pytest.mark.parametrize("blank", ["", " ", "\t", "\u200b"])
-def test_blank_ids_of_earlier_versions_are_nobody(engine: Engine, journal: Journal, blank: str):
-    """They were accepted once: one label marked all customers without an id."""
-    write_predictions(engine, [a_prediction(customer_id=blank) for _ in range(3)])
-    journal.record_labels([Label(True, customer_id=blank, outcome_at=START + DAY)])
-    assert churned(journal, START + 40 * DAY) == [None] * 3
-    assert {found.row.customer_id for found in journal.resolved(START, START + DAY, START)} == {None}
-    own = a_prediction(customer_id=blank)
-    write_predictions(engine, [own])
-    journal.record_labels([Label(True, prediction_id=own.id, outcome_at=START + DAY)])
-    found = journal.prediction(own.id)
-    assert found is not None
-    assert found.churned is True
+        migrate_to(connection, "0004")
+        table = Table("predictions", MetaData(), autoload_with=connection)
+        for row in rows:
+            values = row._asdict() | {"at": microseconds(row.at)}
+            connection.execute(table.insert(), {name: values[name] for name in table.c.keys()})  # noqa: SIM118
+    engine.dispose()
