@@ -111,7 +111,7 @@ class Service:
             except Exception:  # whatever it is: the next deployment may be in order
                 log.exception("looking for a new deployment failed")
             if self._log is not None:
-                self._log.rest()
+                self._attempt("SQLite's log", self._log.rest)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def watch(self) -> None:

@@ -108,8 +108,9 @@ def _go_back(
         restored = deployed.link.resolve()
     except (ChurnopsError, OSError) as error:
         stuck = f"the model from before cannot come back: {reason_of(error)}"
-        alerts.announce(deployment(bundle.version_name, why, [stuck], "", severity="critical"))
-        raise RegistryError(f"{why}; {stuck}") from None
+        with aftermath.warning("the alert channels do not know"):
+            alerts.announce(deployment(bundle.version_name, why, [stuck], "", severity="critical"))
+        raise RegistryError("; ".join(filter(None, [why, stuck, aftermath.text]))) from None
     with aftermath.warning("the alert channels do not know"):
         alerts.announce(rollback(Bundle.load(restored).version_name, why, ""))
 
