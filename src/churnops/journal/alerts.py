@@ -21,9 +21,9 @@ UNDER_WAY = "under way"
 
 @dataclass(frozen=True)
 class Notice:
-    """What is to be told: an alarm that fires, that it is over, or an event, which has no end.
+    """One message: an alarm that fires, its end, or an event, which has no end.
 
-    `source` says whose customers it is about.
+    `source` names the customers that it is about.
     """
 
     subject: str

@@ -1,4 +1,4 @@
-"""What monitoring did: looks at fresh evidence, which its error budget is spent by, and how every cycle ended.
+"""Monitoring's record: looks at fresh evidence, which spend its error budget, and how every cycle ended.
 
 Each cycle has a source: `live` is what the API answers, the others are files. Looks are counted for each.
 """
@@ -118,7 +118,7 @@ class CycleLog:
         self, most: int = 1, *, status: Status | None = None, aside: bool | None = False, source: str | None = None
     ) -> list[Cycle]:
         """Return the last `most` cycles, newest first; `status`, `aside` and `source` choose, None takes all."""
-        # Every id is above 0: said so, SQLite goes along the key.
+        # Every id is above 0; with this condition SQLite goes along the key.
         query = select(cycles).where(cycles.c.id > 0).order_by(cycles.c.id.desc()).limit(most)
         if status is not None:
             query = query.where(cycles.c.status == status)

@@ -1,8 +1,9 @@
 """How the journal's database is opened, brought to the current schema version, and asked."""
 
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, QueuePool
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
+    DBAPIError,
     NoSuchModuleError,
     OperationalError,
     ProgrammingError,
@@ -94,6 +96,25 @@ def exclusive(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> None:
+    """Execute a statement that returns nothing, within a transaction of the caller's.
+
+    SQLite's driver is called directly: SQLAlchemy's own steps would take longer than SQLite does for a row.
+
+    Raises
+    ------
+    sqlalchemy.exc.DBAPIError
+        If the database refuses.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(statement, tuple(values))
+        return
+    try:
+        connection.connection.driver_connection.execute(statement, values)  # type: ignore[union-attr]
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(statement, None, error, sqlite3.Error, dialect=connection.dialect) from error
+
+
 def is_sqlite_file(engine: Engine) -> bool:
     """Whether the database is a file of SQLite; one in memory has a single connection, for everybody."""
     database = engine.url.database
@@ -132,7 +153,7 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
 
 
 def check_transactions(engine: Engine, check: Callable[[], None]) -> None:
-    """Call `check` before each transaction of SQLite begins, and after it is committed: what it raises counts."""
+    """Call `check` before each transaction of SQLite begins, and after its commit; its errors count."""
     _checks[engine].insert(0, check)
 
 
@@ -183,7 +204,7 @@ def _check_files(engine: Engine) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+    run(connection, connection.get_execution_options().get("begin", "BEGIN"))
 
 
 def _configure_sqlite(connection: Any, synchronous: str, moves_log: bool) -> None:

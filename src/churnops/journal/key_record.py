@@ -14,7 +14,7 @@ This file holds no secret. Without it, and without keys in the journal, programs
 
 
 class KeyRecord:
-    """A private file that says that API keys were made; it holds none.
+    """A private file that exists once API keys were made; it holds none.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from churnops.journal.key_record import KeyRecord
 from churnops.journal.tables import api_keys, microseconds, moment
 
 SCOPES = ("predict", "label", "metrics", "admin")
-"""What a key may: ask for predictions, send labels, read metrics, or administer the service, which implies the rest."""
+"""Permissions of a key: predictions, labels, metrics, or administration of the service, which implies the others."""
 
 _NO_KEY = "0" * 64
 

@@ -46,7 +46,7 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """What became of labels.
+    """Numbers of labels by outcome of their recording.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class LabelCounts:
         How many were news, and how many were known already.
     unmatched : int or None
         How many of them, of either kind, are for a customer without a prediction in the journal. They are kept: the
-        customer may be asked about later. None if that cannot be told yet.
+        customer may be asked about later. None while that is unknown.
     """
 
     recorded: int

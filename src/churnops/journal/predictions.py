@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from churnops.journal.database import run
 from churnops.journal.seen import log_customers
 from churnops.journal.tables import VERSION_TABLE, microseconds, predictions
 
@@ -108,7 +109,7 @@ def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) ->
         part = rows[start : start + _ROWS]
         values = tuple(chain.from_iterable((row.id, microseconds(row.at), *row[2:]) for row in part))
         # Text for the driver, and all rows in one statement: an executemany lets go of Python's lock for each row.
-        connection.exec_driver_sql(_insert(dialect, len(part)), values)
+        run(connection, _insert(dialect, len(part)), values)
     log_customers(connection, [row.customer_id for row in rows if row.customer_id is not None])
 
 

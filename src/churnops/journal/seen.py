@@ -10,14 +10,14 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
-from churnops.journal.database import answering, exclusive
+from churnops.journal.database import answering, exclusive, run
 from churnops.journal.tables import customers, customers_history, customers_log, labels, predictions
 
 PART = 2_000
 """Hashes sorted into `customers` by one transaction, which others wait for."""
 
 MAX_UNSORTED = 50_000
-"""Hashes of the log that a lookup reads; if there are more, it cannot tell."""
+"""Hashes of the log that a lookup reads; with more, the answer is unknown."""
 
 NEWEST_LABELS = 10_000
 _CHUNK = 500  # values in one statement
@@ -64,7 +64,7 @@ def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
 
 
 def unmatched_sentence(engine: Engine, share: float = 0.0) -> str | None:
-    """Say how many of the newest labels are for customers without a prediction; None if it is not more than `share`.
+    """Describe how many of the newest labels are for customers without a prediction; None if not more than `share`.
 
     The newest 10,000 labels are read, so the cost is bounded.
 
@@ -121,7 +121,7 @@ def _insert(connection: Connection, table: str, hashes: Sequence[int]) -> None:
     """Insert many rows in one statement: an executemany lets go of Python's lock for each row."""
     for start in range(0, len(hashes), _CHUNK):
         part = tuple(hashes[start : start + _CHUNK])
-        connection.exec_driver_sql(_statement(connection.dialect.name, table, len(part)), part)
+        run(connection, _statement(connection.dialect.name, table, len(part)), part)
 
 
 @lru_cache(maxsize=2 * _CHUNK)

@@ -54,7 +54,7 @@ def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Set
     Parameters
     ----------
     paths
-        Tables, or folders of them. What cannot be read is left to whoever reads it.
+        Tables, or folders of them. A table that cannot be read is left to its reader.
 
     Raises
     ------

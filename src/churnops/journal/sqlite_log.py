@@ -37,13 +37,14 @@ FEW_FRAMES = 200  # pages of the log that may be left for it
 RETRY_SECONDS = 5.0  # between attempts while a reader keeps the log from being moved
 _OVERWRITTEN = "was overwritten while it was open: restart to use the new content"
 _HEADER_BYTES = 100
-_INDEX_BYTES = 136
+_FRAMES = struct.Struct("=16xI")  # of the wal-index: pages in the log
+_PROGRESS = struct.Struct("=32x8s56xI28xI")  # and the fields of `_Progress`
 
 
 class _Progress(NamedTuple):
-    """Of checkpoints, as the wal-index tells it; `salts` change when the log begins anew."""
+    """Progress of checkpoints in the wal-index; `salts` change when the log begins anew."""
 
-    salts: tuple[int, int]
+    salts: bytes
     moved: int
     attempted: int
 
@@ -138,12 +139,11 @@ class SqliteLog:
         return _Look(status.st_mtime_ns, status.st_size, os.pread(self._database, _HEADER_BYTES, 0))
 
     def _progress(self) -> _Progress:
-        index = os.pread(self._index, _INDEX_BYTES, 0)
-        salt_1, salt_2 = struct.unpack_from("=II", index, 32)
-        return _Progress((salt_1, salt_2), *struct.unpack_from("=I", index, 96), *struct.unpack_from("=I", index, 128))
+        return _Progress(*_PROGRESS.unpack(os.pread(self._index, _PROGRESS.size, 0)))
 
     def _frames(self) -> int:
-        return int(struct.unpack_from("=I", os.pread(self._index, _INDEX_BYTES, 0), 16)[0])
+        frames: int = _FRAMES.unpack(os.pread(self._index, _FRAMES.size, 0))[0]
+        return frames
 
     def rest(self) -> None:
         """Move the log in a thread, if it is long or nothing was committed since the last call. Call it regularly.

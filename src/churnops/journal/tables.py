@@ -80,7 +80,7 @@ predictions = Table(
     Column("source", Text, nullable=False),
     Column("key", Text),  # id of the API key that asked; NULL: without a key, or before this was kept
     # No index on customer_id: customers come in any order, so each row would dirty a page of its own, and writing would
-    # take three times as long. Table `customers` tells which customers were asked about.
+    # take three times as long. Table `customers` has the customers with a prediction.
     Index("predictions_at", "at"),
 )
 
