@@ -1,4 +1,4 @@
-"""What the operating system promises: locks, what is on disk after a power cut, who may read a file, usable cores."""
+"""Promises of the operating system: locks, durability across a power cut, permissions of files, usable cores."""
 
 import fcntl
 import os

@@ -1,7 +1,7 @@
-"""Limits on what comes from outside: checked before anything is built, the same through every format and door.
+"""Limits on inputs and artefacts: checked before anything is built, the same through every format and door.
 
-Each is far above what real tables and models need and far below what would hurt: a limit is there so that the time and
-the memory of an input grow with its size, not to save space.
+Each is far above the needs of real tables and models and far below a size that hurts. Limits keep the time and the
+memory of an input proportional to its size; they are not there to save space.
 """
 
 MAX_ERRORS = 20
@@ -34,7 +34,7 @@ MAX_BATCH_CELLS = 2**20
 FOOTER_BYTES = 2**22
 FOOTER_SHARE = 32
 MAX_FOOTER_BYTES = 2**26
-"""What a Parquet file may say of itself: 4 MiB, or 1/32 of a larger file, up to 64 MiB.
+"""Footer of a Parquet file: 4 MiB, or 1/32 of a larger file, up to 64 MiB.
 
 Parsed, it takes up to thirty times as much memory. Measured: 27 columns take 3.3 KB a row group, so a file of 100
 million rows in groups of 50,000 has 6.4 MiB, less than a hundredth of it; 10,000 columns take 1.8 MiB a row group.
@@ -42,7 +42,7 @@ million rows in groups of 50,000 has 6.4 MiB, less than a hundredth of it; 10,00
 
 PAGES_BYTES = 2**28
 PAGES_SHARE = 4
-"""What the pages of a Parquet file may unpack to, one of every column together: 256 MiB, or four times a larger file.
+"""Unpacked pages of a Parquet file, one of every column together: 256 MiB, or four times a larger file.
 
 Writers cut pages at 1 MiB, so 250 columns of any length are below, and files with more columns have more bytes.
 """

@@ -1,4 +1,4 @@
-"""What clients send, checked against a request model that is generated from the Schema."""
+"""Clients' customers, checked against a request model that is generated from the Schema."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -8,7 +8,7 @@ from churnops.schema import Column
 
 IDENTIFIER = "C-1001"
 _COARSE = 10.0  # wider ranges get a whole number
-_PLAIN = 1e6  # beyond it, the middle of a range says nothing of its customers
+_PLAIN = 1e6  # beyond it, the middle of a range is far from its customers
 
 
 def example_customer(form: CustomerForm) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _distance(column: ColumnDrift) -> float | None:
 
 
 class CycleGauges(Gauges):
-    """What the newest finished monitoring cycle of live traffic found, and whether one failed since.
+    """Results of the newest finished monitoring cycle of live traffic, and whether one failed since.
 
     Of other sources, files, only whether all is well. Cycles that nothing follows from are left out.
     """

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from churnops.api.body import header
 
-# Proxies, CDNs and load balancers say by these whom they ask for; a program on this machine has no reason to.
+# Headers by which proxies, CDNs and load balancers name their client; a program on this machine sends none of them.
 _FORWARDED = re.compile(
     rb"via|(.*-)?(forward|forwarded|client-?ip|real-?ip|remote-?(ip|addr)|originating-ip|original-(for|host|url|uri))(-.*)?"
     rb"|(cf|cdn|x-arr|x-amz|x-amzn|x-appengine|x-appgw|x-azure|x-cloud|x-envoy|x-goog|x-ms|x-proxy|x-proxyuser|x-varnish"
@@ -40,7 +40,7 @@ def is_local(scope: Scope) -> bool:
 
 @lru_cache(maxsize=1000)
 def is_forwarding(name: bytes) -> bool:
-    """Whether a header, in lower case, says that a request was passed on.
+    """Whether a header, in lower case, shows that a request was passed on.
 
     >>> [is_forwarding(name) for name in (b"via", b"x-forwarded-for", b"cf-ray", b"true-client-ip", b"user-agent")]
     [True, True, True, True, False]
@@ -66,7 +66,7 @@ def is_loopback(host: str) -> bool:
 
 
 def listens_elsewhere() -> bool:
-    """Whether this process listens at an address that other machines may reach; True if that cannot be told.
+    """Whether this process listens at an address that other machines may reach; True if that is unknown.
 
     The server's own address in a request does not tell: a connection from this machine to 0.0.0.0 ends at 127.0.0.1.
     """

@@ -161,7 +161,7 @@ def _key(request: Request) -> str | None:
 
 
 async def _computed(request: Request, service: Service, compute: Callable[[bytes], Steps[T]], held: Held) -> T:
-    """Return what is computed from a JSON body."""
+    """Return the result of a computation on a JSON body."""
     limits = service.settings.api
     body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds, held.add)
     size, steps = len(body), compute(body)

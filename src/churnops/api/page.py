@@ -115,7 +115,7 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """Return what a schema takes in a few words."""
+    """Describe the values that a schema allows in a few words."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2], quote=True)
         return f"<a href='#{name}'>{name}</a>"

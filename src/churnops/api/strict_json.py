@@ -29,7 +29,7 @@ def _scan(body: NDArray[np.uint8], start: int) -> tuple[int, int, int]:
     """Find where the value that begins at `start` ends: at a comma or bracket outside it, or at the body's end.
 
     Returns the end, how many values are in it (members and elements at any depth), and how deeply it is nested.
-    Brackets of both kinds count alike: the parser tells them apart.
+    Brackets of both kinds count alike: the parser checks which is which.
     """
     values, depth, deepest = 0, 0, 0
     in_string = escaped = False
@@ -92,7 +92,7 @@ def parse_list(body: bytes, max_items: int, max_values: int) -> Iterator[Any]:
     Raises
     ------
     Problem
-        413 if there are more items, 422 if it is no list or has none. What is wrong with an item is raised when its
+        413 if there are more items, 422 if it is no list or has none. The problem of an item is raised when its
         turn comes, with its row.
     """
     start = len(body) - len(body.lstrip(_SPACE))

@@ -72,7 +72,7 @@ class Threads:
                     future.set_result(function())
                 except BaseException as error:  # belongs to whoever waits
                     future.set_exception(error)
-            del job, future, function  # what they hold must not stay until the next job
+            del job, future, function  # their objects must not stay until the next job
 
 
 def _step(steps: Steps[T]) -> tuple[bool, Any]:
@@ -99,7 +99,7 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Room:
-    """A count of something with a limit; what does not fit is refused, since a longer queue only delays failure.
+    """A count of something with a limit. Beyond it is a refusal: a longer queue would only delay the failure.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class Room:
 
 
 class Held:
-    """Bytes that one request holds. Only what goes beyond `LARGE_BYTES` takes room."""
+    """Bytes that one request holds. Bodies up to `LARGE_BYTES` take no room."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -169,7 +169,7 @@ class Held:
 
 
 class Work:
-    """What the service does beside its event loop.
+    """The service's work beside its event loop.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class Work:
     Attributes
     ----------
     housekeeping : Threads
-        Never used for what a client computes or asks.
+        Never used for requests of clients.
     """
 
     def __init__(self, body_bytes: int) -> None:
@@ -196,7 +196,7 @@ class Work:
         return Held(self._bodies)
 
     async def compute(self, receive: Receive, size: int, steps: Steps[T]) -> T:
-        """Return what is computed from a body of `size` bytes, unless the client leaves before.
+        """Return the result of a computation on a body of `size` bytes, unless the client leaves before.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class Work:
             return await while_connected(receive, self._alone(steps))
 
     async def _alone(self, steps: Steps[T]) -> T:
-        """Compute beside no other large body: what is made of one takes many times its bytes."""
+        """Compute beside no other large body: each takes many times its bytes in memory."""
         async with self._large:
             return await self._compute.compute(steps)
 

@@ -107,7 +107,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class ReportDetails:
-    """What a report says, of the types that are expected; all texts are from outside.
+    """Values of a report, of the expected types; all texts are from outside.
 
     `acts_as` is the source that it counts for, None if nothing follows from it.
     """

@@ -59,7 +59,7 @@ class Attempts:
         self._lock = threading.Lock()
 
     def wrong(self, now: float) -> float:
-        """Count a wrong key and return 0, or return the seconds that whoever gave it is told to wait."""
+        """Count a wrong key and return 0, or return the seconds to wait."""
         with self._lock:
             while self._times and self._times[0] <= now - self._seconds:
                 self._times.popleft()

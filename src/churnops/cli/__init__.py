@@ -48,7 +48,7 @@ class _Commands(click.Group):
 
 @contextmanager
 def showing() -> Iterator[None]:
-    """Show what a command did. The work is done, so what goes wrong here is a warning and no failure."""
+    """Show the result of a command. The work is done, so an error here is a warning and no failure."""
     try:
         yield
         sys.stdout.flush()
@@ -100,7 +100,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """Load the settings that a command is to run with, create files as they say, and say so in a demonstration."""
+    """Load the settings of a command, create files with their permissions, and show the banner of a demonstration."""
     from churnops.settings import apply_permissions, find_config, load_settings
 
     settings = load_settings(ctx.obj or find_config(Path.cwd()))

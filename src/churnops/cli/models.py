@@ -90,7 +90,7 @@ def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
 
 
 def given(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse a reason that says nothing, or is no text."""
+    """Refuse an empty reason, and one that is no text."""
     if value is not None and not value.strip():
         raise click.BadParameter("it is empty: say in a few words why, for whoever reads the history")
     try:

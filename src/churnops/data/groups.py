@@ -1,8 +1,8 @@
 """Groups of columns that constrain each other: combinations of values that a table never shows are not possible.
 
 Two columns are in a group if values that are each common never meet (messages without a plan, a minimum above its
-maximum, two columns missing together), or if one is a sum, product or ratio of others. What links a group's columns
-need not be known: whoever takes all of a group's values from one and the same row keeps it.
+maximum, two columns missing together), or if one is a sum, product or ratio of others. The rule behind a
+group need not be known: values that all come from one row keep it.
 """
 
 from collections.abc import Collection, Iterator, Sequence

@@ -20,7 +20,7 @@ LONG_ROWS = 64  # read at once where a row group holds more text than a batch ma
 
 
 def read_footer(path: Path) -> "pq.FileMetaData":
-    """Read what a Parquet file says of itself, if that is not too much.
+    """Read the footer of a Parquet file, if it is not too large.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the pages of a Parquet file unpack to, from their own headers: the footer may claim anything.
+"""Unpacked size of the pages of a Parquet file, from their own headers: the footer may claim anything.
 
 A page is unpacked whole, one of every column at a time: 33 KB of a constant text unpack to 700 MB. The headers are in
 Thrift's compact protocol, as `PageHeader` of the Parquet format (parquet-format, `parquet.thrift`).
@@ -130,7 +130,7 @@ def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
 
 
 def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
-    """Check what a row group unpacks to; return whether texts in it repeat the beginning of the one before.
+    """Check the unpacked size of a row group; return whether texts in it repeat the beginning of the one before.
 
     Raises
     ------

@@ -92,7 +92,7 @@ def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl
 
 
 def marked(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a table with the column that says of each row that it is simulated."""
+    """Return a table with the column that marks each row as simulated."""
     return table.with_columns(pl.lit(value=True).alias(SIMULATED))
 
 

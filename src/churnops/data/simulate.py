@@ -29,7 +29,7 @@ RECIPE_NOISE = 0.1
 RECIPE_FLIPPED = (0.02, 0.05)
 """Share of outcomes that the recipe flips: at random between these."""
 SHORT = 0.1
-"""Share of a shift that may be missing before the description says so."""
+"""Share of a shift that may be missing before the description names it."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class _Made:
                 self._rows[group] = tilted_rows(values, self._strata(group), self._rows[group], asked, generator)
 
     def shortfall(self, names: tuple[str, ...], size: float) -> list[str]:
-        """Say which columns moved less than they were to."""
+        """Name the columns that moved less than asked."""
         reached = {}
         for name in names:
             values = _standardized(self._table[name])

@@ -39,7 +39,7 @@ def evaluate_models(
 ) -> EvaluatedModels:
     """Evaluate on rows that no fit in `bundles` has seen. The winner is given, never chosen here.
 
-    The metrics go into `refit`, whose lineage says that they are those of the evaluated fit. The pages show `banner`.
+    The metrics go into `refit`, whose lineage names the evaluated fit as their origin. The pages show `banner`.
     """
     from churnops.evaluation.plots import confusion_matrix_page, evaluation_page  # matplotlib, only here
 

@@ -21,7 +21,7 @@ AFTER_RETRAINING: tuple[Subject, ...] = ("retraining_failed",)
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """Return the alarms that a finished cycle gives rise to, and the subjects that are all right.
 
-    Both are about the report's source. A trigger that cannot be told, or is big and not certain, is in neither: its
+    Both are about the report's source. A trigger that is unknown, or big and not certain, is in neither: its
     last alarm stays as it is. A report that acts as no source gives rise to nothing.
     """
     if report.aside:

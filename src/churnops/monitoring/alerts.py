@@ -72,7 +72,7 @@ class Delivery:
         `console`, a scheme and a hash such as `slack#dfd74c`, or `journal`, if what fires could not be looked up.
     subject
         Name of the incident: the alarm's subject, and its source unless that is live traffic. Empty for what is wrong
-        with a channel or the journal, whatever is told.
+        with a channel or the journal, whatever the message.
     error
         Why it is not delivered, without secrets.
     """
@@ -233,7 +233,7 @@ def due(
     repeat: timedelta,
     link: str = "",
 ) -> list[Notice]:
-    """Return what is news, given what was told last of each incident; a `repeat` of nothing is never.
+    """Return the news, given the latest alert of each incident; a `repeat` of nothing is never.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def due(
         last = latest.get(notice.incident)
         if last is not None and last.notice.state == "firing":
             worse = _RANK[notice.severity] > _RANK[last.notice.severity]
-            age = now - last.at  # below zero, the clock was wrong then: the alarm is told again, with the right time
+            age = now - last.at  # below zero, the clock was wrong then: the alarm is sent again, with the right time
             if not (worse or (repeat and not -TOLERANCE <= age < repeat)):
                 continue
         news.append(notice)

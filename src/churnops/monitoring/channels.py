@@ -22,7 +22,7 @@ _THREAD = "alert to "
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent. `subject` names the incident, of one source, that a later message of the kind `good` ends."""
+    """A message to send. `subject` names the incident, of one source, that a later message of the kind `good` ends."""
 
     subject: str
     kind: Kind

@@ -1,4 +1,4 @@
-"""What follows a deployment can warn, not fail: the deployed model answers, whatever cannot be written afterwards."""
+"""Failures after a deployment are warnings: the deployed model answers, whatever cannot be written afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,14 +29,14 @@ class Aftermath:
         self._warnings: list[str] = []
 
     @contextmanager
-    def warning(self, what: str) -> Iterator[None]:
-        """Run a block; after a deployment its error becomes the warning `what`, with the reason."""
+    def warning(self, consequence: str) -> Iterator[None]:
+        """Run a block; after a deployment its error becomes a warning: its consequence and reason."""
         try:
             yield
         except Exception as error:
             if not self.deployed:
                 raise
-            self.add(f"{what}: {_reason(error)}")
+            self.add(f"{consequence}: {_reason(error)}")
 
     def add(self, text: str | None) -> None:
         """Add a warning; None is none."""
@@ -50,7 +50,7 @@ class Aftermath:
 
 
 def _reason(error: Exception) -> str:
-    """Return in a line why something failed, also where another library says so."""
+    """Return the reason of a failure in one line, another library's message included."""
     if isinstance(error, ChurnopsError | OSError):
         return reason_of(error)
     message = first_line(error)

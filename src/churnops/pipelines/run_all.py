@@ -77,9 +77,9 @@ class Deployed:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the main job did, for screens and machines.
+    """Results of the main job, for screens and machines.
 
-    `cycle` is None if the first monitoring cycle of a model that was just deployed failed; `deployed.warning` says why.
+    `cycle` is None if the first monitoring cycle of a new model failed; `deployed.warning` has the reason.
     """
 
     trained: TrainedModels
@@ -147,7 +147,7 @@ def run_all(
 
 @dataclass(frozen=True)
 class _Made:
-    """What steps 1 to 6 made: the later customers by file, and the models with the rows that they were trained on."""
+    """Results of steps 1 to 6: the later customers by file, and the models with the rows that they were trained on."""
 
     production: Mapping[str, pl.DataFrame]
     trained: TrainedModels

@@ -20,7 +20,7 @@ PRODUCTION = "data.production"
 """Source of the tables that `churnops run` monitors: the name of their setting. No other source can be called so."""
 
 Collect = Callable[[Settings, Journal, Bundle], Batch]
-"""Collects what a cycle looks at, given the deployed bundle."""
+"""Collects the customers of a cycle, given the deployed bundle."""
 
 
 @dataclass(frozen=True)

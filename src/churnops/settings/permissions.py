@@ -1,4 +1,4 @@
-"""Who may read what a project's programs write: predictions, labels, keys and tables are customers' data."""
+"""Permissions of the files that a project's programs write: they hold customers' data."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -23,7 +23,7 @@ _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting may be. `words` says it, as the end of "must be …"."""
+    """Allowed values of a setting. `words` describes them, as the end of "must be …"."""
 
     @property
     def words(self) -> str:
@@ -136,7 +136,7 @@ class Text(Rule):
     form
         Whether a text has the form.
     or_empty
-        Whether an empty text is allowed, whatever `low` and `form` say.
+        Whether an empty text is allowed, whatever `low` and `form` are.
     lines
         Whether it may have more than one line.
     """

@@ -1,4 +1,4 @@
-"""What can be set: the sections, their names, rules and defaults."""
+"""The sections of the settings: names, rules and defaults."""
 
 import re
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboo
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
 LIVE = "live"
-"""Name of the source of what the API answers; the others are files."""
+"""Name of the source of the API's customers; the others are files."""
 RESERVED_SOURCES = (LIVE, "file", "simulation")
 """Names of sources that `data.batches` and `--source` cannot use."""
 DEMONSTRATION = "Demonstration: simulated customers count as production in this project."
@@ -290,7 +290,7 @@ class Settings(_Section):
 
     @property
     def banner(self) -> str:
-        """Sentence to show with everything that the project says of its model; empty but for a demonstration."""
+        """Sentence to show on every page, report and alert of a demonstration; empty otherwise."""
         return DEMONSTRATION if self.demonstration else ""
 
     def path(self, relative: str) -> Path:
