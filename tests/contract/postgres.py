@@ -47,7 +47,7 @@ def private_cluster() -> Iterator[Cluster]:
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
 
     def start() -> None:
-        run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
+        run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-t", "600", "-o", options, "start")
 
     def crash() -> None:
         run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
