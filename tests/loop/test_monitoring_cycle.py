@@ -179,6 +179,17 @@ def test_no_retrain_stops_after_the_report(deployed: Settings, tmp_path: Path):
     assert "stopped after the report" in summary.retraining
 
 
+def test_nothing_fails_after_a_retraining_that_may_have_deployed(deployed: Settings, tmp_path: Path):
+    customers(deployed, longer_calls).write_csv(tmp_path / "changed.csv")
+
+    def retrain(*_: object) -> str:
+        (deployed.root / "journal.db").rename(tmp_path / "moved.db")
+        return "deployed"
+
+    summary = monitoring.run_monitoring(deployed, sources.file(tmp_path / "changed.csv", "weekly"), retrain=retrain)
+    assert summary.retraining == "deployed"
+
+
 def test_a_simulated_batch_spends_nothing_and_alerts_nobody(deployed: Settings):
     shutil.copytree(LATER.parent, deployed.root / "data/production")
     summary = monitoring.run_monitoring(deployed, sources.simulation(seed=3))

@@ -116,10 +116,11 @@ def run_monitoring(
             with tracker.pipeline(logged, name) as run:
                 cycle = run.step(STEP, _cycle, monitor, bundle, source, settings, journal, simulated)
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), whose or LIVE)
-        deployed = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
-        retraining = _retraining(settings, cycle.report, source, deployed.since(), retrain or _retrain, permitted)
         unmatched = unmatched_sentence(engine, UNMATCHED_SHARE)
         warnings = (*entries_ahead(engine, datetime.now(UTC)), *((unmatched,) if unmatched else ()))
+        deployed = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
+        # Last, since it may deploy: nothing after it can fail.
+        retraining = _retraining(settings, cycle.report, source, deployed.since(), retrain or _retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings)
     finally:
         engine.dispose()

@@ -197,8 +197,8 @@ class _Job:
         self, tracker: Tracker, experiment: str, progress: Progress, on_family: Callable[[str], None]
     ) -> RetrainingSummary:
         """Ask the policy, retrain, and deploy if the gate says so."""
-        raw = [self.settings.path(source) for source in self.settings.data.raw]
-        refuse_simulated(raw, SimulatedFiles(self.registry.engine), self.settings)
+        tables = [*map(self.settings.path, self.settings.data.raw), *([self.batch] if self.batch else [])]
+        refuse_simulated(tables, SimulatedFiles(self.registry.engine), self.settings)
         champion, known = self._champion()
         rows = production_rows(self.settings, self.registry)
         file = _File.read(self.batch, self.settings.table, known) if self.batch else _File()
