@@ -38,11 +38,7 @@ def back_up(url: str, target: Path) -> int:
         raise JournalError(f"there is no journal {source}")
     unfinished = target.with_name(f".{target.name}.unfinished")
     try:
-        _make(unfinished)
-        with closing(sqlite3.connect(source)) as journal, closing(sqlite3.connect(unfinished)) as copy:
-            journal.backup(copy)
-        rows = _checked(unfinished)
-        _flush(unfinished)
+        rows = _copy(source, "rw", unfinished)
         unfinished.rename(target)
     except sqlite3.Error as error:
         raise JournalError(f"the journal cannot be backed up: {error}") from None
@@ -67,20 +63,14 @@ def restore(url: str, backup: Path) -> Path | None:
     unfinished = target.with_name(f".{target.name}.unfinished")
     kept = target.with_name(f"{target.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     try:
-        _make(unfinished)
-        # SQLite reads it, not a copy of bytes: a backup may have a log of its own beside it.
-        address = f"{backup.resolve().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(unfinished)) as copy:
-            source.backup(copy)
-        _checked(unfinished)
-        _flush(unfinished)
+        _copy(backup.resolve(), "ro", unfinished)
         with _unused(target):
             # The log goes first: beside another database it would be applied to it.
             with suppress(FileNotFoundError):
                 log.rename(kept.with_name(kept.name + LOG))
             index.unlink(missing_ok=True)
-            found = target.exists()
-            if found:
+            replaces = target.exists()
+            if replaces:
                 os.link(target, kept)
             unfinished.replace(target)
     except sqlite3.Error as error:
@@ -88,7 +78,7 @@ def restore(url: str, backup: Path) -> Path | None:
     finally:
         unfinished.unlink(missing_ok=True)
     fsync_folder(target.parent)
-    return kept if found else None
+    return kept if replaces else None
 
 
 def _file(url: str) -> Path:
@@ -96,6 +86,21 @@ def _file(url: str) -> Path:
     if address.get_backend_name() != "sqlite":
         raise JournalError("the journal is not a file of SQLite: use the database's own tools, pg_dump and pg_restore")
     return Path(str(address.database)).resolve()
+
+
+def _copy(source: Path, mode: str, target: Path) -> int:
+    """Copy a database with its log, flushed to disk; check the copy, and return its number of predictions."""
+    target.unlink(missing_ok=True)
+    target.touch()
+    close_to_others(target)
+    # SQLite reads it, not a copy of bytes: a backup, too, may have a log of its own beside it.
+    address = f"{source.as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(address, uri=True)) as database, closing(sqlite3.connect(target)) as copy:
+        database.backup(copy)
+    rows = _checked(target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    return rows
 
 
 def _checked(path: Path) -> int:
@@ -108,17 +113,6 @@ def _checked(path: Path) -> int:
         if version is None or str(version[0]) > SCHEMA_VERSION:
             raise JournalError(f"the journal is of a version that this churnops does not know, {SCHEMA_VERSION}")
         return int(connection.execute("SELECT count(*) FROM predictions").fetchone()[0])
-
-
-def _make(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.touch()
-    close_to_others(path)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 @contextmanager

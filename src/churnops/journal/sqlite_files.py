@@ -39,8 +39,8 @@ class OpenedFiles:
         self.database = path
         self.log = Path(real + LOG)
         self.index = Path(real + INDEX)
-        found = [(str(path), identity(str(path))) for path in (self.database, self.log, self.index)]
-        self._identities = [(path, known) for path, known in found if known is not None]
+        files = [(str(path), identity(str(path))) for path in (self.database, self.log, self.index)]
+        self._identities = [(path, known) for path, known in files if known is not None]
 
     @property
     def identity(self) -> Identity:
@@ -87,10 +87,10 @@ def identity(path: str) -> Identity | None:
 
 def check_identity(path: str, opened: Identity) -> None:
     """Compare a file with an opened one; see `OpenedFiles.check`."""
-    found = identity(path)
-    if found is None:
+    present = identity(path)
+    if present is None:
         raise JournalError(f"{Path(path).name} was deleted or moved while it was open: put it back")
-    if found != opened:
+    if present != opened:
         raise ReplacedFileError(f"{Path(path).name} was replaced while it was open: restart to use the new file")
 
 
