@@ -103,8 +103,8 @@ def judge(
     for source in sources:
         theirs = [cycle for cycle in cycles if cycle.source == source]
         looked = [c for c in theirs if c.status == "finished" and c.content_sha256 == production.content_sha256]
-        told = [f for f in alarms if _source(f, main) == source]
-        wrong = [*_failed(theirs), *_alarmed(told, looked, limits)]
+        unresolved = [alarm for alarm in alarms if _source(alarm, main) == source]
+        wrong = [*_failed(theirs), *_alarmed(unresolved, looked, limits)]
         if source == main:
             mine = looked
         else:

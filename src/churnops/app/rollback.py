@@ -40,7 +40,7 @@ class Target:
 
 
 class Attempts:
-    """Wrong keys in this process, of all browsers together: after `most` of them in `seconds`, more are told to wait.
+    """Wrong keys in this process, of all browsers together: after `most` of them in `seconds`, later ones must wait.
 
     Good keys are not counted and never wait, so that nobody can lock out an administrator with wrong ones. A key of 256
     random bits is not guessed at any rate. Safe for several threads.

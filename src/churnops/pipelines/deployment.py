@@ -303,12 +303,12 @@ def main() -> None:
     try:
         settings = load_settings(find_config(Path.cwd()))
         apply_permissions(settings)
-        said = finish_open_deployments(settings)
+        message = finish_open_deployments(settings)
     except ChurnopsError as error:
-        said, code = f"a deployment is unfinished: {error}", error.exit_code
-    if said is not None:
+        message, code = f"a deployment is unfinished: {error}", error.exit_code
+    if message is not None:
         with suppress(OutputError):
-            sys.stdout.write(f"churnops: {said}\n")
+            sys.stdout.write(f"churnops: {message}\n")
             sys.stdout.flush()
     sys.exit(code)
 
