@@ -45,6 +45,8 @@ PAGES_SHARE = 4
 """Unpacked pages of a Parquet file, one of every column together: 256 MiB, or four times a larger file.
 
 Writers cut pages at 1 MiB, so 250 columns of any length are below, and files with more columns have more bytes.
+All values of a file that is sent to the API have as many bytes, or four times `api.max_upload_bytes`: 8 KB may repeat a
+text to 50 GB.
 """
 
 MAX_PREFIXED_BYTES = 2**22

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from churnops.api import uploads
+from churnops.api import tables, uploads
 from churnops.api.problems import Problem
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
@@ -239,6 +239,20 @@ async def ask(client: TestClient, content: bytes, send: Any, stays: bool) -> Non
         "server": ("127.0.0.1", 80),
     }
     await client.app(scope, receive, send)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("length", "status"), [(90_000, 413), (10, 200)])
+def test_a_text_that_is_stored_once_counts_as_often_as_it_is_repeated(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, length: int, status: int
+):
+    monkeypatch.setattr(tables, "PAGES_BYTES", 2**20)
+    monkeypatch.setattr(tables, "PAGES_SHARE", 0)
+    body = to_file(PARQUET, [row | {"note": "x" * length} for row in customers(30)])
+    assert len(body) < 60_000
+    answer = client.post("/predict/batch", content=body, headers={"Content-Type": PARQUET})
+    assert answer.status_code == status
+    if status == 413:
+        assert "unpacks to more than 1 MiB" in assert_problem(answer, 413)["detail"]
 
 
 def test_a_client_that_left_before_the_answer_began_gives_its_place_back(client: TestClient):

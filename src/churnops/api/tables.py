@@ -19,6 +19,7 @@ from churnops.data.batches import count_rows, open_batches
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
+from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
 from churnops.scoring import EXPLANATIONS, ScoredTable, score_table, without_nesting
 
@@ -29,9 +30,12 @@ NAME = "the file"
 class TableUpload:
     """A table of customers; it comes back with `prediction_id` and the answer's columns added."""
 
-    def __init__(self, path: Path, served: Served, format: Literal["csv", "parquet"], most: int) -> None:
+    def __init__(
+        self, path: Path, served: Served, format: Literal["csv", "parquet"], most: int, most_bytes: int
+    ) -> None:
         self._path = path
         self._most = most
+        self._most_bytes = max(PAGES_BYTES, PAGES_SHARE * most_bytes)
         self._served = served
         self._format: Literal["csv", "parquet"] = format
 
@@ -66,10 +70,13 @@ class TableUpload:
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
         """Yield scored rows and their customers' ids."""
-        above = 0
+        above = unpacked = 0
         for table in open_batches(self._path, rows=ROWS, format=self._format):
             if above + table.height > self._most:
                 raise too_many(self._most)
+            unpacked += _bytes(table) if self._format == "parquet" else 0  # a CSV is what it means
+            if unpacked > self._most_bytes:
+                raise Problem(413, "too-large", f"the file unpacks to more than {self._most_bytes >> 20} MiB")
             if is_marked(table.columns) and not self._served.form.simulated:
                 error = FieldError(field=SIMULATED, rule="simulated", message=REFUSED)
                 raise Problem(422, "validation", REFUSED, errors=[error])
@@ -181,6 +188,15 @@ class ParquetPieces:
         if self._writer is not None:
             self._writer.close()
         return self._sink.take()
+
+
+def _bytes(table: pl.DataFrame) -> int:
+    """Return about how many bytes a table's values have, each text counted as often as it stands there."""
+    size = 0
+    for column in table.get_columns():
+        text = column.dtype == pl.String  # its own estimate counts what a slice shares with others
+        size += column.len() + int(column.str.len_bytes().sum()) if text else int(column.estimated_size())
+    return size
 
 
 def _field_error(schema: Schema, label: str | None, rule: str, message: str, rows: tuple[int, ...]) -> FieldError:

@@ -86,7 +86,7 @@ class Uploads:
                 file.flush()
             except OSError as error:
                 raise _no_space(error) from None
-            upload = await self._work.step(_open, kind, path, served, self._limits.max_upload_rows)
+            upload = await self._work.step(_open, kind, path, served, self._limits)
             await self._work.upload(request.receive, upload.check())
         except BaseException:
             self._release(file)
@@ -224,9 +224,10 @@ def too_many(most: int) -> Problem:
     return Problem(413, "too-many", f"the file has more than {most} customers: send several")
 
 
-def _open(kind: str, path: Path, served: Served, most: int) -> Upload:
+def _open(kind: str, path: Path, served: Served, limits: ApiSettings) -> Upload:
+    most = limits.max_upload_rows
     if kind == "ndjson":
         return NdjsonUpload(path, served, most)
     from churnops.api.tables import TableUpload
 
-    return TableUpload(path, served, "csv" if kind == "csv" else "parquet", most)
+    return TableUpload(path, served, "csv" if kind == "csv" else "parquet", most, limits.max_upload_bytes)
