@@ -37,8 +37,9 @@ def main(
 ) -> None:
     """Run the closed loop on simulated customers.
 
-    Serve, drift, alert, retrain, gate, hot swap, recovery: about two minutes. Then the report's orchestration on a file
-    of simulated customers, in the same project, which says `demonstration: true`: simulate, monitor, retrain.
+    Serve, drift, alert, retrain, gate, hot swap, recovery: about two minutes on an idle machine. Then the report's
+    orchestration on a file of simulated customers, in the same project, which says `demonstration: true`: simulate,
+    monitor, retrain.
     """
     from demo.figure import timeline_svg
 

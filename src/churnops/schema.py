@@ -53,15 +53,19 @@ RESERVED = (
 """Columns that scoring adds."""
 SIMULATED = "churnops_simulated"
 """Column that `churnops simulate` adds. A table that has it, whatever its values, holds no customers of production."""
+_MARK = SIMULATED.replace("_", "")
+_MARK_WITHIN = 1000  # characters of a header: a long one costs little, and a file with other separators is one header
 
 
 def is_marked(headers: Iterable[str]) -> bool:
     """Whether a table has the column of simulated customers, however it is written.
 
-    >>> is_marked(["State", " ChurnOps_Simulated"]), is_marked(["State", "simulated"])
-    (True, False)
+    Tools rename columns on the way: only letters count, and a prefix or suffix, such as of a join, changes nothing.
+
+    >>> [is_marked(["State", name]) for name in ("Churnops Simulated", "t.CHURNOPS_SIMULATED_x", "simulated")]
+    [True, True, False]
     """
-    return any(header.strip().casefold() == SIMULATED for header in headers)
+    return any(_MARK in re.sub(r"[\W_]", "", header[:_MARK_WITHIN]).casefold() for header in headers)
 
 
 def is_blank(id_: str) -> bool:

@@ -123,6 +123,8 @@ def test_a_file_with_wrong_columns_is_an_error_and_nothing_else(deployed: Settin
 CHANGES: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "as it is": lambda table: table,
     "another case": lambda table: table.rename({SIMULATED: " Churnops_SIMULATED"}),
+    "another spelling": lambda table: table.rename({SIMULATED: "Churnops Simulated"}),
+    "joined": lambda table: table.rename({SIMULATED: f"made.{SIMULATED}_right"}),
     "false in all rows": lambda table: table.with_columns(pl.lit("false").alias(SIMULATED)),
     "true in one row": lambda table: pl.concat(
         [table.head(1), table.tail(-1).with_columns(pl.lit(None).alias(SIMULATED))], how="vertical_relaxed"

@@ -49,9 +49,8 @@ def test_a_variable_overrides_a_setting(tmp_path: Path):
 
 
 def test_a_demonstration_is_asked_for_and_says_so(tmp_path: Path):
-    path = write_project(tmp_path)
-    assert load_settings(path, {}).banner == ""
-    demonstration = load_settings(path, {"CHURNOPS_DEMONSTRATION": "true"})
+    assert load_settings(write_project(tmp_path), {}).banner == ""
+    demonstration = load_settings(write_project(tmp_path, lambda document: document.update(demonstration=True)), {})
     assert demonstration.banner == "Demonstration: simulated customers count as production in this project."
 
 
@@ -81,10 +80,10 @@ def test_files_that_are_scored_have_a_source_by_name(tmp_path: Path):
         ("CHURNOPS_RETRAINING__RETRAINING_COOLDOWN_DAYS", "1.0e12", "cooldown_days.*to 36500 days, or 0, given"),
         ("CHURNOPS_TRAINING__FAMILIES", "[svm]", "training.families.0.*'xgboost'.*given the text 'svm'"),
         ("CHURNOPS_TRAINING__FOLDS", "[", "the value is not YAML"),
-        ("CHURNOPS_DEMONSTRATION", "1", "demonstration.*true or false, given 1"),
         ("CHURNOPS_DATA__BATCHES", "{live: data/live}", "data.batches.live.*'live' is a source of churnops itself"),
         ("CHURNOPS_DATA__BATCHES", "{Week 1: data}", "data.batches.Week 1"),
         ("CHURNOPS_", "1", "unknown setting ''"),
+        ("CHURNOPS_DEMONSTRATION", "true", "'demonstration' is read from config.yaml only"),
     ],
 )
 def test_a_wrong_variable_is_refused(tmp_path: Path, variable: str, value: str, message: str):

@@ -338,9 +338,9 @@ def _add_routes(app: FastAPI) -> None:
         return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
+    async def docs(request: Request) -> Response:
         """Show the OpenAPI document as a page, which needs no network and runs no script."""
-        return documentation_page(app.openapi())
+        return documentation_page(app.openapi(), request.app.state.service.settings.banner)
 
     @app.get("/")
     async def index(request: Request) -> dict[str, Any]:

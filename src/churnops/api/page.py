@@ -29,8 +29,8 @@ HEADERS = {"content-security-policy": _POLICY, "x-frame-options": "DENY", "refer
 MAX_CHOICES = 60  # shown of a column
 
 
-def documentation_page(document: Mapping[str, Any]) -> Response:
-    """Return an OpenAPI document as a page: paths, examples to copy, schemas."""
+def documentation_page(document: Mapping[str, Any], banner: str = "") -> Response:
+    """Return an OpenAPI document as a page: the project's banner, if it has one, paths, examples to copy, schemas."""
     operations = [
         (method.upper(), path, operation)
         for path, methods in document["paths"].items()
@@ -42,6 +42,7 @@ def documentation_page(document: Mapping[str, Any]) -> Response:
         f"<li><a href='#{_anchor(m, p)}'><code>{m} {escape(p)}</code></a></li>" for m, p, _ in operations
     )
     parts = [
+        f"<p><strong>{escape(banner)}</strong></p>" if banner else "",
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])} ",
         "The same for programs: <a href='openapi.json'>openapi.json</a>.</p>",
         "<p>The examples need the service's address and, unless it runs for development on your machine, a key:</p>",

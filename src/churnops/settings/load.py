@@ -11,7 +11,7 @@ import yaml
 from churnops.errors import SettingsError
 from churnops.limits import MAX_CONFIG_BYTES
 from churnops.settings.sections import Settings
-from churnops.settings.variables import ENV_PREFIX, SECRETS
+from churnops.settings.variables import ENV_PREFIX, FILE_ONLY, SECRETS
 from churnops.settings.yaml import read_yaml
 
 CONFIG_NAME = "config.yaml"
@@ -82,6 +82,8 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
 
 def _overlay(document: dict[str, Any], variable: str, text: str) -> None:
     *sections, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
+    if (*sections, key) in FILE_ONLY:
+        raise SettingsError(f"{variable}: '{key}' is read from {CONFIG_NAME} only: unset the variable")
     for section in sections:
         value = document.setdefault(section, {})
         if not isinstance(value, dict):

@@ -10,3 +10,5 @@ SECRETS = {
     ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
 }
 """Settings that come from the environment only, and the variables that hold them."""
+FILE_ONLY = (("demonstration",),)
+"""Settings that no variable may change: a variable left over in a shell would turn a real project into a show."""
