@@ -19,8 +19,8 @@ def split_address(url: str) -> SplitResult:
     allowed = "must be an address such as http://127.0.0.1:8000, without user, password, ? and #"
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-        known = parts.scheme in ("http", "https") and bool(host and host.encode("idna"))
+        host, port = parts.hostname, parts.port
+        known = parts.scheme in ("http", "https") and port != 0 and bool(host and host.encode("idna"))
     except ValueError:  # a port that is no number, or a host that cannot be
         raise ValueError(allowed) from None
     if not known or not url.isascii() or not url.isprintable() or set(url) & set("@?# \\"):

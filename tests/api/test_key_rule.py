@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ FORWARDED = """forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-fo
     x-original-host x-original-url x-originating-ip x-envoy-external-address x-azure-clientip x-amzn-trace-id
     x-appengine-user-ip x-arr-ssl x-remote-ip x-remote-addr wl-proxy-client-ip proxy-client-ip
     x-proxyuser-ip x-forward-for forwarded-for X_Forwarded_For x-akamai-edgescape x-goog-iap-jwt-assertion
-    x-ms-client-principal x-varnish"""
+    x-ms-client-principal x-varnish x-scheme x-url-scheme x-request-start x-ssl-client-cert ssl-client-verify x-host
+    x-rewrite-url x-http-host-override x-remote-user remote-user x-auth-request-user x-authenticated-user
+    x-jwt-assertion x-nginx-proxy proxy-authorization front-end-https max-forwards x-kong-request-id x-consumer-username
+    x-haproxy-server-state x-traefik-router x-heroku-request-id tailscale-user-login x-middleware-proxy"""
 
 
 @pytest.mark.parametrize("name", FORWARDED.split())
@@ -43,6 +47,29 @@ def test_nginx_as_it_comes_is_not_this_machine(api_settings: Settings):
         request = b"GET /model HTTP/%s\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
         assert b" 401 " in server.send(request % b"1.0")
         assert b" 200 " in server.send(request % b"1.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("localhost:8000", True),
+        ("LocalHost", True),
+        ("[::1]", True),
+        ("[::1]:8000", True),
+        ("localhost:80@example.org", False),
+        ("127.0.0.1:80, example.org", False),
+        ("localhost:example.org", False),
+        ("[localhost]", False),
+        ("localhost]", False),
+        ("::1", False),
+        ("", False),
+    ],
+)
+def test_a_host_is_read_whole(host: str, local: bool):
+    headers = {b"host": host.encode()}
+    scope = {"type": "http", "client": ("127.0.0.1", 5), "http_version": "1.1", "state": {"headers": headers}}
+    assert is_local(scope) is local
 
 
 def test_headers_of_ordinary_programs_are_not_forwarding():
@@ -101,6 +128,18 @@ def test_a_service_records_the_keys_of_an_earlier_version(api_settings: Settings
     with client_of(api_settings):
         assert record_of(api_settings).exists()
     lose_journal(api_settings)
+    with client_of(api_settings) as client:
+        assert closed(client)
+
+
+def test_a_service_keeps_the_record_when_it_is_lost_with_the_journal(api_settings: Settings):
+    make_key(api_settings, "admin")
+    with client_of(api_settings) as client:
+        lose_journal(api_settings)
+        record_of(api_settings).path.unlink()
+        with suppress(JournalError):
+            client.app.state.service.access.refresh()  # type: ignore[attr-defined]
+        assert record_of(api_settings).exists()
     with client_of(api_settings) as client:
         assert closed(client)
 

@@ -279,3 +279,39 @@ def test_a_log_that_is_recovered_after_a_crash_is_moved_at_once(path: Path, tmp_
     with pytest.raises(JournalError, match="overwritten"):
         log.check()
     log.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "half", "overwritten"])
+def test_a_log_that_was_cut_or_overwritten_is_refused_and_the_database_stays_whole(
+    engine: Engine, log: SqliteLog, path: Path, damage: str
+):
+    write(engine, 3)
+    rest(log)
+    for _ in range(5):
+        write(engine)
+    size = log.files.log.stat().st_size
+    with log.files.log.open("r+b") as file:
+        match damage:
+            case "cut":
+                file.truncate(0)
+            case "half":
+                file.truncate(size // 2)
+            case "overwritten":
+                file.write(bytes(size))
+    with pytest.raises(JournalError, match=r"journal\.db lost a part of its log"):
+        write(engine)
+    log.close()
+    assert in_file(path) == 3
+    assert not log.files.log.exists()
+
+
+def test_a_log_that_other_programs_empty_is_whole(engine: Engine, log: SqliteLog, path: Path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE"):
+            write(engine, 5)
+            other.execute("VACUUM")
+            log.check()
+            other.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            log.check()
+            write(engine)
+    log.check()

@@ -142,7 +142,8 @@ def test_a_password_in_the_journals_url_is_not_repeated(tmp_path: Path):
 
 def test_relative_paths_count_from_the_configs_folder(settings: Settings):
     assert settings.path("models") == settings.root / "models"
-    assert settings.database_url("sqlite:///journal.db") == f"sqlite:///{settings.root}/journal.db"
+    for url in ("sqlite:///journal.db", "sqlite+pysqlite:///journal.db"):
+        assert settings.database_url(url) == f"sqlite:///{settings.root}/journal.db"
     for unchanged in ("sqlite:////var/x.db", "sqlite:///:memory:", "postgresql://localhost/x"):
         assert settings.database_url(unchanged) == unchanged
 

@@ -12,12 +12,18 @@ from starlette.types import Scope
 
 from churnops.api.body import header
 
-# Headers by which proxies, CDNs and load balancers name their client; a program on this machine sends none of them.
+# Headers by which proxies, CDNs, gateways and load balancers name their client and its login; a program on this machine
+# sends none of them.
 _FORWARDED = re.compile(
     rb"via|(.*-)?(forward|forwarded|client-?ip|real-?ip|remote-?(ip|addr)|originating-ip|original-(for|host|url|uri))(-.*)?"
     rb"|(cf|cdn|x-arr|x-amz|x-amzn|x-appengine|x-appgw|x-azure|x-cloud|x-envoy|x-goog|x-ms|x-proxy|x-proxyuser|x-varnish"
-    rb"|x-akamai|akamai|fastly|fly|x-vercel|x-nf|x-sucuri|ali|eagleeye|x-squid)(-.*)?"
+    rb"|x-akamai|akamai|fastly|fly|x-vercel|x-nf|x-sucuri|ali|eagleeye|x-squid|x-haproxy|x-traefik|x-kong|x-consumer"
+    rb"|x-istio|x-heroku|x-github-request|tailscale|ngrok|x-ssl|ssl|x-tls|x-client-cert|client-cert)(-.*)?"
+    rb"|.*proxy.*|(x-)?(remote|auth|authenticated|auth-request|webauth|oidc|saml|jwt)-.*|x-(url-)?scheme|x-host"
+    rb"|x-http-host-override|x-rewrite-url|x-(request|queue)-start|front-end-https|max-forwards"
 )
+
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
 
 
 def is_local(scope: Scope) -> bool:
@@ -49,7 +55,9 @@ def is_forwarding(name: bytes) -> bool:
 
 
 def _host(authority: str) -> str:
-    return (authority.rpartition(":")[0] or authority).strip("[]")
+    """Return the host of an authority, without the port; empty if it has another form."""
+    match = _AUTHORITY.fullmatch(authority)
+    return (match[1] or match[2]).lower() if match else ""
 
 
 @lru_cache(maxsize=1000)

@@ -80,16 +80,21 @@ class Access:
 
     def refresh(self) -> None:
         """Read the keys. Once there was a key, one is needed, even if all are revoked or the journal is lost."""
+        if self._made:
+            self._record()  # first: with the journal and the record lost, the next start would need no key
         self._active = self._keys.active()
         # A journal that lost its keys while the service runs must not open it.
         made = self._made = self._made or self._keys.were_made()
         self.required = self._rule == "always" or made
         self._show(self._in_force(made))
         if made:
-            try:
-                self._keys.record()
-            except JournalError as error:
-                self._warn(str(error))
+            self._record()
+
+    def _record(self) -> None:
+        try:
+            self._keys.record(made=True)
+        except JournalError as error:
+            self._warn(str(error))
 
     def _in_force(self, made: bool) -> str:
         """Return the rule in force, in one line."""

@@ -76,7 +76,7 @@ class Service:
         self.uploads = Uploads(self.recorder, settings.api, self.work, self.live)
         self._cycles = CycleLog(self._engine)
         self._alerts = AlertLog(self._engine)
-        self._failing: set[str] = set()
+        self._failing: dict[str, str] = {}
         self.entries_ahead: tuple[str, ...] = ()
 
     async def keep_house(self) -> None:
@@ -93,14 +93,9 @@ class Service:
         await self.work.housekeeping.run(self.access.refresh)
 
     async def follow_keys(self) -> None:
-        """Learn of new and revoked keys until cancelled."""
+        """Learn of new and revoked keys until cancelled; while that fails, those known so far stay valid."""
         while True:
-            try:
-                await self.refresh_keys()
-            except ChurnopsError as error:
-                log.error("the API keys known so far stay valid: %s", error)
-            except Exception:  # whatever it is: a service that looks no more would keep revoked keys
-                log.exception("reading the API keys failed")
+            await self._watch("the list of API keys", self.access.refresh)
             await asyncio.sleep(KEY_SECONDS)
 
     async def look(self) -> None:
@@ -129,16 +124,16 @@ class Service:
         await self.work.housekeeping.run(self._attempt, what, work)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """Do something; a failure is said once, until it works again. The gauges of times tell how old figures are."""
+        """Do something; a failure is said once, until it changes. The gauges of times tell how old figures are."""
         try:
             work()
         except Exception as error:  # whatever it is: the watch goes on
-            if what not in self._failing:
-                self._failing.add(what)
+            if self._failing.get(what) != str(error):
+                self._failing[what] = str(error)
                 log.error("%s is not up to date: %s", what, error, exc_info=not isinstance(error, ChurnopsError))
         else:
             if what in self._failing:
-                self._failing.remove(what)
+                del self._failing[what]
                 log.info("%s is up to date again", what)
 
     def _check_times(self) -> None:

@@ -90,15 +90,24 @@ class KeyStore:
         with answering(), self._engine.connect() as connection:
             return connection.execute(select(api_keys.c.id).limit(1)).first() is not None
 
-    def record(self) -> None:
-        """Write the record for keys of an earlier version, if it is not there and the journal holds a key.
+    def record(self, *, made: bool = False) -> None:
+        """Write the record if it is not there and keys were made: by an earlier version, or before it was lost.
+
+        Nothing is written where its folder is gone: a project that was moved away must not come back as a folder.
+
+        Parameters
+        ----------
+        made
+            Whether it is known that keys were made; the journal is then not asked.
 
         Raises
         ------
         JournalError
             If it cannot be written, or the database does not answer.
         """
-        if self._record is not None and not self._record.exists() and self.were_made():
+        if self._record is None or self._record.exists():
+            return
+        if (made or self.were_made()) and self._record.path.parent.is_dir():
             self._write_record()
 
     def _write_record(self) -> None:

@@ -2,7 +2,8 @@
 
 In WAL mode only a checkpoint writes to the database's file, and leaves its progress in the wal-index (`-shm`). A file
 that changed without such progress was overwritten, for example with a backup. The log belongs to the database that was
-there before; applied to the new one it would destroy it.
+there before; applied to the new one it would destroy it. A log that is shorter than its index counts, or begins with
+other salts, was cut or overwritten.
 
 The layout of the wal-index is documented: https://www.sqlite.org/walformat.html
 """
@@ -36,8 +37,10 @@ MOVES = 8  # beside other commits at most, before the rest is moved
 FEW_FRAMES = 200  # pages of the log that may be left for it
 RETRY_SECONDS = 5.0  # between attempts while a reader keeps the log from being moved
 _OVERWRITTEN = "was overwritten while it was open: restart to use the new content"
+_CUT = "lost a part of its log while it was open: restart to use what was moved from the log before"
 _HEADER_BYTES = 100
 _FRAMES = struct.Struct("=16xI")  # of the wal-index: pages in the log
+_LENGTH = struct.Struct("=14xHI")  # and the size of a page before it, 1 for 65,536
 _PROGRESS = struct.Struct("=32x8s56xI28xI")  # and the fields of `_Progress`
 
 
@@ -83,6 +86,7 @@ class SqliteLog:
         # Closed after all connections: closing any descriptor of a file drops all locks that the process has on it.
         self._database = os.open(self.files.database, os.O_RDONLY | os.O_CLOEXEC)
         self._index = os.open(self.files.index, os.O_RDONLY | os.O_CLOEXEC)
+        self._frames_file = os.open(self.files.log, os.O_RDONLY | os.O_CLOEXEC)
         self._lock = Lock()
         self._refusal: str | None = None
         self._abandoned = False
@@ -95,17 +99,19 @@ class SqliteLog:
         check_transactions(engine, self.check)
 
     def check(self) -> None:
-        """Check that the database's file was changed by checkpoints only; takes a few microseconds.
+        """Check that the database's file was changed by checkpoints only, and the log is whole; takes microseconds.
 
         Raises
         ------
         JournalError
-            If it was overwritten. This lasts until the service is restarted.
+            If the database was overwritten, or the log cut. This lasts until the service is restarted.
         """
         if self._refusal is not None:
             raise JournalError(self._refusal)
         if (self._look(), self._progress()) != self._settled:
             self._judge()
+        if self._log_is_cut():
+            self._refuse(_CUT)
 
     def _judge(self) -> None:
         with self._lock:
@@ -117,6 +123,16 @@ class SqliteLog:
                 self._refuse(_OVERWRITTEN)
             if settled:
                 self._settled = (look, after)
+
+    def _log_is_cut(self) -> bool:
+        """Whether the log has less than its index counts, or begins anew without it. Who empties it says so before."""
+        index = self._index_header()
+        page, frames = _LENGTH.unpack_from(index)
+        if not frames or index[:48] != index[48:]:  # nothing is in it, or somebody is writing the index
+            return False
+        size, salts = os.fstat(self._frames_file).st_size, os.pread(self._frames_file, 8, 16)
+        whole = 32 + frames * (24 + (65_536 if page == 1 else page))
+        return (size < whole or salts != index[32:40]) and index == self._index_header()
 
     def _refuse(self, reason: str) -> None:
         if self._refusal is None:
@@ -140,6 +156,10 @@ class SqliteLog:
 
     def _progress(self) -> _Progress:
         return _Progress(*_PROGRESS.unpack(os.pread(self._index, _PROGRESS.size, 0)))
+
+    def _index_header(self) -> bytes:
+        """Return both copies of the part that tells how much is in the log."""
+        return os.pread(self._index, 96, 0)
 
     def _frames(self) -> int:
         frames: int = _FRAMES.unpack(os.pread(self._index, _FRAMES.size, 0))[0]
@@ -225,3 +245,4 @@ class SqliteLog:
         self._engine.dispose()
         os.close(self._database)
         os.close(self._index)
+        os.close(self._frames_file)

@@ -252,12 +252,13 @@ def is_link(text: str) -> bool:
 def is_journal_url(text: str) -> bool:
     """Whether a text is the address of a database that the journal can be kept in.
 
-    >>> urls = ("sqlite:///journal.db", "postgresql+psycopg://ann@db/churn", "postgresql://db/churn", "mysql://db/churn")
+    >>> urls = ("sqlite:///journal.db", "postgresql+psycopg://ann@db/churn", "mysql://db/churn", "sqlite:///~/journal.db")
     >>> [is_journal_url(url) for url in urls]
     [True, True, False, False]
     """
-    if re.match(r"sqlite(\+pysqlite)?://(/|$)", text):
-        return True
+    if match := re.match(r"sqlite(?:\+pysqlite)?://(?:/([^?]*)|$)", text):
+        file = match[1]
+        return not file or file == ":memory:" or file.startswith("file:") or is_path(file)
     try:
         parts = urlsplit(text)
         return parts.scheme == "postgresql+psycopg" and parts.port != 0 and text.startswith("postgresql+psycopg://")

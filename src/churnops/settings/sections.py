@@ -101,6 +101,8 @@ class DataSettings(_Section):
                 other = seen.setdefault(normpath(text), use)
                 if other != use:
                     raise ValueError(f"{use} and {other} must not share a path, given {text!r} in both")
+            if use != "batches" and len({normpath(text) for text in paths}) < len(paths):
+                raise ValueError(f"{use} must not name a path twice")
         return self
 
 
@@ -299,6 +301,7 @@ class Settings(_Section):
 
     def database_url(self, url: str) -> str:
         """Resolve the file of a relative SQLite URL against `root`; other URLs are returned as they are."""
+        url = url.replace("sqlite+pysqlite:", "sqlite:", 1)
         prefix = "sqlite:///"
         if not url.startswith(prefix) or url.startswith(prefix + "/") or ":memory:" in url:
             return url
