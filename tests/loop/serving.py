@@ -106,6 +106,16 @@ class Server:
             )
         wait_for("the service answers", self._lives)
 
+    def unnamed_bytes(self) -> int:
+        """Return the bytes of the files without a name that it has open in its temporary folder."""
+        assert self._process is not None
+        size = 0
+        for path in Path(f"/proc/{self._process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                if str(path.readlink()).startswith(f"{self.temporary}/#"):
+                    size += path.stat().st_size
+        return size
+
     def _lives(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log()[-4000:]

@@ -55,20 +55,23 @@ from churnops.tracking import Tracker
 
 def child(order):
     settings, done = load_settings(Path(order["config"])), []
-    def dies_after(owner, method, what):
+    def reach(what):
+        done.append(what)
+        if len(done) == order["point"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def dies_after(owner, method, what, before=None):
         original = getattr(owner, method)
         def wrapped(*arguments, **options):
+            if before:
+                reach(before)
             result = original(*arguments, **options)
-            done.append(what)
-            if len(done) == order["point"]:
-                os.kill(os.getpid(), signal.SIGKILL)
+            reach(what)
             return result
         setattr(owner, method, wrapped)
     tracker = Tracker(settings)
     with closing(Registry(tracker)) as registry:
         bundle = registry.bundle(2)
-        dies_after(Path, "chmod", "files")
-        dies_after(Path, "rename", "folder")
+        dies_after(Path, "rename", "folder", before="files")
         dies_after(DeploymentLog, "_append", "log")
         dies_after(Path, "symlink_to", "link made")
         dies_after(Path, "replace", "link swapped")

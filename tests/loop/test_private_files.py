@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from stat import S_ISLNK
 
@@ -86,18 +85,7 @@ def test_an_upload_leaves_nothing_when_the_service_is_killed(tmp_path: Path, pro
         with socket.create_connection(("127.0.0.1", server.port)) as upload:
             upload.sendall(Connection.head("POST", "/predict/batch", 9_999_999, "text/csv"))
             upload.sendall(b"customer_id,account_length\n" + b"C-1,1\n" * 100_000)
-            descriptors = Path(f"/proc/{server._process.pid}/fd")
-            wait_for("the upload is being kept", lambda: kept(descriptors, server.temporary) > 500_000)
+            wait_for("the upload is being kept", lambda: server.unnamed_bytes() > 500_000)
             os.kill(server._process.pid, signal.SIGKILL)
             server._process.wait()
     assert list(server.temporary.iterdir()) == []
-
-
-def kept(descriptors: Path, folder: Path) -> int:
-    """Return the bytes of the files without a name that a process has open in a folder."""
-    size = 0
-    for path in descriptors.iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            if str(path.readlink()).startswith(f"{folder}/#"):
-                size += path.stat().st_size
-    return size

@@ -477,7 +477,7 @@ def test_a_champion_whose_training_is_unknown_is_not_compared(settings: Settings
 
 
 def test_the_schedule_retrains_an_old_model(settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    scheduled = replace_retraining(settings, every_days=1e-9)
+    scheduled = replace_retraining(settings, every_days=0.000012)
     called: list[str] = []
 
     def note(_settings: Settings, cause: str, *_: object) -> str:

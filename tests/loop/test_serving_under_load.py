@@ -408,11 +408,11 @@ def test_told_to_stop_it_finishes_uploads(make_settings, customers):
             status, _ = await leaving.answer_head()
             pieces = leaving.chunks()
             first = await anext(pieces)  # the rest is scored while we go on
-            before = set(server.temporary.iterdir())
+            before = server.unnamed_bytes()
             arriving.writer.write(head + table[:half])
             await arriving.writer.drain()
             # What the server has not begun to read when it is told to stop, it need not finish.
-            await until("the upload has begun to arrive", lambda: set(server.temporary.iterdir()) - before)
+            await until("the upload has begun to arrive", lambda: server.unnamed_bytes() > before)
             server.terminate()
             await until("no new connection is accepted", server.refuses_connections)
             arriving.writer.write(table[half:])
@@ -442,7 +442,7 @@ def test_it_is_not_reachable_from_elsewhere_without_keys(make_settings):
     done = run(make_settings(), "--host", "0.0.0.0")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: there is no API key, and 0.0.0.0 is reachable from elsewhere")
+    assert line.startswith("error: there is no valid API key, and 0.0.0.0 is reachable from elsewhere")
     assert "churnops keys add" in line
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Engine, Row, Text, case, cast, func, insert, select
@@ -172,7 +172,8 @@ class CycleLog:
                 newest = select(func.max(cycles.c.id)).where(chosen)
                 chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside, cycles.c.source))
             query = select(cycles, self._without_columns().label("small")).where(chosen)
-            rows = connection.execute(query.order_by(cycles.c.id.desc())).all()
+            rows = connection.execute(query).all()
+        rows = sorted(rows, key=attrgetter("id"), reverse=True)  # here: the database would go through all by id
         found = sorted([(at, row.id, row) for row, at in _settled(rows, now)], key=itemgetter(0, 1))
         series = tuple(_cycle(row, at, row.small) for at, _, row in found)
         return CycleSeries(series, None if width is None else timedelta(microseconds=width))

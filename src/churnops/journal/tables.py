@@ -61,6 +61,7 @@ decisions = Table(
     Column("challenger", Text),  # content hash; NULL where there is none yet
     Column("details", Text, nullable=False),  # JSON: the numbers behind it
     Index("decisions_at", "at"),
+    Index("decisions_subject", "subject", "id"),
 )
 
 predictions = Table(

@@ -16,6 +16,7 @@ def upgrade() -> None:
         looks.drop_constraint("looks_batch", type_="unique")
         looks.create_unique_constraint("looks_number", ["content_sha256", "source", "look"])
         looks.create_unique_constraint("looks_batch", ["content_sha256", "source", "batch_sha256"])
+    op.create_index("decisions_subject", "decisions", ["subject", "id"])
     op.create_index("cycles_source", "cycles", ["source", "id"])
     op.drop_index("alerts_subject", "alerts")
     op.create_index("alerts_subject", "alerts", ["subject", "source", "id"])
