@@ -22,6 +22,9 @@ MAX_CONFIG_BYTES = 2**21
 MAX_MERGED = 100_000
 """Keys of a YAML mapping with those that `<<` merges into it: eight nested ones could mean a billion."""
 
+MAX_NESTED = 64
+"""Lists and mappings in brackets within one another in YAML."""
+
 MAX_ROW_BYTES = 2**20
 """Text of one row, in any format; of the header and the blank lines above it in a CSV."""
 
@@ -45,8 +48,8 @@ PAGES_SHARE = 4
 """Unpacked pages of a Parquet file, one of every column together: 256 MiB, or four times a larger file.
 
 Writers cut pages at 1 MiB, so 250 columns of any length are below, and files with more columns have more bytes.
-All values of a file that is sent to the API have as many bytes, or four times `api.max_upload_bytes`: 8 KB may repeat a
-text to 50 GB.
+All values of a file that is sent to the API have as many bytes, or four times `api.max_upload_bytes`; in the dashboard
+they have 256 MiB. Otherwise 8 KB could repeat a text to 50 GB.
 """
 
 MAX_PREFIXED_BYTES = 2**22

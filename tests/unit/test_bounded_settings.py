@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from churnops.errors import SettingsError
-from churnops.limits import MAX_CONFIG_BYTES, MAX_MERGED
+from churnops.limits import MAX_CONFIG_BYTES, MAX_MERGED, MAX_NESTED
 from churnops.settings import default_config, load_settings
+from churnops.settings.yaml import Loader
 
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
 MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 30))
@@ -39,6 +40,21 @@ def test_references_to_references_are_not_multiplied(tmp_path: Path, text: str, 
     path.write_text(text)
     with pytest.raises(SettingsError, match=reason):
         load_settings(path, {})
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "[{a: "])
+def test_brackets_are_nested_up_to_a_limit(tmp_path: Path, opening: str, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "config.yaml"
+    path.write_text(default_config() + f"zzz: {'[' * MAX_NESTED}{']' * MAX_NESTED}\n")
+    with pytest.raises(SettingsError, match="unknown setting 'zzz'"):
+        load_settings(path, {})
+    begun: list[object] = []
+    begin = Loader.fetch_flow_collection_start
+    monkeypatch.setattr(Loader, "fetch_flow_collection_start", lambda *a: begun.append(a) or begin(*a))
+    path.write_text(f"zzz: {opening * 100_000}")
+    with pytest.raises(SettingsError, match=f"nested deeper than {MAX_NESTED}"):
+        load_settings(path, {})
+    assert len(begun) == MAX_NESTED + 1
 
 
 def test_a_variable_is_bounded_likewise(tmp_path: Path):

@@ -149,6 +149,15 @@ def test_a_footer_that_belies_its_pages(tmp_path: Path, changes: dict[str, int],
         check_pages(path, Forged(path, **changes), 0)  # type: ignore[arg-type]  # nothing is there to unpack
 
 
+def test_columns_that_are_stored_in_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.parquet"
+    pq.write_table(TABLE.select(["n"]), path, row_group_size=TABLE.num_rows // 2)
+    assert sum(batch.height for batch in open_batches(path)) == TABLE.num_rows
+    monkeypatch.setattr(parquet, "_stored_bytes", lambda *_: path.stat().st_size * 2 // 3)  # as a forged footer says
+    with pytest.raises(DataError, match="its columns overlap"):
+        list(open_batches(path))
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_within_bounds(data: bytes):
     """The compiled loops do not check bounds: the same code in Python does."""

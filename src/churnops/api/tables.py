@@ -15,7 +15,7 @@ from churnops.api.problems import FieldError, Problem
 from churnops.api.served import Served
 from churnops.api.uploads import Piece, too_many
 from churnops.api.work import Steps
-from churnops.data.batches import count_rows, open_batches
+from churnops.data.batches import count_rows, open_batches, unpacked_bytes
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
@@ -74,7 +74,7 @@ class TableUpload:
         for table in open_batches(self._path, rows=ROWS, format=self._format):
             if above + table.height > self._most:
                 raise too_many(self._most)
-            unpacked += _bytes(table) if self._format == "parquet" else 0  # a CSV is what it means
+            unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV is what it means
             if unpacked > self._most_bytes:
                 raise Problem(413, "too-large", f"the file unpacks to more than {self._most_bytes >> 20} MiB")
             if is_marked(table.columns) and not self._served.form.simulated:
@@ -188,15 +188,6 @@ class ParquetPieces:
         if self._writer is not None:
             self._writer.close()
         return self._sink.take()
-
-
-def _bytes(table: pl.DataFrame) -> int:
-    """Return about how many bytes a table's values have, each text counted as often as it stands there."""
-    size = 0
-    for column in table.get_columns():
-        text = column.dtype == pl.String  # its own estimate counts what a slice shares with others
-        size += column.len() + int(column.str.len_bytes().sum()) if text else int(column.estimated_size())
-    return size
 
 
 def _field_error(schema: Schema, label: str | None, rule: str, message: str, rows: tuple[int, ...]) -> FieldError:

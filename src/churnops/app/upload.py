@@ -11,11 +11,12 @@ import polars as pl
 from churnops.app.answers import MEDIA_TYPES, AnsweredFile, Answers, Card, Kind, NotAnswered, refused
 from churnops.app.risk import feature_values, level, reason
 from churnops.app.text import one_line
-from churnops.data.batches import count_rows, open_batches
+from churnops.data.batches import count_rows, open_batches, unpacked_bytes
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.errors import ChurnopsError
 from churnops.files import temporary_file
+from churnops.limits import PAGES_BYTES
 from churnops.model import Bundle
 from churnops.scoring import EXPLANATIONS
 
@@ -88,7 +89,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
         file.write(content)
         file.flush()
         try:
-            _check_length(path, kind)
+            _check_size(path, kind)
             answered = answers.file(path, kind)
         except NotAnswered as error:
             raise NotAnswered(str(error).replace(str(path), "the file"), error.broken) from None
@@ -110,16 +111,20 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
     )
 
 
-def _check_length(path: Path, kind: Kind) -> None:
-    rows = count_rows(path, format=kind)
-    if rows is None:
+def _check_size(path: Path, kind: Kind) -> None:
+    """Refuse a file of too many customers, or one that stores a long text once and repeats it in every row."""
+    rows, unpacked = count_rows(path, format=kind) or 0, 0
+    if rows <= MAX_ROWS:
         rows = 0
         for batch in open_batches(path, format=kind):
             rows += batch.height
-            if rows > MAX_ROWS:
+            unpacked += unpacked_bytes(batch)
+            if rows > MAX_ROWS or unpacked > PAGES_BYTES:
                 break
     if rows > MAX_ROWS:
         raise NotAnswered(f"The file has more than {MAX_ROWS:,} customers. {LARGER}")
+    if unpacked > PAGES_BYTES:
+        raise NotAnswered(f"The file unpacks to more than {PAGES_BYTES >> 20} MiB. {LARGER}")
 
 
 def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, most: int = LISTED) -> pl.DataFrame:

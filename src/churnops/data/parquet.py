@@ -56,8 +56,8 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
     Raises
     ------
     DataError
-        If a row has more than 1 MiB, lists hold more values than fit into memory, or `read_footer` or `check_pages`
-        refuse the file.
+        If a row has more than 1 MiB, columns are stored in the same bytes, lists hold more values than fit into memory,
+        or `read_footer` or `check_pages` refuse the file.
     """
     import pyarrow.parquet as pq
 
@@ -71,8 +71,12 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
             first += 1
         most = min(max(rows, READ_ROWS), _fitting(plain, path))
     names = [name for _, name in texts]
+    unread = path.stat().st_size
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
         for group in range(first, metadata.num_row_groups):
+            unread -= _stored_bytes(metadata, group)
+            if unread < 0:
+                raise DataError(f"{path} is not a readable PARQUET table: its columns overlap")
             prefixed = check_pages(path, metadata, group)
             size = _first(file, group, [position for position, _ in texts], LONG_ROWS if prefixed else most, path)
             for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
@@ -81,6 +85,11 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
                         piece = large.slice(start, rows)
                         above += piece.num_rows
                         yield piece, above - piece.num_rows, above / total
+
+
+def _stored_bytes(metadata: "pq.FileMetaData", group: int) -> int:
+    stored = metadata.row_group(group)
+    return sum(max(stored.column(position).total_compressed_size, 0) for position in range(stored.num_columns))
 
 
 def _texts(file: "pq.ParquetFile") -> list[tuple[int, str]]:

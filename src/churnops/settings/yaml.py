@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from churnops.limits import MAX_MERGED
+from churnops.limits import MAX_MERGED, MAX_NESTED
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -23,6 +23,12 @@ class Loader(yaml.SafeLoader):
     >>> yaml.load("[0x1F, 1e3, 2:13:20, 1_000, yes, 2024-01-01, true, ~]", Loader)
     [31, 1000.0, '2:13:20', '1_000', 'yes', '2024-01-01', True, None]
     """
+
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        """Begin a list or mapping in brackets; for each token PyYAML goes through all that are open."""
+        if self.flow_level >= MAX_NESTED:
+            raise yaml.scanner.ScannerError(None, None, f"nested deeper than {MAX_NESTED}", self.get_mark())
+        super().fetch_flow_collection_start(token_class)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping whose keys differ."""

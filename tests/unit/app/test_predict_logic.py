@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from churnops.app import upload
 from churnops.app.answers import Answer, BundleAnswers, Card, NotAnswered
 from churnops.app.form import HIGH, LOW, TYPICAL, customer, encoded, fields, levers, presets
 from churnops.app.risk import Reason, feature_values, level, on_scale, reason, reasons, rest, shown_value
@@ -232,6 +234,14 @@ def test_names_and_descriptions_from_outside_are_text_in_the_figure(bundle: Bund
 
 
 # What if
+
+
+def test_a_file_that_repeats_a_long_text_is_refused_before_it_is_answered(bundle: Bundle, monkeypatch):
+    content = BytesIO()
+    pl.DataFrame({"note": ["x" * 1000] * 5000}).write_parquet(content)
+    monkeypatch.setattr(upload, "PAGES_BYTES", 1 << 20)
+    with pytest.raises(NotAnswered, match="unpacks to more than 1 MiB"):
+        upload.score_file("a.parquet", content.getvalue(), None, None, bundle)  # type: ignore[arg-type]
 
 
 def test_levers_are_the_numbers_that_move_the_score_most_within_the_range_of_customers(
