@@ -41,7 +41,7 @@ def test_deployments_are_followed_whatever_is_wrong_with_the_log(monkeypatch: py
 
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.0)
     serving = cast("Any", Service.__new__(Service))
-    serving.refresh_model, serving._log, serving._failing = refresh_model, SimpleNamespace(rest=rest), set()
+    serving.refresh_model, serving._log, serving._failing = refresh_model, SimpleNamespace(rest=rest), {}
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(serving.look())
     assert looks == 3
