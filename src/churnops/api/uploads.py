@@ -33,6 +33,7 @@ MAX_LINE_BYTES = 64 * 1024
 LINES = 1000  # customers scored at once
 LINES_BYTES = 4 * 2**20  # fewer, if their lines are long
 MAX_READ = 50_000  # lines looked at for them
+RECORDED_ROWS = 1000  # of them in a transaction, which other answers wait for
 AT_ONCE = 4  # uploads a worker holds
 UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body, and so may a piece to be sent
 
@@ -98,10 +99,10 @@ class Uploads:
         pieces = upload.scored()
         try:
             while (piece := await self._work.step(next, pieces, None)) is not None:
-                if piece.rows:
-                    await self._recorder.record(piece.rows, key)
-                    if self._live is not None:
-                        self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
+                for start in range(0, len(piece.rows), RECORDED_ROWS):
+                    await self._recorder.record(piece.rows[start : start + RECORDED_ROWS], key)
+                if piece.rows and self._live is not None:
+                    self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
                 yield piece.content
         finally:
             close(pieces)

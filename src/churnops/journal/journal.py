@@ -1,14 +1,16 @@
 """The journal: predictions as they were made, joined with what became known later."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Row, Select, and_, bindparam, func, or_, select
 
 from churnops.journal.database import answering, exclusive
-from churnops.journal.labels import KnownLabel, Label, LabelCounts, LabelTimes, outcome, write_labels
+from churnops.journal.labels import KnownLabel, Label, LabelCounts, LabelTimes, outcome, refuse_unknown, write_labels
 from churnops.journal.predictions import PredictionRow
+from churnops.journal.seen import unmatched
 from churnops.journal.tables import labels, microseconds, moment, predictions
 from churnops.schema import is_blank
 
@@ -73,8 +75,15 @@ class Journal:
         JournalError
             If the database does not answer.
         """
-        with answering(), exclusive(self._engine) as connection:
-            return write_labels(connection, labels, datetime.now(UTC), key)
+        with answering():
+            # Others wait while labels are written, so the rest is asked before and after.
+            with self._engine.connect() as connection:
+                refuse_unknown(connection, labels)
+            with exclusive(self._engine) as connection:
+                counts = write_labels(connection, labels, datetime.now(UTC), key)
+            with self._engine.connect() as connection:
+                customers = [label.customer_id for label in labels if label.customer_id is not None]
+                return replace(counts, unmatched=unmatched(connection, customers))
 
     def resolved(
         self, since: datetime, until: datetime, known_at: datetime, *, content_sha256: str | None = None

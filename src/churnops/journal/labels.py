@@ -3,13 +3,15 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from churnops.errors import UnknownPrediction
 from churnops.journal.clock import TOLERANCE
-from churnops.journal.seen import unmatched
+from churnops.journal.database import run
 from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
 
@@ -149,12 +151,8 @@ class LabelTimes:
 def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:
     """Write the labels that are news, as sent with an API key. The transaction must be the only one that writes labels.
 
-    Raises
-    ------
-    UnknownPrediction
-        For the first label whose prediction is not in the journal, before anything is written.
+    Which of them are for customers without a prediction is left to `seen.unmatched`, and counted as 0.
     """
-    _refuse_unknown(connection, labels)
     latest: dict[tuple[str, str], KnownLabel] = {}
     for kind in ("prediction", "customer"):
         subjects = {subject for k, subject in map(_subject, labels) if k == kind}
@@ -172,11 +170,20 @@ def write_labels(connection: Connection, labels: Sequence[Label], now: datetime,
             revision=last.revision + 1 if last else 1,
         )
         latest[subject] = new
-        rows.append({"subject_kind": subject[0], "subject": subject[1], "key": key, **new._asdict()})
-    if rows:
-        connection.execute(insert(table), rows)
-    customers = [label.customer_id for label in labels if label.customer_id is not None]
-    return LabelCounts(len(rows), len(labels) - len(rows), unmatched(connection, customers))
+        rows.append((*subject, key, *new))
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        # All rows in one statement: an executemany lets go of Python's lock for each row.
+        run(connection, _insert(connection.dialect.name, len(part)), tuple(chain.from_iterable(part)))
+    return LabelCounts(len(rows), len(labels) - len(rows))
+
+
+@lru_cache(maxsize=2 * _CHUNK)
+def _insert(dialect: str, rows: int) -> str:
+    columns = ("subject_kind", "subject", "key", *KnownLabel._fields)
+    mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
+    row = f"({', '.join([mark] * len(columns))})"
+    return f"INSERT INTO labels ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
 def _subject(label: Label) -> tuple[str, str]:
@@ -198,7 +205,14 @@ def _repeats(label: Label, last: KnownLabel, now: int) -> bool:
     return not ahead and (label.churned or now - last.outcome_at < SAME_STATEMENT // _MICROSECOND)
 
 
-def _refuse_unknown(connection: Connection, labels: Sequence[Label]) -> None:
+def refuse_unknown(connection: Connection, labels: Sequence[Label]) -> None:
+    """Check that the predictions of labels are in the journal.
+
+    Raises
+    ------
+    UnknownPrediction
+        For the first label whose prediction is not.
+    """
     known: set[str] = set()
     for chunk in _chunks({label.prediction_id for label in labels if label.prediction_id is not None}):
         known.update(connection.execute(select(predictions.c.id).where(predictions.c.id.in_(chunk))).scalars())
