@@ -114,18 +114,24 @@ def backed_up(path: Path) -> bytes:
 def test_a_journal_that_is_overwritten_is_refused_and_sound_after_a_restart(
     settings, customers, make: Callable[[Path], bytes], stop: str, workers: str
 ):
-    path, earlier, load = settings.path("journal.db"), Load(customers), Load(customers)
+    path, earlier, since, load = settings.path("journal.db"), Load(customers), Load(customers), Load(customers)
 
-    async def fill(server: Server) -> None:
-        async with earlier.on(server.port):
-            await until("answers", lambda: len(earlier.acknowledged) > 50)
+    def fill(server: Server, load: Load) -> None:
+        before = moved(path)
+
+        async def send() -> None:
+            async with load.on(server.port):
+                await until("answers", lambda: len(load.acknowledged) > 50)
+
+        asyncio.run(send())
+        wait_for("the log is moved", lambda: moved(path) >= before + len(load.acknowledged))
 
     with Server(settings, "--workers", workers) as server:
         wait_for("all workers are ready", lambda: server.loaded() == int(workers))
-        asyncio.run(fill(server))
+        fill(server, earlier)
         wal = settings.path("journal.db-wal")
-        wait_for("the log is moved", lambda: moved(path) >= len(earlier.acknowledged))
         backup = make(path)
+        fill(server, since)  # so that the file is another than was copied
         overwritten = asyncio.run(spoil(server, load, lambda: path.write_bytes(backup)))
         assert acknowledged_after(load, overwritten) == 0
         for _ in range(10):  # whichever worker answers

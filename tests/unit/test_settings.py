@@ -103,7 +103,7 @@ def test_a_misspelt_key_deep_in_the_schema_is_named(tmp_path: Path):
     [
         ("random_state: 1\nrandom_state: 2", "'random_state' is given twice"),
         ("random_state: 2024-13-45", "schema|random_state"),
-        ("a: " + "[" * 5000, "nested too deeply"),
+        ("a: " + "[" * 5000, "nested deeper than 64"),
         ("", "holds no settings"),
         ("a: [", "is not YAML"),
         ("random_state: {{ seed }}", "is not YAML"),

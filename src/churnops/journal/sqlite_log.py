@@ -35,6 +35,9 @@ committed alone.
 
 MOVES = 8  # beside other commits at most, before the rest is moved
 FEW_FRAMES = 200  # pages of the log that may be left for it
+MARK_MILLISECONDS = 1000  # that the mark waits for another commit
+RESTARTS = 20  # attempts to move the rest while others commit
+RESTART_PAUSE_SECONDS = 0.01
 RETRY_SECONDS = 5.0  # between attempts while a reader keeps the log from being moved
 _OVERWRITTEN = "was overwritten while it was open: restart to use the new content"
 _CUT = "lost a part of its log while it was open: restart to use what was moved from the log before"
@@ -206,14 +209,18 @@ class SqliteLog:
             self.check()
             before = self._progress()
             for _ in range(MOVES):
-                _, frames, moved = self._checkpoint("PASSIVE")
-                if frames - moved < FEW_FRAMES:
+                self._checkpoint("PASSIVE")
+                if self._frames() - self._progress().moved < FEW_FRAMES:  # what was added meanwhile, too
                     break
             if self._progress() == before:  # a reader needs the rest of the log, or another process is moving it
                 self._not_before = time.monotonic() + RETRY_SECONDS
                 return
             mark = self._mark()
-            busy, frames, moved = self._checkpoint("RESTART")
+            for _ in range(RESTARTS):
+                busy, frames, moved = self._checkpoint("RESTART")
+                if not busy:
+                    break
+                time.sleep(RESTART_PAUSE_SECONDS)
             if not busy and frames == moved and int.from_bytes(self._look().header[60:64]) < mark:
                 self._refuse(_OVERWRITTEN)
             self.check()  # from here on a change is not this move's
@@ -224,7 +231,11 @@ class SqliteLog:
     def _mark(self) -> int:
         """Change the database's header, so that no earlier copy of the file has the same; return the mark."""
         mark = (int(self._connection.execute("PRAGMA user_version").fetchone()[0]) + 1) % 2**31
-        self._connection.execute(f"PRAGMA user_version={mark}")
+        self._connection.execute(f"PRAGMA busy_timeout={MARK_MILLISECONDS}")
+        try:
+            self._connection.execute(f"PRAGMA user_version={mark}")
+        finally:
+            self._connection.execute("PRAGMA busy_timeout=0")
         return mark
 
     def _checkpoint(self, mode: str) -> tuple[int, int, int]:
