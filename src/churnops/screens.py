@@ -23,7 +23,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
-    from churnops.journal.deployments import InProduction
+    from churnops.journal.deployment_log import InProduction
     from churnops.journal.keys import ApiKey
     from churnops.monitoring import MonitoringCycle, Report
     from churnops.monitoring.verdicts import ColumnDrift

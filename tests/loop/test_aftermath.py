@@ -84,7 +84,7 @@ def journal_lost(folder: DeploymentFolder) -> None:
 
 FAULTS: dict[str, Callable[[Patch], None]] = {
     "the link's folder is not flushed": lambda p: p.setattr(
-        "churnops.registry.deploy.fsync_folder", fail(OSError(5, "Input/output error"))
+        "churnops.registry.folder.fsync_folder", fail(OSError(5, "Input/output error"))
     ),
     "a defect": lambda p: after_the_swap(p, fail(ZeroDivisionError())),
     "the aliases: refused": lambda p: p.setattr(Registry, "name_production", fail(RegistryError("no answer"))),

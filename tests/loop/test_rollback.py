@@ -20,7 +20,7 @@ from churnops.model import Bundle
 from churnops.model.trees import TreeEnsemble
 from churnops.pipelines.run_all import RunSummary
 from churnops.registry import DeploymentFolder, Registry
-from churnops.registry.deploy import who
+from churnops.registry.folder import who
 from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.settings import Settings
 from churnops.tracking import Tracker

@@ -10,10 +10,10 @@ import pytest
 from churnops.errors import BundleError, RegistryError
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
-from churnops.journal.deployments import in_production
+from churnops.journal.deployment_log import in_production
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
-from churnops.registry.deploy import AliasesBehindError, who
+from churnops.registry.folder import AliasesBehindError, who
 from churnops.training.train import TrainedModels
 
 
@@ -379,7 +379,7 @@ def test_a_killed_pruning_leaves_no_half_of_a_bundle_and_the_next_one_ends_it(
 ):
     (folder.versions / ".unfinished-x").mkdir()  # of a deployment that was killed
     with monkeypatch.context() as patch:
-        patch.setattr("churnops.registry.deploy.shutil.rmtree", stop)
+        patch.setattr("churnops.registry.folder.shutil.rmtree", stop)
         with pytest.raises(ProcessEndsError):
             folder.prune(1)
     for path in folder.versions.glob("[!.]*"):
@@ -409,5 +409,5 @@ def test_somebody_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch):
     def nameless() -> str:
         raise KeyError("uid not found")
 
-    monkeypatch.setattr("churnops.registry.deploy.getpass.getuser", nameless)
+    monkeypatch.setattr("churnops.registry.folder.getpass.getuser", nameless)
     assert who().startswith("user ")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from churnops.app.documents import count, mapping, number, text
 from churnops.app.summaries import Retraining
 from churnops.journal import Deployment, RecordedDecision
-from churnops.journal.deployments import InProduction
+from churnops.journal.deployment_log import InProduction
 from churnops.retraining.gain import round_up
 from churnops.retraining.gate import NAMES
 

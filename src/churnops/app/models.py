@@ -18,8 +18,8 @@ from churnops.app.text import one_line, plain
 from churnops.app.views.models import timeline
 from churnops.app.views.theme import CONFIG
 from churnops.errors import ChurnopsError
-from churnops.journal.deployments import InProduction, in_production
-from churnops.registry.deploy import DeploymentFolder
+from churnops.journal.deployment_log import InProduction, in_production
+from churnops.registry.folder import DeploymentFolder
 
 MOST_SHOWN = 100  # rows of a table
 MOST_DECISIONS = 20

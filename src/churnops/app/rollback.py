@@ -11,7 +11,7 @@ from datetime import datetime
 from churnops.app.history import clock, model_name
 from churnops.app.text import one_line
 from churnops.errors import ChurnopsError
-from churnops.journal.deployments import InProduction
+from churnops.journal.deployment_log import InProduction
 from churnops.journal.keys import ApiKey, KeyStore, verify
 from churnops.settings import Settings
 

@@ -40,7 +40,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
     """List registered versions, which one answers, and what was in production when, by whom, and why."""
     if ctx.invoked_subcommand is not None:
         return
-    from churnops.journal.deployments import in_production
+    from churnops.journal.deployment_log import in_production
     from churnops.registry import Registry
     from churnops.screens import show_models
     from churnops.tracking import Tracker

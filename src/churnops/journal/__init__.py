@@ -6,7 +6,7 @@ revoked. `JournalWriter` writes predictions, `Journal` reads them and records la
 
 from churnops.journal.database import open_database
 from churnops.journal.decisions import DecisionLog, RecordedDecision
-from churnops.journal.deployments import Deployment, DeploymentLog
+from churnops.journal.deployment_log import Deployment, DeploymentLog
 from churnops.journal.journal import Journal, RecordedPrediction
 from churnops.journal.labels import Label, LabelCounts
 from churnops.journal.predictions import PredictionRow, new_prediction_id

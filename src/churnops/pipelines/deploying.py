@@ -13,7 +13,7 @@ from churnops.monitoring.alarms import deployment, rollback
 from churnops.monitoring.alerts import Alerts
 from churnops.pipelines.aftermath import Aftermath
 from churnops.registry import DeploymentFolder, Registry
-from churnops.registry.deploy import UnfinishedDeploymentError
+from churnops.registry.folder import UnfinishedDeploymentError
 from churnops.retraining.check import Check, check_deployment
 from churnops.retraining.gate import Decision
 from churnops.settings import Settings

@@ -25,7 +25,7 @@ from churnops.monitoring.alarms import rollback
 from churnops.monitoring.alerts import Alerts
 from churnops.pipelines.aftermath import Aftermath
 from churnops.registry import DeploymentFolder, Registry
-from churnops.registry.deploy import NEXT, AliasesBehindError, Pruned, UnfinishedDeploymentError
+from churnops.registry.folder import NEXT, AliasesBehindError, Pruned, UnfinishedDeploymentError
 from churnops.settings import ENV_CONFIG, Settings, apply_permissions, find_config, load_settings
 from churnops.tracking import Tracker
 

@@ -30,7 +30,7 @@ from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.become import become
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.registry import Registry
-from churnops.registry.deploy import who
+from churnops.registry.folder import who
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.retraining.comparison import customers_of, labelled, production_rows

@@ -12,7 +12,7 @@ from churnops.files import temporary_folder
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
 from churnops.model import Bundle
-from churnops.registry.deploy import DeploymentFolder, Pruned
+from churnops.registry.folder import DeploymentFolder, Pruned
 from churnops.tracking import Tracker
 from churnops.tracking.models import ARTIFACT
 

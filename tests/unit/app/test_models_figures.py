@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from churnops.app.views.models import comparable, gains, timeline
-from churnops.journal.deployments import in_production
+from churnops.journal.deployment_log import in_production
 from tests.unit.app.test_models_history import NOW, deployment, shown, spells
 
 EVIL = "<img src=x onerror=alert(1)>"

@@ -13,7 +13,7 @@ from churnops.app.links import MlflowLinks
 from churnops.app.summaries import Retraining, damaged_sentence, newest_files, read_summaries
 from churnops.errors import ChurnopsError
 from churnops.journal import Deployment, RecordedDecision
-from churnops.journal.deployments import InProduction, in_production
+from churnops.journal.deployment_log import InProduction, in_production
 from churnops.retraining.gate import Decision, Guard
 
 BEGIN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

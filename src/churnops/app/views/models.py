@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from churnops.app.history import KINDS, Comparison, clock, model_name, since_words
 from churnops.app.views.theme import BLUE, GREEN, GREY, ORANGE, RED, laid_out, safe
-from churnops.journal.deployments import InProduction
+from churnops.journal.deployment_log import InProduction
 
 MOST_SPELLS, MOST_GAINS = 30, 12
 _SPELLS = {"answers now": BLUE, "earlier": GREY}

@@ -18,7 +18,7 @@ from pathlib import Path
 from churnops.errors import BundleError, RegistryError, reason_of
 from churnops.files import file_lock, fsync_folder
 from churnops.journal import Deployment, DeploymentLog
-from churnops.journal.deployments import Kind
+from churnops.journal.deployment_log import Kind
 from churnops.model import Bundle
 
 MoveAliases = Callable[[str], None]
