@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import expect
 
-from churnops.app.text import percent, words
+from churnops.app.shared.text import percent, words
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle

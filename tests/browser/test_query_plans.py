@@ -17,9 +17,9 @@ from tests.browser.screen import PAGES, SECONDS
 GROW = {"predictions", "labels", "looks", "cycles", "alerts", "deliveries", "decisions", "profiles"}
 """Tables that every day adds to; deployments and keys are few."""
 PAGE = """
-from churnops.app import {name}
-from churnops.app.project import guarded
-guarded({name}.page)()
+from churnops.app.{name}.page import page
+from churnops.app.shared.project import guarded
+guarded(page)()
 """
 Asked = dict[str, Any]
 

@@ -18,8 +18,8 @@ import yaml
 from click.testing import CliRunner
 from sqlalchemy import create_engine, func, inspect, select
 
-from churnops.app.reports import read_report
-from churnops.app.summaries import newest_files, read_summaries
+from churnops.app.models.summaries import newest_files, read_summaries
+from churnops.app.monitoring.reports import read_report
 from churnops.cli import main
 from churnops.data.packing import unpack_profile
 from churnops.journal import open_database

@@ -1,4 +1,5 @@
-"""The dashboard (Streamlit): predict, monitoring, analysis and models, one file a page.
+"""The dashboard (Streamlit): a folder a page, each with `page.py`, its logic and its figures.
 
-`views` makes figures from data and knows nothing of Streamlit; `project` reads what pages show; pages only place it.
+Pages share only `shared/`. Logic and figures are pure functions of data; a page reads data through `shared.project`
+and places what they return.
 """

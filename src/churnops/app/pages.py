@@ -4,11 +4,14 @@ from importlib.util import find_spec
 
 import streamlit as st
 
-from churnops.app import analysis, models, monitoring, predict
-from churnops.app.access import LOGIN_MISSING, login_state, person, wrong_name
+from churnops.app.analysis.page import page as analysis
+from churnops.app.models.page import page as models
+from churnops.app.monitoring.page import page as monitoring
+from churnops.app.predict.page import page as predict
 from churnops.app.preload import preload_figures
-from churnops.app.project import guarded, project
-from churnops.app.text import plain
+from churnops.app.shared.access import LOGIN_MISSING, login_state, person, wrong_name
+from churnops.app.shared.project import guarded, project
+from churnops.app.shared.text import plain
 from churnops.errors import ChurnopsError
 
 
@@ -27,10 +30,10 @@ def main() -> None:
     if settings.banner:
         st.warning(settings.banner, icon=":material/science:")
     pages = [
-        st.Page(guarded(predict.page, draws=False), title="Predict", url_path="predict", default=True),
-        st.Page(guarded(monitoring.page), title="Monitoring", url_path="monitoring"),
-        st.Page(guarded(analysis.page), title="Analysis", url_path="analysis"),
-        st.Page(guarded(models.page), title="Models", url_path="models"),
+        st.Page(guarded(predict, draws=False), title="Predict", url_path="predict", default=True),
+        st.Page(guarded(monitoring), title="Monitoring", url_path="monitoring"),
+        st.Page(guarded(analysis), title="Analysis", url_path="analysis"),
+        st.Page(guarded(models), title="Models", url_path="models"),
     ]
     page = st.navigation(pages)
     if login:

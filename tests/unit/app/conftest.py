@@ -14,9 +14,9 @@ from tests.conftest import write_project
 
 SECONDS = 60  # for a page: the first one of a test process imports what it shows
 PAGE = """
-from churnops.app import {name}
-from churnops.app.project import guarded
-guarded({name}.page)()
+from churnops.app.{name}.page import page
+from churnops.app.shared.project import guarded
+guarded(page)()
 """
 
 

@@ -18,10 +18,10 @@ from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
 
 from churnops.app import pages
-from churnops.app.access import wrong_name
-from churnops.app.form import HIGH
+from churnops.app.predict.form import HIGH
 from churnops.app.preload import preloading
-from churnops.app.text import plain
+from churnops.app.shared.access import wrong_name
+from churnops.app.shared.text import plain
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import CycleLog

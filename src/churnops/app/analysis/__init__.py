@@ -1,0 +1,1 @@
+"""The Analysis page: who leaves, why, and what an offer is worth."""

@@ -1,0 +1,214 @@
+"""What customers who left have in common: rates by group, distributions by outcome, associations, calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.app.shared.sample import Variable
+from churnops.app.shared.text import number, one_line, percent
+from churnops.evaluation.metrics import calibration_curve
+from churnops.evaluation.wilson import wilson
+
+Floats = NDArray[np.float64]
+
+OWN_VALUES = 12  # a number with so many distinct values, or fewer, is shown value by value
+BINS, MOST_GROUPS, INTERVALS = 8, 20, 30
+NOT_KNOWN, OTHERS = "not known", "all others"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Customers who have something in common: how many, how many of them left, and the rate with its 95 % interval."""
+
+    label: str
+    customers: int
+    churned: int
+    rate: float
+    low: float
+    high: float
+
+
+def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
+    """Return the churn rate by choice, value or range of values.
+
+    A number with more than 12 distinct values is cut into about eight ranges that hold as equally many customers as
+    ties allow; a value that an eighth of the customers share is a group of its own. Of a category, the 20 largest
+    choices are shown by falling rate and the rest in one group.
+    """
+    codes, labels = _coded(variable)
+    customers = np.bincount(codes, minlength=len(labels))
+    churned = np.bincount(codes, weights=outcome, minlength=len(labels)).astype(np.int64)
+    rate, low, high = wilson(churned, customers)
+    found = [
+        Group(label, int(customers[i]), int(churned[i]), float(rate[i]), float(low[i]), float(high[i]))
+        for i, label in enumerate(labels)
+        if customers[i]
+    ]
+    return tuple(found if variable.ordered else sorted(found, key=lambda group: (group.label == OTHERS, -group.rate)))
+
+
+def stand_out(variable: Variable, found: Sequence[Group], overall: float) -> str:
+    """Say in which group most leave, if that is no chance.
+
+    With many groups one of them is high by chance, so the interval that must lie above the overall rate is wider
+    (Bonferroni): it does so by chance for any group at all in 2.5 of 100 columns at most.
+    """
+    own = [group for group in found if group.label not in (OTHERS, NOT_KNOWN)]
+    title = variable.title
+    worst, certain = max(((g, wilson(g.churned, g.customers, _z(len(own)))[1]) for g in own), key=lambda pair: pair[1])
+    if certain <= overall:
+        return (
+            f"{title}: no group stands out. How they differ from the overall rate of {percent(overall)} may be chance."
+        )
+    return (
+        f"Most leave where {title} is {worst.label}: {percent(worst.rate)} of {worst.customers:,} customers "
+        f"({percent(worst.low)} to {percent(worst.high)}), against {percent(overall)} overall."
+    )
+
+
+def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the group (n,) of each customer and the groups' labels; what is not known is the last one."""
+    values, known = variable.values, ~np.isnan(variable.values)
+    codes = np.zeros(values.size, dtype=np.intp)
+    if variable.choices:
+        codes[known] = values[known].astype(np.intp)
+        labels = [one_line(choice, 40) for choice in variable.choices]
+        if len(labels) > MOST_GROUPS:
+            customers = np.bincount(codes[known], minlength=len(labels))
+            kept = np.argsort(-customers, kind="stable")[:MOST_GROUPS]
+            place = np.full(len(labels), MOST_GROUPS)
+            place[kept] = np.arange(MOST_GROUPS)
+            codes, labels = place[codes], [*(labels[i] for i in kept), OTHERS]
+    else:
+        first = _starts(*np.unique(values[known], return_counts=True))
+        codes[known] = np.searchsorted(first, values[known], side="right") - 1
+        labels = []
+        for group in range(first.size):
+            inside = values[known & (codes == group)]
+            low, high = number(inside.min()), number(inside.max())
+            labels.append(low if low == high else f"{low} to {high}")
+    codes[~known] = len(labels)
+    return codes, [*labels, NOT_KNOWN]
+
+
+def _starts(distinct: Floats, count: NDArray[np.integer]) -> Floats:
+    """Return the values that ranges of about equally many customers begin with; a very frequent value is one alone."""
+    if distinct.size <= OWN_VALUES:
+        return distinct
+    frequent = count >= count.sum() / BINS
+    size = count[~frequent].sum() / max(BINS - frequent.sum(), 1)
+    first, inside = [], np.inf
+    for value, customers, alone in zip(distinct, count, frequent, strict=True):
+        if inside >= size or alone:
+            first.append(value)
+            inside = 0
+        inside = np.inf if alone else inside + customers
+    return np.array(first)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How customers spread over values, of those who stayed and of those who left.
+
+    Attributes
+    ----------
+    edges
+        Of a number's intervals, shape (k + 1,); empty where each of `labels` stands for itself.
+    stayed, churned
+        Shape (k,): shares, each adds up to 1.
+    """
+
+    labels: tuple[str, ...]
+    edges: Floats
+    stayed: Floats
+    churned: Floats
+    summary: str
+
+
+def distribution(variable: Variable, outcome: Floats) -> Distribution:
+    """Return both distributions; the outermost intervals of a number hold the most extreme 0.5 % on each side."""
+    known = ~np.isnan(variable.values)
+    values, left = variable.values[known], outcome[known] == 1
+    edges = np.empty(0)
+    if variable.choices or np.unique(values).size <= INTERVALS:
+        if variable.choices:
+            codes, labels = _coded(variable)
+            codes, labels = codes[known], labels[:-1]
+        else:
+            distinct, codes = np.unique(values, return_inverse=True)
+            labels = [number(value) for value in distinct]
+    else:
+        low, high = np.quantile(values, (0.005, 0.995))
+        low, high = (low, high) if low < high else (values.min(), values.max())
+        edges = np.linspace(low, high, INTERVALS + 1)
+        codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, INTERVALS - 1)
+        labels = [f"{number(a)} to {number(b)}" for a, b in pairwise(edges)]
+    shares = [np.bincount(codes[part], minlength=len(labels)) / max(part.sum(), 1) for part in (~left, left)]
+    return Distribution(tuple(labels), edges, shares[0], shares[1], _summary(variable, values, left, labels, shares))
+
+
+def _summary(
+    variable: Variable, values: Floats, left: NDArray[np.bool_], labels: Sequence[str], shares: Sequence[Floats]
+) -> str:
+    if not left.any() or left.all():
+        return f"{variable.title}: it is known of customers of one outcome only."
+    if not variable.choices:
+        stayed, churned = number(float(np.median(values[~left]))), number(float(np.median(values[left])))
+        return f"{variable.title}: the median is {churned} among those who left and {stayed} among those who stayed."
+    most = int(np.argmax(shares[1] - shares[0]))
+    return (
+        f"{variable.title}: {labels[most]} for {percent(float(shares[1][most]))} of those who left and "
+        f"{percent(float(shares[0][most]))} of those who stayed."
+    )
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A group of customers by predicted probability: what was predicted on average, and what happened."""
+
+    predicted: float
+    group: Group
+
+
+def calibration(outcome: Floats, score: Floats) -> tuple[Calibrated, ...]:
+    """Return the ten groups of `evaluation.metrics.calibration_curve` that hold somebody."""
+    mean, observed, count = calibration_curve(outcome, score)
+    churned = np.round(np.nan_to_num(observed * count)).astype(np.int64)
+    rate, low, high = wilson(churned, count)
+    labels = [f"{i * 10} to {i * 10 + 10} %" for i in range(count.size)]
+    return tuple(
+        Calibrated(
+            mean[i], Group(labels[i], int(count[i]), int(churned[i]), float(rate[i]), float(low[i]), float(high[i]))
+        )
+        for i in np.flatnonzero(count).tolist()
+    )
+
+
+def calibration_advice(found: Sequence[Calibrated], error: float) -> str:
+    """Say whether the probabilities can be taken at their word; of ten groups one is off by chance, see `stand_out`."""
+    z = _z(len(found))
+    off = [c for c in found if not _within(c.predicted, c.group, z)]
+    average = f"On average, predicted and observed rates differ by {percent(error)} (expected calibration error)."
+    if not off:
+        return f"The probabilities can be taken at their word: no group differs by more than chance explains. {average}"
+    worst = max(off, key=lambda c: abs(c.predicted - c.group.rate) * c.group.customers)
+    way = "more" if worst.group.rate > worst.predicted else "fewer"
+    also = "" if len(off) == 1 else f" It is the largest of {len(off)} groups that differ by more than chance."
+    return (
+        f"Where {worst.group.label} is predicted, {way} leave than expected: {percent(worst.group.rate)} of "
+        f"{worst.group.customers:,} customers, with {percent(worst.predicted)} predicted on average.{also} {average}"
+    )
+
+
+def _within(rate: float, group: Group, z: float) -> bool:
+    _, low, high = wilson(group.churned, group.customers, z)
+    return bool(low <= rate <= high)
+
+
+def _z(groups: int) -> float:
+    """Return the normal quantile of intervals of which, of so many, all hold their rate in 95 of 100 cases."""
+    return NormalDist().inv_cdf(1 - 0.025 / max(groups, 1))

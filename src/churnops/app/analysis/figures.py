@@ -1,0 +1,269 @@
+"""Figures of the analysis page: groups, distributions, associations, what moves scores, calibration."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from churnops.app.analysis.associations import Associations
+from churnops.app.analysis.explore import Calibrated, Distribution, Group
+from churnops.app.shared.sample import Drivers, Floats, Variable
+from churnops.app.shared.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, safe
+
+ROW = 26  # pixels that a bar takes
+MOST_LABEL = 34  # letters of a name beside an axis
+STEADY = 20  # a feature with so many distinct values, or fewer, is averaged value by value
+_PALE = "rgba(0,114,178,0.35)"
+# Fades out towards 0, so that it does on a light and on a dark page.
+_DIVERGING = [[0.0, BLUE], [0.5, "rgba(0,114,178,0.03)"], [0.5, "rgba(213,94,0,0.03)"], [1.0, CHURNED]]
+_PLAIN = {"showgrid": False, "zeroline": False}  # of an axis with names
+_FILLS = {STAYED: "rgba(0,114,178,0.22)", CHURNED: "rgba(213,94,0,0.22)"}
+
+
+def groups_figure(found: Sequence[Group], overall: float) -> go.Figure:
+    """Draw the churn rate of each group with its interval, a bar each, and the overall rate as a line."""
+    labels = [_short(group.label) for group in found]
+    rate = np.array([group.rate for group in found])
+    errors = {
+        "type": "data",
+        "array": [g.high - g.rate for g in found],
+        "arrayminus": [g.rate - g.low for g in found],
+        "color": BLUE,
+        "thickness": 2,
+        "width": 4,
+        "symmetric": False,
+    }
+    bars = go.Bar(
+        x=rate,
+        y=list(range(len(found))),
+        orientation="h",
+        marker={"color": _PALE},
+        error_x=errors,
+        customdata=[[_short(g.label), g.customers, g.churned, g.low, g.high] for g in found],
+        hovertemplate="%{customdata[0]}<br>%{x:.1%} left (%{customdata[3]:.1%} to %{customdata[4]:.1%})<br>"
+        "%{customdata[2]:,} of %{customdata[1]:,} customers<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    figure.add_vline(x=overall, line={"color": GREY, "dash": "dash", "width": 1.5})
+    figure.add_annotation(
+        x=overall,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        text=f"overall {overall:.1%}",
+        showarrow=False,
+        font={"color": GREY},
+    )
+    laid_out(figure, height=110 + ROW * len(found), x="Share who left", legend=False)
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    texts = [f"{label} ({group.customers:,})" for label, group in zip(labels, found, strict=True)]
+    figure.update_yaxes(tickvals=list(range(len(found))), ticktext=texts, autorange="reversed", **_PLAIN)
+    return figure
+
+
+def distribution_figure(found: Distribution, title: str) -> go.Figure:
+    """Draw how those who stayed and those who left spread: areas of a number, else a pair of bars for each value."""
+    figure = go.Figure()
+    for name, shares, colour in (("stayed", found.stayed, STAYED), ("left", found.churned, CHURNED)):
+        if found.edges.size:
+            figure.add_scatter(
+                x=np.repeat(found.edges, 2),
+                y=np.concatenate(([0.0], np.repeat(shares, 2), [0.0])),
+                name=name,
+                mode="lines",
+                line={"color": colour, "width": 2, "dash": "solid" if name == "stayed" else "dot"},
+                fill="tozeroy",
+                fillcolor=_FILLS[colour],
+                hoverinfo="skip",
+            )
+            middles = (found.edges[1:] + found.edges[:-1]) / 2
+            figure.add_scatter(
+                x=middles,
+                y=shares,
+                name=name,
+                mode="markers",
+                marker={"color": colour, "opacity": 0},
+                text=found.labels,
+                showlegend=False,
+                hovertemplate=f"%{{text}}<br>%{{y:.1%}} of those who {name}<extra></extra>",
+            )
+        else:
+            figure.add_bar(
+                x=list(range(len(found.labels))),
+                y=shares,
+                name=name,
+                marker={"color": colour},
+                text=[_short(label) for label in found.labels],
+                textposition="none",
+                hovertemplate=f"%{{text}}<br>%{{y:.1%}} of those who {name}<extra></extra>",
+            )
+    legend_above(laid_out(figure, height=380, x=title, y="Share of customers"))
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    if not found.edges.size:
+        figure.update_xaxes(
+            tickvals=list(range(len(found.labels))), ticktext=[_short(label) for label in found.labels], **_PLAIN
+        )
+    return figure
+
+
+def associations_figure(found: Associations) -> go.Figure:
+    """Draw the strength of every pair as a coloured square: orange rise together, blue the other way round.
+
+    Names stand at the left and are numbered; on a phone there is no room for them below too.
+    """
+    names = [_short(column.title, 24) for column in found.columns]
+    places = list(range(len(names)))
+    figure = go.Figure(
+        go.Heatmap(
+            z=found.strength,
+            x=places,
+            y=places,
+            zmin=-1,
+            zmax=1,
+            xgap=1,
+            ygap=1,
+            colorscale=_DIVERGING,
+            customdata=[[f"{one} and {other}" for other in names] for one in names],
+            hovertemplate="%{customdata}<br>%{z:.2f}<extra></extra>",
+            colorbar={
+                "orientation": "h",
+                "y": 0,
+                "yanchor": "top",
+                "thickness": 10,
+                "tickvals": [-1, -0.5, 0, 0.5, 1],
+                "outlinewidth": 0,
+            },
+        )
+    )
+    laid_out(figure, height=120 + 24 * len(names), legend=False)
+    numbered = [f"{name} {i}" for i, name in enumerate(names, start=1)]
+    shown = places[:: 1 if len(names) <= 12 else 2]  # a phone has room for every other number
+    figure.update_xaxes(tickvals=shown, ticktext=[str(i + 1) for i in shown], tickangle=0, side="top", **_PLAIN)
+    figure.update_yaxes(tickvals=places, ticktext=numbered, autorange="reversed", **_PLAIN)
+    return figure
+
+
+def importance_figure(found: Drivers, most: int = 15) -> go.Figure:
+    """Draw the mean size of the contributions of what moves the scores most; the rest is one bar."""
+    importance = found.importance
+    names = [_short(variable.title) for variable in found.inputs[:most]]
+    sizes = importance[:most].tolist()
+    if importance.size > most:
+        names.append(f"the other {importance.size - most} together")
+        sizes.append(float(np.abs(found.contributions[:, most:].sum(axis=1)).mean()))
+    figure = go.Figure(
+        go.Bar(
+            x=sizes,
+            y=list(range(len(sizes))),
+            orientation="h",
+            marker={"color": BLUE},
+            customdata=names,
+            hovertemplate="%{customdata}<br>%{x:.3g} on average<extra></extra>",
+        )
+    )
+    laid_out(figure, height=90 + ROW * len(sizes), x=f"Mean contribution ({found.scale})", legend=False)
+    figure.update_yaxes(tickvals=list(range(len(sizes))), ticktext=names, autorange="reversed", **_PLAIN)
+    return figure
+
+
+def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> go.Figure:
+    """Draw each customer's value against what it adds to the score, and the mean along the values."""
+    known = ~np.isnan(variable.values)
+    values, given = variable.values[known], contributions[known]
+    distinct = np.unique(values)
+    # Spread a little where many customers share a value: they would hide each other. By rank, so it stays the same.
+    spread = 0.0 if distinct.size > STEADY else 0.3 * float(np.diff(distinct).min(initial=1.0))
+    x = values + spread * ((np.arange(values.size) * 0.618034) % 1 - 0.5)
+    figure = go.Figure()
+    for name, part, colour in (("raises the risk", given > 0, RAISES), ("lowers it", given <= 0, LOWERS)):
+        figure.add_scattergl(
+            x=x[part],
+            y=given[part],
+            mode="markers",
+            name=name,
+            customdata=_told(variable, values[part]),
+            marker={"color": colour, "size": 5, "opacity": 0.45},
+            hovertemplate="%{customdata}<br>adds %{y:.3g}<extra></extra>",
+        )
+    middle, mean = _along(values, given)
+    figure.add_scatter(x=middle, y=mean, mode="lines+markers", name="mean", line={"color": GREY, "width": 2})
+    legend_above(laid_out(figure, height=380, x=variable.title, y=f"Added to the score ({scale})"))
+    if variable.choices:
+        shown = distinct.astype(int)
+        texts = [_short(variable.choices[i]) for i in shown]
+        figure.update_xaxes(tickvals=shown.tolist(), ticktext=texts, **_PLAIN)
+    return figure
+
+
+def calibration_figure(found: Sequence[Calibrated]) -> go.Figure:
+    """Draw observed against predicted rates with intervals, the diagonal they should lie on, and how many customers."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.78, 0.22], vertical_spacing=0.04)
+    line = {"color": GREY, "dash": "dash", "width": 1.5}
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="as predicted", line=line, hoverinfo="skip", row=1, col=1)
+    groups = [one.group for one in found]
+    predicted = [one.predicted for one in found]
+    figure.add_scatter(
+        x=predicted,
+        y=[g.rate for g in groups],
+        mode="markers",
+        name="observed, with 95 % interval",
+        marker={"size": 9, "color": BLUE},
+        row=1,
+        col=1,
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [g.high - g.rate for g in groups],
+            "arrayminus": [g.rate - g.low for g in groups],
+            "color": BLUE,
+            "thickness": 1.4,
+        },
+        customdata=[[g.churned, g.customers, g.low, g.high] for g in groups],
+        hovertemplate="predicted %{x:.1%}<br>%{y:.1%} left (%{customdata[2]:.1%} to %{customdata[3]:.1%})<br>"
+        "%{customdata[0]:,} of %{customdata[1]:,} customers<extra></extra>",
+    )
+    starts = [np.floor(min(p, 0.999) * 10) / 10 for p in predicted]
+    figure.add_bar(
+        x=[start + 0.05 for start in starts],
+        y=[g.customers for g in groups],
+        width=0.092,
+        showlegend=False,
+        marker={"color": BLUE, "opacity": 0.45},
+        customdata=[g.label for g in groups],
+        hovertemplate="predicted %{customdata}<br>%{y:,} customers<extra></extra>",
+        row=2,
+        col=1,
+    )
+    legend_above(laid_out(figure, height=460))
+    percent = {"tickformat": ".0%", "range": [-0.02, 1.02]}
+    figure.update_xaxes(**percent)
+    figure.update_xaxes(title_text="Predicted probability of leaving", row=2, col=1)
+    figure.update_yaxes(title_text="Share who left", **percent, row=1, col=1)
+    figure.update_yaxes(title_text="Customers", row=2, col=1)
+    return figure
+
+
+def legend_above(figure: go.Figure) -> go.Figure:
+    """Let a legend grow upwards where it needs more than one line, as on a phone, and not into the figure."""
+    return figure.update_layout(legend={"yanchor": "bottom", "y": 1.02})
+
+
+def _along(values: Floats, given: Floats) -> tuple[Floats, Floats]:
+    """Return the mean contribution along the values: at each of few, else in ranges of equally many customers."""
+    distinct, place = np.unique(values, return_inverse=True)
+    if distinct.size > STEADY:
+        first = np.unique(np.quantile(values, np.arange(STEADY) / STEADY, method="higher"))
+        place = np.searchsorted(first, values, side="right") - 1
+    count = np.bincount(place)
+    return np.bincount(place, weights=values) / count, np.bincount(place, weights=given) / count
+
+
+def _told(variable: Variable, values: Floats) -> list[str]:
+    if variable.choices:
+        return [_short(variable.choices[int(value)]) for value in values]
+    return [f"{value:,.6g}" for value in values]
+
+
+def _short(name: str, most: int = MOST_LABEL) -> str:
+    return safe(name if len(name) <= most else name[: most - 1] + "…")

@@ -1,0 +1,154 @@
+"""Whose customers the analysis page looks at, what is worked out of them once, and how it is shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from churnops.app.analysis.associations import Associations, associations, by_strength
+from churnops.app.analysis.profit import Ranking, Resamples
+from churnops.app.shared.project import Project
+from churnops.app.shared.sample import Drivers, Sample, Variable, drivers, read_production, read_reference, variables
+from churnops.app.shared.text import one_line, plain
+from churnops.app.shared.theme import CONFIG
+from churnops.model import Bundle
+
+REPLICATES = 400  # of the profit's bootstrap
+HEATMAP = 24  # columns beside the outcome: more cannot be read
+_LONGEST = 1_000  # letters of a sentence
+
+
+@dataclass(frozen=True)
+class Source:
+    """The customers that a visit looks at; `key` changes when they do.
+
+    Attributes
+    ----------
+    inputs
+        What they can be told apart by, what goes most with leaving first.
+    """
+
+    key: str
+    bundle: Bundle
+    sample: Sample
+    inputs: tuple[Variable, ...]
+    seed: int
+    confidence: float
+
+    @property
+    def overall(self) -> float:
+        """Share who left."""
+        return self.sample.leavers / self.sample.rows
+
+    @property
+    def associations(self) -> Associations:
+        """How closely the columns that go most with leaving go together."""
+        return _associations(self.key, self)
+
+    @property
+    def drivers(self) -> Drivers:
+        """What moves the scores of a random part of them."""
+        return _drivers(self.key, self)
+
+    @property
+    def ranked(self) -> tuple[Ranking, Resamples]:
+        """Them by score, and bootstrap samples of them."""
+        return _ranked(self.key, self)
+
+
+def reference_source(project: Project, bundle: Bundle, path: Path) -> Source:
+    """Return the reference customers of a model, whose file is there.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    return source_of(project, bundle, *_reference(path, path.stat().st_mtime_ns, bundle))
+
+
+def production_sample(project: Project, bundle: Bundle) -> tuple[str, Sample]:
+    """Return the customers whose outcomes are known, read at most once a minute, and their key."""
+    return _production(str(project.models), bundle.content_sha256, project, bundle)
+
+
+def source_of(project: Project, bundle: Bundle, key: str, sample: Sample) -> Source:
+    """Return customers, with what the page shows of them, as a source."""
+    settings = project.settings
+    inputs = _inputs(key, bundle, sample)
+    return Source(key, bundle, sample, inputs, settings.random_state, settings.evaluation.confidence)
+
+
+def choose(label: str, inputs: Sequence[Variable], key: str, order: str) -> Variable:
+    """Let the user choose a column; names and descriptions are text from outside."""
+    by_name = {variable.name: variable for variable in inputs}
+    chosen = by_name[
+        st.selectbox(
+            label,
+            list(by_name),
+            format_func=lambda name: one_line(by_name[name].title, 80),
+            key=key,
+            persist_state="session",
+            help=order,
+        )
+    ]
+    if chosen.description:
+        note(chosen.description)
+    return chosen
+
+
+def say(sentence: str) -> None:
+    """Show a sentence as plain text."""
+    st.markdown(plain(sentence, most=_LONGEST))
+
+
+def note(sentence: str) -> None:
+    """Show an explanation as plain text."""
+    st.caption(plain(sentence, most=_LONGEST))
+
+
+def place(figure: go.Figure, sentence: str) -> None:
+    """Show a figure; the sentence is what a screen reader says of it."""
+    st.plotly_chart(figure, theme="streamlit", config=CONFIG, alt=one_line(sentence, _LONGEST))
+
+
+# What these return is frozen and shared by all sessions, so it is kept as it is and not copied.
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _reference(path: Path, changed: int, _bundle: Bundle) -> tuple[str, Sample]:
+    return f"{path} {changed}", read_reference(path, _bundle.schema)
+
+
+@st.cache_resource(show_spinner="Reading outcomes", max_entries=4, ttl=60)
+def _production(models: str, content_sha256: str, _project: Project, _bundle: Bundle) -> tuple[str, Sample]:
+    horizon = timedelta(days=_project.settings.journal.label_horizon)
+    sample = read_production(_project.journal, _bundle, datetime.now(UTC), horizon)
+    return f"{models} {content_sha256} {sample.sha256}", sample
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _inputs(key: str, _bundle: Bundle, _sample: Sample) -> tuple[Variable, ...]:
+    return by_strength(variables(_sample, _bundle), _outcome(_sample, _bundle))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _associations(key: str, _source: Source) -> Associations:
+    return associations(_source.inputs[:HEATMAP], _outcome(_source.sample, _source.bundle))
+
+
+@st.cache_resource(show_spinner="Explaining a sample of customers", max_entries=4)
+def _drivers(key: str, _source: Source) -> Drivers:
+    return drivers(_source.sample, _source.bundle, seed=_source.seed)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _ranked(key: str, _source: Source) -> tuple[Ranking, Resamples]:
+    outcome, score = _source.sample.outcome, _source.sample.score
+    resamples = Resamples.of(outcome, score, replicates=REPLICATES, seed=_source.seed)
+    return Ranking.of(outcome, score), resamples
+
+
+def _outcome(sample: Sample, bundle: Bundle) -> Variable:
+    return Variable(bundle.schema.target.name, "Left", "", sample.outcome, ("No", "Yes"))

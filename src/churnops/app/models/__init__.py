@@ -1,0 +1,1 @@
+"""The Models page: deployments, challengers, retraining runs and rollback."""

@@ -1,0 +1,176 @@
+"""The columns of a report: which matter to the model, how far each moved, and what it was and is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from churnops.app.monitoring.reports import Finding
+from churnops.app.shared.text import number, percent
+from churnops.data.batches import open_batches
+from churnops.data.profile import ColumnProfile, count_profile, merge_profiles
+from churnops.data.read import encode
+from churnops.data.validate import check_customers
+from churnops.errors import DataError
+from churnops.features.expressions import compile_expression
+from churnops.model import Bundle
+from churnops.monitoring.figures import median
+from churnops.monitoring.verdicts import MIN_MISSING, MIN_UNSEEN
+from churnops.schema import Column, Columns
+from churnops.settings import MonitoringSettings
+
+MOST = 12
+"""Columns that are shown at first."""
+BLOCK, BLOCKS = 25_000, 4  # rows of a batch that are read at a time, and how often
+EXPLAINED = 500  # reference customers that importance is taken from
+_FLOORS = {"ks": 0.08, "chi_square": 0.1}  # where the settings have none
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A column of a report.
+
+    Attributes
+    ----------
+    importance
+        Its share of what moves the model's scores, in [0, 1]; None if that is not known.
+    size
+        How far it moved, as a multiple of what counts as drift; None if it cannot be told.
+    """
+
+    finding: Finding
+    importance: float | None
+    size: float | None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Counts of a batch's columns, in the cells of the reference; `whole` is False if only its first rows are in."""
+
+    profile: Mapping[str, ColumnProfile]
+    rows: int
+    whole: bool
+
+
+def ranked(
+    findings: Sequence[Finding], importance: Mapping[str, float] | None, settings: MonitoringSettings
+) -> tuple[Ranked, ...]:
+    """Order columns by importance times drift, the largest first; equal ones, such as unused columns, by drift."""
+    known = importance or {}
+    found = [
+        Ranked(finding, known.get(finding.name, 0.0) if importance is not None else None, _size(finding, settings))
+        for finding in findings
+    ]
+    return tuple(sorted(found, key=lambda one: (-(one.importance or 0.0) * (one.size or 0.0), -(one.size or 0.0))))
+
+
+def _size(finding: Finding, settings: MonitoringSettings) -> float | None:
+    floors = {
+        "ks": settings.min_distance,
+        "chi_square": settings.min_psi,
+        "missing_rate": MIN_MISSING,
+        "unseen_categories": MIN_UNSEEN,
+    }
+    if finding.effect is None or finding.test not in floors:
+        return None
+    return abs(finding.effect) / (floors[finding.test] or _FLOORS[finding.test])
+
+
+def sources(bundle: Bundle) -> dict[str, frozenset[str]]:
+    """Return the columns that each selected feature is computed from, through other features too."""
+    known: dict[str, Column | None] = {column.name: column for column in bundle.schema.model_inputs}
+    reads: dict[str, frozenset[str]] = {name: frozenset([name]) for name in known}
+    for feature in bundle.features:
+        names = compile_expression(feature.expression, known).names
+        found = frozenset().union(*(reads[name] for name in names))
+        known.setdefault(feature.name, None)
+        reads.setdefault(feature.name, found)
+    return {name: reads[name] for name in bundle.selected}
+
+
+def column_importance(bundle: Bundle, sample: Columns | None) -> dict[str, float]:
+    """Return each column's share of what moves the scores of the reference customers.
+
+    It is the mean size of the features' contributions (SHAP), each split evenly between the columns it is computed
+    from; columns that the model does not read are not in it.
+
+    Parameters
+    ----------
+    sample
+        Reference customers, encoded; up to 500 of them, evenly spread, are explained. None: the bundle's probe rows.
+    """
+    rows = bundle.probes if sample is None else sample
+    count = next(iter(rows.values())).size
+    picked = np.unique(np.linspace(0, count - 1, min(count, EXPLAINED)).astype(np.intp))
+    explained = bundle.explain({name: values[picked] for name, values in rows.items()})
+    sizes = np.abs(explained.contributions).mean(axis=0)
+    total, shares = float(sizes.sum()) or 1.0, dict.fromkeys((c.name for c in bundle.schema.model_inputs), 0.0)
+    for columns, size in zip(sources(bundle).values(), sizes, strict=True):
+        for column in columns:
+            shares[column] += float(size) / total / len(columns)
+    return {name: share for name, share in shares.items() if share}
+
+
+def count_batch(path: Path, bundle: Bundle) -> Counted:
+    """Count the columns of a report's batch file, its first 100,000 customers if there are more.
+
+    Raises
+    ------
+    DataError
+        If it is missing, damaged, or does not fit the model's Schema.
+    """
+    if path.is_symlink() or not path.is_file():
+        raise DataError(f"{path.name} is not beside the report any more, so only the report's numbers are shown")
+    reference = {c.name: bundle.reference[c.name] for c in bundle.schema.inputs if c.name in bundle.reference}
+    found = {name: profile.empty() for name, profile in reference.items()}
+    rows = 0
+    batches = open_batches(path, rows=BLOCK)
+    for table in islice(batches, BLOCKS):
+        columns = encode(check_customers(table, bundle.schema, path.name), bundle.schema)
+        found = merge_profiles(found, count_profile(reference, columns))
+        rows += table.height
+    return Counted(found, rows, whole=next(batches, None) is None)
+
+
+def column_sentence(column: Column | None, reference: ColumnProfile, batch: ColumnProfile) -> str:
+    """Say what a column was and is, for those who do not see its figure. Holds choices, which are from outside."""
+    parts = []
+    if not batch.rows:
+        return "There is no value of it now."
+    if column is None or column.numeric:
+        before, now = median(reference), median(batch)
+        if before is not None and now is not None:
+            parts.append(f"The median was {number(before)} and is {number(now)}.")
+        else:
+            parts.append("Its values lie beyond those known before.")
+    else:
+        parts.append(_largest(column, reference, batch))
+        if batch.outside:
+            parts.append(f"{percent(batch.outside / batch.rows)} have a choice that was never seen before.")
+    missing = [profile.missing / max(profile.missing + profile.rows, 1) for profile in (reference, batch)]
+    if any(missing):
+        parts.append(f"Missing were {percent(missing[0])} and are {percent(missing[1])}.")
+    return " ".join(parts)
+
+
+def _largest(column: Column, reference: ColumnProfile, batch: ColumnProfile) -> str:
+    """Say how the choice with the largest change was and is."""
+    before, now = (profile.at_points / max(profile.rows, 1) for profile in (reference, batch))
+    if not before.size:
+        return "The reference has no value of it."
+    place = int(np.argmax(np.abs(now - before)))
+    code = float(reference.points[place])
+    known = code.is_integer() and 0 <= code < len(column.choices)
+    choice = column.choices[int(code)] if known else number(code)
+    return f"{choice}: {percent(float(before[place]))} before, {percent(float(now[place]))} now."
+
+
+def verdict(one: Ranked) -> str:
+    """Return a column's verdict in words, with its importance."""
+    drifted = {True: "drifted", False: "no drift", None: "cannot tell"}[one.finding.drifted]
+    if one.importance is None:
+        return drifted
+    used = f"importance {percent(one.importance)}" if one.importance else "not used by the model"
+    return f"{drifted}, {used}"

@@ -1,0 +1,1 @@
+"""The Predict page: one customer or a file of customers scored, with reasons."""

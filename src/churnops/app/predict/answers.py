@@ -1,0 +1,185 @@
+"""Who answers on the Predict page: the API of the settings, or the deployed model itself. One interface, same numbers.
+
+What-if questions are not asked here: they are computed with the deployed model where it is the one that answers, so
+that moving a slider records nothing and needs no key with the scope `admin`.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+from churnops.app.shared.text import one_line
+from churnops.data.batches import open_batches
+from churnops.data.validate import ValidationError as BrokenRules
+from churnops.errors import ChurnopsError
+from churnops.features.build import Feature
+from churnops.model import Bundle
+from churnops.schema import Schema
+from churnops.scoring import EXPLANATIONS, score_table, without_nesting
+
+Customer = Mapping[str, Any]
+"""One customer: snake_case names, JSON values; a category or flag as its choice."""
+Kind = Literal["csv", "parquet"]
+
+MEDIA_TYPES: Mapping[Kind, str] = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+BATCH = 5000
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A rule that a customer or a file breaks: column, what is wrong, in which rows (1 is the first)."""
+
+    column: str
+    problem: str
+    rows: str = ""
+
+
+class NotAnswered(ChurnopsError):  # noqa: N818  (a verdict on the question or on the API, named for what it is)
+    """There is no answer; one line says why and what to do, `broken` lists the rules where some are broken."""
+
+    def __init__(self, message: str, broken: tuple[Broken, ...] = ()) -> None:
+        super().__init__(message)
+        self.broken = broken
+
+
+@dataclass(frozen=True)
+class Card:
+    """The model that answers, as far as the page needs to know it.
+
+    Attributes
+    ----------
+    features
+        Those that the model reads, by name, in its order.
+    scale
+        What an explanation adds up to: log-odds or probability.
+    """
+
+    version: str
+    threshold: float
+    scale: str
+    schema: Schema
+    features: Mapping[str, Feature]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Card":
+        """Describe a bundle."""
+        by_name = {feature.name: feature for feature in bundle.features}
+        features = {name: by_name[name] for name in bundle.selected}
+        return cls(bundle.version_name, bundle.threshold, bundle.explanation_scale, bundle.schema, features)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A probability and why: the largest contributions, on `scale`. `prediction_id` is None if nothing is recorded."""
+
+    probability: float
+    churn: bool
+    base_value: float
+    scale: str
+    contributions: tuple[tuple[str, float], ...]
+    version: str
+    prediction_id: str | None
+
+
+@dataclass(frozen=True)
+class AnsweredFile:
+    """A file as it comes back, and the same as a table: the given columns and the answer's."""
+
+    content: bytes
+    table: pl.DataFrame
+
+
+class Answers(Protocol):
+    """Answers questions about customers. Every method raises NotAnswered."""
+
+    source: str
+    """Who answers, in words."""
+    records: bool
+    """Whether answers are recorded in the journal."""
+
+    def card(self) -> Card:
+        """Return what answers now."""
+
+    def one(self, customer: Customer) -> Answer:
+        """Answer one customer."""
+
+    def file(self, path: Path, kind: Kind) -> AnsweredFile:
+        """Answer a file of customers, all of it or nothing."""
+
+
+class BundleAnswers:
+    """The deployed model itself."""
+
+    source, records = "the deployed model itself", False
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def card(self) -> Card:
+        """See `Answers`."""
+        return Card.of(self._bundle)
+
+    def one(self, customer: Customer) -> Answer:
+        """See `Answers`."""
+        table = pl.DataFrame({name: [value] for name, value in customer.items()}, strict=False)
+        try:
+            scored = score_table(table, self._bundle, "the customer", explain=True)
+        except ChurnopsError as error:
+            raise refused(error) from None
+        row = scored.table.row(0, named=True)
+        contributions = tuple((pair["feature"], pair["shap_value"]) for pair in row[EXPLANATIONS])
+        return Answer(
+            row["churn_probability"],
+            row["churn_prediction"],
+            row["base_value"],
+            row["explanation_scale"],
+            contributions,
+            row["model_version"],
+            None,
+        )
+
+    def file(self, path: Path, kind: Kind) -> AnsweredFile:
+        """See `Answers`."""
+        pieces: list[pl.DataFrame] = []
+        above = 0
+        try:
+            for batch in open_batches(path, rows=BATCH, format=kind):
+                scored = score_table(batch, self._bundle, "the file", explain=True, first_row=above)
+                pieces.append(scored.table)
+                above += batch.height
+            table = pl.concat(pieces)
+            content = _write(table, kind)
+        except ChurnopsError as error:
+            raise refused(error) from None
+        return AnsweredFile(content, table)
+
+
+def refused(error: ChurnopsError) -> NotAnswered:
+    """Return an error of reading or scoring as a refusal, with every rule that is broken."""
+    if not isinstance(error, BrokenRules):
+        return NotAnswered(one_line(str(error).partition("\n")[0]))
+    broken = tuple(
+        Broken(
+            one_line(failure.column or ""),
+            one_line(
+                failure.message
+                + (f", such as {', '.join(dict.fromkeys(map(repr, failure.examples)))}" if failure.examples else "")
+            ),
+            ", ".join(map(str, failure.rows)) + (", …" if failure.count > len(failure.rows) and failure.rows else ""),
+        )
+        for failure in error.failures
+    )
+    rules = "1 rule of the customer table is" if len(broken) == 1 else f"{len(broken)} rules of the customer table are"
+    return NotAnswered(f"Nothing was scored: {rules} broken.", broken)
+
+
+def _write(table: pl.DataFrame, kind: Kind) -> bytes:
+    if kind == "csv":
+        return without_nesting(table, "the file").write_csv().encode()
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    return buffer.getvalue()

@@ -1,0 +1,98 @@
+"""The Predict page's file of customers: upload, what is wrong with it, download, and who is most at risk."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from churnops.app.predict.answers import Answers, Broken, Card, NotAnswered
+from churnops.app.predict.upload import LARGER, MAX_MIB, MAX_ROWS, REASONS, ScoredFile, list_as_csv, score_file
+from churnops.app.shared.text import percent, plain
+from churnops.model import Bundle
+
+FILE = "predict:file"
+
+
+def many(answering: Answers, card: Card, local: Bundle | None) -> None:
+    """Show the upload of a file, and what came of it."""
+    needed = ", ".join(column.name for column in card.schema.model_inputs)
+    st.text(
+        f"A table of customers as CSV or Parquet: at most {MAX_MIB} MiB and {MAX_ROWS:,} customers. It is checked as a "
+        "whole first; if a row breaks a rule, nothing is scored."
+    )
+    file = st.file_uploader(
+        "File of customers",
+        ["csv", "parquet"],
+        max_upload_size=MAX_MIB,
+        help=plain(f"Columns, by these names or the raw table's headers: {needed}. Others come along. {LARGER}", 2000),
+    )
+    if file is None:
+        st.session_state.pop(FILE, None)
+        return
+    if st.button("Score the file", type="primary"):
+        with st.spinner("Scoring"):
+            try:
+                found: ScoredFile | NotAnswered = score_file(file.name, file.getvalue(), answering, card, local)
+            except NotAnswered as error:
+                found = error
+        st.session_state[FILE] = (file.file_id, found)
+    identity, scored = st.session_state.get(FILE, (None, None))
+    if identity != file.file_id:
+        if answering.records:
+            st.caption("Every customer of the file will be recorded in the API's journal.")
+    elif isinstance(scored, NotAnswered):
+        refusal(scored)
+    elif scored is not None:
+        _scored(scored, card)
+
+
+def _scored(scored: ScoredFile, card: Card) -> None:
+    share = scored.leaving / scored.rows
+    st.success(
+        plain(
+            f"{scored.rows:,} customers were scored by {scored.version}. {scored.leaving:,} of them ({percent(share)}) "
+            f"are at or above the threshold of {percent(card.threshold)}: they are predicted to leave."
+        )
+    )
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download the scored file",
+            scored.content,
+            scored.name,
+            scored.media_type,
+            type="primary",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Download this list", list_as_csv(scored.risks), "customers-at-risk.csv", "text/csv", on_click="ignore"
+        )
+    st.subheader("Who is most at risk, and why")
+    narrow = {name: st.column_config.Column(width="small") for name in ("Rank", "Row", "Risk")}
+    chance = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0, width="small")
+    st.dataframe(
+        scored.risks,
+        hide_index=True,
+        width="stretch",
+        height=480,
+        column_config={**narrow, "Probability": chance},
+        alt=f"{scored.risks.height:,} customers with the highest probability of leaving, highest first",
+    )
+    st.caption(
+        f"The {scored.risks.height:,} customers with the highest probability, with the {REASONS} largest reasons of "
+        "each. Row counts the file's rows below its header."
+    )
+
+
+def refusal(error: NotAnswered) -> None:
+    """Show why there is no answer, and every rule that is broken."""
+    st.error(plain(error, 600))
+    if error.broken:
+        _broken(error.broken)
+
+
+def _broken(broken: Sequence[Broken]) -> None:
+    st.dataframe(
+        [{"Column": rule.column, "What is wrong": rule.problem, "First rows": rule.rows} for rule in broken],
+        hide_index=True,
+        width="stretch",
+        alt="Every rule that is broken, with the first rows that break it",
+    )

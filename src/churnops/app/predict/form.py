@@ -1,0 +1,244 @@
+"""The Predict page's form, from the Schema: its fields, customers to start from, and what is worth varying."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from churnops.app.predict.answers import Broken, Customer, NotAnswered
+from churnops.app.shared.text import number, one_line, words
+from churnops.data.profile import ColumnProfile, Profile
+from churnops.data.read import decode, encode
+from churnops.data.validate import check_customers
+from churnops.model import Bundle
+from churnops.registry.reference import reference_path
+from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema
+
+MAX_WHOLE = 2**53 - 1  # the largest number that a browser counts to
+HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
+STEPS = 9  # values of an input that are tried
+LEVERS = 5
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input of the form.
+
+    Attributes
+    ----------
+    kind
+        number, integer, choice or text.
+    help
+        Description, what is allowed, and where most customers lie.
+    needed
+        Whether the model reads it, or it only comes along.
+    may_be_empty
+        Whether it may be left out.
+    """
+
+    name: str
+    label: str
+    kind: str
+    help: str
+    minimum: float | None
+    maximum: float | None
+    step: float
+    choices: tuple[str, ...]
+    needed: bool
+    may_be_empty: bool
+
+
+def fields(schema: Schema, reference: Profile | None = None) -> tuple[Field, ...]:
+    """Return the form's inputs: those that the model reads, then the others; times and the outcome have none."""
+    needed = {column.name for column in schema.model_inputs}
+    shown = [column for column in schema.columns if column.kind not in ("time", "target")]
+    made = [_field(column, column.name in needed, (reference or {}).get(column.name)) for column in shown]
+    return tuple(sorted(made, key=lambda field: not field.needed))
+
+
+def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field:
+    kind = column.kind if column.numeric else "choice" if column.choices else "text"
+    low, high = column.minimum, column.maximum
+    if column.kind == "integer":
+        low = float(-MAX_WHOLE if low is None else max(np.ceil(low), -MAX_WHOLE))
+        high = float(MAX_WHOLE if high is None else min(np.floor(high), MAX_WHOLE))
+    step = 1.0 if column.kind == "integer" or column.minimum is None or column.maximum is None else _step(column)
+    parts = [column.description.rstrip(".")] if column.description else []
+    if column.numeric:
+        parts += _range(column)
+        if profile is not None and profile.rows:
+            parts.append(
+                f"Nine in ten customers: {number(quantile(profile, 0.05))} to {number(quantile(profile, 0.95))}"
+            )
+    elif kind == "text":
+        parts.append(f"At most {MAX_ID_LENGTH} characters. It tells customers apart, and is no input of the model")
+    if column.alias and column.alias != column.name:
+        parts.append(f"In the raw table: {column.alias}")
+    text = "".join(f"{one_line(part)}. " for part in parts).strip()
+    may_be_empty = column.nullable or not needed
+    return Field(column.name, words(column.name), kind, text, low, high, step, column.choices, needed, may_be_empty)
+
+
+def _step(column: Column) -> float:
+    span = (column.maximum or 0.0) - (column.minimum or 0.0)
+    return 1.0 if span > 20 else 0.1 if span > 2 else 0.01
+
+
+def _range(column: Column) -> list[str]:
+    low, high = column.minimum, column.maximum
+    if low is not None and high is not None:
+        return [f"Allowed: {number(low)} to {number(high)}"]
+    if low is not None:
+        return [f"Allowed: {number(low)} or more"]
+    return [f"Allowed: {number(high)} or less"] if high is not None else []
+
+
+def customer(shown: Sequence[Field], values: Mapping[str, Any]) -> Customer:
+    """Return what was filled in as a customer; what is empty and need not be there is left out, or null.
+
+    Raises
+    ------
+    NotAnswered
+        If something that the model needs is empty.
+    """
+    filled: dict[str, Any] = {}
+    empty: list[Field] = []
+    for field in shown:
+        value = values.get(field.name)
+        if isinstance(value, str) and field.kind == "text":
+            value = value.strip() or None
+        if value is None and not field.may_be_empty:
+            empty.append(field)
+        elif value is not None:
+            filled[field.name] = int(value) if field.kind == "integer" else value
+        elif field.needed:
+            filled[field.name] = None
+    if empty:
+        names = ", ".join(field.label for field in empty)
+        raise NotAnswered(
+            f"Fill in {names}: the model needs {'it' if len(empty) == 1 else 'them'}.",
+            tuple(Broken(field.name, "is empty") for field in empty),
+        )
+    return filled
+
+
+def encoded(given: Customer, schema: Schema) -> Columns:
+    """Return one customer as encoded columns of one row.
+
+    Raises
+    ------
+    DataError
+        If the customer breaks the Schema.
+    """
+    table = pl.DataFrame({name: [value] for name, value in given.items()}, strict=False)
+    return encode(check_customers(table, schema, "the customer"), schema)
+
+
+def presets(bundle: Bundle, models: Path) -> dict[str, Customer]:
+    """Return real customers, without identifiers: with the highest, the middle and the lowest score of the model.
+
+    They are from the sample that is kept beside the model, or from the rows that are kept in it.
+    """
+    columns = reference_columns(bundle, models)
+    score = bundle.predict(columns).probability
+    order = np.argsort(score, kind="stable")
+    rows = {HIGH: order[-1], TYPICAL: order[order.size // 2], LOW: order[0]}
+    table = decode(columns, np.full(score.size, np.nan), bundle.schema).drop(bundle.schema.target.name)
+    return {name: table.row(int(row), named=True) for name, row in rows.items()}
+
+
+def reference_columns(bundle: Bundle, models: Path) -> Columns:
+    """Return the encoded inputs of the customers that are kept beside a model, or of those in it."""
+    path = reference_path(models, bundle.content_sha256)
+    if not path.exists():
+        return bundle.probes
+    inputs = [column.name for column in bundle.schema.inputs]
+    try:
+        table = pl.read_parquet(path, n_rows=10_000)
+        columns = {name: table.get_column(name).cast(pl.Float64).to_numpy() for name in inputs if name in table.columns}
+    except (OSError, pl.exceptions.PolarsError):  # a damaged sample is no reason not to predict
+        return bundle.probes
+    return columns if table.height and set(bundle.probes) <= set(columns) else bundle.probes
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A number to vary: its range, step, the customer's value, and by how much it moves this customer's probability."""
+
+    name: str
+    label: str
+    minimum: float
+    maximum: float
+    step: float
+    whole: bool
+    value: float
+    moves: float
+
+
+def levers(bundle: Bundle, inputs: Mapping[str, float], most: int = LEVERS) -> tuple[Lever, ...]:
+    """Return the numbers that move one customer's probability most within the range of most customers.
+
+    Each is tried alone, at nine values from the lowest to the highest hundredth of the training rows.
+
+    Parameters
+    ----------
+    inputs
+        The customer's encoded model inputs; a number that is missing is not varied.
+    """
+    tried: list[tuple[Column, NDArray[np.float64]]] = []
+    for column in bundle.schema.model_inputs:
+        value = inputs[column.name]
+        if column.numeric and not isnan(value) and bundle.reference[column.name].rows:
+            tried.append((column, _span(column, bundle.reference[column.name], value)))
+    if not tried:
+        return ()
+    rows = {name: np.full(len(tried) * STEPS, value) for name, value in inputs.items()}
+    for place, (column, values) in enumerate(tried):
+        rows[column.name][place * STEPS : (place + 1) * STEPS] = values
+    score = bundle.predict(rows).probability.reshape(len(tried), STEPS)
+    moves = score.max(axis=1) - score.min(axis=1)
+    found = [
+        Lever(
+            column.name,
+            words(column.name),
+            float(values[0]),
+            float(values[-1]),
+            _lever_step(column, values),
+            column.kind == "integer",
+            inputs[column.name],
+            float(moved),
+        )
+        for (column, values), moved in zip(tried, moves, strict=True)
+        if values[0] < values[-1]
+    ]
+    return tuple(sorted(found, key=lambda lever: -lever.moves)[:most])
+
+
+def _span(column: Column, profile: ColumnProfile, value: float) -> NDArray[np.float64]:
+    """Return the values of an input that are tried, from the lowest to the highest."""
+    values = np.linspace(min(quantile(profile, 0.01), value), max(quantile(profile, 0.99), value), STEPS)
+    return np.round(values) if column.kind == "integer" else values
+
+
+def _lever_step(column: Column, values: NDArray[np.float64]) -> float:
+    if column.kind == "integer":
+        return 1.0
+    return float(10.0 ** np.floor(np.log10((values[-1] - values[0]) / 100)))
+
+
+def quantile(profile: ColumnProfile, share: float) -> float:
+    """Return the point that at least `share` of a profile's rows do not exceed; it must have rows and points.
+
+    Examples
+    --------
+    >>> quantile(ColumnProfile.fit(np.array([1.0, 2.0, 3.0, 4.0])), 0.5)
+    2.0
+    """
+    reached = np.cumsum(profile.counts)[1::2]
+    place = int(np.searchsorted(reached, share * profile.rows - 1e-9))
+    return float(profile.points[min(place, profile.points.size - 1)])

@@ -1,0 +1,132 @@
+"""A score and its reasons in plain words: how high the risk is, and what raises or lowers it. Pure functions."""
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+from churnops.app.predict.answers import Answer, Card
+from churnops.app.shared.text import number, one_line, percent, words
+from churnops.features.build import Feature
+from churnops.model import Bundle
+from churnops.schema import Columns, Schema
+
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Level:
+    """How high a risk is: a word, its colour beside it, and a sentence that says why."""
+
+    word: str
+    colour: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What one feature does to a score: its name and value in words, and by how much, on the explanation's scale."""
+
+    name: str
+    value: str
+    contribution: float
+    description: str
+
+    @property
+    def effect(self) -> str:
+        """Whether it raises or lowers the risk."""
+        return (
+            "raises the risk" if self.contribution > 0 else "lowers the risk" if self.contribution < 0 else "no effect"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}{f' ({self.value})' if self.value else ''} {self.effect}"
+
+
+def level(probability: float, threshold: float) -> Level:
+    """Say how high a probability is, measured by the threshold of the deployed model.
+
+    Examples
+    --------
+    >>> level(0.7, 0.5).sentence
+    'At or above the threshold of 50 % from which customers are predicted to leave.'
+    >>> level(0.3, 0.5).word, level(0.1, 0.5).word
+    ('Medium risk', 'Low risk')
+    """
+    line = percent(threshold)
+    if probability >= threshold:
+        return Level(
+            "High risk", "red", f"At or above the threshold of {line} from which customers are predicted to leave."
+        )
+    if probability >= threshold / 2:
+        return Level(
+            "Medium risk",
+            "orange",
+            f"Below the threshold of {line} from which customers are predicted to leave, but above half of it.",
+        )
+    return Level(
+        "Low risk", "green", f"Below half of the threshold of {line} from which customers are predicted to leave."
+    )
+
+
+def reasons(answer: Answer, card: Card, values: Mapping[str, float], most: int = SHOWN) -> tuple[Reason, ...]:
+    """Return the largest contributions in words; `values` are the features' values, as far as they are known."""
+    return tuple(reason(name, share, card, values.get(name)) for name, share in answer.contributions[:most])
+
+
+def reason(name: str, contribution: float, card: Card, value: float | None) -> Reason:
+    """Return one contribution in words."""
+    feature = card.features.get(name)
+    description = one_line(feature.description) if feature else ""
+    return Reason(one_line(words(name)), shown_value(value, feature, card.schema), contribution, description)
+
+
+def shown_value(value: float | None, feature: Feature | None, schema: Schema) -> str:
+    """Return a feature's value as it is read: a flag's choice, yes or no for a comparison, else the number."""
+    if value is None or feature is None or value != value:
+        return ""
+    column = schema.by_name.get(feature.name)
+    if column is not None and column.choices and value in range(len(column.choices)):
+        return one_line(column.choices[int(value)])
+    if _is_comparison(feature.expression):
+        return "yes" if value else "no"
+    return number(value)
+
+
+def _is_comparison(expression: str) -> bool:
+    try:
+        tree = ast.parse(expression[:1000], mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return isinstance(tree, ast.Compare | ast.BoolOp) or (
+        isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not)
+    )
+
+
+def feature_values(card: Card, bundle: Bundle | None, columns: Columns) -> dict[str, Sequence[float]]:
+    """Return the features' values of encoded customers, one for each, by the feature's name.
+
+    Parameters
+    ----------
+    bundle
+        The model of the card, if it is on this machine; without it only the features that are columns are known.
+    """
+    if bundle is None:
+        return {name: columns[name].tolist() for name in card.features if name in columns}
+    matrix = bundle.matrix(bundle.imputer(columns))
+    return {name: matrix[:, place].tolist() for place, name in enumerate(bundle.selected)}
+
+
+def on_scale(probability: float, scale: str) -> float | None:
+    """Return a probability on the scale of an explanation; None where rounding to 0 or 1 has lost its log-odds."""
+    if scale == "probability":
+        return probability
+    return log(probability / (1.0 - probability)) if 0.0 < probability < 1.0 else None
+
+
+def rest(answer: Answer, most: int = SHOWN) -> float | None:
+    """Return what all features beside the shown ones contribute together; None if that is not known."""
+    score = on_scale(answer.probability, answer.scale)
+    if score is None:
+        return None
+    return score - answer.base_value - sum(share for _, share in answer.contributions[:most])

@@ -1,0 +1,168 @@
+"""A file of customers: kept within limits, answered whole, and ranked by risk with reasons in words."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from churnops.app.predict.answers import MEDIA_TYPES, AnsweredFile, Answers, Card, Kind, NotAnswered, refused
+from churnops.app.predict.risk import feature_values, level, reason
+from churnops.app.shared.text import one_line
+from churnops.data.batches import count_rows, open_batches, unpacked_bytes
+from churnops.data.read import encode
+from churnops.data.validate import check_customers
+from churnops.errors import ChurnopsError
+from churnops.files import temporary_file
+from churnops.limits import PAGES_BYTES
+from churnops.model import Bundle
+from churnops.scoring import EXPLANATIONS
+
+MAX_MIB = 50
+MAX_ROWS = 100_000
+LISTED = 500
+REASONS = 3
+LARGER = "For a larger file use `churnops predict IN OUT --explain`."
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """A scored file, and its customers with the highest risk.
+
+    Attributes
+    ----------
+    content, name, media_type
+        For the download: the given columns, and the answer's.
+    rows, leaving
+        All customers, and those at or above the threshold.
+    risks
+        The `LISTED` customers with the highest probability, highest first: `Rank`, `Row` (1 is the first of the file),
+        `Customer` where the Schema has an id, `Probability`, `Risk` and three reasons in words.
+    """
+
+    content: bytes
+    name: str
+    media_type: str
+    rows: int
+    leaving: int
+    version: str
+    risks: pl.DataFrame
+
+
+def kind_of(name: str) -> Kind:
+    """Return what a file is by the ending of its name.
+
+    Raises
+    ------
+    NotAnswered
+        If it is neither CSV nor Parquet.
+    """
+    endings: dict[str, Kind] = {".csv": "csv", ".parquet": "parquet"}
+    kind = endings.get(Path(name).suffix.lower())
+    if kind is None:
+        raise NotAnswered("The file must be a CSV or Parquet table: its name must end in .csv or .parquet.")
+    return kind
+
+
+def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: Bundle | None) -> ScoredFile:
+    """Have a file of customers answered, all of it or nothing.
+
+    Parameters
+    ----------
+    name
+        As the user calls the file; nothing is read from there.
+    bundle
+        The model of `card`, if it is on this machine: it knows the values of derived features.
+
+    Raises
+    ------
+    NotAnswered
+        If the file is too large, cannot be read, breaks the Schema, or nobody answers.
+    """
+    kind = kind_of(name)
+    if len(content) > MAX_MIB << 20:
+        raise NotAnswered(f"The file is larger than {MAX_MIB} MiB. {LARGER}")
+    file, path = temporary_file(f".{kind}")
+    with file:
+        file.write(content)
+        file.flush()
+        try:
+            _check_size(path, kind)
+            answered = answers.file(path, kind)
+        except NotAnswered as error:
+            raise NotAnswered(str(error).replace(str(path), "the file"), error.broken) from None
+        except ChurnopsError as error:
+            raise NotAnswered(str(refused(error)).replace(str(path), "The file")) from None
+    stem = one_line(Path(name).stem, 80) or "customers"
+    version = str(answered.table.get_column("model_version")[0])
+    leaves = answered.table.get_column("churn_prediction").cast(pl.String) == "true"
+    if version != card.version:  # another model was deployed meanwhile
+        bundle = None
+    return ScoredFile(
+        content=answered.content,
+        name=f"{stem}-scored.{kind}",
+        media_type=MEDIA_TYPES[kind],
+        rows=answered.table.height,
+        leaving=int(leaves.sum()),
+        version=version,
+        risks=ranked(answered, card, bundle),
+    )
+
+
+def _check_size(path: Path, kind: Kind) -> None:
+    """Refuse a file of too many customers, or one that stores a long text once and repeats it in every row."""
+    rows, unpacked = count_rows(path, format=kind) or 0, 0
+    if rows <= MAX_ROWS:
+        rows = 0
+        for batch in open_batches(path, format=kind):
+            rows += batch.height
+            unpacked += unpacked_bytes(batch)
+            if rows > MAX_ROWS or unpacked > PAGES_BYTES:
+                break
+    if rows > MAX_ROWS:
+        raise NotAnswered(f"The file has more than {MAX_ROWS:,} customers. {LARGER}")
+    if unpacked > PAGES_BYTES:
+        raise NotAnswered(f"The file unpacks to more than {PAGES_BYTES >> 20} MiB. {LARGER}")
+
+
+def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, most: int = LISTED) -> pl.DataFrame:
+    """Return the customers with the highest probability, with their reasons in words; see `ScoredFile.risks`."""
+    table = answered.table.with_columns(pl.col("churn_probability").cast(pl.Float64)).with_row_index(":row", 1)
+    top = table.sort("churn_probability", descending=True, maintain_order=True).head(most)
+    customers = check_customers(top, card.schema, "the file")
+    values = feature_values(card, bundle, encode(customers, card.schema))
+    why = [_pairs(given)[:REASONS] for given in top.get_column(EXPLANATIONS)]
+    told = [
+        [str(reason(name, share, card, values[name][row] if name in values else None)) for name, share in pairs]
+        for row, pairs in enumerate(why)
+    ]
+    columns: dict[str, Sequence[Any]] = {"Rank": range(1, top.height + 1), "Row": top.get_column(":row").to_list()}
+    identifier = card.schema.identifier
+    if identifier and identifier.name in customers.columns:
+        columns["Customer"] = [one_line(given or "", 128) for given in customers.get_column(identifier.name)]
+    chances = top.get_column("churn_probability").to_list()
+    columns |= {"Probability": chances, "Risk": [level(chance, card.threshold).word for chance in chances]}
+    for place, title in enumerate(("First reason", "Second reason", "Third reason")):
+        columns[title] = [one_line(texts[place], 200) if place < len(texts) else "" for texts in told]
+    return pl.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _pairs(given: Any) -> list[tuple[str, float]]:
+    """Return an answer's contributions, of a typed table or from the JSON of a CSV."""
+    listed = json.loads(given) if isinstance(given, str) else given
+    return [(str(pair["feature"]), float(pair["shap_value"])) for pair in listed]
+
+
+def list_as_csv(risks: pl.DataFrame) -> bytes:
+    r"""Return the list as a CSV that a spreadsheet does not take for formulas.
+
+    Examples
+    --------
+    >>> list_as_csv(pl.DataFrame({"Rank": [1], "Customer": ["=1+1"]}))
+    b"Rank,Customer\n1,'=1+1\n"
+    """
+    text = [name for name, dtype in risks.schema.items() if dtype == pl.String]
+    kept_apart = pl.col(text).str.replace(r"^([=+\-@\t\r])", "'$1")
+    return (risks.with_columns(kept_apart) if text else risks).write_csv().encode()

@@ -1,0 +1,76 @@
+"""The Predict page's what-if sliders: one customer scored again whenever one moves, and only that part drawn again."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from churnops.app.predict.answers import Answer, Card, Customer
+from churnops.app.predict.form import Lever, encoded, levers
+from churnops.app.predict.risk import level
+from churnops.app.shared.text import number, percent, plain
+from churnops.model import Bundle
+
+HELP = (
+    "Moves the numbers that change this customer's probability most, each within the range of most customers. What is "
+    "derived from them is computed anew. It is the model's view and no promise: moving a number here does not move "
+    "what it stands for."
+)
+
+
+def vary(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> None:
+    """Offer sliders, where the model that answered is on this machine."""
+    st.divider()
+    st.subheader("What if", help=HELP)
+    if local is None or answer.version != local.version_name:
+        st.info("This needs the model that answered on this machine, under `models/production`.")
+        return
+    columns = encoded(given, card.schema)
+    inputs = {column.name: float(columns[column.name][0]) for column in card.schema.model_inputs}
+    _what_if(local, inputs, answer.probability, levers(local, inputs))
+
+
+@st.fragment
+def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered: Sequence[Lever]) -> None:
+    """Score again whenever a slider moves; the rest of the page stays as it is. Nothing is asked of the API."""
+    if not offered:
+        st.text("The model reads no number of this customer that could be varied.")
+        return
+    left, right = st.columns([5, 6], gap="large")
+    moved = dict(inputs)
+    identity = hash(repr(inputs))  # a missing number equals itself here
+    with left:
+        for lever in offered:
+            moved[lever.name] = _slider(lever, f"predict:what-if:{identity}:{lever.name}")
+        st.button("Back to the customer", on_click=_reset, args=(offered, identity))
+    after = float(bundle.explain_one(moved).prediction.probability[0])
+    risk, points = level(after, bundle.threshold), (after - before) * 100
+    changed = [lever for lever in offered if moved[lever.name] != lever.value]
+    with right:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.metric(
+                "Probability with these values",
+                percent(after),
+                f"{points:+.1f} points" if changed else None,
+                delta_color="inverse",
+                width="content",
+            )
+            st.badge(risk.word, color=risk.colour)  # type: ignore[arg-type]
+        if changed:
+            told_changes = "; ".join(f"{one.label} {number(one.value)} → {number(moved[one.name])}" for one in changed)
+            st.text(f"From {percent(before)} to {percent(after)}. {told_changes}.")
+        else:
+            st.text("Move a slider: the probability follows.")
+        st.caption("Computed here with the deployed model; nothing is recorded.")
+
+
+def _slider(lever: Lever, key: str) -> float:
+    low, high, value, step = lever.minimum, lever.maximum, lever.value, lever.step
+    label = plain(lever.label)
+    if lever.whole:
+        return float(st.slider(label, int(low), int(high), int(value), int(step), key=key))
+    return float(st.slider(label, low, high, value, step, format="%.6g", key=key))
+
+
+def _reset(offered: Sequence[Lever], identity: int) -> None:
+    for lever in offered:
+        st.session_state[f"predict:what-if:{identity}:{lever.name}"] = int(lever.value) if lever.whole else lever.value

@@ -1,1 +1,0 @@
-"""Figures of the dashboard, from data: pure functions that return Plotly figures, a file for each page."""

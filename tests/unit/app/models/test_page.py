@@ -1,0 +1,105 @@
+"""The Models page as a browser asks for it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from streamlit.testing.v1 import AppTest
+
+from churnops.journal import DeploymentLog, open_database
+from churnops.settings import load_settings
+
+Show = Callable[[str], AppTest]
+
+
+def texts(page: AppTest) -> str:
+    """Return all text of the page, as it reads."""
+    boxes = [*page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error]
+    return " ".join(str(box.value) for box in boxes).replace("\\", "").replace("\u2060", "")
+
+
+def test_without_a_model_the_page_says_what_to_type_first(in_empty_project: Path, show: Show):
+    page = show("models")
+    assert not page.exception
+    assert "churnops run" in page.info[0].value
+    said = texts(page)
+    assert "churnops retrain" in said
+    assert "nothing to go back to" in said
+
+
+def test_the_first_model_is_named_with_who_deployed_it_and_why(in_project: Path, show: Show):
+    page = show("models")
+    assert not page.exception
+    assert not page.error
+    assert not page.warning
+    deployment = DeploymentLog(open_database(f"sqlite:///{in_project}/journal.db")).history()[-1]
+    said = texts(page)
+    assert f"**Version 1** ({load_name(in_project)}) answers since" in said
+    assert f"{deployment.by} deployed it: {deployment.reason}" in said
+    assert {metric.label: metric.value for metric in page.metric} == {
+        "Version in production": "1",
+        "Deployments so far": "1",
+        "Times gone back": "0",
+    }
+    when, listed = (frame.value for frame in page.dataframe)
+    assert list(when["Until (UTC)"]) == ["now"]
+    assert list(listed["State"]) == ["answers now"]
+    assert list(listed["MLflow"]) == ["http://127.0.0.1:5000/#/models/churn/versions/1"]
+
+
+def load_name(folder: Path) -> str:
+    document = yaml.safe_load((folder / "models/production/bundle.json").read_text())
+    return f"{document['algorithm']}-{document['content_sha256'][:12]}"
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "http://ann:secret@mlflow"])
+def test_an_address_of_mlflow_that_is_none_makes_no_links(in_project: Path, show: Show, address: str):
+    path = in_project / "config.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["dashboard"] = {"mlflow_url": address}
+    path.write_text(yaml.safe_dump(document))
+    page = show("models")
+    assert not page.exception
+    said = texts(page)
+    assert "setting 'dashboard.mlflow_url': must be an address" in said
+    assert address not in said
+    assert not page.dataframe
+
+
+def test_a_deployment_that_is_not_finished_and_a_link_that_leads_elsewhere_are_told(in_project: Path, show: Show):
+    log = DeploymentLog(open_database(f"sqlite:///{in_project}/journal.db"))
+    last = log.history()[-1]
+    log.open_intent(
+        folder=last.folder,
+        version=1,
+        content_sha256=last.content_sha256,
+        previous=last.folder,
+        reason="again",
+        by="ann",
+    )
+    assert "A deployment is not finished" in texts(show("models"))
+    (in_project / "models/production").unlink()
+    assert "does not lead to the model" in texts(show("models"))
+
+
+def test_damaged_summaries_are_named_and_the_others_shown(in_project: Path, show: Show):
+    reports = in_project / load_settings(in_project / "config.yaml").monitoring.directory
+    (reports / "retraining_summary_20261124T141428.962313Z.json").write_text('{"status": "kept", "reason": "no gain"}')
+    (reports / "retraining_summary_20261125T141428.962313Z.json").write_text("{")
+    page = show("models")
+    assert not page.exception
+    said = texts(page)
+    assert "Not shown, as damaged: retraining_summary_20261125T141428.962313Z.json (it is not JSON)." in said
+    assert "**The model in production stays.** no gain" in said
+    (reports / "retraining_summary_20261125T141428.962313Z.json").unlink()
+    assert "damaged" not in texts(page.run())  # the next run sees that the files changed
+
+
+def test_the_page_is_imported_without_what_it_does_not_need():
+    heavy = ("mlflow", "sklearn", "xgboost", "matplotlib", "pandas")
+    code = f"import sys, churnops.app.models.page; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,281 @@
+"""Whom the analysis page looks at: a model's reference customers, and those in production with known outcomes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import Engine
+
+from churnops.app.shared import sample as samples
+from churnops.app.shared.sample import Sample, drivers, may_have_outcomes, read_production, read_reference, variables
+from churnops.data.preprocess import Imputer
+from churnops.data.read import decode
+from churnops.errors import DataError
+from churnops.features.build import Feature
+from churnops.journal import Journal, Label, PredictionRow, new_prediction_id, open_database
+from churnops.journal.predictions import write_predictions
+from churnops.model import Bundle, LinearModel
+from churnops.pipelines.run_all import RunSummary
+from churnops.registry.reference import reference_path
+from churnops.schema import Column, Schema
+from churnops.settings import Settings
+
+DAY = timedelta(days=1)
+HORIZON = 30 * DAY
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def bundle(project: tuple[Settings, RunSummary]) -> Bundle:
+    return project[1].evaluated.bundle
+
+
+@pytest.fixture(scope="module")
+def reference(project: tuple[Settings, RunSummary], bundle: Bundle) -> Path:
+    return reference_path(project[0].root / "models", bundle.content_sha256)
+
+
+@pytest.fixture(scope="module")
+def sample(reference: Path, bundle: Bundle) -> Sample:
+    return read_reference(reference, bundle.schema)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path}/journal.db")
+    yield engine
+    engine.dispose()
+
+
+def asked(bundle: Bundle, days_ago: Sequence[float], *, customer: str | None = None) -> list[PredictionRow]:
+    """Return predictions for the bundle's first probe."""
+    probe = {name: values[:1] for name, values in bundle.probes.items()}
+    inputs = decode(probe, np.array([np.nan]), bundle.schema).drop(bundle.schema.target.name).write_ndjson()
+    return [
+        PredictionRow(
+            id=new_prediction_id(),
+            at=NOW - days * DAY,
+            customer_id=customer,
+            model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256,
+            churn_probability=days / 100,
+            churn_prediction=False,
+            base_value=None,
+            explanation_scale=None,
+            top_shap_features=None,
+            inputs=inputs.strip(),
+            source="api",
+        )
+        for days in days_ago
+    ]
+
+
+def learnt(journal: Journal, rows: Sequence[PredictionRow], churned: Sequence[bool]) -> None:
+    journal.record_labels(
+        [
+            Label(churned=left, prediction_id=row.id, outcome_at=row.at + HORIZON)
+            for row, left in zip(rows, churned, strict=True)
+        ]
+    )
+
+
+def test_the_reference_sample_has_inputs_outcomes_and_scores_of_the_customers(sample: Sample, bundle: Bundle):
+    assert sample.rows > 500
+    assert sample.enough
+    assert set(sample.columns) >= {column.name for column in bundle.schema.model_inputs}
+    assert 0 < sample.score.min() < sample.score.max() <= 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "no outcome", "score", "outcome", "choice", "text", "empty", "input"])
+def test_a_damaged_sample_is_refused_in_one_line_with_what_to_do(reference, bundle, tmp_path, damage):
+    table, path = pl.read_parquet(reference), tmp_path / "sample.parquet"
+    target = bundle.schema.target.name
+    match damage:
+        case "no outcome":
+            table = table.drop(target)
+        case "score":
+            table = table.with_columns(pl.lit(1.5).alias("churn_probability"))
+        case "outcome":
+            table = table.with_columns(pl.lit(2.0).alias(target))
+        case "choice":
+            table = table.with_columns(pl.lit(7.0).alias("international_plan"))
+        case "text":
+            table = table.with_columns(pl.lit("<b>").alias("total_day_minutes"))
+        case "empty":
+            table = table[:0]
+        case "input":
+            table = table.drop("total_day_minutes")
+    table.write_parquet(path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+
+    with pytest.raises(DataError, match="is damaged: train again") as caught:
+        read_reference(path, bundle.schema)
+    assert "\n" not in str(caught.value)
+
+
+def test_production_customers_are_those_whose_outcome_a_whole_horizon_has_passed_for(engine: Engine, bundle: Bundle):
+    journal = Journal(engine, label_horizon=HORIZON)
+    due, young, unknown = asked(bundle, [60, 50]), asked(bundle, [10]), asked(bundle, [55])
+    write_predictions(engine, [*due, *young, *unknown])
+    learnt(journal, due, [True, False])
+    journal.record_labels([Label(churned=True, prediction_id=young[0].id, outcome_at=NOW - 5 * DAY)])
+
+    found = read_production(journal, bundle, datetime.now(UTC), HORIZON)
+
+    assert found.outcome.tolist() == [1, 0]
+    assert found.score.tolist() == [0.6, 0.5]
+    for name, values in bundle.probes.items():
+        assert np.array_equal(found.columns[name], values[[0, 0]], equal_nan=True)
+
+
+def test_other_models_predictions_do_not_count_and_a_customer_counts_once_as_asked_about_last(
+    engine: Engine, bundle: Bundle
+):
+    journal = Journal(engine, label_horizon=HORIZON)
+    other = replace(bundle, threshold=0.123)
+    mine, others = asked(bundle, [60, 50, 40], customer="c1"), asked(other, [45])
+    write_predictions(engine, [*mine, *others])
+    learnt(journal, [*mine, *others], [True, False, True, True])
+
+    found = read_production(journal, bundle, datetime.now(UTC), HORIZON)
+
+    assert (found.outcome.tolist(), found.score.tolist()) == ([1], [0.4])
+
+
+def test_the_newest_with_an_outcome_are_taken(engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(samples, "NEWEST", 3)
+    journal = Journal(engine, label_horizon=HORIZON)
+    rows = asked(bundle, [90, 80, 70, 60, 50])
+    write_predictions(engine, rows)
+    learnt(journal, rows, [True] * 5)
+
+    assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == [0.7, 0.6, 0.5]
+
+
+@pytest.mark.parametrize(("most", "found"), [(12, [0.9, 0.8]), (6, [0.8]), (4, [])])
+def test_outcomes_that_come_late_are_looked_for_further_back_but_not_without_end(
+    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, most: int, found: list[float]
+):
+    monkeypatch.setattr(samples, "STEP", 2)
+    monkeypatch.setattr(samples, "MOST", most)
+    journal = Journal(engine, label_horizon=HORIZON)
+    rows = asked(bundle, [90, 80, 70, 65, 60, 55, 50])
+    write_predictions(engine, rows)
+    learnt(journal, rows[:2], [True, False])
+
+    assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == found
+
+
+def test_rows_that_a_file_brought_in_one_moment_are_all_looked_at(
+    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(samples, "STEP", 2)
+    journal = Journal(engine, label_horizon=HORIZON)
+    older, newer = asked(bundle, [60] * 5), asked(bundle, [50])
+    write_predictions(engine, [*older, *newer])
+    learnt(journal, [*older, *newer], [True] * 6)
+
+    assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == [0.6] * 5 + [0.5]
+
+
+def test_a_step_back_does_not_turn_a_customers_newest_outcome_into_an_older_one(
+    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(samples, "STEP", 1)
+    journal = Journal(engine, label_horizon=HORIZON)
+    rows = asked(bundle, [60, 50, 40], customer="c1")
+    write_predictions(engine, rows)
+    learnt(journal, rows, [True, True, False])
+
+    found = read_production(journal, bundle, datetime.now(UTC), HORIZON)
+
+    assert (found.outcome.tolist(), found.score.tolist()) == ([0], [0.4])
+
+
+def test_an_empty_journal_has_nobody(engine: Engine, bundle: Bundle):
+    journal = Journal(engine, label_horizon=HORIZON)
+    found = read_production(journal, bundle, datetime.now(UTC), HORIZON)
+
+    assert (found.rows, found.enough) == (0, False)
+    assert not may_have_outcomes(journal, datetime.now(UTC), HORIZON)
+
+
+def test_only_predictions_that_are_old_enough_promise_outcomes(engine: Engine, bundle: Bundle):
+    journal = Journal(engine, label_horizon=HORIZON)
+    write_predictions(engine, asked(bundle, [10] * 300))
+    assert not may_have_outcomes(journal, datetime.now(UTC), HORIZON)
+    write_predictions(engine, asked(bundle, [31] * 200))
+    assert may_have_outcomes(journal, datetime.now(UTC), HORIZON)
+
+
+@pytest.mark.parametrize(("leavers", "enough"), [(0, False), (1, True), (200, False)])
+def test_enough_is_200_customers_of_both_outcomes(leavers: int, enough: bool):
+    outcome = (np.arange(200) < leavers).astype(float)
+
+    assert Sample({}, outcome, outcome).enough == enough
+    assert not Sample({}, outcome[1:], outcome[1:]).enough
+
+
+def test_customers_are_told_apart_by_inputs_and_by_what_the_model_computes_of_them(sample: Sample, bundle: Bundle):
+    found = {variable.name: variable for variable in variables(sample, bundle)}
+
+    assert found["international_plan"].choices == ("No", "Yes")
+    assert found["total_charge"].title == "Total charge (computed)"
+    minutes = sample.columns
+    expected = (
+        0.17 * minutes["total_day_minutes"]
+        + 0.085 * minutes["total_eve_minutes"]
+        + 0.045 * minutes["total_night_minutes"]
+        + 0.27 * minutes["total_intl_minutes"]
+    )
+    assert np.allclose(found["total_charge"].values, expected)
+    assert found["many_service_calls"].choices == ("No", "Yes")
+
+
+def test_what_is_the_same_for_all_tells_nobody_apart(sample: Sample, bundle: Bundle):
+    columns = {**sample.columns, "total_day_calls": np.full(sample.rows, 100.0)}
+    columns["state"] = np.full(sample.rows, np.nan)
+
+    found = {variable.name for variable in variables(replace(sample, columns=columns), bundle)}
+
+    assert not found & {"total_day_calls", "state"}
+
+
+def test_drivers_are_the_exact_contributions_of_customers_the_largest_first(sample: Sample, bundle: Bundle):
+    found = drivers(sample, bundle, most=100, seed=1)
+    again = drivers(sample, bundle, most=100, seed=1)
+    picked = np.random.default_rng(1).permutation(sample.rows)[:100]
+    explained = bundle.explain({name: values[picked] for name, values in sample.columns.items()})
+
+    assert found.contributions.shape == (100, len(found.inputs))
+    assert np.array_equal(found.contributions, again.contributions)
+    assert (np.diff(found.importance) <= 0).all()
+    place = bundle.selected.index(found.inputs[0].name)
+    assert np.array_equal(found.contributions[:, 0], explained.contributions[:, place])
+    assert found.scale == bundle.explanation_scale
+
+
+def test_a_categorys_choices_are_summed_up_to_one_driver(sample: Sample, bundle: Bundle):
+    region = Column(name="region", kind="category", choices=("a", "b", "c"))
+    made = [Feature(f"region={choice}", f'region == "{choice}"', "") for choice in "bc"]
+    model = replace(
+        bundle,
+        schema=Schema(columns=(*bundle.schema.columns, region)),
+        features=(*made, *bundle.features),
+        selected=("region=b", "region=c", "total_charge"),
+        imputer=Imputer({**bundle.imputer.constants, "region": 0.0}),
+        estimator=LinearModel(np.array([1.0, 3.0, 0.001]), -1.0, np.array([0.25, 0.5, 60.0])),
+    )
+    customers = replace(sample, columns={**sample.columns, "region": np.arange(sample.rows) % 3.0})
+    found = drivers(customers, model, most=50, seed=1)
+
+    assert [variable.name for variable in found.inputs] == ["region", "total_charge"]
+    assert found.inputs[0].choices == ("a", "b", "c")
+    given = np.array([-0.25 - 1.5, 0.75 - 1.5, -0.25 + 1.5])  # coefficient × (value − mean), of both choices
+    assert np.allclose(found.contributions[:, 0], given[found.inputs[0].values.astype(int)])
+    assert found.scale == "log-odds"
