@@ -1,6 +1,7 @@
 """SQLite's log: it is moved after every kind of commit, never waits for a reader, and never reaches another file."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from churnops.errors import JournalError
 from churnops.journal import open_database
 from churnops.journal.keys import KeyStore
 from churnops.journal.predictions import write_predictions
-from churnops.journal.sqlite_log import SqliteLog
+from churnops.journal.sqlite_log import FEW_FRAMES, SqliteLog
 from tests.contract.test_journal import a_prediction
 
 
@@ -79,6 +80,45 @@ def test_nothing_is_moved_between_commits_until_the_log_is_long(
     assert log._mover is not None
     log._mover.join()
     assert in_file(path) == 6
+
+
+def test_the_rest_is_moved_only_when_commits_leave_little_of_it(
+    engine: Engine, log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A checkpoint counts the log as it was at its start: rows that came meanwhile would be moved under the lock."""
+    checkpoint, left, meanwhile = log._checkpoint, [], [500, 50, 5]
+
+    def beside_commits(mode: str) -> tuple[int, int, int]:
+        if mode == "RESTART":
+            left.append(log._frames() - log._progress().moved)
+        result = checkpoint(mode)
+        if mode == "PASSIVE" and meanwhile:
+            for _ in range(meanwhile.pop(0)):
+                write(engine)
+        return result
+
+    monkeypatch.setattr(log, "_checkpoint", beside_commits)
+    write(engine, 10)
+    rest(log)
+    assert not meanwhile
+    assert len(left) == 1
+    assert left[0] < FEW_FRAMES
+    assert in_file(path) == 565
+
+
+def test_a_writer_does_not_put_the_move_off(engine: Engine, log: SqliteLog, path: Path):
+    write(engine)
+    log.rest()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        log.rest()
+        time.sleep(0.1)  # the mover is at its mark, and waits
+        other.execute("ROLLBACK")
+    assert log._mover is not None
+    log._mover.join()
+    assert log._not_before == 0.0
+    write(engine)
+    assert log._progress().moved == 0  # the log began anew
 
 
 def test_a_rest_without_commits_moves_nothing(engine: Engine, log: SqliteLog):
