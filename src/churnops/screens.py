@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from churnops.evaluation.metrics import METRIC_LABELS
+
 if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
     from churnops.journal.deployment_log import InProduction
@@ -35,19 +37,8 @@ if TYPE_CHECKING:
     from churnops.retraining.summary import RetrainingSummary
     from churnops.settings import Settings
 
-SHOWN_METRICS = {
-    "roc_auc": "ROC-AUC",
-    "average_precision": "PR-AUC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-}
 MOST_COLUMNS, MOST_DEPLOYMENTS = 12, 20
-CV_METRICS = {"log_loss": "log loss", "roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "accuracy": "accuracy"}
+CV_METRICS = ("log_loss", "roc_auc", "average_precision", "accuracy")
 
 
 @contextmanager
@@ -163,6 +154,8 @@ def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
 def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> None:
     """Print what a monitoring cycle found: the verdict, the four triggers, the columns that drifted, and the files."""
     console = console or Console()
+    from churnops.monitoring.budget import TRIGGER_LABELS
+
     report, labels = summary.cycle.report, summary.cycle.report.performance.coverage
     console.print(f"[bold]{report.model_version}[/], {report.rows:,} customers: {report.source}", highlight=False)
     table = _table(left=("trigger", "fired", "why"))
@@ -171,7 +164,7 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
         fired = {True: "[red]yes", False: "[green]no", None: "[yellow]cannot tell"}[trigger.fired]
         if trigger.big and trigger.fired is False:
             fired = "[yellow]not certain yet"
-        table.add_row(trigger.name.replace("_", " "), fired, Text(trigger.reason))
+        table.add_row(TRIGGER_LABELS[trigger.name], fired, Text(trigger.reason))
     console.print(table)
     drifted = [column for column in report.feature_drift.columns if column.drifted]
     if drifted:
@@ -262,11 +255,11 @@ def show_gate(decision: "Decision", console: Console | None = None) -> None:
     gain = "cannot tell" if decision.gain is None else f"{decision.gain:+.4f}"
     if decision.low is not None and decision.high is not None:
         gain += f" ({decision.low:+.4f} to {decision.high:+.4f})"
-    name = SHOWN_METRICS[decision.metric]
+    name = METRIC_LABELS[decision.metric]
     numbers = (f"{decision.champion:.4f}", f"{decision.challenger:.4f}")
     table.add_row(name, *numbers, gain, f"more than {decision.min_improvement:g}")
     for guard in decision.guards:
-        row = (SHOWN_METRICS[guard.name], f"{guard.champion:.4f}", f"{guard.challenger:.4f}")
+        row = (METRIC_LABELS[guard.name], f"{guard.champion:.4f}", f"{guard.challenger:.4f}")
         better = f"{guard.champion - guard.challenger:+.4f}"
         table.add_row(*row, better, f"at least {-guard.tolerance:g}", style=None if guard.held else "red")
     console.print(table)
@@ -294,7 +287,9 @@ def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
 def _in_production(spell: "InProduction") -> Text:
     d = spell.deployment
     until = _time(spell.until) if spell.until else "now"
-    did = {"deploy": "deployed", "rollback": "gone back to"}[d.kind] + (f" by {d.by}" if d.by else "")
+    from churnops.journal.deployment_log import KIND_LABELS
+
+    did = KIND_LABELS[d.kind] + (f" by {d.by}" if d.by else "")
     return Text.assemble(f"  {_time(d.at)} to {until:<16}  version {d.version} ", plain(f"{did}: {d.reason}"))
 
 
@@ -303,10 +298,12 @@ def _time(at: datetime | None) -> str:
 
 
 def _drifted(columns: "Sequence[ColumnDrift]") -> Table:
+    from churnops.monitoring.drift.finding import TEST_LABELS
+
     table = _table(left=("drifted column", "test"), right=("effect", "adjusted p"))
     for column in sorted(columns, key=lambda column: -abs(column.effect or 0.0))[:MOST_COLUMNS]:
         p_value = column.p_value if column.adjusted_p_value is None else column.adjusted_p_value
-        table.add_row(column.name, column.test.replace("_", " "), f"{column.effect:.3f}", f"{p_value:.2g}")
+        table.add_row(column.name, TEST_LABELS[column.test], f"{column.effect:.3f}", f"{p_value:.2g}")
     if len(columns) > MOST_COLUMNS:
         table.add_row(f"and {len(columns) - MOST_COLUMNS} more: see the report", style="dim")
     return table
@@ -321,7 +318,7 @@ def _advice(report: "Report") -> str:
 
 
 def _families(summary: "RunSummary") -> Table:
-    table = _table(left=("family",), right=(*CV_METRICS.values(), "trials"))
+    table = _table(left=("family",), right=(*(METRIC_LABELS[name] for name in CV_METRICS), "trials"))
     for name, model in summary.trained.models.items():
         won = name == summary.trained.winner
         scores = [f"{model.search.best.mean(key):.4f}" for key in CV_METRICS]
@@ -333,7 +330,7 @@ def _families(summary: "RunSummary") -> Table:
 def _held_out(summary: "RunSummary") -> Table:
     found = summary.evaluation
     table = _table(left=("metric",), right=("value", f"{found.confidence:.0%} interval"))
-    for key, label in SHOWN_METRICS.items():
+    for key, label in METRIC_LABELS.items():
         table.add_row(label, *_interval(found.metrics[key]))
     return table
 

@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 from playwright.sync_api import expect
 
-from churnops.app.shared.text import percent, words
+from churnops.app.shared.text import percent
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.settings import Settings
+from churnops.words import words
 from tests.browser.conftest import Look, copied
 from tests.browser.screen import ATTACK, ATTACKS, Screen, dashboard
 from tests.loop.serving import Server, wait_for

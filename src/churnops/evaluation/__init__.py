@@ -6,6 +6,7 @@ is the one home of Matplotlib and whoever only wants numbers should not pay for 
 
 from churnops.evaluation.metrics import (
     HIGHER_IS_BETTER,
+    METRIC_LABELS,
     METRICS,
     Evaluation,
     Interval,
@@ -18,6 +19,7 @@ from churnops.evaluation.metrics import (
 __all__ = [
     "HIGHER_IS_BETTER",
     "METRICS",
+    "METRIC_LABELS",
     "Evaluation",
     "Interval",
     "evaluate",

@@ -30,6 +30,19 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
     name: name not in ("log_loss", "brier", "calibration_error") for name in METRICS
 }
 
+METRIC_LABELS: Mapping[str, str] = {
+    "roc_auc": "ROC-AUC",
+    "average_precision": "PR-AUC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
+"""Metrics in the order that tables show them, as they are written within a sentence."""
+
 BINS = 10
 _EDGES: Floats = np.arange(1, BINS) / BINS  # bin k holds k/10 <= probability < (k+1)/10, the last also 1
 _BLOCK = 250_000  # weights held at a time: 2 MB, so the whole bootstrap stays near the cache and under 20 MB

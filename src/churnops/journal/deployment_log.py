@@ -14,6 +14,7 @@ from churnops.journal.database import answering
 from churnops.journal.tables import cycles, deployments, microseconds, moment
 
 Kind = Literal["deploy", "rollback"]
+KIND_LABELS: Mapping[str, str] = {"deploy": "deployed", "rollback": "gone back to"}
 
 _SAID = ("folder", "version", "content_sha256", "previous", "reason", "kind", "by")
 

@@ -7,7 +7,7 @@ hour is as safe as looking once. The idea of spending error over looks is that o
 boundaries for clinical trials", Biometrika 70 (1983) 659-663.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,19 @@ from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 from churnops.settings import MonitoringSettings
 
 TriggerName = Literal["performance", "feature_drift", "prediction_drift", "target_drift"]
-TRIGGERS = 4
+TRIGGER_LABELS: Mapping[str, str] = {
+    "performance": "performance",
+    "feature_drift": "feature drift",
+    "prediction_drift": "prediction drift",
+    "target_drift": "target drift",
+}
+REASON_PREFIXES: Mapping[str, str] = {
+    **TRIGGER_LABELS,
+    "prediction_drift": "score drift",
+    "target_drift": "label drift",
+}
+"""First words of a trigger's reason, before a colon."""
+TRIGGERS = len(TRIGGER_LABELS)
 
 
 @dataclass(frozen=True)
@@ -123,15 +135,15 @@ def recommend(
         "cannot tell" if rate is None else f"{'more' if rate > allowed else 'not more'} than {allowed:.0%} of them"
     )
     conditions: tuple[tuple[TriggerName, bool | None, float | None, str], ...] = (
-        ("performance", performance.below, performance.p_value, f"performance: {performance.reason}"),
+        ("performance", performance.below, performance.p_value, performance.reason),
         (
             "feature_drift",
             None if rate is None else rate > allowed,
             features.p_value,
-            f"feature drift: {features.reason}" + ("" if rate is None else f", {compared}"),
+            features.reason + ("" if rate is None else f", {compared}"),
         ),
-        ("prediction_drift", scores.drifted, scores.p_value, f"score drift: {scores.reason}"),
-        ("target_drift", labels.drifted, labels.p_value, f"label drift: {labels.reason}"),
+        ("prediction_drift", scores.drifted, scores.p_value, scores.reason),
+        ("target_drift", labels.drifted, labels.p_value, labels.reason),
     )
     budget = None if settings.correction == "none" else settings.false_alarm_budget
     allowed_p = None if budget is None else level(look or 1, budget)
@@ -149,6 +161,7 @@ def _trigger(
     look: int,
     established: bool,
 ) -> Trigger:
+    reason = f"{REASON_PREFIXES[name]}: {reason}"
     if not big or level is None:
         return Trigger(name, big, big, p_value, level, reason)
     if p_value is not None and p_value <= level:

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from churnops.data.profile import ColumnProfile, Profile
+from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.evaluation.page import html_page
 from churnops.model.bundle import SCORE
+from churnops.monitoring.budget import TRIGGER_LABELS
+from churnops.monitoring.drift.finding import EFFECT_LABELS, TEST_LABELS
 from churnops.monitoring.figures import bars_svg, clean, histogram_svg, interval_svg
 from churnops.monitoring.markup import (
     STYLE,
@@ -24,36 +27,8 @@ from churnops.monitoring.markup import (
 )
 from churnops.schema import Schema
 from churnops.settings import DEMONSTRATION, LIVE
+from churnops.words import capital
 
-_TRIGGERS = {
-    "performance": "Performance",
-    "feature_drift": "Feature drift",
-    "prediction_drift": "Prediction drift",
-    "target_drift": "Target drift",
-}
-_METRICS = {
-    "roc_auc": "ROC-AUC",
-    "average_precision": "PR-AUC",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "calibration_error": "Calibration error",
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-}
-_TESTS = {
-    "ks": "KS",
-    "chi_square": "chi-square",
-    "missing_rate": "missing values",
-    "unseen_categories": "unseen choices",
-}
-_EFFECTS = {
-    "ks": "distance",
-    "chi_square": "stability index",
-    "missing_rate": "difference of rates",
-    "unseen_categories": "share of rows",
-}
 LIMIT = 300_000
 """Bytes that a page stays under, however many columns and choices there are."""
 MOST_FIGURES = 60
@@ -128,7 +103,7 @@ def _head(document: Mapping[str, Any]) -> str:
         pairs.append(("Look", f"number {look}{most}"))
     headline, why = _verdict(recommended)
     banner = f'<p class="lead">{clean(DEMONSTRATION)}</p>\n' if document.get("demonstration") else ""
-    return f'{banner}<h1>{headline}</h1>\n<p class="lead">{clean(why[:1].upper() + why[1:])}</p>\n{facts(pairs)}'
+    return f'{banner}<h1>{headline}</h1>\n<p class="lead">{clean(capital(why))}</p>\n{facts(pairs)}'
 
 
 def _verdict(recommended: Mapping[str, Any]) -> tuple[str, str]:
@@ -155,7 +130,7 @@ def _waits(trigger: Mapping[str, Any]) -> bool:
 def _triggers(triggers: Iterable[Mapping[str, Any]]) -> str:
     rows = [
         row(
-            clean(_TRIGGERS.get(trigger["name"], trigger["name"])),
+            clean(capital(TRIGGER_LABELS.get(trigger["name"], trigger["name"]))),
             mark("maybe", "not certain yet") if _waits(trigger) else verdict(trigger["fired"], "fired", "not fired"),
             clean(p_text(trigger["p_value"])),
             number(trigger["level"]),
@@ -180,7 +155,7 @@ def _performance(found: Mapping[str, Any], from_journal: bool) -> str:
         for name, measured in found["metrics"].items():
             bounds = {"roc_auc": (found["line"], found["threshold"])}.get(name, (None, None))
             cells = metric(measured["value"]), _interval(measured), *map(metric, (promised.get(name), *bounds))
-            rows.append(row(clean(_METRICS.get(name, name)), *cells))
+            rows.append(row(clean(capital(METRIC_LABELS.get(name, name))), *cells))
         parts.append(table(("Metric", "Now", "Interval", "Promised", "Line", "Threshold"), rows))
     of = "that are due" if from_journal else "customers"
     pairs = [("Outcomes known", f"{labels['labelled']:,} of {labels['due']:,} {of}")]
@@ -267,15 +242,15 @@ def _place(column: Mapping[str, Any]) -> tuple[bool, bool, float]:
 
 def _row(column: Mapping[str, Any], p_value: str) -> str:
     found = {True: "drifted", False: "no drift", None: f"{UNTOLD}: {clean(column['reason'])}"}[column["drifted"]]
-    test = clean(_TESTS.get(column["test"], column["test"]))
+    test = clean(TEST_LABELS.get(column["test"], column["test"]))
     return row(clean(column["name"]), test, number(column["effect"]), clean(p_text(column[p_value])), found)
 
 
 def _card(column: Mapping[str, Any], figure: Draw) -> str:
     test = column["test"]
-    pairs = [("Test", _TESTS.get(test, test))]
+    pairs = [("Test", TEST_LABELS.get(test, test))]
     if finite(column["effect"]):
-        pairs.append((_EFFECTS.get(test, "effect").capitalize(), number(column["effect"])))
+        pairs.append((capital(EFFECT_LABELS.get(test, "effect")), number(column["effect"])))
     if finite(column["statistic"]) and test != "ks":  # whose statistic is the distance
         pairs.append(("Statistic", number(column["statistic"])))
     for label, key in (("p", "p_value"), ("Adjusted p", "adjusted_p_value")):

@@ -216,7 +216,8 @@ def _tested(
     )
 
 
-def _floor(test: str, settings: MonitoringSettings) -> float:
+def floor(test: str, settings: MonitoringSettings) -> float:
+    """Return the effect size below which a test finds no drift."""
     floors = {
         "ks": settings.min_distance,
         "chi_square": settings.min_psi,
@@ -227,7 +228,7 @@ def _floor(test: str, settings: MonitoringSettings) -> float:
 
 
 def _big(finding: Finding, settings: MonitoringSettings) -> bool:
-    return finding.effect is not None and abs(finding.effect) >= _floor(finding.test, settings)
+    return finding.effect is not None and abs(finding.effect) >= floor(finding.test, settings)
 
 
 def _evidence(column: ColumnDrift) -> float:
@@ -238,11 +239,11 @@ def _evidence(column: ColumnDrift) -> float:
 
 def _verdict(column: ColumnDrift, adjusted: float, settings: MonitoringSettings) -> ColumnDrift:
     assert column.effect is not None, "a p-value comes with an effect"
-    level, floor, effect = settings.drift_threshold, _floor(column.test, settings), abs(column.effect)
-    significant, big = adjusted <= level, effect >= floor
+    level, least, effect = settings.drift_threshold, floor(column.test, settings), abs(column.effect)
+    significant, big = adjusted <= level, effect >= least
     reason = (
         f"{column.reason}; adjusted p = {adjusted:.3g} is {'not above' if significant else 'above'} {level:g}, "
-        f"effect {effect:.3f} is {'not below' if big else 'below'} {floor:g}"
+        f"effect {effect:.3f} is {'not below' if big else 'below'} {least:g}"
     )
     return replace(column, adjusted_p_value=adjusted, drifted=significant and big, reason=reason)
 

@@ -34,10 +34,11 @@ from churnops.registry.folder import who
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.retraining.comparison import customers_of, labelled, production_rows
+from churnops.retraining.outcome import Status
 from churnops.retraining.pipeline import EXPERIMENT, STEPS, Retrained, RetrainingPipeline
 from churnops.retraining.policy import Cause, Permission, Situation, permit
 from churnops.retraining.rows import ProductionRows
-from churnops.retraining.summary import RetrainingSummary, Status
+from churnops.retraining.summary import RetrainingSummary
 from churnops.schema import Schema
 from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker

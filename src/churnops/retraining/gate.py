@@ -19,22 +19,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
+from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS, point_metrics
 from churnops.retraining.gain import bounds, labels_needed, round_up, spread
 from churnops.settings import GateMetric, RetrainingSettings
 
 Verdict = Literal["deploy", "keep", "cannot tell"]
+VERDICT_LABELS: Mapping[str, str] = {
+    "deploy": "deploy: the challenger is better, and may replace the champion",
+    "keep": "keep: the champion stays",
+    "cannot tell": "cannot tell yet: the champion stays",
+}
 GuardName = Literal["log_loss", "calibration_error"]
 
 MIN_OF_EACH = 20
 """Churned, and stayed, customers that a verdict needs. An overconfident model that is no better had a lower bound of
 95 % above 0 in 12 % of samples with 14 churners, and in 6 % with 20 (log loss, telecom table)."""
-NAMES: Mapping[str, str] = {
-    "roc_auc": "ROC-AUC",
-    "average_precision": "PR-AUC",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-}
 _SIGN: Mapping[str, float] = {name: 1.0 if higher else -1.0 for name, higher in HIGHER_IS_BETTER.items()}
 Floats = NDArray[np.float64]
 
@@ -234,8 +233,8 @@ class _Comparison:
                 f"at least {least} of each are needed"
             )
         found = (
-            f"{NAMES[self.settings.metric]} {self.after:.4f} instead of {self.before:.4f} on {self.rows:,} customers "
-            f"({self.churned:,} churned)"
+            f"{METRIC_LABELS[self.settings.metric]} {self.after:.4f} instead of {self.before:.4f} "
+            f"on {self.rows:,} customers ({self.churned:,} churned)"
         )
         if self.gain == self.error == 0.0:
             return "keep", f"{found}: the new model tells the same"
@@ -253,7 +252,7 @@ class _Comparison:
                 f"so the {asked:g} asked for is neither shown nor excluded"
             )
         broken = " and ".join(
-            f"{NAMES[guard.name]} rises from {guard.champion:.4f} to {guard.challenger:.4f}, "
+            f"{METRIC_LABELS[guard.name]} rises from {guard.champion:.4f} to {guard.challenger:.4f}, "
             f"by more than the {guard.tolerance:g} allowed"
             for guard in self.guards
             if not guard.held

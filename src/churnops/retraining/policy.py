@@ -1,5 +1,6 @@
 """When to retrain: monitoring recommends, the policy permits. Whether the new model is deployed, the gate decides."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -7,6 +8,8 @@ from typing import Literal
 from churnops.settings import RetrainingSettings
 
 Cause = Literal["monitoring", "schedule", "by hand"]
+CAUSE_LABELS: Mapping[str, str] = {"monitoring": "a report", "schedule": "the schedule", "by hand": "a person"}
+"""Who asked for a retraining."""
 
 MIN_COVERAGE = 0.8
 """Share of the outcomes due that must be known: whose outcome is known may not be like the others."""

@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from churnops.files import write_flushed
 from churnops.retraining.check import Check
+from churnops.retraining.outcome import Status
 from churnops.retraining.pipeline import CHAMPION, Retrained
 from churnops.retraining.policy import Cause, Permission
 
 SUMMARY_VERSION = 1
-
-Status = Literal["deployed", "kept", "cannot tell", "rolled back", "not permitted", "failed"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from churnops.app.models.figures import comparable, gains
 from churnops.app.models.links import MlflowLinks
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
+from churnops.retraining.outcome import STATUS_LABELS
+from churnops.retraining.policy import CAUSE_LABELS
+from churnops.words import capital
 
 
 @st.fragment
@@ -74,7 +77,7 @@ def _decision(c: history.Comparison) -> None:
     columns = st.columns(4)
     metric = c.metric or "Metric"
     columns[0].metric(
-        f"{metric[:1].upper()}{metric[1:]}",
+        capital(metric),
         _digits(c.worth[1]),
         border=True,
         help=f"Of the challenger. The champion has {_digits(c.worth[0])} on the same customers: neither knew them.",
@@ -142,7 +145,7 @@ def show_retrainings(
             "Version": ["" if r.version is None else str(r.version) for r in found],
             "MLflow": [links.run(r.run_id) or "" for r in found],
             "Why": [one_line(r.reason, 2000) for r in found],
-            "Asked for by": [one_line(r.cause, 40) for r in found],
+            "Asked for by": [one_line(CAUSE_LABELS.get(r.cause, r.cause), 40) for r in found],
             "Challenger": [one_line(r.challenger or "none", 80) for r in found],
             "Took": ["" if r.seconds is None else f"{r.seconds:,.0f} s" for r in found],
         },
@@ -159,9 +162,8 @@ def show_retrainings(
 
 
 def _retraining(r: summaries.Retraining) -> None:
-    outcome = summaries.OUTCOMES[r.status]
-    st.markdown(f"**{plain(outcome[:1].upper() + outcome[1:])}.** {plain(r.reason, 800)}")
-    lines = [f"Why it began: {summaries.CAUSES.get(r.cause, r.cause or 'unknown')}", *r.because]
+    st.markdown(f"**{plain(capital(STATUS_LABELS[r.status]))}.** {plain(r.reason, 800)}")
+    lines = [f"Asked for by: {CAUSE_LABELS.get(r.cause, r.cause or 'unknown')}", *r.because]
     lines += [f"{'Permitted' if r.permitted else 'Not permitted'}: {reason}" for reason in r.permission]
     lines += [f"Check through the API: {r.check}"] if r.check else []
     lines += [f"Still to be done: {r.warning}"] if r.warning else []

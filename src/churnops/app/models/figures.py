@@ -6,16 +6,16 @@ from datetime import datetime
 
 import plotly.graph_objects as go
 
-from churnops.app.models.history import KINDS, Comparison, clock, model_name, since_words
+from churnops.app.models.history import Comparison, clock, model_name, since_words
 from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, RED, laid_out, safe
-from churnops.journal.deployment_log import InProduction
+from churnops.journal.deployment_log import KIND_LABELS, InProduction
 
 MOST_SPELLS, MOST_GAINS = 30, 12
 _SPELLS = {"answers now": BLUE, "earlier": GREY}
 _VERDICTS = {
-    "deploy": ("deploy", GREEN, "circle"),
-    "keep": ("keep", GREY, "square"),
-    "cannot tell": ("cannot tell", ORANGE, "diamond"),
+    "deploy": (GREEN, "circle"),
+    "keep": (GREY, "square"),
+    "cannot tell": (ORANGE, "diamond"),
 }
 
 
@@ -52,7 +52,7 @@ def timeline(spells: Sequence[InProduction], now: datetime) -> go.Figure:
         if mine:
             figure.add_scatter(
                 mode="markers",
-                name=KINDS[kind],
+                name=KIND_LABELS[kind],
                 y=[_row(spell) for spell in mine],
                 x=[spell.deployment.at for spell in mine],
                 marker={"symbol": symbol, "color": colour, "size": 10, "line": {"width": 1, "color": "white"}},
@@ -79,13 +79,13 @@ def gains(comparisons: Sequence[Comparison]) -> go.Figure:
     figure = go.Figure()
     rows = [clock(c.at) for c in shown]
     numbered = [f"{row}{' ' * shown_before}" for row, shown_before in zip(rows, _repeats(rows), strict=True)]
-    for verdict, (name, colour, symbol) in _VERDICTS.items():
+    for verdict, (colour, symbol) in _VERDICTS.items():
         mine = [(row, c) for row, c in zip(numbered, shown, strict=True) if c.verdict == verdict]
         if not mine:
             continue
         figure.add_scatter(
             mode="markers",
-            name=name,
+            name=verdict,
             y=[row for row, _ in mine],
             x=[c.gain for _, c in mine],
             error_x={
@@ -137,7 +137,7 @@ def _told(spell: InProduction, now: datetime) -> str:
     d = spell.deployment
     until = clock(spell.until) if spell.until else "now"
     return (
-        f"Version {d.version} ({safe(model_name(d)[:60])}), {KINDS.get(d.kind, 'deployed')}<br>"
+        f"Version {d.version} ({safe(model_name(d)[:60])}), {KIND_LABELS.get(d.kind, 'deployed')}<br>"
         f"{clock(d.at)} to {until} ({since_words((spell.until or now) - d.at)})<br>by {safe((d.by or 'unknown')[:80])}"
     )
 

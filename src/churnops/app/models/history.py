@@ -6,17 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from churnops.app.models.summaries import Retraining
 from churnops.app.shared.documents import count, mapping, number, text
+from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.journal import Deployment, RecordedDecision
 from churnops.journal.deployment_log import InProduction
 from churnops.retraining.gain import round_up
-from churnops.retraining.gate import NAMES
+from churnops.retraining.gate import VERDICT_LABELS
+from churnops.words import capital
 
-VERDICTS = {
-    "deploy": "Deploy: the challenger is better, and may replace the champion.",
-    "keep": "Keep: the champion stays.",
-    "cannot tell": "Cannot tell yet: the champion stays.",
-}
-KINDS = {"deploy": "deployed", "rollback": "gone back to"}
 MOST_GUARDS = 10
 
 
@@ -75,7 +71,8 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in words, and what to do; all of it ours."""
-        said = VERDICTS.get(self.verdict, "This verdict is not known to this version of churnops.")
+        verdict = VERDICT_LABELS.get(self.verdict, "this verdict is not known to this version of churnops")
+        said = f"{capital(verdict)}."
         if self.more_labels is not None:
             said += f" About {round_up(self.more_labels):,} more customers with known outcomes would settle it."
         elif self.verdict == "cannot tell":
@@ -185,7 +182,7 @@ def comparison(decision: RecordedDecision, names: Mapping[str, str]) -> Comparis
         reason=decision.reason,
         champion=name(decision.champion),
         challenger=name(decision.challenger),
-        metric=NAMES.get(metric, ""),
+        metric=METRIC_LABELS.get(metric, ""),
         worth=(number(said.get("champion")), number(said.get("challenger"))),
         gain=number(said.get("gain")),
         low=number(said.get("low")),
@@ -202,7 +199,7 @@ def comparison(decision: RecordedDecision, names: Mapping[str, str]) -> Comparis
 def _guard(said: Mapping[str, object]) -> GuardShown:
     name = text(said.get("name"))
     return GuardShown(
-        NAMES.get(name, "a metric that is not known here"),
+        METRIC_LABELS.get(name, "a metric that is not known here"),
         number(said.get("champion")),
         number(said.get("challenger")),
         number(said.get("tolerance")),

@@ -18,7 +18,7 @@ from churnops.app.shared.project import Project
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import ChurnopsError
-from churnops.journal.deployment_log import InProduction, in_production
+from churnops.journal.deployment_log import KIND_LABELS, InProduction, in_production
 from churnops.registry.folder import DeploymentFolder
 
 MOST_SHOWN = 100  # rows of a table
@@ -149,7 +149,7 @@ def _history(read: _Read) -> None:
             "From (UTC)": [history.clock(s.deployment.at) for s in shown],
             "Until (UTC)": [history.clock(s.until) if s.until else "now" for s in shown],
             "Version": [s.deployment.version for s in shown],
-            "How": [history.KINDS.get(s.deployment.kind, "deployed") for s in shown],
+            "How": [KIND_LABELS.get(s.deployment.kind, "deployed") for s in shown],
             "By": [one_line(s.deployment.by or "not kept", 80) for s in shown],
             "Why": [one_line(s.deployment.reason, 2000) for s in shown],
             "Lasted": [history.since_words((s.until or read.now) - s.deployment.at) for s in shown],

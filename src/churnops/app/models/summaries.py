@@ -9,19 +9,11 @@ from pathlib import Path
 
 from churnops.app.shared.documents import count, mapping, moment, number, read_document, text, texts
 from churnops.errors import ChurnopsError
+from churnops.retraining.outcome import STATUS_LABELS
 
 FILE_NAME = re.compile(r"retraining_summary_\d{8}T\d{6}\.\d{6}Z\.json")
 MOST = 20
 MOST_CANDIDATES = 50
-OUTCOMES = {
-    "deployed": "the new model answers",
-    "kept": "the model in production stays",
-    "cannot tell": "the evidence is not enough, the model in production stays",
-    "rolled back": "the new model failed its check, the one before answers again",
-    "not permitted": "nothing was trained",
-    "failed": "it ended with an error",
-}
-CAUSES = {"monitoring": "monitoring asked for it", "schedule": "it was due", "by hand": "somebody asked for it"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +109,7 @@ def damaged_sentence(damaged: Sequence[Damaged]) -> str | None:
 def _summary(folder: Path, name: str) -> Retraining:
     document = read_document(folder / name)
     status, started = text(document.get("status")), moment(document.get("started"))
-    if status not in OUTCOMES:
+    if status not in STATUS_LABELS:
         raise ValueError("it does not say what came of the retraining")
     seconds = [number(value) for value in mapping(document.get("seconds")).values()]
     rows = [(part, count(n)) for part, n in list(mapping(document.get("rows")).items())[:20]]

@@ -16,8 +16,9 @@ from churnops.data.validate import check_customers
 from churnops.errors import DataError
 from churnops.features.expressions import compile_expression
 from churnops.model import Bundle
+from churnops.monitoring.drift.finding import TEST_LABELS
 from churnops.monitoring.figures import median
-from churnops.monitoring.verdicts import MIN_MISSING, MIN_UNSEEN
+from churnops.monitoring.verdicts import floor
 from churnops.schema import Column, Columns
 from churnops.settings import MonitoringSettings
 
@@ -67,15 +68,9 @@ def ranked(
 
 
 def _size(finding: Finding, settings: MonitoringSettings) -> float | None:
-    floors = {
-        "ks": settings.min_distance,
-        "chi_square": settings.min_psi,
-        "missing_rate": MIN_MISSING,
-        "unseen_categories": MIN_UNSEEN,
-    }
-    if finding.effect is None or finding.test not in floors:
+    if finding.effect is None or finding.test not in TEST_LABELS:
         return None
-    return abs(finding.effect) / (floors[finding.test] or _FLOORS[finding.test])
+    return abs(finding.effect) / (floor(finding.test, settings) or _FLOORS[finding.test])
 
 
 def sources(bundle: Bundle) -> dict[str, frozenset[str]]:

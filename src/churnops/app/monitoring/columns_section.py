@@ -19,16 +19,17 @@ from churnops.app.monitoring.figures import column_figure
 from churnops.app.monitoring.reports import ReportDetails
 from churnops.app.shared.project import Project
 from churnops.app.shared.sample import read_reference
-from churnops.app.shared.text import one_line, plain, words
+from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import DataError
 from churnops.model import Bundle
+from churnops.monitoring.drift.finding import EFFECT_LABELS
 from churnops.registry.reference import reference_path
+from churnops.words import words
 
 PER_ROW = 3
 MOST_FIGURES = 60
 """Figures of columns that are drawn when all are asked for; the table has the others."""
-_TESTS = {"ks": "distance", "chi_square": "stability index", "missing_rate": "missing", "unseen_categories": "unseen"}
 
 
 @st.fragment
@@ -91,7 +92,7 @@ def _table(columns: tuple[Ranked, ...]) -> None:
             "Verdict": verdict(one).partition(",")[0],
             "Importance": one.importance,
             "Difference": one.finding.effect,
-            "Measured by": _TESTS.get(one.finding.test, ""),
+            "Measured by": EFFECT_LABELS.get(one.finding.test, ""),
             "p": one.finding.p_value,
             "Counted with": one_line(one.finding.linked_to),
             "Why": one_line(one.finding.reason),

@@ -14,18 +14,13 @@ from churnops.app.shared.documents import mapping, number, text
 from churnops.app.shared.text import percent
 from churnops.journal.alerts import Firing
 from churnops.journal.cycles import Cycle
+from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.settings import LIVE
+from churnops.words import capital
 
 Level = Literal["good", "watch", "bad", "untold"]
 
 WORDS = {"good": "Healthy", "watch": "Look closer", "bad": "Act now", "untold": "Cannot tell"}
-NAMES = {
-    "performance": "Performance",
-    "feature_drift": "Customers",
-    "prediction_drift": "Scores",
-    "target_drift": "Churn rate",
-}
-"""What a trigger looks at."""
 MONITOR = "Type `churnops monitor`"
 _RANK = {"good": 0, "untold": 1, "watch": 2, "bad": 3}
 
@@ -218,7 +213,7 @@ def _uncertain(mine: Sequence[Cycle], limits: Limits) -> list[Health]:
         return []
     since = _run(mine, lambda cycle: bool(_waiting(cycle, limits)))
     what = _joined([_CHANGES[name] for name in waiting])
-    sentence = f"{what[:1].upper()}{what[1:]}, but the evidence is not enough to act on yet."
+    sentence = f"{capital(what)}, but the evidence is not enough to act on yet."
     return [Health("watch", sentence, "Nothing yet: the next reports will tell.", since)]
 
 
@@ -256,10 +251,10 @@ def _old(newest: Cycle, limits: Limits, now: datetime) -> list[Health]:
 
 
 def _untold(mine: Sequence[Cycle]) -> list[Health]:
-    untold = [name for name in NAMES if _fired(mine[0], name) is None]
+    untold = [name for name in TRIGGER_LABELS if _fired(mine[0], name) is None]
     if not untold:
         return []
-    since = _run(mine, lambda cycle: any(_fired(cycle, name) is None for name in NAMES))
+    since = _run(mine, lambda cycle: any(_fired(cycle, name) is None for name in TRIGGER_LABELS))
     seen = _performance(mine[0])
     labelled, due = number(seen.get("labelled")), number(seen.get("due"))
     if set(untold) <= {"performance", "target_drift"}:
@@ -272,7 +267,7 @@ def _untold(mine: Sequence[Cycle]) -> list[Health]:
                 since,
             )
         ]
-    what = _joined([NAMES[name].lower() for name in untold])
+    what = _joined([TRIGGER_LABELS[name] for name in untold])
     return [
         Health(
             "untold",
@@ -285,7 +280,7 @@ def _untold(mine: Sequence[Cycle]) -> list[Health]:
 
 def _good(mine: Sequence[Cycle], limits: Limits) -> Health:
     def fine(cycle: Cycle) -> bool:
-        return all(_fired(cycle, name) is False for name in NAMES) and not _waiting(cycle, limits)
+        return all(_fired(cycle, name) is False for name in TRIGGER_LABELS) and not _waiting(cycle, limits)
 
     since = _run(mine, fine)
     rate = number(mine[0].summary.get("drift_rate"))

@@ -7,22 +7,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from churnops.app.monitoring.series import METRICS
 from churnops.app.shared.documents import count, mapping, moment, number, read_document, text
 from churnops.app.shared.text import percent
 from churnops.errors import DataError
+from churnops.evaluation.metrics import METRIC_LABELS
+from churnops.monitoring.budget import REASON_PREFIXES, TRIGGERS
 from churnops.settings import LIVE
+from churnops.words import capital
 
 FILE_NAME = re.compile(r"monitoring_report_(\d{8}T\d{6}\.\d{6}Z)\.json")
 MAX_BYTES = 32 * 2**20  # a table of 2,000 columns has a report of 3 MB
 MAX_COLUMNS, MAX_HISTORY = 5000, 50
-TRIGGERS = {
-    "performance": "Performance",
-    "feature_drift": "Feature drift",
-    "prediction_drift": "Score drift",
-    "target_drift": "Churn rate",
-}
-_PREFIXES = ("performance", "feature drift", "score drift", "label drift")
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a test says of a column; `test` is "ks", "chi_square", "missing_rate" or "unseen_categories"."""
+    """What a test says of a column."""
 
     name: str
     test: str
@@ -101,8 +96,7 @@ class Trigger:
     def why(self) -> str:
         """The reason as a sentence, without the trigger's name at its front."""
         start, _, rest = self.reason.partition(": ")
-        reason = rest if start in _PREFIXES else self.reason
-        return f"{reason[:1].upper()}{reason[1:]}."
+        return f"{capital(rest if start in REASON_PREFIXES.values() else self.reason)}."
 
 
 @dataclass(frozen=True)
@@ -199,7 +193,7 @@ def parse_report(name: str, document: Mapping[str, Any]) -> ReportDetails:
         scores=_finding(mapping(document.get("prediction_drift"))),
         outcomes=_finding(mapping(document.get("target_drift"))),
         recommended=recommended.get("value") is True,
-        triggers=tuple(map(_trigger, _items(recommended.get("triggers"), len(TRIGGERS)))),
+        triggers=tuple(map(_trigger, _items(recommended.get("triggers"), TRIGGERS))),
     )
 
 
@@ -264,7 +258,7 @@ def _performance(found: Mapping[str, Any]) -> Performance:
         promised=number(mapping(found.get("promised")).get("roc_auc")),
         due=count(labels.get("due")),
         labelled=count(labels.get("labelled")),
-        metrics={name: _measured(mapping(metrics[name])) for name in METRICS if name in metrics},
+        metrics={name: _measured(mapping(metrics[name])) for name in METRIC_LABELS if name in metrics},
     )
 
 

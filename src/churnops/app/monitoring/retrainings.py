@@ -6,13 +6,11 @@ from datetime import datetime
 
 from churnops.app.shared.documents import text, texts
 from churnops.journal.decisions import RecordedDecision
+from churnops.retraining.gate import VERDICT_LABELS
+from churnops.retraining.outcome import STATUS_LABELS
+from churnops.retraining.policy import CAUSE_LABELS
+from churnops.words import capital
 
-CAUSES = {"monitoring": "a report", "schedule": "the schedule", "by hand": "a person"}
-OUTCOMES = {
-    "deploy": "the new model was better and went into production",
-    "keep": "the model in production was kept",
-    "cannot tell": "the model in production was kept: who is better cannot be told",
-}
 OPEN = "no decision is recorded: it is still running, or it failed (see the alerts)"
 
 
@@ -42,14 +40,14 @@ def retrainings(decisions: Sequence[RecordedDecision]) -> list[Asked]:
             ended = decision
             continue
         permitted = decision.verdict == "yes"
-        outcome, reason = "nothing was trained", decision.reason
+        outcome, reason = STATUS_LABELS["not permitted"], decision.reason
         if permitted:
-            outcome = OUTCOMES.get(ended.verdict, ended.verdict) if ended else OPEN
+            outcome = VERDICT_LABELS.get(ended.verdict, ended.verdict) if ended else OPEN
             reason = ended.reason if ended else decision.reason
             ended = None
         asked = decision.details
         because = "; ".join(texts(asked.get("because")))
-        by = CAUSES.get(text(asked.get("cause")), "not recorded")
+        by = CAUSE_LABELS.get(text(asked.get("cause")), "not recorded")
         found.append(Asked(decision.at, by, because, permitted, reason, outcome))
     return found
 
@@ -59,7 +57,7 @@ def followed(asked: Sequence[Asked], report_at: datetime, recommended: bool, aut
     later = [one for one in asked if one.at >= report_at]
     if later:
         first = later[-1]
-        return f"A retraining was asked for on {first.at:%Y-%m-%d %H:%M} UTC by {first.by}: {first.outcome}."
+        return f"A retraining was asked for on {first.at:%Y-%m-%d %H:%M} UTC by {first.by}. {capital(first.outcome)}."
     if not recommended:
         return ""
     if not automatic:

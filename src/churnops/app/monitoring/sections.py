@@ -7,19 +7,21 @@ import streamlit as st
 
 from churnops.app.monitoring.figures import Line, interval_figure, over_time
 from churnops.app.monitoring.reports import (
-    TRIGGERS,
     ReportDetails,
     coverage_sentence,
     performance_sentence,
 )
 from churnops.app.monitoring.retrainings import followed, retrainings
-from churnops.app.monitoring.series import BEGIN, METRICS, Span, drift_points, metric_points, trend
+from churnops.app.monitoring.series import BEGIN, Span, drift_points, metric_points, trend
 from churnops.app.shared.project import Project
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
+from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.journal.alerts import UNDER_WAY, ToldAlert
 from churnops.journal.cycles import CycleSeries
+from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.monitoring.verdicts import MIN_LABEL_PSI, MIN_SCORE_DISTANCE
+from churnops.words import capital
 
 ALERTS, DECISIONS = 100, 50
 LONG = 1000
@@ -47,11 +49,12 @@ def performance(series: CycleSeries, chosen: Span, details: ReportDetails | None
             )
             _past(details)
     with right:
-        metric = st.selectbox("Measure over time", list(METRICS), format_func=METRICS.__getitem__)
+        measures = {name: capital(label) for name, label in METRIC_LABELS.items()}
+        metric = st.selectbox("Measure over time", list(measures), format_func=measures.__getitem__)
         points = metric_points(series.cycles, metric)
         marks = lines if metric == "roc_auc" else []
-        figure = over_time(points, y=METRICS[metric], marked="Below the line", lines=marks, span=_axis(chosen, series))
-        said = trend(points, METRICS[metric])
+        figure = over_time(points, y=measures[metric], marked="Below the line", lines=marks, span=_axis(chosen, series))
+        said = trend(points, measures[metric])
         st.plotly_chart(figure, config=CONFIG, key="performance", alt=said)
         st.caption(said + _thinned(series))
 
@@ -79,7 +82,7 @@ def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDe
     st.subheader("Drift")
     settings = project.settings.monitoring
     if details is not None:
-        st.markdown(plain(details.drift_reason[:1].upper() + details.drift_reason[1:], LONG) + "\\.")
+        st.markdown(plain(capital(details.drift_reason), LONG) + "\\.")
     st.caption(
         "Dashed: where a difference begins to matter. Orange diamonds: reports that count as drifted. Hollow: "
         "reports that nothing follows from."
@@ -93,13 +96,13 @@ def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDe
             "Share of the columns that drifted. Above the limit, customers count as changed.",
         ),
         (
-            "Score drift",
+            capital(TRIGGER_LABELS["prediction_drift"]),
             "prediction_drift",
             [("what matters", MIN_SCORE_DISTANCE)] if floors else [],
             "Largest distance between the distributions of scores now and at training time (0 to 1).",
         ),
         (
-            "Churn rate drift",
+            capital(TRIGGER_LABELS["target_drift"]),
             "target_drift",
             [("what matters", MIN_LABEL_PSI)] if floors else [],
             "How far the churn rate is from that of training, as a population stability index (0: the same).",
@@ -123,7 +126,7 @@ def retraining(project: Project, details: ReportDetails) -> None:
     st.subheader("Should the model be trained again?")
     for place, trigger in zip(st.columns(max(len(details.triggers), 1)), details.triggers, strict=False):
         with place.container(border=True, height="stretch"):
-            st.markdown(f"**{plain(TRIGGERS.get(trigger.name, trigger.name))}**")
+            st.markdown(f"**{plain(capital(TRIGGER_LABELS.get(trigger.name, trigger.name)))}**")
             st.badge(trigger.verdict, color=_BADGES[trigger.verdict])  # type: ignore[arg-type]
             st.caption(plain(trigger.why, LONG))
     asked = retrainings(project.decisions.newest(DECISIONS))

@@ -16,17 +16,6 @@ Measure = Literal["drift_rate", "prediction_drift", "target_drift"]
 RANGES = {"24 hours": timedelta(hours=24), "7 days": timedelta(days=7), "30 days": timedelta(days=30)}
 ALL, CUSTOM = "All", "Custom"
 BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
-METRICS = {
-    "roc_auc": "ROC-AUC",
-    "average_precision": "PR-AUC",
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "calibration_error": "Calibration error",
-}
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churnops.app.predict.answers import Broken, Customer, NotAnswered
-from churnops.app.shared.text import number, one_line, words
+from churnops.app.shared.text import number, one_line
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.data.read import decode, encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.registry.reference import reference_path
 from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema
+from churnops.words import words
 
 MAX_WHOLE = 2**53 - 1  # the largest number that a browser counts to
 HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"

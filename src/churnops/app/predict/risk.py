@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from math import log
 
 from churnops.app.predict.answers import Answer, Card
-from churnops.app.shared.text import number, one_line, percent, words
+from churnops.app.shared.text import number, one_line, percent
 from churnops.features.build import Feature
 from churnops.model import Bundle
 from churnops.schema import Columns, Schema
+from churnops.words import words
 
 SHOWN = 6
 

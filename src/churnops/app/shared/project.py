@@ -20,6 +20,7 @@ from churnops.journal.keys import KeyStore
 from churnops.journal.seen import unmatched_sentence
 from churnops.model import Bundle
 from churnops.settings import Settings, apply_permissions, find_config, load_settings
+from churnops.words import capital
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Project:
     def warn(self) -> None:
         """Show which entries of the journal are dated ahead of this machine's clock."""
         for message in self.entries_ahead():
-            st.warning(plain(f"{message[:1].upper()}{message[1:]}.", 500))
+            st.warning(plain(f"{capital(message)}.", 500))
 
     @property
     def models(self) -> Path:

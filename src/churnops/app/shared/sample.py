@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churnops.app.shared.text import words
 from churnops.errors import DataError
 from churnops.features.build import FeatureMatrix
 from churnops.journal import Journal, RecordedPrediction
@@ -18,6 +17,7 @@ from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.collect import decode_inputs
 from churnops.schema import Columns, Schema
+from churnops.words import words
 
 NEWEST = 10_000  # customers with outcomes
 STEP, MOST = 10_000, 100_000  # predictions that are looked at for them, at a time and at most

@@ -1,4 +1,4 @@
-"""Text from outside, for places where Streamlit reads Markdown; and names and numbers as people read them."""
+"""Text from outside, for places where Streamlit reads Markdown; and numbers as people read them."""
 
 import re
 import unicodedata
@@ -43,20 +43,6 @@ def one_line(text: object, most: int = MAX_LENGTH) -> str:
     shown = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn") else c for c in given)
     shown = " ".join(shown.split())
     return shown if len(shown) <= most and len(str(text)) <= most * 4 else shown[: most - 1] + "…"
-
-
-def words(name: str) -> str:
-    """Return a column's or feature's name as words.
-
-    Examples
-    --------
-    >>> words("total_day_minutes"), words("plan=gold")
-    ('Total day minutes', 'Plan: gold')
-    """
-    text, is_choice, choice = name.partition("=")
-    text = text.replace("_", " ").strip()
-    text = text[:1].upper() + text[1:]
-    return f"{text}: {choice}" if is_choice else text
 
 
 def percent(share: float) -> str:

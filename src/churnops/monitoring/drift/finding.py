@@ -1,11 +1,25 @@
 """Finding: what one statistical test says of one column."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from churnops.data.profile import ColumnProfile
 
+TEST_LABELS: Mapping[str, str] = {
+    "ks": "KS",
+    "chi_square": "chi-square",
+    "missing_rate": "missing values",
+    "unseen_categories": "unseen choices",
+}
+EFFECT_LABELS: Mapping[str, str] = {
+    "ks": "distance",
+    "chi_square": "stability index",
+    "missing_rate": "difference of rates",
+    "unseen_categories": "share of rows",
+}
+"""Effect size of each test."""
 MIN_ROWS = 30
 """With fewer rows on either side a test cannot tell."""
 
@@ -17,7 +31,7 @@ class Finding:
     Attributes
     ----------
     test
-        "ks", "chi_square", "missing_rate" or "unseen_categories".
+        A key of `TEST_LABELS`.
     statistic
         The test's own; None if it cannot be told, or if an exact test has none.
     p_value

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from churnops.app.shared.text import words
 from churnops.journal import open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import Cycle, CycleLog
@@ -20,6 +19,7 @@ from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.pipelines.run_monitoring import run_monitoring
 from churnops.pipelines.sources import simulation
 from churnops.settings import load_settings
+from churnops.words import words
 
 Show = Callable[[str], AppTest]
 EVIL = "<img src=x onerror=alert(1)> [click](javascript:x) **bold**"
@@ -102,7 +102,13 @@ def test_retraining_has_its_reasons(in_project: Path, show: Show):
     page = opened(show, "Retraining")
     assert not page.exception
     said = texts(page)
-    for name in ("Performance", "Feature drift", "Score drift", "Churn rate", "Should the model be trained again?"):
+    for name in (
+        "Performance",
+        "Feature drift",
+        "Prediction drift",
+        "Target drift",
+        "Should the model be trained again?",
+    ):
         assert name in said
     assert "None yet" in said
 

@@ -97,14 +97,14 @@ def test_a_retraining_ends_with_the_first_decision_to_deploy_after_it():
     assert (running.outcome, running.by, running.reason) == (OPEN, "the schedule", "new outcomes")
     assert (refused.permitted, refused.outcome, refused.reason) == (False, "nothing was trained", "another is running")
     assert (kept.because, kept.reason) == ("drift; decline", "not better")
-    assert "kept" in kept.outcome
+    assert kept.outcome == "keep: the champion stays"
     assert (few.because, few.by) == ("", "a report")
 
 
 @pytest.mark.parametrize(
     ("hours", "recommended", "automatic", "expected"),
     [
-        (1, True, True, "asked for on 2026-05-10 14:30 UTC by a report: the model in production was kept."),
+        (1, True, True, "asked for on 2026-05-10 14:30 UTC by a report. Keep: the champion stays."),
         (3, True, False, "switched off"),
         (3, True, True, "Nothing has followed yet"),
         (3, False, True, ""),
