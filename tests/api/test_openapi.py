@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from churnops.api.examples import example_value
-from churnops.api.uploads import UPLOADS
+from churnops.api.uploads.formats import UPLOADS
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes

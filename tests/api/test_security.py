@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from churnops.api import main, service
+from churnops.api import predict, routes, service
 from churnops.api.main import create_app
+from churnops.api.metrics import Metrics
 from churnops.api.security import Access
 from churnops.journal import keys as keys_module
 from churnops.journal.database import open_database
@@ -418,9 +419,11 @@ def test_a_defect_is_a_problem_without_internals(
     body = {"/predict": some[0], "/predict/batch": some, "/predict/probe": some, "/labels": LABEL}.get(path)
     with client_of(api_settings) as client:
         monkeypatch.setattr(logging.getLogger("churnops"), "propagate", True)
-        for target, name in ((main, "answer"), (main, "read_labels"), (Access, "admit"), (main, "_json")):
+        broken = [(Access, "admit"), (predict, "answer"), (routes.predict, "answer"), (routes.labels, "read_labels")]
+        broken += [(routes.predict, "as_json"), (routes.model, "as_json"), (routes.health, "as_json")]
+        for target, name in broken:
             monkeypatch.setattr(target, name, fail)
-        monkeypatch.setattr(main.Metrics, "text", fail)
+        monkeypatch.setattr(Metrics, "text", fail)
         response = client.request("POST" if body else "GET", path, json=body)
         problem = assert_problem(response, 500)
     assert "secret" not in response.text

@@ -18,8 +18,9 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from churnops.api import tables, uploads
 from churnops.api.problems import Problem
+from churnops.api.uploads import answer as uploads
+from churnops.api.uploads import ndjson, tables
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.api.conftest import LOCAL, Server, a_customer, assert_problem, client_of, deployed, recorded, serving
@@ -132,8 +133,8 @@ def test_a_row_is_recorded_before_it_is_sent(
     client: TestClient, api_settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
     """When a piece leaves the application, the journal already has its rows."""
-    monkeypatch.setattr("churnops.api.tables.ROWS", 10)
-    monkeypatch.setattr(uploads, "LINES", 10)
+    monkeypatch.setattr("churnops.api.uploads.tables.ROWS", 10)
+    monkeypatch.setattr(ndjson, "LINES", 10)
     real, counts = uploads.Uploads._stream, []
 
     async def watched(self: Any, *arguments: Any) -> Any:
@@ -150,8 +151,8 @@ def test_a_row_is_recorded_before_it_is_sent(
 def test_a_bad_row_anywhere_refuses_the_whole_file(
     client: TestClient, api_settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("churnops.api.tables.ROWS", 10)
-    monkeypatch.setattr(uploads, "LINES", 10)
+    monkeypatch.setattr("churnops.api.uploads.tables.ROWS", 10)
+    monkeypatch.setattr(ndjson, "LINES", 10)
     rows = customers(40)
     rows[36]["total_day_minutes"] = -1.0
     problem = assert_problem(send(client, kind, to_file(kind, rows)), 422)
@@ -201,8 +202,8 @@ def test_a_file_that_is_too_large_is_refused(make_settings, kind: str):
 
 @KINDS
 def test_more_customers_than_allowed_are_refused(make_settings, kind: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("churnops.api.tables.ROWS", 10)
-    monkeypatch.setattr(uploads, "LINES", 10)
+    monkeypatch.setattr("churnops.api.uploads.tables.ROWS", 10)
+    monkeypatch.setattr(ndjson, "LINES", 10)
     settings = make_settings(api={"max_upload_rows": 25})
     with client_of(settings) as client:
         problem = assert_problem(send(client, kind, to_file(kind, customers(26))), 413)
@@ -475,7 +476,7 @@ def test_a_journal_that_fails_at_once_is_a_problem_or_a_broken_answer(
 def test_blank_lines_are_counted(
     make_settings: Callable[..., Settings], customer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(uploads, "MAX_READ", 3)  # a step ends amid them
+    monkeypatch.setattr(ndjson, "MAX_READ", 3)  # a step ends amid them
     line = json.dumps(customer) + "\n"
     headers = {"content-type": "application/x-ndjson"}
     with client_of(make_settings(api={"max_upload_rows": 10})) as client:

@@ -13,9 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Message, Scope
 
-from churnops.api import main, tables, uploads, work
+from churnops.api import work
 from churnops.api.main import create_app
 from churnops.api.problems import Problem
+from churnops.api.routes import predict
+from churnops.api.uploads import ndjson, tables
 from churnops.api.work import Room, Steps, Work
 from churnops.journal.journal import Journal
 from churnops.model import Bundle
@@ -145,7 +147,7 @@ def test_held_client_threads_keep_neither_readiness_nor_keys_nor_models_waiting(
     api_settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ):
     gate = Gate()
-    monkeypatch.setattr(main, "answer", gate)
+    monkeypatch.setattr(predict, "answer", gate)
     monkeypatch.setattr(Journal, "prediction", gate)
     monkeypatch.setattr(Journal, "record_labels", gate)
     batch = [a_customer() for _ in range(200)]
@@ -172,7 +174,7 @@ def test_held_client_threads_keep_neither_readiness_nor_keys_nor_models_waiting(
 @pytest.mark.parametrize("path", ["/predict/batch", "/labels"])
 def test_more_than_may_wait_are_refused(api_settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str):
     gate = Gate()
-    monkeypatch.setattr(main, "answer", gate)
+    monkeypatch.setattr(predict, "answer", gate)
     monkeypatch.setattr(Journal, "record_labels", gate)
     monkeypatch.setattr(work, "COMPUTATIONS", 2)
     monkeypatch.setattr(work, "QUESTIONS", 2)
@@ -217,7 +219,7 @@ def test_requests_are_abandoned_when_their_client_leaves(
     """The client leaves when the first step is taken: of 20 steps that checking takes, few more follow."""
     monkeypatch.setattr(work, "STEP_ROWS", 50)
     monkeypatch.setattr("churnops.api.customers.STEP_ROWS", 50)
-    monkeypatch.setattr(uploads, "LINES", 50)
+    monkeypatch.setattr(ndjson, "LINES", 50)
     monkeypatch.setattr(tables, "ROWS", 50)
     taken: list[int] = []
     left = asyncio.Event()

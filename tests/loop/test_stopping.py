@@ -19,7 +19,7 @@ from tests.loop.test_mlflow_processes import free_port
 SERVE = """
 import sys, time
 from pathlib import Path
-from churnops.api import customers, main, server, service
+from churnops.api import customers, main, predict, server, service
 from churnops.journal.journal import Journal
 from churnops.journal.writer import JournalWriter
 from churnops.settings import load_settings
@@ -36,7 +36,7 @@ server.serve(load_settings(config), config, "127.0.0.1", int(sys.argv[2]), 1)
 """
 LABEL = b'{"customer_id": "C", "churned": true}'
 STUCK = {
-    "the event loop": ("main.Predict.__call__ = stuck", "/predict", b"{}", 1),
+    "the event loop": ("predict.Predict.__call__ = stuck", "/predict", b"{}", 1),
     "a computation": ("customers.parse_list = stuck", "/predict/batch", b"[" + b" " * 10_000 + b"{}]", 0),
     "a question to the journal": (
         "Journal.record_labels = stuck",

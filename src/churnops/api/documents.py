@@ -13,7 +13,7 @@ from churnops.api.customers import PredictionAnswer, ProbeAnswer, ShapFeature
 from churnops.api.labels import LabelBody
 from churnops.api.problems import REFUSALS, ProblemBody, documented
 from churnops.api.served import Served
-from churnops.api.uploads import UPLOADS
+from churnops.api.uploads.formats import UPLOADS
 from churnops.journal.journal import RecordedPrediction
 
 MAX_PROBES = 64

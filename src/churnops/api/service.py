@@ -14,7 +14,7 @@ from churnops.api.predictions import Recorder
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
 from churnops.api.stopping import CLOSE_SECONDS
-from churnops.api.uploads import Uploads
+from churnops.api.uploads.answer import Uploads
 from churnops.api.work import Threads, Work
 from churnops.errors import ChurnopsError
 from churnops.journal.alerts import AlertLog

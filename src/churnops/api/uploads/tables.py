@@ -13,7 +13,7 @@ from churnops.api.customers import CUSTOMER_ID, REFUSED
 from churnops.api.predictions import SOURCE
 from churnops.api.problems import FieldError, Problem
 from churnops.api.served import Served
-from churnops.api.uploads import Piece, too_many
+from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
 from churnops.data.batches import count_rows, open_batches, unpacked_bytes
 from churnops.data.validate import ValidationError, check_column
@@ -40,7 +40,7 @@ class TableUpload:
         self._format: Literal["csv", "parquet"] = format
 
     def check(self) -> Steps[None]:
-        """Read and score everything, a batch a step; see `churnops.api.uploads.Upload`."""
+        """Read and score everything, a batch a step; see `churnops.api.uploads.formats.Upload`."""
         if (count_rows(self._path, format=self._format) or 0) > self._most:
             raise too_many(self._most)
         try:
@@ -60,7 +60,7 @@ class TableUpload:
             raise Problem(422, "table", str(error).partition("\n")[0].replace(str(self._path), NAME)) from None
 
     def scored(self) -> Generator[Piece, None, None]:
-        """Yield the answered table piece by piece; see `churnops.api.uploads.Upload`."""
+        """Yield the answered table piece by piece; see `churnops.api.uploads.formats.Upload`."""
         writer = CsvPieces() if self._format == "csv" else ParquetPieces()
         for scored, customer_ids in self._batches(explain=True):
             rows = self._rows(scored, customer_ids)

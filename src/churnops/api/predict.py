@@ -1,0 +1,40 @@
+"""The fast path of `POST /predict`: an ASGI application in front of the framework."""
+
+from fastapi import FastAPI
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from churnops.api.body import read_body
+from churnops.api.predictions import answer
+from churnops.api.problems import Problem
+from churnops.api.service import Service
+from churnops.api.strict_json import parse_json
+
+MAX_CUSTOMER_BYTES = 64 * 1024
+
+
+class Predict:
+    """`POST /predict`, as an ASGI application: score and explain one customer; recorded before it is sent."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["method"] != "POST":
+            raise Problem(405, "method-not-allowed", "this path takes POST", headers={"Allow": "POST"})
+        service: Service = self._app.state.service
+        state = scope["state"]
+        state["client"] = service.access.admit(scope, "predict")
+        body = await read_body(scope, receive, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
+        served = service.model.require()
+        state["model_version"] = served.version
+        record = served.form.read(parse_json(body, served.form.max_values))
+        answers, rows = answer(served, [record])
+        await service.recorder.record(rows, state["client"].key)
+        if service.live is not None:
+            service.live.add_one(served, record, rows[0].churn_probability)
+        content = to_json(answers[0])
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})

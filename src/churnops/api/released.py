@@ -1,0 +1,52 @@
+"""Streamed answers that hold something until they are sent: a file, a place, memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from churnops.api.problems import Problem
+
+PIECE_BYTES = 256 * 1024  # of a long answer, sent at once
+
+
+class Released(StreamingResponse):
+    """A streamed answer that calls `release` at its end, also when the client left before it began, or reads no more.
+
+    A piece that is not sent within `seconds` ends it; the answer is cut off then.
+    """
+
+    def __init__(
+        self,
+        content: AsyncIterator[bytes],
+        release: Callable[[], None],
+        media_type: str,
+        seconds: float,
+        length: int | None = None,
+    ) -> None:
+        headers = None if length is None else {"content-length": str(length)}
+        super().__init__(content, media_type=media_type, headers=headers)
+        self._release = release
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+
+        async def send_in_time(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await send(message)
+            except TimeoutError:
+                raise Problem(408, "slow", f"the answer was not read within {self._seconds:g} seconds") from None
+
+        try:
+            await super().__call__(scope, receive, send_in_time)
+        finally:
+            self._release()
+
+
+async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
+    """Cut an answer, so that a client that does not read it holds one of the service's buffers at most."""
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]

@@ -1,0 +1,28 @@
+"""Description of the service: its documentation as a page, and an index."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from churnops import __version__
+from churnops.api.routes.page import documentation_page
+
+router = APIRouter()
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """Show the OpenAPI document as a page, which needs no network and runs no script."""
+    return documentation_page(request.app.openapi(), request.app.state.service.settings.banner)
+
+
+@router.get("/")
+async def index(request: Request) -> dict[str, Any]:
+    """Say what this is and where to look."""
+    banner = request.app.state.service.settings.banner
+    return {
+        "service": "churnops",
+        "version": __version__,
+        "documentation": "/docs",
+        "paths": [*request.app.openapi()["paths"]],
+    } | ({"demonstration": banner} if banner else {})

@@ -1,0 +1,52 @@
+"""Health and metrics, for the platform that runs the service."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from churnops.api.documents import HealthAnswer
+from churnops.api.metrics import CONTENT_TYPE
+from churnops.api.problems import documented
+from churnops.api.routes.shared import admitted, as_json, journal_problem
+from churnops.api.service import Service
+from churnops.errors import JournalError
+
+router = APIRouter()
+
+PLAIN: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
+
+@router.head("/health/live", include_in_schema=False)
+@router.get("/health/live", response_model=HealthAnswer)
+async def live() -> Response:
+    """Say that the process answers."""
+    return as_json({"status": "live", "model_version": None, "warnings": []})
+
+
+@router.head("/health/ready", include_in_schema=False)
+@router.get("/health/ready", response_model=HealthAnswer, responses=documented(503))
+async def ready(request: Request) -> Response:
+    """Say whether predictions are answered: a model is loaded and the journal can be written."""
+    service: Service = request.app.state.service
+    served = service.model.require()
+    warnings = [f"the newest deployment is refused: {service.model.refused}"] if service.model.refused else []
+    if service.entries_ahead:  # named in the log: whoever asks here needs no key
+        warnings.append("the journal has entries dated ahead of this machine's clock: the log names them")
+    try:
+        await service.check_journal()
+    except (JournalError, TimeoutError) as error:
+        if service.settings.journal.required and service.settings.journal.predictions:
+            raise journal_problem(error) from None
+        warnings.append("the journal does not answer")
+    if service.settings.demonstration:
+        warnings.append(service.settings.banner)
+    return as_json({"status": "ready", "model_version": served.version, "warnings": warnings})
+
+
+@router.get("/metrics", response_class=Response, responses=PLAIN | documented(400, 401, 403, 429))
+async def metrics(request: Request) -> Response:
+    """Return counters in Prometheus' text format, which tell how good the model is and how many customers leave."""
+    service: Service = request.app.state.service
+    if not service.settings.api.public_metrics:
+        admitted(request, "metrics")
+    return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})

@@ -1,0 +1,36 @@
+"""Outcomes that arrive later."""
+
+from contextlib import closing
+
+from fastapi import APIRouter, Request, Response
+
+from churnops.api.labels import LabelsAnswer, read_labels
+from churnops.api.problems import REFUSALS, Problem, documented
+from churnops.api.routes.shared import admitted, as_json, computed, journal_problem, key_of
+from churnops.api.work import Steps
+from churnops.errors import JournalError, UnknownPrediction
+from churnops.journal.labels import Label
+
+router = APIRouter()
+
+
+@router.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))
+async def labels(request: Request) -> Response:
+    """Record outcomes, one or a list. A missing outcome is never "stayed"; a correction is a new row."""
+    service = admitted(request, "label")
+
+    def read(body: bytes) -> Steps[list[Label]]:
+        return read_labels(body, service.settings.api.max_batch_rows)
+
+    with closing(service.work.held()) as held:
+        outcomes = await computed(request, service, read, held)
+    try:
+        counts = await service.work.ask(request.receive, service.journal.record_labels, outcomes, key_of(request))
+    except UnknownPrediction as error:
+        detail = f"row {error.index + 1}: there is no prediction of this id"
+        raise Problem(404, "unknown-prediction", detail) from None
+    except JournalError as error:
+        raise journal_problem(error) from None
+    service.metrics.labels.inc(counts.recorded)
+    service.metrics.unmatched_labels.inc(counts.unmatched or 0)
+    return as_json({name: getattr(counts, name) for name in LabelsAnswer.model_fields})

@@ -1,0 +1,93 @@
+"""Predictions for lists and files of customers, and probes. One customer is answered by `churnops.api.predict`."""
+
+import json
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import Any, NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+from churnops.api.body import JSON, media_type
+from churnops.api.documents import MAX_PROBES
+from churnops.api.live import given_columns
+from churnops.api.predictions import answer
+from churnops.api.problems import REFUSALS, documented
+from churnops.api.released import Released, in_pieces
+from churnops.api.routes.shared import admitted, as_json, computed, key_of
+from churnops.api.served import Served
+from churnops.api.service import Service
+from churnops.api.uploads.formats import UPLOADS
+from churnops.api.work import LARGE_BYTES, STEP_ROWS, Steps
+from churnops.journal.predictions import PredictionRow
+from churnops.schema import Columns
+
+router = APIRouter()
+
+
+@router.post("/predict/batch", responses=documented(*REFUSALS))
+async def predict_batch(request: Request) -> Response:
+    """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
+
+    A list is answered with a list in the same order. A file comes back in its own format with the answer's
+    columns added, streamed; it is checked as a whole before the first row is answered.
+    """
+    service = admitted(request, "predict")
+    kind = media_type(request.scope)
+    served = service.model.require()
+    request.scope["state"]["model_version"] = served.version
+    limits = service.settings.api
+    if kind in UPLOADS:
+        return await service.uploads.answer(request, UPLOADS[kind], served)
+    with ExitStack() as stack:
+        held = stack.enter_context(closing(service.work.held()))
+        scored = await computed(request, service, partial(_scored, service, served), held)
+        await service.recorder.record([row for part in scored for row in part.rows], key_of(request))
+        if service.live is not None:
+            for part in scored:
+                service.live.add(served, part.columns, [row.churn_probability for row in part.rows])
+        content = b"[" + b", ".join(part.content for part in scored) + b"]"
+        if len(content) <= LARGE_BYTES:
+            return Response(content, media_type=JSON)
+        held.exchange(len(content))
+        return Released(in_pieces(content), stack.pop_all().close, JSON, limits.timeout_seconds, len(content))
+
+
+@router.post("/predict/probe", responses=documented(*REFUSALS))
+async def predict_probe(request: Request) -> Response:
+    """Score and explain a few customers who are nobody's: as `/predict/batch` does, but nothing is recorded.
+
+    For a check of the model that answers, such as after a deployment. Neither the journal, nor live drift, nor the
+    counts of predictions know of it.
+    """
+    service = admitted(request, "admin")
+    served = service.model.require()
+    request.scope["state"]["model_version"] = served.version
+
+    def compute(body: bytes) -> Steps[list[dict[str, Any]]]:
+        answers, _ = answer(served, (yield from served.form.read_list(body, MAX_PROBES)))
+        return [{name: value for name, value in item.items() if name != "prediction_id"} for item in answers]
+
+    with closing(service.work.held()) as held:
+        return as_json(await computed(request, service, compute, held))
+
+
+class _Scored(NamedTuple):
+    """Some customers of a list: their answers as JSON, the rows to be recorded, and their encoded columns."""
+
+    content: bytes
+    rows: list[PredictionRow]
+    columns: Columns
+
+
+def _scored(service: Service, served: Served, body: bytes) -> Steps[list[_Scored]]:
+    """Score and explain a list of customers in steps."""
+    records = yield from served.form.read_list(body, service.settings.api.max_batch_rows)
+    del body
+    scored = []
+    for start in range(0, len(records), STEP_ROWS):
+        yield
+        part = records[start : start + STEP_ROWS]
+        answers, rows = answer(served, part)
+        columns = given_columns(served, part) if service.live else {}
+        scored.append(_Scored(json.dumps(answers)[1:-1].encode(), rows, columns))
+    return scored

@@ -1,0 +1,35 @@
+"""Recorded predictions."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParameter
+
+from churnops.api.documents import RecordedAnswer
+from churnops.api.problems import Problem, documented
+from churnops.api.routes.shared import admitted, as_json, journal_problem
+from churnops.errors import JournalError
+
+router = APIRouter()
+
+PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
+
+
+@router.get(
+    "/predictions/{prediction_id}",
+    response_model=RecordedAnswer,
+    responses=documented(400, 401, 403, 404, 429, 503),
+)
+async def prediction(request: Request, prediction_id: Annotated[str, PathParameter()]) -> Response:
+    """Return a recorded prediction, with its outcome if that is known."""
+    service = admitted(request, "predict")
+    recorded = None
+    if PREDICTION_ID.fullmatch(prediction_id):
+        try:
+            recorded = await service.work.ask(request.receive, service.journal.prediction, prediction_id)
+        except JournalError as error:
+            raise journal_problem(error) from None
+    if recorded is None:
+        raise Problem(404, "unknown-prediction", "there is no prediction of this id")
+    return as_json(RecordedAnswer.of(recorded).model_dump(mode="json"))

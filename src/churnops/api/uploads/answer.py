@@ -1,0 +1,99 @@
+"""Files of customers: kept in a temporary file, checked as a whole, then scored and streamed back batch by batch."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from fastapi import Request, Response
+
+from churnops.api.body import receive_body
+from churnops.api.live import LiveDrift
+from churnops.api.predictions import Recorder
+from churnops.api.problems import Problem
+from churnops.api.released import Released
+from churnops.api.served import Served
+from churnops.api.uploads.formats import UPLOADS, Upload
+from churnops.api.uploads.ndjson import NdjsonUpload
+from churnops.api.work import Room, Work, close
+from churnops.files import temporary_file
+from churnops.settings import ApiSettings
+
+log = logging.getLogger("churnops.api")
+
+SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
+RECORDED_ROWS = 1000  # of them in a transaction, which other answers wait for
+AT_ONCE = 4  # uploads a worker holds
+UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body, and so may a piece to be sent
+
+
+class Uploads:
+    """Answers uploads; holds few at once, which take turns at computing, batch by batch."""
+
+    def __init__(self, recorder: Recorder, limits: ApiSettings, work: Work, live: LiveDrift | None) -> None:
+        self._recorder = recorder
+        self._live = live
+        self._limits = limits
+        self._work = work
+        self._places = Room(AT_ONCE, f"{AT_ONCE} uploads are being answered")
+
+    async def answer(self, request: Request, kind: str, served: Served) -> Response:
+        """Return the streamed answer to a file of customers.
+
+        Raises
+        ------
+        Problem
+            If the file is too large or slow, or a row breaks the Schema; nothing is answered then.
+        """
+        seconds = self._limits.timeout_seconds * UPLOAD_TIMES
+        self._places.take()
+        try:
+            file, path = temporary_file(f".{kind}")
+        except OSError as error:
+            self._places.leave()
+            raise _no_space(error) from None
+        try:
+            try:
+                await receive_body(request.scope, request.receive, self._limits.max_upload_bytes, seconds, file.write)
+                file.flush()
+            except OSError as error:
+                raise _no_space(error) from None
+            upload = await self._work.step(_open, kind, path, served, self._limits)
+            await self._work.upload(request.receive, upload.check())
+        except BaseException:
+            self._release(file)
+            raise
+        key = request.scope["state"]["client"].key
+        return Released(self._stream(upload, served, key), lambda: self._release(file), SUFFIX[kind], seconds)
+
+    async def _stream(self, upload: Upload, served: Served, key: str | None) -> AsyncIterator[bytes]:
+        pieces = upload.scored()
+        try:
+            while (piece := await self._work.step(next, pieces, None)) is not None:
+                for start in range(0, len(piece.rows), RECORDED_ROWS):
+                    await self._recorder.record(piece.rows[start : start + RECORDED_ROWS], key)
+                if piece.rows and self._live is not None:
+                    self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
+                yield piece.content
+        finally:
+            close(pieces)
+
+    def _release(self, file: IO[bytes]) -> None:
+        self._places.leave()
+        with suppress(OSError):  # what the disk had no space for is written again, in vain
+            file.close()
+
+
+def _no_space(error: OSError) -> Problem:
+    log.error("an upload cannot be kept: %s", error.strerror or error)
+    return Problem(503, "storage", "the file cannot be kept while it is answered", headers={"Retry-After": "30"})
+
+
+def _open(kind: str, path: Path, served: Served, limits: ApiSettings) -> Upload:
+    most = limits.max_upload_rows
+    if kind == "ndjson":
+        return NdjsonUpload(path, served, most)
+    from churnops.api.uploads.tables import TableUpload  # the table libraries cost memory and start-up
+
+    return TableUpload(path, served, "csv" if kind == "csv" else "parquet", most, limits.max_upload_bytes)

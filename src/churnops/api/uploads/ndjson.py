@@ -1,0 +1,87 @@
+"""Uploads of newline-delimited JSON."""
+
+import json
+from collections.abc import Generator, Iterator
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+
+from churnops.api.live import given_columns
+from churnops.api.predictions import answer
+from churnops.api.problems import Problem
+from churnops.api.served import Served
+from churnops.api.strict_json import parse_json
+from churnops.api.uploads.formats import Piece, too_many
+from churnops.api.work import Steps
+
+MAX_LINE_BYTES = 64 * 1024
+LINES = 1000  # customers scored at once
+LINES_BYTES = 4 * 2**20  # fewer, if their lines are long
+MAX_READ = 50_000  # lines looked at for them
+
+
+class NdjsonUpload:
+    """One JSON object a line; the answer has one line a customer, as `/predict` answers."""
+
+    def __init__(self, path: Path, served: Served, most: int) -> None:
+        self._path = path
+        self._served = served
+        self._most = most
+
+    def check(self) -> Steps[None]:
+        """See `Upload`."""
+        customers = 0
+        for records in self._records():
+            customers += len(records)
+            yield
+        if not customers:
+            raise Problem(422, "validation", "the file holds no customers")
+
+    def scored(self) -> Generator[Piece, None, None]:
+        """See `Upload`."""
+        for records in self._records():
+            if not records:
+                yield Piece(b"", [], {})
+                continue
+            answers, rows = answer(self._served, records)
+            content = "".join(json.dumps(item) + "\n" for item in answers).encode()
+            yield Piece(content, rows, given_columns(self._served, records))
+
+    def _records(self) -> Iterator[list[Any]]:
+        with self._path.open("rb") as file:
+            row = 1
+            for lines in self._lines(file):
+                if row + len(lines) - 1 > self._most:
+                    raise too_many(self._most)
+                yield self._served.form.read_all(map(self._parse, lines, count(row)), first_row=row)
+                row += len(lines)
+
+    def _lines(self, file: IO[bytes]) -> Iterator[list[bytes]]:
+        """Yield some lines at a time, none if many are blank: those are left out, and may be as many as the customers.
+
+        A line of more than `MAX_LINE_BYTES` ends there, and is refused when parsed.
+        """
+        lines: list[bytes] = []
+        size = read = blank = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            read += 1
+            size += len(line)
+            if line.strip():
+                lines.append(line)
+            else:
+                blank += 1
+            if len(lines) == LINES or size > LINES_BYTES or read == MAX_READ:
+                if blank > self._most:
+                    raise Problem(413, "too-many", f"the file has more than {self._most} blank lines")
+                yield lines
+                lines = []
+                size = read = 0
+        yield lines
+
+    def _parse(self, line: bytes, row: int) -> Any:
+        if len(line) > MAX_LINE_BYTES:
+            raise Problem(413, "too-large", f"row {row}: a line is larger than {MAX_LINE_BYTES} bytes")
+        try:
+            return parse_json(line, self._served.form.max_values)
+        except Problem as problem:
+            raise problem.in_row(row) from None
