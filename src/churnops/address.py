@@ -1,5 +1,7 @@
-"""Web addresses, as settings hold them."""
+"""Web addresses, as settings hold them, and hosts."""
 
+import ipaddress
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -26,3 +28,16 @@ def split_address(url: str) -> SplitResult:
     if not known or not url.isascii() or not url.isprintable() or set(url) & set("@?# \\"):
         raise ValueError(allowed)
     return parts
+
+
+@lru_cache(maxsize=1000)
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "example.com")]
+    [True, True, True, False, False]
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

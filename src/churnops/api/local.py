@@ -1,6 +1,5 @@
 """Whether a request comes from this machine, and was meant for it."""
 
-import ipaddress
 import os
 import re
 import socket
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from starlette.types import Scope
 
+from churnops.address import is_loopback
 from churnops.api.body import header
 
 # Headers by which proxies, CDNs, gateways and load balancers name their client and its login; a program on this machine
@@ -58,19 +58,6 @@ def _host(authority: str) -> str:
     """Return the host of an authority, without the port; empty if it has another form."""
     match = _AUTHORITY.fullmatch(authority)
     return (match[1] or match[2]).lower() if match else ""
-
-
-@lru_cache(maxsize=1000)
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own.
-
-    >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "example.com")]
-    [True, True, True, False, False]
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def listens_elsewhere() -> bool:

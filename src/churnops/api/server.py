@@ -12,8 +12,8 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from churnops.address import is_loopback
 from churnops.api.connection import Connection
-from churnops.api.local import is_loopback
 from churnops.api.stopping import DRAIN_SECONDS, STOP_SECONDS, WORKER_SECONDS, ending_within
 from churnops.errors import SettingsError
 from churnops.files import temporary_folder

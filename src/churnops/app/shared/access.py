@@ -1,27 +1,16 @@
 """Who may see the dashboard: a login if the settings ask for one, and only this machine's own names without it."""
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
+
+from churnops.address import is_loopback
 
 LOGIN_MISSING = (
     "A login is asked for (dashboard.login), and Streamlit knows no provider: put an [auth] section into "
     ".streamlit/secrets.toml in the folder that the dashboard is started in, install streamlit[auth], and start it "
     "again."
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own.
-
-    >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "churn.example.org")]
-    [True, True, True, False, False]
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str], *, login: bool) -> str | None:
