@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from tests.conftest import LATER, RAW, find_part
-from tests.contract.postgres import private_cluster
-from tests.fixture_project import ACTIVE_TOKEN, HOME, REVOKED_TOKEN, VERSION_FOLDERS, copy_project
-from tests.loop.sinks import listening
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.fixture_project import ACTIVE_TOKEN, HOME, REVOKED_TOKEN, VERSION_FOLDERS, copy_project
+from tests.support.parts import find_part
+from tests.support.postgres import private_cluster
+from tests.support.processes import free_port
+from tests.support.projects import LATER, RAW
+from tests.support.sinks import listening
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CHURNOPS: Final = (

@@ -1,15 +1,12 @@
 """Fixtures: the default settings, a small project on which the main job has run, and parts outside Python."""
 
 import os
-import shutil
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from numpy.typing import NDArray
 
 from churnops.data.merge import merge
@@ -17,21 +14,12 @@ from churnops.data.preprocess import PreparedTable, preprocess
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
 from churnops.pipelines.run_all import RunSummary, run_all
-from churnops.settings import Settings, default_config, load_settings
+from churnops.settings import Settings, load_settings
 from churnops.training.select import SelectedFeatures, select_features
 from churnops.training.train import TrainedModels, train_models
-
-REPOSITORY = Path(__file__).parents[1]
-RAW = (REPOSITORY / "data/raw/churn-80.csv", REPOSITORY / "data/raw/churn-20.csv")
-LATER = REPOSITORY / "data/production/churn-later.csv"
-
-# What some tests need beside Python packages: the command that must be found, and how to get it.
-PARTS = {
-    "postgresql": ("initdb", "apt-get install postgresql"),
-    "prometheus": ("promtool", "apt-get install prometheus"),
-    "chromium": ("chromium", "apt-get install chromium"),
-}
-POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+from tests.support.parts import PARTS, find_part, missing
+from tests.support.postgres import Cluster, private_cluster
+from tests.support.projects import RAW, quick, write_project, write_small_data
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,38 +45,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for part in PARTS:
         if missing(part) in said:
             terminalreporter.write_line(f"tests were skipped because {missing(part)}", yellow=True)
-
-
-def missing(part: str) -> str:
-    return f"{part} is missing: {PARTS[part][1]}"
-
-
-def find_part(part: str) -> str | None:
-    return shutil.which(PARTS[part][0], path=f"{os.environ.get('PATH', '')}:{POSTGRES_FOLDERS}")
-
-
-def write_project(folder: Path, change: Callable[[dict[str, Any]], None] = lambda document: None) -> Path:
-    """Make a project with the default settings (changed by `change`) and no data; return its config file."""
-    document = yaml.safe_load(default_config())
-    change(document)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path
-
-
-def quick(document: dict[str, Any]) -> None:
-    """Few trials and replicates: the pipeline's path, not its quality."""
-    document["training"] |= {"trials": dict.fromkeys(document["training"]["families"], 1), "folds": 3}
-    document["evaluation"]["bootstrap_replicates"] = 100
-
-
-def write_small_data(folder: Path, rows: int = 500) -> None:
-    """Put the first rows of the example data into a project."""
-    for source, part in ((RAW[0], "raw"), (RAW[1], "raw"), (LATER, "production")):
-        (folder / "data" / part).mkdir(parents=True, exist_ok=True)
-        lines = source.read_text().splitlines(keepends=True)[: rows + 1]
-        (folder / "data" / part / source.name).write_text("".join(lines))
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +94,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, RunSumm
     write_small_data(folder)
     settings = load_settings(write_project(folder, quick))
     return settings, run_all(settings)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server; each test makes a database in it."""
+    with private_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

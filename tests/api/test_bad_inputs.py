@@ -12,7 +12,9 @@ from pyarrow import parquet, table
 
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.api.conftest import Server, a_customer, assert_problem, client_of, deployed, recorded, serving
+from tests.support.api import a_customer, assert_problem, client_of, recorded
+from tests.support.api_server import Server, serving
+from tests.support.projects import deployed
 
 SECRET = "hunter2"
 JSON, CSV, NDJSON, PARQUET = "application/json", "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"

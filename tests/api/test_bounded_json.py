@@ -18,7 +18,7 @@ from churnops.api.work import at_once
 from churnops.limits import MAX_ERRORS
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
-from tests.api.conftest import a_customer, assert_problem
+from tests.support.api import a_customer, assert_problem
 
 MIB = 2**20
 NUMBERS = Column(name="x", kind="number")

@@ -18,9 +18,9 @@ from churnops.journal.database import open_database
 from churnops.journal.key_record import KeyRecord
 from churnops.journal.keys import KeyStore
 from churnops.settings import Settings
-from tests.api.conftest import LOCAL, Server, assert_problem, client_of, make_key, serving, wait_for_server
-from tests.api.test_security import PATHS, from_elsewhere
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.api import LOCAL, PATHS, assert_problem, client_of, from_elsewhere, make_key
+from tests.support.api_server import Server, serving, wait_for_server
+from tests.support.processes import free_port
 
 FORWARDED = """forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port x-forwarded-server
     x-forwarded x-forwarded-prefix x-forwarded-user x-real-ip via cf-connecting-ip cf-ray cdn-loop true-client-ip

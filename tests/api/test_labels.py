@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from churnops.journal.database import open_database
 from churnops.settings import Settings
-from tests.api.conftest import assert_problem, client_of, recorded
+from tests.support.api import assert_problem, client_of, recorded
 
 HORIZON = timedelta(days=30)
 

@@ -20,8 +20,7 @@ from churnops.api import live as live_module
 from churnops.api.live import PARTS, LiveDrift, given_columns
 from churnops.api.metrics import Metrics
 from churnops.api.served import Served
-from churnops.api.service import Service
-from churnops.data.packing import pack_profile, unpack_profile
+from churnops.data.packing import pack_profile
 from churnops.data.profile import Profile, count_profile, merge_profiles
 from churnops.journal import open_database
 from churnops.journal.cycles import Cycle, CycleLog
@@ -29,15 +28,10 @@ from churnops.journal.profiles import ProfilePart, ProfileStore
 from churnops.model.bundle import SCORE
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.api.conftest import a_customer, client_of
-from tests.conftest import LATER
+from tests.support.api import LONG_AGO, a_customer, client_of, service_of, stored
+from tests.support.projects import LATER
 
 START = datetime(2021, 11, 24, 12, tzinfo=UTC)  # outside the window of the service, which counts by the real clock
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def service_of(client: TestClient) -> Service:
-    return client.app.state.service  # type: ignore[attr-defined, no-any-return]
 
 
 def merged(client: TestClient) -> str:
@@ -55,18 +49,6 @@ def gauge(metrics: str, name: str, label: str = "") -> float:
         found = re.findall(rf'^{name}{{[^}}]*="{label}"}} (\S+)$', metrics, re.M)
     assert len(found) == 1, (name, label, found)
     return float(found[0])
-
-
-def stored(settings: Settings, served: Served) -> Profile:
-    """Return what is in the database for a model, merged."""
-    engine = open_database(settings.database_url(settings.journal.url))
-    store, model, reference = ProfileStore(engine), served.bundle.content_sha256, served.bundle.reference
-    total: Profile = {name: column.empty() for name, column in reference.items()}
-    for part in store.written(model, LONG_AGO):
-        for data in store.read(model, part):
-            total = merge_profiles(total, unpack_profile(data, reference))
-    engine.dispose()
-    return total
 
 
 def assert_same(found: Profile, expected: Profile) -> None:

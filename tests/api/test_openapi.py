@@ -42,7 +42,8 @@ from churnops.schema import Column
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
 from churnops.training.train import train_models
-from tests.api.conftest import client_of, deployed, make_key
+from tests.support.api import client_of, make_key
+from tests.support.projects import deployed
 
 EXAMPLES = 200  # requests made up for each operation, as far as there are so many different ones
 OPEN = {"/", "/health/live", "/health/ready"}

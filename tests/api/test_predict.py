@@ -13,7 +13,7 @@ from churnops.api.customers import CustomerForm
 from churnops.model import Bundle, LinearModel
 from churnops.schema import Schema
 from churnops.settings import Settings
-from tests.api.conftest import client_of
+from tests.support.api import client_of
 
 RAW_HEADERS = {"Account length": "account_length", "Total day minutes": "total_day_minutes", "State": "state"}
 

@@ -13,8 +13,7 @@ from churnops.api.service import Service
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.settings import Settings
-from tests.api.conftest import a_customer, assert_problem, client_of, make_key, recorded
-from tests.api.test_live_drift import service_of, stored
+from tests.support.api import a_customer, assert_problem, client_of, make_key, recorded, service_of, stored
 
 CUSTOMERS = [a_customer(customer_id=f"C-{i}", total_day_minutes=float(i)) for i in range(MAX_PROBES)]
 

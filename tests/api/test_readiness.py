@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from churnops.settings import Settings
-from tests.api.conftest import client_of, serving
+from tests.support.api import client_of
+from tests.support.api_server import serving
 
 WAIT = 60.0
 

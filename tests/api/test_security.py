@@ -9,32 +9,23 @@ import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api import predict, routes, service
-from churnops.api.main import create_app
 from churnops.api.metrics import Metrics
 from churnops.api.security import Access
 from churnops.journal import keys as keys_module
 from churnops.journal.database import open_database
 from churnops.journal.keys import SCOPES, KeyStore
 from churnops.settings import Settings
-from tests.api.conftest import LOCAL, a_customer, assert_problem, client_of, make_key
+from tests.support.api import (
+    LABEL,
+    LOCAL,
+    PATHS,
+    a_customer,
+    assert_problem,
+    client_of,
+    from_elsewhere,
+    make_key,
+)
 
-ELSEWHERE = ("10.0.0.9", 40000)
-LABEL = {"customer_id": "C-1", "churned": True}
-
-# Every path of the service, what it needs, and a request that is answered with 2xx where it may be.
-PATHS: list[tuple[str, str, str | None, Any]] = [
-    ("POST", "/predict", "predict", a_customer()),
-    ("POST", "/predict/batch", "predict", [a_customer()]),
-    ("POST", "/predict/probe", "admin", [a_customer()]),
-    ("GET", "/predictions/{prediction_id}", "predict", None),
-    ("GET", "/model", "predict", None),
-    ("POST", "/labels", "label", LABEL),
-    ("POST", "/model/reload", "admin", None),
-    ("GET", "/health/live", None, None),
-    ("GET", "/health/ready", None, None),
-    ("GET", "/metrics", "metrics", None),
-    ("GET", "/", None, None),
-]
 CLOSED = [pytest.param(*path, id=path[1]) for path in PATHS if path[2]]
 
 
@@ -238,10 +229,6 @@ def test_tokens_are_compared_in_constant_time(api_settings: Settings, monkeypatc
 
 
 # Without keys
-
-
-def from_elsewhere(settings: Settings, client: tuple[str, int] = ELSEWHERE, host: str = "127.0.0.1") -> TestClient:
-    return TestClient(create_app(settings), base_url=f"http://{host}", client=client)
 
 
 @pytest.mark.parametrize(("method", "path", "needed", "body"), CLOSED)

@@ -16,7 +16,7 @@ from churnops.api.work import Threads
 from churnops.errors import BundleError
 from churnops.model import Bundle
 from churnops.settings import Settings
-from tests.api.conftest import assert_problem, client_of
+from tests.support.api import assert_problem, client_of
 
 
 def link(models: Path, target: str | Path) -> None:

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 
 from churnops.schema import SIMULATED
 from churnops.settings import DEMONSTRATION, Settings
-from tests.api.conftest import a_customer, assert_problem, client_of, recorded
-from tests.api.test_uploads import CSV, KINDS, send, to_file
+from tests.support.api import a_customer, assert_problem, client_of, recorded
+from tests.support.uploads import CSV, KINDS, send, to_file
 
 
 def marked(name: str = SIMULATED, value: Any = True) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from churnops.api.uploads import answer as uploads
 from churnops.api.uploads import ndjson, tables
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.api.conftest import LOCAL, Server, a_customer, assert_problem, client_of, deployed, recorded, serving
-from tests.conftest import RAW
+from tests.support.api import LOCAL, a_customer, assert_problem, client_of, recorded
+from tests.support.api_server import Server, serving
+from tests.support.projects import RAW, deployed
+from tests.support.uploads import CSV, KINDS, NDJSON, PARQUET, send, to_file
 
-CSV, NDJSON, PARQUET = "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
 ADDED = [
     "churn_probability",
     "churn_prediction",
@@ -52,18 +53,6 @@ def raw_headers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{names.get(name, name): value for name, value in row.items()} for row in rows]
 
 
-def to_file(kind: str, rows: list[dict[str, Any]]) -> bytes:
-    if kind == NDJSON:
-        return "\n".join(map(json.dumps, rows)).encode()
-    table = pl.DataFrame(rows)
-    file = io.BytesIO()
-    if kind == CSV:
-        table.write_csv(file)
-    else:
-        table.write_parquet(file)
-    return file.getvalue()
-
-
 def from_file(kind: str, content: bytes) -> list[dict[str, Any]]:
     if kind == NDJSON:
         return [json.loads(line) for line in content.splitlines()]
@@ -75,13 +64,6 @@ def from_file(kind: str, content: bytes) -> list[dict[str, Any]]:
         row |= {"churn_prediction": row["churn_prediction"] == "true"}
         row |= {"top_shap_features": json.loads(row["top_shap_features"])}
     return rows
-
-
-def send(client: TestClient, kind: str, content: bytes, **headers: str) -> Any:
-    return client.post("/predict/batch", content=content, headers={"content-type": kind, **headers})
-
-
-KINDS = pytest.mark.parametrize("kind", [CSV, NDJSON, PARQUET], ids=["csv", "ndjson", "parquet"])
 
 
 @KINDS

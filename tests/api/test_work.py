@@ -22,8 +22,8 @@ from churnops.api.work import Room, Steps, Work
 from churnops.journal.journal import Journal
 from churnops.model import Bundle
 from churnops.settings import Settings
-from tests.api.conftest import a_customer, assert_problem, client_of, make_key
-from tests.loop.serving import wait_for
+from tests.support.api import a_customer, assert_problem, client_of, make_key
+from tests.support.processes import wait_for
 
 PATIENCE = 60.0
 LARGE = work.LARGE_BYTES + 1

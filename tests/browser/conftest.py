@@ -3,9 +3,7 @@
 The browser is closed when this folder's tests end: as long as it is open, no other event loop can run.
 """
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +12,9 @@ from scripts.big_project import fill
 
 from churnops.pipelines.run_all import run_all
 from churnops.settings import Settings, load_settings
-from tests.browser.attacks import attack
-from tests.browser.screen import ATTACK, Screen, dashboard, launch
-from tests.conftest import quick, write_project, write_small_data
-
-Look = Callable[..., Screen]
+from tests.support.attacks import attack
+from tests.support.projects import copied, quick, write_project, write_small_data
+from tests.support.screen import ATTACK, Look, Screen, dashboard, launch
 
 
 @pytest.fixture(scope="package")
@@ -72,12 +68,6 @@ def look(browser: Browser) -> Iterator[Look]:
     for screen in screens:
         screen.check()
         screen.page.context.close()
-
-
-def copied(settings: Settings, folder: Path) -> Settings:
-    """Copy a project."""
-    shutil.copytree(settings.root, folder, symlinks=True)
-    return load_settings(folder / "config.yaml")
 
 
 def _strange(document: dict[str, Any]) -> None:

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.conftest import Look
-from tests.browser.screen import ATTACK, Screen
+from tests.support.screen import ATTACK, Look, Screen
 
 pytestmark = pytest.mark.needs("chromium")
 SECTIONS = ("Segments", "Distributions", "Correlations", "Drivers", "Calibration", "Reach", "Offer")

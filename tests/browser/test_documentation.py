@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from churnops.settings import Settings
-from tests.browser.screen import ATTACK
-from tests.loop.serving import Server
+from tests.support.screen import ATTACK
+from tests.support.serving import Server
 
 pytestmark = pytest.mark.needs("chromium")
 

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from churnops.settings import Settings
-from tests.browser.conftest import Look
-from tests.browser.screen import DASHBOARD, PAGES, STREAMLIT, Screen, dashboard
-from tests.conftest import write_project
+from tests.support.projects import write_project
+from tests.support.screen import DASHBOARD, PAGES, STREAMLIT, Look, Screen, dashboard
 
 LOADED = "() => performance.getEntriesByType('resource').filter(({name}) => name.includes('PlotlyChart'))"
 

@@ -8,9 +8,9 @@ from churnops.journal import open_database
 from churnops.journal.keys import KeyStore
 from churnops.model import Bundle
 from churnops.settings import Settings
-from tests.browser.attacks import EVERYTHING
-from tests.browser.conftest import Look, copied
-from tests.browser.screen import ATTACK, Screen, dashboard
+from tests.support.attacks import EVERYTHING
+from tests.support.projects import copied
+from tests.support.screen import ATTACK, Look, Screen, dashboard
 
 pytestmark = pytest.mark.needs("chromium")
 

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from churnops.cli import main
 from churnops.settings import Settings
-from tests.browser.attacks import EVERYTHING
-from tests.browser.conftest import Look, copied
-from tests.browser.screen import dashboard
+from tests.support.attacks import EVERYTHING
+from tests.support.projects import copied
+from tests.support.screen import Look, dashboard
 
 pytestmark = pytest.mark.needs("chromium")
 

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 from scripts.dashboard_pictures import WIDTH, photograph_pages
 
-from tests.conftest import REPOSITORY
+from tests.support.projects import REPOSITORY
 
 pytestmark = pytest.mark.needs("chromium")
 

@@ -18,10 +18,10 @@ from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.settings import Settings
 from churnops.words import words
-from tests.browser.conftest import Look, copied
-from tests.browser.screen import ATTACK, ATTACKS, Screen, dashboard
-from tests.loop.serving import Server, wait_for
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.processes import free_port, wait_for
+from tests.support.projects import copied
+from tests.support.screen import ATTACK, ATTACKS, Look, Screen, dashboard
+from tests.support.serving import Server
 
 pytestmark = pytest.mark.needs("chromium")
 DOWN = "does not answer|cannot be reached|Connection refused"

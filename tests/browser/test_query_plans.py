@@ -12,7 +12,7 @@ from streamlit import cache_data, cache_resource
 from streamlit.testing.v1 import AppTest
 
 from churnops.settings import ENV_CONFIG, Settings
-from tests.browser.screen import PAGES, SECONDS
+from tests.support.screen import PAGES, SECONDS
 
 GROW = {"predictions", "labels", "looks", "cycles", "alerts", "deliveries", "decisions", "profiles"}
 """Tables that every day adds to; deployments and keys are few."""

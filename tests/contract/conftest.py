@@ -6,22 +6,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from churnops.journal import database, open_database
-from tests.contract.postgres import Cluster, private_cluster
+from churnops.journal import open_database
+from tests.support.journals import LASTING
 
-LASTING = ["file", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
-POSTGRESQL = [LASTING[1]]
 _numbers = count()
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with private_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(params=["memory", *LASTING])
@@ -45,11 +35,3 @@ def engine(url: str) -> Iterator[Engine]:
     engine = open_database(url)
     yield engine
     engine.dispose()
-
-
-def migrate_to(connection: Connection, revision: str) -> None:
-    """Make a database as the program of a revision did."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from churnops.errors import JournalError
 from churnops.journal import open_database
 from churnops.journal.alerts import UNDER_WAY, Alert, AlertLog, Notice, Try
-from tests.contract.conftest import LASTING
+from tests.support.journals import LASTING
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

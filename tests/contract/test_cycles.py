@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from churnops.journal import open_database
 from churnops.journal.cycles import Cycle, CycleLog
-from tests.contract.conftest import LASTING
+from tests.support.journals import LASTING
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

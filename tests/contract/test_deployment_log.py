@@ -9,13 +9,7 @@ from sqlalchemy import Engine
 
 from churnops.errors import JournalError
 from churnops.journal import DeploymentLog, open_database
-from tests.contract.conftest import LASTING
-
-
-def intent(log: DeploymentLog, folder: str, previous: str | None = None) -> int:
-    return log.open_intent(
-        folder=folder, version=7, content_sha256="f" * 64, previous=previous, reason="it is better", by="ann"
-    )
+from tests.support.journals import LASTING, intent
 
 
 def test_an_intent_is_open_until_it_is_closed(engine: Engine):

@@ -4,37 +4,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, func, select
 
 from churnops.errors import JournalError, UnknownPrediction
-from churnops.journal import Journal, Label, LabelCounts, PredictionRow, new_prediction_id
+from churnops.journal import Journal, Label, LabelCounts, PredictionRow
 from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import labels as label_table
-
-DAY = timedelta(days=1)
-HORIZON = 30 * DAY
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def a_prediction(at: datetime = START, customer_id: str | None = "c1") -> PredictionRow:
-    return PredictionRow(
-        id=new_prediction_id(),
-        at=at,
-        customer_id=customer_id,
-        model_version="v1",
-        content_sha256="f" * 64,
-        churn_probability=0.1 + 0.2,
-        churn_prediction=False,
-        base_value=-1.5,
-        explanation_scale="log-odds",
-        top_shap_features='[{"feature":"größe"}]',
-        inputs='{"total_charge":59.3}',
-        source="api",
-    )
+from tests.support.journals import DAY, HORIZON, START, a_prediction
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from churnops.errors import JournalError
 from churnops.journal import open_database
 from churnops.journal.backup import back_up, restore
 from churnops.journal.sqlite_log import SqliteLog
-from tests.contract.test_sqlite_log import write
+from tests.support.journals import write
 
 
 @pytest.fixture

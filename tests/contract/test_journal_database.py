@@ -9,9 +9,7 @@ from threading import Thread
 
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect
 
@@ -20,8 +18,7 @@ from churnops.journal import DeploymentLog, Journal, database, open_database
 from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
 from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE, deployments, metadata
-from tests.contract.conftest import LASTING, POSTGRESQL
-from tests.contract.test_deployment_log import intent
+from tests.support.journals import LASTING, POSTGRESQL, differences, intent
 
 lasting = pytest.mark.parametrize("url", LASTING, indirect=True)
 OPEN = "import sys; from churnops.journal import open_database; open_database(sys.argv[1]).dispose()"
@@ -31,12 +28,6 @@ def python(program: str, url: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", program, url], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-
-
-def differences(engine: Engine) -> list[object]:
-    with engine.connect() as connection:
-        options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
-        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
 
 def test_migrations_lead_to_the_tables_that_the_code_knows(engine: Engine):

@@ -17,9 +17,8 @@ from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
 from churnops.journal.tables import predictions
 from churnops.journal.writer import LOOP_ROWS
-from tests.contract.conftest import POSTGRESQL
-from tests.contract.postgres import Cluster
-from tests.contract.test_journal import a_prediction
+from tests.support.journals import POSTGRESQL, a_prediction
+from tests.support.postgres import Cluster
 
 
 def with_writer(

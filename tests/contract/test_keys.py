@@ -13,7 +13,7 @@ from churnops.errors import JournalError
 from churnops.journal import open_database
 from churnops.journal.key_record import KeyRecord
 from churnops.journal.keys import KeyStore, verify
-from tests.conftest import write_project
+from tests.support.projects import write_project
 
 
 @pytest.fixture

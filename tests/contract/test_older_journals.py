@@ -14,9 +14,8 @@ from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
 from churnops.journal.keys import KeyStore, verify
 from churnops.journal.tables import VERSION_TABLE
-from tests.contract.conftest import LASTING, migrate_to
-from tests.contract.test_journal_database import differences
-from tests.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN
+from tests.support.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN
+from tests.support.journals import LASTING, differences, migrate_to
 
 Rows = Mapping[str, list[dict[str, Any]]]
 TABLES = {

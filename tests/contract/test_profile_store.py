@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from churnops.errors import JournalError
 from churnops.journal.profiles import ProfilePart, ProfileStore
-from tests.contract.conftest import LASTING
+from tests.support.journals import LASTING
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
 PART = datetime(2026, 11, 24, tzinfo=UTC)

@@ -9,8 +9,7 @@ from churnops.journal import Journal, Label, open_database, seen
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_predictions
 from churnops.journal.seen import sort_customers, unmatched_sentence
 from churnops.journal.tables import customers, customers_history, customers_log, microseconds
-from tests.contract.conftest import LASTING, migrate_to
-from tests.contract.test_journal import HORIZON, a_prediction
+from tests.support.journals import HORIZON, LASTING, a_prediction, migrate_to
 
 
 @pytest.fixture

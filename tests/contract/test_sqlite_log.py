@@ -12,9 +12,8 @@ from sqlalchemy import Engine, event
 from churnops.errors import JournalError
 from churnops.journal import open_database
 from churnops.journal.keys import KeyStore
-from churnops.journal.predictions import write_predictions
 from churnops.journal.sqlite_log import FEW_FRAMES, SqliteLog
-from tests.contract.test_journal import a_prediction
+from tests.support.journals import write
 
 
 @pytest.fixture
@@ -34,10 +33,6 @@ def log(engine: Engine) -> Iterator[SqliteLog]:
     log = SqliteLog(engine)
     yield log
     log.close()
-
-
-def write(engine: Engine, rows: int = 1) -> None:
-    write_predictions(engine, [a_prediction() for _ in range(rows)])
 
 
 def in_file(path: Path, table: str = "predictions") -> int:

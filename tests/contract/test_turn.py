@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from churnops.errors import JournalError
 from churnops.journal import open_database
 from churnops.journal.turn import turn
-from tests.contract.conftest import LASTING, POSTGRESQL
-from tests.contract.postgres import private_cluster
+from tests.support.journals import LASTING, POSTGRESQL
+from tests.support.postgres import private_cluster
 
 lasting = pytest.mark.parametrize("url", LASTING, indirect=True)
 postgresql = pytest.mark.parametrize("url", POSTGRESQL, indirect=True)

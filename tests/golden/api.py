@@ -8,9 +8,9 @@ from typing import Any
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from tests.api.conftest import LOCAL, a_customer
-from tests.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN
 from tests.golden.project import GoldenProject
+from tests.support.api import LOCAL, a_customer
+from tests.support.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN
 
 KEY = {"X-API-Key": ACTIVE_TOKEN}
 HEADERS = ("content-type", "allow", "retry-after", "www-authenticate", "content-disposition", "cache-control")

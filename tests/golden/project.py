@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 
-from tests.fixture_project import copy_project
 from tests.golden.masks import masked
+from tests.support.fixture_project import copy_project
 
 ENVIRONMENT = {
     "COLUMNS": "120",

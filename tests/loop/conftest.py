@@ -7,7 +7,7 @@ import pytest
 
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings, load_settings
-from tests.conftest import quick, write_project
+from tests.support.projects import quick, write_project
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from churnops.registry import DeploymentFolder, Registry
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from churnops.tracking.runner import PipelineRun
-from tests.conftest import quick, write_project, write_small_data
+from tests.support.projects import quick, write_project, write_small_data
 
 Patch = pytest.MonkeyPatch
 

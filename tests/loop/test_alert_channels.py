@@ -21,8 +21,8 @@ from churnops.journal.tables import alerts as alert_table
 from churnops.journal.tables import deliveries as delivery_table
 from churnops.monitoring.alerts import Alarm, Alerts, Delivery
 from churnops.settings import AlertSettings
-from tests.loop.sinks import SECRET, Endpoint, Mailbox, listening
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.processes import free_port
+from tests.support.sinks import SECRET, Endpoint, Mailbox, listening
 
 LINK = "https://dashboard.example.org/monitoring"
 DRIFT = Alarm(

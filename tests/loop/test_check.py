@@ -15,9 +15,10 @@ from churnops.retraining.check import check_deployment
 from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.training.train import TrainedModels
-from tests.api.conftest import deployed, make_key, recorded
-from tests.loop.serving import PATIENCE, Deployer, Server, wait_for
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.api import make_key, recorded
+from tests.support.processes import PATIENCE, free_port, wait_for
+from tests.support.projects import deployed
+from tests.support.serving import Deployer, Server
 
 SHORT = 2.0  # seconds, where what is waited for does not happen
 

@@ -1,9 +1,7 @@
 """The commands as a stranger types them, in processes of their own."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,8 @@ from click.testing import CliRunner
 from churnops.cli import _Commands
 from churnops.pipelines.run_all import STEPS
 from churnops.settings import default_config
-from tests.conftest import REPOSITORY, quick, write_project, write_small_data
-
-CHURNOPS = str(Path(sys.executable).with_name("churnops"))
-
-
-def run(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **variables}, timeout=300
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    if code == 2:
-        assert "Traceback" not in done.stderr
-    return done
+from tests.support.processes import CHURNOPS, run
+from tests.support.projects import REPOSITORY, quick, write_project, write_small_data
 
 
 @pytest.fixture(scope="module")

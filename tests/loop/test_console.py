@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from churnops.model import Bundle
-from tests.conftest import REPOSITORY, quick, write_project, write_small_data
+from tests.support.projects import REPOSITORY, quick, write_project, write_small_data
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 FULL = "/dev/full"

@@ -13,9 +13,9 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
-from tests.browser.screen import DASHBOARD, STREAMLIT, dashboard
-from tests.conftest import write_project
-from tests.loop.serving import PATIENCE, wait_for
+from tests.support.processes import PATIENCE, wait_for
+from tests.support.projects import write_project
+from tests.support.screen import DASHBOARD, STREAMLIT, dashboard
 
 MIB = 1 << 20
 

@@ -1,8 +1,6 @@
 """A process that kills itself at each point of a deployment or a rollback: whoever serves next has a whole model."""
 
 import json
-import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,15 +12,17 @@ from typing import Any
 import pytest
 
 from churnops.api.customers import CustomerForm
-from churnops.journal import Deployment, DeploymentLog, open_database
 from churnops.model import Bundle
 from churnops.pipelines.deployment import promote, roll_back
 from churnops.pipelines.run_all import RunSummary
 from churnops.registry import Registry
-from churnops.settings import Settings, load_settings
+from churnops.settings import Settings
 from churnops.tracking import Tracker
 from churnops.tracking.models import log_bundle
-from tests.loop.serving import Recomputed, Server, wait_for
+from tests.support.deployments import aliases, copy, history
+from tests.support.load import Recomputed
+from tests.support.processes import wait_for
+from tests.support.serving import Server
 
 # What a process has done when it dies; "nothing" is before the first of them.
 DEPLOY = (
@@ -135,18 +135,6 @@ def template(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, 
     return Template(folders, (first, second))
 
 
-def copy(source: Path, target: Path) -> Settings:
-    """Copy a project; its registered models stay where they are."""
-    target.mkdir()
-    for name in ("mlflow.db", "journal.db"):
-        with closing(sqlite3.connect(source / name)) as old, closing(sqlite3.connect(target / name)) as new:
-            old.backup(new)
-    for name in ("models", "data"):
-        shutil.copytree(source / name, target / name, symlinks=True)
-    shutil.copy(source / "config.yaml", target)
-    return load_settings(target / "config.yaml")
-
-
 @pytest.fixture(scope="module")
 def dies() -> Iterator[Callable[[Settings, str, int | None], dict[str, Any]]]:
     """Deploy or roll back in a process that kills itself after so many things done."""
@@ -164,19 +152,6 @@ def dies() -> Iterator[Callable[[Settings, str, int | None], dict[str, Any]]]:
 
         yield order
         process.stdin.close()
-
-
-def history(settings: Settings) -> list[Deployment]:
-    engine = open_database(settings.database_url(settings.journal.url))
-    try:
-        return DeploymentLog(engine).history()
-    finally:
-        engine.dispose()
-
-
-def aliases(settings: Settings) -> dict[str, int]:
-    with closing(sqlite3.connect(settings.path("mlflow.db"))) as connection:
-        return dict(connection.execute("SELECT alias, version FROM registered_model_aliases").fetchall())
 
 
 @pytest.mark.parametrize("what", SEQUENCES)

@@ -27,11 +27,11 @@ from churnops.journal.cycles import CycleLog
 from churnops.journal.tables import metadata, profiles
 from churnops.model import Bundle
 from churnops.settings import Settings, load_settings
-from tests.conftest import LATER
-from tests.contract.conftest import cluster  # noqa: F401  (a fixture)
-from tests.contract.postgres import Cluster
-from tests.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN, copy_project, restore_journal
-from tests.loop.serving import Server, wait_for
+from tests.support.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN, copy_project, restore_journal
+from tests.support.postgres import Cluster
+from tests.support.processes import wait_for
+from tests.support.projects import LATER
+from tests.support.serving import Server
 
 TOLERANCE = 1e-12  # other processors round the last bits differently
 RECORDED = json.loads((PROJECT_1 / "answers.json").read_text())

@@ -15,8 +15,10 @@ from churnops.api.customers import CustomerForm
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings, load_settings
-from tests.conftest import write_project
-from tests.loop.serving import Load, Server, check_recorded, sqlite_rows, until, wait_for
+from tests.support.load import Load, check_recorded
+from tests.support.processes import until, wait_for
+from tests.support.projects import write_project
+from tests.support.serving import Server, sqlite_rows
 
 
 @pytest.fixture

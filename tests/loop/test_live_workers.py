@@ -11,9 +11,10 @@ import pytest
 
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.api.conftest import deployed
-from tests.conftest import LATER
-from tests.loop.serving import Load, Server, until, wait_for
+from tests.support.load import Load
+from tests.support.processes import until, wait_for
+from tests.support.projects import LATER, deployed
+from tests.support.serving import Server
 
 
 @pytest.fixture

@@ -21,15 +21,10 @@ from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
-from tests.conftest import quick, write_project, write_small_data
+from tests.support.processes import free_port
+from tests.support.projects import quick, write_project, write_small_data
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -6,113 +6,39 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import jsonschema_rs
 import mlflow
 import polars as pl
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import select
 
-from churnops.data.read import decode, encode, outcomes, read_table
-from churnops.data.validate import check_customers
 from churnops.errors import ChurnopsError
-from churnops.journal import Journal, Label, PredictionRow, new_prediction_id, open_database
+from churnops.journal import Journal, new_prediction_id
 from churnops.journal.cycles import CycleLog
-from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import alerts, looks
-from churnops.model import Bundle
 from churnops.monitoring.collect import batch_from_journal
 from churnops.monitoring.report import report_schema
 from churnops.pipelines import run_monitoring as monitoring
 from churnops.pipelines import sources
 from churnops.settings import Settings, load_settings
-from tests.conftest import LATER, quick, write_project
-from tests.loop.test_command_line import CHURNOPS, run
-
-DAY = timedelta(days=1)
-
-
-@contextmanager
-def database(settings: Settings) -> Iterator[Engine]:
-    engine = open_database(settings.database_url(settings.journal.url))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def bundle_of(settings: Settings) -> Bundle:
-    return Bundle.load(settings.path("models") / "production")
-
-
-def customers(settings: Settings, change: Callable[[pl.DataFrame], pl.DataFrame] = lambda table: table) -> pl.DataFrame:
-    """The later customers, checked, as a table with snake_case names."""
-    table = check_customers(read_table(LATER), settings.table, "later", keep_outcome=True)
-    return change(decode(encode(table, settings.table), outcomes(table, settings.table), settings.table))
-
-
-def longer_calls(table: pl.DataFrame) -> pl.DataFrame:
-    parts = ("day", "eve", "night", "intl")
-    more = [(pl.col(f"total_{part}_minutes") * 1.3).clip(0, 1440).round(1) for part in parts]
-    counts = [(pl.col(f"total_{part}_calls") + 15).clip(0, 1000) for part in parts]
-    return table.with_columns(*more, *counts, (pl.col("account_length") + 40).clip(0, 500))
-
-
-def asked(settings: Settings, table: pl.DataFrame, first: datetime, last: datetime) -> list[PredictionRow]:
-    """Record that the deployed model was asked about these customers, evenly over a time."""
-    bundle, schema = bundle_of(settings), settings.table
-    scores = bundle.predict(encode(check_customers(table, schema, "t"), schema)).probability.tolist()
-    step = (last - first) / table.height
-    inputs = table.drop(schema.target.name).to_dicts()
-    rows = [
-        PredictionRow(
-            id=new_prediction_id(),
-            at=first + i * step,
-            customer_id=None,
-            model_version=bundle.version_name,
-            content_sha256=bundle.content_sha256,
-            churn_probability=score,
-            churn_prediction=score >= bundle.threshold,
-            base_value=None,
-            explanation_scale=None,
-            top_shap_features=None,
-            inputs=json.dumps(inputs[i]),
-            source="api",
-        )
-        for i, score in enumerate(scores)
-    ]
-    with database(settings) as engine:
-        write_predictions(engine, rows)
-    return rows
-
-
-def became(settings: Settings, rows: list[PredictionRow], churned: list[bool], recorded: datetime) -> None:
-    """Record what became of customers, all at one moment: who left did so a day after the prediction."""
-    labels = [
-        Label(c, prediction_id=row.id, outcome_at=row.at + (1 if c else 30) * DAY)
-        for row, c in zip(rows, churned, strict=True)
-    ]
-    with database(settings) as engine, engine.begin() as connection:
-        write_labels(connection, labels, recorded)
-
-
-def report_of(summary: monitoring.MonitoringSummary) -> dict[str, Any]:
-    return dict(json.loads(summary.cycle.path.read_text()))
-
-
-def batch_beside(report: Path) -> Path:
-    return report.with_name(report.name.replace("monitoring_report", "production_batch")).with_suffix(".csv")
-
-
-def number_of(settings: Settings, table: Any) -> int:
-    with database(settings) as engine, engine.connect() as connection:
-        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+from tests.support.monitoring import (
+    DAY,
+    asked,
+    became,
+    bundle_of,
+    customers,
+    database,
+    longer_calls,
+    number_of,
+    report_of,
+)
+from tests.support.processes import CHURNOPS, run
+from tests.support.projects import LATER, quick, write_project
 
 
 def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, tmp_path: Path):

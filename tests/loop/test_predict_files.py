@@ -28,7 +28,7 @@ from churnops.schema import RESERVED, Schema
 from churnops.scoring import score_table, without_nesting
 from churnops.screens import rows_progress
 from churnops.training.train import TrainedModels
-from tests.conftest import LATER, write_project
+from tests.support.projects import LATER, write_project
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 FAMILIES = ("logistic_regression", "decision_tree", "random_forest", "xgboost")

@@ -12,8 +12,10 @@ from stat import S_ISLNK
 import pytest
 
 from churnops.settings import Settings, load_settings
-from tests.conftest import quick, write_project, write_small_data
-from tests.loop.serving import Connection, Server, wait_for
+from tests.support.load import Connection
+from tests.support.processes import wait_for
+from tests.support.projects import quick, write_project, write_small_data
+from tests.support.serving import Server
 
 CHURNOPS = (sys.executable, "-m", "churnops.cli")
 

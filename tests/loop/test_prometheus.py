@@ -17,10 +17,10 @@ import yaml
 from churnops.api.metrics import Metrics
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.api.conftest import deployed, make_key
-from tests.conftest import LATER, REPOSITORY
-from tests.loop.serving import PATIENCE, Server, wait_for
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.api import make_key
+from tests.support.processes import PATIENCE, free_port, wait_for
+from tests.support.projects import LATER, REPOSITORY, deployed
+from tests.support.serving import Server
 
 FOLDER = REPOSITORY / "deploy/prometheus"
 RULES = {

@@ -16,7 +16,7 @@ from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.registry import Registry
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
-from tests.conftest import quick, write_project, write_small_data
+from tests.support.projects import quick, write_project, write_small_data
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 

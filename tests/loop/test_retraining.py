@@ -36,8 +36,8 @@ from churnops.retraining.pipeline import EXPERIMENT, STEPS
 from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
-from tests.conftest import LATER, quick, write_project, write_small_data
-from tests.loop.serving import Server
+from tests.support.projects import LATER, quick, write_project, write_small_data
+from tests.support.serving import Server
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 DAY = timedelta(days=1)

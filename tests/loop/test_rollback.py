@@ -25,8 +25,9 @@ from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.settings import Settings
 from churnops.tracking import Tracker
 from churnops.tracking.models import log_bundle
-from tests.loop.serving import Server, wait_for
-from tests.loop.test_deployment_kills import aliases, copy, history
+from tests.support.deployments import aliases, copy, history
+from tests.support.processes import wait_for
+from tests.support.serving import Server
 
 DOWN = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 

@@ -26,23 +26,11 @@ from churnops.pipelines.run_all import RunSummary
 from churnops.registry import DeploymentFolder
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
-from tests.conftest import write_project
-from tests.contract.postgres import private_cluster
-from tests.loop.serving import (
-    CLIENTS,
-    PATIENCE,
-    RECORDED,
-    SERVE,
-    Connection,
-    Deployer,
-    Load,
-    Recomputed,
-    Server,
-    check_recorded,
-    sqlite_rows,
-    until,
-    wait_for,
-)
+from tests.support.load import CLIENTS, Connection, Load, Recomputed, check_recorded
+from tests.support.postgres import private_cluster
+from tests.support.processes import PATIENCE, until, wait_for
+from tests.support.projects import write_project
+from tests.support.serving import RECORDED, SERVE, Deployer, Server, sqlite_rows
 
 log = logging.getLogger("churnops.endurance")
 ENDURANCE = bool(os.environ.get("ENDURANCE"))

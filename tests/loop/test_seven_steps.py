@@ -25,7 +25,7 @@ from churnops.settings import FAMILIES, Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
 from churnops.tracking.runner import _noted
-from tests.conftest import quick, write_project, write_small_data
+from tests.support.projects import quick, write_project, write_small_data
 
 Project = tuple[Settings, RunSummary]
 

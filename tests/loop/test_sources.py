@@ -25,19 +25,10 @@ from churnops.pipelines.simulate import simulate_file
 from churnops.pipelines.trigger_retraining import trigger_retraining
 from churnops.schema import SIMULATED
 from churnops.settings import DEMONSTRATION, Settings
-from tests.conftest import RAW, REPOSITORY
-from tests.loop.sinks import listening
-from tests.loop.test_command_line import CHURNOPS, run
-from tests.loop.test_monitoring_cycle import (
-    DAY,
-    asked,
-    batch_beside,
-    customers,
-    database,
-    longer_calls,
-    number_of,
-    report_of,
-)
+from tests.support.monitoring import DAY, asked, batch_beside, customers, database, longer_calls, number_of, report_of
+from tests.support.processes import CHURNOPS, run
+from tests.support.projects import RAW, REPOSITORY
+from tests.support.sinks import listening
 
 
 def told(settings: Settings) -> list[tuple[str, str, str]]:

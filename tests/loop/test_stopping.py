@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from churnops.settings import Settings
-from tests.api.conftest import deployed
-from tests.loop.serving import PATIENCE, Server, wait_for
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.processes import PATIENCE, free_port, wait_for
+from tests.support.projects import deployed
+from tests.support.serving import Server
 
 SERVE = """
 import sys, time

@@ -18,7 +18,7 @@ from churnops.model.arrays import read_arrays, write_arrays
 from churnops.model.trees import MAX_DEPTH, MAX_STEPS, MAX_TREE_STEPS, MAX_TREES
 from churnops.training.candidates import CANDIDATES
 from churnops.training.train import TrainedModels
-from tests.unit.test_bundle import forge, refuse
+from tests.support.bundles import forge, refuse
 
 PARAMETERS = {"base": 0.0, "link": "logistic"}
 

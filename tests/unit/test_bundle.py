@@ -1,6 +1,5 @@
 """The bundle: what is written is what is loaded, and whatever was changed or forged is refused in one clear line."""
 
-import hashlib
 import io
 import json
 import shutil
@@ -18,10 +17,11 @@ from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.model import Bundle
 from churnops.model import bundle as bundle_module
 from churnops.model.arrays import read_arrays, write_arrays
-from churnops.model.bundle import OLDEST_PROTOCOL, OUTSIDE_CONTENT, PROTOCOL, _canonical
+from churnops.model.bundle import OLDEST_PROTOCOL, PROTOCOL
 from churnops.schema import Schema
 from churnops.settings import FAMILIES
 from churnops.training.train import TrainedModels
+from tests.support.bundles import forge, refuse
 
 
 @pytest.fixture(scope="module")
@@ -32,31 +32,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory, trained: TrainedModels) -> P
 @pytest.fixture
 def copy(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "bundle"))
-
-
-def refuse(folder: Path, reason: str) -> None:
-    with pytest.raises(BundleError, match=reason) as caught:
-        Bundle.load(folder)
-    assert "\n" not in str(caught.value)
-    assert str(folder) in str(caught.value)
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def forge(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the document as an attacker who can compute hashes would: all of them are right afterwards."""
-    document = json.loads((folder / "bundle.json").read_text())
-    for name in document["files"]:
-        if (folder / name).is_file():
-            document["files"][name] = sha256((folder / name).read_bytes())
-    change(document)
-    content = {key: value for key, value in document.items() if key not in OUTSIDE_CONTENT}
-    document["content_sha256"] = sha256(_canonical(content))
-    document.pop("document_sha256", None)
-    document["document_sha256"] = sha256(_canonical(document))
-    (folder / "bundle.json").write_bytes(_canonical(document))
 
 
 def forge_arrays(folder: Path, file: str, change: Callable[[dict[str, Any]], None]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from churnops.model import Bundle
 from churnops.retraining.check import MAX_ANSWER_BYTES, Check, check_deployment
 from churnops.training.train import TrainedModels
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.processes import free_port
 
 KEY = "churnops_0123456789ab_hunter2hunter2hunter2hunter2hunter2hunter2h"
 SECONDS = 0.5  # where time decides

@@ -12,7 +12,7 @@ from churnops.data.read import encode, read_table
 from churnops.data.validate import check_customers
 from churnops.schema import Columns
 from churnops.settings import Settings
-from tests.conftest import LATER, RAW
+from tests.support.projects import LATER, RAW
 
 SOURCES = (RAW[1], LATER)
 MINUTES = tuple(f"total_{part}_minutes" for part in RATES)

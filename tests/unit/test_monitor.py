@@ -22,7 +22,7 @@ from churnops.monitoring.report import report_schema
 from churnops.schema import Columns
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
-from tests.conftest import LATER, RAW, quick, write_project
+from tests.support.projects import LATER, RAW, quick, write_project
 
 Customers = tuple[Columns, NDArray[np.float64]]
 MINUTES = ["total_day_minutes", "total_eve_minutes", "total_night_minutes", "total_intl_minutes", "account_length"]

@@ -11,7 +11,7 @@ from churnops.data.preprocess import Imputer, PreparedTable, preprocess, stratif
 from churnops.data.validate import validate_data
 from churnops.schema import Column
 from churnops.settings import Settings
-from tests.conftest import RAW
+from tests.support.projects import RAW
 
 MINUTES = Column(name="minutes", kind="number", nullable=True)
 PLAN = Column(name="plan", kind="flag", nullable=True, choices=("No", "Yes"))

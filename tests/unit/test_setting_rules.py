@@ -14,7 +14,7 @@ from churnops.settings import Settings, default_config, load_settings
 from churnops.settings.columns import RULES
 from churnops.settings.rules import Entries, Flag, Items, Number, Rule, Text, Whole
 from churnops.settings.yaml import read_yaml
-from tests.conftest import write_project
+from tests.support.projects import write_project
 
 ODD: tuple[Any, ...] = ("2:13:20", "1_000", "8000", "yes", "010", "0.5x", True, 1.5, None, [[]], {"a": {}}, b"x")
 """Values that a setting of some other type may hold, or that YAML 1.1 read as something else."""

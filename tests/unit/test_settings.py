@@ -8,7 +8,7 @@ import yaml
 from churnops.errors import SettingsError
 from churnops.features import all_features
 from churnops.settings import Settings, default_config, find_config, load_settings
-from tests.conftest import REPOSITORY, write_project
+from tests.support.projects import REPOSITORY, write_project
 
 
 def test_the_default_is_valid_and_is_the_repositorys_own(settings: Settings):

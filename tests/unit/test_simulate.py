@@ -15,7 +15,7 @@ from churnops.data.simulate import Drift, simulate
 from churnops.errors import DataError
 from churnops.schema import SIMULATED, Column, Schema
 from churnops.settings import Settings
-from tests.conftest import write_project, write_small_data
+from tests.support.projects import write_project, write_small_data
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from churnops.training.export import export
 from churnops.training.search import Search, search, settings_to_try, stratified_folds
 from churnops.training.select import SelectedFeatures, select_features
 from churnops.training.train import Plan, TrainedModels, train_models
-from tests.conftest import quick, write_project
+from tests.support.projects import quick, write_project
 
 
 def feature(name: str, expression: str) -> DerivedFeature:

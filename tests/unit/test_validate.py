@@ -15,7 +15,7 @@ from churnops.data.validate import ValidationError, check_customers, validate_da
 from churnops.errors import DataError
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
-from tests.conftest import LATER, RAW
+from tests.support.projects import LATER, RAW
 
 
 def raw() -> pl.DataFrame:

@@ -10,14 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import ENV_CONFIG, Settings
-from tests.conftest import write_project
-
-SECONDS = 60  # for a page: the first one of a test process imports what it shows
-PAGE = """
-from churnops.app.{name}.page import page
-from churnops.app.shared.project import guarded
-guarded(page)()
-"""
+from tests.support.app_pages import PAGE, SECONDS
+from tests.support.projects import write_project
 
 
 @pytest.fixture

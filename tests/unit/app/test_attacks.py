@@ -29,8 +29,8 @@ from churnops.journal.decisions import DecisionLog
 from churnops.journal.keys import KeyStore
 from churnops.pipelines.run_all import run_all
 from churnops.settings import ENV_CONFIG, Settings, load_settings
-from tests.conftest import quick, write_project, write_small_data
-from tests.unit.app.conftest import PAGE, SECONDS
+from tests.support.app_pages import PAGE, SECONDS
+from tests.support.projects import quick, write_project, write_small_data
 
 ATTACK = (
     "<img src=x onerror=evil()><script>evil()</script> [evil](javascript:evil()) ![evil](http://evil.example/x.png) "

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from churnops.settings import ENV_CONFIG
-from tests.fixture_project import copy_project
+from tests.support.fixture_project import copy_project
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from churnops.app.shared.text import plain
 from churnops.journal import Journal, open_database
 from churnops.journal.predictions import write_predictions
 from churnops.registry.reference import reference_path
-from tests.unit.app.shared.test_sample import HORIZON, asked, learnt
+from tests.support.app_sample import HORIZON, asked, learnt
 
 SECTIONS = ("Segments", "Distributions", "Correlations", "Drivers", "Calibration", "Reach", "Offer")
 Show = Callable[[str], AppTest]

@@ -7,7 +7,7 @@ import pytest
 
 from churnops.app.models.figures import comparable, gains, timeline
 from churnops.journal.deployment_log import in_production
-from tests.unit.app.models.test_history import NOW, deployment, shown, spells
+from tests.support.app_models import NOW, deployment, shown, spells
 
 EVIL = "<img src=x onerror=alert(1)>"
 

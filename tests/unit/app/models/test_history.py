@@ -8,66 +8,14 @@ from typing import Any
 
 import pytest
 
-from churnops.app.models.history import Comparison, clock, comparison, known_models, model_name, versions
+from churnops.app.models.history import clock, comparison, known_models, model_name, versions
 from churnops.app.models.links import MlflowLinks
 from churnops.app.models.summaries import Retraining, damaged_sentence, newest_files, read_summaries
 from churnops.errors import ChurnopsError
-from churnops.journal import Deployment, RecordedDecision
-from churnops.journal.deployment_log import InProduction, in_production
-from churnops.retraining.gate import Decision, Guard
+from churnops.journal import RecordedDecision
+from tests.support.app_models import BEGIN, NOW, decided, deployment, shown, spells
 
-BEGIN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-NOW = BEGIN + timedelta(days=10)
 NAME = "retraining_summary_20261124T141428.962313Z.json"
-
-
-def deployment(number: int, version: int, day: int, **changes: Any) -> Deployment:
-    folder = f"20261101T120000.00000{version}Z-xgboost-v{version}"
-    said = {
-        "id": number,
-        "at": BEGIN + timedelta(days=day),
-        "folder": folder,
-        "version": version,
-        "content_sha256": f"{version:064x}"[::-1],
-        "previous": None,
-        "reason": "because",
-        "kind": "deploy",
-        "by": "ann",
-        "closed": "done",
-    }
-    return Deployment(**(said | changes))
-
-
-def spells() -> list[InProduction]:
-    """Version 1, then 2, then 1 again."""
-    return in_production([deployment(1, 1, 0), deployment(3, 2, 4), deployment(5, 1, 7, kind="rollback")])
-
-
-def decided(**changes: Any) -> RecordedDecision:
-    found = Decision(
-        verdict="cannot tell",
-        reason="not proven",
-        metric="roc_auc",
-        champion=0.90,
-        challenger=0.92,
-        gain=0.02,
-        standard_error=0.01,
-        low=-0.005,
-        high=0.045,
-        min_improvement=0.01,
-        confidence=0.95,
-        compared=1,
-        rows=400,
-        churned=60,
-        guards=(Guard("log_loss", 0.2, 0.3, 0.01),),
-        labels_needed=1234,
-    )
-    details = found.to_json() | changes
-    return RecordedDecision(NOW, "deploy", details["verdict"], "not proven", "a" * 64, "b" * 64, details)
-
-
-def shown(**changes: Any) -> Comparison:
-    return comparison(decided(**changes), {})
 
 
 def summary(folder: Path, document: object, name: str = NAME) -> tuple[list[Retraining], list[str]]:

@@ -14,7 +14,7 @@ from churnops.journal.keys import KeyStore
 from churnops.registry import DeploymentFolder
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
-from tests.unit.app.models.test_history import deployment, spells
+from tests.support.app_models import deployment, spells
 
 Show = Callable[[str], AppTest]
 SURE = "I want this version to answer from now on"

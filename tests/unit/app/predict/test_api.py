@@ -21,10 +21,10 @@ from churnops.errors import SettingsError
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import ENV_CONFIG, ENV_DASHBOARD_KEY, Settings, load_settings
-from tests.api.conftest import deployed, make_key
-from tests.conftest import LATER, write_project
-from tests.loop.serving import Server, sqlite_rows
-from tests.unit.app.predict.test_page import SAID, ask, press, said
+from tests.support.api import make_key
+from tests.support.app_pages import SAID, ask, press, said
+from tests.support.projects import LATER, deployed, write_project
+from tests.support.serving import Server, sqlite_rows
 
 KEPT = {"csv": pl.read_csv, "parquet": pl.read_parquet}
 

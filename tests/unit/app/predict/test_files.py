@@ -13,7 +13,7 @@ from churnops.app.predict.upload import list_as_csv, score_file
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
-from tests.conftest import LATER
+from tests.support.projects import LATER
 
 
 @pytest.fixture(scope="module")

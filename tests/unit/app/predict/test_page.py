@@ -17,28 +17,10 @@ from churnops.app.predict.risk import level
 from churnops.app.shared.text import percent
 from churnops.model import Bundle
 from churnops.schema import Schema
-from tests.conftest import LATER
+from tests.support.app_pages import SAID, ask, press, said
+from tests.support.projects import LATER
 
 Show = Callable[[str], AppTest]
-SAID = {"still": "Move a slider", "moved": "From "}
-
-
-def said(page: AppTest) -> str:
-    """Return all text of the page, as it reads."""
-    boxes = [*page.text, *page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error]
-    return " ".join(str(box.value) for box in boxes).replace("\\", "").replace("\u2060", "")
-
-
-def press(page: AppTest, label: str) -> AppTest:
-    return next(button for button in page.button if button.label == label).click().run()
-
-
-def ask(page: AppTest, preset: str) -> AppTest:
-    """Start from a customer and predict."""
-    page = press(press(page, preset), "Predict")
-    assert not page.exception
-    assert not page.error
-    return page
 
 
 def recorded(folder: Path) -> int:

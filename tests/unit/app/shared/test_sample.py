@@ -1,8 +1,8 @@
 """Whom the analysis page looks at: a model's reference customers, and those in production with known outcomes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,16 @@ from sqlalchemy import Engine
 from churnops.app.shared import sample as samples
 from churnops.app.shared.sample import Sample, drivers, may_have_outcomes, read_production, read_reference, variables
 from churnops.data.preprocess import Imputer
-from churnops.data.read import decode
 from churnops.errors import DataError
 from churnops.features.build import Feature
-from churnops.journal import Journal, Label, PredictionRow, new_prediction_id, open_database
+from churnops.journal import Journal, Label, open_database
 from churnops.journal.predictions import write_predictions
 from churnops.model import Bundle, LinearModel
 from churnops.pipelines.run_all import RunSummary
 from churnops.registry.reference import reference_path
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
-
-DAY = timedelta(days=1)
-HORIZON = 30 * DAY
-NOW = datetime.now(UTC)
+from tests.support.app_sample import DAY, HORIZON, NOW, asked, learnt
 
 
 @pytest.fixture(scope="module")
@@ -49,38 +45,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     yield engine
     engine.dispose()
-
-
-def asked(bundle: Bundle, days_ago: Sequence[float], *, customer: str | None = None) -> list[PredictionRow]:
-    """Return predictions for the bundle's first probe."""
-    probe = {name: values[:1] for name, values in bundle.probes.items()}
-    inputs = decode(probe, np.array([np.nan]), bundle.schema).drop(bundle.schema.target.name).write_ndjson()
-    return [
-        PredictionRow(
-            id=new_prediction_id(),
-            at=NOW - days * DAY,
-            customer_id=customer,
-            model_version=bundle.version_name,
-            content_sha256=bundle.content_sha256,
-            churn_probability=days / 100,
-            churn_prediction=False,
-            base_value=None,
-            explanation_scale=None,
-            top_shap_features=None,
-            inputs=inputs.strip(),
-            source="api",
-        )
-        for days in days_ago
-    ]
-
-
-def learnt(journal: Journal, rows: Sequence[PredictionRow], churned: Sequence[bool]) -> None:
-    journal.record_labels(
-        [
-            Label(churned=left, prediction_id=row.id, outcome_at=row.at + HORIZON)
-            for row, left in zip(rows, churned, strict=True)
-        ]
-    )
 
 
 def test_the_reference_sample_has_inputs_outcomes_and_scores_of_the_customers(sample: Sample, bundle: Bundle):

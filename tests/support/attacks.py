@@ -10,7 +10,7 @@ from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import CycleLog
 from churnops.journal.decisions import DecisionLog
 from churnops.settings import Settings
-from tests.browser.screen import ATTACKS
+from tests.support.screen import ATTACKS
 
 EVERYTHING = " ".join(ATTACKS)
 KEPT = {"name", "kind", "test", "verdict", "metric", "sha256", "content_sha256", "run_id", "state", "status"}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from churnops import app
-from tests.loop.serving import PATIENCE, wait_for
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.processes import PATIENCE, free_port, wait_for
 
 # What starts it; a port follows.
 DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard", "--port")
@@ -163,3 +162,6 @@ class Screen:
         """Show a tab of the page."""
         self.page.get_by_role("tab", name=name, exact=True).click()
         return self.settled()
+
+
+Look = Callable[..., Screen]

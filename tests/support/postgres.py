@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import find_part
+from tests.support.parts import find_part
 
 
 @dataclass(frozen=True)

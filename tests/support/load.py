@@ -1,222 +1,19 @@
-"""`churnops serve` in a process of its own, and clients that keep it busy and remember everything it said."""
+"""Clients that keep a service busy, and remember every answer."""
 
 import asyncio
-import http.client
 import json
-import os
-import signal
-import socket
-import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any, Self
 
 from churnops.api.customers import CustomerForm
-from churnops.journal import DeploymentLog, open_database
 from churnops.model import Bundle
-from churnops.registry import DeploymentFolder
-from churnops.settings import Settings
-from tests.loop.test_mlflow_processes import free_port
+from tests.support.serving import RECORDED, Answer
 
-SERVE = (sys.executable, "-m", "churnops.cli", "serve")
-PATIENCE = 60.0  # seconds until what must happen counts as not happening; far beyond what it takes
 CLIENTS = 16
-RECORDED = (
-    "id",
-    "customer_id",
-    "model_version",
-    "churn_probability",
-    "churn_prediction",
-    "base_value",
-    "explanation_scale",
-    "top_shap_features",
-    "inputs",
-)
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Return what `condition` returns once it is true; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if found := condition():
-            return found
-        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}"
-        time.sleep(0.02)
-
-
-async def until(what: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Do as `wait_for` does, beside the clients of this loop."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if found := condition():
-            return found
-        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}"
-        await asyncio.sleep(0.001)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One complete response."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Server:
-    """`churnops serve` on a free port of loopback, in the project of `settings`; started again, it has another port."""
-
-    def __init__(self, settings: Settings, *arguments: str, cwd: Path | None = None) -> None:
-        self.settings = settings
-        self._arguments = arguments
-        self._cwd = cwd or settings.root
-        self.temporary = settings.root / "temporary"
-        self.temporary.mkdir(exist_ok=True)
-        self._log_path = settings.root / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=10)
-            self.kill()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self.port = free_port()
-        command = (*SERVE, "--port", str(self.port), *self._arguments)
-        with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self._cwd, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(self.temporary)}
-            )
-        wait_for("the service answers", self._lives)
-
-    def unnamed_bytes(self) -> int:
-        """Return the bytes of the files without a name that it has open in its temporary folder."""
-        assert self._process is not None
-        size = 0
-        for path in Path(f"/proc/{self._process.pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed meanwhile
-                if str(path.readlink()).startswith(f"{self.temporary}/#"):
-                    size += path.stat().st_size
-        return size
-
-    def _lives(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log()[-4000:]
-        try:
-            return self.get("/health/live").status == 200
-        except OSError:
-            return False
-
-    def kill(self) -> None:
-        """Kill it as nothing can be refused."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def terminate(self) -> None:
-        """Tell it to stop."""
-        assert self._process is not None
-        self._process.terminate()
-
-    def exit_code(self) -> int:
-        """Wait until it has stopped."""
-        assert self._process is not None
-        return self._process.wait(timeout=PATIENCE)
-
-    def refuses_connections(self) -> bool:
-        """Whether nobody listens any more."""
-        with socket.socket() as trial:
-            return trial.connect_ex(("127.0.0.1", self.port)) != 0
-
-    def log(self) -> str:
-        return self._log_path.read_text(errors="replace")
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        kind: str = "application/json",
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Send one request over a connection of its own."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
-            connection.request(
-                method, path, body or None, dict(headers or {}) | ({"Content-Type": kind} if body else {})
-            )
-            response = connection.getresponse()
-            answered = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, answered, response.read())
-
-    def get(self, path: str) -> Answer:
-        return self.ask("GET", path)
-
-    def metric(self, name: str, *labels: str) -> float:
-        """Return the sum of a metric over the lines that hold all `labels`."""
-        lines = self.get("/metrics").body.decode().splitlines()
-        found = [line for line in lines if line.partition(" ")[0].partition("{")[0] == name]
-        return sum(float(line.rpartition(" ")[2]) for line in found if all(label in line for label in labels))
-
-    def workers(self) -> set[int]:
-        """Return the processes that answer, by the files that each keeps its metrics in."""
-        files = self.temporary.glob("churnops-metrics-*/gauge_livemax_*.db")
-        return {int(path.stem.rpartition("_")[2]) for path in files}
-
-    def loaded(self) -> int:
-        """Return how often a worker has said that it loaded a model; before the first time it is not ready."""
-        return self.log().count(" answers, from ")
-
-    @contextmanager
-    def only(self, worker: int) -> Iterator[None]:
-        """Let no other worker answer. Be short: uvicorn takes one that is stopped for seconds for dead."""
-        others = self.workers() - {worker}
-        _signal(others, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            _signal(others, signal.SIGCONT)
-
-
-def _signal(processes: Iterable[int], number: signal.Signals) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.kill(process, number)
-
-
-class Deployer:
-    """Deploys as the product does, but for MLflow's aliases."""
-
-    def __init__(self, settings: Settings, kind: type[DeploymentFolder] = DeploymentFolder) -> None:
-        self._engine = open_database(settings.database_url(settings.journal.url))
-        models = settings.path(settings.registry.directory)
-        self.folder = kind(models, DeploymentLog(self._engine), lambda content_sha256: None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._engine.dispose()
-
-    def deploy(self, bundle: Bundle) -> Path:
-        with self.folder.locked():
-            return self.folder.deploy(bundle, 1, "a test")
 
 
 class Connection:
@@ -390,13 +187,6 @@ def _answers(bundle: Bundle, customers: Sequence[Mapping[str, Any]]) -> list[dic
         }
         for row in range(len(customers))
     ]
-
-
-def sqlite_rows(settings: Settings) -> list[tuple[Any, ...]]:
-    """Return the journal's predictions, as `RECORDED` names their columns."""
-    with closing(sqlite3.connect(settings.path("journal.db"))) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return connection.execute(f"SELECT {', '.join(RECORDED)} FROM predictions").fetchall()
 
 
 def check_recorded(rows: Iterable[tuple[Any, ...]], load: Load) -> int:

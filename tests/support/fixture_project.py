@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import find_part
+from tests.support.parts import find_part
 
-FIXTURES: Final = Path(__file__).with_name("fixtures")
+FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 PROJECT_1: Final = FIXTURES / "project-1"
 HOME: Final = Path("/srv/project-1")
 """Where a fixture project was made: the folder that addresses in its files name."""

@@ -1,0 +1,101 @@
+"""The application in a process of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from churnops.settings import Settings
+
+
+@dataclass(frozen=True)
+class Server:
+    """A service in a process of its own, as `churnops serve` starts it."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def megabytes(self, name: str = "VmRSS") -> float:
+        """Memory now, or its peak (`VmHWM`)."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
+
+    def send(self, *pieces: bytes, pause: float = 0.0, timeout: float = 20.0) -> bytes:
+        """Send bytes over a connection of their own; return all that comes back until it is closed or silent."""
+        received = []
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+            try:
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(pause)
+                while data := connection.recv(65536):
+                    received.append(data)
+                    if b"\r\n\r\n" in data:
+                        connection.settimeout(0.3)
+            except (TimeoutError, ConnectionError):
+                pass
+        return b"".join(received)
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from churnops.api.server import serve
+from churnops.settings import load_settings
+config = Path(sys.argv[1])
+serve(load_settings(config), config, "127.0.0.1", int(sys.argv[2]), int(sys.argv[3]))
+"""
+
+
+@contextmanager
+def serving(settings: Settings, *, workers: int = 1) -> Iterator[Server]:
+    """Serve a project on a free port of this machine, with temporary files in the project's folder."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    temporary = settings.root / "tmp"
+    temporary.mkdir(exist_ok=True)
+    log = settings.root / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(settings.root / "config.yaml"), str(port), str(workers)],
+            stderr=output,
+            env=os.environ | {"TMPDIR": str(temporary)},
+        )
+    server = Server(port, process, log)
+    try:
+        wait_for_server(server)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for_server(server: Server) -> None:
+    """Return when a service is ready."""
+    for _ in range(600):
+        if server.process.poll() is not None:
+            raise RuntimeError(server.log.read_text())
+        if b" 200 " in _try(server, b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"):
+            return
+        time.sleep(0.1)
+
+
+def _try(server: Server, request: bytes) -> bytes:
+    try:
+        return server.send(request)
+    except ConnectionError:
+        return b""

@@ -1,0 +1,29 @@
+"""Pages of the dashboard without a browser."""
+
+from streamlit.testing.v1 import AppTest
+
+SECONDS = 60  # for a page: the first one of a test process imports what it shows
+PAGE = """
+from churnops.app.{name}.page import page
+from churnops.app.shared.project import guarded
+guarded(page)()
+"""
+SAID = {"still": "Move a slider", "moved": "From "}
+
+
+def said(page: AppTest) -> str:
+    """Return all text of the page, as it reads."""
+    boxes = [*page.text, *page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error]
+    return " ".join(str(box.value) for box in boxes).replace("\\", "").replace("\u2060", "")
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    return next(button for button in page.button if button.label == label).click().run()
+
+
+def ask(page: AppTest, preset: str) -> AppTest:
+    """Start from a customer and predict."""
+    page = press(press(page, preset), "Predict")
+    assert not page.exception
+    assert not page.error
+    return page

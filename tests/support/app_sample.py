@@ -1,0 +1,46 @@
+"""Predictions and labels for the page Analysis."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from churnops.data.read import decode
+from churnops.journal import Journal, Label, PredictionRow, new_prediction_id
+from churnops.model import Bundle
+
+DAY = timedelta(days=1)
+HORIZON = 30 * DAY
+NOW = datetime.now(UTC)
+
+
+def asked(bundle: Bundle, days_ago: Sequence[float], *, customer: str | None = None) -> list[PredictionRow]:
+    """Return predictions for the bundle's first probe."""
+    probe = {name: values[:1] for name, values in bundle.probes.items()}
+    inputs = decode(probe, np.array([np.nan]), bundle.schema).drop(bundle.schema.target.name).write_ndjson()
+    return [
+        PredictionRow(
+            id=new_prediction_id(),
+            at=NOW - days * DAY,
+            customer_id=customer,
+            model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256,
+            churn_probability=days / 100,
+            churn_prediction=False,
+            base_value=None,
+            explanation_scale=None,
+            top_shap_features=None,
+            inputs=inputs.strip(),
+            source="api",
+        )
+        for days in days_ago
+    ]
+
+
+def learnt(journal: Journal, rows: Sequence[PredictionRow], churned: Sequence[bool]) -> None:
+    journal.record_labels(
+        [
+            Label(churned=left, prediction_id=row.id, outcome_at=row.at + HORIZON)
+            for row, left in zip(rows, churned, strict=True)
+        ]
+    )

@@ -1,0 +1,34 @@
+"""The state of a deployment: log, aliases, and a copy of its project."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from churnops.journal import Deployment, DeploymentLog, open_database
+from churnops.settings import Settings, load_settings
+
+
+def copy(source: Path, target: Path) -> Settings:
+    """Copy a project; its registered models stay where they are."""
+    target.mkdir()
+    for name in ("mlflow.db", "journal.db"):
+        with closing(sqlite3.connect(source / name)) as old, closing(sqlite3.connect(target / name)) as new:
+            old.backup(new)
+    for name in ("models", "data"):
+        shutil.copytree(source / name, target / name, symlinks=True)
+    shutil.copy(source / "config.yaml", target)
+    return load_settings(target / "config.yaml")
+
+
+def history(settings: Settings) -> list[Deployment]:
+    engine = open_database(settings.database_url(settings.journal.url))
+    try:
+        return DeploymentLog(engine).history()
+    finally:
+        engine.dispose()
+
+
+def aliases(settings: Settings) -> dict[str, int]:
+    with closing(sqlite3.connect(settings.path("mlflow.db"))) as connection:
+        return dict(connection.execute("SELECT alias, version FROM registered_model_aliases").fetchall())

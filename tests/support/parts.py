@@ -1,0 +1,21 @@
+"""The parts outside Python that some tests need."""
+
+import os
+import shutil
+from pathlib import Path
+
+# What some tests need beside Python packages: the command that must be found, and how to get it.
+PARTS = {
+    "postgresql": ("initdb", "apt-get install postgresql"),
+    "prometheus": ("promtool", "apt-get install prometheus"),
+    "chromium": ("chromium", "apt-get install chromium"),
+}
+POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+
+
+def missing(part: str) -> str:
+    return f"{part} is missing: {PARTS[part][1]}"
+
+
+def find_part(part: str) -> str | None:
+    return shutil.which(PARTS[part][0], path=f"{os.environ.get('PATH', '')}:{POSTGRES_FOLDERS}")

@@ -1,0 +1,56 @@
+"""Projects in temporary folders: settings, example data, a deployed model."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from churnops.settings import Settings, default_config, load_settings
+
+REPOSITORY = Path(__file__).parents[2]
+RAW = (REPOSITORY / "data/raw/churn-80.csv", REPOSITORY / "data/raw/churn-20.csv")
+LATER = REPOSITORY / "data/production/churn-later.csv"
+
+
+def write_project(folder: Path, change: Callable[[dict[str, Any]], None] = lambda document: None) -> Path:
+    """Make a project with the default settings (changed by `change`) and no data; return its config file."""
+    document = yaml.safe_load(default_config())
+    change(document)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def quick(document: dict[str, Any]) -> None:
+    """Few trials and replicates: the pipeline's path, not its quality."""
+    document["training"] |= {"trials": dict.fromkeys(document["training"]["families"], 1), "folds": 3}
+    document["evaluation"]["bootstrap_replicates"] = 100
+
+
+def write_small_data(folder: Path, rows: int = 500) -> None:
+    """Put the first rows of the example data into a project."""
+    for source, part in ((RAW[0], "raw"), (RAW[1], "raw"), (LATER, "production")):
+        (folder / "data" / part).mkdir(parents=True, exist_ok=True)
+        lines = source.read_text().splitlines(keepends=True)[: rows + 1]
+        (folder / "data" / part / source.name).write_text("".join(lines))
+
+
+def copied(settings: Settings, folder: Path) -> Settings:
+    """Copy a project."""
+    shutil.copytree(settings.root, folder, symlinks=True)
+    return load_settings(folder / "config.yaml")
+
+
+def deployed(folder: Path, project: Settings, **sections: dict[str, Any]) -> Settings:
+    """Make a project in `folder` with another's model deployed; keyword arguments change sections of its settings."""
+
+    def change(document: dict[str, Any]) -> None:
+        for name, values in sections.items():
+            document[name] |= values
+
+    if not (folder / "models").exists():
+        shutil.copytree(project.path("models"), folder / "models", symlinks=True)
+    return load_settings(write_project(folder, change))
