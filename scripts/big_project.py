@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from sqlalchemy import Engine, insert, update
 
+from churnops.alerting.alarms import alarms
 from churnops.api.customers import CustomerForm
 from churnops.data.profile import count_profile
 from churnops.data.read import decode
@@ -31,7 +32,6 @@ from churnops.journal.tables import cycles, deployments, labels, microseconds, m
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring import ModelMonitor
-from churnops.monitoring.alarms import alarms
 from churnops.monitoring.batch import Batch, Window
 from churnops.monitoring.collect import batch_from_columns
 from churnops.monitoring.page import report_page

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from churnops.alerting.alerts import Alerts
 from churnops.cli import main
 from churnops.errors import JournalError, RegistryError
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
 from churnops.monitoring import ModelMonitor
-from churnops.monitoring.alerts import Alerts
 from churnops.pipelines.run_all import EXPERIMENT, run_all
 from churnops.registry import DeploymentFolder, Registry
 from churnops.settings import Settings, load_settings

@@ -15,11 +15,11 @@ from aiosmtpd.smtp import AuthResult
 from apprise.plugins import pagerduty, slack
 from sqlalchemy import Engine, select
 
+from churnops.alerting.alerts import Alarm, Alerts, Delivery
 from churnops.journal import open_database
 from churnops.journal.alerts import AlertLog
 from churnops.journal.tables import alerts as alert_table
 from churnops.journal.tables import deliveries as delivery_table
-from churnops.monitoring.alerts import Alarm, Alerts, Delivery
 from churnops.settings import AlertSettings
 from tests.support.processes import free_port
 from tests.support.sinks import SECRET, Endpoint, Mailbox, listening
@@ -187,7 +187,7 @@ def test_other_faults_are_reported_in_bounded_time(desk: Desk, endpoint: Endpoin
 def test_a_hanging_channel_keeps_neither_the_others_nor_the_process(tmp_path: Path, endpoint: Endpoint):
     with listening(status=-1) as hanging:
         code = (
-            "import sys; from churnops.monitoring.alerts import *; from churnops.settings import AlertSettings; "
+            "import sys; from churnops.alerting.alerts import *; from churnops.settings import AlertSettings; "
             "s = AlertSettings(urls=tuple(sys.argv[1:]), attempts=1, timeout_seconds=1); "
             "print([d.delivered for d in Alerts(None, s).tell([Alarm('performance', 'critical', 'x')], [])])"
         )
@@ -220,7 +220,7 @@ import logging, sys
 logging.basicConfig(level=logging.DEBUG)
 from churnops.journal import open_database
 from churnops.journal.alerts import AlertLog
-from churnops.monitoring.alerts import Alarm, Alerts
+from churnops.alerting.alerts import Alarm, Alerts
 from churnops.settings import AlertSettings
 engine = open_database("sqlite:///" + sys.argv[1])
 settings = AlertSettings(urls=tuple(sys.argv[2:]), attempts=1)
@@ -309,7 +309,7 @@ def _dies(url: str, channel: str, when: str) -> None:
     """Tell an alarm, and be killed before or after it is sent."""
     import os
 
-    from churnops.monitoring import alerts as module
+    from churnops.alerting import alerts as module
 
     send: Callable[..., Any] = module.deliver
 

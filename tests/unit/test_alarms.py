@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from churnops.alerting.alarms import AFTER_RETRAINING, alarms, deployment, failure, retraining_failed, rollback
 from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
 from churnops.monitoring import ModelMonitor, Report
-from churnops.monitoring.alarms import AFTER_RETRAINING, alarms, deployment, failure, retraining_failed, rollback
 from churnops.monitoring.budget import Trigger, TriggerName
 from churnops.monitoring.collect import batch_from_columns
 from churnops.settings import Settings

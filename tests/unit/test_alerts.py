@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from churnops.alerting.alarms import AFTER_RETRAINING, retraining_failed
+from churnops.alerting.alerts import Alarm, Alerts, Delivery, due, plain
+from churnops.alerting.channels import Channel, without_secrets
 from churnops.journal import open_database
 from churnops.journal.alerts import Alert, AlertLog, Notice
-from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
-from churnops.monitoring.alerts import Alarm, Alerts, Delivery, due, plain
-from churnops.monitoring.channels import Channel, without_secrets
 from churnops.settings import DEMONSTRATION, AlertSettings
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -236,7 +236,7 @@ def test_a_channel_shows_scheme_and_a_hash_that_differs():
 
 def test_without_channels_apprise_is_not_imported():
     code = (
-        "import sys; from churnops.monitoring.alerts import *; from churnops.settings import AlertSettings; "
+        "import sys; from churnops.alerting.alerts import *; from churnops.settings import AlertSettings; "
         "Alerts(None, AlertSettings()).tell([Alarm('performance', 'critical', 'x')], []); "
         "sys.exit('apprise' in sys.modules)"
     )
@@ -247,7 +247,7 @@ def test_without_channels_apprise_is_not_imported():
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path):
     (tmp_path / "apprise.py").write_text("raise ImportError('not here')")
     code = (
-        "from churnops.monitoring.alerts import *; from churnops.settings import AlertSettings; "
+        "from churnops.alerting.alerts import *; from churnops.settings import AlertSettings; "
         "d = Alerts(None, AlertSettings(urls=('slack://TokenA/TokenB/TokenC',)))"
         ".tell([Alarm('performance', 'critical', 'x')], []); "
         "print(d[-1].attempts, d[-1].error)"

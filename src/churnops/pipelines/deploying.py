@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from churnops.alerting.alarms import deployment, rollback
+from churnops.alerting.alerts import Alerts
 from churnops.errors import ChurnopsError, RegistryError, reason_of
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.model import Bundle
-from churnops.monitoring.alarms import deployment, rollback
-from churnops.monitoring.alerts import Alerts
 from churnops.pipelines.aftermath import Aftermath
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.folder import UnfinishedDeploymentError

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from churnops.alerting.alarms import rollback
+from churnops.alerting.alerts import Alerts
 from churnops.console import OutputError, prepare_streams
 from churnops.errors import BundleError, ChurnopsError
 from churnops.journal import Deployment, DeploymentLog
@@ -21,8 +23,6 @@ from churnops.journal.alerts import AlertLog
 from churnops.journal.database import open_database
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.model import Bundle
-from churnops.monitoring.alarms import rollback
-from churnops.monitoring.alerts import Alerts
 from churnops.pipelines.aftermath import Aftermath
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.folder import NEXT, AliasesBehindError, Pruned, UnfinishedDeploymentError

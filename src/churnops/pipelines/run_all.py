@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from churnops.alerting.alarms import alarms
+from churnops.alerting.alerts import Alerts
 from churnops.data.identity import Identities, identify
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
@@ -24,8 +26,6 @@ from churnops.journal.cycles import CycleLog
 from churnops.journal.simulated import SimulatedFiles, is_simulated, refuse_simulated
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, MonitoringCycle
-from churnops.monitoring.alarms import alarms
-from churnops.monitoring.alerts import Alerts
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.aftermath import Aftermath

@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from churnops.alerting.alarms import alarms, failure
+from churnops.alerting.alerts import Alerts, Delivery
 from churnops.errors import ChurnopsError, JournalError, RegistryError, reason_of
 from churnops.journal import DeploymentLog, Journal
 from churnops.journal.alerts import AlertLog
@@ -22,8 +24,6 @@ from churnops.journal.seen import unmatched_sentence
 from churnops.journal.simulated import SimulatedFiles, refuse_simulated
 from churnops.model import Bundle
 from churnops.monitoring import MonitoringCycle, Report
-from churnops.monitoring.alarms import alarms, failure
-from churnops.monitoring.alerts import Alerts, Delivery
 from churnops.monitoring.monitor import ModelMonitor
 from churnops.pipelines.become import become
 from churnops.pipelines.sources import Source

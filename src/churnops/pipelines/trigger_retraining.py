@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from churnops.alerting.alarms import AFTER_RETRAINING, retraining_failed
+from churnops.alerting.alerts import Alarm, Alerts
 from churnops.data.identity import Identities
 from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import ValidationError, check_customers
@@ -24,8 +26,6 @@ from churnops.journal.simulated import SimulatedFiles, refuse_simulated
 from churnops.journal.tables import microseconds
 from churnops.journal.turn import turn
 from churnops.model import Bundle
-from churnops.monitoring.alarms import AFTER_RETRAINING, retraining_failed
-from churnops.monitoring.alerts import Alarm, Alerts
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.become import become
 from churnops.pipelines.deploying import put_into_production, record_decision

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
+from churnops.alerting.alerts import Subject
 from churnops.app.monitoring import columns_section, sections
 from churnops.app.monitoring.health import Health, Limits, Production, judge
 from churnops.app.monitoring.reports import ReportDetails, interval_text, read_report, recommendation_sentence
@@ -16,7 +17,6 @@ from churnops.app.shared.text import one_line, percent, plain
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.journal.cycles import Cycle, CycleLog, CycleSeries
 from churnops.model import Bundle
-from churnops.monitoring.alerts import Subject
 from churnops.registry import DeploymentFolder
 from churnops.settings import LIVE, RESERVED_SOURCES
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from churnops.monitoring.alerts import Alarm, Severity, Subject
+from churnops.alerting.alerts import Alarm, Severity, Subject
 from churnops.monitoring.budget import Trigger
 from churnops.monitoring.report import Report
 from churnops.settings import LIVE

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from churnops.alerting.channels import Channel, Kind, Message, deliver
 from churnops.errors import JournalError
 from churnops.journal.alerts import Alert, AlertLog, Notice, Try, incident
 from churnops.journal.clock import TOLERANCE
-from churnops.monitoring.channels import Channel, Kind, Message, deliver
 from churnops.settings import LIVE, AlertSettings, Settings
 
 Severity = Literal["critical", "warning", "info"]

@@ -1,0 +1,1 @@
+"""Alerting: `alarms` follow from a report, `alerts` keeps their state and repeats them, `channels` delivers them."""
