@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 
+from churnops.settings import load_settings
 from tests.golden.masks import masked
 from tests.support.fixture_project import copy_project
 
@@ -27,6 +28,9 @@ class GoldenProject:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.answers: dict[str, Any] = {}
+        # The fixture's settings have names of an earlier version; commands say so, and did not when it was made.
+        self.renamed = {f"warning: {line}" for line in load_settings(root / "config.yaml").renamed}
+        assert len(self.renamed) == 3
 
     def record(self, name: str, value: Any, *, fitted: bool = False) -> None:
         """Keep an answer, masked."""
@@ -44,8 +48,8 @@ class GoldenProject:
             document = answer["document"] = json.loads(result.stdout)
         elif result.stdout:
             answer["output"] = [line.rstrip() for line in result.stdout.splitlines()]
-        if result.stderr:
-            answer["messages"] = result.stderr.splitlines()
+        if messages := [line for line in result.stderr.splitlines() if line not in self.renamed]:
+            answer["messages"] = messages
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         self.record(name or " ".join(["churnops", *command]), answer, fitted=fitted)

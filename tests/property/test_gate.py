@@ -35,9 +35,7 @@ def comparisons(draw: st.DrawFn, least: int = 0) -> Comparison:
 
 
 rules = st.builds(
-    lambda metric, confidence, line: RetrainingSettings(
-        metric=metric, confidence=confidence, min_improvement=line, min_improvement_log_loss=line
-    ),
+    lambda metric, confidence, line: RetrainingSettings(metric=metric, confidence=confidence, min_improvement=line),
     st.sampled_from(["roc_auc", "log_loss"]),
     st.none() | st.floats(0.5, 0.999),
     st.floats(0, 0.3),

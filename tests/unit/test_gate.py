@@ -192,7 +192,7 @@ def test_an_overconfident_model_that_is_no_better_is_seldom_called_better() -> N
     called = 0
     for _ in range(400):
         drawn = generator.integers(many, size=once)
-        rule = settings(metric="log_loss", min_improvement_log_loss=0, **NO_GUARDS)
+        rule = settings(metric="log_loss", min_improvement=0, **NO_GUARDS)
         called += decide(outcome[drawn], cautious[drawn], sure[drawn], rule, seed=1).deploy
     assert called / 400 <= 0.05
 

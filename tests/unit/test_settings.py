@@ -1,10 +1,13 @@
 """`config.yaml` and `CHURNOPS_*` variables: everything unknown or out of range is refused in one line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from churnops.cli import main
 from churnops.errors import SettingsError
 from churnops.features import all_features
 from churnops.settings import Settings, default_config, find_config, load_settings
@@ -37,6 +40,43 @@ def test_keys_left_out_take_the_default(tmp_path: Path, settings: Settings):
     short = load_settings(tmp_path / "config.yaml", {})
     of_this_table = {"features": True, "monitoring": {"recipe_columns"}}
     assert short.model_dump(exclude=of_this_table) == settings.model_dump(exclude=of_this_table)
+
+
+def test_the_gain_asked_for_is_the_metrics_own_where_it_is_left_out(tmp_path: Path):
+    def drop(document: dict[str, Any]) -> None:
+        del document["retraining"]["min_improvement"]
+
+    path = write_project(tmp_path, drop)
+    for metric, gain in (("roc_auc", 0.01), ("average_precision", 0.02), ("log_loss", 0.005)):
+        retraining = load_settings(path, {"CHURNOPS_RETRAINING__METRIC": metric}).retraining
+        assert retraining.min_improvement == retraining.improvement == gain
+
+
+def test_earlier_names_keep_their_meaning_and_give_a_line_each(tmp_path: Path):
+    assert load_settings(write_project(tmp_path), {}).renamed == ()
+    earlier = {"threads": 1, "min_improvement_average_precision": 0.03, "min_improvement_log_loss": 0.004}
+    path = write_project(tmp_path, lambda document: document["retraining"].update(earlier))
+    settings = load_settings(path, {})
+    assert settings.renamed == (
+        "the setting retraining.threads is now training.threads: the earlier name still works",
+        "the setting retraining.min_improvement_average_precision is now retraining.min_improvement: "
+        "the earlier name still works",
+        "the setting retraining.min_improvement_log_loss is now retraining.min_improvement: "
+        "the earlier name still works",
+    )
+    assert (settings.training.threads, settings.retraining_threads) == (2, 1)
+    for metric, gain in (("roc_auc", 0.01), ("average_precision", 0.03), ("log_loss", 0.004)):
+        assert load_settings(path, {"CHURNOPS_RETRAINING__METRIC": metric}).retraining.improvement == gain
+    assert earlier.items() <= settings.model_dump()["retraining"].items()
+    result = CliRunner().invoke(main, ["--config", str(path), "config", "check"])
+    assert result.stderr.splitlines() == [f"warning: {line}" for line in settings.renamed]
+    by_variable = load_settings(write_project(tmp_path), {"CHURNOPS_RETRAINING__THREADS": "3"})
+    assert (by_variable.retraining_threads, len(by_variable.renamed)) == (3, 1)
+
+
+def test_the_threads_of_the_training_count_for_a_retraining(tmp_path: Path):
+    settings = load_settings(write_project(tmp_path), {"CHURNOPS_TRAINING__THREADS": "5"})
+    assert (settings.retraining_threads, settings.renamed) == (5, ())
 
 
 def test_a_variable_overrides_a_setting(tmp_path: Path):

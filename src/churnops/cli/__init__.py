@@ -100,11 +100,13 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """Load the settings of a command, create files with their permissions, and show the banner of a demonstration."""
+    """Load the settings of a command; warn of earlier names; create files with their permissions; show the banner."""
     from churnops.settings import apply_permissions, find_config, load_settings
 
     settings = load_settings(ctx.obj or find_config(Path.cwd()))
     apply_permissions(settings)
+    for line in settings.renamed:
+        warn(line)
     if settings.banner:
         click.secho(settings.banner, fg="yellow", err=True)
     return settings

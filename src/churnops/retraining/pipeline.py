@@ -150,7 +150,7 @@ class RetrainingPipeline:
             weights=parts.weightings(table, settings.retraining),
             folds=parts.folds(table, names, settings.training.folds, seed),
             reference=(parts.held_out | parts.newest)[used],
-            threads=settings.retraining.threads,
+            threads=settings.retraining_threads,
         )
         trained = step(next(steps), train_models, prepared, features, settings, plan, on_family=on_family)
         held_out, fitted = table.rows(parts.held_out), table.rows(parts.training)

@@ -13,8 +13,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -55,6 +57,14 @@ LIVE = "live"
 """Name of the source of the API's customers; the others are files."""
 RESERVED_SOURCES = (LIVE, "file", "simulation")
 """Names of sources that `data.batches` and `--source` cannot use."""
+MIN_IMPROVEMENTS: Mapping[GateMetric, float] = {"roc_auc": 0.01, "average_precision": 0.02, "log_loss": 0.005}
+"""Default of `retraining.min_improvement` for each metric."""
+RENAMED: Mapping[tuple[str, str], str] = {
+    ("retraining", "threads"): "training.threads",
+    ("retraining", "min_improvement_average_precision"): "retraining.min_improvement",
+    ("retraining", "min_improvement_log_loss"): "retraining.min_improvement",
+}
+"""Earlier names of settings, which keep their meaning, and the names of today."""
 DEMONSTRATION = "Demonstration: simulated customers count as production in this project."
 """Sentence that every page, report and alert of a project with `demonstration: true` shows."""
 
@@ -174,8 +184,8 @@ class AlertSettings(_Section):
 class RetrainingSettings(_Section):
     """When a new model may be trained, from which rows, and how much better it must be.
 
-    `min_improvement` is ROC-AUC; the other metrics have one of their own. Without a `confidence` the gain alone
-    decides. The API key for `check_url` is a secret, and comes from the variable `CHURNOPS_RETRAINING__CHECK_KEY` only.
+    `min_improvement` is a gain of `metric`. Without a `confidence` the gain alone decides. The API key for `check_url`
+    is a secret, and comes from the variable `CHURNOPS_RETRAINING__CHECK_KEY` only.
     """
 
     automatic: Annotated[bool, Flag()] = True
@@ -186,11 +196,13 @@ class RetrainingSettings(_Section):
     history_days: Annotated[float, days()] = 365
     holdout_rows: Annotated[int, Whole(50, 10**9)] = 300
     recent_fraction: Annotated[float, share(0.001)] = 0.25
-    threads: Annotated[int, Whole(1, 256)] = 2
+    threads: Annotated[int | None, Whole(1, 256)] = None  # an earlier name, see RENAMED
     metric: GateMetric = "roc_auc"
-    min_improvement: Annotated[float, share()] = 0.01
-    min_improvement_average_precision: Annotated[float, share()] = 0.02
-    min_improvement_log_loss: Annotated[float, Number(0.0, 100.0)] = 0.005
+    min_improvement: Annotated[float, share()] = Field(
+        default_factory=lambda earlier: MIN_IMPROVEMENTS[earlier.get("metric", "roc_auc")]
+    )
+    min_improvement_average_precision: Annotated[float | None, share()] = None  # an earlier name
+    min_improvement_log_loss: Annotated[float | None, Number(0.0, 100.0)] = None  # an earlier name
     confidence: Annotated[float | None, Number(0.01, 0.9999, or_null=True)] = 0.95
     max_log_loss_increase: Annotated[float, Number(0.0, 1e9)] = 0.01
     max_calibration_error_increase: Annotated[float, share()] = 0.02
@@ -200,12 +212,14 @@ class RetrainingSettings(_Section):
 
     @property
     def improvement(self) -> float:
-        """Gain that `metric` must have."""
-        return {
-            "roc_auc": self.min_improvement,
-            "average_precision": self.min_improvement_average_precision,
-            "log_loss": self.min_improvement_log_loss,
-        }[self.metric]
+        """Gain that `metric` must have; where a file has the metric's earlier name for it, that one counts."""
+        earlier = getattr(self, f"min_improvement_{self.metric}", None)
+        return self.min_improvement if earlier is None else float(earlier)
+
+    @model_serializer(mode="wrap")
+    def _without_unused_names(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = {key for section, key in RENAMED if section == "retraining" and getattr(self, key) is None}
+        return {name: value for name, value in write(self).items() if name not in unused}
 
 
 class RegistrySettings(_Section):
@@ -294,6 +308,20 @@ class Settings(_Section):
     def banner(self) -> str:
         """Sentence to show on every page, report and alert of a demonstration; empty otherwise."""
         return DEMONSTRATION if self.demonstration else ""
+
+    @property
+    def retraining_threads(self) -> int:
+        """Fits of a retraining that run at once."""
+        return self.retraining.threads or self.training.threads
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """A line for each setting that was given by its earlier name."""
+        return tuple(
+            f"the setting {section}.{key} is now {name}: the earlier name still works"
+            for (section, key), name in RENAMED.items()
+            if key in getattr(self, section).model_fields_set
+        )
 
     def path(self, relative: str) -> Path:
         """Resolve a path of the settings against `root`."""
