@@ -80,6 +80,25 @@ def test_what_is_no_json_is_refused_by_both(text: str):
         assert parse_json(body, 1000) == expected
 
 
+keys = st.sampled_from(['"a"', '"b"', '"\\u0061"', '"a:b"', '"\\ud800"', "a", "1"])
+odd = st.sampled_from(
+    ["-0", "01", "1.", "1E400", "-1e-400", "5e-324", "NaN", "-Infinity", "9" * 25, "9" * 4400, '"\x01"']
+)
+plain = st.floats().map(repr) | st.integers().map(str) | st.text(max_size=5).map(json.dumps) | keys
+
+
+@given(st.lists(st.tuples(keys, plain | odd), max_size=3))
+def test_an_object_has_the_values_that_the_json_module_reads(members: list[tuple[str, str]]):
+    text = "{" + ",".join(f"{key}:{value}" for key, value in members) + "}"
+    try:
+        expected = strict_json._decoder.decode(text)
+    except (ValueError, Problem):
+        with pytest.raises(Problem):
+            parse_json(text.encode(), 1000)
+    else:
+        assert repr(parse_json(text.encode(), 1000)) == repr(expected)  # tells 1 from 1.0, and the zeros apart
+
+
 def test_the_place_of_a_fault_is_that_in_the_whole_body():
     with pytest.raises(Problem, match="Expecting value at line 2, column 7"):
         list(parse_list('[{"é": "ü"},\n {"é":x}]'.encode(), 9, 9))

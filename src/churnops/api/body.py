@@ -1,11 +1,9 @@
 """Reading a request's body: the right type, not too large, not too slow."""
 
 import asyncio
-import types
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Receive, Scope
 
 from churnops.api.problems import Problem
 
@@ -74,40 +72,21 @@ async def receive_body(
     announced = header(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced[:20]) > most:
         raise _too_large(most)
-    size, deadline, more = 0, 0.0, True
-    while more:
-        # Most bodies are there with the head. A timer costs a tenth of an answer, so it is set only to wait.
-        begun = receive().__await__()  # a coroutine
-        try:
-            waits_for = begun.send(None)
-        except StopIteration as there:
-            message = there.value
-        else:
-            deadline = deadline or asyncio.get_running_loop().time() + seconds
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await _rest(begun, waits_for)
-            except TimeoutError:
-                raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
-        if message["type"] == "http.disconnect":
-            raise Problem(400, "disconnected", "the client went away")
-        piece, more = message.get("body", b""), message.get("more_body", False)
-        size += len(piece)
-        if size > most:
-            raise _too_large(most)
-        take(piece)
-    scope["state"]["whole"] = True
-
-
-@types.coroutine
-def _rest(begun: Generator[Any, None, Message], waits_for: Any) -> Generator[Any, None, Message]:
-    """Await what is left of an awaitable that was begun, and waits for `waits_for`."""
+    size, more = 0, True
     try:
-        yield waits_for
-    except BaseException:
-        begun.close()
-        raise
-    return (yield from begun)
+        async with asyncio.timeout(seconds):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem(400, "disconnected", "the client went away")
+                piece, more = message.get("body", b""), message.get("more_body", False)
+                size += len(piece)
+                if size > most:
+                    raise _too_large(most)
+                take(piece)
+    except TimeoutError:
+        raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
+    scope["state"]["whole"] = True
 
 
 def _too_large(most: int) -> Problem:

@@ -76,10 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 class Application(FastAPI):
-    """FastAPI, but for `direct` paths, which are answered in front of the framework.
-
-    What FastAPI and its middleware do for a request costs as much as scoring and explaining a customer.
-    """
+    """FastAPI, but for `direct` paths, which are answered in front of the framework (see `churnops.api.predict`)."""
 
     direct: Mapping[str, ASGIApp]
 

@@ -6,12 +6,14 @@ nests too deeply or holds too many values is refused by its bytes, and a list is
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NoReturn
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from churnops.api.problems import FieldError, Problem
 from churnops.compiled import compiled
@@ -136,6 +138,11 @@ def _check(values: int, depth: int, max_values: int) -> None:
 
 def _decode(text: bytes, body: bytes, start: int) -> Any:
     """Parse the part of `body` that begins at `start`."""
+    # pydantic's parser takes half the time but keeps the last of equal keys, so its result counts if no two are equal.
+    with suppress(ValueError):  # the slower parser says what is wrong
+        document = from_json(text, allow_inf_nan=False)
+        if type(document) is dict and len(document) == text.count(b":"):
+            return document
     try:
         return _decoder.decode(text.decode("utf-8"))
     except UnicodeDecodeError:
