@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from churnops.journal.keys import ApiKey
     from churnops.monitoring import MonitoringCycle, Report
     from churnops.monitoring.verdicts import ColumnDrift
-    from churnops.pipelines.deployment import Promotion
+    from churnops.pipelines.promote import Promotion
     from churnops.pipelines.run_all import RunSummary
     from churnops.pipelines.run_monitoring import MonitoringSummary
     from churnops.registry import ModelVersion

@@ -99,7 +99,7 @@ def test_what_is_not_answered_is_not_counted(make_settings: Callable[..., Settin
     with client_of(make_settings()) as client:
         assert client.post("/predict", json={}).status_code == 422
         assert client.post("/predict/batch", json=[customer, {}]).status_code == 422
-        with service_of(client)._engine.begin() as connection:
+        with service_of(client).project.engine.begin() as connection:
             connection.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
         assert client.post("/predict", json=customer).status_code == 503
         assert gauge(merged(client), "churnops_live_rows") == 0
@@ -190,7 +190,7 @@ def test_a_database_that_fails_costs_old_figures_one_line_and_no_counts(
         live = service.live
         client.post("/predict", json=customer)
         merged(client)
-        with service._engine.begin() as connection:
+        with service.project.engine.begin() as connection:
             connection.execute(text("ALTER TABLE profiles RENAME TO elsewhere"))
         before = gauge(client.get("/metrics").text, "churnops_live_updated_timestamp_seconds")
         for _ in range(3):
@@ -200,7 +200,7 @@ def test_a_database_that_fails_costs_old_figures_one_line_and_no_counts(
         metrics = client.get("/metrics").text
         assert gauge(metrics, "churnops_live_rows") == 1
         assert gauge(metrics, "churnops_live_updated_timestamp_seconds") == before
-        with service._engine.begin() as connection:
+        with service.project.engine.begin() as connection:
             connection.execute(text("ALTER TABLE elsewhere RENAME TO profiles"))
         service._attempt("live drift", lambda: live.merge(service.model.current))
         assert gauge(client.get("/metrics").text, "churnops_live_rows") == 4
@@ -403,7 +403,7 @@ def cycle(minutes: int, *, aside: bool = False, failed: bool = False, **changes:
 def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
     with client_of(api_settings) as client:
         service = service_of(client)
-        log = CycleLog(service._engine)
+        log = CycleLog(service.project.engine)
 
         def shown(*cycles: Cycle) -> str:
             for added in cycles:
@@ -480,7 +480,7 @@ def test_every_metric_is_described(client: TestClient):
 def test_the_gauges_are_of_live_traffic_and_other_sources_have_their_own(api_settings: Settings):
     with client_of(api_settings) as client:
         service = service_of(client)
-        log = CycleLog(service._engine)
+        log = CycleLog(service.project.engine)
         log.record(cycle(1))
         for added in (cycle(2, drift_rate=1.0), cycle(3, failed=True)):
             log.record(replace(added, source="weekly"))

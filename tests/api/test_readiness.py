@@ -40,7 +40,9 @@ def test_a_full_disk_is_not_ready_until_there_is_room_again(
         limit = {"pages": 1}  # no less than there are now
         set_limit = "PRAGMA max_page_count={}"
         event.listen(
-            service._engine, "checkout", lambda connection, *_: connection.execute(set_limit.format(limit["pages"]))
+            service.project.engine,
+            "checkout",
+            lambda connection, *_: connection.execute(set_limit.format(limit["pages"])),
         )
         wait_until(lambda: client.post("/predict", json=customer).status_code == 503)
         assert ready(client) == 503
@@ -57,7 +59,9 @@ def test_without_the_journal_required_a_full_disk_is_a_warning(
 ):
     with client_of(make_settings(journal={"required": False})) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
-        event.listen(service._engine, "checkout", lambda connection, *_: connection.execute("PRAGMA max_page_count=1"))
+        event.listen(
+            service.project.engine, "checkout", lambda connection, *_: connection.execute("PRAGMA max_page_count=1")
+        )
         wait_until(
             lambda: (
                 client.post("/predict", json=customer).status_code == 200

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from churnops.registry import DeploymentFolder, Registry
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from churnops.tracking.runner import PipelineRun
+from tests.support.deployments import opened_registry
 from tests.support.projects import quick, write_project, write_small_data
 
 Patch = pytest.MonkeyPatch
@@ -107,7 +107,7 @@ SILENT = {"the screen"}  # the result itself is whole
 
 
 def closed(settings: Settings) -> list[str | None]:
-    with closing(Registry(Tracker(settings))) as registry:
+    with opened_registry(settings) as registry:
         with registry.deployed.locked():
             registry.deployed.recover()
         return [deployment.closed for deployment in registry.deployed.log.history()]

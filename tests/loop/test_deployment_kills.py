@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ import pytest
 
 from churnops.api.customers import CustomerForm
 from churnops.model import Bundle
-from churnops.pipelines.deployment import promote, roll_back
+from churnops.pipelines.promote import promote
+from churnops.pipelines.rollback import roll_back
 from churnops.pipelines.run_all import RunSummary
-from churnops.registry import Registry
 from churnops.settings import Settings
 from churnops.tracking import Tracker
 from churnops.tracking.models import log_bundle
-from tests.support.deployments import aliases, copy, history
+from tests.support.deployments import aliases, copy, history, opened_registry
 from tests.support.load import Recomputed
 from tests.support.processes import wait_for
 from tests.support.serving import Server
@@ -44,11 +43,11 @@ POINTS = [(what, number) for what, sequence in SEQUENCES.items() for number in r
 # Forks for each order on standard input, since loading MLflow takes seconds. The child prints what it has done.
 DIES = """
 import json, os, signal, sys, traceback
-from contextlib import closing
 from pathlib import Path
 import mlflow, mlflow.artifacts
 from churnops.journal import DeploymentLog
-from churnops.pipelines.deployment import roll_back
+from churnops.pipelines.rollback import roll_back
+from churnops.project import Project
 from churnops.registry import Registry
 from churnops.settings import load_settings
 from churnops.tracking import Tracker
@@ -68,8 +67,8 @@ def child(order):
             reach(what)
             return result
         setattr(owner, method, wrapped)
-    tracker = Tracker(settings)
-    with closing(Registry(tracker)) as registry:
+    with Project.open(settings) as project:
+        registry = Registry(Tracker(settings), project.folder)
         bundle = registry.bundle(2)
         dies_after(Path, "rename", "folder", before="files")
         dies_after(DeploymentLog, "_append", "log")
@@ -120,7 +119,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, 
     folders = {what: tmp_path_factory.mktemp("kills") / what for what in ("deploy", "rollback")}
     settings = copy(project[0].root, folders["deploy"])
     tracker = Tracker(settings)
-    with closing(Registry(tracker)) as registry:
+    with opened_registry(settings) as registry:
         first = registry.deployed.production()
         assert first is not None
         bundles = [model.bundle for model in project[1].trained.models.values()]
@@ -130,7 +129,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, 
         assert version == 2
         registry.make_challenger(version)
     settings = copy(folders["deploy"], folders["rollback"])
-    with closing(Registry(Tracker(settings))) as registry, registry.deployed.locked():
+    with opened_registry(settings) as registry, registry.deployed.locked():
         registry.deployed.deploy(second, 2, "second")
     return Template(folders, (first, second))
 

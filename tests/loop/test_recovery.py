@@ -13,9 +13,9 @@ import pytest
 
 from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
-from churnops.registry import Registry
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
+from tests.support.deployments import opened_registry
 from tests.support.projects import quick, write_project, write_small_data
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
@@ -52,10 +52,9 @@ def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: st
 
     summary = run_all(load_settings(folder / "config.yaml"))
     assert summary.deployed.status == status
-    registry = Registry(Tracker(load_settings(folder / "config.yaml")))
-    assert {d.closed for d in registry.deployed.log.history()} == ({"done"} if swapped else {"undone", "done"})
-    assert [v.aliases for v in registry.versions()] == [("production",)]
-    registry.close()
+    with opened_registry(load_settings(folder / "config.yaml")) as registry:
+        assert {d.closed for d in registry.deployed.log.history()} == ({"done"} if swapped else {"undone", "done"})
+        assert [v.aliases for v in registry.versions()] == [("production",)]
 
 
 def test_a_killed_deployment_and_a_new_store(folder: Path):
@@ -64,10 +63,9 @@ def test_a_killed_deployment_and_a_new_store(folder: Path):
     (folder / "mlflow.db").unlink()
     summary = run_all(load_settings(folder / "config.yaml"))
     assert summary.deployed.status == "unchanged"
-    registry = Registry(Tracker(load_settings(folder / "config.yaml")))
-    assert [v.aliases for v in registry.versions()] == [("production",)]
-    assert registry.deployed.log.open_intents() == []
-    registry.close()
+    with opened_registry(load_settings(folder / "config.yaml")) as registry:
+        assert [v.aliases for v in registry.versions()] == [("production",)]
+        assert registry.deployed.log.open_intents() == []
 
 
 def test_a_new_store_learns_what_is_in_production(tmp_path: Path, project: tuple[Settings, RunSummary]):
@@ -76,9 +74,8 @@ def test_a_new_store_learns_what_is_in_production(tmp_path: Path, project: tuple
     settings = load_settings(tmp_path / "copy/config.yaml")
     for _ in range(2):  # and the second time nothing changes
         assert run_all(settings).deployed.status == "unchanged"
-        registry = Registry(Tracker(settings))
-        assert [(v.version, v.aliases) for v in registry.versions()] == [(1, ("production",))]
-        registry.close()
+        with opened_registry(settings) as registry:
+            assert [(v.version, v.aliases) for v in registry.versions()] == [(1, ("production",))]
 
 
 def test_two_runs_at_once_deploy_once(folder: Path):
@@ -88,9 +85,8 @@ def test_two_runs_at_once_deploy_once(folder: Path):
     documents = [json.loads(out) for out, _ in outputs]
     assert sorted(document["status"] for document in documents) == ["deployed", "unchanged"]
     assert {document["version"] for document in documents} == {1}
-    registry = Registry(Tracker(load_settings(folder / "config.yaml")))
-    assert [d.closed for d in registry.deployed.log.history()] == ["done"]
-    registry.close()
+    with opened_registry(load_settings(folder / "config.yaml")) as registry:
+        assert [d.closed for d in registry.deployed.log.history()] == ["done"]
 
 
 def test_an_interrupted_run_is_killed_in_the_store_and_leaves_nothing_deployed(folder: Path):

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,15 +27,17 @@ from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.pipelines import run_monitoring as monitoring
 from churnops.pipelines import sources
-from churnops.pipelines.deployment import promote
+from churnops.pipelines.promote import promote
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
+from churnops.project import Project
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.trained_on import load_trained_on
 from churnops.retraining.pipeline import EXPERIMENT, STEPS
 from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
+from tests.support.deployments import opened_registry
 from tests.support.projects import LATER, quick, write_project, write_small_data
 from tests.support.serving import Server
 
@@ -181,7 +183,7 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     assert (asked.subject, asked.verdict) == ("retrain", "yes")
     assert (decided.subject, decided.verdict) == ("deploy", "deploy")
     assert (decided.champion, decided.challenger) == (before.content_sha256, after.content_sha256)
-    with closing(Registry(Tracker(settings))) as registry:
+    with opened_registry(settings) as registry:
         aliases = {alias: v.version for v in registry.versions() for alias in v.aliases}
         assert aliases == {"production": 2, "previous": 1}
         deployed = registry.deployed.log.history()[-1]
@@ -248,7 +250,7 @@ def test_a_model_that_is_not_better_waits_as_challenger(settings: Settings):
     summary = retrain(strict, LATER)
     assert summary.status in ("kept", "cannot tell")
     assert production(settings).content_sha256 == before.content_sha256
-    with closing(Registry(Tracker(settings))) as registry:
+    with opened_registry(settings) as registry:
         aliases = {alias: v.version for v in registry.versions() for alias in v.aliases}
     assert aliases == {"production": 1, "challenger": 2}
     # Comparing again on the same labels would be a second chance for the same model.
@@ -300,13 +302,10 @@ def test_after_a_version_was_forced_past_a_gate_that_could_not_be_asked_retraini
 
 
 def test_where_the_gate_could_not_tell_more_are_held_out_next_time(settings: Settings, reversed_world: Path):
-    with closing(Registry(Tracker(settings))) as registry, registry.deployed.locked():
-        before = production(settings)
-        details = {"labels_needed": 400}
-        unsure = RecordedDecision(
-            datetime.now(UTC), "deploy", "cannot tell", "few", before.content_sha256, "0", details
-        )
-        DecisionLog(registry.engine).record(unsure)
+    before, details = production(settings), {"labels_needed": 400}
+    unsure = RecordedDecision(datetime.now(UTC), "deploy", "cannot tell", "few", before.content_sha256, "0", details)
+    with Project.open(settings) as project:
+        project.decisions.record(unsure)
     summary = retrain(settings, reversed_world)
     assert summary.retrained is not None
     assert summary.retrained.rows["held_out"] == 400
@@ -525,7 +524,7 @@ def replace_retraining(settings: Settings, **changes: float | str) -> Settings:
 def everything(settings: Settings) -> dict[str, Any]:
     """What decides which model answers."""
     folder = settings.path("models")
-    with closing(Registry(Tracker(settings))) as registry:
+    with opened_registry(settings) as registry:
         versions = [(v.version, v.aliases) for v in registry.versions()]
         history = registry.deployed.log.history()
     return {

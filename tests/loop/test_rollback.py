@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +18,13 @@ from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.model import Bundle
 from churnops.model.trees import TreeEnsemble
 from churnops.pipelines.run_all import RunSummary
-from churnops.registry import DeploymentFolder, Registry
+from churnops.registry import DeploymentFolder
 from churnops.registry.folder import who
 from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.settings import Settings
 from churnops.tracking import Tracker
 from churnops.tracking.models import log_bundle
-from tests.support.deployments import aliases, copy, history
+from tests.support.deployments import aliases, copy, history, opened_registry
 from tests.support.processes import wait_for
 from tests.support.serving import Server
 
@@ -48,7 +47,7 @@ def trained_models(tmp_path_factory: pytest.TempPathFactory, project: tuple[Sett
     tree = project[1].trained.models["decision_tree"].bundle
     assert isinstance(tree.estimator, TreeEnsemble)
     wrong = replace(tree, estimator=replace(tree.estimator, value=1.0 - tree.estimator.value))
-    with closing(Registry(tracker)) as registry:
+    with opened_registry(settings) as registry:
         good = registry.deployed.production()
         assert good is not None
         run = tracker.client.create_run(tracker.experiment("A test")).info.run_id
@@ -237,7 +236,7 @@ def test_pruning_keeps_production_previous_and_the_way_back_and_says_what_it_rem
     shown = typed("models", "prune", "--keep", "6").stdout
     assert shown == "0 folders removed, 0.0 MB freed\n"
 
-    with closing(Registry(Tracker(settings))) as registry:
+    with opened_registry(settings) as registry:
         other = replace(trained_models.good, threshold=0.9)
         deployed = registry.deployed
         deployed.deploy(other, 3, "not in the store")
@@ -287,7 +286,7 @@ def test_a_service_that_starts_while_another_process_deploys_leaves_it_alone(
             assert [d.closed for d in opened.log.history()] == ["done", None]
         assert [d.closed for d in opened.log.history()] == ["done", None]
     done = subprocess.run(
-        [sys.executable, "-m", "churnops.pipelines.deployment"], cwd=settings.root, capture_output=True, text=True
+        [sys.executable, "-m", "churnops.pipelines.recovery"], cwd=settings.root, capture_output=True, text=True
     )
     assert done.returncode == 0
     assert re.fullmatch(r"churnops: the deployment of version 2 \(.*\), begun at .* is done: it answers\n", done.stdout)

@@ -20,11 +20,11 @@ from churnops.errors import BundleError, ChurnopsError
 from churnops.evaluation.metrics import METRICS
 from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, STEPS, RunSummary, run_all
-from churnops.registry import Registry
 from churnops.settings import FAMILIES, Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
 from churnops.tracking.runner import _noted
+from tests.support.deployments import opened_registry
 from tests.support.projects import quick, write_project, write_small_data
 
 Project = tuple[Settings, RunSummary]
@@ -213,9 +213,8 @@ def test_the_same_inputs_move_nothing_and_other_file_names_are_the_same_inputs(f
     assert again.deployed.status == "unchanged"
     assert again.evaluated.bundle.content_sha256 == project[1].evaluated.bundle.content_sha256
     assert (fresh.root / "models/production").readlink() == link
-    registry = Registry(Tracker(fresh))
-    assert [v.version for v in registry.versions()] == [1]
-    registry.close()
+    with opened_registry(fresh) as registry:
+        assert [v.version for v in registry.versions()] == [1]
 
 
 def test_a_new_winner_is_challenger_until_deployed(fresh: Settings):
@@ -226,17 +225,16 @@ def test_a_new_winner_is_challenger_until_deployed(fresh: Settings):
     found = run_all(fresh)
     assert found.deployed.status == "challenger"
     assert (fresh.root / "models/production").readlink() == link
-    registry = Registry(Tracker(fresh))
-    assert {v.version: v.aliases for v in registry.versions()} == {1: ("production",), 2: ("challenger",)}
-    assert found.cycle.report.model_version != found.deployed.model_version  # monitored is what answers
+    with opened_registry(fresh) as registry:
+        assert {v.version: v.aliases for v in registry.versions()} == {1: ("production",), 2: ("challenger",)}
+        assert found.cycle.report.model_version != found.deployed.model_version  # monitored is what answers
 
-    deployed = run_all(fresh, deploy=True)
-    assert deployed.deployed.status == "deployed"
-    assert deployed.deployed.version == 2
-    assert (fresh.root / "models/production").readlink() != link
-    assert {v.version: v.aliases for v in registry.versions()} == {1: ("previous",), 2: ("production",)}
-    assert [d.closed for d in registry.deployed.log.history()] == ["done", "done"]
-    registry.close()
+        deployed = run_all(fresh, deploy=True)
+        assert deployed.deployed.status == "deployed"
+        assert deployed.deployed.version == 2
+        assert (fresh.root / "models/production").readlink() != link
+        assert {v.version: v.aliases for v in registry.versions()} == {1: ("previous",), 2: ("production",)}
+        assert [d.closed for d in registry.deployed.log.history()] == ["done", "done"]
 
 
 def test_a_new_model_is_told_of_although_its_first_cycle_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

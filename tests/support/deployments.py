@@ -2,11 +2,15 @@
 
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from churnops.journal import Deployment, DeploymentLog, open_database
+from churnops.journal import Deployment
+from churnops.project import Project
+from churnops.registry import Registry
 from churnops.settings import Settings, load_settings
+from churnops.tracking import Tracker
 
 
 def copy(source: Path, target: Path) -> Settings:
@@ -22,11 +26,15 @@ def copy(source: Path, target: Path) -> Settings:
 
 
 def history(settings: Settings) -> list[Deployment]:
-    engine = open_database(settings.database_url(settings.journal.url))
-    try:
-        return DeploymentLog(engine).history()
-    finally:
-        engine.dispose()
+    with Project.open(settings) as project:
+        return project.deployments.history()
+
+
+@contextmanager
+def opened_registry(settings: Settings) -> Iterator[Registry]:
+    """Yield the registry of a project, and close the project's database."""
+    with Project.open(settings) as project:
+        yield Registry(Tracker(settings), project.folder)
 
 
 def aliases(settings: Settings) -> dict[str, int]:

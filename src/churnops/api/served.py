@@ -14,6 +14,7 @@ from churnops.api.problems import Problem
 from churnops.api.work import Threads
 from churnops.errors import BundleError
 from churnops.model import Bundle
+from churnops.model.deployed import LINK
 
 log = logging.getLogger("churnops.api")
 
@@ -46,7 +47,7 @@ class ServedModel:
 
     def __init__(self, models: Path, threads: Threads, *, simulated: bool = False) -> None:
         self._threads = threads
-        self._link = models / "production"
+        self._link = models / LINK
         self._simulated = simulated
         self._seen: Path | None = None
         self._lock = asyncio.Lock()

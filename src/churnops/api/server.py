@@ -17,9 +17,7 @@ from churnops.api.connection import Connection
 from churnops.api.stopping import DRAIN_SECONDS, STOP_SECONDS, WORKER_SECONDS, ending_within
 from churnops.errors import SettingsError
 from churnops.files import temporary_folder
-from churnops.journal.database import open_database
-from churnops.journal.key_record import KeyRecord
-from churnops.journal.keys import KeyStore
+from churnops.project import Project
 from churnops.settings import ENV_CONFIG, Settings
 
 APPLICATION = "churnops.api.main:app"
@@ -34,11 +32,9 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     SettingsError
         If the service would be reachable from elsewhere and there is no valid API key.
     """
-    engine = open_database(settings.database_url(settings.journal.url), durability=settings.journal.durability)
-    store = KeyStore(engine, KeyRecord(settings.path(settings.registry.directory)))
-    store.record()
-    keys = store.active()
-    engine.dispose()
+    with Project.open(settings) as project:
+        project.keys.record()
+        keys = project.keys.active()
     if not keys and not is_loopback(host):
         raise SettingsError(
             f"there is no valid API key, and {host} is reachable from elsewhere: "

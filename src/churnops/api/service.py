@@ -17,17 +17,12 @@ from churnops.api.stopping import CLOSE_SECONDS
 from churnops.api.uploads.answer import Uploads
 from churnops.api.work import Threads, Work
 from churnops.errors import ChurnopsError
-from churnops.journal.alerts import AlertLog
-from churnops.journal.clock import entries_ahead
-from churnops.journal.cycles import CycleLog
-from churnops.journal.database import is_sqlite_file, open_database
-from churnops.journal.journal import Journal
-from churnops.journal.key_record import KeyRecord
-from churnops.journal.keys import KeyStore
+from churnops.journal.database import is_sqlite_file
 from churnops.journal.profiles import ProfileStore
 from churnops.journal.seen import sort_customers
 from churnops.journal.sqlite_log import SqliteLog
 from churnops.journal.writer import JournalWriter
+from churnops.project import Project
 from churnops.settings import LIVE, Settings
 
 log = logging.getLogger("churnops.api")
@@ -49,33 +44,28 @@ class Service:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        url = settings.database_url(settings.journal.url)
         # The event loop commits by itself where that is not flushed, and must not move SQLite's log, which is.
         inline = settings.journal.durability == "process"
-        self._engine = open_database(url, durability=settings.journal.durability, moves_log=not inline)
-        self._log = SqliteLog(self._engine) if is_sqlite_file(self._engine) else None
-        self.journal = Journal(self._engine, label_horizon=timedelta(days=settings.journal.label_horizon))
+        self.project = project = Project(settings, durability=settings.journal.durability, moves_log=not inline)
+        self._log = SqliteLog(project.engine) if is_sqlite_file(project.engine) else None
+        self.journal = project.journal
         self._writer = None
         if settings.journal.predictions:
             self._writer = JournalWriter(
-                self._engine,
+                project.engine,
                 timeout=settings.api.timeout_seconds,
                 inline=inline,
                 max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),
             )
         self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
-        registry = settings.path(settings.registry.directory)
-        keys = KeyStore(self._engine, KeyRecord(registry))
-        self.access = Access(keys, settings.api.rate_limit, settings.api.require_key)
+        self.access = Access(project.keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
-        self.model = ServedModel(registry, self.work.housekeeping, simulated=settings.demonstration)
+        self.model = ServedModel(project.models, self.work.housekeeping, simulated=settings.demonstration)
         self._question: asyncio.Future[None] | None = None
         self.live = None
         if settings.api.live_drift:
-            self.live = LiveDrift(ProfileStore(self._engine), settings.monitoring, metrics.live)
+            self.live = LiveDrift(ProfileStore(project.engine), settings.monitoring, metrics.live)
         self.uploads = Uploads(self.recorder, settings.api, self.work, self.live)
-        self._cycles = CycleLog(self._engine)
-        self._alerts = AlertLog(self._engine)
         self._failing: dict[str, str] = {}
         self.entries_ahead: tuple[str, ...] = ()
 
@@ -137,29 +127,30 @@ class Service:
                 log.info("%s is up to date again", what)
 
     def _check_times(self) -> None:
-        known, self.entries_ahead = self.entries_ahead, entries_ahead(self._engine, datetime.now(UTC))
+        known, self.entries_ahead = self.entries_ahead, self.project.entries_ahead()
         if self.entries_ahead and not known:
             for message in self.entries_ahead:
                 log.warning("%s", message)
 
     def _show_cycle(self) -> None:
         since = datetime.now(UTC) - timedelta(days=1)
-        newest = self._cycles.newest(source=LIVE)
-        finished = self._cycles.newest(status="finished", source=LIVE)
+        cycles = self.project.cycles
+        newest = cycles.newest(source=LIVE)
+        finished = cycles.newest(status="finished", source=LIVE)
         self.metrics.cycle.show(
             finished[0].summary if finished else None,
             finished[0].at if finished else None,
             failed=bool(newest) and newest[0].status == "failed",
-            undelivered=self._alerts.undelivered(since),
+            undelivered=self.project.alerts.undelivered(since),
         )
-        others = [name for name in self._cycles.sources() if name != LIVE][:MAX_SOURCES]
-        found = [cycle for name in others for cycle in self._cycles.newest(source=name)]
+        others = [name for name in cycles.sources() if name != LIVE][:MAX_SOURCES]
+        found = [cycle for name in others for cycle in cycles.newest(source=name)]
         self.metrics.cycle.show_sources({cycle.source: cycle for cycle in found})
 
     def _sort_customers(self) -> None:
         """Sort customers that predictions were made for; with pauses, in which others write."""
         for _ in range(SORTED_PARTS):
-            if not sort_customers(self._engine):
+            if not sort_customers(self.project.engine):
                 break
             time.sleep(SORT_PAUSE_SECONDS)
 
@@ -213,4 +204,4 @@ class Service:
             self.live.close()
         if self._log is not None:
             self._log.close()
-        self._engine.dispose()
+        self.project.close()

@@ -1,7 +1,6 @@
 """Commands that make models, choose which one answers, and use it: run, models, promote, rollback, predict."""
 
 import json
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -41,13 +40,16 @@ def models(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from churnops.journal.deployment_log import in_production
+    from churnops.project import Project
     from churnops.registry import Registry
     from churnops.screens import show_models
     from churnops.tracking import Tracker
 
-    with closing(Registry(Tracker(settings_of(ctx)))) as registry:
-        versions, deployments = registry.versions(), registry.deployed.log.history()
-        history, answers = in_production(registry.deployed.answered()), registry.deployed.current()
+    settings = settings_of(ctx)
+    with Project.open(settings) as project:
+        registry = Registry(Tracker(settings), project.folder)
+        versions, deployments = registry.versions(), project.deployments.history()
+        history, answers = in_production(project.folder.answered()), project.folder.current()
     if as_json:
         document = {
             "production": answers,
@@ -77,9 +79,15 @@ def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
     Example:
       churnops models prune --keep 5
     """  # noqa: D301
-    from churnops.pipelines.deployment import prune
+    from churnops.project import Project
+    from churnops.registry import Registry
+    from churnops.tracking import Tracker
 
-    pruned = prune(settings_of(ctx), keep)
+    settings = settings_of(ctx)
+    with Project.open(settings) as project:
+        registry = Registry(Tracker(settings), project.folder)
+        with registry.deployed.locked():
+            pruned = registry.prune(keep)
     with showing():
         if as_json:
             click.echo(json.dumps({"removed": pruned.folders, "bytes": pruned.bytes}))
@@ -121,10 +129,10 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
       churnops rollback                                   what answered before answers again
     """  # noqa: D301
     from churnops.errors import RegistryError
-    from churnops.pipelines import deployment
+    from churnops.pipelines import promote as promoting
     from churnops.screens import show_promotion
 
-    done = deployment.promote(settings_of(ctx), version, reason, force=force)
+    done = promoting.promote(settings_of(ctx), version, reason, force=force)
     with showing():
         if as_json:
             click.echo(json.dumps(done.to_json()))
@@ -158,7 +166,7 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
       churnops rollback --reason "complaints since noon"
       churnops rollback --to 3                            a certain version; `churnops models` shows the history
     """  # noqa: D301
-    from churnops.pipelines.deployment import roll_back
+    from churnops.pipelines.rollback import roll_back
 
     done = roll_back(settings_of(ctx), to, reason or "")
     with showing():

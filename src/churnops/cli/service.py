@@ -29,7 +29,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) 
       curl -s localhost:8000/health/ready                           whether it answers, and with which model
     """  # noqa: D301
     from churnops.api.server import serve as serve_api
-    from churnops.pipelines.deployment import finishing_open_deployments
+    from churnops.pipelines.recovery import finishing_open_deployments
     from churnops.settings import find_config
 
     settings = settings_of(ctx)
@@ -46,12 +46,10 @@ def warm(ctx: click.Context) -> None:
 
     started = time.perf_counter()
     from churnops.api.main import app  # importing compiles, and keeps the machine code beside the source
-    from churnops.model import Bundle
+    from churnops.project import Project
 
-    settings = settings_of(ctx)
-    deployed = settings.path(settings.registry.directory) / "production"
-    if deployed.exists():
-        bundle = Bundle.load(deployed)
+    bundle = Project(settings_of(ctx)).deployed()
+    if bundle is not None:
         bundle.explain(bundle.probes)
         loaded = f"{bundle.version_name} loads"
     else:
@@ -65,13 +63,9 @@ def keys() -> None:
 
 
 def _key_store(ctx: click.Context) -> "KeyStore":
-    from churnops.journal import open_database
-    from churnops.journal.key_record import KeyRecord
-    from churnops.journal.keys import KeyStore
+    from churnops.project import Project
 
-    settings = settings_of(ctx)
-    record = KeyRecord(settings.path(settings.registry.directory))
-    store = KeyStore(open_database(settings.database_url(settings.journal.url)), record)
+    store = Project(settings_of(ctx)).keys
     store.record()
     return store
 

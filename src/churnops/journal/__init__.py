@@ -4,6 +4,8 @@ SQLAlchemy Core; SQLite by default, PostgreSQL by changing the URL. Rows are add
 revoked. `JournalWriter` writes predictions, `Journal` reads them and records labels.
 """
 
+from sqlalchemy import Engine
+
 from churnops.journal.database import open_database
 from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.journal.deployment_log import Deployment, DeploymentLog
@@ -16,6 +18,7 @@ __all__ = [
     "DecisionLog",
     "Deployment",
     "DeploymentLog",
+    "Engine",
     "Journal",
     "JournalWriter",
     "Label",

@@ -9,14 +9,14 @@ from typing import Any
 from churnops.alerting.alarms import deployment, rollback
 from churnops.alerting.alerts import Alerts
 from churnops.errors import ChurnopsError, RegistryError, reason_of
-from churnops.journal.decisions import DecisionLog, RecordedDecision
+from churnops.journal.decisions import RecordedDecision
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
+from churnops.project import Project
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.folder import UnfinishedDeploymentError
 from churnops.retraining.check import Check, check_deployment
 from churnops.retraining.gate import Decision
-from churnops.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,8 @@ class Placed:
 
 
 def put_into_production(
-    settings: Settings,
+    project: Project,
     registry: Registry,
-    alerts: Alerts,
     bundle: Bundle,
     version: int,
     reason: str,
@@ -77,7 +76,8 @@ def put_into_production(
         If it cannot be deployed, and then nothing has changed; or if it failed its check and the model from before
         cannot come back, which the channels are told: it answers then.
     """
-    deployed, options = registry.deployed, settings.retraining
+    deployed, options = registry.deployed, project.settings.retraining
+    alerts = Alerts.of(project.settings, project.alerts)
     before, aftermath = deployed.current(), Aftermath()
     try:
         deployed.deploy(bundle, version, reason, by)
@@ -116,7 +116,7 @@ def _go_back(
 
 
 def record_decision(
-    registry: Registry,
+    project: Project,
     decision: Decision,
     challenger: Bundle,
     champion: Bundle,
@@ -125,7 +125,7 @@ def record_decision(
 ) -> None:
     """Keep a decision of the gate in the journal; `evidence` says what a retraining looked at, for the next one."""
     details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
-    DecisionLog(registry.engine).record(
+    project.decisions.record(
         RecordedDecision(
             datetime.now(UTC),
             "deploy",

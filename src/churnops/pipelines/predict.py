@@ -16,9 +16,10 @@ import polars as pl
 from churnops import __version__
 from churnops.data.batches import Batch, read_batches
 from churnops.data.read import ENDINGS
-from churnops.errors import ChurnopsError, DataError, RegistryError
+from churnops.errors import ChurnopsError, DataError
 from churnops.files import usable_cores
 from churnops.model import Bundle
+from churnops.model.deployed import require_deployed
 from churnops.pipelines.targets import check_free, check_target
 from churnops.pipelines.unfinished import Unfinished, unfinished_folder, unfinished_result
 from churnops.scoring import score_table, without_nesting
@@ -98,9 +99,7 @@ def predict_file(
     check_target(target)
     if not unfinished_folder(target).exists():  # a refusal then touches nothing
         check_free(target, [source], overwrite)
-    if not (models / "production").exists():
-        raise RegistryError(f"no model is deployed in {models}: type `churnops run` first")
-    bundle = Bundle.load(models / "production")
+    bundle = require_deployed(models)
     with unfinished_result(target) as unfinished:
         check_free(target, [source], overwrite)  # another run may have finished meanwhile
         identity = _identity(source, bundle, explain, rows)

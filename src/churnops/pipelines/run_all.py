@@ -1,7 +1,6 @@
 """The main job: seven steps from raw tables to a tracked, deployed, monitored model."""
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
@@ -21,9 +20,7 @@ from churnops.data.validate import validate_data
 from churnops.errors import BundleError, DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
-from churnops.journal.alerts import AlertLog
-from churnops.journal.cycles import CycleLog
-from churnops.journal.simulated import SimulatedFiles, is_simulated, refuse_simulated
+from churnops.journal.simulated import is_simulated, refuse_simulated
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, MonitoringCycle
 from churnops.monitoring.batch import Batch
@@ -32,6 +29,7 @@ from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.deploying import put_into_production, record_decision
 from churnops.pipelines.run_monitoring import failing_loudly
 from churnops.pipelines.sources import PRODUCTION
+from churnops.project import Project
 from churnops.registry import Registry
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import save_trained_on
@@ -138,11 +136,12 @@ def run_all(
         If a step refuses its input. Steps 1 to 6 come before anything that is deployed is touched.
     """
     tracker = Tracker(settings)
-    with closing(Registry(tracker)) as registry:
+    with Project.open(settings) as project:
+        registry = Registry(tracker, project.folder)
         with registry.deployed.locked():
             registry.deployed.recover()
             _production(registry, deploy)
-        return _run(settings, tracker, registry, deploy, progress, on_family)
+        return _run(project, tracker, registry, deploy, progress, on_family)
 
 
 @dataclass(frozen=True)
@@ -156,25 +155,24 @@ class _Made:
 
 
 def _run(
-    settings: Settings,
+    project: Project,
     tracker: Tracker,
     registry: Registry,
     deploy: bool,
     progress: Progress,
     on_family: Callable[[str], None],
 ) -> RunSummary:
-    refuse_simulated(
-        _paths(settings, (*settings.data.raw, *settings.data.production)), SimulatedFiles(registry.engine), settings
-    )
-    alerts, aftermath = Alerts.of(settings, AlertLog(registry.engine)), Aftermath()
+    settings = project.settings
+    refuse_simulated(_paths(settings, (*settings.data.raw, *settings.data.production)), project.simulated, settings)
+    alerts, aftermath = Alerts.of(settings, project.alerts), Aftermath()
     cycle: MonitoringCycle | None = None
     tracked = tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress)
     with aftermath.warning("MLflow does not have all of this run"), tracked as run:
         made = _train(settings, run, on_family)
         with registry.deployed.locked():
-            deployed = _deploy(settings, registry, alerts, run, made, deploy, aftermath)
+            deployed = _deploy(project, registry, run, made, deploy, aftermath)
         with aftermath.warning("its first monitoring cycle failed"):
-            cycle = _watch(settings, registry, alerts, run, made.production)
+            cycle = _watch(project, alerts, run, made.production)
         if aftermath.text:
             run.tag("churnops.warning", aftermath.text)
     if cycle is not None:
@@ -227,16 +225,15 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
 
 
 def _watch(
-    settings: Settings, registry: Registry, alerts: Alerts, run: PipelineRun, production: Mapping[str, pl.DataFrame]
+    project: Project, alerts: Alerts, run: PipelineRun, production: Mapping[str, pl.DataFrame]
 ) -> MonitoringCycle:
     """Run step 7 on the model that answers now."""
-    log = CycleLog(registry.engine)
+    settings, log = project.settings, project.cycles
     with failing_loudly(log, alerts, settings, PRODUCTION):
-        answering = registry.deployed.production()
-        assert answering is not None, "the first winner was deployed"
+        answering = project.require_deployed()
         batch = _batch(production, answering)
         tables = table_paths(_paths(settings, settings.data.production))
-        simulated = any(is_simulated(table, SimulatedFiles(registry.engine)) for table in tables)
+        simulated = any(is_simulated(table, project.simulated) for table in tables)
         return run.step(STEPS[6], ModelMonitor(settings, log).run, answering, replace(batch, simulated=simulated))
 
 
@@ -264,9 +261,8 @@ def _lineage(run: PipelineRun) -> dict[str, Any]:
 
 
 def _deploy(
-    settings: Settings,
+    project: Project,
     registry: Registry,
-    alerts: Alerts,
     run: PipelineRun,
     made: _Made,
     deploy: bool,
@@ -286,12 +282,12 @@ def _deploy(
     else:
         reason = "asked for with --deploy" if deploy else "no model was in production"
         if production is not None and not deploy:
-            decision = compare_with_production(settings, registry, bundle, production)
-            record_decision(registry, decision, bundle, production)
+            decision = compare_with_production(project, bundle, production)
+            record_decision(project, decision, bundle, production)
             reason = decision.reason
         if decision is None or decision.deploy:
             facts = [_fact(evaluated)]
-            placed = put_into_production(settings, registry, alerts, bundle, version, reason, facts)
+            placed = put_into_production(project, registry, bundle, version, reason, facts)
             aftermath.deployed = True
             aftermath.add(placed.to_tell)
             status = "rolled back" if placed.rolled_back else "deployed"

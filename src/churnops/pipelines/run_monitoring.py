@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -14,20 +14,15 @@ from typing import Any
 
 from churnops.alerting.alarms import alarms, failure
 from churnops.alerting.alerts import Alerts, Delivery
-from churnops.errors import ChurnopsError, JournalError, RegistryError, reason_of
-from churnops.journal import DeploymentLog, Journal
-from churnops.journal.alerts import AlertLog
-from churnops.journal.clock import entries_ahead
+from churnops.errors import ChurnopsError, JournalError, reason_of
 from churnops.journal.cycles import Cycle, CycleLog
-from churnops.journal.database import open_database
-from churnops.journal.seen import unmatched_sentence
-from churnops.journal.simulated import SimulatedFiles, refuse_simulated
+from churnops.journal.simulated import refuse_simulated
 from churnops.model import Bundle
 from churnops.monitoring import MonitoringCycle, Report
 from churnops.monitoring.monitor import ModelMonitor
 from churnops.pipelines.become import become
 from churnops.pipelines.sources import Source
-from churnops.registry import DeploymentFolder
+from churnops.project import Project
 from churnops.retraining.policy import Cause, scheduled
 from churnops.settings import LIVE, Settings
 from churnops.tracking import Tracker
@@ -94,65 +89,44 @@ def run_monitoring(
         fails, which is told too; the cycle itself is finished then.
     """
     whose = source.acts_as
-    try:
-        engine = open_database(settings.database_url(settings.journal.url))
-    except JournalError as error:
-        if whose is not None:
-            Alerts.of(settings, None).tell([failure(str(error), settings.alerts.link, whose)], [], whose)
-        raise
-    try:
-        alerts, log, simulated = Alerts.of(settings, AlertLog(engine)), CycleLog(engine), SimulatedFiles(engine)
+    with Project.open(settings) as project:
+        try:
+            alerts = Alerts.of(settings, project.alerts)
+        except JournalError as error:
+            if whose is not None:
+                Alerts.of(settings, None).tell([failure(str(error), settings.alerts.link, whose)], [], whose)
+            raise
         if source.path is not None and whose is not None:
-            refuse_simulated([source.path], simulated, settings)
-        loudly = nullcontext if whose is None else partial(failing_loudly, log, alerts, settings, whose)
+            refuse_simulated([source.path], project.simulated, settings)
+        loudly = nullcontext if whose is None else partial(failing_loudly, project.cycles, alerts, settings, whose)
         with loudly():
             tracker = Tracker(settings)
         logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
         with loudly():
-            bundle = _production(settings)
-            journal = Journal(engine, label_horizon=timedelta(days=settings.journal.label_horizon))
-            monitor = ModelMonitor(settings, log)
-            name = f"monitoring {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-            with tracker.pipeline(logged, name) as run:
-                cycle = run.step(STEP, _cycle, monitor, bundle, source, settings, journal, simulated)
+            bundle = project.require_deployed()
+            with tracker.pipeline(logged, f"monitoring {datetime.now(UTC):%Y-%m-%d %H:%M:%S}") as run:
+                cycle = run.step(STEP, _cycle, project, bundle, source)
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), whose or LIVE)
-        unmatched = unmatched_sentence(engine, UNMATCHED_SHARE)
-        warnings = (*entries_ahead(engine, datetime.now(UTC)), *((unmatched,) if unmatched else ()))
-        deployed = DeploymentFolder(settings.path(settings.registry.directory), DeploymentLog(engine), None)
+        unmatched = project.unmatched_labels(UNMATCHED_SHARE)
+        warnings = (*project.entries_ahead(), *((unmatched,) if unmatched else ()))
         # Last, since it may deploy: nothing after it can fail.
-        retraining = _retraining(settings, cycle.report, source, deployed.since(), retrain or _retrain, permitted)
+        retraining = _retraining(settings, cycle.report, source, project.folder.since(), retrain or _retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings)
-    finally:
-        engine.dispose()
 
 
-def _cycle(
-    monitor: ModelMonitor,
-    bundle: Bundle,
-    source: Source,
-    settings: Settings,
-    journal: Journal,
-    simulated: SimulatedFiles,
-) -> MonitoringCycle:
+def _cycle(project: Project, bundle: Bundle, source: Source) -> MonitoringCycle:
     """Collect a batch and check it: the step that is tracked."""
-    batch = source.collect(settings, journal, bundle)
-    if source.path is not None and simulated.holds(source.path):
+    batch = source.collect(project.settings, project.journal, bundle)
+    if source.path is not None and project.simulated.holds(source.path):
         batch = replace(batch, simulated=True)
-    if batch.simulated and not settings.demonstration:  # also if the file was changed since it was checked
+    if batch.simulated and not project.settings.demonstration:  # also if the file was changed since it was checked
         batch = replace(batch, acts_as=None)
-    cycle = monitor.run(bundle, batch)
+    cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch)
     if batch.simulated:  # the customers are written to a file again
         for name, content in cycle.artifacts.items():
             if name.endswith(".csv"):
-                simulated.add(sha256(str(content).encode()).hexdigest(), batch.source)
+                project.simulated.add(sha256(str(content).encode()).hexdigest(), batch.source)
     return cycle
-
-
-def _production(settings: Settings) -> Bundle:
-    deployed = settings.path(settings.registry.directory) / "production"
-    if not deployed.exists():
-        raise RegistryError(f"no model is deployed in {deployed.parent}: type `churnops run` first")
-    return Bundle.load(deployed)
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from churnops.data.read import decode, encode, marked, outcomes, read_table, tab
 from churnops.data.simulate import Drift, Simulated, simulate
 from churnops.data.validate import check_customers
 from churnops.files import fsync_folder, write_flushed
-from churnops.journal.database import open_database
-from churnops.journal.simulated import SimulatedFiles
 from churnops.pipelines.targets import check_free, check_target
+from churnops.project import Project
 from churnops.schema import Schema
 from churnops.settings import Settings
 
@@ -64,12 +63,9 @@ def simulate_file(
 
 def remember(settings: Settings, contents: Iterable[bytes], description: str) -> None:
     """Keep in the journal that files are simulated, by the hash of their content."""
-    engine = open_database(settings.database_url(settings.journal.url))
-    try:
+    with Project.open(settings) as project:
         for content in contents:
-            SimulatedFiles(engine).add(hashlib.sha256(content).hexdigest(), description)
-    finally:
-        engine.dispose()
+            project.simulated.add(hashlib.sha256(content).hexdigest(), description)
 
 
 def simulate_customers(

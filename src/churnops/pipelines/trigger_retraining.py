@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,16 +19,16 @@ from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import DataError, JournalError, RegistryError, first_line, reason_of
 from churnops.files import low_priority
-from churnops.journal.alerts import AlertLog
-from churnops.journal.database import open_database
-from churnops.journal.decisions import DecisionLog, RecordedDecision
-from churnops.journal.simulated import SimulatedFiles, refuse_simulated
+from churnops.journal.decisions import RecordedDecision
+from churnops.journal.simulated import refuse_simulated
 from churnops.journal.tables import microseconds
 from churnops.journal.turn import turn
 from churnops.model import Bundle
+from churnops.model.deployed import deployed_version
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.become import become
 from churnops.pipelines.deploying import put_into_production, record_decision
+from churnops.project import Project
 from churnops.registry import Registry
 from churnops.registry.folder import who
 from churnops.registry.reference import save_reference
@@ -89,9 +89,10 @@ def trigger_retraining(
     logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
     aftermath, path = Aftermath(), None
     with _failing_loudly(asked):
-        with aftermath.warning("the journal was not closed in order"), closing(Registry(tracker)) as registry:
-            job, folder = _Job(asked, registry, batch, aftermath), registry.deployed.folder / ".retraining"
-            with turn(registry.engine, f"retraining of {registry.name}", folder) as mine:
+        with aftermath.warning("the journal was not closed in order"), Project.open(settings) as project:
+            registry = Registry(tracker, project.folder)
+            job = _Job(asked, project, registry, batch, aftermath)
+            with turn(project.engine, f"retraining of {registry.name}", project.models / ".retraining") as mine:
                 summary = job.do(tracker, logged, progress, on_family) if mine else job.refused((RUNNING,))
         summary = replace(summary, warning=aftermath.text)
         with aftermath.warning("the summary is not written"):
@@ -101,12 +102,8 @@ def trigger_retraining(
 
 def _refuse_simulated(settings: Settings, batch: Path) -> None:
     """Refuse a file of simulated customers before anything follows from it."""
-    with suppress(JournalError):  # which the retraining reports
-        engine = open_database(settings.database_url(settings.journal.url))
-        try:
-            refuse_simulated([batch], SimulatedFiles(engine), settings)
-        finally:
-            engine.dispose()
+    with suppress(JournalError), Project.open(settings) as project:  # which the retraining reports
+        refuse_simulated([batch], project.simulated, settings)
 
 
 @dataclass(frozen=True)
@@ -125,8 +122,7 @@ class _Asked:
 
     def answering(self) -> str:
         """Return the name of the version folder in production."""
-        link = self.settings.path(self.settings.registry.directory) / "production"
-        return link.readlink().name if link.is_symlink() else "none"
+        return deployed_version(self.settings.path(self.settings.registry.directory)) or "none"
 
     def summary(self, status: Status, reason: str, permission: Permission, champion: str) -> RetrainingSummary:
         """Begin the summary."""
@@ -166,15 +162,12 @@ def _failing_loudly(asked: _Asked) -> Iterator[None]:
 
 def _tell_failure(settings: Settings, alarm: Alarm) -> None:
     """Tell the channels, also where the journal is what failed."""
-    try:
-        engine = open_database(settings.database_url(settings.journal.url))
-    except JournalError:  # which is no reason for silence
-        Alerts.of(settings, None).tell([alarm], [])
-        return
-    try:
-        Alerts.of(settings, AlertLog(engine)).tell([alarm], [])
-    finally:
-        engine.dispose()
+    with Project.open(settings) as project:
+        try:
+            log = project.alerts
+        except JournalError:  # which is no reason for silence
+            log = None
+        Alerts.of(settings, log).tell([alarm], [])
 
 
 @dataclass(frozen=True)
@@ -182,6 +175,7 @@ class _Job:
     """One retraining."""
 
     asked: _Asked
+    project: Project
     registry: Registry
     batch: Path | None
     aftermath: Aftermath
@@ -192,16 +186,16 @@ class _Job:
 
     @property
     def alerts(self) -> Alerts:
-        return Alerts.of(self.settings, AlertLog(self.registry.engine))
+        return Alerts.of(self.settings, self.project.alerts)
 
     def do(
         self, tracker: Tracker, experiment: str, progress: Progress, on_family: Callable[[str], None]
     ) -> RetrainingSummary:
         """Ask the policy, retrain, and deploy if the gate says so."""
         tables = [*map(self.settings.path, self.settings.data.raw), *([self.batch] if self.batch else [])]
-        refuse_simulated(tables, SimulatedFiles(self.registry.engine), self.settings)
+        refuse_simulated(tables, self.project.simulated, self.settings)
         champion, known = self._champion()
-        rows = production_rows(self.settings, self.registry)
+        rows = production_rows(self.project)
         file = _File.read(self.batch, self.settings.table, known) if self.batch else _File()
         permission = self._permission(champion, known, rows, file)
         if not permission.value:
@@ -214,7 +208,7 @@ class _Job:
                 found = pipeline.run(champion, known, rows, self.batch, on_family=on_family)
                 version = self._registered(found, run)
                 evidence = {"known_at": microseconds(self.asked.started), "batch": file.sha256}
-                record_decision(self.registry, found.decision, found.challenger, champion, evidence=evidence)
+                record_decision(self.project, found.decision, found.challenger, champion, evidence=evidence)
                 summary = self._placed(found, version, champion, permission)
                 run.tag("churnops.status", summary.status)
         except Exception as error:
@@ -229,7 +223,7 @@ class _Job:
     def refused(self, reasons: tuple[str, ...], champion: Bundle | None = None) -> RetrainingSummary:
         """Write down why nothing is retrained."""
         self._record("no", reasons, champion)
-        name = champion.version_name if champion else self.registry.deployed.current() or "none"
+        name = champion.version_name if champion else self.project.folder.current() or "none"
         reason = "; ".join(reasons)
         return self.asked.summary("not permitted", reason, Permission(False, reasons), name)
 
@@ -239,7 +233,7 @@ class _Job:
             champion = self.registry.deployed.production()
         if champion is None:
             raise RegistryError("no model is deployed, so there is none to replace: type `churnops run` first")
-        known = load_trained_on(self.registry.deployed.folder, champion.content_sha256)
+        known = load_trained_on(self.project.models, champion.content_sha256)
         if known is None:
             raise RegistryError(
                 f"it is not known whom {champion.version_name} was trained on, so nothing can be compared with it: "
@@ -249,7 +243,7 @@ class _Job:
 
     def _registered(self, found: Retrained, run: PipelineRun) -> int:
         """Register the challenger, and keep whom it was trained on; return its version."""
-        run_id, models, sha256 = run.runs[STEPS[5]], self.registry.deployed.folder, found.challenger.content_sha256
+        run_id, models, sha256 = run.runs[STEPS[5]], self.project.models, found.challenger.content_sha256
         save_trained_on(models, sha256, found.trained_on)
         save_reference(models, sha256, found.trained.reference)
         version = self.registry.register(found.challenger, run.models[run_id], run_id)
@@ -271,7 +265,7 @@ class _Job:
         situation = Situation(
             cause=self.asked.cause,
             now=self.asked.started,
-            deployed_at=self.registry.deployed.since(),
+            deployed_at=self.project.folder.since(),
             due=due,
             labelled=known_outcomes,
             unseen=int(unseen.sum()) + file.unseen,
@@ -281,7 +275,7 @@ class _Job:
 
     def _holding_out(self, champion: Bundle) -> Settings:
         """Return the settings, with as many rows held out as the gate needed where it could last not tell."""
-        decisions = DecisionLog(self.registry.engine).newest(100, subject="deploy")
+        decisions = self.project.decisions.newest(100, subject="deploy")
         last = next((d for d in decisions if d.champion == champion.content_sha256), None)
         needed = last.details.get("labels_needed") if last and last.verdict == "cannot tell" else None
         options = self.settings.retraining
@@ -293,7 +287,7 @@ class _Job:
 
         Those in which the champion was the challenger count too: it is in production because of them.
         """
-        decisions = DecisionLog(self.registry.engine).newest(100, subject="deploy")
+        decisions = self.project.decisions.newest(100, subject="deploy")
         had = [
             (microseconds(d.at), d.details["evidence"])
             for d in decisions
@@ -318,9 +312,8 @@ class _Job:
             elif decision.deploy:
                 by = who() if self.asked.cause == "by hand" else f"churnops ({self.asked.cause})"
                 placed = put_into_production(
-                    self.settings,
+                    self.project,
                     self.registry,
-                    self.alerts,
                     found.challenger,
                     version,
                     decision.reason,
@@ -343,7 +336,7 @@ class _Job:
         asked = {"cause": self.asked.cause, "because": list(self.asked.because)}
         sha256 = champion.content_sha256 if champion else None
         decision = RecordedDecision(datetime.now(UTC), "retrain", verdict, "; ".join(reasons), sha256, None, asked)
-        DecisionLog(self.registry.engine).record(decision)
+        self.project.decisions.record(decision)
 
 
 @dataclass(frozen=True)

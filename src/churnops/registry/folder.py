@@ -14,12 +14,16 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from churnops.errors import BundleError, RegistryError, reason_of
 from churnops.files import file_lock, fsync_folder
-from churnops.journal import Deployment, DeploymentLog
-from churnops.journal.deployment_log import Kind
 from churnops.model import Bundle
+from churnops.model.deployed import LINK, deployed, deployed_version
+
+if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
+    from churnops.journal import Deployment, DeploymentLog
+    from churnops.journal.deployment_log import Kind
 
 MoveAliases = Callable[[str], None]
 """Makes the registered version with this content hash the production one in MLflow. Repeating it changes nothing."""
@@ -64,7 +68,7 @@ class DeploymentFolder:
     intent then stays open for the next one who has it.
     """
 
-    def __init__(self, folder: Path, log: DeploymentLog, move_aliases: MoveAliases | None) -> None:
+    def __init__(self, folder: Path, log: "DeploymentLog", move_aliases: MoveAliases | None = None) -> None:
         self.folder = folder
         self.log = log
         self._move_aliases = move_aliases
@@ -76,7 +80,7 @@ class DeploymentFolder:
     @property
     def link(self) -> Path:
         """The link that serving reads."""
-        return self.folder / "production"
+        return self.folder / LINK
 
     @property
     def versions(self) -> Path:
@@ -85,7 +89,7 @@ class DeploymentFolder:
 
     def current(self) -> str | None:
         """Return the name of the version folder in production, None if nothing is deployed."""
-        return self.link.readlink().name if self.link.is_symlink() else None
+        return deployed_version(self.folder)
 
     def production(self) -> Bundle | None:
         """Load the bundle in production.
@@ -98,7 +102,7 @@ class DeploymentFolder:
             If `production` is not the link that churnops makes.
         """
         self._check_link()
-        return Bundle.load(self.link) if self.link.is_symlink() else None
+        return deployed(self.folder)
 
     def deploy(self, bundle: Bundle, version: int, reason: str, by: str | None = None) -> Path:
         """Make `bundle`, registered as `version`, the one that answers; return its folder.
@@ -161,7 +165,7 @@ class DeploymentFolder:
         self._put_into_production(target.folder, target.version, target.content_sha256, reason, by, "rollback")
         return folder
 
-    def way_back(self, folder_name: str | None = None) -> Deployment:
+    def way_back(self, folder_name: str | None = None) -> "Deployment":
         """Return the deployment that `rollback` leads to.
 
         Raises
@@ -188,7 +192,7 @@ class DeploymentFolder:
         there = [name for name in found if _is_folder(self.versions / name)]
         return (there or found)[-1]
 
-    def answered(self) -> list[Deployment]:
+    def answered(self) -> "list[Deployment]":
         """Return the deployments that got as far as the link swap, oldest first, whether they are closed or not."""
         history, current = self.log.history(), self.current()
         left = {later.previous: later.id for later in history}
@@ -203,7 +207,7 @@ class DeploymentFolder:
         answered = self.answered()
         return answered[-1].at if answered else None
 
-    def recover(self) -> list[Deployment]:
+    def recover(self) -> "list[Deployment]":
         """Finish the deployments whose link swap happened, undo (in the log) those whose did not; return both.
 
         Raises
@@ -271,7 +275,7 @@ class DeploymentFolder:
         if self.link.exists() and not self.link.is_symlink():
             raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
 
-    def _before_this(self) -> Deployment:
+    def _before_this(self) -> "Deployment":
         """Return what answered when the present model was deployed (not when it was gone back to)."""
         current = self.current()
         if current is None:
@@ -288,14 +292,14 @@ class DeploymentFolder:
             )
         return self._deployment(deployed[-1].previous)
 
-    def _deployment(self, folder_name: str) -> Deployment:
+    def _deployment(self, folder_name: str) -> "Deployment":
         for deployment in reversed(self.answered()):
             if deployment.folder == folder_name:
                 return deployment
         raise RegistryError(f"the deployment log knows no {folder_name[:200]}: `churnops models` lists what it knows")
 
     def _put_into_production(
-        self, name: str, version: int, content_sha256: str, reason: str, by: str | None, kind: Kind
+        self, name: str, version: int, content_sha256: str, reason: str, by: str | None, kind: "Kind"
     ) -> None:
         self.log.open_intent(
             folder=name,
@@ -318,7 +322,7 @@ class DeploymentFolder:
                 f"{name} answers, and its deployment is not closed: {reason_of(error)}; {CLOSES}"
             ) from error
 
-    def _undo(self) -> list[Deployment]:
+    def _undo(self) -> "list[Deployment]":
         """Close the open intents whose link swap did not happen."""
         swapped = {deployment.id for deployment in self.answered()}
         undone = [intent for intent in self.log.open_intents() if intent.id not in swapped]

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from churnops.errors import BundleError, RegistryError, first_line, redact
 from churnops.files import temporary_folder
-from churnops.journal import DeploymentLog
-from churnops.journal.database import open_database
 from churnops.model import Bundle
 from churnops.registry.folder import DeploymentFolder, Pruned
 from churnops.tracking import Tracker
@@ -38,24 +36,19 @@ class ModelVersion:
 class Registry:
     """The registered model of the settings, and the folder its deployed versions live in.
 
-    Decide and deploy inside `deployed.locked()`: one process at a time, on one machine. `engine` is the journal's
-    database, which holds the deployment log.
+    Decide and deploy inside `deployed.locked()`: one process at a time, on one machine.
+
+    Parameters
+    ----------
+    folder
+        The project's; `deployed` is the same, and moves the aliases too.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        settings = tracker.settings
-        self.name = settings.registry.model_name
+    def __init__(self, tracker: Tracker, folder: DeploymentFolder) -> None:
+        self.name = tracker.settings.registry.model_name
         self._client = tracker.client
         self._uri = tracker.uri
-        engine = open_database(settings.database_url(settings.journal.url))
-        self.deployed = DeploymentFolder(
-            settings.path(settings.registry.directory), DeploymentLog(engine), self.name_production
-        )
-        self.engine = engine
-
-    def close(self) -> None:
-        """Close the database."""
-        self.engine.dispose()
+        self.deployed = DeploymentFolder(folder.folder, folder.log, self.name_production)
 
     def versions(self) -> list[ModelVersion]:
         """Return all registered versions, newest first."""

@@ -12,10 +12,9 @@ from churnops.data.identity import Identities
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
 from churnops.errors import DataError
-from churnops.journal import Journal
-from churnops.journal.simulated import SimulatedFiles, refuse_simulated
+from churnops.journal.simulated import refuse_simulated
 from churnops.model import Bundle
-from churnops.registry import Registry
+from churnops.project import Project
 from churnops.registry.trained_on import load_trained_on
 from churnops.retraining.gate import Decision, decide
 from churnops.retraining.rows import ProductionRows, rows_from_journal
@@ -27,7 +26,7 @@ RETRAINED_FROM = "champion"
 """In the lineage of a model that came out of a retraining: the content hash of the one that it was compared with."""
 
 
-def compare_with_production(settings: Settings, registry: Registry, challenger: Bundle, champion: Bundle) -> Decision:
+def compare_with_production(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
     """Decide on production customers with known outcomes whom neither model was trained on.
 
     Those of the journal, the newest evidence there is, if they are at least `min_new_labels`; otherwise the labelled
@@ -36,23 +35,24 @@ def compare_with_production(settings: Settings, registry: Registry, challenger: 
     decision is "cannot tell", and says why.
     """
     try:
-        return _compared(settings, registry, challenger, champion)
+        return _compared(project, challenger, champion)
     except DataError as error:
-        return _cannot_tell(str(error).partition("\n")[0], settings)
+        return _cannot_tell(str(error).partition("\n")[0], project.settings)
 
 
-def _compared(settings: Settings, registry: Registry, challenger: Bundle, champion: Bundle) -> Decision:
-    models, names = registry.deployed.folder, [column.name for column in settings.table.model_inputs]
-    known = [load_trained_on(models, bundle.content_sha256) for bundle in (champion, challenger)]
+def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
+    settings = project.settings
+    names = [column.name for column in settings.table.model_inputs]
+    known = [load_trained_on(project.models, bundle.content_sha256) for bundle in (champion, challenger)]
     for bundle, identities in zip((champion, challenger), known, strict=True):
         if identities is None:
             return _cannot_tell(f"it is not known whom {bundle.version_name} was trained on", settings)
-    rows = production_rows(settings, registry)
+    rows = production_rows(project)
     table = labelled(rows.table, settings.table, rows.at, rows.customers)
     chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
     if chosen.sum() < settings.retraining.min_new_labels and RETRAINED_FROM not in champion.lineage:
         raw, paths = (list(map(settings.path, given)) for given in (settings.data.raw, settings.data.production))
-        refuse_simulated(paths, SimulatedFiles(registry.engine), settings)
+        refuse_simulated(paths, project.simulated, settings)
         later = validate_data(raw, paths, settings.table).production
         if later:
             table = labelled_tables(later, settings.table)
@@ -102,13 +102,11 @@ def unseen(table: Table, known: Sequence[Identities | None]) -> Mask:
     return ~held
 
 
-def production_rows(settings: Settings, registry: Registry) -> ProductionRows:
+def production_rows(project: Project) -> ProductionRows:
     """Read the journal's customers with known outcomes, of the last `history_days`."""
-    horizon = timedelta(days=settings.journal.label_horizon)
-    now = datetime.now(UTC)
-    journal = Journal(registry.engine, label_horizon=horizon)
+    settings, now = project.settings, datetime.now(UTC)
     since = now - timedelta(days=settings.retraining.history_days)
-    return rows_from_journal(journal, settings.table, since=since, known_at=now, horizon=horizon)
+    return rows_from_journal(project.journal, settings.table, since=since, known_at=now, horizon=project.label_horizon)
 
 
 def labelled_tables(tables: Mapping[str, pl.DataFrame], schema: Schema) -> Table:

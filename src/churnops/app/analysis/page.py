@@ -1,6 +1,6 @@
 """Analysis: who leaves, why, and what an offer is worth."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import streamlit as st
 
@@ -16,11 +16,12 @@ from churnops.app.analysis.source import (
     say,
     source_of,
 )
-from churnops.app.shared.project import Project, production
+from churnops.app.shared.project import production
 from churnops.app.shared.sample import FEWEST, NEWEST, may_have_outcomes
 from churnops.app.shared.text import number, percent
 from churnops.evaluation.metrics import point_metrics
 from churnops.model import Bundle
+from churnops.project import Project
 from churnops.registry.reference import reference_path
 
 REFERENCE, PRODUCTION = "Reference customers of the model", "Production, where outcomes are known"
@@ -56,7 +57,7 @@ def page(project: Project) -> None:
 def _chosen(project: Project, bundle: Bundle) -> Source | None:
     """Let the user choose whose customers to look at, and say how many they are; None: there are none to show."""
     path = reference_path(project.models, bundle.content_sha256)
-    horizon = timedelta(days=project.settings.journal.label_horizon)
+    horizon = project.label_horizon
     has_reference, may_have = path.is_file(), may_have_outcomes(project.journal, datetime.now(UTC), horizon)
     chosen = REFERENCE if has_reference else PRODUCTION
     if has_reference and may_have:

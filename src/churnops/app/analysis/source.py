@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -10,11 +10,11 @@ import streamlit as st
 
 from churnops.app.analysis.associations import Associations, associations, by_strength
 from churnops.app.analysis.profit import Ranking, Resamples
-from churnops.app.shared.project import Project
 from churnops.app.shared.sample import Drivers, Sample, Variable, drivers, read_production, read_reference, variables
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.model import Bundle
+from churnops.project import Project
 
 REPLICATES = 400  # of the profit's bootstrap
 HEATMAP = 24  # columns beside the outcome: more cannot be read
@@ -123,7 +123,7 @@ def _reference(path: Path, changed: int, _bundle: Bundle) -> tuple[str, Sample]:
 
 @st.cache_resource(show_spinner="Reading outcomes", max_entries=4, ttl=60)
 def _production(models: str, content_sha256: str, _project: Project, _bundle: Bundle) -> tuple[str, Sample]:
-    horizon = timedelta(days=_project.settings.journal.label_horizon)
+    horizon = _project.label_horizon
     sample = read_production(_project.journal, _bundle, datetime.now(UTC), horizon)
     return f"{models} {content_sha256} {sample.sha256}", sample
 

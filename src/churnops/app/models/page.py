@@ -14,12 +14,12 @@ from churnops.app.models.figures import timeline
 from churnops.app.models.links import MlflowLinks
 from churnops.app.models.rollback import MAX_KEY, MAX_REASON, Target, go_back, has_admin_key, targets
 from churnops.app.shared.access import person
-from churnops.app.shared.project import Project
+from churnops.app.shared.project import warn
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import ChurnopsError
 from churnops.journal.deployment_log import KIND_LABELS, InProduction, in_production
-from churnops.registry.folder import DeploymentFolder
+from churnops.project import Project
 
 MOST_SHOWN = 100  # rows of a table
 MOST_DECISIONS = 20
@@ -56,7 +56,7 @@ def page(project: Project) -> None:
             _in_production(read)
         else:
             st.info(EMPTY)
-        project.warn()
+        warn(project)
     tabs = st.tabs(["In production", "Champion and challenger", "Retrainings", "Go back"])
     with tabs[0]:
         _history(read)
@@ -69,7 +69,7 @@ def page(project: Project) -> None:
 
 
 def _read(project: Project) -> _Read:
-    deployed = DeploymentFolder(project.models, project.deployments, None)
+    deployed = project.folder
     answered = deployed.answered()
     spells = in_production(answered)
     names = {spell.deployment.folder for spell in spells}

@@ -147,7 +147,7 @@ def go_back(settings: Settings, keys: KeyStore, *, to: int, reason: str, token: 
     if not reason:
         raise RefusedError("give a reason, for whoever reads the history: nothing has changed")
     key = admitted(token.strip(), keys)
-    from churnops.pipelines.deployment import roll_back
+    from churnops.pipelines.rollback import roll_back
 
     who = f"key '{key.name}'" + (f", {one_line(person, 100)}" if person else "")
     done = roll_back(settings, to, f"{reason} (in the dashboard: {who})")

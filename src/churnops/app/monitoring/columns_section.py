@@ -17,13 +17,13 @@ from churnops.app.monitoring.columns import (
 )
 from churnops.app.monitoring.figures import column_figure
 from churnops.app.monitoring.reports import ReportDetails
-from churnops.app.shared.project import Project
 from churnops.app.shared.sample import read_reference
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import DataError
 from churnops.model import Bundle
 from churnops.monitoring.drift.finding import EFFECT_LABELS
+from churnops.project import Project
 from churnops.registry.reference import reference_path
 from churnops.words import words
 

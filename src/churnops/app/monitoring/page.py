@@ -12,12 +12,12 @@ from churnops.app.monitoring import columns_section, sections
 from churnops.app.monitoring.health import Health, Limits, Production, judge
 from churnops.app.monitoring.reports import ReportDetails, interval_text, read_report, recommendation_sentence
 from churnops.app.monitoring.series import ALL, CUSTOM, RANGES, Span, failures, finished, labels, span
-from churnops.app.shared.project import Project, production
+from churnops.app.shared.project import production, warn
 from churnops.app.shared.text import one_line, percent, plain
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.journal.cycles import Cycle, CycleLog, CycleSeries
 from churnops.model import Bundle
-from churnops.registry import DeploymentFolder
+from churnops.project import Project
 from churnops.settings import LIVE, RESERVED_SOURCES
 
 REPORTS = 100
@@ -37,7 +37,7 @@ def page(project: Project) -> None:
         damaged = Health("bad", f"The model in production cannot be read: {error}", "Go back with `churnops rollback`.")
     newest = project.cycles.newest(1, aside=None)
     _health(damaged or _judged(project, bundle, newest))
-    project.warn()
+    warn(project)
     if newest:
         _reports(project, bundle)
     else:
@@ -58,7 +58,7 @@ def _judged(project: Project, bundle: Bundle | None, newest: Sequence[Cycle]) ->
     now, settings = datetime.now(UTC), project.settings.monitoring
     model = None
     if bundle is not None:
-        answered = DeploymentFolder(project.models, project.deployments, None).answered()
+        answered = project.folder.answered()
         mine = bool(answered) and answered[-1].content_sha256 == bundle.content_sha256
         model = Production(bundle.content_sha256, answered[-1].at if mine else None)
     cycles = _series(project, newest, span(ALL, now), False).cycles[::-1] if newest else ()

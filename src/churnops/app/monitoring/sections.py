@@ -13,7 +13,6 @@ from churnops.app.monitoring.reports import (
 )
 from churnops.app.monitoring.retrainings import followed, retrainings
 from churnops.app.monitoring.series import BEGIN, Span, drift_points, metric_points, trend
-from churnops.app.shared.project import Project
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.evaluation.metrics import METRIC_LABELS
@@ -21,6 +20,7 @@ from churnops.journal.alerts import UNDER_WAY, ToldAlert
 from churnops.journal.cycles import CycleSeries
 from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.monitoring.verdicts import MIN_LABEL_PSI, MIN_SCORE_DISTANCE
+from churnops.project import Project
 from churnops.words import capital
 
 ALERTS, DECISIONS = 100, 50

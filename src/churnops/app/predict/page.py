@@ -12,11 +12,12 @@ from churnops.app.predict.file import many, refusal
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, Field, customer, encoded, fields, presets
 from churnops.app.predict.risk import Reason, feature_values, level, reasons, rest
 from churnops.app.predict.what_if import vary
-from churnops.app.shared.project import Project, production
+from churnops.app.shared.project import production
 from churnops.app.shared.text import percent, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import BundleError
 from churnops.model import Bundle
+from churnops.project import Project
 
 ANSWER, FILLED = "predict:answer", "predict:filled"
 CARD_SECONDS = 5  # that what the API says of its model is kept

@@ -1,8 +1,6 @@
-"""What pages read: settings, the model in production and the journal, opened once for all sessions."""
+"""The project that pages read, opened once for all sessions, and its deployed model, loaded once."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -11,69 +9,11 @@ import streamlit as st
 
 from churnops.app.shared.text import plain
 from churnops.errors import ChurnopsError
-from churnops.journal import DecisionLog, DeploymentLog, Journal
-from churnops.journal.alerts import AlertLog
-from churnops.journal.clock import entries_ahead
-from churnops.journal.cycles import CycleLog
-from churnops.journal.database import open_database
-from churnops.journal.keys import KeyStore
-from churnops.journal.seen import unmatched_sentence
 from churnops.model import Bundle
-from churnops.settings import Settings, apply_permissions, find_config, load_settings
+from churnops.model.deployed import deployed_folder
+from churnops.project import Project
+from churnops.settings import apply_permissions, find_config, load_settings
 from churnops.words import capital
-
-
-@dataclass(frozen=True)
-class Project:
-    """A project's settings and what its journal's database keeps. Safe for several sessions at once."""
-
-    settings: Settings
-    journal: Journal
-    cycles: CycleLog
-    alerts: AlertLog
-    decisions: DecisionLog
-    deployments: DeploymentLog
-    keys: KeyStore
-    entries_ahead: Callable[[], Sequence[str]]
-    unmatched_labels: Callable[[], str | None]
-
-    @classmethod
-    def open(cls, settings: Settings) -> "Project":
-        """Open the journal's database.
-
-        Raises
-        ------
-        JournalError
-            If it does not answer.
-        """
-        engine = open_database(settings.database_url(settings.journal.url))
-        horizon = timedelta(days=settings.journal.label_horizon)
-        return cls(
-            settings,
-            Journal(engine, label_horizon=horizon),
-            CycleLog(engine),
-            AlertLog(engine),
-            DecisionLog(engine),
-            DeploymentLog(engine),
-            KeyStore(engine),
-            lambda: entries_ahead(engine, datetime.now(UTC)),
-            lambda: unmatched_sentence(engine),
-        )
-
-    def warn(self) -> None:
-        """Show which entries of the journal are dated ahead of this machine's clock."""
-        for message in self.entries_ahead():
-            st.warning(plain(f"{capital(message)}.", 500))
-
-    @property
-    def models(self) -> Path:
-        """The folder of models."""
-        return self.settings.path(self.settings.registry.directory)
-
-    @property
-    def reports(self) -> Path:
-        """The folder of monitoring reports and retraining summaries."""
-        return self.settings.path(self.settings.monitoring.directory)
 
 
 @st.cache_resource(show_spinner=False)
@@ -83,24 +23,32 @@ def project() -> Project:
     Thread(target=import_module, args=("pandas",), daemon=True).start()
     settings = load_settings(find_config(Path.cwd()))
     apply_permissions(settings)
-    return Project.open(settings)
+    opened = Project(settings)
+    _ = opened.engine  # here, where one session at a time opens it
+    return opened
 
 
 def production(models: Path) -> Bundle | None:
-    """Return the model that answers, loaded once; None if nothing is deployed.
+    """Return the deployed model, loaded once; None if there is none.
 
     Raises
     ------
     BundleError
         If it is damaged.
     """
-    link = models / "production"
-    return _bundle(link.resolve()) if link.exists() else None
+    folder = deployed_folder(models)
+    return None if folder is None else _bundle(folder.resolve())
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _bundle(folder: Path) -> Bundle:
     return Bundle.load(folder)
+
+
+def warn(project: Project) -> None:
+    """Show which entries of the journal are dated ahead of this machine's clock."""
+    for message in project.entries_ahead():
+        st.warning(plain(f"{capital(message)}.", 500))
 
 
 def guarded(page: Callable[[Project], None], *, draws: bool = True) -> Callable[[], None]:

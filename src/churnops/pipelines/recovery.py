@@ -1,0 +1,106 @@
+"""Finish or undo deployments that a killed process left open.
+
+`python -m churnops.pipelines.recovery` does so, as `churnops serve` does beside its own start.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from churnops.console import OutputError, prepare_streams
+from churnops.errors import ChurnopsError
+from churnops.journal import Deployment
+from churnops.project import Project
+from churnops.registry import Registry
+from churnops.registry.folder import NEXT, AliasesBehindError
+from churnops.settings import ENV_CONFIG, Settings, apply_permissions, find_config, load_settings
+from churnops.tracking import Tracker
+
+
+def has_open_deployments(settings: Settings) -> bool:
+    """Whether a deployment was begun and not finished: it is under way, or its process was killed."""
+    with Project.open(settings) as project:
+        return bool(project.deployments.open_intents())
+
+
+def finish_open_deployments(settings: Settings) -> str | None:
+    """Finish or undo open deployments; return one line on what was done, or why not, None if nothing is open.
+
+    Waits while another process deploys, which does the same first.
+    """
+    with Project.open(settings) as project:
+        if not project.deployments.open_intents():
+            return None
+        closed, behind = recover(project)
+    return "; ".join([*map(_in_words, closed), *([behind] if behind else [])]) or None
+
+
+@contextmanager
+def finishing_open_deployments(settings: Settings, config: Path) -> Iterator[None]:
+    """Finish open deployments in a process beside this one, which needs neither wait nor load MLflow.
+
+    What is left of it when the block ends is stopped, which is safe at any moment.
+    """
+    if not has_open_deployments(settings):
+        yield
+        return
+    command = [sys.executable, "-m", "churnops.pipelines.recovery"]
+    beside = subprocess.Popen(command, env=os.environ | {ENV_CONFIG: str(config)}, stdout=sys.stderr)
+    try:
+        yield
+    finally:
+        beside.terminate()
+        try:
+            beside.wait(5.0)
+        except subprocess.TimeoutExpired:
+            beside.kill()
+            beside.wait()
+
+
+def recover(project: Project) -> tuple[list[Deployment], str | None]:
+    """Finish or undo open deployments; return those, and in words what could not be done.
+
+    MLflow is loaded only if aliases have to move.
+    """
+    with project.folder.locked():
+        undone = project.folder.recover()
+        if not project.deployments.open_intents():
+            return undone, None
+    try:
+        registry = Registry(Tracker(project.settings), project.folder)
+        with registry.deployed.locked():
+            return undone + registry.deployed.recover(), None
+    except AliasesBehindError as error:
+        return undone, str(error)
+    except ChurnopsError as error:
+        return undone, f"MLflow's aliases do not say yet which model answers: {error}; {NEXT}"
+
+
+def _in_words(closed: Deployment) -> str:
+    what = f"the {'rollback' if closed.kind == 'rollback' else 'deployment'} of version {closed.version}"
+    done = "it answers" if closed.closed == "done" else "the link never was swapped"
+    return f"{what} ({closed.folder}), begun at {closed.at:%Y-%m-%d %H:%M} UTC, is {closed.closed}: {done}"
+
+
+def main() -> None:
+    """Finish or undo what a killed process left open, and say so on standard output."""
+    prepare_streams()
+    code = 0
+    try:
+        settings = load_settings(find_config(Path.cwd()))
+        apply_permissions(settings)
+        message = finish_open_deployments(settings)
+    except ChurnopsError as error:
+        message, code = f"a deployment is unfinished: {error}", error.exit_code
+    if message is not None:
+        with suppress(OutputError):
+            sys.stdout.write(f"churnops: {message}\n")
+            sys.stdout.flush()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Go back to a model that answered before."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from churnops.alerting.alarms import rollback
+from churnops.alerting.alerts import Alerts
+from churnops.model import Bundle
+from churnops.pipelines.aftermath import Aftermath
+from churnops.pipelines.recovery import recover
+from churnops.project import Project
+from churnops.registry.folder import UnfinishedDeploymentError
+from churnops.settings import Settings
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """Which version answers again, and the folder that answered until then.
+
+    `warning` says what failed after the link was swapped, or is still to be done.
+    """
+
+    version: int
+    model_version: str
+    folder: Path
+    left: str | None
+    reason: str
+    warning: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "version": self.version,
+            "model_version": self.model_version,
+            "production": str(self.folder),
+            "left": self.left,
+            "reason": self.reason,
+            "warning": self.warning,
+        }
+
+
+def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> RolledBack:
+    """Go back to a model that answered before, and tell the alert channels.
+
+    MLflow is not asked before the older model answers: it takes seconds to load, and its store may be what is down.
+
+    Parameters
+    ----------
+    to
+        A version. Default: what answered when the present model was deployed.
+
+    Raises
+    ------
+    ChurnopsError
+        If there is no way back, or the older model is damaged. Nothing has changed.
+    """
+    reason, aftermath = reason or "no reason given", Aftermath()
+    with Project.open(settings) as project:
+        deployed = project.folder
+        with deployed.locked():
+            left = deployed.current()
+            target = deployed.way_back(None if to is None else deployed.folder_of(to))
+            try:
+                deployed.rollback(target.folder, reason)
+            except UnfinishedDeploymentError as error:  # it answers all the same
+                aftermath.add(str(error))
+            folder = deployed.link.resolve()
+        aftermath.deployed = True
+        name = folder.name
+        with aftermath.warning("the alert channels do not know"):
+            name = Bundle.load(folder).version_name
+            Alerts.of(settings, project.alerts).announce(rollback(name, reason, ""))
+        with aftermath.warning("the deployment log is not complete yet"):
+            aftermath.add(recover(project)[1])
+    return RolledBack(target.version, name, folder, left, reason, aftermath.text)

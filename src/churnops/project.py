@@ -1,0 +1,150 @@
+"""One opened project: its settings, the stores of its journal, and the folder of its deployed models."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from churnops.model import Bundle
+from churnops.model.deployed import deployed, require_deployed
+from churnops.registry.folder import DeploymentFolder
+from churnops.settings import Settings
+
+if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
+    from churnops.journal import DecisionLog, DeploymentLog, Engine, Journal
+    from churnops.journal.alerts import AlertLog
+    from churnops.journal.cycles import CycleLog
+    from churnops.journal.database import Durability
+    from churnops.journal.keys import KeyStore
+    from churnops.journal.simulated import SimulatedFiles
+
+
+class Project:
+    """Settings, journal and deployed models of a project. The database is opened when a store is first used.
+
+    A command uses `with Project.open(settings) as project`. The service and the dashboard hold a `Project` for as long
+    as they run. Every store is safe for several threads.
+
+    Parameters
+    ----------
+    durability, moves_log
+        See `journal.open_database`.
+    """
+
+    def __init__(self, settings: Settings, *, durability: "Durability" = "power", moves_log: bool = True) -> None:
+        self.settings = settings
+        self.models = settings.path(settings.registry.directory)
+        self.label_horizon = timedelta(days=settings.journal.label_horizon)
+        self._durability: Durability = durability
+        self._moves_log = moves_log
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings) -> Iterator["Project"]:
+        """Yield the project of the settings, and close its database at the end."""
+        project = cls(settings)
+        try:
+            yield project
+        finally:
+            project.close()
+
+    def close(self) -> None:
+        """Close the database, if it was opened."""
+        if "engine" in vars(self):
+            self.engine.dispose()
+
+    def deployed(self) -> Bundle | None:
+        """Load the deployed model; return None if there is none. See `model.deployed`."""
+        return deployed(self.models)
+
+    def require_deployed(self) -> Bundle:
+        """Load the deployed model; raise `RegistryError` if there is none. See `model.deployed`."""
+        return require_deployed(self.models)
+
+    @property
+    def reports(self) -> Path:
+        """Folder of monitoring reports and retraining summaries."""
+        return self.settings.path(self.settings.monitoring.directory)
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """The journal's database.
+
+        Raises
+        ------
+        JournalError
+            If it cannot be opened.
+        """
+        from churnops.journal import open_database
+
+        url = self.settings.database_url(self.settings.journal.url)
+        return open_database(url, durability=self._durability, moves_log=self._moves_log)
+
+    @cached_property
+    def folder(self) -> DeploymentFolder:
+        """Folder of the deployed models, which leaves MLflow's aliases alone; `Registry.deployed` moves them too."""
+        return DeploymentFolder(self.models, self.deployments)
+
+    @cached_property
+    def journal(self) -> "Journal":
+        """Predictions and labels."""
+        from churnops.journal import Journal
+
+        return Journal(self.engine, label_horizon=self.label_horizon)
+
+    @cached_property
+    def cycles(self) -> "CycleLog":
+        """Monitoring cycles."""
+        from churnops.journal.cycles import CycleLog
+
+        return CycleLog(self.engine)
+
+    @cached_property
+    def alerts(self) -> "AlertLog":
+        """Alerts that fire, and their deliveries."""
+        from churnops.journal.alerts import AlertLog
+
+        return AlertLog(self.engine)
+
+    @cached_property
+    def decisions(self) -> "DecisionLog":
+        """Decisions of the gate and of the retraining policy."""
+        from churnops.journal import DecisionLog
+
+        return DecisionLog(self.engine)
+
+    @cached_property
+    def deployments(self) -> "DeploymentLog":
+        """Deployments and rollbacks."""
+        from churnops.journal import DeploymentLog
+
+        return DeploymentLog(self.engine)
+
+    @cached_property
+    def keys(self) -> "KeyStore":
+        """API keys."""
+        from churnops.journal.key_record import KeyRecord
+        from churnops.journal.keys import KeyStore
+
+        return KeyStore(self.engine, KeyRecord(self.models))
+
+    @cached_property
+    def simulated(self) -> "SimulatedFiles":
+        """Hashes of simulated files."""
+        from churnops.journal.simulated import SimulatedFiles
+
+        return SimulatedFiles(self.engine)
+
+    def entries_ahead(self) -> tuple[str, ...]:
+        """Return a message for each kind of the journal's entries that are dated ahead of this machine's clock."""
+        from churnops.journal.clock import entries_ahead
+
+        return entries_ahead(self.engine, datetime.now(UTC))
+
+    def unmatched_labels(self, share: float = 0.0) -> str | None:
+        """Return a sentence on labels without a prediction; None if they are not more than `share` of the newest."""
+        from churnops.journal.seen import unmatched_sentence
+
+        return unmatched_sentence(self.engine, share)
