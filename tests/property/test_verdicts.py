@@ -14,7 +14,7 @@ from churnops.data.profile import count_profile, fit_profile
 from churnops.evaluation.delong import delong, delong_difference
 from churnops.evaluation.metrics import point_metrics
 from churnops.monitoring.budget import TRIGGERS, level
-from churnops.monitoring.performance import more_often
+from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.monitoring.verdicts import benjamini_hochberg, judge_columns
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
@@ -76,7 +76,8 @@ def all_pairs_error(matrix: Floats) -> float:
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
 def test_happening_more_often_is_fishers_exact_test(count: int, rest: int, other: int, other_rest: int):
     expected = fisher_exact([[count, rest], [other, other_rest]], alternative="greater").pvalue
-    assert more_often(count, count + rest, other, other + other_rest) == pytest.approx(expected, rel=1e-9)
+    found = fisher_p_value(np.array([[count, rest], [other, other_rest]]), "greater")
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("alike", [1, 5, 10], ids=["independent", "two blocks of five", "all the same"])

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logit, logsumexp, ndtr, ndtri
+from scipy.special import logit, ndtr, ndtri
 
 from churnops.evaluation.delong import AUC, delong
 from churnops.evaluation.metrics import Evaluation, evaluate
+from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.settings import EvaluationSettings, MonitoringSettings
 
 MIN_OUTCOMES = 10
@@ -134,10 +135,9 @@ def judge_decline(
     The line is `performance_threshold`, or the promise less `max_decline` if that is higher. The p-value is the
     smallest of three, times three. One compares ROC-AUC with the promise by both standard errors, in log-odds, where
     normal tails hold better with few churners. Two compare counts with the held-out evaluation's by Fisher's exact
-    test, one-sided (Fisher, *Statistical Methods for Research Workers*, 1934, section 21.02): customers predicted
-    wrongly among all, and those who stayed among the flagged. These need no tail to be normal, and see more where few
-    churners make ROC-AUC uncertain. A change of the churn rate alone moves them, but then ROC-AUC is not below the
-    line.
+    test, one-sided: customers predicted wrongly among all, and those who stayed among the flagged. These need no tail
+    to be normal, and see more where few churners make ROC-AUC uncertain. A change of the churn rate alone moves them,
+    but then ROC-AUC is not below the line.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
@@ -164,32 +164,16 @@ def judge_decline(
         if then is not None and promise.threshold == churn_threshold:
             flagged, left = p >= churn_threshold, y == 1.0
             wrong, before = int((flagged != left).sum()), then["fp"] + then["fn"]
-            p_values += [
-                more_often(wrong, y.size, before, promise.rows),
-                more_often(int((flagged & ~left).sum()), int(flagged.sum()), then["fp"], then["fp"] + then["tp"]),
-            ]
+            stayed = int((flagged & ~left).sum())
+            tables = (
+                [[wrong, y.size - wrong], [before, promise.rows - before]],
+                [[stayed, int(flagged.sum()) - stayed], [then["fp"], then["tp"]]],
+            )
+            p_values += [fisher_p_value(np.array(table), "greater") for table in tables]
             reason += f"; {wrong / y.size:.1%} are predicted wrongly, {before / promise.rows:.1%} were then"
     told = [value for value in p_values if value is not None]
     p_value = min(1.0, min(told) * len(told)) if told else None
     return Decline(auc, expected, line, below, p_value, reason)
-
-
-def more_often(count: int, rows: int, other_count: int, other_rows: int) -> float:
-    """Return the p-value of Fisher's exact test, one-sided: it happens more often here than in the other rows.
-
-    Examples
-    --------
-    >>> round(more_often(3, 3, 1, 4), 4)
-    0.1143
-    """
-    both, total = count + other_count, rows + other_rows
-    counts = np.arange(count, min(both, rows) + 1)
-
-    def choose(n: Any, k: Any) -> Any:
-        return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
-
-    terms = choose(rows, counts) + choose(other_rows, both - counts) - choose(total, both)
-    return min(1.0, float(np.exp(logsumexp(terms))))
 
 
 @dataclass(frozen=True)
