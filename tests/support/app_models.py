@@ -6,7 +6,7 @@ from typing import Any
 from churnops.app.models.history import Comparison, comparison
 from churnops.journal import Deployment, RecordedDecision
 from churnops.journal.deployment_log import InProduction, in_production
-from churnops.retraining.gate import Decision, Guard
+from churnops.retraining.gate import Decision, Guardrail
 
 BEGIN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=10)
@@ -50,7 +50,7 @@ def decided(**changes: Any) -> RecordedDecision:
         compared=1,
         rows=400,
         churned=60,
-        guards=(Guard("log_loss", 0.2, 0.3, 0.01),),
+        guards=(Guardrail("log_loss", 0.2, 0.3, 0.01),),
         labels_needed=1234,
     )
     details = found.to_json() | changes

@@ -18,14 +18,14 @@ log = logging.getLogger("churnops.api")
 MAKE_ONE = "make one with `churnops keys add NAME --scope predict`"
 
 
-class Client(NamedTuple):
+class Caller(NamedTuple):
     """Who sent a request: name and id of an API key."""
 
     name: str
     key: str | None
 
 
-DEVELOPMENT = Client("development", None)
+DEVELOPMENT = Caller("development", None)
 """The client, where no key is needed."""
 
 
@@ -124,7 +124,7 @@ class Access:
             self._rule_shown = rule
             log.log(logging.INFO if self._active else logging.WARNING, rule)
 
-    def admit(self, scope: Scope, needed: str) -> Client:
+    def admit(self, scope: Scope, needed: str) -> Caller:
         """Return the client who sent this request, if it may have `needed`.
 
         Raises
@@ -140,7 +140,7 @@ class Access:
                 raise _unauthorized("the API key is not valid")
             if needed not in key.scopes:
                 raise Problem(403, "scope", f"the API key lacks the scope '{needed}'")
-            client = Client(key.name, key.id)
+            client = Caller(key.name, key.id)
         elif self.required or not is_local(scope) or self._reachable():
             raise _unauthorized("an API key is needed in the header X-API-Key, or as a bearer token")
         else:

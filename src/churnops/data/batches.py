@@ -23,7 +23,7 @@ ROWS = 25_000
 
 
 @dataclass(frozen=True)
-class Batch:
+class FileBatch:
     """Consecutive rows of a file: `table`, how many rows stand above it, and the share of the file read (0 to 1)."""
 
     table: pl.DataFrame
@@ -61,7 +61,7 @@ def open_batches(path: Path, *, rows: int = ROWS, format: Format | None = None) 
     return (batch.table for batch in read_batches(path, rows=rows, format=format))
 
 
-def read_batches(path: Path, *, rows: int = ROWS, format: Format | None = None, skip: int = 0) -> Iterator[Batch]:
+def read_batches(path: Path, *, rows: int = ROWS, format: Format | None = None, skip: int = 0) -> Iterator[FileBatch]:
     """Do as `open_batches`, say where each batch stands, and leave out the first `skip` rows, which is quick."""
     import pyarrow as pa
 
@@ -72,7 +72,7 @@ def read_batches(path: Path, *, rows: int = ROWS, format: Format | None = None, 
         pieces = read_parquet(path, rows, skip) if kind == "parquet" else _read_csv(path)
         first = skip
         for table, share in _even(pieces, rows, skip):
-            yield Batch(table, first, share)
+            yield FileBatch(table, first, share)
             first += table.height
     except OSError as error:
         raise DataError(f"{path} cannot be read: {_line(error.strerror or error)}") from None

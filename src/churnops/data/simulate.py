@@ -128,7 +128,7 @@ def simulate(
     shifted = _shifted(drift, free, linked)
     drawing, moving, noise, permuting, flipping = np.random.default_rng(seed).spawn(5)
     chosen = _draw(outcome, rows, drift.prior, drawing)
-    made = _Made(columns, outcome, schema, chosen, bool(shifted) or drift.recipe)
+    made = _DrawnCustomers(columns, outcome, schema, chosen, bool(shifted) or drift.recipe)
     result = outcome[chosen]
     done = [f"{rows} customers drawn from {outcome.size}"]
     if shifted:
@@ -149,7 +149,7 @@ def simulate(
     return Simulated(made.columns(), result, "; ".join([*done, f"seed {seed}"]))
 
 
-class _Made:
+class _DrawnCustomers:
     """The customers in the making: for each group of columns the row of the table that each customer has it from."""
 
     def __init__(self, table: Columns, outcome: Values, schema: Schema, chosen: Rows, changed: bool) -> None:

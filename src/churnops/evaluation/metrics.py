@@ -142,7 +142,7 @@ def evaluate(
         raise ValueError(f"replicates is {replicates}: give at least 1 (1000 is usual)")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: give a share between 0 and 1, such as 0.95")
-    sample = _Sample.of(y, p, eps, threshold)
+    sample = _ScoredRows.of(y, p, eps, threshold)
     point = sample.metrics(np.ones((1, y.size)))[0]
     replicated = np.concatenate([sample.metrics(w) for w in resampling_counts(y.size, replicates, seed=seed)])
     return Evaluation(
@@ -206,7 +206,7 @@ def weighted_metrics(
         raise ValueError(f"weight has shape {w.shape}: give (replicates, {y.size}), one weight a row")
     if not (np.isfinite(w).all() and (w >= 0).all() and (w.sum(axis=1) > 0).all()):
         raise ValueError("weight is negative, not finite or all zero in a replicate: give counts of rows")
-    values = _Sample.of(y, p, eps, threshold).metrics(w)
+    values = _ScoredRows.of(y, p, eps, threshold).metrics(w)
     return {name: values[:, k] for k, name in enumerate(METRICS)}
 
 
@@ -283,7 +283,7 @@ def calibration_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Float
 
 
 @dataclass(frozen=True)
-class _Sample:
+class _ScoredRows:
     """What all replicates share: per row the terms of the sums, and the order by falling probability."""
 
     terms: Floats  # (7 + BINS, rows)
@@ -292,7 +292,7 @@ class _Sample:
     starts: NDArray[np.intp]  # (distinct probabilities,): where each run of equal probabilities begins
 
     @classmethod
-    def of(cls, y: Floats, p: Floats, eps: float, threshold: float) -> "_Sample":
+    def of(cls, y: Floats, p: Floats, eps: float, threshold: float) -> "_ScoredRows":
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}: give a probability between 0 and 1")
         flagged = (p >= threshold).astype(np.float64)
@@ -344,7 +344,7 @@ class _Sample:
 def _cumulative(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats]:
     """Return churned and stayed rows at or above each distinct probability, falling."""
     y, p, eps = _checked(outcome, probability)
-    up, right = _Sample.of(y, p, eps, 0.5).ranked(np.ones((1, y.size)))
+    up, right = _ScoredRows.of(y, p, eps, 0.5).ranked(np.ones((1, y.size)))
     return np.cumsum(up[0]), np.cumsum(right[0])
 
 

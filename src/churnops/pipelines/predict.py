@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from churnops import __version__
-from churnops.data.batches import Batch, read_batches
+from churnops.data.batches import FileBatch, read_batches
 from churnops.data.read import ENDINGS
 from churnops.errors import ChurnopsError, DataError
 from churnops.files import usable_cores
@@ -142,7 +142,7 @@ def _identity(source: Path, bundle: Bundle, explain: bool, rows: int) -> dict[st
     }
 
 
-def _score(batch: Batch, *, bundle: Bundle, name: str, target: Path, explain: bool) -> _ScoredBatch:
+def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, explain: bool) -> _ScoredBatch:
     """Score one batch and write it as the part it becomes; the first part of a CSV has the header."""
     scored = score_table(batch.table, bundle, name, explain=explain, first_row=batch.first_row)
     buffer = io.BytesIO()

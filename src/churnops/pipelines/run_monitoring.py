@@ -21,7 +21,7 @@ from churnops.model import Bundle
 from churnops.monitoring import MonitoringCycle, Report
 from churnops.monitoring.monitor import ModelMonitor
 from churnops.pipelines.become import become
-from churnops.pipelines.sources import Source
+from churnops.pipelines.sources import BatchSource
 from churnops.project import Project
 from churnops.retraining.policy import Cause, scheduled
 from churnops.settings import LIVE, Settings
@@ -63,7 +63,7 @@ class MonitoringSummary:
 
 def run_monitoring(
     settings: Settings,
-    source: Source,
+    source: BatchSource,
     *,
     experiment: str | None = None,
     retrain: Retrain | None = None,
@@ -114,7 +114,7 @@ def run_monitoring(
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings)
 
 
-def _cycle(project: Project, bundle: Bundle, source: Source) -> MonitoringCycle:
+def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringCycle:
     """Collect a batch and check it: the step that is tracked."""
     batch = source.collect(project.settings, project.journal, bundle)
     if source.path is not None and project.simulated.holds(source.path):
@@ -145,7 +145,12 @@ def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings, source: st
 
 
 def _retraining(
-    settings: Settings, report: Report, source: Source, deployed_at: datetime | None, retrain: Retrain, permitted: bool
+    settings: Settings,
+    report: Report,
+    source: BatchSource,
+    deployed_at: datetime | None,
+    retrain: Retrain,
+    permitted: bool,
 ) -> str:
     """Retrain if the report recommends it or the schedule does; say in words what came of it."""
     now, automatic = datetime.now(UTC), settings.retraining.automatic

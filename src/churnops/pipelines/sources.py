@@ -24,7 +24,7 @@ Collect = Callable[[Settings, Journal, Bundle], Batch]
 
 
 @dataclass(frozen=True)
-class Source:
+class BatchSource:
     """Where a batch comes from.
 
     Attributes
@@ -40,7 +40,7 @@ class Source:
     path: Path | None = None
 
 
-def window(length: timedelta | None = None, until: datetime | None = None) -> Source:
+def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
     """Collect predictions from the journal: of `length` (by default the settings' `window_days`) before `until` (now).
 
     Outcomes are those known by now, so that a past window is seen with the labels that came in since.
@@ -57,10 +57,10 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> So
             known_at=now,
         )
 
-    return Source(collect, acts_as=LIVE if until is None else None)
+    return BatchSource(collect, acts_as=LIVE if until is None else None)
 
 
-def file(path: Path, acts_as: str | None = None) -> Source:
+def file(path: Path, acts_as: str | None = None) -> BatchSource:
     """Collect a CSV or Parquet file of customers.
 
     Raises
@@ -74,10 +74,10 @@ def file(path: Path, acts_as: str | None = None) -> Source:
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
         return batch_from_file(path, bundle, acts_as=acts_as)
 
-    return Source(collect, acts_as, path)
+    return BatchSource(collect, acts_as, path)
 
 
-def simulation(seed: int | None = None, rows: int = 500) -> Source:
+def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
     """Make up a batch by the plain recipe, noise and flipped labels, from the production table or else the raw one."""
     from churnops.data.simulate import Drift
     from churnops.pipelines.simulate import simulate_customers
@@ -89,7 +89,7 @@ def simulation(seed: int | None = None, rows: int = 500) -> Source:
         made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=chosen)
         return batch_from_columns(made.columns, made.outcome, bundle, f"simulated: {made.description}", simulated=True)
 
-    return Source(collect)
+    return BatchSource(collect)
 
 
 def source_of(path: Path, settings: Settings) -> str | None:

@@ -53,7 +53,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _ProbeOutcome:
     """What one request came to, in words.
 
     `agrees` and `differs` are about the deployed model's own answers. `other` is an answer of the API that may yet
@@ -111,7 +111,7 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     body = _customers(bundle)
     agreed = compared = 0
     answered = False  # by the API, in whatever way
-    last: _Answer | None = None  # that says something
+    last: _ProbeOutcome | None = None  # that says something
     while True:
         reply = _ask(api, "POST", PROBE, min(seconds, ANSWER_SECONDS), body)
         answer = _judge(reply, bundle.version_name, expected, most)
@@ -164,22 +164,24 @@ def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
 
 
-def _judge(reply: Reply | str, version: str, expected: list[float], most: float) -> _Answer:
+def _judge(reply: Reply | str, version: str, expected: list[float], most: float) -> _ProbeOutcome:
     """Say what a reply means for the deployed version, which scores the probe rows as `expected`."""
     if isinstance(reply, str):
-        return _Answer("silent", reply)
+        return _ProbeOutcome("silent", reply)
     status, document = reply.status, reply.document()
     if status in (401, 403):
-        return _Answer("closed", f"wants a key with the scope admin in {ENV_CHECK_KEY} (status {status})")
+        return _ProbeOutcome("closed", f"wants a key with the scope admin in {ENV_CHECK_KEY} (status {status})")
     if status == 429:
-        return _Answer("later", "is asked too often (status 429): see api.rate_limit")
+        return _ProbeOutcome("later", "is asked too often (status 429): see api.rate_limit")
     if status == 200 and (answers := _answers(document)) is not None:
         return _compare(answers, version, expected, most)
     kind = document.get("type") if isinstance(document, dict) else None
     if status in (404, 405) or not isinstance(kind, str) or not kind.startswith(PROBLEM):
-        return _Answer("silent", f"does not answer as the API of churnops does (status {status} at {PROBE})")
+        return _ProbeOutcome("silent", f"does not answer as the API of churnops does (status {status} at {PROBE})")
     # The problem's own words name fields and rules, never what was sent.
-    return _Answer("other", f"does not answer the probe rows (status {status}): {_line(document.get('detail'), 200)}")
+    return _ProbeOutcome(
+        "other", f"does not answer the probe rows (status {status}): {_line(document.get('detail'), 200)}"
+    )
 
 
 def _answers(document: Any) -> list[tuple[str, float]] | None:
@@ -198,17 +200,17 @@ def _answers(document: Any) -> list[tuple[str, float]] | None:
     return answers
 
 
-def _compare(answers: list[tuple[str, float]], version: str, expected: list[float], most: float) -> _Answer:
+def _compare(answers: list[tuple[str, float]], version: str, expected: list[float], most: float) -> _ProbeOutcome:
     others = sorted({name for name, _ in answers} - {version})
     if others:
-        return _Answer("other", f"answers with {_line(others[0], 80)}, not with {version}")
+        return _ProbeOutcome("other", f"answers with {_line(others[0], 80)}, not with {version}")
     if len(answers) != len(expected):
-        return _Answer("differs", f"answers {len(answers)} customers with {version}, asked for {len(expected)}")
+        return _ProbeOutcome("differs", f"answers {len(answers)} customers with {version}, asked for {len(expected)}")
     worst = max(range(len(expected)), key=lambda row: _distance(answers[row][1], expected[row]))
     found, wanted = answers[worst][1], expected[worst]
     if _distance(found, wanted) <= most:
-        return _Answer("agrees", f"answers with {version}, and as it does")
-    return _Answer("differs", f"gives {found:.12g} for probe row {worst + 1}, and {version} itself {wanted:.12g}")
+        return _ProbeOutcome("agrees", f"answers with {version}, and as it does")
+    return _ProbeOutcome("differs", f"gives {found:.12g} for probe row {worst + 1}, and {version} itself {wanted:.12g}")
 
 
 def _distance(found: float, expected: float) -> float:

@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Guard:
+class Guardrail:
     """A metric (lower is better) that may rise by `tolerance`, and no more."""
 
     name: GuardName
@@ -100,7 +100,7 @@ class Decision:
     compared: int
     rows: int
     churned: int
-    guards: tuple[Guard, ...]
+    guards: tuple[Guardrail, ...]
     labels_needed: int | None
 
     @property
@@ -182,7 +182,7 @@ def decide(
     if confidence is not None and rarer >= MIN_OF_EACH:
         low, high = bounds(gain, error, rarer, skewness, confidence=confidence, compared=compared)
     guards = () if confidence is None or rows == 0 else _guards(before, after, settings)
-    found = _Comparison(settings, compared, rows, churned, *worth, gain, error, low, high, guards)
+    found = _Evidence(settings, compared, rows, churned, *worth, gain, error, low, high, guards)
     verdict, reason = found.verdict()
     needed = found.labels_needed() if verdict == "cannot tell" else None
     if needed is not None:
@@ -208,7 +208,7 @@ def decide(
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class _Evidence:
     """What the rule looks at; NaN is what cannot be told."""
 
     settings: RetrainingSettings
@@ -221,7 +221,7 @@ class _Comparison:
     error: float
     low: float
     high: float
-    guards: tuple[Guard, ...]
+    guards: tuple[Guardrail, ...]
 
     def verdict(self) -> tuple[Verdict, str]:
         """Return the verdict and its reason."""
@@ -295,13 +295,15 @@ def _checked(
     return y, p, q
 
 
-def _guards(before: Mapping[str, float], after: Mapping[str, float], settings: RetrainingSettings) -> tuple[Guard, ...]:
+def _guards(
+    before: Mapping[str, float], after: Mapping[str, float], settings: RetrainingSettings
+) -> tuple[Guardrail, ...]:
     tolerances: dict[GuardName, float] = {
         "log_loss": settings.max_log_loss_increase,
         "calibration_error": settings.max_calibration_error_increase,
     }
     return tuple(
-        Guard(name, before[name], after[name], tolerance)
+        Guardrail(name, before[name], after[name], tolerance)
         for name, tolerance in tolerances.items()
         if name != settings.metric
     )

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 
 from churnops.api.body import JSON, read_body
 from churnops.api.problems import Problem
-from churnops.api.security import Client
+from churnops.api.security import Caller
 from churnops.api.service import Service
 from churnops.api.work import Held, Steps
 
@@ -27,7 +27,7 @@ def admitted(request: Request, scope: str) -> Service:
 
 def key_of(request: Request) -> str | None:
     """Return the id of the API key that a request came with."""
-    client: Client = request.scope["state"]["client"]
+    client: Caller = request.scope["state"]["client"]
     return client.key
 
 

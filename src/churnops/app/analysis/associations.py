@@ -30,14 +30,14 @@ class Associations:
 
 def by_strength(columns: Sequence[Variable], outcome: Variable) -> tuple[Variable, ...]:
     """Order columns by how closely they go with the outcome, the closest first."""
-    target = _Ranked.of(outcome)
-    strength = [np.nan_to_num(abs(_association(_Ranked.of(column), target))) for column in columns]
+    target = _RankedColumn.of(outcome)
+    strength = [np.nan_to_num(abs(_association(_RankedColumn.of(column), target))) for column in columns]
     return tuple(columns[i] for i in np.argsort(-np.array(strength), kind="stable"))
 
 
 def associations(columns: Sequence[Variable], outcome: Variable) -> Associations:
     """Return the association of every pair of the outcome and the columns."""
-    ranked = [_Ranked.of(variable) for variable in (outcome, *columns)]
+    ranked = [_RankedColumn.of(variable) for variable in (outcome, *columns)]
     strength = np.eye(len(ranked))
     for i, one in enumerate(ranked):
         for j in range(i):
@@ -70,14 +70,14 @@ def pairs(found: Associations, least: float = 0.1) -> list[tuple[str, str, float
 
 
 @dataclass(frozen=True)
-class _Ranked:
+class _RankedColumn:
     """A column: ranks (ties share their mean rank) of what is ordered, else codes; NaN where not known."""
 
     values: Floats
     ordered: bool
 
     @classmethod
-    def of(cls, variable: Variable) -> "_Ranked":
+    def of(cls, variable: Variable) -> "_RankedColumn":
         if not variable.ordered:
             return cls(variable.values, ordered=False)
         known = ~np.isnan(variable.values)
@@ -87,7 +87,7 @@ class _Ranked:
         return cls(ranks, ordered=True)
 
 
-def _association(one: _Ranked, other: _Ranked) -> float:
+def _association(one: _RankedColumn, other: _RankedColumn) -> float:
     """Return the association of two columns, on the customers of whom both are known."""
     both = ~(np.isnan(one.values) | np.isnan(other.values))
     x, y = one.values[both], other.values[both]

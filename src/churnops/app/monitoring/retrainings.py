@@ -15,7 +15,7 @@ OPEN = "no decision is recorded: it is still running, or it failed (see the aler
 
 
 @dataclass(frozen=True)
-class Asked:
+class RetrainingRequest:
     """A retraining that was asked for; all texts but `outcome` are from outside."""
 
     at: datetime
@@ -26,7 +26,7 @@ class Asked:
     outcome: str
 
 
-def retrainings(decisions: Sequence[RecordedDecision]) -> list[Asked]:
+def retrainings(decisions: Sequence[RecordedDecision]) -> list[RetrainingRequest]:
     """Match decisions to retrain with the decisions to deploy that followed.
 
     Parameters
@@ -48,11 +48,11 @@ def retrainings(decisions: Sequence[RecordedDecision]) -> list[Asked]:
         asked = decision.details
         because = "; ".join(texts(asked.get("because")))
         by = CAUSE_LABELS.get(text(asked.get("cause")), "not recorded")
-        found.append(Asked(decision.at, by, because, permitted, reason, outcome))
+        found.append(RetrainingRequest(decision.at, by, because, permitted, reason, outcome))
     return found
 
 
-def followed(asked: Sequence[Asked], report_at: datetime, recommended: bool, automatic: bool) -> str:
+def followed(asked: Sequence[RetrainingRequest], report_at: datetime, recommended: bool, automatic: bool) -> str:
     """Say what followed from a report, newest first; the outcome is a sentence of ours, without reasons."""
     later = [one for one in asked if one.at >= report_at]
     if later:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from churnops.app.predict.answers import Answers, Broken, Card, NotAnswered
-from churnops.app.predict.upload import LARGER, MAX_MIB, MAX_ROWS, REASONS, ScoredFile, list_as_csv, score_file
+from churnops.app.predict.upload import LARGER, MAX_MIB, MAX_ROWS, REASONS, ScoredUpload, list_as_csv, score_file
 from churnops.app.shared.text import percent, plain
 from churnops.model import Bundle
 
@@ -31,7 +31,7 @@ def many(answering: Answers, card: Card, local: Bundle | None) -> None:
     if st.button("Score the file", type="primary"):
         with st.spinner("Scoring"):
             try:
-                found: ScoredFile | NotAnswered = score_file(file.name, file.getvalue(), answering, card, local)
+                found: ScoredUpload | NotAnswered = score_file(file.name, file.getvalue(), answering, card, local)
             except NotAnswered as error:
                 found = error
         st.session_state[FILE] = (file.file_id, found)
@@ -45,7 +45,7 @@ def many(answering: Answers, card: Card, local: Bundle | None) -> None:
         _scored(scored, card)
 
 
-def _scored(scored: ScoredFile, card: Card) -> None:
+def _scored(scored: ScoredUpload, card: Card) -> None:
     share = scored.leaving / scored.rows
     st.success(
         plain(

@@ -28,7 +28,7 @@ LARGER = "For a larger file use `churnops predict IN OUT --explain`."
 
 
 @dataclass(frozen=True)
-class ScoredFile:
+class ScoredUpload:
     """A scored file, and its customers with the highest risk.
 
     Attributes
@@ -66,7 +66,7 @@ def kind_of(name: str) -> Kind:
     return kind
 
 
-def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: Bundle | None) -> ScoredFile:
+def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: Bundle | None) -> ScoredUpload:
     """Have a file of customers answered, all of it or nothing.
 
     Parameters
@@ -100,7 +100,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
     leaves = answered.table.get_column("churn_prediction").cast(pl.String) == "true"
     if version != card.version:  # another model was deployed meanwhile
         bundle = None
-    return ScoredFile(
+    return ScoredUpload(
         content=answered.content,
         name=f"{stem}-scored.{kind}",
         media_type=MEDIA_TYPES[kind],
@@ -128,7 +128,7 @@ def _check_size(path: Path, kind: Kind) -> None:
 
 
 def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, most: int = LISTED) -> pl.DataFrame:
-    """Return the customers with the highest probability, with their reasons in words; see `ScoredFile.risks`."""
+    """Return the customers with the highest probability, with their reasons in words; see `ScoredUpload.risks`."""
     table = answered.table.with_columns(pl.col("churn_probability").cast(pl.Float64)).with_row_index(":row", 1)
     top = table.sort("churn_probability", descending=True, maintain_order=True).head(most)
     customers = check_customers(top, card.schema, "the file")

@@ -27,7 +27,7 @@ def lines() -> list[str]:
     return LATER.read_text().splitlines()[:31]
 
 
-def scored(bundle: Bundle, content: bytes, name: str = "later.csv") -> upload.ScoredFile:
+def scored(bundle: Bundle, content: bytes, name: str = "later.csv") -> upload.ScoredUpload:
     answers = BundleAnswers(bundle)
     return score_file(name, content, answers, answers.card(), bundle)
 
