@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from churnops.cli import _Commands
+from churnops.cli.root import _Commands
 from churnops.pipelines.run_all import STEPS
 from churnops.settings import default_config
 from tests.support.processes import CHURNOPS, run

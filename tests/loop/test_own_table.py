@@ -13,8 +13,8 @@ import yaml
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
-from churnops.pipelines.predict import predict_file
 from churnops.pipelines.run_all import RunSummary, run_all
+from churnops.scoring.file import predict_file
 from churnops.settings import Settings, load_settings
 
 CONFIG = """

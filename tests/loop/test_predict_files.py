@@ -23,9 +23,9 @@ from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError
 from churnops.files import lock_folder
 from churnops.model import Bundle
-from churnops.pipelines.predict import ScoredFile, predict_file
 from churnops.schema import RESERVED, Schema
-from churnops.scoring import score_table, without_nesting
+from churnops.scoring.file import ScoredFile, predict_file
+from churnops.scoring.table import score_table, without_nesting
 from churnops.screens import rows_progress
 from churnops.training.train import TrainedModels
 from tests.support.projects import LATER, write_project
@@ -275,7 +275,7 @@ def test_dying_at_any_change_of_a_file_loses_and_doubles_nothing(
 def start(folder: Path, target: str, rows: int = 60) -> "subprocess.Popen[str]":
     """Start a process that scores `big.csv` in many batches."""
     code = (
-        "import sys; from churnops import cli; from churnops.pipelines import predict\n"
+        "import sys; from churnops import cli; from churnops.scoring import file as predict\n"
         f"predict.predict_file.__kwdefaults__['rows'] = {rows}\n"
         f"sys.argv = ['churnops', 'predict', 'big.csv', {target!r}, '--explain']; cli.main()"
     )

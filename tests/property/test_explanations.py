@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import churnops.model.explain as explain
 from churnops.model import TreeEnsemble
-from churnops.model.trees import LEAF
+from churnops.model.tree_arrays import LEAF
 
 
 def random_ensemble(rng: np.random.Generator, trees: int, features: int, depth: int) -> TreeEnsemble:

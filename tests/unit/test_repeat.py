@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from churnops.cli.repeat import repeat
 from churnops.errors import ChurnopsError
 from churnops.files import lock_folder
-from churnops.pipelines.repeat import repeat
 
 SOON = timedelta(milliseconds=20)
 

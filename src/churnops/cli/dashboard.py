@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from churnops.cli import main, settings_of
+from churnops.cli.root import main, settings_of
 from churnops.errors import ChurnopsError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from churnops.cli import json_option, main, settings_of
+from churnops.cli.root import json_option, main, settings_of
 
 
 @main.group()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from churnops.cli import json_option, main, settings_of, showing, warn
+from churnops.cli.root import json_option, main, settings_of, showing, warn
 
 
 @main.command()
@@ -192,7 +192,7 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features.
     It is written whole or not at all. A run that was stopped goes on when the same command is typed again.
     """
-    from churnops.pipelines.predict import predict_file
+    from churnops.scoring.file import predict_file
     from churnops.screens import rows_progress
 
     settings = settings_of(ctx)

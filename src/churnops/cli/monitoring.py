@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from churnops.cli import json_option, main, settings_of, show_error, showing
+from churnops.cli.root import json_option, main, settings_of, show_error, showing
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def monitor(
 
     Exit code: 0 if the cycle finished, whatever it found; 2 if it failed.
     """  # noqa: D301
+    from churnops.cli.repeat import repeat
     from churnops.pipelines import sources
-    from churnops.pipelines.repeat import repeat
     from churnops.pipelines.run_monitoring import run_monitoring
     from churnops.screens import show_cycle
 

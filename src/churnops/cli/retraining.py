@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from churnops.cli import json_option, main, settings_of, showing
 from churnops.cli.models import given
+from churnops.cli.root import json_option, main, settings_of, showing
 
 
 @main.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from churnops.cli import json_option, main, settings_of
+from churnops.cli.root import json_option, main, settings_of
 
 if TYPE_CHECKING:
     from churnops.journal.keys import KeyStore

@@ -3,9 +3,9 @@
 Light to import and safe to load: NumPy and Numba only, no pickle, neither scikit-learn nor XGBoost.
 """
 
-from churnops.model.bundle import PROTOCOL, Bundle, Prediction
-from churnops.model.explain import Explanation
+from churnops.model.bundle import PROTOCOL, Bundle
 from churnops.model.linear import LinearModel
+from churnops.model.prediction import Explanation, Prediction
 from churnops.model.trees import TreeEnsemble
 
 __all__ = ["PROTOCOL", "Bundle", "Explanation", "LinearModel", "Prediction", "TreeEnsemble"]

@@ -27,8 +27,8 @@ from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.features.build import Feature, FeatureMatrix
 from churnops.files import fsync_folder
 from churnops.model.arrays import read_arrays, write_arrays
-from churnops.model.explain import Explanation, totals
 from churnops.model.linear import LinearModel
+from churnops.model.prediction import Explanation, Prediction, totals
 from churnops.model.trees import TreeEnsemble
 from churnops.schema import Columns, Schema
 
@@ -52,14 +52,6 @@ PROBE_TOLERANCE = 1e-9
 Estimator = LinearModel | TreeEnsemble
 _FORMS: Mapping[str, type[LinearModel] | type[TreeEnsemble]] = {"linear": LinearModel, "trees": TreeEnsemble}
 _PROFILE_ARRAYS: Mapping[str, Any] = {"points": np.float64, "counts": np.int64, "missing": np.int64}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Probability of churn and whether it reaches the threshold, each of shape (n,)."""
-
-    probability: NDArray[np.float64]
-    churn: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,14 @@ The integrand is a polynomial in t, so Gauss-Legendre quadrature is exact. Two w
   quadrature point (Yu et al. 2022, "Linear TreeSHAP", does so with polynomials).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnops.compiled import compiled
 from churnops.model.explain_tables import fill_tables, find_subtrees, look_up
-
-if TYPE_CHECKING:
-    from churnops.model.bundle import Prediction
-    from churnops.model.trees import TreeEnsemble
+from churnops.model.tree_arrays import TreeArrays
 
 TABLE_BYTES = 16 * 2**20
 SUBTREE_BYTES = [2**power for power in range(16, 9, -1)]  # the largest that keeps all tables within TABLE_BYTES is used
@@ -38,78 +32,10 @@ WALKED_ROWS = 16  # that walk a tree one after another while its edges are in th
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """A prediction and what each feature contributes to it.
-
-    Attributes
-    ----------
-    prediction
-        The same as `Bundle.predict` gives.
-    base_value
-        What the model gives on average over its training rows, on `Bundle.explanation_scale`.
-    contributions : float64, shape (n, k)
-        One per feature of `Bundle.selected`; `base_value` and a row's sum are its score on that scale.
-    """
-
-    prediction: "Prediction"
-    base_value: float
-    contributions: Floats
-
-    def top(self, names: Sequence[str], count: int = 6) -> tuple[NDArray[np.int64], Floats]:
-        """Return the positions and values of the largest contributions, both of shape (n, min(count, k)).
-
-        They are in descending order of the absolute value; equal ones in ascending order of the feature's name.
-
-        >>> explanation = Explanation(None, 0.1, np.array([[0.2, -0.3, 0.0, -0.2]]))
-        >>> explanation.top(["minutes", "plan", "calls", "charge"], count=3)
-        (array([[1, 3, 0]]), array([[-0.3, -0.2,  0.2]]))
-        """
-        found: tuple[NDArray[np.int64], Floats] = _top(self.contributions, _by_name(tuple(names)), count)
-        return found
-
-
-@lru_cache(maxsize=32)
-def _by_name(names: tuple[str, ...]) -> NDArray[np.int64]:
-    return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
-
-
-@compiled("float64[::1](float64, float64[:, ::1])")
-def totals(base_value: float, contributions: Floats) -> Floats:
-    """Return what each row's explanation adds up to, shape (n,)."""
-    sums = np.empty(contributions.shape[0])
-    for row in range(contributions.shape[0]):
-        sums[row] = base_value
-        for feature in range(contributions.shape[1]):
-            sums[row] += contributions[row, feature]
-    return sums
-
-
-@compiled("Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], int64[::1], int64)")
-def _top(contributions: Floats, by_name: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
-    count = max(0, min(count, by_name.size))
-    positions, values = np.empty((contributions.shape[0], count), np.int64), np.empty((contributions.shape[0], count))
-    for row in range(contributions.shape[0]):
-        filled = 0
-        for feature in by_name:
-            size = abs(contributions[row, feature])
-            place = filled
-            while place > 0 and abs(contributions[row, positions[row, place - 1]]) < size:
-                place -= 1
-            filled = min(filled + 1, count)
-            for later in range(filled - 1, place, -1):
-                positions[row, later] = positions[row, later - 1]
-            if place < count:
-                positions[row, place] = feature
-        for place in range(count):
-            values[row, place] = contributions[row, positions[row, place]]
-    return positions, values
-
-
 class TreeExplainer:
     """What the explanations of one ensemble need, worked out once; nodes are renumbered depth first."""
 
-    def __init__(self, trees: "TreeEnsemble") -> None:
+    def __init__(self, trees: TreeArrays) -> None:
         order, links, shares = _paths(trees.roots, trees.feature, trees.left, trees.right, trees.cover)
         with np.errstate(over="ignore", invalid="ignore"):  # as for a score, the caller checks
             self.base_value = float(trees.base + (trees.value[order] * shares[1]).sum())

@@ -7,7 +7,7 @@ asks `x <= t` with a float64 threshold; `churnops.training.export` turns that in
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from churnops.compiled import compiled
 from churnops.errors import BundleError
 from churnops.model.explain import TreeExplainer
 from churnops.model.linear import logistic
+from churnops.model.tree_arrays import LEAF, TreeArrays
 
-LEAF = -1
 MAX_TREES = 10_000
 MAX_DEPTH = 512
 MAX_TREE_STEPS = 2**26
@@ -30,7 +30,6 @@ an ensemble made elsewhere may have, reach depth 74 on 200,000 rows and about 10
 rows; a tree on a million rows and 100 columns has about 2**25 steps.
 """
 COVER_TOLERANCE = 1e-5  # XGBoost adds covers up in float32
-Link = Literal["logistic", "identity"]
 Matrix = NDArray[np.float64] | NDArray[np.float32]
 
 
@@ -85,52 +84,8 @@ def _depth(feature: NDArray[np.int32], left: NDArray[np.int32], right: NDArray[n
 
 
 @dataclass(frozen=True)
-class TreeEnsemble:
-    """Trees whose leaf values add up, with `base`, to a score; the link turns the score into a probability.
-
-    Arrays are over all nodes of all trees, in one numbering; a child always comes after its parent.
-
-    Attributes
-    ----------
-    roots : int64, shape (trees,)
-        First node of each tree, ascending.
-    feature : int32
-        Column of the feature matrix a node asks, -1 in a leaf.
-    threshold : float32
-        A row goes left where the feature is below it.
-    left, right : int32
-        Children, -1 in a leaf.
-    missing_left : bool
-        Whether a missing value goes left.
-    value : float64
-        What a leaf adds to the score; 0 elsewhere.
-    cover : float64
-        Weight of the training rows that reached the node, which exact SHAP values need.
-    link
-        logistic: the score is log-odds (boosting). identity: it is the probability (tree, forest).
-    """
-
-    roots: NDArray[np.int64]
-    feature: NDArray[np.int32]
-    threshold: NDArray[np.float32]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-    missing_left: NDArray[np.bool_]
-    value: NDArray[np.float64]
-    cover: NDArray[np.float64]
-    base: float
-    link: Link
-
-    arrays: ClassVar[Mapping[str, Any]] = {
-        "roots": np.int64,
-        "feature": np.int32,
-        "threshold": np.float32,
-        "left": np.int32,
-        "right": np.int32,
-        "missing_left": np.bool_,
-        "value": np.float64,
-        "cover": np.float64,
-    }
+class TreeEnsemble(TreeArrays):
+    """Trees that answer and explain: see `TreeArrays` for the attributes."""
 
     def rounded(self, matrix: Matrix) -> NDArray[np.float32]:
         """Return a feature matrix as the trees ask it. One that was rounded already costs nothing more."""

@@ -1,1 +1,1 @@
-"""Steps put in order, thin: the main job, monitoring, retraining, deployment, scoring of files."""
+"""Steps put in order, thin: the main job, monitoring, retraining, deployment."""

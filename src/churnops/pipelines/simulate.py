@@ -9,9 +9,9 @@ import polars as pl
 
 from churnops.data.read import decode, encode, marked, outcomes, read_table, table_paths
 from churnops.data.simulate import Drift, Simulated, simulate
+from churnops.data.targets import check_free, check_target
 from churnops.data.validate import check_customers
 from churnops.files import fsync_folder, write_flushed
-from churnops.pipelines.targets import check_free, check_target
 from churnops.project import Project
 from churnops.schema import Schema
 from churnops.settings import Settings

@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from churnops.model import LinearModel, TreeEnsemble
-from churnops.model.trees import LEAF, Link
+from churnops.model.tree_arrays import LEAF, Link
 from churnops.training.candidates import Fitted
 
 _Tree = dict[str, NDArray[Any]]

@@ -21,7 +21,7 @@ from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
-from churnops.scoring import EXPLANATIONS, ScoredTable, score_table, without_nesting
+from churnops.scoring.table import EXPLANATIONS, ScoredTable, score_table, without_nesting
 
 ROWS = 5000  # scored at once
 NAME = "the file"

@@ -19,7 +19,7 @@ from churnops.errors import ChurnopsError
 from churnops.features.build import Feature
 from churnops.model import Bundle
 from churnops.schema import Schema
-from churnops.scoring import EXPLANATIONS, score_table, without_nesting
+from churnops.scoring.table import EXPLANATIONS, score_table, without_nesting
 
 Customer = Mapping[str, Any]
 """One customer: snake_case names, JSON values; a category or flag as its choice."""

@@ -28,7 +28,7 @@ from churnops.features.build import Feature
 from churnops.files import temporary_file
 from churnops.model import Bundle
 from churnops.schema import Schema
-from churnops.scoring import EXPLANATIONS
+from churnops.scoring.table import EXPLANATIONS
 from churnops.settings import ENV_DASHBOARD_KEY, Settings
 
 CARD_SECONDS, ANSWER_SECONDS, FILE_SECONDS = 3.0, 10.0, 300.0

@@ -18,7 +18,7 @@ from churnops.errors import ChurnopsError
 from churnops.files import temporary_file
 from churnops.limits import PAGES_BYTES
 from churnops.model import Bundle
-from churnops.scoring import EXPLANATIONS
+from churnops.scoring.table import EXPLANATIONS
 
 MAX_MIB = 50
 MAX_ROWS = 100_000

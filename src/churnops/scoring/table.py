@@ -13,7 +13,7 @@ from churnops.data.read import encode
 from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError
 from churnops.model import Bundle, Prediction
-from churnops.model.explain import Explanation
+from churnops.model.prediction import Explanation
 from churnops.schema import RESERVED, Columns
 
 TOP_FEATURES = 6

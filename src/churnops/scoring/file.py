@@ -16,13 +16,13 @@ import polars as pl
 from churnops import __version__
 from churnops.data.batches import FileBatch, read_batches
 from churnops.data.read import ENDINGS
+from churnops.data.targets import check_free, check_target
 from churnops.errors import ChurnopsError, DataError
 from churnops.files import usable_cores
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
-from churnops.pipelines.targets import check_free, check_target
-from churnops.pipelines.unfinished import Unfinished, unfinished_folder, unfinished_result
-from churnops.scoring import score_table, without_nesting
+from churnops.scoring.table import score_table, without_nesting
+from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 
 ROWS = 10_000  # at a time: less makes the rest of the work count, more takes memory
 MAX_WORKERS = 4  # each holds a batch and its explanations

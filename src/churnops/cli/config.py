@@ -1,0 +1,51 @@
+"""Commands about the settings and the program: config, version."""
+
+import json
+
+import click
+
+from churnops import __version__
+from churnops.cli.root import json_option, main, settings_of
+from churnops.errors import redact
+
+
+@main.group()
+def config() -> None:
+    """Show or check the settings."""
+
+
+@config.command("show")
+def config_show() -> None:
+    """Print the commented default config.yaml."""
+    from churnops.settings import default_config
+
+    click.echo(default_config().encode(), nl=False)  # a file in UTF-8, whatever the terminal's encoding
+
+
+@config.command("check")
+@json_option
+@click.pass_context
+def config_check(ctx: click.Context, as_json: bool) -> None:
+    """Check config.yaml and CHURNOPS_* variables, feature expressions included."""
+    from churnops.features import all_features
+
+    settings = settings_of(ctx)
+    features = all_features(settings.table, settings.features)
+    if as_json:
+        click.echo(redact(settings.model_dump_json(by_alias=True)))
+    else:
+        click.echo(
+            f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}"
+        )
+
+
+@main.command()
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version, with --json the bundle protocol too."""
+    if as_json:
+        from churnops.model import PROTOCOL
+
+        click.echo(json.dumps({"churnops": __version__, "bundle_protocol": PROTOCOL}))
+    else:
+        click.echo(f"churnops {__version__}")

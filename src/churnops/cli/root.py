@@ -1,0 +1,114 @@
+"""The command `churnops` itself, and what its commands share."""
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from churnops import __version__
+from churnops.console import OutputError, prepare_streams
+from churnops.errors import ChurnopsError, reason_of
+
+if TYPE_CHECKING:
+    from churnops.settings import Settings
+
+
+class _Commands(click.Group):
+    """Prints our own errors, and what the operating system refuses, in a line each; anything else is a defect."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
+        prepare_streams()
+        try:
+            try:
+                return super().main(args, *more, **options)
+            finally:
+                sys.stdout.flush()
+        except OutputError as error:
+            if error.reader_gone:  # it has all it wants, as with `head`: end as other programs do
+                sys.exit(128 + signal.SIGPIPE)
+            show_error(error, str(error))
+            sys.exit(ChurnopsError.exit_code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ChurnopsError as error:
+            show_error(error, str(error))
+            sys.exit(error.exit_code)
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            show_error(error, f"{what}{error.strerror or error}")
+            sys.exit(ChurnopsError.exit_code)
+
+
+@contextmanager
+def showing() -> Iterator[None]:
+    """Show the result of a command. The work is done, so an error here is a warning and no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OutputError as error:
+        if not error.reader_gone:
+            warn(f"the work is done, and its result cannot be shown: {error}")
+    except Exception as error:
+        warn(f"the work is done, and its result cannot be shown: {reason_of(error)}")
+
+
+def warn(message: str) -> None:
+    """Print a warning on standard error."""
+    click.secho(f"warning: {message}", fg="yellow", err=True)
+
+
+def show_error(error: Exception, message: str) -> None:
+    """Print a message's lines, and what was noted on the error."""
+    first, *others = message.splitlines()
+    click.secho(f"error: {first}", fg="red", err=True)
+    for line in (*others, *getattr(error, "__notes__", ())):
+        click.secho(f"       {line}", fg="red", err=True)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Settings file. Default: $CHURNOPS_CONFIG, or config.yaml here or in a folder above.",
+)
+@click.version_option(__version__, message="churnops %(version)s")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Keep a trustworthy churn model in production.
+
+    \b
+    A first day with churnops:
+      churnops config show > config.yaml   the commented settings; describe your table in it
+      churnops run                         train, evaluate, track and deploy a model
+      churnops models                      what is registered, and what answers
+      churnops predict new.csv scored.csv  score customers with the deployed model
+      churnops serve                       answer over HTTP, with reasons: POST /predict
+      churnops monitor                     is the model still to be trusted? a report, and alerts
+      churnops retrain                     train again; deployed only if it is proven better
+      churnops dashboard                   all of it in the browser, for those who decide
+      mlflow ui                            every run, in the browser (from the project's folder)
+    """  # noqa: D301  (click wants the control character, not a backslash)
+    ctx.obj = config
+
+
+def settings_of(ctx: click.Context) -> "Settings":
+    """Load the settings of a command; warn of earlier names; create files with their permissions; show the banner."""
+    from churnops.settings import apply_permissions, find_config, load_settings
+
+    settings = load_settings(ctx.obj or find_config(Path.cwd()))
+    apply_permissions(settings)
+    for line in settings.renamed:
+        warn(line)
+    if settings.banner:
+        click.secho(settings.banner, fg="yellow", err=True)
+    return settings
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
