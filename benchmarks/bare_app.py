@@ -4,8 +4,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from churnops.api.customers import CustomerForm, PredictionAnswer, ShapFeature
+from churnops.api.customers import CustomerForm
 from churnops.settings import load_settings
+from churnops.wire import PredictionAnswer, ShapFeature
 
 Customer = CustomerForm(load_settings(Path(__file__).parents[1] / "config.yaml").table).model
 ANSWER = PredictionAnswer(

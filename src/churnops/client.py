@@ -1,19 +1,22 @@
 """A small HTTP client for our own API: one connection a request, nothing followed, everything bounded."""
 
 import http.client
-import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from churnops.address import split_address
 from churnops.errors import ChurnopsError, SettingsError
+from churnops.wire import PROBLEM, ProblemBody
 
 MAX_ANSWER_BYTES = 4 * 2**20  # of a JSON answer
 JSON = "application/json"
+T = TypeVar("T")
 
 
 class NoReply(ChurnopsError):  # noqa: N818  (what happened, as the API's own Problem is)
@@ -28,12 +31,17 @@ class Reply:
     media_type: str
     content: bytes = field(repr=False)
 
-    def document(self) -> Any:
-        """Return the JSON that it holds, None if it holds none."""
+    def read(self, kind: type[T]) -> T | None:
+        """Return the answer as a model of `churnops.wire`, or a list of one; None if it is none."""
         try:
-            return json.loads(self.content)
-        except (ValueError, RecursionError):
+            return TypeAdapter(kind).validate_json(self.content, strict=True)
+        except ValidationError:
             return None
+
+    def problem(self) -> ProblemBody | None:
+        """Return the error that the API answers with; None if this is not one of the API's errors."""
+        problem = self.read(ProblemBody)
+        return problem if problem and problem.type.startswith(PROBLEM) else None
 
 
 class Client:

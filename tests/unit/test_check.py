@@ -14,11 +14,22 @@ import pytest
 from churnops.model import Bundle
 from churnops.retraining.check import MAX_ANSWER_BYTES, Check, check_deployment
 from churnops.training.train import TrainedModels
+from churnops.wire import PROBLEM
 from tests.support.processes import free_port
 
 KEY = "churnops_0123456789ab_hunter2hunter2hunter2hunter2hunter2hunter2h"
 SECONDS = 0.5  # where time decides
 ENOUGH = 60.0  # where it must not
+
+
+SOME = {
+    "churn_probability": 0.5,
+    "churn_prediction": False,
+    "base_value": 0.1,
+    "explanation_scale": "probability",
+    "top_shap_features": [],
+    "model_version": "x",
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +95,7 @@ def http(status: int, document: Any = None, *, kind: str = "application/json", h
 
 
 def problem(status: int, slug: str, detail: str) -> bytes:
-    document = {"type": f"urn:churnops:problem:{slug}", "title": "X", "status": status, "detail": detail}
+    document = {"type": f"{PROBLEM}{slug}", "title": "X", "status": status, "detail": detail, "request_id": "1"}
     return http(status, document, kind="application/problem+json")
 
 
@@ -95,7 +106,7 @@ def says(*answers: bytes) -> Speak:
 
 def right(bundle: Bundle, **changes: Any) -> list[dict[str, Any]]:
     scores = bundle.predict(bundle.probes).probability.tolist()
-    return [{"model_version": bundle.version_name, "churn_probability": score} | changes for score in scores]
+    return [SOME | {"model_version": bundle.version_name, "churn_probability": score} | changes for score in scores]
 
 
 def checked(bundle: Bundle, speak: Speak, *, seconds: float = SECONDS) -> tuple[Check, Impostor]:
@@ -211,9 +222,9 @@ NOT_THE_API = {
     "page": http(200, b"<html>It works</html>", kind="text/html"),
     "json": http(200, {"status": "ok"}),
     "empty-list": http(200, []),
-    "list": http(200, [{"model_version": 1, "churn_probability": 0.5}]),
-    "texts": http(200, [{"model_version": "x", "churn_probability": "0.5"}]),
-    "flags": http(200, [{"model_version": "x", "churn_probability": True}]),
+    "list": http(200, [SOME | {"model_version": 1}]),
+    "texts": http(200, [SOME | {"churn_probability": "0.5"}]),
+    "flags": http(200, [SOME | {"churn_probability": True}]),
     "cut": http(200, [1] * 100)[:-20],
     "not-found": http(404, b"nothing here", kind="text/plain"),
     "an-older-api": problem(404, "not-found", "there is nothing at this path"),

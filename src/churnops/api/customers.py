@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -19,11 +18,12 @@ from pydantic import (
     create_model,
 )
 
-from churnops.api.problems import FieldError, Problem
+from churnops.api.problems import Problem
 from churnops.api.strict_json import parse_list
 from churnops.api.work import STEP_ROWS, Steps, at_once
 from churnops.limits import MAX_ERRORS, MAX_HINTS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, is_marked, nearest
+from churnops.wire import FieldError
 
 _PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
 MAX_WHOLE = 2**53  # beyond it a float64 does not hold every whole number
@@ -284,27 +284,3 @@ def _id(_column: Column) -> Any:
 
 
 _KINDS = {"number": _number, "integer": _integer, "category": _category, "flag": _flag, "time": _time, "id": _id}
-
-
-class ShapFeature(BaseModel):
-    """How much one feature moves this customer's score from the base value, on the explanation's scale."""
-
-    feature: str
-    shap_value: float
-
-
-class ProbeAnswer(BaseModel):
-    """A probability of churn and why, that is not recorded."""
-
-    churn_probability: Annotated[float, Field(ge=0.0, le=1.0)]
-    churn_prediction: bool
-    base_value: float
-    explanation_scale: Literal["log-odds", "probability"]
-    top_shap_features: list[ShapFeature]
-    model_version: str
-
-
-class PredictionAnswer(ProbeAnswer):
-    """A probability of churn and why; recorded under an id."""
-
-    prediction_id: str

@@ -1,115 +1,21 @@
-"""What the service describes about itself: answers as models, and the OpenAPI document of the model that answers."""
+"""The OpenAPI document of the service and the model that answers."""
 
-import json
-from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, Field
 
 from churnops.api.body import JSON
-from churnops.api.customers import PredictionAnswer, ProbeAnswer, ShapFeature
 from churnops.api.labels import LabelBody
-from churnops.api.problems import REFUSALS, ProblemBody, documented
+from churnops.api.problems import REFUSALS, documented
 from churnops.api.served import Served
 from churnops.api.uploads.formats import UPLOADS
-from churnops.journal.journal import RecordedPrediction
+from churnops.wire import PredictionAnswer, ProbeAnswer, ProblemBody
 
 MAX_PROBES = 64
 _REFERENCE = "#/components/schemas/{model}"
 PREDICT = "Score and explain one customer. The answer is recorded before it is sent."
 OPEN = ("/", "/health/live", "/health/ready")
-
-
-class HealthAnswer(BaseModel):
-    """How the service is; `warnings` say what needs attention while it answers."""
-
-    status: Literal["live", "ready"]
-    model_version: str | None
-    warnings: list[str]
-
-
-class Outcome(BaseModel):
-    """What became of the customer, as far as it is known; `churned` is null while it is not."""
-
-    churned: bool | None
-    known_at: datetime | None
-
-
-class RecordedAnswer(BaseModel):
-    """A prediction as it was answered, what it was answered from, and its outcome."""
-
-    prediction_id: str
-    at: datetime
-    customer_id: str | None
-    model_version: str
-    churn_probability: float
-    churn_prediction: bool
-    base_value: float | None
-    explanation_scale: str | None
-    top_shap_features: list[ShapFeature] | None
-    inputs: dict[str, Any]
-    outcome: Outcome
-
-    @classmethod
-    def of(cls, found: RecordedPrediction) -> Self:
-        """Return what the journal holds in the form of an answer."""
-        row = found.row
-        reasons = json.loads(row.top_shap_features) if row.top_shap_features else None
-        different = {
-            "prediction_id": row.id,
-            "top_shap_features": reasons,
-            "inputs": json.loads(row.inputs),
-            "outcome": {"churned": found.churned, "known_at": found.known_at},
-        }
-        return cls.model_validate(row._asdict() | different)
-
-
-class FeatureAnswer(BaseModel):
-    """One feature of the model, in words."""
-
-    name: str
-    description: str
-    expression: str
-
-
-class ModelAnswer(BaseModel):
-    """The model that answers."""
-
-    model_version: str
-    algorithm: str
-    content_sha256: str
-    deployment: str
-    loaded_at: datetime
-    threshold: float
-    explanation_scale: str
-    base_value: float
-    features: list[FeatureAnswer]
-    metrics: dict[str, Any]
-    lineage: dict[str, Any]
-    table: dict[str, Any] = Field(alias="schema")
-
-    @classmethod
-    def of(cls, served: Served) -> Self:
-        """Describe the model that answers."""
-        bundle = served.bundle
-        by_name = {feature.name: feature for feature in bundle.features}
-        document = {
-            "model_version": served.version,
-            "algorithm": bundle.algorithm,
-            "content_sha256": bundle.content_sha256,
-            "deployment": served.folder,
-            "loaded_at": served.loaded_at,
-            "threshold": bundle.threshold,
-            "explanation_scale": bundle.explanation_scale,
-            "base_value": bundle.base_value,
-            "features": [vars(by_name[name]) for name in bundle.selected],
-            "metrics": bundle.metrics,
-            "lineage": bundle.lineage,
-            "schema": bundle.schema.model_dump(mode="json"),
-        }
-        return cls.model_validate(document)
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:

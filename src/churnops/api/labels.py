@@ -14,12 +14,13 @@ from pydantic import (
     model_validator,
 )
 
-from churnops.api.problems import FieldError, Problem
+from churnops.api.problems import Problem
 from churnops.api.strict_json import parse_json, parse_list
 from churnops.api.work import STEP_ROWS, Steps
 from churnops.journal.labels import Label
 from churnops.limits import MAX_ERRORS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
+from churnops.wire import FieldError
 
 FUTURE = timedelta(days=1)  # clocks differ
 
@@ -77,18 +78,6 @@ class LabelBody(BaseModel):
 
 MAX_VALUES = 2 * len(LabelBody.model_fields)
 """Values that one label may hold."""
-
-
-class LabelsAnswer(BaseModel):
-    """How many outcomes were recorded, and how many were known already.
-
-    `unmatched` of both are for a customer that the journal has no prediction of. They are kept, as the customer may be
-    asked about later. It is null while the service still reads who was asked about before it was upgraded.
-    """
-
-    recorded: int
-    unchanged: int
-    unmatched: int | None
 
 
 def read_labels(body: bytes, max_labels: int) -> Steps[list[Label]]:

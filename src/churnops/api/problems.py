@@ -6,35 +6,15 @@ from http import HTTPStatus
 from typing import Any, Self
 
 from fastapi import Request, Response
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from churnops.limits import MAX_ERRORS
+from churnops.wire import PROBLEM, FieldError
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LENGTH = 400  # of a message: one may repeat a header of the file that was sent
 REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
 """What may be answered in place of a prediction."""
-
-
-class FieldError(BaseModel):
-    """One rule that one field breaks; in a list of customers, `row` counts from 1."""
-
-    field: str | None = None
-    rule: str
-    message: str
-    row: int | None = None
-
-
-class ProblemBody(BaseModel):
-    """An error as RFC 9457 writes it."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    errors: list[FieldError] | None = None
 
 
 class Problem(Exception):  # noqa: N818  (the RFC's word)
@@ -69,7 +49,7 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
     def body(self, request_id: str) -> bytes:
         """Return the document that the client gets."""
         document: dict[str, Any] = {
-            "type": f"urn:churnops:problem:{self.slug}",
+            "type": f"{PROBLEM}{self.slug}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,

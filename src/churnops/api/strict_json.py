@@ -15,8 +15,9 @@ from numba import types
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from churnops.api.problems import FieldError, Problem
+from churnops.api.problems import Problem
 from churnops.compiled import compiled
+from churnops.wire import FieldError
 
 MAX_DEPTH = 8
 _SPACE = b" \t\n\r"

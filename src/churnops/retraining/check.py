@@ -4,15 +4,17 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from churnops.client import Client, NoReply, Reply
 from churnops.data.read import decode
 from churnops.errors import SettingsError
 from churnops.model import Bundle
 from churnops.settings import ENV_CHECK_KEY
+from churnops.wire import HealthAnswer, ProbeAnswer
 
 PROBE, READY = "/predict/probe", "/health/ready"
 AGREEMENTS = 5  # answers in a row, each over a connection of its own: several workers may answer
@@ -20,7 +22,6 @@ PAUSE_SECONDS = 0.1
 ANSWER_SECONDS = 10.0  # for one answer
 MAX_ANSWER_BYTES = 2**20  # 32 customers have some KB
 _MOST = 1e300
-PROBLEM = "urn:churnops:problem:"
 
 Status = Literal["passed", "failed", "not reached"]
 
@@ -50,6 +51,16 @@ class Check:
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
         return asdict(self)
+
+
+def _bounded(number: Any) -> Any:
+    return min(max(number, -_MOST), _MOST) if type(number) is int else number
+
+
+class _Probed(ProbeAnswer):
+    """The answer to one probe row; a number that is no probability is not refused, but differs."""
+
+    churn_probability: Annotated[float, BeforeValidator(_bounded)]  # an integer of JSON may be larger than any float
 
 
 @dataclass(frozen=True)
@@ -155,9 +166,8 @@ def _ask(api: Client, method: str, path: str, seconds: float, body: bytes = b"")
 def _refusal(api: Client) -> str:
     """Return what the API says of a deployment that it refuses, if it does."""
     reply = _ask(api, "GET", READY, ANSWER_SECONDS)
-    document = reply.document() if isinstance(reply, Reply) else None
-    warnings = document.get("warnings") if isinstance(document, dict) else None
-    return f": {_line(warnings[0], 200)}" if isinstance(warnings, list) and warnings else ""
+    health = reply.read(HealthAnswer) if isinstance(reply, Reply) else None
+    return f": {_line(health.warnings[0], 200)}" if health and health.warnings else ""
 
 
 def _times(number: int) -> str:
@@ -168,46 +178,28 @@ def _judge(reply: Reply | str, version: str, expected: list[float], most: float)
     """Say what a reply means for the deployed version, which scores the probe rows as `expected`."""
     if isinstance(reply, str):
         return _ProbeOutcome("silent", reply)
-    status, document = reply.status, reply.document()
+    status = reply.status
     if status in (401, 403):
         return _ProbeOutcome("closed", f"wants a key with the scope admin in {ENV_CHECK_KEY} (status {status})")
     if status == 429:
         return _ProbeOutcome("later", "is asked too often (status 429): see api.rate_limit")
-    if status == 200 and (answers := _answers(document)) is not None:
+    if status == 200 and (answers := reply.read(list[_Probed])):
         return _compare(answers, version, expected, most)
-    kind = document.get("type") if isinstance(document, dict) else None
-    if status in (404, 405) or not isinstance(kind, str) or not kind.startswith(PROBLEM):
+    problem = reply.problem()
+    if status in (404, 405) or problem is None:
         return _ProbeOutcome("silent", f"does not answer as the API of churnops does (status {status} at {PROBE})")
     # The problem's own words name fields and rules, never what was sent.
-    return _ProbeOutcome(
-        "other", f"does not answer the probe rows (status {status}): {_line(document.get('detail'), 200)}"
-    )
+    return _ProbeOutcome("other", f"does not answer the probe rows (status {status}): {_line(problem.detail, 200)}")
 
 
-def _answers(document: Any) -> list[tuple[str, float]] | None:
-    """Return version and probability of each customer, if that is what a document holds."""
-    if not isinstance(document, list) or not document:
-        return None
-    answers = []
-    for item in document:
-        if not isinstance(item, dict):
-            return None
-        version, probability = item.get("model_version"), item.get("churn_probability")
-        if not isinstance(version, str) or isinstance(probability, bool) or not isinstance(probability, int | float):
-            return None
-        # A whole number of JSON may be larger than any float.
-        answers.append((version, float(min(max(probability, -_MOST), _MOST))))
-    return answers
-
-
-def _compare(answers: list[tuple[str, float]], version: str, expected: list[float], most: float) -> _ProbeOutcome:
-    others = sorted({name for name, _ in answers} - {version})
+def _compare(answers: list[_Probed], version: str, expected: list[float], most: float) -> _ProbeOutcome:
+    others = sorted({answer.model_version for answer in answers} - {version})
     if others:
         return _ProbeOutcome("other", f"answers with {_line(others[0], 80)}, not with {version}")
     if len(answers) != len(expected):
         return _ProbeOutcome("differs", f"answers {len(answers)} customers with {version}, asked for {len(expected)}")
-    worst = max(range(len(expected)), key=lambda row: _distance(answers[row][1], expected[row]))
-    found, wanted = answers[worst][1], expected[worst]
+    worst = max(range(len(expected)), key=lambda row: _distance(answers[row].churn_probability, expected[row]))
+    found, wanted = answers[worst].churn_probability, expected[worst]
     if _distance(found, wanted) <= most:
         return _ProbeOutcome("agrees", f"answers with {version}, and as it does")
     return _ProbeOutcome("differs", f"gives {found:.12g} for probe row {worst + 1}, and {version} itself {wanted:.12g}")
@@ -217,7 +209,7 @@ def _distance(found: float, expected: float) -> float:
     return abs(found - expected) if isfinite(found) else float("inf")
 
 
-def _line(text: object, most: int) -> str:
+def _line(text: str, most: int) -> str:
     """Return what a server said as one harmless line."""
-    shown = "".join(c if c.isprintable() else " " for c in str(text))
+    shown = "".join(c if c.isprintable() else " " for c in text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"

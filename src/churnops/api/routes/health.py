@@ -4,12 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from churnops.api.documents import HealthAnswer
 from churnops.api.metrics import CONTENT_TYPE
 from churnops.api.problems import documented
 from churnops.api.routes.shared import admitted, as_json, journal_problem
 from churnops.api.service import Service
 from churnops.errors import JournalError
+from churnops.wire import HealthAnswer
 
 router = APIRouter()
 

@@ -4,12 +4,13 @@ from contextlib import closing
 
 from fastapi import APIRouter, Request, Response
 
-from churnops.api.labels import LabelsAnswer, read_labels
+from churnops.api.labels import read_labels
 from churnops.api.problems import REFUSALS, Problem, documented
 from churnops.api.routes.shared import admitted, as_json, computed, journal_problem, key_of
 from churnops.api.work import Steps
 from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal.labels import Label
+from churnops.wire import LabelsAnswer
 
 router = APIRouter()
 

@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter, Request, Response
 
-from churnops.api.documents import HealthAnswer, ModelAnswer
 from churnops.api.problems import Problem, documented
 from churnops.api.routes.shared import admitted, as_json
+from churnops.api.served import Served
+from churnops.wire import HealthAnswer, ModelAnswer
 
 router = APIRouter()
 
@@ -13,7 +14,7 @@ router = APIRouter()
 async def model(request: Request) -> Response:
     """Describe the model that answers: version, metrics, schema, features, lineage."""
     service = admitted(request, "predict")
-    return as_json(ModelAnswer.of(service.model.require()).model_dump(mode="json", by_alias=True))
+    return as_json(_describe(service.model.require()).model_dump(mode="json", by_alias=True))
 
 
 @router.post("/model/reload", response_model=HealthAnswer, responses=documented(400, 401, 403, 409, 429, 503))
@@ -24,3 +25,23 @@ async def reload(request: Request) -> Response:
     if service.model.refused:
         raise Problem(409, "model-refused", f"the deployed model is refused: {service.model.refused}")
     return as_json({"status": "ready", "model_version": service.model.require().version, "warnings": []})
+
+
+def _describe(served: Served) -> ModelAnswer:
+    bundle = served.bundle
+    by_name = {feature.name: feature for feature in bundle.features}
+    document = {
+        "model_version": served.version,
+        "algorithm": bundle.algorithm,
+        "content_sha256": bundle.content_sha256,
+        "deployment": served.folder,
+        "loaded_at": served.loaded_at,
+        "threshold": bundle.threshold,
+        "explanation_scale": bundle.explanation_scale,
+        "base_value": bundle.base_value,
+        "features": [vars(by_name[name]) for name in bundle.selected],
+        "metrics": bundle.metrics,
+        "lineage": bundle.lineage,
+        "schema": bundle.schema.model_dump(mode="json"),
+    }
+    return ModelAnswer.model_validate(document)

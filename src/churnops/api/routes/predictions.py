@@ -1,15 +1,17 @@
 """Recorded predictions."""
 
+import json
 import re
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 
-from churnops.api.documents import RecordedAnswer
 from churnops.api.problems import Problem, documented
 from churnops.api.routes.shared import admitted, as_json, journal_problem
 from churnops.errors import JournalError
+from churnops.journal.journal import RecordedPrediction
+from churnops.wire import RecordedAnswer
 
 router = APIRouter()
 
@@ -32,4 +34,15 @@ async def prediction(request: Request, prediction_id: Annotated[str, PathParamet
             raise journal_problem(error) from None
     if recorded is None:
         raise Problem(404, "unknown-prediction", "there is no prediction of this id")
-    return as_json(RecordedAnswer.of(recorded).model_dump(mode="json"))
+    return as_json(_as_answered(recorded).model_dump(mode="json"))
+
+
+def _as_answered(recorded: RecordedPrediction) -> RecordedAnswer:
+    row = recorded.row
+    different = {
+        "prediction_id": row.id,
+        "top_shap_features": json.loads(row.top_shap_features) if row.top_shap_features else None,
+        "inputs": json.loads(row.inputs),
+        "outcome": {"churned": recorded.churned, "known_at": recorded.known_at},
+    }
+    return RecordedAnswer.model_validate(row._asdict() | different)

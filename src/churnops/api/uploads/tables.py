@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from churnops.api.customers import CUSTOMER_ID, REFUSED
 from churnops.api.predictions import SOURCE
-from churnops.api.problems import FieldError, Problem
+from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
@@ -22,6 +22,7 @@ from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
 from churnops.scoring.table import EXPLANATIONS, ScoredTable, score_table, without_nesting
+from churnops.wire import FieldError
 
 ROWS = 5000  # scored at once
 NAME = "the file"

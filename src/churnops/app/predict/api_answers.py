@@ -1,11 +1,12 @@
 """Answers by the API of the settings: what it sends is checked, and every failure is a line that says what to do."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TypeVar
 
 import polars as pl
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from churnops.app.predict.answers import (
     BATCH,
@@ -30,48 +31,11 @@ from churnops.model import Bundle
 from churnops.schema import Schema
 from churnops.scoring.table import EXPLANATIONS
 from churnops.settings import ENV_DASHBOARD_KEY, Settings
+from churnops.wire import FieldError, ModelAnswer, PredictionAnswer
 
 CARD_SECONDS, ANSWER_SECONDS, FILE_SECONDS = 3.0, 10.0, 300.0
 MAX_SCORED_BYTES = 256 * 2**20
-PROBLEM = "urn:churnops:problem:"
-
-
-class _Form(BaseModel):
-    """What the API sends, checked: it is another process, maybe of another version."""
-
-
-_Name = Annotated[str, Field(max_length=500)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Scale = Literal["log-odds", "probability"]
-
-
-class _Share(_Form):
-    feature: _Name
-    shap_value: _Finite
-
-
-class _Prediction(_Form):
-    prediction_id: _Name
-    churn_probability: Annotated[float, Field(ge=0.0, le=1.0)]
-    churn_prediction: bool
-    base_value: _Finite
-    explanation_scale: _Scale
-    top_shap_features: Annotated[list[_Share], Field(max_length=100)]
-    model_version: _Name
-
-
-class _Feature(_Form):
-    name: _Name
-    expression: Annotated[str, Field(max_length=1000)]
-    description: Annotated[str, Field(max_length=10_000)]
-
-
-class _Model(_Form):
-    model_version: _Name
-    threshold: Annotated[float, Field(gt=0.0, lt=1.0)]
-    explanation_scale: _Scale
-    features: Annotated[list[_Feature], Field(max_length=2000)]
-    table: Schema = Field(alias="schema")
+T = TypeVar("T")
 
 
 class ApiAnswers:
@@ -86,25 +50,30 @@ class ApiAnswers:
 
     def card(self) -> Card:
         """See `Answers`."""
-        found = self._read(self._ask("GET", "/model", CARD_SECONDS), _Model)
+        reply = self._ask("GET", "/model", CARD_SECONDS)
+        model = self._read(reply, ModelAnswer)
+        try:
+            schema = Schema.model_validate(model.table)
+        except ValidationError:
+            raise self._stranger(reply.status) from None
         features = {
-            feature.name: Feature(feature.name, feature.expression, feature.description) for feature in found.features
+            feature.name: Feature(feature.name, feature.expression, feature.description) for feature in model.features
         }
-        return Card(found.model_version, found.threshold, found.explanation_scale, found.table, features)
+        return Card(model.model_version, model.threshold, model.explanation_scale, schema, features)
 
     def one(self, customer: Customer) -> Answer:
         """See `Answers`."""
         body = json.dumps(dict(customer)).encode()
-        found = self._read(self._ask("POST", "/predict", ANSWER_SECONDS, body), _Prediction)
-        contributions = tuple((share.feature, share.shap_value) for share in found.top_shap_features)
+        answer = self._read(self._ask("POST", "/predict", ANSWER_SECONDS, body), PredictionAnswer)
+        contributions = tuple((share.feature, share.shap_value) for share in answer.top_shap_features)
         return Answer(
-            found.churn_probability,
-            found.churn_prediction,
-            found.base_value,
-            found.explanation_scale,
+            answer.churn_probability,
+            answer.churn_prediction,
+            answer.base_value,
+            answer.explanation_scale,
             contributions,
-            found.model_version,
-            found.prediction_id,
+            answer.model_version,
+            answer.prediction_id,
         )
 
     def file(self, path: Path, kind: Kind) -> AnsweredFile:
@@ -145,11 +114,10 @@ class ApiAnswers:
         raise self._refusal(reply)
 
     def _refusal(self, reply: Reply) -> NotAnswered:
-        document, status = reply.document(), reply.status
-        kind = document.get("type") if isinstance(document, dict) else None
-        if not isinstance(kind, str) or not kind.startswith(PROBLEM):
+        problem, status = reply.problem(), reply.status
+        if problem is None:
             return self._stranger(status)
-        detail = one_line(document.get("detail", ""), 400)
+        detail = one_line(problem.detail, 400)
         if status in (401, 403):
             return NotAnswered(
                 f"The API at {self._url} wants a key with the scope predict. Make one with `churnops keys add NAME "
@@ -158,7 +126,7 @@ class ApiAnswers:
         if status == 429:
             return NotAnswered(f"The API at {self._url} is asked too often. Wait a moment and try again.")
         if status in (400, 413, 415, 422):
-            return NotAnswered(f"The API refuses this: {detail}.", _listed(document.get("errors")))
+            return NotAnswered(f"The API refuses this: {detail}.", _listed(problem.errors or ()))
         return NotAnswered(f"The API at {self._url} cannot answer now: {detail}. Try again in a moment.")
 
     def _stranger(self, status: int) -> NotAnswered:
@@ -167,11 +135,11 @@ class ApiAnswers:
             "Check dashboard.api_url."
         )
 
-    def _read(self, reply: Reply, form: type["_Form"]) -> Any:
-        try:
-            return form.model_validate(reply.document())
-        except ValidationError:
-            raise self._stranger(reply.status) from None
+    def _read(self, reply: Reply, kind: type[T]) -> T:
+        answer = reply.read(kind)
+        if answer is None:
+            raise self._stranger(reply.status)
+        return answer
 
 
 def answers(settings: Settings, bundle: Bundle | None) -> Answers | None:
@@ -187,12 +155,12 @@ def answers(settings: Settings, bundle: Bundle | None) -> Answers | None:
     return BundleAnswers(bundle) if bundle else None
 
 
-def _listed(errors: object) -> tuple[Broken, ...]:
-    """Return what the API lists as broken, if it does."""
-    items = [item for item in errors[:100] if isinstance(item, dict)] if isinstance(errors, list) else []
+def _listed(errors: Sequence[FieldError]) -> tuple[Broken, ...]:
     return tuple(
         Broken(
-            one_line(item.get("field") or "", 100), one_line(item.get("message", "")), one_line(item.get("row", ""), 20)
+            one_line(error.field or "", 100),
+            one_line(error.message),
+            "" if error.row is None else one_line(error.row, 20),
         )
-        for item in items
+        for error in errors[:100]
     )

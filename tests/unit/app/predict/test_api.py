@@ -21,6 +21,7 @@ from churnops.errors import SettingsError
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import ENV_CONFIG, ENV_DASHBOARD_KEY, Settings, load_settings
+from churnops.wire import PROBLEM, ProblemBody
 from tests.support.api import make_key
 from tests.support.app_pages import SAID, ask, press, said
 from tests.support.projects import LATER, deployed, write_project
@@ -187,7 +188,7 @@ def test_what_is_no_answer_of_ours_is_not_believed(
 
     def changed(*arguments: Any, **options: Any) -> Reply:
         reply = ask_api(*arguments, **options)
-        return Reply(reply.status, reply.media_type, json.dumps(reply.document() | change).encode())
+        return Reply(reply.status, reply.media_type, json.dumps(json.loads(reply.content) | change).encode())
 
     monkeypatch.setattr(api._client, "ask", changed)
     with pytest.raises(NotAnswered, match=r"does not answer as the API of churnops does .*dashboard\.api_url"):
@@ -209,7 +210,8 @@ def test_another_program_at_the_address_is_named_as_such(
 
 def test_too_many_questions_are_told_to_wait(service: Service, monkeypatch: pytest.MonkeyPatch):
     api = service.answers
-    problem = json.dumps({"type": "urn:churnops:problem:rate", "detail": "evil"}).encode()
+    body = ProblemBody(type=f"{PROBLEM}rate", title="X", status=429, detail="evil", request_id="1")
+    problem = body.model_dump_json().encode()
     monkeypatch.setattr(api._client, "ask", lambda *_, **__: Reply(429, "application/problem+json", problem))
     assert "Wait a moment" in refused(api)
 
