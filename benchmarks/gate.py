@@ -177,7 +177,7 @@ def power(
                     drawn = generator.integers(outcome.size, size=rows)
                     decision = decide(outcome[drawn], champion[drawn], good[drawn], settings, seed=sample)
                     planned = labels_needed(
-                        gain, decision.standard_error, rows, min_improvement=settings.improvement, confidence=0.95
+                        gain, decision.standard_error, rows, min_improvement=settings.improvement, level=0.95
                     )
                     said = 0 if decision.deploy else decision.labels_needed or math.inf
                     made[:, kind, sample] = decision.deploy, said, planned or math.inf

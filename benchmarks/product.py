@@ -71,7 +71,7 @@ def prepare(customers: Customers, settings: Settings) -> tuple[PreparedTable, Se
         customers.outcome,
         settings.table.model_inputs,
         sha256=customers.sha256,
-        fraction=settings.evaluation.holdout_fraction,
+        held_out=settings.evaluation.holdout_fraction,
         seed=settings.random_state,
     )
     return prepared, select_features(prepared, settings.table, settings.features)

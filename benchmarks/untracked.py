@@ -27,11 +27,8 @@ def main(config: Path) -> None:
         {name: model.bundle for name, model in trained.models.items()},
         trained.winner,
         trained.refit,
-        prepared.rows(prepared.held_out),
-        prepared.outcome[prepared.held_out],
-        settings=settings.evaluation,
-        seed=settings.random_state,
-        lineage={},
+        prepared,
+        settings,
     )
     later, bundle = project.production, evaluated.bundle
     engine = open_database(settings.database_url(settings.journal.url))

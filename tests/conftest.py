@@ -70,7 +70,7 @@ def prepared(settings: Settings, telecom: pl.DataFrame) -> PreparedTable:
     schema = settings.table
     outcome = outcomes(telecom, schema) == 1.0
     columns = encode(telecom, schema)
-    return preprocess(columns, outcome, schema.model_inputs, sha256="0" * 64, fraction=0.2, seed=42)
+    return preprocess(columns, outcome, schema.model_inputs, sha256="0" * 64, held_out=0.2, seed=42)
 
 
 @pytest.fixture(scope="session")

@@ -356,7 +356,7 @@ def own_service(folder: Path, config: str, table: pl.DataFrame) -> Settings:
     merged = merge(validate_data([folder / "data/raw.csv"], [], schema).raw, schema).table
     columns = encode(merged, schema)
     prepared = preprocess(
-        columns, outcomes(merged, schema) == 1.0, schema.model_inputs, sha256="0" * 64, fraction=0.2, seed=1
+        columns, outcomes(merged, schema) == 1.0, schema.model_inputs, sha256="0" * 64, held_out=0.2, seed=1
     )
     trained = train_models(prepared, select_features(prepared, schema, settings.features), settings)
     (folder / "models/versions").mkdir(parents=True)

@@ -171,8 +171,7 @@ def test_late_labels_change_past_windows_and_nothing_looks_ahead(deployed: Setti
             batch = batch_from_journal(
                 Journal(engine, label_horizon=30 * DAY),
                 bundle,
-                until=until,
-                length=7 * DAY,
+                (until - 7 * DAY, until),
                 horizon=30 * DAY,
                 known_at=known_at,
             )

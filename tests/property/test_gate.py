@@ -12,7 +12,7 @@ from scipy import stats
 
 from churnops.evaluation.delong import delong_difference
 from churnops.evaluation.metrics import point_metrics
-from churnops.retraining.gain import labels_needed
+from churnops.retraining.gain import corrected, labels_needed
 from churnops.retraining.gate import decide
 from churnops.settings import RetrainingSettings
 
@@ -107,12 +107,12 @@ def test_being_the_best_of_more_never_turns_a_verdict_into_deploy(given_rows: Co
 @given(st.floats(0.0101, 0.5), st.floats(1e-4, 0.3), st.floats(0.5, 0.99), st.integers(1, 5))
 def test_labels_needed_fall_with_the_gain_and_rise_with_its_error(gain: float, error: float, sure: float, k: int):
     def needed(gain: float, error: float, sure: float = sure, k: int = k) -> int:
-        found = labels_needed(gain, error, 1000, min_improvement=0.01, confidence=sure, compared=k)
+        found = labels_needed(gain, error, 1000, min_improvement=0.01, level=corrected(sure, k))
         assert found is not None
         return found
 
     assert needed(gain * 1.5, error) <= needed(gain, error) <= needed(gain, error * 1.5)
     assert needed(gain, error) <= needed(gain, error, k=k + 1)
     assert needed(gain, error) <= needed(gain, error, sure=(1 + sure) / 2)
-    assert labels_needed(0.01, error, 1000, min_improvement=0.01, confidence=sure) is None
-    assert labels_needed(math.nan, error, 1000, min_improvement=0.01, confidence=sure) is None
+    assert labels_needed(0.01, error, 1000, min_improvement=0.01, level=sure) is None
+    assert labels_needed(math.nan, error, 1000, min_improvement=0.01, level=sure) is None

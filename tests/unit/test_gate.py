@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as reference
 
-from churnops.retraining.gain import bounds, labels_needed
+from churnops.retraining.gain import bounds, corrected, labels_needed
 from churnops.retraining.gate import MIN_OF_EACH, Decision, decide
 from churnops.settings import RetrainingSettings
 
@@ -55,7 +55,7 @@ def test_a_gain_that_few_labels_show_cannot_be_told_and_the_labels_it_needs_are_
     assert found.verdict == "cannot tell"
     assert found.low < 0 < 0.01 < found.gain
     assert found.labels_needed == labels_needed(
-        found.gain, found.standard_error, 250, min_improvement=0.01, confidence=0.95, low=found.low
+        found.gain, found.standard_error, 250, min_improvement=0.01, level=0.95, low=found.low
     )
     assert found.labels_needed > 250
     assert "so it is not proven; needs about" in found.reason
@@ -198,11 +198,11 @@ def test_an_overconfident_model_that_is_no_better_is_seldom_called_better() -> N
 
 
 def test_skewness_only_ever_moves_a_bound_out_and_mirrors() -> None:
-    low, high = bounds(0.03, 0.01, 97, confidence=0.95)
+    low, high = bounds(0.03, 0.01, 97, level=0.95)
     for skewness in (-1.0, -0.3, 0.3, 1.0):
-        skewed = bounds(0.03, 0.01, 97, skewness, confidence=0.95)
+        skewed = bounds(0.03, 0.01, 97, skewness, level=0.95)
         assert (skewed[0] < low, skewed[1] > high) == (skewness < 0, skewness > 0)
-        mirrored = bounds(-0.03, 0.01, 97, -skewness, confidence=0.95)
+        mirrored = bounds(-0.03, 0.01, 97, -skewness, level=0.95)
         assert mirrored == pytest.approx((-skewed[1], -skewed[0]), abs=1e-15)
 
 
@@ -212,7 +212,7 @@ def test_a_bound_that_a_confident_miss_moved_out_needs_more_labels_than_there_ar
     challenger[0] = 1e-3
     found = decide(outcome, champion, challenger, settings(metric="log_loss"), seed=1)
     assert found.verdict == "cannot tell"
-    normal = labels_needed(found.gain, found.standard_error, 300, min_improvement=0.005, confidence=0.95)
+    normal = labels_needed(found.gain, found.standard_error, 300, min_improvement=0.005, level=0.95)
     assert normal < 300 < found.labels_needed
     assert re.search(r"needs about [\d,]+ more labels$", found.reason)
 
@@ -222,12 +222,12 @@ def test_with_the_labels_needed_nine_in_ten_samples_of_that_gain_are_deployed(
     gain: float, error: float, compared: int
 ) -> None:
     asked = 0.01
-    needed = labels_needed(gain, error, 500, min_improvement=asked, confidence=0.95, compared=compared)
+    needed = labels_needed(gain, error, 500, min_improvement=asked, level=corrected(0.95, compared))
     assert needed is not None
     then = error * math.sqrt(500 / needed)
     line = max(asked, float(stats.norm.ppf(1 - 0.05 / compared)) * then)
     assert stats.norm.sf(line, gain, then) == pytest.approx(0.9, abs=0.002)
-    again = labels_needed(gain, then, needed, min_improvement=asked, confidence=0.95, compared=compared)
+    again = labels_needed(gain, then, needed, min_improvement=asked, level=corrected(0.95, compared))
     assert again == pytest.approx(needed, abs=1)
 
 

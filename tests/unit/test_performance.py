@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from churnops.evaluation.delong import delong, delong_difference
 from churnops.evaluation.metrics import evaluate
-from churnops.monitoring.performance import LabelCoverage, judge_decline, measure_performance
-from churnops.settings import EvaluationSettings, MonitoringSettings
+from churnops.monitoring.batch import LabelCoverage, Resolved
+from churnops.monitoring.performance import judge_decline, measure_performance
+from churnops.settings import EvaluationSettings, MonitoringSettings, Settings
 
 Floats = NDArray[np.float64]
 SETTINGS = MonitoringSettings()
@@ -80,25 +81,22 @@ def test_few_outcomes_cannot_tell(churned: int, stayed: int, rng: np.random.Gene
     assert found.reason == f"{churned + stayed} outcomes are known, {churned} of them churned: 10 of each are needed"
 
 
-def test_an_unknown_outcome_is_left_out(rng: np.random.Generator):
+def test_an_unknown_outcome_is_left_out(rng: np.random.Generator, settings: Settings):
     outcome, probability = customers(800, rng)
     known = np.where(np.arange(800) < 400, outcome, np.nan)
     coverage = LabelCoverage(500, 400)
     arguments: dict[str, Any] = {
         "promised": PROMISE,
-        "coverage": coverage,
         "churn_threshold": 0.5,
-        "settings": SETTINGS,
-        "evaluation": EvaluationSettings(bootstrap_replicates=100),
-        "seed": 1,
+        "settings": settings.model_copy(update={"evaluation": EvaluationSettings(bootstrap_replicates=100)}),
     }
-    found = measure_performance(probability, known, **arguments)
-    assert found == measure_performance(probability[:400], outcome[:400], **arguments)
+    found = measure_performance(Resolved(probability, known, coverage), **arguments)
+    assert found == measure_performance(Resolved(probability[:400], outcome[:400], coverage), **arguments)
     assert found.evaluation is not None
     assert found.decline.auc is not None
     assert found.decline.auc.value == pytest.approx(found.evaluation.metrics["roc_auc"].value)
     assert found.coverage is coverage
-    nobody = measure_performance(probability, np.full(800, np.nan), **arguments)
+    nobody = measure_performance(Resolved(probability, np.full(800, np.nan), coverage), **arguments)
     assert (nobody.evaluation, nobody.decline.below) == (None, None)
 
 

@@ -59,7 +59,7 @@ def test_constants_are_fitted_on_training_rows_only():
     minutes = np.where(held_out, 1e9, np.arange(rows, dtype=np.float64))
     plan = np.where(held_out, 1.0, 0.0)
     minutes[:3], plan[:3] = np.nan, np.nan
-    found = preprocess({"minutes": minutes, "plan": plan}, outcome, [MINUTES, PLAN], sha256="0", fraction=0.2, seed=42)
+    found = preprocess({"minutes": minutes, "plan": plan}, outcome, [MINUTES, PLAN], sha256="0", held_out=0.2, seed=42)
     np.testing.assert_array_equal(found.held_out, held_out)
     known = ~held_out & ~np.isnan(minutes)
     assert found.imputer.constants == {"minutes": np.median(minutes[known]), "plan": 0.0}

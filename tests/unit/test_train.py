@@ -17,7 +17,7 @@ from churnops.schema import Column, Schema
 from churnops.settings import FAMILIES, DerivedFeature, FeatureSettings, Settings, load_settings
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
-from churnops.training.search import Search, search, settings_to_try, stratified_folds
+from churnops.training.search import CrossValidation, Search, settings_to_try, stratified_folds
 from churnops.training.select import SelectedFeatures, select_features
 from churnops.training.train import Plan, TrainedModels, train_models
 from tests.support.projects import quick, write_project
@@ -87,17 +87,10 @@ def run_search(features: SelectedFeatures, prepared: PreparedTable, threads: int
     training = ~prepared.held_out
     folds = stratified_folds(prepared.outcome[training], 3, seed=1)
     with ThreadPoolExecutor(threads) as pool:
-        return search(
-            CANDIDATES[family],
-            features.build,
-            prepared.rows(training),
-            prepared.outcome[training],
-            folds,
-            trials=2,
-            metric="log_loss",
-            seed=1,
-            pool=pool,
+        validation = CrossValidation(
+            features.build, prepared.rows(training), prepared.outcome[training], folds, "log_loss", 1, pool
         )
+        return validation.search(CANDIDATES[family], trials=2)
 
 
 def test_out_of_fold_scores_come_from_fits_that_had_not_seen_the_row(
@@ -110,7 +103,7 @@ def test_out_of_fold_scores_come_from_fits_that_had_not_seen_the_row(
     grown = replace(CANDIDATES["decision_tree"], default={}, space={"max_depth": [None]})
     folds = stratified_folds(outcome, 3, seed=1)
     with ThreadPoolExecutor(1) as pool:
-        found = search(grown, features.build, columns, outcome, folds, trials=1, metric="log_loss", seed=1, pool=pool)
+        found = CrossValidation(features.build, columns, outcome, folds, "log_loss", 1, pool).search(grown, trials=1)
     assert (grown.fit({}, matrix, outcome, 1).predict(matrix) == outcome).all()
     assert ((found.out_of_fold >= 0.5) != outcome).sum() > 50
     for training_rows, validation in folds:
@@ -190,17 +183,8 @@ def test_each_fold_learns_its_own_constants_from_its_training_rows(rng: np.rando
 
     def scores(x: NDArray[np.float64]) -> NDArray[np.float64]:
         with ThreadPoolExecutor(1) as pool:
-            found = search(
-                CANDIDATES["decision_tree"],
-                build,
-                {"x": x},
-                outcome,
-                folds,
-                trials=1,
-                metric="log_loss",
-                seed=1,
-                pool=pool,
-            )
+            validation = CrossValidation(build, {"x": x}, outcome, folds, "log_loss", 1, pool)
+            found = validation.search(CANDIDATES["decision_tree"], trials=1)
         return found.out_of_fold
 
     gaps = folds[0][1][np.isnan(values[folds[0][1]])]

@@ -101,14 +101,20 @@ def preprocess(
     inputs: Iterable[Column],
     *,
     sha256: str,
-    fraction: float,
+    held_out: float | NDArray[np.bool_],
     seed: int,
-    held_out: NDArray[np.bool_] | None = None,
 ) -> PreparedTable:
-    """Hold out a stratified `fraction` of the rows, or the rows `held_out` (n,), and fit imputation on the others."""
-    given = held_out is not None
-    if held_out is None:
-        held_out = stratified_holdout(outcome, fraction, seed)
+    """Hold out rows, and fit imputation on the others.
+
+    Parameters
+    ----------
+    held_out
+        Share of each outcome, drawn by `seed`; or the rows themselves, shape (n,).
+    """
+    if isinstance(held_out, float):
+        fraction, held_out = held_out, stratified_holdout(outcome, held_out, seed)
+    else:
+        fraction = float(held_out.mean())
     training = {name: values[~held_out] for name, values in columns.items()}
     imputer = Imputer.fit(training, inputs)
     missing = {name: int(np.isnan(columns[name]).sum()) for name in imputer.constants}
@@ -118,7 +124,7 @@ def preprocess(
         held_out=held_out,
         imputer=imputer,
         sha256=sha256,
-        params={"holdout_fraction": float(held_out.mean()) if given else fraction, "random_state": seed},
+        params={"holdout_fraction": fraction, "random_state": seed},
         metrics={
             "training_rows": int((~held_out).sum()),
             "held_out_rows": int(held_out.sum()),

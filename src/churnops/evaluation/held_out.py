@@ -3,16 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.evaluation.metrics import Evaluation, evaluate
 from churnops.model import Bundle
-from churnops.schema import Columns
-from churnops.settings import EvaluationSettings
+from churnops.settings import Settings
 from churnops.step import StepResult
 
 
@@ -29,40 +27,40 @@ def evaluate_models(
     bundles: Mapping[str, Bundle],
     winner: str,
     refit: Bundle,
-    columns: Columns,
-    outcome: NDArray[np.bool_],
-    *,
-    settings: EvaluationSettings,
-    seed: int,
-    lineage: Mapping[str, Any],
-    banner: str = "",
+    prepared: PreparedTable,
+    settings: Settings,
 ) -> EvaluatedModels:
-    """Evaluate on rows that no fit in `bundles` has seen. The winner is given, never chosen here.
+    """Evaluate on the held-out rows, which no fit in `bundles` has seen. The winner is given, never chosen here.
 
-    The metrics go into `refit`, whose lineage names the evaluated fit as their origin. The pages show `banner`.
+    The metrics go into `refit`, whose lineage names the evaluated fit as their origin.
     """
     from churnops.evaluation.plots import confusion_matrix_page, evaluation_page  # matplotlib, only here
 
+    columns, outcome, options = (
+        prepared.rows(prepared.held_out),
+        prepared.outcome[prepared.held_out],
+        settings.evaluation,
+    )
     probabilities = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
     evaluations = {
         name: evaluate(
             outcome,
             probability,
             threshold=bundles[name].threshold,
-            seed=seed,
-            replicates=settings.bootstrap_replicates,
-            confidence=settings.confidence,
+            seed=settings.random_state,
+            replicates=options.bootstrap_replicates,
+            confidence=options.confidence,
         )
         for name, probability in probabilities.items()
     }
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: found.to_json() for name, found in evaluations.items()}}
     held_out = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
-    title = f"{winner} on {best.rows} held-out customers" + (f". {banner}" if banner else "")
+    title = f"{winner} on {best.rows} held-out customers" + (f". {settings.banner}" if settings.banner else "")
     return EvaluatedModels(
         evaluations=evaluations,
         winner=winner,
-        bundle=refit.with_metadata(metrics={"held_out": best.to_json()}, lineage=lineage),
+        bundle=refit.with_metadata(metrics={"held_out": best.to_json()}, lineage={}),
         params={"threshold": best.threshold, "confidence": best.confidence, "winner": winner},
         metrics={
             name if family == winner else f"{family}.{name}": found.value

@@ -8,12 +8,30 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.monitoring.performance import LabelCoverage
 from churnops.schema import Columns
 from churnops.settings import LIVE
 
 Window = tuple[datetime, datetime]
 """Since (included) and until (excluded)."""
+
+
+@dataclass(frozen=True)
+class LabelCoverage:
+    """How many predictions are past the label horizon (`due`), and how many of those have an outcome.
+
+    `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any.
+    """
+
+    due: int
+    labelled: int
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    median_age_days: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Share of those due that have an outcome; 0 if none is due."""
+        return self.labelled / self.due if self.due else 0.0
 
 
 @dataclass(frozen=True)

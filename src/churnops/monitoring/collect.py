@@ -15,8 +15,7 @@ from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.journal import Journal, RecordedPrediction
 from churnops.model import Bundle
-from churnops.monitoring.batch import Batch, Resolved, Window
-from churnops.monitoring.performance import LabelCoverage
+from churnops.monitoring.batch import Batch, LabelCoverage, Resolved, Window
 from churnops.schema import RESERVED, Columns, Schema, is_marked
 from churnops.settings import LIVE
 
@@ -75,11 +74,11 @@ def batch_from_columns(
 
 
 def batch_from_journal(
-    journal: Journal, bundle: Bundle, *, until: datetime, length: timedelta, horizon: timedelta, known_at: datetime
+    journal: Journal, bundle: Bundle, window: Window, *, horizon: timedelta, known_at: datetime
 ) -> Batch:
-    """Collect what the deployed model was asked in `length` before `until`, and what it is resolved by now.
+    """Collect what the deployed model was asked in a window, and what it is resolved by now.
 
-    Outcomes are those of predictions that a whole horizon has passed for: the `length` before `until - horizon`.
+    Outcomes are those of predictions that a whole horizon has passed for: a window as long, one horizon earlier.
     Taking younger ones too would count customers who left early, and not those who are still there. Nothing that was
     recorded after `known_at` exists for this call.
 
@@ -88,7 +87,7 @@ def batch_from_journal(
     Only predictions of `bundle` count: another model's scores are no evidence on this one, and the customers it was
     asked about may be rows that this one was trained on.
     """
-    window = (until - length, until)
+    until, length = window[1], window[1] - window[0]
     parts: list[Columns] = []
     known: list[NDArray[np.float64]] = []
     for recorded in _chunks(journal.resolved(*window, known_at, content_sha256=bundle.content_sha256)):

@@ -116,16 +116,7 @@ class ModelMonitor:
         settings, reference, target = self._settings.monitoring, bundle.reference, bundle.schema.target.name
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
-        performance = measure_performance(
-            resolved.probability,
-            resolved.churned,
-            promised=bundle.metrics.get("held_out"),
-            coverage=resolved.coverage,
-            churn_threshold=bundle.threshold,
-            settings=settings,
-            evaluation=self._settings.evaluation,
-            seed=self._settings.random_state,
-        )
+        performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
         features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings)
         labels = judge_labels(target, reference[target], profile[target], settings, known=resolved.coverage.share)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,30 +11,12 @@ from scipy.special import logit, ndtr, ndtri
 
 from churnops.evaluation.delong import AUC, delong
 from churnops.evaluation.metrics import Evaluation, evaluate
+from churnops.monitoring.batch import LabelCoverage, Resolved
 from churnops.monitoring.drift.exact import fisher_p_value
-from churnops.settings import EvaluationSettings, MonitoringSettings
+from churnops.settings import MonitoringSettings, Settings
 
 MIN_OUTCOMES = 10
 """Churned, and stayed, customers that a verdict needs."""
-
-
-@dataclass(frozen=True)
-class LabelCoverage:
-    """How many predictions are past the label horizon (`due`), and how many of those have an outcome.
-
-    `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any.
-    """
-
-    due: int
-    labelled: int
-    oldest: datetime | None = None
-    newest: datetime | None = None
-    median_age_days: float | None = None
-
-    @property
-    def share(self) -> float:
-        """Share of those due that have an outcome; 0 if none is due."""
-        return self.labelled / self.due if self.due else 0.0
 
 
 @dataclass(frozen=True)
@@ -76,47 +57,40 @@ class Performance:
 
 
 def measure_performance(
-    probability: NDArray[np.float64],
-    outcome: NDArray[np.float64],
-    *,
-    promised: Mapping[str, Any] | None,
-    coverage: LabelCoverage,
-    churn_threshold: float,
-    settings: MonitoringSettings,
-    evaluation: EvaluationSettings,
-    seed: int,
+    resolved: Resolved, promised: Mapping[str, Any] | None, churn_threshold: float, settings: Settings
 ) -> Performance:
-    """Measure everything on rows whose `outcome` is 0 or 1, and compare with what evaluation promised.
+    """Measure everything on predictions with an outcome, and compare with what evaluation promised.
 
     Parameters
     ----------
-    probability, outcome
-        Shape (n,). NaN is an outcome that is not known yet: it is left out, never "stayed".
+    resolved
+        An outcome that is NaN is not known yet: it is left out, never "stayed".
     promised
         `bundle.metrics.get("held_out")`: what `Evaluation.to_json` wrote.
     churn_threshold
         Probability from which a customer is predicted to churn.
     """
+    outcome, probability, options = resolved.churned, resolved.probability, settings.evaluation
     decline = judge_decline(
         outcome,
         probability,
         promised=promised,
         churn_threshold=churn_threshold,
-        settings=settings,
-        confidence=evaluation.confidence,
+        settings=settings.monitoring,
+        confidence=options.confidence,
     )
     known = ~np.isnan(outcome)
-    found = None
+    evaluation = None
     if decline.auc is not None:
-        found = evaluate(
+        evaluation = evaluate(
             outcome[known],
             probability[known],
             threshold=churn_threshold,
-            confidence=evaluation.confidence,
-            replicates=evaluation.bootstrap_replicates,
-            seed=seed,
+            confidence=options.confidence,
+            replicates=options.bootstrap_replicates,
+            seed=settings.random_state,
         )
-    return Performance(found, decline, coverage)
+    return Performance(evaluation, decline, resolved.coverage)
 
 
 def judge_decline(

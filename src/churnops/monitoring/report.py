@@ -7,9 +7,9 @@ from importlib.resources import files
 from math import isfinite
 from typing import Any
 
-from churnops.monitoring.batch import Window
+from churnops.monitoring.batch import LabelCoverage, Window
 from churnops.monitoring.budget import Recommendation
-from churnops.monitoring.performance import LabelCoverage, Performance
+from churnops.monitoring.performance import Performance
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 
 REPORT_VERSION = 2

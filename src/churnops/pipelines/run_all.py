@@ -202,7 +202,7 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         outcomes(merged.table, schema) == 1.0,
         schema.model_inputs,
         sha256=merged.sha256,
-        fraction=settings.evaluation.holdout_fraction,
+        held_out=settings.evaluation.holdout_fraction,
         seed=seed,
     )
     features = run.step(STEPS[3], select_features, prepared, schema, settings.features)
@@ -212,13 +212,9 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         evaluate_models,
         {name: model.bundle for name, model in trained.models.items()},
         trained.winner,
-        trained.refit,
-        prepared.rows(prepared.held_out),
-        prepared.outcome[prepared.held_out],
-        settings=settings.evaluation,
-        seed=seed,
-        lineage=_lineage(run),
-        banner=settings.banner,
+        trained.refit.with_metadata(metrics={}, lineage=_lineage(run)),
+        prepared,
+        settings,
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
     return _Made(validated.production, trained, evaluated, trained_on)

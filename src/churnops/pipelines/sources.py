@@ -48,11 +48,11 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> Ba
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
         now = datetime.now(UTC)
+        end = until or now
         return batch_from_journal(
             journal,
             bundle,
-            until=until or now,
-            length=length or timedelta(days=settings.monitoring.window_days),
+            (end - (length or timedelta(days=settings.monitoring.window_days)), end),
             horizon=timedelta(days=settings.journal.label_horizon),
             known_at=now,
         )

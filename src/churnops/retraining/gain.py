@@ -47,9 +47,16 @@ def spread(y: Floats, p: Floats, q: Floats, metric: GateMetric, *, seed: int) ->
     return float(np.nanstd(replicated, ddof=1)), 0.0
 
 
-def bounds(
-    gain: float, error: float, rarer: int, skewness: float = 0.0, *, confidence: float, compared: int = 1
-) -> tuple[float, float]:
+def corrected(confidence: float, compared: int) -> float:
+    """Return the level of a bound for the best of `compared` challengers, chosen on the same rows (Bonferroni).
+
+    >>> round(corrected(0.95, 5), 4)
+    0.99
+    """
+    return 1 - (1 - confidence) / compared
+
+
+def bounds(gain: float, error: float, rarer: int, skewness: float = 0.0, *, level: float) -> tuple[float, float]:
     """Return the one-sided lower and upper bound of a gain, by its standard error.
 
     Parameters
@@ -59,18 +66,18 @@ def bounds(
     skewness : float
         Of the gain, not of the customers' differences. A bound on the side of the long tail is moved out by Hall's
         transformation (Journal of the Royal Statistical Society B 54 (1992) 221-228); none is moved in.
-    confidence, compared
-        As in the settings, and as for `decide`.
+    level : float in (0, 1)
+        Probability with which each bound holds, such as `corrected` gives.
 
     Examples
     --------
-    >>> low, high = bounds(0.03, 0.01, 97, confidence=0.95)
+    >>> low, high = bounds(0.03, 0.01, 97, level=0.95)
     >>> round(low, 4), round(high, 4)
     (0.0134, 0.0466)
-    >>> round(bounds(0.03, 0.01, 97, -0.3, confidence=0.95)[0], 4)
+    >>> round(bounds(0.03, 0.01, 97, -0.3, level=0.95)[0], 4)
     0.0087
     """
-    t = float(stdtrit(rarer - 1, 1 - (1 - confidence) / compared))
+    t = float(stdtrit(rarer - 1, level))
     return gain - max(t, _unskewed(t, skewness)) * error, gain + max(t, -_unskewed(-t, skewness)) * error
 
 
@@ -87,8 +94,7 @@ def labels_needed(
     rows: int,
     *,
     min_improvement: float,
-    confidence: float,
-    compared: int = 1,
+    level: float,
     low: float | None = None,
 ) -> int | None:
     """Return with how many labels in total a gain is recognised in 90 % of cases; None if with no number.
@@ -97,8 +103,10 @@ def labels_needed(
     ----------
     gain, error : float
         The gain and its standard error on `rows` customers; the error is taken to shrink with the square root of rows.
-    min_improvement, confidence, compared
-        As in the settings, and as for `decide`.
+    min_improvement
+        As in the settings.
+    level : float in (0, 1)
+        Probability with which the lower bound holds, such as `corrected` gives.
     low
         The gain's lower bound on these rows, which few or skewed customers make wider than a normal distribution's; it
         is taken to be as wide for more. So a gain that is not proven needs more labels than there are.
@@ -110,17 +118,17 @@ def labels_needed(
 
     Examples
     --------
-    >>> labels_needed(0.02, 0.01, 500, min_improvement=0.01, confidence=0.95)
+    >>> labels_needed(0.02, 0.01, 500, min_improvement=0.01, level=0.95)
     1071
-    >>> labels_needed(0.01, 0.01, 500, min_improvement=0.01, confidence=0.95) is None
+    >>> labels_needed(0.01, 0.01, 500, min_improvement=0.01, level=0.95) is None
     True
     """
     if not (gain > min_improvement and error > 0):
         return None
-    power, level = (float(ndtri(share)) for share in (POWER, 1 - (1 - confidence) / compared))
+    power, width = float(ndtri(POWER)), float(ndtri(level))
     if low is not None:
-        level = max(level, (gain - low) / error)
-    allowed = min((gain - min_improvement) / power, gain / (level + power))
+        width = max(width, (gain - low) / error)
+    allowed = min((gain - min_improvement) / power, gain / (width + power))
     return math.ceil(rows * (error / allowed) ** 2)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS, point_metrics
-from churnops.retraining.gain import bounds, labels_needed, round_up, spread
+from churnops.retraining.gain import bounds, corrected, labels_needed, round_up, spread
 from churnops.settings import GateMetric, RetrainingSettings
 
 Verdict = Literal["deploy", "keep", "cannot tell"]
@@ -180,7 +180,7 @@ def decide(
     error, skewness = spread(y, p, q, metric, seed=seed) if rarer > 1 else (math.nan, 0.0)
     low = high = math.nan
     if confidence is not None and rarer >= MIN_OF_EACH:
-        low, high = bounds(gain, error, rarer, skewness, confidence=confidence, compared=compared)
+        low, high = bounds(gain, error, rarer, skewness, level=corrected(confidence, compared))
     guards = () if confidence is None or rows == 0 else _guards(before, after, settings)
     found = _Evidence(settings, compared, rows, churned, *worth, gain, error, low, high, guards)
     verdict, reason = found.verdict()
@@ -276,8 +276,7 @@ class _Evidence:
             self.error,
             self.rows,
             min_improvement=self.settings.improvement,
-            confidence=confidence,
-            compared=self.compared,
+            level=corrected(confidence, self.compared),
             low=self.low,
         )
 

@@ -140,9 +140,8 @@ class RetrainingPipeline:
             table.outcome[used],
             schema.model_inputs,
             sha256=merged.sha256,
-            fraction=settings.evaluation.holdout_fraction,
-            seed=seed,
             held_out=parts.held_out[used],
+            seed=seed,
         )
         features = step(next(steps), select_features, prepared, schema, settings.features)
         plan = Plan(
@@ -162,13 +161,9 @@ class RetrainingPipeline:
             evaluate_models,
             bundles | {CHAMPION: champion},
             trained.winner,
-            trained.refit,
-            prepared.rows(prepared.held_out),
-            prepared.outcome[prepared.held_out],
-            settings=settings.evaluation,
-            seed=seed,
-            lineage=self._lineage(champion),
-            banner=settings.banner,
+            trained.refit.with_metadata(metrics={}, lineage=self._lineage(champion)),
+            prepared,
+            settings,
         )
         compared = step(next(steps), _compare, held_out, evaluated.bundle, champion, settings)
         counts = {

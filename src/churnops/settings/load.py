@@ -50,6 +50,18 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     SettingsError
         If the file is missing or is not YAML, or a name or value is not allowed.
     """
+    document = _read(path)
+    for (section, key), variable in SECRETS.items():
+        if isinstance(document.get(section), dict) and document[section].get(key):
+            raise SettingsError(f"{path}: {section}.{key} is secret: it comes from {variable}, not from a file")
+    for name in sorted(environment):
+        if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
+            _overlay(document, name, environment[name])
+    return Settings.parse(document, path.resolve().parent)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings; whatever it holds, the error is one line."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
@@ -71,13 +83,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
         raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
     if not isinstance(document, dict):
         raise SettingsError(f"{path} holds no settings: see `churnops config show`")
-    for (section, key), variable in SECRETS.items():
-        if isinstance(document.get(section), dict) and document[section].get(key):
-            raise SettingsError(f"{path}: {section}.{key} is secret: it comes from {variable}, not from a file")
-    for name in sorted(environment):
-        if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
-            _overlay(document, name, environment[name])
-    return Settings.parse(document, path.resolve().parent)
+    return document
 
 
 def _overlay(document: dict[str, Any], variable: str, text: str) -> None:

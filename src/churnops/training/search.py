@@ -63,46 +63,56 @@ def settings_to_try(candidate: Candidate, trials: int, seed: int) -> Iterator[di
     yield from (dict(draw) for draw in others[: trials - 1])
 
 
-def search(
-    candidate: Candidate,
-    build: FeatureMatrix,
-    columns: Columns,
-    outcome: NDArray[np.bool_],
-    folds: Sequence[Fold],
-    *,
-    trials: int,
-    metric: str,
-    seed: int,
-    pool: ThreadPoolExecutor,
-    weighting: Weighting | None = None,
-) -> Search:
-    """Score every setting in every fold, several at once on `pool`; the result does not depend on its size.
+@dataclass(frozen=True)
+class CrossValidation:
+    """Compares settings on the same folds of the same rows.
 
-    Imputation is learned anew in each fold, from its training rows. A `weighting` is for training rows; validation
-    rows all count the same.
+    Attributes
+    ----------
+    columns, outcome
+        Training rows, encoded, and whether each churned.
+    metric
+        Metric that decides.
+    pool
+        Fits wait for a thread in it; the result does not depend on its size.
     """
 
-    def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:
-        training, validation = ({name: values[rows] for name, values in columns.items()} for rows in fold)
-        imputer = Imputer.fit(training, build.inputs)
-        weight = weighting and weighting(fold[0])
-        fitted = candidate.fit(params, build(imputer(training)), outcome[fold[0]], seed, weight)
-        return export(fitted).probability(build(imputer(validation)))
+    build: FeatureMatrix
+    columns: Columns
+    outcome: NDArray[np.bool_]
+    folds: Sequence[Fold]
+    metric: str
+    seed: int
+    pool: ThreadPoolExecutor
 
-    pending = [
-        (params, [pool.submit(scores, params, fold) for fold in folds])
-        for params in settings_to_try(candidate, trials, seed)
-    ]
-    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
-    done: list[Trial] = []
-    best, best_scores = None, np.empty(0)
-    for params, futures in pending:
-        out_of_fold = np.full(outcome.size, np.nan)
-        for (_, validation), future in zip(folds, futures, strict=True):
-            out_of_fold[validation] = future.result()
-        trial = Trial(params, tuple(point_metrics(outcome[v], out_of_fold[v]) for _, v in folds))
-        done.append(trial)
-        if best is None or sign * trial.mean(metric) < sign * best.mean(metric):
-            best, best_scores = trial, out_of_fold
-    assert best is not None, "there is at least one setting to try"
-    return Search(tuple(done), best, best_scores)
+    def search(self, candidate: Candidate, trials: int, weighting: Weighting | None = None) -> Search:
+        """Score every setting in every fold, several at once.
+
+        Imputation is learned anew in each fold, from its training rows. A `weighting` is for training rows; validation
+        rows all count the same.
+        """
+
+        def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:
+            training, validation = ({name: values[rows] for name, values in self.columns.items()} for rows in fold)
+            imputer = Imputer.fit(training, self.build.inputs)
+            weight = weighting and weighting(fold[0])
+            fitted = candidate.fit(params, self.build(imputer(training)), self.outcome[fold[0]], self.seed, weight)
+            return export(fitted).probability(self.build(imputer(validation)))
+
+        pending = [
+            (params, [self.pool.submit(scores, params, fold) for fold in self.folds])
+            for params in settings_to_try(candidate, trials, self.seed)
+        ]
+        sign = -1.0 if HIGHER_IS_BETTER[self.metric] else 1.0
+        done: list[Trial] = []
+        best, best_scores = None, np.empty(0)
+        for params, futures in pending:
+            out_of_fold = np.full(self.outcome.size, np.nan)
+            for (_, validation), future in zip(self.folds, futures, strict=True):
+                out_of_fold[validation] = future.result()
+            trial = Trial(params, tuple(point_metrics(self.outcome[v], out_of_fold[v]) for _, v in self.folds))
+            done.append(trial)
+            if best is None or sign * trial.mean(self.metric) < sign * best.mean(self.metric):
+                best, best_scores = trial, out_of_fold
+        assert best is not None, "there is at least one setting to try"
+        return Search(tuple(done), best, best_scores)

@@ -23,7 +23,7 @@ from churnops.settings import Family, Settings
 from churnops.step import StepResult
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
-from churnops.training.search import Fold, Search, Trial, Weighting, search, stratified_folds
+from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
 
 MAX_REFERENCE_ROWS = 10_000
@@ -113,30 +113,22 @@ def train_models(
     plan = plan or main_plan(prepared, settings)
     training = ~prepared.held_out
     columns, outcome = prepared.rows(training), prepared.outcome[training]
-    options, seed = settings.training, settings.random_state
+    options = settings.training
     maker = _Maker(prepared, features.build, settings)
     candidates = plan.candidates()
     models: dict[str, TrainedModel] = {}
     with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
+        validation = CrossValidation(
+            features.build, columns, outcome, plan.folds, options.selection_metric, settings.random_state, pool
+        )
         for name, (family, weighting) in candidates.items():
             started = time.perf_counter()
-            found = search(
-                CANDIDATES[family],
-                features.build,
-                columns,
-                outcome,
-                plan.folds,
-                trials=options.trials.get(family, 1),
-                metric=options.selection_metric,
-                seed=seed,
-                pool=pool,
-                weighting=weighting,
-            )
+            found = validation.search(CANDIDATES[family], options.trials.get(family, 1), weighting)
             unseen = np.full(training.size, np.nan)
             unseen[training] = found.out_of_fold
             profiled = training if plan.reference is None else plan.reference
             weight = weighting and weighting(np.arange(outcome.size))
-            bundle = maker.make(family, found.best, prepared.imputer, training, weight, profiled, unseen)
+            bundle = maker.make(family, found.best, training, weight, profiled, unseen)
             models[name] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
             on_family(name)
     sign = -1.0 if HIGHER_IS_BETTER[options.selection_metric] else 1.0
@@ -209,8 +201,7 @@ class _Maker:
     def refit(self, family: Family, model: TrainedModel, unseen: NDArray[np.float64]) -> Bundle:
         """Fit the winner's setting on all rows."""
         everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
-        imputer = Imputer.fit(self.prepared.columns, model.bundle.schema.model_inputs)
-        refit = self.make(family, model.search.best, imputer, everyone, None, everyone, unseen)
+        refit = self.make(family, model.search.best, everyone, None, everyone, unseen)
         fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
         return replace(refit, lineage={**refit.lineage, "fits": fits})
 
@@ -218,7 +209,6 @@ class _Maker:
         self,
         family: Family,
         trial: Trial,
-        imputer: Imputer,
         rows: NDArray[np.bool_],
         weight: NDArray[np.float64] | None,
         reference: NDArray[np.bool_],
@@ -233,6 +223,7 @@ class _Maker:
         outcome = prepared.outcome[rows]
         columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
         present = [column.name for column in schema.inputs if column.name in prepared.columns]
+        imputer = Imputer.fit(columns, schema.model_inputs)
         candidate = CANDIDATES[family]
         seed = self.settings.random_state
         estimator = export(candidate.fit(trial.params, self.build(imputer(columns)), outcome, seed, weight))
