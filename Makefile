@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test endurance lint bench pictures lock clean help
+.PHONY: run demo test endurance lint bench pictures schema lock clean help
 
 help:  ## what can be typed here
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -36,6 +36,9 @@ bench: .venv/ready-dev  ## every figure of docs/benchmarks.md, measured again
 
 pictures: .venv/ready-dev  ## the pictures of README.md, made again from a real run
 	$(BIN)/python -m scripts.pictures
+
+schema: .venv/ready-dev  ## the JSON Schemas of reports and summaries (docs/schemas), made again from their models
+	$(BIN)/python -m scripts.schemas
 
 lock:  ## requirements*.txt again from pyproject.toml (needs uv; only for whoever changes a dependency)
 	bash scripts/lock.sh

@@ -22,7 +22,7 @@ from churnops.journal.cycles import CycleLog
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import alerts, looks
 from churnops.monitoring.collect import batch_from_journal
-from churnops.monitoring.report import report_schema
+from churnops.monitoring.document import ReportDocument
 from churnops.pipelines import run_monitoring as monitoring
 from churnops.pipelines import sources
 from churnops.settings import Settings, load_settings
@@ -54,7 +54,7 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
 
     summary = monitoring.run_monitoring(deployed, sources.file(path, "weekly"), retrain=retrain)
     document = report_of(summary)
-    jsonschema_rs.Draft202012Validator(report_schema(), validate_formats=True).validate(document)
+    jsonschema_rs.Draft202012Validator(ReportDocument.json_schema(), validate_formats=True).validate(document)
     assert document["recommend_retraining"]["value"] is True
     assert any("feature drift" in reason for reason in document["recommend_retraining"]["reasons"])
     assert {"total_day_minutes", "total_day_calls", "account_length"} <= set(document["feature_drift"]["drifted"])

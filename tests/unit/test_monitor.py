@@ -18,7 +18,7 @@ from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, Report
 from churnops.monitoring.collect import batch_from_columns, decode_inputs
-from churnops.monitoring.report import report_schema
+from churnops.monitoring.document import ReportDocument
 from churnops.schema import Columns
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
@@ -185,7 +185,7 @@ def test_no_customers_no_verdict(check: Check):
 def test_every_report_fits_the_published_schema(check: Check, later: Customers, rows: int, correction: str):
     columns, outcome = {name: values[:rows] for name, values in later[0].items()}, later[1][:rows]
     document = json.loads(json.dumps(check(columns, outcome, correction=correction).to_json(), allow_nan=False))
-    validator = jsonschema_rs.Draft202012Validator(report_schema(), validate_formats=True)
+    validator = jsonschema_rs.Draft202012Validator(ReportDocument.json_schema(), validate_formats=True)
     validator.validate(document)
     for key in ("timestamp", "performance", "feature_drift", "prediction_drift", "target_drift"):
         assert not validator.is_valid({name: value for name, value in document.items() if name != key})

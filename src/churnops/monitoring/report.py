@@ -1,18 +1,14 @@
-"""Report: one monitoring cycle's findings as a JSON document with a version and a published schema."""
+"""Report: one monitoring cycle's findings, and the document they are written as."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
-from math import isfinite
 from typing import Any
 
 from churnops.monitoring.batch import LabelCoverage, Window
 from churnops.monitoring.budget import Recommendation
+from churnops.monitoring.document import REPORT_VERSION, ReportDocument
 from churnops.monitoring.performance import Performance
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
-
-REPORT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -73,29 +69,33 @@ class Report:
         """Name that the files of this cycle have in common: the time, in UTC."""
         return f"{self.timestamp.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
+    def document(self) -> ReportDocument:
+        """Return the report as it is written."""
+        return ReportDocument.model_validate(
+            {
+                "report_version": REPORT_VERSION,
+                "timestamp": self.timestamp,
+                "model_version": self.model_version,
+                "content_sha256": self.content_sha256,
+                "source": self.source,
+                "acts_as": self.acts_as,
+                "demonstration": self.demonstration,
+                "simulated": self.simulated,
+                "past": self.past,
+                "window": self.window,
+                "rows": self.rows,
+                "look": self.look,
+                "performance": _performance(self.performance, self.threshold) | {"history": self.history},
+                "feature_drift": self.feature_drift,
+                "prediction_drift": self.prediction_drift,
+                "target_drift": self.target_drift,
+                "recommend_retraining": self.recommendation,
+            }
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """Return the document: plain JSON types, None where it cannot be told."""
-        document = {
-            "report_version": REPORT_VERSION,
-            "timestamp": self.timestamp,
-            "model_version": self.model_version,
-            "content_sha256": self.content_sha256,
-            "source": self.source,
-            "acts_as": self.acts_as,
-            "demonstration": self.demonstration,
-            "simulated": self.simulated,
-            "past": self.past,
-            "window": _window(self.window),
-            "rows": self.rows,
-            "look": self.look,
-            "performance": _performance(self.performance, self.threshold)
-            | {"history": [asdict(past) | {"window": _window(past.window)} for past in self.history]},
-            "feature_drift": asdict(self.feature_drift),
-            "prediction_drift": asdict(self.prediction_drift),
-            "target_drift": asdict(self.target_drift),
-            "recommend_retraining": asdict(self.recommendation),
-        }
-        return dict(_plain(document))
+        """Return the document: plain JSON types, None for an unknown value."""
+        return self.document().to_json()
 
     def summary(self) -> dict[str, Any]:
         """Return the findings as gauges and tables show them: small, whatever the number of columns' tests."""
@@ -123,12 +123,6 @@ class Report:
         }
 
 
-def report_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of the document, version `REPORT_VERSION`."""
-    document = json.loads(files("churnops.monitoring").joinpath("report.schema.json").read_text(encoding="utf-8"))
-    return dict(document)
-
-
 def _performance(performance: Performance, threshold: float) -> dict[str, Any]:
     found, decline = performance.evaluation, performance.decline
     verdict = {True: "below", False: "not below", None: "cannot tell"}[decline.below]
@@ -141,24 +135,6 @@ def _performance(performance: Performance, threshold: float) -> dict[str, Any]:
         "line": decline.line,
         "promised": None if decline.promised is None else {"roc_auc": decline.promised},
         "p_value": decline.p_value,
-        "labels": asdict(performance.coverage),
-        "delong": asdict(decline.auc) if decline.auc else None,
+        "labels": performance.coverage,
+        "delong": decline.auc,
     } | measured
-
-
-def _window(window: Window | None) -> dict[str, datetime] | None:
-    return None if window is None else {"since": window[0], "until": window[1]}
-
-
-def _plain(value: Any) -> Any:
-    """Turn times into text, tuples into lists, and numbers that JSON has no name for into None."""
-    match value:
-        case dict():
-            return {key: _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case datetime():
-            return value.astimezone(UTC).isoformat(timespec="seconds")
-        case float() if not isfinite(value):
-            return None
-    return value

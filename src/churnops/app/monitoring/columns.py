@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from churnops.app.monitoring.reports import Finding
 from churnops.app.shared.text import number, percent
 from churnops.data.batches import open_batches
 from churnops.data.profile import ColumnProfile, count_profile, merge_profiles
@@ -16,6 +15,7 @@ from churnops.data.validate import check_customers
 from churnops.errors import DataError
 from churnops.features.expressions import compile_expression
 from churnops.model import Bundle
+from churnops.monitoring.document import ColumnPart
 from churnops.monitoring.drift.finding import TEST_LABELS
 from churnops.monitoring.figures import median
 from churnops.monitoring.verdicts import floor
@@ -41,7 +41,7 @@ class Ranked:
         How far it moved, as a multiple of what counts as drift; None if it cannot be told.
     """
 
-    finding: Finding
+    finding: ColumnPart
     importance: float | None
     size: float | None
 
@@ -56,7 +56,7 @@ class Counted:
 
 
 def ranked(
-    findings: Sequence[Finding], importance: Mapping[str, float] | None, settings: MonitoringSettings
+    findings: Sequence[ColumnPart], importance: Mapping[str, float] | None, settings: MonitoringSettings
 ) -> tuple[Ranked, ...]:
     """Order columns by importance times drift, the largest first; equal ones, such as unused columns, by drift."""
     known = importance or {}
@@ -67,7 +67,7 @@ def ranked(
     return tuple(sorted(found, key=lambda one: (-(one.importance or 0.0) * (one.size or 0.0), -(one.size or 0.0))))
 
 
-def _size(finding: Finding, settings: MonitoringSettings) -> float | None:
+def _size(finding: ColumnPart, settings: MonitoringSettings) -> float | None:
     if finding.effect is None or finding.test not in TEST_LABELS:
         return None
     return abs(finding.effect) / (floor(finding.test, settings) or _FLOORS[finding.test])

@@ -16,7 +16,7 @@ from churnops.app.monitoring.columns import (
     verdict,
 )
 from churnops.app.monitoring.figures import column_figure
-from churnops.app.monitoring.reports import ReportDetails
+from churnops.app.monitoring.reports import ReportFile
 from churnops.app.shared.sample import read_reference
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
@@ -33,24 +33,26 @@ MOST_FIGURES = 60
 
 
 @st.fragment
-def section(project: Project, bundle: Bundle | None, details: ReportDetails) -> None:
+def section(project: Project, bundle: Bundle | None, file: ReportFile) -> None:
     """Show the columns of a report; only this part runs again when more are asked for."""
     st.subheader("Columns")
-    if not details.columns:
+    report = file.report
+    listed = [column for column in report.feature_drift.columns if column.name]
+    if not listed:
         st.caption("This report has no columns.")
         return
-    mine = bundle if bundle is not None and bundle.content_sha256 == details.content_sha256 else None
+    mine = bundle if bundle is not None and bundle.content_sha256 == report.content_sha256 else None
     if mine is None:
         st.info(
             "This report is not about the model in production, so its columns are listed without figures: they would "
             "be compared with another model's customers."
         )
-        _table(ranked(details.columns, None, project.settings.monitoring))
+        _table(ranked(listed, None, project.settings.monitoring))
         return
     importance, note = _importance(project, mine)
-    columns = ranked(details.columns, importance, project.settings.monitoring)
+    columns = ranked(listed, importance, project.settings.monitoring)
     try:
-        counted = _counted(project.reports / details.batch, mine)
+        counted = _counted(project.reports / file.batch, mine)
     except DataError as error:
         st.info(plain(error))
         _table(columns)
@@ -94,7 +96,7 @@ def _table(columns: tuple[Ranked, ...]) -> None:
             "Difference": one.finding.effect,
             "Measured by": EFFECT_LABELS.get(one.finding.test, ""),
             "p": one.finding.p_value,
-            "Counted with": one_line(one.finding.linked_to),
+            "Counted with": one_line(one.finding.linked_to or ""),
             "Why": one_line(one.finding.reason),
         }
         for one in columns

@@ -10,7 +10,7 @@ import streamlit as st
 from churnops.alerting.alerts import Subject
 from churnops.app.monitoring import columns_section, sections
 from churnops.app.monitoring.health import Health, Limits, Production, judge
-from churnops.app.monitoring.reports import ReportDetails, interval_text, read_report, recommendation_sentence
+from churnops.app.monitoring.reports import ReportFile, interval_text, read_report, recommendation_sentence
 from churnops.app.monitoring.series import ALL, CUSTOM, RANGES, Span, failures, finished, labels, span
 from churnops.app.shared.project import production, warn
 from churnops.app.shared.text import one_line, percent, plain
@@ -114,26 +114,25 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
                 st.dataframe(rows, hide_index=True, alt="Cycles that failed, and why")
 
 
-def _shown(
-    project: Project, bundle: Bundle | None, series: CycleSeries, chosen: Span, details: ReportDetails | None
-) -> None:
+def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen: Span, file: ReportFile | None) -> None:
     """Show one of three views; the others are not worked out until they are opened."""
+    report = file.report if file else None
     over_time, columns, retraining = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
     if over_time.open:
         with over_time:
-            sections.performance(series, chosen, details)
+            sections.performance(series, chosen, report)
             if unmatched := project.unmatched_labels():
                 st.caption(f"{unmatched[0].upper()}{unmatched[1:]}.")
-            sections.drift(project, series, chosen, details)
+            sections.drift(project, series, chosen, report)
     for tab in (columns, retraining):
-        if tab.open and details is None:
+        if tab.open and report is None:
             tab.caption("It cannot be shown without the report.")
-    if columns.open and details is not None:
+    if columns.open and file is not None:
         with columns:
-            columns_section.section(project, bundle, details)
-    if retraining.open and details is not None:
+            columns_section.section(project, bundle, file)
+    if retraining.open and report is not None:
         with retraining:
-            sections.retraining(project, details)
+            sections.retraining(project, report)
 
 
 def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
@@ -175,27 +174,29 @@ def _source(project: Project, newest: str) -> str:
     )
 
 
-def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
+def _details(project: Project, found: Sequence[Cycle]) -> ReportFile | None:
     """Let a report be chosen, the newest at first, and return what it says."""
     names = labels(found[:REPORTS])
     # A newer report is another key: it is shown, and not what was chosen before there was one.
     chosen = st.selectbox("Report", names, key=f"report of {names[0]}")
     cycle = found[names.index(chosen)]
     try:
-        details = _report(project, cycle.report or "")
+        file = _report(project, cycle.report or "")
     except DataError as error:
         st.warning(plain(error, sections.LONG))
         return None
-    whose = "" if details.acts_as in (None, LIVE) else f", source {plain(details.acts_as)}"
-    st.caption(f"{plain(details.model)} on {plain(details.source)}{whose}.")
-    performance = details.performance
-    auc = performance.metrics.get("roc_auc")
+    report = file.report
+    drift_rate = report.feature_drift.drift_rate
+    whose = "" if not report.acts_as or report.acts_as == LIVE else f", source {plain(report.acts_as)}"
+    st.caption(f"{plain(report.model_version)} on {plain(report.source)}{whose}.")
+    performance = report.performance
+    auc = performance.known_metrics.get("roc_auc")
     cards = (
         (
             "ROC-AUC",
             "cannot tell" if auc is None or auc.value is None else f"{auc.value:.3f}",
             f"How well scores order customers who left before those who stayed: 1 is perfect, 0.5 is chance. "
-            f"{f'Here it lies {interval_text(auc)}.' if auc and auc.told else ''}",
+            f"{f'Here it lies {interval_text(auc)}.' if auc and auc.complete else ''}",
         ),
         (
             "Outcomes known",
@@ -204,19 +205,19 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportDetails | None:
         ),
         (
             "Drift rate",
-            "cannot tell" if details.drift_rate is None else percent(details.drift_rate),
+            "cannot tell" if drift_rate is None else percent(drift_rate),
             "Share of the columns that differ from those of training, beyond chance and by a size that matters.",
         ),
         (
             "Customers",
-            "unknown" if details.rows is None else f"{details.rows:,}",
+            "unknown" if report.rows is None else f"{report.rows:,}",
             "Whom the model was asked about in this report.",
         ),
     )
     for place, (label, value, explanation) in zip(st.columns(4), cards, strict=True):
         place.metric(label, value, help=explanation, border=True)
-    st.markdown(f"**{plain(recommendation_sentence(details), sections.LONG)}**")
-    return details
+    st.markdown(f"**{plain(recommendation_sentence(report), sections.LONG)}**")
+    return file
 
 
 def _series(
@@ -238,12 +239,12 @@ def _read_series(
     return _log.between(chosen.since, chosen.until, aside=aside, source=source)
 
 
-def _report(project: Project, name: str) -> ReportDetails:
+def _report(project: Project, name: str) -> ReportFile:
     path = project.reports / name
     changed = path.stat().st_mtime_ns if path.is_file() else 0
     return _read_report(project.reports, name, changed)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def _read_report(folder: Any, name: str, changed: int) -> ReportDetails:
+def _read_report(folder: Any, name: str, changed: int) -> ReportFile:
     return read_report(folder, name)

@@ -1,16 +1,13 @@
 """Parts of the monitoring page: performance, drift, retraining and alerts; `monitoring` puts them in order."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import streamlit as st
 
 from churnops.app.monitoring.figures import Line, interval_figure, over_time
-from churnops.app.monitoring.reports import (
-    ReportDetails,
-    coverage_sentence,
-    performance_sentence,
-)
+from churnops.app.monitoring.reports import coverage_sentence, performance_sentence
 from churnops.app.monitoring.retrainings import followed, retrainings
 from churnops.app.monitoring.series import BEGIN, Span, drift_points, metric_points, trend
 from churnops.app.shared.text import one_line, plain
@@ -19,6 +16,7 @@ from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.journal.alerts import UNDER_WAY, ToldAlert
 from churnops.journal.cycles import CycleSeries
 from churnops.monitoring.budget import TRIGGER_LABELS
+from churnops.monitoring.document import PastWindowPart, ReportDocument
 from churnops.monitoring.verdicts import MIN_LABEL_PSI, MIN_SCORE_DISTANCE
 from churnops.project import Project
 from churnops.words import capital
@@ -29,16 +27,16 @@ LONG = 1000
 _BADGES = {"fired": "red", "not certain yet": "orange", "not fired": "green", "cannot tell": "gray"}
 
 
-def performance(series: CycleSeries, chosen: Span, details: ReportDetails | None) -> None:
+def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None) -> None:
     """Show how predictions came true, in a report and over time."""
     st.subheader("Performance")
     lines: list[Line] = []
     left, right = st.columns([2, 3])
-    if details is not None:
-        found = details.performance
-        lines = [(name, at) for name, at in (("line", found.line), ("promised", found.promised)) if at is not None]
+    if report is not None:
+        found = report.performance
+        lines = [(name, at) for name, at in (("line", found.line), ("promised", found.promised_auc)) if at is not None]
         with left:
-            auc = found.metrics.get("roc_auc")
+            auc = found.known_metrics.get("roc_auc")
             st.markdown(f"{plain(performance_sentence(found), LONG)} {plain(coverage_sentence(found))}")
             if auc is not None and auc.value is not None and auc.low is not None and auc.high is not None:
                 figure = interval_figure(auc.value, auc.low, auc.high, lines)
@@ -47,7 +45,7 @@ def performance(series: CycleSeries, chosen: Span, details: ReportDetails | None
                 "Thick: where ROC-AUC lies, with the confidence of the settings. Line: below it, retraining is "
                 "recommended. Promised: what held-out customers gave at training time."
             )
-            _past(details)
+            _past(report.performance.history)
     with right:
         measures = {name: capital(label) for name, label in METRIC_LABELS.items()}
         metric = st.selectbox("Measure over time", list(measures), format_func=measures.__getitem__)
@@ -59,30 +57,31 @@ def performance(series: CycleSeries, chosen: Span, details: ReportDetails | None
         st.caption(said + _thinned(series))
 
 
-def _past(details: ReportDetails) -> None:
-    if not details.history:
+def _past(history: Sequence[PastWindowPart]) -> None:
+    if not history:
         return
     with st.expander("Earlier windows, by the outcomes known at this report"):
         rows = [
             {
-                "Predictions made": f"{past.since:%Y-%m-%d} to {past.until:%Y-%m-%d}",
-                "ROC-AUC": past.roc_auc.value,
-                "From": past.roc_auc.low,
-                "To": past.roc_auc.high,
-                "Outcomes known": past.labelled,
-                "Due": past.due,
+                "Predictions made": f"{past.window.since:%Y-%m-%d} to {past.window.until:%Y-%m-%d}",
+                "ROC-AUC": past.value,
+                "From": past.low,
+                "To": past.high,
+                "Outcomes known": past.labels.labelled,
+                "Due": past.labels.due,
             }
-            for past in details.history
+            for past in history
+            if past.window.since and past.window.until
         ]
         st.dataframe(rows, hide_index=True, alt="ROC-AUC of earlier windows, with how many outcomes are known")
 
 
-def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDetails | None) -> None:
+def drift(project: Project, series: CycleSeries, chosen: Span, report: ReportDocument | None) -> None:
     """Show how customers, scores and outcomes differ from those of training, over time."""
     st.subheader("Drift")
     settings = project.settings.monitoring
-    if details is not None:
-        st.markdown(plain(capital(details.drift_reason), LONG) + "\\.")
+    if report is not None:
+        st.markdown(plain(capital(report.feature_drift.reason), LONG) + "\\.")
     st.caption(
         "Dashed: where a difference begins to matter. Orange diamonds: reports that count as drifted. Hollow: "
         "reports that nothing follows from."
@@ -121,17 +120,20 @@ def drift(project: Project, series: CycleSeries, chosen: Span, details: ReportDe
             st.caption(said + _thinned(series))
 
 
-def retraining(project: Project, details: ReportDetails) -> None:
+def retraining(project: Project, report: ReportDocument) -> None:
     """Show why retraining is recommended or not, and what followed."""
     st.subheader("Should the model be trained again?")
-    for place, trigger in zip(st.columns(max(len(details.triggers), 1)), details.triggers, strict=False):
+    recommendation = report.recommend_retraining
+    triggers = recommendation.triggers
+    for place, trigger in zip(st.columns(max(len(triggers), 1)), triggers, strict=False):
         with place.container(border=True, height="stretch"):
             st.markdown(f"**{plain(capital(TRIGGER_LABELS.get(trigger.name, trigger.name)))}**")
             st.badge(trigger.verdict, color=_BADGES[trigger.verdict])  # type: ignore[arg-type]
             st.caption(plain(trigger.why, LONG))
     asked = retrainings(project.decisions.newest(DECISIONS))
-    if details.at is not None and not details.aside:
-        st.markdown(plain(followed(asked, details.at, details.recommended, project.settings.retraining.automatic)))
+    if report.timestamp is not None and not report.aside:
+        automatic = project.settings.retraining.automatic
+        st.markdown(plain(followed(asked, report.timestamp, recommendation.value, automatic)))
     st.subheader("Retrainings that were asked for")
     if not asked:
         st.caption("None yet. A report that recommends one asks for it, and so does `churnops retrain`.")

@@ -17,12 +17,12 @@ from churnops.app.monitoring.columns import (
     sources,
     verdict,
 )
-from churnops.app.monitoring.reports import Finding
 from churnops.app.shared.sample import read_reference
 from churnops.data.profile import ColumnProfile, count_profile
 from churnops.data.read import decode
 from churnops.errors import DataError
 from churnops.model import Bundle
+from churnops.monitoring.document import ColumnPart
 from churnops.pipelines.run_all import RunSummary
 from churnops.registry.reference import reference_path
 from churnops.schema import Column
@@ -31,8 +31,9 @@ from churnops.settings import MonitoringSettings, Settings
 SETTINGS = MonitoringSettings(min_distance=0.1, min_psi=0.2)
 
 
-def finding(name: str, effect: float | None, test: str = "ks", drifted: bool | None = False) -> Finding:
-    return Finding(name, test, effect, 0.1, drifted, "reason", "")
+def finding(name: str, effect: float | None, test: str = "ks", drifted: bool | None = False) -> ColumnPart:
+    given = {"name": name, "test": test, "effect": effect, "p_value": 0.1, "drifted": drifted, "reason": "reason"}
+    return ColumnPart.read(given)
 
 
 @pytest.fixture

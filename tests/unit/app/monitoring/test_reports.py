@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from churnops.app.monitoring.reports import (
-    ReportDetails,
+    ReportFile,
     coverage_sentence,
-    parse_report,
     performance_sentence,
     read_report,
     recommendation_sentence,
 )
 from churnops.errors import DataError
+from churnops.monitoring.document import ReportDocument
 
 NAME = "monitoring_report_20261124T142227.386635Z.json"
 
@@ -65,31 +65,33 @@ def report(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def parsed(**changes: Any) -> ReportDetails:
-    return parse_report(NAME, report(**changes))
+def parsed(**changes: Any) -> ReportDocument:
+    return ReportDocument.read(report(**changes))
 
 
 def test_what_a_report_says_is_read():
     found = parsed()
-    assert (found.model, found.rows, found.drift_rate, found.aside) == ("forest", 500, 0.0, "")
-    assert [(c.name, c.effect, c.drifted) for c in found.columns] == [("minutes", 0.1, False)]
-    assert list(found.performance.metrics) == ["roc_auc"]
-    assert (found.history[0].labelled, found.history[0].roc_auc.value) == (3, 0.7)
-    assert found.outcomes.drifted is None
-    assert (found.triggers[0].verdict, found.triggers[0].why) == ("not fired", "As before.")
-    assert found.batch == "production_batch_20261124T142227.386635Z.csv"
+    assert (found.model_version, found.rows, found.feature_drift.drift_rate, found.aside) == ("forest", 500, 0.0, "")
+    assert [(c.name, c.effect, c.drifted) for c in found.feature_drift.columns] == [("minutes", 0.1, False)]
+    assert list(found.performance.known_metrics) == ["roc_auc"]
+    assert (found.performance.history[0].labels.labelled, found.performance.history[0].value) == (3, 0.7)
+    assert found.target_drift.drifted is None
+    (trigger,) = found.recommend_retraining.triggers
+    assert (trigger.verdict, trigger.why) == ("not fired", "As before.")
+    assert ReportFile(NAME, found).batch == "production_batch_20261124T142227.386635Z.csv"
 
 
 def test_the_files_of_a_real_cycle_are_read(project):
     settings, _ = project
     folder = settings.path(settings.monitoring.directory)
     (path,) = folder.glob("monitoring_report_*.json")
-    found = read_report(folder, path.name)
+    file = read_report(folder, path.name)
+    found = file.report
     document = json.loads(path.read_text())
-    assert len(found.columns) == len(document["feature_drift"]["columns"])
-    assert found.performance.metrics["roc_auc"].value == document["performance"]["metrics"]["roc_auc"]["value"]
-    assert (folder / found.batch).is_file()
-    assert [trigger.name for trigger in found.triggers] == [
+    assert len(found.feature_drift.columns) == len(document["feature_drift"]["columns"])
+    assert found.performance.known_metrics["roc_auc"].value == document["performance"]["metrics"]["roc_auc"]["value"]
+    assert (folder / file.batch).is_file()
+    assert [trigger.name for trigger in found.recommend_retraining.triggers] == [
         "performance",
         "feature_drift",
         "prediction_drift",

@@ -1,0 +1,269 @@
+"""The monitoring report as a JSON document: written, read and published as a JSON Schema by one model."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer, model_validator
+
+from churnops.document import Count, Document, Flag, MaybeCount, MaybeMoment, Moment, Number, Share
+from churnops.evaluation.metrics import METRIC_LABELS
+from churnops.monitoring.budget import REASON_PREFIXES, TRIGGER_LABELS, TRIGGERS
+from churnops.settings import LIVE
+from churnops.words import capital
+
+REPORT_VERSION = 2
+MAX_COLUMNS = 5000
+
+
+class WindowPart(Document):
+    """A span of time."""
+
+    since: Moment
+    until: Moment
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_pair(cls, value: Any) -> Any:
+        return {"since": value[0], "until": value[1]} if isinstance(value, tuple) else value
+
+
+class LabelsPart(Document):
+    """How many outcomes are known."""
+
+    due: Count = Field(description="predictions that the label horizon has passed for")
+    labelled: Count = Field(description="of those due, with a known outcome")
+    oldest: MaybeMoment
+    newest: MaybeMoment
+    median_age_days: Number
+
+
+class IntervalPart(Document):
+    """A metric with its interval."""
+
+    value: Number
+    low: Number
+    high: Number
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is an interval to draw."""
+        return None not in (self.value, self.low, self.high)
+
+
+class AUCPart(Document):
+    """ROC-AUC with DeLong's interval."""
+
+    value: Number
+    standard_error: Number
+    low: Number
+    high: Number
+
+
+class PromisePart(Document):
+    """Metrics of the held-out evaluation."""
+
+    roc_auc: Share
+
+
+class PastWindowPart(Document):
+    """ROC-AUC of an earlier window, with the labels that are known by now."""
+
+    window: WindowPart
+    labels: LabelsPart
+    value: Share
+    low: Share
+    high: Share
+
+
+class PerformancePart(Document):
+    """How predictions came true."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
+
+    verdict: Annotated[
+        Literal["below", "not below", "cannot tell"] | None,
+        WithJsonSchema({"enum": ["below", "not below", "cannot tell"]}),
+    ]
+    reason: str
+    threshold: Share = Field(description="performance_threshold")
+    line: Number = Field(description="below it the model is bad")
+    promised: PromisePart | None
+    p_value: Share
+    labels: LabelsPart
+    delong: AUCPart | None
+    rows: MaybeCount
+    positives: MaybeCount
+    confidence: Number = Field(None, description="of the bootstrap intervals")
+    replicates: MaybeCount = None
+    metrics: dict[str, IntervalPart] | None
+    confusion: dict[str, Count] | None
+    churn_threshold: Number = None
+    history: tuple[PastWindowPart, ...]
+
+    @property
+    def below(self) -> bool | None:
+        """Whether ROC-AUC is below the line; None if it cannot be told."""
+        return {"below": True, "not below": False}.get(self.verdict or "")
+
+    @property
+    def promised_auc(self) -> float | None:
+        """ROC-AUC of the held-out evaluation."""
+        return self.promised.roc_auc if self.promised else None
+
+    @property
+    def known_metrics(self) -> Mapping[str, IntervalPart]:
+        """Metrics that this version of churnops knows."""
+        metrics = self.metrics or {}
+        return {name: metrics[name] for name in METRIC_LABELS if name in metrics}
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the outcomes due that are known."""
+        due, labelled = self.labels.due, self.labels.labelled
+        return labelled / due if due and labelled is not None else None
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.replicates is None:  # nothing was measured, and these keys say how
+            del written["confidence"], written["replicates"]
+        return written
+
+
+class FindingPart(Document):
+    """Result of one test of a column."""
+
+    test: str = Field(description="ks, chi_square, missing_rate, unseen_categories")
+    statistic: Number
+    p_value: Share
+    effect: Number = Field(
+        description="KS distance, population stability index, difference of missing rates, or share of rows"
+    )
+    reason: str
+
+
+class ColumnPart(Document):
+    """Verdict on one column."""
+
+    limits: ClassVar[Mapping[str, int]] = {"findings": 20}
+
+    name: str
+    kind: str
+    test: str = Field(description="the test that decided, or cannot tell")
+    statistic: Number
+    p_value: Share = Field(description="as tested, before any correction")
+    adjusted_p_value: Share
+    effect: Number
+    drifted: Flag | None = Field(description="null: cannot tell")
+    reason: str
+    linked_to: str | None = Field(description="the column that determines this one; both count once")
+    findings: tuple[FindingPart, ...]
+
+
+class FeatureDriftPart(Document):
+    """Verdict on all columns together."""
+
+    limits: ClassVar[Mapping[str, int]] = {"columns": MAX_COLUMNS, "drifted": MAX_COLUMNS}
+
+    columns: tuple[ColumnPart, ...]
+    drift_rate: Share = Field(description="share of drifted columns, those that another determines counted with it")
+    units: Count
+    drifted: tuple[str, ...]
+    p_value: Share
+    reason: str
+
+
+class TriggerPart(Document):
+    """One of the conditions that recommend retraining; `big` and not `fired` is not certain yet."""
+
+    name: str = Field(json_schema_extra={"enum": list(TRIGGER_LABELS)})
+    big: Flag | None = Field(description="as big as the report asks; null: cannot tell")
+    fired: Flag | None = Field(description="big and certain; null: cannot tell")
+    p_value: Share
+    level: Number = Field(description="what the error budget allows at this look; null under the plain rule")
+    reason: str
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in two words."""
+        if self.fired is None:
+            return "cannot tell"
+        return "fired" if self.fired else "not certain yet" if self.big else "not fired"
+
+    @property
+    def why(self) -> str:
+        """The reason as a sentence, without the trigger's name at its front."""
+        start, _, rest = self.reason.partition(": ")
+        return f"{capital(rest if start in REASON_PREFIXES.values() else self.reason)}."
+
+
+class RecommendationPart(Document):
+    """Whether to train again, and why."""
+
+    limits: ClassVar[Mapping[str, int]] = {"triggers": TRIGGERS}
+
+    value: Flag
+    reasons: tuple[str, ...]
+    triggers: tuple[TriggerPart, ...]
+    look: MaybeCount
+    budget: Number = Field(
+        description="chance of a false recommendation over the model's life; null under the plain rule"
+    )
+
+
+class ReportDocument(Document):
+    """What one monitoring cycle found. Within a report_version keys are added, never changed or taken away."""
+
+    model_config = ConfigDict(title="churnops monitoring report", json_schema_extra={"additionalProperties": True})
+
+    report_version: Annotated[MaybeCount, WithJsonSchema({"const": REPORT_VERSION})]
+    timestamp: Moment
+    model_version: str
+    content_sha256: str = Field(json_schema_extra={"pattern": "^[0-9a-f]{64}$"})
+    source: str
+    acts_as: str | None = Field(
+        None,
+        description="source whose looks, alarms and recoveries the customers count for: live, or a name of files; "
+        "null: nothing follows from the report; older reports lack it",
+    )
+    demonstration: Flag = Field(
+        False,
+        description="whether simulated customers count as production in this project; older reports lack it",
+    )
+    simulated: Flag
+    past: Flag = Field(description="a window that ended before now: nothing follows from it")
+    window: WindowPart | None
+    rows: Count
+    look: MaybeCount = Field(
+        description="how many times fresh evidence on this model had been looked at; null for a batch that spends no "
+        "error budget"
+    )
+    performance: PerformancePart
+    feature_drift: FeatureDriftPart
+    prediction_drift: ColumnPart
+    target_drift: ColumnPart
+    recommend_retraining: RecommendationPart
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> "ReportDocument":
+        """Return the report that a file holds; see `Document.read`.
+
+        Raises
+        ------
+        ValueError
+            If it is no monitoring report.
+        """
+        parts = document.get("feature_drift"), document.get("recommend_retraining")
+        if not all(isinstance(part, dict) and part for part in parts):
+            raise ValueError("it is no monitoring report")
+        if "acts_as" not in document:  # reports from before there were sources counted as live traffic
+            counts = True not in (document.get("simulated"), document.get("past"))
+            document = {**document, "acts_as": LIVE if counts else None}
+        return super().read(document)
+
+    @property
+    def aside(self) -> str:
+        """Why nothing follows from it; empty if it acts for a source."""
+        if self.acts_as:
+            return ""
+        return "simulated" if self.simulated else "of the past" if self.past else "of a file without a source"
