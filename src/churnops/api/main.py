@@ -36,32 +36,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         end_with_parent()
         with ending_within(WORKER_SECONDS):
-            async with serving(app):
+            async with _serving(app, settings, metrics):
                 yield
-
-    @asynccontextmanager
-    async def serving(app: FastAPI) -> AsyncIterator[None]:
-        configure_logging()
-        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # read when an upload first needs Polars
-        chosen = settings or load_settings(find_config(Path.cwd()))
-        if settings is None:  # this process is the service's own
-            apply_permissions(chosen)
-        app.state.service = service = Service(chosen, metrics)
-        await service.refresh_keys()
-        await service.refresh_model()
-        # What is loaded by now stays: the garbage collector need not look through it again and again.
-        gc.collect()
-        gc.freeze()
-        # Threads beside the event loop (counting, writing, loading) let go of Python's lock within half a millisecond.
-        sys.setswitchinterval(5e-4)
-        working = asyncio.create_task(service.keep_house())
-        try:
-            yield
-        finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
-            await service.stop()
 
     app = Application(
         title="churnops", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
@@ -73,6 +49,31 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     return app
+
+
+@asynccontextmanager
+async def _serving(app: FastAPI, settings: Settings | None, metrics: Metrics) -> AsyncIterator[None]:
+    configure_logging()
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # read when an upload first needs Polars
+    chosen = settings or load_settings(find_config(Path.cwd()))
+    if settings is None:  # this process is the service's own
+        apply_permissions(chosen)
+    app.state.service = service = Service(chosen, metrics)
+    await service.refresh_keys()
+    await service.refresh_model()
+    # What is loaded by now stays: the garbage collector need not look through it again and again.
+    gc.collect()
+    gc.freeze()
+    # Threads beside the event loop (counting, writing, loading) let go of Python's lock within half a millisecond.
+    sys.setswitchinterval(5e-4)
+    working = asyncio.create_task(service.keep_house())
+    try:
+        yield
+    finally:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+        await service.stop()
 
 
 class Application(FastAPI):

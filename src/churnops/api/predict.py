@@ -34,8 +34,8 @@ class Predict:
         served = service.model.require()
         state["model_version"] = served.version
         record = served.form.read(parse_json(body, served.form.max_values))
-        answers, rows = answer(served, [record])
-        await service.recorder.record(rows, state["client"].key)
+        answers, rows = answer(served, [record], state["client"].key)
+        await service.recorder.record(rows)
         if service.live is not None:
             service.live.add_one(served, record, rows[0].churn_probability)
         content = to_json(answers[0])

@@ -20,8 +20,10 @@ log = logging.getLogger("churnops.api")
 SOURCE = "api"
 
 
-def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
-    """Score and explain checked customers; return the answers and the rows that record them.
+def answer(
+    served: Served, records: Sequence[Record], key: str | None
+) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
+    """Score and explain checked customers; return the answers and the rows that record them, with the API key's id.
 
     Raises
     ------
@@ -64,6 +66,7 @@ def answer(served: Served, records: Sequence[Record]) -> tuple[list[dict[str, An
             top_shap_features=to_json(reasons).decode(),
             inputs=to_json(given).decode(),
             source=SOURCE,
+            key=key,
         )
         rows.append(row)
         answers.append(
@@ -88,8 +91,8 @@ class Recorder:
         self._metrics = metrics
         self._required = required
 
-    async def record(self, rows: Sequence[PredictionRow], key: str | None) -> None:
-        """Return once the rows are committed, with the id of the API key that asked for them.
+    async def record(self, rows: Sequence[PredictionRow]) -> None:
+        """Return once the rows are committed.
 
         Raises
         ------
@@ -98,7 +101,7 @@ class Recorder:
         """
         if self._writer is not None:
             try:
-                await self._writer.append([row._replace(key=key) for row in rows])
+                await self._writer.append(rows)
             except JournalError as error:
                 self._metrics.journal_failures.inc(len(rows))
                 log.error("%d predictions are not recorded: %s", len(rows), error)

@@ -40,8 +40,8 @@ async def predict_batch(request: Request) -> Response:
         return await service.uploads.answer(request, UPLOADS[kind], served)
     with ExitStack() as stack:
         held = stack.enter_context(closing(service.work.held()))
-        scored = await computed(request, service, partial(_scored, service, served), held)
-        await service.recorder.record([row for part in scored for row in part.rows], key_of(request))
+        scored = await computed(request, service, partial(_scored, service, served, key_of(request)), held)
+        await service.recorder.record([row for part in scored for row in part.rows])
         if service.live is not None:
             for part in scored:
                 service.live.add(served, part.columns, [row.churn_probability for row in part.rows])
@@ -64,7 +64,7 @@ async def predict_probe(request: Request) -> Response:
     request.scope["state"]["model_version"] = served.version
 
     def compute(body: bytes) -> Steps[list[dict[str, Any]]]:
-        answers, _ = answer(served, (yield from served.form.read_list(body, MAX_PROBES)))
+        answers, _ = answer(served, (yield from served.form.read_list(body, MAX_PROBES)), None)
         return [{name: value for name, value in item.items() if name != "prediction_id"} for item in answers]
 
     with closing(service.work.held()) as held:
@@ -79,7 +79,7 @@ class _Scored(NamedTuple):
     columns: Columns
 
 
-def _scored(service: Service, served: Served, body: bytes) -> Steps[list[_Scored]]:
+def _scored(service: Service, served: Served, key: str | None, body: bytes) -> Steps[list[_Scored]]:
     """Score and explain a list of customers in steps."""
     records = yield from served.form.read_list(body, service.settings.api.max_batch_rows)
     del body
@@ -87,7 +87,7 @@ def _scored(service: Service, served: Served, body: bytes) -> Steps[list[_Scored
     for start in range(0, len(records), STEP_ROWS):
         yield
         part = records[start : start + STEP_ROWS]
-        answers, rows = answer(served, part)
+        answers, rows = answer(served, part, key)
         columns = given_columns(served, part) if service.live else {}
         scored.append(_Scored(json.dumps(answers)[1:-1].encode(), rows, columns))
     return scored

@@ -46,6 +46,7 @@ class Uploads:
         Problem
             If the file is too large or slow, or a row breaks the Schema; nothing is answered then.
         """
+        key = request.scope["state"]["client"].key
         seconds = self._limits.timeout_seconds * UPLOAD_TIMES
         self._places.take()
         try:
@@ -59,20 +60,19 @@ class Uploads:
                 file.flush()
             except OSError as error:
                 raise _no_space(error) from None
-            upload = await self._work.step(_open, kind, path, served, self._limits)
+            upload = await self._work.step(_open, kind, path, served, self._limits, key)
             await self._work.upload(request.receive, upload.check())
         except BaseException:
             self._release(file)
             raise
-        key = request.scope["state"]["client"].key
-        return Released(self._stream(upload, served, key), lambda: self._release(file), SUFFIX[kind], seconds)
+        return Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds)
 
-    async def _stream(self, upload: Upload, served: Served, key: str | None) -> AsyncIterator[bytes]:
+    async def _stream(self, upload: Upload, served: Served) -> AsyncIterator[bytes]:
         pieces = upload.scored()
         try:
             while (piece := await self._work.step(next, pieces, None)) is not None:
                 for start in range(0, len(piece.rows), RECORDED_ROWS):
-                    await self._recorder.record(piece.rows[start : start + RECORDED_ROWS], key)
+                    await self._recorder.record(piece.rows[start : start + RECORDED_ROWS])
                 if piece.rows and self._live is not None:
                     self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
                 yield piece.content
@@ -90,10 +90,9 @@ def _no_space(error: OSError) -> Problem:
     return Problem(503, "storage", "the file cannot be kept while it is answered", headers={"Retry-After": "30"})
 
 
-def _open(kind: str, path: Path, served: Served, limits: ApiSettings) -> Upload:
-    most = limits.max_upload_rows
+def _open(kind: str, path: Path, served: Served, limits: ApiSettings, key: str | None) -> Upload:
     if kind == "ndjson":
-        return NdjsonUpload(path, served, most)
+        return NdjsonUpload(path, served, limits.max_upload_rows, key)
     from churnops.api.uploads.tables import TableUpload  # the table libraries cost memory and start-up
 
-    return TableUpload(path, served, "csv" if kind == "csv" else "parquet", most, limits.max_upload_bytes)
+    return TableUpload(path, served, "csv" if kind == "csv" else "parquet", limits, key)

@@ -23,10 +23,11 @@ MAX_READ = 50_000  # lines looked at for them
 class NdjsonUpload:
     """One JSON object a line; the answer has one line a customer, as `/predict` answers."""
 
-    def __init__(self, path: Path, served: Served, most: int) -> None:
+    def __init__(self, path: Path, served: Served, most: int, key: str | None) -> None:
         self._path = path
         self._served = served
         self._most = most
+        self._key = key
 
     def check(self) -> Steps[None]:
         """See `Upload`."""
@@ -43,7 +44,7 @@ class NdjsonUpload:
             if not records:
                 yield Piece(b"", [], {})
                 continue
-            answers, rows = answer(self._served, records)
+            answers, rows = answer(self._served, records, self._key)
             content = "".join(json.dumps(item) + "\n" for item in answers).encode()
             yield Piece(content, rows, given_columns(self._served, records))
 

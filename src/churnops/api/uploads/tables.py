@@ -22,6 +22,7 @@ from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
 from churnops.scoring.table import EXPLANATIONS, ScoredTable, score_table, without_nesting
+from churnops.settings import ApiSettings
 from churnops.wire import FieldError
 
 ROWS = 5000  # scored at once
@@ -32,11 +33,12 @@ class TableUpload:
     """A table of customers; it comes back with `prediction_id` and the answer's columns added."""
 
     def __init__(
-        self, path: Path, served: Served, format: Literal["csv", "parquet"], most: int, most_bytes: int
+        self, path: Path, served: Served, format: Literal["csv", "parquet"], limits: ApiSettings, key: str | None
     ) -> None:
         self._path = path
-        self._most = most
-        self._most_bytes = max(PAGES_BYTES, PAGES_SHARE * most_bytes)
+        self._most = limits.max_upload_rows
+        self._most_bytes = max(PAGES_BYTES, PAGES_SHARE * limits.max_upload_bytes)
+        self._key = key
         self._served = served
         self._format: Literal["csv", "parquet"] = format
 
@@ -116,6 +118,7 @@ class TableUpload:
                 top_shap_features=why,
                 inputs=given,
                 source=SOURCE,
+                key=self._key,
             )
             for customer_id, probability, churn, why, given in zip(
                 customer_ids,
