@@ -9,10 +9,12 @@ from pathlib import Path
 
 from churnops.document import Document
 from churnops.monitoring.document import ReportDocument
+from churnops.retraining.document import SummaryDocument
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 PUBLISHED: Mapping[str, type[Document]] = {
     "monitoring_report": ReportDocument,
+    "retraining_summary": SummaryDocument,
 }
 
 

@@ -54,7 +54,7 @@ def _seconds(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat(timespec="seconds")
 
 
-Number = Annotated[float, Strict()] | None
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)] | None
 """A finite number; None if it is unknown."""
 Share = Annotated[Number, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
 """A number in [0, 1]; None if it is unknown."""

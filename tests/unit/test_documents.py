@@ -1,9 +1,12 @@
 """Published documents: their schemas are those of the models, and reading gives back what was written."""
 
+import json
+
 import pytest
 from scripts.schemas import PUBLISHED, content, path
 
 from churnops.document import Document, Moment, Number
+from churnops.retraining.document import SummaryDocument
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
@@ -32,3 +35,13 @@ def test_a_time_that_is_none_is_unknown(at: object):
 def test_lists_and_texts_are_read_up_to_their_limits():
     names = Part.read({"names": ["x" * 3000] * 100}).names
     assert (len(names), len(names[0])) == (50, 2000)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, "1", [], {"x": 1}], ids=str)
+def test_hostile_values_in_any_depth_are_unknown(value: object):
+    given = {"status": "kept", "rows": {"train": value}, "seconds": {"1/7": value}, "candidates": {"a": value}}
+    found = SummaryDocument.read(given | {"held_out": {"a": {"metrics": {"roc_auc": {"value": value}}}}})
+    assert found.total_seconds is None
+    assert found.candidates is not None
+    assert found.candidates["a"].held_out_roc_auc is None
+    json.dumps(found.to_json(), allow_nan=False)

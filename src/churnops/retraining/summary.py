@@ -1,4 +1,4 @@
-"""Summary: what a retraining did and why, as one JSON document with a version."""
+"""Summary: what a retraining did and why, and the document it is written as."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,10 @@ from typing import Any
 
 from churnops.files import write_flushed
 from churnops.retraining.check import Check
+from churnops.retraining.document import SUMMARY_VERSION, SummaryDocument
 from churnops.retraining.outcome import Status
 from churnops.retraining.pipeline import CHAMPION, Retrained
 from churnops.retraining.policy import Cause, Permission
-
-SUMMARY_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -65,34 +64,38 @@ class RetrainingSummary:
         """What came of it, in a line."""
         return f"{self.status}: {self.reason}"
 
+    def document(self) -> SummaryDocument:
+        """Return the summary as it is written; what there is none of is None."""
+        made = self.retrained
+        return SummaryDocument.model_validate(
+            {
+                "summary_version": SUMMARY_VERSION,
+                "started": self.started,
+                "cause": self.cause,
+                "because": tuple(self.because),
+                "status": self.status,
+                "reason": self.reason,
+                "permission": self.permission,
+                "demonstration": self.demonstration,
+                "champion": self.champion,
+                "challenger": made.challenger.version_name if made else None,
+                "version": self.version,
+                "rows": dict(made.rows) if made else None,
+                "candidates": _candidates(made) if made else None,
+                "winner": made.trained.winner if made else None,
+                "held_out": _held_out(made) if made else None,
+                "decision": made.decision if made else None,
+                "check": self.check,
+                "warning": self.warning,
+                "failures": tuple(self.failures),
+                "run_id": self.run_id,
+                "seconds": dict(self.seconds) if self.seconds else None,
+            }
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types; what there is none of is None."""
-        found = self.retrained
-        return {
-            "summary_version": SUMMARY_VERSION,
-            "started": self.started.astimezone(UTC).isoformat(timespec="seconds"),
-            "cause": self.cause,
-            "because": list(self.because),
-            "status": self.status,
-            "reason": self.reason,
-            "permission": {"value": self.permission.value, "reasons": list(self.permission.reasons)},
-            "demonstration": self.demonstration,
-            "champion": self.champion,
-            "challenger": found.challenger.version_name if found else None,
-            "version": self.version,
-            "rows": dict(found.rows) if found else None,
-            "candidates": _candidates(found) if found else None,
-            "winner": found.trained.winner if found else None,
-            "held_out": {CHAMPION: _held_out(found, CHAMPION), "challenger": _held_out(found, found.trained.winner)}
-            if found
-            else None,
-            "decision": found.decision.to_json() if found else None,
-            "check": self.check.to_json() if self.check else None,
-            "warning": self.warning,
-            "failures": list(self.failures),
-            "run_id": self.run_id,
-            "seconds": dict(self.seconds) if self.seconds else None,
-        }
+        return self.document().to_json()
 
     def write(self, folder: Path) -> Path:
         """Write `retraining_summary_<time>.json`, the time in UTC."""
@@ -102,17 +105,18 @@ class RetrainingSummary:
         return path
 
 
-def _candidates(found: Retrained) -> dict[str, Any]:
+def _candidates(made: Retrained) -> dict[str, Any]:
     """Return the scores that candidates were chosen by, and what each was worth on the held-out rows."""
     return {
         name: {
             "validation": dict(model.bundle.metrics["cross_validation"]),
             "hyperparameters": dict(model.search.best.params),
-            "held_out_roc_auc": _held_out(found, name)["metrics"]["roc_auc"]["value"],
+            "held_out_roc_auc": made.evaluation(name).metrics["roc_auc"].value,
         }
-        for name, model in found.trained.models.items()
+        for name, model in made.trained.models.items()
     }
 
 
-def _held_out(found: Retrained, name: str) -> dict[str, Any]:
-    return found.evaluation(name).to_json()
+def _held_out(made: Retrained) -> dict[str, Any]:
+    names = {CHAMPION: CHAMPION, "challenger": made.trained.winner}
+    return {name: made.evaluation(of).to_json() for name, of in names.items()}

@@ -9,6 +9,7 @@ from churnops.app.models.figures import comparable, gains
 from churnops.app.models.links import MlflowLinks
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
+from churnops.retraining.document import SummaryDocument
 from churnops.retraining.outcome import STATUS_LABELS
 from churnops.retraining.policy import CAUSE_LABELS
 from churnops.words import capital
@@ -126,7 +127,7 @@ def _digits(value: float | None) -> str:
 
 @st.fragment
 def show_retrainings(
-    found: Sequence[summaries.Retraining], damaged: Sequence[summaries.Damaged], links: MlflowLinks
+    found: Sequence[SummaryDocument], damaged: Sequence[summaries.Damaged], links: MlflowLinks
 ) -> None:
     """Show what retraining came to, newest first: all of them as a table, one in full."""
     said = summaries.damaged_sentence(damaged)
@@ -147,7 +148,7 @@ def show_retrainings(
             "Why": [one_line(r.reason, 2000) for r in found],
             "Asked for by": [one_line(CAUSE_LABELS.get(r.cause, r.cause), 40) for r in found],
             "Challenger": [one_line(r.challenger or "none", 80) for r in found],
-            "Took": ["" if r.seconds is None else f"{r.seconds:,.0f} s" for r in found],
+            "Took": ["" if r.total_seconds is None else f"{r.total_seconds:,.0f} s" for r in found],
         },
         hide_index=True,
         column_config={
@@ -161,23 +162,24 @@ def show_retrainings(
     _retraining(found[chosen or 0])
 
 
-def _retraining(r: summaries.Retraining) -> None:
+def _retraining(r: SummaryDocument) -> None:
     st.markdown(f"**{plain(capital(STATUS_LABELS[r.status]))}.** {plain(r.reason, 800)}")
     lines = [f"Asked for by: {CAUSE_LABELS.get(r.cause, r.cause or 'unknown')}", *r.because]
-    lines += [f"{'Permitted' if r.permitted else 'Not permitted'}: {reason}" for reason in r.permission]
-    lines += [f"Check through the API: {r.check}"] if r.check else []
+    lines += [f"{'Permitted' if r.permission.value else 'Not permitted'}: {reason}" for reason in r.permission.reasons]
+    lines += [f"Check through the API: {r.check.reason}"] if r.check and r.check.reason else []
     lines += [f"Still to be done: {r.warning}"] if r.warning else []
     lines += [f"Broken rule of a table: {failure}" for failure in r.failures]
-    lines += ["Rows: " + ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in r.rows)] if r.rows else []
+    rows = [f"{name.replace('_', ' ')} {n:,}" for name, n in (r.rows or {}).items() if n is not None]
+    lines += ["Rows: " + ", ".join(rows)] if rows else []
     st.markdown("\n".join(f"- {plain(line, 600)}" for line in lines))
     if r.candidates:
         st.dataframe(
             {
-                "Candidate": [one_line(c.name, 120) for c in r.candidates],
-                "Chosen": ["chosen" if c.won else "" for c in r.candidates],
-                "Log loss, chosen by": [c.validation_log_loss for c in r.candidates],
-                "ROC-AUC, same customers": [c.validation_roc_auc for c in r.candidates],
-                "ROC-AUC, held-out customers": [c.held_out_roc_auc for c in r.candidates],
+                "Candidate": [one_line(name, 120) for name in r.candidates],
+                "Chosen": ["chosen" if name == r.winner else "" for name in r.candidates],
+                "Log loss, chosen by": [c.validation.get("log_loss") for c in r.candidates.values()],
+                "ROC-AUC, same customers": [c.validation.get("roc_auc") for c in r.candidates.values()],
+                "ROC-AUC, held-out customers": [c.held_out_roc_auc for c in r.candidates.values()],
             },
             hide_index=True,
             column_config={

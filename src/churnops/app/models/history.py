@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from churnops.app.models.summaries import Retraining
 from churnops.app.shared.documents import count, mapping, number, text
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.journal import Deployment, RecordedDecision
 from churnops.journal.deployment_log import InProduction
+from churnops.retraining.document import SummaryDocument
 from churnops.retraining.gain import round_up
 from churnops.retraining.gate import VERDICT_LABELS
 from churnops.words import capital
@@ -104,17 +104,17 @@ def since_words(span: timedelta) -> str:
     return "less than a minute"
 
 
-def clock(at: datetime) -> str:
+def clock(at: datetime | None) -> str:
     """Return a time as tables show it, in UTC; it sorts as text.
 
     >>> clock(datetime(2026, 11, 24, 14, 5, tzinfo=UTC))
     '2026-11-24 14:05'
     """
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return "unknown" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def versions(
-    spells: Sequence[InProduction], kept: Collection[str], summaries: Sequence[Retraining], now: datetime
+    spells: Sequence[InProduction], kept: Collection[str], summaries: Sequence[SummaryDocument], now: datetime
 ) -> list[Version]:
     """Return the versions that were in production or were trained to be, newest first.
 
@@ -152,7 +152,7 @@ def versions(
     return sorted(found.values(), key=lambda v: (v.version, v.first or datetime.min.replace(tzinfo=UTC)), reverse=True)
 
 
-def known_models(spells: Sequence[InProduction], summaries: Sequence[Retraining]) -> dict[str, str]:
+def known_models(spells: Sequence[InProduction], summaries: Sequence[SummaryDocument]) -> dict[str, str]:
     """Return names of models by the first 12 digits of their content's hash."""
     found = {s.challenger.rpartition("-")[2]: s.challenger for s in summaries if s.challenger}
     for spell in spells:

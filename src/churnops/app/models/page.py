@@ -20,6 +20,7 @@ from churnops.app.shared.theme import CONFIG
 from churnops.errors import ChurnopsError
 from churnops.journal.deployment_log import KIND_LABELS, InProduction, in_production
 from churnops.project import Project
+from churnops.retraining.document import SummaryDocument
 
 MOST_SHOWN = 100  # rows of a table
 MOST_DECISIONS = 20
@@ -39,7 +40,7 @@ class _Read:
     current: str | None
     kept: frozenset[str]
     unfinished: int
-    retrainings: Sequence[summaries.Retraining]
+    retrainings: Sequence[SummaryDocument]
     damaged: Sequence[summaries.Damaged]
     comparisons: Sequence[history.Comparison]
     links: MlflowLinks
@@ -93,7 +94,7 @@ def _read(project: Project) -> _Read:
 @st.cache_data(show_spinner=False, max_entries=4)
 def _summaries(
     folder: Path, files: Sequence[tuple[str, int, int]]
-) -> tuple[list[summaries.Retraining], list[summaries.Damaged]]:
+) -> tuple[list[SummaryDocument], list[summaries.Damaged]]:
     return summaries.read_summaries(folder, [name for name, _, _ in files])
 
 

@@ -10,15 +10,16 @@ import pytest
 
 from churnops.app.models.history import clock, comparison, known_models, model_name, versions
 from churnops.app.models.links import MlflowLinks
-from churnops.app.models.summaries import Retraining, damaged_sentence, newest_files, read_summaries
+from churnops.app.models.summaries import damaged_sentence, newest_files, read_summaries
 from churnops.errors import ChurnopsError
 from churnops.journal import RecordedDecision
+from churnops.retraining.document import SummaryDocument
 from tests.support.app_models import BEGIN, NOW, decided, deployment, shown, spells
 
 NAME = "retraining_summary_20261124T141428.962313Z.json"
 
 
-def summary(folder: Path, document: object, name: str = NAME) -> tuple[list[Retraining], list[str]]:
+def summary(folder: Path, document: object, name: str = NAME) -> tuple[list[SummaryDocument], list[str]]:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(json.dumps(document))
     found, damaged = read_summaries(folder, [name])
@@ -139,12 +140,14 @@ def test_a_summary_is_told_whole(tmp_path: Path):
     }
     (found,), damaged = summary(tmp_path, document)
     assert damaged == []
-    assert [(c.name, c.won, c.held_out_roc_auc) for c in found.candidates] == [
+    assert [(name, name == found.winner, c.held_out_roc_auc) for name, c in (found.candidates or {}).items()] == [
         ("xgboost: all rows", True, 0.8),
         ("random_forest: all rows", False, None),
     ]
-    assert (found.seconds, found.permitted, found.check) == (3.5, True, "it answers")
-    assert found.rows == (("original", 10), ("held_out", 4))
+    assert (found.total_seconds, found.permission.value) == (3.5, True)
+    assert found.check is not None
+    assert found.check.reason == "it answers"
+    assert found.rows == {"original": 10, "held_out": 4}
 
 
 @pytest.mark.parametrize("document", [[], {}, {"status": "great"}, 3, None, {"status": ["deployed"]}])
@@ -158,7 +161,7 @@ def test_a_summary_with_nonsense_in_every_field_is_shown_without_it(tmp_path: Pa
     names = ("started", "because", "permission", "version", "rows", "candidates", "check", "failures", "seconds")
     (found,), _ = summary(tmp_path, {"status": "kept"} | {name: [{"x": [1]}] for name in names})
     assert found.started == datetime(2026, 11, 24, 14, 14, 28, 962313, tzinfo=UTC)
-    assert (found.version, found.candidates, found.seconds, found.run_id) == (None, (), None, "")
+    assert (found.version, found.candidates, found.seconds, found.run_id) == (None, None, None, None)
 
 
 def test_files_that_cannot_be_read_in_bounds_are_named(tmp_path: Path):

@@ -1,0 +1,131 @@
+"""The retraining summary as a JSON document: written, read and published as a JSON Schema by one model."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+from churnops.document import Count, Document, Flag, MaybeCount, Moment, Number
+from churnops.monitoring.document import IntervalPart
+from churnops.retraining.gate import VERDICT_LABELS
+from churnops.retraining.outcome import STATUS_LABELS
+from churnops.retraining.policy import CAUSE_LABELS
+
+SUMMARY_VERSION = 1
+
+
+class PermissionPart(Document):
+    """Whether a retraining may begin, and why."""
+
+    value: Flag
+    reasons: tuple[str, ...]
+
+
+class CandidatePart(Document):
+    """One way of training that was tried."""
+
+    validation: dict[str, Number] = Field(description="scores on newer customers, which candidates are chosen by")
+    hyperparameters: dict[str, Any]
+    held_out_roc_auc: Number
+
+
+class EvaluationPart(Document):
+    """Metrics of a model on the held-out rows."""
+
+    rows: Count
+    positives: Count
+    threshold: Number
+    confidence: Number
+    replicates: Count
+    metrics: dict[str, IntervalPart]
+    confusion: dict[str, Count]
+
+
+class GuardrailPart(Document):
+    """A metric that may rise by `tolerance`, and no more."""
+
+    name: str
+    champion: Number
+    challenger: Number
+    tolerance: Number
+    held: Flag
+
+
+class DecisionPart(Document):
+    """Whether the challenger replaces the champion, and the evidence."""
+
+    verdict: str = Field(json_schema_extra={"enum": list(VERDICT_LABELS)})
+    reason: str
+    metric: str
+    champion: Number
+    challenger: Number
+    gain: Number
+    standard_error: Number
+    low: Number
+    high: Number
+    min_improvement: Number
+    confidence: Number
+    compared: Count
+    rows: Count
+    churned: Count
+    guards: tuple[GuardrailPart, ...]
+    labels_needed: MaybeCount
+
+
+class CheckPart(Document):
+    """Check of a deployed model through the API."""
+
+    status: str
+    reason: str
+    rows: Count
+    seconds: Number
+
+
+class SummaryDocument(Document):
+    """What a retraining did and why. Within a summary_version keys are added, never changed or taken away."""
+
+    model_config = ConfigDict(title="churnops retraining summary", json_schema_extra={"additionalProperties": True})
+    limits: ClassVar[Mapping[str, int]] = {"rows": 20}
+
+    summary_version: Annotated[MaybeCount, WithJsonSchema({"const": SUMMARY_VERSION})]
+    started: Moment
+    cause: str = Field(json_schema_extra={"enum": list(CAUSE_LABELS)})
+    because: tuple[str, ...] = Field(description="reasons it was asked for")
+    status: str = Field(json_schema_extra={"enum": list(STATUS_LABELS)})
+    reason: str
+    permission: PermissionPart
+    demonstration: Flag = Field(
+        False, description="whether simulated customers count as production; older summaries lack it"
+    )
+    champion: str = Field(description="version name of the model that was in production when it began, or its folder")
+    challenger: str | None
+    version: MaybeCount = Field(description="version that the challenger is registered under")
+    rows: dict[str, Count] | None
+    candidates: dict[str, CandidatePart] | None
+    winner: str | None
+    held_out: dict[str, EvaluationPart] | None
+    decision: DecisionPart | None
+    check: CheckPart | None
+    warning: str | None
+    failures: tuple[str, ...] = Field(description="rules that a table broke")
+    run_id: str | None
+    seconds: dict[str, Number] | None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> "SummaryDocument":
+        """Return the summary that a file holds; see `Document.read`.
+
+        Raises
+        ------
+        ValueError
+            If its status is not known.
+        """
+        summary = super().read(document)
+        if summary.status not in STATUS_LABELS:
+            raise ValueError("it does not say what came of the retraining")
+        return summary
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Time of all steps; None if no step began."""
+        return sum(filter(None, self.seconds.values())) if self.seconds else None
