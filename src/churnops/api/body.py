@@ -44,14 +44,14 @@ def _uncounted(size: int) -> None:
 
 
 async def read_body(
-    scope: Scope, receive: Receive, most: int, seconds: float, hold: Callable[[int], object] = _uncounted
+    scope: Scope, receive: Receive, max_bytes: int, seconds: float, hold: Callable[[int], object] = _uncounted
 ) -> bytes:
     """Return a JSON body; `hold` is given the size of each piece before it is kept, and may refuse it.
 
     Raises
     ------
     Problem
-        415 if it is of another type, 413 if larger than `most` bytes, 408 if not there after `seconds`.
+        415 if it is of another type, 413 if larger than `max_bytes`, 408 if not there after `seconds`.
     """
     if media_type(scope) != JSON:
         raise Problem(415, "media-type", f"send JSON, with the header Content-Type: {JSON}")
@@ -61,17 +61,17 @@ async def read_body(
         hold(len(piece))
         pieces.append(piece)
 
-    await receive_body(scope, receive, most, seconds, keep)
+    await receive_body(scope, receive, max_bytes, seconds, keep)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def receive_body(
-    scope: Scope, receive: Receive, most: int, seconds: float, take: Callable[[bytes], object]
+    scope: Scope, receive: Receive, max_bytes: int, seconds: float, take: Callable[[bytes], object]
 ) -> None:
-    """Give a body of at most `most` bytes to `take` piece by piece; see `read_body` for what is raised."""
+    """Give a body of at most `max_bytes` to `take` piece by piece; see `read_body` for what is raised."""
     announced = header(scope, b"content-length") or "0"
-    if not announced.isdecimal() or int(announced[:20]) > most:
-        raise _too_large(most)
+    if not announced.isdecimal() or int(announced[:20]) > max_bytes:
+        raise _too_large(max_bytes)
     size, more = 0, True
     try:
         async with asyncio.timeout(seconds):
@@ -81,13 +81,13 @@ async def receive_body(
                     raise Problem(400, "disconnected", "the client went away")
                 piece, more = message.get("body", b""), message.get("more_body", False)
                 size += len(piece)
-                if size > most:
-                    raise _too_large(most)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
                 take(piece)
     except TimeoutError:
         raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
     scope["state"]["whole"] = True
 
 
-def _too_large(most: int) -> Problem:
-    return Problem(413, "too-large", f"the body is larger than {most} bytes")
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(413, "too-large", f"the body is larger than {max_bytes} bytes")

@@ -23,10 +23,10 @@ MAX_READ = 50_000  # lines looked at for them
 class NdjsonUpload:
     """One JSON object a line; the answer has one line a customer, as `/predict` answers."""
 
-    def __init__(self, path: Path, served: Served, most: int, key: str | None) -> None:
+    def __init__(self, path: Path, served: Served, max_rows: int, key: str | None) -> None:
         self._path = path
         self._served = served
-        self._most = most
+        self._max_rows = max_rows
         self._key = key
 
     def check(self) -> Steps[None]:
@@ -52,8 +52,8 @@ class NdjsonUpload:
         with self._path.open("rb") as file:
             row = 1
             for lines in self._lines(file):
-                if row + len(lines) - 1 > self._most:
-                    raise too_many(self._most)
+                if row + len(lines) - 1 > self._max_rows:
+                    raise too_many(self._max_rows)
                 yield self._served.form.read_all(map(self._parse, lines, count(row)), first_row=row)
                 row += len(lines)
 
@@ -72,8 +72,8 @@ class NdjsonUpload:
             else:
                 blank += 1
             if len(lines) == LINES or size > LINES_BYTES or read == MAX_READ:
-                if blank > self._most:
-                    raise Problem(413, "too-many", f"the file has more than {self._most} blank lines")
+                if blank > self._max_rows:
+                    raise Problem(413, "too-many", f"the file has more than {self._max_rows} blank lines")
                 yield lines
                 lines = []
                 size = read = 0

@@ -36,16 +36,16 @@ class TableUpload:
         self, path: Path, served: Served, format: Literal["csv", "parquet"], limits: ApiSettings, key: str | None
     ) -> None:
         self._path = path
-        self._most = limits.max_upload_rows
-        self._most_bytes = max(PAGES_BYTES, PAGES_SHARE * limits.max_upload_bytes)
+        self._max_rows = limits.max_upload_rows
+        self._max_bytes = max(PAGES_BYTES, PAGES_SHARE * limits.max_upload_bytes)
         self._key = key
         self._served = served
         self._format: Literal["csv", "parquet"] = format
 
     def check(self) -> Steps[None]:
         """Read and score everything, a batch a step; see `churnops.api.uploads.formats.Upload`."""
-        if (count_rows(self._path, format=self._format) or 0) > self._most:
-            raise too_many(self._most)
+        if (count_rows(self._path, format=self._format) or 0) > self._max_rows:
+            raise too_many(self._max_rows)
         try:
             for _ in self._batches(explain=False):
                 yield
@@ -75,11 +75,11 @@ class TableUpload:
         """Yield scored rows and their customers' ids."""
         above = unpacked = 0
         for table in open_batches(self._path, rows=ROWS, format=self._format):
-            if above + table.height > self._most:
-                raise too_many(self._most)
+            if above + table.height > self._max_rows:
+                raise too_many(self._max_rows)
             unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV is what it means
-            if unpacked > self._most_bytes:
-                raise Problem(413, "too-large", f"the file unpacks to more than {self._most_bytes >> 20} MiB")
+            if unpacked > self._max_bytes:
+                raise Problem(413, "too-large", f"the file unpacks to more than {self._max_bytes >> 20} MiB")
             if is_marked(table.columns) and not self._served.form.simulated:
                 error = FieldError(field=SIMULATED, rule="simulated", message=REFUSED)
                 raise Problem(422, "validation", REFUSED, errors=[error])
