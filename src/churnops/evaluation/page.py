@@ -2,27 +2,9 @@
 
 import html
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 
-_CSS = """
-:root { color-scheme: light dark; --paper: #ffffff; --desk: #f5f7f9;
-  --ink: #1f2933; --muted: #5f6b7a; --grid: #dfe4ea; --main: #0072b2; --second: #d55e00; }
-@media (prefers-color-scheme: dark) { :root { --paper: #1b222b; --desk: #12171d;
-  --ink: #e6eaf0; --muted: #a3aebb; --grid: #333d49; --main: #56b4e9; --second: #e69f00; } }
-body { margin: 0 auto; padding: 2rem 1.25rem; max-width: 70rem; background: var(--desk); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
-h1 { margin: 0; font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere; }
-p { margin: .4rem 0 1.6rem; color: var(--muted); }
-table, figure { background: var(--paper); border: 1px solid var(--grid); border-radius: .5rem; }
-table { margin: 0 0 1.25rem; border-spacing: 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem 1rem; text-align: right; }
-th:first-child { text-align: left; font-weight: 500; }
-thead th { color: var(--muted); font-size: .85rem; font-weight: 500; }
-tbody th, tbody td { border-top: 1px solid var(--grid); }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1.25rem; }
-figure { margin: 0; padding: .75rem 1rem 1rem; max-width: 40rem; }
-figure svg { display: block; width: 100%; height: auto; }
-figcaption { margin-top: .5rem; color: var(--muted); font-size: .9rem; }
-"""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -40,13 +22,21 @@ _PAGE = """<!doctype html>
 """
 
 
+@cache
+def stylesheet(package: str, name: str) -> str:
+    """Return a style sheet of a package, on lines of its own."""
+    return "\n" + files(package).joinpath(name).read_text(encoding="utf-8")
+
+
 def html_page(title: str, body: str, style: str = "") -> str:
     """Return a page of a body, in HTML, that may load and run nothing; `style` is added to the common style sheet.
 
     >>> "<title>A &lt;b&gt; title</title>" in html_page("A <b> title", "<p>as it is</p>")
     True
     """
-    return _PAGE.format(title=html.escape(title), style=_CSS + style, body=body)
+    return _PAGE.format(
+        title=html.escape(title), style=stylesheet("churnops.evaluation", "page.css") + style, body=body
+    )
 
 
 def page(

@@ -1,4 +1,4 @@
-"""Pieces that the page of a report is made of: style sheet, tables, lists of facts, verdicts, and numbers as text."""
+"""Pieces that the page of a report is made of: tables, lists of facts, verdicts, and numbers as text."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,53 +6,6 @@ from typing import Any
 
 from churnops.monitoring.figures import clean
 
-STYLE = """
-:root { --then: #0072b2; --now: #c04a00; }
-@media (prefers-color-scheme: dark) { :root { --then: #56b4e9; --now: #e69f00; } }
-h2 { margin: 2.5rem 0 .75rem; font-size: 1.2rem; }
-h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere; }
-.lead { margin: .5rem 0 1.5rem; color: var(--ink); font-size: 1.1rem; max-width: 50rem; }
-.scroll { overflow-x: auto; }
-th, td { white-space: nowrap; }
-.words { text-align: left; min-width: 26rem; white-space: normal; }
-@media (max-width: 40rem) { th, td { padding: .35rem .5rem; } }
-td.words { color: var(--muted); }
-section > main + .scroll { margin-top: 1.25rem; }
-section > h3 { margin: 1.5rem 0 .75rem; }
-dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: 0; font-variant-numeric: tabular-nums; }
-dt { color: var(--muted); font-size: .8rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-main { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); align-items: start; }
-article { padding: .75rem 1rem 1rem; min-width: 0;
-  background: var(--paper); border: 1px solid var(--grid); border-radius: .5rem; }
-article > * + *, article p { margin: .6rem 0 0; }
-article dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr)); gap: .25rem .75rem; }
-article dd { font-size: .9rem; }
-article p { font-size: .85rem; }
-header { display: flex; justify-content: space-between; align-items: baseline; gap: 1rem; }
-.verdict { white-space: nowrap; font-size: .8rem; padding: .05rem .55rem; color: var(--muted);
-  border: 1px solid var(--grid); border-radius: 1rem; }
-.yes { border-color: var(--now); color: var(--now); font-weight: 600; }
-.maybe { border-style: dashed; border-color: var(--now); color: var(--now); }
-.untold { border-style: dashed; border-color: var(--muted); }
-article svg { display: block; width: 100%; height: auto; }
-svg text { font: 11px system-ui, sans-serif; fill: var(--muted); }
-path.then { fill: var(--then); fill-opacity: .25; stroke: var(--then); }
-rect.then { fill: var(--then); fill-opacity: .55; }
-path.now { fill: none; stroke: var(--now); stroke-width: 2; }
-rect.now { fill: var(--now); }
-text.share { fill: var(--now); }
-.axis { stroke: var(--grid); }
-.mark { stroke: var(--muted); stroke-dasharray: 3 2; }
-.range { stroke: var(--then); stroke-width: 3; }
-.value { fill: var(--then); }
-details { margin-top: 1.25rem; }
-summary { margin-bottom: .75rem; color: var(--muted); cursor: pointer; }
-details td:last-child, details th:last-child { text-align: left; }
-.key { margin: 0 0 1rem; }
-.key b { color: var(--then); }
-.key i { color: var(--now); font-style: normal; font-weight: 600; }
-"""
 UNTOLD = "cannot tell"
 
 

@@ -5,13 +5,12 @@ from typing import Any
 
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.metrics import METRIC_LABELS
-from churnops.evaluation.page import html_page
+from churnops.evaluation.page import html_page, stylesheet
 from churnops.model.bundle import SCORE
 from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.monitoring.drift.finding import EFFECT_LABELS, TEST_LABELS
 from churnops.monitoring.figures import bars_svg, clean, histogram_svg, interval_svg
 from churnops.monitoring.markup import (
-    STYLE,
     UNTOLD,
     facts,
     finite,
@@ -76,8 +75,9 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
         ]
     )
     title = f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}"
-    room = LIMIT - _SPARE - _size(html_page(title, body, STYLE))
-    return html_page(title, body + _columns(drift["columns"], figure, room) + "</section>", STYLE)
+    style = stylesheet("churnops.monitoring", "report.css")
+    room = LIMIT - _SPARE - _size(html_page(title, body, style))
+    return html_page(title, body + _columns(drift["columns"], figure, room) + "</section>", style)
 
 
 _KEY = '<p class="key"><b>Filled blue</b>: the reference. <i>Orange</i>: now.</p>'
