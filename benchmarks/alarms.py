@@ -25,7 +25,7 @@ from churnops.data.simulate import Drift, simulate
 from churnops.evaluation.metrics import evaluate, point_metrics
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
-from churnops.monitoring.budget import Recommendation, TriggerName, recommend
+from churnops.monitoring.budget import Recommendation, TriggerName, Verdicts, recommend
 from churnops.monitoring.drift import ks
 from churnops.monitoring.performance import judge_decline
 from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
@@ -137,7 +137,7 @@ class Judge:
         decline = judge_decline(
             outcome, scores, promised=bundle.metrics["held_out"], churn_threshold=bundle.threshold, settings=settings
         )
-        self._verdicts = (
+        self._verdicts = Verdicts(
             decline,
             judge_columns(bundle.schema, inputs, count_profile(inputs, columns), bundle.linked, settings),
             judge_scores(reference[SCORE], reference[SCORE].count(scores), settings),
@@ -148,7 +148,7 @@ class Judge:
 
     def at(self, look: int) -> Recommendation:
         """Return the recommendation if this is the model's look number `look`."""
-        return recommend(*self._verdicts, self._settings, look)
+        return recommend(self._verdicts, self._settings, look)
 
 
 def deploy(project: Project, generator: np.random.Generator, *, seed: int) -> Deployed:

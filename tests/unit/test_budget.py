@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from churnops.monitoring.budget import Recommendation, TriggerName, level, recommend
+from churnops.monitoring.budget import Recommendation, TriggerName, Verdicts, level, recommend
 from churnops.monitoring.performance import Decline
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 from churnops.settings import MonitoringSettings
@@ -27,7 +27,7 @@ def judged(
     scores: ColumnDrift = SAME,
     labels: ColumnDrift = SAME,
 ) -> Recommendation:
-    return recommend(performance, features, scores, labels, settings, look)
+    return recommend(Verdicts(performance, features, scores, labels), settings, look)
 
 
 def test_nothing_changed():
@@ -113,10 +113,10 @@ def test_the_budget_and_the_drift_rate_are_those_of_the_settings():
 @pytest.mark.parametrize("name", NAMES)
 def test_what_fired_before_stays_fired_while_it_is_big(name: str):
     argument, changed = CHANGED[name]
-    verdicts = {"performance": GOOD, "features": STEADY, "scores": SAME, "labels": SAME}
-    again = recommend(*(verdicts | {argument: changed}).values(), SETTINGS, 50, established={name})
+    verdicts = Verdicts(performance=GOOD, features=STEADY, scores=SAME, labels=SAME)
+    again = recommend(replace(verdicts, **{argument: changed}), SETTINGS, 50, established={name})
     assert [trigger.name for trigger in again.triggers if trigger.fired] == [name]
     assert "this was certain at an earlier look" in again.reasons[0]
-    over = recommend(*verdicts.values(), SETTINGS, 51, established={name})
+    over = recommend(verdicts, SETTINGS, 51, established={name})
     assert not over.value
     assert {trigger.big for trigger in over.triggers} == {False}

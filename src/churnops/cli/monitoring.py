@@ -3,6 +3,7 @@
 import json
 import re
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +14,7 @@ from churnops.cli.root import json_option, main, settings_of, show_error, showin
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
+    from churnops.pipelines.sources import BatchSource
     from churnops.settings import Settings
 
 
@@ -33,6 +35,49 @@ class _Duration(click.ParamType[timedelta]):
         if duration > self.longest:
             self.fail(f"{value!r} is longer than {self.longest.days} days", param, ctx)
         return duration
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """What a monitoring cycle looks at, by its options: the journal, a file or a simulation."""
+
+    window: timedelta | None
+    until: datetime | None
+    batch: Path | None
+    act: bool | None
+    name: str | None
+    simulate: bool
+    seed: int | None
+
+    @property
+    def end(self) -> datetime | None:
+        """End of a past window."""
+        return self.until.replace(tzinfo=UTC) if self.until else None
+
+    def check(self, *, repeated: bool) -> None:
+        """Refuse options that contradict each other."""
+        if (self.batch is not None) + self.simulate + (self.window is not None or self.until is not None) > 1:
+            raise click.UsageError("--batch, --simulate and --window/--until exclude each other")
+        if repeated and (self.batch or self.simulate or self.until):
+            raise click.UsageError(
+                "--every looks at the journal's newest predictions: no --batch, --simulate or --until"
+            )
+        if self.seed is not None and not self.simulate:
+            raise click.UsageError("--seed belongs to --simulate")
+        if self.batch is None and (self.act is not None or self.name is not None):
+            raise click.UsageError("--act, --no-act and --source belong to --batch")
+        if self.name is not None and not self.act:
+            raise click.UsageError("--source names whose customers --act acts on: without --act a file is reported on")
+        if self.end is not None and not datetime(2000, 1, 1, tzinfo=UTC) <= self.end <= datetime.now(UTC):
+            raise click.UsageError("--until must lie between the year 2000 and now")
+
+    def source(self, settings: "Settings") -> "BatchSource":
+        """Return where the cycle's customers come from."""
+        from churnops.pipelines import sources
+
+        if self.batch is not None:
+            return sources.file(self.batch, _acts_as(self.batch, settings, self.act, self.name))
+        return sources.simulation(self.seed) if self.simulate else sources.window(self.window, self.end)
 
 
 @main.command()
@@ -78,17 +123,12 @@ class _Duration(click.ParamType[timedelta]):
 @click.pass_context
 def monitor(
     ctx: click.Context,
-    window: timedelta | None,
-    until: datetime | None,
-    batch: Path | None,
-    act: bool | None,
-    name: str | None,
-    simulate: bool,
-    seed: int | None,
+    /,
     experiment: str | None,
     no_retrain: bool,
     every: timedelta | None,
     as_json: bool,
+    **subject: Any,
 ) -> None:
     """Run one monitoring cycle: whether the model in production is still to be trusted.
 
@@ -111,28 +151,13 @@ def monitor(
     Exit code: 0 if the cycle finished, whatever it found; 2 if it failed.
     """  # noqa: D301
     from churnops.cli.repeat import repeat
-    from churnops.pipelines import sources
     from churnops.pipelines.run_monitoring import run_monitoring
     from churnops.screens import show_cycle
 
-    if (batch is not None) + simulate + (window is not None or until is not None) > 1:
-        raise click.UsageError("--batch, --simulate and --window/--until exclude each other")
-    if every and (batch or simulate or until):
-        raise click.UsageError("--every looks at the journal's newest predictions: no --batch, --simulate or --until")
-    if seed is not None and not simulate:
-        raise click.UsageError("--seed belongs to --simulate")
-    if batch is None and (act is not None or name is not None):
-        raise click.UsageError("--act, --no-act and --source belong to --batch")
-    if name is not None and not act:
-        raise click.UsageError("--source names whose customers --act acts on: without --act a file is reported on")
-    end = until.replace(tzinfo=UTC) if until else None
-    if end is not None and not datetime(2000, 1, 1, tzinfo=UTC) <= end <= datetime.now(UTC):
-        raise click.UsageError("--until must lie between the year 2000 and now")
+    watched = _Watched(**subject)
+    watched.check(repeated=every is not None)
     settings = settings_of(ctx)
-    if batch is not None:
-        source = sources.file(batch, _acts_as(batch, settings, act, name))
-    else:
-        source = sources.simulation(seed) if simulate else sources.window(window, end)
+    source = watched.source(settings)
 
     def once() -> None:
         summary = run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
@@ -211,17 +236,14 @@ def _acts_as(batch: Path, settings: "Settings", act: bool | None, name: str | No
 @click.pass_context
 def simulate(
     ctx: click.Context,
+    /,
     target: Path,
     rows: int,
-    covariate: float,
-    columns: tuple[str, ...],
-    prior: float | None,
-    concept: float,
-    recipe: bool,
     seed: int | None,
     sources: tuple[Path, ...],
     force: bool,
     as_json: bool,
+    **changes: Any,
 ) -> None:
     """Write a table of simulated customers, changed by a known amount, to try monitoring on.
 
@@ -247,7 +269,7 @@ def simulate(
 
     settings = settings_of(ctx)
     chosen = sources or [settings.path(path) for path in settings.data.production or settings.data.raw]
-    drift = Drift(covariate, columns, prior, concept, recipe, settings.monitoring.recipe_columns)
+    drift = Drift(**changes, noisy=settings.monitoring.recipe_columns)
     seed = settings.random_state if seed is None else seed
     made = simulate_file(chosen, target, settings, drift, rows=rows, seed=seed, overwrite=force)
     with showing():

@@ -5,7 +5,7 @@ used as it is or not at all.
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -231,15 +231,7 @@ def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) 
         rule(missing, raw.is_null(), "missing")
     rule("type", raw.is_not_null() & series.is_null(), f"not {_expected(column)}")
     if column.numeric:
-        finite = series.is_finite()
-        rule("finite", ~finite, "not finite")
-        if column.kind == "integer":
-            whole = (series == series.floor()) & (series.abs() <= MAX_INTEGER)
-            rule("integer", finite & ~whole, "not whole numbers")
-        if column.minimum is not None:
-            rule("minimum", finite & (series < column.minimum), f"below the minimum {column.minimum:g}")
-        if column.maximum is not None:
-            rule("maximum", finite & (series > column.maximum), f"above the maximum {column.maximum:g}")
+        _check_numbers(series, column, rule)
         if column.kind == "integer" and not failures:
             series = series.cast(pl.Int64)
     elif column.choices:
@@ -251,6 +243,19 @@ def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) 
         # PostgreSQL cannot keep it as text.
         rule("characters", series.str.contains("\0", literal=True), "with a NUL character")
     return series.alias(column.name), failures
+
+
+def _check_numbers(series: pl.Series, column: Column, rule: Callable[[str, pl.Series, str], None]) -> None:
+    """Apply the rules of a number or an integer."""
+    finite = series.is_finite()
+    rule("finite", ~finite, "not finite")
+    if column.kind == "integer":
+        whole = (series == series.floor()) & (series.abs() <= MAX_INTEGER)
+        rule("integer", finite & ~whole, "not whole numbers")
+    if column.minimum is not None:
+        rule("minimum", finite & (series < column.minimum), f"below the minimum {column.minimum:g}")
+    if column.maximum is not None:
+        rule("maximum", finite & (series > column.maximum), f"above the maximum {column.maximum:g}")
 
 
 def _cast(raw: pl.Series, column: Column) -> pl.Series:

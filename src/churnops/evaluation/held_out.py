@@ -36,11 +36,8 @@ def evaluate_models(
     """
     from churnops.evaluation.plots import confusion_matrix_page, evaluation_page  # matplotlib, only here
 
-    columns, outcome, options = (
-        prepared.rows(prepared.held_out),
-        prepared.outcome[prepared.held_out],
-        settings.evaluation,
-    )
+    options, held_out = settings.evaluation, prepared.held_out
+    columns, outcome = prepared.rows(held_out), prepared.outcome[held_out]
     probabilities = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
     evaluations = {
         name: evaluate(
@@ -55,7 +52,7 @@ def evaluate_models(
     }
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: found.to_json() for name, found in evaluations.items()}}
-    held_out = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
+    scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
     title = f"{winner} on {best.rows} held-out customers" + (f". {settings.banner}" if settings.banner else "")
     return EvaluatedModels(
         evaluations=evaluations,
@@ -73,6 +70,6 @@ def evaluate_models(
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
             "evaluation.html": evaluation_page(best, outcome, probabilities[winner], title=title),
             "confusion_matrix.html": confusion_matrix_page(best, title=title),
-            "test_data.parquet": to_parquet(held_out),
+            "test_data.parquet": to_parquet(scored),
         },
     )

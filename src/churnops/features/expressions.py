@@ -183,12 +183,7 @@ class _Compiler:
                 constant = np.float64(number) if self.operations is _ARRAYS else float(number)
                 return _Node(lambda c: constant)
             case ast.Name(id=name):
-                if name not in self.columns:
-                    raise self.error(f"there is no column '{name}' here: {nearest(name, self.columns)}")
-                column = self.columns[name]
-                if column is not None and column.kind == "category" and id(node) not in self.compared:
-                    raise self.error(f"'{name}' is a category, no number: compare it with one of its choices in quotes")
-                return _Node(lambda c: c[name])
+                return self._column(name, compared=id(node) in self.compared)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self._unary(ast.USub, self.number(operand))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -198,8 +193,7 @@ class _Compiler:
             case ast.BoolOp(op=op, values=values):
                 return self._boolean(type(op), values)
             case ast.Compare(left=left, ops=[op], comparators=[right]) if isinstance(op, _COMPARE):
-                left, right = self._choices_as_codes(left, right)
-                return self._binary(type(op), left, right, boolean=True)
+                return self._binary(type(op), *self._choices_as_codes(left, right), boolean=True)
             case ast.Compare(ops=ops) if len(ops) > 1:
                 raise self.error("write `a < b < c` as `a < b and b < c`")
             case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -207,13 +201,25 @@ class _Compiler:
                 choose = self.operations["choose"]
                 return _Node(lambda c: choose(condition(c), yes(c), no(c)))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _ARITY:
-                if len(arguments) != _ARITY[name]:
-                    raise self.error(f"{name}() takes {_ARITY[name]} value{'s' if _ARITY[name] > 1 else ''}")
-                if len(arguments) == 1:
-                    return self._unary(name, self.number(arguments[0]))
-                return self._binary(name, arguments[0], arguments[1])
+                return self._call(name, arguments)
             case _:
                 raise self.error(f"`{ast.unparse(node)[:40]}` is not part of the language")
+
+    def _column(self, name: str, *, compared: bool) -> _Node:
+        """Compile a column's name; a category must stand beside one of its choices."""
+        if name not in self.columns:
+            raise self.error(f"there is no column '{name}' here: {nearest(name, self.columns)}")
+        column = self.columns[name]
+        if column is not None and column.kind == "category" and not compared:
+            raise self.error(f"'{name}' is a category, no number: compare it with one of its choices in quotes")
+        return _Node(lambda c: c[name])
+
+    def _call(self, name: str, arguments: list[ast.expr]) -> _Node:
+        if len(arguments) != _ARITY[name]:
+            raise self.error(f"{name}() takes {_ARITY[name]} value{'s' if _ARITY[name] > 1 else ''}")
+        if len(arguments) == 1:
+            return self._unary(name, self.number(arguments[0]))
+        return self._binary(name, arguments[0], arguments[1])
 
     def _unary(self, operation: Any, value: _Compute, *, boolean: bool = False) -> _Node:
         function = self.operations[operation]

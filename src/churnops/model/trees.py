@@ -193,6 +193,10 @@ class TreeEnsemble(TreeArrays):
         if (parents != 1).any():
             raise BundleError("trees: a node has no parent or several")
         self._audit_cost(width)
+        self._audit_numbers(inner)
+
+    def _audit_numbers(self, inner: NDArray[np.bool_]) -> None:
+        """Refuse thresholds, values and covers that no training makes; `inner` (nodes,) tells which are no leaves."""
         for numbers in (self.threshold[inner], self.value, self.cover):
             if not np.isfinite(numbers).all():
                 raise BundleError("trees: a threshold, value or cover is not finite")

@@ -77,6 +77,16 @@ class Recommendation:
     budget: float | None
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """What a monitoring cycle judged: ROC-AUC, and drift of inputs, of scores and of known outcomes."""
+
+    performance: Decline
+    features: FeatureDrift
+    scores: ColumnDrift
+    labels: ColumnDrift
+
+
 def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
     """Return the p-value from which one trigger may fire at a look.
 
@@ -107,14 +117,7 @@ def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
 
 
 def recommend(
-    performance: Decline,
-    features: FeatureDrift,
-    scores: ColumnDrift,
-    labels: ColumnDrift,
-    settings: MonitoringSettings,
-    look: int | None,
-    *,
-    established: Collection[str] = (),
+    verdicts: Verdicts, settings: MonitoringSettings, look: int | None, *, established: Collection[str] = ()
 ) -> Recommendation:
     """Say whether to train again. Nothing else in churnops decides this.
 
@@ -130,6 +133,8 @@ def recommend(
         Triggers that had fired at the look before. What was certain then does not become uncertain because the level
         is lower now, so they stay fired while they are big. The budget holds: they can only have fired before.
     """
+    performance, features = verdicts.performance, verdicts.features
+    scores, labels = verdicts.scores, verdicts.labels
     rate, allowed = features.drift_rate, settings.drift_rate_threshold
     compared = (
         "cannot tell" if rate is None else f"{'more' if rate > allowed else 'not more'} than {allowed:.0%} of them"

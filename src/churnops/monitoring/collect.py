@@ -1,6 +1,7 @@
 """Collect a batch: from a table, or from the journal by time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -52,8 +53,8 @@ def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_a
     answers = [name for name in RESERVED if name in table.columns]  # a table that was scored before
     checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)
     columns, outcome = encode(checked, bundle.schema), outcomes(checked, bundle.schema)
-    simulated = is_marked(table.columns)
-    return batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as, simulated=simulated)
+    batch = batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as)
+    return replace(batch, simulated=is_marked(table.columns))
 
 
 def batch_from_columns(
@@ -63,14 +64,13 @@ def batch_from_columns(
     source: str,
     *,
     acts_as: str | None = None,
-    simulated: bool = False,
 ) -> Batch:
     """Score encoded customers; `outcome` (n,) is 1, 0 or NaN; n may be 0, and then there need be no columns."""
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
     known = ~np.isnan(outcome)
     coverage = LabelCoverage(due=outcome.size, labelled=int(known.sum()))
     resolved = Resolved(probability[known], outcome[known], coverage)
-    return Batch(columns, probability, outcome, resolved, source, acts_as=acts_as, simulated=simulated)
+    return Batch(columns, probability, outcome, resolved, source, acts_as=acts_as)
 
 
 def batch_from_journal(

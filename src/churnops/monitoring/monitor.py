@@ -16,7 +16,7 @@ from churnops.files import fsync_folder, write_flushed
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import Batch, Resolved, Window
-from churnops.monitoring.budget import recommend
+from churnops.monitoring.budget import Verdicts, recommend
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
@@ -139,7 +139,7 @@ class ModelMonitor:
             prediction_drift=scores,
             target_drift=labels,
             recommendation=recommend(
-                performance.decline, features, scores, labels, settings, look, established=established
+                Verdicts(performance.decline, features, scores, labels), settings, look, established=established
             ),
         )
         return report, profile

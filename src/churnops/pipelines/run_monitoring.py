@@ -110,7 +110,7 @@ def run_monitoring(
         unmatched = project.unmatched_labels(UNMATCHED_SHARE)
         warnings = (*project.entries_ahead(), *((unmatched,) if unmatched else ()))
         # Last, since it may deploy: nothing after it can fail.
-        retraining = _retraining(settings, cycle.report, source, project.folder.since(), retrain or _retrain, permitted)
+        retraining = _retraining(project, cycle.report, source, retrain or _retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings)
 
 
@@ -144,16 +144,10 @@ def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings, source: st
         raise
 
 
-def _retraining(
-    settings: Settings,
-    report: Report,
-    source: BatchSource,
-    deployed_at: datetime | None,
-    retrain: Retrain,
-    permitted: bool,
-) -> str:
+def _retraining(project: Project, report: Report, source: BatchSource, retrain: Retrain, permitted: bool) -> str:
     """Retrain if the report recommends it or the schedule does; say in words what came of it."""
-    now, automatic = datetime.now(UTC), settings.retraining.automatic
+    settings, deployed_at, now = project.settings, project.folder.since(), datetime.now(UTC)
+    automatic = settings.retraining.automatic
     if report.recommendation.value:
         if report.aside:
             return f"recommended; {_why_not(report)}"

@@ -5,7 +5,7 @@ files have a source by `data.batches` or by `--act --source NAME`. All other cyc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -87,7 +87,8 @@ def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
         chosen = settings.random_state if seed is None else seed
         drift = Drift(recipe=True, noisy=settings.monitoring.recipe_columns)
         made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=chosen)
-        return batch_from_columns(made.columns, made.outcome, bundle, f"simulated: {made.description}", simulated=True)
+        batch = batch_from_columns(made.columns, made.outcome, bundle, f"simulated: {made.description}")
+        return replace(batch, simulated=True)
 
     return BatchSource(collect)
 

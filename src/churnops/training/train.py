@@ -128,7 +128,7 @@ def train_models(
             unseen[training] = found.out_of_fold
             profiled = training if plan.reference is None else plan.reference
             weight = weighting and weighting(np.arange(outcome.size))
-            bundle = maker.make(family, found.best, training, weight, profiled, unseen)
+            bundle = maker.make(family, found.best, training, weight, _Reference(profiled, unseen))
             models[name] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
             on_family(name)
     sign = -1.0 if HIGHER_IS_BETTER[options.selection_metric] else 1.0
@@ -191,6 +191,23 @@ def _as_evaluated(bundle: Bundle) -> Bundle:
 
 
 @dataclass(frozen=True)
+class _Reference:
+    """Rows of the table that a profile is made of, and their scores.
+
+    Attributes
+    ----------
+    rows
+        Shape (n,).
+    unseen
+        Shape (n,): scores by fits that had not seen the row. NaN for a row that is not in the fit to come either, which
+        then scores it.
+    """
+
+    rows: NDArray[np.bool_]
+    unseen: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class _Maker:
     """Fits a setting to a table's rows and wraps it up as a Bundle."""
 
@@ -201,7 +218,7 @@ class _Maker:
     def refit(self, family: Family, model: TrainedModel, unseen: NDArray[np.float64]) -> Bundle:
         """Fit the winner's setting on all rows."""
         everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
-        refit = self.make(family, model.search.best, everyone, None, everyone, unseen)
+        refit = self.make(family, model.search.best, everyone, None, _Reference(everyone, unseen))
         fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
         return replace(refit, lineage={**refit.lineage, "fits": fits})
 
@@ -211,14 +228,9 @@ class _Maker:
         trial: Trial,
         rows: NDArray[np.bool_],
         weight: NDArray[np.float64] | None,
-        reference: NDArray[np.bool_],
-        unseen: NDArray[np.float64],
+        reference: _Reference,
     ) -> Bundle:
-        """Fit one setting on the chosen rows and wrap it up with a profile and a few rows as probes.
-
-        `unseen` (n,) has scores for the reference rows, by fits that had not seen them; where it is NaN the row is none
-        of `rows`, and this fit scores it.
-        """
+        """Fit one setting on the chosen rows and wrap it up with a profile and a few rows as probes."""
         schema, prepared = self.settings.table, self.prepared
         outcome = prepared.outcome[rows]
         columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
@@ -227,13 +239,13 @@ class _Maker:
         candidate = CANDIDATES[family]
         seed = self.settings.random_state
         estimator = export(candidate.fit(trial.params, self.build(imputer(columns)), outcome, seed, weight))
-        scores = unseen.copy()
-        gaps = reference & np.isnan(unseen)
+        scores, watched_rows = reference.unseen.copy(), reference.rows
+        gaps = watched_rows & np.isnan(scores)
         assert not (gaps & rows).any(), "a reference row's score is by a fit that had not seen it"
         if gaps.any():
             scores[gaps] = estimator.probability(self.build(imputer(prepared.rows(gaps))))
-        watched = {name: prepared.columns[name][reference] for name in present}
-        watched |= {schema.target.name: prepared.outcome[reference].astype(np.float64), SCORE: scores[reference]}
+        watched = {name: prepared.columns[name][watched_rows] for name in present}
+        watched |= {schema.target.name: prepared.outcome[watched_rows].astype(np.float64), SCORE: scores[watched_rows]}
         bundle = Bundle(
             schema=schema,
             features=self.build.features,
