@@ -261,9 +261,9 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path):
 
 def test_an_alarm_that_was_told_by_a_clock_ahead_is_told_again():
     drift = Notice("feature_drift", "firing", "warning", "[warning] churnops: drift", "")
-    day, now = timedelta(days=1), datetime(2026, 5, 1, tzinfo=UTC)
+    day, now, settings = timedelta(days=1), datetime(2026, 5, 1, tzinfo=UTC), AlertSettings(repeat_hours=24)
     for ahead, told in ((timedelta(minutes=1), 0), (365 * day, 1)):
-        assert len(due([drift], [], {"feature_drift": Alert(1, now + ahead, drift)}, now, day)) == told
+        assert len(due([drift], [], {"feature_drift": Alert(1, now + ahead, drift)}, now, settings)) == told
 
 
 def test_an_alarm_of_a_source_names_it_and_only_that_source_ends_it(desk: Desk):

@@ -138,10 +138,9 @@ class Alerts:
         worst = {alarm.subject: alarm for alarm in sorted(firing, key=lambda alarm: _RANK[alarm.severity])}
         notices = [self._notice(alarm, "firing", source) for alarm in worst.values()]
         over = tuple(incident(subject, source) for subject in clear if subject not in worst)
-        repeat = timedelta(hours=self._settings.repeat_hours)
 
         def decide(latest: Mapping[str, Alert]) -> list[Notice]:
-            news = due(notices, over, latest, self._now(), repeat, self._settings.link)
+            news = due(notices, over, latest, self._now(), self._settings)
             return [self._marked(notice) if notice.state == "recovered" else notice for notice in news]
 
         return self._tell(decide, notices)
@@ -230,10 +229,9 @@ def due(
     clear: Iterable[str],
     latest: Mapping[str, Alert],
     now: datetime,
-    repeat: timedelta,
-    link: str = "",
+    settings: AlertSettings,
 ) -> list[Notice]:
-    """Return the news, given the latest alert of each incident; a `repeat` of nothing is never.
+    """Return the news, given the latest alert of each incident.
 
     Parameters
     ----------
@@ -242,16 +240,17 @@ def due(
 
     Examples
     --------
+    >>> settings = AlertSettings(repeat_hours=24)
     >>> start, day = datetime(2026, 5, 1, 12, tzinfo=UTC), timedelta(days=1)
     >>> drift = Notice("feature_drift", "firing", "warning", "[warning] churnops: 4 of 12 columns drifted", "")
     >>> told = {"feature_drift": Alert(1, start, drift)}
-    >>> [len(due([drift], [], *seen, day)) for seen in (({}, start), (told, start), (told, start + day))]
+    >>> [len(due([drift], [], *seen, settings)) for seen in (({}, start), (told, start), (told, start + day))]
     [1, 0, 1]
-    >>> over = due([], ["feature_drift", "performance"], told, start + day, day)
+    >>> over = due([], ["feature_drift", "performance"], told, start + day, settings)
     >>> [(notice.title, notice.body) for notice in over]
     [('[recovered] churnops: feature drift', 'told on 2026-05-01 12:00 UTC: 4 of 12 columns drifted')]
     """
-    news = []
+    news, repeat = [], timedelta(hours=settings.repeat_hours)
     for notice in firing:
         last = latest.get(notice.incident)
         if last is not None and last.notice.state == "firing":
@@ -263,7 +262,7 @@ def due(
     for name in clear:
         last = latest.get(name)
         if last is not None and last.notice.state == "firing":
-            news.append(_recovery(last, link))
+            news.append(_recovery(last, settings.link))
     return news
 
 

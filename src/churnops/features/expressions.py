@@ -177,11 +177,10 @@ class _Compiler:
     def compile(self, node: ast.expr) -> _Node:
         """Compile one node and what is below it."""
         match node:
-            case ast.Constant(value=bool() | str()):
-                raise self.error(f"{node.value!r} may only be compared with a category that has this choice")
-            case ast.Constant(value=int() | float() as number) if abs(number) < 1e300:
-                constant = np.float64(number) if self.operations is _ARRAYS else float(number)
-                return _Node(lambda c: constant)
+            case ast.Constant(value=bool() | str() | int() | float() as value) if (
+                isinstance(value, str) or abs(value) < 1e300
+            ):
+                return self._constant(value)
             case ast.Name(id=name):
                 return self._column(name, compared=id(node) in self.compared)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -204,6 +203,12 @@ class _Compiler:
                 return self._call(name, arguments)
             case _:
                 raise self.error(f"`{ast.unparse(node)[:40]}` is not part of the language")
+
+    def _constant(self, value: bool | str | int | float) -> _Node:
+        if isinstance(value, bool | str):
+            raise self.error(f"{value!r} may only be compared with a category that has this choice")
+        constant = np.float64(value) if self.operations is _ARRAYS else float(value)
+        return _Node(lambda c: constant)
 
     def _column(self, name: str, *, compared: bool) -> _Node:
         """Compile a column's name; a category must stand beside one of its choices."""

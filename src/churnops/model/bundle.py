@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
@@ -289,11 +289,7 @@ class Bundle:
         needed = {*inputs, schema.target.name, SCORE}
         if len(set(names)) != len(names) or not needed <= set(names) <= needed | {c.name for c in schema.inputs}:
             raise BundleError("its reference profile does not cover the inputs, the outcome and the score")
-        linked = document["linked"]
-        if not isinstance(linked, dict) or not {*linked, *linked.values()} <= set(names) - {schema.target.name, SCORE}:
-            raise BundleError("its linked columns are not columns that it watches")
-        if set(linked) & set(linked.values()):
-            raise BundleError("its linked columns form a chain")
+        linked = _linked(document["linked"], set(names) - {schema.target.name, SCORE})
         expected = {f"{name}.{part}": dtype for name in names for part, dtype in _PROFILE_ARRAYS.items()}
         profile = read_arrays(files[REFERENCE], expected, REFERENCE)
         if not isinstance(document["metrics"], dict) or not isinstance(document["lineage"], dict):
@@ -339,6 +335,15 @@ class Bundle:
         kept = ("content_sha256", "_content", "_files")
         bundle.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
         return bundle
+
+
+def _linked(linked: Any, watched: Set[str]) -> dict[str, str]:
+    """Return columns with the columns that determine them, if all are watched and none determines another in turn."""
+    if not isinstance(linked, dict) or not {*linked, *linked.values()} <= watched:
+        raise BundleError("its linked columns are not columns that it watches")
+    if set(linked) & set(linked.values()):
+        raise BundleError("its linked columns form a chain")
+    return linked
 
 
 def _check_finite(numbers: NDArray[np.float64], what: str) -> None:
