@@ -75,15 +75,14 @@ class Client:
 
     def ask(
         self,
-        method: str,
         path: str,
         *,
         seconds: float,
-        body: bytes = b"",
+        body: bytes | None = None,
         media_type: str = JSON,
         most: int = MAX_ANSWER_BYTES,
     ) -> Reply:
-        """Send a request and return the answer, whatever its status.
+        """Send a body (POST), or ask without one (GET), and return the answer, whatever its status.
 
         Parameters
         ----------
@@ -99,6 +98,7 @@ class Client:
         """
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
+        method = "GET" if body is None else "POST"
         headers: Mapping[str, str] = self._headers | ({"Content-Type": media_type} if body else {})
         cut = threading.Event()
         try:

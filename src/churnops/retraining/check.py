@@ -124,7 +124,7 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     answered = False  # by the API, in whatever way
     last: _ProbeOutcome | None = None  # that says something
     while True:
-        reply = _ask(api, "POST", PROBE, min(seconds, ANSWER_SECONDS), body)
+        reply = _ask(api, PROBE, min(seconds, ANSWER_SECONDS), body)
         answer = _judge(reply, bundle.version_name, expected, most)
         if answer.kind != "later":
             last = answer
@@ -155,17 +155,17 @@ def _customers(bundle: Bundle) -> bytes:
     return json.dumps(table.to_dicts()).encode()
 
 
-def _ask(api: Client, method: str, path: str, seconds: float, body: bytes = b"") -> Reply | str:
+def _ask(api: Client, path: str, seconds: float, body: bytes | None = None) -> Reply | str:
     """Return the reply, or in words why there is none."""
     try:
-        return api.ask(method, path, seconds=seconds, body=body, most=MAX_ANSWER_BYTES)
+        return api.ask(path, seconds=seconds, body=body, most=MAX_ANSWER_BYTES)
     except NoReply as error:
         return str(error)
 
 
 def _refusal(api: Client) -> str:
     """Return what the API says of a deployment that it refuses, if it does."""
-    reply = _ask(api, "GET", READY, ANSWER_SECONDS)
+    reply = _ask(api, READY, ANSWER_SECONDS)
     health = reply.read(HealthAnswer) if isinstance(reply, Reply) else None
     return f": {_line(health.warnings[0], 200)}" if health and health.warnings else ""
 

@@ -50,7 +50,7 @@ class ApiAnswers:
 
     def card(self) -> Card:
         """See `Answers`."""
-        reply = self._ask("GET", "/model", CARD_SECONDS)
+        reply = self._ask("/model", CARD_SECONDS)
         model = self._read(reply, ModelAnswer)
         try:
             schema = Schema.model_validate(model.table)
@@ -64,7 +64,7 @@ class ApiAnswers:
     def one(self, customer: Customer) -> Answer:
         """See `Answers`."""
         body = json.dumps(dict(customer)).encode()
-        answer = self._read(self._ask("POST", "/predict", ANSWER_SECONDS, body), PredictionAnswer)
+        answer = self._read(self._ask("/predict", ANSWER_SECONDS, body), PredictionAnswer)
         contributions = tuple((share.feature, share.shap_value) for share in answer.top_shap_features)
         return Answer(
             answer.churn_probability,
@@ -78,9 +78,7 @@ class ApiAnswers:
 
     def file(self, path: Path, kind: Kind) -> AnsweredFile:
         """See `Answers`."""
-        reply = self._ask(
-            "POST", "/predict/batch", FILE_SECONDS, path.read_bytes(), MEDIA_TYPES[kind], MAX_SCORED_BYTES
-        )
+        reply = self._ask("/predict/batch", FILE_SECONDS, path.read_bytes(), MEDIA_TYPES[kind], MAX_SCORED_BYTES)
         file, scored = temporary_file(f".{kind}")
         with file:
             file.write(reply.content)
@@ -95,15 +93,14 @@ class ApiAnswers:
 
     def _ask(
         self,
-        method: str,
         path: str,
         seconds: float,
-        body: bytes = b"",
+        body: bytes | None = None,
         media_type: str = JSON,
         most: int = MAX_ANSWER_BYTES,
     ) -> Reply:
         try:
-            reply = self._client.ask(method, path, seconds=seconds, body=body, media_type=media_type, most=most)
+            reply = self._client.ask(path, seconds=seconds, body=body, media_type=media_type, most=most)
         except NoReply as error:
             raise NotAnswered(
                 f"The API at {self._url} {error}. Start it with `churnops serve`, or leave dashboard.api_url empty to "
