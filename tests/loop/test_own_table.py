@@ -14,7 +14,7 @@ from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary, run_all
-from churnops.scoring.file import predict_file
+from churnops.scoring.file import FileScorer
 from churnops.settings import Settings, load_settings
 
 CONFIG = """
@@ -101,7 +101,7 @@ def test_a_customer_with_gaps_scores_the_same_everywhere(own: Own, tmp_path: Pat
     table.drop("Left", "Kunde").write_csv(tmp_path / "in.csv")
     table.drop("Left").write_parquet(tmp_path / "in.parquet")
     for ending in ("csv", "parquet"):
-        predict_file(tmp_path / f"in.{ending}", tmp_path / f"out-{ending}.parquet", settings.path("models"))
+        FileScorer(settings.path("models")).score(tmp_path / f"in.{ending}", tmp_path / f"out-{ending}.parquet")
         found = pl.read_parquet(tmp_path / f"out-{ending}.parquet")["churn_probability"].to_numpy()
         np.testing.assert_array_equal(found, expected)
 

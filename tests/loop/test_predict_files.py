@@ -24,7 +24,7 @@ from churnops.errors import ChurnopsError, DataError
 from churnops.files import lock_folder
 from churnops.model import Bundle
 from churnops.schema import RESERVED, Schema
-from churnops.scoring.file import ScoredFile, predict_file
+from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.table import score_table, without_nesting
 from churnops.screens import rows_progress
 from churnops.training.train import TrainedModels
@@ -52,7 +52,8 @@ def here(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
 
 
 def predict(folder: Path, source: str, target: Path, **options: Any) -> ScoredFile:
-    return predict_file(folder / source, target, folder / "models", **options)
+    given = {name: options.pop(name) for name in ("explain", "rows", "workers") if name in options}
+    return FileScorer(folder / "models", **given).score(folder / source, target, **options)
 
 
 def leftovers(target: Path) -> list[str]:
@@ -76,7 +77,7 @@ def test_a_batch_may_be_one_row(here: Path, tmp_path: Path):
     lines = LATER.read_text().splitlines(keepends=True)[:21]
     (tmp_path / "in.csv").write_text("".join(lines))
     for rows, name in ((1, "a.csv"), (20, "b.csv")):
-        predict_file(tmp_path / "in.csv", tmp_path / name, here / "models", explain=True, rows=rows)
+        FileScorer(here / "models", explain=True, rows=rows).score(tmp_path / "in.csv", tmp_path / name)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
@@ -90,7 +91,7 @@ def test_scores_and_reasons_are_those_of_the_bundle(here: Path, tmp_path: Path, 
     for source in ("in.csv", "in.parquet"):
         for ending in ("csv", "parquet"):
             out = tmp_path / f"{source}.{ending}"
-            done = predict_file(here / source, out, tmp_path / "models", explain=True, rows=100)
+            done = FileScorer(tmp_path / "models", explain=True, rows=100).score(here / source, out)
             found = pl.read_parquet(out) if ending == "parquet" else pl.read_csv(out)
             added = ["churn_probability", "churn_prediction", "model_version"]
             added += ["base_value", "explanation_scale", "top_shap_features"]
@@ -123,14 +124,14 @@ def test_columns_the_model_does_not_know_pass_through(here: Path, tmp_path: Path
         )
     )
     extra.write_parquet(tmp_path / "in.parquet")
-    predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", here / "models", rows=7)
+    FileScorer(here / "models", rows=7).score(tmp_path / "in.parquet", tmp_path / "out.parquet")
     found = pl.read_parquet(tmp_path / "out.parquet")
     assert found.select(extra.columns).equals(extra)
     assert found.select(extra.columns).schema == extra.schema
     for column, kind in (("tags", "list"), ("raw", "binary")):
         extra.select(pl.exclude("tags", "raw"), column).write_parquet(tmp_path / "in.parquet")
         with pytest.raises(DataError, match=f"out.csv cannot hold .*{kind}"):
-            predict_file(tmp_path / "in.parquet", tmp_path / "out.csv", here / "models")
+            FileScorer(here / "models").score(tmp_path / "in.parquet", tmp_path / "out.csv")
     assert leftovers(tmp_path / "out.csv") == []
 
 
@@ -138,7 +139,7 @@ def test_columns_the_model_does_not_know_pass_through(here: Path, tmp_path: Path
 def test_a_column_with_the_name_of_an_answer_is_refused(here: Path, tmp_path: Path, column: str):
     pl.read_csv(LATER).with_columns(pl.lit(1).alias(column)).write_csv(tmp_path / "in.csv")
     with pytest.raises(DataError, match=f"in.csv has a column '{column}' already"):
-        predict_file(tmp_path / "in.csv", tmp_path / "out.csv", here / "models")
+        FileScorer(here / "models").score(tmp_path / "in.csv", tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
@@ -165,7 +166,7 @@ def test_a_bad_row_stops_it_with_the_row_of_the_file(
     path = damaged(tmp_path, 1234, change)
     for rows in (100, 5000):
         with pytest.raises(DataError, match=message) as caught:
-            predict_file(path, tmp_path / "out.csv", here / "models", rows=rows)
+            FileScorer(here / "models", rows=rows).score(path, tmp_path / "out.csv")
         assert "row 1234" in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
 
@@ -275,8 +276,8 @@ def test_dying_at_any_change_of_a_file_loses_and_doubles_nothing(
 def start(folder: Path, target: str, rows: int = 60) -> "subprocess.Popen[str]":
     """Start a process that scores `big.csv` in many batches."""
     code = (
-        "import sys; from churnops import cli; from churnops.scoring import file as predict\n"
-        f"predict.predict_file.__kwdefaults__['rows'] = {rows}\n"
+        "import sys; from functools import partial; from churnops import cli; from churnops.scoring import file\n"
+        f"file.FileScorer = partial(file.FileScorer, rows={rows})\n"
         f"sys.argv = ['churnops', 'predict', 'big.csv', {target!r}, '--explain']; cli.main()"
     )
     return subprocess.Popen(
@@ -373,7 +374,7 @@ def test_an_input_that_changes_meanwhile_is_refused(here: Path, tmp_path: Path):
         os.utime(tmp_path / "in.csv", (1, 1))
 
     with pytest.raises(DataError, match="was changed while it was read"):
-        predict_file(tmp_path / "in.csv", tmp_path / "out.csv", here / "models", on_rows=change)
+        FileScorer(here / "models").score(tmp_path / "in.csv", tmp_path / "out.csv", on_rows=change)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
@@ -406,7 +407,7 @@ def test_a_refusal_touches_no_folder(here: Path, tmp_path: Path):
     before = tmp_path.stat().st_mtime_ns
     for target, models, overwrite in (("in.csv", "models", False), ("in.csv", "models", True), ("a.csv", "no", False)):
         with pytest.raises(ChurnopsError):
-            predict_file(tmp_path / "in.csv", tmp_path / target, here / models, overwrite=overwrite)
+            FileScorer(here / models).score(tmp_path / "in.csv", tmp_path / target, overwrite=overwrite)
     assert tmp_path.stat().st_mtime_ns == before
 
 

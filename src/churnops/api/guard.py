@@ -36,6 +36,33 @@ _PROCESS = secrets.token_hex(4)
 _numbers = itertools.count()
 
 
+class _Answering:
+    """The answer to one request while it is sent; `status` is 0 until its head is out."""
+
+    __slots__ = ("_request_id", "_scope", "_send", "status")
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope = scope
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; its head gets the request's id."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode()), *_HEADERS]
+            if is_left_unread(self._scope):  # the server would go on reading it, for as long as it takes
+                message["headers"].append((b"connection", b"close"))
+        await self._send(message)
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with a problem."""
+        headers = [(b"content-type", MEDIA_TYPE.encode()), *problem.raw_headers]
+        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": problem.body(self._request_id)})
+
+
 class Guard:
     """ASGI middleware: gives requests an id, answers problems, writes a line and counts.
 
@@ -62,45 +89,30 @@ class Guard:
         given = header(scope, b"x-request-id")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_numbers):08x}"
         state["request_id"] = request_id
-        status = 0
-
-        async def send_named(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_HEADERS]
-                if is_left_unread(scope):  # the server would go on reading it, for as long as it takes
-                    message["headers"].append((b"connection", b"close"))
-            await send(message)
-
-        async def refuse(problem: Problem) -> None:
-            headers = [(b"content-type", MEDIA_TYPE.encode()), *problem.raw_headers]
-            await send_named({"type": "http.response.start", "status": problem.status, "headers": headers})
-            await send({"type": "http.response.body", "body": problem.body(request_id)})
-
+        answer = _Answering(scope, send, request_id)
         try:
             if len(state["headers"]) < len(scope["headers"]):
                 _refuse_repeated(scope)
-            await self._app(scope, receive, send_named)
+            await self._app(scope, receive, answer.send)
         except Problem as problem:
-            if status:  # part of the answer is out: only a broken connection tells the client
+            if answer.status:  # part of the answer is out: only a broken connection tells the client
                 raise
-            await refuse(problem)
+            await answer.refuse(problem)
         except asyncio.CancelledError:  # the service stops, and this request took too long
-            if not status:
-                await refuse(Problem(503, "stopping", "the service is stopping", headers={"Retry-After": "1"}))
+            if not answer.status:
+                await answer.refuse(Problem(503, "stopping", "the service is stopping", headers={"Retry-After": "1"}))
             raise
         except Exception:
             log.exception("request %s failed", request_id)
-            if status:
+            if answer.status:
                 raise
-            await refuse(Problem(500, "defect", "something went wrong here; the request id finds it in the log"))
+            await answer.refuse(Problem(500, "defect", "something went wrong here; the request id finds it in the log"))
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", self._route)
             method = scope["method"] if scope["method"] in METHODS else UNKNOWN_METHOD
-            self._metrics.request(route, method, status, seconds)
-            _write_line(scope, state, route, status, seconds)
+            self._metrics.request(route, method, answer.status, seconds)
+            _write_line(scope, state, route, answer.status, seconds)
 
 
 def _refuse_repeated(scope: Scope) -> None:

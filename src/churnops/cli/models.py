@@ -192,13 +192,13 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features.
     It is written whole or not at all. A run that was stopped goes on when the same command is typed again.
     """
-    from churnops.scoring.file import predict_file
+    from churnops.scoring.file import FileScorer
     from churnops.screens import rows_progress
 
     settings = settings_of(ctx)
     models = settings.path(settings.registry.directory)
     with rows_progress(source.name, hidden=as_json) as (on_rows, say):
-        done = predict_file(source, target, models, explain=explain, overwrite=force, on_rows=on_rows, say=say)
+        done = FileScorer(models, explain).score(source, target, overwrite=force, on_rows=on_rows, say=say)
     with showing():
         if as_json:
             document = {

@@ -56,90 +56,98 @@ class _ScoredBatch:
     share: float
 
 
-def predict_file(
-    source: Path,
-    target: Path,
-    models: Path,
-    *,
-    explain: bool = False,
-    overwrite: bool = False,
-    rows: int = ROWS,
-    workers: int | None = None,
-    on_rows: Callable[[int, float], None] = lambda done, share: None,
-    say: Callable[[str], None] = lambda text: None,
-) -> ScoredFile:
-    """Write the customers in `source` and their scores to `target`, whole or not at all, in constant memory.
+@dataclass(frozen=True)
+class FileScorer:
+    """Scores files with the deployed bundle, in constant memory. The result does not depend on `rows` and `workers`.
 
-    A run that is killed leaves the parts it finished in `.<target>.unfinished`; the same call goes on from there. The
-    result does not depend on `rows`, `workers` or interruptions.
-
-    Parameters
+    Attributes
     ----------
     models
         Folder of deployed models; the link `production` in it names the bundle.
     explain
         Whether to add what each score is made of.
     rows
-        How many rows are scored, and kept, at a time.
+        Number of rows that are scored, and kept, at a time.
     workers
         Threads that score; by default one a core, up to four.
-    on_rows
-        Told, from time to time, how many rows are finished and what share of the input that is (0 to 1).
-    say
-        Told in words if an earlier run is continued or cannot be.
-
-    Raises
-    ------
-    ChurnopsError
-        If nothing is deployed, a row breaks the Schema, or `target` exists or has another ending. After a row that
-        breaks the Schema nothing is kept: the input has to change anyway.
     """
-    if not source.is_file() or source.suffix.lower() not in ENDINGS:
-        raise DataError(f"{source} is not a .csv or .parquet file")
-    check_target(target)
-    if not unfinished_folder(target).exists():  # a refusal then touches nothing
-        check_free(target, [source], overwrite)
-    bundle = require_deployed(models)
-    with unfinished_result(target) as unfinished:
-        check_free(target, [source], overwrite)  # another run may have finished meanwhile
-        identity = _identity(source, bundle, explain, rows)
-        if unfinished.resume(identity):
-            say("an earlier run stopped, but its input, model or options were others: starting again")
-        resumed = unfinished.rows
-        if resumed:
-            say(f"going on after the {resumed:,} rows that an earlier run finished")
-        with _keeping_parts(unfinished):
-            if not unfinished.whole:
-                score = partial(_score, bundle=bundle, name=source.name, target=target, explain=explain)
-                batches = read_batches(source, rows=rows, skip=resumed)
-                on_rows(resumed, 0.0)
-                for scored in _in_order(score, batches, workers or min(usable_cores(), MAX_WORKERS)):
-                    unfinished.add(scored.data, scored.rows, scored.churners)
-                    on_rows(unfinished.rows, scored.share)
-                if _identity(source, bundle, explain, rows) != identity:
-                    raise DataError(f"{source} was changed while it was read: type the command again")
-            unfinished.finish()
-        return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed)
 
+    models: Path
+    explain: bool = False
+    rows: int = ROWS
+    workers: int | None = None
 
-def _identity(source: Path, bundle: Bundle, explain: bool, rows: int) -> dict[str, Any]:
-    """Return what decides the parts. The input's content is told by its size, its time and both of its ends."""
-    status = source.stat()
-    digest = hashlib.sha256()
-    with source.open("rb") as file:
-        digest.update(file.read(EDGE))
-        file.seek(max(status.st_size - EDGE, 0))
-        digest.update(file.read(EDGE))
-    return {
-        "churnops": __version__,
-        "model": bundle.content_sha256,
-        "explain": explain,
-        "rows": rows,
-        "input": source.suffix.lower(),
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "edges_sha256": digest.hexdigest(),
-    }
+    def score(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        overwrite: bool = False,
+        on_rows: Callable[[int, float], None] = lambda done, share: None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> ScoredFile:
+        """Write the customers in `source` and their scores to `target`, whole or not at all.
+
+        A run that is killed leaves the parts it finished in `.<target>.unfinished`; the same call goes on from there.
+
+        Parameters
+        ----------
+        on_rows
+            Told, from time to time, how many rows are finished and what share of the input that is (0 to 1).
+        say
+            Told in words if an earlier run is continued or cannot be.
+
+        Raises
+        ------
+        ChurnopsError
+            If nothing is deployed, a row breaks the Schema, or `target` exists or has another ending. After a row that
+            breaks the Schema nothing is kept: the input has to change anyway.
+        """
+        if not source.is_file() or source.suffix.lower() not in ENDINGS:
+            raise DataError(f"{source} is not a .csv or .parquet file")
+        check_target(target)
+        if not unfinished_folder(target).exists():  # a refusal then touches nothing
+            check_free(target, [source], overwrite)
+        bundle = require_deployed(self.models)
+        with unfinished_result(target) as unfinished:
+            check_free(target, [source], overwrite)  # another run may have finished meanwhile
+            identity = self._identity(source, bundle)
+            if unfinished.resume(identity):
+                say("an earlier run stopped, but its input, model or options were others: starting again")
+            resumed = unfinished.rows
+            if resumed:
+                say(f"going on after the {resumed:,} rows that an earlier run finished")
+            with _keeping_parts(unfinished):
+                if not unfinished.whole:
+                    score = partial(_score, bundle=bundle, name=source.name, target=target, explain=self.explain)
+                    batches = read_batches(source, rows=self.rows, skip=resumed)
+                    on_rows(resumed, 0.0)
+                    for scored in _in_order(score, batches, self.workers or min(usable_cores(), MAX_WORKERS)):
+                        unfinished.add(scored.data, scored.rows, scored.churners)
+                        on_rows(unfinished.rows, scored.share)
+                    if self._identity(source, bundle) != identity:
+                        raise DataError(f"{source} was changed while it was read: type the command again")
+                unfinished.finish()
+            return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed)
+
+    def _identity(self, source: Path, bundle: Bundle) -> dict[str, Any]:
+        """Return what decides the parts. The input's content is told by its size, its time and both of its ends."""
+        status = source.stat()
+        digest = hashlib.sha256()
+        with source.open("rb") as file:
+            digest.update(file.read(EDGE))
+            file.seek(max(status.st_size - EDGE, 0))
+            digest.update(file.read(EDGE))
+        return {
+            "churnops": __version__,
+            "model": bundle.content_sha256,
+            "explain": self.explain,
+            "rows": self.rows,
+            "input": source.suffix.lower(),
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "edges_sha256": digest.hexdigest(),
+        }
 
 
 def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, explain: bool) -> _ScoredBatch:
