@@ -11,6 +11,7 @@ from churnops.journal import DecisionLog, DeploymentLog, Journal, Label, Predict
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import Cycle, CycleLog
+from churnops.journal.deployment_log import Intent
 from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.profiles import ProfilePart, ProfileStore
@@ -29,7 +30,9 @@ def cycle(at: datetime, report: str, *, fired: bool = False, content: str = "a")
 
 
 def deploy(log: DeploymentLog, engine: Engine, at: datetime, content: str = "a") -> int:
-    intent = log.open_intent(folder=content, version=1, content_sha256=content, previous=None, reason="r", by="me")
+    intent = log.open_intent(
+        Intent(folder=content, version=1, content_sha256=content, previous=None, reason="r", by="me")
+    )
     with engine.begin() as connection:
         connection.execute(update(deployments).where(deployments.c.id == intent).values(at=at))
     return intent

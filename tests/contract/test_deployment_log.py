@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from churnops.errors import JournalError
 from churnops.journal import DeploymentLog, open_database
+from churnops.journal.deployment_log import Intent
 from tests.support.journals import LASTING, intent
 
 
@@ -29,7 +30,7 @@ def test_an_intent_is_open_until_it_is_closed(engine: Engine):
 def test_who_did_what_is_kept_as_it_was_given(engine: Engine):
     log = DeploymentLog(engine)
     given = {"folder": "b", "version": 8, "content_sha256": "e" * 64, "previous": "c", "reason": "[red]Ünder\x1b\nnoon"}
-    number = log.open_intent(**given, by="ann \u202e", kind="rollback")
+    number = log.open_intent(Intent(**given, by="ann \u202e", kind="rollback"))
     log.close(log.get(number), "done")
     found = log.get(number)
     assert {name: getattr(found, name) for name in given} == given
@@ -40,7 +41,7 @@ def test_who_did_what_is_kept_as_it_was_given(engine: Engine):
 def test_what_is_longer_than_its_column_is_cut(engine: Engine):
     log = DeploymentLog(engine)
     number = log.open_intent(
-        folder="a", version=1, content_sha256="f" * 64, previous=None, reason="r" * 3000, by="b" * 300
+        Intent(folder="a", version=1, content_sha256="f" * 64, previous=None, reason="r" * 3000, by="b" * 300)
     )
     found = log.get(number)
     assert (len(found.reason), found.by) == (2000, "b" * 200)

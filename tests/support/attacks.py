@@ -9,6 +9,7 @@ from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import CycleLog
 from churnops.journal.decisions import DecisionLog
+from churnops.journal.deployment_log import Intent
 from churnops.settings import Settings
 from tests.support.screen import ATTACKS
 
@@ -43,13 +44,15 @@ def attack(settings: Settings) -> None:
         assert told
         last = deployments.history()[-1]
         intent = deployments.open_intent(
-            folder=last.folder,
-            version=last.version,
-            content_sha256=last.content_sha256,
-            previous=last.previous,
-            reason=EVERYTHING,
-            by=EVERYTHING,
-            kind="rollback",
+            Intent(
+                folder=last.folder,
+                version=last.version,
+                content_sha256=last.content_sha256,
+                previous=last.previous,
+                reason=EVERYTHING,
+                by=EVERYTHING,
+                kind="rollback",
+            )
         )
         deployments.close(deployments.get(intent), "done")
     finally:

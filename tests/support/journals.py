@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine
 
 from churnops.journal import DeploymentLog, PredictionRow, database, new_prediction_id
+from churnops.journal.deployment_log import Intent
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import VERSION_TABLE, metadata
 
@@ -31,7 +32,7 @@ def migrate_to(connection: Connection, revision: str) -> None:
 
 def intent(log: DeploymentLog, folder: str, previous: str | None = None) -> int:
     return log.open_intent(
-        folder=folder, version=7, content_sha256="f" * 64, previous=previous, reason="it is better", by="ann"
+        Intent(folder=folder, version=7, content_sha256="f" * 64, previous=previous, reason="it is better", by="ann")
     )
 
 

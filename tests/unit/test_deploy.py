@@ -10,7 +10,7 @@ import pytest
 from churnops.errors import BundleError, RegistryError
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
-from churnops.journal.deployment_log import in_production
+from churnops.journal.deployment_log import Intent, in_production
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
 from churnops.registry.folder import AliasesBehindError, who
@@ -346,7 +346,7 @@ def test_pruning_goes_by_the_log_and_not_by_the_times_in_names(
     names = ["22000101T000000.000000Z-xgboost-v1", "20000101T000000.000000Z-xgboost-v2"]
     for number, name in enumerate(names, start=1):
         bundles[0].save(folder.versions / name)
-        log.open_intent(folder=name, version=number, content_sha256="a", previous=None, reason="r", by="me")
+        log.open_intent(Intent(folder=name, version=number, content_sha256="a", previous=None, reason="r", by="me"))
         log.close(log.history()[-1], "done")
     assert folder.prune(1).folders == (names[0],)
 

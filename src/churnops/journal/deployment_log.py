@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -16,7 +16,21 @@ from churnops.journal.tables import cycles, deployments, microseconds, moment
 Kind = Literal["deploy", "rollback"]
 KIND_LABELS: Mapping[str, str] = {"deploy": "deployed", "rollback": "gone back to"}
 
-_SAID = ("folder", "version", "content_sha256", "previous", "reason", "kind", "by")
+
+@dataclass(frozen=True)
+class Intent:
+    """What is about to be deployed, and why; attributes as those of `Deployment`."""
+
+    folder: str
+    version: int
+    content_sha256: str
+    previous: str | None
+    reason: str
+    by: str
+    kind: Kind = "deploy"
+
+
+_SAID = tuple(field.name for field in fields(Intent))
 
 
 @dataclass(frozen=True)
@@ -81,34 +95,15 @@ class DeploymentLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open_intent(
-        self,
-        *,
-        folder: str,
-        version: int,
-        content_sha256: str,
-        previous: str | None,
-        reason: str,
-        by: str,
-        kind: Kind = "deploy",
-    ) -> int:
+    def open_intent(self, intent: Intent) -> int:
         """Write down what is about to be deployed; return the intent's id."""
-        row = {
-            "event": "intent",
-            "folder": folder,
-            "version": version,
-            "content_sha256": content_sha256,
-            "previous": previous,
-            "reason": reason[:2000],
-            "kind": kind,
-            "by": by[:200],
-        }
+        row = asdict(intent) | {"event": "intent", "reason": intent.reason[:2000], "by": intent.by[:200]}
         with answering():
             return self._append(row)
 
     def close(self, intent: Deployment, outcome: str) -> None:
         """Write down that an intent was carried out ("done") or given up ("undone"). Repeating changes nothing."""
-        row = {key: getattr(intent, key) for key in _SAID}
+        row = {name: getattr(intent, name) for name in _SAID}
         with answering(), suppress(IntegrityError):  # closed already, by another process perhaps
             self._append(row | {"event": outcome, "intent": intent.id})
 

@@ -23,7 +23,7 @@ from churnops.model.deployed import LINK, deployed, deployed_version
 
 if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal import Deployment, DeploymentLog
-    from churnops.journal.deployment_log import Kind
+    from churnops.journal.deployment_log import Intent
 
 MoveAliases = Callable[[str], None]
 """Makes the registered version with this content hash the production one in MLflow. Repeating it changes nothing."""
@@ -119,12 +119,14 @@ class DeploymentFolder:
         UnfinishedDeploymentError
             If MLflow's aliases could not be moved, or the intent not be closed. The bundle answers all the same.
         """
+        from churnops.journal.deployment_log import Intent
+
         self._check_link()
         self._undo()
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
         saved = bundle.save(self.versions / name)
         Bundle.load(saved)  # what cannot be loaded must not answer
-        self._put_into_production(name, version, bundle.content_sha256, reason, by, "deploy")
+        self._put_into_production(Intent(name, version, bundle.content_sha256, self.current(), reason, by or who()))
         return saved
 
     def rollback(self, folder_name: str | None, reason: str, by: str | None = None) -> Path:
@@ -147,6 +149,8 @@ class DeploymentFolder:
         UnfinishedDeploymentError
             If MLflow's aliases could not be moved, or the intent not be closed. The older model answers all the same.
         """
+        from churnops.journal.deployment_log import Intent
+
         self._check_link()
         self._undo()
         target = self.way_back(folder_name)
@@ -162,7 +166,11 @@ class DeploymentFolder:
             raise BundleError(f"{error}; {again}") from None
         if bundle.content_sha256 != target.content_sha256:
             raise BundleError(f"bundle {folder} is refused: it is not the one that was deployed there; {again}")
-        self._put_into_production(target.folder, target.version, target.content_sha256, reason, by, "rollback")
+        self._put_into_production(
+            Intent(
+                target.folder, target.version, target.content_sha256, self.current(), reason, by or who(), "rollback"
+            )
+        )
         return folder
 
     def way_back(self, folder_name: str | None = None) -> "Deployment":
@@ -298,28 +306,18 @@ class DeploymentFolder:
                 return deployment
         raise RegistryError(f"the deployment log knows no {folder_name[:200]}: `churnops models` lists what it knows")
 
-    def _put_into_production(
-        self, name: str, version: int, content_sha256: str, reason: str, by: str | None, kind: "Kind"
-    ) -> None:
-        self.log.open_intent(
-            folder=name,
-            version=version,
-            content_sha256=content_sha256,
-            previous=self.current(),
-            reason=reason,
-            by=by or who(),
-            kind=kind,
-        )
+    def _put_into_production(self, intent: "Intent") -> None:
+        self.log.open_intent(intent)
         try:
-            self._swap(name)
+            self._swap(intent.folder)
             self.recover()
         except UnfinishedDeploymentError:
             raise
         except Exception as error:
-            if self.current() != name:
+            if self.current() != intent.folder:
                 raise
             raise UnfinishedDeploymentError(
-                f"{name} answers, and its deployment is not closed: {reason_of(error)}; {CLOSES}"
+                f"{intent.folder} answers, and its deployment is not closed: {reason_of(error)}; {CLOSES}"
             ) from error
 
     def _undo(self) -> "list[Deployment]":

@@ -26,6 +26,7 @@ from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import CycleLog
 from churnops.journal.decisions import DecisionLog
+from churnops.journal.deployment_log import Intent
 from churnops.journal.keys import KeyStore
 from churnops.pipelines.run_all import run_all
 from churnops.settings import ENV_CONFIG, Settings, load_settings
@@ -113,13 +114,15 @@ def attack(settings: Settings, engine: Engine) -> None:
     log = DeploymentLog(engine)
     last = log.history()[-1]
     intent = log.open_intent(
-        folder=last.folder,
-        version=last.version,
-        content_sha256=last.content_sha256,
-        previous=last.previous,
-        reason=EVERYTHING,
-        by=EVERYTHING,
-        kind="rollback",
+        Intent(
+            folder=last.folder,
+            version=last.version,
+            content_sha256=last.content_sha256,
+            previous=last.previous,
+            reason=EVERYTHING,
+            by=EVERYTHING,
+            kind="rollback",
+        )
     )
     log.close(log.get(intent), "done")
     KeyStore(engine).add(plain("ann")[:64], ["admin"])

@@ -10,6 +10,7 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from churnops.journal import DeploymentLog, open_database
+from churnops.journal.deployment_log import Intent
 from churnops.settings import load_settings
 
 Show = Callable[[str], AppTest]
@@ -73,12 +74,14 @@ def test_a_deployment_that_is_not_finished_and_a_link_that_leads_elsewhere_are_t
     log = DeploymentLog(open_database(f"sqlite:///{in_project}/journal.db"))
     last = log.history()[-1]
     log.open_intent(
-        folder=last.folder,
-        version=1,
-        content_sha256=last.content_sha256,
-        previous=last.folder,
-        reason="again",
-        by="ann",
+        Intent(
+            folder=last.folder,
+            version=1,
+            content_sha256=last.content_sha256,
+            previous=last.folder,
+            reason="again",
+            by="ann",
+        )
     )
     assert "A deployment is not finished" in texts(show("models"))
     (in_project / "models/production").unlink()
