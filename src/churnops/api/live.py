@@ -86,7 +86,7 @@ class _Count:
 
 
 @dataclass(frozen=True)
-class _WindowPart:
+class _MergedCounts:
     """What all workers counted in one part of the window."""
 
     written: Mapping[str, datetime]  # by each worker; read again only if that changed
@@ -120,7 +120,7 @@ class LiveDrift:
         self._tables: list[tuple[Served, Columns]] = []
         self._counts: dict[tuple[str, datetime], _Count] = {}
         self._written: dict[str, Profile] = {}  # by name of the count
-        self._parts: dict[datetime, _WindowPart] = {}
+        self._parts: dict[datetime, _MergedCounts] = {}
         self._model = ""  # that the parts are of
 
     def add_one(self, served: Served, record: Record, score: float) -> None:
@@ -235,7 +235,7 @@ class LiveDrift:
                 parts[part] = known
             else:
                 said = known.damaged if known is not None else frozenset()
-                parts[part] = _WindowPart(workers, *_together(reference, self._store.read(model, part), said))
+                parts[part] = _MergedCounts(workers, *_together(reference, self._store.read(model, part), said))
         self._parts = parts
         total = _empty(reference)
         for found in parts.values():

@@ -19,7 +19,7 @@ Fitted = Any
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateFamily:
     """A family: `make(params, seed)` gives an unfitted estimator that uses one thread."""
 
     name: str
@@ -50,10 +50,10 @@ class Candidate:
         return estimator.fit(matrix, outcome.astype(np.int64), **{name: scaled})
 
 
-CANDIDATES: Mapping[str, Candidate] = {
+CANDIDATES: Mapping[str, CandidateFamily] = {
     candidate.name: candidate
     for candidate in (
-        Candidate(
+        CandidateFamily(
             "logistic_regression",
             # Not liblinear: its random numbers are one global stream, so fits in two threads disturb each other.
             lambda params, seed: make_pipeline(
@@ -62,7 +62,7 @@ CANDIDATES: Mapping[str, Candidate] = {
             default={"C": 0.3},
             space={"C": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]},
         ),
-        Candidate(
+        CandidateFamily(
             "decision_tree",
             lambda params, seed: DecisionTreeClassifier(random_state=seed, **params),
             default={"criterion": "gini", "max_depth": 6, "min_samples_leaf": 10, "ccp_alpha": 0.006},
@@ -73,7 +73,7 @@ CANDIDATES: Mapping[str, Candidate] = {
                 "ccp_alpha": [0.005, 0.008, 0.012],
             },
         ),
-        Candidate(
+        CandidateFamily(
             "random_forest",
             lambda params, seed: RandomForestClassifier(n_jobs=1, random_state=seed, **params),
             default={
@@ -93,7 +93,7 @@ CANDIDATES: Mapping[str, Candidate] = {
                 "ccp_alpha": [0.0008, 0.001, 0.0012],
             },
         ),
-        Candidate(
+        CandidateFamily(
             "xgboost",
             lambda params, seed: XGBClassifier(tree_method="hist", n_jobs=1, random_state=seed, **params),
             default={

@@ -14,7 +14,7 @@ from churnops.data.preprocess import Imputer
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
 from churnops.features.build import FeatureMatrix
 from churnops.schema import Columns
-from churnops.training.candidates import Candidate
+from churnops.training.candidates import CandidateFamily
 from churnops.training.export import export
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -54,7 +54,7 @@ def stratified_folds(outcome: NDArray[np.bool_], folds: int, seed: int) -> list[
     return list(splitter.split(np.zeros(outcome.size), outcome))
 
 
-def settings_to_try(candidate: Candidate, trials: int, seed: int) -> Iterator[dict[str, Any]]:
+def settings_to_try(candidate: CandidateFamily, trials: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield the well-tried setting, then seeded draws from the space without repetition."""
     yield dict(candidate.default)
     size = prod(len(values) for values in candidate.space.values())
@@ -85,7 +85,7 @@ class CrossValidation:
     seed: int
     pool: ThreadPoolExecutor
 
-    def search(self, candidate: Candidate, trials: int, weighting: Weighting | None = None) -> Search:
+    def search(self, candidate: CandidateFamily, trials: int, weighting: Weighting | None = None) -> Search:
         """Score every setting in every fold, several at once.
 
         Imputation is learned anew in each fold, from its training rows. A `weighting` is for training rows; validation
