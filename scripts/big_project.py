@@ -173,10 +173,8 @@ def _batch(
     sources = [settings.path(path) for path in settings.data.production or settings.data.raw]
     made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=seed)
     source = f"journal, {window[0]:%Y-%m-%d %H:%M} to {window[1]:%Y-%m-%d %H:%M} UTC"
-    batch = batch_from_columns(
-        made.columns, made.outcome, bundle, source, acts_as=None if simulated else LIVE, simulated=simulated
-    )
-    return replace(batch, window=window)
+    batch = batch_from_columns(made.columns, made.outcome, bundle, source, acts_as=None if simulated else LIVE)
+    return replace(batch, window=window, simulated=simulated)
 
 
 def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence[Bundle], now: datetime) -> None:
