@@ -191,10 +191,8 @@ class _Compiler:
                 return self._binary(type(op), left, right)
             case ast.BoolOp(op=op, values=values):
                 return self._boolean(type(op), values)
-            case ast.Compare(left=left, ops=[op], comparators=[right]) if isinstance(op, _COMPARE):
-                return self._binary(type(op), *self._choices_as_codes(left, right), boolean=True)
-            case ast.Compare(ops=ops) if len(ops) > 1:
-                raise self.error("write `a < b < c` as `a < b and b < c`")
+            case ast.Compare(ops=[op, *others]) if others or isinstance(op, _COMPARE):
+                return self._compare(node)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 condition, yes, no = self.compile(test).compute, self.number(body), self.number(orelse)
                 choose = self.operations["choose"]
@@ -245,6 +243,12 @@ class _Compiler:
             return result
 
         return _Node(compute, boolean=True)
+
+    def _compare(self, node: ast.Compare) -> _Node:
+        if len(node.ops) > 1:
+            raise self.error("write `a < b < c` as `a < b and b < c`")
+        left, right = self._choices_as_codes(node.left, node.comparators[0])
+        return self._binary(type(node.ops[0]), left, right, boolean=True)
 
     def _choices_as_codes(self, left: ast.expr, right: ast.expr) -> tuple[ast.expr, ast.expr]:
         """Replace a quoted choice that is compared with its category by the choice's index."""
