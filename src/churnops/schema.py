@@ -12,11 +12,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import islice
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from churnops.errors import DataError
 from churnops.limits import MAX_CHOICES, MAX_COLUMNS, MAX_ERRORS, MAX_HINTS
@@ -89,6 +97,15 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else f"valid names: {listed}"
 
 
+def without_empty_labels(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document without an empty `label` or `unit`.
+
+    >>> without_empty_labels({"name": "a", "label": "", "unit": "min"})
+    {'name': 'a', 'unit': 'min'}
+    """
+    return {name: value for name, value in document.items() if value or name not in ("label", "unit")}
+
+
 class Column(BaseModel):
     """One column of the customer table.
 
@@ -100,6 +117,10 @@ class Column(BaseModel):
         number, integer, category, flag, id, time or target.
     alias
         Header in the raw file, accepted beside `name`.
+    label
+        Name that people read on pages; empty: `name` as words.
+    unit
+        Unit of a number or integer, such as "min"; empty: none.
     required
         Whether every table must have it. Only required columns are model inputs, so a customer scores the same
         whether an optional column came along or not.
@@ -116,6 +137,8 @@ class Column(BaseModel):
     name: Name
     kind: Kind
     alias: str | None = None
+    label: str = ""
+    unit: str = ""
     description: str = ""
     required: bool = Field(default=True, strict=True)
     nullable: bool = Field(default=False, strict=True)
@@ -128,6 +151,8 @@ class Column(BaseModel):
         numeric = self.kind in ("number", "integer")
         if not numeric and (self.minimum is not None or self.maximum is not None):
             raise ValueError(f"column '{self.name}': only a number or integer has a minimum or maximum")
+        if not numeric and self.unit:
+            raise ValueError(f"column '{self.name}': only a number or integer has a unit")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"column '{self.name}': minimum {self.minimum} is above maximum {self.maximum}")
         if self.kind in ("flag", "target") and len(self.choices) != 2:
@@ -140,6 +165,11 @@ class Column(BaseModel):
             raise ValueError(f"column '{self.name}': a choice is listed twice")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_empty(self, document: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an empty label or unit: a Schema without them has the bytes, and the hash, that it always had."""
+        return without_empty_labels(document(self))
+
     @cached_property
     def codes(self) -> Mapping[str, int]:
         """The index of each choice."""
@@ -151,7 +181,7 @@ class Column(BaseModel):
         return self.kind in ("number", "integer")
 
     @property
-    def label(self) -> str:
+    def full_name(self) -> str:
         """Name for messages: snake_case name and, where it differs, the raw header."""
         return f"{self.name} ('{self.alias}')" if self.alias and self.alias != self.name else self.name
 
@@ -234,7 +264,7 @@ class Schema(BaseModel):
             if name is None:
                 continue
             if name in taken:
-                raise DataError(f"column {self.by_name[name].label} is given twice: keep one of its headers")
+                raise DataError(f"column {self.by_name[name].full_name} is given twice: keep one of its headers")
             taken.add(name)
             found[header] = name
         return found

@@ -1,5 +1,23 @@
 """Names and labels as people read them."""
 
+from typing import Protocol
+
+
+class Labelled(Protocol):
+    """A column or feature: its name, and the label and unit that people read; both may be empty."""
+
+    @property
+    def name(self) -> str:
+        """Name in snake_case."""
+
+    @property
+    def label(self) -> str:
+        """Label for people, or empty."""
+
+    @property
+    def unit(self) -> str:
+        """Unit of its numbers, or empty."""
+
 
 def capital(text: str) -> str:
     """Return a text with a capital first letter; the other letters stay as they are.
@@ -19,3 +37,26 @@ def words(name: str) -> str:
     text, is_choice, choice = name.partition("=")
     text = capital(text.replace("_", " ").strip())
     return f"{text}: {choice}" if is_choice else text
+
+
+def title(item: Labelled) -> str:
+    """Return the label of a column or feature, or else its name as words."""
+    return item.label or words(item.name)
+
+
+def heading(title: str, unit: str) -> str:
+    """Return a title with the unit of what is below it.
+
+    >>> heading("Day calls", "min"), heading("Tariff", "")
+    ('Day calls (min)', 'Tariff')
+    """
+    return f"{title} ({unit})" if unit else title
+
+
+def with_unit(value: str, unit: str) -> str:
+    """Return a value with its unit.
+
+    >>> with_unit("265.1", "min"), with_unit("265.1", "")
+    ('265.1 min', '265.1')
+    """
+    return f"{value} {unit}" if unit else value

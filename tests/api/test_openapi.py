@@ -29,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from churnops.api.customers import CustomerForm
 from churnops.api.examples import example_value
 from churnops.api.uploads.formats import UPLOADS
 from churnops.data.merge import merge
@@ -38,7 +39,7 @@ from churnops.data.validate import validate_data
 from churnops.journal.database import open_database
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
-from churnops.schema import Column
+from churnops.schema import Column, Schema
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
 from churnops.training.train import train_models
@@ -372,6 +373,17 @@ def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     settings = own_service(tmp_path_factory.mktemp("own"), config, make(400, np.random.default_rng(3)))
     with client_of(settings) as client:
         yield client, client.get("/openapi.json").json(), "", settings
+
+
+def test_a_label_and_unit_are_the_title_of_a_field():
+    columns = (
+        Column(name="talk", kind="number", label="Talk by day", unit="min"),
+        Column(name="calls", kind="integer"),
+        Column(name="churn", kind="target", choices=("No", "Yes")),
+    )
+    fields = CustomerForm(Schema(columns=columns)).model.model_json_schema()["properties"]
+    assert fields["talk"]["title"] == "Talk by day (min)"
+    assert "(" not in fields["calls"]["title"]
 
 
 def test_another_table_has_another_document(own: Service):

@@ -102,6 +102,22 @@ def test_a_new_default_of_the_schema_changes_no_bundle_that_exists(
     assert (again / "bundle.json").read_bytes() == (saved / "bundle.json").read_bytes()
 
 
+def test_labels_and_units_are_kept_and_their_absence_is_not(saved: Path, tmp_path: Path, prepared: PreparedTable):
+    plain = Bundle.load(saved)
+    document = json.loads((saved / "bundle.json").read_text())
+    assert not any({"label", "unit"} & set(item) for item in (*document["schema"]["columns"], *document["features"]))
+    words = {"label": "Talk", "unit": "min"}
+    columns = tuple(column.model_copy(update=words) if column.numeric else column for column in plain.schema.columns)
+    features = tuple(replace(f, **words) if f.name == "total_charge" else f for f in plain.features)
+    labelled = replace(plain, schema=Schema(columns=columns), features=features)
+    loaded = Bundle.load(labelled.save(tmp_path / "labelled"))
+    assert (loaded.schema, loaded.features) == (labelled.schema, features)
+    assert loaded.content_sha256 == labelled.content_sha256 != plain.content_sha256
+    assert (
+        loaded.predict(prepared.columns).probability.tobytes() == plain.predict(prepared.columns).probability.tobytes()
+    )
+
+
 def test_it_holds_data_only_and_no_customer_but_the_probes(saved: Path):
     assert sorted(path.name for path in saved.iterdir()) == ["bundle.json", "estimator.npz", "reference.npz"]
     document = json.loads((saved / "bundle.json").read_text())

@@ -227,6 +227,17 @@ def test_what_is_big_and_not_certain_says_so():
     assert "Feature drift not fired" in shown(**recommended(waits))
 
 
+def test_a_column_has_its_label_and_unit():
+    named = Column(name="minutes", kind="number", label="Talk <by> day", unit="min")
+    reference = fit_profile({"minutes": np.arange(100.0)})
+    schema = Schema(columns=(named, Column(name="churn", kind="target", choices=("no", "yes"))))
+    document = report([column("minutes"), column("calls", linked_to="minutes")])
+    html = report_page(document, reference, {}, schema)
+    assert "<h3>Talk &lt;by&gt; day (min)</h3>" in html
+    assert "Counted with Talk &lt;by&gt; day (min), which determines it." in html
+    assert "<h3>calls</h3>" in html
+
+
 def test_nothing_that_data_says_is_run():
     evil = Column(name="plan", kind="category", choices=(EVIL, "b\x07"))
     reference = fit_profile({"plan": np.repeat([0.0, 1.0], 50)})

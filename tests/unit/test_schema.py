@@ -54,6 +54,7 @@ def test_telecom_requires_what_the_model_needs_and_nothing_else(settings: Settin
         ([MINUTES | {"choices": ["a"]}, TARGET], "has no choices"),
         ([{"name": "plan", "kind": "flag", "choices": ["a", "a"]}, TARGET], "listed twice"),
         ([MINUTES | {"name": "churn_probability"}, TARGET], "is a column that churnops adds"),
+        ([TARGET | {"unit": "min"}, MINUTES], "has a unit"),
         ([TARGET | {"minimum": 0}, MINUTES], "only a number or integer"),
         ([MINUTES | {"name": "Total minutes"}, TARGET], "pattern"),
     ],
@@ -76,3 +77,12 @@ def test_the_column_of_simulated_customers_is_reserved(header: dict[str, str]):
     number = {"name": "minutes", "kind": "number"}
     with pytest.raises(ValidationError, match="churnops adds"):
         Schema.model_validate({"columns": [number | header, number | {"name": "calls"}, target]})
+
+
+def test_a_schema_without_labels_is_written_as_it_always_was():
+    schema = Schema.model_validate({"columns": [MINUTES, TARGET]})
+    assert not {"label", "unit"} & set(schema.model_dump(mode="json")["columns"][0])
+    labelled = Schema.model_validate({"columns": [MINUTES | {"label": "Talk", "unit": "min"}, TARGET]})
+    written = labelled.model_dump(mode="json")
+    assert (written["columns"][0]["label"], written["columns"][0]["unit"]) == ("Talk", "min")
+    assert Schema.model_validate(written) == labelled

@@ -143,6 +143,8 @@ COLUMN: dict[str, tuple[list[Any], str]] = {
     "name": (["", "a" * 65, "A b", 1, None], "name"),
     "kind": (["", "text", 1, None], "kind"),
     "alias": (["", "a" * 201, "a\0b", 1, False], "alias"),
+    "label": (["a" * 101, "a\nb", 1, None], "label"),
+    "unit": (["a" * 31, "\x1b[31m", 1, None], "unit"),
     "description": (["a" * 2001, "\x1b[31m", 1], "description"),
     "required": (["yes", 1, None], "required"),
     "nullable": (["no", 0, None], "nullable"),

@@ -24,6 +24,7 @@ from churnops.api.work import STEP_ROWS, Steps, at_once
 from churnops.limits import MAX_ERRORS, MAX_HINTS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, is_marked, nearest
 from churnops.wire import FieldError
+from churnops.words import heading, title
 
 _PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
 MAX_WHOLE = 2**53  # beyond it a float64 does not hold every whole number
@@ -127,7 +128,7 @@ class CustomerForm:
         renamed = {names.get(key, key): value for key, value in document.items()}
         if len(renamed) != len(document):
             [(twice, _)] = Counter(names.get(key, key) for key in document).most_common(1)
-            label = self._by_name[twice].label
+            label = self._by_name[twice].full_name
             return [FieldError(field=twice, rule="unique", message=f"{label} is given twice: keep one of its names")]
         try:
             customer = self._validate(renamed)
@@ -163,7 +164,7 @@ class CustomerForm:
             "string_unicode": ("characters", "must be Unicode text"),
         }
         rule, message = rules.get(kind, ("type", f"must be {_expected(column)}"))
-        return FieldError(field=name, rule=rule, message=f"{column.label} {message}")
+        return FieldError(field=name, rule=rule, message=f"{column.full_name} {message}")
 
     def _unknown(self, name: str, *, hint: bool) -> str:
         target = self.schema.target
@@ -226,7 +227,9 @@ def _field(column: Column) -> Any:
         kind = kind | None
     required = column.required and column.kind in ("number", "integer", "category", "flag")
     described = column.description + (f" (also accepted as '{column.alias}')" if column.alias else "")
-    return kind, Field(default=... if required else None, description=described or None, alias=column.name)
+    shown = heading(title(column), column.unit) if column.label or column.unit else None
+    default = ... if required else None
+    return kind, Field(default=default, title=shown, description=described or None, alias=column.name)
 
 
 def _number(column: Column) -> Any:

@@ -195,7 +195,7 @@ def _check_table(
         elif column.name in needed:
             near = schema.closest_header(column.name, unknown)
             hint = f"; is it {near!r}?" if near else ""
-            failures.append(Failure(file, column.label, "missing column", f"required column is missing{hint}"))
+            failures.append(Failure(file, column.full_name, "missing column", f"required column is missing{hint}"))
     return pl.DataFrame(typed), failures
 
 
@@ -214,7 +214,7 @@ def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) 
         failures.append(
             Failure(
                 file,
-                column.label,
+                column.full_name,
                 name,
                 f"{count} {'value' if count == 1 else 'values'} {message}",
                 count,
@@ -314,14 +314,14 @@ def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_
     if schema.identifier and schema.identifier.name in everything:
         known = merged.filter(pl.col(schema.identifier.name).is_not_null())
         text = "with the id of an earlier row: a customer stands once"
-        failures += _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.label, text)
+        failures += _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
     target = schema.target
     for choice in target.choices:
         count = int((merged.get_column(target.name) == choice).sum())
         if count < minimum_class:
             text = f"{count} rows are {choice!r}, at least {minimum_class} of each outcome are needed"
             rule = "one class" if count == 0 else "few labels"
-            failures.append(Failure("all tables", target.label, rule, text, count))
+            failures.append(Failure("all tables", target.full_name, rule, text, count))
     return failures
 
 

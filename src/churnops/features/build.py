@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from churnops.errors import ExpressionError
 from churnops.features.expressions import Expression, compile_expression
-from churnops.schema import Column, Columns, Schema, nearest
+from churnops.schema import Column, Columns, Schema, nearest, without_empty_labels
 from churnops.settings import FeatureSettings
+from churnops.words import title, words
 
 MAX_FEATURES = 2000
 BLOCK = 4096  # rows computed at once: intermediate results stay in the processor's cache
@@ -18,11 +19,20 @@ BLOCK = 4096  # rows computed at once: intermediate results stay in the processo
 
 @dataclass(frozen=True)
 class Feature:
-    """One model input: `expression` over the Schema's columns and the features before it."""
+    """One model input: `expression` over the Schema's columns and the features before it.
+
+    Only a derived feature has a label or unit of its own; see `feature_title` for one that is a column.
+    """
 
     name: str
     expression: str
     description: str
+    label: str = ""
+    unit: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return plain JSON types, without an empty label or unit."""
+        return without_empty_labels(vars(self))
 
 
 def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ...]:
@@ -42,15 +52,15 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
         if column.kind == "category":
             for choice in column.choices[1:]:
                 text = f"{column.name} == {json.dumps(choice, ensure_ascii=False)}"
-                features.append(Feature(f"{column.name}={choice}", text, f"{column.label} is {choice}"))
+                features.append(Feature(f"{column.name}={choice}", text, f"{column.full_name} is {choice}"))
         else:
-            features.append(Feature(column.name, column.name, column.description or column.label))
+            features.append(Feature(column.name, column.name, column.description or column.full_name))
     taken = set(schema.by_name) | {feature.name for feature in features}
     for item in settings.derived:
         if item.name in taken:
             raise ExpressionError(f"derived feature '{item.name}': there is a column of that name already")
         taken.add(item.name)
-        features.append(Feature(item.name, item.expression, item.description or item.expression))
+        features.append(Feature(item.name, item.expression, item.description or item.expression, item.label, item.unit))
     names = [feature.name for feature in features]
     unknown = sorted(set(settings.exclude) - set(names) - {column.name for column in schema.model_inputs})
     if unknown:
@@ -59,6 +69,22 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
         raise ExpressionError("there is no feature to predict from: every column is a category with one choice")
     FeatureMatrix(schema.model_inputs, features, names)  # compiles each, or says why not
     return tuple(features)
+
+
+def feature_title(name: str, schema: Schema, feature: Feature | None) -> str:
+    """Return the title of a feature: of its column, with the choice if it is one of a category; or else its own.
+
+    Examples
+    --------
+    >>> column = Column(name="plan", kind="category", choices=("basic", "gold"), label="Tariff")
+    >>> schema = Schema(columns=(column, Column(name="churn", kind="target", choices=("No", "Yes"))))
+    >>> feature_title("plan=gold", schema, None), feature_title("total_charge", schema, None)
+    ('Tariff: gold', 'Total charge')
+    """
+    column_name, is_choice, choice = name.partition("=")
+    if (column := schema.by_name.get(column_name)) is not None:
+        return f"{title(column)}: {choice}" if is_choice else title(column)
+    return title(feature) if feature else words(name)
 
 
 class FeatureMatrix:

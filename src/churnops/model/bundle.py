@@ -162,7 +162,7 @@ class Bundle:
     def _features(self, columns: Columns) -> NDArray[np.float64]:
         missing = [name for name in self.imputer.constants if name not in columns]
         if missing:
-            raise DataError(f"required column {self.schema.by_name[missing[0]].label} is missing")
+            raise DataError(f"required column {self.schema.by_name[missing[0]].full_name} is missing")
         return self.matrix(self.imputer(columns))
 
     def _predict(self, matrix: NDArray[np.float64] | NDArray[np.float32]) -> Prediction:
@@ -197,7 +197,7 @@ class Bundle:
             "format": FORMAT,
             "protocol": PROTOCOL,
             "schema": self.schema.model_dump(mode="json"),
-            "features": [vars(feature) for feature in self.features],
+            "features": [feature.to_json() for feature in self.features],
             "selected": list(self.selected),
             "imputation": dict(self.imputer.constants),
             "algorithm": self.algorithm,

@@ -26,7 +26,7 @@ from churnops.monitoring.markup import (
 )
 from churnops.schema import Schema
 from churnops.settings import DEMONSTRATION, LIVE
-from churnops.words import capital
+from churnops.words import capital, heading
 
 LIMIT = 300_000
 """Bytes that a page stays under, however many columns and choices there are."""
@@ -64,7 +64,7 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
         return _figure(name, then, batch.get(name, then.empty()), schema)
 
     found, drift = document["performance"], document["feature_drift"]
-    singles = "\n".join(_card(column, figure) for column in _singles(document, schema))
+    singles = "\n".join(_card(column, figure, schema) for column in _singles(document, schema))
     body = "\n".join(
         [
             _head(document),
@@ -77,7 +77,7 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
     title = f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}"
     style = stylesheet("churnops.monitoring", "report.css")
     room = LIMIT - _SPARE - _size(html_page(title, body, style))
-    return html_page(title, body + _columns(drift["columns"], figure, room) + "</section>", style)
+    return html_page(title, body + _columns(drift["columns"], figure, schema, room) + "</section>", style)
 
 
 _KEY = '<p class="key"><b>Filled blue</b>: the reference. <i>Orange</i>: now.</p>'
@@ -195,16 +195,16 @@ def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, A
     return [score, {"name": schema.target.name, "kind": "target"} | document["target_drift"]]
 
 
-def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, room: int) -> str:
+def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema, room: int) -> str:
     """Show columns in at most `room` bytes: cards with figures first, then rows of a table.
 
     Rows of all columns are laid aside before there are cards, up to two thirds of the room.
     """
     ordered = sorted(columns, key=_place)
     adjusted = any(finite(column["adjusted_p_value"]) for column in ordered)
-    rows = [_row(column, "adjusted_p_value" if adjusted else "p_value") for column in ordered]
+    rows = [_row(column, "adjusted_p_value" if adjusted else "p_value", schema) for column in ordered]
     kept = min(sum(map(_size, rows)), 2 * room // 3)
-    cards = _fitting((_card(column, figure) for column in ordered[:MOST_FIGURES]), room - kept)
+    cards = _fitting((_card(column, figure, schema) for column in ordered[:MOST_FIGURES]), room - kept)
     listed = _fitting(rows[len(cards) :], room - sum(map(_size, cards)))
     left = len(rows) - len(cards) - len(listed)
     content = "<main>\n" + "\n".join(cards) + "\n</main>"
@@ -240,13 +240,13 @@ def _place(column: Mapping[str, Any]) -> tuple[bool, bool, float]:
     return column["drifted"] is None, not column["drifted"], -abs(effect) if finite(effect) else 0.0
 
 
-def _row(column: Mapping[str, Any], p_value: str) -> str:
+def _row(column: Mapping[str, Any], p_value: str, schema: Schema) -> str:
     found = {True: "drifted", False: "no drift", None: f"{UNTOLD}: {clean(column['reason'])}"}[column["drifted"]]
     test = clean(TEST_LABELS.get(column["test"], column["test"]))
-    return row(clean(column["name"]), test, number(column["effect"]), clean(p_text(column[p_value])), found)
+    return row(_named(column["name"], schema), test, number(column["effect"]), clean(p_text(column[p_value])), found)
 
 
-def _card(column: Mapping[str, Any], figure: Draw) -> str:
+def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
     test = column["test"]
     pairs = [("Test", TEST_LABELS.get(test, test))]
     if finite(column["effect"]):
@@ -257,9 +257,17 @@ def _card(column: Mapping[str, Any], figure: Draw) -> str:
         if finite(column.get(key)):
             pairs.append((label, p_text(column[key])))
     root = column.get("linked_to")
-    linked = f"<p>Counted with {clean(root)}, which determines it.</p>" if root else ""
-    head = f"<header><h3>{clean(column['name'])}</h3>{verdict(column['drifted'], 'drifted', 'no drift')}</header>"
+    linked = f"<p>Counted with {_named(root, schema)}, which determines it.</p>" if root else ""
+    head = (
+        f"<header><h3>{_named(column['name'], schema)}</h3>{verdict(column['drifted'], 'drifted', 'no drift')}</header>"
+    )
     return f"<article>{head}{figure(column)}{facts(pairs)}<p>{clean(column['reason'])}</p>{linked}</article>"
+
+
+def _named(name: str, schema: Schema) -> str:
+    """Return a column's label and unit, or its name without a label."""
+    column = schema.by_name.get(name)
+    return clean(heading(column.label or name, column.unit) if column else name)
 
 
 def _figure(name: str, reference: ColumnProfile, batch: ColumnProfile, schema: Schema) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 
 from churnops.limits import MAX_CHOICES
 from churnops.schema import Column, Schema
-from churnops.settings.rules import DESCRIPTION, Items, Number, Rule, Text, Whole
+from churnops.settings.rules import DESCRIPTION, LABEL, UNIT, Items, Number, Rule, Text, Whole
 
 CHOICE = Text("text without control characters", 1, 200)
 RULES: Mapping[str, Rule] = {
     "alias": Text("a header without control characters", 1, 200),
+    "label": LABEL,
+    "unit": UNIT,
     "description": DESCRIPTION,
     "minimum": Number(-1e300, 1e300),
     "maximum": Number(-1e300, 1e300),

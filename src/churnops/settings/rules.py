@@ -324,5 +324,7 @@ JOURNAL_URL = Text("sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME", 9, 2
 STORE_URI = Text("an address of sqlite, postgresql, mysql, mssql, http, https or databricks", 10, 2000, is_store_uri)
 CHANNEL = Text("an address of Apprise such as slack://…", 4, 2000, is_channel)
 KEY = Text("an API key", 1, 200, str.isascii, or_empty=True)
+LABEL = Text("a label without control characters", 0, 100)
+UNIT = Text("a unit without control characters", 0, 30)
 DESCRIPTION = Text("text", 0, 2000, lines=True)
 EXPRESSION = Text("an expression", 1, 1000, lines=True)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from churnops.errors import SettingsError
-from churnops.schema import Name, Schema
+from churnops.schema import Name, Schema, without_empty_labels
 from churnops.settings.columns import check_columns
 from churnops.settings.problems import explain
 from churnops.settings.rules import (
@@ -31,9 +31,11 @@ from churnops.settings.rules import (
     HOST,
     JOURNAL_URL,
     KEY,
+    LABEL,
     LINK,
     NO_OR_WEB_ADDRESS,
     STORE_URI,
+    UNIT,
     Entries,
     Flag,
     Items,
@@ -121,7 +123,13 @@ class DerivedFeature(_Section):
 
     name: Annotated[Name, NAME]
     expression: Annotated[str, EXPRESSION]
+    label: Annotated[str, LABEL] = ""
+    unit: Annotated[str, UNIT] = ""
     description: Annotated[str, DESCRIPTION] = ""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, document: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty_labels(document(self))
 
 
 class FeatureSettings(_Section):

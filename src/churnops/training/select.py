@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
     selected = tuple(name for name in names if name not in left_out)
     if not selected:
         raise DataError("no feature is left after selection: every column is constant or excluded")
-    record = {"selected": selected, "left_out": left_out, "features": [asdict(feature) for feature in features]}
+    record = {"selected": selected, "left_out": left_out, "features": [feature.to_json() for feature in features]}
     return SelectedFeatures(
         build=FeatureMatrix(schema.model_inputs, features, selected),
         params={"max_correlation": settings.max_correlation, "exclude": list(settings.exclude)}

@@ -196,6 +196,6 @@ class ParquetPieces:
 
 def _field_error(schema: Schema, label: str | None, rule: str, message: str, rows: tuple[int, ...]) -> FieldError:
     """Say what the table breaks, without the values it was given."""
-    column = next((column for column in schema.columns if column.label == label), None)
+    column = next((column for column in schema.columns if column.full_name == label), None)
     text = f"{label}: {message}" if label else message
     return FieldError(field=column.name if column else None, rule=rule, message=text, row=rows[0] if rows else None)

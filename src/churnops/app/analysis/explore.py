@@ -12,6 +12,7 @@ from churnops.app.shared.sample import Variable
 from churnops.app.shared.text import number, one_line, percent
 from churnops.evaluation.metrics import calibration_curve
 from churnops.evaluation.wilson import wilson
+from churnops.words import with_unit
 
 Floats = NDArray[np.float64]
 
@@ -157,7 +158,7 @@ def _summary(
     if not left.any() or left.all():
         return f"{variable.title}: it is known of customers of one outcome only."
     if not variable.choices:
-        stayed, churned = number(float(np.median(values[~left]))), number(float(np.median(values[left])))
+        stayed, churned = (with_unit(number(float(np.median(values[part]))), variable.unit) for part in (~left, left))
         return f"{variable.title}: the median is {churned} among those who left and {stayed} among those who stayed."
     most = int(np.argmax(shares[1] - shares[0]))
     return (

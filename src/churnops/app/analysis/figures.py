@@ -10,6 +10,7 @@ from churnops.app.analysis.associations import Associations
 from churnops.app.analysis.explore import Calibrated, Distribution, Group
 from churnops.app.shared.sample import Drivers, Floats, Variable
 from churnops.app.shared.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, safe
+from churnops.words import heading
 
 ROW = 26  # pixels that a bar takes
 MOST_LABEL = 34  # letters of a name beside an axis
@@ -188,7 +189,9 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
         )
     middle, mean = _along(values, given)
     figure.add_scatter(x=middle, y=mean, mode="lines+markers", name="mean", line={"color": GREY, "width": 2})
-    legend_above(laid_out(figure, height=380, x=variable.title, y=f"Added to the score ({scale})"))
+    legend_above(
+        laid_out(figure, height=380, x=heading(variable.title, variable.unit), y=f"Added to the score ({scale})")
+    )
     if variable.choices:
         shown = distinct.astype(int)
         texts = [_short(variable.choices[i]) for i in shown]

@@ -23,6 +23,7 @@ from churnops.evaluation.metrics import point_metrics
 from churnops.model import Bundle
 from churnops.project import Project
 from churnops.registry.reference import reference_path
+from churnops.words import heading
 
 REFERENCE, PRODUCTION = "Reference customers of the model", "Production, where outcomes are known"
 BY_OUTCOME = "What goes most with leaving comes first."
@@ -133,7 +134,7 @@ def _distributions(source: Source) -> None:
     chosen = choose("Show the spread of", source.inputs, "distribution", BY_OUTCOME)
     found = explore.distribution(chosen, source.sample.outcome)
     say(found.summary)
-    place(figures.distribution_figure(found, chosen.title), found.summary)
+    place(figures.distribution_figure(found, heading(chosen.title, chosen.unit)), found.summary)
     note(
         "Each colour adds up to 100 %, so the two groups compare whatever their sizes. The outermost parts of a number "
         "also hold the few customers beyond them."

@@ -21,6 +21,7 @@ from churnops.monitoring.figures import median
 from churnops.monitoring.verdicts import floor
 from churnops.schema import Column, Columns
 from churnops.settings import MonitoringSettings
+from churnops.words import with_unit
 
 MOST = 12
 """Columns that are shown at first."""
@@ -137,7 +138,8 @@ def column_sentence(column: Column | None, reference: ColumnProfile, batch: Colu
     if column is None or column.numeric:
         before, now = median(reference), median(batch)
         if before is not None and now is not None:
-            parts.append(f"The median was {number(before)} and is {number(now)}.")
+            unit = column.unit if column else ""
+            parts.append(f"The median was {with_unit(number(before), unit)} and is {with_unit(number(now), unit)}.")
         else:
             parts.append("Its values lie beyond those known before.")
     else:

@@ -21,11 +21,13 @@ from churnops.app.shared.sample import read_reference
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import DataError
+from churnops.features.build import feature_title
 from churnops.model import Bundle
 from churnops.monitoring.drift.finding import EFFECT_LABELS
 from churnops.project import Project
 from churnops.registry.reference import reference_path
-from churnops.words import words
+from churnops.schema import Schema
+from churnops.words import heading
 
 PER_ROW = 3
 MOST_FIGURES = 60
@@ -47,7 +49,7 @@ def section(project: Project, bundle: Bundle | None, file: ReportFile) -> None:
             "This report is not about the model in production, so its columns are listed without figures: they would "
             "be compared with another model's customers."
         )
-        _table(ranked(listed, None, project.settings.monitoring))
+        _table(ranked(listed, None, project.settings.monitoring), project.settings.table)
         return
     importance, note = _importance(project, mine)
     columns = ranked(listed, importance, project.settings.monitoring)
@@ -55,7 +57,7 @@ def section(project: Project, bundle: Bundle | None, file: ReportFile) -> None:
         counted = _counted(project.reports / file.batch, mine)
     except DataError as error:
         st.info(plain(error))
-        _table(columns)
+        _table(columns, mine.schema)
         return
     whole = "" if counted.whole else f" Drawn are the first {counted.rows:,} customers of the report."
     st.caption(
@@ -70,27 +72,30 @@ def section(project: Project, bundle: Bundle | None, file: ReportFile) -> None:
             with place.container(border=True):
                 _card(one, counted, mine)
     with st.expander("All columns as a table"):
-        _table(columns)
+        _table(columns, mine.schema)
 
 
 def _card(one: Ranked, counted: Counted, bundle: Bundle) -> None:
     name = one.finding.name
-    st.markdown(f"**{plain(words(name))}**", help=plain(one.finding.reason) or None)
+    column = bundle.schema.by_name.get(name)
+    title = feature_title(name, bundle.schema, None)
+    shown = heading(title, column.unit if column else "")
+    st.markdown(f"**{plain(shown)}**", help=plain(one.finding.reason) or None)
     st.caption(verdict(one))
     if name not in counted.profile:
         st.caption("The model knows no distribution of it.")
         return
-    column, reference, batch = bundle.schema.by_name.get(name), bundle.reference[name], counted.profile[name]
+    reference, batch = bundle.reference[name], counted.profile[name]
     said = column_sentence(column, reference, batch)
-    alt = one_line(f"{words(name)}, {verdict(one)}. {said}")
+    alt = one_line(f"{title}, {verdict(one)}. {said}")
     st.plotly_chart(column_figure(column, reference, batch), config=CONFIG, key=f"column {name}", alt=alt)
     st.caption(plain(said))
 
 
-def _table(columns: tuple[Ranked, ...]) -> None:
+def _table(columns: tuple[Ranked, ...], schema: Schema) -> None:
     rows: list[dict[str, Any]] = [
         {
-            "Column": one_line(words(one.finding.name)),
+            "Column": one_line(feature_title(one.finding.name, schema, None)),
             "Verdict": verdict(one).partition(",")[0],
             "Importance": one.importance,
             "Difference": one.finding.effect,

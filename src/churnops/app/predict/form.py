@@ -18,7 +18,7 @@ from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.registry.reference import reference_path
 from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema
-from churnops.words import words
+from churnops.words import heading, title
 
 MAX_WHOLE = 2**53 - 1  # the largest number that a browser counts to
 HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
@@ -82,7 +82,18 @@ def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field
         parts.append(f"In the raw table: {column.alias}")
     text = "".join(f"{one_line(part)}. " for part in parts).strip()
     may_be_empty = column.nullable or not needed
-    return Field(column.name, words(column.name), kind, text, low, high, step, column.choices, needed, may_be_empty)
+    return Field(
+        column.name,
+        heading(title(column), column.unit),
+        kind,
+        text,
+        low,
+        high,
+        step,
+        column.choices,
+        needed,
+        may_be_empty,
+    )
 
 
 def _step(column: Column) -> float:
@@ -206,7 +217,7 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], most: int = LEVERS) -> t
     found = [
         Lever(
             column.name,
-            words(column.name),
+            heading(title(column), column.unit),
             float(values[0]),
             float(values[-1]),
             _lever_step(column, values),

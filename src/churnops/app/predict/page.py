@@ -43,6 +43,8 @@ def page(project: Project) -> None:
         st.button("Try again")
         return
     local = bundle if bundle and bundle.version_name == card.version else None
+    if local:
+        card = Card.of(local)  # the API does not send labels of derived features
     recorded = "Answers are recorded in its journal." if answering.records else "Nothing is recorded."
     st.caption(f"Answered by {plain(answering.source)}, model {plain(card.version)}. {recorded}")
     alone, file = st.tabs(["One customer", "A file of customers"])

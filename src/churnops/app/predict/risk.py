@@ -7,10 +7,10 @@ from math import log
 
 from churnops.app.predict.answers import Answer, Card
 from churnops.app.shared.text import number, one_line, percent
-from churnops.features.build import Feature
+from churnops.features.build import Feature, feature_title
 from churnops.model import Bundle
 from churnops.schema import Columns, Schema
-from churnops.words import words
+from churnops.words import with_unit
 
 SHOWN = 6
 
@@ -79,7 +79,12 @@ def reason(name: str, contribution: float, card: Card, value: float | None) -> R
     """Return one contribution in words."""
     feature = card.features.get(name)
     description = one_line(feature.description) if feature else ""
-    return Reason(one_line(words(name)), shown_value(value, feature, card.schema), contribution, description)
+    return Reason(
+        one_line(feature_title(name, card.schema, feature)),
+        shown_value(value, feature, card.schema),
+        contribution,
+        description,
+    )
 
 
 def shown_value(value: float | None, feature: Feature | None, schema: Schema) -> str:
@@ -91,7 +96,7 @@ def shown_value(value: float | None, feature: Feature | None, schema: Schema) ->
         return one_line(column.choices[int(value)])
     if _is_comparison(feature.expression):
         return "yes" if value else "no"
-    return number(value)
+    return with_unit(number(value), one_line((column or feature).unit))
 
 
 def _is_comparison(expression: str) -> bool:

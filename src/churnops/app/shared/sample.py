@@ -17,7 +17,7 @@ from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.collect import decode_inputs
 from churnops.schema import Columns, Schema
-from churnops.words import words
+from churnops.words import title
 
 NEWEST = 10_000  # customers with outcomes
 STEP, MOST = 10_000, 100_000  # predictions that are looked at for them, at a time and at most
@@ -77,6 +77,8 @@ class Variable:
         Shape (n,); NaN: not known. Of a category or flag the position in `choices`.
     choices
         Empty for a number.
+    unit
+        Unit of a number; empty: none.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Variable:
     description: str
     values: Floats
     choices: tuple[str, ...] = ()
+    unit: str = ""
 
     @property
     def ordered(self) -> bool:
@@ -173,8 +176,8 @@ def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
     found = []
     for column in bundle.schema.inputs:
         if column.name in sample.columns:
-            title, description = words(column.name), column.description
-            found.append(Variable(column.name, title, description, sample.columns[column.name], column.choices))
+            values = sample.columns[column.name]
+            found.append(Variable(column.name, title(column), column.description, values, column.choices, column.unit))
     computed = [
         f
         for f in bundle.features
@@ -185,8 +188,8 @@ def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
         matrix = FeatureMatrix(bundle.schema.model_inputs, bundle.features, names)(bundle.imputer(sample.columns))
         for feature, values in zip(computed, matrix.T, strict=True):
             choices = ("No", "Yes") if np.isin(values, (0.0, 1.0)).all() else ()
-            title = f"{words(feature.name)} (computed)"
-            found.append(Variable(feature.name, title, feature.description, values, choices))
+            named = f"{title(feature)} (computed)"
+            found.append(Variable(feature.name, named, feature.description, values, choices, feature.unit))
     return tuple(variable for variable in found if np.unique(variable.values[~np.isnan(variable.values)]).size > 1)
 
 

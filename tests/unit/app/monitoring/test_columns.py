@@ -150,6 +150,12 @@ def test_a_number_is_told_by_its_medians_and_what_is_missing():
     assert column_sentence(None, before, before.empty()) == "There is no value of it now."
 
 
+def test_medians_have_the_columns_unit():
+    before = profile([1.0, 2.0, 3.0])
+    told = column_sentence(Column(name="talk", kind="number", unit="min"), before, profile([2.0, 3.0, 3.0], before))
+    assert told.startswith("The median was 2 min and is 3 min.")
+
+
 def test_a_category_is_told_by_its_largest_change_and_unseen_choices():
     column = Column(name="plan", kind="category", choices=("gold", "<b>", "new"))
     before = profile([0.0, 0.0, 0.0, 1.0])

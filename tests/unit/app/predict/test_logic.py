@@ -86,6 +86,22 @@ def test_descriptions_with_markup_or_steering_characters_stay_one_line_of_help(b
         assert field.help.isprintable()
 
 
+def test_labels_and_units_are_shown_in_place_of_names(bundle: Bundle):
+    words = {"total_day_minutes": {"label": "Talk by day", "unit": "min"}, "international_plan": {"label": HOSTILE}}
+    columns = [column.model_copy(update=words.get(column.name, {})) for column in bundle.schema.columns]
+    schema = bundle.schema.model_copy(update={"columns": tuple(columns)})
+    schema = type(schema).model_validate(schema.model_dump())  # without what the old one had worked out
+    labels = {field.name: field.label for field in fields(schema)}
+    assert labels["total_day_minutes"] == "Talk by day (min)"
+    assert labels["total_day_calls"] == "Total day calls"
+    known = {feature.name: feature for feature in bundle.features}
+    charge = replace(known["total_charge"], label="Bill", unit="USD")
+    card = replace(Card.of(bundle), schema=schema, features=known | {"total_charge": charge})
+    assert str(reason("total_day_minutes", 0.1, card, 265.1)) == "Talk by day (265.1 min) raises the risk"
+    assert str(reason("total_charge", 0.1, card, 60.0)) == "Bill (60 USD) raises the risk"
+    assert reason("international_plan", 0.1, card, 1.0).name == "<img src=x onerror=evil()> **evil**"
+
+
 def test_a_filled_form_is_a_customer_and_what_may_be_empty_is_left_out(
     bundle: Bundle, starts: Mapping[str, Mapping[str, Any]]
 ):

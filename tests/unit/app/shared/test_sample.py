@@ -201,6 +201,16 @@ def test_customers_are_told_apart_by_inputs_and_by_what_the_model_computes_of_th
     assert found["many_service_calls"].choices == ("No", "Yes")
 
 
+def test_variables_have_the_labels_and_units_that_are_declared(sample: Sample, bundle: Bundle):
+    words = {"label": "Talk", "unit": "min"}
+    columns = tuple(c.model_copy(update=words if c.name == "total_day_minutes" else {}) for c in bundle.schema.columns)
+    features = tuple(replace(f, label="Bill", unit="USD") if f.name == "total_charge" else f for f in bundle.features)
+    labelled = replace(bundle, schema=Schema(columns=columns), features=features)
+    found = {variable.name: variable for variable in variables(sample, labelled)}
+    assert (found["total_day_minutes"].title, found["total_day_minutes"].unit) == ("Talk", "min")
+    assert (found["total_charge"].title, found["total_charge"].unit) == ("Bill (computed)", "USD")
+
+
 def test_what_is_the_same_for_all_tells_nobody_apart(sample: Sample, bundle: Bundle):
     columns = {**sample.columns, "total_day_calls": np.full(sample.rows, 100.0)}
     columns["state"] = np.full(sample.rows, np.nan)
