@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonS
 from churnops.document import Count, Document, Flag, MaybeCount, MaybeMoment, Moment, Number, Share
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.monitoring.budget import REASON_PREFIXES, TRIGGER_LABELS, TRIGGERS
+from churnops.monitoring.drift.finding import TEST_LABELS
 from churnops.settings import LIVE
 from churnops.words import capital
 
@@ -145,7 +146,7 @@ class FindingPart(Document):
 class ColumnPart(Document):
     """Verdict on one column."""
 
-    limits: ClassVar[Mapping[str, int]] = {"findings": 20}
+    limits: ClassVar[Mapping[str, int]] = {"findings": len(TEST_LABELS)}
 
     name: str
     kind: str

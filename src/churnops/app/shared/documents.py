@@ -5,7 +5,6 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +76,3 @@ def texts(value: object) -> tuple[str, ...]:
 def mapping(value: object) -> Mapping[str, Any]:
     """Return a JSON object, or an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def moment(value: object) -> datetime | None:
-    """Return a time in UTC from ISO 8601, or None.
-
-    >>> moment("2026-11-24T14:14:28+00:00")
-    datetime.datetime(2026, 11, 24, 14, 14, 28, tzinfo=datetime.timezone.utc)
-    >>> moment("yesterday"), moment("2026-11-24T14:14:28"), moment("0001-01-01T00:00:00+14:00")
-    (None, None, None)
-    """
-    try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return found.astimezone(UTC) if found is not None and found.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
