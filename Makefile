@@ -15,7 +15,7 @@ demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retr
 
 test: .venv/ready-dev  ## every test, with the outside parts they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2
 
 endurance: .venv/ready-dev  ## the service killed and redeployed under load at full length, with figures (minutes)
 	bash scripts/test_parts.sh

@@ -28,7 +28,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def typed(tmp_path_factory: pytest.TempPathFactory, elsewhere: Path) -> tuple[Path, str]:
     """A project on which `python run_all.py` was typed from another folder, and what it printed."""
     folder = tmp_path_factory.mktemp("typed")
-    write_small_data(folder)
+    write_small_data(folder, store=False)
     write_project(folder, quick)
     shutil.copy(REPOSITORY / "run_all.py", folder)
     done = run(sys.executable, str(folder / "run_all.py"), cwd=elsewhere)

@@ -43,8 +43,9 @@ def private_cluster() -> Iterator[Cluster]:
         done = subprocess.run([*as_user, binaries / command, *arguments], capture_output=True, text=True, cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    run("initdb", "-D", str(data), "-U", "churnops", "--auth=trust", "--encoding=UTF8", "--locale=C")
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
+    run("initdb", "-D", str(data), "-U", "churnops", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+    # Nothing is flushed to the disk: servers crash in tests, and machines do not.
+    options = f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
 
     def start() -> None:
         run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-t", "600", "-o", options, "start")

@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from sqlalchemy import create_engine
 
 from churnops.settings import Settings, default_config, load_settings
 
@@ -30,12 +33,26 @@ def quick(document: dict[str, Any]) -> None:
     document["evaluation"]["bootstrap_replicates"] = 100
 
 
-def write_small_data(folder: Path, rows: int = 500) -> None:
-    """Put the first rows of the example data into a project."""
+def write_small_data(folder: Path, rows: int = 500, *, store: bool = True) -> None:
+    """Put the first rows of the example data into a project, and MLflow's empty database unless `store` is False."""
     for source, part in ((RAW[0], "raw"), (RAW[1], "raw"), (LATER, "production")):
         (folder / "data" / part).mkdir(parents=True, exist_ok=True)
         lines = source.read_text().splitlines(keepends=True)[: rows + 1]
         (folder / "data" / part / source.name).write_text("".join(lines))
+    if store:
+        (folder / "mlflow.db").write_bytes(_empty_store())
+
+
+@cache
+def _empty_store() -> bytes:
+    """Make MLflow's database, which takes more than a second each time."""
+    from mlflow.store.db.utils import _initialize_tables
+
+    with TemporaryDirectory() as folder:
+        engine = create_engine(f"sqlite:///{folder}/mlflow.db")
+        _initialize_tables(engine)
+        engine.dispose()
+        return Path(folder, "mlflow.db").read_bytes()
 
 
 def copied(settings: Settings, folder: Path) -> Settings:

@@ -4,12 +4,14 @@ import json
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
 
+@cache
 def requirements() -> str:
-    """Return the installed packages as `name==version` lines."""
+    """Return the installed packages as `name==version` lines, as of the first call: each takes half a second."""
     found = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
     return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()))
 
