@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from churnops.journal.keys import ApiKey
     from churnops.monitoring import MonitoringCycle, Report
     from churnops.monitoring.verdicts import ColumnDrift
-    from churnops.pipelines.promote import Promotion
+    from churnops.pipelines.release import Release
     from churnops.pipelines.run_all import RunSummary
     from churnops.pipelines.run_monitoring import MonitoringSummary
     from churnops.registry import ModelVersion
@@ -234,7 +234,7 @@ def show_models(
             console.print(f"[dim]  and {len(history) - MOST_DEPLOYMENTS} before: --json", highlight=False)
 
 
-def show_promotion(promotion: "Promotion", console: Console | None = None) -> None:
+def show_promotion(promotion: "Release", console: Console | None = None) -> None:
     """Print what the gate says about a version that was to be promoted, and what became of it."""
     console = console or Console()
     if promotion.decision is not None:

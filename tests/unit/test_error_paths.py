@@ -10,7 +10,7 @@ from churnops.api import service
 from churnops.api.service import Service
 from churnops.errors import JournalError, RegistryError
 from churnops.pipelines.aftermath import Aftermath
-from churnops.pipelines.deploying import _go_back
+from churnops.pipelines.release import _go_back
 
 
 def test_alerts_that_fail_do_not_hide_a_model_that_cannot_go_back():

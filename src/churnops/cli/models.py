@@ -138,8 +138,8 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
             click.echo(json.dumps(done.to_json()))
         else:
             show_promotion(done)
-    if done.warning:
-        warn(done.warning)
+    if done.full_warning:
+        warn(done.full_warning)
     if done.status == "rolled back":
         raise RegistryError(f"version {version} was deployed, and the model from before answers again: {done.reason}")
     if done.status == "refused":

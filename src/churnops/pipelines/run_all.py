@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes, table_paths
 from churnops.data.validate import validate_data
-from churnops.errors import BundleError, DataError
+from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
 from churnops.journal.simulated import is_simulated, refuse_simulated
@@ -26,15 +26,14 @@ from churnops.monitoring import ModelMonitor, MonitoringCycle
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.aftermath import Aftermath
-from churnops.pipelines.deploying import put_into_production, record_decision
+from churnops.pipelines.release import Release, ReleaseCandidate, check_replaceable, release
 from churnops.pipelines.run_monitoring import failing_loudly
 from churnops.pipelines.sources import PRODUCTION
 from churnops.project import Project
 from churnops.registry import Registry
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import save_trained_on
-from churnops.retraining.comparison import compare_with_production, customers_of
-from churnops.retraining.gate import Decision
+from churnops.retraining.comparison import customers_of
 from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
@@ -54,24 +53,6 @@ STEPS = (
 )
 ROWS_PER_FOLD_AND_OUTCOME = 2
 
-Status = Literal["deployed", "unchanged", "challenger", "rolled back"]
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """What became of the winner: deployed, unchanged (the same content answers already), a challenger, or rolled back.
-
-    `decision` is the gate's, None where it was not asked.
-    """
-
-    status: Status
-    version: int
-    model_version: str
-    folder: Path
-    reason: str
-    decision: Decision | None = None
-    warning: str | None = None
-
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -82,7 +63,7 @@ class RunSummary:
 
     trained: TrainedModels
     evaluated: EvaluatedModels
-    deployed: Deployed
+    deployed: Release
     cycle: MonitoringCycle | None
     run_id: str
     tracking_uri: str
@@ -140,7 +121,7 @@ def run_all(
         registry = Registry(tracker, project.folder)
         with registry.deployed.locked():
             registry.deployed.recover()
-            _production(registry, deploy)
+            check_replaceable(registry.deployed, "skip" if deploy else "ask", "`churnops run --deploy` replaces it")
         return _run(project, tracker, registry, deploy, progress, on_family)
 
 
@@ -170,7 +151,7 @@ def _run(
     with aftermath.warning("MLflow does not have all of this run"), tracked as run:
         made = _train(settings, run, on_family)
         with registry.deployed.locked():
-            deployed = _deploy(project, registry, run, made, deploy, aftermath)
+            deployed = _release(project, registry, run, made, deploy, aftermath)
         with aftermath.warning("its first monitoring cycle failed"):
             cycle = _watch(project, alerts, run, made.production)
         if aftermath.text:
@@ -242,59 +223,28 @@ def _paths(settings: Settings, sources: tuple[str, ...]) -> list[Path]:
     return [settings.path(source) for source in sources]
 
 
-def _production(registry: Registry, deploy: bool) -> Bundle | None:
-    """Load what answers now. A damaged bundle stops the run before anything is trained, unless it is replaced."""
-    try:
-        return registry.deployed.production()
-    except BundleError as error:
-        if deploy:
-            return None
-        raise BundleError(f"{error}; `churnops run --deploy` replaces it") from None
-
-
 def _lineage(run: PipelineRun) -> dict[str, Any]:
     return {"run_id": run.run_id, "git_commit": run.commit, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _deploy(
-    project: Project,
-    registry: Registry,
-    run: PipelineRun,
-    made: _Made,
-    deploy: bool,
-    aftermath: Aftermath,
-) -> Deployed:
-    """Register the winner's refit and decide what becomes of it, by what is in production now."""
-    evaluated, production = made.evaluated, _production(registry, deploy)
-    bundle, run_id, models = evaluated.bundle, run.runs[STEPS[5]], registry.deployed.folder
+def _release(
+    project: Project, registry: Registry, run: PipelineRun, made: _Made, deploy: bool, aftermath: Aftermath
+) -> Release:
+    """Register the winner's refit, and release it."""
+    bundle, run_id, models = made.evaluated.bundle, run.runs[STEPS[5]], project.models
     version = registry.register(bundle, run.models[run_id], run_id)
     save_trained_on(models, bundle.content_sha256, made.trained_on)
     save_reference(models, bundle.content_sha256, made.trained.reference)
-    status: Status
-    decision = None
-    if production is not None and production.content_sha256 == bundle.content_sha256:
-        status, reason = "unchanged", "production has the same content already"
-        registry.name_production(bundle.content_sha256)  # a new or emptied store does not know yet
-    else:
-        reason = "asked for with --deploy" if deploy else "no model was in production"
-        if production is not None and not deploy:
-            decision = compare_with_production(project, bundle, production)
-            record_decision(project, decision, bundle, production)
-            reason = decision.reason
-        if decision is None or decision.deploy:
-            facts = [_fact(evaluated)]
-            placed = put_into_production(project, registry, bundle, version, reason, facts)
-            aftermath.deployed = True
-            aftermath.add(placed.to_tell)
-            status = "rolled back" if placed.rolled_back else "deployed"
-            reason = placed.reason(reason)
-        else:
-            status = "challenger"
-            registry.make_challenger(version)
+    candidate = ReleaseCandidate(
+        bundle, version, "asked for with --deploy" if deploy else None, facts=[_fact(made.evaluated)]
+    )
+    released = release(project, registry, candidate, gate="skip" if deploy else "ask")
+    aftermath.deployed = released.swapped
+    aftermath.add(released.full_warning)
     with aftermath.warning("MLflow does not know the status of this run"):
-        run.tag("churnops.status", status)
+        run.tag("churnops.status", released.status)
         run.tag("churnops.version", str(version))
-    return Deployed(status, version, bundle.version_name, registry.deployed.link.resolve(), reason, decision)
+    return released
 
 
 def _fact(evaluated: EvaluatedModels) -> str:

@@ -27,7 +27,7 @@ from churnops.model import Bundle
 from churnops.model.deployed import deployed_version
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.become import become
-from churnops.pipelines.deploying import put_into_production, record_decision
+from churnops.pipelines.release import ReleaseCandidate, record_decision, release
 from churnops.project import Project
 from churnops.registry import Registry
 from churnops.registry.folder import who
@@ -209,7 +209,7 @@ class _Job:
                 version = self._registered(found, run)
                 evidence = {"known_at": microseconds(self.asked.started), "batch": file.sha256}
                 record_decision(self.project, found.decision, found.challenger, champion, evidence=evidence)
-                summary = self._placed(found, version, champion, permission)
+                summary = self._released(found, version, champion, permission)
                 run.tag("churnops.status", summary.status)
         except Exception as error:
             if summary is None:
@@ -299,38 +299,28 @@ class _Job:
             {evidence["batch"] for _, evidence in had if evidence["batch"]},
         )
 
-    def _placed(self, found: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:
-        """Do with the challenger what the gate decided."""
-        decision, deployed = found.decision, self.registry.deployed
+    def _released(self, result: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:
+        """Release the challenger by the gate's decision on it."""
+        candidate = ReleaseCandidate(
+            result.challenger,
+            version,
+            facts=self.asked.because,
+            by=who() if self.asked.cause == "by hand" else f"churnops ({self.asked.cause})",
+            decision=result.decision,
+            champion=champion.content_sha256,
+        )
+        with self.registry.deployed.locked():
+            released = release(self.project, self.registry, candidate)
+            self.aftermath.deployed = released.swapped
+            self.aftermath.add(released.warning)
         status: Status = "kept"
-        reason, check = decision.reason, None
-        with deployed.locked():
-            answering = deployed.production()
-            if answering is None or answering.content_sha256 != champion.content_sha256:
-                reason = f"another model was deployed meanwhile, so the comparison says nothing any more; {reason}"
-                self.registry.make_challenger(version)
-            elif decision.deploy:
-                by = who() if self.asked.cause == "by hand" else f"churnops ({self.asked.cause})"
-                placed = put_into_production(
-                    self.project,
-                    self.registry,
-                    found.challenger,
-                    version,
-                    decision.reason,
-                    self.asked.because,
-                    by=by,
-                )
-                self.aftermath.deployed = True
-                self.aftermath.add(placed.warning)
-                check = placed.check
-                status = "rolled back" if placed.rolled_back else "deployed"
-                reason = placed.reason(reason)
-            else:
-                status = "cannot tell" if decision.verdict == "cannot tell" else "kept"
-                if found.challenger.content_sha256 != champion.content_sha256:
-                    self.registry.make_challenger(version)
+        if released.status == "deployed" or released.status == "rolled back":
+            status = released.status
+        elif released.decision is not None and released.decision.verdict == "cannot tell":
+            status = "cannot tell"
+        reason = result.decision.reason if released.status == "unchanged" else released.reason
         summary = self.asked.summary(status, reason, permission, champion.version_name)
-        return replace(summary, retrained=found, version=version, check=check)
+        return replace(summary, retrained=result, version=version, check=released.check)
 
     def _record(self, verdict: str, reasons: Sequence[str], champion: Bundle | None) -> None:
         asked = {"cause": self.asked.cause, "because": list(self.asked.because)}

@@ -1,0 +1,282 @@
+"""Release a candidate: ask the gate, deploy, check the deployment through the running API, and go back if it fails."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from churnops.alerting.alarms import deployment, rollback
+from churnops.alerting.alerts import Alerts
+from churnops.errors import BundleError, ChurnopsError, RegistryError, reason_of
+from churnops.journal.decisions import RecordedDecision
+from churnops.model import Bundle
+from churnops.pipelines.aftermath import Aftermath
+from churnops.project import Project
+from churnops.registry import DeploymentFolder, Registry
+from churnops.registry.folder import UnfinishedDeploymentError
+from churnops.retraining.check import Check, check_deployment
+from churnops.retraining.comparison import compare_with_production
+from churnops.retraining.gate import Decision
+
+Gate = Literal["ask", "overrule", "skip"]
+"""How much the gate counts: it decides; it is asked, and the candidate is deployed anyway; it is not asked."""
+
+
+@dataclass(frozen=True)
+class ReleaseCandidate:
+    """A registered version that may replace the deployed model.
+
+    Attributes
+    ----------
+    reason
+        A person's reason, for the deployment log; None leaves the gate's alone.
+    facts
+        Lines for the alert channels beside the reason.
+    by
+        Name for the deployment log. None: the user.
+    otherwise
+        Status of a candidate that is not deployed. `challenger` also moves the alias; `refused` changes nothing.
+    decision
+        The gate's decision, if it was made before the release. None: the gate compares now.
+    champion
+        Content hash of the deployed model that `decision` is about.
+    """
+
+    bundle: Bundle
+    version: int
+    reason: str | None = None
+    facts: Sequence[str] = ()
+    by: str | None = None
+    otherwise: Literal["challenger", "refused"] = "challenger"
+    decision: Decision | None = None
+    champion: str | None = None
+
+    def because(self, note: str) -> str:
+        """Return the person's reason, if there is one, and a note after it."""
+        return f"{self.reason}; {note}" if self.reason else note
+
+
+@dataclass(frozen=True)
+class Release:
+    """Result of a release.
+
+    Attributes
+    ----------
+    status
+        `unchanged`: the deployed model has the same content. `challenger`, `refused`: the gate kept the deployed
+        model. `rolled back`: the candidate was deployed and failed its check, so the model from before answers again.
+    folder
+        Folder of the model that is deployed now.
+    decision
+        The gate's decision; None if it was not asked, or could not be.
+    check
+        Result of the check through the running API; None if no `retraining.check_url` is set, or it was not made.
+    warning
+        What failed after the link was swapped, or is still to be done; None if nothing.
+    """
+
+    status: Literal["deployed", "unchanged", "challenger", "refused", "rolled back"]
+    version: int
+    model_version: str
+    folder: Path
+    reason: str
+    decision: Decision | None = None
+    check: Check | None = None
+    warning: str | None = None
+
+    @property
+    def swapped(self) -> bool:
+        """Whether the candidate was deployed, so that later failures are warnings."""
+        return self.status in ("deployed", "rolled back")
+
+    @property
+    def full_warning(self) -> str | None:
+        """The warning, and why the check was not passed if the deployment stays all the same; None if neither."""
+        stays = self.status == "deployed" and self.check is not None and self.check.status != "passed"
+        return "; ".join(filter(None, [self.warning, self.check.reason if self.check and stays else None])) or None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "status": self.status,
+            "version": self.version,
+            "model_version": self.model_version,
+            "production": str(self.folder),
+            "reason": self.reason,
+            "warning": self.full_warning,
+            "gate": self.decision.to_json() if self.decision else None,
+        }
+
+
+@dataclass(frozen=True)
+class _Ruling:
+    """Whether to deploy, why, and the gate's decision if it was asked."""
+
+    deploy: bool
+    reason: str
+    decision: Decision | None = None
+
+
+def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *, gate: Gate = "ask") -> Release:
+    """Deploy a candidate if it may replace the deployed model, and check it through the API of `retraining.check_url`.
+
+    The first model needs no gate. The gate's decision is recorded, a deployment is announced to the alert channels.
+    Call it `registry.deployed.locked()`.
+
+    Raises
+    ------
+    ChurnopsError
+        If the deployed model is damaged or the gate cannot be asked, and it counts; or if the candidate cannot be
+        deployed. Nothing has changed then. Or if it failed its check and the model from before cannot come back, which
+        is announced: the candidate answers then. Whatever else fails after the link was swapped is a warning.
+    """
+    note = "no model was in production"
+    try:
+        champion = registry.deployed.production()
+    except BundleError:
+        if gate == "ask":
+            raise
+        champion, note = None, "the model in production was damaged"
+    bundle, version = candidate.bundle, candidate.version
+    if champion is not None and champion.content_sha256 == bundle.content_sha256:
+        registry.name_production(bundle.content_sha256)  # a new or emptied store does not know yet
+        ruling = _Ruling(False, "production has the same content already", candidate.decision)
+        return _kept("unchanged", registry, candidate, ruling)
+    if gate == "skip":
+        ruling = _Ruling(True, candidate.reason or note)
+    elif candidate.decision is not None:
+        ruling = _decided_before(candidate, candidate.decision, champion)
+    elif champion is None:
+        ruling = _Ruling(True, candidate.because(note))
+    else:
+        ruling = _ask(project, candidate, champion, gate)
+    if ruling.deploy:
+        return _deploy(project, registry, candidate, ruling)
+    if candidate.otherwise == "challenger":
+        registry.make_challenger(version)
+    return _kept(candidate.otherwise, registry, candidate, ruling)
+
+
+def check_replaceable(deployed: DeploymentFolder, gate: Gate, option: str) -> None:
+    """Refuse a damaged deployed model early, unless the gate does not count; `option` names the way past it.
+
+    Raises
+    ------
+    BundleError
+        If it is damaged, so that nothing can be compared with it.
+    """
+    try:
+        deployed.production()
+    except BundleError as error:
+        if gate == "ask":
+            raise BundleError(f"{error}; {option}") from None
+
+
+def record_decision(
+    project: Project,
+    decision: Decision,
+    challenger: Bundle,
+    champion: Bundle,
+    *,
+    evidence: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep a decision of the gate in the journal; `evidence` names the rows of a retraining, for the next one."""
+    details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
+    _record(project, decision.verdict, decision.reason, challenger, champion, details)
+
+
+def _record(
+    project: Project, verdict: str, reason: str, challenger: Bundle, champion: Bundle, details: Mapping[str, Any]
+) -> None:
+    contents = (champion.content_sha256, challenger.content_sha256)
+    project.decisions.record(RecordedDecision(datetime.now(UTC), "deploy", verdict, reason, *contents, details))
+
+
+def _ask(project: Project, candidate: ReleaseCandidate, champion: Bundle, gate: Gate) -> _Ruling:
+    """Let the gate compare the candidate with the deployed model, and record its decision."""
+    challenger = candidate.bundle
+    try:
+        decision = compare_with_production(project, challenger, champion)
+    except ChurnopsError as error:
+        if gate == "ask":
+            raise
+        _record(project, "cannot tell", str(error), challenger, champion, {})
+        return _Ruling(True, candidate.because(f"against the gate, which could not be asked: {error}"))
+    record_decision(project, decision, challenger, champion)
+    if candidate.reason is None or not (decision.deploy or gate == "overrule"):
+        return _Ruling(decision.deploy, decision.reason, decision)
+    opinion = "the gate agrees" if decision.deploy else "against the gate"
+    return _Ruling(True, candidate.because(f"{opinion}: {decision.reason}"), decision)
+
+
+def _decided_before(candidate: ReleaseCandidate, decision: Decision, champion: Bundle | None) -> _Ruling:
+    """Apply an earlier decision, if it is about the deployed model."""
+    if champion is None or champion.content_sha256 != candidate.champion:
+        meanwhile = "another model was deployed meanwhile, so the comparison says nothing any more"
+        return _Ruling(False, f"{meanwhile}; {decision.reason}")
+    return _Ruling(decision.deploy, decision.reason, decision)
+
+
+def _kept(
+    status: Literal["unchanged", "challenger", "refused"],
+    registry: Registry,
+    candidate: ReleaseCandidate,
+    ruling: _Ruling,
+) -> Release:
+    folder = registry.deployed.link.resolve()
+    return Release(status, candidate.version, candidate.bundle.version_name, folder, ruling.reason, ruling.decision)
+
+
+def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, ruling: _Ruling) -> Release:
+    """Deploy the candidate, check it, go back if the check failed, and announce either."""
+    deployed, options, bundle = registry.deployed, project.settings.retraining, candidate.bundle
+    alerts = Alerts.of(project.settings, project.alerts)
+    before, aftermath = deployed.current(), Aftermath()
+    try:
+        deployed.deploy(bundle, candidate.version, ruling.reason, candidate.by)
+    except UnfinishedDeploymentError as error:  # it answers all the same
+        aftermath.add(str(error))
+    aftermath.deployed = True
+    check = None
+    with aftermath.warning("the check through the API was not made"):
+        if options.check_url:
+            check = check_deployment(bundle, options.check_url, key=options.check_key, seconds=options.check_seconds)
+    name, reason = bundle.version_name, ruling.reason
+    rolled_back = check is not None and check.status == "failed" and before is not None
+    if check is not None and rolled_back:
+        _go_back(deployed, alerts, bundle, check, candidate.by, aftermath)
+        reason = f"{check.reason}; {reason}"
+    else:
+        with aftermath.warning("the alert channels do not know"):
+            facts = [*candidate.facts, *([check.reason] if check else [])]
+            alerts.announce(deployment(name, reason, facts, ""))
+    return Release(
+        "rolled back" if rolled_back else "deployed",
+        candidate.version,
+        name,
+        deployed.link.resolve(),
+        reason,
+        ruling.decision,
+        check,
+        aftermath.text,
+    )
+
+
+def _go_back(
+    deployed: DeploymentFolder, alerts: Alerts, bundle: Bundle, check: Check, by: str | None, aftermath: Aftermath
+) -> None:
+    """Go back from a deployment that failed its check, and announce it."""
+    why = f"{bundle.version_name} failed its check through the API: {check.reason}"
+    try:
+        restored = deployed.rollback(None, why, by)
+    except UnfinishedDeploymentError as error:
+        aftermath.add(str(error))
+        restored = deployed.link.resolve()
+    except (ChurnopsError, OSError) as error:
+        stuck = f"the model from before cannot come back: {reason_of(error)}"
+        with aftermath.warning("the alert channels do not know"):
+            alerts.announce(deployment(bundle.version_name, why, [stuck], "", severity="critical"))
+        raise RegistryError("; ".join(filter(None, [why, stuck, aftermath.text]))) from None
+    with aftermath.warning("the alert channels do not know"):
+        alerts.announce(rollback(Bundle.load(restored).version_name, why, ""))
