@@ -62,7 +62,7 @@ def test_history_decisions_and_retrainings_are_told_with_what_came_from_data_as_
     screen.says("ROC-AUC")
     assert screen.page.get_by_test_id("stPlotlyChart").filter(visible=True).count() >= 1
     screen.tab("Retrainings")
-    screen.says("Why it began")
+    screen.says("Asked for by: ")
     screen.tab("Go back").says(r"churnops keys add NAME --scope admin")
 
 
