@@ -96,6 +96,7 @@ MANY = b"a,b\n" + b"1,2\n" * 700_000  # several blocks of the reader
         (b"a\0b,c\n1,2\n", "binary data"),
         (b"\x89PNG\r\n\x1a\n\x00", "its header is not UTF-8"),
         (b"a,b\n1,2\n3\n", "row 2 has 1 value, but the header has 2"),
+        (b"a,b\n1,2\n3,\xf8,5\n", "row 2 has 3 values, but the header has 2"),
         (b"a,b\n1,2\n\n3,4,5\n", "row 2 has 3 values, but the header has 2"),
         (b"\na,b\n1,2\n3\n", "row 2 has 1 value"),
         (MANY + b"3\n", "row 700001 has 1 value"),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -160,12 +160,6 @@ def _read_csv(path: Path) -> _Pieces:
 
     headers, blank = _header(path)
     columns = [str(number) for number in range(len(headers))]  # headers may be empty, which Arrow would replace
-    ragged: list[Any] = []
-
-    def refuse(row: Any) -> str:
-        ragged.append(row)
-        return "error"
-
     above = 0
     with _CountedFile(path) as file:
         try:
@@ -174,9 +168,7 @@ def _read_csv(path: Path) -> _Pieces:
                 read_options=arrow_csv.ReadOptions(
                     column_names=columns, skip_rows_after_names=1 + blank, block_size=MAX_ROW_BYTES, use_threads=False
                 ),
-                parse_options=arrow_csv.ParseOptions(
-                    newlines_in_values=True, ignore_empty_lines=len(headers) > 1, invalid_row_handler=refuse
-                ),
+                parse_options=arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(headers) > 1),
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(columns, pa.string()),
                     null_values=[""],
@@ -189,18 +181,18 @@ def _read_csv(path: Path) -> _Pieces:
                 yield batch.rename_columns(headers), above, min(number * MAX_ROW_BYTES / size, 1.0)
                 above += batch.num_rows
         except pa.ArrowInvalid as error:
-            raise DataError(f"{path}{_csv_error(str(error), headers, ragged, above, blank)}") from None
+            raise DataError(f"{path}{_csv_error(str(error), headers, above, blank)}") from None
         if file.quotes % 2:
             raise DataError(f"{path}: a quote is never closed, or stands in a value without quotes around it")
 
 
-def _csv_error(text: str, headers: list[str], ragged: list[Any], above: int, blank: int) -> str:
+def _csv_error(text: str, headers: list[str], above: int, blank: int) -> str:
     """Say what Arrow found, with the row's number among the rows below the header."""
     found = re.search(r"Row #(\d+)", text)
     row = f"row {int(found[1]) - 1 - blank}" if found else f"a row after row {above}"
-    if ragged:
-        given, expected = ragged[0].actual_columns, ragged[0].expected_columns
-        return f": {row} has {given} value{'' if given == 1 else 's'}, but the header has {expected}"
+    if ragged := re.search(r"Expected (\d+) columns, got (\d+)", text):
+        expected, given = ragged.groups()
+        return f": {row} has {given} value{'' if given == '1' else 's'}, but the header has {expected}"
     if "UTF8" in text:
         column = re.search(r"column #(\d+)", text)
         return f": {row} is not UTF-8 text{f' in column {headers[int(column[1])]!r}' if column else ''}"
