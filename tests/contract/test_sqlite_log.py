@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 from churnops.errors import JournalError
 from churnops.journal import open_database
 from churnops.journal.keys import KeyStore
-from churnops.journal.sqlite_log import FEW_FRAMES, SqliteLog
+from churnops.journal.sqlite_log import SqliteLog
 from tests.support.journals import write
 
 
@@ -77,17 +77,16 @@ def test_nothing_is_moved_between_commits_until_the_log_is_long(
     assert in_file(path) == 6
 
 
-def test_the_rest_is_moved_only_when_commits_leave_little_of_it(
+def test_commits_beside_a_move_are_moved_without_holding_any_up(
     engine: Engine, log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A checkpoint counts the log as it was at its start: rows that came meanwhile would be moved under the lock."""
-    checkpoint, left, meanwhile = log._checkpoint, [], [500, 50, 5]
+    """A checkpoint counts the log as it was at its start: rows that came meanwhile are moved by the next one."""
+    checkpoint, modes, meanwhile = log._checkpoint, [], [500, 50, 5, 1, 1]
 
     def beside_commits(mode: str) -> tuple[int, int, int]:
-        if mode == "RESTART":
-            left.append(log._frames() - log._progress().moved)
+        modes.append(mode)
         result = checkpoint(mode)
-        if mode == "PASSIVE" and meanwhile:
+        if meanwhile:
             for _ in range(meanwhile.pop(0)):
                 write(engine)
         return result
@@ -96,9 +95,28 @@ def test_the_rest_is_moved_only_when_commits_leave_little_of_it(
     write(engine, 10)
     rest(log)
     assert not meanwhile
-    assert len(left) == 1
-    assert left[0] < FEW_FRAMES
-    assert in_file(path) == 565
+    assert set(modes) == {"PASSIVE"}
+    assert in_file(path) == 567
+    write(engine)
+    assert log._progress().moved == 0  # the log began anew
+
+
+def test_a_log_that_always_grows_is_moved_in_the_end(
+    engine: Engine, log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checkpoint = log._checkpoint
+
+    def beside_commits(mode: str) -> tuple[int, int, int]:
+        result = checkpoint(mode)
+        if mode == "PASSIVE":
+            write(engine)
+        return result
+
+    monkeypatch.setattr(log, "_checkpoint", beside_commits)
+    write(engine)
+    rest(log)
+    write(engine)
+    assert log._progress().moved == 0
 
 
 def test_a_writer_does_not_put_the_move_off(engine: Engine, log: SqliteLog, path: Path):

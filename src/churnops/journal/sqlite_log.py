@@ -36,8 +36,8 @@ committed alone.
 MOVES = 8  # beside other commits at most, before the rest is moved
 FEW_FRAMES = 200  # pages of the log that may be left for it
 MARK_MILLISECONDS = 1000  # that the mark waits for another commit
-RESTARTS = 20  # attempts to move the rest while others commit
-RESTART_PAUSE_SECONDS = 0.01
+RESTS = 50  # attempts to move the rest between two commits
+REST_PAUSE_SECONDS = 0.005
 RETRY_SECONDS = 5.0  # between attempts while a reader keeps the log from being moved
 _OVERWRITTEN = "was overwritten while it was open: restart to use the new content"
 _CUT = "lost a part of its log while it was open: restart to use what was moved from the log before"
@@ -202,8 +202,7 @@ class SqliteLog:
     def _move(self) -> None:
         """Move the log to the database, which flushes both to disk.
 
-        This goes on beside commits, until what these add meanwhile is little. The rest is moved with the database to
-        itself, after which the log begins anew.
+        This goes on beside commits, until what these add meanwhile is little.
         """
         try:
             self.check()
@@ -216,17 +215,25 @@ class SqliteLog:
                 self._not_before = time.monotonic() + RETRY_SECONDS
                 return
             mark = self._mark()
-            for _ in range(RESTARTS):
-                busy, frames, moved = self._checkpoint("RESTART")
-                if not busy:
-                    break
-                time.sleep(RESTART_PAUSE_SECONDS)
-            if not busy and frames == moved and int.from_bytes(self._look().header[60:64]) < mark:
+            if self._move_rest() and int.from_bytes(self._look().header[60:64]) < mark:
                 self._refuse(_OVERWRITTEN)
             self.check()  # from here on a change is not this move's
         except (sqlite3.Error, JournalError) as error:  # it is made later: the log only grows meanwhile
             self._not_before = time.monotonic() + RETRY_SECONDS
             log.debug("the log is not moved: %s", error)
+
+    def _move_rest(self) -> bool:
+        """Move what commits add, until nothing is left; return whether so. The next commit then begins the log anew.
+
+        A flush may take some tenths of a second, for which the last resort holds commits up.
+        """
+        for _ in range(RESTS):
+            self._checkpoint("PASSIVE")
+            if self._frames() == self._progress().moved:
+                return True
+            time.sleep(REST_PAUSE_SECONDS)
+        busy, frames, moved = self._checkpoint("RESTART")
+        return not busy and frames == moved
 
     def _mark(self) -> int:
         """Change the database's header, so that no earlier copy of the file has the same; return the mark."""
