@@ -91,11 +91,11 @@ class Document(BaseModel):
     def read(cls, document: Mapping[str, Any]) -> Self:
         """Return the document that a file holds; texts, lists and objects are cut to their limits.
 
-        >>> class Found(Document):
+        >>> class Drift(Document):
         ...     name: str
         ...     effect: Number
-        >>> Found.read({"name": "minutes", "effect": "large"})
-        Found(name='minutes', effect=None)
+        >>> Drift.read({"name": "minutes", "effect": "large"})
+        Drift(name='minutes', effect=None)
         """
         return cls.model_validate(document, context=_READING)
 

@@ -42,21 +42,24 @@ def attack(settings: Settings) -> None:
         )
         alerts.finish([Try(alert.id, channel, EVERYTHING) for alert, channel in mine if alert.id is not None], now)
         assert told
-        last = deployments.history()[-1]
-        intent = deployments.open_intent(
-            Intent(
-                folder=last.folder,
-                version=last.version,
-                content_sha256=last.content_sha256,
-                previous=last.previous,
-                reason=EVERYTHING,
-                by=EVERYTHING,
-                kind="rollback",
-            )
-        )
-        deployments.close(deployments.get(intent), "done")
+        add_rollback(deployments)
     finally:
         engine.dispose()
+
+
+def add_rollback(log: DeploymentLog) -> None:
+    """Add a rollback to the newest deployment whose texts are attacks."""
+    last = log.history()[-1]
+    intent = Intent(
+        folder=last.folder,
+        version=last.version,
+        content_sha256=last.content_sha256,
+        previous=last.previous,
+        reason=EVERYTHING,
+        by=EVERYTHING,
+        kind="rollback",
+    )
+    log.close(log.get(log.open_intent(intent)), "done")
 
 
 def poisoned(document: Any, key: str = "") -> Any:

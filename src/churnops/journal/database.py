@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -29,6 +31,7 @@ Durability = Literal["process", "power"]
 IN_MEMORY = (None, "", ":memory:")
 _LOCK = 0x636875726E  # of PostgreSQL's advisory locks, which are numbers: "churn"
 _BUSY_SECONDS = 10.0
+_VALUES = 1000  # in one statement
 FILES = "files"
 """Key of a SQLite connection's `OpenedFiles` in its `info`."""
 
@@ -113,6 +116,38 @@ def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> N
         connection.connection.driver_connection.execute(statement, values)  # type: ignore[union-attr]
     except sqlite3.Error as error:
         raise DBAPIError.instance(statement, None, error, sqlite3.Error, dialect=connection.dialect) from error
+
+
+def insert_rows(
+    connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], *, skip_known: bool
+) -> None:
+    """Insert rows of text and numbers, many in one statement, within a transaction of the caller's.
+
+    An executemany would release Python's lock for each row, and wait for it again.
+
+    Parameters
+    ----------
+    skip_known
+        Whether a row whose key is in the table already is left out. Otherwise it is an error.
+
+    Raises
+    ------
+    sqlalchemy.exc.DBAPIError
+        If the database refuses.
+    """
+    size = max(_VALUES // len(columns), 1)
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        statement = _insert(connection.dialect.name, table, columns, len(part), skip_known)
+        run(connection, statement, tuple(chain.from_iterable(part)))
+
+
+@lru_cache(maxsize=2 * _VALUES)
+def _insert(dialect: str, table: str, columns: tuple[str, ...], rows: int, skip_known: bool) -> str:
+    mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
+    row = f"({', '.join([mark] * len(columns))})"
+    known = " ON CONFLICT DO NOTHING" if skip_known else ""
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}{known}"  # noqa: S608
 
 
 def is_sqlite_file(engine: Engine) -> bool:

@@ -3,15 +3,13 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
 from churnops.errors import UnknownPrediction
 from churnops.journal.clock import TOLERANCE
-from churnops.journal.database import run
+from churnops.journal.database import insert_rows
 from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
 
@@ -71,6 +69,9 @@ class KnownLabel(NamedTuple):
     outcome_at: int
     recorded_at: int
     revision: int
+
+
+_COLUMNS = ("subject_kind", "subject", "key", *KnownLabel._fields)
 
 
 def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> tuple[bool | None, int | None]:
@@ -151,7 +152,7 @@ class LabelTimes:
 def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:
     """Write the labels that are news, as sent with an API key. The transaction must be the only one that writes labels.
 
-    Which of them are for customers without a prediction is left to `seen.unmatched`, and counted as 0.
+    The counts leave out `unmatched`, which `seen.unmatched` gives without this transaction.
     """
     latest: dict[tuple[str, str], KnownLabel] = {}
     for kind in ("prediction", "customer"):
@@ -171,19 +172,8 @@ def write_labels(connection: Connection, labels: Sequence[Label], now: datetime,
         )
         latest[subject] = new
         rows.append((*subject, key, *new))
-    for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        # All rows in one statement: an executemany lets go of Python's lock for each row.
-        run(connection, _insert(connection.dialect.name, len(part)), tuple(chain.from_iterable(part)))
+    insert_rows(connection, table.name, _COLUMNS, rows, skip_known=False)
     return LabelCounts(len(rows), len(labels) - len(rows))
-
-
-@lru_cache(maxsize=2 * _CHUNK)
-def _insert(dialect: str, rows: int) -> str:
-    columns = ("subject_kind", "subject", "key", *KnownLabel._fields)
-    mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
-    row = f"({', '.join([mark] * len(columns))})"
-    return f"INSERT INTO labels ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
 def _subject(label: Label) -> tuple[str, str]:

@@ -5,17 +5,15 @@ import struct
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from churnops.journal.database import run
+from churnops.journal.database import insert_rows
 from churnops.journal.seen import log_customers
 from churnops.journal.tables import VERSION_TABLE, microseconds, predictions
 
-_ROWS = 50
+_COLUMNS = tuple(column.name for column in predictions.columns)
 """Rows of one INSERT."""
 
 
@@ -104,21 +102,6 @@ def write_nothing(engine: Engine) -> None:
 
 def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     """Insert rows within a transaction of the caller's."""
-    dialect = connection.dialect.name
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        values = tuple(chain.from_iterable((row.id, microseconds(row.at), *row[2:]) for row in part))
-        # Text for the driver, and all rows in one statement: an executemany lets go of Python's lock for each row.
-        run(connection, _insert(dialect, len(part)), values)
+    values = [(row.id, microseconds(row.at), *row[2:]) for row in rows]
+    insert_rows(connection, predictions.name, _COLUMNS, values, skip_known=True)
     log_customers(connection, [row.customer_id for row in rows if row.customer_id is not None])
-
-
-@lru_cache(maxsize=2 * _ROWS)
-def _insert(dialect: str, rows: int) -> str:
-    columns = [column.name for column in predictions.columns]
-    mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
-    row = f"({', '.join([mark] * len(columns))})"
-    return (
-        f"INSERT INTO predictions ({', '.join(columns)}) VALUES {', '.join([row] * rows)} "  # noqa: S608
-        "ON CONFLICT (id) DO NOTHING"
-    )

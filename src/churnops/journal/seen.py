@@ -5,12 +5,11 @@ sorted into `customers`, so that each page of it is written once for many rows.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import blake2b
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
-from churnops.journal.database import answering, exclusive, run
+from churnops.journal.database import answering, exclusive, insert_rows
 from churnops.journal.tables import customers, customers_history, customers_log, labels, predictions
 
 PART = 2_000
@@ -20,7 +19,7 @@ MAX_UNSORTED = 50_000
 """Hashes of the log that a lookup reads; with more, the answer is unknown."""
 
 NEWEST_LABELS = 10_000
-_CHUNK = 500  # values in one statement
+_CHUNK = 500  # values in one IN (...)
 
 
 def log_customers(connection: Connection, ids: Sequence[str]) -> None:
@@ -118,16 +117,7 @@ def _add(connection: Connection, hashes: Sequence[int]) -> None:
 
 
 def _insert(connection: Connection, table: str, hashes: Sequence[int]) -> None:
-    """Insert many rows in one statement: an executemany lets go of Python's lock for each row."""
-    for start in range(0, len(hashes), _CHUNK):
-        part = tuple(hashes[start : start + _CHUNK])
-        run(connection, _statement(connection.dialect.name, table, len(part)), part)
-
-
-@lru_cache(maxsize=2 * _CHUNK)
-def _statement(dialect: str, table: str, rows: int) -> str:
-    mark = {"sqlite": "(?)", "postgresql": "(%s)"}[dialect]
-    return f"INSERT INTO {table} (hash) VALUES {', '.join([mark] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608
+    insert_rows(connection, table, ("hash",), [(value,) for value in hashes], skip_known=True)
 
 
 def _hash(id_: str) -> int:

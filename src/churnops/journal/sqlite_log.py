@@ -33,8 +33,6 @@ Moving flushes to disk, and meanwhile commits take milliseconds. Up to four page
 committed alone.
 """
 
-MOVES = 8  # beside other commits at most, before the rest is moved
-FEW_FRAMES = 200  # pages of the log that may be left for it
 MARK_MILLISECONDS = 1000  # that the mark waits for another commit
 RESTS = 50  # attempts to move the rest between two commits
 REST_PAUSE_SECONDS = 0.005
@@ -200,17 +198,11 @@ class SqliteLog:
         return self._refusal is None
 
     def _move(self) -> None:
-        """Move the log to the database, which flushes both to disk.
-
-        This goes on beside commits, until what these add meanwhile is little.
-        """
+        """Move the log to the database beside commits, which flushes both to disk."""
         try:
             self.check()
             before = self._progress()
-            for _ in range(MOVES):
-                self._checkpoint("PASSIVE")
-                if self._frames() - self._progress().moved < FEW_FRAMES:  # what was added meanwhile, too
-                    break
+            self._checkpoint("PASSIVE")
             if self._progress() == before:  # a reader needs the rest of the log, or another process is moving it
                 self._not_before = time.monotonic() + RETRY_SECONDS
                 return
@@ -223,9 +215,10 @@ class SqliteLog:
             log.debug("the log is not moved: %s", error)
 
     def _move_rest(self) -> bool:
-        """Move what commits add, until nothing is left; return whether so. The next commit then begins the log anew.
+        """Move the pages that commits add meanwhile, until none is left; return whether all are moved.
 
-        A flush may take some tenths of a second, for which the last resort holds commits up.
+        The next commit then begins the log anew. A flush may take tenths of a second: only the last resort, `RESTART`,
+        makes commits wait for it.
         """
         for _ in range(RESTS):
             self._checkpoint("PASSIVE")

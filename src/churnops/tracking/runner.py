@@ -254,7 +254,8 @@ def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
         state = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        traceback.clear_frames(error.__traceback__)  # an interrupted call may hold a cursor, which locks the store
+        if state == "KILLED":
+            traceback.clear_frames(error.__traceback__)  # an interrupted call may hold a cursor, which locks the store
         with _noted(error):
             client.set_terminated(run_id, state)
             experiment = client.get_run(run_id).info.experiment_id

@@ -26,11 +26,11 @@ from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import CycleLog
 from churnops.journal.decisions import DecisionLog
-from churnops.journal.deployment_log import Intent
 from churnops.journal.keys import KeyStore
 from churnops.pipelines.run_all import run_all
 from churnops.settings import ENV_CONFIG, Settings, load_settings
 from tests.support.app_pages import PAGE, SECONDS
+from tests.support.attacks import add_rollback
 from tests.support.projects import quick, write_project, write_small_data
 
 ATTACK = (
@@ -111,20 +111,7 @@ def attack(settings: Settings, engine: Engine) -> None:
     notices = [Notice("feature_drift", "firing", "critical", EVERYTHING, HUGE)]
     _, mine = alerts.take(lambda _: notices, [ATTACK[:200]], now=now, since=now, lease=timedelta(minutes=5))
     alerts.finish([Try(alert.id, channel, EVERYTHING) for alert, channel in mine if alert.id is not None], now)
-    log = DeploymentLog(engine)
-    last = log.history()[-1]
-    intent = log.open_intent(
-        Intent(
-            folder=last.folder,
-            version=last.version,
-            content_sha256=last.content_sha256,
-            previous=last.previous,
-            reason=EVERYTHING,
-            by=EVERYTHING,
-            kind="rollback",
-        )
-    )
-    log.close(log.get(intent), "done")
+    add_rollback(DeploymentLog(engine))
     KeyStore(engine).add(plain("ann")[:64], ["admin"])
 
 
