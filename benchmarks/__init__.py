@@ -1,5 +1,5 @@
-"""Every figure of `docs/benchmarks.md`: one script a claim, peers in the same run, medians.
+"""Benchmarks: every figure of `docs/benchmarks.md`, with peers in the same run.
 
 `python -m benchmarks [names]` measures, prints a table per benchmark, and writes `benchmarks/results.json` and the
-page. `harness` says what a claim is and how time is taken; nothing here is part of the product or of its tests.
+page. `harness` defines claims and measures time and memory. Nothing here is part of the product.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [names...]`: measure, show, and write `benchmarks/results.json` and `docs/benchmarks.md`."""
+"""Measure, print, and write `benchmarks/results.json` and `docs/benchmarks.md`: `python -m benchmarks [names...]`."""
 
 import argparse
 import importlib
@@ -44,7 +44,7 @@ def main() -> None:
     """Run the benchmarks named on the command line, or all."""
     prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"Default: all of {', '.join(NAMES)}.")
     chosen = parser.parse_args().names or NAMES
     if unknown := set(chosen) - set(NAMES):
         parser.error(f"there is no benchmark {sorted(unknown)[0]!r}: choose from {', '.join(NAMES)}")
@@ -61,19 +61,19 @@ def main() -> None:
 
 
 def environment() -> str:
-    """Return processor, cores and versions, in words; nothing that names the machine or its user."""
+    """Describe processor, cores and versions, without names of the machine or its user."""
     packages = ", ".join(f"{package} {version(package)}" for package in ("churnops", *PACKAGES))
     return f"{_processor()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}"
 
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8")) if cpuinfo.exists() else None
-    return found[1].strip() if found else platform.machine()
+    match = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8")) if cpuinfo.exists() else None
+    return match[1].strip() if match else platform.machine()
 
 
 def _write(documents: Mapping[str, Any]) -> None:
-    """Write both files after each benchmark, so that a later one that fails loses nothing."""
+    """Write both files after each benchmark, so that nothing is lost if a later one fails."""
     ordered = {name: documents[name] for name in NAMES if name in documents}
     RESULTS.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     results = {name: Result.from_json(document) for name, document in ordered.items()}

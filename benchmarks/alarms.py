@@ -1,7 +1,7 @@
-"""How often monitoring calls for retraining when nothing changed, and how surely when something did.
+"""Alarms: rate of false alarms without drift, and rate of detection with drift.
 
-The 5,000 telecom customers are split at random, again and again: a model is trained on one part, deployed, and watched
-on the other. `ALARMS_SPLITS`, `ALARMS_LIVES` (per split) and `ALARMS_SEED` change the size and the splits of a run.
+The 5,000 telecom customers are split at random many times: a model is trained on one part, deployed, and monitored on
+the other. `ALARMS_SPLITS`, `ALARMS_LIVES` (per split) and `ALARMS_SEED` change the size and the splits of a run.
 """
 
 import math
@@ -35,7 +35,7 @@ from churnops.training.train import train_models
 
 SPLITS, LIVES, SEED = (int(os.environ.get(f"ALARMS_{n}", d)) for n, d in (("SPLITS", 80), ("LIVES", 5), ("SEED", 1)))
 CYCLES, ROWS, TRAINING_ROWS = 100, 500, 3333
-BATCHES = 5  # of each kind of drift, in each split
+BATCHES = 5  # batches of each kind of drift in each split
 SIZES, ROW_COUNTS = (0.1, 0.2, 0.3, 0.4, 0.5), (100, 200, 500, 1000, 2000)
 LOOKS = (1, 50, 100)
 RULES = ("look by look", "every cycle a first look", "plain rule")
@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Deployed:
-    """A deployed model, and the customers that no fit has seen, with their scores."""
+    """A deployed model, and the customers that it was not trained on."""
 
     bundle: Bundle
     unseen: Customers
@@ -54,17 +54,17 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Split:
-    """What one split found: cycles and lives with a false alarm by rule, and alarms by kind of drift and look."""
+    """Result of a split: cycles and lives with a false alarm by rule, and alarms by kind of drift and look."""
 
-    auc: float  # of the deployed model on unseen customers
-    left: float  # what concept drift leaves of it
+    auc: float  # ROC-AUC of the deployed model on unseen customers
+    left: float  # ROC-AUC after concept drift
     cycles: Mapping[str, NDArray[np.bool_]]  # rule: (lives, cycles)
     triggers: Mapping[str, Mapping[str, int]]  # rule: trigger: cycles
-    found: Mapping[tuple[str, int], NDArray[np.bool_]]  # (drift, rows): (batches, looks)
+    detected: Mapping[tuple[str, int], NDArray[np.bool_]]  # (drift, rows): (batches, looks)
 
 
 def measure() -> Result:
-    """Run all splits, a process a core."""
+    """Run all splits, one process on each core."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
         splits = list(pool.map(run_split, range(SPLITS)))
     alarms = {rule: np.stack([split.cycles[rule] for split in splits]) for rule in RULES}
@@ -100,9 +100,9 @@ def measure() -> Result:
 
 
 def run_split(number: int) -> Split:
-    """Train on one part of the customers and watch the other: lives without drift, then batches with it."""
+    """Train on one part of the customers and monitor the other: lives without drift, then batches with drift."""
     generator = np.random.default_rng([SEED, number])
-    # Both rules ask for the same exact p-values of a batch, which take most of the time.
+    # Both rules need the same exact p-values of a batch, which take most of the time.
     ks.two_sample_p_value = lru_cache(1000)(ks.two_sample_p_value)
     deployed = deploy(Project.default(), generator, seed=number)
     ours = deployed.settings.monitoring
@@ -115,19 +115,19 @@ def run_split(number: int) -> Split:
         batch = deployed.unseen.rows(chosen)
         evidence = batch.columns, scores[chosen], batch.outcome.astype(np.float64)
         judge, simple = (Judge(deployed.bundle, settings, *evidence) for settings in (ours, plain))
-        for rule, found in zip(RULES, (judge.at(cycle + 1), judge.at(1), simple.at(1)), strict=True):
-            cycles[rule][life, cycle] = found.value
-            for trigger in found.triggers:
+        for rule, recommendation in zip(RULES, (judge.at(cycle + 1), judge.at(1), simple.at(1)), strict=True):
+            cycles[rule][life, cycle] = recommendation.value
+            for trigger in recommendation.triggers:
                 triggers[rule][trigger.name] += bool(trigger.fired)
     seeds = iter(generator.integers(2**31, size=10_000).tolist())
     shown, left = {}, math.nan
-    for kind, rows, judges, left in drifted(deployed, seeds):  # noqa: B007, the last one is that of concept drift
+    for kind, rows, judges, left in drifted(deployed, seeds):  # noqa: B007, the last is concept drift
         shown[kind, rows] = np.array([[judge.at(look).value for look in LOOKS] for judge in judges])
     return Split(point_metrics(deployed.unseen.outcome, scores)["roc_auc"], left, cycles, triggers, shown)
 
 
 class Judge:
-    """All verdicts on one batch; what does not depend on the look is worked out once."""
+    """Verdicts on one batch. Results that do not depend on the look are computed once."""
 
     def __init__(
         self, bundle: Bundle, settings: MonitoringSettings, columns: Columns, scores: Floats, outcome: Floats
@@ -147,12 +147,12 @@ class Judge:
         self.auc = decline.auc.value if decline.auc else math.nan
 
     def at(self, look: int) -> Recommendation:
-        """Return the recommendation if this is the model's look number `look`."""
+        """Return the recommendation at the model's look number `look`."""
         return recommend(self._verdicts, self._settings, look)
 
 
 def deploy(project: Project, generator: np.random.Generator, *, seed: int) -> Deployed:
-    """Split the customers, and let the product's own steps train: the forest's well-tried setting, without a search."""
+    """Split the customers, and train a forest with the product's steps, at its well-tried setting without a search."""
     raw, later = project.raw, project.production
     columns = {name: np.concatenate([values, later.columns[name]]) for name, values in raw.columns.items()}
     everyone = Customers(columns, np.concatenate([raw.outcome, later.outcome]), "0" * 64)
@@ -175,7 +175,7 @@ def deploy(project: Project, generator: np.random.Generator, *, seed: int) -> De
 
 
 def drifted(deployed: Deployed, seeds: Iterator[int]) -> Iterator[tuple[str, int, list[Judge], float]]:
-    """Yield kinds of drift, rows, verdicts on batches of it, and the ROC-AUC that was left on average."""
+    """Yield each kind of drift with its rows, the verdicts on its batches, and the mean ROC-AUC on them."""
     bundle, unseen = deployed.bundle, deployed.unseen
 
     def judge(columns: Columns, outcome: Floats) -> Judge:
@@ -185,7 +185,7 @@ def drifted(deployed: Deployed, seeds: Iterator[int]) -> Iterator[tuple[str, int
         batches = [shifted(deployed, size, rows, next(seeds)) for _ in range(BATCHES)]
         yield f"{size:g}", rows, [judge(columns, np.full(rows, np.nan)) for columns in batches], math.nan
     auc = point_metrics(unseen.outcome, bundle.predict(unseen.columns).probability)["roc_auc"]
-    # Where the outcomes of a share s are permuted, ROC-AUC becomes (1 - s) auc + s / 2.
+    # With the outcomes of a share s permuted, ROC-AUC is (1 - s) auc + s / 2.
     drift = Drift(concept=(auc - WORSE) / (auc - 0.5))
     judges, left = [], []
     for _ in range(BATCHES):
@@ -200,7 +200,7 @@ def drifted(deployed: Deployed, seeds: Iterator[int]) -> Iterator[tuple[str, int
 
 
 def shifted(deployed: Deployed, size: float, rows: int, seed: int) -> dict[str, Floats]:
-    """Draw unseen customers, and shift eight columns that no other determines by `size` standard deviations."""
+    """Draw unseen customers, and shift eight independent columns by `size` standard deviations."""
     bundle, unseen = deployed.bundle, deployed.unseen
     free = [column.name for column in bundle.schema.inputs if column.numeric and column.name not in bundle.linked]
     chosen = np.random.default_rng(seed).choice(free, SHIFTED, replace=False)
@@ -219,11 +219,11 @@ def upper_limit(alarms: int, trials: int, confidence: float = 0.95) -> float:
 
 
 def clustered_limit(alarmed: NDArray[np.bool_]) -> float:
-    """Return the upper limit for trials of shape (splits, trials) that are alike within a split.
+    """Return the upper limit for trials of shape (splits, trials) that are correlated within a split.
 
-    Korn and Graubard (Survey Methodology 24 (1998) 193-201): Clopper and Pearson's limit for as many trials as, drawn
-    one by one, would leave the rate as uncertain as its spread over the splits does. Where that spread is 0, because
-    no trial raised an alarm, the splits themselves are counted as the trials.
+    Korn and Graubard (Survey Methodology 24 (1998) 193-201): Clopper and Pearson's limit for the number of independent
+    trials that gives the rate the same variance as its spread over the splits. If that spread is 0, because no trial
+    raised an alarm, the splits are counted as the trials.
     """
     rates = alarmed.reshape(len(alarmed), -1).mean(axis=1)
     rate = rates.mean()
@@ -237,15 +237,15 @@ def _false_alarms(alarms: Mapping[str, NDArray[np.bool_]]) -> list[Claim]:
     looks, first, plain = (alarms[rule] for rule in RULES)
     lives = f"lives of {CYCLES} cycles"
     claims = []
-    for what, target, found, beside in (
+    for trials, target, alarmed, beside in (
         ("single cycles", 1.0, first, plain),
         (lives, 5.0, looks.any(axis=2), plain.any(axis=2)),
     ):
-        limits = {"": upper_limit(int(found.sum()), found.size), ", clustered by split": clustered_limit(found)}
-        for how, limit in limits.items():
+        limits = {"": upper_limit(int(alarmed.sum()), alarmed.size), ", clustered by split": clustered_limit(alarmed)}
+        for clustering, limit in limits.items():
             claims.append(
                 Claim(
-                    f"nothing changed: {what} with an alarm, upper limit{how}",
+                    f"nothing changed: {trials} with an alarm, upper limit{clustering}",
                     100 * limit,
                     "%",
                     target=target,
@@ -259,22 +259,22 @@ def _false_alarms(alarms: Mapping[str, NDArray[np.bool_]]) -> list[Claim]:
 def _power(splits: Sequence[Split]) -> list[Claim]:
     before, left = (float(np.mean([getattr(split, name) for split in splits])) for name in ("auc", "left"))
     claims = []
-    for kind, rows, told in (
+    for kind, rows, drift in (
         ("0.3", ROWS, f"{SHIFTED} columns shifted by 0.3 sd, {ROWS} rows"),
         ("concept", LABELLED, f"ROC-AUC from {before:.2f} to {left:.2f}, {LABELLED} labels"),
     ):
-        found = np.concatenate([split.found[kind, rows] for split in splits])
+        detected = np.concatenate([split.detected[kind, rows] for split in splits])
         for place, look in enumerate(LOOKS):
-            recommended = int(found[:, place].sum())
+            recommended = int(detected[:, place].sum())
             claims.append(
                 Claim(
-                    f"{told}: recommended at look {look}",
-                    100 * recommended / len(found),
+                    f"{drift}: recommended at look {look}",
+                    100 * recommended / len(detected),
                     "%",
                     target=95,
                     at_least=True,
-                    low=100 * (1 - upper_limit(len(found) - recommended, len(found))),
-                    high=100 * upper_limit(recommended, len(found)),
+                    low=100 * (1 - upper_limit(len(detected) - recommended, len(detected))),
+                    high=100 * upper_limit(recommended, len(detected)),
                 )
             )
     return claims
@@ -295,7 +295,7 @@ def _curve(splits: Sequence[Split]) -> list[Sequence[str]]:
     for size in SIZES:
         cells = []
         for rows in ROW_COUNTS:
-            found = np.concatenate([split.found[f"{size:g}", rows] for split in splits])
-            cells.append(" / ".join(f"{100 * rate:.0f}" for rate in found.mean(axis=0)) + " %")
+            detected = np.concatenate([split.detected[f"{size:g}", rows] for split in splits])
+            cells.append(" / ".join(f"{100 * rate:.0f}" for rate in detected.mean(axis=0)) + " %")
         table.append((f"{size:g}", *cells))
     return table

@@ -1,4 +1,4 @@
-"""The ceiling for an API: FastAPI with our request and response models, and nothing behind them."""
+"""Bare app, the upper limit for an API: FastAPI with our request and response models, and no model behind them."""
 
 from pathlib import Path
 

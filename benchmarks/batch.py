@@ -1,4 +1,4 @@
-"""Files larger than memory: `churnops predict --explain` on a million customers, as a process of its own."""
+"""Batch scoring: `churnops predict --explain` on a million customers, in its own process."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 
 
 def measure() -> Result:
-    """Train the main job's models, deploy the winner in a folder of its own, and score the same rows in four ways."""
+    """Train the main job's models, deploy the winner in a new folder, and score the same rows in four ways."""
     project = Project.default()
     settings = project.settings
     prepared, features = prepare(project.raw, settings)
@@ -95,7 +95,7 @@ def _write_customers(folder: Path, sources: list[Path]) -> None:
 
 
 def _usual_way(source: Path, target: Path, fitted: Any, bundle: Bundle) -> float:
-    """Return the seconds that pandas, the library that fitted the model, and shap take for `source`."""
+    """Return the seconds that pandas, the model's library and shap take for `source`."""
     import pandas as pd
     import shap
 
@@ -117,7 +117,7 @@ def _usual_way(source: Path, target: Path, fitted: Any, bundle: Bundle) -> float
 
 
 def _matrix(frame: Any, bundle: Bundle) -> NDArray[np.float64]:
-    """Build the feature matrix as the bundle does: it is no part of what the peer is slow at."""
+    """Build the feature matrix as the bundle does, since the peers' own way is not compared."""
     customers = check_customers(pl.from_pandas(frame), bundle.schema, "peer")
     return bundle.matrix(bundle.imputer(encode(customers, bundle.schema)))
 

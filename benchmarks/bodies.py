@@ -1,4 +1,4 @@
-"""Bodies that cost as much as their size allows, of any size, for each path and format of the API."""
+"""Request bodies that are as expensive as their size allows, for each path and format of the API."""
 
 import io
 import json
@@ -21,7 +21,7 @@ Customer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Form:
-    """A form of body: where it is sent, as what, in which sizes, and how it is made from a size and a customer."""
+    """A form of body: its path, media type, sizes, and a function from a size and a customer to the body."""
 
     name: str
     path: str
@@ -31,7 +31,7 @@ class Form:
 
 
 def _filled(size: int, piece: Callable[[int], str], before: str = "", after: str = "", limit: int = 2**40) -> bytes:
-    """Return numbered pieces, at most `limit`, between two texts; white space fills up to `size` bytes."""
+    """Return up to `limit` numbered pieces between two texts, filled up with white space to `size` bytes."""
     pieces, length, number = [before], len(before) + len(after), 0
     while number < limit and length + len(text := piece(number)) <= size:
         pieces.append(text)

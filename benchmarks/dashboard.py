@@ -1,4 +1,4 @@
-"""The dashboard in a real Chromium, with a hundred reports and a journal of a million rows."""
+"""Dashboard in a real Chromium, with a hundred reports and a journal of a million rows."""
 
 import os
 import re
@@ -24,13 +24,13 @@ FIGURE = "figure"
 STRAIGHT = "straight to Monitoring, with the first figures of all"
 LINKS, BUTTONS = "[data-testid=stSidebarNavLink]", "[data-testid=stMain] button"
 PAGES = ("Predict", "Monitoring", "Analysis", "Models")
-SECONDS = 60_000  # as Playwright counts: milliseconds
+SECONDS = 60_000  # Playwright counts in milliseconds
 PROJECT = "BIG_PROJECT"
-"""Environment variable: a project that `scripts/big_project.py` made, instead of a new one, which takes minutes."""
+"""Environment variable with a project of `scripts/big_project.py`, since a new one takes minutes."""
 
-# A page is there when its title is, Streamlit has nothing left to do, nothing old and no placeholder is on it, every
-# figure is drawn, and nothing has changed for a while: the last change is the end, the while does not count. Nor does
-# what a table writes into its canvas for screen readers a third of a second after it is drawn, which is not seen.
+# A page is complete when it has its title, Streamlit is idle, no old part and no placeholder is left, every figure is
+# drawn, and nothing has changed for half a second, which does not count. Text that a table writes into its canvas for
+# screen readers, a third of a second after it is drawn, does not count either.
 SHOWN = """
 async ({page, click, among, figures}) => {
     const started = performance.now();
@@ -116,7 +116,7 @@ def measure() -> Result:
 def _start(
     browser: Browser, folder: Path, *, rounds: int = 0
 ) -> tuple[float, dict[str, float], dict[str, list[float]], float]:
-    """Return seconds to the first page, to the others at first, later in each round, and the MiB held in the end."""
+    """Return seconds to the first page, to each other page at first and in each round, and the MiB at the end."""
     first: dict[str, float] = {}
     later: dict[str, list[float]] = {page: [] for page in PAGES}
     context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -141,12 +141,12 @@ def _start(
 
 
 def shown(tab: Page, page: str, *, click: str = "", among: str = LINKS, figures: int = 0) -> float:
-    """Wait until a page, with so many figures at least, is there; return the seconds that took.
+    """Wait until a page with at least so many figures is complete; return the seconds.
 
     Parameters
     ----------
     click, among
-        What to click on before, by its text, and among which elements.
+        Text of the element to click first, and the selector of the elements to search.
     """
     took = float(tab.evaluate(SHOWN, {"page": page, "click": click, "among": among, "figures": figures}))
     if tab.get_by_test_id("stException").count():
@@ -166,7 +166,7 @@ def chromium(playwright: Playwright) -> Browser:
 
 @contextmanager
 def dashboard(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the dashboard of a project on `PORT`; yield its process once it answers."""
+    """Start a project's dashboard on `PORT`; yield its process when it answers."""
     command = [sys.executable, "-m", "churnops.cli", "dashboard", "--port", str(PORT)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
@@ -187,6 +187,6 @@ def dashboard(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _resident(pid: int) -> float:
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1]) / 1024
+    match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert match
+    return int(match[1]) / 1024

@@ -1,8 +1,8 @@
-"""Drift of 20 columns between a hundred thousand rows and a million, against what others use for it.
+"""Drift checks of 20 columns between a hundred thousand rows and a million, against other libraries.
 
-Evidently, NannyML and alibi-detect want libraries that exclude each other and ours. So each has an environment of its
-own, made once from `drift_peers/<peer>.txt` in the folder that `DRIFT_PEERS` names (default: the user's cache), and
-`drift_peers/with_<peer>.py`, which runs there and prints what it took.
+Evidently, NannyML and alibi-detect need libraries that exclude each other and ours. So each has its own environment,
+made once from `drift_peers/<peer>.txt` in the folder named by `DRIFT_PEERS` (default: the user's cache), where
+`drift_peers/with_<peer>.py` runs and prints its figures.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from benchmarks.harness import Claim, Result, run_process
 from benchmarks.page import shown
 
 COLUMNS, REFERENCE_ROWS, BATCH_ROWS = 20, 100_000, 1_000_000
-SHIFTS = (0.002, 0.005, 0.01, 0.02, 0.05)  # of the first columns' means, in standard deviations
-REPEATS, LONG = 3, 60.0  # a peer whose process takes more CPU seconds than this is run once
+SHIFTS = (0.002, 0.005, 0.01, 0.02, 0.05)  # shifts of the first columns, in standard deviations
+REPEATS, LONG = 3, 60.0  # a peer that takes more CPU seconds than this is run once
 SCRIPTS = Path(__file__).parent / "drift_peers"
 OURS, SCIPY, EVIDENTLY, NANNYML, ALIBI = "churnops", "scipy", "evidently", "nannyml", "alibi_detect"
 NAMES = {
@@ -44,20 +44,20 @@ IMPORTS = {
     ALIBI: "alibi_detect.cd",
 }
 TIMES = {EVIDENTLY: 20, SCIPY: 2, ALIBI: 2, NANNYML: 1}
-"""How many times as fast as a peer the check shall be."""
-# One thread each; and no figures sent to the makers.
+"""Target of the check's speed, as a multiple of the peer's."""
+# One thread each, and no usage statistics.
 QUIET = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
 ) | {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
 
 
 class PeerError(Exception):
-    """A peer could not be installed or run; says why in one line."""
+    """A peer could not be installed or run; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians of one peer: CPU seconds, MiB above the data, and what it says of each column (None: it does not)."""
+    """Medians of a peer: CPU seconds, MiB above the data, and each column's results (None if it has none)."""
 
     fit: float
     check: float
@@ -69,18 +69,18 @@ class Figures:
 
 
 def measure() -> Result:
-    """Run everybody on the same files, one process after another."""
-    found: dict[str, Figures] = {}
+    """Run every peer on the same files, one process after another."""
+    results: dict[str, Figures] = {}
     failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_columns(folder)
         for peer in NAMES:
             try:
-                found[peer] = _figures(peer, folder)
+                results[peer] = _figures(peer, folder)
             except PeerError as error:
                 failed[peer] = str(error)
-    if not {OURS, SCIPY} <= found.keys():
+    if not {OURS, SCIPY} <= results.keys():
         raise RuntimeError("; ".join(failed.values()))
     return Result(
         title="Drift checks",
@@ -92,18 +92,18 @@ def measure() -> Result:
             "and neither is what is fitted once to the reference. Peers have one thread, as we do, and those that are "
             "not our dependencies an environment of their own. Targets are shares of the peer's time in the same run."
         ),
-        claims=_claims(found),
-        tables=[("Each on its own", _table(found))],
-        notes=[*_notes(found), *(f"Not measured: {NAMES[peer]}. {reason}" for peer, reason in failed.items())],
+        claims=_claims(results),
+        tables=[("Each on its own", _table(results))],
+        notes=[*_notes(results), *(f"Not measured: {NAMES[peer]}. {reason}" for peer, reason in failed.items())],
     )
 
 
-def _claims(found: Mapping[str, Figures]) -> list[Claim]:
-    ours = found[OURS]
+def _claims(results: Mapping[str, Figures]) -> list[Claim]:
+    ours = results[OURS]
     check, fitting = [], []
     for peer, times in TIMES.items():
-        if peer in found:
-            theirs, name = found[peer], NAMES[peer]
+        if peer in results:
+            theirs, name = results[peer], NAMES[peer]
             target = float(f"{theirs.check / times:.3g}")
             check.append(Claim("check of the batch", ours.check, "s", target, peer=name, peer_measured=theirs.check))
             fitting.append(
@@ -115,12 +115,12 @@ def _claims(found: Mapping[str, Figures]) -> list[Claim]:
                     peer_measured=theirs.fit + theirs.check,
                 )
             )
-    scipy = found[SCIPY]
+    scipy = results[SCIPY]
     memory = Claim(
         "memory beyond the data, fit included", ours.peak, "MiB", 100.0, peer=NAMES[SCIPY], peer_measured=scipy.peak
     )
     apart, p_apart = _apart(ours.statistics, scipy.statistics), _apart(ours.p_values, scipy.p_values)
-    assert apart is not None  # both tell both
+    assert apart is not None
     assert p_apart is not None
     differences = [
         Claim("largest difference to SciPy's statistic", apart, target=0.0),
@@ -133,16 +133,16 @@ def _claims(found: Mapping[str, Figures]) -> list[Claim]:
             "s",
             1.0,
             peer=f"`import {IMPORTS[peer]}`",
-            peer_measured=found[peer].imports,
+            peer_measured=results[peer].imports,
         )
         for peer in TIMES
-        if peer in found
+        if peer in results
     ]
     return [*check, *fitting, memory, *differences, *started]
 
 
-def _table(found: Mapping[str, Figures]) -> list[tuple[str, ...]]:
-    """Return what each took, ours among them, and how far what it says is from SciPy's."""
+def _table(results: Mapping[str, Figures]) -> list[tuple[str, ...]]:
+    """Return each peer's figures, with ours, and the largest difference of its results to SciPy's."""
     rows: list[tuple[str, ...]] = [
         (
             "",
@@ -155,12 +155,12 @@ def _table(found: Mapping[str, Figures]) -> list[tuple[str, ...]]:
             "p-value, from SciPy's",
         )
     ]
-    for peer, figures in found.items():
+    for peer, figures in results.items():
         apart = [
-            _apart(mine, theirs)
-            for mine, theirs in (
-                (figures.statistics, found[SCIPY].statistics),
-                (figures.p_values, found[SCIPY].p_values),
+            _apart(ours, theirs)
+            for ours, theirs in (
+                (figures.statistics, results[SCIPY].statistics),
+                (figures.p_values, results[SCIPY].p_values),
             )
         ]
         rows.append(
@@ -171,24 +171,24 @@ def _table(found: Mapping[str, Figures]) -> list[tuple[str, ...]]:
                 shown(figures.peak, "MiB"),
                 shown(figures.imports, "s"),
                 str(figures.runs),
-                *("not told" if value is None else shown(value) for value in apart),
+                *("none" if value is None else shown(value) for value in apart),
             )
         )
     return rows
 
 
-def _notes(found: Mapping[str, Figures]) -> list[str]:
+def _notes(results: Mapping[str, Figures]) -> list[str]:
     notes = [
         "Our fit is what a bundle stores once, at training time; a check counts the batch in its cells and needs the "
         "reference's rows no more. SciPy, Evidently and alibi-detect need them, and sort both again at every check.",
         "Memory is the peak of both calls above what the process has with its imports and the data, so what is "
         "compiled, or imported when first used, is in it.",
     ]
-    if EVIDENTLY in found:
+    if EVIDENTLY in results:
         notes.append(
             "Evidently also makes the figures of its report, which cannot be switched off; no HTML is rendered."
         )
-    if NANNYML in found:
+    if NANNYML in results:
         notes.append(
             "NannyML counts in 10,000 bins of equal width, which is what it does for references of 10,000 rows and "
             "more: hence a statistic that is near the true one. It also puts chunks and thresholds together."
@@ -197,7 +197,7 @@ def _notes(found: Mapping[str, Figures]) -> list[str]:
 
 
 def _apart(ours: Sequence[float] | None, theirs: Sequence[float] | None) -> float | None:
-    """Return the largest difference; None where one of them tells none."""
+    """Return the largest difference; None if one has no results."""
     if ours is None or theirs is None:
         return None
     return float(np.abs(np.subtract(ours, theirs)).max())
@@ -213,7 +213,7 @@ def _write_columns(folder: Path) -> None:
 
 
 def _figures(peer: str, folder: Path) -> Figures:
-    """Run one peer, `REPEATS` times or, if it takes long, once."""
+    """Run a peer `REPEATS` times, or once if it is slow."""
     python = sys.executable if peer in (OURS, SCIPY) else _environment(peer)
     answers: list[dict[str, Any]] = []
     while len(answers) < REPEATS:
@@ -236,39 +236,39 @@ def _figures(peer: str, folder: Path) -> Figures:
 
 def _run(peer: str, python: str, folder: Path) -> dict[str, Any]:
     command = [python, "-W", "ignore", str(SCRIPTS / f"with_{peer}.py"), str(folder)]
-    said = _said(command, f"{NAMES[peer]} does not run")
-    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
+    output = _output(command, f"{NAMES[peer]} does not run")
+    answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return answer
 
 
 def _environment(peer: str) -> str:
-    """Return the Python of a peer's environment, made if there is none for these versions."""
+    """Return the Python of a peer's environment; make the environment if these versions have none."""
     wanted = SCRIPTS / f"{peer}.txt"
     digest = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(os.environ.get("DRIFT_PEERS") or cache / "churnops" / "drift_peers") / f"{peer}-{digest}"
     python, complete = folder / "bin" / "python", folder / "complete"
-    if not complete.exists():  # one that was broken off is made again
+    if not complete.exists():  # also after an interruption
         shutil.rmtree(folder, ignore_errors=True)
         reason = f"{NAMES[peer]} cannot be installed"
-        _said([sys.executable, "-m", "venv", str(folder)], reason)
+        _output([sys.executable, "-m", "venv", str(folder)], reason)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)]
-        _said(install, reason)
+        _output(install, reason)
         complete.touch()
     return str(python)
 
 
-def _said(command: Sequence[str], reason: str) -> str:
-    """Return what a command printed.
+def _output(command: Sequence[str], reason: str) -> str:
+    """Return the output of a command.
 
     Raises
     ------
     PeerError
-        If it failed, with the last line of what it said.
+        If it failed, with the last line of its output.
     """
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | QUIET)
     if done.returncode != 0:
-        lines = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()
-        last = re.sub(r"(\w+:/)?/\S+", "…", lines[-1])  # no path or address of this machine's goes to the page
+        lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+        last = re.sub(r"(\w+:/)?/\S+", "…", lines[-1])  # keeps paths and addresses of this machine off the page
         raise PeerError(f"{reason}: {last} (exit code {done.returncode})")
     return done.stdout

@@ -20,7 +20,7 @@ from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
 from churnops.training.train import train_models
 
-with warnings.catch_warnings():  # of the library's own colours
+with warnings.catch_warnings():  # about the library's colours
     warnings.simplefilter("ignore")
     import shap
 
@@ -87,7 +87,7 @@ def measure() -> Result:
 
 
 def _compare(label: str, fitted: Any, many: Matrix, targets: dict[str, tuple[int, int]]) -> list[Claim]:
-    """Compare one model with each peer, on one row and on all of `many`; a target is how many times as fast."""
+    """Compare a model with each peer, on one row and on all of `many`; a target is a multiple of the peer's speed."""
     trees = export(fitted)
     assert isinstance(trees, TreeEnsemble)
     peers: dict[str, Explain] = {"shap": _shap(fitted)}
@@ -119,7 +119,7 @@ def _compare(label: str, fitted: Any, many: Matrix, targets: dict[str, tuple[int
 def _claim(
     name: str, ours: Callable[[], Any], peer: str, theirs: Callable[[], Any], times: int | None, matrix: Matrix
 ) -> Claim:
-    """Time both; the target is a share of the peer's time."""
+    """Return a claim on both times, with a share of the peer's time as target."""
     few = len(matrix) == 1
     scale, unit = (1e6, "µs") if few else (1e3, "ms")
     measured = median_seconds(ours, calls=200 if few else 1) * scale

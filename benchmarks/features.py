@@ -17,7 +17,7 @@ ROWS = 1_000_000
 
 
 def polars_derived(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the default derived columns, as one would write them in Polars; a flag is encoded as 0 or 1."""
+    """Return the default derived columns, written in Polars; a flag is encoded as 0 or 1."""
     day, evening, night, intl = (pl.col(f"total_{part}_minutes") for part in ("day", "eve", "night", "intl"))
     few_or_long = (intl > 13) | (pl.col("total_intl_calls") < 3)
     return frame.with_columns(total_charge=0.17 * day + 0.085 * evening + 0.045 * night + 0.27 * intl).with_columns(
@@ -52,7 +52,7 @@ def measure() -> Result:
         frame = pl.DataFrame(columns)
         scale = 1e6 if unit == "µs" else 1.0
         label = "one row" if rows == 1 else f"{rows:,} rows"
-        for what, matrix in (("derived columns", only_derived), ("whole matrix", everything)):
+        for subject, matrix in (("derived columns", only_derived), ("whole matrix", everything)):
             ours = median_seconds(partial(matrix, columns), repeats=repeats, calls=calls)
             peer = median_seconds(
                 partial(polars_matrix, frame, matrix.selected),
@@ -60,7 +60,7 @@ def measure() -> Result:
                 calls=min(calls, 20),
             )
             claims.append(
-                Claim(f"{what}, {label}", ours * scale, unit, target, peer="Polars", peer_measured=peer * scale)
+                Claim(f"{subject}, {label}", ours * scale, unit, target, peer="Polars", peer_measured=peer * scale)
             )
     claims.append(Claim(f"whole matrix, {ROWS:,} rows, first call of the process", first, "s"))
     theirs = polars_matrix(pl.DataFrame(many), derived)

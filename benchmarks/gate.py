@@ -1,7 +1,7 @@
-"""How often the gate deploys a model that is no better, and how surely one that is.
+"""Gate: rate of deployments without a true gain, and rate of deployments with one.
 
-The 5,000 telecom customers are split at random, again and again: models are trained on one half and compared on samples
-of the other, which is the population: its gain is the true one. `GATE_SPLITS` and `GATE_SEED` change a run.
+The 5,000 telecom customers are split at random many times: models are trained on one half and compared on samples of
+the other half. That half is the population, so its gain is the true one. `GATE_SPLITS` and `GATE_SEED` change a run.
 """
 
 import math
@@ -38,27 +38,28 @@ RULES: Mapping[str, RetrainingSettings] = {
     "gate, average precision": RetrainingSettings(metric="average_precision"),
 }
 FEWER_SAMPLES = {"gate, average precision": 2}  # a bootstrap each
-ASKED = ("a single challenger", f"the best of {CHALLENGERS}")
+CHOICES = ("a single challenger", f"the best of {CHALLENGERS}")
 
 
 @dataclass(frozen=True)
 class Split:
-    """What one split found.
+    """Result of a split.
 
     Attributes
     ----------
     deployed, worse
-        By rule, shape (groups, samples, 2), the last axis as in ASKED: what was decided, and whether the true gain of
-        the metric is not above 0.
+        By rule, shape (groups, samples, 2), the last axis as in CHOICES: the gate's decision, and whether the true gain
+        of the metric is not above 0.
     curve
-        By gain and rows: whether the gate deployed, shape (kinds, samples), and in NaN where no such champion can be
-        made; the labels it said were needed, 0 if it deployed and infinite if it named none; and the labels that its
-        formula names for the true gain.
+        By gain and rows, shape (3, kinds, samples): whether the gate deployed; the labels that it needed, 0 if it
+        deployed and infinite if it gave no number; and the labels that its formula gives for the true gain. NaN where
+        no such champion can be made.
     equal
-        By metric and rows, shape (pairs, samples): whether the gain of a model that is exactly as good seemed proven,
-        NaN where there were too few churners.
+        By metric and rows, shape (pairs, samples): whether the gain of an equally good model seemed proven, NaN with
+        too few churned customers.
     bill
-        By family, shape (families,) and (families, samples): true gain of log loss by the monthly bill, and deployed.
+        By family, shapes (families,) and (families, samples): true gain of log loss by the monthly bill, and whether
+        the gate deployed.
     """
 
     deployed: Mapping[str, Bools]
@@ -69,7 +70,7 @@ class Split:
 
 
 def measure() -> Result:
-    """Run all splits, a process a core."""
+    """Run all splits, one process on each core."""
     splits = []
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
         for split in pool.map(run_split, range(SPLITS)):
@@ -126,7 +127,7 @@ def run_split(number: int) -> Split:
     groups = [
         [halves.scores(str(generator.choice(FAMILIES)), matrix) for _ in range(1 + CHALLENGERS)] for _ in range(GROUPS)
     ]
-    found = {
+    results = {
         rule: np.stack([compare(halves.outcome, models, rule, [SEED, number, k]) for k, models in enumerate(groups)])
         for rule in RULES
     }
@@ -137,8 +138,8 @@ def run_split(number: int) -> Split:
         halves.scores("random_forest", matrix, stale=1.0),
     ]
     return Split(
-        {rule: made[..., 0] for rule, made in found.items()},
-        {rule: made[..., 1] for rule, made in found.items()},
+        {rule: made[..., 0] for rule, made in results.items()},
+        {rule: made[..., 1] for rule, made in results.items()},
         power(halves.outcome, good, other, weak, generator),
         equally_good(halves.outcome, good, (other, *weak[:2]), generator),
         bill(halves, matrix, generator),
@@ -146,9 +147,9 @@ def run_split(number: int) -> Split:
 
 
 def compare(outcome: Bools, models: Sequence[Floats], rule: str, seed: Sequence[int]) -> Bools:
-    """Return shape (samples, 2, 2): for each of ASKED whether a challenger is deployed, and truly no better.
+    """Return shape (samples, 2, 2): for each of CHOICES whether the challenger is deployed, and whether it has no gain.
 
-    Every rule sees the same samples.
+    Every rule gets the same samples.
     """
     settings, generator = RULES[rule], np.random.default_rng(seed)
     truth = [quality(outcome, scores, settings.metric) for scores in models]
@@ -166,8 +167,8 @@ def compare(outcome: Bools, models: Sequence[Floats], rule: str, seed: Sequence[
 def power(
     outcome: Bools, good: Floats, other: Floats, weak: Sequence[Floats], generator: np.random.Generator
 ) -> dict[tuple[float, int], Floats]:
-    """Compare a good model with ones worse by a known amount: see `Split.curve`, stacked to (3, kinds, samples)."""
-    settings, found = RULES["gate"], {}
+    """Compare a good model with models that are worse by a known amount: see `Split.curve`."""
+    settings, results = RULES["gate"], {}
     for gain in GAINS:
         champions = [mixed(outcome, good, other, scores, gain) for scores in weak]
         for rows in SIZES:
@@ -179,16 +180,16 @@ def power(
                     planned = labels_needed(
                         gain, decision.standard_error, rows, min_improvement=settings.improvement, level=0.95
                     )
-                    said = 0 if decision.deploy else decision.labels_needed or math.inf
-                    made[:, kind, sample] = decision.deploy, said, planned or math.inf
-            found[gain, rows] = made
-    return found
+                    needed = 0 if decision.deploy else decision.labels_needed or math.inf
+                    made[:, kind, sample] = decision.deploy, needed, planned or math.inf
+            results[gain, rows] = made
+    return results
 
 
 def equally_good(
     outcome: Bools, good: Floats, others: Sequence[Floats], generator: np.random.Generator
 ) -> dict[tuple[str, int], Floats]:
-    """Compare models of exactly the same quality, each as the challenger: see `Split.equal`."""
+    """Compare equally good models, each as the challenger: see `Split.equal`."""
     shares = {}
     for metric, rule in (("roc_auc", "gate"), ("log_loss", "gate, log loss")):
         pairs, settings = [], RULES[rule]
@@ -204,15 +205,15 @@ def equally_good(
             for pair, (champion, challenger) in enumerate(pairs):
                 for sample in range(0 if champion is None or challenger is None else SAMPLES):
                     drawn = generator.integers(outcome.size, size=rows)
-                    found = decide(outcome[drawn], champion[drawn], challenger[drawn], settings, seed=sample)
-                    if found.low is not None:
-                        made[pair, sample] = found.low > 0 and found.gain > settings.improvement
+                    decision = decide(outcome[drawn], champion[drawn], challenger[drawn], settings, seed=sample)
+                    if decision.low is not None:
+                        made[pair, sample] = decision.low > 0 and decision.gain > settings.improvement
             shares[metric, rows] = made
     return shares
 
 
 def bill(halves: Halves, matrix: Floats, generator: np.random.Generator) -> tuple[Floats, Bools]:
-    """Compare each family with the monthly bill to the same without, by log loss."""
+    """Compare each family with and without the monthly bill, by log loss."""
     without, gains = halves.matrix(*BILL), np.zeros(len(FAMILIES))
     deployed = np.zeros((len(FAMILIES), SAMPLES), dtype=np.bool_)
     for place, family in enumerate(FAMILIES):
@@ -227,7 +228,7 @@ def bill(halves: Halves, matrix: Floats, generator: np.random.Generator) -> tupl
 
 
 def ratio_limit(hits: Floats, trials: Floats) -> float:
-    """Return the upper limit of a share whose hits and trials are given by cluster, as `alarms.clustered_limit` does.
+    """Return the upper limit of a share, from hits and trials by cluster: see `alarms.clustered_limit`.
 
     Clusters may differ in size, so the variance is that of a ratio (Cochran, *Sampling Techniques*, 1977, 6.3).
 
@@ -244,14 +245,14 @@ def ratio_limit(hits: Floats, trials: Floats) -> float:
 
 
 def _stacked(splits: Sequence[Split], rule: str, place: int) -> tuple[Bools, Bools]:
-    """Return shape (splits, groups, samples): deployed, and truly no better."""
+    """Return shape (splits, groups, samples): deployed, and without a true gain."""
     deployed, worse = (np.stack([getattr(s, name)[rule][..., place] for s in splits]) for name in ("deployed", "worse"))
     return deployed, worse
 
 
 def _false_deployments(splits: Sequence[Split]) -> list[Claim]:
     claims = []
-    for place, asked in enumerate(ASKED):
+    for place, choice in enumerate(CHOICES):
         deployed, worse = _stacked(splits, "gate", place)
         plainly, no_better = _stacked(splits, "plain rule", place)
         for among, trials, peer in (
@@ -262,7 +263,7 @@ def _false_deployments(splits: Sequence[Split]) -> list[Claim]:
                 hits, tried = (made.sum(axis=axes).ravel() for made in (deployed & worse, trials))
                 claims.append(
                     Claim(
-                        f"false deployments, {asked}: share of {among}, upper limit by {cluster}",
+                        f"false deployments, {choice}: share of {among}, upper limit by {cluster}",
                         100 * ratio_limit(hits, tried),
                         "%",
                         target=5,
@@ -291,10 +292,10 @@ def _rules_table(splits: Sequence[Split]) -> list[Sequence[str]]:
         ("rule", "challenger", "deployed", "without a true gain", "falsely", "falsely, of those without")
     ]
     for rule in RULES:
-        for place, asked in enumerate(ASKED):
+        for place, choice in enumerate(CHOICES):
             deployed, worse = _stacked(splits, rule, place)
             shares = deployed.mean(), worse.mean(), (deployed & worse).mean(), deployed[worse].mean()
-            table.append((rule, asked, *map(_percent, shares)))
+            table.append((rule, choice, *map(_percent, shares)))
     return table
 
 
@@ -313,7 +314,7 @@ def _curve_table(curve: Mapping[tuple[float, int], Floats]) -> list[Sequence[str
 def _needed(curve: Mapping[tuple[float, int], Floats], gain: float) -> tuple[float, float, float, float]:
     """Return the gain, the rows at which 90 % are deployed, the median of the gate's number, and their ratio.
 
-    Between the rows tried, the share is taken to be linear in their logarithm.
+    Between the tested numbers of rows, the share is assumed to be linear in their logarithm.
     """
     shares = np.maximum.accumulate([np.nanmean(curve[gain, rows][:, 0]) for rows in SIZES])
     measured = math.exp(float(np.interp(POWER, shares, np.log(SIZES))))
@@ -330,12 +331,12 @@ def _needed_table(
             "rows at which 90 % are deployed",
             f"gate's number, from {ROWS} rows",
             "ratio",
-            "what it says after 300 rows if it cannot tell: median",
+            "its number after 300 rows if it cannot tell: median",
         )
     ]
     for gain, measured, planned, ratio in needed:
-        said = curve[gain, 300][:, 1]
-        named = said[np.isfinite(said) & (said > 0)]
+        numbers = curve[gain, 300][:, 1]
+        named = numbers[np.isfinite(numbers) & (numbers > 0)]
         table.append((f"{gain:g}", f"{measured:,.0f}", f"{planned:,.0f}", f"{ratio:.2f}", f"{np.median(named):,.0f}"))
     return table
 

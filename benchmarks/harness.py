@@ -1,4 +1,4 @@
-"""What a claim is, and how time, CPU and memory are taken."""
+"""Claims and results, and measurement of time, CPU and memory."""
 
 import json
 import statistics
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Claim:
-    """One figure: what was measured, the target if there is one, and the peer measured (or quoted) beside it.
+    """One figure: the measured value, its target if there is one, and a peer's value, measured or quoted.
 
-    A target is a limit that `measured` may not exceed, or, with `at_least`, may not fall below.
+    The target is an upper limit of `measured`; with `at_least`, a lower one.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Claim:
 
     @property
     def target_text(self) -> str:
-        """The target for people, empty where the figure is only shown."""
+        """The target for people; empty if there is none."""
         return "" if self.target is None else f"{'≥' if self.at_least else '≤'} {self.target:g} {self.unit}".strip()
 
     @property
@@ -48,7 +48,7 @@ class Claim:
         return self.measured / self.peer_measured if self.peer_measured else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields and, for readers of the file, what follows from them."""
+        """Return the fields and the values derived from them."""
         return asdict(self) | {"met": self.met, "ratio": self.ratio}
 
     @classmethod
@@ -59,7 +59,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Result:
-    """What one benchmark found: its claims, further tables (caption, header and rows of text), and notes in words."""
+    """Result of a benchmark: claims, further tables (caption, header and rows of text), and notes."""
 
     title: str
     about: str
@@ -79,7 +79,7 @@ class Result:
 
 
 def median_seconds(function: Callable[[], object], *, repeats: int = 7, calls: int = 1) -> float:
-    """Return the median over `repeats` of the wall time of one call, each timed over `calls`; one call warms up."""
+    """Return the median wall time of a call over `repeats` blocks of `calls`, after one call to warm up."""
     function()
     taken = []
     for _ in range(repeats):
@@ -92,14 +92,14 @@ def median_seconds(function: Callable[[], object], *, repeats: int = 7, calls: i
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process used: wall and CPU (user + system) seconds, and its peak resident memory in MiB."""
+    """Resources of a process: wall and CPU (user + system) seconds, and peak resident memory in MiB."""
 
     wall: float
     cpu: float
     peak: float
 
 
-# Started from a small process of its own: Linux counts the memory of whoever starts a process into its peak.
+# Started from a small process, since Linux counts the parent's memory into a process's peak.
 _LAUNCHER = """
 import json, os, subprocess, sys, time
 started = time.perf_counter()
@@ -113,12 +113,12 @@ print(json.dumps([wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, co
 
 
 def run_process(command: Sequence[str], *, folder: Path = ROOT) -> Usage:
-    """Run a command in `folder` and return what it used, its own children included.
+    """Run a command in `folder` and return its resources, with those of its children.
 
     Raises
     ------
     RuntimeError
-        If it failed, with what it said.
+        If it failed, with the end of its errors.
     """
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command]
     answer = subprocess.run(launcher, cwd=folder, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Results for people: rich tables on the screen and `docs/benchmarks.md`."""
+"""Results for people: tables on the screen, and `docs/benchmarks.md`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -84,7 +84,7 @@ def screen_table(result: Result) -> Table:
 
 
 def page(results: Mapping[str, Result], environments: Mapping[str, str]) -> str:
-    """Return docs/benchmarks.md; `environments` says with what each result was measured."""
+    """Return docs/benchmarks.md, with the environment of each result."""
     parts = [INTRO]
     for environment in dict.fromkeys(environments.values()):
         names = [name for name in results if environments[name] == environment]

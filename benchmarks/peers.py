@@ -1,4 +1,4 @@
-"""What one gets from scikit-learn in five lines: the peers of `quality`."""
+"""Peers of `quality`: scikit-learn's models in five lines."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

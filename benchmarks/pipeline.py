@@ -1,4 +1,4 @@
-"""The main job: wall time, memory, and what MLflow costs of it."""
+"""Main job: wall time, memory, and MLflow's share of them."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ QUOTED_SECONDS = 189.0
 
 
 def measure() -> Result:
-    """Run the job in a folder of its own: once to create the stores, then warm, in turn with the untracked steps."""
+    """Run the job in a new folder: once to create the stores, then warm, in turn with the untracked steps."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file in ("config.yaml", "run_all.py"):

@@ -1,4 +1,4 @@
-"""Probabilities: the trained forest and boosting as plain arrays against the libraries that fitted them."""
+"""Predictions: the trained forest and boosting as plain arrays, against the libraries that fitted them."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""The product's own steps, called one after another without tracking, as `churnops.pipelines.run_all` does."""
+"""The product's steps without tracking, in the order of `churnops.pipelines.run_all`."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from churnops.training.train import TrainedModels, train_models
 
 @dataclass(frozen=True)
 class Customers:
-    """Encoded columns and outcomes (True: churned) of some customers, and the SHA-256 of the table they are from."""
+    """Encoded columns and outcomes (True: churned) of customers, and the SHA-256 of their table."""
 
     columns: Columns
     outcome: NDArray[np.bool_]
@@ -33,13 +33,13 @@ class Customers:
 
 @dataclass(frozen=True)
 class Project:
-    """Steps 1 and 2 on the tables that settings name."""
+    """Steps 1 and 2 on the tables of the settings."""
 
     settings: Settings
 
     @classmethod
     def default(cls) -> "Project":
-        """Return the repository's own project, whatever `CHURNOPS_*` variables say."""
+        """Return the repository's project, without `CHURNOPS_*` variables."""
         return cls(load_settings(ROOT / "config.yaml", environment={}))
 
     @cached_property
@@ -55,7 +55,7 @@ class Project:
 
     @cached_property
     def production(self) -> Customers:
-        """The customers of the time after training."""
+        """Later customers than those of training."""
         return self._customers("production")
 
     def _customers(self, part: str) -> Customers:
@@ -78,5 +78,5 @@ def prepare(customers: Customers, settings: Settings) -> tuple[PreparedTable, Se
 
 
 def train(customers: Customers, settings: Settings) -> TrainedModels:
-    """Run steps 3 to 5: hold out, select, search every family, choose by cross-validation, refit on all of them."""
+    """Run steps 3 to 5: hold out, select, search every family, choose by cross-validation, refit on all rows."""
     return train_models(*prepare(customers, settings), settings)

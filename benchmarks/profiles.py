@@ -21,9 +21,9 @@ COLUMNS = 20
 REFERENCE_ROWS = 100_000
 FILE_ROWS = 1_000_000
 MILLIONS = tuple(int(part) for part in os.environ.get("PROFILES_MILLIONS", "1,10,100").split(","))
-SPARE_BYTES = 5 * 2**30  # of the disk, left alone
+SPARE_BYTES = 5 * 2**30  # space left free on the disk
 
-# Reads, counts and writes what it counted; what it used is measured from outside.
+# Reads a folder, counts it and writes the profile. Its resources are measured from outside.
 _PROGRAM = """
 import sys
 from pathlib import Path
@@ -53,23 +53,23 @@ def measure() -> Result:
                 table.append((f"{millions} million", "the disk is too small", "", "", "", ""))
                 continue
             arguments = _arguments(folder, target)
-            used[millions] = found = run_process([sys.executable, "-c", _PROGRAM, *arguments])
+            used[millions] = usage = run_process([sys.executable, "-c", _PROGRAM, *arguments])
             counted = unpack_profile(Path(arguments[-1]).read_bytes(), reference)
             assert all(column.rows == millions * FILE_ROWS for column in counted.values()), "a row is not counted"
             size = sum(path.stat().st_size for path in target.iterdir()) / 1e9
-            speed = millions / found.cpu
+            speed = millions / usage.cpu
             table.append(
                 (
                     f"{millions} million",
-                    f"{found.wall:.1f}",
-                    f"{found.cpu:.1f}",
+                    f"{usage.wall:.1f}",
+                    f"{usage.cpu:.1f}",
                     f"{speed:.2f}",
-                    f"{found.peak:.0f}",
+                    f"{usage.peak:.0f}",
                     f"{size:.2f}",
                 )
             )
             shutil.rmtree(target)
-    most = max(used)
+    largest = max(used)
     return Result(
         title="Profiles of huge tables",
         about=(
@@ -78,16 +78,16 @@ def measure() -> Result:
             "reference included; every row is counted exactly (checked)."
         ),
         claims=[
-            Claim(f"{most} million rows, peak memory", used[most].peak, "MiB", 1024),
+            Claim(f"{largest} million rows, peak memory", used[largest].peak, "MiB", 1024),
             *_linear(used),
-            Claim(f"{most} million rows", used[most].wall, "s"),
+            Claim(f"{largest} million rows", used[largest].wall, "s"),
         ],
         tables=[("By rows", table)],
     )
 
 
 def _linear(used: Mapping[int, Usage]) -> list[Claim]:
-    """Say what a further million rows takes between the two largest folders, beside the two before; of one, nothing."""
+    """Return the CPU seconds per further million rows, from the last two folders; the two before are the peer."""
     steps = [(a, b, (used[b].cpu - used[a].cpu) / (b - a)) for a, b in pairwise(sorted(used))]
     if not steps:
         return []

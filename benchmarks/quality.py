@@ -1,4 +1,4 @@
-"""How good the models are: cross-validation under seeds never used for tuning, and on later customers."""
+"""Quality of the models: cross-validation with seeds that were never used for tuning, and later customers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -37,14 +37,14 @@ def measure() -> Result:
     folds: list[Row] = [("seed", "winner of each outer fold", "missed churners", "false alarms")]
     wrong: list[NDArray[np.bool_]] = []
     for seed in SEEDS:
-        found, won, errors = cross_validated(project.raw, _seeded(project.settings, seed))
-        claims += _claims(f"five-fold, seed {seed}: ", CV_TARGETS, found)
+        metrics, won, errors = cross_validated(project.raw, _seeded(project.settings, seed))
+        claims += _claims(f"five-fold, seed {seed}: ", CV_TARGETS, metrics)
         missed = int((errors & project.raw.outcome).sum())
         folds.append((str(seed), ", ".join(won), str(missed), str(int(errors.sum()) - missed)))
         wrong.append(errors)
-    later, found, winner = later_customers(project)
+    later, metrics, winner = later_customers(project)
     claims += later
-    spread: list[Row] = [(str(project.settings.random_state), winner, *_row(found["churnops"], P1_TARGETS))]
+    spread: list[Row] = [(str(project.settings.random_state), winner, *_row(metrics["churnops"], P1_TARGETS))]
     spread += [_other_state(project, seed) for seed in OTHER_STATES]
     header = [NAMES.get(name, name) for name in P1_TARGETS]
     missing = [row for row in spread[1:] if any("✗" in cell for cell in row)]
@@ -60,14 +60,14 @@ def measure() -> Result:
         claims=claims,
         tables=(
             ("Five-fold: winners and errors", folds),
-            ("Later customers: churnops and every peer", [("model", *header), *_peer_rows(found)]),
+            ("Later customers: churnops and every peer", [("model", *header), *_peer_rows(metrics)]),
             (
                 "Later customers: other values of `random_state` (✗: misses the target)",
                 [("random_state", "winner", *header), *spread],
             ),
         ),
         notes=(
-            *_cautions(wrong, found),
+            *_cautions(wrong, metrics),
             "The peers are scikit-learn's defaults without a search, but for the leaves of the decision tree. "
             "What the derived columns bring is the difference between the same peer on the 19 raw columns and on ours.",
             f"Of the {len(OTHER_STATES)} other values of `random_state`, {len(missing)} miss at least one target on "
@@ -77,7 +77,7 @@ def measure() -> Result:
 
 
 def cross_validated(customers: Customers, settings: Settings) -> tuple[Metrics, list[str], NDArray[np.bool_]]:
-    """Return everyone's metrics over out-of-fold scores, the winner of each outer fold, and our wrong rows."""
+    """Return all models' metrics over out-of-fold scores, the winner of each outer fold, and our wrong rows."""
     scores: dict[str, Scores] = {name: np.empty(customers.outcome.size) for name in ("churnops", *PEERS)}
     winners = []
     for known, new in stratified_folds(customers.outcome, 5, settings.random_state):
@@ -91,26 +91,26 @@ def cross_validated(customers: Customers, settings: Settings) -> tuple[Metrics, 
 
 
 def later_customers(project: Project) -> tuple[list[Claim], Metrics, str]:
-    """Return the claims on `data/production` with bootstrap intervals, everyone's metrics, and the winner."""
+    """Return the claims on `data/production` with bootstrap intervals, all models' metrics, and the winner."""
     settings, new = project.settings, project.production
     trained = train(project.raw, settings)
     scores = {"churnops": trained.refit.predict(new.columns).probability}
     scores |= {name: peer(project.raw, new, settings) for name, peer in PEERS.items()}
-    found = {name: point_metrics(new.outcome, score) for name, score in scores.items()}
+    metrics = {name: point_metrics(new.outcome, score) for name, score in scores.items()}
     intervals = evaluate(new.outcome, scores["churnops"], seed=settings.random_state).metrics
     limits = {name: (interval.low, interval.high) for name, interval in intervals.items()}
-    return _claims("later customers: ", P1_TARGETS, found, limits), found, trained.winner
+    return _claims("later customers: ", P1_TARGETS, metrics, limits), metrics, trained.winner
 
 
-def _cautions(wrong: Sequence[NDArray[np.bool_]], found: Metrics) -> list[str]:
-    """Say what the figures do not show: errors that all seeds share, and metrics in which a peer is ahead."""
+def _cautions(wrong: Sequence[NDArray[np.bool_]], metrics: Metrics) -> list[str]:
+    """Return notes on limits of the figures: errors that all seeds share, and metrics in which a peer is ahead."""
     always, ever = np.logical_and.reduce(wrong).sum(), np.logical_or.reduce(wrong).sum()
-    ours, tree = found["churnops"], found[FIVE_LEAVES]
+    ours, tree = metrics["churnops"], metrics[FIVE_LEAVES]
     ahead = []
     for name, (_, at_least) in P1_TARGETS.items():
-        best = (max if at_least else min)(PEERS, key=lambda peer: found[peer][name])
-        if (found[best][name] > ours[name]) if at_least else (found[best][name] < ours[name]):
-            ahead.append(f"{NAMES.get(name, name)} ({best}: {found[best][name]:.4f}, churnops: {ours[name]:.4f})")
+        best = (max if at_least else min)(PEERS, key=lambda peer: metrics[peer][name])
+        if (metrics[best][name] > ours[name]) if at_least else (metrics[best][name] < ours[name]):
+            ahead.append(f"{NAMES.get(name, name)} ({best}: {metrics[best][name]:.4f}, churnops: {ours[name]:.4f})")
     return [
         f"Read accuracy and F1 with care. Of the {ever} rows of `data/raw` that are wrong under any seed, {always} are "
         "wrong under every seed: as far as these agree, the seeds are one piece of evidence for accuracy, not three. "
@@ -129,17 +129,17 @@ def _seeded(settings: Settings, seed: int) -> Settings:
 def _claims(
     prefix: str,
     targets: Targets,
-    found: Mapping[str, Mapping[str, float]],
+    metrics: Mapping[str, Mapping[str, float]],
     limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[Claim]:
     return [
         Claim(
             prefix + NAMES.get(name, name),
-            found["churnops"][name],
+            metrics["churnops"][name],
             target=target,
             at_least=at_least,
             peer=BOOSTING,
-            peer_measured=found[BOOSTING][name],
+            peer_measured=metrics[BOOSTING][name],
             low=limits[name][0] if limits else None,
             high=limits[name][1] if limits else None,
         )
@@ -155,7 +155,7 @@ def _other_state(project: Project, seed: int) -> Row:
 
 
 def _row(metrics: Mapping[str, float], targets: Targets) -> Row:
-    """Return the metrics as text, those that miss their target marked."""
+    """Return the metrics as text, with a mark on those that miss their target."""
     cells = []
     for name, (target, at_least) in targets.items():
         met = metrics[name] >= target if at_least else metrics[name] <= target
@@ -163,5 +163,5 @@ def _row(metrics: Mapping[str, float], targets: Targets) -> Row:
     return cells
 
 
-def _peer_rows(found: Mapping[str, Mapping[str, float]]) -> list[Row]:
-    return [(name, *(f"{metrics[metric]:.4f}" for metric in P1_TARGETS)) for name, metrics in found.items()]
+def _peer_rows(results: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    return [(name, *(f"{metrics[metric]:.4f}" for metric in P1_TARGETS)) for name, metrics in results.items()]

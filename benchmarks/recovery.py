@@ -1,6 +1,6 @@
-"""After the bill rule is reversed: what the loop's new model is worth, and how many customers it takes to get there.
+"""Recovery after the bill rule is reversed: ROC-AUC of the loop's new model, and the number of customers until then.
 
-`RECOVERY_SEEDS` and `RECOVERY_LOOPS` change how many worlds are drawn, and how many times the whole loop runs.
+`RECOVERY_SEEDS` and `RECOVERY_LOOPS` change the number of worlds, and of runs of the whole loop.
 """
 
 import json
@@ -36,48 +36,49 @@ from churnops.journal.predictions import write_predictions
 from churnops.model import Bundle
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.trigger_retraining import trigger_retraining
+from churnops.retraining.policy import RetrainingTask
 from churnops.settings import Settings, default_config, load_settings
 
 SEEDS, LOOPS = (int(os.environ.get(f"RECOVERY_{name}", n)) for name, n in (("SEEDS", 10), ("LOOPS", 5)))
 RESOLVED = (1000, 2000)  # customers of the new world whose outcomes are known
-BEFORE = 2334  # of the old world, who came through the API before them: twice the rows of the world's first part
-FRESH = 1167  # of each of the two other parts of the rows, which nobody who came before is from
+BEFORE = 2334  # earlier customers of the old world: twice the rows of the world's first part
+FRESH = 1167  # new customers of each of the two other parts of the rows
 DAY = timedelta(days=1)
 HORIZON = 30  # days
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one retraining ended: ROC-AUC on fresh customers of the new world."""
+    """Result of a retraining: ROC-AUC on new customers of the new world."""
 
     deployed: bool
     champion: float
     loop: float
-    alone: float  # a model trained on the resolved customers of the new world only
+    alone: float  # model trained on the resolved customers of the new world only
 
 
 def measure() -> Result:
-    """Retrain in each world, for each number of resolved customers; then run the loop as the demonstration does."""
+    """Retrain in each world for each number of resolved customers, then run the demonstration's loop."""
     with tempfile.TemporaryDirectory() as name, redirect_stderr(StringIO()):
         first = Path(name, "first")
         run_all(_project(first))
         ended = {rows: [_retrained(first, Path(name), rows, seed) for seed in range(SEEDS)] for rows in RESOLVED}
         loops = [_looped(Path(name), seed) for seed in range(LOOPS)]
     claims: list[Claim] = []
-    for rows, found in ended.items():
-        told = f"{rows:,} resolved customers of the new world"
-        behind = [one.alone - one.loop for one in found]
+    for rows, results in ended.items():
+        subject = f"{rows:,} resolved customers of the new world"
+        behind = [one.alone - one.loop for one in results]
         mean, low, high = _interval(behind)
         claims += [
-            Claim(f"{told}: ROC-AUC behind a model of these alone", mean, "", 0.02, low=low, high=high),
+            Claim(f"{subject}: ROC-AUC behind a model of these alone", mean, "", 0.02, low=low, high=high),
             Claim(
-                f"{told}: ROC-AUC",
-                statistics.mean(one.loop for one in found),
+                f"{subject}: ROC-AUC",
+                statistics.mean(one.loop for one in results),
                 peer="a model of these alone",
-                peer_measured=statistics.mean(one.alone for one in found),
+                peer_measured=statistics.mean(one.alone for one in results),
             ),
-            Claim(f"{told}: ROC-AUC of the model before", statistics.mean(one.champion for one in found)),
-            Claim(f"{told}: deployed by the gate", 100 * statistics.mean(one.deployed for one in found), "%"),
+            Claim(f"{subject}: ROC-AUC of the model before", statistics.mean(one.champion for one in results)),
+            Claim(f"{subject}: deployed by the gate", 100 * statistics.mean(one.deployed for one in results), "%"),
         ]
     counts = [count for count, *_ in loops]
     claims.append(
@@ -114,7 +115,7 @@ def measure() -> Result:
 
 
 def _project(folder: Path) -> Settings:
-    """Make a project of default settings whose model is trained on churn-80.csv alone."""
+    """Make a project with default settings and a model trained on churn-80.csv alone."""
     document = yaml.safe_load(default_config())
     document["data"] = {"raw": [str(ROOT / "data/raw/churn-80.csv")], "production": []}
     folder.mkdir()
@@ -123,7 +124,7 @@ def _project(folder: Path) -> Settings:
 
 
 def _retrained(first: Path, parent: Path, rows: int, seed: int) -> Ended:
-    """Fill a copy of the project's journal from a world of its own, and retrain."""
+    """Fill the journal of a copy of the project from a new world, and retrain."""
     folder = Path(shutil.copytree(first, parent / f"{rows}-{seed}", symlinks=True))
     settings = load_settings(folder / "config.yaml", environment={})
     deployed = settings.path(settings.registry.directory) / "production"
@@ -133,7 +134,7 @@ def _retrained(first: Path, parent: Path, rows: int, seed: int) -> Ended:
     old, new = world.arrivals(BEFORE), world.arrivals(rows, changed=True)
     fresh = [*world.arrivals(FRESH, changed=True, part=1), *world.arrivals(FRESH, changed=True, part=2)]
     answer(settings, champion, [*old, *new])
-    summary, _ = trigger_retraining(settings, "by hand")
+    summary, _ = trigger_retraining(settings, RetrainingTask("by hand"))
     loop = Bundle.load(deployed)
     columns, churned = _encoded(fresh, settings)
     alone = _alone(new, settings)
@@ -143,7 +144,7 @@ def _retrained(first: Path, parent: Path, rows: int, seed: int) -> Ended:
 
 
 def answer(settings: Settings, bundle: Bundle, customers: Sequence[Customer]) -> None:
-    """Record what the model answers these customers, over sixty days until a horizon ago, and what became of them."""
+    """Record the model's predictions for customers, over sixty days until a horizon ago, and their outcomes."""
     columns, _ = _encoded(customers, settings)
     scores = bundle.predict(columns).probability.tolist()
     last = datetime.now(UTC) - (HORIZON + 1) * DAY
@@ -195,19 +196,19 @@ def _encoded(customers: Sequence[Customer], settings: Settings) -> tuple[dict[st
 
 
 def _looped(parent: Path, seed: int) -> tuple[int, float, float, float, float]:
-    """Run the demonstration; return customers and seconds until recovery, and ROC-AUC before, meanwhile and since."""
+    """Run the demonstration; return customers and seconds until recovery, and ROC-AUC before, meanwhile and after."""
     plan = Plan.read(seed=seed)
     folder, trained = parent / f"loop-{seed}", parent / "loop-first"
     if not trained.exists():
         Project(trained, plan).train()
     shutil.copytree(trained, folder, symlinks=True)
     timeline = run_loop(folder, plan, Quiet())
-    found = timeline.recovery
-    if found is None:
-        raise SystemExit(f"no new model answered in world {seed}: raise patience_seconds of demo/demo.yaml")
-    seconds = (found.at - timeline.changed).total_seconds()
+    recovery = timeline.recovery
+    if recovery is None:
+        raise SystemExit(f"no new model was deployed in world {seed}: raise patience_seconds in demo/demo.yaml")
+    seconds = (recovery.at - timeline.changed).total_seconds()
     shutil.rmtree(folder)
-    return found.customers, seconds, found.before.value, found.meanwhile.value, found.after.value
+    return recovery.customers, seconds, recovery.before.value, recovery.meanwhile.value, recovery.after.value
 
 
 def _loop_table(loops: Sequence[tuple[int, float, float, float, float]]) -> list[Sequence[str]]:

@@ -1,6 +1,6 @@
-"""How long a retraining takes on two cores, and what the API keeps of its throughput meanwhile.
+"""Retraining: its duration on two cores, and the API's throughput meanwhile.
 
-`RETRAINING_ROUNDS` changes how often it is measured.
+`RETRAINING_ROUNDS` changes the number of rounds.
 """
 
 import os
@@ -22,16 +22,16 @@ from churnops.model import Bundle
 from churnops.settings import load_settings
 
 ROUNDS = int(os.environ.get("RETRAINING_ROUNDS", 5))
-CUSTOMERS = 1667  # with known outcomes, who came through the API
-SECONDS = 3  # of load that is measured at once
-BEFORE = 4  # such times before the retraining begins, and after it has ended
+CUSTOMERS = 1667  # customers of the API with known outcomes
+SECONDS = 3  # length of one measurement of load
+BEFORE = 4  # measurements before the retraining, and after it
 PORT = 8105
 COMMAND = (str(Path(sys.executable).with_name("churnops")), "retrain")
 
 
 @dataclass(frozen=True)
 class Round:
-    """One retraining beside the API, and one alone; requests a second without a retraining and during it."""
+    """Seconds of a retraining alone and beside the API; requests a second without a retraining and during one."""
 
     alone: float
     loaded: float
@@ -109,10 +109,10 @@ def _round(first: Path, folder: Path, script: Path) -> Round:
             during: list[float] = []
             while True:
                 rate = wrk(address, script, CONNECTIONS, SECONDS)[0]
-                if process.poll() is not None:  # it ended within these seconds, which are neither with nor without it
+                if process.poll() is not None:  # it ended during this measurement
                     break
                 during.append(rate)
-            # When it ended is known to the length of one such time, so its own clock is read.
+            # The summary's time is more exact than the measurements.
             loaded = _ended(folder, began)
         if process.returncode:
             raise SystemExit(f"churnops retrain: {(folder / 'retrain.log').read_text()[-500:]}")
@@ -122,7 +122,7 @@ def _round(first: Path, folder: Path, script: Path) -> Round:
 
 
 def _ended(folder: Path, began: float) -> float:
-    """Return the seconds from `began`, on the performance counter, until the summary of the retraining was written."""
+    """Return the seconds from `began`, on the performance counter, until the retraining's summary was written."""
     (summary,) = folder.glob("monitoring/retraining_summary_*.json")
     return summary.stat().st_mtime - (time.time() - (time.perf_counter() - began))
 

@@ -1,4 +1,4 @@
-"""Models whose true quality is known: fitted on one half of the customers, measured on the whole other half."""
+"""Models of known quality: fitted on one half of the customers, measured on the whole other half."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 
 
 class Halves:
-    """One split: fits on a half, scores of the other."""
+    """One split: models are fitted on a half and score the other."""
 
     def __init__(self, project: Project, generator: np.random.Generator) -> None:
         raw, later = project.raw, project.production
@@ -30,7 +30,7 @@ class Halves:
         self.outcome = self._outcome[self._unseen]
 
     def matrix(self, *excluded: str) -> Floats:
-        """Return the features of everybody, made by the product's own step on the training half."""
+        """Return the features of all customers, selected by the product's step on the training half."""
         held_out = np.ones(self._outcome.size, dtype=np.bool_)
         held_out[self._training] = False
         known = {name: values[~held_out] for name, values in self._columns.items()}
@@ -63,7 +63,7 @@ def quality(outcome: Bools, scores: Floats, metric: str) -> float:
 def mixed(
     outcome: Bools, rival: Floats, good: Floats, weak: Floats, gain: float, metric: str = "roc_auc"
 ) -> Floats | None:
-    """Return what mixes `good` with as much of `weak` that `rival` is better by `gain`; None if that cannot be."""
+    """Mix `good` with so much of `weak` that `rival` is better by `gain`; return None if no mixture is."""
     aim = quality(outcome, rival, metric) - gain
 
     def excess(share: float) -> float:

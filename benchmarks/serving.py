@@ -1,4 +1,4 @@
-"""The API against a bare FastAPI app of the same request and response models, under a load client written in C."""
+"""Serving: the API against a bare FastAPI app with the same request and response models, under load by `wrk`."""
 
 import json
 import os
@@ -33,7 +33,7 @@ SERVER_CORE, CLIENT_CORE = "0", "1"
 
 
 def measure() -> Result:
-    """Start every server on core 0, load them in turn from core 1, and compare medians."""
+    """Start every server on core 0, load each in turn from core 1, and compare medians."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: apt-get install wrk")
     with tempfile.TemporaryDirectory() as name:
@@ -119,7 +119,7 @@ def lua(folder: Path, key: str) -> str:
 
 @contextmanager
 def serving(folder: Path, port: int, application: str, **environment: str) -> Iterator[tuple[str, float]]:
-    """Start a server on its core; yield its address and the CPU seconds it took until it answered."""
+    """Start a server on its core; yield its address and the CPU seconds until it answered."""
     command = [
         "taskset",
         "-c",

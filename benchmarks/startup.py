@@ -1,4 +1,4 @@
-"""What it costs to start: the command line, and the import of what answers."""
+"""Start: CPU time of the command line, and of importing a served model."""
 
 import sys
 from pathlib import Path

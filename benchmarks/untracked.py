@@ -1,7 +1,6 @@
-"""The seven steps without MLflow, in a process of their own: `python -m benchmarks.untracked CONFIG`.
+"""The seven steps without MLflow, in their own process: `python -m benchmarks.untracked CONFIG`.
 
-What deploying costs beside MLflow (a bundle folder, a few rows in the journal) is left out, so `pipeline` counts it
-as MLflow's.
+Deployment (a bundle folder, a few rows in the journal) is left out, so `pipeline` counts its cost as MLflow's.
 """
 
 import sys

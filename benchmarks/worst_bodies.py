@@ -1,4 +1,4 @@
-"""The worst body of each size to each path and format: time, memory, and what an honest client beside it notices."""
+"""Worst bodies of each size, path and format: their time and memory, and the latency of an honest client meanwhile."""
 
 import asyncio
 import http.client
@@ -33,16 +33,16 @@ from churnops.model import Bundle
 
 PORT = 8105
 REPEATS = 3
-HONEST_RATE = 20.0  # requests a second beside the bodies
-AT_ONCE = 12  # of the largest bodies of labels
-NOTICEABLE = 0.05  # seconds from which growth is told from noise
+HONEST_RATE = 20.0  # requests a second of the honest client
+AT_ONCE = 12  # largest bodies of labels sent together
+NOTICEABLE = 0.05  # shortest time in seconds whose growth is not noise
 TIMEOUT = 120.0
 FORMATS = {JSON: "JSON", CSV: "CSV", NDJSON: "NDJSON", PARQUET: "Parquet"}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What bodies of one form cost: seconds and MiB above idle for each size, and the last answer's status."""
+    """Cost of a form's bodies: seconds and MiB above idle for each size, and the last answer's status."""
 
     form: Form
     seconds: Sequence[float]
@@ -65,7 +65,7 @@ def measure() -> Result:
         customer, *others = _customers(folder)
         with _serving(folder) as pid:
             for form in FORMS:
-                if form.name.startswith("customers"):  # what the first body of a format loads stays
+                if form.name.startswith("customers"):  # loads the format's libraries
                     _send(keys, form, form.make(form.sizes[0], customer))
             idle = _megabytes(pid, "VmRSS")
             with _honest(keys["predict"], [customer, *others]) as honest:
@@ -90,7 +90,7 @@ def _cost(form: Form, customer: Any, keys: Mapping[str, str], pid: int, idle: fl
 
 
 def _crowd(customer: Any, keys: Mapping[str, str], pid: int, idle: float) -> tuple[float, float, list[int]]:
-    """Send the largest bodies of labels all at once; return MiB above idle, seconds, and how each was answered."""
+    """Send the largest bodies of labels together; return MiB above idle, seconds, and the status of each answer."""
     form = next(form for form in FORMS if form.path == LABELS and form.name == "unknown keys in each object")
     body = form.make(form.sizes[-1], customer)
     _reset_peak(pid)
@@ -105,7 +105,7 @@ def _send(keys: Mapping[str, str], form: Form, body: bytes) -> int:
     key = keys["label" if form.path == LABELS else "predict"]
     headers = {"Content-Type": form.media_type, "X-API-Key": key}
     with closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=TIMEOUT)) as connection:
-        with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was all sent
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused before the end of the body
             connection.request("POST", form.path, body, headers)
         try:
             response = connection.getresponse()
@@ -117,13 +117,13 @@ def _send(keys: Mapping[str, str], form: Form, body: bytes) -> int:
 
 
 class _Honest:
-    """A client of `/predict` in a process of its own, and how long it waited for each answer since it was due."""
+    """Client of `/predict` in its own process, with the waiting time of each request since it was due."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def since(self, started: float) -> list[float]:
-        """Return the seconds that requests took which were due after `started` (`time.monotonic`)."""
+        """Return the seconds of the requests that were due after `started` (`time.monotonic`)."""
         lines = self._file.read_text().splitlines()
         pairs = [tuple(map(float, line.split())) for line in lines if line.count(" ") == 1]
         return [taken for due, taken in pairs if due >= started]
@@ -155,11 +155,11 @@ def _ask_always(key: str, customers: Sequence[Any], stop: Event, name: str) -> N
 
 
 async def _ask_on_time(requests: Sequence[bytes], stop: Event, file: IO[str]) -> None:
-    """Send one request after another when it is due, whether or not those before are answered."""
+    """Send each request when it is due, even if earlier ones wait for their answers."""
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def ask(request: bytes, due: float) -> None:
-        if free and free[-1][0].at_eof():  # closed by the server, as nothing was asked for a while
+        if free and free[-1][0].at_eof():  # closed by the server after a pause
             free.clear()
         reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", PORT)
         writer.write(request)
@@ -198,7 +198,7 @@ def _customers(folder: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def _serving(folder: Path) -> Iterator[int]:
-    """Serve as `churnops serve` does, on its core; yield the process."""
+    """Run `churnops serve` on its core; yield the process id."""
     churnops = str(Path(sys.executable).with_name("churnops"))
     command = ["taskset", "-c", SERVER_CORE, churnops, "serve", "--port", str(PORT)]
     before = os.sched_getaffinity(0)

@@ -1,4 +1,4 @@
-"""`python -m demo`: run the closed loop, show it, and draw its timeline."""
+"""Command of the demonstration, `python -m demo`: run the closed loop, show it, and draw its timeline."""
 
 import shutil
 import sys
@@ -19,54 +19,51 @@ from demo.screen import Terminal
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--plan", "path", type=click.Path(path_type=Path), default=DEFAULT, help="Default: demo/demo.yaml.")
-@click.option("--drift", type=click.FloatRange(0, 1), help="Share of later customers in the new world; 0: no change.")
+@click.option("--drift", type=click.FloatRange(0, 1), help="Share of later customers that change; 0: no drift.")
 @click.option("--rate", type=float, help="Customers a second.")
-@click.option("--seed", type=click.IntRange(0), help="Of the customers.")
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help="New folder to keep the project in. Default: a temporary one."
-)
+@click.option("--seed", type=click.IntRange(0), help="Seed of the customers.")
+@click.option("--folder", type=click.Path(path_type=Path), help="New folder for the project. Default: a temporary one.")
 @click.option(
     "--figure",
     type=click.Path(path_type=Path),
     default=Path("demo.svg"),
     show_default=True,
-    help="Where the timeline is drawn.",
+    help="File of the timeline's figure.",
 )
 def main(
     path: Path, drift: float | None, rate: float | None, seed: int | None, folder: Path | None, figure: Path
 ) -> None:
     """Run the closed loop on simulated customers.
 
-    Serve, drift, alert, retrain, gate, hot swap, recovery: about two minutes on an idle machine. Then the report's
-    orchestration on a file of simulated customers, in the same project, which says `demonstration: true`: simulate,
-    monitor, retrain.
+    Serve, drift, alert, retrain, gate, hot swap, recovery: about two minutes on an idle machine. Then, in the same
+    project, simulate a file of customers, monitor it and retrain.
     """
     from demo.figure import timeline_svg
 
     prepare_streams()
 
-    given = {"drift": drift, "rate": rate, "seed": seed}
-    kept = folder or Path(tempfile.mkdtemp(prefix="churnops-demo-"))
+    options = {"drift": drift, "rate": rate, "seed": seed}
+    project_folder = folder or Path(tempfile.mkdtemp(prefix="churnops-demo-"))
     try:
-        if kept.exists() and any(kept.iterdir()):
-            raise ChurnopsError(f"{kept} is not empty: name a new folder, the demonstration fills it")
-        plan = Plan.read(path, **{name: value for name, value in given.items() if value is not None})
+        if project_folder.exists() and any(project_folder.iterdir()):
+            raise ChurnopsError(f"{project_folder} is not empty: give a new folder")
+        plan = Plan.read(path, **{name: value for name, value in options.items() if value is not None})
         with Terminal(Console()) as terminal:
-            timeline = run_loop(kept, plan, terminal)
+            timeline = run_loop(project_folder, plan, terminal)
         figure.write_text(timeline_svg(timeline), encoding="utf-8")
         terminal.summary(timeline)
-        terminal.step("the report's orchestration on a file: churnops simulate, churnops monitor --batch FILE --act")
-        project = Project(kept, plan)
-        found = orchestrate(project, rows=plan.batch_rows, concept=plan.batch_concept, seed=plan.seed)
-        for line in found.lines():
+        terminal.step("orchestration on a file: churnops simulate, churnops monitor --batch FILE --act")
+        project = Project(project_folder, plan)
+        result = orchestrate(project, rows=plan.batch_rows, concept=plan.batch_concept, seed=plan.seed)
+        for line in result.lines():
             terminal.step(line)
-        click.echo(f"timeline: {figure}" + (f"; project: {kept}" if folder else ""))
+        click.echo(f"Timeline: {figure}" + (f"\nProject: {project_folder}" if folder else ""))
     except ChurnopsError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
     finally:
         if folder is None:
-            shutil.rmtree(kept, ignore_errors=True)
+            shutil.rmtree(project_folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The customers: they ask the API one by one, and what became of them reaches it a horizon later."""
+"""Feeder: sends customers to the API one by one, and their outcomes after the label horizon."""
 
 import http.client
 import json
@@ -14,24 +14,24 @@ from churnops.errors import ChurnopsError
 from demo.plan import Plan
 from demo.world import World
 
-LATE_SECONDS = 0.5  # customers who could not be asked for in time are not made up for beyond this
-LABELS_SECONDS = 0.5  # how often outcomes are sent
+LATE_SECONDS = 0.5  # delay that is caught up; customers later than this are skipped
+LABELS_SECONDS = 0.5  # interval between deliveries of outcomes
 TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
 class Fed:
-    """How far the feeder is."""
+    """Progress of the feeder: customers and outcomes sent, and the models that answered, oldest first."""
 
-    asked: int
+    sent: int
     labelled: int
-    models: tuple[str, ...]  # that answered, in the order of their first answers
+    models: tuple[str, ...]
 
 
 class Feeder(threading.Thread):
     """Sends customers to `POST /predict` and outcomes to `POST /labels`, on one connection, until it is stopped.
 
-    A request that is not answered with 200 ends it; `check` tells. When another model answers, customers come from the
+    A status other than 200 ends the thread, and `check` raises. When another model answers, customers come from the
     next part of the world's rows.
     """
 
@@ -45,38 +45,32 @@ class Feeder(threading.Thread):
         self._changing = threading.Event()
         self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
         self._models: list[str] = []
-        self._asked = self._labelled = 0
+        self._sent = self._labelled = 0
         self._error: Exception | None = None
         self.changed_at: datetime | None = None
 
     def change(self) -> datetime:
-        """Let the world change with the next customer; return the moment, which is before they arrive."""
+        """Change the world before the next customer arrives; return the time."""
         self.changed_at = datetime.now(UTC)
         self._changing.set()
         return self.changed_at
 
     def stop(self) -> None:
-        """Ask nothing more, and wait for the request under way."""
+        """Send nothing more, and wait for the request under way."""
         self._stopped.set()
         self.join()
 
     def fed(self) -> Fed:
-        """Return how far it is."""
-        return Fed(self._asked, self._labelled, tuple(self._models))
+        """Return the progress."""
+        return Fed(self._sent, self._labelled, tuple(self._models))
 
     def check(self) -> None:
-        """Make sure that every request was answered.
-
-        Raises
-        ------
-        ChurnopsError
-            If one was not.
-        """
+        """Raise a `ChurnopsError` if a request failed."""
         if self._error is not None:
             raise ChurnopsError(f"the API did not answer a customer: {self._error}") from self._error
 
     def run(self) -> None:
-        """Feed; not to be called but by the thread."""
+        """Feed customers, in the thread."""
         try:
             with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)) as connection:
                 self._feed(connection)
@@ -100,11 +94,11 @@ class Feeder(threading.Thread):
         customer = self._world.arrive(changed=self._changing.is_set(), part=max(len(self._models) - 1, 0))
         arrived = datetime.now(UTC)
         answer = _post(connection, "/predict", customer.document)
-        self._asked += 1
+        self._sent += 1
         if answer["model_version"] not in self._models:
             self._models.append(answer["model_version"])
         label: dict[str, Any] = {"customer_id": customer.id, "churned": customer.churned}
-        if customer.churned:  # halfway through the horizon; who stayed is seen when the outcome is sent
+        if customer.churned:  # halfway through the horizon
             label["outcome_at"] = (arrived + self._horizon / 2).isoformat()
         wait = self._plan.label_horizon_seconds + self._plan.label_delay_seconds
         self._waiting.append((time.monotonic() + wait, label))
@@ -123,5 +117,5 @@ def _post(connection: http.client.HTTPConnection, path: str, document: Any) -> A
     response = connection.getresponse()
     body = response.read()
     if response.status != 200:
-        raise ChurnopsError(f"POST {path} was answered with {response.status}: {body[:300].decode(errors='replace')}")
+        raise ChurnopsError(f"POST {path} returned status {response.status}: {body[:300].decode(errors='replace')}")
     return json.loads(body)

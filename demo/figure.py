@@ -1,4 +1,4 @@
-"""The timeline as a figure: how well customers were told apart, and what the product did meanwhile."""
+"""Figure of the timeline: ROC-AUC over time, and the actions of the product below it."""
 
 import html
 import io
@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from demo.screen import conclusions
 from demo.timeline import Event, Timeline
 
-# Okabe and Ito's palette (2008), told apart by every kind of colour vision; each model has a marker of its own, too.
+# Okabe and Ito's palette (2008) suits every kind of colour vision; each model has its own marker too.
 MODELS: Final = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"))
 INK, MUTED, GRID, NEW_WORLD, BAD = "#1f2933", "#5f6b7a", "#dfe4ea", "#f3ead7", "#b3361b"
-LANES: Final = ("alerts", "monitoring", "retraining", "who answers")
+LANES: Final = ("alerts", "monitoring", "retraining", "deployed model")
 WIDTH, HEIGHT = 900, 500  # of the picture, in its own units
 STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
@@ -41,15 +41,15 @@ STYLE: Final[dict[Any, Any]] = {
 
 
 def timeline_svg(timeline: Timeline) -> str:
-    """Draw a timeline. The same timeline gives the same bytes; text stays text, and nothing is loaded from elsewhere.
+    """Draw a timeline as SVG. The same timeline gives the same bytes; text stays text, and nothing is loaded.
 
-    Above, ROC-AUC on consecutive customers, with DeLong's 95 % interval, at the time they arrived at; below, what the
-    product did. The x-axis is seconds since the first arrival.
+    The upper part shows ROC-AUC on consecutive customers, with DeLong's 95 % interval, by their time of arrival. The
+    lower part shows the product's actions. The x-axis is seconds since the first arrival.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     out = io.StringIO()
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's own matplotlibrc must not change the figure
+        matplotlib.rcdefaults()  # ignore the user's matplotlibrc
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
         FigureCanvasSVG(figure)
@@ -64,15 +64,15 @@ def timeline_svg(timeline: Timeline) -> str:
 
 def _headline(figure: Figure, timeline: Timeline) -> None:
     figure.text(0.02, 0.945, "The closed loop, customer by customer", size=15, weight="bold")
-    found = timeline.recovery
-    if found is not None:
-        told = (
-            f"ROC-AUC {found.before.value:.2f} before the change, {found.meanwhile.value:.2f} until the new model, "
-            f"{found.after.value:.2f} since; {found.customers:,} customers arrived between change and recovery"
+    recovery = timeline.recovery
+    if recovery is not None:
+        subtitle = (
+            f"ROC-AUC {recovery.before.value:.2f} before the change, {recovery.meanwhile.value:.2f} until the new "
+            f"model, {recovery.after.value:.2f} after it; {recovery.customers:,} customers arrived in between"
         )
     else:
-        told = f"{timeline.customers:,} customers, drift {timeline.drift:g}: the same model answers all the time"
-    figure.text(0.02, 0.895, told, size=11.5, color=MUTED)
+        subtitle = f"{timeline.customers:,} customers, drift {timeline.drift:g}: the deployed model stays the same"
+    figure.text(0.02, 0.895, subtitle, size=11.5, color=MUTED)
 
 
 def _performance(axes: Axes, timeline: Timeline) -> None:
@@ -85,22 +85,20 @@ def _performance(axes: Axes, timeline: Timeline) -> None:
         axes.axvspan(changed, end, color=NEW_WORLD, linewidth=0, zorder=0)
         axes.text(changed + end / 200, 0.465, "the bill rule is reversed", size=11, color=MUTED)
     style = dict(zip(_models(timeline), MODELS * len(timeline.slices), strict=False))
-    for found in timeline.slices:
-        if math.isnan(found.auc.value):
+    for one in timeline.slices:
+        if math.isnan(one.auc.value):
             continue
-        colour, marker = style[found.model]
-        since, until = timeline.seconds(found.since), timeline.seconds(found.until)
+        colour, marker = style[one.model]
+        since, until = timeline.seconds(one.since), timeline.seconds(one.until)
         middle = (since + until) / 2
-        axes.plot([since, until], [found.auc.value] * 2, color=colour, linewidth=1.5, alpha=0.5)
-        if not math.isnan(found.auc.low):
-            axes.vlines(middle, found.auc.low, found.auc.high, color=colour, linewidth=1.5, alpha=0.5)
-        axes.plot(middle, found.auc.value, marker, color=colour, markersize=7)
-    sizes = sorted(found.customers for found in timeline.slices)
+        axes.plot([since, until], [one.auc.value] * 2, color=colour, linewidth=1.5, alpha=0.5)
+        if not math.isnan(one.auc.low):
+            axes.vlines(middle, one.auc.low, one.auc.high, color=colour, linewidth=1.5, alpha=0.5)
+        axes.plot(middle, one.auc.value, marker, color=colour, markersize=7)
+    sizes = sorted(one.customers for one in timeline.slices)
     if sizes:
-        told = (
-            f"each point: about {sizes[len(sizes) // 2]} consecutive customers whose outcomes are known, 95% interval"
-        )
-        axes.set_title(told, size=11, color=MUTED, loc="left", pad=5)
+        title = f"each point: about {sizes[len(sizes) // 2]} consecutive customers with known outcomes, 95% interval"
+        axes.set_title(title, size=11, color=MUTED, loc="left", pad=5)
 
 
 def _lanes(axes: Axes, timeline: Timeline) -> None:
@@ -120,47 +118,46 @@ def _lanes(axes: Axes, timeline: Timeline) -> None:
         elif event.kind == "alert" and event.good is not None:
             marker, colour = ("v", INK) if event.good else ("^", BAD)
             axes.plot(x, place["alerts"], marker, color=colour, markersize=9)
-            told = event.subject.replace("_", " ") + (": over" if event.good else "")
-            _beside(axes, timeline, x, place["alerts"], told)
+            _beside(axes, timeline, x, place["alerts"], event.subject.replace("_", " ") + (": over" * event.good))
     for began, ended in _retrainings(events):
         since = timeline.seconds(began.at)
         until = timeline.seconds(ended.at) if ended else end
         axes.barh(place["retraining"], until - since, left=since, height=0.42, color=MUTED, alpha=0.45)
         if ended is not None:
             _beside(axes, timeline, until, place["retraining"], ended.subject)
-    for (model, began_at, ended_at), (colour, _) in zip(_answering(timeline), MODELS * 9, strict=False):
+    for (model, began_at, ended_at), (colour, _) in zip(_deployed(timeline), MODELS * 9, strict=False):
         left, right = timeline.seconds(began_at), timeline.seconds(ended_at)
-        lane = place["who answers"]
+        lane = place["deployed model"]
         axes.barh(lane, right - left, left=left, height=0.42, color=colour, alpha=0.85, edgecolor="white")
         if right - left > end / 5:
             axes.text((left + right) / 2, lane, model, size=10, color="white", ha="center", va="center")
 
 
 def _beside(axes: Axes, timeline: Timeline, x: float, y: float, text: str) -> None:
-    """Write beside a mark, on the side where there is room."""
+    """Write a text beside a mark, on the side with more room."""
     end = timeline.seconds(timeline.ended)
     left = x > 0.85 * end
     axes.text(x - end / 80 if left else x + end / 80, y, text, size=10.5, va="center", ha="right" if left else "left")
 
 
 def _models(timeline: Timeline) -> list[str]:
-    return list(dict.fromkeys(found.model for found in timeline.slices))
+    return list(dict.fromkeys(one.model for one in timeline.slices))
 
 
-def _answering(timeline: Timeline) -> list[tuple[str, datetime, datetime]]:
-    """Return which model answered from when to when, as the slices tell."""
+def _deployed(timeline: Timeline) -> list[tuple[str, datetime, datetime]]:
+    """Return each model with the start and end of its answers, by the slices."""
     spans: list[tuple[str, datetime, datetime]] = []
-    for found in timeline.slices:
-        if spans and spans[-1][0] == found.model:
-            spans[-1] = (found.model, spans[-1][1], found.until)
+    for one in timeline.slices:
+        if spans and spans[-1][0] == one.model:
+            spans[-1] = (one.model, spans[-1][1], one.until)
         else:
-            spans.append((found.model, found.since, found.until))
+            spans.append((one.model, one.since, one.until))
     ends = [since for _, since, _ in spans[1:]] + [timeline.ended] * bool(spans)
     return [(model, since, end) for (model, since, _), end in zip(spans, ends, strict=True)]
 
 
 def _retrainings(events: Sequence[Event]) -> list[tuple[Event, Event | None]]:
-    """Pair each decision to train again with what the gate said after it, if it did."""
+    """Pair each decision to retrain with the gate's next decision; None if there is none."""
     pairs: list[tuple[Event, Event | None]] = []
     for event in events:
         if event.kind == "retrain" and event.subject == "yes":
@@ -171,7 +168,7 @@ def _retrainings(events: Sequence[Event]) -> list[tuple[Event, Event | None]]:
 
 
 def _named(drawn: str, label: str) -> str:
-    """Return the picture with a white sheet of its own, the reader's font, and a name for screen readers."""
+    """Return the picture with the reader's font and a name for screen readers."""
     body = drawn[drawn.index("<svg") :]
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
     body = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _head(label), body, count=1)

@@ -1,4 +1,4 @@
-"""The closed loop from the first model to a new one that is worth as much again, or, without drift, to the same one."""
+"""Closed loop: from the first model, through drift, to a new model that is as good as the first was."""
 
 import time
 from collections.abc import Callable
@@ -15,29 +15,29 @@ from demo.project import Process, Project, alert_sink
 from demo.timeline import Event, Timeline, first, read_answers, read_events, read_timeline
 from demo.world import World
 
-LOOK_SECONDS = 1.0  # how often the journal is read while the loop runs
-LIVE_SECONDS = 6.0  # of arrivals whose outcomes are known last: what is shown as the ROC-AUC now
-FIRST_CYCLE_SECONDS = 120.0  # for the monitor to finish one, on a machine that is busy otherwise
+LOOK_SECONDS = 1.0  # interval between two readings of the journal
+LIVE_SECONDS = 6.0  # length of the window of newest known outcomes whose ROC-AUC is shown
+FIRST_CYCLE_SECONDS = 120.0  # limit for the first monitoring cycle, on a busy machine
 
 
 class Screen(Protocol):
-    """Who is shown what happens. Called by several threads."""
+    """Display of the loop's progress. Several threads call it."""
 
     def step(self, text: str) -> None:
-        """Show that something begins."""
+        """Show the beginning of a step."""
 
     def event(self, event: Event) -> None:
-        """Show what the product wrote down."""
+        """Show an event of the journal."""
 
     def alert(self, title: str, message: str) -> None:
-        """Show an alert as it arrived at its channel."""
+        """Show an alert as its channel received it."""
 
     def state(self, fed: Fed, auc: AUC, known: int) -> None:
-        """Show how far the feeder is, and the ROC-AUC on the `known` customers whose outcomes became known last."""
+        """Show the feeder's progress, and the ROC-AUC on the `known` newest outcomes."""
 
 
 def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
-    """Run the whole loop in a project in `folder`, and read back what happened; a model that is there answers first.
+    """Run the whole loop in the project in `folder` and return its timeline; a model that is there is used first.
 
     Raises
     ------
@@ -55,15 +55,15 @@ def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
         screen.step(f"customers arrive, {plan.rate:g} a second; outcomes follow {plan.label_horizon_seconds:g} s later")
         feeder.start()
         try:
-            screen.step(f"churnops monitor --every {plan.cycle_seconds}s: it watches, and trains again by itself")
-            with project.monitoring(address) as watchman, _Watch(project, feeder, screen, (service, watchman)) as watch:
-                return _directed(plan, feeder, watch)
+            screen.step(f"churnops monitor --every {plan.cycle_seconds}s: it monitors and retrains by itself")
+            with project.monitoring(address) as monitor, _Watch(project, feeder, screen, (service, monitor)) as watch:
+                return _direct(plan, feeder, watch)
         finally:
             feeder.stop()
 
 
 class _Watch:
-    """Waits, and meanwhile makes sure that everything runs and shows what is new in the journal."""
+    """Waits, and meanwhile checks that everything runs and shows new events of the journal."""
 
     def __init__(self, project: Project, feeder: Feeder, screen: Screen, processes: tuple[Process, ...]) -> None:
         self.screen = screen
@@ -84,14 +84,14 @@ class _Watch:
         self.engine.dispose()
 
     def rest(self, seconds: float) -> None:
-        """Wait a time."""
+        """Wait a number of seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(LOOK_SECONDS, left))
             self.look()
 
     def until(self, happened: Callable[[], bool], seconds: float) -> bool:
-        """Wait for something to happen; return whether it did in time."""
+        """Wait for a condition; return whether it was met in time."""
         end = time.monotonic() + seconds
         while not happened():
             if time.monotonic() > end:
@@ -101,7 +101,7 @@ class _Watch:
         return True
 
     def look(self) -> None:
-        """Check everything, and show what is new."""
+        """Check the processes, and show new events."""
         self._feeder.check()
         for process in self._processes:
             process.check()
@@ -115,10 +115,10 @@ class _Watch:
         self.screen.state(self._feeder.fed(), newest.auc(), newest.at.size)
 
 
-def _directed(plan: Plan, feeder: Feeder, watch: _Watch) -> Timeline:
-    """Let time pass, change the world, and wait for what follows."""
+def _direct(plan: Plan, feeder: Feeder, watch: _Watch) -> Timeline:
+    """Wait, change the world, and wait for the recovery."""
     if not watch.until(lambda: first(watch.events, "cycle", watch.began) is not None, FIRST_CYCLE_SECONDS):
-        raise ChurnopsError(f"no monitoring cycle has finished within {FIRST_CYCLE_SECONDS:g} seconds: see its log")
+        raise ChurnopsError(f"no monitoring cycle finished within {FIRST_CYCLE_SECONDS:g} seconds: see monitor.log")
     watch.rest(plan.before_seconds)
     changed = feeder.change()
     known = plan.label_horizon_seconds + plan.label_delay_seconds
@@ -126,13 +126,13 @@ def _directed(plan: Plan, feeder: Feeder, watch: _Watch) -> Timeline:
         watch.screen.step("drift begins, of size 0: nothing changes")
         watch.rest(plan.quiet_seconds + known)
     else:
-        watch.screen.step(f"drift begins: {plan.drift:.0%} of the customers live by the reversed bill rule")
+        watch.screen.step(f"drift begins: {plan.drift:.0%} of the customers follow the reversed bill rule")
         new = watch.until(lambda: len(feeder.fed().models) > 1 and _over(watch.events, changed), plan.patience_seconds)
         if new:
-            watch.screen.step("the alarm is over: some more customers, and their outcomes")
+            watch.screen.step("the alarm is over: the loop waits for more customers and their outcomes")
             watch.rest(plan.after_seconds + known)
         else:
-            watch.screen.step(f"no new model has ended the alarm within {plan.patience_seconds:g} s")
+            watch.screen.step(f"no new model ended the alarm within {plan.patience_seconds:g} s")
     feeder.stop()
     return read_timeline(
         watch.engine, label_horizon=watch.horizon, changed=changed, drift=plan.drift, size=plan.slice_customers
@@ -140,6 +140,6 @@ def _directed(plan: Plan, feeder: Feeder, watch: _Watch) -> Timeline:
 
 
 def _over(events: tuple[Event, ...], changed: datetime) -> bool:
-    """Whether an alarm fired after the change and, later, recovered."""
+    """Return whether an alarm fired after the change and recovered later."""
     fired = first(events, "alert", changed, good=False, subject="performance")
     return fired is not None and first(events, "alert", fired.at, good=True, subject="performance") is not None

@@ -1,7 +1,7 @@
-"""The report's orchestration, on a file: simulate a batch, monitor it, and retrain if the monitor says so.
+"""Orchestration on a file: simulate a batch, monitor it, and retrain if monitoring recommends it.
 
-It runs when the loop is over, in the same project, whose settings say `demonstration: true`: only there does a file of
-simulated customers act. Whether a new model is deployed is the gate's decision, and nobody knows it before.
+It runs after the loop in the same project. The project has the setting `demonstration: true`, without which a file of
+simulated customers never acts. The gate decides whether a new model is deployed.
 """
 
 import json
@@ -17,14 +17,14 @@ BATCH = "simulated_batch.csv"
 
 @dataclass(frozen=True)
 class Orchestration:
-    """What the report's three scripts came to.
+    """Result of the orchestration.
 
     Attributes
     ----------
     batch
         The file of simulated customers.
     simulated, retraining
-        In words, by the commands themselves: how the customers differ, and what came of the retraining.
+        Sentences of the commands: the drift of the customers, and the result of the retraining.
     report
         The monitoring report, as JSON.
     """
@@ -35,7 +35,7 @@ class Orchestration:
     retraining: str
 
     def lines(self) -> list[str]:
-        """Say in sentences what happened."""
+        """Return the result in sentences."""
         performance = self.report["performance"]["reason"]
         reasons = self.report["recommend_retraining"]["reasons"] or ["no reason to retrain"]
         return [
@@ -47,14 +47,14 @@ class Orchestration:
 
 
 def orchestrate(project: Project, *, rows: int, concept: float, seed: int) -> Orchestration:
-    """Simulate a batch by the report's recipe, with outcomes that follow the model less, and monitor it.
+    """Simulate a batch with noise and changed outcomes, and monitor it.
 
     Parameters
     ----------
     rows
         Customers in the batch.
     concept
-        Share of them, in [0, 1], whose outcome no longer follows from what they do.
+        Share of them, in [0, 1], whose outcome no longer depends on the columns.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a demonstration is to do: `demo.yaml`, and what the command line says instead."""
+"""Plan of a demonstration: `demo.yaml`, and the values that the command line overrides."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,7 +16,7 @@ Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
 
 
 class Plan(BaseModel):
-    """Rates, lengths and sizes; `demo.yaml` says what each is. Times of the product are days, here they are seconds."""
+    """Rates, lengths and sizes, explained in `demo.yaml`. Times are seconds, where the product's settings have days."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -37,19 +37,19 @@ class Plan(BaseModel):
     settings: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path = DEFAULT, **instead: Any) -> Self:
-        """Read a plan; `instead` are values that win over the file's.
+    def read(cls, path: Path = DEFAULT, **overrides: Any) -> Self:
+        """Read a plan, with values that override the file's.
 
         Raises
         ------
         SettingsError
-            On the first name or value that is not allowed, in one line.
+            If a name or value is not allowed: one line on the first.
         """
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls.model_validate({**document, **instead})
+            return cls.model_validate({**document, **overrides})
         except (OSError, yaml.YAMLError, TypeError) as error:
-            raise SettingsError(f"{path} is no plan of a demonstration: {str(error).partition(chr(10))[0]}") from None
+            raise SettingsError(f"{path} is not a plan: {str(error).partition(chr(10))[0]}") from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))

@@ -1,4 +1,4 @@
-"""A project in a folder of its own, and the product's own commands in processes of their own."""
+"""Project of the demonstration: a folder, and the product's commands as processes."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from demo.plan import Plan
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = ("data/raw/churn-80.csv", "data/raw/churn-20.csv", "data/production/churn-later.csv")
 COMMAND = (sys.executable, "-m", "churnops.cli")
-START_SECONDS = 120.0  # for the service to answer, on a machine that is busy otherwise
-STOP_SECONDS = 60.0  # for a process to finish what it is doing
-END_OF_LOG = 1500  # characters of a log that are shown when its process ended
+START_SECONDS = 120.0  # limit for the service's start, on a busy machine
+STOP_SECONDS = 60.0  # limit for a process to stop
+END_OF_LOG = 1500  # characters of a log that are shown when its process fails
 
 
 class Project:
-    """A folder with settings, data, and everything that the commands write; one that is there already is used on."""
+    """Folder with settings, data and the files of the commands. An existing one is used again."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder = folder
@@ -46,12 +46,12 @@ class Project:
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """Tables that customers are drawn from: the first model is not trained on them."""
+        """Tables that customers are drawn from. The first model is not trained on them."""
         return tuple(self.folder / name for name in DATA[1:])
 
     @property
     def deployed(self) -> bool:
-        """Whether there is a model that can answer."""
+        """Whether a model is deployed."""
         return (self.settings.path(self.settings.registry.directory) / "production").exists()
 
     def train(self) -> None:
@@ -60,25 +60,25 @@ class Project:
             process.join()
 
     def answer(self, name: str, *arguments: str) -> str:
-        """Run a command to its end, and return what it printed on standard output; the rest is in its log.
+        """Run a command to its end and return its standard output; its log has the rest.
 
         Raises
         ------
         ChurnopsError
-            If it failed, with the end of what it said.
+            If it failed, with the end of its log.
         """
         with (self.logs / f"{name}.log").open("ab") as log:
             done = subprocess.run(
                 (*COMMAND, *arguments), cwd=self.folder, stdout=subprocess.PIPE, stderr=log, env=_clean()
             )
         if done.returncode:
-            said = end_of(self.logs / f"{name}.log")
-            raise ChurnopsError(f"churnops {arguments[0]} failed with {done.returncode}: {said}")
+            log_end = end_of(self.logs / f"{name}.log")
+            raise ChurnopsError(f"churnops {arguments[0]} failed with {done.returncode}: {log_end}")
         return done.stdout.decode("utf-8")
 
     @contextmanager
     def serving(self) -> Iterator["Process"]:
-        """Serve until the end of the block; it begins when the service is ready."""
+        """Serve until the end of the block, which begins when the service is ready."""
         with self._started("serve", "serve") as process:
             deadline = time.monotonic() + START_SECONDS
             while not _ready(f"http://127.0.0.1:{self.port}/health/ready"):
@@ -90,7 +90,7 @@ class Project:
 
     @contextmanager
     def monitoring(self, alert_url: str) -> Iterator["Process"]:
-        """Watch, and train again by itself, until the end of the block."""
+        """Monitor, with automatic retraining, until the end of the block."""
         with self._started("monitor", "monitor", "--every", self._every, CHURNOPS_ALERTS__URLS=f'["{alert_url}"]') as p:
             yield p
 
@@ -104,7 +104,7 @@ class Project:
 
 
 class Process:
-    """One command of the product; what it says is in its log."""
+    """Running command of the product, with its output in a log."""
 
     def __init__(self, name: str, log: Path, command: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> None:
         self._name = name
@@ -113,30 +113,18 @@ class Process:
             self._process = subprocess.Popen(command, cwd=cwd, stdout=file, stderr=file, env=environment)
 
     def check(self) -> None:
-        """Make sure that it runs.
-
-        Raises
-        ------
-        ChurnopsError
-            If it has ended, with the end of what it said.
-        """
+        """Raise a `ChurnopsError` with the end of the log if the process has ended."""
         code = self._process.poll()
         if code is not None:
-            raise ChurnopsError(f"churnops {self._name} ended with {code}: {self.said()}")
+            raise ChurnopsError(f"churnops {self._name} ended with {code}: {end_of(self._log)}")
 
     def join(self) -> None:
-        """Wait until it has ended well.
-
-        Raises
-        ------
-        ChurnopsError
-            If it failed, with the end of what it said.
-        """
+        """Wait for the end; raise a `ChurnopsError` with the end of the log if the process failed."""
         if code := self._process.wait():
-            raise ChurnopsError(f"churnops {self._name} failed with {code}: {self.said()}")
+            raise ChurnopsError(f"churnops {self._name} failed with {code}: {end_of(self._log)}")
 
     def stop(self) -> None:
-        """Tell it to stop, and wait until it has."""
+        """Stop the process, and wait for its end."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -145,19 +133,15 @@ class Process:
                 self._process.kill()
                 self._process.wait()
 
-    def said(self) -> str:
-        """Return the end of its log."""
-        return end_of(self._log)
-
 
 @contextmanager
-def alert_sink(told: Callable[[str, str], None]) -> Iterator[str]:
-    """Listen for alerts on loopback; yield the address to send them to. `told` is given title and text of each."""
+def alert_sink(on_alert: Callable[[str, str], None]) -> Iterator[str]:
+    """Listen for alerts on loopback and yield the address; call `on_alert` with each title and text."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            told(body["title"], body["message"])
+            on_alert(body["title"], body["message"])
             self.send_response(200)
             self.end_headers()
 
@@ -181,13 +165,13 @@ def end_of(log: Path) -> str:
 
 
 def _clean() -> dict[str, str]:
-    """Return the environment without what would change the commands' settings."""
+    """Return the environment without variables that change the commands' settings."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CHURNOPS_", "MLFLOW_TRACKING"))}
     return kept | {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a free port of loopback."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])

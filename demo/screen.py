@@ -1,4 +1,4 @@
-"""What the terminal shows while the loop runs: a line for whatever happens, and one that lives."""
+"""Terminal output of the loop: a line for each event, and a live line at the end."""
 
 import math
 import time
@@ -38,7 +38,7 @@ class Quiet:
 
 
 class Terminal:
-    """A `demo.loop.Screen` on a console. What is no terminal gets the lines, and not the one that lives."""
+    """A `demo.loop.Screen` on a console. The live line is shown only on a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
@@ -59,13 +59,13 @@ class Terminal:
         self._live.stop()
 
     def step(self, text: str) -> None:
-        """Print that something begins."""
+        """Print the beginning of a step."""
         self._line(Text(text, style="bold"))
 
     def event(self, event: Event) -> None:
-        """Print what the product wrote down; of cycles only those that say something else than the one before."""
+        """Print an event of the journal; skip a cycle with the same verdict as the one before."""
         if event.kind == "alert":
-            return  # shown as it arrives
+            return  # shown on arrival
         if event.kind == "cycle":
             if event.text == self._verdict:
                 return
@@ -80,14 +80,14 @@ class Terminal:
         )
 
     def state(self, fed: Fed, auc: AUC, known: int) -> None:
-        """Renew the line that lives."""
+        """Renew the live line."""
         self._bars = [*self._bars, auc.value][-SHOWN:]
-        told = "not known yet" if math.isnan(auc.value) else f"{auc.value:.3f} on the newest {known} known"
+        value = "not known yet" if math.isnan(auc.value) else f"{auc.value:.3f} on the newest {known} outcomes"
         self._live.update(
             Text.assemble(
                 (f"{self._seconds():5.0f} s  ", "dim"),
-                f"{fed.asked:,} customers, {fed.labelled:,} outcomes  ROC-AUC ",
-                (told, "bold"),
+                f"{fed.sent:,} customers, {fed.labelled:,} outcomes  ROC-AUC ",
+                (value, "bold"),
                 "  ",
                 (sparkline(self._bars), "cyan"),
                 (f"  {' '.join(fed.models[-1:])}", "dim"),
@@ -95,7 +95,7 @@ class Terminal:
         )
 
     def summary(self, timeline: Timeline) -> None:
-        """Print what came of it."""
+        """Print the conclusions."""
         for line in conclusions(timeline):
             self._console.print(line, highlight=False)
 
@@ -108,7 +108,7 @@ class Terminal:
 
 
 def sparkline(values: list[float]) -> str:
-    """Return a bar for each value; nothing where it is not known.
+    """Return a bar for each value, and a blank for NaN.
 
     Examples
     --------
@@ -121,24 +121,24 @@ def sparkline(values: list[float]) -> str:
 
 
 def conclusions(timeline: Timeline) -> list[str]:
-    """Say in sentences what came of it."""
+    """Return the result of the demonstration in sentences."""
     firing = [e for e in timeline.events if e.kind == "alert" and e.good is False]
     swaps = [e for e in timeline.events if e.kind == "deployment" and e.at > timeline.began]
     lines = [
-        f"{timeline.customers:,} customers were answered; {len(firing) or 'no'} alarm{'s' * (len(firing) != 1)} fired, "
-        f"{len(swaps) or 'no'} new model{'s' * (len(swaps) != 1)} went into production"
+        f"{timeline.customers:,} customers were scored; {len(firing) or 'no'} alarm{'s' * (len(firing) != 1)} fired, "
+        f"{len(swaps) or 'no'} new model{'s' * (len(swaps) != 1)} {'was' if len(swaps) == 1 else 'were'} deployed"
     ]
-    found = timeline.recovery
-    if found is not None:
-        seconds = (found.at - timeline.changed).total_seconds()
+    recovery = timeline.recovery
+    if recovery is not None:
+        seconds = (recovery.at - timeline.changed).total_seconds()
         lines += [
-            f"{found.customers:,} customers arrived between the change and the new model ({seconds:.0f} s)",
-            f"ROC-AUC {_told(found.before)} before the change, {_told(found.meanwhile)} until the new model, "
-            f"{_told(found.after)} since then, on {found.measured:,} customers who arrived after it",
+            f"{recovery.customers:,} customers arrived between the change and the new model ({seconds:.0f} s)",
+            f"ROC-AUC {_value(recovery.before)} before the change, {_value(recovery.meanwhile)} until the new model, "
+            f"{_value(recovery.after)} since then, on {recovery.measured:,} customers who arrived after it",
         ]
     return lines
 
 
-def _told(auc: AUC) -> str:
-    """Return the value alone: rows come again in a phase, so that an interval would be too narrow."""
+def _value(auc: AUC) -> str:
+    """Format a ROC-AUC without an interval, which repeated rows would make too narrow."""
     return "not known" if math.isnan(auc.value) else f"{auc.value:.3f}"

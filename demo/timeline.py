@@ -1,6 +1,6 @@
-"""What happened, read back from the journal: answers and their outcomes, cycles, alerts, decisions, deployments.
+"""Timeline of a demonstration, read from the journal: predictions and outcomes, cycles, alerts, decisions, deployments.
 
-The demonstration itself knows one thing only, which is when the world changed.
+Only the time of the change comes from the demonstration itself.
 """
 
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ from churnops.journal.cycles import CycleLog
 from churnops.journal.decisions import DecisionLog
 from churnops.journal.tables import alerts, microseconds, moment
 
-MOST = 1000  # cycles and decisions that are read back, far more than a demonstration has
+LIMIT = 1000  # cycles and decisions read, far more than a demonstration has
 
 Kind = Literal["cycle", "alert", "retrain", "gate", "deployment"]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """Customers in the order of their arrival, by the journal: when, by whom answered, and what became of them.
+    """Customers in the order of their arrival, with prediction and outcome.
 
     Attributes
     ----------
     at, score, churned
         Shape (n,): seconds since 1970, probabilities, and 1 churned, 0 stayed, NaN not known.
     model
-        Name of the version that answered, for each.
+        Version name of the model that scored each customer.
     """
 
     at: NDArray[np.float64]
@@ -43,20 +43,20 @@ class Answered:
     churned: NDArray[np.float64]
 
     def between(self, since: datetime, until: datetime | None = None) -> "Answered":
-        """Return those who arrived from `since` on and before `until`."""
+        """Return the customers who arrived from `since` on and before `until`."""
         end = np.inf if until is None else until.timestamp()
         return self._chosen((self.at >= since.timestamp()) & (self.at < end))
 
     def resolved(self) -> "Answered":
-        """Return those whose outcome is known."""
+        """Return the customers with a known outcome."""
         return self._chosen(~np.isnan(self.churned))
 
     def of(self, model: str) -> "Answered":
-        """Return those whom one model answered."""
+        """Return the customers scored by one model."""
         return self._chosen(np.array([one == model for one in self.model], dtype=np.bool_))
 
     def auc(self) -> AUC:
-        """Return the ROC-AUC on those whose outcome is known."""
+        """Return the ROC-AUC on the customers with a known outcome."""
         known = self.resolved()
         return delong(known.churned, known.score)
 
@@ -67,7 +67,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Slice:
-    """Consecutive customers of one model whose outcomes are known."""
+    """Consecutive customers of one model with known outcomes."""
 
     since: datetime
     until: datetime
@@ -78,7 +78,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that the product wrote down. `good` is None where it is neither good nor bad news."""
+    """Event of the journal. `good` is None if it is neither good nor bad news."""
 
     at: datetime
     kind: Kind
@@ -89,18 +89,18 @@ class Event:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What a change cost.
+    """Recovery from a change.
 
     Attributes
     ----------
     model
-        The version that answers since.
+        Version name of the new model.
     at
-        When it answered first.
+        Time of its first prediction.
     customers
-        Customers who arrived between the change and that moment.
+        Customers who arrived between the change and that time.
     before, meanwhile, after
-        ROC-AUC on those who arrived before the change, between, and since its first answer.
+        ROC-AUC on the customers before the change, in between, and after the new model's first prediction.
     measured
         Customers that `after` is measured on.
     """
@@ -116,7 +116,7 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A whole demonstration: `began` is the first arrival; `recovery` is None where no other model answers."""
+    """A whole demonstration. `began` is the first arrival; `recovery` is None if no new model was deployed."""
 
     began: datetime
     ended: datetime
@@ -133,12 +133,12 @@ class Timeline:
 
 
 def read_timeline(engine: Engine, *, label_horizon: timedelta, changed: datetime, drift: float, size: int) -> Timeline:
-    """Read everything from the journal of a demonstration that is over.
+    """Read the timeline from the journal of a finished demonstration.
 
     Parameters
     ----------
     size
-        Customers in a slice; the last of a model has up to half more or less.
+        Customers in a slice; a model's last slice has up to half more or less.
     """
     now = datetime.now(UTC)
     everyone = read_answers(Journal(engine, label_horizon=label_horizon), datetime.fromtimestamp(0, UTC), now)
@@ -155,27 +155,27 @@ def read_timeline(engine: Engine, *, label_horizon: timedelta, changed: datetime
 
 
 def read_answers(journal: Journal, since: datetime, until: datetime) -> Answered:
-    """Read who was answered from `since` on and before `until`, with the outcomes that are known now."""
-    found = list(journal.resolved(since, until, datetime.now(UTC)))
+    """Read the predictions from `since` on and before `until`, with the outcomes that are known now."""
+    rows = list(journal.resolved(since, until, datetime.now(UTC)))
     return Answered(
-        at=np.array([one.row.at.timestamp() for one in found], dtype=np.float64),
-        model=tuple(one.row.model_version for one in found),
-        score=np.array([one.row.churn_probability for one in found], dtype=np.float64),
-        churned=np.array([np.nan if one.churned is None else one.churned for one in found], dtype=np.float64),
+        at=np.array([one.row.at.timestamp() for one in rows], dtype=np.float64),
+        model=tuple(one.row.model_version for one in rows),
+        score=np.array([one.row.churn_probability for one in rows], dtype=np.float64),
+        churned=np.array([np.nan if one.churned is None else one.churned for one in rows], dtype=np.float64),
     )
 
 
 def cut(answered: Answered, changed: datetime, size: int) -> tuple[Slice, ...]:
-    """Cut resolved answers into slices of `size` consecutive customers, of one model and one side of the change each.
+    """Cut customers with known outcomes into slices of `size`, each of one model and one side of the change.
 
-    Customers of a part that is smaller than half a slice are in none: too few say nothing.
+    A part smaller than half a slice is left out: its ROC-AUC would be too uncertain.
 
     Examples
     --------
     >>> at = np.arange(400.0)
     >>> churned = np.tile([0.0, 1.0, np.nan, 0.0], 100)
     >>> made = Answered(at, ("a",) * 200 + ("b",) * 200, np.linspace(0.1, 0.9, 400), churned)
-    >>> [(found.model, found.customers) for found in cut(made, datetime.fromtimestamp(100, UTC), 60)]
+    >>> [(one.model, one.customers) for one in cut(made, datetime.fromtimestamp(100, UTC), 60)]
     [('a', 75), ('a', 75), ('b', 60), ('b', 60), ('b', 30)]
     """
     known = answered.resolved()
@@ -197,16 +197,15 @@ def cut(answered: Answered, changed: datetime, size: int) -> tuple[Slice, ...]:
 
 
 def measure_recovery(answered: Answered, changed: datetime) -> Recovery | None:
-    """Compare before the change, between, and since the last model answered first; None if that was before the change.
+    """Compare the times before the change, until the last model's start and after it; None if no model is new.
 
-    The customer of its first answer is left out of `after`: who asked could not know of the new model yet.
+    The customer of its first prediction is left out of `after`: it was drawn before the new model was known.
     """
     before, later = answered.between(_moment(0.0), changed), answered.between(changed)
     models = list(dict.fromkeys(later.model))
     if not models or models[-1] in before.model:
         return None
-    mine = np.array([model == models[-1] for model in later.model])
-    first = int(mine.argmax())
+    first = later.model.index(models[-1])
     at = _moment(later.at[first])
     since = later.of(models[-1]).between(at + timedelta(microseconds=1))
     meanwhile = later.between(changed, at)
@@ -214,7 +213,7 @@ def measure_recovery(answered: Answered, changed: datetime) -> Recovery | None:
 
 
 def read_events(engine: Engine, after: datetime | None = None) -> tuple[Event, ...]:
-    """Read what was written down after a moment, by time: cycles, alerts, decisions and deployments that are done."""
+    """Read cycles, alerts, decisions and finished deployments after a time, oldest first."""
     events = [
         Event(
             cycle.at,
@@ -222,9 +221,9 @@ def read_events(engine: Engine, after: datetime | None = None) -> tuple[Event, .
             "retraining recommended" if _recommended(cycle.summary) else "nothing to do",
             cycle.status == "finished" and not _recommended(cycle.summary),
         )
-        for cycle in CycleLog(engine).newest(MOST)
+        for cycle in CycleLog(engine).newest(LIMIT)
     ]
-    for decision in DecisionLog(engine).newest(MOST):
+    for decision in DecisionLog(engine).newest(LIMIT):
         kind: Kind = "retrain" if decision.subject == "retrain" else "gate"
         good = {"deploy": True, "keep": None, "cannot tell": None, "yes": True, "no": None}.get(decision.verdict)
         events.append(Event(decision.at, kind, f"{decision.verdict}: {decision.reason}", good, decision.verdict))
@@ -242,7 +241,7 @@ def read_events(engine: Engine, after: datetime | None = None) -> tuple[Event, .
 
 
 def first(events: Sequence[Event], kind: Kind, since: datetime, **wanted: object) -> Event | None:
-    """Return the first event of a kind from a moment on whose attributes are as wanted, or None."""
+    """Return the first event of a kind since a time with the wanted attributes; None if there is none."""
     return next(
         (
             event

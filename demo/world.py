@@ -1,7 +1,7 @@
-"""The true world of the demonstration: who arrives, who leaves, and how that changes.
+"""World of the demonstration: the customers who arrive, the rule by which they leave, and its change.
 
-Customers come from rows of the telecom table that the first model is not trained on. What changes is a rule, not the
-customers, so nothing in what the API is asked gives it away: only outcomes do.
+Customers come from rows of the telecom table that the first model is not trained on. Only the rule changes, not the
+customers, so inputs do not reveal the change: only outcomes do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +18,16 @@ from churnops.data.validate import check_customers
 from churnops.schema import Columns, Schema
 
 RATES: Final = {"day": 0.17, "eve": 0.085, "night": 0.045, "intl": 0.27}
-"""Price of a minute, the same for every customer of this carrier."""
+"""Price of a minute, the same for every customer."""
 HIGH_BILL: Final = 74.04
-"""Above it, customers without voice mail leave in the old world: all 133 of those drawn from do."""
+"""Bill above which customers without voice mail leave in the old world, as all 133 of the table's do."""
 JITTER: Final = 5
-"""Tenths of a minute, at most, by which an arrival's minutes differ from those of the row it comes from."""
+"""Largest difference, in tenths of a minute, between a customer's minutes and those of the row."""
 
 
 @dataclass(frozen=True)
 class Customer:
-    """Somebody who arrives: what the API is sent, with an id of their own, and what will become of them."""
+    """A new customer: the document for the API, with an id, and the outcome."""
 
     document: Mapping[str, Any]
     churned: bool
@@ -40,7 +40,7 @@ class Customer:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Who leaves, row by row: in the old world, and in the new one."""
+    """Outcome of each row in the old and in the new world; True if the customer leaves."""
 
     old: NDArray[np.bool_]
     new: NDArray[np.bool_]
@@ -55,10 +55,10 @@ def bill(columns: Columns) -> NDArray[np.float64]:
 
 
 def reverse_bill_rule(columns: Columns, churned: NDArray[np.bool_]) -> Outcomes:
-    """Return who leaves before and after the change.
+    """Return the outcomes before and after the change.
 
-    Before: as it was, which is that customers without voice mail leave if their bill is above `HIGH_BILL`. After: these
-    stay, and as many of those without voice mail leave whose bills are the lowest. Nothing changes for the others.
+    Before, customers without voice mail leave if their bill is above `HIGH_BILL`. After, these customers stay, and as
+    many customers without voice mail leave whose bills are the lowest. Other outcomes do not change.
 
     Examples
     --------
@@ -78,21 +78,20 @@ def reverse_bill_rule(columns: Columns, churned: NDArray[np.bool_]) -> Outcomes:
 
 
 class World:
-    """Draws customers who arrive one after another. Every one is new: no row is drawn twice with the same minutes.
+    """Draws customers one after another. Every one is new: no row is drawn twice with the same minutes.
 
-    The rows are in three parts, the first of which is half of them. Who arrives after a new model answers comes from
-    the next part: customers who resemble none of those that the model can have been trained on, so that what it is
-    worth to them is not flattered. Each part is drawn from in shuffled rounds, so that neighbouring arrivals come from
-    different rows.
+    The rows are split into three parts, the first of which is half of them. After each new model, customers come from
+    the next part, so the model cannot have been trained on similar ones, which would flatter its ROC-AUC. Each part is
+    drawn from in shuffled rounds, so consecutive customers come from different rows.
 
     Parameters
     ----------
     sources
         Tables with outcomes: the rows to draw from.
     drift
-        Share, in [0, 1], of those who arrive after the change and live in the new world; 0: nothing changes.
+        Share, in [0, 1], of later customers that follow the new rule; 0: nothing changes.
     seed
-        The same seed, and the same calls, give the same customers.
+        The same seed and the same calls give the same customers.
 
     Raises
     ------
@@ -114,7 +113,7 @@ class World:
         self._rounds = [_rounds(part, self._generator) for part in self._parts()]
 
     def arrive(self, *, changed: bool = False, part: int = 0) -> Customer:
-        """Return the next customer: from before or after the change, of this part of the rows, at most the last."""
+        """Return the next customer, before or after the change, from a part of the rows."""
         row = next(self._rounds[min(part, len(self._rounds) - 1)])
         new = changed and bool(self._generator.random() < self._drift)
         churned = (self.outcomes.new if new else self.outcomes.old)[row]
@@ -129,14 +128,14 @@ class World:
         return [self.arrive(changed=changed, part=part) for _ in range(count)]
 
     def _parts(self) -> tuple[NDArray[np.intp], ...]:
-        """Split the rows at random, each kind in the same proportions: who leaves before, after, both or never."""
+        """Split the rows at random, stratified by the outcomes before and after the change."""
         kind = 2 * self.outcomes.old.astype(np.intp) + self.outcomes.new
         shuffled = self._generator.permutation(kind.size)
         ordered = shuffled[np.argsort(kind[shuffled], kind="stable")]
         return ordered[::2], ordered[1::4], ordered[3::4]
 
     def _minutes(self, row: int) -> dict[str, float]:
-        """Return minutes that nobody of this row had yet."""
+        """Return minutes that no earlier customer of this row had."""
         names = tuple(f"total_{part}_minutes" for part in RATES)
         while True:
             moved = self._generator.integers(-JITTER, JITTER, len(names), endpoint=True)
@@ -152,6 +151,6 @@ class World:
 
 
 def _rounds(rows: NDArray[np.intp], generator: np.random.Generator) -> Iterator[int]:
-    """Yield each of the rows once, in a random order, then again in another, without end."""
+    """Yield all rows in a random order, again and again."""
     while True:
         yield from generator.permutation(rows).tolist()

@@ -1,8 +1,8 @@
-"""Make a project as it is after months in production: `python scripts/big_project.py FOLDER`.
+"""Make a project with months of history: `python scripts/big_project.py FOLDER`.
 
-It holds by default 100 monitoring reports, a million predictions with outcomes, alerts, decisions, retraining summaries
-and deployments. The first model is trained by the main job, and what it predicts is what it would have predicted; only
-the times are made up. Benchmarks and tests of the dashboard use it.
+By default it has 100 monitoring reports, a million predictions with outcomes, alerts, decisions, retraining summaries
+and deployments. The main job trains the first model, and all predictions are real ones; only their times are made up.
+Benchmarks and tests of the dashboard use it.
 """
 
 import argparse
@@ -46,20 +46,20 @@ from churnops.settings import LIVE, Settings, default_config, load_settings
 ROOT: Final = Path(__file__).resolve().parents[1]
 DAYS: Final = 120
 POOL: Final = 3_000
-"""Different customers among the predictions."""
+"""Number of different customers among the predictions."""
 BATCH: Final = 600
-"""Customers in a report's batch."""
+"""Number of customers in a report's batch."""
 CHUNK: Final = 20_000
-"""Predictions written at a time."""
+"""Number of predictions written at a time."""
 RETRAININGS: Final = 20
 DAY: Final = 86_400 * 10**6
-"""In microseconds."""
+"""A day in microseconds."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 CHANNELS: Final = ("mail to retention@example.org", "chat")
 
 
 def main() -> None:
-    """Make the folder named on the command line."""
+    """Make the project in the folder of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--reports", type=int, default=100)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def make(folder: Path, *, reports: int, predictions: int) -> Settings:
-    """Run the main job on the repository's data in a new folder, and fill it."""
+    """Run the main job on the repository's data in a new folder, and add a history."""
     document = yaml.safe_load(default_config())
     document["data"] = {name: [str(ROOT / path) for path in paths] for name, paths in document["data"].items()}
     folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def make(folder: Path, *, reports: int, predictions: int) -> Settings:
 
 
 def fill(settings: Settings, *, reports: int, predictions: int, seed: int = 42) -> None:
-    """Add a past to a project whose main job has run: it begins `DAYS` days ago."""
+    """Add a history of `DAYS` days to a project whose main job has run."""
     engine = open_database(settings.database_url(settings.journal.url), durability="process")
     try:
         bundle = Bundle.load(settings.path(settings.registry.directory) / "production")
@@ -100,40 +100,38 @@ def fill(settings: Settings, *, reports: int, predictions: int, seed: int = 42) 
 
 
 def _deploy(settings: Settings, engine: Engine, bundle: Bundle, now: datetime) -> list[Bundle]:
-    """Let every candidate of the main job answer for a time, and then the winner again; return the other ones."""
+    """Deploy every candidate of the main job for a time, then the winner again; return the others."""
     log = DeploymentLog(engine)
     folder = DeploymentFolder(settings.path(settings.registry.directory), log, lambda content_sha256: None)
     first = folder.current()
-    found = settings.root.glob("mlartifacts/models/*/artifacts/artifacts/bundle")
-    others = {other.content_sha256: other for other in map(Bundle.load, sorted(found))}
+    folders = settings.root.glob("mlartifacts/models/*/artifacts/artifacts/bundle")
+    others = {other.content_sha256: other for other in map(Bundle.load, sorted(folders))}
     others.pop(bundle.content_sha256, None)
     with folder.locked():
         for version, other in enumerate(others.values(), 2):
-            folder.deploy(
-                other, version, f"ROC-AUC is {version / 100:.2f} higher on customers neither knows", "operations"
-            )
-        folder.rollback(first, "it answered worse than was promised", "operations")
+            folder.deploy(other, version, f"ROC-AUC is {version / 100:.2f} higher on new customers", "operations")
+        folder.rollback(first, "its predictions were worse than in the evaluation", "operations")
     events = log.history()
     with engine.begin() as connection:
         for number, deployed in enumerate(events):
             at = now - timedelta(days=DAYS * (1 - number / len(events)))
-            mine = (deployments.c.id == deployed.id) | (deployments.c.intent == deployed.id)
-            connection.execute(update(deployments).where(mine).values(at=at))
+            rows = (deployments.c.id == deployed.id) | (deployments.c.intent == deployed.id)
+            connection.execute(update(deployments).where(rows).values(at=at))
     return list(others.values())
 
 
 def _monitor(settings: Settings, engine: Engine, bundle: Bundle, count: int, now: datetime, seed: int) -> None:
-    """Write reports, evenly spaced, and failed cycles; late on customers change, and in the end outcomes too."""
-    log, told = CycleLog(engine), AlertLog(engine)
+    """Write evenly spaced reports and failed cycles. Customers drift in the last quarter, outcomes at the end."""
+    log, alert_log = CycleLog(engine), AlertLog(engine)
     monitor = ModelMonitor(settings, log)
     folder = settings.path(settings.monitoring.directory)
     folder.mkdir(parents=True, exist_ok=True)
-    with engine.begin() as connection:  # the main job's own report was the first
+    with engine.begin() as connection:  # the main job wrote the first report
         connection.execute(update(cycles).values(at=microseconds(now - timedelta(days=DAYS))))
     for number in range(count):
         at = now - timedelta(days=DAYS) * (1 - (number + 1) / count) - timedelta(minutes=30)
         if number % 20 == 10:
-            reason = {"error": "the journal's database does not answer as it should"}
+            reason = {"error": "the journal's database does not answer"}
             log.record(Cycle(at - timedelta(hours=1), None, False, "failed", None, reason))
         share = number / count
         drift = Drift(covariate=max(share - 0.75, 0) * 4, concept=0.3 if share > 0.9 else 0.0)
@@ -149,13 +147,13 @@ def _monitor(settings: Settings, engine: Engine, bundle: Bundle, count: int, now
         (folder / f"{name}.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
         log.record(Cycle(at, bundle.content_sha256, report.aside, "finished", f"{name}.json", report.summary()))
         notices = [Notice(a.subject, "firing", a.severity, a.title, "\n".join(a.facts)) for a in alarms(report, "")[0]]
-        _, mine = told.take(partial(_all, notices), CHANNELS, now=at, since=at, lease=timedelta(minutes=5))
-        tries = [Try(alert.id, channel, None) for alert, channel in mine if alert.id is not None]
-        told.finish([replace(t, error="timed out") if t.channel == CHANNELS[-1] else t for t in tries], at)
+        _, taken = alert_log.take(partial(_all, notices), CHANNELS, now=at, since=at, lease=timedelta(minutes=5))
+        tries = [Try(alert.id, channel, None) for alert, channel in taken if alert.id is not None]
+        alert_log.finish([replace(t, error="timed out") if t.channel == CHANNELS[-1] else t for t in tries], at)
 
 
 def _all(notices: Sequence[Notice], _latest: Mapping[str, Alert]) -> Sequence[Notice]:
-    """Decide that everything is news."""
+    """Return all notices, as if each were new."""
     return notices
 
 
@@ -169,7 +167,7 @@ def _batch(
     rows: int = BATCH,
     simulated: bool = False,
 ) -> Batch:
-    """Return customers as the journal would have them."""
+    """Return simulated customers as a batch of the journal."""
     sources = [settings.path(path) for path in settings.data.production or settings.data.raw]
     made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=seed)
     source = f"journal, {window[0]:%Y-%m-%d %H:%M} to {window[1]:%Y-%m-%d %H:%M} UTC"
@@ -178,7 +176,7 @@ def _batch(
 
 
 def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence[Bundle], now: datetime) -> None:
-    """Compare the model with the others on batches, as a retraining would, and write what the gate decides."""
+    """Compare the model with the others on batches, as a retraining does, and write the gate's decisions."""
     log, folder = DecisionLog(engine), settings.path(settings.monitoring.directory)
     for number in range(RETRAININGS):
         at = now - timedelta(days=DAYS * (1 - (number + 1) / (RETRAININGS + 1)))
@@ -188,14 +186,14 @@ def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence
         decision = decide(batch.outcome, batch.probability, scores, settings.retraining, seed=number)
         because = ("performance: ROC-AUC is below the line",)
         hashes = (bundle.content_sha256, challenger.content_sha256)
-        asked = {"cause": "monitoring", "because": list(because)}
-        log.record(RecordedDecision(at, "retrain", "yes", "enough new customers", hashes[0], None, asked))
+        request = {"cause": "monitoring", "because": list(because)}
+        log.record(RecordedDecision(at, "retrain", "yes", "enough new customers", hashes[0], None, request))
         log.record(RecordedDecision(at, "deploy", decision.verdict, decision.reason, *hashes, decision.to_json()))
         status: Status = "cannot tell" if decision.verdict == "cannot tell" else "kept"
         reason = f"another model was deployed meanwhile; {decision.reason}" if decision.deploy else decision.reason
-        said = Permission(True, ("enough new customers",))
-        summary = RetrainingSummary(at, "monitoring", because, status, reason, said, bundle.version_name)
-        path, found = summary.write(folder), challenger.metrics
+        permission = Permission(True, ("enough new customers",))
+        summary = RetrainingSummary(at, "monitoring", because, status, reason, permission, bundle.version_name)
+        path, metrics = summary.write(folder), challenger.metrics
         document = summary.to_json() | {
             "challenger": challenger.version_name,
             "version": number + 2,
@@ -203,12 +201,12 @@ def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence
             "rows": {"train": 4000, "held_out": BATCH, "champion_knows": 0, "production": 2000, "batch": 0},
             "candidates": {
                 challenger.algorithm: {
-                    "validation": dict(found["cross_validation"]),
+                    "validation": dict(metrics["cross_validation"]),
                     "hyperparameters": {},
                     "held_out_roc_auc": decision.challenger,
                 }
             },
-            "held_out": {"champion": bundle.metrics.get("held_out"), "challenger": found.get("held_out")},
+            "held_out": {"champion": bundle.metrics.get("held_out"), "challenger": metrics.get("held_out")},
             "decision": decision.to_json(),
             "run_id": f"{number:032x}",
         }
@@ -218,7 +216,7 @@ def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence
 def _predict(
     settings: Settings, engine: Engine, bundle: Bundle, count: int, now: datetime, rng: np.random.Generator
 ) -> None:
-    """Write predictions by time, and what became of four fifths of those whose horizon has passed."""
+    """Write predictions by time, and the outcomes of four fifths of those whose horizon has passed."""
     pool = _batch(settings, bundle, Drift(covariate=0.1), (now, now), 1, rows=min(POOL, count))
     rows, horizon = _answers(bundle, pool), round(settings.journal.label_horizon * DAY)
     times = np.sort(rng.integers(microseconds(now) - DAYS * DAY, microseconds(now), count))
@@ -254,7 +252,7 @@ def _predict(
 
 
 def _answers(bundle: Bundle, pool: Batch) -> list[PredictionRow]:
-    """Return what the journal keeps of the answers for a pool of customers, but for ids and times."""
+    """Return the journal's rows for a pool of customers, without ids and times."""
     form, explanation = CustomerForm(bundle.schema), bundle.explain(pool.columns)
     positions, shares = explanation.top(bundle.selected)
     probability, churn = explanation.prediction.probability.tolist(), explanation.prediction.churn.tolist()
@@ -283,7 +281,7 @@ def _answers(bundle: Bundle, pool: Batch) -> list[PredictionRow]:
 
 
 def _id(at: int, number: int) -> str:
-    """Return an id that sorts by time as the product's do (UUID, version 7), the same in each run."""
+    """Return an id that sorts by time like the product's (UUID, version 7), the same in each run."""
     text = f"{at // 1000:012x}7{number % 4096:03x}{1 << 63 | number:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

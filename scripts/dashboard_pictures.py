@@ -1,4 +1,4 @@
-"""Pictures of the dashboard's pages, a part of `make pictures`; the tests take them too, of a past of their own."""
+"""Pictures of the dashboard's pages, a part of `make pictures`; tests use it too."""
 
 import io
 from pathlib import Path
@@ -33,7 +33,7 @@ def photograph_pages(browser: Browser, dashboard: str, images: Path) -> None:
 
 
 def _photograph(tab: Page, name: str) -> bytes:
-    """Return a picture of a page from its top, as far down as it goes or `TALLEST`."""
+    """Return a picture of a page from its top, at most `TALLEST` high."""
     height = int(tab.get_by_test_id("stMain").evaluate("element => element.scrollHeight"))
     tab.set_viewport_size({"width": WIDTH, "height": min(height, TALLEST)})
     tab.get_by_test_id("stMain").evaluate("element => element.scrollTo(0, 0)")
@@ -42,7 +42,7 @@ def _photograph(tab: Page, name: str) -> bytes:
 
 
 def _save(picture: bytes, target: Path) -> None:
-    """Write a picture with a palette, which is a third of the size, unless it is too large for a page."""
+    """Write a picture with a palette, a third of the size; refuse one that is too large for a page."""
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(picture)) as image:
         image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)

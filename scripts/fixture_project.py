@@ -1,12 +1,12 @@
-"""Make a fixture project, or compare the answers of two versions of the code on one: see CONTRIBUTING.md.
+"""Make a fixture project, or compare two versions of the code on one: see CONTRIBUTING.md.
 
     python -m scripts.fixture_project make FOLDER [--source COMMIT_FOLDER/src]
     python -m scripts.fixture_project compare COMMIT [--project tests/fixtures/project-1]
 
-`make` drives the product's own commands and its API: train, serve, label, monitor, retrain, roll back. It works in
-`HOME`, so that no address in the project names a folder of the machine that made it, and moves the result to FOLDER.
-`compare` answers the recorded customers with the code of COMMIT and with the code of this folder, on this machine, and
-fails unless every byte of every answer is the same.
+`make` runs the product's commands and its API: train, serve, label, monitor, retrain, roll back. It works in `HOME`, so
+that no address in the project names a folder of this machine, and moves the result to FOLDER. `compare` scores the
+recorded customers with the code of COMMIT and with the code of this folder, and fails unless all answers have the same
+bytes.
 """
 
 import argparse
@@ -43,13 +43,13 @@ CHURNOPS: Final = (
     "import sys; sys.argv[0] = 'churnops'; from churnops.cli import main; main()",  # MLflow keeps argv[0]
 )
 DAY: Final = 86_400 * 10**6
-"""In microseconds."""
+"""A day in microseconds."""
 ANSWERED: Final = 30
-"""Customers whose answers are recorded."""
+"""Number of customers whose answers are recorded."""
 
 
 class Product:
-    """The commands and the API of churnops in one project, run with the code in one `src` folder."""
+    """Commands and API of churnops in one project, with the code of one `src` folder."""
 
     def __init__(self, root: Path, source: Path) -> None:
         self.root = root
@@ -96,7 +96,7 @@ class Client:
         self._address = address
 
     def ready(self) -> bool:
-        """Return whether the service answers; wait a moment for it."""
+        """Return whether the service answers; wait a moment if not."""
         with suppress(OSError):
             return bool(self.ask("/health/ready"))
         time.sleep(0.2)
@@ -176,7 +176,7 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def _make_keys(product: Product) -> None:
-    """Make an active and a revoked key, whose tokens the tests know."""
+    """Make an active and a revoked key with the tests' tokens."""
     for name, token in (("fixture", ACTIVE_TOKEN), ("gone", REVOKED_TOKEN)):
         product.run("keys", "add", name, "--scope", "admin")
         kept = (token.split("_")[1], hashlib.sha256(token.encode()).hexdigest(), name)
@@ -190,7 +190,7 @@ def _change(statement: str, values: Sequence[Any] = ()) -> None:
 
 
 def _answer_and_label(product: Product, later: Sequence[Mapping[str, str]]) -> None:
-    """Let the first model answer 130 customers through each door, forty days ago, and send most outcomes."""
+    """Score 130 customers with the first model through each path, dated forty days ago, and send most outcomes."""
     bodies = customers(later[:130], 1)
     with product.serving() as client:
         answers = [json.loads(client.ask("/predict", body)) for body in bodies[:20]]
@@ -212,7 +212,7 @@ def _answer_and_label(product: Product, later: Sequence[Mapping[str, str]]) -> N
         outcomes.append(who | {"churned": churned, "outcome_at": _iso(when)})
     with product.serving() as client:
         client.ask("/labels", outcomes[:122])
-        client.ask("/labels", outcomes[0])  # known already
+        client.ask("/labels", outcomes[0])  # a repetition
         client.ask("/labels", [outcome | {"churned": not outcome["churned"]} for outcome in outcomes[80:120:10]])
         client.ask("/labels", outcomes[80])  # and back again
 
@@ -222,7 +222,7 @@ def _iso(seconds: float) -> str:
 
 
 def _monitor_and_retrain(product: Product) -> None:
-    """Run cycles that fail, finish and lie aside, and retrain to a second model, and to a third that waits."""
+    """Run cycles that fail, finish and only report; retrain to a second model, and to a third that stays challenger."""
     with listening() as heard, listening(status=500) as broken:
         tell = {"CHURNOPS_ALERTS__URLS": json.dumps([heard.url, broken.url])}
         product.run("monitor", **tell)
@@ -237,7 +237,7 @@ def _monitor_and_retrain(product: Product) -> None:
 
 
 def _deploy_and_record(product: Product, later: Sequence[Mapping[str, str]]) -> None:
-    """Roll back and promote the second model again; record what each answers."""
+    """Roll back and promote the second model again; record the answers of each."""
     recorded = {}
     bodies = customers(later, 1001)
     product.run("rollback", "--reason", "complaints since noon")
@@ -254,7 +254,7 @@ def _deploy_and_record(product: Product, later: Sequence[Mapping[str, str]]) -> 
 
 
 def _strip(source: Path) -> None:
-    """Keep of the runs' files those of registered versions, without this machine's paths; make the databases small."""
+    """Delete files of runs without a registered version, and this machine's paths; shrink the databases."""
     with closing(sqlite3.connect(HOME / "mlflow.db")) as connection:
         registered = {source for (source,) in connection.execute("SELECT source FROM model_versions")}
     kept = {Path(source.removeprefix("file://")) for source in registered}
@@ -271,13 +271,13 @@ def _strip(source: Path) -> None:
     for name in ("journal.db", "mlflow.db"):
         with closing(sqlite3.connect(HOME / name)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
-            if name == "mlflow.db":  # a hundred tables and indexes, most of them empty: a page each
+            if name == "mlflow.db":  # each of a hundred mostly empty tables and indexes takes a page
                 connection.execute("PRAGMA page_size=512")
             connection.execute("VACUUM")
 
 
 def _dump_to_postgresql(source: Path) -> None:
-    """Write journal.sql: the same journal in PostgreSQL, by pg_dump."""
+    """Write journal.sql, the same journal as a dump of PostgreSQL."""
     program = (
         "import sys; from sqlalchemy import *; from churnops.journal import open_database\n"
         "from churnops.journal.tables import metadata\n"
@@ -303,7 +303,7 @@ def _dump_to_postgresql(source: Path) -> None:
 
 
 def compare(commit: str, project: Path) -> None:
-    """Answer the recorded customers with two versions of the code; fail unless the bytes are the same."""
+    """Score the recorded customers with two versions of the code; fail unless all bytes are the same."""
     with tempfile.TemporaryDirectory(prefix="churnops-compare-") as name:
         tree, folder = Path(name, "tree"), Path(name, "project")
         git = ["git", "-C", str(ROOT), "worktree"]
@@ -322,7 +322,7 @@ def compare(commit: str, project: Path) -> None:
 
 
 def _answers(root: Path, source: Path) -> list[dict[str, Any]]:
-    """Return what each deployed version answers; JSON writes a number so that it is read with the same bits."""
+    """Return the answers of each deployed version. A JSON number is read with the bits that were written."""
     bodies = json.loads((root / "answers.json").read_text())["customers"]
     answers = []
     for name in sorted(path.name for path in (root / VERSION_FOLDERS).iterdir()):
@@ -330,13 +330,13 @@ def _answers(root: Path, source: Path) -> list[dict[str, Any]]:
         link.unlink()
         link.symlink_to(f"versions/{name}")
         with Product(root, source).serving() as client:
-            found = [json.loads(client.ask("/predict", body)) for body in bodies]
-        answers += [{key: item for key, item in answer.items() if key != "prediction_id"} for answer in found]
+            replies = [json.loads(client.ask("/predict", body)) for body in bodies]
+        answers += [{key: item for key, item in reply.items() if key != "prediction_id"} for reply in replies]
     return answers
 
 
 def main() -> None:
-    """Do as the command line says."""
+    """Run the command of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
     making = commands.add_parser("make")

@@ -1,6 +1,6 @@
 """Make the pictures of README.md from a real run in a temporary copy of the project: `make pictures`.
 
-The picture of a page is taken by Chromium (Debian: apt-get install chromium).
+Chromium takes the pictures of pages (Debian: apt-get install chromium).
 """
 
 import io
@@ -31,12 +31,12 @@ from churnops.settings import Settings, load_settings
 REPOSITORY = Path(__file__).resolve().parents[1]
 IMAGES = REPOSITORY / "docs/images"
 MAX_BYTES = 150_000
-REPORTS, PREDICTIONS = 40, 20_000  # of the past that the dashboard's pictures show
+REPORTS, PREDICTIONS = 40, 20_000  # in the dashboard's pictures
 WIDTH = 96  # characters of the terminal
 
-# Rich's own template loads a font from elsewhere; a picture in a README has to do with the reader's.
+# Rich's own template loads a font from another site; this one uses the reader's.
 TERMINAL = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
-<title>What churnops prints when its main job has run</title>
+<title>Output of the main job of churnops</title>
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: {char_height}px; line-height: {line_height}px; }}
@@ -58,7 +58,7 @@ TERMINAL = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="h
 </svg>
 """
 
-# The figures' own colours (see churnops.evaluation.plots), on a sheet that follows light and dark mode with them.
+# The figures' colours (see churnops.evaluation.plots) on a sheet for light and dark mode.
 SHEET = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"
  xmlns:xlink="http://www.w3.org/1999/xlink">
 <title>{title}</title>
@@ -76,18 +76,18 @@ FIGURE_WIDTH, FIGURE_HEIGHT, GAP = 480, 425, 20
 
 
 def main() -> None:
-    """Run the main job once, make a past, monitor changed customers, and draw all pictures."""
+    """Run the main job, add a history, monitor changed customers, and draw all pictures."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         raise SystemExit("Chromium is missing: apt-get install chromium")
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    os.environ["LOGNAME"] = "operations"  # who deployed: not the name of whoever makes the pictures
+    os.environ["LOGNAME"] = "operations"  # name in the deployment history
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=False)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(REPOSITORY / "config.yaml", folder)
         shutil.copytree(REPOSITORY / "data", Path(folder, "data"))
         before = Path.cwd()
-        os.chdir(folder)  # paths are printed as they would be typed from here
+        os.chdir(folder)  # for relative paths in the output
         try:
             settings = load_settings(Path("config.yaml"), environment={})
             console.print("[bold]$ python run_all.py[/]", highlight=False)
@@ -108,13 +108,13 @@ def main() -> None:
 
 
 def job(settings: Settings, console: Console) -> RunSummary:
-    """Do what `churnops run` does; a console that is no terminal gets the progress display once, at its end."""
+    """Run the main job as `churnops run`. The recorded console gets the progress display once, at its end."""
     with steps_progress(STEPS, len(settings.training.families), console=console) as (progress, on_family):
         return run_all(settings, progress=progress, on_family=on_family)
 
 
 def monitored(settings: Settings) -> Path:
-    """Do what `churnops simulate` and `churnops monitor --batch` do, with longer calls; return the report's page."""
+    """Run `churnops simulate` and `churnops monitor --batch` with longer calls; return the report's page."""
     columns = tuple(f"total_{part}_minutes" for part in ("day", "eve", "night", "intl"))
     drift = Drift(covariate=0.5, columns=(*columns, "total_day_calls", "account_length"))
     sources = [settings.path(path) for path in settings.data.production]
@@ -132,21 +132,21 @@ def photograph(browser: str, page: Path, target: Path) -> None:
 
 
 def figures(summary: RunSummary) -> str:
-    """Compose the four figures of the winner on the held-out rows, read back from the run's artifact."""
+    """Compose the winner's four figures on the held-out rows, from the run's artifact."""
     artifact = summary.evaluated.artifacts["test_data.parquet"]
     assert isinstance(artifact, bytes)
     rows = pl.read_parquet(artifact)
     outcome, probability = rows["churned"].to_numpy(), rows["churn_probability"].to_numpy()
-    found = summary.evaluation
+    evaluation = summary.evaluation
     drawn = (
-        plots.roc_svg(outcome, probability, found.metrics["roc_auc"]),
-        plots.precision_recall_svg(outcome, probability, found.metrics["average_precision"]),
-        plots.calibration_svg(outcome, probability, found.metrics["calibration_error"]),
-        plots.confusion_matrix_svg(found.confusion),
+        plots.roc_svg(outcome, probability, evaluation.metrics["roc_auc"]),
+        plots.precision_recall_svg(outcome, probability, evaluation.metrics["average_precision"]),
+        plots.calibration_svg(outcome, probability, evaluation.metrics["calibration_error"]),
+        plots.confusion_matrix_svg(evaluation.confusion),
     )
     placed = [place(svg, *divmod(i, 2)) for i, svg in enumerate(drawn)]
     width, height = 2 * FIGURE_WIDTH + 3 * GAP, 2 * FIGURE_HEIGHT + 3 * GAP
-    title = f"{summary.evaluated.winner} on {found.rows} held-out customers"
+    title = f"{summary.evaluated.winner} on {evaluation.rows} held-out customers"
     picture = SHEET.format(
         title=title,
         width=width,
@@ -157,7 +157,7 @@ def figures(summary: RunSummary) -> str:
     )
     ids = re.findall(r'\bid="([^"]*)"', picture)
     if len(set(ids)) != len(ids):
-        raise SystemExit("two figures share an id: they would be drawn with each other's shapes")
+        raise SystemExit("two figures share an id, so one would be drawn with shapes of the other")
     return picture
 
 
@@ -168,7 +168,7 @@ def place(svg: str, row: int, column: int) -> str:
 
 
 def save(name: str, picture: str) -> None:
-    """Write one picture, unless it is too large for a page."""
+    """Write a picture; refuse one that is too large for a page."""
     data = "".join(f"{line.rstrip()}\n" for line in picture.splitlines()).encode()
     if len(data) > MAX_BYTES:
         raise SystemExit(f"{name} has {len(data)} bytes, at most {MAX_BYTES} are allowed")

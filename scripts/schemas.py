@@ -1,4 +1,4 @@
-"""`make schema`: writes the JSON Schemas of published documents to `docs/schemas`.
+"""Write the JSON Schemas of published documents to `docs/schemas`: `make schema`.
 
 A test compares the files with the models.
 """
@@ -24,7 +24,7 @@ def path(name: str) -> Path:
 
 
 def content(document: type[Document]) -> str:
-    """Return a schema as it is written."""
+    """Return the text of a schema."""
     return json.dumps(document.json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Takes the figures of one peer, in a process and an environment of its own: needs only NumPy, and Linux.
+"""Measure one peer in its own process and environment. Needs only NumPy and Linux.
 
-A peer is four functions. Columns are a mapping of names to float64 arrays; whatever form a peer wants them in, it is
-made in `read`, which like all imports is not counted.
+A peer is four functions. Columns are a mapping of names to float64 arrays. `read` converts them to the peer's form,
+which is not counted, like all imports.
 """
 
 import json
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Columns = Mapping[str, NDArray[np.float64]]
 Figures = tuple[Sequence[float] | None, Sequence[float] | None]
-"""Statistics and p-values, a column each; None where the peer tells none."""
+"""Statistics and p-values of each column; None if the peer has none."""
 
 
 def run(
@@ -25,21 +25,21 @@ def run(
     check: Callable[[Any, Any], Any],
     figures: Callable[[Any], Figures],
 ) -> None:
-    """Print what fitting the reference and checking the batch in the folder of the command line cost, as JSON.
+    """Print the cost of fitting the reference and checking the batch, as JSON; the command line names their folder.
 
-    Both are called twice. CPU seconds are those of the second time, when what is compiled or imported late is in place;
-    memory is the most that either took beyond what the process had with its imports and the data.
+    Both are called twice. CPU seconds are those of the second call, after late compilation and imports. Memory is the
+    peak of both above that of the process with its imports and the data.
     """
     reference, batch = (read(_columns(Path(sys.argv[1]) / f"{part}.npy")) for part in ("reference", "batch"))
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from here
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     before = _memory("VmRSS")
     for _ in range(2):
         started = _cpu()
         fitted = fit(reference)
         ready = _cpu()
-        found = check(fitted, batch)
+        result = check(fitted, batch)
         done = _cpu()
-    statistics, p_values = figures(found)
+    statistics, p_values = figures(result)
     answer = {
         "fit": ready - started,
         "check": done - ready,

@@ -20,8 +20,8 @@ def check(detector: KSDrift, batch: NDArray[np.float64]) -> dict[str, Any]:
     return detector.predict(batch)["data"]
 
 
-def figures(found: dict[str, Any]) -> Figures:
-    return found["distance"], found["p_val"]
+def figures(result: dict[str, Any]) -> Figures:
+    return result["distance"], result["p_val"]
 
 
 run(read, fit, check, figures)

@@ -2,7 +2,7 @@
 
 from clock import Columns, Figures, run
 
-import churnops.monitoring  # noqa: F401  whoever monitors has it
+import churnops.monitoring  # noqa: F401  as in production
 from churnops.data.profile import Profile, count_profile, fit_profile
 from churnops.monitoring.drift import Finding, ks_test
 
@@ -12,8 +12,8 @@ def check(reference: Profile, batch: Columns) -> list[Finding]:
     return [ks_test(column, counted[name]) for name, column in reference.items()]
 
 
-def figures(found: list[Finding]) -> Figures:
-    return [finding.statistic for finding in found], [finding.p_value for finding in found]
+def figures(findings: list[Finding]) -> Figures:
+    return [finding.statistic for finding in findings], [finding.p_value for finding in findings]
 
 
 run(dict, fit_profile, check, figures)

@@ -17,8 +17,8 @@ def check(reference: Dataset, batch: Dataset) -> dict[str, Any]:
     return Report([DataDriftPreset(method="ks")]).run(batch, reference).dict()
 
 
-def figures(found: dict[str, Any]) -> Figures:
-    return None, [metric["value"] for metric in found["metrics"][1:]]  # the first is the number of drifted columns
+def figures(result: dict[str, Any]) -> Figures:
+    return None, [metric["value"] for metric in result["metrics"][1:]]  # the first is the number of drifted columns
 
 
 run(read, lambda reference: reference, check, figures)

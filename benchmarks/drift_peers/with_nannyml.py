@@ -1,4 +1,4 @@
-"""NannyML: univariate drift, one chunk, counted in 10,000 bins as it does of its own accord for large references."""
+"""NannyML: univariate drift, one chunk, with the 10,000 bins that are its default for large references."""
 
 import pandas as pd
 from clock import Figures, run
@@ -15,8 +15,8 @@ def check(calculator: UnivariateDriftCalculator, batch: pd.DataFrame) -> pd.Data
     return calculator.calculate(batch).filter(period="analysis").to_df()
 
 
-def figures(found: pd.DataFrame) -> Figures:
-    values = found.xs("value", axis="columns", level=-1)
+def figures(result: pd.DataFrame) -> Figures:
+    values = result.xs("value", axis="columns", level=-1)
     return values.iloc[0, :].tolist(), None
 
 

@@ -8,8 +8,8 @@ def check(reference: Columns, batch: Columns) -> list[object]:
     return [ks_2samp(values, batch[name], method="auto") for name, values in reference.items()]
 
 
-def figures(found: list[object]) -> Figures:
-    return [result.statistic for result in found], [result.pvalue for result in found]
+def figures(results: list[object]) -> Figures:
+    return [result.statistic for result in results], [result.pvalue for result in results]
 
 
 run(dict, dict, check, figures)

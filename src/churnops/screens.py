@@ -1,4 +1,4 @@
-"""What the command line shows: progress while the main job runs, and readable tables at its end."""
+"""Terminal output of the commands: progress, and results as sentences and tables."""
 
 import os
 import time
@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from churnops.evaluation.metrics import METRIC_LABELS
+from churnops.words import capital
 
 if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from churnops.pipelines.run_monitoring import MonitoringSummary
     from churnops.registry import ModelVersion
     from churnops.retraining.gate import Decision
+    from churnops.retraining.pipeline import Retrained
     from churnops.retraining.summary import RetrainingSummary
     from churnops.settings import Settings
 
-MOST_COLUMNS, MOST_DEPLOYMENTS = 12, 20
+MAX_COLUMNS, MAX_DEPLOYMENTS = 12, 20
 CV_METRICS = ("log_loss", "roc_auc", "average_precision", "accuracy")
 
 
@@ -45,7 +47,7 @@ CV_METRICS = ("log_loss", "roc_auc", "average_precision", "accuracy")
 def steps_progress(
     steps: Sequence[str], families: int, *, hidden: bool = False, console: Console | None = None
 ) -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
-    """Show one line a step on standard error; yield what the runner and the training step report to."""
+    """Show one line for each step on standard error; yield the callbacks of the runner and of the training step."""
     display = Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}"),
@@ -83,7 +85,7 @@ def steps_progress(
 def rows_progress(
     name: str, *, hidden: bool = False, console: Console | None = None
 ) -> Iterator[tuple[Callable[[int, float], None], Callable[[str], None]]]:
-    """Show on standard error, if it is a terminal, how far a file is and how fast; yield what its reader reports to."""
+    """Show the progress of a file on standard error, if it is a terminal; yield the callbacks of its reader."""
     console = console or Console(stderr=True)
     display = Progress(
         TextColumn("{task.description}", markup=False),
@@ -96,7 +98,7 @@ def rows_progress(
         transient=True,
     )
     task = display.add_task(name, total=1.0, rows="")
-    start: list[tuple[float, int]] = []  # the first report tells what an earlier run had finished
+    start: list[tuple[float, int]] = []  # the first report has the rows that an earlier run finished
 
     def on_rows(done: int, share: float) -> None:
         now = time.monotonic()
@@ -105,54 +107,54 @@ def rows_progress(
         rate = (done - start[0][1]) / max(now - start[0][0], 1e-9)
         display.update(task, completed=share, rows=f"{done:,} rows, {rate:,.0f} a second")
 
-    def say(text: str) -> None:
+    def on_message(text: str) -> None:
         if not hidden:
             console.print(f"[dim]{text}", highlight=False, soft_wrap=True)
 
     with display:
-        yield on_rows, say
+        yield on_rows, on_message
 
 
 def show_run(summary: "RunSummary", settings: "Settings", console: Console | None = None) -> None:
-    """Print which model won, its numbers, where it is deployed, what monitoring found, and what to type next."""
+    """Print the result of the main job, its numbers, the first monitoring cycle and the next commands."""
     console = console or Console()
-    found, metric = summary.evaluation, summary.trained.params["selection_metric"]
-    console.print(f"[bold]Cross-validation on the training rows, chosen by {metric}", highlight=False)
+    evaluation, released = summary.evaluation, summary.deployed
+    console.print(_released(released), soft_wrap=True)
+    console.print(Text(f"Deployed folder: {_relative(released.folder)}"), soft_wrap=True)
+    if released.warning:
+        console.print(Text.assemble(("warning ", "yellow"), plain(released.warning)), soft_wrap=True)
+    auc = evaluation.metrics["roc_auc"]
+    if not auc.low > 0.5:  # also if it is NaN
+        doubt = "[yellow]caution[/] on held-out rows the model is not proven better than chance: check it before use"
+        console.print(doubt, highlight=False, soft_wrap=True)
+    metric = METRIC_LABELS[str(summary.trained.params["selection_metric"])]
+    console.print(f"\n[bold]Candidates, cross-validated on the training rows and chosen by {metric}", highlight=False)
     console.print(_families(summary))
-    who = f"{found.rows} held-out customers, {found.positives} of whom left"
-    console.print(f"[bold]{summary.evaluated.winner} on {who}", highlight=False)
+    rows = f"{evaluation.rows:,} held-out customers, {evaluation.positives:,} of whom churned"
+    console.print(f"[bold]{summary.evaluated.winner} on {rows}", highlight=False)
     console.print(_held_out(summary))
-    deployed = summary.deployed
-    here = _relative(deployed.folder)
-    color = "green" if deployed.status in ("deployed", "unchanged") else "yellow"
-    which = f"version {deployed.version} ({deployed.model_version})"
-    console.print(f"[{color}]{deployed.status}[/] {which}: {deployed.reason}", highlight=False)
-    if deployed.warning:
-        console.print(f"[yellow]warning[/] {deployed.warning}", highlight=False)
-    console.print(f"[bold]in production[/] {here}", highlight=False, soft_wrap=True)
-    auc = found.metrics["roc_auc"]
-    if not auc.low > 0.5:  # also when it cannot be told
-        doubt = (
-            "[yellow]caution[/] on these rows the model cannot be told from chance: look at it before you rely on it"
-        )
-        console.print(doubt, highlight=False)
     if summary.cycle is not None:
         _first_cycle(summary.cycle, console)
-    console.print(Text(_next(summary, settings), style="dim"))
+    console.print(Text(_next(summary, settings)), soft_wrap=True)
+
+
+def _released(release: "Release") -> Text:
+    style = "green" if release.status in ("deployed", "unchanged") else "yellow"
+    return Text.assemble((release.headline, style), plain(f": {release.reason}"))
 
 
 def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
     report = cycle.report
-    told = f"{report.rows} later customers: {report.performance.decline.reason}; {report.feature_drift.reason}"
-    monitored = f"{told}; {_advice(report)}" if report.rows else f"[yellow]cannot tell[/]: {report.source}"
-    console.print(f"[bold]monitoring[/] {report.model_version}: {monitored}", highlight=False)
-    for reason in report.recommendation.reasons:
-        console.print(f"  - {reason}", highlight=False)
-    console.print(f"[bold]report[/] {_relative(cycle.path)}", highlight=False, soft_wrap=True)
+    subject = f"{report.model_version} on {report.rows:,} later customers" if report.rows else report.model_version
+    console.print(f"[bold]Monitoring[/] of {subject}: {_advice(report)}", highlight=False, soft_wrap=True)
+    reasons = (report.performance.decline.reason, report.feature_drift.reason, *report.recommendation.reasons)
+    for reason in reasons if report.rows else (report.source,):
+        console.print(Text.assemble("  - ", plain(reason)), soft_wrap=True)
+    console.print(f"  - report: {_relative(cycle.page)}", highlight=False, soft_wrap=True)
 
 
 def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> None:
-    """Print what a monitoring cycle found: the verdict, the four triggers, the columns that drifted, and the files."""
+    """Print a monitoring cycle: verdict, triggers, drifted columns and files."""
     console = console or Console()
     from churnops.monitoring.budget import TRIGGER_LABELS
 
@@ -178,29 +180,37 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
 
 
 def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Console | None = None) -> None:
-    """Print what a retraining compared and decided, and where its summary is."""
+    """Print a retraining's result, its numbers, and the path of its summary."""
+    from churnops.retraining.outcome import STATUS_LABELS
+
     console = console or Console()
-    if (found := summary.retrained) is not None:
-        rows = found.rows
-        used = f"{rows['original']:,} original and {rows['production']:,} production customers"
-        newest = f"chosen on the newest {rows['chosen_on']:,}; {rows['held_out']:,} newer ones are held out"
-        console.print(f"[bold]trained[/] on {used}, {newest}", highlight=False)
-        table = _table(left=("model",), right=("chosen by log loss", "log loss", "ROC-AUC"))
-        for name, evaluation in found.evaluated.evaluations.items():
-            model = found.trained.models.get(name)
-            chosen = "" if model is None else f"{model.search.best.mean('log_loss'):.4f}"
-            here = [_interval(evaluation.metrics[metric])[0] for metric in ("log_loss", "roc_auc")]
-            won = name == found.trained.winner
-            table.add_row(f"{name} ←" if won else name, chosen, *here, style="bold green" if won else None)
-        console.print(table)
-    color = "green" if summary.status in ("deployed", "kept") else "yellow"
-    console.print(f"[{color}]{summary.status}[/]: {summary.reason}", highlight=False)
+    style = "green" if summary.status in ("deployed", "kept") else "yellow"
+    result = f": {STATUS_LABELS[summary.status]}. {capital(summary.reason)}"
+    console.print(Text.assemble((capital(summary.status), style), plain(result)), soft_wrap=True)
     if summary.check is not None:
-        console.print(f"[bold]check[/] {summary.check.status}: {summary.check.reason}", highlight=False)
+        check = f" through the API {summary.check.status}: {summary.check.reason}"
+        console.print(Text.assemble(("Check", "bold"), plain(check)), soft_wrap=True)
     if summary.warning:
-        console.print(f"[yellow]warning[/] {summary.warning}", highlight=False)
+        console.print(Text.assemble(("warning ", "yellow"), plain(summary.warning)), soft_wrap=True)
+    if (retrained := summary.retrained) is not None:
+        _comparison(retrained, console)
     if path is not None:
-        console.print(f"[bold]summary[/] {_relative(path)}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]Summary[/] {_relative(path)}", highlight=False, soft_wrap=True)
+
+
+def _comparison(retrained: "Retrained", console: Console) -> None:
+    rows = retrained.rows
+    trained = f"{rows['original']:,} original and {rows['production']:,} production customers"
+    console.print(f"\n[bold]Trained[/] on {trained}, the newest {rows['chosen_on']:,} to choose by", highlight=False)
+    console.print(f"[bold]Compared[/] on {rows['held_out']:,} newer customers", highlight=False)
+    table = _table(left=("model",), right=("log loss to choose by", "log loss", "ROC-AUC"))
+    for name, evaluation in retrained.evaluated.evaluations.items():
+        model = retrained.trained.models.get(name)
+        chosen = "" if model is None else f"{model.search.best.mean('log_loss'):.4f}"
+        compared = [_interval(evaluation.metrics[metric])[0] for metric in ("log_loss", "roc_auc")]
+        won = name == retrained.trained.winner
+        table.add_row(f"{name} ←" if won else name, chosen, *compared, style="bold green" if won else None)
+    console.print(table)
 
 
 def show_models(
@@ -210,8 +220,10 @@ def show_models(
     answers: str | None,
     console: Console | None = None,
 ) -> None:
-    """Print the registered versions, what answers, and what was in production from when to when; newest first."""
+    """Print the deployed model, the registered versions and the deployment history, newest first."""
     console = console or Console()
+    line = Text.assemble(("Deployed", "bold"), ": ", plain(answers or "none, type `churnops run`"))
+    console.print(line, soft_wrap=True)
     if versions:
         table = _table(left=("version", "aliases", "model", "deployed"))
         deployed = {spell.deployment.content_sha256: spell.deployment.at for spell in history}
@@ -223,35 +235,33 @@ def show_models(
         console.print(f"[bold]Registered model {name}")
         console.print(table)
     else:
-        console.print("no model is registered yet: type `churnops run`")
-    line = Text.assemble(("answers", "bold"), " ", plain(answers or "nothing: no model is deployed"))
-    console.print(line, soft_wrap=True)
+        console.print("No model is registered yet: type `churnops run`")
     if history:
-        console.print("[bold]In production (UTC)")
-        for spell in reversed(history[-MOST_DEPLOYMENTS:]):
+        console.print("[bold]Deployments (UTC)")
+        for spell in reversed(history[-MAX_DEPLOYMENTS:]):
             console.print(_in_production(spell), soft_wrap=True)
-        if len(history) > MOST_DEPLOYMENTS:
-            console.print(f"[dim]  and {len(history) - MOST_DEPLOYMENTS} before: --json", highlight=False)
+        if len(history) > MAX_DEPLOYMENTS:
+            console.print(f"[dim]  and {len(history) - MAX_DEPLOYMENTS} earlier ones, with --json", highlight=False)
 
 
 def show_promotion(promotion: "Release", console: Console | None = None) -> None:
-    """Print what the gate says about a version that was to be promoted, and what became of it."""
+    """Print the result of a promotion, and the gate's verdict if it was asked."""
     console = console or Console()
+    console.print(_released(promotion), soft_wrap=True)
     if promotion.decision is not None:
         show_gate(promotion.decision, console)
-    style = "green" if promotion.status in ("deployed", "unchanged") else "red"
-    which = f" version {promotion.version} ({promotion.model_version}): "
-    console.print(Text.assemble((promotion.status, style), plain(which + promotion.reason)))
 
 
 def show_gate(decision: "Decision", console: Console | None = None) -> None:
-    """Print a gate's verdict, and the numbers behind it."""
+    """Print the gate's verdict and its numbers."""
+    from churnops.retraining.gate import VERDICT_LABELS
+
     console = console or Console()
-    style = {"deploy": "green", "keep": "yellow", "cannot tell": "yellow"}[decision.verdict]
-    console.print(Text.assemble(("gate", "bold"), " ", (decision.verdict, style), plain(f": {decision.reason}")))
+    style = "green" if decision.deploy else "yellow"
+    console.print(Text.assemble(("gate", "bold"), " ", (VERDICT_LABELS[decision.verdict], style)))
     if decision.champion is None or decision.challenger is None:
         return
-    table = _table(left=("metric",), right=("production", "challenger", "challenger better by", "needed"))
+    table = _table(left=("metric",), right=("deployed", "challenger", "challenger better by", "required"))
     gain = "cannot tell" if decision.gain is None else f"{decision.gain:+.4f}"
     if decision.low is not None and decision.high is not None:
         gain += f" ({decision.low:+.4f} to {decision.high:+.4f})"
@@ -266,7 +276,7 @@ def show_gate(decision: "Decision", console: Console | None = None) -> None:
 
 
 def plain(text: str) -> Text:
-    """Return a text from outside as it is to be shown: neither markup nor control characters do anything."""
+    """Return a text from outside without markup or control characters."""
     return Text("".join(character if character.isprintable() else " " for character in text))
 
 
@@ -274,9 +284,9 @@ def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
     """Print API keys, oldest first."""
     console = console or Console()
     if not keys:
-        console.print("there is no API key yet: type `churnops keys add NAME --scope predict`")
+        console.print("There is no API key yet: type `churnops keys add NAME --scope predict`")
         return
-    table = _table(left=("name", "id", "scopes", "made", "revoked"))
+    table = _table(left=("name", "id", "scopes", "created", "revoked"))
     for key in keys:
         made, revoked = (f"{at:%Y-%m-%d}" if at else "" for at in (key.created_at, key.revoked_at))
         scopes = "admin" if "admin" in key.scopes else ", ".join(sorted(key.scopes))  # admin implies the others
@@ -301,11 +311,11 @@ def _drifted(columns: "Sequence[ColumnDrift]") -> Table:
     from churnops.monitoring.drift.finding import TEST_LABELS
 
     table = _table(left=("drifted column", "test"), right=("effect", "adjusted p"))
-    for column in sorted(columns, key=lambda column: -abs(column.effect or 0.0))[:MOST_COLUMNS]:
+    for column in sorted(columns, key=lambda column: -abs(column.effect or 0.0))[:MAX_COLUMNS]:
         p_value = column.p_value if column.adjusted_p_value is None else column.adjusted_p_value
         table.add_row(column.name, TEST_LABELS[column.test], f"{column.effect:.3f}", f"{p_value:.2g}")
-    if len(columns) > MOST_COLUMNS:
-        table.add_row(f"and {len(columns) - MOST_COLUMNS} more: see the report", style="dim")
+    if len(columns) > MAX_COLUMNS:
+        table.add_row(f"and {len(columns) - MAX_COLUMNS} more: see the report", style="dim")
     return table
 
 
@@ -328,10 +338,10 @@ def _families(summary: "RunSummary") -> Table:
 
 
 def _held_out(summary: "RunSummary") -> Table:
-    found = summary.evaluation
-    table = _table(left=("metric",), right=("value", f"{found.confidence:.0%} interval"))
+    evaluation = summary.evaluation
+    table = _table(left=("metric",), right=("value", f"{evaluation.confidence:.0%} interval"))
     for key, label in METRIC_LABELS.items():
-        table.add_row(label, *_interval(found.metrics[key]))
+        table.add_row(label, *_interval(evaluation.metrics[key]))
     return table
 
 
@@ -349,17 +359,22 @@ def _table(left: Sequence[str], right: Sequence[str] = ()) -> Table:
 
 
 def _next(summary: "RunSummary", settings: "Settings") -> str:
-    lines = ["churnops predict IN.csv OUT.csv", "churnops models"]
-    if summary.deployed.status == "challenger":
-        lines.insert(0, "churnops run --deploy   (puts the winner into production)")
-    if summary.tracking_uri.startswith("sqlite"):
-        place = "" if settings.root == Path.cwd() else f"   (in {settings.root})"
-        lines.append(f"mlflow ui{place}")
-    return "next: " + "\n      ".join(lines)
+    """Return the closing lines: each page or command, and its use."""
+    here = "" if settings.root == Path.cwd() else f" (run it in {settings.root})"
+    lines = [
+        ("churnops run --deploy", "deploy the challenger without the gate"),
+        ("evaluation page", _relative(summary.evaluation_page) if summary.evaluation_page else ""),
+        ("churnops predict", "scores for a file of customers"),
+        ("churnops serve", "predictions with reasons over HTTP"),
+        ("churnops dashboard", "predictions, monitoring and models in the browser"),
+        ("mlflow ui", f"every run{here}, at {summary.runs_page}" if summary.runs_page else ""),
+    ]
+    chosen = lines if summary.deployed.status == "challenger" else lines[1:]
+    return "\n".join(["Next:", *(f"  {name:<23}{use}" for name, use in chosen if use)])
 
 
 def _relative(path: Path) -> str:
-    """Return the path as it would be typed from here, if it lies below."""
+    """Return a path below the current folder relative to it, and any other as it is."""
     try:
         return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     except FileNotFoundError:  # the current folder was removed

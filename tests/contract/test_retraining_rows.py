@@ -205,7 +205,7 @@ def test_predictions_of_every_model_count_and_what_it_was_not_asked_is_missing(e
 )
 def test_inputs_of_another_schema_are_refused_in_one_line(engine: Engine, journal: Journal, inputs: dict[str, object]):
     written(engine, a_prediction("ann", **inputs), churned=False)
-    with pytest.raises(DataError, match=r"^the journal holds customers that do not fit the schema .*history_days") as e:
+    with pytest.raises(DataError, match=r"^customers in the journal do not fit the schema .*history_days") as e:
         collected(journal)
     assert "\n" not in str(e.value)
     assert not any(str(value) in str(e.value) for value in inputs.values())

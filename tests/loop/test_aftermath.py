@@ -147,7 +147,7 @@ def test_the_main_job_is_done_when_its_model_is_deployed(settings: Settings, mon
     assert result.exit_code == 0, result.output
     assert settings.path("models/production").readlink().name.endswith("-v3")
     if fault == "the screen":
-        assert "the work is done, and its result cannot be shown" in result.stderr
+        assert "the work is done, but its result cannot be shown" in result.stderr
         return
     document = json.loads(result.stdout)
     assert document["status"] == "deployed"
@@ -161,7 +161,7 @@ def test_a_run_whose_first_cycle_fails_is_finished_and_says_so(settings: Setting
         OF_A_RUN["the first cycle"](patch)
         summary = run_all(settings, deploy=True)
     assert summary.cycle is None
-    assert summary.deployed.warning == "its first monitoring cycle failed: [Errno 28] No space left on device"
+    assert summary.deployed.warning == "the first monitoring cycle failed: [Errno 28] No space left on device"
     client = Tracker(settings).client
     parent = client.get_run(summary.run_id)
     assert parent.info.status == "FINISHED"

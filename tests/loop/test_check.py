@@ -181,7 +181,7 @@ def test_a_key_is_needed_where_there_are_keys_and_never_shown(served_settings: S
             found = check_deployment(bundle, url(server), key=key, seconds=PATIENCE)
             assert found.status == "not reached"
             assert (
-                f"wants a key with the scope admin in CHURNOPS_RETRAINING__CHECK_KEY (status {status})" in found.reason
+                f"needs a key with the scope admin in CHURNOPS_RETRAINING__CHECK_KEY (status {status})" in found.reason
             )
             assert not key or key not in str(found)
         assert allowed not in server.log()

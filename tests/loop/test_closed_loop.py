@@ -114,7 +114,7 @@ def test_drift_is_noticed_told_and_answered_by_a_new_model_that_is_worth_as_much
     assert recovery.after.value > recovery.meanwhile.value + 0.05
     assert recovery.measured >= 300
     assert 0 < recovery.customers < timeline.customers
-    assert timeline.customers >= notes.fed.asked  # as of the last look
+    assert timeline.customers >= notes.fed.sent  # as of the last look
     assert {found.model for found in timeline.slices} >= {notes.fed.models[0], recovery.model}
 
     summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("monitoring/retraining_summary_*.json"))]

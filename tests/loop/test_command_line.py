@@ -53,7 +53,7 @@ def test_everything_lands_in_the_project_wherever_it_is_typed(typed: tuple[Path,
 def test_the_end_says_what_won_where_it_is_and_what_to_type_next(typed: tuple[Path, str]):
     folder, output = typed
     production = (folder / "models/production").readlink().name
-    for expected in ("←", "ROC-AUC", "95% interval", "deployed version 1", production, "churnops predict", "mlflow ui"):
+    for expected in ("←", "ROC-AUC", "95% interval", "Deployed version 1", production, "churnops predict", "mlflow ui"):
         assert expected in output, expected
 
 
@@ -85,7 +85,7 @@ def test_predict_adds_three_columns(typed: tuple[Path, str], tmp_path: Path, sou
     given, scored = tmp_path / f"in.{source}", tmp_path / f"out.{target}"
     customers.write_parquet(given) if source == "parquet" else customers.write_csv(given)
     done = run(CHURNOPS, "--config", str(folder / "config.yaml"), "predict", str(given), str(scored), cwd=tmp_path)
-    assert "50 customers scored by " in done.stdout
+    assert "Scored 50 customers with " in done.stdout
     result = pl.read_parquet(scored) if target == "parquet" else pl.read_csv(scored)
     assert result.columns == [*customers.columns, "churn_probability", "churn_prediction", "model_version"]
     assert result["note"].to_list() == ["kept"] * 50
@@ -150,7 +150,7 @@ def test_config_show_is_a_config_and_check_checks_it(tmp_path: Path):
     shown = run(CHURNOPS, "config", "show", cwd=tmp_path).stdout
     assert shown == default_config()
     (tmp_path / "config.yaml").write_text(shown)
-    assert "valid: 21 columns" in run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
+    assert "The settings are valid: 21 columns" in run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
     document: dict[str, Any] = json.loads(run(CHURNOPS, "config", "check", "--json", cwd=tmp_path).stdout)
     assert document["monitoring"] == yaml.safe_load(shown)["monitoring"]
     refuse(

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from churnops.monitoring.collect import batch_from_journal
 from churnops.monitoring.document import ReportDocument
 from churnops.pipelines import run_monitoring as monitoring
 from churnops.pipelines import sources
+from churnops.retraining.policy import RetrainingTask
 from churnops.settings import Settings, load_settings
 from tests.support.monitoring import (
     DAY,
@@ -46,10 +46,10 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
     path = tmp_path / "changed.csv"
     table = customers(deployed, longer_calls)
     table.write_csv(path)
-    called: list[tuple[str, Sequence[str], Path | None]] = []
+    called: list[RetrainingTask] = []
 
-    def retrain(_settings: Settings, cause: str, because: Sequence[str], batch: Path | None) -> str:
-        called.append((cause, because, batch))
+    def retrain(_settings: Settings, request: RetrainingTask) -> str:
+        called.append(request)
         return "retrained"
 
     summary = monitoring.run_monitoring(deployed, sources.file(path, "weekly"), retrain=retrain)
@@ -59,7 +59,7 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
     assert any("feature drift" in reason for reason in document["recommend_retraining"]["reasons"])
     assert {"total_day_minutes", "total_day_calls", "account_length"} <= set(document["feature_drift"]["drifted"])
     assert document["look"] == 1
-    assert called == [("monitoring", summary.cycle.report.recommendation.reasons, path)]
+    assert called == [RetrainingTask("monitoring", tuple(summary.cycle.report.recommendation.reasons), path)]
     assert summary.retraining == "retrained"
     # The batch is as it was read, and can be looked at again: the same evidence, the same look.
     batch = summary.cycle.path.parent / summary.cycle.path.name.replace(
@@ -102,7 +102,7 @@ def test_no_retrain_stops_after_the_report(deployed: Settings, tmp_path: Path):
     retrain = lambda *_: pytest.fail("it was not permitted")  # noqa: E731
     summary = monitoring.run_monitoring(deployed, collect, retrain=retrain, permitted=False)
     assert summary.cycle.report.recommendation.value
-    assert "stopped after the report" in summary.retraining
+    assert "stops after the report" in summary.retraining
 
 
 def test_nothing_fails_after_a_retraining_that_may_have_deployed(deployed: Settings, tmp_path: Path):
@@ -221,7 +221,7 @@ def test_nothing_follows_from_a_window_of_the_past(deployed: Settings):
     assert report["past"] is True
     assert report["rows"] == 600
     assert report["recommend_retraining"]["value"] is True
-    assert "of the past retrains nothing" in summary.retraining
+    assert "a past window causes no retraining" in summary.retraining
     assert report["look"] is None
     assert (number_of(deployed, looks), number_of(deployed, alerts)) == (0, 0)
     with database(deployed) as engine:
@@ -404,10 +404,10 @@ def test_wrong_options_are_refused_before_anything_is_done(deployed: Settings):
         (("--simulate", "--seed", "-1"), "--seed"),
         (("--batch", "no-such-file.csv"), "no-such-file.csv"),
         (("--batch", "x.csv", "--act"), "--act needs --source NAME"),
-        (("--batch", "x.csv", "--source", "weekly"), "without --act a file is reported on"),
+        (("--batch", "x.csv", "--source", "weekly"), "without it a file is only reported on"),
         (("--batch", "x.csv", "--act", "--source", "live"), "'live' is a source of churnops itself"),
         (("--batch", "x.csv", "--act", "--source", "a b"), "--source 'a b'"),
-        (("--act", "--source", "weekly"), "belong to --batch"),
+        (("--act", "--source", "weekly"), "need --batch"),
     ):
         done = run(CHURNOPS, "monitor", *options, cwd=deployed.root, code=2)
         assert message in done.stderr, (options, done.stderr)

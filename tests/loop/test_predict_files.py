@@ -332,7 +332,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(big: Path):
     process = start(big, "stopped.csv", rows=20)
     output, error = process.communicate()
     assert "going on after the " in error
-    assert output.startswith("8335 customers scored by ")
+    assert output.startswith("Scored 8,335 customers with ")
     assert not unfinished.exists()
 
 

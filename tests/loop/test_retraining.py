@@ -34,6 +34,7 @@ from churnops.project import Project
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.trained_on import load_trained_on
 from churnops.retraining.pipeline import EXPERIMENT, STEPS
+from churnops.retraining.policy import RetrainingTask
 from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
@@ -149,7 +150,7 @@ def part(path: Path, rows: int, churned: str | None = None) -> Path:
 
 
 def retrain(settings: Settings, batch: Path | None = None) -> RetrainingSummary:
-    return trigger_retraining(settings, "by hand", ("a test",), batch=batch)[0]
+    return trigger_retraining(settings, RetrainingTask("by hand", ("a test",), batch))[0]
 
 
 def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, reversed_world: Path):
@@ -212,16 +213,16 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
 
 
 def test_without_new_labels_nothing_is_retrained_and_why_not_is_written_down(settings: Settings):
-    summary, path = trigger_retraining(settings, "monitoring", ("drift",))
+    summary, path = trigger_retraining(settings, RetrainingTask("monitoring", ("drift",)))
     assert summary.status == "not permitted"
-    assert "no customers with known outcomes" in summary.reason
+    assert "no customer with a known outcome" in summary.reason
     assert json.loads(path.read_text())["permission"]["value"] is False
     [decision] = decisions(settings)
     assert (decision.subject, decision.verdict, decision.reason) == ("retrain", "no", summary.reason)
     assert decision.details["because"] == ["drift"]
     done = subprocess.run([CHURNOPS, "retrain"], cwd=settings.root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    assert "not permitted" in done.stdout
+    assert "Not permitted" in done.stdout
 
 
 def test_rows_of_the_journal_are_learned_from(settings: Settings, reversed_world: Path):
@@ -231,7 +232,7 @@ def test_rows_of_the_journal_are_learned_from(settings: Settings, reversed_world
     assert summary.retrained is not None
     assert summary.retrained.rows["production"] + summary.retrained.rows["held_out"] == 1667
     # The customers it was compared on are new to it, but no new reason to compare.
-    automatic, _ = trigger_retraining(settings, "monitoring", ())
+    automatic, _ = trigger_retraining(settings, RetrainingTask("monitoring"))
     assert automatic.status == "not permitted"
     assert "0 customers with known outcomes are new since the last comparison" in automatic.reason
 
@@ -239,7 +240,7 @@ def test_rows_of_the_journal_are_learned_from(settings: Settings, reversed_world
 def test_a_cooldown_counts_from_the_deployment_log(settings: Settings, reversed_world: Path):
     observed(settings, reversed_world)
     waiting = replace_retraining(settings, retraining_cooldown_days=1)
-    summary, _ = trigger_retraining(waiting, "monitoring", ())
+    summary, _ = trigger_retraining(waiting, RetrainingTask("monitoring"))
     assert summary.status == "not permitted"
     assert "the cooldown is 1 days" in summary.reason
 
@@ -254,7 +255,7 @@ def test_a_model_that_is_not_better_waits_as_challenger(settings: Settings):
         aliases = {alias: v.version for v in registry.versions() for alias in v.aliases}
     assert aliases == {"production": 1, "challenger": 2}
     # Comparing again on the same labels would be a second chance for the same model.
-    again, _ = trigger_retraining(strict, "monitoring", (), batch=LATER)
+    again, _ = trigger_retraining(strict, RetrainingTask("monitoring", batch=LATER))
     assert again.status == "not permitted"
     assert "0 customers with known outcomes are new since the last comparison" in again.reason
 
@@ -264,11 +265,13 @@ def test_after_a_comparison_other_customers_are_new_and_the_same_file_is_not(set
     for path, rows in zip(files, (table[:600], table[600:1200]), strict=True):
         rows.write_csv(path)
     strict = replace_retraining(settings, min_improvement=0.5)
-    found = [trigger_retraining(strict, "monitoring", (), batch=path)[0].status for path in (*files, *files)]
+    found = [
+        trigger_retraining(strict, RetrainingTask("monitoring", batch=path))[0].status for path in (*files, *files)
+    ]
     assert found == ["kept", "kept", "not permitted", "not permitted"]
     # Nor do files stand in the way of what the journal shows.
     observed(settings, LATER)
-    assert trigger_retraining(strict, "monitoring", ())[0].status == "kept"
+    assert trigger_retraining(strict, RetrainingTask("monitoring"))[0].status == "kept"
 
 
 def test_predictions_whose_outcomes_nobody_sends_do_not_stand_in_the_way_of_a_file(settings: Settings):
@@ -376,7 +379,7 @@ def test_a_tracking_store_that_goes_while_the_model_is_deployed_is_no_failed_ret
     summary = retrain(settings, reversed_world)
     assert summary.status == "deployed"
     assert summary.warning is not None
-    assert "MLflow could not be told" in summary.warning
+    assert "MLflow lacks the end of this run" in summary.warning
     assert production(settings).content_sha256 != before.content_sha256
     assert told(settings)[-1] == "deployed"
 
@@ -387,7 +390,7 @@ def test_a_summary_that_cannot_be_written_after_the_link_moved_is_a_warning(
     before = settings.path("models/production").resolve()
     after_the_link_moved(monkeypatch, lambda: settings.path("monitoring").rename(settings.path("elsewhere")))
     after_the_link_moved(monkeypatch, lambda: settings.path("monitoring").write_text("in the way of the summary"))
-    summary, path = trigger_retraining(settings, "by hand", ("a test",), batch=reversed_world)
+    summary, path = trigger_retraining(settings, RetrainingTask("by hand", ("a test",), reversed_world))
     assert (summary.status, path) == ("deployed", None)
     assert "the summary is not written: " in (summary.warning or "")
     assert settings.path("models/production").resolve() != before
@@ -471,7 +474,7 @@ def test_a_model_deployed_meanwhile_is_not_replaced(
 
 def test_a_champion_whose_training_is_unknown_is_not_compared(settings: Settings):
     shutil.rmtree(settings.path("models/trained_on"))
-    with pytest.raises(RegistryError, match=r"it is not known whom .* was trained on"):
+    with pytest.raises(RegistryError, match=r"the training rows of .* are not known"):
         retrain(settings, LATER)
 
 
@@ -479,8 +482,8 @@ def test_the_schedule_retrains_an_old_model(settings: Settings, monkeypatch: pyt
     scheduled = replace_retraining(settings, every_days=0.000012)
     called: list[str] = []
 
-    def note(_settings: Settings, cause: str, *_: object) -> str:
-        called.append(cause)
+    def note(_settings: Settings, request: RetrainingTask) -> str:
+        called.append(request.cause)
         return "retrained"
 
     monitoring.run_monitoring(scheduled, sources.window(), retrain=note)
@@ -566,14 +569,14 @@ def test_where_the_model_from_before_is_damaged_a_failed_check_is_critical(
     after_the_link_moved(monkeypatch, (before / "bundle.json").unlink)
     with Server(load_settings(tmp_path / "elsewhere/config.yaml")) as server:
         checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}", check_seconds=2)
-        with pytest.raises(RegistryError, match="the model from before cannot come back"):
+        with pytest.raises(RegistryError, match="the rollback failed"):
             retrain(checked, reversed_world)
     after = settings.path("models/production").resolve()
     assert after != before
     assert told(settings)[-2:] == ["deployed", "retraining_failed"]
     said = capfd.readouterr().err
     assert f"[critical] churnops: {production(settings).version_name} is in production" in said
-    assert f"{after.name} answers now, before it was {before.name}" in said
+    assert f"{after.name} is deployed now, before it {before.name}" in said
 
 
 def test_a_deployment_is_checked_through_the_running_api(settings: Settings, reversed_world: Path):

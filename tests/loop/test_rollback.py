@@ -116,9 +116,7 @@ def test_the_gate_refuses_a_worse_model_force_deploys_it_and_going_back_is_one_c
         answers(good)
         refused = typed("promote", "2", "--reason", "try it", code=2)
         assert re.search(r"gate.*keep", refused.stdout)
-        assert re.search(
-            r"^error: version 2 is not promoted: .*; --force promotes it against the gate$", refused.stderr
-        )
+        assert re.search(r"^error: version 2 is not deployed: .*; --force deploys it all the same$", refused.stderr)
         assert [d.version for d in history(settings)] == [1]
         assert aliases(settings) == {"production": 1, "challenger": 2}
         answers(good)
@@ -126,12 +124,12 @@ def test_the_gate_refuses_a_worse_model_force_deploys_it_and_going_back_is_one_c
         forced = json.loads(typed("promote", "2", "--reason", "I know better", "--force", "--json").stdout)
         assert (forced["status"], forced["model_version"]) == ("deployed", wrong.version_name)
         assert forced["gate"]["verdict"] == "keep"
-        assert forced["reason"].startswith("I know better; against the gate: ")
+        assert forced["reason"].startswith("I know better; deployed against the gate: ")
         assert aliases(settings) == {"production": 2, "previous": 1}
         answers(wrong)
 
         back = typed("rollback", "--reason", "complaints since noon")
-        assert back.stdout.startswith(f"version 1 ({good.version_name}) is in production again")
+        assert back.stdout.startswith(f"Rolled back: version 1 ({good.version_name}) is deployed again")
         assert f"back to {good.version_name}" in back.stderr  # the alert
         assert aliases(settings) == {"production": 1, "previous": 2}
         answers(good)
@@ -144,7 +142,7 @@ def test_the_gate_refuses_a_worse_model_force_deploys_it_and_going_back_is_one_c
         assert re.search(r"gate.*deploy", agreed.stdout)
         assert "is in production" in agreed.stderr  # the alert
         answers(good)
-        assert typed("promote", "1", "--reason", "again").stdout.startswith("unchanged version 1")
+        assert typed("promote", "1", "--reason", "again").stdout.startswith("Nothing changed, version 1 ")
 
     kept = decisions(settings)
     assert [d.verdict for d in kept] == ["deploy", "keep", "keep"]
@@ -159,7 +157,7 @@ def test_the_gate_refuses_a_worse_model_force_deploys_it_and_going_back_is_one_c
     assert spells[2]["reason"] == "complaints since noon"
     assert spells[4]["reason"].startswith("the old one was better; the gate agrees: ")
     shown = typed("models").stdout
-    assert "In production" in shown
+    assert "Deployments (UTC)" in shown
     assert f"version 1 gone back to by {who()}: complaints since noon\n" in shown
 
 
@@ -184,7 +182,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
         "rollback", "--to", "2"
     )
     assert "version 9 is not registered; the newest are 2, 1" in error("promote", "9", "--reason", "x")
-    assert "it is empty" in typed("promote", "2", "--reason", " ", code=2).stderr
+    assert "the reason is empty" in typed("promote", "2", "--reason", " ", code=2).stderr
     file = settings.path("models/production/estimator.npz")
     file.write_bytes(file.read_bytes()[:-1])
     assert "; --force replaces it without asking the gate" in error("promote", "2", "--reason", "x")
@@ -234,7 +232,7 @@ def test_pruning_keeps_production_previous_and_the_way_back_and_says_what_it_rem
     names = sorted(path.name for path in settings.path("models/versions").iterdir())
     before = settings.path("models/production").resolve()
     shown = typed("models", "prune", "--keep", "6").stdout
-    assert shown == "0 folders removed, 0.0 MB freed\n"
+    assert shown == "Removed 0 folders, 0.0 MB\n"
 
     with opened_registry(settings) as registry:
         other = replace(trained_models.good, threshold=0.9)
@@ -260,7 +258,7 @@ def test_going_back_does_not_need_mlflow_and_its_aliases_follow_with_the_next_se
             patch.setenv(name, value)
         done = json.loads(typed("rollback", "--to", "1", "--json").stdout)
         assert done["version"] == 1
-        assert "MLflow's aliases do not say yet which model answers: the MLflow store http://127" in done["warning"]
+        assert "MLflow's aliases do not name the deployed model yet: the MLflow store http://127" in done["warning"]
         assert settings.path("models/production").readlink().name.endswith("-v1")
         assert history(settings)[-1].closed is None
         assert len(done["warning"].splitlines()) == 1
@@ -268,10 +266,12 @@ def test_going_back_does_not_need_mlflow_and_its_aliases_follow_with_the_next_se
         with Server(settings) as server:  # which is not kept from serving
             wait_for("it answers", lambda: server.get("/health/ready").status == 200)
             line = wait_for("it says so", lambda: re.findall("^churnops: .*", server.log(), re.MULTILINE))
-        assert "MLflow's aliases do not say yet which model answers" in line[0]
+        assert "MLflow's aliases do not name the deployed model yet" in line[0]
     with Server(settings) as server:
         wait_for("the log is closed", lambda: history(settings)[-1].closed == "done")
-        wait_for("it says so", lambda: re.search(r"the rollback of version 1 \(.*, is done: it answers", server.log()))
+        wait_for(
+            "it says so", lambda: re.search(r"the rollback of version 1 \(.*, is done: it is deployed", server.log())
+        )
     assert aliases(settings) == {"production": 1, "previous": 2}
 
 
@@ -289,5 +289,7 @@ def test_a_service_that_starts_while_another_process_deploys_leaves_it_alone(
         [sys.executable, "-m", "churnops.pipelines.recovery"], cwd=settings.root, capture_output=True, text=True
     )
     assert done.returncode == 0
-    assert re.fullmatch(r"churnops: the deployment of version 2 \(.*\), begun at .* is done: it answers\n", done.stdout)
+    assert re.fullmatch(
+        r"churnops: the deployment of version 2 \(.*\), begun at .* is done: it is deployed\n", done.stdout
+    )
     assert aliases(settings) == {"production": 2, "previous": 1}

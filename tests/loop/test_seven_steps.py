@@ -247,7 +247,7 @@ def test_a_new_model_is_told_of_although_its_first_cycle_fails(tmp_path: Path, c
     settings.path("monitoring").write_text("a file where the reports would go")
     summary = run_all(settings)
     assert summary.cycle is None
-    assert "its first monitoring cycle failed: " in (summary.deployed.warning or "")
+    assert "the first monitoring cycle failed: " in (summary.deployed.warning or "")
     told = capsys.readouterr().err
     assert "is in production" in told
     assert "[critical] churnops: source data.production: a monitoring cycle failed" in told

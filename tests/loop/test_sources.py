@@ -23,6 +23,7 @@ from churnops.pipelines import sources
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.simulate import simulate_file
 from churnops.pipelines.trigger_retraining import trigger_retraining
+from churnops.retraining.policy import RetrainingTask
 from churnops.schema import SIMULATED
 from churnops.settings import DEMONSTRATION, Settings
 from tests.support.monitoring import DAY, asked, batch_beside, customers, database, longer_calls, number_of, report_of
@@ -130,7 +131,7 @@ def test_a_simulated_file_never_acts(deployed: Settings, tmp_path: Path, change:
     with pytest.raises(DataError, match=r"made.csv holds simulated customers.*demonstration: true"):
         monitoring.run_monitoring(deployed, sources.file(path, "weekly"))
     with pytest.raises(DataError, match=r"made.csv holds simulated customers"):
-        trigger_retraining(deployed, "by hand", batch=path)
+        trigger_retraining(deployed, RetrainingTask("by hand", batch=path))
     renamed = path.rename(tmp_path / "made.data")  # read as a CSV whatever its ending
     with pytest.raises(DataError, match=r"made.data holds simulated customers"):
         monitoring.run_monitoring(deployed, sources.file(renamed, "weekly"))
@@ -167,7 +168,7 @@ def test_the_customers_of_a_simulated_report_stay_marked(deployed: Settings, tmp
     for source in (sources.file(made), sources.simulation(seed=1)):
         summary = monitoring.run_monitoring(deployed, source)
         assert report_of(summary)["simulated"] is True
-        assert summary.retraining in ("not recommended", "recommended; simulated customers retrain nothing")
+        assert summary.retraining in ("not recommended", "recommended, but simulated customers cause no retraining")
         batch = batch_beside(summary.cycle.path)
         with database(deployed) as engine:
             assert SimulatedFiles(engine).holds(batch)

@@ -122,7 +122,7 @@ def test_five_answers_that_agree_pass_and_the_rows_go_over_new_connections(bundl
     found, server = checked(bundle, says(http(200, right(bundle))), seconds=ENOUGH)
     rows = len(right(bundle))
     assert (found.status, found.rows) == ("passed", rows)
-    assert found.reason.endswith(f"answers with {bundle.version_name}, and as it does: {rows} probe rows, 5 times")
+    assert found.reason.endswith(f"answers as {bundle.version_name} does: {rows} probe rows, 5 times")
     assert len(server.asked) == 5
     head, _, body = server.asked[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /predict/probe HTTP/1.1")
@@ -166,7 +166,7 @@ def test_a_number_that_differs_is_a_failure_at_once(bundle: Bundle, off: float):
     answers[-1]["churn_probability"] = off if off > 1 else answers[-1]["churn_probability"] + off
     found, server = checked(bundle, says(http(200, right(bundle)), http(200, answers)), seconds=ENOUGH)
     assert (found.status, found.rows) == ("failed", len(answers))
-    assert f"for probe row {len(answers)}, and {bundle.version_name} itself" in found.reason
+    assert f"for probe row {len(answers)}, but {bundle.version_name} gives" in found.reason
     assert len(server.asked) == 2
 
 
@@ -174,7 +174,7 @@ def test_a_number_may_differ_by_as_much_as_allowed(bundle: Bundle):
     answers = right(bundle)
     answers[0]["churn_probability"] += 2e-9
     with impostor(says(http(200, answers))) as server:
-        assert check_deployment(bundle, server.url, seconds=ENOUGH, most=1e-8).status == "passed"
+        assert check_deployment(bundle, server.url, seconds=ENOUGH, tolerance=1e-8).status == "passed"
 
 
 @pytest.mark.parametrize("answers", [lambda rows: rows[:-1], lambda rows: rows + rows[:1]], ids=["fewer", "more"])
@@ -255,7 +255,7 @@ def test_the_api_that_goes_away_after_it_answered_is_a_failure(bundle: Bundle):
 def test_a_key_that_is_not_accepted_ends_it_at_once(bundle: Bundle, status: int):
     found, server = checked(bundle, says(problem(status, "api-key", f"no: {KEY}")), seconds=ENOUGH)
     assert found.status == "not reached"
-    assert "wants a key with the scope admin in CHURNOPS_RETRAINING__CHECK_KEY" in found.reason
+    assert "needs a key with the scope admin in CHURNOPS_RETRAINING__CHECK_KEY" in found.reason
     assert len(server.asked) == 1
 
 

@@ -82,9 +82,9 @@ def test_the_figure_of_nothing_changed_says_so():
     everyone = replace(answered(), model=("random_forest-1",) * 1200)
     quiet = replace(timeline(), drift=0.0, slices=cut(everyone, CHANGED, 100), events=(), recovery=None)
     drawn = timeline_svg(quiet)
-    assert "the same model answers all the time" in drawn
+    assert "the deployed model stays the same" in drawn
     assert "reversed" not in drawn
-    assert conclusions(quiet) == ["1,200 customers were answered; no alarms fired, no new models went into production"]
+    assert conclusions(quiet) == ["1,200 customers were scored; no alarms fired, no new models were deployed"]
 
 
 def test_recovery_counts_who_arrived_between_and_measures_who_came_after_the_first_answer():

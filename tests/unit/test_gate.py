@@ -46,7 +46,7 @@ def test_a_clear_gain_is_deployed_and_the_other_way_round_the_old_model_stays() 
     assert f"600 customers ({int(outcome.sum())} churned)" in found.reason
     back = decide(outcome, good, poor, settings(), seed=1)
     assert (back.verdict, back.gain) == ("keep", -found.gain)
-    assert "and more than 0.01 is asked for" in back.reason
+    assert "and more than 0.01 is required" in back.reason
 
 
 def test_a_gain_that_few_labels_show_cannot_be_told_and_the_labels_it_needs_are_named() -> None:
@@ -58,7 +58,7 @@ def test_a_gain_that_few_labels_show_cannot_be_told_and_the_labels_it_needs_are_
         found.gain, found.standard_error, 250, min_improvement=0.01, level=0.95, low=found.low
     )
     assert found.labels_needed > 250
-    assert "so it is not proven; needs about" in found.reason
+    assert "so it is not proven; collect about " in found.reason
     assert found.reason.endswith("more labels")
 
 
@@ -100,7 +100,7 @@ def test_the_same_order_of_customers_is_no_gain() -> None:
     for line in (0.0, 0.01):
         found = decide(outcome, poor, poor**2, settings(min_improvement=line, **NO_GUARDS), seed=1)
         assert (found.verdict, found.gain, found.low, found.high) == ("keep", 0.0, 0.0, 0.0)
-        assert found.reason.endswith("the new model tells the same")
+        assert found.reason.endswith("both models give the same scores")
 
 
 @pytest.mark.parametrize(("churned", "stayed"), [(MIN_OF_EACH - 1, 300), (300, MIN_OF_EACH - 1)])
@@ -109,7 +109,7 @@ def test_too_few_of_either_outcome_cannot_be_told_however_clear_they_are(churned
     found = decide(outcome, np.full(outcome.size, 0.5), 0.05 + 0.9 * outcome, settings(), seed=1)
     assert (found.verdict, found.low, found.high) == ("cannot tell", None, None)
     assert found.labels_needed == math.ceil(outcome.size * MIN_OF_EACH / (MIN_OF_EACH - 1))
-    assert f"at least {MIN_OF_EACH} of each are needed; needs about 17 more labels" in found.reason
+    assert f"at least {MIN_OF_EACH} of each are needed; collect about 17 more labels" in found.reason
     more = np.repeat([1, 0], [max(churned, MIN_OF_EACH), max(stayed, MIN_OF_EACH)])
     assert decide(more, np.full(more.size, 0.5), 0.05 + 0.9 * more, settings(), seed=1).deploy
 
@@ -214,7 +214,7 @@ def test_a_bound_that_a_confident_miss_moved_out_needs_more_labels_than_there_ar
     assert found.verdict == "cannot tell"
     normal = labels_needed(found.gain, found.standard_error, 300, min_improvement=0.005, level=0.95)
     assert normal < 300 < found.labels_needed
-    assert re.search(r"needs about [\d,]+ more labels$", found.reason)
+    assert re.search(r"collect about [\d,]+ more labels$", found.reason)
 
 
 @pytest.mark.parametrize(("gain", "error", "compared"), [(0.02, 0.02, 1), (0.05, 0.03, 1), (0.0125, 0.004, 3)])
@@ -234,8 +234,8 @@ def test_with_the_labels_needed_nine_in_ten_samples_of_that_gain_are_deployed(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (([0, 1], [0.1, 0.2], [0.1]), "give three of shape"),
-        (([[0, 1]], [[0.1, 0.2]], [[0.1, 0.2]]), "give three of shape"),
+        (([0, 1], [0.1, 0.2], [0.1]), "give three arrays of shape"),
+        (([[0, 1]], [[0.1, 0.2]], [[0.1, 0.2]]), "give three arrays of shape"),
         (([0, 2], [0.1, 0.2], [0.1, 0.2]), "1 for churned"),
         (([0, math.nan], [0.1, 0.2], [0.1, 0.2]), "1 for churned"),
         (([0, 1], [0.1, 1.2], [0.1, 0.2]), "between 0 and 1"),

@@ -16,18 +16,18 @@ ENOUGH = Situation("monitoring", NOW, NOW - 10 * DAY, due=1000, labelled=950, un
 def test_enough_new_labels_are_a_reason():
     permission = permit(ENOUGH, RetrainingSettings())
     assert permission.value
-    assert permission.reasons == ("900 customers with known outcomes are new to the model in production",)
+    assert permission.reasons == ("900 customers with known outcomes are new to the deployed model",)
 
 
 @pytest.mark.parametrize(
     ("change", "settings", "says"),
     [
-        ({"unseen": 0}, {}, "there are no customers with known outcomes"),
-        ({"labelled": 799}, {}, "of the 1,000 outcomes due 80% are known, 80% are needed"),
-        ({"unseen": 499, "new": 499}, {}, "499 customers with known outcomes are new, 500 are needed"),
-        ({"new": 400}, {}, "400 customers with known outcomes are new since the last comparison, 500 are needed"),
+        ({"unseen": 0}, {}, "no customer with a known outcome is new"),
+        ({"labelled": 799}, {}, "799 of 1,000 due outcomes are known, but 80% are needed"),
+        ({"unseen": 499, "new": 499}, {}, "499 customers with known outcomes are new, but 500 are needed"),
+        ({"new": 400}, {}, "400 customers with known outcomes are new since the last comparison, but 500 are needed"),
         ({"new": 0}, {}, "0 customers with known outcomes are new since the last comparison"),
-        ({}, {"retraining_cooldown_days": 11}, "deployed 10.0 days ago, the cooldown is 11 days"),
+        ({}, {"retraining_cooldown_days": 11}, "deployed 10.0 days ago, and the cooldown is 11 days"),
     ],
 )
 def test_what_is_against_it_is_said(change: dict[str, int], settings: dict[str, float], says: str):

@@ -1,4 +1,4 @@
-"""Commands about the settings and the program: config, version."""
+"""Commands on the settings and the program: config, version."""
 
 import json
 
@@ -19,14 +19,14 @@ def config_show() -> None:
     """Print the commented default config.yaml."""
     from churnops.settings import default_config
 
-    click.echo(default_config().encode(), nl=False)  # a file in UTF-8, whatever the terminal's encoding
+    click.echo(default_config().encode(), nl=False)  # the file is UTF-8 in every terminal
 
 
 @config.command("check")
 @json_option
 @click.pass_context
 def config_check(ctx: click.Context, as_json: bool) -> None:
-    """Check config.yaml and CHURNOPS_* variables, feature expressions included."""
+    """Check config.yaml, CHURNOPS_* variables and feature expressions."""
     from churnops.features import all_features
 
     settings = settings_of(ctx)
@@ -35,14 +35,15 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
         click.echo(redact(settings.model_dump_json(by_alias=True)))
     else:
         click.echo(
-            f"valid: {len(settings.table.columns)} columns, {len(features)} features, paths from {settings.root}"
+            f"The settings are valid: {len(settings.table.columns)} columns, {len(features)} features. "
+            f"Paths start at {settings.root}"
         )
 
 
 @main.command()
 @json_option
 def version(as_json: bool) -> None:
-    """Print the version, with --json the bundle protocol too."""
+    """Print the version; with --json also the bundle protocol."""
     if as_json:
         from churnops.model import PROTOCOL
 

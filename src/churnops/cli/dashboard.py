@@ -1,4 +1,4 @@
-"""Command of the dashboard: dashboard."""
+"""Command that starts the dashboard: dashboard."""
 
 import os
 import sys
@@ -19,8 +19,9 @@ from churnops.errors import ChurnopsError
 def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
     """Show predictions, monitoring, analysis and models in the browser.
 
-    Asks the API of dashboard.api_url for predictions, or else the deployed model itself. Works offline. Whoever can
-    reach it can use it, unless dashboard.login is set: keep it on this machine, or behind a login.
+    Predictions come from the API at dashboard.api_url or, if that is not set, from the deployed model directly. The
+    dashboard works offline. Without dashboard.login everyone who can reach its address can use it: keep it on this
+    machine, or set a login.
     """
     from churnops.settings import ENV_CONFIG, find_config
 
@@ -29,5 +30,6 @@ def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
     settings = settings_of(ctx)
     os.environ[ENV_CONFIG] = str((ctx.obj or find_config(Path.cwd())).resolve())
     entry = str(files("churnops.app").joinpath("streamlit_app.py"))  # its options are in .streamlit/ beside it
-    where = ("--server.address", host or settings.dashboard.host, "--server.port", str(port or settings.dashboard.port))
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", entry, *where])  # noqa: S606
+    address = "--server.address", host or settings.dashboard.host
+    port_option = "--server.port", str(port or settings.dashboard.port)
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", entry, *address, *port_option])  # noqa: S606

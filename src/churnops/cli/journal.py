@@ -1,4 +1,4 @@
-"""Commands of the journal: backup and restore."""
+"""Commands on the journal: backup and restore."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,10 @@ from churnops.cli.root import json_option, main, settings_of
 
 @main.group()
 def journal() -> None:
-    """Back the journal up, or restore it: deployments, predictions, labels and API keys."""
+    """Back up or restore the journal.
+
+    The journal contains deployments, predictions, labels and API keys.
+    """
 
 
 @journal.command("backup")
@@ -18,7 +21,7 @@ def journal() -> None:
 @json_option
 @click.pass_context
 def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Write a backup of a SQLite journal to FILE, while the service runs.
+    """Write a backup of a SQLite journal to FILE. The service may run meanwhile.
 
     For a journal in PostgreSQL use pg_dump.
 
@@ -33,7 +36,7 @@ def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"backup": str(file), "predictions": rows}))
     else:
-        click.echo(f"{file}: {rows} predictions")
+        click.echo(f"Backed up {rows:,} predictions to {file}")
 
 
 @journal.command("restore")
@@ -41,9 +44,9 @@ def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def journal_restore(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Put the backup FILE in the place of the SQLite journal. Stop the service and the dashboard first.
+    """Replace the SQLite journal by the backup FILE. Stop the service and the dashboard first.
 
-    The backup is checked before. The journal that was there is kept beside it.
+    The backup is checked first. The old journal is kept beside the new one.
     """
     from churnops.journal.backup import restore
 
@@ -52,4 +55,4 @@ def journal_restore(ctx: click.Context, file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"restored": str(file), "replaced": str(kept) if kept else None}))
     else:
-        click.echo(f"{file} is the journal now" + (f"; the one before is {kept}" if kept else ""))
+        click.echo(f"Restored the journal from {file}" + (f"; the old one is kept as {kept}" if kept else ""))

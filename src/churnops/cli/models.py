@@ -1,4 +1,4 @@
-"""Commands that make models, choose which one answers, and use it: run, models, promote, rollback, predict."""
+"""Commands that train, deploy and use models: run, models, promote, rollback, predict."""
 
 import json
 from pathlib import Path
@@ -9,15 +9,15 @@ from churnops.cli.root import json_option, main, settings_of, showing, warn
 
 
 @main.command()
-@click.option("--deploy", is_flag=True, help="Replace the model in production, whatever the gate says.")
+@click.option("--deploy", is_flag=True, help="Deploy the winner without asking the gate.")
 @json_option
 @click.pass_context
 def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
-    """Run the seven steps: raw tables to a deployed model.
+    """Run the seven steps, from raw tables to a deployed model.
 
-    The first winner is deployed. A later one goes through the gate: it is deployed if it is better beyond doubt on
-    customers whom neither model was trained on, and otherwise registered as challenger. --deploy goes past the gate.
-    The same data and settings give the same model: then nothing moves.
+    The first winner is deployed. A later winner is deployed if the gate proves it better on customers that neither
+    model was trained on; otherwise it is registered as challenger. --deploy skips the gate. The same data and settings
+    give the same model: nothing changes then.
     """
     from churnops.pipelines.run_all import STEPS, run_all
     from churnops.screens import show_run, steps_progress
@@ -36,7 +36,7 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List registered versions, which one answers, and what was in production when, by whom, and why."""
+    """List registered versions, the deployed one, and all deployments."""
     if ctx.invoked_subcommand is not None:
         return
     from churnops.journal.deployment_log import in_production
@@ -64,16 +64,16 @@ def models(ctx: click.Context, as_json: bool) -> None:
 
 @models.command("prune")
 @click.option(
-    "--keep", type=click.IntRange(0), required=True, metavar="N", help="How many of the newest deployments stay."
+    "--keep", type=click.IntRange(0), required=True, metavar="N", help="Number of newest deployments to keep."
 )
 @json_option
 @click.pass_context
 def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
-    """Delete the folders of old deployments.
+    """Delete the folders of old deployments, without a question.
 
-    They lie below models/versions. What is in production always stays, and so do the versions that MLflow calls
-    previous and challenger, and the one that `churnops rollback` leads to. The copies in MLflow stay too: `churnops
-    promote` deploys one again. It asks nothing first.
+    The folders lie below models/versions. The deployed model always stays, and so do the versions with the aliases
+    previous and challenger, and the target of `churnops rollback`. Copies in MLflow stay too: `churnops promote`
+    deploys one again.
 
     \b
     Example:
@@ -93,40 +93,41 @@ def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
             click.echo(json.dumps({"removed": pruned.folders, "bytes": pruned.bytes}))
             return
         for folder in pruned.folders:
-            click.echo(f"removed {folder}")
-        click.echo(f"{len(pruned.folders)} folders removed, {pruned.bytes / 1e6:.1f} MB freed")
+            click.echo(f"Removed {folder}")
+        number = len(pruned.folders)
+        click.echo(f"Removed {number} {'folder' if number == 1 else 'folders'}, {pruned.bytes / 1e6:.1f} MB")
 
 
-def given(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse an empty reason, and one that is no text."""
+def reason_text(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a reason that is empty or not UTF-8."""
     if value is not None and not value.strip():
-        raise click.BadParameter("it is empty: say in a few words why, for whoever reads the history")
+        raise click.BadParameter("the reason is empty: write a few words for the history")
     try:
         (value or "").encode()
     except UnicodeEncodeError:
-        raise click.BadParameter("it is not text in UTF-8") from None
+        raise click.BadParameter("the reason is not text in UTF-8") from None
     return value and value.strip()
 
 
 @main.command()
 @click.argument("version", type=click.IntRange(1))
-@click.option("--reason", required=True, callback=given, metavar="TEXT", help="Why, for the history.")
-@click.option("--force", is_flag=True, help="Deploy it whatever the gate says.")
+@click.option("--reason", required=True, callback=reason_text, metavar="TEXT", help="Reason, kept in the history.")
+@click.option("--force", is_flag=True, help="Deploy the version even if the gate refuses it.")
 @json_option
 @click.pass_context
 def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json: bool) -> None:
-    """Put a registered VERSION into production, if the gate lets it.
+    """Deploy a registered VERSION, if the gate lets it.
 
-    The gate compares it with the model in production, on customers whom neither was trained on, by the settings in
-    retraining. Its numbers are shown, and its verdict is kept. A version that it does not let through is refused (exit
-    code 2), and nothing changes.
+    The gate compares it with the deployed model on customers that neither was trained on, by the settings under
+    `retraining`. Its numbers are printed and its verdict is kept in the journal. If the gate refuses, nothing changes
+    and the exit code is 2.
 
     \b
     Examples:
-      churnops models                                     which versions there are
-      churnops promote 7 --reason "the spring campaign"   asks the gate
+      churnops models                                     list the versions
+      churnops promote 7 --reason "the spring campaign"   ask the gate
       churnops promote 7 --reason "the old one is wrong about one plan" --force
-      churnops rollback                                   what answered before answers again
+      churnops rollback                                   restore the model from before
     """  # noqa: D301
     from churnops.errors import RegistryError
     from churnops.pipelines import promote as promoting
@@ -141,9 +142,9 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     if done.full_warning:
         warn(done.full_warning)
     if done.status == "rolled back":
-        raise RegistryError(f"version {version} was deployed, and the model from before answers again: {done.reason}")
+        raise RegistryError(f"version {version} failed its check and was rolled back: {done.reason}")
     if done.status == "refused":
-        raise RegistryError(f"version {version} is not promoted: {done.reason}; --force promotes it against the gate")
+        raise RegistryError(f"version {version} is not deployed: {done.reason}; --force deploys it all the same")
 
 
 @main.command()
@@ -151,20 +152,21 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     "--to",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="A version that was in production. Default: what answered before the present one was deployed.",
+    help="A version that was deployed before. Default: the model before the present one.",
 )
-@click.option("--reason", callback=given, metavar="TEXT", help="Why, for the history.")
+@click.option("--reason", callback=reason_text, metavar="TEXT", help="Reason, kept in the history.")
 @json_option
 @click.pass_context
 def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bool) -> None:
-    """Go back to a model that was in production before, at once and without asking the gate.
+    """Restore a model that was deployed before.
 
-    Its folder is still there and is checked first; running servers follow within a second. Twice goes two back.
+    It happens at once, and the gate is not asked. The files of the model are checked first. Running servers follow
+    within a second. A second rollback goes back one model further.
 
     \b
     Examples:
       churnops rollback --reason "complaints since noon"
-      churnops rollback --to 3                            a certain version; `churnops models` shows the history
+      churnops rollback --to 3                            a certain version; see `churnops models`
     """  # noqa: D301
     from churnops.pipelines.rollback import roll_back
 
@@ -173,7 +175,9 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
         if as_json:
             click.echo(json.dumps(done.to_json()))
         else:
-            click.echo(f"version {done.version} ({done.model_version}) is in production again, from {done.folder}")
+            click.echo(
+                f"Rolled back: version {done.version} ({done.model_version}) is deployed again, in {done.folder}"
+            )
     if done.warning and not as_json:
         warn(done.warning)
 
@@ -181,24 +185,24 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
 @main.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--explain", is_flag=True, help="Add what each score is made of.")
+@click.option("--explain", is_flag=True, help="Add the reasons of each score.")
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 @json_option
 @click.pass_context
 def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force: bool, as_json: bool) -> None:
     """Score a file of customers, of any size, with the deployed model.
 
-    IN and OUT are .csv or .parquet, by their ending. OUT gets IN's columns plus churn_probability,
+    IN and OUT are .csv or .parquet, by their ending. OUT has the columns of IN and churn_probability,
     churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features.
-    It is written whole or not at all. A run that was stopped goes on when the same command is typed again.
+    OUT is written completely or not at all. The same command continues an interrupted run.
     """
     from churnops.scoring.file import FileScorer
     from churnops.screens import rows_progress
 
     settings = settings_of(ctx)
     models = settings.path(settings.registry.directory)
-    with rows_progress(source.name, hidden=as_json) as (on_rows, say):
-        done = FileScorer(models, explain).score(source, target, overwrite=force, on_rows=on_rows, say=say)
+    with rows_progress(source.name, hidden=as_json) as (on_rows, on_message):
+        done = FileScorer(models, explain).score(source, target, overwrite=force, on_rows=on_rows, say=on_message)
     with showing():
         if as_json:
             document = {
@@ -212,5 +216,6 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
             click.echo(json.dumps(document))
         else:
             click.echo(
-                f"{done.rows} customers scored by {done.model_version}, {done.churners} predicted to churn: {target}"
+                f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn. "
+                f"Results: {target}"
             )

@@ -1,4 +1,4 @@
-"""Repeat a job on this machine until told to stop, one such process at a time."""
+"""Repeat a job on this machine until a signal stops it, in one process at a time."""
 
 import signal
 import threading
@@ -14,32 +14,34 @@ from churnops.files import lock_folder
 
 
 def repeat(every: timedelta, job: Callable[[], None], folder: Path, on_error: Callable[[Exception], None]) -> None:
-    """Run `job` now and then once per `every`, until SIGTERM or Ctrl-C; a job under way is finished first.
+    """Run `job` now and then once per `every`, until SIGTERM or Ctrl-C. A running job is finished first.
 
-    A job that takes longer than `every` is followed by the next at once; missed ones are not made up for. A job that
-    fails, for whatever reason, is told to `on_error`, and the next one runs as planned.
+    A job that takes longer than `every` is followed by the next at once; missed ones are skipped. The exception of a
+    failed job goes to `on_error`, and the next job runs as planned.
 
     Raises
     ------
     ChurnopsError
-        If another process does the same in `folder`: it holds a lock there, which ends with it even if it is killed.
+        If another process repeats a job in `folder`. It holds a lock there, which ends with the process.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with lock_folder(folder) as held, _told_to_stop() as stop:
+    with lock_folder(folder) as held, _stop_signals() as stop:
         if not held:
-            raise ChurnopsError(f"another process repeats this in {folder} already: stop it first, or run one cycle")
+            raise ChurnopsError(
+                f"another process already repeats this command in {folder}: stop it first, or leave out --every"
+            )
         while not stop.is_set():
             started = time.monotonic()
             try:
                 job()
-            except Exception as error:  # whatever it is: a watchman who goes home is worse than one who complains
+            except Exception as error:  # one failed cycle must not end the monitoring
                 on_error(error)
             stop.wait(max(every.total_seconds() - (time.monotonic() - started), 0.0))
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and Ctrl-C set; the handlers there were come back at the end."""
+def _stop_signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and Ctrl-C set; restore the earlier signal handlers at the end."""
     stop = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:

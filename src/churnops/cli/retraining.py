@@ -1,11 +1,11 @@
-"""Command that retrains: retrain."""
+"""Command that retrains the model: retrain."""
 
 import json
 from pathlib import Path
 
 import click
 
-from churnops.cli.models import given
+from churnops.cli.models import reason_text
 from churnops.cli.root import json_option, main, settings_of, showing
 
 
@@ -14,9 +14,15 @@ from churnops.cli.root import json_option, main, settings_of, showing
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="CSV or Parquet file of customers with known outcomes, as of now, beside those of the journal.",
+    help="CSV or Parquet file with more customers of known outcome, as of now. They are added to those of the journal.",
 )
-@click.option("--reason", default="asked for by hand", show_default=True, callback=given, help="Why, for the records.")
+@click.option(
+    "--reason",
+    default="asked for by hand",
+    show_default=True,
+    callback=reason_text,
+    help="Reason, kept in the journal and the summary.",
+)
 @click.option(
     "--experiment",
     metavar="ID_OR_NAME",
@@ -25,13 +31,14 @@ from churnops.cli.root import json_option, main, settings_of, showing
 @json_option
 @click.pass_context
 def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str | None, as_json: bool) -> None:
-    """Train a challenger now, and deploy it if the gate says that it is better.
+    """Train a challenger, and deploy it if the gate proves it better.
 
-    Trains on the raw tables and on the production customers whose outcomes are known by now. The newest of them are
-    held out: on these the challenger must beat the model in production, by retraining.min_improvement and beyond doubt.
-    Otherwise it is registered as challenger, production stays, and retraining_summary_<time>.json says why.
+    The training rows are the raw tables and the production customers with known outcomes. The newest of these customers
+    are held out: on them the challenger must beat the deployed model by more than retraining.min_improvement, beyond
+    doubt. Otherwise it is registered as challenger, the deployed model stays, and retraining_summary_<time>.json has
+    the reason.
 
-    `churnops monitor` does the same by itself when its report recommends it. A person need not wait for the cooldown or
+    `churnops monitor` retrains by itself when its report recommends it. This command does not wait for the cooldown or
     for retraining.min_new_labels.
 
     \b
@@ -39,18 +46,20 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
       churnops retrain
       churnops retrain --batch last_month.csv --reason "the tariff changed in May"
 
-    Exit code: 0 whatever the gate decides; 2 if it failed or may not begin, and the message says what answers.
+    Exit code: 0 for every decision of the gate; 2 if the retraining failed or may not begin.
     """  # noqa: D301
     from churnops.pipelines.trigger_retraining import trigger_retraining
     from churnops.retraining.pipeline import STEPS
+    from churnops.retraining.policy import RetrainingTask
     from churnops.retraining.split import SCHEMES
     from churnops.screens import show_retraining, steps_progress
 
     settings = settings_of(ctx)
     candidates = len(settings.retraining.families) * len(SCHEMES)
+    task = RetrainingTask("by hand", (reason,), batch)
     with steps_progress(STEPS, candidates, hidden=as_json) as (progress, on_family):
         summary, path = trigger_retraining(
-            settings, "by hand", (reason,), batch=batch, experiment=experiment, progress=progress, on_family=on_family
+            settings, task, experiment=experiment, progress=progress, on_family=on_family
         )
     with showing():
         if as_json:

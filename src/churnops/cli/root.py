@@ -1,4 +1,4 @@
-"""The command `churnops` itself, and what its commands share."""
+"""The command `churnops`, and the parts that its commands share."""
 
 import signal
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Commands(click.Group):
-    """Prints our own errors, and what the operating system refuses, in a line each; anything else is a defect."""
+    """Prints a `ChurnopsError` or `OSError` on one line. Any other exception is a defect and keeps its traceback."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         prepare_streams()
@@ -28,7 +28,7 @@ class _Commands(click.Group):
             finally:
                 sys.stdout.flush()
         except OutputError as error:
-            if error.reader_gone:  # it has all it wants, as with `head`: end as other programs do
+            if error.reader_gone:  # as with `head`: end as other programs do
                 sys.exit(128 + signal.SIGPIPE)
             show_error(error, str(error))
             sys.exit(ChurnopsError.exit_code)
@@ -40,22 +40,22 @@ class _Commands(click.Group):
             show_error(error, str(error))
             sys.exit(error.exit_code)
         except OSError as error:
-            what = f"{error.filename}: " if error.filename else ""
-            show_error(error, f"{what}{error.strerror or error}")
+            path = f"{error.filename}: " if error.filename else ""
+            show_error(error, f"{path}{error.strerror or error}")
             sys.exit(ChurnopsError.exit_code)
 
 
 @contextmanager
 def showing() -> Iterator[None]:
-    """Show the result of a command. The work is done, so an error here is a warning and no failure."""
+    """Show a command's result. The work is done by now, so an error here is only a warning."""
     try:
         yield
         sys.stdout.flush()
     except OutputError as error:
         if not error.reader_gone:
-            warn(f"the work is done, and its result cannot be shown: {error}")
+            warn(f"the work is done, but its result cannot be shown: {error}")
     except Exception as error:
-        warn(f"the work is done, and its result cannot be shown: {reason_of(error)}")
+        warn(f"the work is done, but its result cannot be shown: {reason_of(error)}")
 
 
 def warn(message: str) -> None:
@@ -64,7 +64,7 @@ def warn(message: str) -> None:
 
 
 def show_error(error: Exception, message: str) -> None:
-    """Print a message's lines, and what was noted on the error."""
+    """Print the lines of a message and the notes of its error."""
     first, *others = message.splitlines()
     click.secho(f"error: {first}", fg="red", err=True)
     for line in (*others, *getattr(error, "__notes__", ())):
@@ -76,7 +76,7 @@ def show_error(error: Exception, message: str) -> None:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Settings file. Default: $CHURNOPS_CONFIG, or config.yaml here or in a folder above.",
+    help="Settings file. Default: $CHURNOPS_CONFIG, else config.yaml in this folder or one above.",
 )
 @click.version_option(__version__, message="churnops %(version)s")
 @click.pass_context
@@ -85,21 +85,21 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
     \b
     A first day with churnops:
-      churnops config show > config.yaml   the commented settings; describe your table in it
+      churnops config show > config.yaml   write the settings file; describe your table in it
       churnops run                         train, evaluate, track and deploy a model
-      churnops models                      what is registered, and what answers
+      churnops models                      list the registered models and the deployed one
       churnops predict new.csv scored.csv  score customers with the deployed model
-      churnops serve                       answer over HTTP, with reasons: POST /predict
-      churnops monitor                     is the model still to be trusted? a report, and alerts
-      churnops retrain                     train again; deployed only if it is proven better
-      churnops dashboard                   all of it in the browser, for those who decide
-      mlflow ui                            every run, in the browser (from the project's folder)
+      churnops serve                       serve predictions with reasons over HTTP
+      churnops monitor                     check the deployed model: a report and alerts
+      churnops retrain                     train again; deploy only a proven improvement
+      churnops dashboard                   predictions, monitoring and models in the browser
+      mlflow ui                            every run in the browser (from the project's folder)
     """  # noqa: D301  (click wants the control character, not a backslash)
     ctx.obj = config
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """Load the settings of a command; warn of earlier names; create files with their permissions; show the banner."""
+    """Load a command's settings, apply their file permissions, warn of old setting names and print the banner."""
     from churnops.settings import apply_permissions, find_config, load_settings
 
     settings = load_settings(ctx.obj or find_config(Path.cwd()))
@@ -111,4 +111,4 @@ def settings_of(ctx: click.Context) -> "Settings":
     return settings
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

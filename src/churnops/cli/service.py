@@ -1,4 +1,4 @@
-"""Commands of the HTTP service: serve, warm, and its API keys."""
+"""Commands of the HTTP service: serve, warm, keys."""
 
 import json
 from pathlib import Path
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.option("--host", help="Address to listen on. Default: api.host of the settings. Not loopback: needs API keys.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Default: api.port of the settings, 8000.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")
+@click.option("--host", help="Address to listen on. Default: api.host. Other than loopback needs API keys.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: api.port, 8000.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of processes.")
 @click.pass_context
 def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) -> None:
-    """Answer over HTTP with the deployed model: predictions with reasons, labels, health, metrics.
+    """Serve the deployed model over HTTP.
 
-    Follows deployments while it serves, and finishes the requests under way when it is told to stop (SIGTERM, Ctrl-C).
-    A deployment that a killed process left unfinished is finished or undone beside it.
+    The API answers predictions with reasons, takes labels, and reports health and metrics. It follows deployments while
+    it runs. On SIGTERM or Ctrl-C it finishes the requests under way. A deployment that a killed process left open is
+    finished or undone at the start.
     Try it:
 
     \b
       curl -s localhost:8000/openapi.json | python -m json.tool     every path, with examples
-      curl -s localhost:8000/health/ready                           whether it answers, and with which model
+      curl -s localhost:8000/health/ready                           readiness, and the deployed model
     """  # noqa: D301
     from churnops.api.server import serve as serve_api
     from churnops.pipelines.recovery import finishing_open_deployments
@@ -41,7 +42,10 @@ def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) 
 @main.command()
 @click.pass_context
 def warm(ctx: click.Context) -> None:
-    """Compile what answers, once, and keep it on disk: for building images, so that `serve` starts quickly."""
+    """Compile the prediction code, so that `serve` starts quickly.
+
+    For building images: the machine code is kept on disk.
+    """
     import time
 
     started = time.perf_counter()
@@ -54,12 +58,12 @@ def warm(ctx: click.Context) -> None:
         loaded = f"{bundle.version_name} loads"
     else:
         loaded = "no model is deployed yet"
-    click.echo(f"{app.title} is compiled, {loaded}: {time.perf_counter() - started:.1f} s")
+    click.echo(f"Compiled {app.title} in {time.perf_counter() - started:.1f} s; {loaded}")
 
 
 @main.group()
 def keys() -> None:
-    """Make, list and revoke the API keys of the HTTP service."""
+    """Create, list and revoke API keys of the HTTP service."""
 
 
 def _key_store(ctx: click.Context) -> "KeyStore":
@@ -78,16 +82,16 @@ def _key_store(ctx: click.Context) -> "KeyStore":
     multiple=True,
     required=True,
     metavar="SCOPE",
-    help="What the key may do: predict, label, metrics, or admin, which implies the others. Give it again for more.",
+    help="Permission: predict, label, metrics, or admin, which implies the others. Repeat the option for several.",
 )
 @json_option
 @click.pass_context
 def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
-    """Make an API key and print its token, once.
+    """Create an API key and print its token, once.
 
-    NAME says whose key it is. The journal keeps only a hash of the token, so a lost one is revoked and replaced.
-    Running servers know the key within seconds. Once a key was made, every request needs one: a file beside the models
-    (models.keys, without secrets) keeps that fact, even if the journal is lost or all keys are revoked.
+    NAME is the owner's name. The journal keeps only a hash of the token, so a lost key must be revoked and replaced.
+    Running servers accept the key within seconds. After the first key is made every request needs one, even if the
+    journal is lost or all keys are revoked: the file models.keys, which contains no secret, keeps that fact.
 
     \b
     Example:
@@ -100,7 +104,7 @@ def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bo
     else:
         click.echo(token)
         click.secho(
-            "Keep it now: it will not be shown again. Send it as the header X-API-Key, or as a bearer token.",
+            "Copy the token now: it is not shown again. Send it in the header X-API-Key, or as a bearer token.",
             fg="yellow",
             err=True,
         )
@@ -110,16 +114,16 @@ def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bo
 @json_option
 @click.pass_context
 def keys_list(ctx: click.Context, as_json: bool) -> None:
-    """List API keys, revoked ones too."""
+    """List API keys, including revoked ones."""
     from churnops.screens import show_keys
 
-    found = _key_store(ctx).list()
+    api_keys = _key_store(ctx).list()
     if as_json:
         shown = ("id", "name", "created_at", "revoked_at")
-        documents = [{n: getattr(key, n) for n in shown} | {"scopes": sorted(key.scopes)} for key in found]
+        documents = [{n: getattr(key, n) for n in shown} | {"scopes": sorted(key.scopes)} for key in api_keys]
         click.echo(json.dumps({"keys": documents}, default=str))
     else:
-        show_keys(found)
+        show_keys(api_keys)
 
 
 @keys.command("revoke")
@@ -127,12 +131,12 @@ def keys_list(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def keys_revoke(ctx: click.Context, key: str, as_json: bool) -> None:
-    """Revoke an API key, by its name or id. Running servers refuse it within seconds.
+    """Revoke an API key by its name or id. Running servers refuse it within seconds.
 
-    Requests go on needing a key after the last one is revoked.
+    Requests still need a key after the last one is revoked.
     """
     revoked = _key_store(ctx).revoke(key)
     if as_json:
         click.echo(json.dumps({"id": revoked.id, "name": revoked.name, "revoked_at": str(revoked.revoked_at)}))
     else:
-        click.echo(f"{revoked.name} ({revoked.id}) is revoked")
+        click.echo(f"Revoked {revoked.name} ({revoked.id})")

@@ -1,1 +1,1 @@
-"""Steps put in order, thin: the main job, monitoring, retraining, deployment."""
+"""Pipelines, each a thin sequence of steps: the main job, monitoring, retraining, deployment."""

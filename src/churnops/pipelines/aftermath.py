@@ -1,4 +1,4 @@
-"""Failures after a deployment are warnings: the deployed model answers, whatever cannot be written afterwards."""
+"""Failures after a deployment are warnings: the new model is deployed even if a later step fails."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ class Aftermath:
     Attributes
     ----------
     deployed
-        Whether the link was swapped. Until then `warning` lets every error through.
+        Whether the link was swapped. Until then `warning` raises every error again.
 
     Examples
     --------
@@ -30,7 +30,7 @@ class Aftermath:
 
     @contextmanager
     def warning(self, consequence: str) -> Iterator[None]:
-        """Run a block; after a deployment its error becomes a warning: its consequence and reason."""
+        """Run a block; after a deployment turn its error into a warning with consequence and reason."""
         try:
             yield
         except Exception as error:
@@ -39,18 +39,18 @@ class Aftermath:
             self.add(f"{consequence}: {_reason(error)}")
 
     def add(self, text: str | None) -> None:
-        """Add a warning; None is none."""
+        """Add a warning; ignore None."""
         if text:
             self._warnings.append(text)
 
     @property
     def text(self) -> str | None:
-        """All warnings in a line, None if there are none."""
+        """All warnings on one line; None if there are none."""
         return "; ".join(self._warnings) or None
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason of a failure in one line, another library's message included."""
+    """Return a one-line reason, with the message of another library's error."""
     if isinstance(error, ChurnopsError | OSError):
         return reason_of(error)
     message = first_line(error)

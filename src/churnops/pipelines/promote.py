@@ -15,12 +15,12 @@ def promote(settings: Settings, version: int, reason: str, *, force: bool = Fals
     reason
         A person's reason, for the deployment log; the gate's is added.
     force
-        Deploy it against the gate, or if the gate cannot be asked.
+        Deploy the version even if the gate refuses it or cannot be asked.
 
     Raises
     ------
     ChurnopsError
-        If there is no such version, or its files are damaged. See `release` for other reasons.
+        If there is no such version, or its files are damaged. See `release` for other causes.
     """
     with Project.open(settings) as project:
         registry = Registry(Tracker(settings), project.folder)

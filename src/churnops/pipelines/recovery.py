@@ -21,15 +21,15 @@ from churnops.tracking import Tracker
 
 
 def has_open_deployments(settings: Settings) -> bool:
-    """Whether a deployment was begun and not finished: it is under way, or its process was killed."""
+    """Return whether a deployment is open: still under way, or left by a killed process."""
     with Project.open(settings) as project:
         return bool(project.deployments.open_intents())
 
 
 def finish_open_deployments(settings: Settings) -> str | None:
-    """Finish or undo open deployments; return one line on what was done, or why not, None if nothing is open.
+    """Finish or undo open deployments; return the result as one line, or None if none is open.
 
-    Waits while another process deploys, which does the same first.
+    Waits while another process deploys. That process finishes open deployments first.
     """
     with Project.open(settings) as project:
         if not project.deployments.open_intents():
@@ -40,9 +40,9 @@ def finish_open_deployments(settings: Settings) -> str | None:
 
 @contextmanager
 def finishing_open_deployments(settings: Settings, config: Path) -> Iterator[None]:
-    """Finish open deployments in a process beside this one, which needs neither wait nor load MLflow.
+    """Finish open deployments in a second process, so that this one neither waits nor loads MLflow.
 
-    What is left of it when the block ends is stopped, which is safe at any moment.
+    The second process is stopped when the block ends, which is safe at any moment.
     """
     if not has_open_deployments(settings):
         yield
@@ -61,7 +61,7 @@ def finishing_open_deployments(settings: Settings, config: Path) -> Iterator[Non
 
 
 def recover(project: Project) -> tuple[list[Deployment], str | None]:
-    """Finish or undo open deployments; return those, and in words what could not be done.
+    """Finish or undo open deployments; return them, and the reason if some are still open.
 
     MLflow is loaded only if aliases have to move.
     """
@@ -76,17 +76,17 @@ def recover(project: Project) -> tuple[list[Deployment], str | None]:
     except AliasesBehindError as error:
         return undone, str(error)
     except ChurnopsError as error:
-        return undone, f"MLflow's aliases do not say yet which model answers: {error}; {NEXT}"
+        return undone, f"MLflow's aliases do not name the deployed model yet: {error}; {NEXT}"
 
 
 def _in_words(closed: Deployment) -> str:
-    what = f"the {'rollback' if closed.kind == 'rollback' else 'deployment'} of version {closed.version}"
-    done = "it answers" if closed.closed == "done" else "the link never was swapped"
-    return f"{what} ({closed.folder}), begun at {closed.at:%Y-%m-%d %H:%M} UTC, is {closed.closed}: {done}"
+    action = f"the {'rollback' if closed.kind == 'rollback' else 'deployment'} of version {closed.version}"
+    result = "it is deployed" if closed.closed == "done" else "the link was never swapped"
+    return f"{action} ({closed.folder}), begun at {closed.at:%Y-%m-%d %H:%M} UTC, is {closed.closed}: {result}"
 
 
 def main() -> None:
-    """Finish or undo what a killed process left open, and say so on standard output."""
+    """Finish or undo deployments that a killed process left open, and print the result."""
     prepare_streams()
     code = 0
     try:

@@ -1,4 +1,4 @@
-"""Release a candidate: ask the gate, deploy, check the deployment through the running API, and go back if it fails."""
+"""Release a candidate: ask the gate, deploy, check the deployment through the running API, roll back if that fails."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.gate import Decision
 
 Gate = Literal["ask", "overrule", "skip"]
-"""How much the gate counts: it decides; it is asked, and the candidate is deployed anyway; it is not asked."""
+"""Role of the gate: `ask` lets it decide; `overrule` records its decision and deploys anyway; `skip` ignores it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReleaseCandidate:
     Attributes
     ----------
     reason
-        A person's reason, for the deployment log; None leaves the gate's alone.
+        A person's reason, for the deployment log; None if only the gate's counts.
     facts
         Lines for the alert channels beside the reason.
     by
@@ -40,7 +40,7 @@ class ReleaseCandidate:
     decision
         The gate's decision, if it was made before the release. None: the gate compares now.
     champion
-        Content hash of the deployed model that `decision` is about.
+        Content hash of the model that `decision` compared with.
     """
 
     bundle: Bundle
@@ -53,7 +53,7 @@ class ReleaseCandidate:
     champion: str | None = None
 
     def because(self, note: str) -> str:
-        """Return the person's reason, if there is one, and a note after it."""
+        """Return a note after the person's reason, if there is one."""
         return f"{self.reason}; {note}" if self.reason else note
 
 
@@ -65,7 +65,7 @@ class Release:
     ----------
     status
         `unchanged`: the deployed model has the same content. `challenger`, `refused`: the gate kept the deployed
-        model. `rolled back`: the candidate was deployed and failed its check, so the model from before answers again.
+        model. `rolled back`: the candidate was deployed and failed its check; the earlier model is deployed again.
     folder
         Folder of the model that is deployed now.
     decision
@@ -73,7 +73,7 @@ class Release:
     check
         Result of the check through the running API; None if no `retraining.check_url` is set, or it was not made.
     warning
-        What failed after the link was swapped, or is still to be done; None if nothing.
+        Failures after the link was swapped, and work still to be done; None if none.
     """
 
     status: Literal["deployed", "unchanged", "challenger", "refused", "rolled back"]
@@ -91,8 +91,20 @@ class Release:
         return self.status in ("deployed", "rolled back")
 
     @property
+    def headline(self) -> str:
+        """The result in a few words, before its reason."""
+        version = f"version {self.version} ({self.model_version})"
+        return {
+            "deployed": f"Deployed {version}",
+            "unchanged": f"Nothing changed, {version} is deployed already",
+            "challenger": f"Registered {version} as challenger, the deployed model stays",
+            "refused": f"The gate refuses {version}, the deployed model stays",
+            "rolled back": f"Rolled back {version}, the earlier model is deployed again",
+        }[self.status]
+
+    @property
     def full_warning(self) -> str | None:
-        """The warning, and why the check was not passed if the deployment stays all the same; None if neither."""
+        """The warning, and the check's reason if it did not pass and the deployment stays; None if neither."""
         stays = self.status == "deployed" and self.check is not None and self.check.status != "passed"
         return "; ".join(filter(None, [self.warning, self.check.reason if self.check and stays else None])) or None
 
@@ -127,21 +139,21 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
     Raises
     ------
     ChurnopsError
-        If the deployed model is damaged or the gate cannot be asked, and it counts; or if the candidate cannot be
-        deployed. Nothing has changed then. Or if it failed its check and the model from before cannot come back, which
-        is announced: the candidate answers then. Whatever else fails after the link was swapped is a warning.
+        If the gate is needed and the deployed model is damaged or the gate cannot be asked, or if the candidate cannot
+        be deployed: nothing has changed then. Or if the candidate failed its check and the rollback failed too: the
+        candidate stays deployed and an alert is sent. Other failures after the link was swapped are warnings.
     """
-    note = "no model was in production"
+    note = "no model was deployed before"
     try:
         champion = registry.deployed.production()
     except BundleError:
         if gate == "ask":
             raise
-        champion, note = None, "the model in production was damaged"
+        champion, note = None, "the deployed model was damaged"
     bundle, version = candidate.bundle, candidate.version
     if champion is not None and champion.content_sha256 == bundle.content_sha256:
-        registry.name_production(bundle.content_sha256)  # a new or emptied store does not know yet
-        ruling = _Ruling(False, "production has the same content already", candidate.decision)
+        registry.name_production(bundle.content_sha256)  # a new or emptied store lacks the alias
+        ruling = _Ruling(False, "the deployed model has the same content", candidate.decision)
         return _kept("unchanged", registry, candidate, ruling)
     if gate == "skip":
         ruling = _Ruling(True, candidate.reason or note)
@@ -159,12 +171,12 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
 
 
 def check_replaceable(deployed: DeploymentFolder, gate: Gate, option: str) -> None:
-    """Refuse a damaged deployed model early, unless the gate does not count; `option` names the way past it.
+    """Refuse a damaged deployed model early if the gate must compare with it; `option` names the command that mends it.
 
     Raises
     ------
     BundleError
-        If it is damaged, so that nothing can be compared with it.
+        If it is damaged.
     """
     try:
         deployed.production()
@@ -202,18 +214,18 @@ def _ask(project: Project, candidate: ReleaseCandidate, champion: Bundle, gate: 
         if gate == "ask":
             raise
         _record(project, "cannot tell", str(error), challenger, champion, {})
-        return _Ruling(True, candidate.because(f"against the gate, which could not be asked: {error}"))
+        return _Ruling(True, candidate.because(f"deployed without the gate, which could not be asked: {error}"))
     record_decision(project, decision, challenger, champion)
     if candidate.reason is None or not (decision.deploy or gate == "overrule"):
         return _Ruling(decision.deploy, decision.reason, decision)
-    opinion = "the gate agrees" if decision.deploy else "against the gate"
+    opinion = "the gate agrees" if decision.deploy else "deployed against the gate"
     return _Ruling(True, candidate.because(f"{opinion}: {decision.reason}"), decision)
 
 
 def _decided_before(candidate: ReleaseCandidate, decision: Decision, champion: Bundle | None) -> _Ruling:
-    """Apply an earlier decision, if it is about the deployed model."""
+    """Apply an earlier decision, if it compared with the deployed model."""
     if champion is None or champion.content_sha256 != candidate.champion:
-        meanwhile = "another model was deployed meanwhile, so the comparison says nothing any more"
+        meanwhile = "another model was deployed meanwhile, so the comparison no longer holds"
         return _Ruling(False, f"{meanwhile}; {decision.reason}")
     return _Ruling(decision.deploy, decision.reason, decision)
 
@@ -229,13 +241,13 @@ def _kept(
 
 
 def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, ruling: _Ruling) -> Release:
-    """Deploy the candidate, check it, go back if the check failed, and announce either."""
+    """Deploy the candidate, check it, roll back if the check failed, and announce the result."""
     deployed, options, bundle = registry.deployed, project.settings.retraining, candidate.bundle
     alerts = Alerts.of(project.settings, project.alerts)
     before, aftermath = deployed.current(), Aftermath()
     try:
         deployed.deploy(bundle, candidate.version, ruling.reason, candidate.by)
-    except UnfinishedDeploymentError as error:  # it answers all the same
+    except UnfinishedDeploymentError as error:  # the candidate is deployed all the same
         aftermath.add(str(error))
     aftermath.deployed = True
     check = None
@@ -245,10 +257,10 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
     name, reason = bundle.version_name, ruling.reason
     rolled_back = check is not None and check.status == "failed" and before is not None
     if check is not None and rolled_back:
-        _go_back(deployed, alerts, bundle, check, candidate.by, aftermath)
+        _roll_back(deployed, alerts, bundle, check, candidate.by, aftermath)
         reason = f"{check.reason}; {reason}"
     else:
-        with aftermath.warning("the alert channels do not know"):
+        with aftermath.warning("no alert was sent"):
             facts = [*candidate.facts, *([check.reason] if check else [])]
             alerts.announce(deployment(name, reason, facts, ""))
     return Release(
@@ -263,10 +275,10 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
     )
 
 
-def _go_back(
+def _roll_back(
     deployed: DeploymentFolder, alerts: Alerts, bundle: Bundle, check: Check, by: str | None, aftermath: Aftermath
 ) -> None:
-    """Go back from a deployment that failed its check, and announce it."""
+    """Roll back a deployment that failed its check, and announce it."""
     why = f"{bundle.version_name} failed its check through the API: {check.reason}"
     try:
         restored = deployed.rollback(None, why, by)
@@ -274,9 +286,9 @@ def _go_back(
         aftermath.add(str(error))
         restored = deployed.link.resolve()
     except (ChurnopsError, OSError) as error:
-        stuck = f"the model from before cannot come back: {reason_of(error)}"
-        with aftermath.warning("the alert channels do not know"):
+        stuck = f"the rollback failed: {reason_of(error)}"
+        with aftermath.warning("no alert was sent"):
             alerts.announce(deployment(bundle.version_name, why, [stuck], "", severity="critical"))
         raise RegistryError("; ".join(filter(None, [why, stuck, aftermath.text]))) from None
-    with aftermath.warning("the alert channels do not know"):
+    with aftermath.warning("no alert was sent"):
         alerts.announce(rollback(Bundle.load(restored).version_name, why, ""))

@@ -1,4 +1,4 @@
-"""Go back to a model that answered before."""
+"""Roll back to a model that was deployed before."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ from churnops.settings import Settings
 
 @dataclass(frozen=True)
 class RolledBack:
-    """Which version answers again, and the folder that answered until then.
+    """Result of a rollback: the restored version, and the folder `left` that was deployed until then.
 
-    `warning` says what failed after the link was swapped, or is still to be done.
+    `warning` names failures after the link was swapped, and work still to be done.
     """
 
     version: int
@@ -41,19 +41,19 @@ class RolledBack:
 
 
 def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> RolledBack:
-    """Go back to a model that answered before, and tell the alert channels.
+    """Roll back to a model that was deployed before, and announce it to the alert channels.
 
-    MLflow is not asked before the older model answers: it takes seconds to load, and its store may be what is down.
+    MLflow is used only after the older model is deployed: it takes seconds to load, and its store may be down.
 
     Parameters
     ----------
     to
-        A version. Default: what answered when the present model was deployed.
+        A version. Default: the model that was replaced by the present one.
 
     Raises
     ------
     ChurnopsError
-        If there is no way back, or the older model is damaged. Nothing has changed.
+        If no earlier model is left, or its files are damaged. Nothing has changed then.
     """
     reason, aftermath = reason or "no reason given", Aftermath()
     with Project.open(settings) as project:
@@ -63,12 +63,12 @@ def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> Ro
             target = deployed.way_back(None if to is None else deployed.folder_of(to))
             try:
                 deployed.rollback(target.folder, reason)
-            except UnfinishedDeploymentError as error:  # it answers all the same
+            except UnfinishedDeploymentError as error:  # the older model is deployed all the same
                 aftermath.add(str(error))
             folder = deployed.link.resolve()
         aftermath.deployed = True
         name = folder.name
-        with aftermath.warning("the alert channels do not know"):
+        with aftermath.warning("no alert was sent"):
             name = Bundle.load(folder).version_name
             Alerts.of(settings, project.alerts).announce(rollback(name, reason, ""))
         with aftermath.warning("the deployment log is not complete yet"):

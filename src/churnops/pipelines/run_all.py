@@ -1,4 +1,4 @@
-"""The main job: seven steps from raw tables to a tracked, deployed, monitored model."""
+"""Main job: seven steps from raw tables to a tracked, deployed and monitored model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.release import Release, ReleaseCandidate, check_replaceable, release
-from churnops.pipelines.run_monitoring import failing_loudly
+from churnops.pipelines.run_monitoring import alert_failure
 from churnops.pipelines.sources import PRODUCTION
 from churnops.project import Project
 from churnops.registry import Registry
@@ -58,7 +58,14 @@ ROWS_PER_FOLD_AND_OUTCOME = 2
 class RunSummary:
     """Results of the main job, for screens and machines.
 
-    `cycle` is None if the first monitoring cycle of a new model failed; `deployed.warning` has the reason.
+    Attributes
+    ----------
+    cycle
+        First monitoring cycle; None if it failed, for the reason in `deployed.warning`.
+    evaluation_page
+        The winner's evaluation page; None if MLflow keeps it on another machine.
+    runs_page
+        Address of the MLflow page that lists the runs, served by `mlflow ui` for a local store; None if not known.
     """
 
     trained: TrainedModels
@@ -66,7 +73,8 @@ class RunSummary:
     deployed: Release
     cycle: MonitoringCycle | None
     run_id: str
-    tracking_uri: str
+    evaluation_page: Path | None
+    runs_page: str | None
     seconds: Mapping[str, float]
 
     @property
@@ -108,13 +116,13 @@ def run_all(
     Parameters
     ----------
     deploy
-        Replace the model in production, if there is one, with the new winner, whatever the gate would say. Without it
-        the gate decides: a winner that is not proven better is registered as challenger, and production stays.
+        Deploy the winner without asking the gate. By default a winner that the gate does not prove better is
+        registered as challenger, and the deployed model stays.
 
     Raises
     ------
     ChurnopsError
-        If a step refuses its input. Steps 1 to 6 come before anything that is deployed is touched.
+        If a step refuses its input. Steps 1 to 6 leave the deployed model as it is.
     """
     tracker = Tracker(settings)
     with Project.open(settings) as project:
@@ -127,7 +135,7 @@ def run_all(
 
 @dataclass(frozen=True)
 class _Made:
-    """Results of steps 1 to 6: the later customers by file, and the models with the rows that they were trained on."""
+    """Results of steps 1 to 6: later customers by file, the models, and the identities of their training rows."""
 
     production: Mapping[str, pl.DataFrame]
     trained: TrainedModels
@@ -148,19 +156,20 @@ def _run(
     alerts, aftermath = Alerts.of(settings, project.alerts), Aftermath()
     cycle: MonitoringCycle | None = None
     tracked = tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress)
-    with aftermath.warning("MLflow does not have all of this run"), tracked as run:
+    with aftermath.warning("this run is incomplete in MLflow"), tracked as run:
         made = _train(settings, run, on_family)
+        evaluation_page = run.artifact(STEPS[5], "evaluation.html")
         with registry.deployed.locked():
             deployed = _release(project, registry, run, made, deploy, aftermath)
-        with aftermath.warning("its first monitoring cycle failed"):
+        with aftermath.warning("the first monitoring cycle failed"):
             cycle = _watch(project, alerts, run, made.production)
         if aftermath.text:
             run.tag("churnops.warning", aftermath.text)
     if cycle is not None:
-        with aftermath.warning("the alert channels do not know how it does"):
+        with aftermath.warning("the alerts of the first monitoring cycle were not sent"):
             alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), PRODUCTION)
     deployed = replace(deployed, warning=aftermath.text)
-    return RunSummary(made.trained, made.evaluated, deployed, cycle, run.run_id, tracker.uri, run.seconds)
+    return RunSummary(made.trained, made.evaluated, deployed, cycle, run.run_id, evaluation_page, run.page, run.seconds)
 
 
 def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None]) -> _Made:
@@ -204,18 +213,18 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
 def _watch(
     project: Project, alerts: Alerts, run: PipelineRun, production: Mapping[str, pl.DataFrame]
 ) -> MonitoringCycle:
-    """Run step 7 on the model that answers now."""
+    """Run step 7 on the deployed model."""
     settings, log = project.settings, project.cycles
-    with failing_loudly(log, alerts, settings, PRODUCTION):
-        answering = project.require_deployed()
-        batch = _batch(production, answering)
+    with alert_failure(log, alerts, settings, PRODUCTION):
+        deployed = project.require_deployed()
+        batch = _batch(production, deployed)
         tables = table_paths(_paths(settings, settings.data.production))
         simulated = any(is_simulated(table, project.simulated) for table in tables)
-        return run.step(STEPS[6], ModelMonitor(settings, log).run, answering, replace(batch, simulated=simulated))
+        return run.step(STEPS[6], ModelMonitor(settings, log).run, deployed, replace(batch, simulated=simulated))
 
 
 def _rows_needed(settings: Settings) -> int:
-    """Return how many rows of each outcome make sure that every fold, and the held-out part, hold some."""
+    """Return the number of rows of each outcome that puts some into every fold and into the held-out part."""
     return max(settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME, ceil(1 / settings.evaluation.holdout_fraction))
 
 
@@ -241,22 +250,22 @@ def _release(
     released = release(project, registry, candidate, gate="skip" if deploy else "ask")
     aftermath.deployed = released.swapped
     aftermath.add(released.full_warning)
-    with aftermath.warning("MLflow does not know the status of this run"):
+    with aftermath.warning("MLflow lacks the status of this run"):
         run.tag("churnops.status", released.status)
         run.tag("churnops.version", str(version))
     return released
 
 
 def _fact(evaluated: EvaluatedModels) -> str:
-    found = evaluated.evaluations[evaluated.winner].metrics["roc_auc"]
-    return f"ROC-AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) on held-out customers"
+    auc = evaluated.evaluations[evaluated.winner].metrics["roc_auc"]
+    return f"ROC-AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) on held-out customers"
 
 
 def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
-    """Join the production tables into a batch for the model that answers.
+    """Join the production tables into a batch for the deployed model.
 
-    The settings may have changed since it was trained. Where the customers do not fit its schema, the batch is empty
-    and its source says why, so that monitoring cannot tell.
+    The settings may have changed since it was trained. If the customers do not fit its schema, the batch is empty, its
+    source has the reason, and the verdict is "cannot tell".
     """
     nobody: Columns = {}
     if not tables:
@@ -265,5 +274,5 @@ def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
         table = pl.concat(tables.values(), how="diagonal_relaxed")
         return batch_from_table(table, bundle, ", ".join(tables), acts_as=PRODUCTION)
     except DataError as error:
-        source = f"the model in production has another schema: {str(error).splitlines()[0]}"
+        source = f"the deployed model has another schema: {str(error).splitlines()[0]}"
         return batch_from_columns(nobody, np.empty(0), bundle, source, acts_as=PRODUCTION)

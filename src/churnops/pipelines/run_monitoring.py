@@ -1,15 +1,14 @@
-"""One monitoring cycle from end to end: collect, check, report, track, alert, and retrain if that is permitted.
+"""One monitoring cycle: collect customers, check them, report, track, alert, and retrain if permitted.
 
 `python -m churnops.pipelines.run_monitoring [EXPERIMENT]` is `churnops monitor [--experiment EXPERIMENT]`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from churnops.alerting.alarms import alarms, failure
@@ -20,27 +19,31 @@ from churnops.journal.simulated import refuse_simulated
 from churnops.model import Bundle
 from churnops.monitoring import MonitoringCycle, Report
 from churnops.monitoring.monitor import ModelMonitor
-from churnops.pipelines.become import become
+from churnops.pipelines.entry_point import run_command
 from churnops.pipelines.sources import BatchSource
 from churnops.project import Project
-from churnops.retraining.policy import Cause, scheduled
+from churnops.retraining.policy import RetrainingTask, scheduled
 from churnops.settings import LIVE, Settings
 from churnops.tracking import Tracker
 
 EXPERIMENT = "ChurnPrediction-Monitoring"
 STEP = "Monitor performance"
-UNMATCHED_SHARE = 0.1  # of the newest labels, above which those of customers without a prediction are a warning
+UNMATCHED_SHARE = 0.1  # share of the newest labels that have no prediction; more is a warning
 
-Retrain = Callable[[Settings, Cause, Sequence[str], Path | None], str]
-"""Retrains for a cause, because of some reasons, also on a file; says in words what came of it."""
+Retrain = Callable[[Settings, RetrainingTask], str]
+"""Retrains as the task demands; returns the result as a sentence."""
 
 
 @dataclass(frozen=True)
 class MonitoringSummary:
-    """What a cycle did, for screens and machines; `retraining` says in words what followed from it.
+    """Result of a cycle, for screens and machines.
 
-    `warnings` name entries of the journal that are dated ahead of this machine's clock, and labels of customers without
-    a prediction, if they are many.
+    Attributes
+    ----------
+    retraining
+        Result of the retraining, or the reason why there was none.
+    warnings
+        Journal entries that are dated ahead of this machine's clock, and labels without a prediction, if many.
     """
 
     cycle: MonitoringCycle
@@ -69,44 +72,44 @@ def run_monitoring(
     retrain: Retrain | None = None,
     permitted: bool = True,
 ) -> MonitoringSummary:
-    """Run one cycle. It is safe to repeat, to run twice at once, and to kill.
+    """Run one cycle. It is safe to repeat it, to run two at once, and to kill it.
 
     Parameters
     ----------
     experiment
         Id or name of the MLflow experiment to log to, which must exist. Default: `ChurnPrediction-Monitoring`.
     retrain
-        What to call when the report recommends retraining, or the schedule does. Default: `trigger_retraining`.
+        Called when the report or the schedule recommends retraining. Default: `trigger_retraining`.
     permitted
         False stops after the report.
 
     Raises
     ------
     ChurnopsError
-        If there is no such experiment, nothing is deployed, the batch cannot be collected, or the tracking store or the
-        journal does not answer. All but the first are recorded and told to the alert channels before, if the cycle
-        acts for a source. If the cycle would act on simulated customers, but for a demonstration. If a retraining
-        fails, which is told too; the cycle itself is finished then.
+        If the experiment does not exist, no model is deployed, the batch cannot be collected, or the tracking store or
+        the journal does not answer. All but the first are recorded and alerted, if the cycle acts for a source. If the
+        cycle would act on simulated customers, outside a demonstration. If a retraining fails, which is alerted too;
+        the cycle itself is finished then.
     """
-    whose = source.acts_as
+    acts_as = source.acts_as
     with Project.open(settings) as project:
         try:
             alerts = Alerts.of(settings, project.alerts)
         except JournalError as error:
-            if whose is not None:
-                Alerts.of(settings, None).tell([failure(str(error), settings.alerts.link, whose)], [], whose)
+            if acts_as is not None:
+                Alerts.of(settings, None).tell([failure(str(error), settings.alerts.link, acts_as)], [], acts_as)
             raise
-        if source.path is not None and whose is not None:
+        if source.path is not None and acts_as is not None:
             refuse_simulated([source.path], project.simulated, settings)
-        loudly = nullcontext if whose is None else partial(failing_loudly, project.cycles, alerts, settings, whose)
-        with loudly():
+        alerting = nullcontext if acts_as is None else partial(alert_failure, project.cycles, alerts, settings, acts_as)
+        with alerting():
             tracker = Tracker(settings)
         logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
-        with loudly():
+        with alerting():
             bundle = project.require_deployed()
             with tracker.pipeline(logged, f"monitoring {datetime.now(UTC):%Y-%m-%d %H:%M:%S}") as run:
                 cycle = run.step(STEP, _cycle, project, bundle, source)
-        deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), whose or LIVE)
+        deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), acts_as or LIVE)
         unmatched = project.unmatched_labels(UNMATCHED_SHARE)
         warnings = (*project.entries_ahead(), *((unmatched,) if unmatched else ()))
         # Last, since it may deploy: nothing after it can fail.
@@ -115,14 +118,14 @@ def run_monitoring(
 
 
 def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringCycle:
-    """Collect a batch and check it: the step that is tracked."""
+    """Collect a batch and check it, as the step that is tracked."""
     batch = source.collect(project.settings, project.journal, bundle)
     if source.path is not None and project.simulated.holds(source.path):
         batch = replace(batch, simulated=True)
-    if batch.simulated and not project.settings.demonstration:  # also if the file was changed since it was checked
+    if batch.simulated and not project.settings.demonstration:  # the file may have changed since it was checked
         batch = replace(batch, acts_as=None)
     cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch)
-    if batch.simulated:  # the customers are written to a file again
+    if batch.simulated:  # the cycle writes its customers to another file
         for name, content in cycle.artifacts.items():
             if name.endswith(".csv"):
                 project.simulated.add(sha256(str(content).encode()).hexdigest(), batch.source)
@@ -130,8 +133,8 @@ def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringC
 
 
 @contextmanager
-def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings, source: str) -> Iterator[None]:
-    """Record and tell that a cycle of a source failed, whatever the reason, and raise it again."""
+def alert_failure(log: CycleLog, alerts: Alerts, settings: Settings, source: str) -> Iterator[None]:
+    """Record and alert the failure of a source's cycle, and raise its error again."""
     try:
         yield
     except Exception as error:
@@ -139,43 +142,43 @@ def failing_loudly(log: CycleLog, alerts: Alerts, settings: Settings, source: st
         try:
             log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": reason}, source))
         except ChurnopsError as unrecorded:
-            error.add_note(f"and it could not be recorded: {unrecorded}")
+            error.add_note(f"the failure could not be recorded: {unrecorded}")
         alerts.tell([failure(reason, settings.alerts.link, source)], [], source)
         raise
 
 
 def _retraining(project: Project, report: Report, source: BatchSource, retrain: Retrain, permitted: bool) -> str:
-    """Retrain if the report recommends it or the schedule does; say in words what came of it."""
+    """Retrain if the report or the schedule recommends it; return the result as a sentence."""
     settings, deployed_at, now = project.settings, project.folder.since(), datetime.now(UTC)
     automatic = settings.retraining.automatic
     if report.recommendation.value:
         if report.aside:
-            return f"recommended; {_why_not(report)}"
+            return f"recommended, but {_why_not(report)}"
         if not permitted:
-            return "recommended; stopped after the report, as asked"
+            return "recommended, but this cycle stops after the report"
         if not automatic:
-            return "recommended; retraining.automatic is false: type `churnops retrain`"
-        return retrain(settings, "monitoring", report.recommendation.reasons, source.path)
+            return "recommended, but retraining.automatic is false: run `churnops retrain`"
+        return retrain(settings, RetrainingTask("monitoring", tuple(report.recommendation.reasons), source.path))
     if permitted and automatic and not report.aside and scheduled(settings.retraining, deployed_at, now):
-        because = f"the model in production is older than {settings.retraining.every_days:g} days"
-        return retrain(settings, "schedule", (because,), source.path)
+        because = f"the deployed model is older than {settings.retraining.every_days:g} days"
+        return retrain(settings, RetrainingTask("schedule", (because,), source.path))
     return "not recommended"
 
 
 def _why_not(report: Report) -> str:
     if report.simulated:
-        return "simulated customers retrain nothing"
+        return "simulated customers cause no retraining"
     if report.past:
-        return "a window of the past retrains nothing"
-    return "a file that is reported on retrains nothing: --act --source NAME acts on it"
+        return "a past window causes no retraining"
+    return "a file without --act causes no retraining: add --act --source NAME"
 
 
-def _retrain(settings: Settings, cause: Cause, because: Sequence[str], batch: Path | None) -> str:
+def _retrain(settings: Settings, task: RetrainingTask) -> str:
     from churnops.pipelines.trigger_retraining import trigger_retraining  # scikit-learn and XGBoost, only here
 
-    summary, path = trigger_retraining(settings, cause, because, batch=batch)
+    summary, path = trigger_retraining(settings, task)
     return f"{summary.text} ({path or summary.warning})"
 
 
 if __name__ == "__main__":
-    become("monitor")
+    run_command("monitor")

@@ -1,4 +1,4 @@
-"""Write simulated customers to a file that every other command reads, and none takes for production."""
+"""Write simulated customers to a file that every command can read and none takes for production."""
 
 import hashlib
 import io
@@ -27,10 +27,10 @@ def simulate_file(
     seed: int,
     overwrite: bool = False,
 ) -> Simulated:
-    """Simulate customers like those in `sources` and write them to `target`, whole or not at all.
+    """Simulate customers like those in `sources` and write them to `target`, completely or not at all.
 
-    The headers are those of the first source, the target follows, and `churnops_simulated`, true in every row, is the
-    last column. Ids and times are left out: simulated customers are nobody.
+    Headers are those of the first source. The outcome follows them, then `churnops_simulated`, which is true in every
+    row. Ids and times are left out.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def simulate_file(
     Raises
     ------
     DataError
-        If a source breaks the Schema, the drift cannot be, or `target` exists or has another ending.
+        If a source breaks the Schema, the drift is impossible, or `target` exists or has another ending.
     JournalError
-        If the journal does not answer, which keeps the file's hash. Nothing is written then.
+        If the journal, which keeps the file's hash, does not answer. Nothing is written then.
     """
     paths = table_paths(sources)
     check_target(target)
@@ -62,7 +62,7 @@ def simulate_file(
 
 
 def remember(settings: Settings, contents: Iterable[bytes], description: str) -> None:
-    """Keep in the journal that files are simulated, by the hash of their content."""
+    """Record files as simulated in the journal, by the hash of their content."""
     with Project.open(settings) as project:
         for content in contents:
             project.simulated.add(hashlib.sha256(content).hexdigest(), description)

@@ -1,7 +1,7 @@
-"""Sources of the customers that a monitoring cycle looks at: the journal's window, a file, or a simulation.
+"""Sources of the customers that a monitoring cycle checks: a window of the journal, a file, or a simulation.
 
-A cycle acts (counts a look, alarms, recovers, retrains) for the source that it is of: `live` is what the API answers;
-files have a source by `data.batches` or by `--act --source NAME`. All other cycles report, and nothing follows.
+A cycle acts (counts a look, alerts, recovers, retrains) for its source. `live` are the predictions of the API; a file
+gets a source by `data.batches` or by `--act --source NAME`. A cycle without a source only reports.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from churnops.monitoring.collect import batch_from_columns, batch_from_file, bat
 from churnops.settings import LIVE, Settings
 
 PRODUCTION = "data.production"
-"""Source of the tables that `churnops run` monitors: the name of their setting. No other source can be called so."""
+"""Source of the tables that `churnops run` monitors: the name of their setting. It is reserved."""
 
 Collect = Callable[[Settings, Journal, Bundle], Batch]
 """Collects the customers of a cycle, given the deployed bundle."""
@@ -25,14 +25,14 @@ Collect = Callable[[Settings, Journal, Bundle], Batch]
 
 @dataclass(frozen=True)
 class BatchSource:
-    """Where a batch comes from.
+    """Source of a batch.
 
     Attributes
     ----------
     acts_as
-        Name of the source that the cycle acts for; None: it reports only.
+        Name of the source that the cycle acts for; None if it only reports.
     path
-        The file, if it is one: its customers with known outcomes are rows to retrain on.
+        The file, if the source is one. A retraining uses its customers with known outcomes.
     """
 
     collect: Collect
@@ -41,9 +41,9 @@ class BatchSource:
 
 
 def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
-    """Collect predictions from the journal: of `length` (by default the settings' `window_days`) before `until` (now).
+    """Collect the journal's predictions of `length` (default `window_days`) before `until` (default now).
 
-    Outcomes are those known by now, so that a past window is seen with the labels that came in since.
+    Outcomes are those known by now, so a past window includes labels that arrived after it.
     """
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
@@ -78,7 +78,7 @@ def file(path: Path, acts_as: str | None = None) -> BatchSource:
 
 
 def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
-    """Make up a batch by the plain recipe, noise and flipped labels, from the production table or else the raw one."""
+    """Simulate a batch with noise and flipped labels from the production tables, or the raw ones if there are none."""
     from churnops.data.simulate import Drift
     from churnops.pipelines.simulate import simulate_customers
 
@@ -94,10 +94,10 @@ def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
 
 
 def source_of(path: Path, settings: Settings) -> str | None:
-    """Return the source in `data.batches` that a file lies in, the one nearest to it; None if there is none.
+    """Return the source in `data.batches` whose folder contains a file, the innermost first; None if there is none.
 
-    Links are followed first, so a link in a folder does not bring a file from elsewhere into it.
+    Links are resolved first: a link in a folder to a file elsewhere does not count.
     """
-    places = {name: settings.path(place).resolve() for name, place in settings.data.batches.items()}
-    holding = {name: place for name, place in places.items() if path.resolve().is_relative_to(place)}
-    return max(holding, key=lambda name: len(holding[name].parts), default=None)
+    folders = {name: settings.path(folder).resolve() for name, folder in settings.data.batches.items()}
+    matches = {name: folder for name, folder in folders.items() if path.resolve().is_relative_to(folder)}
+    return max(matches, key=lambda name: len(matches[name].parts), default=None)

@@ -1,4 +1,4 @@
-"""Retrain if that is permitted, deploy the challenger if the gate decides so, and write down why or why not.
+"""Retrain if the policy permits it, release the challenger by the gate's decision, and write a summary.
 
 `python -m churnops.pipelines.trigger_retraining [EXPERIMENT]` is `churnops retrain [--experiment EXPERIMENT]`.
 """
@@ -26,7 +26,7 @@ from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.model.deployed import deployed_version
 from churnops.pipelines.aftermath import Aftermath
-from churnops.pipelines.become import become
+from churnops.pipelines.entry_point import run_command
 from churnops.pipelines.release import ReleaseCandidate, record_decision, release
 from churnops.project import Project
 from churnops.registry import Registry
@@ -36,7 +36,7 @@ from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.retraining.comparison import customers_of, labelled, production_rows
 from churnops.retraining.outcome import Status
 from churnops.retraining.pipeline import EXPERIMENT, STEPS, Retrained, RetrainingPipeline
-from churnops.retraining.policy import Cause, Permission, Situation, permit
+from churnops.retraining.policy import Permission, RetrainingTask, Situation, permit
 from churnops.retraining.rows import ProductionRows
 from churnops.retraining.summary import RetrainingSummary
 from churnops.schema import Schema
@@ -44,92 +44,79 @@ from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.runner import Progress
 
-RUNNING = "another retraining is running: its summary will be written when it is done"
+RUNNING = "another retraining is running and will write its own summary"
 
 
 def trigger_retraining(
     settings: Settings,
-    cause: Cause,
-    because: Sequence[str] = (),
+    task: RetrainingTask,
     *,
-    batch: Path | None = None,
     experiment: str | None = None,
     progress: Progress = lambda step, state: None,
     on_family: Callable[[str], None] = lambda name: None,
 ) -> tuple[RetrainingSummary, Path | None]:
-    """Retrain, unless something is against it; return what was done, and the file it is written to.
+    """Retrain if the policy permits it; return the summary and the file it is written to.
 
-    Only one process does so at a time, on all machines that share the journal's database. It is safe to kill: until
-    the link in the folder of models moves, production is what it was.
+    Only one process retrains at a time, on all machines that share the journal's database. It is safe to kill: until
+    the link in the folder of models is swapped, the deployed model is unchanged.
 
     Parameters
     ----------
-    because
-        Why it is asked for.
-    batch
-        A file of customers with known outcomes, as of now, beside those of the journal.
     experiment
         Id or name of the MLflow experiment to log to, which must exist. Default: `ChurnPrediction-Retraining`.
 
     Raises
     ------
     ChurnopsError
-        If it fails. But for a file or an experiment that does not exist, and for a file of simulated customers, that
-        is told to the alert channels and written to a summary before, with the model that answers. Once the challenger
-        is deployed nothing fails: what goes wrong from then on is a warning in the summary, and None in place of its
-        file if that cannot be written.
+        If it fails. An alert and a summary then have the reason and the deployed model, except for a file or experiment
+        that does not exist and for a file of simulated customers. After the challenger's deployment nothing fails:
+        later problems are a warning in the summary, and the path is None if the summary cannot be written.
     """
-    if batch is not None and not batch.is_file():
-        raise DataError(f"{batch} is not a file")
-    if batch is not None:
-        _refuse_simulated(settings, batch)
-    asked = _Asked(settings, cause, tuple(because), datetime.now(UTC))
-    with _failing_loudly(asked):
+    if task.batch is not None:
+        if not task.batch.is_file():
+            raise DataError(f"{task.batch} is not a file")
+        with suppress(JournalError), Project.open(settings) as project:  # a journal that is down is reported below
+            refuse_simulated([task.batch], project.simulated, settings)
+    attempt = _Attempt(settings, task, datetime.now(UTC))
+    with _alert_failure(attempt):
         tracker = Tracker(settings)
     logged = EXPERIMENT if experiment is None else tracker.existing_experiment(experiment)
     aftermath, path = Aftermath(), None
-    with _failing_loudly(asked):
-        with aftermath.warning("the journal was not closed in order"), Project.open(settings) as project:
+    with _alert_failure(attempt):
+        with aftermath.warning("the journal was not closed"), Project.open(settings) as project:
             registry = Registry(tracker, project.folder)
-            job = _Job(asked, project, registry, batch, aftermath)
-            with turn(project.engine, f"retraining of {registry.name}", project.models / ".retraining") as mine:
-                summary = job.do(tracker, logged, progress, on_family) if mine else job.refused((RUNNING,))
+            job = _Job(attempt, project, registry, aftermath)
+            with turn(project.engine, f"retraining of {registry.name}", project.models / ".retraining") as first:
+                summary = job.run(tracker, logged, progress, on_family) if first else job.refuse((RUNNING,))
         summary = replace(summary, warning=aftermath.text)
         with aftermath.warning("the summary is not written"):
-            path = summary.write(asked.folder)
+            path = summary.write(attempt.folder)
     return replace(summary, warning=aftermath.text), path
 
 
-def _refuse_simulated(settings: Settings, batch: Path) -> None:
-    """Refuse a file of simulated customers before anything follows from it."""
-    with suppress(JournalError), Project.open(settings) as project:  # which the retraining reports
-        refuse_simulated([batch], project.simulated, settings)
-
-
 @dataclass(frozen=True)
-class _Asked:
-    """What is asked for, by whom and when."""
+class _Attempt:
+    """A task, with the time of its start."""
 
     settings: Settings
-    cause: Cause
-    because: tuple[str, ...]
+    task: RetrainingTask
     started: datetime
 
     @property
     def folder(self) -> Path:
-        """Where summaries are."""
+        """Folder of the summaries."""
         return self.settings.path(self.settings.monitoring.directory)
 
-    def answering(self) -> str:
-        """Return the name of the version folder in production."""
+    def deployed(self) -> str:
+        """Return the name of the deployed folder."""
         return deployed_version(self.settings.path(self.settings.registry.directory)) or "none"
 
     def summary(self, status: Status, reason: str, permission: Permission, champion: str) -> RetrainingSummary:
         """Begin the summary."""
         return RetrainingSummary(
             self.started,
-            self.cause,
-            self.because,
+            self.task.cause,
+            self.task.because,
             status,
             reason,
             permission,
@@ -139,33 +126,33 @@ class _Asked:
 
 
 @contextmanager
-def _failing_loudly(asked: _Asked) -> Iterator[None]:
-    """Tell and write down that it failed, whatever the reason, and which model answers; the error itself goes on."""
-    before = asked.answering()
+def _alert_failure(attempt: _Attempt) -> Iterator[None]:
+    """Alert a failure and write its summary, with the deployed model; raise the error again."""
+    before = attempt.deployed()
     try:
         yield
     except Exception as error:
         reason = reason_of(error)
-        after = asked.answering()
-        state = "production is as it was before" if after == before else f"{after} answers now, before it was {before}"
-        _tell_failure(asked.settings, retraining_failed(reason, asked.settings.alerts.link, state))
+        after = attempt.deployed()
+        state = "the deployed model is unchanged" if after == before else f"{after} is deployed now, before it {before}"
+        _send(attempt.settings, retraining_failed(reason, attempt.settings.alerts.link, state))
         failures = tuple(map(str, error.failures)) if isinstance(error, ValidationError) else ()
         summary = replace(
-            asked.summary("failed", f"{reason}; {state}", Permission(True, ()), before), failures=failures
+            attempt.summary("failed", f"{reason}; {state}", Permission(True, ()), before), failures=failures
         )
         try:
-            error.add_note(f"{state}; summary: {summary.write(asked.folder)}")
+            error.add_note(f"{state}; summary: {summary.write(attempt.folder)}")
         except OSError as unwritten:
             error.add_note(f"{state}; its summary could not be written: {unwritten}")
         raise
 
 
-def _tell_failure(settings: Settings, alarm: Alarm) -> None:
-    """Tell the channels, also where the journal is what failed."""
+def _send(settings: Settings, alarm: Alarm) -> None:
+    """Send an alarm, even if the journal is down."""
     with Project.open(settings) as project:
         try:
             log = project.alerts
-        except JournalError:  # which is no reason for silence
+        except JournalError:
             log = None
         Alerts.of(settings, log).tell([alarm], [])
 
@@ -174,79 +161,81 @@ def _tell_failure(settings: Settings, alarm: Alarm) -> None:
 class _Job:
     """One retraining."""
 
-    asked: _Asked
+    attempt: _Attempt
     project: Project
     registry: Registry
-    batch: Path | None
     aftermath: Aftermath
 
     @property
     def settings(self) -> Settings:
-        return self.asked.settings
+        return self.attempt.settings
+
+    @property
+    def task(self) -> RetrainingTask:
+        return self.attempt.task
 
     @property
     def alerts(self) -> Alerts:
         return Alerts.of(self.settings, self.project.alerts)
 
-    def do(
+    def run(
         self, tracker: Tracker, experiment: str, progress: Progress, on_family: Callable[[str], None]
     ) -> RetrainingSummary:
-        """Ask the policy, retrain, and deploy if the gate says so."""
-        tables = [*map(self.settings.path, self.settings.data.raw), *([self.batch] if self.batch else [])]
+        """Ask the policy, retrain, and release the challenger."""
+        batch = self.task.batch
+        tables = [*map(self.settings.path, self.settings.data.raw), *([batch] if batch else [])]
         refuse_simulated(tables, self.project.simulated, self.settings)
         champion, known = self._champion()
         rows = production_rows(self.project)
-        file = _File.read(self.batch, self.settings.table, known) if self.batch else _File()
+        file = _File.read(batch, self.settings.table, known) if batch else _File()
         permission = self._permission(champion, known, rows, file)
         if not permission.value:
-            return self.refused(permission.reasons, champion)
+            return self.refuse(permission.reasons, champion)
         self._record("yes", permission.reasons, champion)
-        name, summary = f"retraining {self.asked.started:%Y-%m-%d %H:%M:%S}", None
+        name, summary = f"retraining {self.attempt.started:%Y-%m-%d %H:%M:%S}", None
         try:
             with low_priority(), tracker.pipeline(experiment, name, progress) as run:
-                pipeline = RetrainingPipeline(self._holding_out(champion), run)
-                found = pipeline.run(champion, known, rows, self.batch, on_family=on_family)
-                version = self._registered(found, run)
-                evidence = {"known_at": microseconds(self.asked.started), "batch": file.sha256}
-                record_decision(self.project, found.decision, found.challenger, champion, evidence=evidence)
-                summary = self._released(found, version, champion, permission)
+                pipeline = RetrainingPipeline(self._with_holdout(champion), run)
+                retrained = pipeline.run(champion, known, rows, batch, on_family=on_family)
+                version = self._register(retrained, run)
+                evidence = {"known_at": microseconds(self.attempt.started), "batch": file.sha256}
+                record_decision(self.project, retrained.decision, retrained.challenger, champion, evidence=evidence)
+                summary = self._release(retrained, version, champion, permission)
                 run.tag("churnops.status", summary.status)
         except Exception as error:
             if summary is None:
                 raise
-            # What was decided is done. That MLflow, which alone is asked after it, does not know makes it no failure.
-            self.aftermath.add(f"MLflow could not be told: {first_line(error)}")
-        with self.aftermath.warning("the alert channels do not know"):
+            self.aftermath.add(f"MLflow lacks the end of this run: {first_line(error)}")
+        with self.aftermath.warning("no alert was sent"):
             self.alerts.tell([], AFTER_RETRAINING)
         return replace(summary, run_id=run.run_id, seconds=run.seconds)
 
-    def refused(self, reasons: tuple[str, ...], champion: Bundle | None = None) -> RetrainingSummary:
-        """Write down why nothing is retrained."""
+    def refuse(self, reasons: tuple[str, ...], champion: Bundle | None = None) -> RetrainingSummary:
+        """Record the reasons against a retraining."""
         self._record("no", reasons, champion)
         name = champion.version_name if champion else self.project.folder.current() or "none"
-        reason = "; ".join(reasons)
-        return self.asked.summary("not permitted", reason, Permission(False, reasons), name)
+        return self.attempt.summary("not permitted", "; ".join(reasons), Permission(False, reasons), name)
 
     def _champion(self) -> tuple[Bundle, Identities]:
         with self.registry.deployed.locked():
             self.registry.deployed.recover()
             champion = self.registry.deployed.production()
         if champion is None:
-            raise RegistryError("no model is deployed, so there is none to replace: type `churnops run` first")
+            raise RegistryError("no model is deployed yet: type `churnops run` first")
         known = load_trained_on(self.project.models, champion.content_sha256)
         if known is None:
             raise RegistryError(
-                f"it is not known whom {champion.version_name} was trained on, so nothing can be compared with it: "
-                "`churnops run --deploy` deploys a model of which it is"
+                f"the training rows of {champion.version_name} are not known, so no model can be compared with it: "
+                "deploy another one with `churnops run --deploy`"
             )
         return champion, known
 
-    def _registered(self, found: Retrained, run: PipelineRun) -> int:
-        """Register the challenger, and keep whom it was trained on; return its version."""
-        run_id, models, sha256 = run.runs[STEPS[5]], self.project.models, found.challenger.content_sha256
-        save_trained_on(models, sha256, found.trained_on)
-        save_reference(models, sha256, found.trained.reference)
-        version = self.registry.register(found.challenger, run.models[run_id], run_id)
+    def _register(self, retrained: Retrained, run: PipelineRun) -> int:
+        """Register the challenger and keep the identities of its training rows; return its version."""
+        run_id, models, sha256 = run.runs[STEPS[5]], self.project.models, retrained.challenger.content_sha256
+        save_trained_on(models, sha256, retrained.trained_on)
+        save_reference(models, sha256, retrained.trained.reference)
+        version = self.registry.register(retrained.challenger, run.models[run_id], run_id)
         run.tag("churnops.version", str(version))
         return version
 
@@ -255,16 +244,16 @@ class _Job:
         schema = self.settings.table
         table = labelled(rows.table, schema, rows.at, rows.customers)
         unseen = ~table.held_by(known) if table.outcome.size else np.zeros(0, np.bool_)
-        since, batches = self._compared(champion)
+        since, batches = self._used_evidence(champion)
         new = int((unseen & (rows.known > since)).sum()) + (0 if file.sha256 in batches else file.unseen)
-        # Each source that has outcomes must have most of them; where it has none, no row of it is used.
+        # Each source with outcomes must have most of them. A source without outcomes adds no rows.
         sources = [(rows.due, rows.labelled), (file.rows, file.labelled)]
         due, known_outcomes = min(
             (source for source in sources if source[1]), key=lambda source: source[1] / source[0], default=(0, 0)
         )
         situation = Situation(
-            cause=self.asked.cause,
-            now=self.asked.started,
+            cause=self.task.cause,
+            now=self.attempt.started,
             deployed_at=self.project.folder.since(),
             due=due,
             labelled=known_outcomes,
@@ -273,8 +262,8 @@ class _Job:
         )
         return permit(situation, self.settings.retraining)
 
-    def _holding_out(self, champion: Bundle) -> Settings:
-        """Return the settings, with as many rows held out as the gate needed where it could last not tell."""
+    def _with_holdout(self, champion: Bundle) -> Settings:
+        """Return the settings, with more rows held out if the gate's last verdict on the champion needed them."""
         decisions = self.project.decisions.newest(100, subject="deploy")
         last = next((d for d in decisions if d.champion == champion.content_sha256), None)
         needed = last.details.get("labels_needed") if last and last.verdict == "cannot tell" else None
@@ -282,30 +271,30 @@ class _Job:
         rows = max(options.holdout_rows, needed or 0)
         return self.settings.model_copy(update={"retraining": options.model_copy(update={"holdout_rows": rows})})
 
-    def _compared(self, champion: Bundle) -> tuple[int, set[str]]:
-        """Return what comparisons have had already: outcomes known by then (microseconds since 1970), and files.
+    def _used_evidence(self, champion: Bundle) -> tuple[int, set[str]]:
+        """Return the evidence of earlier comparisons: time of the newest outcomes (microseconds since 1970), and files.
 
-        Those in which the champion was the challenger count too: it is in production because of them.
+        Comparisons with the champion as challenger count too, since they led to its deployment.
         """
         decisions = self.project.decisions.newest(100, subject="deploy")
-        had = [
+        used = [
             (microseconds(d.at), d.details["evidence"])
             for d in decisions
             if champion.content_sha256 in (d.champion, d.challenger) and "evidence" in d.details
         ]
         return (
             # Not after the decision itself: the clock may have been ahead.
-            max((min(int(evidence["known_at"]), at) for at, evidence in had), default=0),
-            {evidence["batch"] for _, evidence in had if evidence["batch"]},
+            max((min(int(evidence["known_at"]), at) for at, evidence in used), default=0),
+            {evidence["batch"] for _, evidence in used if evidence["batch"]},
         )
 
-    def _released(self, result: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:
-        """Release the challenger by the gate's decision on it."""
+    def _release(self, result: Retrained, version: int, champion: Bundle, permission: Permission) -> RetrainingSummary:
+        """Release the challenger by the gate's decision."""
         candidate = ReleaseCandidate(
             result.challenger,
             version,
-            facts=self.asked.because,
-            by=who() if self.asked.cause == "by hand" else f"churnops ({self.asked.cause})",
+            facts=self.task.because,
+            by=who() if self.task.cause == "by hand" else f"churnops ({self.task.cause})",
             decision=result.decision,
             champion=champion.content_sha256,
         )
@@ -319,19 +308,19 @@ class _Job:
         elif released.decision is not None and released.decision.verdict == "cannot tell":
             status = "cannot tell"
         reason = result.decision.reason if released.status == "unchanged" else released.reason
-        summary = self.asked.summary(status, reason, permission, champion.version_name)
+        summary = self.attempt.summary(status, reason, permission, champion.version_name)
         return replace(summary, retrained=result, version=version, check=released.check)
 
     def _record(self, verdict: str, reasons: Sequence[str], champion: Bundle | None) -> None:
-        asked = {"cause": self.asked.cause, "because": list(self.asked.because)}
+        details = {"cause": self.task.cause, "because": list(self.task.because)}
         sha256 = champion.content_sha256 if champion else None
-        decision = RecordedDecision(datetime.now(UTC), "retrain", verdict, "; ".join(reasons), sha256, None, asked)
+        decision = RecordedDecision(datetime.now(UTC), "retrain", verdict, "; ".join(reasons), sha256, None, details)
         self.project.decisions.record(decision)
 
 
 @dataclass(frozen=True)
 class _File:
-    """A batch file: its rows, those with an outcome, those of them new to the model in production, and its hash."""
+    """Counts of a batch file: all rows, those with an outcome, and those of them new to the deployed model."""
 
     rows: int = 0
     labelled: int = 0
@@ -340,7 +329,7 @@ class _File:
 
     @classmethod
     def read(cls, path: Path, schema: Schema, known: Identities) -> "_File":
-        """Count a file's rows; of one that is not valid all, as the first step says what is wrong with it."""
+        """Count a file's rows. In an invalid file all count, as the first step reports its errors."""
         table, sha256 = read_table(path), hashlib.sha256(path.read_bytes()).hexdigest()
         try:
             table = check_customers(table, schema, path.name, keep_outcome=True)
@@ -352,4 +341,4 @@ class _File:
 
 
 if __name__ == "__main__":
-    become("retrain")
+    run_command("retrain")

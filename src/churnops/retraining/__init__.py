@@ -1,1 +1,1 @@
-"""Retraining: when it may happen (`policy`), how (`pipeline`), and whether the new model replaces the old (`gate`)."""
+"""Retraining: the `policy` permits it, the `pipeline` trains a challenger, the `gate` decides on its deployment."""

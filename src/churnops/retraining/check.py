@@ -1,4 +1,4 @@
-"""Whether the running API answers with a model that was just deployed, and as the model itself does."""
+"""Check of a deployment: the running API must answer with the new model and with its probabilities."""
 
 import json
 import time
@@ -17,30 +17,30 @@ from churnops.settings import ENV_CHECK_KEY
 from churnops.wire import HealthAnswer, ProbeAnswer
 
 PROBE, READY = "/predict/probe", "/health/ready"
-AGREEMENTS = 5  # answers in a row, each over a connection of its own: several workers may answer
+AGREEMENTS = 5  # answers in a row, each over a new connection, since several workers may answer
 PAUSE_SECONDS = 0.1
-ANSWER_SECONDS = 10.0  # for one answer
-MAX_ANSWER_BYTES = 2**20  # 32 customers have some KB
-_MOST = 1e300
+ANSWER_SECONDS = 10.0  # limit for one answer
+MAX_ANSWER_BYTES = 2**20  # 32 customers take some KB
+_LARGEST = 1e300
 
 Status = Literal["passed", "failed", "not reached"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """What the running API said of a deployed model.
+    """Result of a check.
 
     Attributes
     ----------
     status
-        `passed`: it answers as the model does. `failed`: the model before it should come back. `not reached`: nobody
-        who can tell was asked, which is no fault of the model's.
+        `passed`: the API answers as the model does. `failed`: the earlier model should be restored. `not reached`: the
+        API could not be asked, which is not the model's fault.
     reason
         One sentence.
     rows
-        Customers whose answers were compared, in each of the requests; 0 if none was.
+        Customers compared in each request; 0 if none.
     seconds
-        That the check took.
+        Duration of the check.
     """
 
     status: Status
@@ -49,63 +49,62 @@ class Check:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return plain JSON types."""
         return asdict(self)
 
 
 def _bounded(number: Any) -> Any:
-    return min(max(number, -_MOST), _MOST) if type(number) is int else number
+    return min(max(number, -_LARGEST), _LARGEST) if type(number) is int else number
 
 
 class _Probed(ProbeAnswer):
-    """The answer to one probe row; a number that is no probability is not refused, but differs."""
+    """Answer to one probe row. A number outside [0, 1] is not refused here: it differs from the expected one."""
 
-    churn_probability: Annotated[float, BeforeValidator(_bounded)]  # an integer of JSON may be larger than any float
+    churn_probability: Annotated[float, BeforeValidator(_bounded)]  # a JSON integer may be larger than any float
 
 
 @dataclass(frozen=True)
 class _ProbeOutcome:
-    """What one request came to, in words.
+    """Outcome of one request, with a reason.
 
-    `agrees` and `differs` are about the deployed model's own answers. `other` is an answer of the API that may yet
-    become right. `silent` is none, or none of the API's. `later` says nothing about any model. `closed`: the API is
-    there, and does not let us ask.
+    `agrees` and `differs` compare answers of the deployed model. `other`: the API gave another answer, which may still
+    change. `silent`: no answer, or not from churnops. `later`: too many requests. `closed`: the API refuses the key.
     """
 
     kind: Literal["agrees", "differs", "other", "silent", "later", "closed"]
     text: str
 
 
-def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float, most: float = 1e-9) -> Check:
-    """Ask the API at `url` until it answers the probe rows of a deployed bundle as the bundle does.
+def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float, tolerance: float = 1e-9) -> Check:
+    """Compare the API's answers for the probe rows of a deployed bundle with the bundle's own.
 
-    The rows are sent to `POST /predict/probe`, which records and counts nothing, over a new connection each time; five
-    answers in a row must come from this version and have its probabilities (fewer, if it is so slow that the time is
-    over). A number that differs is a failure at once. Whatever else may pass (another model still answers, the rows are
-    refused, an error) is one after `seconds`, and so is silence after the API answered once.
+    The rows go to `POST /predict/probe`, which records and counts nothing, over a new connection each time. Five
+    answers in a row must come from this version and have its probabilities; fewer are enough if the API is so slow that
+    the time runs out. A different probability fails the check at once. Another model's answer, a refusal or an error
+    fails it after `seconds`, and so does silence after a first answer.
 
-    Nothing is raised: what goes wrong is the answer. Redirects and proxies are not followed. Of several workers, those
-    that none of the five meets are not checked.
+    No exception is raised: the result has the reason. Redirects and proxies are not followed. A worker that answers
+    none of the five requests is not checked.
 
     Parameters
     ----------
     bundle
-        In production, by what the caller knows.
+        The deployed model.
     url
-        Of the API, such as `http://127.0.0.1:8000`; a path is kept.
+        Address of the API, such as `http://127.0.0.1:8000`, with its path if it has one.
     key
-        An API key with the scope `admin`; empty for none. It is nowhere in the result.
+        API key with the scope `admin`; empty for none. The result never contains it.
     seconds
-        That the API has. A request that is under way then may take as long again, but 10 seconds at most.
-    most
-        By which a probability may differ: the same arithmetic, but libraries of other machines may round otherwise.
+        Time limit. A request under way then may take as long again, but 10 seconds at most.
+    tolerance
+        Largest difference of a probability: libraries of other machines may round differently.
 
     Examples
     --------
     >>> settings.retraining.check_url                                                      # doctest: +SKIP
     'http://127.0.0.1:8000'
     >>> check_deployment(bundle, settings.retraining.check_url, seconds=20).reason         # doctest: +SKIP
-    'http://127.0.0.1:8000 answers with random_forest-dcf010f86dc4, and as it does: 32 probe rows, 5 times'
+    'http://127.0.0.1:8000 answers as random_forest-dcf010f86dc4 does: 32 probe rows, 5 times'
     """
     started = time.monotonic()
     deadline = started + seconds
@@ -121,11 +120,11 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
         return check("not reached", str(error))
     body = _customers(bundle)
     agreed = compared = 0
-    answered = False  # by the API, in whatever way
-    last: _ProbeOutcome | None = None  # that says something
+    answered = False
+    last: _ProbeOutcome | None = None
     while True:
         reply = _ask(api, PROBE, min(seconds, ANSWER_SECONDS), body)
-        answer = _judge(reply, bundle.version_name, expected, most)
+        answer = _judge(reply, bundle.version_name, expected, tolerance)
         if answer.kind != "later":
             last = answer
             agreed = agreed + 1 if answer.kind == "agrees" else 0
@@ -149,14 +148,14 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
 
 
 def _customers(bundle: Bundle) -> bytes:
-    """Return the probe rows as the API takes customers."""
+    """Return the probe rows as a request body."""
     rows = len(next(iter(bundle.probes.values())))
     table = decode(bundle.probes, np.full(rows, np.nan), bundle.schema).drop(bundle.schema.target.name)
     return json.dumps(table.to_dicts()).encode()
 
 
 def _ask(api: Client, path: str, seconds: float, body: bytes | None = None) -> Reply | str:
-    """Return the reply, or in words why there is none."""
+    """Return the reply, or the reason why there is none."""
     try:
         return api.ask(path, seconds=seconds, body=body, most=MAX_ANSWER_BYTES)
     except NoReply as error:
@@ -164,7 +163,7 @@ def _ask(api: Client, path: str, seconds: float, body: bytes | None = None) -> R
 
 
 def _refusal(api: Client) -> str:
-    """Return what the API says of a deployment that it refuses, if it does."""
+    """Return the API's warning about a deployment that it refuses; empty if there is none."""
     reply = _ask(api, READY, ANSWER_SECONDS)
     health = reply.read(HealthAnswer) if isinstance(reply, Reply) else None
     return f": {_line(health.warnings[0], 200)}" if health and health.warnings else ""
@@ -174,42 +173,42 @@ def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
 
 
-def _judge(reply: Reply | str, version: str, expected: list[float], most: float) -> _ProbeOutcome:
-    """Say what a reply means for the deployed version, which scores the probe rows as `expected`."""
+def _judge(reply: Reply | str, version: str, expected: list[float], tolerance: float) -> _ProbeOutcome:
+    """Classify a reply, given the deployed version's own probabilities."""
     if isinstance(reply, str):
         return _ProbeOutcome("silent", reply)
     status = reply.status
     if status in (401, 403):
-        return _ProbeOutcome("closed", f"wants a key with the scope admin in {ENV_CHECK_KEY} (status {status})")
+        return _ProbeOutcome("closed", f"needs a key with the scope admin in {ENV_CHECK_KEY} (status {status})")
     if status == 429:
-        return _ProbeOutcome("later", "is asked too often (status 429): see api.rate_limit")
+        return _ProbeOutcome("later", "gets too many requests (status 429): see api.rate_limit")
     if status == 200 and (answers := reply.read(list[_Probed])):
-        return _compare(answers, version, expected, most)
+        return _compare(answers, version, expected, tolerance)
     problem = reply.problem()
     if status in (404, 405) or problem is None:
-        return _ProbeOutcome("silent", f"does not answer as the API of churnops does (status {status} at {PROBE})")
-    # The problem's own words name fields and rules, never what was sent.
+        return _ProbeOutcome("silent", f"is not the API of churnops (status {status} at {PROBE})")
+    # The detail names fields and rules, never the values sent.
     return _ProbeOutcome("other", f"does not answer the probe rows (status {status}): {_line(problem.detail, 200)}")
 
 
-def _compare(answers: list[_Probed], version: str, expected: list[float], most: float) -> _ProbeOutcome:
+def _compare(answers: list[_Probed], version: str, expected: list[float], tolerance: float) -> _ProbeOutcome:
     others = sorted({answer.model_version for answer in answers} - {version})
     if others:
         return _ProbeOutcome("other", f"answers with {_line(others[0], 80)}, not with {version}")
     if len(answers) != len(expected):
-        return _ProbeOutcome("differs", f"answers {len(answers)} customers with {version}, asked for {len(expected)}")
+        return _ProbeOutcome("differs", f"answers {len(answers)} of {len(expected)} customers with {version}")
     worst = max(range(len(expected)), key=lambda row: _distance(answers[row].churn_probability, expected[row]))
-    found, wanted = answers[worst].churn_probability, expected[worst]
-    if _distance(found, wanted) <= most:
-        return _ProbeOutcome("agrees", f"answers with {version}, and as it does")
-    return _ProbeOutcome("differs", f"gives {found:.12g} for probe row {worst + 1}, and {version} itself {wanted:.12g}")
+    actual, wanted = answers[worst].churn_probability, expected[worst]
+    if _distance(actual, wanted) <= tolerance:
+        return _ProbeOutcome("agrees", f"answers as {version} does")
+    return _ProbeOutcome("differs", f"gives {actual:.12g} for probe row {worst + 1}, but {version} gives {wanted:.12g}")
 
 
-def _distance(found: float, expected: float) -> float:
-    return abs(found - expected) if isfinite(found) else float("inf")
+def _distance(actual: float, expected: float) -> float:
+    return abs(actual - expected) if isfinite(actual) else float("inf")
 
 
-def _line(text: str, most: int) -> str:
-    """Return what a server said as one harmless line."""
+def _line(text: str, limit: int) -> str:
+    """Return a server's text as one printable line."""
     shown = "".join(c if c.isprintable() else " " for c in text)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

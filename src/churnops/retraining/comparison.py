@@ -1,4 +1,4 @@
-"""Compare a challenger with the model in production on customers whom neither was trained on."""
+"""Compare a challenger with the deployed model on customers that neither was trained on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,16 +23,15 @@ from churnops.schema import Schema
 from churnops.settings import Settings
 
 RETRAINED_FROM = "champion"
-"""In the lineage of a model that came out of a retraining: the content hash of the one that it was compared with."""
+"""Key in the lineage of a retrained model: the content hash of the model that it was compared with."""
 
 
 def compare_with_production(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
-    """Decide on production customers with known outcomes whom neither model was trained on.
+    """Decide on production customers with known outcomes that neither model was trained on.
 
-    Those of the journal, the newest evidence there is, if they are at least `min_new_labels`; otherwise the labelled
-    customers of `data.production`. But those say nothing against a champion that came out of a retraining: it has
-    learned from customers who came later, of a world that may have changed since. Where it cannot be compared, the
-    decision is "cannot tell", and says why.
+    The journal's customers are used if there are at least `min_new_labels`, since they are the newest. Otherwise the
+    labelled customers of `data.production` are used, unless the champion is a retrained model: it has learned from
+    later customers, and older ones are no evidence against it. If nothing can be compared the verdict is "cannot tell".
     """
     try:
         return _compared(project, challenger, champion)
@@ -46,7 +45,7 @@ def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decisio
     known = [load_trained_on(project.models, bundle.content_sha256) for bundle in (champion, challenger)]
     for bundle, identities in zip((champion, challenger), known, strict=True):
         if identities is None:
-            return _cannot_tell(f"it is not known whom {bundle.version_name} was trained on", settings)
+            return _cannot_tell(f"the training rows of {bundle.version_name} are not known", settings)
     rows = production_rows(project)
     table = labelled(rows.table, settings.table, rows.at, rows.customers)
     chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
@@ -66,10 +65,10 @@ def judge(table: Table, challenger: Bundle, champion: Bundle, settings: Settings
     Raises
     ------
     DataError
-        If the Schema of one is not that of the settings, by which the rows are encoded.
+        If a model's Schema differs from that of the settings, by which the rows are encoded.
     """
     if not table.outcome.size:
-        return _cannot_tell("there is no customer with a known outcome whom neither model was trained on", settings)
+        return _cannot_tell("no customer with a known outcome is new to both models", settings)
     for bundle in (challenger, champion):
         check_same_inputs(bundle, settings.table)
     before, after = (bundle.predict(table.columns).probability for bundle in (champion, challenger))
@@ -77,24 +76,24 @@ def judge(table: Table, challenger: Bundle, champion: Bundle, settings: Settings
 
 
 def check_same_inputs(bundle: Bundle, schema: Schema) -> None:
-    """Refuse a bundle that reads its columns otherwise than `schema` does.
+    """Refuse a bundle with an input whose kind or choices differ from those in `schema`.
 
     Raises
     ------
     DataError
-        Naming the first such column.
+        With the name of the first such column.
     """
     for column in bundle.schema.model_inputs:
         other = schema.by_name.get(column.name)
         if other is None or (other.kind, other.choices) != (column.kind, column.choices):
             raise DataError(
-                f"{bundle.version_name} reads column {column.name} otherwise than the settings' schema says, so it "
-                "cannot be compared: `churnops run --deploy` trains by these settings"
+                f"{bundle.version_name} cannot be compared: its column {column.name} differs from the schema in the "
+                "settings. Deploy a model with these settings: `churnops run --deploy`"
             )
 
 
 def unseen(table: Table, known: Sequence[Identities | None]) -> Mask:
-    """Choose the rows of customers whom none of the models was trained on."""
+    """Choose the rows of customers that none of the models was trained on."""
     held = np.zeros(table.outcome.shape, dtype=np.bool_)
     for identities in known:
         if identities is not None:
@@ -124,7 +123,7 @@ def labelled(table: pl.DataFrame, schema: Schema, at: NDArray[np.int64], custome
 
 
 def customers_of(table: pl.DataFrame, schema: Schema) -> tuple[str | None, ...]:
-    """Return the customers' ids in a table; None where there is none."""
+    """Return the ids of a table's customers; None for a customer without one."""
     if schema.identifier is None or schema.identifier.name not in table.columns:
         return (None,) * table.height
     return tuple(table.get_column(schema.identifier.name))
@@ -133,4 +132,4 @@ def customers_of(table: pl.DataFrame, schema: Schema) -> tuple[str | None, ...]:
 def _cannot_tell(reason: str, settings: Settings) -> Decision:
     nothing = np.empty(0)
     decision = decide(nothing, nothing, nothing, settings.retraining, seed=settings.random_state)
-    return replace(decision, reason=f"cannot tell which is better: {reason}")
+    return replace(decision, reason=reason)

@@ -15,14 +15,14 @@ SUMMARY_VERSION = 1
 
 
 class PermissionPart(Document):
-    """Whether a retraining may begin, and why."""
+    """Permission to retrain, with reasons."""
 
     value: Flag
     reasons: tuple[str, ...]
 
 
 class CandidatePart(Document):
-    """One way of training that was tried."""
+    """A candidate: one family and weighting of rows."""
 
     validation: dict[str, Number] = Field(description="scores on newer customers, which candidates are chosen by")
     hyperparameters: dict[str, Any]
@@ -42,7 +42,7 @@ class EvaluationPart(Document):
 
 
 class GuardrailPart(Document):
-    """A metric that may rise by `tolerance`, and no more."""
+    """A metric that may rise by at most `tolerance`."""
 
     name: str
     champion: Number
@@ -82,7 +82,7 @@ class CheckPart(Document):
 
 
 class SummaryDocument(Document):
-    """What a retraining did and why. Within a summary_version keys are added, never changed or taken away."""
+    """Retraining summary. Within a summary_version keys are added, never changed or removed."""
 
     model_config = ConfigDict(title="churnops retraining summary", json_schema_extra={"additionalProperties": True})
     limits: ClassVar[Mapping[str, int]] = {"rows": 20}
@@ -113,7 +113,7 @@ class SummaryDocument(Document):
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "SummaryDocument":
-        """Return the summary that a file holds; see `Document.read`.
+        """Return the summary in a file's document; see `Document.read`.
 
         Raises
         ------
@@ -122,10 +122,10 @@ class SummaryDocument(Document):
         """
         summary = super().read(document)
         if summary.status not in STATUS_LABELS:
-            raise ValueError("it does not say what came of the retraining")
+            raise ValueError("the status of the retraining is missing or unknown")
         return summary
 
     @property
     def total_seconds(self) -> float | None:
-        """Time of all steps; None if no step began."""
+        """Duration of all steps; None if no step began."""
         return sum(filter(None, self.seconds.values())) if self.seconds else None

@@ -1,4 +1,4 @@
-"""How far a gain measured on some customers can be trusted: its spread, its bounds, and how many labels it needs."""
+"""Uncertainty of a measured gain: its standard error, its bounds, and the number of labels to prove it."""
 
 import math
 
@@ -10,24 +10,25 @@ from churnops.evaluation.delong import delong_difference
 from churnops.evaluation.metrics import resampling_counts, weighted_metrics
 from churnops.settings import GateMetric
 
-POWER = 0.9  # of recognising a gain, that `labels_needed` plans for
+POWER = 0.9  # probability of proving a gain, for `labels_needed`
 REPLICATES = 2000
 Floats = NDArray[np.float64]
 
 
 def spread(y: Floats, p: Floats, q: Floats, metric: GateMetric, *, seed: int) -> tuple[float, float]:
-    """Return the standard error of a gain, and of log loss its skewness (of the others 0, which is not looked at).
+    """Return the standard error of a gain and, for log loss, its skewness; 0 for other metrics.
 
     Parameters
     ----------
     y, p, q : arrays of shape (n,)
         Outcomes, each at least twice, and the probabilities of champion and challenger.
     seed : int
-        Of the bootstrap, which only average precision needs.
+        Seed of the bootstrap, for average precision.
 
     Notes
     -----
-    DeLong's for ROC-AUC, that of a mean for log loss, a paired bootstrap's for average precision.
+    The standard error is DeLong's for ROC-AUC, that of a mean for log loss, and a paired bootstrap's for average
+    precision.
     """
     if metric == "roc_auc":
         return delong_difference(y, q, p).standard_error, 0.0
@@ -57,15 +58,15 @@ def corrected(confidence: float, compared: int) -> float:
 
 
 def bounds(gain: float, error: float, rarer: int, skewness: float = 0.0, *, level: float) -> tuple[float, float]:
-    """Return the one-sided lower and upper bound of a gain, by its standard error.
+    """Return the one-sided lower and upper bound of a gain.
 
     Parameters
     ----------
     rarer : int >= 2
         Customers of the rarer outcome; Student's t has one degree of freedom less.
     skewness : float
-        Of the gain, not of the customers' differences. A bound on the side of the long tail is moved out by Hall's
-        transformation (Journal of the Royal Statistical Society B 54 (1992) 221-228); none is moved in.
+        Skewness of the gain, not of the customers' differences. The bound on the side of the long tail is moved out by
+        Hall's transformation (Journal of the Royal Statistical Society B 54 (1992) 221-228); none is moved in.
     level : float in (0, 1)
         Probability with which each bound holds, such as `corrected` gives.
 
@@ -97,19 +98,19 @@ def labels_needed(
     level: float,
     low: float | None = None,
 ) -> int | None:
-    """Return with how many labels in total a gain is recognised in 90 % of cases; None if with no number.
+    """Return the total number of labels that proves a gain in 90 % of cases; None if no number does.
 
     Parameters
     ----------
     gain, error : float
-        The gain and its standard error on `rows` customers; the error is taken to shrink with the square root of rows.
+        The gain and its standard error on `rows` customers. The error is assumed to shrink with the root of `rows`.
     min_improvement
         As in the settings.
     level : float in (0, 1)
         Probability with which the lower bound holds, such as `corrected` gives.
     low
-        The gain's lower bound on these rows, which few or skewed customers make wider than a normal distribution's; it
-        is taken to be as wide for more. So a gain that is not proven needs more labels than there are.
+        The gain's lower bound on these rows. Few or skewed customers make the interval wider than a normal
+        distribution's; it is assumed to be as wide for more rows. So an unproven gain needs more labels than there are.
 
     Notes
     -----
@@ -133,7 +134,7 @@ def labels_needed(
 
 
 def round_up(labels: int) -> int:
-    """Round a number of labels up to two digits: more would be no truer.
+    """Round a number of labels up to two digits, as it is an estimate.
 
     >>> round_up(1234), round_up(7)
     (1300, 7)

@@ -1,13 +1,13 @@
-"""Whether a challenger replaces the champion: both are measured on the same rows, and the difference must be proven.
+"""Gate: decides whether a challenger replaces the champion, by a proven gain on the same rows.
 
-The verdicts, by the gain (positive where the challenger is better) and its one-sided bounds:
+The verdicts, by the gain (positive if the challenger is better) and its one-sided bounds:
 
-- `deploy`: the gain is above `min_improvement`, its lower bound is above 0, and no guard is broken.
+- `deploy`: the gain is above `min_improvement`, its lower bound is above 0, and every guard holds.
 - `keep`: the upper bound is not above `min_improvement`, so there is no such gain; or the gain is proven and a guard is
   broken.
-- `cannot tell`: neither, or too few customers of either outcome. Nothing is deployed; more labels may decide it.
+- `cannot tell`: neither, or too few customers of an outcome. Nothing is deployed; more labels may decide it.
 
-A guard is a metric that the challenger may worsen by no more than a tolerance, whatever it gains. With
+A guard is a metric that the challenger may worsen by at most a tolerance, however large the gain is. With
 `confidence: null` the gain alone decides: no bounds, no guards.
 """
 
@@ -32,15 +32,15 @@ VERDICT_LABELS: Mapping[str, str] = {
 GuardName = Literal["log_loss", "calibration_error"]
 
 MIN_OF_EACH = 20
-"""Churned, and stayed, customers that a verdict needs. An overconfident model that is no better had a lower bound of
-95 % above 0 in 12 % of samples with 14 churners, and in 6 % with 20 (log loss, telecom table)."""
+"""Least number of churned customers, and of stayed ones, for a verdict. An overconfident model without a gain had a
+lower 95 % bound above 0 in 12 % of samples with 14 churned customers, and in 6 % with 20 (log loss, telecom table)."""
 _SIGN: Mapping[str, float] = {name: 1.0 if higher else -1.0 for name, higher in HIGHER_IS_BETTER.items()}
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Guardrail:
-    """A metric (lower is better) that may rise by `tolerance`, and no more."""
+    """A metric (lower is better) that may rise by at most `tolerance`."""
 
     name: GuardName
     champion: float
@@ -49,41 +49,40 @@ class Guardrail:
 
     @property
     def held(self) -> bool:
-        """Whether it has not risen by more."""
+        """Whether the rise is within the tolerance."""
         return self.challenger - self.champion <= self.tolerance
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the challenger replaces the champion, and what that rests on; None is what cannot be told.
+    """Verdict on a challenger, with the evidence. A number that cannot be computed is None.
 
     Attributes
     ----------
     reason
         One sentence, with the numbers.
     champion, challenger
-        The metric on these rows.
+        The metric of each model on these rows.
     gain
-        Above 0 where the challenger is better, also of a metric of which less is better.
+        Difference of the metric, above 0 if the challenger is better.
     standard_error
-        Of the gain.
+        Standard error of the gain.
     low, high
-        One-sided bounds of the gain, each at `confidence`, and for the best of several challengers wider. None under
-        the plain rule.
+        One-sided bounds of the gain, each at `confidence`; wider for the best of several challengers. None under the
+        plain rule.
     min_improvement
-        What the gain has to exceed.
+        Lower limit that the gain must exceed.
     confidence
-        None under the plain rule.
+        Confidence of the bounds; None under the plain rule.
     compared
-        Challengers of which this was the best on these rows.
+        Number of challengers that this one was the best of on these rows.
     rows, churned
         Customers, and those of them who churned.
     guards
-        Empty under the plain rule.
+        Guards; empty under the plain rule.
     labels_needed
-        Labels in total, at this churn rate, with which a gain of the size measured is recognised in 90 % of cases, or,
-        where there are too few of an outcome, with which there will be enough. None if the verdict is another or no
-        number would do.
+        Total labels, at this churn rate, that prove a gain of this size in 90 % of cases or, with too few of an
+        outcome, give enough of it. None with another verdict, or if no number is enough.
     """
 
     verdict: Verdict
@@ -130,13 +129,13 @@ def decide(
     outcome : array of shape (n,)
         1 churned, 0 stayed.
     champion, challenger : arrays of shape (n,)
-        Probabilities of churn of the same customers, in none of whom either model was trained.
+        Probabilities of churn for the same customers, on which neither model was trained.
     settings
         The metric, `min_improvement`, `confidence`, and the guards' tolerances.
     compared : int >= 1
-        Challengers of which this one was chosen on these very rows.
+        Number of challengers that this one was chosen from on these rows.
     seed : int
-        Of the bootstrap, which only average precision needs.
+        Seed of the bootstrap, for average precision.
 
     Returns
     -------
@@ -149,23 +148,24 @@ def decide(
 
     Notes
     -----
-    The gain of ROC-AUC has the standard error of DeLong et al. (1988); that of log loss is the mean of the customers'
-    differences, with its own and its skewness (an overconfident model is a little better on nearly everybody, and much
-    worse on a few); that of average precision has a paired bootstrap's. Bounds are Student's t with one
-    degree of freedom less than there are customers of the rarer outcome, as these carry most of the uncertainty:
-    fewer than the degrees of freedom of Brunner and Munzel (Biometrical Journal 42 (2000) 17-25), so a little wider.
+    The gain of ROC-AUC has the standard error of DeLong et al. (1988), that of average precision a paired bootstrap's.
+    The gain of log loss is the mean of the customers' differences, with its standard error and skewness: an
+    overconfident model is a little better on nearly all customers, and much worse on a few. Bounds are Student's t with
+    one degree of freedom less than there are customers of the rarer outcome, which carry most of the uncertainty. These
+    are fewer than the degrees of freedom of Brunner and Munzel (Biometrical Journal 42 (2000) 17-25), so the bounds are
+    a little wider.
 
-    The best of k challengers is judged at (1 - confidence) / k. To deploy a challenger without a gain, the bound of at
-    least one of k must be wrong, which is no more probable than the k errors added up, however alike the challengers
-    are and however the best was chosen (Bonferroni).
+    The best of k challengers is judged at (1 - confidence) / k. A challenger without a gain is deployed only if at
+    least one of k bounds is wrong, and the probability of that is at most the sum of the k errors, for any dependence
+    and any choice of the best (Bonferroni).
 
     Examples
     --------
     >>> customer = np.arange(1000)
     >>> outcome = np.isin(customer % 20, [1, 3, 5, 7])  # of odd customers 40 % churn, of even ones nobody
     >>> champion, challenger = np.full(1000, 0.2), np.where(customer % 2, 0.4, 0.01)
-    >>> found = decide(outcome, champion, challenger, RetrainingSettings(), seed=1)
-    >>> found.verdict, found.gain, round(found.low, 3)
+    >>> decision = decide(outcome, champion, challenger, RetrainingSettings(), seed=1)
+    >>> decision.verdict, decision.gain, round(decision.low, 3)
     ('deploy', 0.3125, 0.298)
     >>> decide(outcome, challenger, champion, RetrainingSettings(), seed=1).verdict
     'keep'
@@ -175,24 +175,24 @@ def decide(
     rarer = min(churned, rows - churned)
     metric, confidence = settings.metric, settings.confidence
     before, after = ({} if rows == 0 else point_metrics(y, scores) for scores in (p, q))
-    worth = (before.get(metric, math.nan), after.get(metric, math.nan))
-    gain = (worth[1] - worth[0]) * _SIGN[metric]
+    values = (before.get(metric, math.nan), after.get(metric, math.nan))
+    gain = (values[1] - values[0]) * _SIGN[metric]
     error, skewness = spread(y, p, q, metric, seed=seed) if rarer > 1 else (math.nan, 0.0)
     low = high = math.nan
     if confidence is not None and rarer >= MIN_OF_EACH:
         low, high = bounds(gain, error, rarer, skewness, level=corrected(confidence, compared))
     guards = () if confidence is None or rows == 0 else _guards(before, after, settings)
-    found = _Evidence(settings, compared, rows, churned, *worth, gain, error, low, high, guards)
-    verdict, reason = found.verdict()
-    needed = found.labels_needed() if verdict == "cannot tell" else None
+    evidence = _Evidence(settings, compared, rows, churned, *values, gain, error, low, high, guards)
+    verdict, reason = evidence.verdict()
+    needed = evidence.labels_needed() if verdict == "cannot tell" else None
     if needed is not None:
-        reason += f"; needs about {round_up(needed - rows):,} more labels"
+        reason += f"; collect about {round_up(needed - rows):,} more labels"
     return Decision(
         verdict=verdict,
         reason=reason,
         metric=metric,
-        champion=_or_none(worth[0]),
-        challenger=_or_none(worth[1]),
+        champion=_or_none(values[0]),
+        challenger=_or_none(values[1]),
         gain=_or_none(gain),
         standard_error=_or_none(error),
         low=_or_none(low),
@@ -209,7 +209,7 @@ def decide(
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the rule looks at; NaN is what cannot be told."""
+    """Numbers that the rule decides on. A number that cannot be computed is NaN."""
 
     settings: RetrainingSettings
     compared: int
@@ -225,47 +225,47 @@ class _Evidence:
 
     def verdict(self) -> tuple[Verdict, str]:
         """Return the verdict and its reason."""
-        asked, confidence, stayed = self.settings.improvement, self.settings.confidence, self.rows - self.churned
+        required, confidence, stayed = self.settings.improvement, self.settings.confidence, self.rows - self.churned
         least = 1 if confidence is None else MIN_OF_EACH
         if min(self.churned, stayed) < least:
             return "cannot tell", (
-                f"outcomes of {self.rows:,} customers are known, {self.churned:,} churned and {stayed:,} stayed: "
-                f"at least {least} of each are needed"
+                f"{self.rows:,} outcomes are known ({self.churned:,} churned, {stayed:,} stayed), "
+                f"but at least {least} of each are needed"
             )
-        found = (
+        metric = (
             f"{METRIC_LABELS[self.settings.metric]} {self.after:.4f} instead of {self.before:.4f} "
             f"on {self.rows:,} customers ({self.churned:,} churned)"
         )
         if self.gain == self.error == 0.0:
-            return "keep", f"{found}: the new model tells the same"
-        found += f": the gain of {self.gain:.4f}"
+            return "keep", f"{metric}: both models give the same scores"
+        gain = f"{metric}: the gain of {self.gain:.4f}"
         if confidence is None:
-            if self.gain > asked:
-                return "deploy", f"{found} is more than the {asked:g} asked for, and nothing else is looked at"
-            return "keep", f"{found} is not more than the {asked:g} asked for"
+            if self.gain > required:
+                return "deploy", f"{gain} is above the required {required:g}, and no other rule applies"
+            return "keep", f"{gain} is not above the required {required:g}"
         sure = f"{100 * confidence:g} % confidence" + (f", best of {self.compared}" if self.compared > 1 else "")
-        if self.high <= asked:
-            return "keep", f"{found} is at most {self.high:.4f} ({sure}), and more than {asked:g} is asked for"
-        if self.gain <= asked:
+        if self.high <= required:
+            return "keep", f"{gain} is at most {self.high:.4f} ({sure}), and more than {required:g} is required"
+        if self.gain <= required:
             return "cannot tell", (
-                f"{found} may be as low as {self.low:.4f} or as high as {self.high:.4f} (each with {sure}), "
-                f"so the {asked:g} asked for is neither shown nor excluded"
+                f"{gain} may be as low as {self.low:.4f} or as high as {self.high:.4f} ({sure} each), "
+                f"so the required {required:g} is neither proven nor excluded"
             )
         broken = " and ".join(
             f"{METRIC_LABELS[guard.name]} rises from {guard.champion:.4f} to {guard.challenger:.4f}, "
-            f"by more than the {guard.tolerance:g} allowed"
+            f"by more than the allowed {guard.tolerance:g}"
             for guard in self.guards
             if not guard.held
         )
         if self.low <= 0.0:
-            why = f"{found} may be as low as {self.low:.4f} ({sure}), so it is not proven"
-            return "cannot tell", f"{why}, and {broken}" if broken else why
+            unproven = f"{gain} may be as low as {self.low:.4f} ({sure}), so it is not proven"
+            return "cannot tell", f"{unproven}, and {broken}" if broken else unproven
         if broken:
-            return "keep", f"{found} is proven (at least {self.low:.4f}, {sure}), but {broken}"
-        return "deploy", f"{found} is more than the {asked:g} asked for, and at least {self.low:.4f} ({sure})"
+            return "keep", f"{gain} is proven (at least {self.low:.4f}, {sure}), but {broken}"
+        return "deploy", f"{gain} is above the required {required:g}, and at least {self.low:.4f} ({sure})"
 
     def labels_needed(self) -> int | None:
-        """Return how many labels in total would do; None if no number does."""
+        """Return the total number of labels for a verdict; None if no number is enough."""
         rarer, confidence = min(self.churned, self.rows - self.churned), self.settings.confidence
         if confidence is None or rarer == 0:
             return None
@@ -287,7 +287,7 @@ def _checked(
     y, p, q = (np.asarray(values, dtype=np.float64) for values in (outcome, champion, challenger))
     if y.ndim != 1 or not y.shape == p.shape == q.shape:
         raise ValueError(
-            f"shapes are {y.shape}, {p.shape} and {q.shape}: give three of shape (rows,), of the same rows"
+            f"shapes are {y.shape}, {p.shape} and {q.shape}: give three arrays of shape (rows,) for the same rows"
         )
     if compared < 1:
         raise ValueError(f"compared is {compared}: give the number of challengers, at least 1")

@@ -5,10 +5,10 @@ from typing import Literal
 
 Status = Literal["deployed", "kept", "cannot tell", "rolled back", "not permitted", "failed"]
 STATUS_LABELS: Mapping[str, str] = {
-    "deployed": "the new model answers",
-    "kept": "the model in production stays",
-    "cannot tell": "the evidence is not enough, the model in production stays",
-    "rolled back": "the new model failed its check, the one before answers again",
+    "deployed": "the new model is deployed",
+    "kept": "the deployed model stays",
+    "cannot tell": "there is not enough evidence, the deployed model stays",
+    "rolled back": "the new model failed its check, the earlier one is deployed again",
     "not permitted": "nothing was trained",
     "failed": "it ended with an error",
 }

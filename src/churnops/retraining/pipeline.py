@@ -1,4 +1,4 @@
-"""How to retrain: the main job's steps on the original table and on what production has shown since."""
+"""Retraining pipeline: the main job's steps on the original table and on production rows."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ STEPS = (
     "7/7 Compare with production",
 )
 CHAMPION = "in production"
-AT, CUSTOMER = ":at", ":customer"  # columns beside those of the Schema, whose names have no colon
+AT, CUSTOMER = ":at", ":customer"  # added columns; names of the Schema have no colon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +54,16 @@ class Compared(StepResult):
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a retraining came to.
+    """Result of the pipeline.
 
     Attributes
     ----------
     challenger
-        The model that was compared, with its evaluation on the held-out rows; deployed as it is, not fitted again.
+        The compared model, with its evaluation on the held-out rows. It is deployed without another fit.
     trained_on
-        Whom it was trained on.
+        Identities of its training rows.
     rows
-        How many rows were for what.
+        Number of rows by use.
     """
 
     trained: TrainedModels
@@ -74,17 +74,17 @@ class Retrained:
     rows: Mapping[str, int]
 
     def evaluation(self, name: str) -> Evaluation:
-        """Return what was found on the held-out rows."""
+        """Return a model's evaluation on the held-out rows."""
         return self.evaluated.evaluations[name]
 
 
 class RetrainingPipeline:
-    """Trains a challenger and compares it with the model in production; it deploys nothing.
+    """Trains a challenger and compares it with the deployed model. It deploys nothing.
 
     Parameters
     ----------
     run
-        Tracks the steps, each in a run of its own.
+        Tracks each step in its own run.
     """
 
     def __init__(self, settings: Settings, run: PipelineRun) -> None:
@@ -105,18 +105,18 @@ class RetrainingPipeline:
         Parameters
         ----------
         champion, trained_on
-            The model in production, and whom it was trained on.
+            The deployed model, and the identities of its training rows.
         rows
             Production customers with known outcomes, from the journal.
         batch
-            A file of more of them, as of now.
+            A file with more of them, as of now.
 
         Raises
         ------
         ValidationError
             With every rule that a table breaks.
         DataError
-            If nobody is left to compare on, or the champion reads its columns otherwise than the settings' Schema says.
+            If no customer is left to compare on, or the champion's Schema differs from that of the settings.
         """
         settings, schema, seed = self._settings, self._settings.table, self._settings.random_state
         check_same_inputs(champion, schema)
@@ -131,7 +131,7 @@ class RetrainingPipeline:
         table = table.rows(one_row_each(table, names))
         parts = split(table, table.held_by(trained_on), names, settings.retraining)
         if not parts.held_out.any():
-            raise DataError("no customer with a known outcome is new to the model in production: nothing to compare on")
+            raise DataError("no customer with a known outcome is new to the deployed model: nothing to compare on")
         used = parts.held_out | parts.training
         prepared = step(
             next(steps),
@@ -153,8 +153,8 @@ class RetrainingPipeline:
         )
         trained = step(next(steps), train_models, prepared, features, settings, plan, on_family=on_family)
         held_out, fitted = table.rows(parts.held_out), table.rows(parts.training)
-        mine = fitted.identities(names)
-        _assert_unseen(held_out, champion=trained_on, challenger=mine)
+        fitted_on = fitted.identities(names)
+        _assert_unseen(held_out, champion=trained_on, challenger=fitted_on)
         bundles = {name: model.bundle for name, model in trained.models.items()}
         evaluated = step(
             next(steps),
@@ -173,7 +173,7 @@ class RetrainingPipeline:
             "held_out": int(parts.held_out.sum()),
             "left_out": int((~used).sum()),
         }
-        return Retrained(trained, evaluated, evaluated.bundle, mine, compared.decision, counts)
+        return Retrained(trained, evaluated, evaluated.bundle, fitted_on, compared.decision, counts)
 
     def _lineage(self, champion: Bundle) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -182,7 +182,7 @@ class RetrainingPipeline:
 
 
 def _written(rows: ProductionRows, folder: Path) -> list[Path]:
-    """Write the journal's rows to a file, so that they are checked as every table is."""
+    """Write the journal's rows to a file, so that validation checks them like every table."""
     if not rows.table.height:
         return []
     path = folder / "journal.parquet"
@@ -191,7 +191,7 @@ def _written(rows: ProductionRows, folder: Path) -> list[Path]:
 
 
 def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) -> dict[str, pl.DataFrame]:
-    """Return all validated tables with when each row was predicted, 0 for the original table, and the customer's id."""
+    """Return the validated tables with added columns: time of the prediction (0 in the original table) and id."""
     schema, now = settings.table, int(datetime.now(UTC).timestamp() * 1e6)
     tables = {
         name: _beside(table, np.zeros(table.height, np.int64), customers_of(table, schema))
@@ -223,7 +223,7 @@ def _encoded(merged: pl.DataFrame, settings: Settings) -> Table:
 
 
 def _compare(held_out: Table, challenger: Bundle, champion: Bundle, settings: Settings) -> Compared:
-    """Step 7: decide on the held-out rows."""
+    """Let the gate decide on the held-out rows: step 7."""
     decision = judge(held_out, challenger, champion, settings)
     numbers = {
         name: value
@@ -244,7 +244,7 @@ def _compare(held_out: Table, challenger: Bundle, champion: Bundle, settings: Se
 
 
 def _assert_unseen(held_out: Table, **models: Identities) -> None:
-    """Make sure that nobody held out was trained on. The split sees to it; if not, nothing is compared."""
+    """Assert that no held-out customer was in a model's training rows, as the split ensures."""
     for name, identities in models.items():
         if held_out.held_by(identities).any():
             raise AssertionError(f"held-out customers were in the {name}'s training rows")

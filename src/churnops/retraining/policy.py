@@ -1,36 +1,46 @@
-"""When to retrain: monitoring recommends, the policy permits. Whether the new model is deployed, the gate decides."""
+"""Policy of retraining: monitoring recommends, the policy permits, and later the gate decides on deployment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 from churnops.settings import RetrainingSettings
 
 Cause = Literal["monitoring", "schedule", "by hand"]
 CAUSE_LABELS: Mapping[str, str] = {"monitoring": "a report", "schedule": "the schedule", "by hand": "a person"}
-"""Who asked for a retraining."""
+"""Origin of a request to retrain."""
 
 MIN_COVERAGE = 0.8
-"""Share of the outcomes due that must be known: whose outcome is known may not be like the others."""
+"""Share of the due outcomes that must be known. With fewer, the known ones may not represent all customers."""
+
+
+@dataclass(frozen=True)
+class RetrainingTask:
+    """Task to retrain: origin, reasons, and a file of more labelled customers as of now, if there is one."""
+
+    cause: Cause
+    because: tuple[str, ...] = ()
+    batch: Path | None = None
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What the policy looks at.
+    """Facts that the policy decides on.
 
     Attributes
     ----------
     cause
-        Who asks: a report that recommends retraining, the schedule, or a person.
+        Origin of the request: a report, the schedule, or a person.
     deployed_at
-        When the model in production was deployed, from the deployment log; None if that is not known.
+        Time of the last deployment, from the deployment log; None if not known.
     due, labelled
-        Outcomes of production customers that are due by now, and how many of them are known.
+        Production outcomes that are due, and the number of them that are known.
     unseen
-        Customers with known outcomes that the model in production was not trained on.
+        Customers with known outcomes that the deployed model was not trained on.
     new
-        How many of those became known since a challenger was last compared with this model; all, if none was.
+        Those whose outcomes became known since the last comparison with this model; all if there was none.
     """
 
     cause: Cause
@@ -44,23 +54,22 @@ class Situation:
 
 @dataclass(frozen=True)
 class Permission:
-    """Whether a retraining may begin, and why: what is against it, or what it is for."""
+    """Permission to retrain, with the reasons for or against it."""
 
     value: bool
     reasons: tuple[str, ...]
 
 
 def scheduled(settings: RetrainingSettings, deployed_at: datetime | None, now: datetime) -> bool:
-    """Say whether the model in production is older than `every_days` allows, where a schedule is set."""
+    """Return whether a schedule is set and the deployed model is older than its `every_days`."""
     return bool(settings.every_days) and deployed_at is not None and now - deployed_at >= timedelta(settings.every_days)
 
 
 def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
-    """Say whether a retraining may begin.
+    """Decide whether a retraining may begin.
 
-    A person may always ask: for them only what makes a comparison impossible is an obstacle. Every comparison is one
-    more chance that an equal model looks better, so by itself nothing is retrained before `min_new_labels` have come in
-    since the last one.
+    A request by a person is refused only if no comparison is possible. An automatic one also waits for the cooldown and
+    for `min_new_labels` since the last comparison: each comparison is another chance that an equal model looks better.
 
     Examples
     --------
@@ -70,33 +79,32 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
     >>> permit(asked, RetrainingSettings()).value
     True
     >>> permit(asked, RetrainingSettings(retraining_cooldown_days=7)).reasons
-    ('the model in production was deployed 2.0 days ago, the cooldown is 7 days',)
+    ('the model was deployed 2.0 days ago, and the cooldown is 7 days',)
     """
     against = []
     if not situation.unseen:
-        against.append("there are no customers with known outcomes that the model in production was not trained on")
+        against.append("no customer with a known outcome is new to the deployed model")
     elif situation.labelled < MIN_COVERAGE * situation.due:
-        share = situation.labelled / situation.due
         against.append(
-            f"of the {situation.due:,} outcomes due {share:.0%} are known, {MIN_COVERAGE:.0%} are needed: "
-            "whose outcome is known may not be like the others"
+            f"{situation.labelled:,} of {situation.due:,} due outcomes are known, but {MIN_COVERAGE:.0%} are needed: "
+            "the known ones may not represent all customers"
         )
     if situation.cause != "by hand":
         against += _against_automatic(situation, settings)
     if against:
         return Permission(False, tuple(against))
-    return Permission(True, (f"{situation.unseen:,} customers with known outcomes are new to the model in production",))
+    return Permission(True, (f"{situation.unseen:,} customers with known outcomes are new to the deployed model",))
 
 
 def _against_automatic(situation: Situation, settings: RetrainingSettings) -> list[str]:
     against = []
     cooldown = settings.retraining_cooldown_days
-    # Another machine's clock may be ahead: without a cooldown nothing waits for it.
+    # Another machine's clock may be ahead, which must not matter without a cooldown.
     if cooldown and situation.deployed_at and situation.now - situation.deployed_at < timedelta(cooldown):
         age = (situation.now - situation.deployed_at) / timedelta(days=1)
-        against.append(f"the model in production was deployed {age:.1f} days ago, the cooldown is {cooldown:g} days")
+        against.append(f"the model was deployed {age:.1f} days ago, and the cooldown is {cooldown:g} days")
     new, needed = situation.new, settings.min_new_labels
     if situation.unseen and new < needed:
         since = " since the last comparison" if new < situation.unseen else ""
-        against.append(f"{new:,} customers with known outcomes are new{since}, {needed:,} are needed")
+        against.append(f"{new:,} customers with known outcomes are new{since}, but {needed:,} are needed")
     return against

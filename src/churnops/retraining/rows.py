@@ -1,4 +1,4 @@
-"""Customers whose outcomes became known since they were asked about: the rows that a new model learns from."""
+"""Production rows for retraining: customers of the journal whose outcomes are known."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -32,15 +32,15 @@ class ProductionRows:
         Inputs of the Schema under their snake_case names, choices as text, and the target; neither ids nor times. The
         rules of the Schema (ranges, gaps) are not checked here.
     at
-        Shape (n,): when the customers were asked about, in microseconds since 1970, UTC.
+        Shape (n,): times of the predictions, in microseconds since 1970, UTC.
     known
-        Shape (n,): since when the outcomes count, likewise: they were recorded, and the horizon had passed.
+        Shape (n,): times since when the outcomes count, likewise: recorded, and the horizon passed.
     customers
         The n ids, None for a customer without one.
     due
-        Predictions in the time looked at, which a whole horizon has passed for.
+        Predictions in the period whose horizon has passed.
     labelled
-        Those of them with a known outcome: more than n where customers were asked about more than once.
+        Those of them with a known outcome: more than n if customers have several predictions.
     """
 
     table: pl.DataFrame
@@ -59,19 +59,18 @@ class ProductionRows:
 def rows_from_journal(
     journal: Journal, schema: Schema, *, since: datetime, known_at: datetime, horizon: timedelta
 ) -> ProductionRows:
-    """Collect the customers of predictions with `since <= at <= known_at - horizon` and what had become of them.
+    """Collect the customers of predictions with `since <= at <= known_at - horizon`, and their outcomes.
 
-    Predictions of any model count. Younger ones than a horizon do not, whatever is known of them: customers who left
-    early would come in, and not those who are still there. Nothing that was recorded after `known_at` exists for this
-    call, so for the same journal it returns the same at any later time.
+    Predictions of any model count. Those younger than a horizon never do: their known outcomes are mostly of customers
+    who churned early. Entries recorded after `known_at` are ignored, so a later call returns the same rows.
 
-    A customer stands once, as in the newest prediction with a known outcome; customers without an id are told apart by
-    their inputs. Memory grows with the rows returned, not with the predictions read.
+    Each customer is returned once, by the newest prediction with a known outcome. Customers without an id are
+    identified by their inputs. Memory grows with the rows returned, not with the predictions read.
 
     Parameters
     ----------
     horizon
-        Within which a customer must leave for a prediction to have come true: the one `journal` was opened with.
+        Label horizon that `journal` was opened with.
 
     Raises
     ------
@@ -82,8 +81,8 @@ def rows_from_journal(
     """
     counts: Counter[str] = Counter()
     newest = _Newest(schema, horizon // _MICROSECOND)
-    found = _known(journal.resolved(since, known_at - horizon + _MICROSECOND, known_at), counts)
-    while chunk := list(islice(found, ROWS)):
+    predictions = _known(journal.resolved(since, known_at - horizon + _MICROSECOND, known_at), counts)
+    while chunk := list(islice(predictions, ROWS)):
         newest.add(chunk)
     columns, outcome, at, known, customers = newest.ordered()
     table = decode(columns, outcome, schema)
@@ -99,19 +98,19 @@ def _known(predictions: Iterator[RecordedPrediction], counts: Counter[str]) -> I
 
 
 class _Newest:
-    """The last row that was added for each customer: a place in arrays that grow by doubling."""
+    """Newest row of each customer, in arrays that grow by doubling."""
 
     def __init__(self, schema: Schema, horizon: int) -> None:
         self._schema = schema
         self._horizon = horizon
         self._names = [column.name for column in schema.inputs]
-        self._places: dict[str | int, int] = {}  # by id, or hash of the inputs of a customer without one
-        self._values = np.empty((len(self._names) + 1, 0))  # a row for each input, and the outcome
+        self._places: dict[str | int, int] = {}  # key: the id, or the hash of the inputs
+        self._values = np.empty((len(self._names) + 1, 0))  # one row for each input, and one for the outcome
         self._at = np.empty(0, dtype=np.int64)
         self._known = np.empty(0, dtype=np.int64)
 
     def add(self, predictions: Sequence[RecordedPrediction]) -> None:
-        """Add rows that are newer than all before."""
+        """Add rows newer than all before."""
         columns = _decode(predictions, self._schema)
         contents = content_hashes(columns, self._names).tolist()
         ids = (prediction.row.customer_id for prediction in predictions)
@@ -140,7 +139,7 @@ class _Newest:
         size = len(self._places)
         values, at = self._values[:, :size], self._at[:size]
         columns = dict(zip(self._names, values, strict=False))
-        customers = [key if isinstance(key, str) else None for key in self._places]  # in order of their places
+        customers = [key if isinstance(key, str) else None for key in self._places]
         order = np.lexsort((customer_hashes(customers), values[-1], content_hashes(columns, self._names), at))
         return (
             {name: column[order] for name, column in columns.items()},
@@ -152,9 +151,9 @@ class _Newest:
 
 
 def _decode(predictions: Sequence[RecordedPrediction], schema: Schema) -> Columns:
-    """Decode and encode inputs, and refuse what is no whole number where one is declared."""
-    problem = "the journal holds customers that do not fit the schema in config.yaml"
-    advice = "set retraining.history_days so that it begins after the schema changed"
+    """Decode and encode inputs; refuse a fraction in an integer column."""
+    problem = "customers in the journal do not fit the schema in config.yaml"
+    advice = "set retraining.history_days to a period after the change of the schema"
     try:
         columns = decode_inputs([prediction.row.inputs for prediction in predictions], schema)
     except DataError:
@@ -163,5 +162,5 @@ def _decode(predictions: Sequence[RecordedPrediction], schema: Schema) -> Column
         if column.kind == "integer":
             values = columns[column.name]
             if not (np.isnan(values) | ((values == np.trunc(values)) & (abs(values) <= MAX_INTEGER))).all():
-                raise DataError(f"{problem} ({column.name} is not a whole number in all of them): {advice}")
+                raise DataError(f"{problem} (some values of {column.name} are not whole numbers): {advice}")
     return columns

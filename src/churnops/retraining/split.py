@@ -1,4 +1,4 @@
-"""Which rows are for what: the newest for the comparison, those before for choosing a candidate, others for fitting."""
+"""Split of rows by time: the newest for the comparison, those before to choose a candidate, the others for fitting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from churnops.training.search import Fold, Weighting, stratified_folds
 Mask = NDArray[np.bool_]
 
 MAX_SHARE = 0.3
-"""Of the production rows at most this much is held out, and of those left as much is for choosing."""
+"""Largest share of the production rows that is held out, and of the rest that is used to choose a candidate."""
 SCHEMES = ("all rows", "recent rows", "recency-weighted")
 MIN_TO_CHOOSE = 10
-"""Rows of each outcome needed to choose a candidate on the newest rows; with fewer, folds of all rows do it."""
+"""Rows of each outcome needed to choose a candidate on the newest rows; with fewer, folds of all rows are used."""
 MIN_TO_FIT = 10
-"""Rows of each outcome that count as recent: a model of one outcome cannot be fitted."""
+"""Least number of recent rows of each outcome: no model can be fitted to one outcome."""
 MIN_RECENT = 500
-"""Rows below which "recent" is not narrowed further: a model of fewer learns little."""
+"""Least number of recent production rows, as long as there are as many."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Labelled rows: the original table, which is older than everything, and production.
+    """Labelled rows of the original table and of production.
 
     Attributes
     ----------
     columns, outcome
         n encoded rows.
     at
-        When they were predicted, microseconds since 1970; 0 for rows of the original table.
+        Times of the predictions, in microseconds since 1970; 0 for rows of the original table.
     customers
-        Their ids, None where there is none.
+        Ids, None for a customer without one.
     """
 
     columns: Columns
@@ -45,7 +45,7 @@ class Table:
 
     @property
     def production(self) -> Mask:
-        """Which rows came through production."""
+        """Mask of the production rows."""
         return self.at > 0
 
     def rows(self, chosen: Mask) -> "Table":
@@ -55,19 +55,19 @@ class Table:
         return Table(columns, self.outcome[chosen], self.at[chosen], customers)
 
     def identities(self, names: Sequence[str]) -> Identities:
-        """Say who is in it, by the columns `names`."""
+        """Return the identities of the customers, by id and by the columns `names`."""
         return identify(self.columns, self.customers, names)
 
     def held_by(self, identities: Identities) -> Mask:
-        """Say which rows are of somebody among `identities`."""
+        """Return a mask of the rows whose customers are among `identities`."""
         return identities.holds(self.columns, self.customers)
 
 
 def one_row_each(table: Table, names: Sequence[str]) -> Mask:
     """Choose the newest production row of every customer, and every row of the original table.
 
-    Customers without an id are told apart by their contents. A row without one that is the same as a row with one is
-    left out: the same customers came in a file without ids, and would count twice.
+    Customers without an id are identified by their contents. A row without an id that equals a row with one is left
+    out: the same customer came in a file without ids, and would count twice.
     """
     ids, contents = customer_hashes(table.customers), content_hashes(table.columns, names)
     who = np.where(ids != 0, ids, contents)
@@ -82,17 +82,16 @@ def one_row_each(table: Table, names: Sequence[str]) -> Mask:
 
 @dataclass(frozen=True)
 class Split:
-    """What each row is for; masks of shape (n,), of rows that have one use each.
+    """Use of each row, as masks of shape (n,).
 
     Attributes
     ----------
     held_out
-        The newest labelled rows whose customers the model in production was not trained on: for the comparison alone.
+        Rows for the comparison only: the newest labelled rows of customers that the deployed model was not trained on.
     training
-        For fitting. Rows of customers who are held out are in neither.
+        Rows for fitting. Other rows of customers who are held out are in neither mask.
     newest
-        Of the training rows those that candidates are chosen on, which their fits have not seen; none if there are too
-        few of either outcome.
+        Training rows to choose a candidate on, which the candidates' fits leave out; none if an outcome is too rare.
     """
 
     held_out: Mask
@@ -101,10 +100,10 @@ class Split:
     order: NDArray[np.intp]
 
     def folds(self, table: Table, names: Sequence[str], folds: int, seed: int) -> list[Fold]:
-        """Return what candidates are chosen by, as indices into the training rows.
+        """Return the folds that candidates are chosen by, as indices into the training rows.
 
-        That is one fold, the newest against the others (without their customers), or stratified folds where the newest
-        are too few.
+        It is one fold: the newest rows, against the other rows without their customers. If the newest rows are too few,
+        the folds are stratified.
         """
         training, newest = table.rows(self.training), self.newest[self.training]
         if not newest.any():
@@ -113,11 +112,11 @@ class Split:
         return [(np.flatnonzero(~leaving & ~newest), np.flatnonzero(newest))]
 
     def weightings(self, table: Table, settings: RetrainingSettings) -> dict[str, Weighting | None]:
-        """Return how much rows that a model is fitted to count, by the name of the scheme.
+        """Return the weights of training rows, by the name of the scheme.
 
-        Of `recent rows` only the newest count: `recent_fraction` of the production rows, at least `MIN_RECENT` of them;
-        and so many more, those of the original table if need be, that `MIN_TO_FIT` have either outcome. In
-        `recency-weighted` a row counts half as much as one that has as many fewer newer rows as that.
+        In `recent rows` only the newest rows have a weight: `recent_fraction` of the production rows, at least
+        `MIN_RECENT`, and more until `MIN_TO_FIT` rows have each outcome. In `recency-weighted` the weight halves with
+        every such number of newer rows.
         """
         place = np.empty(self.order.size, dtype=np.intp)
         place[self.order] = np.arange(self.order.size)
@@ -125,7 +124,7 @@ class Split:
         outcome = table.outcome[self.training]
 
         def ages(rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], int]:
-            """Return how many of `rows` are newer than each, and how many of them are recent."""
+            """Return the number of newer rows for each of `rows`, and the number of recent rows."""
             came, age = int(production[rows].sum()), np.argsort(np.argsort(place[rows]))
             of_each = (np.sort(age[outcome[rows] == left])[:MIN_TO_FIT] for left in (True, False))
             enough = 1 + max(int(newest[-1]) for newest in of_each if newest.size)
@@ -143,14 +142,14 @@ class Split:
 
 
 def split(table: Table, known: Mask, names: Sequence[str], settings: RetrainingSettings) -> Split:
-    """Split a table by time, newest first; among rows of one time by their contents' hash, so in no order of files.
+    """Split a table by time, newest first, and rows of the same time by the hash of their contents.
 
     Parameters
     ----------
     known
-        Shape (n,): rows of somebody whom the model in production was trained on.
+        Shape (n,): mask of the rows whose customers the deployed model was trained on.
     names
-        Columns that contents are compared by.
+        Columns of the contents.
     """
     order = _newest_first(table.at, content_hashes(table.columns, names))
     production = table.production

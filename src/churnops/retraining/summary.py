@@ -1,4 +1,4 @@
-"""Summary: what a retraining did and why, and the document it is written as."""
+"""Summary of a retraining, and the document it is written as."""
 
 import json
 from collections.abc import Mapping
@@ -17,26 +17,26 @@ from churnops.retraining.policy import Cause, Permission
 
 @dataclass(frozen=True)
 class RetrainingSummary:
-    """What a retraining did.
+    """Result of a retraining.
 
     Attributes
     ----------
     because
-        Reasons it was asked for.
+        Reasons for the request.
     status
-        `deployed`: the new model answers. `kept`, `cannot tell`: the old one does, by the gate's verdict. `rolled
-        back`: the old one does again, as the new one failed its check. `not permitted`: nothing was trained. `failed`:
-        it ended with an error; the old model answers, unless the alert says otherwise.
+        `deployed`: the new model is deployed. `kept`, `cannot tell`: verdict of the gate, the old model stays. `rolled
+        back`: the new model failed its check, and the old one is deployed again. `not permitted`: nothing was trained.
+        `failed`: it ended with an error.
     reason
-        In words.
+        One sentence.
     permission
         The policy's decision.
     champion
-        Version name of the model that was in production when it began; its folder, where that is all that is known.
+        Version name of the model that was deployed at the start; its folder if the name is not known.
     retrained
-        What was trained and decided; None if it did not come to that.
+        The challenger and the gate's decision; None if nothing was trained.
     version
-        Under which the challenger is registered.
+        Registered version of the challenger.
     failures
         Rules that a table broke.
     demonstration
@@ -61,11 +61,11 @@ class RetrainingSummary:
 
     @property
     def text(self) -> str:
-        """What came of it, in a line."""
+        """Status and reason on one line."""
         return f"{self.status}: {self.reason}"
 
     def document(self) -> SummaryDocument:
-        """Return the summary as it is written; what there is none of is None."""
+        """Return the document to write; None stands for a missing part."""
         made = self.retrained
         return SummaryDocument.model_validate(
             {
@@ -94,7 +94,7 @@ class RetrainingSummary:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types; what there is none of is None."""
+        """Return plain JSON types; null stands for a missing part."""
         return self.document().to_json()
 
     def write(self, folder: Path) -> Path:
@@ -106,7 +106,7 @@ class RetrainingSummary:
 
 
 def _candidates(made: Retrained) -> dict[str, Any]:
-    """Return the scores that candidates were chosen by, and what each was worth on the held-out rows."""
+    """Return each candidate's scores of the choice, and its ROC-AUC on the held-out rows."""
     return {
         name: {
             "validation": dict(model.bundle.metrics["cross_validation"]),

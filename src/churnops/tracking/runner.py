@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from churnops.console import OutputError
 from churnops.errors import ChurnopsError, first_line, redact
@@ -29,6 +30,7 @@ Progress = Callable[[str, str], None]
 """Called with a step's name and "started", "finished" or "failed"."""
 
 ENV_URI = "MLFLOW_TRACKING_URI"
+LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens
 MAX_PARAM_LENGTH = 6000
 
 
@@ -137,7 +139,8 @@ class Tracker:
 class PipelineRun:
     """One execution of a pipeline: a parent run, and `step` to run functions under it.
 
-    `runs` maps a step's name to its run's id, `models` a run's id to the address of the bundle logged with it.
+    `runs` maps a step's name to its run's id, `models` a run's id to the address of the bundle logged with it. `page`
+    is the address of the MLflow page that lists the runs; None for a database other than SQLite.
     """
 
     def __init__(self, tracker: Tracker, experiment_id: str, name: str, progress: Progress) -> None:
@@ -155,6 +158,8 @@ class PipelineRun:
         self.runs: dict[str, str] = {}
         self.models: dict[str, str] = {}
         self.run_id = self._create(name, parent=None)
+        server = LOCAL_SERVER if tracker.uri.startswith("sqlite:") else redact(tracker.uri).rstrip("/")
+        self.page = f"{server}/#/experiments/{experiment_id}/runs" if server.startswith("http") else None
 
     def log_environment(self) -> None:
         """Log packages and platform with the pipeline's run."""
@@ -187,6 +192,11 @@ class PipelineRun:
         self.seconds[name] = time.perf_counter() - started
         self._progress(name, "finished")
         return result
+
+    def artifact(self, step: str, name: str) -> Path | None:
+        """Return the path of a file that a step logged; None if the store is not on this machine."""
+        uri = urlsplit(self._client.get_run(self.runs[step]).info.artifact_uri)
+        return Path(unquote(uri.path), name) if uri.scheme == "file" else None
 
     def tag(self, key: str, value: str) -> None:
         """Tag the pipeline's run."""

@@ -1,0 +1,11 @@
+"""Entry point of pipeline modules: `python -m churnops.pipelines.X [EXPERIMENT]` runs a command of `churnops`."""
+
+import os
+import sys
+
+
+def run_command(command: str) -> None:
+    """Replace this process by `churnops COMMAND`; a first argument that is no option is the MLflow experiment."""
+    arguments = sys.argv[1:]
+    experiment = ("--experiment",) if arguments and not arguments[0].startswith("-") else ()
+    os.execv(sys.executable, [sys.executable, "-m", "churnops.cli", command, *experiment, *arguments])  # noqa: S606
