@@ -10,10 +10,10 @@ from churnops.api import service
 from churnops.api.service import Service
 from churnops.errors import JournalError, RegistryError
 from churnops.pipelines.aftermath import Aftermath
-from churnops.pipelines.release import _go_back
+from churnops.pipelines.release import _roll_back
 
 
-def test_alerts_that_fail_do_not_hide_a_model_that_cannot_go_back():
+def test_alerts_that_fail_do_not_hide_a_model_that_cannot_roll_back():
     def rollback(*_: object) -> None:
         raise RegistryError("the folder is damaged")
 
@@ -23,8 +23,8 @@ def test_alerts_that_fail_do_not_hide_a_model_that_cannot_go_back():
     deployed, alerts = SimpleNamespace(rollback=rollback), SimpleNamespace(announce=announce)
     bundle, check, aftermath = SimpleNamespace(version_name="forest-1"), SimpleNamespace(reason="refused"), Aftermath()
     aftermath.deployed = True
-    with pytest.raises(RegistryError, match=r"cannot come back: the folder is damaged; .*journal does not answer"):
-        _go_back(*cast("tuple[Any, ...]", (deployed, alerts, bundle, check, None, aftermath)))
+    with pytest.raises(RegistryError, match=r"the rollback failed: the folder is damaged; .*journal does not answer"):
+        _roll_back(*cast("tuple[Any, ...]", (deployed, alerts, bundle, check, None, aftermath)))
 
 
 def test_deployments_are_followed_whatever_is_wrong_with_the_log(monkeypatch: pytest.MonkeyPatch):
