@@ -1,4 +1,4 @@
-"""`python run_all.py`: the main job on the settings beside this file, from whatever folder it is started."""
+"""Run the main job with the settings beside this file, from any folder: `python run_all.py`."""
 
 import sys
 from pathlib import Path

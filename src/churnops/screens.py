@@ -71,14 +71,16 @@ def steps_progress(
         else:
             display.update(task, description=f"[red]{step}: failed")
             display.stop_task(task)
-            for later in steps[steps.index(step) + 1 :]:
-                display.update(tasks[later], visible=False)
 
     def on_family(family: str) -> None:
         display.update(tasks[training], advance=1, note=family)
 
     with display:
-        yield on_step, on_family
+        try:
+            yield on_step, on_family
+        finally:
+            for task in display.tasks:
+                display.update(task.id, visible=task.started)
 
 
 @contextmanager
@@ -245,9 +247,10 @@ def show_models(
 
 
 def show_promotion(promotion: "Release", console: Console | None = None) -> None:
-    """Print the result of a promotion, and the gate's verdict if it was asked."""
+    """Print the result of a promotion, if it is no error, and the gate's verdict if it was asked."""
     console = console or Console()
-    console.print(_released(promotion), soft_wrap=True)
+    if promotion.status in ("deployed", "unchanged"):
+        console.print(_released(promotion), soft_wrap=True)
     if promotion.decision is not None:
         show_gate(promotion.decision, console)
 

@@ -31,13 +31,9 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
 
     settings = settings_of(ctx)
     features = all_features(settings.table, settings.features)
-    if as_json:
-        click.echo(redact(settings.model_dump_json(by_alias=True)))
-    else:
-        click.echo(
-            f"The settings are valid: {len(settings.table.columns)} columns, {len(features)} features. "
-            f"Paths start at {settings.root}"
-        )
+    valid = f"The settings are valid: {len(settings.table.columns)} columns, {len(features)} features."
+    people = f"{valid} Paths start at {settings.root}"
+    click.echo(redact(settings.model_dump_json(by_alias=True)) if as_json else people)
 
 
 @main.command()

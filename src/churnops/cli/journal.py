@@ -1,11 +1,10 @@
 """Commands on the journal: backup and restore."""
 
-import json
 from pathlib import Path
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of
+from churnops.cli.root import json_option, main, settings_of, show
 
 
 @main.group()
@@ -33,10 +32,8 @@ def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
 
     settings = settings_of(ctx)
     rows = back_up(settings.database_url(settings.journal.url), file)
-    if as_json:
-        click.echo(json.dumps({"backup": str(file), "predictions": rows}))
-    else:
-        click.echo(f"Backed up {rows:,} predictions to {file}")
+    document = {"backup": str(file), "predictions": rows}
+    show(as_json, lambda: document, lambda: click.echo(f"Backed up {rows:,} predictions to {file}"))
 
 
 @journal.command("restore")
@@ -52,7 +49,6 @@ def journal_restore(ctx: click.Context, file: Path, as_json: bool) -> None:
 
     settings = settings_of(ctx)
     kept = restore(settings.database_url(settings.journal.url), file)
-    if as_json:
-        click.echo(json.dumps({"restored": str(file), "replaced": str(kept) if kept else None}))
-    else:
-        click.echo(f"Restored the journal from {file}" + (f"; the old one is kept as {kept}" if kept else ""))
+    document = {"restored": str(file), "replaced": str(kept) if kept else None}
+    text = f"Restored the journal from {file}" + (f"; the old one is kept as {kept}" if kept else "")
+    show(as_json, lambda: document, lambda: click.echo(text))

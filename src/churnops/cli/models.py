@@ -1,11 +1,10 @@
 """Commands that train, deploy and use models: run, models, promote, rollback, predict."""
 
-import json
 from pathlib import Path
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of, showing, warn
+from churnops.cli.root import json_option, main, settings_of, show, show_done, warn
 
 
 @main.command()
@@ -25,11 +24,7 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
     settings = settings_of(ctx)
     with steps_progress(STEPS, len(settings.training.families), hidden=as_json) as (progress, on_family):
         summary = run_all(settings, deploy=deploy, progress=progress, on_family=on_family)
-    with showing():
-        if as_json:
-            click.echo(json.dumps(summary.to_json()))
-        else:
-            show_run(summary, settings)
+    show_done(as_json, summary.to_json, lambda: show_run(summary, settings))
 
 
 @main.group(invoke_without_command=True)
@@ -50,16 +45,13 @@ def models(ctx: click.Context, as_json: bool) -> None:
         registry = Registry(Tracker(settings), project.folder)
         versions, deployments = registry.versions(), project.deployments.history()
         history, answers = in_production(project.folder.answered()), project.folder.current()
-    if as_json:
-        document = {
-            "production": answers,
-            "versions": [vars(version) for version in versions],
-            "deployments": [vars(deployment) for deployment in deployments],
-            "history": [spell.to_json() for spell in history],
-        }
-        click.echo(json.dumps(document, default=str))
-    else:
-        show_models(registry.name, versions, history, answers)
+    document = {
+        "production": answers,
+        "versions": [vars(version) for version in versions],
+        "deployments": [vars(deployment) for deployment in deployments],
+        "history": [spell.to_json() for spell in history],
+    }
+    show(as_json, lambda: document, lambda: show_models(registry.name, versions, history, answers))
 
 
 @models.command("prune")
@@ -88,14 +80,11 @@ def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
         registry = Registry(Tracker(settings), project.folder)
         with registry.deployed.locked():
             pruned = registry.prune(keep)
-    with showing():
-        if as_json:
-            click.echo(json.dumps({"removed": pruned.folders, "bytes": pruned.bytes}))
-            return
-        for folder in pruned.folders:
-            click.echo(f"Removed {folder}")
-        number = len(pruned.folders)
-        click.echo(f"Removed {number} {'folder' if number == 1 else 'folders'}, {pruned.bytes / 1e6:.1f} MB")
+    number = len(pruned.folders)
+    lines = [f"Removed {folder}" for folder in pruned.folders]
+    lines.append(f"Removed {number} {'folder' if number == 1 else 'folders'}, {pruned.bytes / 1e6:.1f} MB")
+    document = {"removed": pruned.folders, "bytes": pruned.bytes}
+    show_done(as_json, lambda: document, lambda: click.echo("\n".join(lines)))
 
 
 def reason_text(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -134,11 +123,7 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     from churnops.screens import show_promotion
 
     done = promoting.promote(settings_of(ctx), version, reason, force=force)
-    with showing():
-        if as_json:
-            click.echo(json.dumps(done.to_json()))
-        else:
-            show_promotion(done)
+    show_done(as_json, done.to_json, lambda: show_promotion(done))
     if done.full_warning:
         warn(done.full_warning)
     if done.status == "rolled back":
@@ -171,13 +156,8 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
     from churnops.pipelines.rollback import roll_back
 
     done = roll_back(settings_of(ctx), to, reason or "")
-    with showing():
-        if as_json:
-            click.echo(json.dumps(done.to_json()))
-        else:
-            click.echo(
-                f"Rolled back: version {done.version} ({done.model_version}) is deployed again, in {done.folder}"
-            )
+    text = f"Rolled back: version {done.version} ({done.model_version}) is deployed again"
+    show_done(as_json, done.to_json, lambda: click.echo(text))
     if done.warning and not as_json:
         warn(done.warning)
 
@@ -203,19 +183,13 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     models = settings.path(settings.registry.directory)
     with rows_progress(source.name, hidden=as_json) as (on_rows, on_message):
         done = FileScorer(models, explain).score(source, target, overwrite=force, on_rows=on_rows, say=on_message)
-    with showing():
-        if as_json:
-            document = {
-                "rows": done.rows,
-                "predicted_to_churn": done.churners,
-                "model_version": done.model_version,
-                "output": str(target),
-                "explained": explain,
-                "resumed_rows": done.resumed_rows,
-            }
-            click.echo(json.dumps(document))
-        else:
-            click.echo(
-                f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn. "
-                f"Results: {target}"
-            )
+    document = {
+        "rows": done.rows,
+        "predicted_to_churn": done.churners,
+        "model_version": done.model_version,
+        "output": str(target),
+        "explained": explain,
+        "resumed_rows": done.resumed_rows,
+    }
+    scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
+    show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))

@@ -1,6 +1,5 @@
 """Commands that monitor the deployed model, or simulate customers to try that on: monitor, simulate."""
 
-import json
 import re
 import traceback
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of, show_error, showing
+from churnops.cli.root import json_option, main, settings_of, show_done, show_error
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
@@ -161,11 +160,7 @@ def monitor(
 
     def once() -> None:
         summary = run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
-        with showing():
-            if as_json:
-                click.echo(json.dumps(summary.to_json()))
-            else:
-                show_cycle(summary)
+        show_done(as_json, summary.to_json, lambda: show_cycle(summary))
 
     def on_error(error: Exception) -> None:
         if isinstance(error, ChurnopsError):
@@ -273,9 +268,5 @@ def simulate(
     drift = Drift(**changes, noisy=settings.monitoring.recipe_columns)
     seed = settings.random_state if seed is None else seed
     made = simulate_file(chosen, target, settings, drift, rows=rows, seed=seed, overwrite=force)
-    with showing():
-        if as_json:
-            document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}
-            click.echo(json.dumps(document))
-        else:
-            click.echo(f"{made.description}: {target}")
+    document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}
+    show_done(as_json, lambda: document, lambda: click.echo(f"Wrote {target}: {made.description}"))

@@ -1,12 +1,11 @@
 """Command that retrains the model: retrain."""
 
-import json
 from pathlib import Path
 
 import click
 
 from churnops.cli.models import reason_text
-from churnops.cli.root import json_option, main, settings_of, showing
+from churnops.cli.root import json_option, main, settings_of, show_done
 
 
 @main.command()
@@ -61,10 +60,7 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
         summary, path = trigger_retraining(
             settings, task, experiment=experiment, progress=progress, on_family=on_family
         )
-    with showing():
-        if as_json:
-            click.echo(json.dumps(summary.to_json() | {"summary": str(path) if path else None}))
-        else:
-            show_retraining(summary, path)
+    written = {"summary": str(path) if path else None}
+    show_done(as_json, lambda: summary.to_json() | written, lambda: show_retraining(summary, path))
     if summary.status == "not permitted":
         ctx.exit(2)

@@ -1,9 +1,9 @@
 """The command `churnops`, and the parts that its commands share."""
 
+import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +45,18 @@ class _Commands(click.Group):
             sys.exit(ChurnopsError.exit_code)
 
 
-@contextmanager
-def showing() -> Iterator[None]:
-    """Show a command's result. The work is done by now, so an error here is only a warning."""
+def show(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:
+    """Print a command's result, as one JSON document or for people."""
+    if as_json:
+        click.echo(json.dumps(document(), default=str))
+    else:
+        people()
+
+
+def show_done(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:
+    """Print the result of work that is done: an error here is only a warning."""
     try:
-        yield
+        show(as_json, document, people)
         sys.stdout.flush()
     except OutputError as error:
         if not error.reader_gone:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of
+from churnops.cli.root import json_option, main, settings_of, show
 
 if TYPE_CHECKING:
     from churnops.journal.keys import KeyStore
@@ -118,12 +118,9 @@ def keys_list(ctx: click.Context, as_json: bool) -> None:
     from churnops.screens import show_keys
 
     api_keys = _key_store(ctx).list()
-    if as_json:
-        shown = ("id", "name", "created_at", "revoked_at")
-        documents = [{n: getattr(key, n) for n in shown} | {"scopes": sorted(key.scopes)} for key in api_keys]
-        click.echo(json.dumps({"keys": documents}, default=str))
-    else:
-        show_keys(api_keys)
+    names = ("id", "name", "created_at", "revoked_at")
+    documents = [{n: getattr(key, n) for n in names} | {"scopes": sorted(key.scopes)} for key in api_keys]
+    show(as_json, lambda: {"keys": documents}, lambda: show_keys(api_keys))
 
 
 @keys.command("revoke")
@@ -136,7 +133,5 @@ def keys_revoke(ctx: click.Context, key: str, as_json: bool) -> None:
     Requests still need a key after the last one is revoked.
     """
     revoked = _key_store(ctx).revoke(key)
-    if as_json:
-        click.echo(json.dumps({"id": revoked.id, "name": revoked.name, "revoked_at": str(revoked.revoked_at)}))
-    else:
-        click.echo(f"Revoked {revoked.name} ({revoked.id})")
+    document = {"id": revoked.id, "name": revoked.name, "revoked_at": revoked.revoked_at}
+    show(as_json, lambda: document, lambda: click.echo(f"Revoked {revoked.name} ({revoked.id})"))

@@ -67,31 +67,18 @@ class RetrainingSummary:
     def document(self) -> SummaryDocument:
         """Return the document to write; None stands for a missing part."""
         made = self.retrained
-        return SummaryDocument.model_validate(
-            {
-                "summary_version": SUMMARY_VERSION,
-                "started": self.started,
-                "cause": self.cause,
-                "because": tuple(self.because),
-                "status": self.status,
-                "reason": self.reason,
-                "permission": self.permission,
-                "demonstration": self.demonstration,
-                "champion": self.champion,
-                "challenger": made.challenger.version_name if made else None,
-                "version": self.version,
-                "rows": dict(made.rows) if made else None,
-                "candidates": _candidates(made) if made else None,
-                "winner": made.trained.winner if made else None,
-                "held_out": _held_out(made) if made else None,
-                "decision": made.decision if made else None,
-                "check": self.check,
-                "warning": self.warning,
-                "failures": tuple(self.failures),
-                "run_id": self.run_id,
-                "seconds": dict(self.seconds) if self.seconds else None,
-            }
-        )
+        values = {name: value for name, value in vars(self).items() if name != "retrained"}
+        values |= {
+            "summary_version": SUMMARY_VERSION,
+            "challenger": made.challenger.version_name if made else None,
+            "rows": dict(made.rows) if made else None,
+            "candidates": _candidates(made) if made else None,
+            "winner": made.trained.winner if made else None,
+            "held_out": _held_out(made) if made else None,
+            "decision": made.decision if made else None,
+            "seconds": dict(self.seconds) if self.seconds else None,
+        }
+        return SummaryDocument.model_validate(values)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types; null stands for a missing part."""
