@@ -1,6 +1,6 @@
 """Finish or undo deployments that a killed process left open.
 
-`python -m churnops.pipelines.recovery` does so, as `churnops serve` does beside its own start.
+`python -m churnops.pipelines.recovery` does so, and `churnops serve` starts it beside itself.
 """
 
 import os

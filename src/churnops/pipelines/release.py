@@ -133,8 +133,8 @@ class _Ruling:
 def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *, gate: Gate = "ask") -> Release:
     """Deploy a candidate if it may replace the deployed model, and check it through the API of `retraining.check_url`.
 
-    The first model needs no gate. The gate's decision is recorded, a deployment is announced to the alert channels.
-    Call it `registry.deployed.locked()`.
+    The first model needs no gate. The gate's decision is recorded, and a deployment is announced to the alert channels.
+    The caller holds the lock `registry.deployed.locked()`.
 
     Raises
     ------
@@ -195,14 +195,9 @@ def record_decision(
 ) -> None:
     """Keep a decision of the gate in the journal; `evidence` names the rows of a retraining, for the next one."""
     details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
-    _record(project, decision.verdict, decision.reason, challenger, champion, details)
-
-
-def _record(
-    project: Project, verdict: str, reason: str, challenger: Bundle, champion: Bundle, details: Mapping[str, Any]
-) -> None:
-    contents = (champion.content_sha256, challenger.content_sha256)
-    project.decisions.record(RecordedDecision(datetime.now(UTC), "deploy", verdict, reason, *contents, details))
+    models = champion.content_sha256, challenger.content_sha256
+    now = datetime.now(UTC)
+    project.decisions.record(RecordedDecision(now, "deploy", decision.verdict, decision.reason, *models, details))
 
 
 def _ask(project: Project, candidate: ReleaseCandidate, champion: Bundle, gate: Gate) -> _Ruling:
@@ -213,7 +208,9 @@ def _ask(project: Project, candidate: ReleaseCandidate, champion: Bundle, gate: 
     except ChurnopsError as error:
         if gate == "ask":
             raise
-        _record(project, "cannot tell", str(error), challenger, champion, {})
+        models = champion.content_sha256, challenger.content_sha256
+        unknown = RecordedDecision(datetime.now(UTC), "deploy", "cannot tell", str(error), *models, {})
+        project.decisions.record(unknown)
         return _Ruling(True, candidate.because(f"deployed without the gate, which could not be asked: {error}"))
     record_decision(project, decision, challenger, champion)
     if candidate.reason is None or not (decision.deploy or gate == "overrule"):

@@ -159,7 +159,7 @@ def _send(settings: Settings, alarm: Alarm) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """One retraining."""
+    """One retraining, from the policy's permission to the release of the challenger."""
 
     attempt: _Attempt
     project: Project

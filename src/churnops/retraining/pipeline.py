@@ -200,7 +200,7 @@ def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) 
     journal = rows.table.height > 0
     for name, table in validated.production.items():
         if journal:
-            tables[name], journal = _beside(table, rows.at, rows.customers), False  # the first file
+            tables[name], journal = _beside(table, rows.at, rows.customers), False  # the journal's file comes first
         else:
             batch = _beside(table, np.full(table.height, now), customers_of(table, schema))
             known = pl.col(schema.target.name).is_not_null() if schema.target.name in table.columns else pl.lit(False)
