@@ -72,12 +72,12 @@ def measure() -> Result:
     return Result(
         title="Alarms",
         about=(
-            f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} to train on, the rest "
-            "unseen. The product's own steps train the random forest's well-tried setting (to save time without the "
-            "search, which finds a forest more often than not), and its refit is deployed, with out-of-fold scores as "
-            f"reference. Each split has {LIVES} lives of {CYCLES} cycles. A cycle is {ROWS} unseen customers "
-            "whose outcomes are all known, in one look that spends from the budget. Single cycles are judged as first "
-            "looks, to which the budget gives most. The plain rule (`correction: none`) sees the same batches."
+            f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} for training, the rest "
+            "unseen. The product's steps train a random forest at its well-tried setting (without the search, to save "
+            "time) and deploy its refit, with out-of-fold scores as reference. Each split has "
+            f"{LIVES} lives of {CYCLES} cycles. A cycle monitors {ROWS} unseen customers, whose outcomes are all "
+            "known, in one look that spends from the budget. Single cycles are judged as first looks, which get the "
+            "largest part of the budget. The plain rule (`correction: none`) gets the same batches."
         ),
         claims=claims,
         tables=(
@@ -85,16 +85,17 @@ def measure() -> Result:
             (f"Shift of {SHIFTED} columns: recommended at looks {', '.join(map(str, LOOKS))}", _curve(splits)),
         ),
         notes=(
-            "Limits are the upper ones of Clopper and Pearson's two-sided 95 % intervals. Batches of a split share a "
-            "model and 1,667 customers, so limits are given clustered by split as well: for as many independent trials "
-            "as the spread of the rate over the splits leaves (Korn and Graubard 1998) or, without any alarm, "
-            "for the number of splits.",
-            "The plain rule compares scores exactly, and those of a refit are never quite the out-of-fold ones: that "
-            "trigger alone raises nearly all of its alarms. The table has every trigger by itself.",
+            "Limits are upper limits of Clopper and Pearson's two-sided 95 % intervals. Batches of a split share a "
+            "model and 1,667 customers, so a second limit is clustered by split. It uses the number of independent "
+            "trials that gives the rate the same variance as its spread over the splits (Korn and Graubard 1998) or, "
+            "without any alarm, the number of splits.",
+            "The plain rule has no least effect for scores, and the scores of a refit always differ a little from the "
+            "out-of-fold ones. This trigger alone raises nearly all alarms of the plain rule. The table shows each "
+            "trigger.",
             f"Shifted columns are {SHIFTED} of the 11 numbers and integers that no other column determines, drawn for "
-            "each batch; charges follow the minutes. Their outcomes are not known yet, so only drift of columns and "
-            "scores can show it. In concept drift the outcomes of a share of the customers are permuted among "
-            f"themselves; {ROWS} customers are scored and {LABELLED} outcomes known.",
+            "each batch; charges follow the minutes. No outcomes are known, so only drift of columns and scores can "
+            "detect the shift. In concept drift the outcomes of a share of the customers are permuted; "
+            f"{ROWS} customers are scored and {LABELLED} outcomes are known.",
         ),
     )
 

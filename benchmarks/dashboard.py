@@ -78,12 +78,11 @@ def measure() -> Result:
         about=(
             f"Debian's Chromium on the same two cores as the server, {REPORTS} monitoring reports, a SQLite journal of "
             f"{PREDICTIONS:,} predictions with outcomes ({size:.1f} GiB; `scripts/big_project.py`). The first page is "
-            f"timed from the start of the process until it is there whole, median of {STARTS} starts; a switch from "
-            "the click until the page is there with every figure drawn. Once in each visit the browser reads Plotly "
-            "(4.7 MB), after the first page is there. What tables write for screen readers, a third of a second after "
-            "they are drawn, does not count. The first "
-            "switch to a page is by the first visitor since the start, with nothing of it cached; later ones are the "
-            f"median of {ROUNDS}."
+            f"timed from the start of the process until the page is complete, median of {STARTS} starts; a switch from "
+            "the click until the page is complete with every figure. Once in each visit the browser loads Plotly "
+            "(4.7 MB), after the first page is complete. Text that tables write for screen readers, a third of a "
+            "second after they are drawn, does not count. The first switch to a page is by the first visitor since "
+            f"the start, without a cache; later ones are the median of {ROUNDS}."
         ),
         claims=[
             Claim("first page, from the start", statistics.median(starts), "s", 5.0, low=min(starts), high=max(starts)),

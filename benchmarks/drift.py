@@ -85,12 +85,12 @@ def measure() -> Result:
     return Result(
         title="Drift checks",
         about=(
-            f"{COLUMNS} columns of normally distributed numbers, no two alike, {len(SHIFTS)} of them shifted: a "
-            f"reference of {REFERENCE_ROWS:,} rows, a batch of {BATCH_ROWS:,}, the same files for all, the "
-            "Kolmogorov-Smirnov test for every column. CPU (user and system) of the check alone, "
-            f"the second of two calls in a process, median of {REPEATS} processes; imports and reading are not in it, "
-            "and neither is what is fitted once to the reference. Peers have one thread, as we do, and those that are "
-            "not our dependencies an environment of their own. Targets are shares of the peer's time in the same run."
+            f"{COLUMNS} columns of normally distributed numbers, all different, {len(SHIFTS)} of them shifted: a "
+            f"reference of {REFERENCE_ROWS:,} rows and a batch of {BATCH_ROWS:,}, the same files for all, with the "
+            "Kolmogorov-Smirnov test for every column. Times are the CPU time (user and system) of the check alone, in "
+            f"the second of two calls in a process, median of {REPEATS} processes. Imports, reading and the fit to the "
+            "reference are excluded. Peers have one thread, as we have, and those that are not our dependencies have "
+            "their own environment. Targets are shares of the peer's time in the same run."
         ),
         claims=_claims(results),
         tables=[("Each on its own", _table(results))],
@@ -179,19 +179,19 @@ def _table(results: Mapping[str, Figures]) -> list[tuple[str, ...]]:
 
 def _notes(results: Mapping[str, Figures]) -> list[str]:
     notes = [
-        "Our fit is what a bundle stores once, at training time; a check counts the batch in its cells and needs the "
-        "reference's rows no more. SciPy, Evidently and alibi-detect need them, and sort both again at every check.",
-        "Memory is the peak of both calls above what the process has with its imports and the data, so what is "
-        "compiled, or imported when first used, is in it.",
+        "A bundle stores our fit once, when it is trained. A check counts the batch in the cells of the fit and does "
+        "not need the reference's rows. SciPy, Evidently and alibi-detect need them, and sort both at every check.",
+        "Memory is the peak of both calls above that of the process with its imports and the data. It includes code "
+        "that is compiled or imported at the first use.",
     ]
     if EVIDENTLY in results:
         notes.append(
-            "Evidently also makes the figures of its report, which cannot be switched off; no HTML is rendered."
+            "Evidently also makes the figures of its report, which cannot be switched off. No HTML is rendered."
         )
     if NANNYML in results:
         notes.append(
-            "NannyML counts in 10,000 bins of equal width, which is what it does for references of 10,000 rows and "
-            "more: hence a statistic that is near the true one. It also puts chunks and thresholds together."
+            "NannyML counts in 10,000 bins of equal width, its default for references of 10,000 rows and more, so its "
+            "statistic is approximate. Its time includes chunks and thresholds."
         )
     return notes
 

@@ -73,15 +73,15 @@ def measure() -> Result:
     return Result(
         title="Explanations",
         about=(
-            "Exact path-dependent SHAP values from one feature matrix, one thread each. Medians of wall time; peers "
-            "are made ready before the clock starts. Targets are shares of the peer's time in the same run."
+            "Exact path-dependent SHAP values from the same feature matrix, one thread each. Medians of wall time, "
+            "without the preparation of the peers. Targets are shares of the peer's time in the same run."
         ),
         claims=claims,
         notes=[
-            "shap hands XGBoost's models over to XGBoost (`pred_contribs`), whose time includes its DMatrix. XGBoost "
-            "adds up in float32 where the bundle has float64: hence the difference.",
-            "Woodelf has no target: it is made for many rows and works the trees out again at every call. The trees "
-            "grown to the end are beyond tables, so they show the walk; no family that the main job searches needs it.",
+            "For XGBoost's models shap calls XGBoost (`pred_contribs`), whose time includes its DMatrix. XGBoost adds "
+            "in float32 and the bundle in float64, which explains the difference.",
+            "Woodelf has no target: it is made for many rows and prepares the trees again at every call. Trees grown "
+            "to the end are too large for tables, so they are walked. No family of the main job has such trees.",
         ],
     )
 

@@ -84,11 +84,11 @@ def measure() -> Result:
     return Result(
         title="Gate",
         about=(
-            f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} to train on, the rest "
-            "are the population, from which comparison samples are drawn with replacement, so that its gain is the "
-            "true one. Random forests and XGBoost at their defaults, each on its own bootstrap sample of the training "
-            f"rows: {SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers each, {SAMPLES} samples of {ROWS} "
-            "rows. A deployment is false if the true gain is not above 0."
+            f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} for training, and the "
+            "rest as the population. Comparison samples are drawn from it with replacement, so its gain is the true "
+            "one. Random forests and XGBoost at their defaults are trained on bootstrap samples of the training rows: "
+            f"{SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers each, and {SAMPLES} samples of {ROWS} rows. "
+            "A deployment is false if the true gain is not above 0."
         ),
         claims=[
             *_false_deployments(splits),
@@ -103,18 +103,20 @@ def measure() -> Result:
             ("Equally good by construction: gain seemed proven, on average / in the worst pair", _equal_table(splits)),
         ),
         notes=(
-            "Limits are the upper ones of two-sided 95 % intervals, for as many independent trials as the spread of "
-            "the share over pairs (a champion and its challengers) or over splits leaves (Korn and Graubard 1998).",
+            "Limits are upper limits of two-sided 95 % intervals. They use the number of independent trials that gives "
+            "the share the same variance as its spread over pairs (a champion and its challengers) or over splits "
+            "(Korn and Graubard 1998).",
             "A gain of a known size: the challenger is a random forest; the champion's scores are those of XGBoost, "
-            "mixed with as much of a bad model's as the gain needs. Gains are those of the population to within 0.001. "
-            f"All guards are on. A gain of {RULES['gate'].improvement:g} is the line itself.",
-            "The gate's number is for a gain of the size that it measured. What is compared with the curve is its "
-            "number for the true gain. After a sample with less gain it says more; after one with more it deploys.",
-            f"The monthly bill is worth {gains.min():.3f} to {gains.max():.3f} of log loss.",
+            "mixed with those of a bad model in the share that gives this gain. Gains are exact to 0.001 in the "
+            f"population. All guards are on. The required gain is {RULES['gate'].improvement:g}.",
+            "The gate computes its number for the gain that it measured. The table compares the curve with its number "
+            "for the true gain. After a sample with a smaller gain the number is larger; after one with a larger gain "
+            "the gate deploys.",
+            f"The monthly bill improves log loss by {gains.min():.3f} to {gains.max():.3f}.",
             "Equally good by construction: a better model's scores are mixed with permuted ones until it is exactly "
             "as good as a worse one; for log loss also an overconfident model, as good as a cautious one. Guards are "
-            "off. Few churners (one customer in seven) tell two such models apart, so the bound can be wrong more "
-            "often than in the 5 % that hold where differences are normal.",
+            "off. Only the few churned customers (one in seven) distinguish two such models, so the bound can be wrong "
+            "more often than the 5 % that hold for normal differences.",
         ),
     )
 

@@ -11,14 +11,14 @@ INTRO = """# Benchmarks
 
 <!-- Written by `python -m benchmarks`; change the scripts in benchmarks/, not this page. -->
 
-What is measured here: how good the models are on customers they have not seen, and what the main job, derived
-columns, predictions and starting cost; how often monitoring and the gate are wrong; and how fast the service, drift
-checks and the dashboard are. A peer runs in the same run on the same rows, unless it is called quoted, so the ratio
-(ours divided by the peer's) holds on other machines better than the figures do. Times are medians, but for what is
-called first. No test asserts a time.
+This page measures the quality of the models on customers they were not trained on; the cost of the main job, derived
+columns, predictions and start; the error rates of monitoring and of the gate; and the speed of the service, the drift
+checks and the dashboard. A peer is measured in the same run on the same rows, unless it is quoted. So the ratio (ours
+divided by the peer's) holds on other machines better than the figures. Times are medians, except for first calls. No
+test asserts a time.
 
-Repeat everything with `make bench`, one part with, say, `python -m benchmarks quality`. Parts not named keep their
-earlier results (`benchmarks/results.json` has them all).
+Repeat everything with `make bench`, or one part with, for example, `python -m benchmarks quality`. The other parts keep
+their earlier results (`benchmarks/results.json` contains all).
 """
 HONESTY = """## What the models were tuned on
 

@@ -36,10 +36,10 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
     return Result(
         title="The main job",
         about=(
-            "`python run_all.py` in a fresh copy of the project: all seven steps, four families searched, tracked, "
-            f"registered, monitored. Medians of {REPEATS} warm runs (the stores exist), in turn with the same steps "
-            "called without tracking; MLflow's CPU is the difference, its import included, with "
-            "the smallest and the largest of the pairs in brackets."
+            "`python run_all.py` in a fresh copy of the project: all seven steps, with a search over four families, "
+            f"tracking, registration and monitoring. Medians of {REPEATS} warm runs (the stores exist), in turn with "
+            "the same steps without tracking. MLflow's share is the difference of the CPU time, with its import; the "
+            "brackets have the smallest and the largest difference."
         ),
         claims=[
             Claim("`run_all.py`, warm, wall", job.wall, "s", 30, peer=quoted, peer_measured=QUOTED_SECONDS),
@@ -57,8 +57,8 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
         ],
         notes=[
             f"The {QUOTED_SECONDS:.0f} s of the public implementation (the same seven steps on the same table, with "
-            "scikit-learn, shap and pickle) were measured earlier on two cores; it cannot be installed here, so the "
-            "figure is quoted, not measured in this run, and the ratio is no better than that.",
-            "The first run also creates the two databases; it is a single measurement.",
+            "scikit-learn, shap and pickle) are quoted from an earlier measurement on two cores, since it cannot be "
+            "installed here. The ratio is only as exact as that.",
+            "The first run also creates the two databases. It is a single measurement.",
         ],
     )

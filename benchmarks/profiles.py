@@ -73,9 +73,9 @@ def measure() -> Result:
     return Result(
         title="Profiles of huge tables",
         about=(
-            f"`profile_parquet` on a folder of files of a million rows and {COLUMNS} columns (float64, two decimals), "
-            f"against a reference of {REFERENCE_ROWS:,} rows; a process of its own, start-up and the fit of the "
-            "reference included; every row is counted exactly (checked)."
+            f"`profile_parquet` on files with a million rows and {COLUMNS} columns each (float64, two decimals), "
+            f"against a reference of {REFERENCE_ROWS:,} rows, in its own process, with its start and the fit of the "
+            "reference. A check asserts that every row is counted."
         ),
         claims=[
             Claim(f"{largest} million rows, peak memory", used[largest].peak, "MiB", 1024),

@@ -94,21 +94,20 @@ def measure() -> Result:
     return Result(
         title="Recovery",
         about=(
-            "The bill rule of the telecom table is reversed (`demo/world.py`). The champion knows churn-80.csv alone; "
-            f"{BEFORE:,} customers of the old world, then 1,000 or 2,000 of the new one, are in the journal with their "
-            "outcomes, and `churnops retrain` runs with the default settings. Its model, and one that the same search "
-            "(the same families, trials and folds) trains on the resolved customers of the new world alone, are "
-            f"compared on {2 * FRESH:,} later customers of the new world, who come from rows that nobody before came "
-            f"from. {SEEDS} worlds."
+            "The bill rule of the telecom table is reversed (`demo/world.py`). The champion is trained on churn-80.csv "
+            f"alone. The journal has {BEFORE:,} customers of the old world, then 1,000 or 2,000 of the new one, with "
+            "their outcomes, and `churnops retrain` runs with the default settings. Its model is compared with one "
+            "that the same search (the same families, trials and folds) trains on the resolved customers of the new "
+            f"world alone, on {2 * FRESH:,} later customers of the new world from rows not used before. {SEEDS} worlds."
         ),
         claims=claims,
         tables=(("The whole loop, in the demonstration's settings", _loop_table(loops)),),
         notes=(
-            "Limits of differences are those of Student's 95 % interval over the worlds; for the whole loop they are "
-            "the least and the most.",
+            "Limits of differences are Student's 95 % interval over the worlds; for the whole loop they are the "
+            "smallest and the largest value.",
             f"In the loop {plan.rate:g} customers a second arrive, outcomes follow {plan.label_horizon_seconds:g} s "
-            f"later, the window is {plan.window_seconds:g} s and a cycle runs every {plan.cycle_seconds} s, so most "
-            "customers between change and recovery are those that nothing can be known of yet: "
+            f"later, the window is {plan.window_seconds:g} s and a cycle runs every {plan.cycle_seconds} s. Most "
+            "customers between change and recovery arrive before any outcome can be known: "
             f"{plan.rate * plan.label_horizon_seconds:,.0f} arrive within a horizon.",
         ),
     )

@@ -56,10 +56,9 @@ def measure() -> Result:
         title="Retraining",
         about=(
             f"`churnops retrain` with the default settings: 3,333 customers of the raw tables and {CUSTOMERS:,} of the "
-            "journal, random forest and XGBoost on all, recent and recency-weighted rows, the comparison, tracking. "
-            "The command may use both cores; the API's worker is on core 0 and `wrk` on core 1, "
-            f"{CONNECTIONS} connections, as fast as it answers. Median of {ROUNDS} rounds, each with a new copy of the "
-            "project."
+            "journal, random forest and XGBoost on all, recent and recency-weighted rows, comparison and tracking. The "
+            "command may use both cores. The API's worker is on core 0, and `wrk` on core 1 loads it fully over "
+            f"{CONNECTIONS} connections. Median of {ROUNDS} rounds, each with a new copy of the project."
         ),
         claims=[
             Claim("a retraining alone", statistics.median(alone), "s", 30, low=min(alone), high=max(alone)),
@@ -82,7 +81,7 @@ def measure() -> Result:
             Claim("requests/s without it", statistics.median([one.quiet for one in rounds]), "/s"),
             Claim("requests/s during it", statistics.median([one.during for one in rounds]), "/s"),
         ],
-        notes=("Limits are the least and the most of the rounds.",),
+        notes=("Limits are the smallest and the largest value of the rounds.",),
     )
 
 

@@ -62,8 +62,8 @@ def measure() -> Result:
         about=(
             f"`POST /predict`, one worker on one core, `wrk` on the other, {CONNECTIONS} connections, {SECONDS} s a "
             f"round, median of {ROUNDS} rounds in turn. The bare app (`benchmarks/bare_app.py`) has the same request "
-            "and response models, the same server flags, and no model. Ours validates, scores, explains, checks an API "
-            "key and the rate limit, counts, logs, and commits to a SQLite journal before it answers."
+            "and response models and the same server flags, but no model. Ours validates, scores, explains, checks an "
+            "API key and the rate limit, counts, logs, and commits to a SQLite journal before it answers."
         ),
         claims=[
             Claim("requests/s, share of the bare app's", rate["ours"] / rate["bare"], "", 0.66, at_least=True),

@@ -24,8 +24,8 @@ def measure() -> Result:
     return Result(
         title="Starting",
         about=(
-            f"CPU (user and system) of a process from start to exit, median of {REPEATS}, each command in turn. "
-            "`churnops.model` is all that a served model needs."
+            f"CPU time (user and system) of a process from start to exit, median of {REPEATS}, each command in turn. "
+            "A served model needs only `churnops.model`."
         ),
         claims=[
             Claim("`churnops --help`", cpu["help"], "s", 0.4, peer="`import mlflow`", peer_measured=cpu["mlflow"]),
@@ -39,7 +39,7 @@ def measure() -> Result:
             Claim("`import churnops.model`", cpu["model"], "s", peer="`import mlflow`", peer_measured=cpu["mlflow"]),
         ],
         notes=[
-            f"Of `import churnops.model`, Python itself is {cpu['python']:.2g} s and `import numba` (Python included) "
-            f"{cpu['numba']:.2g} s."
+            f"`import churnops.model` includes Python itself, {cpu['python']:.2g} s, and `import numba`, which takes "
+            f"{cpu['numba']:.2g} s with Python."
         ],
     )

@@ -246,11 +246,11 @@ def _result(costs: Sequence[Cost], crowd: tuple[float, float, list[int]], idle: 
     return Result(
         title="Worst bodies",
         about=(
-            f"`churnops serve` on one core, clients on the other. {len(costs)} forms of body, each in several sizes up "
-            f"to the limit (files: up to 16 MiB), {REPEATS} times, one after another, while an honest client sends "
-            f"{HONEST_RATE:g} `/predict` a second. Memory is the peak above {idle:.0f} MiB resident before the first "
-            f"body. Growth is the exponent of the time over the last step of sizes, of forms that take more than "
-            f"{NOTICEABLE * 1e3:.0f} ms: 1 is linear."
+            f"`churnops serve` on one core, clients on the other. {len(costs)} forms of body are sent one after "
+            f"another, each in several sizes up to the limit (files: up to 16 MiB) and {REPEATS} times, while an "
+            f"honest client sends {HONEST_RATE:g} `/predict` a second. Memory is the peak above the {idle:.0f} MiB "
+            "resident before the first body. Growth is the exponent of the time between the two largest sizes, for "
+            f"forms that take more than {NOTICEABLE * 1e3:.0f} ms; 1 is linear."
         ),
         claims=[
             Claim(f"slowest JSON body ({slowest.form.name})", slowest.seconds[-1], "s", 2.0),
@@ -263,9 +263,7 @@ def _result(costs: Sequence[Cost], crowd: tuple[float, float, list[int]], idle: 
             Claim(f"memory of {AT_ONCE} of the largest bodies of labels at once", peak, "MiB"),
         ],
         tables=[("Each form in its largest size, by path and format", _table(costs))],
-        notes=[
-            f"The {AT_ONCE} bodies at once were answered within {seconds:.1f} s, {refused} of them with 503 `busy`."
-        ],
+        notes=[f"The {AT_ONCE} bodies sent together were answered within {seconds:.1f} s, {refused} with 503 `busy`."],
     )
 
 
