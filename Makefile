@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: run demo test endurance lint bench pictures schema lock clean help
 
-help:  ## what can be typed here
+help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 run: .venv/ready  ## the main job on the data in the repository
@@ -24,26 +24,26 @@ endurance: .venv/ready-dev  ## the service killed and redeployed under load at f
 # The formatter decides the layout: no line is kept from it but one published formula, and one assignment stands on a line.
 LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
 
-lint: .venv/ready-dev  ## ruff, strict types, import contracts
+lint: .venv/ready-dev  ## formatting, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@! grep -rnE $(LAYOUT) --include='*.py' --exclude=kolmogorov.py src tests demo benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/ready-dev  ## every figure of docs/benchmarks.md, measured again
+bench: .venv/ready-dev  ## measure every figure of docs/benchmarks.md again
 	$(BIN)/python -m benchmarks
 
-pictures: .venv/ready-dev  ## the pictures of README.md, made again from a real run
+pictures: .venv/ready-dev  ## make the pictures of README.md again from a real run
 	$(BIN)/python -m scripts.pictures
 
-schema: .venv/ready-dev  ## the JSON Schemas of reports and summaries (docs/schemas), made again from their models
+schema: .venv/ready-dev  ## make the JSON Schemas of reports and summaries (docs/schemas) again from their models
 	$(BIN)/python -m scripts.schemas
 
-lock:  ## requirements*.txt again from pyproject.toml (needs uv; only for whoever changes a dependency)
+lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after a change of dependencies)
 	bash scripts/lock.sh
 
-clean:  ## the environment and everything a run writes, except data
+clean:  ## delete the environment and everything a run writes, except data
 	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring
 
 # Wheels are checked against the hashes in the lock; the package itself is installed in place, fetching nothing.
