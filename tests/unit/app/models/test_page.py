@@ -96,7 +96,7 @@ def test_damaged_summaries_are_named_and_the_others_shown(in_project: Path, show
     assert not page.exception
     said = texts(page)
     assert "Not shown, as damaged: retraining_summary_20261125T141428.962313Z.json (it is not JSON)." in said
-    assert "**The model in production stays.** no gain" in said
+    assert "**The deployed model stays.** no gain" in said
     (reports / "retraining_summary_20261125T141428.962313Z.json").unlink()
     assert "damaged" not in texts(page.run())  # the next run sees that the files changed
 
