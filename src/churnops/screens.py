@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from churnops.evaluation.metrics import METRIC_LABELS
-from churnops.words import capital
+from churnops.words import capital, title, words
 
 if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from churnops.retraining.gate import Decision
     from churnops.retraining.pipeline import Retrained
     from churnops.retraining.summary import RetrainingSummary
+    from churnops.schema import Schema
     from churnops.settings import Settings
 
 MAX_COLUMNS, MAX_DEPLOYMENTS = 12, 20
@@ -121,14 +122,12 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     """Print the result of the main job, its numbers, the first monitoring cycle and the next commands."""
     console = console or Console()
     evaluation, released = summary.evaluation, summary.deployed
-    console.print(_released(released), soft_wrap=True)
-    console.print(Text(f"Deployed folder: {_relative(released.folder)}"), soft_wrap=True)
-    if released.warning:
-        console.print(Text.assemble(("warning ", "yellow"), plain(released.warning)), soft_wrap=True)
-    auc = evaluation.metrics["roc_auc"]
-    if not auc.low > 0.5:  # also if it is NaN
-        doubt = "[yellow]caution[/] on held-out rows the model is not proven better than chance: check it before use"
-        console.print(doubt, highlight=False, soft_wrap=True)
+    _released(console, released)
+    _line(console, "Deployed folder", f" {_relative(released.folder)}")
+    _warn(console, released.warning)
+    if not evaluation.metrics["roc_auc"].low > 0.5:  # also if it is NaN
+        doubt = " on held-out rows the model is not proven better than chance: check it before use"
+        _line(console, "caution", doubt, "yellow")
     metric = METRIC_LABELS[str(summary.trained.params["selection_metric"])]
     console.print(f"\n[bold]Candidates, cross-validated on the training rows and chosen by {metric}", highlight=False)
     console.print(_families(summary))
@@ -140,28 +139,30 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     console.print(Text(_next(summary, settings)), soft_wrap=True)
 
 
-def _released(release: "Release") -> Text:
+def _released(console: Console, release: "Release") -> None:
     style = "green" if release.status in ("deployed", "unchanged") else "yellow"
-    return Text.assemble((release.headline, style), plain(f": {release.reason}"))
+    _line(console, release.headline, f": {release.reason}", style)
 
 
 def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
     report = cycle.report
     subject = f"{report.model_version} on {report.rows:,} later customers" if report.rows else report.model_version
-    console.print(f"[bold]Monitoring[/] of {subject}: {_advice(report)}", highlight=False, soft_wrap=True)
+    _line(console, *_advice(report, f": {subject}"))
     reasons = (report.performance.decline.reason, report.feature_drift.reason, *report.recommendation.reasons)
     for reason in reasons if report.rows else (report.source,):
-        console.print(Text.assemble("  - ", plain(reason)), soft_wrap=True)
-    console.print(f"  - report: {_relative(cycle.page)}", highlight=False, soft_wrap=True)
+        _line(console, "", f"  - {reason}")
+    _line(console, "", f"  - report: {_relative(cycle.page)}")
 
 
-def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> None:
-    """Print a monitoring cycle: verdict, triggers, drifted columns and files."""
+def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console | None = None) -> None:
+    """Print a monitoring cycle: the verdict, the next step, the triggers, the drifted columns and the files."""
     console = console or Console()
     from churnops.monitoring.budget import TRIGGER_LABELS
 
     report, labels = summary.cycle.report, summary.cycle.report.performance.coverage
-    console.print(f"[bold]{report.model_version}[/], {report.rows:,} customers: {report.source}", highlight=False)
+    _line(console, *_advice(report, f": {report.model_version} on {report.rows:,} customers ({report.source})"))
+    _line(console, "Retraining", f": {summary.retraining}")
+    _line(console, "Labels", f": {labels.labelled:,} of {labels.due:,} due outcomes are known")
     table = _table(left=("trigger", "fired", "why"))
     table.columns[2].no_wrap = False
     for trigger in report.recommendation.triggers:
@@ -172,13 +173,11 @@ def show_cycle(summary: "MonitoringSummary", console: Console | None = None) -> 
     console.print(table)
     drifted = [column for column in report.feature_drift.columns if column.drifted]
     if drifted:
-        console.print(_drifted(drifted))
-    console.print(f"[bold]labels[/] {labels.labelled:,} of the {labels.due:,} that are due are known", highlight=False)
-    console.print(f"[bold]verdict[/] {_advice(report)}; retraining: {summary.retraining}", highlight=False)
+        console.print(_drifted(drifted, schema))
     for path in (summary.cycle.path, summary.cycle.page):
-        console.print(f"[bold]report[/] {_relative(path)}", highlight=False, soft_wrap=True)
+        _line(console, "Report", f" {_relative(path)}")
     for warning in summary.warnings:
-        console.print(Text.assemble(("warning ", "yellow"), warning), soft_wrap=True)
+        _warn(console, warning)
 
 
 def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Console | None = None) -> None:
@@ -188,16 +187,14 @@ def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Co
     console = console or Console()
     style = "green" if summary.status in ("deployed", "kept") else "yellow"
     result = f": {STATUS_LABELS[summary.status]}. {capital(summary.reason)}"
-    console.print(Text.assemble((capital(summary.status), style), plain(result)), soft_wrap=True)
+    _line(console, capital(summary.status), result, style)
     if summary.check is not None:
-        check = f" through the API {summary.check.status}: {summary.check.reason}"
-        console.print(Text.assemble(("Check", "bold"), plain(check)), soft_wrap=True)
-    if summary.warning:
-        console.print(Text.assemble(("warning ", "yellow"), plain(summary.warning)), soft_wrap=True)
+        _line(console, "Check", f" through the API {summary.check.status}: {summary.check.reason}")
+    _warn(console, summary.warning)
     if (retrained := summary.retrained) is not None:
         _comparison(retrained, console)
     if path is not None:
-        console.print(f"[bold]Summary[/] {_relative(path)}", highlight=False, soft_wrap=True)
+        _line(console, "Summary", f" {_relative(path)}")
 
 
 def _comparison(retrained: "Retrained", console: Console) -> None:
@@ -224,8 +221,7 @@ def show_models(
 ) -> None:
     """Print the deployed model, the registered versions and the deployment history, newest first."""
     console = console or Console()
-    line = Text.assemble(("Deployed", "bold"), ": ", plain(answers or "none, type `churnops run`"))
-    console.print(line, soft_wrap=True)
+    _line(console, "Deployed", f": {answers or 'none, type `churnops run`'}")
     if versions:
         table = _table(left=("version", "aliases", "model", "deployed"))
         deployed = {spell.deployment.content_sha256: spell.deployment.at for spell in history}
@@ -250,7 +246,7 @@ def show_promotion(promotion: "Release", console: Console | None = None) -> None
     """Print the result of a promotion, if it is no error, and the gate's verdict if it was asked."""
     console = console or Console()
     if promotion.status in ("deployed", "unchanged"):
-        console.print(_released(promotion), soft_wrap=True)
+        _released(console, promotion)
     if promotion.decision is not None:
         show_gate(promotion.decision, console)
 
@@ -310,24 +306,36 @@ def _time(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M}" if at else ""
 
 
-def _drifted(columns: "Sequence[ColumnDrift]") -> Table:
+def _drifted(columns: "Sequence[ColumnDrift]", schema: "Schema") -> Table:
     from churnops.monitoring.drift.finding import TEST_LABELS
 
     table = _table(left=("drifted column", "test"), right=("effect", "adjusted p"))
     for column in sorted(columns, key=lambda column: -abs(column.effect or 0.0))[:MAX_COLUMNS]:
         p_value = column.p_value if column.adjusted_p_value is None else column.adjusted_p_value
-        table.add_row(column.name, TEST_LABELS[column.test], f"{column.effect:.3f}", f"{p_value:.2g}")
+        name = title(schema.by_name[column.name]) if column.name in schema.by_name else words(column.name)
+        table.add_row(name, TEST_LABELS[column.test], f"{column.effect:.3f}", f"{p_value:.2g}")
     if len(columns) > MAX_COLUMNS:
         table.add_row(f"and {len(columns) - MAX_COLUMNS} more: see the report", style="dim")
     return table
 
 
-def _advice(report: "Report") -> str:
+def _advice(report: "Report", subject: str) -> tuple[str, str, str]:
+    """Return the verdict, its subject and its style, for `_line`."""
     if report.recommendation.value:
-        return "[yellow]retraining recommended[/]"
+        return "Retraining is recommended", subject, "yellow"
     if all(trigger.fired is None for trigger in report.recommendation.triggers):
-        return "[yellow]cannot tell[/]"
-    return "[green]no reason to retrain[/]"
+        return "Cannot tell", subject, "yellow"
+    return "No reason to retrain", subject, "green"
+
+
+def _line(console: Console, label: str, text: str, style: str = "bold") -> None:
+    """Print a label and a text on one line; the text may come from outside."""
+    console.print(Text.assemble((label, style), plain(text)), soft_wrap=True)
+
+
+def _warn(console: Console, warning: str | None) -> None:
+    if warning:
+        _line(console, "warning", f" {warning}", "yellow")
 
 
 def _families(summary: "RunSummary") -> Table:

@@ -57,7 +57,7 @@ def test_history_decisions_and_retrainings_are_told_with_what_came_from_data_as_
     screen = look(lived_in).open("Models")
     screen.says(r"^Version \d+ .* answers since")
     assert EVERYTHING[:60] in screen.text()
-    screen.has_cell("it answered worse than was promised")
+    screen.has_cell("its predictions were worse than in the evaluation")
     screen.tab("Champion and challenger")
     screen.says("ROC-AUC")
     assert screen.page.get_by_test_id("stPlotlyChart").filter(visible=True).count() >= 1

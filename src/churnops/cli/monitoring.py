@@ -160,7 +160,7 @@ def monitor(
 
     def once() -> None:
         summary = run_monitoring(settings, source, experiment=experiment, permitted=not no_retrain)
-        show_done(as_json, summary.to_json, lambda: show_cycle(summary))
+        show_done(as_json, summary.to_json, lambda: show_cycle(summary, settings.table))
 
     def on_error(error: Exception) -> None:
         if isinstance(error, ChurnopsError):
