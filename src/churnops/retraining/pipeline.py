@@ -24,7 +24,7 @@ from churnops.model import Bundle
 from churnops.retraining.comparison import RETRAINED_FROM, check_same_inputs, customers_of, judge
 from churnops.retraining.gate import Decision
 from churnops.retraining.rows import ProductionRows
-from churnops.retraining.split import Table, one_row_each, split
+from churnops.retraining.split import Split, Table, one_row_each, split
 from churnops.settings import Settings
 from churnops.step import StepResult
 from churnops.tracking import PipelineRun
@@ -118,54 +118,34 @@ class RetrainingPipeline:
         DataError
             If no customer is left to compare on, or the champion's Schema differs from that of the settings.
         """
-        settings, schema, seed = self._settings, self._settings.table, self._settings.random_state
+        settings, schema, step = self._settings, self._settings.table, self._run.step
         check_same_inputs(champion, schema)
         names = [column.name for column in schema.model_inputs]
-        step, steps = self._run.step, iter(STEPS)
-        with temporary_folder() as folder:
-            production = [*_written(rows, folder), *([batch] if batch else [])]
-            raw = [settings.path(source) for source in settings.data.raw]
-            validated = step(next(steps), validate_data, raw, production, schema, minimum_class=settings.training.folds)
-        merged = step(next(steps), merge, _tables(validated, rows, settings), schema, beside=(AT, CUSTOMER))
-        table = _encoded(merged.table, settings)
-        table = table.rows(one_row_each(table, names))
+        table, sha256 = self._labelled_rows(rows, batch)
         parts = split(table, table.held_by(trained_on), names, settings.retraining)
         if not parts.held_out.any():
             raise DataError("no customer with a known outcome is new to the deployed model: nothing to compare on")
         used = parts.held_out | parts.training
         prepared = step(
-            next(steps),
+            STEPS[2],
             preprocess,
             table.rows(used).columns,
             table.outcome[used],
             schema.model_inputs,
-            sha256=merged.sha256,
+            sha256=sha256,
             held_out=parts.held_out[used],
-            seed=seed,
+            seed=settings.random_state,
         )
-        features = step(next(steps), select_features, prepared, schema, settings.features)
-        plan = Plan(
-            families=settings.retraining.families,
-            weights=parts.weightings(table, settings.retraining),
-            folds=parts.folds(table, names, settings.training.folds, seed),
-            reference=(parts.held_out | parts.newest)[used],
-            threads=settings.retraining_threads,
-        )
-        trained = step(next(steps), train_models, prepared, features, settings, plan, on_family=on_family)
+        features = step(STEPS[3], select_features, prepared, schema, settings.features)
+        plan = _plan(table, parts, settings)
+        trained = step(STEPS[4], train_models, prepared, features, settings, plan, on_family=on_family)
         held_out, fitted = table.rows(parts.held_out), table.rows(parts.training)
         fitted_on = fitted.identities(names)
         _assert_unseen(held_out, champion=trained_on, challenger=fitted_on)
-        bundles = {name: model.bundle for name, model in trained.models.items()}
-        evaluated = step(
-            next(steps),
-            evaluate_models,
-            bundles | {CHAMPION: champion},
-            trained.winner,
-            trained.refit.with_metadata(metrics={}, lineage=self._lineage(champion)),
-            prepared,
-            settings,
-        )
-        compared = step(next(steps), _compare, held_out, evaluated.bundle, champion, settings)
+        refit = trained.refit.with_metadata(metrics={}, lineage=self._lineage(champion))
+        bundles = {name: model.bundle for name, model in trained.models.items()} | {CHAMPION: champion}
+        evaluated = step(STEPS[5], evaluate_models, bundles, trained.winner, refit, prepared, settings)
+        compared = step(STEPS[6], _compare, held_out, evaluated.bundle, champion, settings)
         counts = {
             "original": int((~fitted.production).sum()),
             "production": int(fitted.production.sum()),
@@ -175,10 +155,34 @@ class RetrainingPipeline:
         }
         return Retrained(trained, evaluated, evaluated.bundle, fitted_on, compared.decision, counts)
 
+    def _labelled_rows(self, rows: ProductionRows, batch: Path | None) -> tuple[Table, str]:
+        """Run steps 1 and 2; return one row for each production customer, the original rows, and their SHA-256."""
+        settings, schema = self._settings, self._settings.table
+        with temporary_folder() as folder:
+            production = [*_written(rows, folder), *([batch] if batch else [])]
+            raw = [settings.path(source) for source in settings.data.raw]
+            folds = settings.training.folds
+            validated = self._run.step(STEPS[0], validate_data, raw, production, schema, minimum_class=folds)
+        merged = self._run.step(STEPS[1], merge, _tables(validated, rows, settings), schema, beside=(AT, CUSTOMER))
+        table = _encoded(merged.table, settings)
+        return table.rows(one_row_each(table, [column.name for column in schema.model_inputs])), merged.sha256
+
     def _lineage(self, champion: Bundle) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         run = self._run
         return {"run_id": run.run_id, "git_commit": run.commit, "created": now, RETRAINED_FROM: champion.content_sha256}
+
+
+def _plan(table: Table, parts: Split, settings: Settings) -> Plan:
+    """Return the candidates, and the rows that they are fitted to and chosen on."""
+    used, names = parts.held_out | parts.training, [column.name for column in settings.table.model_inputs]
+    return Plan(
+        families=settings.retraining.families,
+        weights=parts.weightings(table, settings.retraining),
+        folds=parts.folds(table, names, settings.training.folds, settings.random_state),
+        reference=(parts.held_out | parts.newest)[used],
+        threads=settings.retraining_threads,
+    )
 
 
 def _written(rows: ProductionRows, folder: Path) -> list[Path]:
