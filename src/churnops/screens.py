@@ -123,7 +123,7 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     console = console or Console()
     evaluation, released = summary.evaluation, summary.deployed
     _released(console, released)
-    _line(console, "Deployed folder", f" {_relative(released.folder)}")
+    _path(console, "Deployed folder", released.folder)
     _warn(console, released.warning)
     if not evaluation.metrics["roc_auc"].low > 0.5:  # also if it is NaN
         doubt = " on held-out rows the model is not proven better than chance: check it before use"
@@ -151,7 +151,7 @@ def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
     reasons = (report.performance.decline.reason, report.feature_drift.reason, *report.recommendation.reasons)
     for reason in reasons if report.rows else (report.source,):
         _line(console, "", f"  - {reason}")
-    _line(console, "", f"  - report: {_relative(cycle.page)}")
+    _path(console, "Report", cycle.page)
 
 
 def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console | None = None) -> None:
@@ -175,7 +175,7 @@ def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console 
     if drifted:
         console.print(_drifted(drifted, schema))
     for path in (summary.cycle.path, summary.cycle.page):
-        _line(console, "Report", f" {_relative(path)}")
+        _path(console, "Report", path)
     for warning in summary.warnings:
         _warn(console, warning)
 
@@ -194,7 +194,7 @@ def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Co
     if (retrained := summary.retrained) is not None:
         _comparison(retrained, console)
     if path is not None:
-        _line(console, "Summary", f" {_relative(path)}")
+        _path(console, "Summary", path)
 
 
 def _comparison(retrained: "Retrained", console: Console) -> None:
@@ -329,8 +329,12 @@ def _advice(report: "Report", subject: str) -> tuple[str, str, str]:
 
 
 def _line(console: Console, label: str, text: str, style: str = "bold") -> None:
-    """Print a label and a text on one line; the text may come from outside."""
-    console.print(Text.assemble((label, style), plain(text)), soft_wrap=True)
+    """Print a label and a text; the text may come from outside."""
+    console.print(Text.assemble((label, style), plain(text)))
+
+
+def _path(console: Console, label: str, path: Path) -> None:
+    console.print(Text.assemble((label, "bold"), f" {_relative(path)}"), soft_wrap=True)
 
 
 def _warn(console: Console, warning: str | None) -> None:
