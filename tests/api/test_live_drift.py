@@ -394,10 +394,10 @@ SUMMARY: dict[str, Any] = {
 }
 
 
-def cycle(minutes: int, *, aside: bool = False, failed: bool = False, **changes: Any) -> Cycle:
+def cycle(minutes: int, *, report_only: bool = False, failed: bool = False, **changes: Any) -> Cycle:
     summary = {"error": "no customers"} if failed else SUMMARY | changes
     status: Any = "failed" if failed else "finished"
-    return Cycle(START + timedelta(minutes=minutes), "0" * 64, aside, status, None, summary)
+    return Cycle(START + timedelta(minutes=minutes), "0" * 64, report_only, status, None, summary)
 
 
 def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
@@ -439,7 +439,7 @@ def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
         unknown = {"metric": "f1", "column_effect": "state", "column_drifted": "state"}
         for name, label in (unknown | dict.fromkeys(("trigger", "effect", "drifted"), "target_drift")).items():
             assert math.isnan(gauge(found, prefix + name, label))
-        found = shown(cycle(2, aside=True, drift_rate=1.0), cycle(3, failed=True))
+        found = shown(cycle(2, report_only=True, drift_rate=1.0), cycle(3, failed=True))
         assert gauge(found, prefix + "drift_rate") == 0.25
         assert gauge(found, prefix + "failed") == 1
         assert gauge(found, prefix + "cycle_timestamp_seconds") == (START + timedelta(minutes=1)).timestamp()
@@ -484,7 +484,7 @@ def test_the_gauges_are_of_live_traffic_and_other_sources_have_their_own(api_set
         log.record(cycle(1))
         for added in (cycle(2, drift_rate=1.0), cycle(3, failed=True)):
             log.record(replace(added, source="weekly"))
-        log.record(replace(cycle(4, aside=True), source="file"))
+        log.record(replace(cycle(4, report_only=True), source="file"))
         service._show_cycle()
         shown = client.get("/metrics").text
         assert gauge(shown, "churnops_monitoring_drift_rate") == 0.25

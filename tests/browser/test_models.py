@@ -47,7 +47,7 @@ def test_going_back_changes_what_answers_and_needs_an_admin_key(look: Look, sett
         after = Bundle.load(link).version_name
         assert after != before
         screen.says(rf"\({after}\) answers since")
-        screen.tab("In production").has_cell("gone back to")
+        screen.tab("In production").has_cell("restored")
         screen.go("Predict").says(rf"model {after}")
         secrets = [part for token in keys.values() for part in (token, token.split("_", 2)[2])]
         assert not [secret for secret in secrets if secret in screen.page.content()]

@@ -50,7 +50,7 @@ def test_a_cycle_dated_ahead_hides_no_later_one(engine: Engine):
     assert [c.report for c in shown.cycles] == ["ahead", "later"]
     assert all(c.at <= now() for c in shown.cycles)
     assert log.between(start - DAY, start - HOUR).cycles == ()
-    assert [c.report for c in log.between(start - DAY, start + HOUR, most=1).cycles] == ["later"]
+    assert [c.report for c in log.between(start - DAY, start + HOUR, limit=1).cycles] == ["later"]
 
 
 def test_a_decision_dated_ahead_hides_no_later_one_on_any_subject(engine: Engine):

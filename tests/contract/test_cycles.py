@@ -49,7 +49,7 @@ def test_cycles_come_back_newest_first_and_chosen(engine: Engine):
     assert log.newest() == []
     for cycle in made:
         log.record(cycle)
-    assert log.newest(9, aside=None) == made[::-1]
+    assert log.newest(9, report_only=None) == made[::-1]
     assert log.newest(9) == [made[2], made[0]]
     assert log.newest(status="finished") == [made[0]]
 
@@ -77,8 +77,10 @@ def test_what_is_not_json_is_not_recorded(engine: Engine):
     assert CycleLog(engine).newest() == []
 
 
-def between(log: CycleLog, hours: int, *, aside: bool | None = False, most: int = 500) -> tuple[list[str | None], bool]:
-    found = log.between(NOW, NOW + timedelta(hours=hours), aside=aside, most=most)
+def between(
+    log: CycleLog, hours: int, *, report_only: bool | None = False, limit: int = 500
+) -> tuple[list[str | None], bool]:
+    found = log.between(NOW, NOW + timedelta(hours=hours), report_only=report_only, limit=limit)
     return [cycle.report for cycle in found.cycles], found.every is not None
 
 
@@ -92,10 +94,10 @@ def test_cycles_of_a_time_come_oldest_first_without_their_columns(engine: Engine
     assert [(cycle.report, cycle.summary) for cycle in found.cycles] == [
         ("0", {"drift_rate": 0.0, "name": "ä"}),
         ("2", {"drift_rate": 0.2, "name": "ä"}),
-    ], "the end is excluded, and what is aside too"
+    ], "the end is excluded, and report-only cycles too"
     assert found.every is None
-    assert between(log, 6, aside=None) == (["0", "1", "2", "5"], False)
-    assert between(log, 6, aside=True) == (["1"], False)
+    assert between(log, 6, report_only=None) == (["0", "1", "2", "5"], False)
+    assert between(log, 6, report_only=True) == (["1"], False)
 
 
 def test_of_many_cycles_the_newest_of_each_stretch_and_kind_is_taken(engine: Engine):
@@ -105,10 +107,10 @@ def test_of_many_cycles_the_newest_of_each_stretch_and_kind_is_taken(engine: Eng
         report = None if failed else str(hour)
         status: Literal["failed", "finished"] = "failed" if failed else "finished"
         log.record(Cycle(NOW + timedelta(hours=hour), "a", False, status, report, {"columns": {}}))
-    names, thinned = between(log, 100, most=10)
+    names, thinned = between(log, 100, limit=10)
     assert thinned
     assert names == ["9", "19", "29", "39", None, "49", "59", "69", "79", "89", "99"]
-    assert between(log, 100, most=100) == ([None if hour == 41 else str(hour) for hour in range(100)], False)
+    assert between(log, 100, limit=100) == ([None if hour == 41 else str(hour) for hour in range(100)], False)
 
 
 def test_cycles_of_a_time_are_found_by_the_index():
@@ -119,7 +121,7 @@ def test_cycles_of_a_time_are_found_by_the_index():
     for number in range(20):
         log.record(Cycle(NOW + timedelta(hours=number), "a", False, "finished", "r", {}))
     asked.clear()
-    log.between(NOW, NOW + timedelta(hours=20), most=5)
+    log.between(NOW, NOW + timedelta(hours=20), limit=5)
     log.between(NOW, NOW + timedelta(hours=20))
     plans = []
     with engine.connect() as connection:
@@ -145,5 +147,5 @@ def test_looks_and_what_had_fired_belong_to_their_source(engine: Engine):
     assert log.sources() == ["file", "live", "weekly"]
     assert [cycle.status for cycle in log.newest(9, source="live")] == ["failed"]
     assert log.newest(9, source="file") == []
-    series = log.between(NOW - timedelta(hours=1), NOW + timedelta(hours=1), aside=None, source="weekly")
+    series = log.between(NOW - timedelta(hours=1), NOW + timedelta(hours=1), report_only=None, source="weekly")
     assert [cycle.source for cycle in series.cycles] == ["weekly", "file"]

@@ -96,6 +96,6 @@ def test_a_damaged_database_is_one_line(tmp_path: Path):
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE deployments")
-    with pytest.raises(JournalError, match="does not answer as it should: no such table"):
+    with pytest.raises(JournalError, match="journal's database failed: no such table"):
         DeploymentLog(engine).history()
     engine.dispose()

@@ -202,6 +202,6 @@ def test_a_database_that_is_damaged_is_one_line(engine: Engine, journal: Journal
         lambda: journal.record_labels([Label(True, prediction_id="p")]),
         lambda: list(journal.resolved(START, START + DAY, START)),
     ):
-        with pytest.raises(JournalError, match="does not answer as it should") as caught:
+        with pytest.raises(JournalError, match="journal's database failed") as caught:
             ask()
         assert "\n" not in str(caught.value)

@@ -69,7 +69,7 @@ def test_a_newer_database_is_refused_in_one_line(url: str):
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     engine.dispose()
-    with pytest.raises(JournalError, match=r"version 9999, and this churnops knows .*: upgrade churnops") as caught:
+    with pytest.raises(JournalError, match=r"version 9999; this churnops reads .*: upgrade churnops") as caught:
         open_database(url)
     assert "\n" not in str(caught.value)
 

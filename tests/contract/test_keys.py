@@ -66,7 +66,7 @@ def test_other_scopes_are_refused(store: KeyStore, scopes: list[str]):
 
 @pytest.mark.parametrize("name", ["", " ", " a", "a" * 65, "a\nb", "a\x00b", "\ud800", "a\u202eb"])
 def test_other_names_are_refused_in_one_line(store: KeyStore, name: str):
-    with pytest.raises(JournalError, match=r"\Aa key's name is 1 to 64 printable characters, not .*\Z"):
+    with pytest.raises(JournalError, match=r"\Aa key's name must be 1 to 64 printable characters, not .*\Z"):
         store.add(name, ["predict"])
 
 
@@ -145,9 +145,9 @@ def test_the_commands_make_list_and_revoke(config: str):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("add", "a", "--scope", "all"), "error: scopes of a key are one or more of predict, label, metrics, admin"),
+        (("add", "a", "--scope", "all"), "error: a key's scopes must be one or more of predict, label, metrics, admin"),
         (("add", "a"), "Missing option '--scope'"),
-        (("add", "", "--scope", "predict"), "error: a key's name is 1 to 64 printable characters"),
+        (("add", "", "--scope", "predict"), "error: a key's name must be 1 to 64 printable characters"),
         (("revoke", "nobody"), "churnops keys list"),
     ],
 )

@@ -94,7 +94,7 @@ def test_an_older_database_is_read_as_before(upgraded: tuple[Engine, Rows]):
         outcomes = [one.churned for one in journal.resolved(datetime(2026, 1, 1, tzinfo=UTC), now, now)]
         assert sum(churned is not None for churned in outcomes) >= 122
     if "cycles" in rows:
-        assert len(CycleLog(engine).newest(100, aside=None)) == len(rows["cycles"])
+        assert len(CycleLog(engine).newest(100, report_only=None)) == len(rows["cycles"])
         assert len(AlertLog(engine).newest(100)) == len(rows["alerts"])
     if "decisions" in rows:
         assert len(DecisionLog(engine).newest(100)) == len(rows["decisions"])

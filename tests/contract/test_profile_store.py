@@ -72,5 +72,5 @@ def test_a_database_that_does_not_answer_is_one_line(engine: Engine, store: Prof
         lambda: store.written("a", PART),
         lambda: store.read("a", PART),
     ):
-        with pytest.raises(JournalError, match=r"\Athe journal's database does not answer as it should: .*\Z"):
+        with pytest.raises(JournalError, match=r"\Athe journal's database failed: .*\Z"):
             ask()

@@ -253,7 +253,7 @@ def test_a_log_that_another_worker_set_aside_is_never_applied(path: Path):
     logs = [SqliteLog(engine) for engine in engines]
     new = older_copy(engines[0], logs[0], path)
     path.write_bytes(new)
-    logs[1]._settled = (logs[1]._look(), logs[1]._progress())  # it looked while the other one moved the log
+    logs[1]._settled = (logs[1]._state(), logs[1]._progress())  # it looked while the other one moved the log
     logs[0].rest()
     logs[1].rest()
     for engine, log in zip(engines, logs, strict=True):

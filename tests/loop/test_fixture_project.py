@@ -164,7 +164,7 @@ def engine(settings: Settings) -> Iterator[Any]:
 
 def test_the_dashboard_reads_every_report_summary_and_live_profile(settings: Settings, engine: Any):
     folder = settings.path(settings.monitoring.directory)
-    cycles = CycleLog(engine).newest(100, aside=None)
+    cycles = CycleLog(engine).newest(100, report_only=None)
     named = [cycle.report for cycle in cycles if cycle.report]
     assert len(named) == len(list(folder.glob("monitoring_report_*.json"))) == 6
     reports = [read_report(folder, name).report for name in named]

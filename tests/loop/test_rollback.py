@@ -158,7 +158,7 @@ def test_the_gate_refuses_a_worse_model_force_deploys_it_and_going_back_is_one_c
     assert spells[4]["reason"].startswith("the old one was better; the gate agrees: ")
     shown = typed("models").stdout
     assert "Deployments (UTC)" in shown
-    assert f"version 1 gone back to by {who()}: complaints since noon\n" in shown
+    assert f"version 1 restored by {who()}: complaints since noon\n" in shown
 
 
 def test_a_reason_is_text_and_never_markup_or_a_control_character(settings: Settings, typed: Callable[..., Result]):

@@ -1,7 +1,7 @@
-"""The database of what happened: deployments, predictions, and later what became of the customers; and API keys.
+"""The database of events: deployments, predictions, labels, monitoring cycles, alerts, decisions; and API keys.
 
-SQLAlchemy Core; SQLite by default, PostgreSQL by changing the URL. Rows are added, never changed, but for a key that is
-revoked. `JournalWriter` writes predictions, `Journal` reads them and records labels.
+SQLAlchemy Core on SQLite by default, on PostgreSQL with another URL. Rows are added and not changed, except that a key
+can be revoked. `JournalWriter` writes predictions, `Journal` reads them and records labels.
 """
 
 from sqlalchemy import Engine

@@ -1,4 +1,4 @@
-"""What was told, which channels have still to hear of it, and who is telling them just now."""
+"""The alert log: alerts, and the attempts to deliver them to each channel."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,14 +16,14 @@ from churnops.settings import LIVE
 State = Literal["firing", "recovered", "event"]
 
 UNDER_WAY = "under way"
-"""In place of an error: somebody is telling this channel, or was killed while doing so."""
+"""Stands in for an error while a process delivers the alert, or if that process was killed."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One message: an alarm that fires, its end, or an event, which has no end.
+    """One message: an alarm that fires, its recovery, or an event, which has no recovery.
 
-    `source` names the customers that it is about.
+    `source` names the customers of the alarm (see `Cycle.source`).
     """
 
     subject: str
@@ -35,13 +35,13 @@ class Notice:
 
     @property
     def incident(self) -> str:
-        """Name of the alarm: its subject, and its source unless that is live traffic."""
+        """Name of the alarm: its subject, followed by its source unless that is live traffic."""
         return incident(self.subject, self.source)
 
 
 @dataclass(frozen=True)
 class Alert:
-    """A notice in the log. `id` is None where there was no log to write it to."""
+    """A notice in the log. `id` is None if there was no log to write to."""
 
     id: int | None
     at: datetime
@@ -50,7 +50,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Try:
-    """One try to tell an alert to a channel, whose name holds no secret; `error` is None if it arrived."""
+    """One attempt to deliver an alert. `channel` holds no secret; `error` is None if the alert arrived."""
 
     alert: int
     channel: str
@@ -58,8 +58,8 @@ class Try:
 
 
 @dataclass(frozen=True)
-class ToldAlert:
-    """An alert of the log, and the last try of each channel; `UNDER_WAY` is an error that may still end well."""
+class LoggedAlert:
+    """An alert of the log with each channel's last attempt. An attempt with error `UNDER_WAY` may still succeed."""
 
     alert: Alert
     tries: tuple[Try, ...]
@@ -67,7 +67,7 @@ class ToldAlert:
 
 @dataclass(frozen=True)
 class Firing:
-    """An alarm that is not over: its latest alert, and since when it fires without a recovery between."""
+    """An alarm that has not recovered: its latest alert, and the time of its first alert since the last recovery."""
 
     alert: Alert
     since: datetime
@@ -77,7 +77,7 @@ Decide = Callable[[Mapping[str, Alert]], Iterable[Notice]]
 
 
 def incident(subject: str, source: str) -> str:
-    """Return the name that an alarm, its repetitions and its recovery have in common.
+    """Return the name that an alarm shares with its repetitions and its recovery.
 
     >>> incident("feature_drift", "live"), incident("feature_drift", "weekly")
     ('feature_drift', 'feature_drift@weekly')
@@ -86,7 +86,7 @@ def incident(subject: str, source: str) -> str:
 
 
 class AlertLog:
-    """Append-only log of alerts and of the tries to deliver them. Safe for several processes and threads.
+    """Append-only log of alerts and delivery attempts. Safe for several processes and threads.
 
     Raises
     ------
@@ -100,94 +100,95 @@ class AlertLog:
     def take(
         self, decide: Decide, channels: Collection[str], *, now: datetime, since: datetime, lease: timedelta
     ) -> tuple[list[Alert], list[tuple[Alert, str]]]:
-        """Record what is news, and hand out what the caller, and nobody else, is to deliver.
+        """Record new alerts, and hand the caller the deliveries that are due.
 
         Parameters
         ----------
         decide : callable
-            From the latest alert of each incident, events apart, to what is news. It runs in a transaction that no
-            other process's overlaps, so the same thing is news to one of them only.
+            Maps the latest alert of each incident (events excluded) to the new notices. It runs in an exclusive
+            transaction, so only one process records the same notice.
         channels : collection of str
-            Names of the channels there are.
+            Names of the configured channels.
         since : datetime
-            What is older is not delivered any more.
+            Alerts before this time are no longer delivered.
         lease : timedelta
-            Who has not said by then what became of a delivery is taken for dead, and it is handed out again: an alert
-            arrives at least once.
+            How long a process may hold a delivery. After that it is assumed dead and the delivery is handed out again,
+            so an alert arrives at least once.
 
         Returns
         -------
         news : list of Alert
-            What was recorded.
+            The new alerts, recorded.
         deliveries : list of (Alert, str)
-            Alerts and channels, oldest alert first: the news, and what earlier tries did not bring to a channel. An
-            alert that a later one of its incident overtook is not among them.
+            Alerts and channels, oldest alert first: the new ones, and those that failed before. Of each incident only
+            the latest alert is delivered.
         """
         at = microseconds(now)
         with answering(), exclusive(self._engine) as connection:
             news = [_record(connection, notice, now) for notice in decide(_latest(connection))]
-            # A try dated ahead is one of a clock that was wrong: nobody may be waiting for its end.
+            # An attempt dated ahead was made with a wrong clock: it holds no lease.
             alive = range(microseconds(now - lease) + 1, microseconds(now + TOLERANCE))
-            mine = [
+            due = [
                 (_alert(row), row.channel)
                 for row in connection.execute(_pending(since)).all()
                 if row.channel in channels and (row.error != UNDER_WAY or row.tried_at not in alive)
             ] + [(alert, channel) for alert in news for channel in channels]
-            if mine:
-                claims = [{"alert": a.id, "at": at, "channel": channel, "error": UNDER_WAY} for a, channel in mine]
+            if due:
+                claims = [{"alert": a.id, "at": at, "channel": channel, "error": UNDER_WAY} for a, channel in due]
                 connection.execute(insert(deliveries), claims)
-        return news, mine
+        return news, due
 
     def finish(self, tries: Iterable[Try], now: datetime) -> None:
-        """Record what became of deliveries that were handed out."""
+        """Record the results of deliveries that were handed out."""
         rows = [vars(one) | {"at": microseconds(now)} for one in tries]
         if rows:
             with answering(), self._engine.begin() as connection:
                 connection.execute(insert(deliveries), rows)
 
     def undelivered(self, since: datetime) -> int:
-        """Return how many alerts since then a channel has still to hear of."""
+        """Count the alerts since a time that have not reached every channel."""
         query = select(func.count(_pending(since).subquery().c.id.distinct()))
         with answering(), self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def newest(self, most: int = 100) -> list[ToldAlert]:
-        """Return the last `most` alerts, newest first."""
+    def newest(self, limit: int = 100) -> list[LoggedAlert]:
+        """Return the last `limit` alerts, newest first."""
         with answering(), self._engine.connect() as connection:
-            # Every id is above 0: said so, SQLite goes along the key.
-            query = select(alerts).where(alerts.c.id > 0).order_by(alerts.c.id.desc()).limit(most)
+            # Every id is above 0, and with this condition SQLite walks the primary key.
+            query = select(alerts).where(alerts.c.id > 0).order_by(alerts.c.id.desc()).limit(limit)
             rows = connection.execute(query).all()
             times = settle((row.at for row in rows), microseconds(datetime.now(UTC)))
-            found = [replace(_alert(row), at=moment(at)) for row, at in zip(rows, times, strict=True)]
-            of = deliveries.c.alert.in_([alert.id for alert in found])
+            newest = [replace(_alert(row), at=moment(at)) for row, at in zip(rows, times, strict=True)]
+            of = deliveries.c.alert.in_([alert.id for alert in newest])
             last = select(func.max(deliveries.c.id)).where(of).group_by(deliveries.c.alert, deliveries.c.channel)
             tries: dict[int, list[Try]] = {}
             for row in connection.execute(
                 select(deliveries).where(deliveries.c.id.in_(last)).order_by(deliveries.c.id)
             ):
                 tries.setdefault(row.alert, []).append(Try(row.alert, row.channel, row.error))
-        return [ToldAlert(alert, tuple(tries.get(alert.id or 0, ()))) for alert in found]
+        return [LoggedAlert(alert, tuple(tries.get(alert.id or 0, ()))) for alert in newest]
 
     def firing(self, subjects: Collection[str]) -> list[Firing]:
-        """Return which of some subjects' alarms are not over, of all sources, oldest first."""
-        found = []
+        """Return the alarms of some subjects that have not recovered, of all sources, oldest first."""
+        firing = []
         with answering(), self._engine.connect() as connection:
             pairs = [
                 (s, source) for s in subjects for source in distinct(connection, alerts.c.source, alerts.c.subject == s)
             ]
             for subject, source in pairs:
                 of = (alerts.c.subject == subject) & (alerts.c.source == source)
-                mine = select(alerts).where(of)
-                newest = mine.where(alerts.c.state != "event").order_by(alerts.c.id.desc()).limit(1)
+                incidents = select(alerts).where(of)
+                newest = incidents.where(alerts.c.state != "event").order_by(alerts.c.id.desc()).limit(1)
                 latest = connection.execute(newest).first()
                 if latest is None or latest.state != "firing":
                     continue
                 over = select(func.max(alerts.c.id)).where(of, alerts.c.state == "recovered")
-                begun = mine.where(alerts.c.state == "firing", alerts.c.id > func.coalesce(over.scalar_subquery(), 0))
+                unresolved = alerts.c.id > func.coalesce(over.scalar_subquery(), 0)
+                begun = incidents.where(alerts.c.state == "firing", unresolved)
                 first = connection.execute(begun.order_by(alerts.c.id).limit(1)).one()
                 alert, now = _alert(latest), datetime.now(UTC)
-                found.append(Firing(replace(alert, at=min(alert.at, now)), min(moment(first.at), now)))
-        return sorted(found, key=lambda firing: firing.since)
+                firing.append(Firing(replace(alert, at=min(alert.at, now)), min(moment(first.at), now)))
+        return sorted(firing, key=lambda alarm: alarm.since)
 
 
 def _record(connection: Connection, notice: Notice, now: datetime) -> Alert:
@@ -197,7 +198,7 @@ def _record(connection: Connection, notice: Notice, now: datetime) -> Alert:
 
 
 def _newest() -> Select[tuple[int]]:
-    """Return the query for the latest alert's id of each incident."""
+    """Return the query for each incident's latest alert id."""
     return select(func.max(alerts.c.id)).where(alerts.c.state != "event").group_by(alerts.c.subject, alerts.c.source)
 
 
@@ -207,9 +208,9 @@ def _latest(connection: Connection) -> dict[str, Alert]:
 
 
 def _pending(since: datetime) -> Select[tuple[object, ...]]:
-    """Return the query for alerts and channels whose last try did not end well, if there is still a point in it."""
+    """Return the query for alerts and channels whose last attempt failed and should be repeated."""
     last = select(func.max(deliveries.c.id)).group_by(deliveries.c.alert, deliveries.c.channel)
-    tries = deliveries.alias()  # of an alert dated ahead they tell how old it is
+    tries = deliveries.alias()  # they date an alert whose own time lies ahead of the clock
     return (
         select(alerts, deliveries.c.channel, deliveries.c.at.label("tried_at"), deliveries.c.error)
         .join(deliveries, deliveries.c.alert == alerts.c.id)

@@ -1,4 +1,4 @@
-"""Back a SQLite journal up while it is in use, and put a backup in its place while nobody has it open."""
+"""Backups of a SQLite journal: made while it is in use, restored while no process has it open."""
 
 import fcntl
 import os
@@ -22,18 +22,18 @@ _SHARED_SIZE = 510
 
 
 def back_up(url: str, target: Path) -> int:
-    """Write a backup of a journal that may be in use; answers are not delayed. Return its number of predictions.
+    """Back up a journal, which may be in use, to one file; return its number of predictions.
 
-    The backup is one file, a consistent state of the journal, checked before it gets its name.
+    The backup is a consistent state of the journal. It is checked before it gets its name.
 
     Raises
     ------
     JournalError
-        If `target` exists, the journal is not a file of SQLite or does not answer, or the backup is not sound.
+        If `target` exists, the journal is not a readable SQLite file, or the backup is damaged.
     """
     source = _file(url)
     if target.exists():
-        raise JournalError(f"{target} exists already: name another file")
+        raise JournalError(f"{target} already exists: choose another file name")
     if not source.exists():
         raise JournalError(f"there is no journal {source}")
     unfinished = target.with_name(f".{target.name}.unfinished")
@@ -49,12 +49,12 @@ def back_up(url: str, target: Path) -> int:
 
 
 def restore(url: str, backup: Path) -> Path | None:
-    """Put a backup in the place of the journal; return where the journal that was there is kept, None without one.
+    """Replace the journal by a backup; return the path of the replaced journal, None if there was none.
 
     Raises
     ------
     JournalError
-        If the backup is not a sound journal of a known version, or a process has the journal open.
+        If the backup is damaged or of a newer version, or a process has the journal open.
     """
     target = _file(url)
     log, index = (target.with_name(target.name + suffix) for suffix in (LOG, INDEX))
@@ -65,7 +65,7 @@ def restore(url: str, backup: Path) -> Path | None:
     try:
         _copy(backup.resolve(), "ro", unfinished)
         with _unused(target):
-            # The log goes first: beside another database it would be applied to it.
+            # The log goes first: SQLite would apply it to whichever database lies beside it.
             with suppress(FileNotFoundError):
                 log.rename(kept.with_name(kept.name + LOG))
             index.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def restore(url: str, backup: Path) -> Path | None:
                 os.link(target, kept)
             unfinished.replace(target)
     except sqlite3.Error as error:
-        raise JournalError(f"{backup} is not a sound journal: {error}") from None
+        raise JournalError(f"{backup} is not a journal, or it is damaged: {error}") from None
     finally:
         unfinished.unlink(missing_ok=True)
     fsync_folder(target.parent)
@@ -84,16 +84,16 @@ def restore(url: str, backup: Path) -> Path | None:
 def _file(url: str) -> Path:
     address = make_url(url)
     if address.get_backend_name() != "sqlite":
-        raise JournalError("the journal is not a file of SQLite: use the database's own tools, pg_dump and pg_restore")
+        raise JournalError("the journal is not a SQLite file: use the database's own tools, pg_dump and pg_restore")
     return Path(str(address.database)).resolve()
 
 
 def _copy(source: Path, mode: str, target: Path) -> int:
-    """Copy a database with its log, flushed to disk; check the copy, and return its number of predictions."""
+    """Copy a database with its log, flush and check the copy; return its number of predictions."""
     target.unlink(missing_ok=True)
     target.touch()
     close_to_others(target)
-    # SQLite reads it, not a copy of bytes: a backup, too, may have a log of its own beside it.
+    # SQLite reads the source, because a backup too may have a log beside it.
     address = f"{source.as_uri()}?mode={mode}"
     with closing(sqlite3.connect(address, uri=True)) as database, closing(sqlite3.connect(target)) as copy:
         database.backup(copy)
@@ -104,20 +104,20 @@ def _copy(source: Path, mode: str, target: Path) -> int:
 
 
 def _checked(path: Path) -> int:
-    """Check a database whole; return its number of predictions."""
+    """Check the integrity and version of a journal; return its number of predictions."""
     with closing(sqlite3.connect(path)) as connection:
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise JournalError(f"the journal is damaged: {verdict.splitlines()[0]}")
         version = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
         if version is None or str(version[0]) > SCHEMA_VERSION:
-            raise JournalError(f"the journal is of a version that this churnops does not know, {SCHEMA_VERSION}")
+            raise JournalError(f"the journal is newer than this churnops, which reads version {SCHEMA_VERSION}")
         return int(connection.execute("SELECT count(*) FROM predictions").fetchone()[0])
 
 
 @contextmanager
 def _unused(path: Path) -> Iterator[None]:
-    """Keep every process from opening a database, if none has it open."""
+    """Keep every process from opening a database; refuse if one has it open."""
     if not path.exists():
         yield
         return
@@ -125,7 +125,5 @@ def _unused(path: Path) -> Iterator[None]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
         except OSError:
-            raise JournalError(
-                f"a process has {path.name} open: stop the service and everything that reads it"
-            ) from None
+            raise JournalError(f"a process has {path.name} open: stop the service and every reader") from None
         yield

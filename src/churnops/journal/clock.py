@@ -1,7 +1,7 @@
-"""Entries whose time lies ahead of the clock: written by a machine whose clock was wrong, they must hide nothing.
+"""Entries dated ahead of the clock, written by a machine whose clock was wrong.
 
-Within a database the order of entries is that of their ids. An entry dated after now counts as of the time of the next
-entry, or of now if it is the newest; `entries_ahead` reports it.
+Entries are ordered by id. An entry dated after now takes the time of the next entry, or now if it is the newest.
+`entries_ahead` reports such entries.
 """
 
 from collections.abc import Iterable
@@ -23,10 +23,10 @@ from churnops.journal.tables import (
 )
 
 TOLERANCE = timedelta(minutes=5)
-"""Clocks of machines may differ by this much without a report."""
+"""Largest difference between two machines' clocks that is not reported."""
 
 _NEWEST = 10_000
-_NOW = "they count as of the entry after them, or of now"
+_NOW = "each takes the time of the next entry, or now"
 _TABLES: tuple[tuple[Table, Column[Any], str], ...] = (
     (deployments, deployments.c.at, _NOW),
     (cycles, cycles.c.at, _NOW),
@@ -38,14 +38,14 @@ _TABLES: tuple[tuple[Table, Column[Any], str], ...] = (
 
 
 def settle(newest_first: Iterable[int], now: int) -> list[int]:
-    """Return the times that entries count as of.
+    """Return the times of entries, corrected where they lie after now.
 
     Parameters
     ----------
     newest_first
-        Times of entries in microseconds since 1970, by falling id.
+        Times of entries in microseconds since 1970, by descending id.
     now
-        Likewise.
+        The present in microseconds since 1970.
 
     Examples
     --------
@@ -62,14 +62,14 @@ def settle(newest_first: Iterable[int], now: int) -> list[int]:
 
 
 def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
-    """Return a sentence for each table with entries dated after now, naming the one furthest ahead.
+    """Return a sentence for each table with entries dated after now, with the entry furthest ahead.
 
-    Of each table the newest 10,000 entries are looked at; of predictions, all.
+    The newest 10,000 entries of each table are checked, and all predictions.
 
     Parameters
     ----------
     now
-        With a zone. Entries up to `TOLERANCE` after it are not reported.
+        The present, with a zone. Entries up to `TOLERANCE` after it are not reported.
 
     Raises
     ------
@@ -80,11 +80,11 @@ def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
     with answering(), engine.connect() as connection:
         for table, at, counts in _TABLES:
             newest = select(table.c.id, at.label("at"))
-            if table is not predictions:  # whose times have an index, and whose ids are no numbers
+            if table is not predictions:  # their times have an index, and their ids are not numbers
                 newest = newest.order_by(table.c.id.desc()).limit(_NEWEST)
-            found = newest.subquery()
-            after = found.c.at > (limit if table is deployments else microseconds(limit))
-            row = connection.execute(select(found).where(after).order_by(found.c.at.desc()).limit(1)).first()
+            entries = newest.subquery()
+            after = entries.c.at > (limit if table is deployments else microseconds(limit))
+            row = connection.execute(select(entries).where(after).order_by(entries.c.at.desc()).limit(1)).first()
             if row is not None:
                 time = in_utc(row.at) if table is deployments else moment(row.at)
                 messages.append(
@@ -99,5 +99,5 @@ def _words(span: timedelta) -> str:
 
 
 def in_utc(at: datetime) -> datetime:
-    """Return a date-time from a table in UTC: SQLite keeps no time zone, PostgreSQL answers in the session's."""
+    """Return a table's date-time in UTC: SQLite keeps no time zone, PostgreSQL returns the session's."""
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,6 +1,7 @@
-"""Monitoring's record: looks at fresh evidence, which spend its error budget, and how every cycle ended.
+"""The log of monitoring cycles and of looks.
 
-Each cycle has a source: `live` is what the API answers, the others are files. Looks are counted for each.
+A look is an analysis of fresh evidence; it spends some of the error budget. Each cycle has a source: `live` for
+customers of the API, another name for files. Looks are counted by source.
 """
 
 import json
@@ -29,20 +30,21 @@ class Cycle:
     Attributes
     ----------
     content_sha256
-        Of the model it watched; None if it failed before there was one.
-    aside
-        Whether nothing follows from it: the batch was simulated, of the past, or a file to report on.
+        Content hash of the monitored model; None if the cycle failed before it had one.
+    report_only
+        Whether the cycle causes no alert, look or retraining: the batch was simulated, of the past, or a file to
+        report on.
     report
-        Name of the report's file; None if it failed.
+        File name of the report; None if the cycle failed.
     summary
         The findings as gauges and tables show them, or `{"error": ...}`.
     source
-        Whose customers the batch held.
+        Source of the batch's customers.
     """
 
     at: datetime
     content_sha256: str | None
-    aside: bool
+    report_only: bool
     status: Status
     report: str | None
     summary: Mapping[str, Any]
@@ -51,10 +53,10 @@ class Cycle:
 
 @dataclass(frozen=True)
 class CycleSeries:
-    """Cycles of a time, oldest first, their summaries without the columns.
+    """Cycles of a period, oldest first, their summaries without the columns.
 
-    `every` is None where all are there; otherwise they were too many, and of each such stretch only the newest of a
-    kind (by status, aside and source) is there.
+    `every` is None if the series is complete. Otherwise the period is divided into stretches of this length, and the
+    series holds each stretch's newest cycle by status, `report_only` and source.
     """
 
     cycles: tuple[Cycle, ...]
@@ -74,28 +76,28 @@ class CycleLog:
         self._engine = engine
 
     def look(self, content_sha256: str, batch_sha256: str, source: str = LIVE) -> int:
-        """Return the number of this look at a model with a source's customers, from 1; the same evidence is one look.
+        """Return the number, from 1, of this look at a model with a source's customers.
 
-        A cycle that is repeated, run twice at once, or killed and run again so spends nothing more.
+        The same evidence is the same look, so a cycle that is repeated or killed spends nothing more.
         """
-        mine = (looks.c.content_sha256 == content_sha256) & (looks.c.source == source)
+        earlier = (looks.c.content_sha256 == content_sha256) & (looks.c.source == source)
         with answering(), exclusive(self._engine) as connection:
-            same = select(looks.c.look).where(mine, looks.c.batch_sha256 == batch_sha256)
-            found = connection.execute(same).scalar()
-            if found is None:
-                found = (connection.execute(select(func.max(looks.c.look)).where(mine)).scalar() or 0) + 1
+            same = select(looks.c.look).where(earlier, looks.c.batch_sha256 == batch_sha256)
+            look = connection.execute(same).scalar()
+            if look is None:
+                look = (connection.execute(select(func.max(looks.c.look)).where(earlier)).scalar() or 0) + 1
                 row = {
                     "at": microseconds(datetime.now(UTC)),
                     "content_sha256": content_sha256,
                     "source": source,
-                    "look": found,
+                    "look": look,
                     "batch_sha256": batch_sha256,
                 }
                 connection.execute(insert(looks), row)
-            return int(found)
+            return int(look)
 
     def established(self, content_sha256: str, source: str = LIVE) -> frozenset[str]:
-        """Return the triggers that had fired by the end of this model's newest finished cycle of a source."""
+        """Return the triggers that were firing at the end of a model's newest finished cycle of a source."""
         query = (
             select(cycles.c.summary)
             .where(cycles.c.content_sha256 == content_sha256, cycles.c.source == source)
@@ -111,19 +113,25 @@ class CycleLog:
     def record(self, cycle: Cycle) -> None:
         """Add a cycle."""
         row = vars(cycle) | {"at": microseconds(cycle.at), "summary": json.dumps(cycle.summary, allow_nan=False)}
+        row["aside"] = row.pop("report_only")
         with answering(), self._engine.begin() as connection:
             connection.execute(insert(cycles), row)
 
     def newest(
-        self, most: int = 1, *, status: Status | None = None, aside: bool | None = False, source: str | None = None
+        self,
+        limit: int = 1,
+        *,
+        status: Status | None = None,
+        report_only: bool | None = False,
+        source: str | None = None,
     ) -> list[Cycle]:
-        """Return the last `most` cycles, newest first; `status`, `aside` and `source` choose, None takes all."""
-        # Every id is above 0; with this condition SQLite goes along the key.
-        query = select(cycles).where(cycles.c.id > 0).order_by(cycles.c.id.desc()).limit(most)
+        """Return the last `limit` cycles, newest first. `status`, `report_only` and `source` filter; None takes all."""
+        # Every id is above 0, and with this condition SQLite walks the primary key.
+        query = select(cycles).where(cycles.c.id > 0).order_by(cycles.c.id.desc()).limit(limit)
         if status is not None:
             query = query.where(cycles.c.status == status)
-        if aside is not None:
-            query = query.where(cycles.c.aside == aside)
+        if report_only is not None:
+            query = query.where(cycles.c.aside == report_only)
         if source is not None:
             query = query.where(cycles.c.source == source)
         with answering(), self._engine.connect() as connection:
@@ -131,7 +139,7 @@ class CycleLog:
         return [_cycle(row, at, row.summary) for row, at in _settled(rows, microseconds(datetime.now(UTC)))]
 
     def sources(self) -> list[str]:
-        """Return the sources of all cycles, by name."""
+        """Return the sources of all cycles, sorted."""
         with answering(), self._engine.connect() as connection:
             return list(distinct(connection, cycles.c.source))
 
@@ -140,53 +148,53 @@ class CycleLog:
         since: datetime,
         until: datetime,
         *,
-        aside: bool | None = False,
+        report_only: bool | None = False,
         source: str | None = None,
-        most: int = 500,
+        limit: int = 500,
     ) -> CycleSeries:
-        """Return the cycles from `since` (included) to `until` (excluded), as figures over time show them.
+        """Return the cycles from `since` (included) to `until` (excluded), for figures over time.
 
         Parameters
         ----------
-        aside
-            None takes all.
+        report_only
+            Take only cycles with this value; None takes all.
         source
-            Of cycles that something followed from, take only those of this source; None takes all.
-        most
-            With more cycles than this, of all kinds, one of each of so many equal stretches of time is taken.
+            Take only this source's cycles, apart from those that are `report_only`; None takes all.
+        limit
+            If there are more cycles than this, the period is divided into so many stretches (see `CycleSeries`).
         """
         now, end = microseconds(datetime.now(UTC)), microseconds(until)
         within: ColumnElement[bool] = cycles.c.at >= microseconds(since)
-        if end < now:  # otherwise cycles dated ahead, which count as of now, are within
+        if end < now:  # otherwise cycles dated ahead, which take the time now, are within
             within &= cycles.c.at < end
         if source is not None:
             within &= (cycles.c.source == source) | cycles.c.aside
         at = case((cycles.c.at > now, now), else_=cycles.c.at)
         bounds = select(func.count(), func.min(at), func.max(at)).where(within)
-        chosen = within if aside is None else within & (cycles.c.aside == aside)
+        chosen = within if report_only is None else within & (cycles.c.aside == report_only)
         with answering(), self._engine.connect() as connection:
             count, first, last = connection.execute(bounds).one()
-            width = (last - first) // most + 1 if count > most else None
+            width = (last - first) // limit + 1 if count > limit else None
             if width is not None:
                 stretch = (at - first) // width
                 newest = select(func.max(cycles.c.id)).where(chosen)
                 chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside, cycles.c.source))
             query = select(cycles, self._without_columns().label("small")).where(chosen)
             rows = connection.execute(query).all()
-        rows = sorted(rows, key=attrgetter("id"), reverse=True)  # here: the database would go through all by id
-        found = sorted([(at, row.id, row) for row, at in _settled(rows, now)], key=itemgetter(0, 1))
-        series = tuple(_cycle(row, at, row.small) for at, _, row in found)
+        rows = sorted(rows, key=attrgetter("id"), reverse=True)  # the database would scan the whole table by id
+        by_time = sorted([(at, row.id, row) for row, at in _settled(rows, now)], key=itemgetter(0, 1))
+        series = tuple(_cycle(row, at, row.small) for at, _, row in by_time)
         return CycleSeries(series, None if width is None else timedelta(microseconds=width))
 
     def _without_columns(self) -> ColumnElement[str]:
-        """Return the summary without its part that grows with the table: cut off before it is read."""
+        """Return the summary without the columns, which the database cuts off."""
         if self._engine.dialect.name == "postgresql":
             return cast(cast(cycles.c.summary, JSONB) - "columns", Text)
         return func.json_remove(cycles.c.summary, "$.columns")
 
 
 def _settled(newest_first: Sequence[Row[Any]], now: int) -> Iterator[tuple[Row[Any], int]]:
-    """Yield rows with the times that they count as of."""
+    """Yield rows with their corrected times."""
     return zip(newest_first, settle((row.at for row in newest_first), now), strict=True)
 
 

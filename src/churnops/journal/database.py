@@ -1,4 +1,4 @@
-"""How the journal's database is opened, brought to the current schema version, and asked."""
+"""The journal's database: opening, migrating, transactions and inserts."""
 
 import sqlite3
 import threading
@@ -29,36 +29,35 @@ from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE
 Durability = Literal["process", "power"]
 
 IN_MEMORY = (None, "", ":memory:")
-_LOCK = 0x636875726E  # of PostgreSQL's advisory locks, which are numbers: "churn"
+_LOCK = 0x636875726E  # number of the advisory lock in PostgreSQL: "churn"
 _BUSY_SECONDS = 10.0
-_VALUES = 1000  # in one statement
+_VALUES = 1000  # limit of one statement
 FILES = "files"
 """Key of a SQLite connection's `OpenedFiles` in its `info`."""
 
 _checks: WeakKeyDictionary[Engine, list[Callable[[], None]]] = WeakKeyDictionary()
-_migrating = threading.Lock()  # Alembic keeps what it migrates in a global variable
+_migrating = threading.Lock()  # Alembic keeps the migration under way in a global variable
 
 
 def open_database(url: str, *, durability: Durability = "power", moves_log: bool = True) -> Engine:
-    """Open the database, and create or migrate its tables to `SCHEMA_VERSION`.
+    """Open the database, and create its tables or migrate them to `SCHEMA_VERSION`.
 
     Several processes may open one database at once: one migrates, the others wait. A migration is one transaction.
 
     Parameters
     ----------
     durability : {"process", "power"}
-        What a committed transaction outlives: the end of the process, or a power cut too. It makes a difference for
-        SQLite, which flushes each commit to disk for "power" only. A PostgreSQL server does by default; "power"
-        insists.
+        Whether a committed transaction survives only the end of the process, or also a power cut. SQLite flushes
+        each commit to disk for "power" only. PostgreSQL does so by default; "power" enforces it.
     moves_log
-        False where a `SqliteLog` does it: the log is then not moved into the database by whichever commit finds it
-        long, which takes tens of milliseconds.
+        Whether a commit may move a long log into the database, which takes tens of milliseconds. False if a
+        `SqliteLog` moves it.
 
     Raises
     ------
     JournalError
-        If the database cannot be opened, or a newer churnops has migrated it; the message does not repeat the URL,
-        which may hold a password.
+        If the database cannot be opened, or a newer churnops has migrated it. The message leaves out the URL, which
+        may hold a password.
     """
     try:
         engine = _create_engine(make_url(url), durability, moves_log)
@@ -79,18 +78,18 @@ def open_database(url: str, *, durability: Durability = "power", moves_log: bool
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Turn what a damaged or unreachable database raises into one line."""
+    """Turn the errors of a damaged or unreachable database into a JournalError of one line."""
     try:
         yield
     except (DataError, UnicodeError) as error:
-        raise JournalError(f"the journal's database cannot keep a value: {reason(error)}") from None
+        raise JournalError(f"the journal's database cannot store a value: {reason(error)}") from None
     except SQLAlchemyError as error:
-        raise JournalError(f"the journal's database does not answer as it should: {reason(error)}") from None
+        raise JournalError(f"the journal's database failed: {reason(error)}") from None
 
 
 @contextmanager
 def exclusive(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection in a transaction that no other exclusive one, of any process, overlaps."""
+    """Yield a connection in a transaction; exclusive transactions of all processes run one after another."""
     with engine.connect() as connection:
         connection.execution_options(begin="BEGIN IMMEDIATE")
         with connection.begin():
@@ -100,14 +99,14 @@ def exclusive(engine: Engine) -> Iterator[Connection]:
 
 
 def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> None:
-    """Execute a statement that returns nothing, within a transaction of the caller's.
+    """Execute a statement without a result in the caller's transaction.
 
-    SQLite's driver is called directly: SQLAlchemy's own steps would take longer than SQLite does for a row.
+    SQLite's driver is called directly: for one row SQLAlchemy's own work would take longer than SQLite's.
 
     Raises
     ------
     sqlalchemy.exc.DBAPIError
-        If the database refuses.
+        If the database refuses the statement.
     """
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(statement, tuple(values))
@@ -121,19 +120,19 @@ def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> N
 def insert_rows(
     connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], *, skip_known: bool
 ) -> None:
-    """Insert rows of text and numbers, many in one statement, within a transaction of the caller's.
+    """Insert rows of text and numbers, many in one statement, in the caller's transaction.
 
-    An executemany would release Python's lock for each row, and wait for it again.
+    `executemany` would release Python's lock for each row, and wait for it again.
 
     Parameters
     ----------
     skip_known
-        Whether a row whose key is in the table already is left out. Otherwise it is an error.
+        Whether to skip rows whose key is already in the table. Otherwise such a row is an error.
 
     Raises
     ------
     sqlalchemy.exc.DBAPIError
-        If the database refuses.
+        If the database refuses the rows.
     """
     size = max(_VALUES // len(columns), 1)
     for start in range(0, len(rows), size):
@@ -151,7 +150,7 @@ def _insert(dialect: str, table: str, columns: tuple[str, ...], rows: int, skip_
 
 
 def is_sqlite_file(engine: Engine) -> bool:
-    """Whether the database is a file of SQLite; one in memory has a single connection, for everybody."""
+    """Return whether the database is a SQLite file. One in memory has a single connection."""
     database = engine.url.database
     return engine.dialect.name == "sqlite" and database not in IN_MEMORY and not str(database).startswith("file:")
 
@@ -168,7 +167,7 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
             # Without isolation_level=None the driver would commit before each CREATE TABLE.
             options: dict[str, Any] = {"connect_args": {"isolation_level": None, "check_same_thread": False}}
             if url.database in IN_MEMORY:
-                # The database is its one connection: threads take turns.
+                # The database lives in its one connection, so threads take turns.
                 options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
             engine = create_engine(url, **options)
             synchronous = "FULL" if durability == "power" else "NORMAL"
@@ -178,7 +177,7 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
                 _check_files(engine)
             event.listen(engine, "begin", _begin_sqlite)
         case "postgresql":
-            # A server that does not answer is an error after seconds; left alone, it would be minutes.
+            # By default an unreachable server is an error after minutes only.
             limits = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
             engine = create_engine(url.update_query_dict(limits | dict(url.query)), pool_pre_ping=True)
             event.listen(engine, "connect", lambda connection, _: _configure_postgresql(connection, durability))
@@ -188,12 +187,12 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
 
 
 def check_transactions(engine: Engine, check: Callable[[], None]) -> None:
-    """Call `check` before each transaction of SQLite begins, and after its commit; its errors count."""
+    """Call `check` before each SQLite transaction and after its commit; its errors are raised there."""
     _checks[engine].insert(0, check)
 
 
 def _check_files(engine: Engine) -> None:
-    """Refuse transactions where SQLite's files are not those that were opened: such commits would be lost."""
+    """Refuse transactions if SQLite's files are no longer the opened ones: their commits would be lost."""
     path = Path(str(engine.url.database)).absolute()
     opened: list[Identity] = []
     live: list[OpenedFiles] = []  # of the connections that are open
@@ -201,7 +200,7 @@ def _check_files(engine: Engine) -> None:
     commit = engine.dialect.do_commit
 
     def before_connecting(*_: object) -> None:
-        # SQLite would make an empty file in place of one that is missing.
+        # SQLite would create an empty file if the database is missing.
         for other in checks:
             other()
         if opened:
@@ -210,7 +209,7 @@ def _check_files(engine: Engine) -> None:
             live[0].check()
 
     def connected(connection: Any, record: Any) -> None:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()  # opens, or makes, log and index
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()  # opens or creates log and index
         files = record.info[FILES] = OpenedFiles(path, connection)
         before_connecting()
         opened[:] = [files.identity]
@@ -244,14 +243,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _configure_sqlite(connection: Any, synchronous: str, moves_log: bool) -> None:
     connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
-    # Small pages: a commit writes every page it touches to the log, most of them for one row.
-    connection.execute("PRAGMA page_size=2048")  # of a new database only
+    # Small pages, because a commit logs every page that it touches, usually for a single row.
+    connection.execute("PRAGMA page_size=2048")  # only affects a new database
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             break
-        except connection.OperationalError:  # SQLite does not wait here, when another process does the same
+        except connection.OperationalError:  # another process does the same, and here SQLite does not wait
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
@@ -262,10 +261,10 @@ def _configure_sqlite(connection: Any, synchronous: str, moves_log: bool) -> Non
 
 
 def _configure_postgresql(connection: Any, durability: Durability) -> None:
-    # A lock that somebody keeps is an error after seconds: threads that wait for ever would be all there are.
+    # Without a limit, one lock that is never released would block all threads.
     connection.execute(f"SET lock_timeout = {int(_BUSY_SECONDS * 1000)}")
     if durability == "power":
-        # Only where commits would not be flushed at all: "remote_apply" promises more than "on".
+        # Only if commits are not flushed at all: "remote_apply" is stricter than "on".
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )
@@ -274,14 +273,14 @@ def _configure_postgresql(connection: Any, durability: Durability) -> None:
 
 def _migrate(engine: Engine) -> None:
     with engine.connect() as connection:
-        found = _version(connection)
-    if found == SCHEMA_VERSION:
+        version = _version(connection)
+    if version == SCHEMA_VERSION:
         return
-    if found is not None and found > SCHEMA_VERSION:
+    if version is not None and version > SCHEMA_VERSION:
         raise JournalError(
-            f"the journal's database is of version {found}, and this churnops knows {SCHEMA_VERSION}: upgrade churnops"
+            f"the journal's database has version {version}; this churnops reads {SCHEMA_VERSION}: upgrade churnops"
         )
-    from alembic import command  # only here: a process that finds the current version need not pay for it
+    from alembic import command  # here, because it is slow and rarely needed
     from alembic.config import Config
 
     folder = str(Path(__file__).with_name("migrations"))
@@ -289,12 +288,12 @@ def _migrate(engine: Engine) -> None:
     config.set_main_option("script_location", folder.replace("%", "%%"))
     with _migrating, exclusive(engine) as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")  # nothing, if another process was first
+        command.upgrade(config, "head")  # changes nothing if another process was first
 
 
 def _version(connection: Connection) -> str | None:
     try:
-        found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-    except (OperationalError, ProgrammingError):  # most likely there is no such table; else the migration will tell
+        version = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
+    except (OperationalError, ProgrammingError):  # usually a missing table; the migration raises anything else
         return None
-    return None if found is None else str(found)
+    return None if version is None else str(version)

@@ -1,4 +1,4 @@
-"""What was decided and why: whether to train again, and whether a challenger replaces the model in production."""
+"""The log of decisions with reasons: whether to retrain, and whether a challenger replaces the deployed model."""
 
 import json
 from collections.abc import Mapping
@@ -16,18 +16,18 @@ Subject = Literal["retrain", "deploy"]
 
 @dataclass(frozen=True)
 class RecordedDecision:
-    """One decision, also "no".
+    """One decision, including "no".
 
     Attributes
     ----------
     subject
-        Whether to train again (`retrain`), or to replace the model in production (`deploy`).
+        `retrain` (whether to retrain) or `deploy` (whether to replace the deployed model).
     verdict
-        `yes` or `no` of a retraining; `deploy`, `keep` or `cannot tell` of a deployment.
+        `yes` or `no` for `retrain`; `deploy`, `keep` or `cannot tell` for `deploy`.
     champion, challenger
-        Content hashes of the model in production and of the new one; None where there is none.
+        Content hashes of the deployed model and of the new one; None if there is none.
     details
-        JSON types: the numbers behind it.
+        The numbers behind the decision, in JSON types.
     """
 
     at: datetime
@@ -60,14 +60,14 @@ class DecisionLog:
         with answering(), self._engine.begin() as connection:
             connection.execute(insert(decisions), row)
 
-    def newest(self, most: int = 1, *, subject: Subject | None = None) -> list[RecordedDecision]:
-        """Return the last `most` decisions, newest first, on `subject` or on all.
+    def newest(self, limit: int = 1, *, subject: Subject | None = None) -> list[RecordedDecision]:
+        """Return the last `limit` decisions on `subject`, or on both, newest first.
 
-        A decision dated after now counts as of the next one, on whatever subject, or of now (see `clock`).
+        A decision dated after now takes the time of the next one on either subject, or now (see `clock`).
         """
         now, later = microseconds(datetime.now(UTC)), decisions.alias()
         after = select(later.c.at).where(later.c.id > decisions.c.id, later.c.at <= now).order_by(later.c.id).limit(1)
-        query = select(decisions, after.scalar_subquery().label("next")).order_by(decisions.c.id.desc()).limit(most)
+        query = select(decisions, after.scalar_subquery().label("next")).order_by(decisions.c.id.desc()).limit(limit)
         if subject is not None:
             query = query.where(decisions.c.subject == subject)
         with answering(), self._engine.connect() as connection:

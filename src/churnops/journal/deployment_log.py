@@ -1,4 +1,4 @@
-"""The deployment log: what was in production when, and what a killed process left unfinished."""
+"""The deployment log: periods of each model in production, and deployments that a killed process left open."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,12 +14,12 @@ from churnops.journal.database import answering
 from churnops.journal.tables import cycles, deployments, microseconds, moment
 
 Kind = Literal["deploy", "rollback"]
-KIND_LABELS: Mapping[str, str] = {"deploy": "deployed", "rollback": "gone back to"}
+KIND_LABELS: Mapping[str, str] = {"deploy": "deployed", "rollback": "restored"}
 
 
 @dataclass(frozen=True)
 class Intent:
-    """What is about to be deployed, and why; attributes as those of `Deployment`."""
+    """A deployment that is about to begin; attributes as in `Deployment`."""
 
     folder: str
     version: int
@@ -30,17 +30,17 @@ class Intent:
     kind: Kind = "deploy"
 
 
-_SAID = tuple(field.name for field in fields(Intent))
+_INTENT = tuple(field.name for field in fields(Intent))
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One deployment: the folder below `models/versions`, the registered version, and why.
+    """One deployment: the folder below `models/versions`, the registered version, and the reason.
 
-    `at` is not after now: of a deployment dated ahead it is the time of the next deployment, else of the first
-    monitoring cycle of this model since, else now.
-    `closed` is None while the intent is open, then "done" or "undone". `previous` is the folder that answered before.
-    `kind` is "rollback" if the folder had answered earlier; `by` says who did it, None where that was not kept yet.
+    `at` is not after now: a deployment dated ahead takes the time of the next deployment, else of this model's first
+    monitoring cycle since, else now.
+    `closed` is None while the intent is open, then "done" or "undone". `previous` is the folder deployed before.
+    `kind` is "rollback" if the folder was deployed earlier; `by` is the user's name, None in rows of older versions.
     """
 
     id: int
@@ -57,7 +57,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class InProduction:
-    """A model's time in production: from the deployment to the next one; `until` is None for the one that answers."""
+    """A model's time in production, until the next deployment; `until` is None for the deployed model."""
 
     deployment: Deployment
     until: datetime | None
@@ -78,12 +78,12 @@ class InProduction:
 
 
 def in_production(answered: Sequence[Deployment]) -> list[InProduction]:
-    """Return what was in production from when to when, oldest first.
+    """Return each deployed model's time in production, oldest first.
 
     Parameters
     ----------
     answered : sequence of Deployment
-        Those whose model did answer, oldest first, such as `registry.DeploymentFolder.answered` returns.
+        Deployments whose model answered requests, oldest first, from `registry.DeploymentFolder.answered`.
     """
     ends: list[datetime | None] = [*(deployment.at for deployment in answered[1:]), None]
     return [InProduction(deployment, until) for deployment, until in zip(answered, ends, strict=False)]
@@ -96,15 +96,15 @@ class DeploymentLog:
         self._engine = engine
 
     def open_intent(self, intent: Intent) -> int:
-        """Write down what is about to be deployed; return the intent's id."""
+        """Record a deployment that is about to begin; return the intent's id."""
         row = asdict(intent) | {"event": "intent", "reason": intent.reason[:2000], "by": intent.by[:200]}
         with answering():
             return self._append(row)
 
     def close(self, intent: Deployment, outcome: str) -> None:
-        """Write down that an intent was carried out ("done") or given up ("undone"). Repeating changes nothing."""
-        row = {name: getattr(intent, name) for name in _SAID}
-        with answering(), suppress(IntegrityError):  # closed already, by another process perhaps
+        """Record that an intent was carried out ("done") or given up ("undone"). Repeating changes nothing."""
+        row = {name: getattr(intent, name) for name in _INTENT}
+        with answering(), suppress(IntegrityError):  # already closed, perhaps by another process
             self._append(row | {"event": outcome, "intent": intent.id})
 
     def get(self, intent_id: int) -> Deployment:
@@ -112,7 +112,7 @@ class DeploymentLog:
         return next(deployment for deployment in self.history() if deployment.id == intent_id)
 
     def open_intents(self) -> list[Deployment]:
-        """Return deployments that a process began and did not finish, oldest first."""
+        """Return the unfinished deployments, oldest first."""
         return [deployment for deployment in self.history() if deployment.closed is None]
 
     def history(self) -> list[Deployment]:
@@ -141,13 +141,13 @@ class DeploymentLog:
 
 
 def _first_watched(connection: Connection, content_sha256: str, now: datetime) -> datetime:
-    """Return the time of the first cycle of a model since another one was watched; now if there is none."""
-    mine, other = cycles.c.content_sha256 == content_sha256, cycles.c.content_sha256 != content_sha256
+    """Return the time of a model's first monitoring cycle since another model was monitored, else now."""
+    same, other = cycles.c.content_sha256 == content_sha256, cycles.c.content_sha256 != content_sha256
     before = select(func.coalesce(func.max(cycles.c.id), 0)).where(other).scalar_subquery()
-    query = select(func.min(cycles.c.at)).where(mine, cycles.c.id > before, cycles.c.at <= microseconds(now))
+    query = select(func.min(cycles.c.at)).where(same, cycles.c.id > before, cycles.c.at <= microseconds(now))
     first = connection.execute(query).scalar()
     return now if first is None else moment(first)
 
 
 def _deployment(row: Mapping[Any, Any]) -> Deployment:
-    return Deployment(at=in_utc(row["at"]), **{name: row[name] for name in ("id", *_SAID, "closed")})
+    return Deployment(at=in_utc(row["at"]), **{name: row[name] for name in ("id", *_INTENT, "closed")})

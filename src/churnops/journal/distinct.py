@@ -1,4 +1,4 @@
-"""Distinct values of an indexed column, in time that grows with the values and not with the rows."""
+"""Distinct values of an indexed column, in time proportional to the number of values."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from sqlalchemy import Column, ColumnElement, Connection, func, select
 
 
 def distinct(connection: Connection, column: Column[str], *where: ColumnElement[bool]) -> Iterator[str]:
-    """Yield the different texts of a column, sorted; an index must begin with the columns of `where`, then `column`."""
+    """Yield a column's distinct texts, sorted. An index must begin with the columns of `where`, then `column`."""
     query = select(func.min(column)).where(*where)
     value = connection.execute(query).scalar()
     while value is not None:

@@ -1,4 +1,4 @@
-"""The journal: predictions as they were made, joined with what became known later."""
+"""The journal: predictions joined with their outcomes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,10 +19,10 @@ _LABEL = len(KnownLabel._fields)
 
 
 class RecordedPrediction(NamedTuple):
-    """A prediction from the journal and its outcome.
+    """A prediction and its outcome.
 
-    `churned` is whether the customer left within the horizon, None while unknown; `known_at` is when that became
-    known.
+    `churned` is whether the customer left within the horizon, None while unknown; `known_at` is the time since which
+    the outcome is known.
     """
 
     row: PredictionRow
@@ -36,7 +36,7 @@ class Journal:
     Parameters
     ----------
     label_horizon : timedelta
-        How long after a prediction a customer must leave for it to have come true.
+        Time after a prediction within which a customer must leave for the outcome "churned".
     """
 
     def __init__(self, engine: Engine, *, label_horizon: timedelta) -> None:
@@ -44,18 +44,18 @@ class Journal:
         self._horizon = label_horizon // timedelta(microseconds=1)
 
     def check(self) -> None:
-        """Ask the database for next to nothing.
+        """Read one row.
 
         Raises
         ------
         JournalError
-            If it does not answer.
+            If the database does not answer.
         """
         with answering(), self._engine.connect() as connection:
             connection.execute(select(predictions.c.id).limit(1)).first()
 
     def prediction(self, prediction_id: str) -> RecordedPrediction | None:
-        """Return a prediction with its outcome as known now, or None if there is no such prediction."""
+        """Return a prediction with its present outcome, or None if there is no such prediction."""
         now = microseconds(datetime.now(UTC))
         query = _WITH_LABELS.where(predictions.c.id == prediction_id)
         with answering(), self._engine.connect() as connection:
@@ -63,20 +63,20 @@ class Journal:
             return None if row is None else self._recorded(row, now, LabelTimes(connection, now))
 
     def record_labels(self, labels: Sequence[Label], key: str | None = None) -> LabelCounts:
-        """Record what became of customers, with the id of the API key that sent it. Later labels win; all are kept.
+        """Record labels with the id of the API key that sent them. Later labels win; all are kept.
 
-        Repeating a label changes nothing: one that says what the latest of its subject says is counted as unchanged.
-        "Stayed" without a time is an exception after a day (`labels.SAME_STATEMENT`): then it says "still there".
+        A label that repeats the latest one of its subject is counted as unchanged. One exception: "stayed" without a
+        time is new after a day (`labels.SAME_STATEMENT`), as the customer stayed until then.
 
         Raises
         ------
         UnknownPrediction
-            If a prediction is not in the journal; then none of the labels is recorded.
+            If a prediction is not in the journal. None of the labels is recorded then.
         JournalError
             If the database does not answer.
         """
         with answering():
-            # Others wait while labels are written, so the rest is asked before and after.
+            # Other writers wait for the exclusive transaction, so it does nothing but write.
             with self._engine.connect() as connection:
                 refuse_unknown(connection, labels)
             with exclusive(self._engine) as connection:
@@ -90,18 +90,18 @@ class Journal:
     ) -> Iterator[RecordedPrediction]:
         """Yield the predictions with `since <= at < until`, by time, with outcomes as known at `known_at`.
 
-        With `content_sha256`, only those of the model with this content.
+        With `content_sha256`, only predictions of the model with this content.
 
-        Labels recorded later do not exist for this call, so what it yields for a past moment is what it would have
-        yielded then. Of the labels recorded by then, the one that counts for a prediction is
+        Labels recorded after `known_at` are ignored, so a past moment yields the same at any later time. Of the other
+        labels, one counts for a prediction:
 
         1. the latest one for the prediction itself, else
-        2. the latest one for its customer among those with `at <= outcome_at`: who left before says nothing of it.
+        2. the latest one for its customer with `at <= outcome_at`. An earlier outcome is no evidence.
 
-        `labels.outcome` says what follows from it. Without one, the outcome is unknown, never "stayed". A label dated
-        after the present counts as of the next label that was recorded, or of the present (see `clock`).
+        `labels.outcome` derives the outcome from it. Without a label the outcome is unknown, never "stayed". A label
+        dated ahead takes the time of the next recorded label, or now (see `clock`).
 
-        The rows are streamed from one transaction, which ends with the iteration: do not let it wait.
+        The rows are streamed from one transaction, which ends with the iteration: iterate without pauses.
         """
         now, present, table = microseconds(known_at), microseconds(datetime.now(UTC)), predictions.c
         query = _WITH_LABELS.where(table.at >= microseconds(since), table.at < microseconds(until)).order_by(
@@ -114,28 +114,28 @@ class Journal:
             self._engine.connect() as connection,
             connection.execution_options(yield_per=_PAGE).execute(
                 query, {"known_at": now, "present": present}
-            ) as found,  # closed if the caller stops early
+            ) as rows,  # closed if the caller stops early
         ):
             times = LabelTimes(connection, min(present, now))
-            for row in found:
+            for row in rows:
                 yield self._recorded(row, now, times)
 
     def newest_begin(self, count: int, until: datetime) -> datetime | None:
-        """Return when the `count`-th newest of the predictions before `until` was made; None if there are fewer.
+        """Return the time of the `count`-th newest prediction before `until`; None if there are fewer.
 
-        So a reader of `resolved` can bound how much it reads, whatever the journal holds.
+        With it a reader of `resolved` can bound the number of rows.
         """
         at = predictions.c.at
         query = select(at).where(at < microseconds(until)).order_by(at.desc()).offset(count - 1).limit(1)
         with answering(), self._engine.connect() as connection:
-            found = connection.execute(query).scalar()
-        return None if found is None else moment(found)
+            begin = connection.execute(query).scalar()
+        return None if begin is None else moment(begin)
 
-    def _recorded(self, found: Row[Any], now: int, times: LabelTimes) -> RecordedPrediction:
-        values = tuple(found)
+    def _recorded(self, joined: Row[Any], now: int, times: LabelTimes) -> RecordedPrediction:
+        values = tuple(joined)
         size, end = len(PredictionRow._fields), len(values)
         own, customers = values[size : size + _LABEL], values[end - _LABEL :]
-        # Blank ids were accepted once: they name nobody, and no label is theirs.
+        # Earlier versions accepted blank ids: they name no customer, so customers' labels do not apply.
         nameless = values[2] is None or is_blank(values[2])
         label = own if own[0] is not None or nameless else customers
         known = times.settle(KnownLabel(*label)) if label[0] is not None else None
@@ -156,7 +156,7 @@ def _with_labels() -> Select[Any]:
         older.c.subject == predictions.c.customer_id,
         older.c.outcome_at >= predictions.c.at,
     )
-    found = predictions.outerjoin(
+    joined = predictions.outerjoin(
         own,
         and_(
             own.c.subject_kind == "prediction",
@@ -172,7 +172,7 @@ def _with_labels() -> Select[Any]:
         ),
     )
     fields = (alias.c[name] for alias in (own, customers) for name in KnownLabel._fields)
-    return select(*(predictions.c[name] for name in PredictionRow._fields), *fields).select_from(found)
+    return select(*(predictions.c[name] for name in PredictionRow._fields), *fields).select_from(joined)
 
 
-_WITH_LABELS = _with_labels()  # once: it takes longer to put together than to answer
+_WITH_LABELS = _with_labels()  # once, because building the query takes longer than executing it

@@ -1,4 +1,4 @@
-"""The fact that API keys exist, in a file beside the models: it outlives the journal, which holds the keys."""
+"""A file beside the models that records that API keys exist, should the journal with the keys be lost."""
 
 import os
 from contextlib import suppress
@@ -8,13 +8,13 @@ from churnops.files import fsync_folder
 
 SUFFIX = ".keys"
 _TEXT = """\
-API keys were made for this project, so its HTTP service needs one, even if the journal that held them is lost.
+API keys were made for this project, so its HTTP service requires one, even if the journal with the keys is lost.
 This file holds no secret. Without it, and without keys in the journal, programs on this machine need no key.
 """
 
 
 class KeyRecord:
-    """A private file that exists once API keys were made; it holds none.
+    """A private file that exists once API keys were made; it holds no key.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class KeyRecord:
         self.path = registry.with_name(registry.name + SUFFIX)
 
     def exists(self) -> bool:
-        """Whether keys were made, as far as is known: a file that may not be looked at counts as one."""
+        """Return whether the file exists. A file that cannot be examined counts as existing."""
         try:
             self.path.lstat()
         except FileNotFoundError:
@@ -36,7 +36,7 @@ class KeyRecord:
         return True
 
     def write(self) -> None:
-        """Write the file, on disk when this returns. Nothing changes if it is there.
+        """Write the file and flush it to disk, unless it exists.
 
         Raises
         ------

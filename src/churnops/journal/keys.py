@@ -1,4 +1,4 @@
-"""API keys: who may ask what. Only a hash of each key is kept."""
+"""API keys and their permissions. Only a hash of each key is kept."""
 
 import hmac
 import secrets
@@ -16,14 +16,14 @@ from churnops.journal.key_record import KeyRecord
 from churnops.journal.tables import api_keys, microseconds, moment
 
 SCOPES = ("predict", "label", "metrics", "admin")
-"""Permissions of a key: predictions, labels, metrics, or administration of the service, which implies the others."""
+"""Permissions of a key: predictions, labels, metrics, and administration, which includes the others."""
 
 _NO_KEY = "0" * 64
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key without its secret. `scopes` is what it may do, with what `admin` implies."""
+    """A key without its secret. `scopes` are its permissions; those of an `admin` are all of them."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class KeyStore:
     Parameters
     ----------
     record : KeyRecord or None
-        File that keeps the fact that keys were made. None for a reader.
+        File that records that keys exist. None for a reader.
     """
 
     def __init__(self, engine: Engine, record: KeyRecord | None = None) -> None:
@@ -47,19 +47,19 @@ class KeyStore:
         self._record = record
 
     def add(self, name: str, scopes: Iterable[str]) -> str:
-        """Make a key and return its token, which is kept nowhere.
+        """Make a key and return its token, which is not stored.
 
         Raises
         ------
         JournalError
-            If the name is not 1 to 64 printable characters or an active key has it, a scope is unknown, or the fact
-            that keys exist cannot be recorded.
+            If the name is not 1 to 64 printable characters or an active key has it, if a scope is unknown, or if the
+            record of keys cannot be written.
         """
         wanted = set(scopes)
         if not (1 <= len(name) <= 64 and name.isprintable() and name == name.strip()):
-            raise JournalError(f"a key's name is 1 to 64 printable characters, not {name[:80]!r}")
+            raise JournalError(f"a key's name must be 1 to 64 printable characters, not {name[:80]!r}")
         if not wanted or not wanted <= set(SCOPES):
-            raise JournalError(f"scopes of a key are one or more of {', '.join(SCOPES)}, not {sorted(wanted)}")
+            raise JournalError(f"a key's scopes must be one or more of {', '.join(SCOPES)}, not {sorted(wanted)}")
         key_id = secrets.token_hex(6)
         token = f"churnops_{key_id}_{secrets.token_urlsafe(32)}"
         row = {
@@ -72,13 +72,13 @@ class KeyStore:
         active = select(api_keys.c.id).where(api_keys.c.name == name, api_keys.c.revoked_at.is_(None))
         with answering(), exclusive(self._engine) as connection:
             if connection.execute(active).first() is not None:
-                raise JournalError(f"an active key is called '{name}': take another name, or revoke that key first")
+                raise JournalError(f"an active key is called '{name}': choose another name, or revoke that key first")
             connection.execute(insert(api_keys).values(row))
-            self._write_record()  # before the key counts
+            self._write_record()  # before the key is committed
         return token
 
     def were_made(self) -> bool:
-        """Whether a key was ever made, as far as the journal or the record beside the models knows.
+        """Return whether a key was ever made, according to the journal or the record beside the models.
 
         Raises
         ------
@@ -91,19 +91,19 @@ class KeyStore:
             return connection.execute(select(api_keys.c.id).limit(1)).first() is not None
 
     def record(self, *, made: bool = False) -> None:
-        """Write the record if it is not there and keys were made: by an earlier version, or before it was lost.
+        """Write the record if keys exist and it does not: an earlier version made them, or the record was lost.
 
-        Nothing is written where its folder is gone: a project that was moved away must not come back as a folder.
+        Nothing is written if its folder is gone: a project that was moved away must not be created again.
 
         Parameters
         ----------
         made
-            Whether it is known that keys were made; the journal is then not asked.
+            Whether keys are known to exist. If not, the journal is read.
 
         Raises
         ------
         JournalError
-            If it cannot be written, or the database does not answer.
+            If the record cannot be written, or the database does not answer.
         """
         if self._record is None or self._record.exists():
             return
@@ -116,18 +116,18 @@ class KeyStore:
                 self._record.write()
             except OSError as error:
                 raise JournalError(
-                    f"{self._record.path} cannot be written ({error.strerror}): it keeps the fact that keys exist, "
-                    "should the journal be lost"
+                    f"{self._record.path} cannot be written ({error.strerror}): it records that keys exist, should "
+                    "the journal be lost"
                 ) from None
 
     def list(self) -> Sequence[ApiKey]:
-        """Return every key, oldest first, revoked ones too."""
+        """Return every key, including revoked ones, oldest first."""
         query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
         with answering(), self._engine.connect() as connection:
             return [_key(row) for row in connection.execute(query).mappings()]
 
     def revoke(self, id_or_name: str) -> ApiKey:
-        """Revoke a key by its id, or an active one by its name. Revoking an id again changes nothing.
+        """Revoke a key by its id, or an active key by its name. Repeating it with the id changes nothing.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class KeyStore:
             # An id wins over a name that looks like one.
             row = next((row for row in rows if row["id"] == id_or_name), rows[0] if rows else None)
             if row is None:
-                raise JournalError(f"no active key is called '{id_or_name}' or has that id: see `churnops keys list`")
+                raise JournalError(f"no active key has the name or id '{id_or_name}': see `churnops keys list`")
             if row["revoked_at"] is not None:
                 return _key(row)
             now = microseconds(datetime.now(UTC))
@@ -150,16 +150,16 @@ class KeyStore:
         return _key({**row, "revoked_at": now})
 
     def active(self) -> Mapping[str, ApiKey]:
-        """Return the keys that are not revoked, by id: what `verify` needs."""
+        """Return the keys that are not revoked, by id, for `verify`."""
         query = select(api_keys).where(api_keys.c.revoked_at.is_(None))
         with answering(), self._engine.connect() as connection:
             return {row["id"]: _key(row) for row in connection.execute(query).mappings()}
 
 
 def verify(token: str, active: Mapping[str, ApiKey]) -> ApiKey | None:
-    """Return the active key that a token belongs to, or None.
+    """Return the active key of a token, or None.
 
-    The hash is computed and compared whether or not the id is known, in a time that does not depend on the secret.
+    The hash is also computed and compared for an unknown id, so the time depends neither on the id nor on the secret.
     """
     _, _, rest = token.partition("_")
     key = active.get(rest.partition("_")[0])
@@ -168,7 +168,7 @@ def verify(token: str, active: Mapping[str, ApiKey]) -> ApiKey | None:
 
 
 def _digest(token: str) -> str:
-    # One round of SHA-256, not a slow password hash: nobody can try 2**256 secrets, and each request pays for this.
+    # One round of SHA-256 is enough for 2**256 possible secrets; a slow password hash would delay each request.
     return sha256(token.encode("utf-8", "replace")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What became of customers: labels that arrive weeks after the prediction, and the rule that makes outcomes of them."""
+"""Labels, which arrive weeks after the prediction, and the rule that derives outcomes from them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
 
 SAME_STATEMENT = timedelta(days=1)
-"""Within this time, "stayed" without a time is the same statement again; later it says that they are still there."""
+"""A "stayed" without a time repeats the last one within this time; later it is new, as the customer stayed longer."""
 
 _MICROSECOND = timedelta(microseconds=1)
-_CHUNK = 500  # values in one IN (...)
+_CHUNK = 500  # limit of one IN (...)
 
 
 @dataclass(frozen=True)
 class Label:
-    """What became of one prediction's customer, or of a customer.
+    """A customer's outcome, given for one prediction or for the customer.
 
     Parameters
     ----------
     churned : bool
-        Whether they left.
+        Whether the customer left.
     prediction_id, customer_id : str or None
-        Exactly one of the two.
+        Subject of the label: exactly one of the two.
     outcome_at : datetime or None
-        When they left, or were seen to have stayed, with a time zone. None: when the label is recorded.
+        Time at which the customer left, or had stayed until then, with a time zone. None: the time of recording.
     """
 
     churned: bool
@@ -41,20 +41,20 @@ class Label:
 
     def __post_init__(self) -> None:
         if (self.prediction_id is None) == (self.customer_id is None):
-            raise ValueError("a label is for a prediction_id or for a customer_id, exactly one of them")
+            raise ValueError("a label needs exactly one of prediction_id and customer_id")
 
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """Numbers of labels by outcome of their recording.
+    """Result of recording labels.
 
     Parameters
     ----------
     recorded, unchanged : int
-        How many were news, and how many were known already.
+        Number of new labels, and of labels that were already known.
     unmatched : int or None
-        How many of them, of either kind, are for a customer without a prediction in the journal. They are kept: the
-        customer may be asked about later. None while that is unknown.
+        Number of labels of either kind for customers without a prediction in the journal. They are kept, as a
+        prediction may follow. None while it is unknown.
     """
 
     recorded: int
@@ -63,7 +63,7 @@ class LabelCounts:
 
 
 class KnownLabel(NamedTuple):
-    """A label in the journal; times as tables keep them."""
+    """A label in the journal; times in microseconds since 1970."""
 
     churned: bool
     outcome_at: int
@@ -75,23 +75,23 @@ _COLUMNS = ("subject_kind", "subject", "key", *KnownLabel._fields)
 
 
 def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> tuple[bool | None, int | None]:
-    """Return whether the customer of a prediction left within the horizon, as known at `known_at`, and since when.
+    """Return the outcome of a prediction as known at `known_at`, and the time since which it is known.
 
-    All times are in one unit, here days; the label is the one that counts (see `Journal.resolved`) and was recorded by
-    `known_at`. With a prediction at day 0, a horizon of 30 days and a label recorded at once:
+    The outcome is True if the customer left within the horizon. All times have one unit, here days. The label is the
+    one that counts (see `Journal.resolved`) and was recorded by `known_at`. For a prediction on day 0, a horizon of 30
+    days and a label recorded at once:
 
-    ========  ==========  ==================  =========================================================
-    label     outcome_at  outcome             why
-    ========  ==========  ==================  =========================================================
-    none                  unknown for ever    silence is no evidence that somebody stayed
-    churned   12          left, from day 12   within the horizon, its end included
-    churned   45          stayed, from day 45 they were still there when the horizon ended
-    stayed    20          unknown for ever    ten days were left, in which they may have gone
-    stayed    30          stayed, from day 30 seen at the end of the horizon
-    ========  ==========  ==================  =========================================================
+    ========  ==========  ==================  ===========================================================
+    label     outcome_at  outcome             reason
+    ========  ==========  ==================  ===========================================================
+    none                  unknown for ever    a missing label is no evidence that the customer stayed
+    churned   12          left, from day 12   within the horizon (its end included)
+    churned   45          stayed, from day 45 the customer left after the end of the horizon
+    stayed    20          unknown for ever    the customer may have left in the remaining ten days
+    stayed    30          stayed, from day 30 the customer was still there at the end of the horizon
+    ========  ==========  ==================  ===========================================================
 
-    No outcome is known before the prediction is made and the label recorded, and that somebody stayed not before the
-    horizon has passed.
+    An outcome is known once the prediction is made and the label recorded, "stayed" also not before the horizon ends.
 
     Examples
     --------
@@ -119,18 +119,18 @@ def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> t
 
 
 class LabelTimes:
-    """Times that labels count as of: one dated ahead counts as of the next label, or of `now`.
+    """Corrects the times of labels dated ahead: each takes the time of the next label, or `now`.
 
-    The table is read for it once, and only if there is such a label.
+    The table is read once, and only if there is such a label.
     """
 
     def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection
         self._now = now
-        self._times: dict[int, int] | None = None  # by the time that was recorded
+        self._times: dict[int, int] | None = None  # by recorded time
 
     def settle(self, label: KnownLabel) -> KnownLabel:
-        """Return a label with the times that it counts as of."""
+        """Return a label with corrected times."""
         if label.recorded_at <= self._now:
             return label
         if self._times is None:
@@ -150,9 +150,9 @@ class LabelTimes:
 
 
 def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:
-    """Write the labels that are news, as sent with an API key. The transaction must be the only one that writes labels.
+    """Write the new labels, sent with an API key, in an exclusive transaction.
 
-    The counts leave out `unmatched`, which `seen.unmatched` gives without this transaction.
+    The counts lack `unmatched`, which `seen.unmatched` counts outside this transaction.
     """
     latest: dict[tuple[str, str], KnownLabel] = {}
     for kind in ("prediction", "customer"):
@@ -184,24 +184,23 @@ def _subject(label: Label) -> tuple[str, str]:
 
 
 def _repeats(label: Label, last: KnownLabel, now: int) -> bool:
-    """Whether a label says what the latest one of its subject says."""
+    """Return whether a label repeats the latest one of its subject."""
     if label.churned != last.churned:
         return False
     if label.outcome_at is not None:
         return microseconds(label.outcome_at) == last.outcome_at
-    # Who left, left once. Who stayed until then, and is said to be there a month later, is news; so is the right time
-    # of a label that is dated ahead.
+    # Customers leave once, but "stayed" a month later is new. So is a label that corrects one dated ahead.
     ahead = last.recorded_at > now + TOLERANCE // _MICROSECOND
     return not ahead and (label.churned or now - last.outcome_at < SAME_STATEMENT // _MICROSECOND)
 
 
 def refuse_unknown(connection: Connection, labels: Sequence[Label]) -> None:
-    """Check that the predictions of labels are in the journal.
+    """Check that the labels' predictions are in the journal.
 
     Raises
     ------
     UnknownPrediction
-        For the first label whose prediction is not.
+        Names the first label whose prediction is not.
     """
     known: set[str] = set()
     for chunk in _chunks({label.prediction_id for label in labels if label.prediction_id is not None}):
@@ -216,7 +215,7 @@ def _latest(connection: Connection, kind: str, subjects: Collection[str]) -> Ite
     query = select(*columns).where(table.c.subject_kind == kind).order_by(table.c.revision)
     for chunk in _chunks(subjects):
         for subject, *label in connection.execute(query.where(table.c.subject.in_(chunk))):
-            yield subject, KnownLabel(*label)  # later revisions come later, and stay
+            yield subject, KnownLabel(*label)  # in a dictionary the last revision stays
 
 
 def _chunks(values: Collection[str]) -> list[list[str]]:

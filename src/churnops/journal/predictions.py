@@ -1,4 +1,4 @@
-"""What was predicted, for whom, from what, by which model: one row for each answer."""
+"""Predictions in the journal: one row for each answer, with the customer's record and the model."""
 
 import os
 import struct
@@ -14,17 +14,14 @@ from churnops.journal.seen import log_customers
 from churnops.journal.tables import VERSION_TABLE, microseconds, predictions
 
 _COLUMNS = tuple(column.name for column in predictions.columns)
-"""Rows of one INSERT."""
-
-
-_PROBE_BYTES = 16_384  # needs pages of its own, as predictions will
+_PROBE_BYTES = 16_384  # more than a page, so the probe needs free space as predictions do
 
 
 class PredictionRow(NamedTuple):
-    """One answer, as it is written to the journal.
+    """One answer in the journal.
 
-    `at` has a time zone. `inputs` is a JSON object by the Schema's names, `top_shap_features` a JSON list; `source` is
-    "api" or "batch". `key` is the id of the API key that asked, None without one.
+    `at` has a time zone. `inputs` is a JSON object by the Schema's names, `top_shap_features` a JSON list, `source`
+    "api" or "batch". `key` is the id of the request's API key, None without one.
     """
 
     id: str
@@ -43,9 +40,9 @@ class PredictionRow(NamedTuple):
 
 
 def new_prediction_id() -> str:
-    """Return a new UUID of version 7 (RFC 9562, method 3): the time to a quarter of a microsecond, then 62 random bits.
+    """Return a new UUID of version 7 (RFC 9562, method 3): the time in quarters of a microsecond, and 62 random bits.
 
-    Later ids sort later, so an index grows at its end. The bits come from the system, so ids of processes differ.
+    Later ids sort later, so an index grows at its end. The bits are the system's, so ids of processes differ.
 
     >>> from uuid import UUID
     >>> UUID(new_prediction_id()).version
@@ -57,7 +54,7 @@ def new_prediction_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-# Asked for one by one, the system would be the larger part of an id, and each time another thread may take its turn.
+# Fetched in one go: a system call for each id would take longer than the rest and release Python's lock.
 _random: list[int] = []
 os.register_at_fork(after_in_child=_random.clear)
 
@@ -72,24 +69,24 @@ def _random_bits() -> int:
 
 
 def write_predictions(engine: Engine, rows: Sequence[PredictionRow]) -> None:
-    """Write rows in one transaction. A row whose id is there already changes nothing.
+    """Write rows in one transaction, skipping those whose id is already there.
 
     Raises
     ------
     sqlalchemy.exc.SQLAlchemyError
-        If the database refuses. Nothing is written then.
+        If the database refuses the rows. Nothing is written then.
     """
     with engine.begin() as connection:
         insert_predictions(connection, rows)
 
 
 def write_nothing(engine: Engine) -> None:
-    """Insert a prediction and take it back, then commit a write that changes nothing: both need what predictions need.
+    """Test that predictions can be written: insert one and roll it back, then commit an update without effect.
 
     Raises
     ------
     sqlalchemy.exc.SQLAlchemyError
-        If the database refuses.
+        If the database refuses to write.
     """
     inputs = " " * _PROBE_BYTES
     row = PredictionRow(new_prediction_id(), datetime.now(UTC), None, "", "", 0, False, None, None, None, inputs, "api")
@@ -101,7 +98,7 @@ def write_nothing(engine: Engine) -> None:
 
 
 def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
-    """Insert rows within a transaction of the caller's."""
+    """Insert rows in the caller's transaction."""
     values = [(row.id, microseconds(row.at), *row[2:]) for row in rows]
     insert_rows(connection, predictions.name, _COLUMNS, values, skip_known=True)
     log_customers(connection, [row.customer_id for row in rows if row.customer_id is not None])

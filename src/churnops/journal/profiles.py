@@ -1,4 +1,4 @@
-"""Rolling profiles: what each worker of the service counted of its customers, where the workers meet."""
+"""Rolling profiles: column counts of each worker of the service, shared through the database."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,11 +20,11 @@ LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class ProfilePart(NamedTuple):
-    """What one worker counted in one part of the window.
+    """One worker's counts in one part of the window.
 
-    `content_sha256` is the model's, `part` when this part of the window begins, `data` a packed profile
-    (see `churnops.data.packing`): how many customers had which value of a column. It holds no customer, so it
-    is written whether or not predictions are recorded.
+    `content_sha256` identifies the model, `part` is the begin of this part of the window, `data` a packed profile
+    (see `churnops.data.packing`): the number of customers by value of each column. It holds no customer's record, so
+    it is written even if predictions are not recorded.
     """
 
     content_sha256: str
@@ -34,7 +34,7 @@ class ProfilePart(NamedTuple):
 
 
 class ProfileStore:
-    """Keeps parts of profiles. Safe for several processes and threads, if each worker writes its own rows only.
+    """Keeps parts of profiles. Safe for several processes and threads, if each worker writes only its own rows.
 
     Raises
     ------
@@ -46,11 +46,11 @@ class ProfileStore:
         self._engine = engine
 
     def write(self, parts: Sequence[ProfilePart], at: datetime, oldest: datetime, newest: datetime = LAST) -> None:
-        """Write parts, in place of what their workers wrote for them before.
+        """Write parts, replacing their earlier versions.
 
-        Parts that began before `oldest` are forgotten, and those after `newest`: of a clock that was ahead.
+        Deletes parts that began before `oldest`, and after `newest`, which a clock that was ahead has dated.
 
-        One transaction, so a write that is repeated or killed counts nobody twice.
+        It is one transaction, so a write that is repeated or killed counts no customer twice.
         """
         rows = [row._asdict() | {"part": microseconds(row.part), "updated_at": microseconds(at)} for row in parts]
         with answering(), self._engine.begin() as connection:
@@ -62,21 +62,21 @@ class ProfileStore:
     def written(
         self, content_sha256: str, since: datetime, until: datetime = LAST
     ) -> dict[datetime, dict[str, datetime]]:
-        """Return when each worker last wrote, by part and worker, for the parts that began from `since` to `until`."""
+        """Return the time of the last write by part and worker, for parts that began from `since` to `until`."""
         table = profiles.c
         query = select(table.part, table.worker, table.updated_at).where(
             table.content_sha256 == content_sha256,
             table.part >= microseconds(since),
             table.part <= microseconds(until),
         )
-        found: dict[datetime, dict[str, datetime]] = {}
+        times: dict[datetime, dict[str, datetime]] = {}
         with answering(), self._engine.connect() as connection:
             for part, worker, updated_at in connection.execute(query):
-                found.setdefault(moment(part), {})[worker] = moment(updated_at)
-        return found
+                times.setdefault(moment(part), {})[worker] = moment(updated_at)
+        return times
 
     def read(self, content_sha256: str, part: datetime) -> list[bytes]:
-        """Return what the workers counted in a part."""
+        """Return the workers' packed profiles of a part."""
         table = profiles.c
         query = select(table.data).where(table.content_sha256 == content_sha256, table.part == microseconds(part))
         with answering(), self._engine.connect() as connection:

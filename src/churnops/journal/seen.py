@@ -1,7 +1,7 @@
-"""Which customers have a prediction, without an index that writing a prediction would have to keep.
+"""The set of customers with a prediction, kept without slowing down the writing of predictions.
 
-Writing a prediction appends a hash to `customers_log`, which is always the same page. Some of the log at a time is then
-sorted into `customers`, so that each page of it is written once for many rows.
+Writing a prediction appends a hash to `customers_log`, always on the same page. Housekeeping sorts the log into
+`customers` a part at a time, so each page of `customers` is written once for many rows.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from churnops.journal.database import answering, exclusive, insert_rows
 from churnops.journal.tables import customers, customers_history, customers_log, labels, predictions
 
 PART = 2_000
-"""Hashes sorted into `customers` by one transaction, which others wait for."""
+"""Number of hashes that one transaction sorts into `customers`; other writers wait for it."""
 
 MAX_UNSORTED = 50_000
-"""Hashes of the log that a lookup reads; with more, the answer is unknown."""
+"""Number of hashes in the log that a lookup reads. With more, the answer is unknown."""
 
 NEWEST_LABELS = 10_000
-_CHUNK = 500  # values in one IN (...)
+_CHUNK = 500  # limit of one IN (...)
 
 
 def log_customers(connection: Connection, ids: Sequence[str]) -> None:
-    """Note customers as having a prediction, within the transaction that writes the predictions."""
+    """Record customers as having a prediction, in the transaction that writes the predictions."""
     _insert(connection, "customers_log", [_hash(id_) for id_ in ids])
 
 
 def sort_customers(engine: Engine) -> bool:
-    """Sort a part of the log, or of the predictions older than the log, into `customers`; return whether more is left.
+    """Sort a part of the log, or of predictions older than the log, into `customers`; return whether more is left.
 
     Raises
     ------
@@ -37,16 +37,16 @@ def sort_customers(engine: Engine) -> bool:
     """
     with answering():
         with engine.connect() as connection:
-            if not _left(connection):
+            if not any(connection.execute(select(t).limit(1)).first() for t in (customers_log, customers_history)):
                 return False
         with exclusive(engine) as connection:
             return _sort_log(connection) or _sort_history(connection)
 
 
 def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
-    """Count the ids that no prediction has; None while earlier predictions are still being read, or too many wait.
+    """Count the ids of customers without a prediction; None while too many predictions are unsorted.
 
-    An id that is given twice counts twice. One in 2**64 customers without a prediction is taken for one with one.
+    Repeated ids count repeatedly. One id in 2**64 is missed, as only hashes are compared.
     """
     hashes = [_hash(id_) for id_ in ids]
     unknown = set(hashes)
@@ -63,9 +63,9 @@ def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
 
 
 def unmatched_sentence(engine: Engine, share: float = 0.0) -> str | None:
-    """Describe how many of the newest labels are for customers without a prediction; None if not more than `share`.
+    """Return a warning if more than `share` of the newest labels are for customers without a prediction, else None.
 
-    The newest 10,000 labels are read, so the cost is bounded.
+    Only the newest 10,000 labels are read, so the cost is bounded.
 
     Raises
     ------
@@ -79,17 +79,13 @@ def unmatched_sentence(engine: Engine, share: float = 0.0) -> str | None:
     if not count or count <= share * len(rows):
         return None
     return (
-        f"{count:,} of the newest {len(rows):,} labels are for customers that were never asked about: "
-        "check that labels and predictions call customers by the same ids"
+        f"{count:,} of the newest {len(rows):,} labels are for customers without a prediction: "
+        "check that labels and predictions use the same customer ids"
     )
 
 
-def _left(connection: Connection) -> bool:
-    return any(connection.execute(select(table).limit(1)).first() for table in (customers_log, customers_history))
-
-
 def _sort_log(connection: Connection) -> bool:
-    """Move a part of the log. Rows that another transaction has not committed yet stay for later."""
+    """Move a part of the log. Rows of uncommitted transactions stay for later."""
     oldest = select(customers_log.c.id).order_by(customers_log.c.id).limit(PART)
     moved = delete(customers_log).where(customers_log.c.id.in_(oldest)).returning(customers_log.c.hash)
     hashes = connection.execute(moved).scalars().all()
@@ -121,5 +117,5 @@ def _insert(connection: Connection, table: str, hashes: Sequence[int]) -> None:
 
 
 def _hash(id_: str) -> int:
-    # A name that is no Unicode text cannot be written to the journal; it fails there, not here.
+    # An id that is not valid Unicode is refused by the journal; here it must not raise.
     return int.from_bytes(blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)

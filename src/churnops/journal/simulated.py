@@ -1,6 +1,6 @@
 """Files of simulated customers, by the SHA-256 of the whole file.
 
-Never of a row: most rows of a simulated file are real customers, unchanged.
+Rows are not hashed: most rows of a simulated file are unchanged real customers.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from churnops.settings import Settings
 
 
 class SimulatedFiles:
-    """The files that `churnops simulate` wrote. Safe for several processes and threads.
+    """The log of files written by `churnops simulate`. Safe for several processes and threads.
 
     Raises
     ------
@@ -31,35 +31,35 @@ class SimulatedFiles:
         self._engine = engine
 
     def add(self, sha256: str, description: str) -> None:
-        """Remember a file; a second time is nothing new."""
+        """Record a file, unless it is recorded already."""
         row = {"sha256": sha256, "at": microseconds(datetime.now(UTC)), "description": description}
         with answering(), exclusive(self._engine) as connection:
             if connection.execute(_holds(sha256)).first() is None:
                 connection.execute(insert(simulated_files), row)
 
     def holds(self, path: Path) -> bool:
-        """Whether a file is one of them, or a copy."""
+        """Return whether a file is recorded, or is a copy of a recorded one."""
         with answering(), self._engine.connect() as connection:
             return connection.execute(_holds(file_sha256(path))).first() is not None
 
 
 def is_simulated(path: Path, files: SimulatedFiles) -> bool:
-    """Whether a table has the column of simulated customers, or is a copy of a simulated file."""
+    """Return whether a table has the column that marks simulated customers, or is a copy of a simulated file."""
     return has_mark(path) or files.holds(path)
 
 
 def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Settings) -> None:
-    """Refuse simulated customers where customers of production are asked for, but for a demonstration.
+    """Refuse simulated customers in the role of production customers, unless the project is a demonstration.
 
     Parameters
     ----------
     paths
-        Tables, or folders of them. A table that cannot be read is left to its reader.
+        Tables, or folders of them. A table that cannot be read is skipped: its reader raises the error.
 
     Raises
     ------
     DataError
-        Naming the first simulated table.
+        Names the first simulated table.
     """
     if settings.demonstration:
         return
@@ -71,8 +71,8 @@ def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Set
         for table in tables:
             if is_simulated(table, files):
                 raise DataError(
-                    f"{table} holds simulated customers, which never count as production: give real ones, or set "
-                    "`demonstration: true` in the config.yaml of a project that is for show"
+                    f"{table} holds simulated customers, which must not count as production: use real ones, or set "
+                    "`demonstration: true` in config.yaml if this project is a demonstration"
                 )
 
 

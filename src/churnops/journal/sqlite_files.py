@@ -1,6 +1,6 @@
-"""The three files of a SQLite journal (database, `-wal`, `-shm`): whether they are still the ones that were opened.
+"""Check that the three files of a SQLite journal (database, `-wal`, `-shm`) are still the opened ones.
 
-SQLite goes on writing to a file that was deleted or renamed, so a commit would succeed and nobody could read it again.
+SQLite keeps writing to a file that was deleted or renamed: the commit would succeed, and its data would be lost.
 """
 
 import os
@@ -18,7 +18,7 @@ Identity = tuple[int, int]
 
 
 class ReplacedFileError(JournalError):
-    """Another file has the name of one that is open."""
+    """An open file was replaced by another one of the same name."""
 
 
 class OpenedFiles:
@@ -27,13 +27,13 @@ class OpenedFiles:
     Parameters
     ----------
     path : Path
-        The database, as it is named in the settings.
+        The database's path from the settings.
     connection : sqlite3.Connection
-        A connection that has read from the database, so that all of its files are there.
+        A connection that has read from the database, so that all three files exist.
     """
 
     def __init__(self, path: Path, connection: Any) -> None:
-        # Log and index are beside the file that a symbolic link leads to.
+        # If the path is a symbolic link, log and index lie beside its target.
         query = "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
         real = os.fsdecode(connection.execute(query).fetchone()[0])  # a folder's name need not be UTF-8
         self.database = path
@@ -48,12 +48,12 @@ class OpenedFiles:
         return self._identities[0][1]
 
     def check(self) -> None:
-        """Compare the files with the opened ones; takes a few microseconds.
+        """Compare the files with the opened ones, in a few microseconds.
 
         Raises
         ------
         ReplacedFileError
-            If another file has one of the names.
+            If a file was replaced.
         JournalError
             If a file is missing or cannot be reached.
         """
@@ -61,17 +61,17 @@ class OpenedFiles:
             check_identity(path, opened)
 
     def log_was_set_aside(self) -> bool:
-        """Whether another process set the opened log aside."""
+        """Return whether another process set the opened log aside."""
         opened = dict(self._identities).get(str(self.log))
-        return any(identity(str(path)) == opened for path in self.log.parent.glob(_aside(self.log, "*").name))
+        return any(identity(str(path)) == opened for path in self.log.parent.glob(_set_aside(self.log, "*").name))
 
     def set_log_aside(self) -> None:
-        """Rename the log, which does not belong to the database that is there now, and remove its index.
+        """Rename the log, which does not belong to the present database, and delete its index.
 
-        SQLite would apply the log to the database when it is opened next, and so destroy it.
+        Otherwise SQLite would apply the log to the database when it is next opened, and destroy it.
         """
         with suppress(OSError):
-            self.log.rename(_aside(self.log, _now()))
+            self.log.rename(_set_aside(self.log, _now()))
         with suppress(OSError):
             self.index.unlink()
 
@@ -89,21 +89,21 @@ def check_identity(path: str, opened: Identity) -> None:
     """Compare a file with an opened one; see `OpenedFiles.check`."""
     present = identity(path)
     if present is None:
-        raise JournalError(f"{Path(path).name} was deleted or moved while it was open: put it back")
+        raise JournalError(f"{Path(path).name} was deleted or moved while it was open: restore it")
     if present != opened:
         raise ReplacedFileError(f"{Path(path).name} was replaced while it was open: restart to use the new file")
 
 
 def keep_orphaned_log(database: Path) -> None:
-    """Rename the log of a database that is missing or empty: SQLite deletes it when it makes a new database."""
+    """Rename the log of a missing or empty database: SQLite would delete it when it creates a new one."""
     real = database.resolve()
     log = real.with_name(real.name + LOG)
     with suppress(OSError):
         if log.stat().st_size and not (real.exists() and real.stat().st_size):
-            log.rename(_aside(log, _now()))
+            log.rename(_set_aside(log, _now()))
 
 
-def _aside(log: Path, time: str) -> Path:
+def _set_aside(log: Path, time: str) -> Path:
     return log.with_name(f"{log.name.removesuffix(LOG)}.set-aside-{time}{LOG}")
 
 

@@ -1,4 +1,4 @@
-"""Group commit: while one transaction is committed, the next one gathers."""
+"""Group commit: predictions that arrive during one commit are written by the next one."""
 
 import asyncio
 import time
@@ -24,16 +24,16 @@ from churnops.journal.database import is_sqlite_file, reason
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
 
 LOOP_ROWS = 500
-"""Rows that the loop commits by itself, in a few milliseconds; more are left to the thread."""
+"""Number of rows that the loop commits itself, in a few milliseconds; larger groups go to the thread."""
 
 MAX_GROUP_ROWS = 1_000
-"""A transaction gets no further append beyond this, so that the first one's wait stays short."""
+"""Number of rows after which a transaction accepts no further append, so that the first one does not wait long."""
 
 BLOCKED_SECONDS = 2.0
-"""An append that waits for longer shows that the journal cannot be written now."""
+"""Wait of an append after which the journal counts as blocked."""
 
-IDLE_SECONDS = 30.0  # a write that succeeded shows for so long that the next one will
-RETRY_SECONDS = 1.0  # between attempts to write while the last one failed
+IDLE_SECONDS = 30.0  # a successful write is trusted for this long
+RETRY_SECONDS = 1.0  # pause between attempts after a failed write
 
 
 class _Append(NamedTuple):
@@ -43,21 +43,21 @@ class _Append(NamedTuple):
 
 
 class JournalWriter:
-    """Writes predictions from one asyncio loop, one group at a time: by itself (`inline`), or through one thread.
+    """Writes predictions from one asyncio loop, one group at a time, on the loop (`inline`) or in a thread.
 
-    A commit that is flushed to disk takes milliseconds, whatever the number of rows in it, so everything that arrives
-    meanwhile goes into the next one. The rows of one append are in one transaction. A database that fails, fails the
-    appends of that time; when it answers again, so does the writer.
+    A commit that is flushed to disk takes milliseconds for any number of rows, so all rows that arrive meanwhile go
+    into the next one. The rows of one append are in one transaction. While the database fails, appends fail; the
+    writer recovers with it.
 
     Parameters
     ----------
     max_pending : int
-        Rows that may wait. More are refused, since a queue that grows without end only delays the failure.
+        Number of rows that may wait. More are refused: an endless queue would only delay the failure.
     timeout : float
-        Seconds that an append waits for its commit.
+        Seconds that an append may wait for its commit.
     inline : bool
-        Let the loop commit by itself where the database is a file of SQLite that nobody else is writing to, and the
-        thread elsewhere. Right where a commit is not flushed to disk: it takes less time than handing it over.
+        Let the loop commit itself if the database is a SQLite file and no other process is writing; otherwise the
+        thread commits. Useful if commits are not flushed to disk: they take less time than handing them over.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class JournalWriter:
         self._timeout = timeout
         self._inline = inline and is_sqlite_file(engine)
         self._here: Connection | None = None  # the loop's own connection
-        # Touched by the loop only: what waits, how many rows are not committed yet, and whether the thread has a group.
+        # Used by the loop only: waiting appends, number of uncommitted rows, whether the thread has a group.
         self._waiting: list[_Append] = []
         self._pending = 0
         self._busy = False
         self._closed = False
         self._handed_over: list[_Append] = []
-        # Of the last attempt to write, whoever made it.
+        # Time and error of the last attempt to write, by loop or thread.
         self._attempted_at = time.monotonic()
         self._failure: str | None = None
         self._queue: SimpleQueue[list[_Append] | None] = SimpleQueue()
@@ -82,9 +82,9 @@ class JournalWriter:
         self._thread.start()
 
     async def append(self, rows: Sequence[PredictionRow]) -> None:
-        """Write rows; return when they are committed. A row whose id is there already changes nothing.
+        """Write rows, skipping those whose id is already there; return when they are committed.
 
-        When the caller is cancelled, the rows may still be written.
+        If the caller is cancelled, the rows may still be written.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class JournalWriter:
             raise JournalError("the journal is closed: the service is stopping")
         if self._pending + len(rows) > self._max_pending:
             raise JournalError(
-                f"the journal is behind: {self._pending} rows wait, at most {self._max_pending} may: try again later"
+                f"the journal is behind: {self._pending} rows wait, the limit is {self._max_pending}: try again later"
             )
         if not rows:
             return
@@ -105,7 +105,7 @@ class JournalWriter:
         self._waiting.append(_Append(time.monotonic(), rows, written))
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._hand_over)  # after what else the loop has to do now, which may append too
+            loop.call_soon(self._hand_over)  # after the loop's present callbacks, which may append too
         timer = loop.call_later(self._timeout, _expire, written)
         try:
             await written
@@ -113,10 +113,10 @@ class JournalWriter:
             timer.cancel()
 
     def close(self) -> None:
-        """Write what waits, then stop. Closing twice changes nothing."""
+        """Write the waiting rows, then stop. Closing twice changes nothing."""
         if not self._closed:
             self._closed = True
-            self._inline = False  # whoever closes need not be the loop, which alone may answer those who wait
+            self._inline = False  # futures may only be resolved on the loop, and this may be another thread
             while self._waiting:
                 self._hand_over()
             self._queue.put(None)
@@ -124,7 +124,7 @@ class JournalWriter:
         self._leave()
 
     def _hand_over(self) -> None:
-        """Commit what waits, as much as fits into a transaction, or give it to the thread."""
+        """Commit the next group, or give it to the thread."""
         size = count = 0
         for append in self._waiting:
             size += len(append.rows)
@@ -141,7 +141,7 @@ class JournalWriter:
             self._queue.put(group)
 
     def _committed_here(self, group: list[_Append]) -> bool:
-        """Commit a group on the loop, without waiting for anybody. What fails is left to the thread, which may wait."""
+        """Commit a group on the loop without waiting for locks; return False to leave it to the thread."""
         try:
             if self._here is None:
                 self._here = self._engine.connect()
@@ -153,13 +153,13 @@ class JournalWriter:
             self._note(None)
         except OperationalError:  # another process is writing
             return False
-        except Exception:  # the thread finds out which append it was, and says so
+        except Exception:  # the thread finds the append at fault
             self._leave()
             return False
         return True
 
     def _leave(self) -> None:
-        """Close the loop's connection, which is no use to others: it does not wait for locks."""
+        """Close the loop's connection, which is unfit for the pool, as it does not wait for locks."""
         if self._here is not None:
             here = self._here
             self._here = None
@@ -169,20 +169,20 @@ class JournalWriter:
     def _run(self) -> None:
         while (group := self._queue.get()) is not None:
             errors = self._write(group)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
+            with suppress(RuntimeError):  # the loop is closed
                 group[0].written.get_loop().call_soon_threadsafe(self._deliver, group, errors)
 
     def _write(self, group: list[_Append]) -> list[JournalError | None]:
-        """Write a group and return what went wrong for each append. Raises nothing: the thread must go on."""
+        """Write a group and return each append's error. Raises nothing, because the thread must go on."""
         try:
             self._commit([row for append in group for row in append.rows])
-        except Exception as error:  # a value of the wrong type raises what it likes
+        except Exception as error:  # a value of a wrong type may raise anything
             if not isinstance(error, _OF_A_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
                 self._note(reason(error))
             if len(group) == 1 or not _by_a_value(error):
                 line = f"the prediction could not be written to the journal: {reason(error)}"
-                return [JournalError(line) for _ in group]  # one each: raising changes an exception
-            return [self._write([append])[0] for append in group]  # one of them is bad: let it be the only one to fail
+                return [JournalError(line) for _ in group]  # one each, because raising changes an exception
+            return [self._write([append])[0] for append in group]  # so that only the bad one fails
         self._note(None)
         return [None] * len(group)
 
@@ -191,7 +191,7 @@ class JournalWriter:
         self._failure = failure
 
     def check_waiting(self) -> None:
-        """Check that nothing has been waiting for long. Call it from the loop.
+        """Check that no append has been waiting for long. Call it from the loop.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class JournalWriter:
             raise JournalError("writing to the journal is blocked")
 
     def check(self) -> None:
-        """Check that the last write succeeded; if it failed, or was long ago, write something. Call it from a thread.
+        """Check that the last write succeeded; test again if it failed or was long ago. Call it from a thread.
 
         Raises
         ------
@@ -225,7 +225,7 @@ class JournalWriter:
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            # The server was restarted perhaps. Whether or not the commit got through, the ids make this safe.
+            # The server may have restarted. Repeating is safe, because rows whose id is there are skipped.
             write_predictions(self._engine, rows)
 
     def _deliver(self, group: list[_Append], errors: list[JournalError | None]) -> None:
@@ -251,7 +251,7 @@ def _expire(written: asyncio.Future[None]) -> None:
 
 
 def _by_a_value(error: Exception) -> bool:
-    """Whether what was to be written is the reason, not the database."""
+    """Return whether a value caused the error, not the database."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
     return isinstance(error, (*_OF_A_VALUE, ProgrammingError)) or not isinstance(error, SQLAlchemyError | JournalError)

@@ -35,7 +35,7 @@ def page(project: Project) -> None:
         bundle = production(project.models)
     except BundleError as error:
         damaged = Health("bad", f"The model in production cannot be read: {error}", "Go back with `churnops rollback`.")
-    newest = project.cycles.newest(1, aside=None)
+    newest = project.cycles.newest(1, report_only=None)
     _health(damaged or _judged(project, bundle, newest))
     warn(project)
     if newest:
@@ -94,11 +94,11 @@ def _explain(*, deployed: bool) -> None:
 def _reports(project: Project, bundle: Bundle | None) -> None:
     """Show what reports of a chosen time say; only this part runs again when another one is chosen."""
     with told():
-        newest = project.cycles.newest(1, aside=None)
+        newest = project.cycles.newest(1, report_only=None)
         own = project.cycles.newest(1, status="finished")
-        chosen, aside = _chosen(only_aside=not own)
+        chosen, report_only = _chosen(only_aside=not own)
         source = _source(project, own[0].source) if own else None
-        series = _series(project, newest, chosen, None if aside else False, source)
+        series = _series(project, newest, chosen, None if report_only else False, source)
         found = finished(series.cycles)
         for_failed = failures(series.cycles)
         if found:
@@ -221,10 +221,10 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportFile | None:
 
 
 def _series(
-    project: Project, newest: Sequence[Cycle], chosen: Span, aside: bool | None, source: str | None = None
+    project: Project, newest: Sequence[Cycle], chosen: Span, report_only: bool | None, source: str | None = None
 ) -> CycleSeries:
     last = (newest[0].at, newest[0].report)
-    return _read_series(project.cycles, str(project.settings.root), last, chosen, aside, source)
+    return _read_series(project.cycles, str(project.settings.root), last, chosen, report_only, source)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
@@ -233,10 +233,10 @@ def _read_series(
     root: str,
     last: tuple[datetime, str | None],
     chosen: Span,
-    aside: bool | None,
+    report_only: bool | None,
     source: str | None,
 ) -> CycleSeries:
-    return _log.between(chosen.since, chosen.until, aside=aside, source=source)
+    return _log.between(chosen.since, chosen.until, report_only=report_only, source=source)
 
 
 def _report(project: Project, name: str) -> ReportFile:

@@ -13,7 +13,7 @@ from churnops.app.monitoring.series import BEGIN, Span, drift_points, metric_poi
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.evaluation.metrics import METRIC_LABELS
-from churnops.journal.alerts import UNDER_WAY, ToldAlert
+from churnops.journal.alerts import UNDER_WAY, LoggedAlert
 from churnops.journal.cycles import CycleSeries
 from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.monitoring.document import PastWindowPart, ReportDocument
@@ -171,7 +171,7 @@ def alerts(project: Project) -> None:
     st.caption(f"The newest {len(newest)} alerts, whatever time range is chosen.")
 
 
-def _row(told: ToldAlert) -> dict[str, Any]:
+def _row(told: LoggedAlert) -> dict[str, Any]:
     notice = told.alert.notice
     states = {None: "arrived", UNDER_WAY: "under way"}
     failed_first = sorted(told.tries, key=lambda one: one.error in states)

@@ -117,7 +117,13 @@ def labels(cycles: Sequence[Cycle]) -> list[str]:
     named: dict[str, int] = {}
     found = []
     for cycle in cycles:
-        kind = "report only" if cycle.aside else "" if cycle.source == LIVE else f"source {one_line(cycle.source, 64)}"
+        kind = (
+            "report only"
+            if cycle.report_only
+            else ""
+            if cycle.source == LIVE
+            else f"source {one_line(cycle.source, 64)}"
+        )
         name = f"{cycle.at:%Y-%m-%d %H:%M:%S} UTC{f' ({kind})' if kind else ''}"
         named[name] = number_of = named.get(name, 0) + 1
         found.append(name if number_of == 1 else f"{name}, {number_of}")
@@ -156,4 +162,4 @@ def _point(cycle: Cycle, document: object, key: str, marked: bool | None) -> Poi
     value, low, high = (number(found.get(name)) for name in (key, "low", "high"))
     if value is None:
         return None
-    return Point(cycle.at, value, low, high, marked, cycle.aside, text(cycle.summary.get("model_version")))
+    return Point(cycle.at, value, low, high, marked, cycle.report_only, text(cycle.summary.get("model_version")))

@@ -20,7 +20,7 @@ def test_the_timeline_has_a_bar_for_each_time_in_production_and_a_mark_where_it_
     assert list(bars["earlier"].x) == [4 * day, 3 * day]
     assert list(bars["earlier"].y) == ["Version 1", "Version 2"]
     marks = {trace.name: len(trace.x) for trace in figure.data if trace.type == "scatter"}
-    assert marks == {"deployed": 2, "gone back to": 1}
+    assert marks == {"deployed": 2, "restored": 1}
     assert list(figure.layout.yaxis.categoryarray) == ["Version 1", "Version 2"]
 
 

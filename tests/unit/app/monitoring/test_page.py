@@ -49,7 +49,7 @@ def cycles(folder: Path) -> CycleLog:
 def again(folder: Path, **changes: Any) -> Cycle:
     """Record the newest report's cycle once more, a moment later, with changes."""
     log = cycles(folder)
-    newest = log.newest(aside=None)[0]
+    newest = log.newest(report_only=None)[0]
     cycle = replace(newest, **({"at": newest.at + timedelta(milliseconds=1)} | changes))
     log.record(cycle)
     return cycle

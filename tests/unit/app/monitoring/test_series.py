@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 
 
 def cycle(hours: int, found: Mapping[str, Any], **changes: Any) -> Cycle:
-    given = {"aside": False, "status": "finished", "report": f"{hours}.json"} | changes
+    given = {"report_only": False, "status": "finished", "report": f"{hours}.json"} | changes
     return Cycle(NOW + hours * HOUR, "a", summary={"model_version": "forest"} | dict(found), **given)
 
 
@@ -39,7 +39,7 @@ def test_points_are_of_finished_cycles_that_could_tell():
         cycle(0, {"performance": {"metrics": {"roc_auc": auc}, "verdict": "below"}}),
         cycle(1, {"performance": {"metrics": {}, "verdict": "cannot tell"}}),
         cycle(2, {"performance": {"metrics": {"roc_auc": {"value": "evil"}}}}),
-        cycle(3, {"performance": {"metrics": {"roc_auc": auc | {"low": None}}}}, aside=True),
+        cycle(3, {"performance": {"metrics": {"roc_auc": auc | {"low": None}}}}, report_only=True),
         cycle(4, {"error": "x"}, status="failed", report=None),
     ]
     first, last = metric_points(cycles, "roc_auc")
@@ -63,7 +63,7 @@ def test_drift_is_marked_above_the_limit_or_by_its_verdict():
 
 def test_reports_have_different_names_also_within_a_second():
     one = cycle(0, {})
-    assert labels([one, cycle(1, {}, aside=True), one]) == [
+    assert labels([one, cycle(1, {}, report_only=True), one]) == [
         "2026-05-10 12:30:15 UTC",
         "2026-05-10 13:30:15 UTC (report only)",
         "2026-05-10 12:30:15 UTC, 2",

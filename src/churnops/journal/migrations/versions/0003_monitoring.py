@@ -1,4 +1,4 @@
-"""What monitoring keeps: looks, cycles, rolling profiles, alerts and their deliveries."""
+"""Monitoring's tables: looks, cycles, rolling profiles, alerts and their deliveries."""
 
 import sqlalchemy as sa
 from alembic import op

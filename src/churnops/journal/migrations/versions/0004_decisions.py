@@ -1,4 +1,4 @@
-"""Decisions and their reasons; what kind of deployment it was, and who did it."""
+"""Decisions and their reasons; kind and user of a deployment."""
 
 import sqlalchemy as sa
 from alembic import op

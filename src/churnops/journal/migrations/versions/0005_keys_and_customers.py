@@ -1,4 +1,4 @@
-"""The API key that wrote predictions and labels; which customers have a prediction."""
+"""The API key of predictions and labels; the customers with a prediction."""
 
 import sqlalchemy as sa
 from alembic import op

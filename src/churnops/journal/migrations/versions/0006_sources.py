@@ -1,4 +1,4 @@
-"""Whose customers a cycle, a look and an alert are of; and the files of simulated customers."""
+"""Sources of cycles, looks and alerts; files of simulated customers."""
 
 import sqlalchemy as sa
 from alembic import op
