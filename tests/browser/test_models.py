@@ -1,4 +1,4 @@
-"""The Models page: going back changes what answers, for whoever has an admin key and nobody else."""
+"""The Models page: a rollback needs an admin key and changes the deployed model."""
 
 from pathlib import Path
 
@@ -31,22 +31,22 @@ def keys(settings: Settings) -> dict[str, str]:
         engine.dispose()
 
 
-def test_going_back_changes_what_answers_and_needs_an_admin_key(look: Look, settings: Settings, keys: dict[str, str]):
+def test_a_rollback_needs_an_admin_key_and_changes_the_model(look: Look, settings: Settings, keys: dict[str, str]):
     link = settings.path("models") / "production"
     before = Bundle.load(link).version_name
     with dashboard(settings.root) as address:
         screen = look(address).open("Predict")
         screen.says(rf"model {before}")
         screen.go("Models")
-        for token, said in (("churnops_1_wrong", "the key is not valid"), (keys["predict"], "has not the scope admin")):
-            go_back(screen, token, "the new one is worse")
+        for token, said in (("churnops_1_wrong", "the key is not valid"), (keys["predict"], "lacks the scope admin")):
+            roll_back(screen, token, "the new one is worse")
             screen.says(said)
             assert Bundle.load(link).version_name == before
-        go_back(screen, keys["admin"], f"worse {ATTACK}")
-        screen.says(r"Version \d+ \((.+)\) answers again")
+        roll_back(screen, keys["admin"], f"worse {ATTACK}")
+        screen.says(r"Version \d+ \((.+)\) is in production again")
         after = Bundle.load(link).version_name
         assert after != before
-        screen.says(rf"\({after}\) answers since")
+        screen.says(rf"\({after}\) has been in production")
         screen.tab("In production").has_cell("restored")
         screen.go("Predict").says(rf"model {after}")
         secrets = [part for token in keys.values() for part in (token, token.split("_", 2)[2])]
@@ -55,23 +55,23 @@ def test_going_back_changes_what_answers_and_needs_an_admin_key(look: Look, sett
 
 def test_history_decisions_and_retrainings_are_told_with_what_came_from_data_as_text(look: Look, lived_in: str):
     screen = look(lived_in).open("Models")
-    screen.says(r"^Version \d+ .* answers since")
+    screen.says(r"^Version \d+ .* has been in production")
     assert EVERYTHING[:60] in screen.text()
     screen.has_cell("its predictions were worse than in the evaluation")
     screen.tab("Champion and challenger")
     screen.says("ROC-AUC")
     assert screen.page.get_by_test_id("stPlotlyChart").filter(visible=True).count() >= 1
-    screen.tab("Retrainings")
-    screen.says("Asked for by: ")
-    screen.tab("Go back").says(r"churnops keys add NAME --scope admin")
+    screen.tab("Retraining runs")
+    screen.says("Requested by: ")
+    screen.tab("Roll back").says(r"churnops keys add NAME --scope admin")
 
 
-def go_back(screen: Screen, token: str, reason: str) -> None:
+def roll_back(screen: Screen, token: str, reason: str) -> None:
     """Fill in the form and press its button."""
-    page = screen.tab("Go back").page
+    page = screen.tab("Roll back").page
     page.get_by_label("Reason", exact=True).fill(reason)
     page.get_by_label("Admin key", exact=True).fill(token)
-    sure = "I want this version to answer from now on"
+    sure = "I want this version in production from now on"
     if not page.get_by_role("checkbox", name=sure).is_checked():
         page.get_by_text(sure).click()
-    screen.press("Go back to this version")
+    screen.press("Roll back to this version")

@@ -71,7 +71,7 @@ def test_an_api_that_was_never_there_gives_a_line_that_says_what_to_do(look: Loo
     with dashboard(lived.root, CHURNOPS_DASHBOARD__API_URL=url) as address:
         screen = look(address).open()
         screen.says(rf"{re.escape(url)}.*`?churnops serve`?")
-        screen.go("Models").says("answers since")  # the rest of the dashboard needs no API
+        screen.go("Models").says("has been in production")  # the rest of the dashboard needs no API
 
 
 def test_a_slider_scores_anew_and_leaves_the_rest_of_the_page_alone(look: Look, lived_in: str):

@@ -1,4 +1,4 @@
-"""The Models page's part on challengers: what the gate decided, and what retraining came to. It only places them."""
+"""Decisions of the gate and retraining runs on the Models page: layout only."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ from churnops.words import capital
 
 @st.fragment
 def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
-    """Show what the gate decided, newest first: one decision in full, all of them as a figure and a table."""
+    """Show the gate's decisions, newest first: one in full, all of them as a figure and a table."""
     if not comparisons:
         st.write(
-            "No challenger was compared with the model in production yet. `churnops retrain` trains one and compares "
-            "both on customers whom neither knows; `churnops promote VERSION` compares a version that is there."
+            "No challenger was compared with the deployed model yet. `churnops retrain` trains one and compares both "
+            "on customers that neither was trained on. `churnops promote VERSION` compares an existing version."
         )
         return
     labels = [
@@ -32,22 +32,21 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
         range(len(labels)),
         format_func=lambda i: labels[i],
         key="models_decision",
-        help="Decisions on whether a new model, the challenger, replaces the one in production, the champion.",
+        help="Decisions on whether a new model (the challenger) replaces the deployed model (the champion).",
     )
     _decision(comparisons[chosen or 0])
-    told = comparable(comparisons)
-    if told:
+    drawn = comparable(comparisons)
+    if drawn:
         st.subheader("Gains of challengers")
-        alt = "Gains of challengers and their bounds: the table below has the same as text"
+        alt = "Gains of challengers with their bounds; the table below has the same numbers"
         st.plotly_chart(gains(comparisons), theme="streamlit", config=CONFIG, key="models_gains", alt=alt)
-        sure = told[0].confidence
-        bounds = (
-            "The point is the gain that was measured, the line its bounds"
+        sure = drawn[0].confidence
+        st.caption(
+            "Point: measured gain. Line: its bounds"
             + (f", each with {100 * sure:g} % confidence. " if sure is not None else ". ")
-            + "A challenger is deployed if the point is right of its mark, the gain asked for, and the whole line is "
-            "right of the dashed one, no gain; and if nothing else got much worse."
+            + "A challenger is deployed if the point lies right of the red mark (required gain), the whole line lies "
+            "right of the dashed line (no gain), and no other metric got much worse."
         )
-        st.caption(bounds)
     st.subheader("Decisions")
     st.dataframe(
         {
@@ -59,13 +58,13 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
             "Gain": [c.gain for c in comparisons],
             "At least": [c.low for c in comparisons],
             "At most": [c.high for c in comparisons],
-            "Asked for": [c.min_improvement for c in comparisons],
+            "Required": [c.min_improvement for c in comparisons],
             "Customers": [c.rows for c in comparisons],
             "Why": [one_line(c.reason, 2000) for c in comparisons],
         },
         hide_index=True,
         column_config={
-            name: st.column_config.NumberColumn(format="%.4f") for name in ("Gain", "At least", "At most", "Asked for")
+            name: st.column_config.NumberColumn(format="%.4f") for name in ("Gain", "At least", "At most", "Required")
         }
         | {"Why": st.column_config.TextColumn(width="large")},
     )
@@ -76,43 +75,42 @@ def _decision(c: history.Comparison) -> None:
     st.markdown(plain(c.reason, 800))
     st.caption(f"Champion: {plain(c.champion, 100)}. Challenger: {plain(c.challenger, 100)}.")
     columns = st.columns(4)
-    metric = c.metric or "Metric"
     columns[0].metric(
-        capital(metric),
-        _digits(c.worth[1]),
+        capital(c.metric or "Metric"),
+        _digits(c.values[1]),
         border=True,
-        help=f"Of the challenger. The champion has {_digits(c.worth[0])} on the same customers: neither knew them.",
+        help=f"Challenger. The champion has {_digits(c.values[0])} on the same customers; neither was trained on them.",
     )
     columns[1].metric(
         "Gain",
         _digits(c.gain),
         border=True,
-        help="How much better the challenger is; below 0 it is worse. "
-        f"It was asked for more than {_digits(c.min_improvement)}.",
+        help="Challenger against champion; below 0 the challenger is worse. "
+        f"More than {_digits(c.min_improvement)} was required.",
     )
     sure = "" if c.confidence is None else f" with {100 * c.confidence:g} % confidence"
     columns[2].metric(
         "Gain is at least",
         _digits(c.low),
         border=True,
-        help=f"The gain is not below this{sure}, whatever the luck of the draw: it must be above 0 to count as proven.",
+        help=f"Lower bound of the gain{sure}. Above 0, the gain is proven.",
     )
     columns[3].metric(
         "Customers",
         "unknown" if c.rows is None else f"{c.rows:,}",
         border=True,
-        help="Those whose outcome is known"
+        help="Customers with a known outcome"
         + ("." if c.churned is None else f"; {c.churned:,} of them churned.")
-        + " The more there are, the smaller the gain that can be proven.",
+        + " More customers can prove a smaller gain.",
     )
     if c.guards:
         st.dataframe(
             {
-                "What may not get much worse": [guard.name for guard in c.guards],
+                "Must not get much worse": [guard.name for guard in c.guards],
                 "Champion": [guard.champion for guard in c.guards],
                 "Challenger": [guard.challenger for guard in c.guards],
                 "May rise by": [guard.tolerance for guard in c.guards],
-                "Held": ["yes" if guard.held else "no" for guard in c.guards],
+                "Passed": ["yes" if guard.held else "no" for guard in c.guards],
             },
             hide_index=True,
             column_config={
@@ -126,29 +124,27 @@ def _digits(value: float | None) -> str:
 
 
 @st.fragment
-def show_retrainings(
-    found: Sequence[SummaryDocument], damaged: Sequence[summaries.Damaged], links: MlflowLinks
-) -> None:
-    """Show what retraining came to, newest first: all of them as a table, one in full."""
-    said = summaries.damaged_sentence(damaged)
-    if said:
-        st.warning(plain(said, 600))
-    if not found:
+def show_retrainings(runs: Sequence[SummaryDocument], damaged: Sequence[summaries.Damaged], links: MlflowLinks) -> None:
+    """Show retraining runs, newest first: all of them as a table, one in full."""
+    warning = summaries.damaged_sentence(damaged)
+    if warning:
+        st.warning(plain(warning, 600))
+    if not runs:
         st.write(
-            "Nothing was retrained yet. `churnops monitor` retrains by itself when its report recommends it, "
-            "`churnops retrain` at once."
+            "No retraining run yet. `churnops monitor` starts one when its report recommends it; "
+            "`churnops retrain` starts one at once."
         )
         return
     st.dataframe(
         {
-            "Started (UTC)": [history.clock(r.started) for r in found],
-            "Outcome": [r.status for r in found],
-            "Version": ["" if r.version is None else str(r.version) for r in found],
-            "MLflow": [links.run(r.run_id) or "" for r in found],
-            "Why": [one_line(r.reason, 2000) for r in found],
-            "Asked for by": [one_line(CAUSE_LABELS.get(r.cause, r.cause), 40) for r in found],
-            "Challenger": [one_line(r.challenger or "none", 80) for r in found],
-            "Took": ["" if r.total_seconds is None else f"{r.total_seconds:,.0f} s" for r in found],
+            "Started (UTC)": [history.clock(r.started) for r in runs],
+            "Outcome": [r.status for r in runs],
+            "Version": ["" if r.version is None else str(r.version) for r in runs],
+            "MLflow": [links.run(r.run_id) or "" for r in runs],
+            "Why": [one_line(r.reason, 2000) for r in runs],
+            "Requested by": [one_line(CAUSE_LABELS.get(r.cause, r.cause), 40) for r in runs],
+            "Challenger": [one_line(r.challenger or "none", 80) for r in runs],
+            "Took": ["" if r.total_seconds is None else f"{r.total_seconds:,.0f} s" for r in runs],
         },
         hide_index=True,
         column_config={
@@ -157,18 +153,18 @@ def show_retrainings(
         },
     )
     about_links(links)
-    labels = [one_line(f"{history.clock(r.started)} UTC: {r.status}", 120) for r in found]
-    chosen = st.selectbox("Retraining", range(len(found)), format_func=lambda i: labels[i], key="models_retraining")
-    _retraining(found[chosen or 0])
+    labels = [one_line(f"{history.clock(r.started)} UTC: {r.status}", 120) for r in runs]
+    chosen = st.selectbox("Retraining", range(len(runs)), format_func=lambda i: labels[i], key="models_retraining")
+    _retraining(runs[chosen or 0])
 
 
 def _retraining(r: SummaryDocument) -> None:
     st.markdown(f"**{plain(capital(STATUS_LABELS[r.status]))}.** {plain(r.reason, 800)}")
-    lines = [f"Asked for by: {CAUSE_LABELS.get(r.cause, r.cause or 'unknown')}", *r.because]
+    lines = [f"Requested by: {CAUSE_LABELS.get(r.cause, r.cause or 'unknown')}", *r.because]
     lines += [f"{'Permitted' if r.permission.value else 'Not permitted'}: {reason}" for reason in r.permission.reasons]
     lines += [f"Check through the API: {r.check.reason}"] if r.check and r.check.reason else []
-    lines += [f"Still to be done: {r.warning}"] if r.warning else []
-    lines += [f"Broken rule of a table: {failure}" for failure in r.failures]
+    lines += [f"Still to do: {r.warning}"] if r.warning else []
+    lines += [f"Broken rule in a table: {failure}" for failure in r.failures]
     rows = [f"{name.replace('_', ' ')} {n:,}" for name, n in (r.rows or {}).items() if n is not None]
     lines += ["Rows: " + ", ".join(rows)] if rows else []
     st.markdown("\n".join(f"- {plain(line, 600)}" for line in lines))
@@ -188,14 +184,14 @@ def _retraining(r: SummaryDocument) -> None:
             },
         )
         st.caption(
-            "Ways of training that were tried. The one with the lowest log loss on newer customers is the challenger; "
-            "the held-out customers, newer still, only judge it."
+            "Candidates that were trained. The one with the lowest log loss on newer customers is the challenger. The "
+            "held-out customers are newer still and only judge it."
         )
 
 
 def about_links(links: MlflowLinks) -> None:
-    """Say where links lead, or why there are none."""
+    """Show the address of the links, or the reason why there are none."""
     st.caption(
         links.problem
-        or f"Links lead to MLflow at {plain(links.address)}. If nobody answers, type `mlflow ui` in its folder."
+        or f"Links open MLflow at {plain(links.address)}. If it does not answer, type `mlflow ui` in its folder."
     )

@@ -1,4 +1,4 @@
-"""Figures of the Models page: what was in production when, and how large the gains of challengers were."""
+"""Figures of the Models page: times in production, and gains of challengers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from churnops.app.models.history import Comparison, clock, model_name, since_wor
 from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, RED, laid_out, safe
 from churnops.journal.deployment_log import KIND_LABELS, InProduction
 
-MOST_SPELLS, MOST_GAINS = 30, 12
-_SPELLS = {"answers now": BLUE, "earlier": GREY}
+MAX_PERIODS, MAX_GAINS = 30, 12
+_STATES = {"answers now": BLUE, "earlier": GREY}
 _VERDICTS = {
     "deploy": (GREEN, "circle"),
     "keep": (GREY, "square"),
@@ -19,47 +19,47 @@ _VERDICTS = {
 }
 
 
-def timeline(spells: Sequence[InProduction], now: datetime) -> go.Figure:
-    """Return what was in production from when to when, a row for each version, the newest at the top.
+def timeline(periods: Sequence[InProduction], now: datetime) -> go.Figure:
+    """Draw the periods in production as bars, a row for each version, the newest at the top.
 
     Parameters
     ----------
-    spells
+    periods
         Oldest first; the last one answers now. Only the newest 30 are shown.
     """
-    shown = spells[-MOST_SPELLS:]
+    shown = periods[-MAX_PERIODS:]
     figure = go.Figure()
-    for name, colour in _SPELLS.items():
-        mine = [spell for spell in shown if (spell.until is None) == (name == "answers now")]
-        if not mine:
+    for name, colour in _STATES.items():
+        group = [period for period in shown if (period.until is None) == (name == "answers now")]
+        if not group:
             continue
-        spans = [max(((spell.until or now) - spell.deployment.at).total_seconds(), 0.0) * 1000 for spell in mine]
+        spans = [max(((period.until or now) - period.deployment.at).total_seconds(), 0.0) * 1000 for period in group]
         figure.add_bar(
             orientation="h",
             name=name,
-            y=[_row(spell) for spell in mine],
+            y=[_row(period) for period in group],
             x=spans,
-            base=[spell.deployment.at for spell in mine],
+            base=[period.deployment.at for period in group],
             marker={"color": colour, "line": {"width": 0}},
             width=0.5,
             showlegend=False,
-            text=[_told(spell, now) for spell in mine],
+            text=[_period_text(period, now) for period in group],
             textposition="none",
             hovertemplate="%{text}<extra></extra>",
         )
     for kind, (symbol, colour) in {"deploy": ("circle", GREEN), "rollback": ("diamond", RED)}.items():
-        mine = [spell for spell in shown if spell.deployment.kind == kind]
-        if mine:
+        group = [period for period in shown if period.deployment.kind == kind]
+        if group:
             figure.add_scatter(
                 mode="markers",
                 name=KIND_LABELS[kind],
-                y=[_row(spell) for spell in mine],
-                x=[spell.deployment.at for spell in mine],
+                y=[_row(period) for period in group],
+                x=[period.deployment.at for period in group],
                 marker={"symbol": symbol, "color": colour, "size": 10, "line": {"width": 1, "color": "white"}},
-                text=[_told(spell, now) for spell in mine],
+                text=[_period_text(period, now) for period in group],
                 hovertemplate="%{text}<extra></extra>",
             )
-    rows = sorted({(spell.deployment.version, _row(spell)) for spell in shown})
+    rows = sorted({(period.deployment.version, _row(period)) for period in shown})
     _low(laid_out(figure, height=140 + 36 * max(len(rows), 1), x="Time (UTC)"))
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(type="date")
@@ -68,48 +68,50 @@ def timeline(spells: Sequence[InProduction], now: datetime) -> go.Figure:
 
 
 def gains(comparisons: Sequence[Comparison]) -> go.Figure:
-    """Return the gains of challengers with their bounds, against no gain and the gain asked for.
+    """Draw the gains of challengers with their bounds, against no gain and the required gain.
 
     Parameters
     ----------
     comparisons
-        Newest first. Those of another metric than the newest, or without a gain, are left out; at most 12 are shown.
+        Newest first, at most 12. Comparisons on another metric than the newest, or without a gain, are left out.
     """
     shown = comparable(comparisons)
     figure = go.Figure()
     rows = [clock(c.at) for c in shown]
     numbered = [f"{row}{' ' * shown_before}" for row, shown_before in zip(rows, _repeats(rows), strict=True)]
     for verdict, (colour, symbol) in _VERDICTS.items():
-        mine = [(row, c) for row, c in zip(numbered, shown, strict=True) if c.verdict == verdict]
-        if not mine:
+        group = [(row, c) for row, c in zip(numbered, shown, strict=True) if c.verdict == verdict]
+        if not group:
             continue
         figure.add_scatter(
             mode="markers",
             name=verdict,
-            y=[row for row, _ in mine],
-            x=[c.gain for _, c in mine],
+            y=[row for row, _ in group],
+            x=[c.gain for _, c in group],
             error_x={
                 "type": "data",
                 "symmetric": False,
                 "thickness": 2,
                 "width": 6,
                 "color": colour,
-                "array": [_arm(c.high, c.gain) for _, c in mine],
-                "arrayminus": [_arm(c.gain, c.low) for _, c in mine],
+                "array": [_arm(c.high, c.gain) for _, c in group],
+                "arrayminus": [_arm(c.gain, c.low) for _, c in group],
             },
             marker={"symbol": symbol, "color": colour, "size": 11},
-            text=[_gain_told(c) for _, c in mine],
+            text=[_gain_text(c) for _, c in group],
             hovertemplate="%{text}<extra></extra>",
         )
-    asked = [(row, c.min_improvement) for row, c in zip(numbered, shown, strict=True) if c.min_improvement is not None]
-    if asked:
+    required = [
+        (row, c.min_improvement) for row, c in zip(numbered, shown, strict=True) if c.min_improvement is not None
+    ]
+    if required:
         figure.add_scatter(
             mode="markers",
-            name="gain asked for",
-            y=[row for row, _ in asked],
-            x=[x for _, x in asked],
+            name="required gain",
+            y=[row for row, _ in required],
+            x=[x for _, x in required],
             marker={"symbol": "line-ns-open", "color": RED, "size": 18, "line": {"width": 2}},
-            hovertemplate="asked for: %{x:.4g}<extra></extra>",
+            hovertemplate="required: %{x:.4g}<extra></extra>",
         )
     figure.add_vline(x=0, line={"color": GREY, "dash": "dash"})
     metric = shown[0].metric if shown else ""
@@ -119,30 +121,30 @@ def gains(comparisons: Sequence[Comparison]) -> go.Figure:
 
 
 def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return those that `gains` shows: of one metric, which gains can be put side by side in."""
-    told = [c for c in comparisons if c.gain is not None and c.verdict in _VERDICTS]
-    return [c for c in told if c.metric == told[0].metric][:MOST_GAINS]
+    """Return the comparisons that `gains` draws: all of one metric, so that gains can be compared."""
+    known = [c for c in comparisons if c.gain is not None and c.verdict in _VERDICTS]
+    return [c for c in known if c.metric == known[0].metric][:MAX_GAINS]
 
 
 def _low(figure: go.Figure) -> None:
-    """Keep the legend clear of a figure that is not high."""
+    """Leave room for the legend above a low figure."""
     figure.update_layout(margin={"t": 48}, legend={"y": 1.0, "yanchor": "bottom"})
 
 
-def _row(spell: InProduction) -> str:
-    return f"Version {spell.deployment.version}"
+def _row(period: InProduction) -> str:
+    return f"Version {period.deployment.version}"
 
 
-def _told(spell: InProduction, now: datetime) -> str:
-    d = spell.deployment
-    until = clock(spell.until) if spell.until else "now"
+def _period_text(period: InProduction, now: datetime) -> str:
+    d = period.deployment
+    until = clock(period.until) if period.until else "now"
     return (
         f"Version {d.version} ({safe(model_name(d)[:60])}), {KIND_LABELS.get(d.kind, 'deployed')}<br>"
-        f"{clock(d.at)} to {until} ({since_words((spell.until or now) - d.at)})<br>by {safe((d.by or 'unknown')[:80])}"
+        f"{clock(d.at)} to {until} ({since_words((period.until or now) - d.at)})<br>by {safe((d.by or 'unknown')[:80])}"
     )
 
 
-def _gain_told(c: Comparison) -> str:
+def _gain_text(c: Comparison) -> str:
     bounds = "" if c.low is None or c.high is None else f"<br>at least {c.low:.4f}, at most {c.high:.4f}"
     rows = "" if c.rows is None else f"<br>{c.rows:,} customers"
     return f"{clock(c.at)}: {safe(c.verdict)}, {safe(c.challenger[:60])}<br>gain {c.gain or 0.0:.4f}{bounds}{rows}"
@@ -153,7 +155,7 @@ def _arm(end: float | None, start: float | None) -> float:
 
 
 def _repeats(rows: Sequence[str]) -> list[int]:
-    """Return how often each row came before: a blank more makes equal names different rows."""
+    """Return how often each row occurred before. So many blanks after the name make equal rows different."""
     seen: Counter[str] = Counter()
     repeats = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""What the Models page says: what was in production when, which versions there are, and what the gate decided."""
+"""Texts of the Models page: periods in production, versions, and the gate's decisions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from churnops.retraining.gain import round_up
 from churnops.retraining.gate import VERDICT_LABELS
 from churnops.words import capital
 
-MOST_GUARDS = 10
+MAX_GUARDS = 10
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version that was in production or was trained to be; `first`, `last` and `total` are None if it never was."""
+    """A deployed or trained version; `first`, `last` and `total` are None if it was never in production."""
 
     version: int
     model: str
@@ -31,7 +31,7 @@ class Version:
 
 @dataclass(frozen=True)
 class GuardShown:
-    """A metric that may not get much worse, whatever else is gained."""
+    """A metric that must not get much worse for a challenger to be deployed."""
 
     name: str
     champion: float | None
@@ -42,7 +42,10 @@ class GuardShown:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A decision of the gate on a challenger; None is what it could not tell. Texts are as they were recorded."""
+    """The gate's decision on a challenger, with texts as recorded; a number is None if it is not known.
+
+    `values` holds the metric of champion and challenger.
+    """
 
     at: datetime
     verdict: str
@@ -50,7 +53,7 @@ class Comparison:
     champion: str
     challenger: str
     metric: str
-    worth: tuple[float | None, float | None]
+    values: tuple[float | None, float | None]
     gain: float | None
     low: float | None
     high: float | None
@@ -63,36 +66,36 @@ class Comparison:
 
     @property
     def more_labels(self) -> int | None:
-        """Labels that are missing for a verdict, about."""
+        """Approximate number of labels still needed for a verdict; None if it is not known or enough are there."""
         if self.labels_needed is None or self.rows is None or self.labels_needed <= self.rows:
             return None
         return self.labels_needed - self.rows
 
     @property
     def sentence(self) -> str:
-        """The verdict in words, and what to do; all of it ours."""
+        """The verdict in words and the next step; holds no text from outside."""
         verdict = VERDICT_LABELS.get(self.verdict, "this verdict is not known to this version of churnops")
-        said = f"{capital(verdict)}."
+        sentence = f"{capital(verdict)}."
         if self.more_labels is not None:
-            said += f" About {round_up(self.more_labels):,} more customers with known outcomes would settle it."
+            sentence += f" About {round_up(self.more_labels):,} more customers with known outcomes would decide it."
         elif self.verdict == "cannot tell":
-            said += " Send more outcomes, and train again."
+            sentence += " Send more outcomes, and train again."
         broken = [guard.name for guard in self.guards if not guard.held]
         if broken and self.verdict != "deploy":
-            said += f" The challenger is too much worse in {' and '.join(broken)}."
-        return said
+            sentence += f" The challenger is too much worse in {' and '.join(broken)}."
+        return sentence
 
 
 def model_name(deployment: Deployment) -> str:
-    """Return the model's name as answers give it: family and the first digits of its content's hash.
+    """Return the model's name as in the API's answers: family and first digits of its content's hash.
 
-    The family is that of the folder's name, `<time>-<family>-v<version>`.
+    The family comes from the folder's name, `<time>-<family>-v<version>`.
     """
     return f"{deployment.folder.partition('-')[2].rpartition('-v')[0]}-{deployment.content_sha256[:12]}".lstrip("-")
 
 
 def since_words(span: timedelta) -> str:
-    """Return how long something lasted, as one says it.
+    """Return a duration in words.
 
     >>> [since_words(timedelta(seconds=s)) for s in (5, 60, 7300, 86400, 86400 * 40)]
     ['less than a minute', '1 minute', '2 hours', '1 day', '40 days']
@@ -105,7 +108,7 @@ def since_words(span: timedelta) -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """Return a time as tables show it, in UTC; it sorts as text.
+    """Return a time in UTC for tables; it sorts as text.
 
     >>> clock(datetime(2026, 11, 24, 14, 5, tzinfo=UTC))
     '2026-11-24 14:05'
@@ -114,68 +117,70 @@ def clock(at: datetime | None) -> str:
 
 
 def versions(
-    spells: Sequence[InProduction], kept: Collection[str], summaries: Sequence[SummaryDocument], now: datetime
+    periods: Sequence[InProduction], kept: Collection[str], summaries: Sequence[SummaryDocument], now: datetime
 ) -> list[Version]:
-    """Return the versions that were in production or were trained to be, newest first.
+    """Return deployed versions and challengers of retraining runs, newest first.
 
     Parameters
     ----------
-    spells
-        What was in production from when to when, oldest first; the last one answers now.
+    periods
+        Periods in production, oldest first; the last one answers now.
     kept
-        Names of the folders that are still there.
+        Names of the folders that still exist.
     summaries
-        Retrainings: their challengers are listed too if they never were in production.
+        Retraining runs. Their challengers are listed even if they were never in production.
     """
-    found: dict[tuple[int, str], Version] = {}
-    for spell in spells:
-        d = spell.deployment
-        key, until = (d.version, d.content_sha256), spell.until or now
-        before = found.get(key)
+    by_model: dict[tuple[int, str], Version] = {}
+    for period in periods:
+        d = period.deployment
+        key, until = (d.version, d.content_sha256), period.until or now
+        before = by_model.get(key)
         span = max(until - d.at, timedelta())
-        found[key] = Version(
+        by_model[key] = Version(
             d.version,
             model_name(d),
-            "answers now" if spell.until is None else "was in production",
+            "answers now" if period.until is None else "was in production",
             before.first if before else d.at,
             until,
             (before.total or timedelta()) + span if before else span,
             d.folder in kept or (before is not None and before.kept),
         )
-    names = {(v.version, v.model) for v in found.values()}
+    names = {(v.version, v.model) for v in by_model.values()}
     for summary in summaries:
         if summary.version and summary.challenger and (summary.version, summary.challenger) not in names:
             names.add((summary.version, summary.challenger))
             key = (summary.version, summary.challenger)
             state = f"never in production ({summary.status})"
-            found[key] = Version(summary.version, summary.challenger, state, None, None, None, False)
-    return sorted(found.values(), key=lambda v: (v.version, v.first or datetime.min.replace(tzinfo=UTC)), reverse=True)
+            by_model[key] = Version(summary.version, summary.challenger, state, None, None, None, False)
+    return sorted(
+        by_model.values(), key=lambda v: (v.version, v.first or datetime.min.replace(tzinfo=UTC)), reverse=True
+    )
 
 
-def known_models(spells: Sequence[InProduction], summaries: Sequence[SummaryDocument]) -> dict[str, str]:
-    """Return names of models by the first 12 digits of their content's hash."""
-    found = {s.challenger.rpartition("-")[2]: s.challenger for s in summaries if s.challenger}
-    for spell in spells:
-        d = spell.deployment
-        found[d.content_sha256[:12]] = f"version {d.version} ({model_name(d)})"
-    return found
+def known_models(periods: Sequence[InProduction], summaries: Sequence[SummaryDocument]) -> dict[str, str]:
+    """Return the names of models by the first 12 digits of their content's hash."""
+    names = {s.challenger.rpartition("-")[2]: s.challenger for s in summaries if s.challenger}
+    for period in periods:
+        d = period.deployment
+        names[d.content_sha256[:12]] = f"version {d.version} ({model_name(d)})"
+    return names
 
 
 def comparison(decision: RecordedDecision, names: Mapping[str, str]) -> Comparison:
-    """Return a recorded decision on a deployment as the page shows it, whatever its details are.
+    """Return a recorded decision for the page; details of an unexpected type are left out.
 
     Parameters
     ----------
     names
-        Of models, as `known_models` returns them.
+        Names of models, from `known_models`.
     """
 
     def name(sha256: str | None) -> str:
         return "none" if sha256 is None else names.get(sha256[:12], sha256[:12])
 
-    said = mapping(decision.details)
-    guards = said.get("guards")
-    metric = text(said.get("metric"))
+    details = mapping(decision.details)
+    guards = details.get("guards")
+    metric = text(details.get("metric"))
     return Comparison(
         at=decision.at,
         verdict=decision.verdict,
@@ -183,25 +188,25 @@ def comparison(decision: RecordedDecision, names: Mapping[str, str]) -> Comparis
         champion=name(decision.champion),
         challenger=name(decision.challenger),
         metric=METRIC_LABELS.get(metric, ""),
-        worth=(number(said.get("champion")), number(said.get("challenger"))),
-        gain=number(said.get("gain")),
-        low=number(said.get("low")),
-        high=number(said.get("high")),
-        min_improvement=number(said.get("min_improvement")),
-        confidence=number(said.get("confidence")),
-        rows=count(said.get("rows")),
-        churned=count(said.get("churned")),
-        labels_needed=count(said.get("labels_needed")),
-        guards=tuple(_guard(mapping(guard)) for guard in guards[:MOST_GUARDS]) if isinstance(guards, list) else (),
+        values=(number(details.get("champion")), number(details.get("challenger"))),
+        gain=number(details.get("gain")),
+        low=number(details.get("low")),
+        high=number(details.get("high")),
+        min_improvement=number(details.get("min_improvement")),
+        confidence=number(details.get("confidence")),
+        rows=count(details.get("rows")),
+        churned=count(details.get("churned")),
+        labels_needed=count(details.get("labels_needed")),
+        guards=tuple(_guard(mapping(guard)) for guard in guards[:MAX_GUARDS]) if isinstance(guards, list) else (),
     )
 
 
-def _guard(said: Mapping[str, object]) -> GuardShown:
-    name = text(said.get("name"))
+def _guard(details: Mapping[str, object]) -> GuardShown:
+    name = text(details.get("name"))
     return GuardShown(
-        METRIC_LABELS.get(name, "a metric that is not known here"),
-        number(said.get("champion")),
-        number(said.get("challenger")),
-        number(said.get("tolerance")),
-        said.get("held") is True,
+        METRIC_LABELS.get(name, "unknown metric"),
+        number(details.get("champion")),
+        number(details.get("challenger")),
+        number(details.get("tolerance")),
+        details.get("held") is True,
     )

@@ -1,4 +1,4 @@
-"""Links into MLflow's pages, made only of what was checked: an address of the settings, hexadecimal ids, a number."""
+"""Links to MLflow's pages, made of checked parts only: address from the settings, hexadecimal ids, version numbers."""
 
 import re
 
@@ -9,12 +9,12 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class MlflowLinks:
-    """Addresses of runs and versions below `dashboard.mlflow_url`; None where there is nothing safe to link to.
+    """Addresses of runs and versions below `dashboard.mlflow_url`; None if there is no safe link.
 
     Parameters
     ----------
     address
-        Of MLflow: `http` or `https`. Another is not linked to; `problem` says so.
+        MLflow's address: `http` or `https`. Any other gives no links and a `problem`.
     model
         Name of the registered model.
 
@@ -34,12 +34,12 @@ class MlflowLinks:
         self.address: str | None = None
         self.problem: str | None = None
         if not address:
-            self.problem = "There are no links to MLflow: dashboard.mlflow_url is empty."
+            self.problem = "No links to MLflow: dashboard.mlflow_url is empty."
             return
         try:
             split_address(address)
         except ValueError as error:
-            self.problem = f"There are no links to MLflow: dashboard.mlflow_url {error}."
+            self.problem = f"No links to MLflow: dashboard.mlflow_url {error}."
         else:
             self.address = address.rstrip("/")
 

@@ -1,4 +1,4 @@
-"""Going back to an older model from the dashboard: to which, who may, and how often somebody may try a key."""
+"""Rollback from the dashboard: possible versions, the admin key, and a limit on wrong keys."""
 
 import logging
 import threading
@@ -22,12 +22,12 @@ MAX_REASON, MAX_KEY = 500, 200
 
 
 class RefusedError(ChurnopsError):
-    """Nothing was changed: something is missing, or the key may not do this."""
+    """The rollback was refused and nothing changed: a field is empty, or the key lacks the scope."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A version that may be gone back to: one that was in production, and whose folder is still there."""
+    """A version that a rollback can deploy: it was in production and its folder still exists."""
 
     version: int
     model: str
@@ -35,25 +35,25 @@ class Target:
 
     @property
     def label(self) -> str:
-        """What a person chooses by, as plain text."""
+        """Plain text for the list of choices."""
         return one_line(f"Version {self.version}: {self.model}, last in production {clock(self.last)} UTC", 120)
 
 
 class Attempts:
-    """Wrong keys in this process, of all browsers together: after `most` of them in `seconds`, later ones must wait.
+    """Wrong keys in this process, from all browsers: after `limit` of them within `seconds`, the next must wait.
 
-    Good keys are not counted and never wait, so that nobody can lock out an administrator with wrong ones. A key of 256
-    random bits is not guessed at any rate. Safe for several threads.
+    Good keys are not counted and never wait, so wrong keys cannot lock out an administrator. A key of 256 random bits
+    cannot be guessed at any rate. Safe for several threads.
 
     Examples
     --------
-    >>> attempts = Attempts(most=2, seconds=60.0)
+    >>> attempts = Attempts(limit=2, seconds=60.0)
     >>> [attempts.wrong(now=0.0), attempts.wrong(now=1.0), attempts.wrong(now=2.0), attempts.wrong(now=61.0)]
     [0.0, 0.0, 58.0, 0.0]
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
-        self._most = most
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._limit = limit
         self._seconds = seconds
         self._times: deque[float] = deque()
         self._lock = threading.Lock()
@@ -63,94 +63,96 @@ class Attempts:
         with self._lock:
             while self._times and self._times[0] <= now - self._seconds:
                 self._times.popleft()
-            if len(self._times) >= self._most:
+            if len(self._times) >= self._limit:
                 return self._times[0] + self._seconds - now
             self._times.append(now)
             return 0.0
 
 
-ATTEMPTS = Attempts(most=5, seconds=60.0)
+ATTEMPTS = Attempts(limit=5, seconds=60.0)
 PAUSE_SECONDS = 1.0  # after a wrong key
 _pause = time.sleep
 
 
 def has_admin_key(keys: KeyStore) -> bool:
-    """Whether there is a key that may go back."""
+    """Return whether a key with the scope admin exists."""
     return any(SCOPE in key.scopes for key in keys.active().values())
 
 
-def targets(spells: Sequence[InProduction], current: str | None, kept: Collection[str]) -> list[Target]:
-    """Return what can be gone back to, first what answered last.
+def targets(periods: Sequence[InProduction], current: str | None, kept: Collection[str]) -> list[Target]:
+    """Return the versions that a rollback can deploy, last used first.
 
     Parameters
     ----------
-    spells
-        Oldest first.
+    periods
+        Periods in production, oldest first.
     current
-        Folder that answers now: its version is none of them.
+        Folder of the deployed model; its version is left out.
     kept
-        Names of the folders that are still there.
+        Names of the folders that still exist.
     """
-    answering = {spell.deployment.version for spell in spells if spell.deployment.folder == current}
-    found: dict[int, Target] = {}
-    for spell in reversed(spells):
-        d = spell.deployment
-        if d.version not in answering and d.version not in found and d.folder in kept:
-            found[d.version] = Target(d.version, model_name(d), spell.until or d.at)
-    return list(found.values())
+    answering = {period.deployment.version for period in periods if period.deployment.folder == current}
+    by_version: dict[int, Target] = {}
+    for period in reversed(periods):
+        d = period.deployment
+        if d.version not in answering and d.version not in by_version and d.folder in kept:
+            by_version[d.version] = Target(d.version, model_name(d), period.until or d.at)
+    return list(by_version.values())
 
 
 def admitted(
     token: str, keys: KeyStore, *, attempts: Attempts | None = None, now: Callable[[], float] = time.monotonic
 ) -> ApiKey:
-    """Return the active admin key that a token is, checked as the API checks it.
+    """Return the active admin key of a token, checked as the API does.
 
-    Keys are read anew each time: a revoked one is refused at once. `attempts` are those of the process by default.
+    Keys are read anew each time, so a revoked key is refused at once. `attempts` defaults to the process's own.
 
     Raises
     ------
     RefusedError
-        If it is another. It does not repeat the token.
+        If the token is not that of an admin key. The message does not repeat the token.
     """
     key = verify(token, keys.active()) if 0 < len(token) <= MAX_KEY else None
     if key is not None and SCOPE in key.scopes:
         return key
     wait = (attempts or ATTEMPTS).wrong(now())
     if wait > 0.0:
-        raise RefusedError(f"the key is not valid, and too many wrong ones were tried: wait {int(wait) + 1} seconds")
+        raise RefusedError(f"the key is not valid, and too many wrong keys were tried: wait {int(wait) + 1} seconds")
     _pause(PAUSE_SECONDS)
     if key is None:
         log.warning("a rollback in the dashboard was refused: the key is not valid")
         raise RefusedError("the key is not valid: nothing has changed")
-    log.warning("a rollback in the dashboard was refused: the key %r has not the scope admin", key.name)
-    raise RefusedError(f"the key '{key.name}' has not the scope admin: nothing has changed")
+    log.warning("a rollback in the dashboard was refused: the key %r lacks the scope admin", key.name)
+    raise RefusedError(f"the key '{key.name}' lacks the scope admin: nothing has changed")
 
 
-def go_back(settings: Settings, keys: KeyStore, *, to: int, reason: str, token: str, person: str | None = None) -> str:
-    """Make an older version the one that answers; return what happened in a sentence.
+def roll_back_to(
+    settings: Settings, keys: KeyStore, *, to: int, reason: str, token: str, person: str | None = None
+) -> str:
+    """Deploy an older version again; return the result as a sentence.
 
     Parameters
     ----------
     token
-        An admin key's.
+        Token of an admin key.
     person
-        Who is logged in, for the history.
+        User who is logged in, for the history.
 
     Raises
     ------
     RefusedError
-        If there is no reason, or the key may not do this. Nothing has changed.
+        If there is no reason, or the key is refused. Nothing has changed.
     ChurnopsError
-        If there is no way back, or the older model is damaged. Nothing has changed.
+        If the version cannot be deployed or is damaged. Nothing has changed.
     """
     reason = one_line(reason, MAX_REASON)
     if not reason:
-        raise RefusedError("give a reason, for whoever reads the history: nothing has changed")
+        raise RefusedError("give a reason for the history: nothing has changed")
     key = admitted(token.strip(), keys)
     from churnops.pipelines.rollback import roll_back
 
     who = f"key '{key.name}'" + (f", {one_line(person, 100)}" if person else "")
     done = roll_back(settings, to, f"{reason} (in the dashboard: {who})")
-    log.warning("version %d answers again, by the dashboard, %s", done.version, who)
-    said = f"Version {done.version} ({done.model_version}) answers again."
-    return f"{said} Still to be done: {done.warning}" if done.warning else said
+    log.warning("rolled back to version %d from the dashboard, %s", done.version, who)
+    message = f"Version {done.version} ({done.model_version}) is in production again."
+    return f"{message} Still to do: {done.warning}" if done.warning else message

@@ -1,4 +1,4 @@
-"""Retraining summaries as the dashboard shows them: the newest files, read within bounds, damaged ones named."""
+"""Retraining summaries: the newest files, read within limits; damaged files are named."""
 
 import re
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from churnops.errors import ChurnopsError
 from churnops.retraining.document import SummaryDocument
 
 FILE_NAME = re.compile(r"retraining_summary_\d{8}T\d{6}\.\d{6}Z\.json")
-MOST = 20
+MAX_FILES = 20
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A summary file that cannot be shown, and why."""
+    """A summary file that cannot be shown, with the reason."""
 
     file: str
     why: str
 
 
-def newest_files(folder: Path, most: int = MOST) -> tuple[tuple[str, int, int], ...]:
-    """Return name, time of change (ns) and size of the newest summary files, newest first; those dated ahead last.
+def newest_files(folder: Path, limit: int = MAX_FILES) -> tuple[tuple[str, int, int], ...]:
+    """Return name, time of change (ns) and size of the newest summary files: the key of a cache of their contents.
 
-    It is what a cache of their contents depends on. Without the folder there are none.
+    The newest comes first; files dated in the future come last. A missing folder has none.
 
     Raises
     ------
@@ -34,40 +34,40 @@ def newest_files(folder: Path, most: int = MOST) -> tuple[tuple[str, int, int], 
         If the folder cannot be read.
     """
     try:
-        # Names hold times: those of a clock that was ahead must not push out the others, so they come last.
+        # Names hold times. Files of a clock that was ahead come last, so that they do not push out the others.
         now = f"retraining_summary_{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.json"
         names = sorted((e.name for e in folder.iterdir() if FILE_NAME.fullmatch(e.name)), reverse=True)
-        names = sorted(names, key=lambda name: name > now)[:most]
+        names = sorted(names, key=lambda name: name > now)[:limit]
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise ChurnopsError(f"{folder} cannot be read: {error.strerror}") from None
-    found = []
+    files = []
     for name in names:
-        with suppress(FileNotFoundError):  # somebody tidies up meanwhile
+        with suppress(FileNotFoundError):  # deleted meanwhile
             status = (folder / name).lstat()
-            found.append((name, status.st_mtime_ns, status.st_size))
-    return tuple(found)
+            files.append((name, status.st_mtime_ns, status.st_size))
+    return tuple(files)
 
 
 def read_summaries(folder: Path, names: Sequence[str]) -> tuple[list[SummaryDocument], list[Damaged]]:
     """Read summary files, in the order of `names`."""
-    found, damaged = [], []
+    runs, damaged = [], []
     for name in names:
         try:
-            found.append(_summary(folder, name))
+            runs.append(_summary(folder, name))
         except ValueError as error:
             damaged.append(Damaged(name, str(error)))
-    return found, damaged
+    return runs, damaged
 
 
 def damaged_sentence(damaged: Sequence[Damaged]) -> str | None:
-    """Say in a sentence which files are not shown; None if all are."""
+    """Name the files that are not shown; None if all are."""
     if not damaged:
         return None
     named = ", ".join(f"{d.file} ({d.why})" for d in damaged[:3])
     more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
-    return f"Not shown, as damaged: {named}{more}."
+    return f"Damaged files are not shown: {named}{more}."
 
 
 def _summary(folder: Path, name: str) -> SummaryDocument:

@@ -32,29 +32,29 @@ def test_only_the_newest_times_in_production_are_drawn():
     assert timeline([], NOW).data == ()
 
 
-def test_gains_are_drawn_with_their_bounds_and_what_was_asked_for():
+def test_gains_are_drawn_with_bounds_and_required_gain():
     figure = gains([shown(), shown(verdict="deploy", gain=0.05, low=0.02, high=0.08)])
     traces = {trace.name: trace for trace in figure.data}
     assert list(traces["deploy"].x) == [0.05]
     assert list(traces["deploy"].error_x.array) == pytest.approx([0.03])
     assert list(traces["deploy"].error_x.arrayminus) == pytest.approx([0.03])
-    assert list(traces["gain asked for"].x) == [0.01, 0.01]
-    assert len(set(traces["gain asked for"].y)) == 2  # two decisions in one minute are two rows
+    assert list(traces["required gain"].x) == [0.01, 0.01]
+    assert len(set(traces["required gain"].y)) == 2  # two decisions in one minute are two rows
     assert figure.layout.xaxis.title.text == "Gain in ROC-AUC"
     assert gains([]).data == ()
 
 
 def test_gains_of_another_metric_or_without_a_number_are_not_put_beside_them():
-    found = comparable([shown(gain=None), shown(), shown(metric="log_loss"), shown(verdict="perhaps")])
-    assert [c.metric for c in found] == ["ROC-AUC"]
+    kept = comparable([shown(gain=None), shown(), shown(metric="log_loss"), shown(verdict="perhaps")])
+    assert [c.metric for c in kept] == ["ROC-AUC"]
     assert len(comparable([shown()] * 50)) == 12
 
 
 def test_a_gain_without_bounds_has_a_point_and_no_line():
-    (point, asked) = gains([shown(low=None, high=None)]).data
+    (point, required) = gains([shown(low=None, high=None)]).data
     assert list(point.error_x.array) == [0.0]
     assert "at least" not in point.text[0]
-    assert asked.name == "gain asked for"
+    assert required.name == "required gain"
 
 
 def test_nothing_in_the_data_is_markup():

@@ -53,7 +53,7 @@ def test_models_have_the_names_that_answers_give_them():
 
 def test_a_decision_says_what_to_do():
     assert shown().sentence == (
-        "Cannot tell yet: the champion stays. About 840 more customers with known outcomes would settle it. "
+        "Cannot tell yet: the champion stays. About 840 more customers with known outcomes would decide it. "
         "The challenger is too much worse in log loss."
     )
     assert "Send more outcomes" in shown(labels_needed=None, guards=[]).sentence
@@ -65,7 +65,7 @@ def test_a_decision_says_what_to_do():
 def test_a_decision_names_the_models_it_was_on():
     found = comparison(decided(), {"a" * 12: "version 2 (xgboost-aaaaaaaaaaaa)"})
     assert (found.champion, found.challenger) == ("version 2 (xgboost-aaaaaaaaaaaa)", "b" * 12)
-    assert (found.metric, found.worth, found.gain) == ("ROC-AUC", (0.90, 0.92), 0.02)
+    assert (found.metric, found.values, found.gain) == ("ROC-AUC", (0.90, 0.92), 0.02)
     assert [(guard.name, guard.held) for guard in found.guards] == [("log loss", False)]
 
 

@@ -28,7 +28,7 @@ def test_without_a_model_the_page_says_what_to_type_first(in_empty_project: Path
     assert "churnops run" in page.info[0].value
     said = texts(page)
     assert "churnops retrain" in said
-    assert "nothing to go back to" in said
+    assert "No rollback is possible" in said
 
 
 def test_the_first_model_is_named_with_who_deployed_it_and_why(in_project: Path, show: Show):
@@ -38,12 +38,12 @@ def test_the_first_model_is_named_with_who_deployed_it_and_why(in_project: Path,
     assert not page.warning
     deployment = DeploymentLog(open_database(f"sqlite:///{in_project}/journal.db")).history()[-1]
     said = texts(page)
-    assert f"**Version 1** ({load_name(in_project)}) answers since" in said
+    assert f"**Version 1** ({load_name(in_project)}) has been in production for" in said
     assert f"{deployment.by} deployed it: {deployment.reason}" in said
     assert {metric.label: metric.value for metric in page.metric} == {
         "Version in production": "1",
-        "Deployments so far": "1",
-        "Times gone back": "0",
+        "Deployments": "1",
+        "Rollbacks": "0",
     }
     when, listed = (frame.value for frame in page.dataframe)
     assert list(when["Until (UTC)"]) == ["now"]
@@ -70,7 +70,7 @@ def test_an_address_of_mlflow_that_is_none_makes_no_links(in_project: Path, show
     assert not page.dataframe
 
 
-def test_a_deployment_that_is_not_finished_and_a_link_that_leads_elsewhere_are_told(in_project: Path, show: Show):
+def test_unfinished_deployments_and_a_wrong_link_are_shown(in_project: Path, show: Show):
     log = DeploymentLog(open_database(f"sqlite:///{in_project}/journal.db"))
     last = log.history()[-1]
     log.open_intent(
@@ -85,7 +85,7 @@ def test_a_deployment_that_is_not_finished_and_a_link_that_leads_elsewhere_are_t
     )
     assert "A deployment is not finished" in texts(show("models"))
     (in_project / "models/production").unlink()
-    assert "does not lead to the model" in texts(show("models"))
+    assert "name different models" in texts(show("models"))
 
 
 def test_damaged_summaries_are_named_and_the_others_shown(in_project: Path, show: Show):
@@ -95,7 +95,7 @@ def test_damaged_summaries_are_named_and_the_others_shown(in_project: Path, show
     page = show("models")
     assert not page.exception
     said = texts(page)
-    assert "Not shown, as damaged: retraining_summary_20261125T141428.962313Z.json (it is not JSON)." in said
+    assert "Damaged files are not shown: retraining_summary_20261125T141428.962313Z.json (it is not JSON)." in said
     assert "**The deployed model stays.** no gain" in said
     (reports / "retraining_summary_20261125T141428.962313Z.json").unlink()
     assert "damaged" not in texts(page.run())  # the next run sees that the files changed

@@ -1,4 +1,4 @@
-"""Going back from the dashboard: to which model, with which key, and what that leaves behind."""
+"""Rollback from the dashboard: possible versions, keys, and its traces."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from churnops.app.models import rollback
-from churnops.app.models.rollback import Attempts, RefusedError, admitted, go_back, targets
+from churnops.app.models.rollback import Attempts, RefusedError, admitted, roll_back_to, targets
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.keys import KeyStore
 from churnops.registry import DeploymentFolder
@@ -17,14 +17,14 @@ from churnops.training.train import TrainedModels
 from tests.support.app_models import deployment, spells
 
 Show = Callable[[str], AppTest]
-SURE = "I want this version to answer from now on"
+SURE = "I want this version in production from now on"
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Attempts of this test only, and the seconds that wrong keys cost, which are not waited for."""
     paused: list[float] = []
-    monkeypatch.setattr(rollback, "ATTEMPTS", Attempts(most=5, seconds=60.0))
+    monkeypatch.setattr(rollback, "ATTEMPTS", Attempts(limit=5, seconds=60.0))
     monkeypatch.setattr(rollback, "_pause", paused.append)
     return paused
 
@@ -52,7 +52,7 @@ def press(page: AppTest, *, token: str, reason: str = "it is worse", sure: bool 
     by_label["Reason"].set_value(reason)
     by_label["Admin key"].set_value(token)
     next(box for box in page.checkbox if box.label == SURE).set_value(sure)
-    return next(button for button in page.button if button.label == "Go back to this version").click().run()
+    return next(button for button in page.button if button.label == "Roll back to this version").click().run()
 
 
 def said(page: AppTest) -> str:
@@ -72,7 +72,7 @@ def test_an_admin_key_is_admitted_and_another_is_not(keys: KeyStore, patience: l
     good, weak = keys.add("ann", ["admin"]), keys.add("crm", ["predict", "label"])
     assert admitted(good, keys).name == "ann"
     assert patience == []
-    for token, why in ((weak, "'crm' has not the scope admin"), (good[:-1], "not valid"), ("", "not valid")):
+    for token, why in ((weak, "'crm' lacks the scope admin"), (good[:-1], "not valid"), ("", "not valid")):
         with pytest.raises(RefusedError, match=why) as refused:
             admitted(token, keys)
         assert not token or token not in str(refused.value)
@@ -88,7 +88,7 @@ def test_a_key_that_was_revoked_is_refused_at_once(keys: KeyStore):
 
 
 def test_wrong_keys_lock_nobody_out(keys: KeyStore):
-    token, attempts = keys.add("ann", ["admin"]), Attempts(most=3, seconds=60.0)
+    token, attempts = keys.add("ann", ["admin"]), Attempts(limit=3, seconds=60.0)
     for second in range(3):
         with pytest.raises(RefusedError, match="not valid: nothing has changed"):
             admitted("churnops_x_y", keys, attempts=attempts, now=lambda at=float(second): at)
@@ -97,16 +97,16 @@ def test_wrong_keys_lock_nobody_out(keys: KeyStore):
     assert admitted(token, keys, attempts=attempts, now=lambda: 3.0).name == "ann"
 
 
-def test_going_back_needs_a_reason(deployed: tuple[Settings, DeploymentFolder, KeyStore]):
+def test_a_rollback_needs_a_reason(deployed: tuple[Settings, DeploymentFolder, KeyStore]):
     settings, folder, keys = deployed
     before = folder.current()
     for nothing in ("", "   ", "\u200b\n"):
         with pytest.raises(RefusedError, match="give a reason"):
-            go_back(settings, keys, to=1, reason=nothing, token=keys.add(f"ann {len(nothing)}", ["admin"]))
+            roll_back_to(settings, keys, to=1, reason=nothing, token=keys.add(f"ann {len(nothing)}", ["admin"]))
     assert folder.current() == before
 
 
-def test_the_page_goes_back_with_an_admin_key_and_what_answers_changes_at_once(
+def test_the_page_rolls_back_with_an_admin_key_at_once(
     deployed: tuple[Settings, DeploymentFolder, KeyStore], show: Show, caplog: pytest.LogCaptureFixture
 ):
     _, folder, keys = deployed
@@ -117,7 +117,7 @@ def test_the_page_goes_back_with_an_admin_key_and_what_answers_changes_at_once(
         page = press(show("models"), token=token, reason="complaints <b>today</b>")
     assert not page.exception
     assert "Version 1 (" in said(page)
-    assert "answers again." in said(page)
+    assert "is in production again." in said(page)
     assert folder.current() == first.folder
     newest = folder.answered()[-1]
     assert newest.kind == "rollback"
@@ -141,7 +141,7 @@ def test_a_wrong_key_changes_nothing_and_keeps_what_was_filled_in(
     keys.add("ann", ["admin"])
     before = folder.current()
     page = press(show("models"), token="churnops_0_wrong")
-    assert said(page) == "Not gone back: the key is not valid: nothing has changed"
+    assert said(page) == "Not rolled back: the key is not valid: nothing has changed"
     assert folder.current() == before
     assert patience == [1.0]
     assert "churnops_0_wrong" not in str(page.session_state.to_dict())
@@ -171,7 +171,7 @@ def test_a_form_that_was_filled_in_for_another_model_is_refused(
     folder.deploy(trained.models["xgboost"].bundle, 3, "somebody was quicker")
     before = folder.current()
     page = press(page, token=token)
-    assert "another model answers since" in said(page)
+    assert "another model was deployed after" in said(page)
     assert folder.current() == before
 
 
@@ -184,12 +184,12 @@ def test_without_an_admin_key_the_page_says_how_to_make_one(
     assert not page.text_input
 
 
-def test_a_model_that_is_damaged_is_not_gone_back_to(deployed: tuple[Settings, DeploymentFolder, KeyStore], show: Show):
+def test_there_is_no_rollback_to_a_damaged_model(deployed: tuple[Settings, DeploymentFolder, KeyStore], show: Show):
     _, folder, keys = deployed
     first, before = folder.answered()[0], folder.current()
     path = folder.versions / first.folder / "bundle.json"
     path.write_text(path.read_text().replace('"threshold": ', '"threshold": 0.1'))
     token = keys.add("ann", ["admin"])
     page = press(show("models"), token=token)
-    assert "Not gone back" in said(page)
+    assert "Not rolled back" in said(page)
     assert folder.current() == before
