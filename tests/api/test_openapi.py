@@ -453,7 +453,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_may_not_be_framed(service: Se
         for method in operations:
             assert f"<b>{method.upper()}</b>{path}</h2>" in answer.text
     for name in document["components"]["schemas"]:
-        assert f"<h2 id='{name}'>" in answer.text
+        assert f'<h2 id="{name}">' in answer.text
 
 
 def test_the_command_lines_of_the_page_work(service: Service, tmp_path: Path):

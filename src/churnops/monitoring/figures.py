@@ -5,7 +5,6 @@ come from the style sheet of the page, so they follow light and dark mode.
 """
 
 import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.profile import ColumnProfile
+from churnops.templates import printable
 
 Floats = NDArray[np.float64]
 
@@ -25,12 +25,12 @@ TAIL = 0.005
 
 
 def clean(value: object) -> str:
-    """Return text for a page: escaped, and without the control characters that XML does not allow.
+    """Return text for a figure: escaped, and without control characters.
 
     >>> clean("<b>" + chr(7))
     '&lt;b&gt;'
     """
-    return html.escape(re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", str(value)))
+    return html.escape(printable(value))
 
 
 def short(value: float) -> str:

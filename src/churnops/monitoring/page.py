@@ -1,40 +1,51 @@
 """A monitoring report as one HTML page: opens offline, loads and runs nothing, and stays small however many columns."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.metrics import METRIC_LABELS
-from churnops.evaluation.page import html_page, stylesheet
 from churnops.model.bundle import SCORE
 from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.monitoring.drift.finding import EFFECT_LABELS, TEST_LABELS
-from churnops.monitoring.figures import bars_svg, clean, histogram_svg, interval_svg
-from churnops.monitoring.markup import (
-    UNTOLD,
-    facts,
-    finite,
-    mark,
-    metric,
-    moment,
-    number,
-    p_text,
-    row,
-    section,
-    table,
-    verdict,
-)
+from churnops.monitoring.figures import bars_svg, histogram_svg, interval_svg
+from churnops.monitoring.numbers import finite, metric, moment, number, p_text
 from churnops.schema import Schema
 from churnops.settings import DEMONSTRATION, LIVE
+from churnops.templates import macro, render
 from churnops.words import capital, heading
 
 LIMIT = 300_000
 """Bytes that a page stays under, however many columns and choices there are."""
 MOST_FIGURES = 60
+UNTOLD = "cannot tell"
 _SPARE = 2_000  # bytes of the sentences around the columns
 
 Draw = Callable[[Mapping[str, Any]], str]
 """Returns the figure of a column, as SVG, or "" without one."""
+
+
+class _Mark(NamedTuple):
+    """A word or two that stand out; kinds are yes, maybe, no and untold."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns as cards with figures, as rows of a table, and how many are left out; cards and rows are HTML."""
+
+    cards: list[str]
+    rows: list[str]
+    left_out: int
+    p_label: str
+
+    @property
+    def count(self) -> str:
+        """Number of all columns."""
+        return f"{len(self.cards) + len(self.rows) + self.left_out:,}"
 
 
 def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile, schema: Schema) -> str:
@@ -52,8 +63,8 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
 
     Notes
     -----
-    All text of the document is escaped, and the page forbids itself to run or load anything. Many columns have a row
-    of a table each, and figures only where they differ most; how many are left out of that is said.
+    Many columns have a row of a table each, and figures only where they differ most; how many are left out of that is
+    said.
     """
 
     def figure(column: Mapping[str, Any]) -> str:
@@ -63,27 +74,26 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
         then = reference[name]
         return _figure(name, then, batch.get(name, then.empty()), schema)
 
-    found, drift = document["performance"], document["feature_drift"]
-    singles = "\n".join(_card(column, figure, schema) for column in _singles(document, schema))
-    body = "\n".join(
-        [
-            _head(document),
-            section("What could call for retraining", _triggers(document["recommend_retraining"]["triggers"])),
-            section("Performance", _performance(found, from_journal=document["window"] is not None)),
-            section("Scores and outcomes", f"{_KEY}<main>\n{singles}\n</main>"),
-            f"<section><h2>Columns</h2>\n<p>{clean(drift['reason'])}</p>",
-        ]
-    )
-    title = f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}"
-    style = stylesheet("churnops.monitoring", "report.css")
-    room = LIMIT - _SPARE - _size(html_page(title, body, style))
-    return html_page(title, body + _columns(drift["columns"], figure, schema, room) + "</section>", style)
+    drift, from_journal = document["feature_drift"], document["window"] is not None
+    headline, why = _verdict(document["recommend_retraining"])
+    values = {
+        "title": f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}",
+        "banner": DEMONSTRATION if document.get("demonstration") else "",
+        "headline": headline,
+        "why": capital(why),
+        "overview": _overview(document),
+        "triggers": [_trigger(trigger) for trigger in document["recommend_retraining"]["triggers"]],
+        "performance": _performance(document["performance"], from_journal),
+        "from_journal": from_journal,
+        "singles": [_card(column, figure, schema) for column in _singles(document, schema)],
+        "columns_reason": drift["reason"],
+    }
+    room = LIMIT - _SPARE - _size(render("monitoring.html", **values, columns=_Columns([], [], 0, "")))
+    return render("monitoring.html", **values, columns=_columns(drift["columns"], figure, schema, room))
 
 
-_KEY = '<p class="key"><b>Filled blue</b>: the reference. <i>Orange</i>: now.</p>'
-
-
-def _head(document: Mapping[str, Any]) -> str:
+def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts at the head of the page, by name."""
     recommended = document["recommend_retraining"]
     window, look, budget = document["window"], recommended["look"], recommended["budget"]
     kind = ", simulated" if document["simulated"] else ", of the past" if document.get("past") else ""
@@ -101,9 +111,7 @@ def _head(document: Mapping[str, Any]) -> str:
     if look is not None:
         most = "" if budget is None else f"; false alarms over all looks: at most {number(budget)}"
         pairs.append(("Look", f"number {look}{most}"))
-    headline, why = _verdict(recommended)
-    banner = f'<p class="lead">{clean(DEMONSTRATION)}</p>\n' if document.get("demonstration") else ""
-    return f'{banner}<h1>{headline}</h1>\n<p class="lead">{clean(capital(why))}</p>\n{facts(pairs)}'
+    return pairs
 
 
 def _verdict(recommended: Mapping[str, Any]) -> tuple[str, str]:
@@ -127,63 +135,50 @@ def _waits(trigger: Mapping[str, Any]) -> bool:
     return bool(trigger.get("big")) and trigger["fired"] is False
 
 
-def _triggers(triggers: Iterable[Mapping[str, Any]]) -> str:
-    rows = [
-        row(
-            clean(capital(TRIGGER_LABELS.get(trigger["name"], trigger["name"]))),
-            mark("maybe", "not certain yet") if _waits(trigger) else verdict(trigger["fired"], "fired", "not fired"),
-            clean(p_text(trigger["p_value"])),
-            number(trigger["level"]),
-            words=clean(trigger["reason"]),
-        )
-        for trigger in triggers
-    ]
-    return table(("Trigger", "Verdict", "p", "Level", "Why"), rows)
+def _trigger(trigger: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "label": capital(TRIGGER_LABELS.get(trigger["name"], trigger["name"])),
+        "verdict": _Mark("maybe", "not certain yet")
+        if _waits(trigger)
+        else _mark(trigger["fired"], "fired", "not fired"),
+        "p": p_text(trigger["p_value"]),
+        "level": number(trigger["level"]),
+        "reason": trigger["reason"],
+    }
 
 
-def _performance(found: Mapping[str, Any], from_journal: bool) -> str:
-    """Show the metrics, ROC-AUC against what was promised, and how many outcomes are known."""
-    labels, promised = found["labels"], (found["promised"] or {})
-    parts = [f"<p>{clean(found['reason'])}</p>", *([_OLDER] if from_journal else [])]
-    auc = found["delong"]
+def _mark(value: bool | None, yes: str, no: str) -> _Mark:
+    """Return a verdict in words; None is "cannot tell"."""
+    return _Mark("untold", UNTOLD) if value is None else _Mark("yes", yes) if value else _Mark("no", no)
+
+
+def _performance(found: Mapping[str, Any], from_journal: bool) -> dict[str, Any]:
+    """Return the metrics, ROC-AUC against what was promised, and how many outcomes are known."""
+    labels, promised, auc = found["labels"], (found["promised"] or {}), found["delong"]
+    shown = {"reason": found["reason"], "figure": "", "headline": ""}
     if auc and all(finite(auc[part]) for part in ("value", "low", "high")):
         marks = [("line", found["line"]), ("promised", promised.get("roc_auc"))]
-        svg = interval_svg(auc["value"], auc["low"], auc["high"], [(n, m) for n, m in marks if finite(m)])
-        parts.append(f"<main><article><h3>ROC-AUC {auc['value']:.3f}</h3>{svg}</article></main>")
-    if found["metrics"]:
-        rows = []
-        for name, measured in found["metrics"].items():
-            bounds = {"roc_auc": (found["line"], found["threshold"])}.get(name, (None, None))
-            cells = metric(measured["value"]), _interval(measured), *map(metric, (promised.get(name), *bounds))
-            rows.append(row(clean(capital(METRIC_LABELS.get(name, name))), *cells))
-        parts.append(table(("Metric", "Now", "Interval", "Promised", "Line", "Threshold"), rows))
+        shown["figure"] = interval_svg(auc["value"], auc["low"], auc["high"], [(n, m) for n, m in marks if finite(m)])
+        shown["headline"] = f"ROC-AUC {auc['value']:.3f}"
+    rows = []
+    for name, measured in (found["metrics"] or {}).items():
+        bounds = {"roc_auc": (found["line"], found["threshold"])}.get(name, (None, None))
+        cells = metric(measured["value"]), _interval(measured), *map(metric, (promised.get(name), *bounds))
+        rows.append((capital(METRIC_LABELS.get(name, name)), cells))
     of = "that are due" if from_journal else "customers"
     pairs = [("Outcomes known", f"{labels['labelled']:,} of {labels['due']:,} {of}")]
     if finite(labels["median_age_days"]):
         pairs.append(("Median age of these predictions", f"{labels['median_age_days']:.0f} days"))
     if labels["oldest"] and labels["newest"]:
         pairs.append(("They were made", f"{moment(labels['oldest'])} to {moment(labels['newest'])}"))
-    parts.append(facts(pairs))
-    if found.get("history"):
-        parts.append(f"<h3>Earlier windows, by the outcomes known now</h3>{_history(found['history'])}")
-    return "\n".join(parts)
+    return shown | {"metrics": rows, "facts": pairs, "history": list(map(_past, found.get("history") or ()))}
 
 
-_OLDER = """<p>An outcome is due only after the label horizon: this is measured on the predictions of an earlier window,
-as long as this report's and a label horizon before it.</p>"""
-
-
-def _history(windows: Iterable[Mapping[str, Any]]) -> str:
-    rows = [
-        row(
-            f"{moment(past['window']['since'])} to {moment(past['window']['until'])}",
-            f"{past['labels']['labelled']:,} of {past['labels']['due']:,}",
-            metric(past["value"]),
-            _interval(past),
-        )
-        for past in windows
-    ]
-    return table(("Predictions made", "Outcomes known", "ROC-AUC", "Interval"), rows)
+def _past(window: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return the name and the cells of an earlier window's row."""
+    since, until = moment(window["window"]["since"]), moment(window["window"]["until"])
+    known = f"{window['labels']['labelled']:,} of {window['labels']['due']:,}"
+    return f"{since} to {until}", (known, metric(window["value"]), _interval(window))
 
 
 def _interval(measured: Mapping[str, Any]) -> str:
@@ -195,7 +190,7 @@ def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, A
     return [score, {"name": schema.target.name, "kind": "target"} | document["target_drift"]]
 
 
-def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema, room: int) -> str:
+def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema, room: int) -> _Columns:
     """Show columns in at most `room` bytes: cards with figures first, then rows of a table.
 
     Rows of all columns are laid aside before there are cards, up to two thirds of the room.
@@ -206,17 +201,7 @@ def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema,
     kept = min(sum(map(_size, rows)), 2 * room // 3)
     cards = _fitting((_card(column, figure, schema) for column in ordered[:MOST_FIGURES]), room - kept)
     listed = _fitting(rows[len(cards) :], room - sum(map(_size, cards)))
-    left = len(rows) - len(cards) - len(listed)
-    content = "<main>\n" + "\n".join(cards) + "\n</main>"
-    if listed:
-        first = f"Figures are drawn for {len(cards)} of {len(rows):,} columns"
-        head = f"<p>{first}: those that drifted come first, then those that differ most.</p>\n"
-        names = "Column", "Test", "Effect", "Adjusted p" if adjusted else "p", "Verdict"
-        summary = f"<summary>{len(listed):,} more as a table</summary>"
-        content = f"{head}{content}\n<details>{summary}\n{table(names, listed)}</details>"
-    if left:
-        content += f"\n<p>Left out to keep this page small: {left:,} columns. The JSON report has them.</p>"
-    return content
+    return _Columns(cards, listed, len(rows) - len(cards) - len(listed), "Adjusted p" if adjusted else "p")
 
 
 def _fitting(pieces: Iterable[str], room: int) -> list[str]:
@@ -241,9 +226,10 @@ def _place(column: Mapping[str, Any]) -> tuple[bool, bool, float]:
 
 
 def _row(column: Mapping[str, Any], p_value: str, schema: Schema) -> str:
-    found = {True: "drifted", False: "no drift", None: f"{UNTOLD}: {clean(column['reason'])}"}[column["drifted"]]
-    test = clean(TEST_LABELS.get(column["test"], column["test"]))
-    return row(_named(column["name"], schema), test, number(column["effect"]), clean(p_text(column[p_value])), found)
+    result = {True: "drifted", False: "no drift", None: f"{UNTOLD}: {column['reason']}"}[column["drifted"]]
+    test = TEST_LABELS.get(column["test"], column["test"])
+    cells = test, number(column["effect"]), p_text(column[p_value]), result
+    return macro("monitoring_parts.html", "row")(_named(column["name"], schema), cells)
 
 
 def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
@@ -257,17 +243,21 @@ def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
         if finite(column.get(key)):
             pairs.append((label, p_text(column[key])))
     root = column.get("linked_to")
-    linked = f"<p>Counted with {_named(root, schema)}, which determines it.</p>" if root else ""
-    head = (
-        f"<header><h3>{_named(column['name'], schema)}</h3>{verdict(column['drifted'], 'drifted', 'no drift')}</header>"
-    )
-    return f"<article>{head}{figure(column)}{facts(pairs)}<p>{clean(column['reason'])}</p>{linked}</article>"
+    shown = {
+        "title": _named(column["name"], schema),
+        "verdict": _mark(column["drifted"], "drifted", "no drift"),
+        "figure": figure(column),
+        "facts": pairs,
+        "reason": column["reason"],
+        "root": _named(root, schema) if root else "",
+    }
+    return macro("monitoring_parts.html", "card")(shown)
 
 
 def _named(name: str, schema: Schema) -> str:
     """Return a column's label and unit, or its name without a label."""
     column = schema.by_name.get(name)
-    return clean(heading(column.label or name, column.unit) if column else name)
+    return heading(column.label or name, column.unit) if column else name
 
 
 def _figure(name: str, reference: ColumnProfile, batch: ColumnProfile, schema: Schema) -> str:

@@ -13,7 +13,11 @@ router = APIRouter()
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """Show the OpenAPI document as a page, which needs no network and runs no script."""
-    return documentation_page(request.app.openapi(), request.app.state.service.settings.banner)
+    document, state = request.app.openapi(), request.app.state
+    last: tuple[object, Response] | None = getattr(state, "documentation", None)
+    if last is None or last[0] is not document:  # the document changes with the model only
+        last = state.documentation = document, documentation_page(document, state.service.settings.banner)
+    return last[1]
 
 
 @router.get("/")
