@@ -86,12 +86,13 @@ def measure() -> Result:
         ),
         notes=(
             "Limits are upper limits of Clopper and Pearson's two-sided 95 % intervals. Batches of a split share a "
-            "model and 1,667 customers, so a second limit is clustered by split. It uses the number of independent "
-            "trials that gives the rate the same variance as its spread over the splits (Korn and Graubard 1998) or, "
-            "without any alarm, the number of splits.",
-            "The plain rule has no least effect for scores, and the scores of a refit always differ a little from the "
-            "out-of-fold ones. This trigger alone raises nearly all alarms of the plain rule. The table shows each "
-            "trigger.",
+            "model and 1,667 customers, so they are not independent. The second limit is therefore clustered by "
+            "split: it is computed for the number of independent trials that would give the rate the observed "
+            "variance over the splits (Korn and Graubard 1998). If there is no alarm at all, it is computed for the "
+            "number of splits.",
+            "The plain rule has no floor for the effect on scores, and the scores of a refit always differ a little "
+            "from the out-of-fold ones. So the trigger for scores raises nearly all alarms of the plain rule. The "
+            "table shows each trigger.",
             f"Shifted columns are {SHIFTED} of the 11 numbers and integers that no other column determines, drawn for "
             "each batch; charges follow the minutes. No outcomes are known, so only drift of columns and scores can "
             "detect the shift. In concept drift the outcomes of a share of the customers are permuted; "

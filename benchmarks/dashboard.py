@@ -80,15 +80,15 @@ def measure() -> Result:
             f"{PREDICTIONS:,} predictions with outcomes ({size:.1f} GiB; `scripts/big_project.py`). The first page is "
             f"timed from the start of the process until the page is complete, median of {STARTS} starts; a switch from "
             "the click until the page is complete with every figure. Once in each visit the browser loads Plotly "
-            "(4.7 MB), after the first page is complete. Text that tables write for screen readers, a third of a "
-            "second after they are drawn, does not count. The first switch to a page is by the first visitor since "
-            f"the start, without a cache; later ones are the median of {ROUNDS}."
+            "(4.7 MB), after the first page is complete. Tables write a text for screen readers a third of a second "
+            "later, which does not count. The first switch to a page is that of the first visitor after the start, "
+            f"without a cache. Later switches are the median of {ROUNDS}."
         ),
         claims=[
             Claim("first page, from the start", statistics.median(starts), "s", 5.0, low=min(starts), high=max(starts)),
             Claim("first figure in a browser: Predict is pressed", first[FIGURE], "s"),
             Claim(
-                f"first thing in a visit: {STRAIGHT}",
+                f"first page of a visit: {STRAIGHT}",
                 statistics.median(straight),
                 "s",
                 1.0,

@@ -85,38 +85,46 @@ def measure() -> Result:
         title="Gate",
         about=(
             f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} for training, and the "
-            "rest as the population. Comparison samples are drawn from it with replacement, so its gain is the true "
-            "one. Random forests and XGBoost at their defaults are trained on bootstrap samples of the training rows: "
-            f"{SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers each, and {SAMPLES} samples of {ROWS} rows. "
+            "rest as the population. Comparison samples are drawn from the population with replacement, so the gain "
+            "in the population is the true gain. Random forests and XGBoost at their defaults are trained on "
+            f"bootstrap samples of the training rows: {SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers each, and {SAMPLES} samples of {ROWS} rows. "
             "A deployment is false if the true gain is not above 0."
         ),
         claims=[
             *_false_deployments(splits),
             _deployed(f"true gain of 0.04 ROC-AUC, {2000:,} rows: deployed", curve[0.04, 2000][:, 0], 90),
             _deployed(f"log loss with the monthly bill instead of without, {ROWS} rows: deployed", bill, 95),
-            Claim("labels needed as the gate says, and as measured: apart by a factor of at most", factor, target=1.25),
+            Claim(
+                "largest factor between the labels needed by the gate's number and by measurement", factor, target=1.25
+            ),
         ],
         tables=(
             ("Deployed, and falsely: share of comparisons, and of those without a true gain", _rules_table(splits)),
             (f"Deployed by true gain of ROC-AUC and rows (champion {', '.join(KINDS)})", _curve_table(curve)),
-            ("Rows at which 90 % are deployed, and the gate's own number", _needed_table(curve, needed)),
-            ("Equally good by construction: gain seemed proven, on average / in the worst pair", _equal_table(splits)),
+            (
+                "Rows at which 90 % are deployed, and the number of rows that the gate names",
+                _needed_table(curve, needed),
+            ),
+            (
+                "Two equally good models: share of comparisons with a proven gain, average / worst pair",
+                _equal_table(splits),
+            ),
         ),
         notes=(
-            "Limits are upper limits of two-sided 95 % intervals. They use the number of independent trials that gives "
-            "the share the same variance as its spread over pairs (a champion and its challengers) or over splits "
-            "(Korn and Graubard 1998).",
+            "Limits are upper limits of two-sided 95 % intervals. They are clustered by pair (a champion and its "
+            "challengers) or by split: they are computed for the number of independent trials that would give the "
+            "share the observed variance over pairs or splits (Korn and Graubard 1998).",
             "A gain of a known size: the challenger is a random forest; the champion's scores are those of XGBoost, "
             "mixed with those of a bad model in the share that gives this gain. Gains are exact to 0.001 in the "
             f"population. All guards are on. The required gain is {RULES['gate'].improvement:g}.",
-            "The gate computes its number for the gain that it measured. The table compares the curve with its number "
-            "for the true gain. After a sample with a smaller gain the number is larger; after one with a larger gain "
-            "the gate deploys.",
+            "In use, the gate computes its number of rows from the measured gain: a smaller gain gives a larger "
+            "number, and after a larger gain the gate deploys. The table uses the true gain instead, and compares "
+            "the number with the curve.",
             f"The monthly bill improves log loss by {gains.min():.3f} to {gains.max():.3f}.",
-            "Equally good by construction: a better model's scores are mixed with permuted ones until it is exactly "
-            "as good as a worse one; for log loss also an overconfident model, as good as a cautious one. Guards are "
-            "off. Only the few churned customers (one in seven) distinguish two such models, so the bound can be wrong "
-            "more often than the 5 % that hold for normal differences.",
+            "Two equally good models: a better model's scores are mixed with permuted scores until it is exactly as "
+            "good as a worse model. For log loss, an overconfident and an equally good cautious model are compared "
+            "too. Guards are off. A lower bound on a normal difference would be wrong in 5 % of comparisons. Here it "
+            "can be wrong more often, because only the few churned customers (one in seven) distinguish the models.",
         ),
     )
 

@@ -14,7 +14,7 @@ INTRO = """# Benchmarks
 This page measures the quality of the models on customers they were not trained on; the cost of the main job, derived
 columns, predictions and start; the error rates of monitoring and of the gate; and the speed of the service, the drift
 checks and the dashboard. A peer is measured in the same run on the same rows, unless it is quoted. So the ratio (ours
-divided by the peer's) holds on other machines better than the figures. Times are medians, except for first calls. No
+divided by the peer's) depends less on the machine than the figures do. Times are medians, except for first calls. No
 test asserts a time.
 
 Repeat everything with `make bench`, or one part with, for example, `python -m benchmarks quality`. The other parts keep
@@ -23,13 +23,12 @@ their earlier results (`benchmarks/results.json` contains all).
 HONESTY = """## What the models were tuned on
 
 - The derived columns (monthly bill from the minutes, bill without voice mail, international-plan risk, more than
-  three service calls) come from published analyses of this well-known table. They were not learned from
-  `data/production`; but whoever published them may have seen all of the table, so quality on a table of your own may
-  well be lower.
+  three service calls) come from published analyses of this well-known table. We did not learn them from
+  `data/production`, but the authors may have used the whole table. So quality on your own table may be lower.
 - The search spaces and well-tried settings were tuned by cross-validation on `data/raw` only.
-- While they were being chosen, results on `data/production` were looked at three times. One setting of the random
-  forest (cost-complexity pruning 0.003 → 0.001 and `min_samples_leaf` 3 → 10) was revisited, on cross-validation of
-  `data/raw`, after one look had shown a low PR-AUC there. So `data/production` is not perfectly untouched.
+- During this choice we looked at results on `data/production` three times. One look showed a low PR-AUC. After it, we
+  changed one setting of the random forest (cost-complexity pruning 0.003 → 0.001 and `min_samples_leaf` 3 → 10), by
+  cross-validation on `data/raw`. So `data/production` is not perfectly untouched.
 """
 
 

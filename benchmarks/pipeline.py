@@ -37,9 +37,9 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
         title="The main job",
         about=(
             "`python run_all.py` in a fresh copy of the project: all seven steps, with a search over four families, "
-            f"tracking, registration and monitoring. Medians of {REPEATS} warm runs (the stores exist), in turn with "
-            "the same steps without tracking. MLflow's share is the difference of the CPU time, with its import; the "
-            "brackets have the smallest and the largest difference."
+            f"tracking, registration and monitoring. Medians of {REPEATS} warm runs (the stores exist), which "
+            "alternate with runs of the same steps without tracking. MLflow's share is the difference in CPU time, "
+            "with MLflow's import. The brackets show its smallest and its largest value."
         ),
         claims=[
             Claim("`run_all.py`, warm, wall", job.wall, "s", 30, peer=quoted, peer_measured=QUOTED_SECONDS),
@@ -58,7 +58,7 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
         notes=[
             f"The {QUOTED_SECONDS:.0f} s of the public implementation (the same seven steps on the same table, with "
             "scikit-learn, shap and pickle) are quoted from an earlier measurement on two cores, since it cannot be "
-            "installed here. The ratio is only as exact as that.",
+            "installed here. So the ratio is a rough one.",
             "The first run also creates the two databases. It is a single measurement.",
         ],
     )

@@ -51,9 +51,9 @@ def measure() -> Result:
     return Result(
         title="Quality",
         about=(
-            "Five-fold: the 3,333 rows of `data/raw` are split into five parts. The product's steps train a bundle on "
-            "four parts (inner held-out split, inner cross-validated search, winner by mean log loss, refit), and it "
-            "scores the fifth. Figures are over the scores of all rows. Later customers: the main job with the default "
+            "Five-fold: the 3,333 rows of `data/raw` are split into five parts. The product's steps train a bundle "
+            "on four parts, with a holdout and a cross-validated search of their own, and the bundle scores the "
+            "fifth. Figures are over the scores of all rows. Later customers: the main job with the default "
             f"settings on `data/raw`, tested on the {project.production.outcome.size:,} rows of `data/production`."
         ),
         claims=claims,
@@ -111,12 +111,12 @@ def _cautions(wrong: Sequence[NDArray[np.bool_]], metrics: Metrics) -> list[str]
         if (metrics[best][name] > ours[name]) if at_least else (metrics[best][name] < ours[name]):
             ahead.append(f"{NAMES.get(name, name)} ({best}: {metrics[best][name]:.4f}, churnops: {ours[name]:.4f})")
     return [
-        f"Read accuracy and F1 with care. {ever} rows of `data/raw` are wrong with any seed, and {always} of them are "
-        "wrong with every seed. So the seeds are hardly independent evidence. This table follows a few exact rules, "
-        "plus churned customers that no model here finds, and the derived columns contain these rules: on the later "
-        f"customers a decision tree of five leaves on our features has accuracy {tree['accuracy']:.4f}, churnops "
-        f"{ours['accuracy']:.4f}. Other tables may give quite different figures. (A pruned tree on `data/raw` had five "
-        "leaves; this peer was added after the shared errors were known.)",
+        f"Read accuracy and F1 with care. {ever} rows of `data/raw` are predicted wrongly with at least one seed, and "
+        f"{always} of them with every seed. So the seeds are hardly independent evidence. Most churned customers of "
+        "this table follow a few exact rules, which the derived columns contain. No model here finds the others. On "
+        f"the later customers a decision tree of five leaves on our features has accuracy {tree['accuracy']:.4f}, "
+        f"churnops {ours['accuracy']:.4f}. Other tables may give quite different figures. This peer was added after the "
+        "shared errors were known: a pruned tree on `data/raw` had five leaves.",
         "A peer is ahead of churnops on the later customers in: " + ("; ".join(ahead) or "nothing") + ".",
     ]
 

@@ -249,8 +249,8 @@ def _result(costs: Sequence[Cost], crowd: tuple[float, float, list[int]], idle: 
             f"`churnops serve` on one core, clients on the other. {len(costs)} forms of body are sent one after "
             f"another, each in several sizes up to the limit (files: up to 16 MiB) and {REPEATS} times, while an "
             f"honest client sends {HONEST_RATE:g} `/predict` a second. Memory is the peak above the {idle:.0f} MiB "
-            "resident before the first body. Growth is the exponent of the time between the two largest sizes, for "
-            f"forms that take more than {NOTICEABLE * 1e3:.0f} ms; 1 is linear."
+            "resident before the first body. Growth is the exponent g in time = constant × sizeᵍ, from the two "
+            f"largest sizes. It is shown for forms that take more than {NOTICEABLE * 1e3:.0f} ms. Linear growth is 1."
         ),
         claims=[
             Claim(f"slowest JSON body ({slowest.form.name})", slowest.seconds[-1], "s", 2.0),
