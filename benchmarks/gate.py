@@ -87,7 +87,8 @@ def measure() -> Result:
             f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} for training, and the "
             "rest as the population. Comparison samples are drawn from the population with replacement, so the gain "
             "in the population is the true gain. Random forests and XGBoost at their defaults are trained on "
-            f"bootstrap samples of the training rows: {SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers each, and {SAMPLES} samples of {ROWS} rows. "
+            f"bootstrap samples of the training rows: {SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers "
+            f"each, and {SAMPLES} samples of {ROWS} rows. "
             "A deployment is false if the true gain is not above 0."
         ),
         claims=[
