@@ -405,7 +405,7 @@ def test_wrong_options_are_refused_before_anything_is_done(deployed: Settings):
         (("--batch", "no-such-file.csv"), "no-such-file.csv"),
         (("--batch", "x.csv", "--act"), "--act needs --source NAME"),
         (("--batch", "x.csv", "--source", "weekly"), "without it a file is only reported on"),
-        (("--batch", "x.csv", "--act", "--source", "live"), "'live' is a source of churnops itself"),
+        (("--batch", "x.csv", "--act", "--source", "live"), "'live' is reserved for churnops"),
         (("--batch", "x.csv", "--act", "--source", "a b"), "--source 'a b'"),
         (("--act", "--source", "weekly"), "need --batch"),
     ):

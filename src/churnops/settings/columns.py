@@ -1,6 +1,6 @@
-"""Bounds of the columns that a config file declares.
+"""Limits of the columns that a config file declares.
 
-They are not the Schema's own: a Bundle's Schema was declared when there were none, and must stay readable.
+They are not part of the Schema, because older Bundles hold Schemas without limits, which must stay readable.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ INTEGER = Whole(-(2**53), 2**53)
 
 
 def check_columns(schema: Schema) -> Schema:
-    """Return a declared Schema.
+    """Return the Schema if its columns keep the limits.
 
     Raises
     ------
     ValueError
-        Naming the first column that is out of bounds.
+        Naming the first column that does not.
     """
     for column in schema.columns:
         for name, rule in RULES.items():

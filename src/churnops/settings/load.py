@@ -1,4 +1,4 @@
-"""Read `config.yaml` and the `CHURNOPS_*` variables over it."""
+"""Read `config.yaml` and the `CHURNOPS_*` variables that override it."""
 
 import os
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ def default_config() -> str:
 
 
 def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the config file to use: `CHURNOPS_CONFIG`, or the nearest `config.yaml` from `start` upwards.
+    """Return the config file to use: `CHURNOPS_CONFIG`, or the nearest `config.yaml` in `start` and its parents.
 
     Raises
     ------
     SettingsError
-        If there is none; the message says how to get one.
+        If there is none; the message names the command that writes one.
     """
     if named := environment.get(ENV_CONFIG):
         return Path(named)
@@ -43,7 +43,7 @@ def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Pat
 
 
 def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check the settings in `path`, overlaid with the `CHURNOPS_*` variables of `environment`.
+    """Read and check the settings in `path`; the `CHURNOPS_*` variables of `environment` override them.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a YAML file of settings; whatever it holds, the error is one line."""
+    """Read a YAML file of settings; every error is one line."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
@@ -73,16 +73,16 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        # Not the whole message: it repeats the line, and a line may hold a password.
+        # The whole message would repeat the line, which may hold a password.
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SettingsError(f"{path}{where} is not YAML: {problem or 'it cannot be parsed'}") from None
     except RecursionError:
         raise SettingsError(f"{path} is nested too deeply") from None
     except ValueError as error:  # such as a number of 5,000 digits
-        raise SettingsError(f"{path} holds a value that YAML cannot read: {str(error)[:80]}") from None
+        raise SettingsError(f"{path} contains a value that YAML cannot read: {str(error)[:80]}") from None
     if not isinstance(document, dict):
-        raise SettingsError(f"{path} holds no settings: see `churnops config show`")
+        raise SettingsError(f"{path} contains no settings: see `churnops config show`")
     return document
 
 

@@ -1,4 +1,4 @@
-"""Permissions of the files that a project's programs write: they hold customers' data."""
+"""Permissions of a project's files, which contain customers' data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,9 @@ from churnops.settings.sections import Settings
 
 
 def apply_permissions(settings: Settings) -> None:
-    """Create files from now on, and close those of an older project, as `permissions` says.
+    """Apply the setting `permissions` to new files, and to the files that churnops made earlier.
 
-    For programs: it sets the umask of the process. Files that churnops did not make stay as they are.
+    Only programs should call this: it sets the umask of the process. The user's own files stay as they are.
     """
     create_files_for(group=settings.permissions == "group")
     for path in _owned(settings):
@@ -18,7 +18,7 @@ def apply_permissions(settings: Settings) -> None:
 
 
 def _owned(settings: Settings) -> Iterator[Path]:
-    """Yield the databases, and the folders that hold nothing but what churnops writes."""
+    """Yield the databases, and the folders that contain only files of churnops."""
     prefix = "sqlite:///"
     for url, suffixes in ((settings.journal.url, ("", "-wal", "-shm")), (settings.tracking.uri, ("",))):
         if url.startswith(prefix):

@@ -1,4 +1,4 @@
-"""Wrong settings in words: one line that names the setting, what is allowed and what was given, without secrets."""
+"""Messages about wrong settings: one line with the setting, the allowed values and the given one, without secrets."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _ADDRESSES = (
 
 
 def explain(model: type[BaseModel], error: ErrorDetails) -> str:
-    """Turn pydantic's first error into one line; an unknown key is answered with the nearest valid one."""
+    """Turn pydantic's error into one line; for an unknown key, suggest the nearest valid one."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         section, key = _fields_at(model, error["loc"][:-1]), str(error["loc"][-1])
@@ -43,7 +43,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
 def _given(where: str, value: Any) -> str:
     if where.startswith(_SECRETS):
         return ""
-    if where.startswith(_ADDRESSES):  # which may carry a password or token: its scheme is enough
+    if where.startswith(_ADDRESSES):  # an address may hold a password or token, so only its scheme is shown
         scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,20}:", value) if isinstance(value, str) else None
         return f", given '{scheme[0]}…'" if scheme else ""
     if isinstance(value, BaseModel):
@@ -65,7 +65,7 @@ def _as_written(value: Any) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the names valid at `location` (sections, or items of lists of sections)."""
+    """Return the valid names at `location`, a path through sections and lists of sections."""
     for part in location:
         if isinstance(part, int):
             continue

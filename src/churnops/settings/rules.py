@@ -1,7 +1,7 @@
-"""Rules of single settings: type, range and form, checked as the value was written, before anything converts it.
+"""Rules of single settings: type, range and form, checked on the value as written, before any conversion.
 
-Every setting has one, as metadata of its type: `port: Annotated[int, Whole(1, 65535)]`. pydantic alone would take
-`"8000"`, `8000.0` and `true` for integers.
+Every setting has a rule as metadata of its type: `port: Annotated[int, Whole(1, 65535)]`. pydantic alone would accept
+`"8000"`, `8000.0` and `true` as integers.
 """
 
 import ipaddress
@@ -18,12 +18,12 @@ from pydantic_core import core_schema
 
 from churnops.address import split_address
 
-_CONTROL = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Allowed values of a setting. `words` describes them, as the end of "must be …"."""
+    """Allowed values of a setting. `words` completes the sentence "must be …"."""
 
     @property
     def words(self) -> str:
@@ -31,7 +31,7 @@ class Rule:
         raise NotImplementedError
 
     def allows(self, value: object) -> bool:
-        """Whether a value, as YAML read it, is allowed."""
+        """Whether a value read from YAML is allowed."""
         raise NotImplementedError
 
     def _check(self, value: Any) -> Any:
@@ -90,9 +90,9 @@ class Number(Rule):
     Attributes
     ----------
     unit
-        Of the number, in words.
+        Unit in words, such as "days".
     or_zero
-        Whether 0 is allowed too, although `low` is above it: it turns something off.
+        Whether 0 is allowed although `low` is above it; 0 turns something off.
     or_null
         Whether null is allowed too.
     """
@@ -127,21 +127,21 @@ def _digits(number: float) -> str:
 
 @dataclass(frozen=True)
 class Text(Rule):
-    """Text of `low` to `high` characters without control characters, of some form.
+    """Text of `low` to `high` characters without control characters, of a given form.
 
     Attributes
     ----------
-    what
-        In words.
+    description
+        The form in words.
     form
-        Whether a text has the form.
+        Function that returns whether a text has the form; None: any text.
     or_empty
-        Whether an empty text is allowed, whatever `low` and `form` are.
+        Whether an empty text is allowed, regardless of `low` and `form`.
     lines
-        Whether it may have more than one line.
+        Whether more than one line is allowed.
     """
 
-    what: str
+    description: str
     low: int
     high: int
     form: Callable[[str], object] | None = None
@@ -151,10 +151,10 @@ class Text(Rule):
     @property
     def words(self) -> str:
         """The allowed values in words."""
-        return f"{self.what}, {self.low} to {self.high:,} characters{', or empty' if self.or_empty else ''}"
+        return f"{self.description}, {self.low} to {self.high:,} characters{', or empty' if self.or_empty else ''}"
 
     def allows(self, value: object) -> bool:
-        """Whether a value is such a text."""
+        """Whether a value is a text of this form."""
         if not isinstance(value, str):
             return False
         if not value:
@@ -167,7 +167,7 @@ class Text(Rule):
 
 @dataclass(frozen=True)
 class Items(Rule):
-    """A list of `low` to `high` items that differ; each has a rule of its own."""
+    """A list of `low` to `high` items that differ; the items have their own rule."""
 
     low: int
     high: int
@@ -178,7 +178,7 @@ class Items(Rule):
         return f"a list of {self.low} to {self.high:,} items that differ"
 
     def allows(self, value: object) -> bool:
-        """Whether a value is such a list."""
+        """Whether a value is a list of that length without repeated texts."""
         if not isinstance(value, list | tuple) or not self.low <= len(value) <= self.high:
             return False
         names = [item for item in value if isinstance(item, str)]
@@ -187,7 +187,7 @@ class Items(Rule):
 
 @dataclass(frozen=True)
 class Entries(Rule):
-    """A mapping of `low` to `high` entries; names and values have rules of their own."""
+    """A mapping of `low` to `high` entries; names and values have their own rules."""
 
     low: int
     high: int
@@ -198,12 +198,12 @@ class Entries(Rule):
         return f"a mapping of {self.low} to {self.high:,} entries"
 
     def allows(self, value: object) -> bool:
-        """Whether a value is such a mapping."""
+        """Whether a value is a mapping of that size."""
         return isinstance(value, Mapping) and self.low <= len(value) <= self.high
 
 
 def is_path(text: str) -> bool:
-    """Whether a text is a path of the file system, as it is written: `~` and addresses are not.
+    """Whether a text is a path of the file system; `~` and addresses are not.
 
     >>> [is_path(text) for text in ("data/raw", "../data", "/var/x", "~/data", "s3://bucket/x", " x", "a" * 256)]
     [True, True, True, False, False, False, False]
@@ -218,7 +218,7 @@ def is_path(text: str) -> bool:
 
 
 def is_host(text: str) -> bool:
-    """Whether a text is an IP address or the name of a host.
+    """Whether a text is an IP address or a host name.
 
     >>> [is_host(text) for text in ("::", "127.0.0.1", "localhost", "a b", "http://x", "host:80", "256.0.0.1")]
     [True, True, True, False, False, False, False]
@@ -232,7 +232,7 @@ def is_host(text: str) -> bool:
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a text is an address of http or https, without user, query and fragment."""
+    """Whether a text is an http or https address without user, query and fragment."""
     try:
         split_address(text)
     except ValueError:
@@ -241,7 +241,7 @@ def is_web_address(text: str) -> bool:
 
 
 def is_link(text: str) -> bool:
-    """Whether a text is an address that a browser may be sent to: http or https, without user or markup.
+    """Whether a text is safe as a link in a page: http or https, without user and markup.
 
     >>> [is_link(text) for text in ("https://grafana/d/x?orgId=1#churn", "javascript:alert(1)", "//host", "http://u@h/")]
     [True, False, False, False]
@@ -250,7 +250,7 @@ def is_link(text: str) -> bool:
 
 
 def is_journal_url(text: str) -> bool:
-    """Whether a text is the address of a database that the journal can be kept in.
+    """Whether a text is the address of a database that the journal can use.
 
     >>> urls = ("sqlite:///journal.db", "postgresql+psycopg://ann@db/churn", "mysql://db/churn", "sqlite:///~/journal.db")
     >>> [is_journal_url(url) for url in urls]
@@ -262,12 +262,12 @@ def is_journal_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         return parts.scheme == "postgresql+psycopg" and parts.port != 0 and text.startswith("postgresql+psycopg://")
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         return False
 
 
 def is_store_uri(text: str) -> bool:
-    """Whether a text is the address of an MLflow store; MLflow itself refuses folders by now.
+    """Whether a text is the address of an MLflow store; MLflow itself refuses folders now.
 
     >>> [is_store_uri(uri) for uri in ("sqlite:///mlflow.db", "https://mlflow:5000", "databricks", "mlruns", "ftp://x")]
     [True, True, True, False, False]
@@ -285,22 +285,22 @@ def is_store_uri(text: str) -> bool:
 
 
 def is_channel(text: str) -> bool:
-    """Whether a text looks like an address of Apprise."""
+    """Whether a text looks like an Apprise address."""
     return bool(re.match(r"[a-z][a-z0-9+.-]*://\S", text, re.IGNORECASE))
 
 
 DAY = 86_400.0
 MAX_DAYS = 36_500
-"""A hundred years: sums of a few such times are still dates."""
+"""A hundred years, so that the sum of a few such durations is still a date."""
 
 
 def days(*, or_zero: bool = False) -> Number:
-    """Return the rule of a time in days: from a second, rounded up a little, to a hundred years."""
-    return Number(1.2e-5, MAX_DAYS, "days", or_zero=or_zero)
+    """Return the rule of a duration in days: from one second to a hundred years."""
+    return Number(1.2e-5, MAX_DAYS, "days", or_zero=or_zero)  # one second, rounded up
 
 
 def seconds(low: float, high: float) -> Number:
-    """Return the rule of a time in seconds."""
+    """Return the rule of a duration in seconds."""
     return Number(low, high, "seconds")
 
 
@@ -316,13 +316,13 @@ def share(low: float = 0.0, high: float = 1.0) -> Number:
     return Number(low, high)
 
 
-HOST = Text("an IP address or the name of a host", 1, 253, is_host)
+HOST = Text("an IP address or a host name", 1, 253, is_host)
 WEB_ADDRESS = Text("an address such as http://127.0.0.1:8000, without user, password, ? and #", 8, 2000, is_web_address)
-NO_OR_WEB_ADDRESS = Text(WEB_ADDRESS.what, 8, 2000, is_web_address, or_empty=True)
-LINK = Text("an address of http or https, without user and password", 8, 300, is_link, or_empty=True)
+NO_OR_WEB_ADDRESS = Text(WEB_ADDRESS.description, 8, 2000, is_web_address, or_empty=True)
+LINK = Text("an http or https address without user and password", 8, 300, is_link, or_empty=True)
 JOURNAL_URL = Text("sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME", 9, 2000, is_journal_url)
-STORE_URI = Text("an address of sqlite, postgresql, mysql, mssql, http, https or databricks", 10, 2000, is_store_uri)
-CHANNEL = Text("an address of Apprise such as slack://…", 4, 2000, is_channel)
+STORE_URI = Text("a sqlite, postgresql, mysql, mssql, http, https or databricks address", 10, 2000, is_store_uri)
+CHANNEL = Text("an Apprise address such as slack://…", 4, 2000, is_channel)
 KEY = Text("an API key", 1, 200, str.isascii, or_empty=True)
 LABEL = Text("a label without control characters", 0, 100)
 UNIT = Text("a unit without control characters", 0, 30)

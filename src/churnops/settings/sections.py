@@ -56,9 +56,9 @@ Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboo
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
 LIVE = "live"
-"""Name of the source of the API's customers; the others are files."""
+"""Source name of the API's customers; the customers of all other sources come from files."""
 RESERVED_SOURCES = (LIVE, "file", "simulation")
-"""Names of sources that `data.batches` and `--source` cannot use."""
+"""Source names that `data.batches` and `--source` cannot use."""
 MIN_IMPROVEMENTS: Mapping[GateMetric, float] = {"roc_auc": 0.01, "average_precision": 0.02, "log_loss": 0.005}
 """Default of `retraining.min_improvement` for each metric."""
 RENAMED: Mapping[tuple[str, str], str] = {
@@ -66,25 +66,25 @@ RENAMED: Mapping[tuple[str, str], str] = {
     ("retraining", "min_improvement_average_precision"): "retraining.min_improvement",
     ("retraining", "min_improvement_log_loss"): "retraining.min_improvement",
 }
-"""Earlier names of settings, which keep their meaning, and the names of today."""
+"""Present name of each setting that was renamed; the earlier name still works."""
 DEMONSTRATION = "Demonstration: simulated customers count as production in this project."
-"""Sentence that every page, report and alert of a project with `demonstration: true` shows."""
+"""Sentence on every page, report and alert of a project with `demonstration: true`."""
 
 
 def _not_reserved(name: str) -> str:
     if name in RESERVED_SOURCES:
-        raise ValueError(f"'{name}' is a source of churnops itself: choose another name")
+        raise ValueError(f"'{name}' is reserved for churnops: choose another name")
     return name
 
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$"), AfterValidator(_not_reserved)]
-"""Name of a source of customers that are scored by file."""
+"""Source name of customers that are scored from files."""
 
 
 def _always(value: Any) -> Any:
-    """Read YAML's `true` as "always"; there is no setting by which a key is never needed."""
+    """Read YAML's `true` as "always"; no value turns keys off."""
     if value is False or value in ("never", "no", "off"):
-        raise ValueError("a key cannot be made unnecessary: auto needs none on this machine while none was ever made")
+        raise ValueError("keys cannot be turned off: with auto, this machine needs none until the first key is made")
     return "always" if value is True else value
 
 
@@ -93,10 +93,9 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """Where the tables are: files or folders of CSV and Parquet.
+    """Tables of customers: files or folders of CSV and Parquet.
 
-    `batches` are those of customers who are scored by file, by the name of their source: `churnops monitor --batch`
-    acts on a file in one of them.
+    `batches` maps a source's name to its files of scored customers; `churnops monitor --batch` acts on such files.
     """
 
     raw: Annotated[tuple[FilePath, ...], Items(1, 1000)] = ("data/raw",)
@@ -105,7 +104,7 @@ class DataSettings(_Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
-        """Refuse a table with two uses: a model must not be watched on the rows that it was trained on."""
+        """Refuse a table with two uses: a model must not be monitored on its training rows."""
         uses = (("raw", self.raw), ("production", self.production), ("batches", tuple(self.batches.values())))
         seen: dict[str, str] = {}
         for use, paths in uses:
@@ -119,7 +118,7 @@ class DataSettings(_Section):
 
 
 class DerivedFeature(_Section):
-    """A column computed from the customer's own row; see `churnops.features.expressions` for the language."""
+    """A column computed from the customer's row; `churnops.features.expressions` describes the language."""
 
     name: Annotated[Name, NAME]
     expression: Annotated[str, EXPRESSION]
@@ -133,17 +132,15 @@ class DerivedFeature(_Section):
 
 
 class FeatureSettings(_Section):
-    """Derived columns, and when a feature is left out of the models."""
+    """Derived columns, and rules that leave a feature out of the models."""
 
     derived: Annotated[tuple[DerivedFeature, ...], Items(0, 1000)] = ()
-    exclude: Annotated[
-        tuple[Annotated[str, Text("the name of a feature or column", 1, 300)], ...], Items(0, 10_000)
-    ] = ()
+    exclude: Annotated[tuple[Annotated[str, FEATURE], ...], Items(0, 10_000)] = ()
     max_correlation: Annotated[float, share(0.1)] = 0.9999
 
 
 class TrainingSettings(_Section):
-    """Which families are searched, how far, and what decides between them."""
+    """Searched model families, trials for each, and the metric that decides between them."""
 
     families: Annotated[tuple[Family, ...], Items(1, 4)] = FAMILIES
     trials: Annotated[Mapping[Family, Annotated[int, Whole(1, 1000)]], Entries(0, 4)] = Field(
@@ -155,7 +152,7 @@ class TrainingSettings(_Section):
 
 
 class EvaluationSettings(_Section):
-    """How a model is judged on rows that nothing was fitted on."""
+    """Evaluation on a holdout, on which nothing is fitted."""
 
     holdout_fraction: Annotated[float, share(0.05, 0.5)] = 0.2
     threshold: Annotated[float, share(1e-6, 1 - 1e-6)] = 0.5
@@ -164,7 +161,7 @@ class EvaluationSettings(_Section):
 
 
 class MonitoringSettings(_Section):
-    """When a model in production is called worse, or its customers different."""
+    """Limits beyond which performance declined or customers drifted."""
 
     performance_threshold: Annotated[float, share()] = 0.75
     drift_threshold: Annotated[float, share(1e-300, 0.5)] = 0.05
@@ -180,7 +177,7 @@ class MonitoringSettings(_Section):
 
 
 class AlertSettings(_Section):
-    """Who is told. The channels are secrets, and come from the variable `CHURNOPS_ALERTS__URLS` only."""
+    """Channels and repetition of alerts. `urls` are secrets: only the variable `CHURNOPS_ALERTS__URLS` sets them."""
 
     urls: Annotated[tuple[Annotated[str, CHANNEL], ...], Items(0, 50)] = Field(default=(), repr=False, exclude=True)
     link: Annotated[str, LINK] = ""
@@ -190,10 +187,10 @@ class AlertSettings(_Section):
 
 
 class RetrainingSettings(_Section):
-    """When a new model may be trained, from which rows, and how much better it must be.
+    """Conditions of a retraining run, its training rows, and the improvement that the gate requires.
 
-    `min_improvement` is a gain of `metric`. Without a `confidence` the gain alone decides. The API key for `check_url`
-    is a secret, and comes from the variable `CHURNOPS_RETRAINING__CHECK_KEY` only.
+    `min_improvement` is a gain in `metric`. Without a `confidence` the gain alone decides. `check_key` is the API key
+    for `check_url` and a secret: only the variable `CHURNOPS_RETRAINING__CHECK_KEY` sets it.
     """
 
     automatic: Annotated[bool, Flag()] = True
@@ -220,7 +217,7 @@ class RetrainingSettings(_Section):
 
     @property
     def improvement(self) -> float:
-        """Gain that `metric` must have; where a file has the metric's earlier name for it, that one counts."""
+        """Gain that `metric` must show, by the setting's present name or the metric's earlier one, which wins."""
         earlier = getattr(self, f"min_improvement_{self.metric}", None)
         return self.min_improvement if earlier is None else float(earlier)
 
@@ -231,21 +228,21 @@ class RetrainingSettings(_Section):
 
 
 class RegistrySettings(_Section):
-    """Where model versions and the deployed model are kept."""
+    """Registered model in MLflow, and the folder of deployed models."""
 
     model_name: Annotated[str, MODEL_NAME] = "churn"
     directory: FilePath = "models"
 
 
 class TrackingSettings(_Section):
-    """The MLflow store; `MLFLOW_TRACKING_URI`, where set, wins."""
+    """The MLflow store; the variable `MLFLOW_TRACKING_URI` overrides it."""
 
     uri: Annotated[str, STORE_URI] = "sqlite:///mlflow.db"
     artifacts: FilePath = "mlartifacts"
 
 
 class JournalSettings(_Section):
-    """The journal's database, by SQLAlchemy URL, and what is kept in it."""
+    """SQLAlchemy URL of the journal's database, and rules for its records."""
 
     url: Annotated[str, JOURNAL_URL] = Field(default="sqlite:///journal.db", repr=False)
     predictions: Annotated[bool, Flag()] = True
@@ -255,7 +252,7 @@ class JournalSettings(_Section):
 
 
 class ApiSettings(_Section):
-    """The HTTP service: where it listens, and how much one client may ask of it."""
+    """Address of the HTTP service, and limits for one client."""
 
     host: Annotated[str, HOST] = "127.0.0.1"
     port: Annotated[int, Whole(1, 65535)] = 8000
@@ -271,9 +268,9 @@ class ApiSettings(_Section):
 
 
 class DashboardSettings(_Section):
-    """The dashboard: where it listens, which API it asks, and where MLflow's pages are.
+    """Addresses of the dashboard, of the API that answers its predictions, and of MLflow's pages.
 
-    The API key is a secret, and comes from the variable `CHURNOPS_DASHBOARD__API_KEY` only.
+    `api_key` is a secret: only the variable `CHURNOPS_DASHBOARD__API_KEY` sets it.
     """
 
     host: Annotated[str, HOST] = "127.0.0.1"
@@ -285,7 +282,7 @@ class DashboardSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything that can be set, by section. `root` is the folder that relative paths count from."""
+    """All settings by section. Relative paths count from `root`."""
 
     random_state: Annotated[int, Whole(0, 2**31 - 1)] = 42
     permissions: Literal["private", "group"] = "private"
@@ -314,17 +311,17 @@ class Settings(_Section):
 
     @property
     def banner(self) -> str:
-        """Sentence to show on every page, report and alert of a demonstration; empty otherwise."""
+        """Sentence for every page, report and alert of a demonstration; empty otherwise."""
         return DEMONSTRATION if self.demonstration else ""
 
     @property
     def retraining_threads(self) -> int:
-        """Fits of a retraining that run at once."""
+        """Number of fits that a retraining run does at once."""
         return self.retraining.threads or self.training.threads
 
     @property
     def renamed(self) -> tuple[str, ...]:
-        """A line for each setting that was given by its earlier name."""
+        """One line for each setting that is given by an earlier name."""
         return tuple(
             f"the setting {section}.{key} is now {name}: the earlier name still works"
             for (section, key), name in RENAMED.items()
@@ -347,12 +344,12 @@ class Settings(_Section):
 
     @classmethod
     def parse(cls, document: Mapping[str, Any], root: Path) -> Self:
-        """Check a settings document; `root` is what its relative paths count from.
+        """Check a document of settings; its relative paths count from `root`.
 
         Raises
         ------
         SettingsError
-            On the first name or value that is not allowed, in one line.
+            Naming, in one line, the first name or value that is not allowed.
         """
         try:
             settings = cls.model_validate(document)

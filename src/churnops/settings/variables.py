@@ -1,4 +1,4 @@
-"""Names of variables, and of the settings that only they may hold."""
+"""Environment variables, and the settings that only a variable or only the file may hold."""
 
 ENV_PREFIX = "CHURNOPS_"
 ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
@@ -9,6 +9,6 @@ SECRETS = {
     ("retraining", "check_key"): ENV_CHECK_KEY,
     ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
 }
-"""Settings that come from the environment only, and the variables that hold them."""
+"""Variable of each setting that may not stand in a file."""
 FILE_ONLY = (("demonstration",),)
-"""Settings that no variable may change: a variable left over in a shell would turn a real project into a show."""
+"""Settings that no variable may change: one left in a shell would turn a real project into a demonstration."""

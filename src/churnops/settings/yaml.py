@@ -1,7 +1,7 @@
-"""YAML as settings are written in: by the core rules of YAML 1.2, for the file and for variables.
+"""YAML of settings, for the file and for variables: the core schema of YAML 1.2.
 
-PyYAML follows YAML 1.1, where `2:13:20` is 8000, `010` is 8 and `yes` is true. Here they are text, which no number or
-boolean is read from; a number with a leading zero, which means two things, is refused.
+PyYAML follows YAML 1.1, which reads `2:13:20` as 8000, `010` as 8 and `yes` as true. Here `2:13:20` and `yes` are text.
+A number with a leading zero is ambiguous, and refused.
 """
 
 import re
@@ -18,20 +18,20 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class Loader(yaml.SafeLoader):
-    """Reads the core schema of YAML 1.2, and merge keys; refuses a key that is given twice.
+    """Reads the core schema of YAML 1.2 and merge keys; refuses a repeated key.
 
     >>> yaml.load("[0x1F, 1e3, 2:13:20, 1_000, yes, 2024-01-01, true, ~]", Loader)
     [31, 1000.0, '2:13:20', '1_000', 'yes', '2024-01-01', True, None]
     """
 
     def fetch_flow_collection_start(self, token_class: Any) -> None:
-        """Begin a list or mapping in brackets; for each token PyYAML goes through all that are open."""
+        """Begin a list or mapping in brackets; limit the nesting, because PyYAML's time grows with its square."""
         if self.flow_level >= MAX_NESTED:
             raise yaml.scanner.ScannerError(None, None, f"nested deeper than {MAX_NESTED}", self.get_mark())
         super().fetch_flow_collection_start(token_class)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping whose keys differ."""
+        """Build a mapping, and refuse a repeated key."""
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -42,7 +42,7 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Put the keys that `<<` names into a mapping, within bounds."""
+        """Merge the keys that `<<` names into a mapping, up to a limit."""
         super().flatten_mapping(node)
         if len(node.value) > MAX_MERGED:
             raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_MERGED} keys", node.start_mark)
@@ -50,7 +50,7 @@ class Loader(yaml.SafeLoader):
     def _number(self, node: yaml.ScalarNode) -> int | float:
         text = node.value
         if re.fullmatch(r"[-+]?0[0-9]+", text):
-            problem = "a number begins with 0, which means two things: write it without, or in quotes if it is text"
+            problem = "a number begins with 0, which is ambiguous: remove the 0, or put text in quotes"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         if _INTEGER.fullmatch(text):
             return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
@@ -74,7 +74,7 @@ for _name, _pattern, _first in (
     ("merge", re.compile(r"<<"), "<"),
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
 ):
-    # `match` is called, so the whole is asked for.
+    # PyYAML calls `match`, so the pattern must cover the whole text.
     Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"(?:{_pattern.pattern})\\Z"), list(_first))
 Loader.add_constructor(f"{_TAG}int", Loader._number)
 Loader.add_constructor(f"{_TAG}float", Loader._number)
@@ -87,7 +87,7 @@ def read_yaml(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        If it is not YAML, a key is given twice, or a number begins with 0.
+        If it is not YAML, a key is repeated, or a number begins with 0.
     ValueError
         If a number has too many digits.
     RecursionError
