@@ -409,7 +409,7 @@ def test_a_defect_after_the_link_moved_is_a_warning_in_the_summary(
     after = settings.path("models/production").readlink().name
     said = json.loads(summary.read_text())
     assert said["status"] == "deployed"
-    assert said["warning"].startswith(f"{after} answers, and its deployment is not closed: a defect: ZeroDivisionError")
+    assert said["warning"].startswith(f"{after} is deployed, but its log entry is open: a defect: ZeroDivisionError")
 
 
 def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reversed_world: Path, tmp_path: Path):

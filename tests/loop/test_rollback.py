@@ -177,8 +177,8 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
         assert len(result.stderr.splitlines()) == 1, result.stderr
         return result.stderr
 
-    assert "version 1 was the first to be deployed" in error("rollback")
-    assert "version 2 never was in production, so there is no way back to it: `churnops promote 2`" in error(
+    assert "version 1 was the first deployed one" in error("rollback")
+    assert "version 2 was never deployed, so there is no rollback to it: `churnops promote 2`" in error(
         "rollback", "--to", "2"
     )
     assert "version 9 is not registered; the newest are 2, 1" in error("promote", "9", "--reason", "x")

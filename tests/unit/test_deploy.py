@@ -187,7 +187,7 @@ def test_the_newest_folder_of_a_version_is_gone_back_to(folder: DeploymentFolder
     folder.deploy(bundles[1], 2, "and again")
     again.rename(again.with_name("away"))
     assert folder.folder_of(1) == first.name
-    with pytest.raises(RegistryError, match=r"^version 3 never was in production.*`churnops promote 3` deploys it$"):
+    with pytest.raises(RegistryError, match=r"^version 3 was never deployed.*`churnops promote 3` deploys it$"):
         folder.folder_of(3)
 
 
@@ -203,7 +203,10 @@ def put_another_there(path: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (damage, r"estimator\.npz was changed.*`churnops promote 3` deploys it again"),
-    "another bundle": (put_another_there, r"not the one that was deployed there; `churnops promote 3` deploys it"),
+    "another bundle": (
+        put_another_there,
+        r"another bundle was deployed in this folder; `churnops promote 3` deploys it",
+    ),
     "removed": (lambda path: path.rename(path.with_name("away")), r"version 3 .*removed: `churnops promote 3`"),
     "a link": (
         lambda path: path.rename(path.with_name("away")).parent.joinpath(path.name).symlink_to("away"),
@@ -235,13 +238,13 @@ def test_there_is_no_way_back_from_nothing_from_the_first_to_itself_or_to_what_n
     before = state(folder)
     with pytest.raises(RegistryError, match="version 1 was the first"):
         folder.rollback(None, "worse")
-    with pytest.raises(RegistryError, match="version 1 answers already"):
+    with pytest.raises(RegistryError, match="version 1 is deployed already"):
         folder.rollback(first.name, "worse")
-    with pytest.raises(RegistryError, match="knows no nonsense: `churnops models`"):
+    with pytest.raises(RegistryError, match="nonsense is not in the deployment log: `churnops models`"):
         folder.rollback("nonsense", "worse")
     assert state(folder) == before
     engine = open_database(f"sqlite:///{tmp_path}/new.db")
-    with pytest.raises(RegistryError, match="does not say what answered before"):
+    with pytest.raises(RegistryError, match="does not name the model before"):
         DeploymentFolder(folder.folder, DeploymentLog(engine), None).rollback(None, "worse")
     engine.dispose()
 
@@ -278,14 +281,14 @@ def test_a_store_that_does_not_answer_keeps_nobody_from_going_back_and_learns_it
 
     first = folder.deploy(bundles[0], 1, "first")
     down = DeploymentFolder(folder.folder, log, refuse)
-    with pytest.raises(AliasesBehindError, match="-v2 answers, and MLflow's aliases do not say so yet: the store is"):
+    with pytest.raises(AliasesBehindError, match="-v2 is deployed, but MLflow's aliases do not name it yet: the store"):
         down.deploy(bundles[1], 2, "second")
     assert answers(folder) == "xgboost"
     without = DeploymentFolder(folder.folder, log, None)
     assert without.rollback(None, "worse") == first
     assert answers(folder) == "decision_tree"
     assert [d.reason for d in without.answered()] == ["first", "second", "worse"]
-    with pytest.raises(AliasesBehindError, match="-v2 answers"):
+    with pytest.raises(AliasesBehindError, match="-v2 is deployed"):
         down.recover()
     assert [d.closed for d in log.history()] == ["done", None, None]
     one, other = (bundle.content_sha256 for bundle in bundles)
@@ -303,7 +306,7 @@ def test_a_deployment_does_not_wait_for_what_the_aliases_of_one_before_wait_for(
     folder.deploy(bundles[0], 1, "first")
     down = DeploymentFolder(folder.folder, log, refuse)
     for number, bundle in ((2, bundles[1]), (3, bundles[0])):
-        with pytest.raises(AliasesBehindError, match="-v2 answers"):
+        with pytest.raises(AliasesBehindError, match="-v2 is deployed"):
             down.deploy(bundle, number, "while the store is down")
         assert folder.current().endswith(f"-v{number}")
         assert folder.since() == log.history()[-1].at
@@ -370,7 +373,7 @@ def test_pruning_touches_nothing_that_churnops_did_not_make_and_no_link(
 
     folder.versions.rename(tmp_path / "moved")
     folder.versions.symlink_to(tmp_path / "moved")
-    with pytest.raises(RegistryError, match="is a link, and nothing is removed through one"):
+    with pytest.raises(RegistryError, match="is a link, and nothing is removed through a link"):
         folder.prune(0)
 
 

@@ -60,7 +60,7 @@ def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> Ro
         deployed = project.folder
         with deployed.locked():
             left = deployed.current()
-            target = deployed.way_back(None if to is None else deployed.folder_of(to))
+            target = deployed.rollback_target(None if to is None else deployed.folder_of(to))
             try:
                 deployed.rollback(target.folder, reason)
             except UnfinishedDeploymentError as error:  # the older model is deployed all the same

@@ -1,4 +1,4 @@
-"""Which model answers: versions and aliases in MLflow's registry, and the deployed bundle on disk."""
+"""Registry: model versions and aliases in MLflow, and the deployed bundle on disk."""
 
 from churnops.registry.folder import DeploymentFolder
 from churnops.registry.registry import ModelVersion, Registry

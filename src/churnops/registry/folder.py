@@ -1,8 +1,8 @@
-"""Deploying and going back: a bundle's folder, an intent in the log, one atomic link swap, the aliases, done.
+"""Deployment in five steps: save the bundle, log an intent, swap a link, move the aliases, close the intent.
 
-A process may die between any two of these steps: until the link is swapped the old model answers, from then on the
-new one, and whoever comes next finishes or undoes what the log says was begun. Going back is the same without the
-first step: the folder of a model that answered before is there already.
+A process may die between any two steps. The swap is atomic: before it the old model is deployed, after it the new one.
+The next process finishes or undoes a deployment whose intent is open. A rollback begins with the second step, because
+the folder of the earlier model still exists.
 """
 
 import getpass
@@ -26,32 +26,32 @@ if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal.deployment_log import Intent
 
 MoveAliases = Callable[[str], None]
-"""Makes the registered version with this content hash the production one in MLflow. Repeating it changes nothing."""
+"""Moves MLflow's alias `production` to the version with this content hash. A repeated call changes nothing."""
 
 FOLDER_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[a-z_]{1,40}-v\d{1,10}")
 NEXT = "the next `churnops serve` or deployment moves them"
 CLOSES = "the next `churnops serve` or deployment closes it"
-_UNFINISHED, _REMOVED = ".unfinished-", ".removed-"  # of what a killed process was writing, or removing
+_UNFINISHED, _REMOVED = ".unfinished-", ".removed-"  # prefixes of folders that a process is writing or deleting
 
 
 class UnfinishedDeploymentError(RegistryError):
-    """The link is swapped, so the deployment answers; what follows the swap failed. The intent stays open."""
+    """A step after the link swap failed. The new model is deployed, and the intent stays open."""
 
 
 class AliasesBehindError(UnfinishedDeploymentError):
-    """MLflow's aliases could not follow."""
+    """MLflow's aliases could not be moved."""
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """Version folders that were removed, oldest first, and the bytes that all their files had."""
+    """Removed version folders, oldest first, and the size of their files."""
 
     folders: tuple[str, ...]
     bytes: int
 
 
 def who() -> str:
-    """Return the name of the user, or the number where there is no name.
+    """Return the user's name, or number if there is no name.
 
     >>> who() != ""
     True
@@ -62,10 +62,10 @@ def who() -> str:
 
 
 class DeploymentFolder:
-    """The folder of deployed models: `versions/` holds every one, the link `production` is the one that answers.
+    """The folder of deployed models: `versions/` contains them, the link `production` points to the deployed one.
 
-    Whatever changes something is to be called `locked`. Without `move_aliases`, MLflow is not at hand: a deployment's
-    intent then stays open for the next one who has it.
+    Call methods that change something inside `locked()`. Without `move_aliases`, intents stay open until a process
+    with access to MLflow closes them.
     """
 
     def __init__(self, folder: Path, log: "DeploymentLog", move_aliases: MoveAliases | None = None) -> None:
@@ -74,7 +74,7 @@ class DeploymentFolder:
         self._move_aliases = move_aliases
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes on this machine from deciding or deploying until the block ends."""
+        """Lock out decisions and deployments by other processes on this machine until the block ends."""
         return file_lock(self.folder / ".lock")
 
     @property
@@ -84,40 +84,40 @@ class DeploymentFolder:
 
     @property
     def versions(self) -> Path:
-        """The folder with a folder for each deployment."""
+        """The folder of version folders, one for each deployment."""
         return self.folder / "versions"
 
     def current(self) -> str | None:
-        """Return the name of the version folder in production, None if nothing is deployed."""
+        """Return the name of the deployed version folder; None if there is no deployed model."""
         return deployed_version(self.folder)
 
     def production(self) -> Bundle | None:
-        """Load the bundle in production.
+        """Load the deployed bundle; return None if there is none.
 
         Raises
         ------
         BundleError
             If it is damaged.
         RegistryError
-            If `production` is not the link that churnops makes.
+            If `production` is not a link made by churnops.
         """
         self._check_link()
         return deployed(self.folder)
 
     def deploy(self, bundle: Bundle, version: int, reason: str, by: str | None = None) -> Path:
-        """Make `bundle`, registered as `version`, the one that answers; return its folder.
+        """Deploy `bundle`, which is registered as `version`; return its folder.
 
         Parameters
         ----------
         by
-            Who does it. Default: the user.
+            Name for the log. Default: the user's.
 
         Raises
         ------
         RegistryError
-            If `production` is not the link that churnops makes.
+            If `production` is not a link made by churnops.
         UnfinishedDeploymentError
-            If MLflow's aliases could not be moved, or the intent not be closed. The bundle answers all the same.
+            If the aliases could not be moved or the intent could not be closed. The bundle is deployed nevertheless.
         """
         from churnops.journal.deployment_log import Intent
 
@@ -125,47 +125,47 @@ class DeploymentFolder:
         self._undo()
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
         saved = bundle.save(self.versions / name)
-        Bundle.load(saved)  # what cannot be loaded must not answer
+        Bundle.load(saved)  # a bundle that cannot be loaded must not be deployed
         self._put_into_production(Intent(name, version, bundle.content_sha256, self.current(), reason, by or who()))
         return saved
 
     def rollback(self, folder_name: str | None, reason: str, by: str | None = None) -> Path:
-        """Make a model that answered before the one that answers; return its folder.
+        """Roll back to a model that was deployed earlier; return its folder.
 
         Parameters
         ----------
         folder_name
-            Its folder below `versions`. None: the model that answered when the present one was deployed, so that
-            going back twice goes two back.
+            Name of its folder below `versions`. None: the model that the present one replaced when it was deployed,
+            so that two rollbacks lead two deployments back.
         by
-            Who does it. Default: the user.
+            Name for the log. Default: the user's.
 
         Raises
         ------
         RegistryError
-            If there is no such deployment, or its folder was removed, or it answers already. Nothing has changed.
+            If there is no such deployment, its folder was removed, or it is the deployed one. Nothing has changed.
         BundleError
-            If it is damaged. Nothing has changed.
+            If the bundle is damaged. Nothing has changed.
         UnfinishedDeploymentError
-            If MLflow's aliases could not be moved, or the intent not be closed. The older model answers all the same.
+            If the aliases could not be moved or the intent could not be closed. The rollback happened nevertheless.
         """
         from churnops.journal.deployment_log import Intent
 
         self._check_link()
         self._undo()
-        target = self.way_back(folder_name)
+        target = self.rollback_target(folder_name)
         if target.folder == self.current():
-            raise RegistryError(f"version {target.version} answers already, from {target.folder}")
+            raise RegistryError(f"version {target.version} is deployed already, in {target.folder}")
         folder = self.versions / target.folder
         again = f"`churnops promote {target.version}` deploys it again"
         if not _is_folder(folder):
-            raise RegistryError(f"version {target.version} was deployed, and its folder was removed: {again}")
+            raise RegistryError(f"version {target.version} was deployed, but its folder was removed: {again}")
         try:
             bundle = Bundle.load(folder)
         except BundleError as error:
             raise BundleError(f"{error}; {again}") from None
         if bundle.content_sha256 != target.content_sha256:
-            raise BundleError(f"bundle {folder} is refused: it is not the one that was deployed there; {again}")
+            raise BundleError(f"bundle {folder} is refused: another bundle was deployed in this folder; {again}")
         self._put_into_production(
             Intent(
                 target.folder, target.version, target.content_sha256, self.current(), reason, by or who(), "rollback"
@@ -173,7 +173,7 @@ class DeploymentFolder:
         )
         return folder
 
-    def way_back(self, folder_name: str | None = None) -> "Deployment":
+    def rollback_target(self, folder_name: str | None = None) -> "Deployment":
         """Return the deployment that `rollback` leads to.
 
         Raises
@@ -181,27 +181,27 @@ class DeploymentFolder:
         RegistryError
             If there is none.
         """
-        return self._before_this() if folder_name is None else self._deployment(folder_name)
+        return self._replaced() if folder_name is None else self._deployment(folder_name)
 
     def folder_of(self, version: int) -> str:
-        """Return the newest folder that a version answered from.
+        """Return the newest folder in which a version was deployed.
 
         Raises
         ------
         RegistryError
-            If it never answered.
+            If it was never deployed.
         """
-        found = [deployment.folder for deployment in self.answered() if deployment.version == version]
-        if not found:
+        folders = [deployment.folder for deployment in self.answered() if deployment.version == version]
+        if not folders:
             raise RegistryError(
-                f"version {version} never was in production, so there is no way back to it: "
+                f"version {version} was never deployed, so there is no rollback to it: "
                 f"`churnops promote {version}` deploys it"
             )
-        there = [name for name in found if _is_folder(self.versions / name)]
-        return (there or found)[-1]
+        kept = [name for name in folders if _is_folder(self.versions / name)]
+        return (kept or folders)[-1]
 
     def answered(self) -> "list[Deployment]":
-        """Return the deployments that got as far as the link swap, oldest first, whether they are closed or not."""
+        """Return the deployments that reached the link swap, oldest first, whether closed or not."""
         history, current = self.log.history(), self.current()
         left = {later.previous: later.id for later in history}
         return [
@@ -211,65 +211,65 @@ class DeploymentFolder:
         ]
 
     def since(self) -> datetime | None:
-        """Return when the model in production was put there, None if nothing is deployed."""
+        """Return the time of the last deployment or rollback; None if there is no deployed model."""
         answered = self.answered()
         return answered[-1].at if answered else None
 
     def recover(self) -> "list[Deployment]":
-        """Finish the deployments whose link swap happened, undo (in the log) those whose did not; return both.
+        """Finish open deployments after their link swap, undo (in the log) those before it; return both.
 
         Raises
         ------
         AliasesBehindError
-            If MLflow's aliases could not be moved. The rest stays open, for the next time.
+            If MLflow's aliases could not be moved. The remaining intents stay open for the next call.
         """
         undone = self._undo()
         if self._move_aliases is None:
             return undone
         finished = []
-        for intent in self.log.open_intents():  # oldest first: the aliases go the way that the link went
+        for intent in self.log.open_intents():  # oldest first: the aliases move in the order of the link
             try:
                 self._move_aliases(intent.content_sha256)
             except RegistryError as error:
                 raise AliasesBehindError(
-                    f"{intent.folder} answers, and MLflow's aliases do not say so yet: {error}; {NEXT}"
+                    f"{intent.folder} is deployed, but MLflow's aliases do not name it yet: {error}; {NEXT}"
                 ) from None
             self.log.close(intent, "done")
             finished.append(replace(intent, closed="done"))
         return undone + finished
 
     def prune(self, keep: int, protected: Collection[str] = ()) -> Pruned:
-        """Remove the oldest version folders, and what killed processes left unfinished.
+        """Remove the oldest version folders, and unfinished folders of killed processes.
 
-        Never removed are the model in production, the one that a rollback leads to, and what an open intent names.
+        The deployed model, the rollback's target and the folders of open intents always stay.
 
         Parameters
         ----------
         keep
-            How many of the newest folders stay.
+            Number of newest folders that stay.
         protected
-            Names of more folders that stay.
+            Names of further folders that stay.
 
         Raises
         ------
         RegistryError
-            If `versions` is a link: nothing is removed through one.
+            If `versions` is a link.
         """
         if self.versions.is_symlink():
-            raise RegistryError(f"{self.versions} is a link, and nothing is removed through one: prune where it leads")
+            raise RegistryError(f"{self.versions} is a link, and nothing is removed through a link: prune its target")
         if not self.versions.is_dir():
             return Pruned((), 0)
         order = {deployment.folder: deployment.id for deployment in self.log.history() if deployment.kind == "deploy"}
         entries = [entry.name for entry in self.versions.iterdir() if _is_folder(entry)]
-        # By the log, as a name holds the time of a clock that may have been ahead; folders from before it come first.
+        # Ordered by the log, because the clock in a name may have been wrong; folders older than the log come first.
         names = sorted(filter(FOLDER_NAME.fullmatch, entries), key=lambda name: (order.get(name, 0), name))
         stay = {*names[max(len(names) - keep, 0) :], *protected, self.current()}
-        with suppress(RegistryError):  # no way back: nothing more to protect
-            stay.add(self._before_this().folder)
+        with suppress(RegistryError):  # no rollback's target
+            stay.add(self._replaced().folder)
         for intent in self.log.open_intents():
             stay |= {intent.folder, intent.previous}
         gone = [name for name in names if name not in stay]
-        for name in gone:  # hidden at once and whole, then deleted: a killed process leaves no half of a bundle
+        for name in gone:  # renamed first, so that a killed process never leaves half of a bundle
             (self.versions / name).rename(self.versions / (_REMOVED + name))
         fsync_folder(self.versions)
         freed = 0
@@ -283,19 +283,19 @@ class DeploymentFolder:
         if self.link.exists() and not self.link.is_symlink():
             raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
 
-    def _before_this(self) -> "Deployment":
-        """Return what answered when the present model was deployed (not when it was gone back to)."""
+    def _replaced(self) -> "Deployment":
+        """Return the deployment that the present model's deployment replaced; rollbacks to it do not count."""
         current = self.current()
         if current is None:
-            raise RegistryError("no model is deployed, so there is nothing to go back from: type `churnops run`")
+            raise RegistryError("no model is deployed, so there is nothing to roll back: type `churnops run`")
         deployed = [d for d in self.answered() if d.folder == current and d.kind == "deploy"]
         if not deployed:
             raise RegistryError(
-                f"the deployment log does not say what answered before {current}: name a version with --to"
+                f"the deployment log does not name the model before {current}: name a version with --to"
             )
         if deployed[-1].previous is None:
             raise RegistryError(
-                f"version {deployed[-1].version} was the first to be deployed, so there is nothing to go back to: "
+                f"version {deployed[-1].version} was the first deployed one, so there is no earlier model: "
                 "`churnops promote VERSION` deploys another"
             )
         return self._deployment(deployed[-1].previous)
@@ -304,7 +304,7 @@ class DeploymentFolder:
         for deployment in reversed(self.answered()):
             if deployment.folder == folder_name:
                 return deployment
-        raise RegistryError(f"the deployment log knows no {folder_name[:200]}: `churnops models` lists what it knows")
+        raise RegistryError(f"{folder_name[:200]} is not in the deployment log: `churnops models` lists its entries")
 
     def _put_into_production(self, intent: "Intent") -> None:
         self.log.open_intent(intent)
@@ -317,11 +317,11 @@ class DeploymentFolder:
             if self.current() != intent.folder:
                 raise
             raise UnfinishedDeploymentError(
-                f"{intent.folder} answers, and its deployment is not closed: {reason_of(error)}; {CLOSES}"
+                f"{intent.folder} is deployed, but its log entry is open: {reason_of(error)}; {CLOSES}"
             ) from error
 
     def _undo(self) -> "list[Deployment]":
-        """Close the open intents whose link swap did not happen."""
+        """Close the open intents without a link swap as undone."""
         swapped = {deployment.id for deployment in self.answered()}
         undone = [intent for intent in self.log.open_intents() if intent.id not in swapped]
         for intent in undone:
@@ -329,7 +329,7 @@ class DeploymentFolder:
         return [replace(intent, closed="undone") for intent in undone]
 
     def _swap(self, name: str) -> None:
-        """Point the link to another version folder: readers see the old target or the new one, nothing between."""
+        """Point the link to another version folder; readers see either the old target or the new one."""
         new = self.folder / ".production-new"
         new.unlink(missing_ok=True)
         new.symlink_to(Path("versions", name))

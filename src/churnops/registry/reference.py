@@ -1,6 +1,6 @@
-"""A sample of the customers that a model's promise rests on: inputs, outcomes, scores by fits that had not seen them.
+"""Reference sample: inputs, outcomes and out-of-fold scores of customers, for the dashboard's analysis.
 
-It is what the dashboard analyses. Without identifiers, beside the deployed models, readable by the owner only.
+The file has no identifiers, lies beside the deployed models, and only its owner can read it.
 """
 
 import re
@@ -14,7 +14,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def save_reference(models: Path, content_sha256: str, parquet: bytes) -> None:
-    """Keep the sample of the model with this content, below the folder of models; again changes nothing."""
+    """Keep the sample of the model with this content below the folder of models, unless it is there already."""
     path = reference_path(models, content_sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     close_to_others(path.parent)
@@ -24,13 +24,13 @@ def save_reference(models: Path, content_sha256: str, parquet: bytes) -> None:
 
 
 def reference_path(models: Path, content_sha256: str) -> Path:
-    """Return where the sample of a model is, if there is one.
+    """Return the path of a model's sample, which need not exist.
 
     Raises
     ------
     RegistryError
-        If it is no hash.
+        If `content_sha256` is not a hash.
     """
     if not _SHA256.fullmatch(content_sha256):
-        raise RegistryError(f"{content_sha256[:80]!r} is no content hash: 64 hexadecimal digits")
+        raise RegistryError(f"{content_sha256[:80]!r} is not a content hash: give 64 hexadecimal digits")
     return models / FOLDER / f"{content_sha256}.parquet"

@@ -23,7 +23,7 @@ HASH_TAG, ALGORITHM_TAG = "content_sha256", "algorithm"
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version: its number, aliases, content and where it came from."""
+    """A registered version: number, aliases, content hash and the run that made it."""
 
     version: int
     aliases: tuple[str, ...]
@@ -34,14 +34,14 @@ class ModelVersion:
 
 
 class Registry:
-    """The registered model of the settings, and the folder its deployed versions live in.
+    """The registered model of the settings, and the folder of its deployed versions.
 
     Decide and deploy inside `deployed.locked()`: one process at a time, on one machine.
 
     Parameters
     ----------
     folder
-        The project's; `deployed` is the same, and moves the aliases too.
+        The project's folder. `deployed` is the same folder, and moves MLflow's aliases too.
     """
 
     def __init__(self, tracker: Tracker, folder: DeploymentFolder) -> None:
@@ -61,9 +61,9 @@ class Registry:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return []
                 raise
-            found = self._client.search_model_versions(f"name='{self.name}'")
+            items = self._client.search_model_versions(f"name='{self.name}'")
         versions = [
-            _version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in found
+            _version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in items
         ]
         return sorted(versions, key=lambda version: -version.version)
 
@@ -89,19 +89,19 @@ class Registry:
         return int(made.version)
 
     def make_challenger(self, version: int) -> None:
-        """Let the alias `challenger` name this version."""
+        """Move the alias `challenger` to this version."""
         with _answering():
             self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
 
     def bundle(self, version: int) -> Bundle:
-        """Load a registered version from the files that MLflow keeps, with all checks.
+        """Load and check the bundle of a registered version from MLflow's files.
 
         Raises
         ------
         RegistryError
-            If there is no such version, or its files cannot be had.
+            If there is no such version, or its files cannot be read.
         BundleError
-            If they are damaged, or of another model than the version says.
+            If the files are damaged or belong to another model.
         """
         import mlflow
 
@@ -111,9 +111,9 @@ class Registry:
         with temporary_folder() as folder:
             try:
                 copied = mlflow.artifacts.download_artifacts(address, dst_path=str(folder), tracking_uri=self._uri)
-            except Exception as error:  # a folder that is gone, a server, a bucket: each has its own
+            except Exception as error:  # each kind of artifact store raises its own errors
                 reason = redact(" ".join(str(error).split())[:300])
-                raise RegistryError(f"the files of version {version} cannot be had from MLflow: {reason}") from None
+                raise RegistryError(f"the files of version {version} cannot be read from MLflow: {reason}") from None
             try:
                 bundle = Bundle.load(Path(copied, "artifacts", ARTIFACT))
             except BundleError as error:
@@ -121,14 +121,14 @@ class Registry:
                 raise BundleError(f"version {version} in MLflow ({redact(address)}) is refused: {reason}") from None
         if bundle.content_sha256 != registered.content_sha256:
             raise BundleError(
-                f"version {version} in MLflow ({redact(address)}) is refused: it is not what was registered"
+                f"version {version} in MLflow ({redact(address)}) is refused: another bundle was registered"
             )
         return bundle
 
     def prune(self, keep: int) -> Pruned:
         """Remove the oldest version folders; those of production, previous and challenger stay.
 
-        See `DeploymentFolder.prune`. What is registered in MLflow stays, and can be promoted again.
+        See `DeploymentFolder.prune`. Versions in MLflow stay registered, and can be promoted again.
         """
         named = [version for version in self.versions() if version.aliases]
         contents = {version.content_sha256 for version in named}
@@ -136,10 +136,10 @@ class Registry:
         return self.deployed.prune(keep, protected)
 
     def name_production(self, content_sha256: str) -> None:
-        """Let the alias `production` name the version with this content, and `previous` the one before.
+        """Move the alias `production` to the version with this content, and `previous` to the one before.
 
-        Repeating changes nothing. A store that has no such version (a new one, say) is left as it is: the link
-        decides what answers, and the next run registers it.
+        A repeated call changes nothing. A store without this version, such as a new one, is left as it is: the link
+        decides which model is deployed, and the next run registers the version.
         """
         version = next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)
         if version is None:
@@ -159,13 +159,13 @@ class Registry:
             if version.version == number:
                 return version
         newest = ", ".join(str(version.version) for version in versions[:10])
-        known = f"the newest are {newest}" if newest else "none is: type `churnops run`"
+        known = f"the newest are {newest}" if newest else "no version is: type `churnops run`"
         raise RegistryError(f"version {number} is not registered; {known}")
 
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """Turn what MLflow raises into one line."""
+    """Turn MLflow's errors into one line."""
     import mlflow
 
     try:

@@ -1,6 +1,6 @@
-"""Whom each model was trained on: hashes of customers and rows beside the deployed models, never in a Bundle.
+"""Training customers of each model: hashes of ids and rows beside the deployed models, never in a Bundle.
 
-They say who was a customer to whoever can guess an id, so only the user who runs churnops may read them.
+A reader who guesses an id can check whether it was a customer's, so only the user who runs churnops may read the files.
 """
 
 import json
@@ -17,16 +17,16 @@ from churnops.files import close_to_others, fsync_folder, write_flushed
 from churnops.model.arrays import read_arrays, write_arrays
 
 VERSION = 1
-"""Of the file, and of the way that `churnops.data.identity` hashes: other hashes would silently hold nobody."""
+"""Version of the file and of the hashes of `churnops.data.identity`: other hashes would silently match nobody."""
 
 _FOLDER = "trained_on"
 _ARRAYS = {"document": np.uint8, "customers": np.uint64, "named": np.uint64, "nameless": np.uint64}
 
 
 def save_trained_on(models: Path, content_sha256: str, identities: Identities) -> None:
-    """Keep whom the model with this content was trained on, on disk when this returns.
+    """Save the training customers of the model with this content; the file is on disk when this returns.
 
-    The file appears whole or not at all. Saving the same again changes nothing; other identities replace what is there.
+    The file appears whole or not at all, and replaces an earlier one.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def save_trained_on(models: Path, content_sha256: str, identities: Identities) -
     Raises
     ------
     RegistryError
-        If `content_sha256` is none.
+        If `content_sha256` is not a hash.
     OSError
-        If the disk refuses.
+        If the file cannot be written.
     """
     path = _path(models, content_sha256)
     document = json.dumps({"version": VERSION, "names": identities.names}).encode()
@@ -60,12 +60,12 @@ def save_trained_on(models: Path, content_sha256: str, identities: Identities) -
 
 
 def load_trained_on(models: Path, content_sha256: str) -> Identities | None:
-    """Return whom the model with this content was trained on, None if that was not kept.
+    """Return the training customers of the model with this content; None if there is no file.
 
     Raises
     ------
     RegistryError
-        If `content_sha256` is none, or the file is damaged, of a newer version or cannot be read.
+        If `content_sha256` is not a hash, or the file is damaged, of a newer version or unreadable.
     """
     path = _path(models, content_sha256)
     try:
@@ -85,7 +85,7 @@ def load_trained_on(models: Path, content_sha256: str) -> Identities | None:
 def _path(models: Path, content_sha256: str) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", content_sha256):
         raise RegistryError(
-            f"{content_sha256[:80]!r} is no model's content hash: give 64 hex digits, as `bundle.json` has them"
+            f"{content_sha256[:80]!r} is not a model's content hash: give the 64 hex digits in `bundle.json`"
         )
     return models / _FOLDER / f"{content_sha256}.npz"
 
@@ -95,13 +95,13 @@ def _names(data: NDArray[Any], path: Path) -> tuple[str, ...]:
         document = json.loads(data.tobytes())
         version, names = document["version"], document["names"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise _damaged(path, "is damaged (it does not say what it holds)") from None
+        raise _damaged(path, "is damaged (it has no version and names)") from None
     if version != VERSION:
-        raise _damaged(path, f"has version {version!r:.20}, this churnops reads {VERSION}")
+        raise _damaged(path, f"has version {version!r:.20}; this churnops reads {VERSION}")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise _damaged(path, "is damaged (it does not name the columns it was made from)")
+        raise _damaged(path, "is damaged (it does not name its columns)")
     return tuple(names)
 
 
-def _damaged(path: Path, what: str) -> RegistryError:
-    return RegistryError(f"{path} {what}: bring it back from a backup, or deploy a model that is trained again")
+def _damaged(path: Path, defect: str) -> RegistryError:
+    return RegistryError(f"{path} {defect}: restore it from a backup, or train and deploy the model again")
