@@ -130,7 +130,7 @@ def test_columns_the_model_does_not_know_pass_through(here: Path, tmp_path: Path
     assert found.select(extra.columns).schema == extra.schema
     for column, kind in (("tags", "list"), ("raw", "binary")):
         extra.select(pl.exclude("tags", "raw"), column).write_parquet(tmp_path / "in.parquet")
-        with pytest.raises(DataError, match=f"out.csv cannot hold .*{kind}"):
+        with pytest.raises(DataError, match=f"out.csv cannot contain .*{kind}"):
             FileScorer(here / "models").score(tmp_path / "in.parquet", tmp_path / "out.csv")
     assert leftovers(tmp_path / "out.csv") == []
 
@@ -327,11 +327,11 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(big: Path):
     process.send_signal(signal.SIGINT)
     error = process.communicate()[1]
     assert process.returncode == 130, error
-    assert "finished rows are kept: type the same command again to go on, or remove .stopped.csv.unfinished" in error
+    assert "finished rows are kept: type the same command again to continue, or remove .stopped.csv.unfinished" in error
     assert len(error.splitlines()) == 1
     process = start(big, "stopped.csv", rows=20)
     output, error = process.communicate()
-    assert "going on after the " in error
+    assert "continuing after the " in error
     assert output.startswith("Scored 8,335 customers with ")
     assert not unfinished.exists()
 
@@ -360,7 +360,7 @@ def test_other_work_is_not_continued(big: Path, tmp_path: Path, change: str, tra
         (tmp_path / ".out.csv.unfinished/state.json").write_bytes(b"{")
     else:
         options |= {"explain": True} if change == "options" else {"rows": 99}
-    done = predict(tmp_path, "in.csv", tmp_path / "out.csv", say=said.append, **options)
+    done = predict(tmp_path, "in.csv", tmp_path / "out.csv", on_message=said.append, **options)
     assert done.resumed_rows == 0
     assert "starting again" in said[0]
     predict(tmp_path, "in.csv", tmp_path / "again.csv", **options)
@@ -373,7 +373,7 @@ def test_an_input_that_changes_meanwhile_is_refused(here: Path, tmp_path: Path):
     def change(done: int, share: float) -> None:
         os.utime(tmp_path / "in.csv", (1, 1))
 
-    with pytest.raises(DataError, match="was changed while it was read"):
+    with pytest.raises(DataError, match="changed while it was read"):
         FileScorer(here / "models").score(tmp_path / "in.csv", tmp_path / "out.csv", on_rows=change)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 

@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (damage, r"estimator\.npz was changed.*`churnops promote 3` deploys it again"),
     "another bundle": (
         put_another_there,
-        r"another bundle was deployed in this folder; `churnops promote 3` deploys it",
+        r"another bundle was deployed in this folder; `churnops promote 3`",
     ),
     "removed": (lambda path: path.rename(path.with_name("away")), r"version 3 .*removed: `churnops promote 3`"),
     "a link": (

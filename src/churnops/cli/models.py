@@ -182,7 +182,9 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     settings = settings_of(ctx)
     models = settings.path(settings.registry.directory)
     with rows_progress(source.name, hidden=as_json) as (on_rows, on_message):
-        done = FileScorer(models, explain).score(source, target, overwrite=force, on_rows=on_rows, say=on_message)
+        done = FileScorer(models, explain).score(
+            source, target, overwrite=force, on_rows=on_rows, on_message=on_message
+        )
     document = {
         "rows": done.rows,
         "predicted_to_churn": done.churners,

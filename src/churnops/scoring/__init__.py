@@ -1,1 +1,1 @@
-"""Scoring: a table of customers and their answers (`table`), and files of any size, which are resumed (`file`)."""
+"""Scoring: tables of customers (`table`), and files of any size in resumable runs (`file`)."""

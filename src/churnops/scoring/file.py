@@ -1,4 +1,4 @@
-"""Score a file of customers of any size with the deployed bundle: in batches, on all cores, and resumable."""
+"""Score a file of any size with the deployed bundle: in batches, on several cores, and resumable."""
 
 import hashlib
 import io
@@ -24,23 +24,23 @@ from churnops.model.deployed import require_deployed
 from churnops.scoring.table import score_table, without_nesting
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 
-ROWS = 10_000  # at a time: less makes the rest of the work count, more takes memory
-MAX_WORKERS = 4  # each holds a batch and its explanations
-EDGE = 2**20  # bytes at either end of the input that go into its identity
+ROWS = 10_000  # of a batch: with fewer the overhead of a batch counts, with more its memory
+MAX_WORKERS = 4  # each keeps a batch and its explanations in memory
+EDGE = 2**20  # bytes at either end of the input that identify it
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class InterruptedRunError(ChurnopsError):
-    """The person at the keyboard stopped it; finished parts are kept."""
+    """The user stopped the run; finished parts are kept."""
 
     exit_code = 130
 
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """What was written: rows, rows predicted to churn, model, and how many rows an earlier run had finished."""
+    """Result of scoring a file: its rows, predicted churners, model, and rows that an earlier run had finished."""
 
     rows: int
     churners: int
@@ -58,18 +58,18 @@ class _ScoredBatch:
 
 @dataclass(frozen=True)
 class FileScorer:
-    """Scores files with the deployed bundle, in constant memory. The result does not depend on `rows` and `workers`.
+    """Scores files with the deployed bundle in constant memory. `rows` and `workers` do not change the result.
 
     Attributes
     ----------
     models
-        Folder of deployed models; the link `production` in it names the bundle.
+        Folder of deployed models; its link `production` points to the bundle.
     explain
-        Whether to add what each score is made of.
+        Whether to add the largest contributions to each score.
     rows
-        Number of rows that are scored, and kept, at a time.
+        Rows of a batch; each scored batch is saved as a part.
     workers
-        Threads that score; by default one a core, up to four.
+        Threads that score; None: one for each core, up to four.
     """
 
     models: Path
@@ -84,39 +84,39 @@ class FileScorer:
         *,
         overwrite: bool = False,
         on_rows: Callable[[int, float], None] = lambda done, share: None,
-        say: Callable[[str], None] = lambda text: None,
+        on_message: Callable[[str], None] = lambda text: None,
     ) -> ScoredFile:
         """Write the customers in `source` and their scores to `target`, whole or not at all.
 
-        A run that is killed leaves the parts it finished in `.<target>.unfinished`; the same call goes on from there.
+        A killed run leaves its finished parts in `.<target>.unfinished`; the same call continues from there.
 
         Parameters
         ----------
         on_rows
-            Told, from time to time, how many rows are finished and what share of the input that is (0 to 1).
-        say
-            Told in words if an earlier run is continued or cannot be.
+            Called after each part with the number of finished rows and their share of the input, in [0, 1].
+        on_message
+            Called with a sentence if an earlier run is continued or cannot be continued.
 
         Raises
         ------
         ChurnopsError
-            If nothing is deployed, a row breaks the Schema, or `target` exists or has another ending. After a row that
-            breaks the Schema nothing is kept: the input has to change anyway.
+            If there is no deployed model, a row breaks the Schema, or `target` exists or has another ending. A row that
+            breaks the Schema discards the finished parts, because the input has to change.
         """
         if not source.is_file() or source.suffix.lower() not in ENDINGS:
             raise DataError(f"{source} is not a .csv or .parquet file")
         check_target(target)
-        if not unfinished_folder(target).exists():  # a refusal then touches nothing
+        if not unfinished_folder(target).exists():  # refuse before a folder is made
             check_free(target, [source], overwrite)
         bundle = require_deployed(self.models)
         with unfinished_result(target) as unfinished:
             check_free(target, [source], overwrite)  # another run may have finished meanwhile
             identity = self._identity(source, bundle)
             if unfinished.resume(identity):
-                say("an earlier run stopped, but its input, model or options were others: starting again")
+                on_message("an earlier run used another input, model or option: starting again")
             resumed = unfinished.rows
             if resumed:
-                say(f"going on after the {resumed:,} rows that an earlier run finished")
+                on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
             with _keeping_parts(unfinished):
                 if not unfinished.whole:
                     score = partial(_score, bundle=bundle, name=source.name, target=target, explain=self.explain)
@@ -126,12 +126,12 @@ class FileScorer:
                         unfinished.add(scored.data, scored.rows, scored.churners)
                         on_rows(unfinished.rows, scored.share)
                     if self._identity(source, bundle) != identity:
-                        raise DataError(f"{source} was changed while it was read: type the command again")
+                        raise DataError(f"{source} changed while it was read: type the command again")
                 unfinished.finish()
             return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed)
 
     def _identity(self, source: Path, bundle: Bundle) -> dict[str, Any]:
-        """Return what decides the parts. The input's content is told by its size, its time and both of its ends."""
+        """Return the identity of a run: versions, options, and the input's size, time, first and last bytes."""
         status = source.stat()
         digest = hashlib.sha256()
         with source.open("rb") as file:
@@ -151,21 +151,21 @@ class FileScorer:
 
 
 def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, explain: bool) -> _ScoredBatch:
-    """Score one batch and write it as the part it becomes; the first part of a CSV has the header."""
+    """Score one batch and return it as a part; the first part of a CSV has the header."""
     scored = score_table(batch.table, bundle, name, explain=explain, first_row=batch.first_row)
     buffer = io.BytesIO()
     try:
         if target.suffix.lower() == ".parquet":
-            scored.table.write_parquet(buffer, compression="lz4")  # read once more only, when parts are joined
+            scored.table.write_parquet(buffer, compression="lz4")  # fast, because parts are read only once
         else:
             without_nesting(scored.table, target.name).write_csv(buffer, include_header=batch.first_row == 0)
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{target} cannot hold this table: {str(error).partition(chr(10))[0]}") from None
+        raise DataError(f"{target} cannot contain this table: {str(error).partition(chr(10))[0]}") from None
     return _ScoredBatch(buffer.getbuffer(), batch.table.height, int(scored.prediction.churn.sum()), batch.share)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Yield `function` of each item in the given order, computed by threads, one item ahead of them at most."""
+    """Yield `function` of each item in the given order, computed by threads; read at most one item ahead of them."""
     pool = ThreadPoolExecutor(workers)
     pending: deque[Future[R]] = deque()
     try:
@@ -181,8 +181,8 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> I
 
 @contextmanager
 def _keeping_parts(unfinished: Unfinished) -> Iterator[None]:
-    """Throw the parts away where the input has to change, keep them where the same command can go on."""
-    kept = f"type the same command again to go on, or remove {unfinished.folder}"
+    """Discard the parts if the input has to change; keep them if the same command can continue."""
+    kept = f"type the same command again to continue, or remove {unfinished.folder}"
     try:
         yield
     except ChurnopsError:

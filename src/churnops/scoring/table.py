@@ -1,7 +1,6 @@
-"""Score a table of customers with a bundle: check, encode, predict or explain, and add the answers as columns.
+"""Score a table of customers with a bundle: check, encode, predict or explain, and add the results as columns.
 
-The API's uploads and `churnops predict` share it, so a customer gets the same answer from both. Safe to call from
-several threads.
+The API's uploads and `churnops predict` both use it, so a customer gets the same score from both. Thread-safe.
 """
 
 import re
@@ -17,26 +16,26 @@ from churnops.model.prediction import Explanation
 from churnops.schema import RESERVED, Columns
 
 TOP_FEATURES = 6
-DIGITS = 6  # of a contribution that is written as text
+DIGITS = 6  # significant digits of a contribution in a text
 EXPLANATIONS = "top_shap_features"
 
 
 @dataclass(frozen=True)
 class ScoredTable:
-    """A table and its answers, row by row in the given order.
+    """A table and its scores, in the given order of rows.
 
     Attributes
     ----------
     table
-        The given columns as they came, then `churn_probability`, `churn_prediction` and `model_version`; where it is
-        explained also `base_value`, `explanation_scale` and `top_shap_features`, a list of up to six structs of
+        The given columns unchanged, then `churn_probability`, `churn_prediction` and `model_version`. With
+        explanations also `base_value`, `explanation_scale` and `top_shap_features`, a list of up to six structs of
         `feature` and `shap_value`, largest first.
     customers
-        The columns that the Schema declares, typed, under their snake_case names; the outcome is left out.
+        The columns of the Schema, typed, with snake_case names and without the outcome.
     columns
-        The same, encoded (see `churnops.schema`).
+        `customers`, encoded (see `churnops.schema`).
     explanation
-        None unless it was asked for.
+        None without explanations.
     """
 
     table: pl.DataFrame
@@ -47,29 +46,29 @@ class ScoredTable:
 
 
 def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool, first_row: int = 0) -> ScoredTable:
-    """Check and score customers, with snake_case names or raw headers.
+    """Check and score a table with snake_case names or raw headers.
 
     Parameters
     ----------
     name
-        What errors call the table.
+        Name of the table in errors.
     explain
-        Whether to add what each score is made of.
+        Whether to add the largest contributions to each score.
     first_row
-        How many rows of the same file stand above the table: errors count from there.
+        Number of rows above the table in the same file; errors count from it.
 
     Raises
     ------
     ValidationError
-        With the rules of the bundle's Schema that the table breaks, 20 at most.
+        With the broken rules of the bundle's Schema, at most 20.
     DataError
-        If a column has the name of an answer, or stands twice.
+        If a column has a name that scoring adds, or is repeated.
     ChurnopsError
-        If a row has no score, because a feature overflows.
+        If a row has no score because a feature overflows.
     """
     taken = [column for column in RESERVED if column in table.columns]
     if taken:
-        raise DataError(f"{name} has a column '{taken[0]}' already: rename it, its place is for the score")
+        raise DataError(f"{name} has a column '{taken[0]}' already, which scoring adds: rename it")
     try:
         customers = check_customers(table, bundle.schema, name)
     except ValidationError as error:
@@ -81,7 +80,7 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
         explanation = bundle.explain(columns) if explain else None
         prediction = explanation.prediction if explanation else bundle.predict(columns)
     except ChurnopsError as error:
-        text = re.sub(r"\brow (\d+)", lambda found: f"row {int(found[1]) + first_row}", str(error))
+        text = re.sub(r"\brow (\d+)", lambda match: f"row {int(match[1]) + first_row}", str(error))
         raise type(error)(f"{name}: {text}") from None
     added = [
         pl.Series("churn_probability", prediction.probability),
@@ -108,12 +107,12 @@ def _largest(explanation: Explanation, bundle: Bundle) -> pl.Series:
 
 
 def without_nesting(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return the table as a CSV can hold it: the largest contributions as JSON text, with six digits each.
+    """Return the table for a CSV: the largest contributions as JSON text, with six digits each.
 
     Raises
     ------
     DataError
-        If another column is a list, a struct or bytes.
+        If another column contains lists, structs or bytes.
 
     Examples
     --------
@@ -126,12 +125,12 @@ def without_nesting(table: pl.DataFrame, name: str) -> pl.DataFrame:
     for column, dtype in table.schema.items():
         if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
             kind = str(dtype.base_type()).lower()
-            raise DataError(f"{name} cannot hold column '{column}' of type {kind}: name a .parquet file")
+            raise DataError(f"{name} cannot contain column '{column}' of type {kind}: name a .parquet file")
     return table
 
 
 def _as_json(lists: pl.Series) -> pl.Series:
-    """Write lists of pairs, all of one length, as JSON: one expression for all rows of one place."""
+    """Write lists of pairs of equal length as JSON, with one expression for each position."""
     pairs = []
     for place in range(int(lists.list.len().max() or 0)):  # type: ignore[arg-type]
         pair = pl.col(EXPLANATIONS).list.get(place).struct

@@ -1,7 +1,7 @@
-"""A result that is written in parts: kept when the process dies, continued by the next one, whole under its name.
+"""Results that are written in parts: a killed process leaves its parts, and the next one continues.
 
-The parts are in a folder beside the result. What a part holds is in its name, so a part and its figures come into
-being at once, by renaming. The folder goes away when the result is complete, or when nothing in it is worth keeping.
+The parts are in a folder beside the result. A part's name contains its counts, so one rename publishes the part and
+its counts together. The folder is removed when the result is complete, or if it contains no parts.
 """
 
 import errno
@@ -21,14 +21,14 @@ from churnops.errors import DataError
 from churnops.files import fsync_folder, lock_folder, write_flushed
 
 STATE = "state.json"
-ROW_GROUP = 50_000  # larger groups take more memory to write
+ROW_GROUP = 50_000  # larger groups need more memory
 _PART = re.compile(r"part-(\d{6,})-(\d+)-(\d+)")
 _WHOLE = re.compile(r"whole-(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file of finished rows: how many, and how many of them are predicted to churn."""
+    """A file of finished rows, their number, and the number of predicted churners."""
 
     path: Path
     rows: int
@@ -36,18 +36,18 @@ class Part:
 
 
 def unfinished_folder(target: Path) -> Path:
-    """Return where the parts of `target` are while it is written."""
+    """Return the folder of parts of an unfinished `target`."""
     return target.with_name(f".{target.name}.unfinished")
 
 
 @contextmanager
 def unfinished_result(target: Path) -> Iterator["Unfinished"]:
-    """Hold the folder for `target`, which no other process can then do.
+    """Lock the folder of parts of `target` against other processes.
 
     Raises
     ------
     DataError
-        If another process writes `target` at this moment.
+        If another process is writing `target`.
     """
     folder = unfinished_folder(target)
     with lock_folder(folder) as held:
@@ -61,14 +61,14 @@ def unfinished_result(target: Path) -> Iterator["Unfinished"]:
 
 
 class Unfinished:
-    """The parts of one result. Not safe to use from several threads at once.
+    """The parts of one result. Not thread-safe.
 
     Parameters
     ----------
     folder
-        Where the parts are; the caller holds its lock.
+        Folder of the parts; the caller holds its lock.
     target
-        The result; its ending says whether parts are CSV or Parquet.
+        Path of the result; its ending decides between CSV and Parquet.
     """
 
     def __init__(self, folder: Path, target: Path) -> None:
@@ -78,12 +78,12 @@ class Unfinished:
         self.whole: Part | None = None
 
     def resume(self, identity: Mapping[str, Any]) -> bool:
-        """Keep what an earlier process finished of the same work; return whether something else was thrown away.
+        """Keep the parts of an earlier run with this identity; return whether parts of another run were discarded.
 
         Parameters
         ----------
         identity
-            What decides the result, of JSON types: work with another identity is not continued.
+            Everything that decides the result, as JSON types.
         """
         path = self.folder / STATE
         files = list(self.folder.iterdir())
@@ -94,32 +94,32 @@ class Unfinished:
             write_flushed(path, state)
             return any(_PART.fullmatch(file.name) or _WHOLE.fullmatch(file.name) for file in files)
         for file in files:
-            if found := _WHOLE.fullmatch(file.name):
-                self.whole = Part(file, int(found[1]), int(found[2]))
-        parts = {int(found[1]): (file, found) for file in files if (found := _PART.fullmatch(file.name))}
-        while len(self.parts) in parts:  # a later part without those before it is of no use, and is written again
-            file, found = parts[len(self.parts)]
-            self.parts.append(Part(file, int(found[2]), int(found[3])))
+            if match := _WHOLE.fullmatch(file.name):
+                self.whole = Part(file, int(match[1]), int(match[2]))
+        parts = {int(match[1]): (file, match) for file in files if (match := _PART.fullmatch(file.name))}
+        while len(self.parts) in parts:  # parts after a missing one are written again
+            file, match = parts[len(self.parts)]
+            self.parts.append(Part(file, int(match[2]), int(match[3])))
         return False
 
     @property
     def rows(self) -> int:
-        """Rows that are finished."""
+        """Number of finished rows."""
         return self.whole.rows if self.whole else sum(part.rows for part in self.parts)
 
     @property
     def churners(self) -> int:
-        """Finished rows that are predicted to churn."""
+        """Number of finished rows that are predicted to churn."""
         return self.whole.churners if self.whole else sum(part.churners for part in self.parts)
 
     def add(self, data: bytes | memoryview, rows: int, churners: int) -> None:
-        """Keep the next part, from here on whatever happens."""
+        """Save the next part; it survives a killed process from here on."""
         path = self.folder / f"part-{len(self.parts):06d}-{rows}-{churners}"
         write_flushed(path, data)
         self.parts.append(Part(path, rows, churners))
 
     def discard(self) -> None:
-        """Throw the parts away, those also that could not be continued."""
+        """Delete all parts, including those after a missing one."""
         for path in self.folder.glob("part-*"):
             path.unlink()
         self.parts = []
@@ -127,7 +127,7 @@ class Unfinished:
     def finish(self) -> None:
         """Join the parts, and give the result its name.
 
-        Whatever a killed process left is either enough to go on from (all parts, or the whole) or worth nothing.
+        At every moment the folder contains either all parts or the whole result, so a killed process loses nothing.
         """
         if not self.whole:
             path = self.folder / f"whole-{self.rows}-{self.churners}"
@@ -141,7 +141,7 @@ class Unfinished:
         fsync_folder(self.target.parent)
 
     def _join(self, path: Path) -> None:
-        """Write all parts to one file, on disk when this returns."""
+        """Write all parts to one file; it is on disk when this returns."""
         paths = [part.path for part in self.parts]
         if self.target.suffix.lower() == ".parquet":
             try:

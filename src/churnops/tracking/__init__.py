@@ -1,6 +1,7 @@
-"""The runner of steps: MLflow runs, parameters, metrics, artifacts and models. With `registry`, the home of MLflow.
+"""The runner of steps: MLflow runs, parameters, metrics, artifacts and models.
 
-MLflow takes a second to import, so it is imported inside functions, never by `churnops --help` or the API.
+Only this package and `registry` use MLflow. Its import takes seconds, so it is inside functions, and neither
+`churnops --help` nor the API imports it.
 """
 
 from churnops.tracking.runner import PipelineRun, Tracker

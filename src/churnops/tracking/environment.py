@@ -1,4 +1,4 @@
-"""What a run was made with: packages, Python, machine, and the project's git commit."""
+"""Environment of a run: packages, Python, machine, and the project's git commit."""
 
 import json
 import platform
@@ -11,13 +11,13 @@ from pathlib import Path
 
 @cache
 def requirements() -> str:
-    """Return the installed packages as `name==version` lines, as of the first call: each takes half a second."""
-    found = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
-    return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()))
+    """Return the installed packages as `name==version` lines; cached, because reading them takes half a second."""
+    versions = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()))
 
 
 def environment() -> str:
-    """Return Python, platform and processor architecture as JSON; nothing that names the machine or its user."""
+    """Return Python, platform and processor architecture as JSON, without names of the machine or its user."""
     facts = {
         "python": sys.version.split()[0],
         "implementation": platform.python_implementation(),

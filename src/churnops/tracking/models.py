@@ -1,4 +1,4 @@
-"""A Bundle as an MLflow model: logged with a run, served by `mlflow models serve`, registered as a version."""
+"""A Bundle as an MLflow model: logged in a run, registered as a version, served by `mlflow models serve`."""
 
 import warnings
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 ARTIFACT = "bundle"
-# churnops itself is not published, so it is not among the requirements: serve with `--env-manager local`.
+# churnops itself is not published, so it cannot be a requirement: serve with `--env-manager local`.
 _NEEDED = ("numba", "numpy", "polars", "pydantic", "pyyaml")
 
 
@@ -27,10 +27,10 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
 
     needed = [line for line in requirements().splitlines() if line.partition("==")[0] in _NEEDED]
     with temporary_folder() as folder, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*input example")  # the signature is exact without one
+        warnings.filterwarnings("ignore", message=".*input example")  # the signature needs none
         saved = bundle.save(folder / ARTIFACT)
         program = folder / "served_model.py"
-        copyfile(Path(__file__).with_name(program.name), program)  # MLflow keeps permissions: not the package's
+        copyfile(Path(__file__).with_name(program.name), program)  # without permissions, which MLflow would keep
         logged = mlflow.pyfunc.log_model(
             name=bundle.algorithm,
             python_model=str(program),
@@ -43,13 +43,13 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
 
 
 def signature(schema: Schema) -> "ModelSignature":
-    """Return the MLflow signature: the required columns (snake_case) in, probability and verdict out."""
+    """Return the MLflow signature: required columns (snake_case) in; score, prediction and version out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, TensorSpec
     from mlflow.types import Schema as Types
 
     def type_of(column: Column) -> DataType:
-        if column.kind == "integer" and not column.nullable:  # pandas keeps integers with gaps as floats
+        if column.kind == "integer" and not column.nullable:  # pandas stores integers with missing values as floats
             return DataType.long
         return DataType.double if column.numeric else DataType.string
 

@@ -1,4 +1,4 @@
-"""Run steps one after another, each tracked as an MLflow run under the pipeline's own."""
+"""Run the steps of a pipeline in order, each tracked as an MLflow run below the pipeline's run."""
 
 import contextlib
 import inspect
@@ -35,12 +35,12 @@ MAX_PARAM_LENGTH = 6000
 
 
 def tracking_uri(settings: Settings) -> str:
-    """Return the store to use: `MLFLOW_TRACKING_URI`, or the one in the settings."""
+    """Return the address of the store: `MLFLOW_TRACKING_URI`, or else the setting."""
     return os.environ.get(ENV_URI) or settings.database_url(settings.tracking.uri)
 
 
 class Tracker:
-    """Opens the MLflow store of the settings; creates it, and experiments, as needed.
+    """Opens the MLflow store of the settings; creates the store and experiments if they are missing.
 
     Raises
     ------
@@ -50,16 +50,16 @@ class Tracker:
 
     def __init__(self, settings: Settings) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # Where tqdm happens to be installed, MLflow would draw bars between our own lines.
+        # If tqdm is installed, MLflow would draw bars between the lines of churnops.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's 7 make a wrong address take minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # with MLflow's 7 a wrong address takes minutes
         import mlflow
 
         self.settings = settings
         self.uri = tracking_uri(settings)
         given = os.environ.get(ENV_URI)
         mlflow.set_tracking_uri(self.uri)
-        if given is None:  # MLflow sets the variable too: the next project in this process must not believe it
+        if given is None:  # MLflow sets the variable too, and the next project in this process would use it
             os.environ.pop(ENV_URI, None)
         # Two processes must not create the store at once.
         lock = file_lock(settings.path(settings.registry.directory) / ".lock") if self._local else nullcontext()
@@ -67,7 +67,7 @@ class Tracker:
             with lock, _quiet():
                 self.client: MlflowClient = mlflow.MlflowClient()
                 self.client.search_experiments(max_results=1)
-        except Exception as error:  # a damaged file, a missing driver, a server that does not answer: each has its own
+        except Exception as error:  # a damaged file, a missing driver and a silent server each raise their own errors
             raise ChurnopsError(f"the MLflow store {redact(self.uri)} cannot be opened: {first_line(error)}") from None
 
     @property
@@ -75,28 +75,28 @@ class Tracker:
         return self.uri.startswith("sqlite:")
 
     def experiment(self, name: str) -> str:
-        """Return the id of the experiment called `name`, created if it does not exist."""
+        """Return the id of the experiment `name`; create it if it does not exist."""
         import mlflow
 
-        found = self.client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage == "deleted":
-            restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        existing = self.client.get_experiment_by_name(name)
+        if existing is not None and existing.lifecycle_stage == "deleted":
+            restore = f"mlflow experiments restore --experiment-id {existing.experiment_id}"
             raise ChurnopsError(f"the MLflow experiment {name} was deleted: type `{restore}`")
-        if found is not None:
-            return str(found.experiment_id)
-        # A server decides itself where files go; a local store is told, or it would use the current folder.
+        if existing is not None:
+            return str(existing.experiment_id)
+        # A server chooses the folder of the artifacts itself; a local store would use the current folder.
         folder = self.settings.path(self.settings.tracking.artifacts)
         location = folder.resolve().as_uri() if self._local else None
         try:
             return str(self.client.create_experiment(name, artifact_location=location))
-        except mlflow.MlflowException:  # another process was faster
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
+        except mlflow.MlflowException:  # another process may have created it first
+            existing = self.client.get_experiment_by_name(name)
+            if existing is None:
                 raise
-            return str(found.experiment_id)
+            return str(existing.experiment_id)
 
     def existing_experiment(self, id_or_name: str) -> str:
-        """Return the name of an experiment that is given by its id or name.
+        """Return the name of the experiment with this id or name.
 
         Raises
         ------
@@ -105,25 +105,25 @@ class Tracker:
         """
         import mlflow
 
-        found = self.client.get_experiment_by_name(id_or_name)
-        if found is None and id_or_name.isdecimal():
+        experiment = self.client.get_experiment_by_name(id_or_name)
+        if experiment is None and id_or_name.isdecimal():
             with contextlib.suppress(mlflow.MlflowException):  # there is no such id
-                found = self.client.get_experiment(id_or_name)
-        if found is None or found.lifecycle_stage == "deleted":
+                experiment = self.client.get_experiment(id_or_name)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
             names = sorted(item.name for item in self.client.search_experiments())
             raise ChurnopsError(f"there is no MLflow experiment {id_or_name!r}: {nearest(id_or_name, names)}")
-        return str(found.name)
+        return str(experiment.name)
 
     @contextlib.contextmanager
     def pipeline(
         self, experiment: str, name: str, progress: Progress = lambda step, state: None
     ) -> Iterator["PipelineRun"]:
-        """Open the run that a pipeline's steps hang under; it fails when the block raises.
+        """Open the pipeline's run; it ends as failed if the block raises.
 
         Raises
         ------
         ChurnopsError
-            If the store fails meanwhile, such as for a full disk.
+            If the store fails within the block, for example because the disk is full.
         """
         import mlflow
 
@@ -137,10 +137,10 @@ class Tracker:
 
 
 class PipelineRun:
-    """One execution of a pipeline: a parent run, and `step` to run functions under it.
+    """One execution of a pipeline: a parent run, and `step` to run functions below it.
 
-    `runs` maps a step's name to its run's id, `models` a run's id to the address of the bundle logged with it. `page`
-    is the address of the MLflow page that lists the runs; None for a database other than SQLite.
+    `runs` maps a step's name to the id of its run, `models` a run's id to the address of its logged bundle. `page`
+    is the address of the MLflow page that lists the runs; None if the store is a database other than SQLite.
     """
 
     def __init__(self, tracker: Tracker, experiment_id: str, name: str, progress: Progress) -> None:
@@ -162,14 +162,14 @@ class PipelineRun:
         self.page = f"{server}/#/experiments/{experiment_id}/runs" if server.startswith("http") else None
 
     def log_environment(self) -> None:
-        """Log packages and platform with the pipeline's run."""
+        """Log packages and platform in the pipeline's run."""
         self._log_files(self.run_id, self._environment)
 
     def step(self, name: str, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Call `function` and track its result in a run called `name`.
 
-        Tracked are parameters, metrics, artifacts, data sets, the function's source, what it printed, and the
-        environment; children become nested runs. A failure is tracked too, and raised again.
+        The run has parameters, metrics, artifacts, data sets, source code, printed output and environment; children
+        become nested runs. A failure is tracked too, and raised again.
         """
         self._progress(name, "started")
         started = time.perf_counter()
@@ -194,7 +194,7 @@ class PipelineRun:
         return result
 
     def artifact(self, step: str, name: str) -> Path | None:
-        """Return the path of a file that a step logged; None if the store is not on this machine."""
+        """Return the path of a step's artifact; None if the artifacts are not on this machine."""
         uri = urlsplit(self._client.get_run(self.runs[step]).info.artifact_uri)
         return Path(unquote(uri.path), name) if uri.scheme == "file" else None
 
@@ -236,17 +236,17 @@ class PipelineRun:
             return
         try:
             self._client.log_inputs(run_id, datasets=inputs)
-        except MlflowException:  # another run stored the same data set at this moment: now it is there
+        except MlflowException:  # another run stored the same data set at this moment; a second call finds it
             self._client.log_inputs(run_id, datasets=inputs)
 
     def _log_files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
         with temporary_folder() as private:
-            folder = private / "files"  # MLflow keeps its permissions
+            folder = private / "files"  # MLflow copies its permissions, and those of `private` are too strict
             folder.mkdir()
             for name, content in files.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # A file name that is no UTF-8 may stand in what was printed.
+                # Printed output may contain file names that are not UTF-8.
                 data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
                 path.write_bytes(data)
             if files:
@@ -255,9 +255,9 @@ class PipelineRun:
 
 @contextlib.contextmanager
 def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
-    """Close a run as FINISHED, or as FAILED or KILLED if the block raises; the block's own error is what is raised.
+    """End a run as FINISHED, or as FAILED or KILLED if the block raises; always raise the block's own error.
 
-    So are runs below it that an interruption left open, after the store had made them or before it closed them.
+    Nested runs that an interruption left open end with it.
     """
     try:
         yield
@@ -265,7 +265,7 @@ def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
     except BaseException as error:
         state = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         if state == "KILLED":
-            traceback.clear_frames(error.__traceback__)  # an interrupted call may hold a cursor, which locks the store
+            traceback.clear_frames(error.__traceback__)  # a cursor of an interrupted call would lock the store
         with _noted(error):
             client.set_terminated(run_id, state)
             experiment = client.get_run(run_id).info.experiment_id
@@ -277,7 +277,7 @@ def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _noted(error: BaseException) -> Iterator[None]:
-    """Note on `error` that tracking it failed as well (disk full, server gone), and go on with `error`."""
+    """Add a note to `error` if tracking it fails as well (disk full, server gone), and continue with `error`."""
     try:
         yield
     except Exception as untracked:
@@ -285,7 +285,7 @@ def _noted(error: BaseException) -> Iterator[None]:
 
 
 class _Tee(io.TextIOBase):
-    """Writes to a buffer and to the stream there was, which may lack a character, be closed or be none."""
+    """Writes to a buffer and to the original stream, which may be None, closed or unable to encode a character."""
 
     def __init__(self, stream: TextIO | None, copy: io.StringIO) -> None:
         self._stream = stream
@@ -308,14 +308,14 @@ def _printed(out: io.StringIO, err: io.StringIO) -> dict[str, str | bytes]:
 
 
 def _source(function: Callable[..., Any]) -> dict[str, str | bytes]:
-    """Return the file that a step's function is written in."""
+    """Return the source file of a step's function."""
     path = inspect.getsourcefile(function)
     return {f"code/{Path(path).name}": Path(path).read_text(encoding="utf-8")} if path else {}
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the store's creation (dozens of migration lines) off the screen."""
+    """Hide the log of the store's creation: dozens of lines on migrations."""
     import logging
 
     loggers = [logging.getLogger(name) for name in ("alembic", "alembic.runtime.migration", "mlflow.store.db.utils")]

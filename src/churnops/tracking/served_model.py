@@ -1,4 +1,4 @@
-"""The program MLflow keeps beside a bundle's files and runs to serve them ("models from code")."""
+"""The program that MLflow stores beside a bundle's files and runs to serve them ("models from code")."""
 
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from churnops.model import Bundle
 
 
 class BundleModel(PythonModel):
-    """Checks the rows against the Schema and answers with the bundle."""
+    """Checks customers against the Schema and scores them with the bundle."""
 
     def load_context(self, context: Any) -> None:
         """Load the bundle, with all its checks."""
         self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Score customers given as rows with the Schema's snake_case names."""
+        """Score customers; the columns have the Schema's snake_case names."""
         schema = self.bundle.schema
-        values = model_input.astype(object).where(model_input.notna(), None)  # pandas writes a gap as NaN
+        values = model_input.astype(object).where(model_input.notna(), None)  # pandas writes a missing value as NaN
         given = pl.DataFrame({name: values[name].tolist() for name in values.columns}, strict=False)
         scored = self.bundle.predict(encode(check_customers(given, schema, "request"), schema))
         return pd.DataFrame(
