@@ -6,9 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
+
+from tests.support.forks import Forked
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 PATIENCE = 300.0  # seconds until a condition counts as failed; far beyond what it takes, also on a loaded machine
@@ -40,11 +43,35 @@ async def until(what: str, condition: Callable[[], Any], seconds: float = PATIEN
         await asyncio.sleep(0.001)
 
 
+def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[Any]":
+    """Start a command as `subprocess.Popen` does. Python's commands are forks of a server (see `forks.py`)."""
+    return Forked(command, **options) if str(command[0]) in (CHURNOPS, sys.executable) else Popen(command, **options)
+
+
 def run(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **variables}, timeout=300
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+    """Run a command to its end, and check its exit code. Python's commands are forks of a server (see `forks.py`)."""
+    return _run(start, command, cwd, code, variables)
+
+
+def run_fresh(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as `run` does, in an interpreter of its own: for tests of imports, start-up, memory and limits."""
+    return _run(Popen, command, cwd, code, variables)
+
+
+def _run(
+    begin: Callable[..., "subprocess.Popen[Any]"],
+    command: Sequence[str],
+    cwd: Path,
+    code: int,
+    variables: Mapping[str, str],
+) -> subprocess.CompletedProcess[str]:
+    with begin(command, cwd=cwd, stdout=PIPE, stderr=PIPE, text=True, env={**os.environ, **variables}) as process:
+        try:
+            output, errors = process.communicate(timeout=PATIENCE)
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode == code, output + errors
     if code == 2:
-        assert "Traceback" not in done.stderr
-    return done
+        assert "Traceback" not in errors
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
