@@ -19,22 +19,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-COMMANDS: Final = ("mlflow", "mlflow.pyfunc", "churnops.pipelines.run_all", "churnops.pipelines.run_monitoring")
+COMMANDS: Final = (
+    "alembic.command",
+    "churnops.evaluation.plots",
+    "churnops.pipelines.run_all",
+    "churnops.pipelines.run_monitoring",
+    "churnops.screens",
+    "git",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.pyplot",
+    "mlflow.pyfunc",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pyarrow.csv",
+)
 SERVICE: Final = ("churnops.api.main", "churnops.api.server")
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
 AT_START: Final = (
-    *(
-        "PYTHONCOERCE",
-        "PYTHONDONT",
-        "PYTHONHASH",
-        "PYTHONHOME",
-        "PYTHONPATH",
-        "PYTHONUTF8",
-        "PYTHONWARN",
-        "LC_",
-        "LANG",
-    ),
-    *("OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "POLARS_", "PROMETHEUS_"),
+    *("PYTHONCOERCE", "PYTHONDONT", "PYTHONHASH", "PYTHONHOME", "PYTHONPATH", "PYTHONUNBUF", "PYTHONUTF8"),
+    *("LC_", "LANG", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "POLARS_", "PROMETHEUS_", "MPL", "GIT_"),
 )
 """Prefixes of variables that are read when Python starts or a library is imported."""
 
@@ -217,11 +220,15 @@ def _become(request: Mapping[str, Any]) -> list[str]:
 
 
 def _stream(descriptor: int, mode: str, encoding: str, errors: str) -> Any:
+    import codecs
     import io
 
-    raw = open(descriptor, f"{mode}b", closefd=False)  # noqa: SIM115  (open until the process ends)
-    lines = descriptor == 2 or os.isatty(descriptor)
-    return io.TextIOWrapper(raw, encoding, errors, "\n" if mode == "w" else None, lines)
+    unbuffered = sys.stdout.write_through  # PYTHONUNBUFFERED
+    buffering = 0 if unbuffered and mode == "w" else -1
+    raw = open(descriptor, f"{mode}b", buffering, closefd=False)  # noqa: SIM115  (open until the process ends)
+    lines = not unbuffered and (descriptor == 2 or os.isatty(descriptor))
+    newline = "\n" if mode == "w" else None
+    return io.TextIOWrapper(raw, codecs.lookup(encoding).name, errors, newline, lines, unbuffered)
 
 
 def _execute(arguments: Sequence[str]) -> None:
