@@ -1,4 +1,4 @@
-# One short command per chore. Everything runs from .venv, which the first command makes.
+# One short command for each task. Everything runs in .venv, which the first command creates.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -10,18 +10,18 @@ help:  ## this list
 run: .venv/ready  ## the main job on the data in the repository
 	$(BIN)/python run_all.py
 
-demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retraining, gate, swap, recovery (minutes)
+demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retraining, gate, deployment, recovery (minutes)
 	$(BIN)/python -m demo
 
-test: .venv/ready-dev  ## every test, with the outside parts they need (see scripts/test_parts.sh)
+test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
 	$(BIN)/python -m pytest -n 2
 
-endurance: .venv/ready-dev  ## the service killed and redeployed under load at full length, with figures (minutes)
+endurance: .venv/ready-dev  ## the full test of kills and deployments under load, with numbers (minutes)
 	bash scripts/test_parts.sh
 	ENDURANCE=1 $(BIN)/python -m pytest --log-cli-level=INFO tests/loop/test_serving_under_load.py
 
-# The formatter decides the layout: no line is kept from it but one published formula, and one assignment stands on a line.
+# The formatter decides the layout: no exceptions but one published formula, and one assignment on a line.
 LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
 
 lint: .venv/ready-dev  ## formatting, strict types, import contracts
@@ -43,10 +43,10 @@ schema: .venv/ready-dev  ## make the JSON Schemas of reports and summaries (docs
 lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after a change of dependencies)
 	bash scripts/lock.sh
 
-clean:  ## delete the environment and everything a run writes, except data
+clean:  ## delete the environment and all output of runs, but no data
 	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring
 
-# Wheels are checked against the hashes in the lock; the package itself is installed in place, fetching nothing.
+# pip checks wheels against the hashes in the lock. The package itself is installed in place, without downloads.
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not sys.version_info >= (3, 11) and "churnops needs Python 3.11 or newer, this is %d.%d: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the two lock files: every package pinned with its hashes, for every platform, and no index address.
+# Writes the two lock files: every package pinned with its hashes, for every platform, without an index address.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lock() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what some tests need outside Python, where that is possible: as root on a Debian-like system.
-# Elsewhere those tests are skipped, and the summary of the tests names each missing part; in CI a skip is a failure.
+# Installs the programs that some tests need, if possible: as root on a Debian-like system.
+# Elsewhere those tests are skipped, and pytest's summary names each missing program; in CI a skip is a failure.
 set -euo pipefail
 
 missing=()

@@ -1,4 +1,4 @@
-"""Web addresses, as settings hold them, and hosts."""
+"""Web addresses and hosts."""
 
 import ipaddress
 from functools import lru_cache
@@ -6,12 +6,12 @@ from urllib.parse import SplitResult, urlsplit
 
 
 def split_address(url: str) -> SplitResult:
-    """Return the parts of a web address: `http` or `https`, a host, and a port or path if it needs one.
+    """Return the parts of a web address: `http` or `https`, a host, and perhaps a port and a path.
 
     Raises
     ------
     ValueError
-        If it is not one, or has more; the message does not repeat it, as it may hold a password.
+        If it is not an address or has further parts. The message does not repeat it, because it may contain a password.
 
     Examples
     --------
@@ -23,7 +23,7 @@ def split_address(url: str) -> SplitResult:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         known = parts.scheme in ("http", "https") and port != 0 and bool(host and host.encode("idna"))
-    except ValueError:  # a port that is no number, or a host that cannot be
+    except ValueError:  # the port is not a number, or the host is not valid
         raise ValueError(allowed) from None
     if not known or not url.isascii() or not url.isprintable() or set(url) & set("@?# \\"):
         raise ValueError(allowed)

@@ -1,4 +1,4 @@
-"""Compile a loop with Numba for given types, and keep the machine code on disk where that is possible."""
+"""Compile loops with Numba for given types, and cache the machine code on disk if possible."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ from numba import njit
 
 
 def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile for one signature, as text or as Numba's types; the compiled code lets other threads run.
+    """Compile a function for one signature, given as text or Numba types; the code runs without Python's lock.
 
-    The cache lies beside the source or in the user's cache folder. Where neither can be written (a read-only
-    container), the loop is compiled at every start.
+    The cache is beside the source or in the user's cache folder. If neither is writable (a read-only container), every
+    start compiles the function again.
     """
 
     def compile_with_cache(function: Callable[..., Any]) -> Any:

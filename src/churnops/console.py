@@ -1,4 +1,4 @@
-"""Standard output and standard error that cannot make a command fail: not by an encoding, not by being closed."""
+"""Standard output and standard error that survive characters outside the encoding, closed streams and full disks."""
 
 import io
 import os
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class OutputError(Exception):
-    """Standard output takes nothing more: its reader is gone, or its disk is full. Raised once; the rest is dropped.
+    """Standard output cannot be written to: its reader is gone, or its disk is full. Raised once; the rest is dropped.
 
-    It is no OSError, so that nobody takes it for trouble with a file or a connection.
+    It is not an `OSError`, so that no handler mistakes it for an error of a file or a connection.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -22,7 +22,7 @@ class OutputError(Exception):
 
 
 class _Descriptor(io.FileIO):
-    """A standard stream. A write that fails raises `OutputError` if the stream is `strict`, the first time only."""
+    """A standard stream. If it is `strict`, the first failed write raises `OutputError`; later failures are ignored."""
 
     def __init__(self, descriptor: int, *, strict: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -30,7 +30,7 @@ class _Descriptor(io.FileIO):
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
-            while (written := super().write(data)) is None:  # a non-blocking stream that is full at the moment
+            while (written := super().write(data)) is None:  # a non-blocking stream is full
                 select.select([], [self.fileno()], [])
             return written
         except OSError as error:
@@ -41,18 +41,18 @@ class _Descriptor(io.FileIO):
 
 
 def prepare_streams() -> None:
-    r"""Replace this process's standard output and error by streams that no character and no full disk can break.
+    r"""Replace standard output and error by streams that survive any character and a full disk.
 
-    Characters that an encoding lacks are written as escapes, such as `\u2713`. Standard error never raises: there is
-    nowhere left to complain to. Standard output raises `OutputError` if it cannot be written to. A descriptor that the
-    caller closed leads to /dev/null, so that no file opened later gets its number. Repeating it changes nothing.
+    A character outside the encoding is written as an escape, such as `\u2713`. Standard output raises `OutputError` if
+    it cannot be written to; standard error never raises, as there is no other place for a message. A descriptor that
+    the caller closed leads to /dev/null, so that no file opened later gets its number. A repeated call changes nothing.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
-    if sys.stdout is sys.__stdout__:  # else it is captured, or prepared already
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number, which is this one
+    if sys.stdout is sys.__stdout__:  # otherwise it is captured or already prepared
         sys.stdout = _stream(1, sys.stdout, strict=True)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _stream(2, sys.stderr, strict=False)

@@ -1,7 +1,7 @@
 """Document: base of the pydantic models of JSON documents that are written, read and published as a JSON Schema.
 
-Writing is strict: a value of the wrong type is an error. Reading is lenient, because an earlier version may have
-written the file and anybody may have changed it: a missing or wrong value becomes None or the empty value of its type.
+Writing is strict: a value of the wrong type is an error. Reading is lenient, because the file may be of an earlier
+version or edited: a missing or wrong value becomes None or the empty value of its type.
 """
 
 import math
@@ -37,7 +37,7 @@ def _moment(value: object) -> object:
     Raises
     ------
     ValueError
-        If it is neither a time nor ISO 8601 with a zone.
+        If the value is neither a time nor ISO 8601 text, or has no zone.
     """
     if value is None:
         return None
@@ -55,19 +55,19 @@ def _seconds(time: datetime | None) -> str | None:
 
 
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)] | None
-"""A finite number; None if it is unknown."""
+"""A finite number; None if unknown."""
 Share = Annotated[Number, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
-"""A number in [0, 1]; None if it is unknown."""
+"""A number in [0, 1]; None if unknown."""
 Flag = Annotated[bool, Strict()]
 MaybeCount = Annotated[
     Annotated[int, Strict(), Field(ge=0, lt=10**12)] | None,
     WithJsonSchema({"type": ["integer", "null"], "minimum": 0}),
 ]
 Count = Annotated[MaybeCount, WithJsonSchema({"type": "integer", "minimum": 0})]
-"""A whole number from 0; None only where a file that was read lacks it."""
+"""A whole number from 0; None only if a read file lacks it."""
 MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment), PlainSerializer(_seconds)]
 Moment = Annotated[MaybeMoment, WithJsonSchema({"type": "string", "format": "date-time"})]
-"""A time in UTC, written to the second; None only where a file that was read lacks it."""
+"""A time in UTC, written to the second; None only if a read file lacks it."""
 
 
 class _Untitled(GenerateJsonSchema):
@@ -81,7 +81,7 @@ class Document(BaseModel):
     Attributes
     ----------
     limits
-        Items of a list or object that are read, by field; `MAX_ITEMS` of others.
+        Number of items to read from a list or object, by field; `MAX_ITEMS` for other fields.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True, json_schema_extra={"additionalProperties": False})
@@ -89,7 +89,7 @@ class Document(BaseModel):
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """Return the document that a file holds; texts, lists and objects are cut to their limits.
+        """Return the document of a file's content; cut texts, lists and objects to their limits.
 
         >>> class Drift(Document):
         ...     name: str
@@ -105,7 +105,7 @@ class Document(BaseModel):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """Return the JSON Schema (draft 2020-12) of what is written."""
+        """Return the JSON Schema (draft 2020-12) of a written document."""
         schema = cls.model_json_schema(schema_generator=_Untitled)
         return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
@@ -131,7 +131,7 @@ class Document(BaseModel):
 
 
 def _bounded(value: Any, limit: int) -> Any:
-    """Cut a text, list or object to its limit; a number that no float holds becomes None."""
+    """Cut a text, list or object to its limit; a number beyond the range of floats becomes None."""
     match value:
         case str():
             return value[:MAX_TEXT]

@@ -1,14 +1,14 @@
-"""The errors a user can meet: one root, each a single line that says what was given, what is allowed, what next."""
+"""Errors for users. Each message is one line: the given value, the allowed ones, and the next step."""
 
 import re
 from collections.abc import Mapping
 
 
 class ChurnopsError(Exception):
-    """Root of every error that is the input's or the environment's fault, not a defect.
+    """Base of all errors caused by input or environment, as opposed to defects.
 
-    The command line prints the message without a traceback and exits with `exit_code`. `artifacts`
-    (file name to text) are worth keeping with the failed step, such as a validation report.
+    A command prints the message without a traceback and exits with `exit_code`. `artifacts` (file name to text), such
+    as a validation report, are tracked with the failed step.
     """
 
     exit_code = 2
@@ -31,19 +31,19 @@ class DataError(ChurnopsError):
 
 
 class BundleError(ChurnopsError):
-    """A bundle is damaged, forged or of a newer protocol: it is refused whole."""
+    """A bundle is damaged, forged or of a newer protocol, and refused as a whole."""
 
 
 class RegistryError(ChurnopsError):
-    """The model registry or the deployment folder is not in a state that allows the request."""
+    """The state of the model registry or the deployment folder does not allow the request."""
 
 
 class JournalError(ChurnopsError):
     """The journal's database cannot be opened, read or written, or does not allow the request."""
 
 
-class UnknownPrediction(ChurnopsError):  # noqa: N818  (a verdict on the input, named for what it is)
-    """A label is for a prediction that is not in the journal. `index` is the label's place in what was given."""
+class UnknownPrediction(ChurnopsError):  # noqa: N818  (a verdict on the input)
+    """The prediction of a label is not in the journal. `index` is the label's position in the input."""
 
     def __init__(self, index: int, prediction_id: str) -> None:
         super().__init__(f"label {index}: prediction {prediction_id[:80]!r} is not in the journal")
@@ -52,7 +52,7 @@ class UnknownPrediction(ChurnopsError):  # noqa: N818  (a verdict on the input, 
 
 
 def redact(text: str) -> str:
-    """Hide user and password in the addresses within a text.
+    """Hide user and password in the addresses of a text.
 
     >>> redact("cannot open postgresql://ann:secret@db/churn")
     'cannot open postgresql://***@db/churn'
@@ -60,17 +60,17 @@ def redact(text: str) -> str:
     return re.sub(r"://[^/\s]*@", "://***@", text)
 
 
-def first_line(error: Exception, most: int = 200) -> str:
-    r"""Return the first line of what somebody else's error says, without passwords.
+def first_line(error: Exception, limit: int = 200) -> str:
+    r"""Return the first line of a library's error, without passwords and cut to `limit` characters.
 
     >>> first_line(ValueError("no answer from https://ann:secret@mlflow:5000\nTraceback …"))
     'no answer from https://***@mlflow:5000'
     """
-    return redact(str(error).strip().partition("\n")[0])[:most]
+    return redact(str(error).strip().partition("\n")[0])[:limit]
 
 
 def reason_of(error: Exception) -> str:
-    """Return in a line why something failed, for people: what is no error of ours or of the system is a defect.
+    """Return a one-line reason for people; anything but a `ChurnopsError` or `OSError` is a defect.
 
     >>> reason_of(DataError("churn.csv is empty"))
     'churn.csv is empty'

@@ -1,4 +1,4 @@
-"""Promises of the operating system: locks, durability across a power cut, permissions of files, usable cores."""
+"""Services of the operating system: locks, durable files, permissions, temporary files, priority and usable cores."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ _closed_to = GROUP_AND_OTHERS
 
 
 def as_text(path: Path) -> str:
-    r"""Return a path as text that every document and database takes, also where a name is no UTF-8.
+    r"""Return a path as text that every document and database accepts; escape bytes that are not UTF-8.
 
     >>> as_text(Path("caf\udce9.csv"))
     'caf\\udce9.csv'
@@ -27,7 +27,7 @@ def as_text(path: Path) -> str:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Wait for, and hold, a lock that other processes on this machine respect; a killed process lets go of it."""
+    """Wait for a lock between processes of this machine, and hold it; the death of a process releases it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -36,9 +36,9 @@ def file_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[bool]:
-    """Make a folder if need be, and hold a lock on it; yield False, without waiting, if another process holds it.
+    """Create a folder if it is missing, and lock it; yield False, without waiting, if another process holds the lock.
 
-    The lock is on the folder itself, so nothing of it stays when the folder is removed.
+    The lock is on the folder itself, so removing the folder leaves nothing behind.
     """
     descriptor, held = _lock(folder)
     try:
@@ -52,7 +52,7 @@ def _lock(folder: Path) -> tuple[int, bool]:
         folder.mkdir(exist_ok=True)
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:  # its holder removed it meanwhile
+        except FileNotFoundError:  # its holder has just removed it
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +66,7 @@ def _lock(folder: Path) -> tuple[int, bool]:
 
 
 def write_flushed(path: Path, data: bytes | memoryview) -> None:
-    """Write a file whole or not at all, on disk before it has its name."""
+    """Write a file whole or not at all: flush it to disk before it gets its name."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with unfinished.open("wb") as file:
@@ -74,7 +74,7 @@ def write_flushed(path: Path, data: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError:  # a full disk must not be kept full by what is worth nothing
+    except OSError:  # free the space on a full disk
         unfinished.unlink(missing_ok=True)
         raise
 
@@ -89,15 +89,15 @@ def fsync_folder(folder: Path) -> None:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def low_priority() -> Iterator[None]:
-    """Let everything else on this machine go first, in this thread and those it starts.
+    """Lower the priority of this thread, and of the threads that it starts, below all other work.
 
-    Afterwards the priority is what it was, where the system allows that; where it does not, it stays low.
+    The block's end restores the priority if the system allows that; otherwise it stays low.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, 19)  # of the calling thread, on Linux
@@ -109,9 +109,9 @@ def low_priority() -> Iterator[None]:
 
 
 def create_files_for(*, group: bool) -> None:
-    """Let nobody else, or the group too, read and write what this process creates from now on.
+    """Restrict files that this process creates from now on to the user, or to the user and the group.
 
-    This sets the umask of the whole process, so it belongs into programs and not into a library.
+    This sets the umask of the whole process, so only programs may call it, never a library.
     """
     global _closed_to
     _closed_to = OTHERS if group else GROUP_AND_OTHERS
@@ -119,9 +119,9 @@ def create_files_for(*, group: bool) -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Take away permissions that exceed `create_files_for`, by default everybody's but the owner's; follow links.
+    """Remove permissions beyond those of `create_files_for`, by default all but the owner's; follow links.
 
-    A path that is missing or belongs to another account is left as it is.
+    A missing path, or one of another account, stays as it is.
     """
     with suppress(FileNotFoundError):
         status = path.stat()
@@ -130,9 +130,9 @@ def close_to_others(path: Path) -> None:
 
 
 def temporary_file(suffix: str) -> tuple[IO[bytes], Path]:
-    """Open a temporary file for writing, and return it with a path for reading as long as it is open.
+    """Open a temporary file for writing; return it with a path for reading while it is open.
 
-    On Linux it has no name in any folder, so nothing stays of it however the process ends.
+    On Linux it has no name in any folder, so even a killed process leaves nothing behind.
     """
     if Path("/proc/self/fd").is_dir():
         file = tempfile.TemporaryFile()  # noqa: SIM115  (the caller closes it)
@@ -143,7 +143,7 @@ def temporary_file(suffix: str) -> tuple[IO[bytes], Path]:
 
 @contextmanager
 def temporary_folder(prefix: str = "churnops-work-") -> Iterator[Path]:
-    """Make a private temporary folder for the block. Folders of processes that were killed are removed before."""
+    """Make a private temporary folder for the block, after removing the folders of killed processes."""
     parent = Path(tempfile.gettempdir())
     for other in parent.glob(f"{prefix}*"):
         with suppress(OSError):

@@ -84,7 +84,7 @@ class Project:
 
     @cached_property
     def folder(self) -> DeploymentFolder:
-        """Folder of the deployed models, which leaves MLflow's aliases alone; `Registry.deployed` moves them too."""
+        """Folder of the deployed models, without access to MLflow; `Registry.deployed` moves MLflow's aliases too."""
         return DeploymentFolder(self.models, self.deployments)
 
     @cached_property
@@ -138,13 +138,13 @@ class Project:
         return SimulatedFiles(self.engine)
 
     def entries_ahead(self) -> tuple[str, ...]:
-        """Return a message for each kind of the journal's entries that are dated ahead of this machine's clock."""
+        """Return a message for each kind of journal entry that is dated ahead of this machine's clock."""
         from churnops.journal.clock import entries_ahead
 
         return entries_ahead(self.engine, datetime.now(UTC))
 
     def unmatched_labels(self, share: float = 0.0) -> str | None:
-        """Return a sentence on labels without a prediction; None if they are not more than `share` of the newest."""
+        """Return a sentence on labels without a prediction; None if they are at most `share` of the newest labels."""
         from churnops.journal.seen import unmatched_sentence
 
         return unmatched_sentence(self.engine, share)

@@ -1,9 +1,8 @@
-"""Schema: the one declaration of the customer table.
+"""Schema: the only declaration of the customer table.
 
-It drives validation, the API's request model, the dashboard's form and the monitored columns. Inside churnops
-a column has a snake_case name; the header in the raw file is its `alias`. Everything downstream of reading
-works on *encoded* columns: one float64 array each, NaN where a value is missing, a category as the index of its
-choice, a flag as 0 or 1.
+Validation, the API's request model, the dashboard's form and the monitored columns follow it. Inside churnops a column
+has a snake_case name; its header in the raw file is the `alias`. After reading, columns are *encoded*: one float64
+array each, with NaN for a missing value, the index of the choice for a category, and 0 or 1 for a flag.
 """
 
 import difflib
@@ -32,22 +31,22 @@ from churnops.limits import MAX_CHOICES, MAX_COLUMNS, MAX_ERRORS, MAX_HINTS
 Kind = Literal["number", "integer", "category", "flag", "id", "time", "target"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Columns = Mapping[str, NDArray[np.float64]]
-"""Encoded columns by name, all of one length."""
+"""Encoded columns of equal length, by name."""
 
 MAX_ID_LENGTH = 128
 MAX_LISTED = 100  # names in a message
-# Spaces, control characters, and others that show nothing, such as U+200B (zero width space).
+# Spaces, control characters and other invisible ones, such as U+200B (zero width space).
 _UNSEEN = (
     r"\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f"
     r"\ufeff\uffa0"
 )
 ID_PATTERN = rf"^[^\x00]*[^{_UNSEEN}][^\x00]*$"
-"""Regular expression of an id: at least one character that can be seen, and no NUL, which PostgreSQL cannot keep.
+"""Regular expression of an id: at least one visible character, and no NUL, which PostgreSQL cannot store.
 
-An id that shows nothing is no id: the customers that a client knows no id of would all be one customer.
+Blank ids are refused, because all customers with a blank id would count as one customer.
 """
 SEEN_PATTERN = f"[^{_UNSEEN}]"
-"""Regular expression of a character that can be seen."""
+"""Regular expression of a visible character."""
 _SEEN = re.compile(SEEN_PATTERN)
 RESERVED = (
     "churn_probability",
@@ -60,15 +59,15 @@ RESERVED = (
 )
 """Columns that scoring adds."""
 SIMULATED = "churnops_simulated"
-"""Column that `churnops simulate` adds. A table that has it, whatever its values, holds no customers of production."""
+"""Column that `churnops simulate` adds. Customers of a table with this column never count as production."""
 _MARK = SIMULATED.replace("_", "")
-_MARK_WITHIN = 1000  # characters of a header: a long one costs little, and a file with other separators is one header
+_MARK_WITHIN = 1000  # searched characters of a header; with a wrong separator the first line of a file is one header
 
 
 def is_marked(headers: Iterable[str]) -> bool:
-    """Whether a table has the column of simulated customers, however it is written.
+    """Whether a table has the column of simulated customers, also under a changed name.
 
-    Tools rename columns on the way: only letters count, and a prefix or suffix, such as of a join, changes nothing.
+    Tools rename columns, so only letters and digits count, and a prefix or suffix, such as a join's, is ignored.
 
     >>> [is_marked(["State", name]) for name in ("Churnops Simulated", "t.CHURNOPS_SIMULATED_x", "simulated")]
     [True, True, False]
@@ -77,7 +76,7 @@ def is_marked(headers: Iterable[str]) -> bool:
 
 
 def is_blank(id_: str) -> bool:
-    r"""Whether an id has no character that can be seen.
+    r"""Whether an id has no visible character.
 
     >>> [is_blank(text) for text in ("", " \t", "\u200b", "0", "-", "ann")]
     [True, True, True, False, False, False]
@@ -86,7 +85,7 @@ def is_blank(id_: str) -> bool:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return a hint naming the valid name closest to `name`, for the end of an error message.
+    """Return the end of an error message: the valid name closest to `name`, or a list of valid names.
 
     >>> nearest("drift_treshold", ["drift_threshold", "random_state"])
     "did you mean 'drift_threshold'?"
@@ -112,20 +111,20 @@ class Column(BaseModel):
     Parameters
     ----------
     name
-        snake_case name used everywhere inside.
+        snake_case name inside churnops.
     kind
         number, integer, category, flag, id, time or target.
     alias
         Header in the raw file, accepted beside `name`.
     label
-        Name that people read on pages; empty: `name` as words.
+        Name on pages and in reports; empty: `name` as words.
     unit
         Unit of a number or integer, such as "min"; empty: none.
     required
-        Whether every table must have it. Only required columns are model inputs, so a customer scores the same
-        whether an optional column came along or not.
+        Whether every table must have the column. Only required columns are model inputs, so an optional column never
+        changes a score.
     nullable
-        Whether single values may be missing; they are imputed with a constant kept in the bundle.
+        Whether single values may be missing; a constant in the bundle replaces them.
     minimum, maximum
         Inclusive range of a number or integer.
     choices
@@ -167,22 +166,22 @@ class Column(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, document: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out an empty label or unit: a Schema without them has the bytes, and the hash, that it always had."""
+        """Leave out an empty label or unit, so that older Schemas, which have none, keep their bytes and hash."""
         return without_empty_labels(document(self))
 
     @cached_property
     def codes(self) -> Mapping[str, int]:
-        """The index of each choice."""
+        """Index of each choice."""
         return {choice: code for code, choice in enumerate(self.choices)}
 
     @property
     def numeric(self) -> bool:
-        """Whether values are numbers (kind number or integer)."""
+        """Whether the kind is number or integer."""
         return self.kind in ("number", "integer")
 
     @property
     def full_name(self) -> str:
-        """Name for messages: snake_case name and, where it differs, the raw header."""
+        """Name for messages: the snake_case name, and the raw header if it differs."""
         return f"{self.name} ('{self.alias}')" if self.alias and self.alias != self.name else self.name
 
 
@@ -210,7 +209,7 @@ class Schema(BaseModel):
             raise ValueError(f"these names or aliases are declared twice: {', '.join(twice[:MAX_ERRORS])}")
         reserved = sorted(header for header in headers if header in RESERVED or is_marked([header]))
         if reserved:
-            raise ValueError(f"'{reserved[0]}' is a column that churnops adds: call yours differently")
+            raise ValueError(f"'{reserved[0]}' is a column that churnops adds: rename yours")
         kinds = [c.kind for c in self.columns]
         if kinds.count("target") != 1:
             raise ValueError("exactly one column must be of kind target")
@@ -232,7 +231,7 @@ class Schema(BaseModel):
 
     @cached_property
     def identifier(self) -> Column | None:
-        """The customer's id, if one is declared. Never a model input, never in a bundle."""
+        """The customer's id, or None. Never a model input, never in a bundle."""
         return next((column for column in self.columns if column.kind == "id"), None)
 
     @cached_property
@@ -242,7 +241,7 @@ class Schema(BaseModel):
 
     @cached_property
     def model_inputs(self) -> tuple[Column, ...]:
-        """The inputs a model may use: the required ones."""
+        """Inputs that a model may use: the required ones."""
         return tuple(column for column in self.inputs if column.required)
 
     @cached_property
@@ -250,14 +249,14 @@ class Schema(BaseModel):
         return {header: c.name for c in self.columns for header in (c.name, c.alias) if header}
 
     def rename(self, headers: Iterable[str]) -> dict[str, str]:
-        """Map the headers that are declared here to snake_case names; others are left out.
+        """Map declared headers to snake_case names; leave out the others.
 
         Raises
         ------
         DataError
-            If two headers stand for the same column, or a header occurs twice.
+            If two headers belong to the same column, or a header is repeated.
         """
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         taken: set[str] = set()
         for header in headers:
             name = self._headers.get(header)
@@ -266,11 +265,11 @@ class Schema(BaseModel):
             if name in taken:
                 raise DataError(f"column {self.by_name[name].full_name} is given twice: keep one of its headers")
             taken.add(name)
-            found[header] = name
-        return found
+            names[header] = name
+        return names
 
     def closest_header(self, name: str, headers: Iterable[str]) -> str | None:
-        """Return the header that most likely was meant for column `name`, if one of the first 1,000 is close."""
+        """Return the header among the first 1,000 that resembles column `name` most; None if none is close."""
         plain = {re.sub(r"[^a-z0-9]+", "_", h[:200].lower()).strip("_"): h for h in islice(headers, MAX_HINTS)}
         close = difflib.get_close_matches(name, plain, n=1, cutoff=0.8)
         return plain[close[0]] if close else None

