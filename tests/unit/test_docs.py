@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
 from pydantic import BaseModel
 
+from churnops.alerting.alerts import Subject
 from churnops.cli import main
 from churnops.settings import Settings
 
@@ -62,6 +63,13 @@ def test_paths_of_source_files_exist(page):
     for name in code_spans(PAGES[page]):
         if SOURCE.fullmatch(name) and not WRITTEN.match(name):
             assert any((folder / name).exists() for folder in SOURCES), name
+
+
+def test_every_alert_has_a_section_for_people_on_call():
+    rules = (REPOSITORY / "deploy/prometheus/churnops.rules.yml").read_text(encoding="utf-8")
+    described = re.findall(r"^(?:Alert|Rule) .*$", PAGES["docs/on-call.md"], re.MULTILINE)
+    alerts = {name for line in described for name in re.findall(r"`(\w+)`", line)}
+    assert alerts == {*get_args(Subject), *re.findall(r"- alert: (\w+)", rules)}
 
 
 def test_every_picture_is_shown():
