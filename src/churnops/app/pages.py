@@ -16,7 +16,7 @@ from churnops.errors import ChurnopsError
 
 
 def main() -> None:
-    """Lay out the pages, for those who may see them."""
+    """Lay out the pages for a browser that may see them."""
     st.set_page_config(page_title="churnops", layout="wide")
     try:
         settings = project().settings
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _admitted(login: bool) -> bool:
-    """Whether the pages may be shown to this browser; if not, say why, or ask for a login."""
+    """Return whether this browser may see the pages; if not, show the reason or a login button."""
     host = st.context.headers.get("Host")
     refused = wrong_name(host, st.get_option("server.address"), st.get_option("server.allowedHosts"), login=login)
     state = login_state(st.user)

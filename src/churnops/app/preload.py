@@ -1,4 +1,4 @@
-"""The browser reads Plotly, the largest thing it needs, while the first page is looked at: it takes half a second."""
+"""Preloading of Plotly: the browser loads its largest file (half a second) while the user reads the first page."""
 
 from functools import cache
 from pathlib import Path
@@ -7,16 +7,16 @@ import streamlit as st
 
 
 def preload_figures() -> None:
-    """Let the browser load what draws figures, once the page is there."""
+    """Let the browser load Plotly after the page is shown."""
     if html := preloading():
         st.html(html, unsafe_allow_javascript=True)
 
 
 @cache
 def preloading() -> str:
-    """Return the only script of ours in a page: the same for everyone, and with nothing in it that is data.
+    """Return the dashboard's only own script: the same for all users, and without data.
 
-    It is empty where the installed Streamlit has no such file; then the first figure loads what it needs.
+    It is empty if the installed Streamlit has no such file; then the first figure loads Plotly.
     """
     scripts = Path(st.__file__).parent / "static" / "static" / "js"  # served as static/js
     name = next((script.name for script in scripts.glob("PlotlyChart.*.js")), "")

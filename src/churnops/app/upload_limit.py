@@ -1,8 +1,8 @@
-"""Limits of uploads that the server enforces: the browser's own limit holds for honest browsers only.
+"""Server-side limits of uploads: a manipulated browser can ignore the limit in the page.
 
-Streamlit bounds one upload by `server.maxUploadSize` (50 MiB here), and keeps every file that a session sent, under
-whatever ids, until the session is forgotten. Here a session keeps its newest file, all sessions together a few, and
-both go when the browser's tab is closed.
+Streamlit limits one upload to `server.maxUploadSize` (50 MiB here), but keeps every file of a session until the session
+ends. Here a session keeps only its newest file, all sessions together have a limit, and the files of a closed tab are
+deleted.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ from streamlit import get_option, runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 MAX_KEPT_BYTES = 400 << 20
-"""Bytes of uploaded files of all sessions together."""
+"""Total size of uploaded files of all sessions."""
 
 MAX_AT_ONCE = 4
-"""Uploads under way; each takes up to twice its size while it ends."""
+"""Number of concurrent uploads; each takes up to twice its size at its end."""
 
 SECONDS = 300.0
-"""For one upload to arrive."""
+"""Time limit of one upload."""
 
 GRACE_SECONDS = 10.0
-"""Within which a browser that lost its connection finds its session, and file, again."""
+"""Time in which a browser that lost its connection finds its session and file again."""
 
 _PATH = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
 
 
 class UploadLimit:
-    """ASGI middleware in front of Streamlit's own routes. Everything but uploads and the end of a connection passes."""
+    """ASGI middleware in front of Streamlit's routes: it acts on uploads and closed connections only."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,13 +51,13 @@ class UploadLimit:
             return
         upload = _PATH.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "PUT" else None
         if upload is None or not runtime.exists() or not runtime.get_instance().is_active_session(upload[1]):
-            await self._app(scope, receive, send)  # Streamlit refuses an upload without a session before it reads it
+            await self._app(scope, receive, send)  # Streamlit itself refuses an upload without a session, unread
             return
         session = upload[1]
         if session in self._under_way:
-            await PlainTextResponse("an upload of this session is under way", 429)(scope, receive, send)
+            await PlainTextResponse("this session already has an upload in progress", 429)(scope, receive, send)
         elif len(self._under_way) >= MAX_AT_ONCE or self._kept(session) > MAX_KEPT_BYTES - _max_bytes():
-            await PlainTextResponse("too many files are uploaded just now", 503)(scope, receive, send)
+            await PlainTextResponse("too many uploads at this time", 503)(scope, receive, send)
         else:
             self._under_way.add(session)
             try:
@@ -84,17 +84,17 @@ class UploadLimit:
         manager = _manager()
         for other in [name for name in manager.file_storage.get(session, {}) if name != file]:
             manager.remove_file(session, other)
-        if not runtime.get_instance().is_active_session(session):  # it was closed meanwhile
+        if not runtime.get_instance().is_active_session(session):  # closed meanwhile
             await self._free()
 
     def _kept(self, session: str) -> int:
-        """Return the bytes that other sessions keep, and may be about to."""
+        """Return the bytes of other sessions' files, including uploads in progress."""
         storage = list(_manager().file_storage.items())
         kept = sum(len(file.data) for owner, files in storage if owner != session for file in list(files.values()))
         return kept + len(self._under_way) * _max_bytes()
 
     async def _free(self) -> None:
-        """Close the sessions with files whose browser is gone."""
+        """Close sessions with files whose browser has left."""
         await asyncio.sleep(GRACE_SECONDS)
         if not runtime.exists():
             return
@@ -117,4 +117,4 @@ def _max_bytes() -> int:
 
 
 MIDDLEWARE = [Middleware(UploadLimit)]
-"""For `st.App`."""
+"""Middleware of `st.App`."""

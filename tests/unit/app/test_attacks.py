@@ -299,7 +299,7 @@ def test_a_name_that_is_not_this_machine_is_refused_unless_somebody_allowed_it()
 
 @pytest.mark.parametrize(
     ("secrets", "shown"),
-    [(None, "Streamlit knows no provider"), ({"cookie_secret": "x" * 32, "redirect_uri": "http://localhost"}, "")],
+    [(None, "Streamlit has no login provider"), ({"cookie_secret": "x" * 32, "redirect_uri": "http://localhost"}, "")],
 )
 def test_with_a_login_nobody_sees_a_page_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None, secrets: dict[str, str] | None, shown: str

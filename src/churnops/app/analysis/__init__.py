@@ -1,1 +1,1 @@
-"""The Analysis page: who leaves, why, and what an offer is worth."""
+"""The Analysis page: customers who left, reasons, and the value of an offer."""

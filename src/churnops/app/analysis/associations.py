@@ -1,4 +1,4 @@
-"""How closely columns go together, whatever their kinds: one number for each pair."""
+"""Associations: strength of the relation of each pair of columns, for numbers, flags and categories."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,25 @@ from churnops.app.shared.sample import Variable
 
 Floats = NDArray[np.float64]
 
-FEWEST = 10  # customers with both values
-REPEATS = 0.95  # from which two columns say the same
+MIN_CUSTOMERS = 10  # with both values
+REPEATS = 0.95  # at this strength, two columns hold the same information
 MEASURES = (
-    "Numbers and yes/no columns: rank correlation (Spearman), from -1 (one falls as the other rises) through 0 "
-    "(nothing in common) to 1 (they rise together). Categories have no direction, so 0 to 1: with a number the "
-    "correlation ratio of its ranks, with each other Cramér's V, both corrected for what chance alone gives a category "
-    "with many choices."
+    "Numbers and yes/no columns: Spearman's rank correlation, from -1 (one falls as the other rises) through 0 (no "
+    "relation) to 1 (both rise together). Categories have no direction, so values go from 0 to 1: the correlation "
+    "ratio of ranks with a number, Cramér's V with another category. Both are corrected for the number of choices."
 )
 
 
 @dataclass(frozen=True)
 class Associations:
-    """The outcome and columns, and how closely each pair goes together: (k, k), NaN where it cannot be told."""
+    """The outcome, columns, and strengths of all pairs, shape (k, k); NaN if there are too few customers."""
 
     columns: tuple[Variable, ...]
     strength: Floats
 
 
 def by_strength(columns: Sequence[Variable], outcome: Variable) -> tuple[Variable, ...]:
-    """Order columns by how closely they go with the outcome, the closest first."""
+    """Order columns by strength of association with the outcome, strongest first."""
     target = _RankedColumn.of(outcome)
     strength = [np.nan_to_num(abs(_association(_RankedColumn.of(column), target))) for column in columns]
     return tuple(columns[i] for i in np.argsort(-np.array(strength), kind="stable"))
@@ -45,33 +44,33 @@ def associations(columns: Sequence[Variable], outcome: Variable) -> Associations
     return Associations((outcome, *columns), strength)
 
 
-def told(found: Associations) -> str:
-    """Say what goes most with leaving, and which columns repeat each other."""
-    with_outcome = found.strength[0, 1:]
+def summary(table: Associations) -> str:
+    """Name the columns with the strongest association with the outcome, and columns that repeat each other."""
+    with_outcome = table.strength[0, 1:]
     best = [i for i in np.argsort(-np.abs(np.nan_to_num(with_outcome)), kind="stable")[:3] if with_outcome[i]]
-    names = ", ".join(f"{found.columns[i + 1].title} ({with_outcome[i]:.2f})" for i in best)
-    rows, others = np.nonzero(np.triu(np.abs(np.nan_to_num(found.strength[1:, 1:])) >= REPEATS, 1))
-    titles = [column.title for column in found.columns[1:]]
+    names = ", ".join(f"{table.columns[i + 1].title} ({with_outcome[i]:.2f})" for i in best)
+    rows, others = np.nonzero(np.triu(np.abs(np.nan_to_num(table.strength[1:, 1:])) >= REPEATS, 1))
+    titles = [column.title for column in table.columns[1:]]
     same = [f"{titles[i]} and {titles[j]}" for i, j in zip(rows, others, strict=True)]
     more = f"; and {len(same) - 4:,} more" if len(same) > 4 else ""
-    repeats = f" Nearly the same: {'; '.join(same[:4])}{more}." if same else ""
-    return f"Leaving goes most with {names}.{repeats}"
+    repeats = f" These columns hold nearly the same information: {'; '.join(same[:4])}{more}." if same else ""
+    return f"Customers who left differ most in {names}.{repeats}"
 
 
-def pairs(found: Associations, least: float = 0.1) -> list[tuple[str, str, float]]:
-    """Return the pairs with a strength of at least that, with their titles, the closest first."""
-    size = np.triu(np.abs(np.nan_to_num(found.strength)), 1)
-    rows, others = np.nonzero(size >= least)
+def pairs(table: Associations, minimum: float = 0.1) -> list[tuple[str, str, float]]:
+    """Return the pairs with at least the `minimum` strength, as titles and strength, strongest first."""
+    size = np.triu(np.abs(np.nan_to_num(table.strength)), 1)
+    rows, others = np.nonzero(size >= minimum)
     order = np.argsort(-size[rows, others], kind="stable")
-    titles = [column.title for column in found.columns]
+    titles = [column.title for column in table.columns]
     return [
-        (titles[i], titles[j], float(found.strength[i, j])) for i, j in zip(rows[order], others[order], strict=True)
+        (titles[i], titles[j], float(table.strength[i, j])) for i, j in zip(rows[order], others[order], strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class _RankedColumn:
-    """A column: ranks (ties share their mean rank) of what is ordered, else codes; NaN where not known."""
+    """A column as ranks if it is ordered (ties share their mean rank), else as codes; NaN if not known."""
 
     values: Floats
     ordered: bool
@@ -88,10 +87,10 @@ class _RankedColumn:
 
 
 def _association(one: _RankedColumn, other: _RankedColumn) -> float:
-    """Return the association of two columns, on the customers of whom both are known."""
+    """Return the association of two columns over the customers with both values."""
     both = ~(np.isnan(one.values) | np.isnan(other.values))
     x, y = one.values[both], other.values[both]
-    if x.size < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if x.size < MIN_CUSTOMERS or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     if one.ordered and other.ordered:
         x, y = x - x.mean(), y - y.mean()

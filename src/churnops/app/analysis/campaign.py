@@ -1,4 +1,4 @@
-"""The analysis page's sections for planning a campaign: whom it reaches, and what an offer brings."""
+"""Campaign planning on the Analysis page: customers reached, and profit of an offer."""
 
 import numpy as np
 import streamlit as st
@@ -11,7 +11,7 @@ from churnops.app.shared.text import percent, plain
 
 @st.fragment
 def reach(source: Source) -> None:
-    """Show lift and gain: whom a campaign of a given size reaches."""
+    """Show lift and gain of a campaign of a given size."""
     ranking, _ = source.ranked
     percentage = st.slider(
         "Share of customers you can contact (%)",
@@ -20,13 +20,13 @@ def reach(source: Source) -> None:
         10,
         key="share",
         persist_state="session",
-        help="Those with the highest scores are contacted first.",
+        help="Customers with the highest scores are contacted first.",
     )
     share = percentage / 100
     reached = float(ranking.reached(share))
     sentence = (
         f"The {percent(share)} of customers with the highest scores hold {percent(reached)} of those who leave: "
-        f"{reached / share:.1f} times as many as if picked at random."
+        f"{reached / share:.1f} times as many as a random choice."
     )
     say(sentence)
     left, right = st.columns(2)
@@ -37,32 +37,35 @@ def reach(source: Source) -> None:
         st.subheader("Lift")
         place(lift_figure(ranking, share), sentence)
     note(
-        "Gain: which part of those who leave is among the customers contacted. Lift: how many times more that is than "
-        "by chance; 1 means no better than chance."
+        "Gain: share of the leaving customers who are contacted. Lift: that share compared with a random choice; 1 is "
+        "no better than chance."
     )
 
 
 @st.fragment
 def offer(source: Source) -> None:
-    """Show what an offer brings, and from which threshold on to make it."""
+    """Show the profit of an offer and its best threshold."""
     ranking, resamples = source.ranked
-    found = propose(ranking, resamples, _offer(), source.bundle.threshold, source.confidence)
-    sentence = advice(found)
-    st.info(plain(sentence, most=1000))
-    _numbers(found, source.confidence)
-    positions = shown_positions(found)
-    low, high = (band / ranking.rows * 1000 for band in resamples.band(found.offer, positions, source.confidence))
-    place(profit_figure(found, positions, low, high, source.confidence), sentence)
+    proposal = propose(ranking, resamples, _offer(), source.bundle.threshold, source.confidence)
+    sentence = advice(proposal)
+    st.info(plain(sentence, limit=1000))
+    _numbers(proposal)
+    positions = shown_positions(proposal)
+    low, high = (band / ranking.rows * 1000 for band in resamples.band(proposal.offer, positions, source.confidence))
+    place(profit_figure(proposal, positions, low, high, source.confidence), sentence)
     note(
-        "Expected profit = those contacted who would leave × offers that work × value − all contacted × cost. If the "
-        f"probabilities were exact, contacting would pay {_break_even(found.offer)}. The band is a bootstrap interval "
-        f"({source.confidence:.0%}) at each threshold."
+        "Expected profit = leaving customers contacted × offers that work × value − customers contacted × cost. "
+        f"With exact probabilities, a contact pays {_break_even(proposal.offer)}."
     )
     note(
-        "This page changes nothing. A model gets its threshold when it is trained (churnops run or churnops retrain). "
-        "Another threshold does not rank customers better, so the gate does not let such a model through by itself: "
-        "put it into production with churnops promote VERSION --force."
+        "This page changes nothing. A model gets its threshold in training (churnops run or churnops retrain). The "
+        "gate does not deploy a model for its threshold alone: use churnops promote VERSION --force."
     )
+    with st.expander("Statistics"):
+        note(
+            f"The band is a bootstrap interval ({percent(source.confidence)}) at each threshold. "
+            + _gain(proposal, source.confidence)
+        )
 
 
 def _offer() -> Offer:
@@ -75,7 +78,7 @@ def _offer() -> Offer:
         step=1.0,
         key="cost",
         persist_state="session",
-        help="Paid for everybody who is contacted: the call and the discount.",
+        help="Paid for each contacted customer: the call and the discount.",
     )
     value = columns[1].number_input(
         "Value of keeping a customer",
@@ -85,7 +88,7 @@ def _offer() -> Offer:
         step=10.0,
         key="value",
         persist_state="session",
-        help="What a customer who stays is worth to you, in the same currency as the cost.",
+        help="Value of a customer who stays, in the currency of the cost.",
     )
     success = columns[2].number_input(
         "Offers that work (%)",
@@ -95,50 +98,58 @@ def _offer() -> Offer:
         step=5.0,
         key="success",
         persist_state="session",
-        help="Of 100 customers who would have left and get the offer, how many stay.",
+        help="Of 100 leaving customers who get the offer, the number who stay.",
     )
     return Offer(cost, value, success / 100)
 
 
-def _numbers(found: Proposal, confidence: float) -> None:
-    """Show the proposal's numbers, each beside that of the deployed threshold."""
-    best, deployed = found.profit[found.best], found.profit[found.deployed]
+def _numbers(proposal: Proposal) -> None:
+    """Show the proposal's numbers, compared with those of the deployed threshold."""
+    best, deployed = proposal.profit[proposal.best], proposal.profit[proposal.deployed]
     shown = st.columns(4)
     shown[0].metric(
         "Best threshold",
-        _threshold(found),
+        _threshold(proposal),
         border=True,
-        help=f"The one with the highest expected profit. Deployed: {found.threshold:g}.",
+        help=f"Threshold with the highest expected profit. Deployed: {proposal.threshold:g}.",
     )
     shown[1].metric(
         "Contacted of 1,000",
-        f"{found.contacted(found.best):,.0f}",
+        f"{proposal.contacted(proposal.best):,.0f}",
         border=True,
-        help=f"Customers that the best threshold contacts. Deployed: {found.contacted(found.deployed):,.0f}.",
+        help=f"Customers at or above the best threshold. Deployed: {proposal.contacted(proposal.deployed):,.0f}.",
     )
     shown[2].metric(
         "Profit per 1,000",
         f"{best:,.0f}",
         border=True,
-        help=f"What the best threshold brings on these customers. Deployed: {deployed:,.0f}.",
+        help=f"Expected profit of the best threshold. Deployed: {deployed:,.0f}.",
     )
     shown[3].metric(
         "Gain over deployed",
-        f"{found.gain.value:,.0f}",
+        f"{proposal.gain.value:,.0f}",
         border=True,
-        help=f"{confidence:.0%} interval: {found.gain.low:,.0f} to {found.gain.high:,.0f}. Less than the difference of "
-        "the profits: a threshold that was picked on customers looks better on them than it is, which is taken off.",
+        help="Expected gain per 1,000 customers over the deployed threshold, after correction (see Statistics).",
     )
 
 
-def _threshold(found: Proposal) -> str:
-    if found.ranking.contacted[found.best] == 0:
+def _gain(proposal: Proposal, confidence: float) -> str:
+    gain = proposal.gain
+    return (
+        f"The gain over the deployed threshold is {gain.value:,.0f} ({percent(confidence)} interval: {gain.low:,.0f} "
+        f"to {gain.high:,.0f}). A threshold looks too good on the customers it was chosen on; this optimism is "
+        "subtracted, so the gain is smaller than the difference of the profits."
+    )
+
+
+def _threshold(proposal: Proposal) -> str:
+    if proposal.ranking.contacted[proposal.best] == 0:
         return "contact nobody"
-    if found.setting is None:
-        return "contact all" if found.best == 0 else "the top only"
-    return np.format_float_positional(found.setting, min_digits=2)
+    if proposal.setting is None:
+        return "contact all" if proposal.best == 0 else "the top only"
+    return np.format_float_positional(proposal.setting, min_digits=2)
 
 
 def _break_even(offer: Offer) -> str:
     at = offer.break_even
-    return "at no probability" if at > 1 else f"from a probability of {at:.2g} on (cost ÷ (value × offers that work))"
+    return "at no probability" if at > 1 else f"from a probability of {at:.2g} (cost ÷ (value × offers that work))"

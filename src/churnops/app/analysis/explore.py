@@ -1,4 +1,4 @@
-"""What customers who left have in common: rates by group, distributions by outcome, associations, calibration."""
+"""Customers who left: rates by group, distributions by outcome, and calibration of scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.app.shared.sample import Variable
-from churnops.app.shared.text import number, one_line, percent
+from churnops.app.shared.text import number, one_line, percent, points
 from churnops.evaluation.metrics import calibration_curve
 from churnops.evaluation.wilson import wilson
 from churnops.words import with_unit
 
 Floats = NDArray[np.float64]
 
-OWN_VALUES = 12  # a number with so many distinct values, or fewer, is shown value by value
-BINS, MOST_GROUPS, INTERVALS = 8, 20, 30
+OWN_VALUES = 12  # a number with at most so many distinct values is shown value by value
+BINS, MAX_GROUPS, INTERVALS = 8, 20, 30
 NOT_KNOWN, OTHERS = "not known", "all others"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Customers who have something in common: how many, how many of them left, and the rate with its 95 % interval."""
+    """A group of customers: size, number who left, and rate with its 95 % interval."""
 
     label: str
     customers: int
@@ -36,53 +36,51 @@ class Group:
 def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
     """Return the churn rate by choice, value or range of values.
 
-    A number with more than 12 distinct values is cut into about eight ranges that hold as equally many customers as
-    ties allow; a value that an eighth of the customers share is a group of its own. Of a category, the 20 largest
-    choices are shown by falling rate and the rest in one group.
+    A number with more than 12 distinct values is cut into about eight ranges of equally many customers, as far as ties
+    allow. A value shared by an eighth of the customers is its own group. A category shows its 20 largest choices by
+    falling rate, and the rest as one group.
     """
     codes, labels = _coded(variable)
     customers = np.bincount(codes, minlength=len(labels))
     churned = np.bincount(codes, weights=outcome, minlength=len(labels)).astype(np.int64)
     rate, low, high = wilson(churned, customers)
-    found = [
+    shown = [
         Group(label, int(customers[i]), int(churned[i]), float(rate[i]), float(low[i]), float(high[i]))
         for i, label in enumerate(labels)
         if customers[i]
     ]
-    return tuple(found if variable.ordered else sorted(found, key=lambda group: (group.label == OTHERS, -group.rate)))
+    return tuple(shown if variable.ordered else sorted(shown, key=lambda group: (group.label == OTHERS, -group.rate)))
 
 
-def stand_out(variable: Variable, found: Sequence[Group], overall: float) -> str:
-    """Say in which group most leave, if that is no chance.
+def stand_out(variable: Variable, compared: Sequence[Group], overall: float) -> str:
+    """Name the group with the highest rate, if chance does not explain it.
 
-    With many groups one of them is high by chance, so the interval that must lie above the overall rate is wider
-    (Bonferroni): it does so by chance for any group at all in 2.5 of 100 columns at most.
+    With many groups, one of them is high by chance. Its interval must lie above the overall rate, and is therefore
+    wider (Bonferroni). By chance, at most 2.5 of 100 columns have a group that stands out.
     """
-    own = [group for group in found if group.label not in (OTHERS, NOT_KNOWN)]
+    own = [group for group in compared if group.label not in (OTHERS, NOT_KNOWN)]
     title = variable.title
     worst, certain = max(((g, wilson(g.churned, g.customers, _z(len(own)))[1]) for g in own), key=lambda pair: pair[1])
     if certain <= overall:
-        return (
-            f"{title}: no group stands out. How they differ from the overall rate of {percent(overall)} may be chance."
-        )
+        return f"{title}: no group stands out. Differences from the overall rate of {percent(overall)} may be chance."
     return (
-        f"Most leave where {title} is {worst.label}: {percent(worst.rate)} of {worst.customers:,} customers "
-        f"({percent(worst.low)} to {percent(worst.high)}), against {percent(overall)} overall."
+        f"Customers with {title} {worst.label} leave most: {percent(worst.rate)} of {worst.customers:,} left "
+        f"({percent(worst.low)} to {percent(worst.high)}), against {percent(overall)} of all."
     )
 
 
 def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
-    """Return the group (n,) of each customer and the groups' labels; what is not known is the last one."""
+    """Return the group (n,) of each customer and the groups' labels; unknown values are the last group."""
     values, known = variable.values, ~np.isnan(variable.values)
     codes = np.zeros(values.size, dtype=np.intp)
     if variable.choices:
         codes[known] = values[known].astype(np.intp)
         labels = [one_line(choice, 40) for choice in variable.choices]
-        if len(labels) > MOST_GROUPS:
+        if len(labels) > MAX_GROUPS:
             customers = np.bincount(codes[known], minlength=len(labels))
-            kept = np.argsort(-customers, kind="stable")[:MOST_GROUPS]
-            place = np.full(len(labels), MOST_GROUPS)
-            place[kept] = np.arange(MOST_GROUPS)
+            kept = np.argsort(-customers, kind="stable")[:MAX_GROUPS]
+            place = np.full(len(labels), MAX_GROUPS)
+            place[kept] = np.arange(MAX_GROUPS)
             codes, labels = place[codes], [*(labels[i] for i in kept), OTHERS]
     else:
         first = _starts(*np.unique(values[known], return_counts=True))
@@ -97,7 +95,7 @@ def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
 
 
 def _starts(distinct: Floats, count: NDArray[np.integer]) -> Floats:
-    """Return the values that ranges of about equally many customers begin with; a very frequent value is one alone."""
+    """Return the first values of ranges with about equally many customers; a very frequent value is its own range."""
     if distinct.size <= OWN_VALUES:
         return distinct
     frequent = count >= count.sum() / BINS
@@ -113,14 +111,14 @@ def _starts(distinct: Floats, count: NDArray[np.integer]) -> Floats:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How customers spread over values, of those who stayed and of those who left.
+    """Distribution of a column's values, for customers who stayed and for customers who left.
 
     Attributes
     ----------
     edges
-        Of a number's intervals, shape (k + 1,); empty where each of `labels` stands for itself.
+        Edges of a number's intervals, shape (k + 1,); empty if each label is a single value.
     stayed, churned
-        Shape (k,): shares, each adds up to 1.
+        Shares of customers, shape (k,); each adds up to 1.
     """
 
     labels: tuple[str, ...]
@@ -131,7 +129,7 @@ class Distribution:
 
 
 def distribution(variable: Variable, outcome: Floats) -> Distribution:
-    """Return both distributions; the outermost intervals of a number hold the most extreme 0.5 % on each side."""
+    """Return both distributions. A number's outermost intervals also hold the extreme 0.5 % on each side."""
     known = ~np.isnan(variable.values)
     values, left = variable.values[known], outcome[known] == 1
     edges = np.empty(0)
@@ -156,27 +154,27 @@ def _summary(
     variable: Variable, values: Floats, left: NDArray[np.bool_], labels: Sequence[str], shares: Sequence[Floats]
 ) -> str:
     if not left.any() or left.all():
-        return f"{variable.title}: it is known of customers of one outcome only."
+        return f"{variable.title}: values are known for one outcome only."
     if not variable.choices:
         stayed, churned = (with_unit(number(float(np.median(values[part]))), variable.unit) for part in (~left, left))
         return f"{variable.title}: the median is {churned} among those who left and {stayed} among those who stayed."
-    most = int(np.argmax(shares[1] - shares[0]))
+    widest = int(np.argmax(shares[1] - shares[0]))
     return (
-        f"{variable.title}: {labels[most]} for {percent(float(shares[1][most]))} of those who left and "
-        f"{percent(float(shares[0][most]))} of those who stayed."
+        f"{variable.title}: {labels[widest]} for {percent(float(shares[1][widest]))} of those who left and "
+        f"{percent(float(shares[0][widest]))} of those who stayed."
     )
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A group of customers by predicted probability: what was predicted on average, and what happened."""
+    """A group of customers by predicted probability: mean prediction and observed rate."""
 
     predicted: float
     group: Group
 
 
 def calibration(outcome: Floats, score: Floats) -> tuple[Calibrated, ...]:
-    """Return the ten groups of `evaluation.metrics.calibration_curve` that hold somebody."""
+    """Return the non-empty ones of the ten groups of `evaluation.metrics.calibration_curve`."""
     mean, observed, count = calibration_curve(outcome, score)
     churned = np.round(np.nan_to_num(observed * count)).astype(np.int64)
     rate, low, high = wilson(churned, count)
@@ -189,19 +187,19 @@ def calibration(outcome: Floats, score: Floats) -> tuple[Calibrated, ...]:
     )
 
 
-def calibration_advice(found: Sequence[Calibrated], error: float) -> str:
-    """Say whether the probabilities can be taken at their word; of ten groups one is off by chance, see `stand_out`."""
-    z = _z(len(found))
-    off = [c for c in found if not _within(c.predicted, c.group, z)]
-    average = f"On average, predicted and observed rates differ by {percent(error)} (expected calibration error)."
+def calibration_advice(compared: Sequence[Calibrated], error: float) -> str:
+    """Describe whether probabilities match observed rates; the intervals are widened as in `stand_out`."""
+    z = _z(len(compared))
+    off = [c for c in compared if not _within(c.predicted, c.group, z)]
+    average = f"On average, predicted and observed rates differ by {points(error)} (expected calibration error)."
     if not off:
-        return f"The probabilities can be taken at their word: no group differs by more than chance explains. {average}"
+        return f"The probabilities are reliable: no group differs by more than chance explains. {average}"
     worst = max(off, key=lambda c: abs(c.predicted - c.group.rate) * c.group.customers)
     way = "more" if worst.group.rate > worst.predicted else "fewer"
     also = "" if len(off) == 1 else f" It is the largest of {len(off)} groups that differ by more than chance."
     return (
-        f"Where {worst.group.label} is predicted, {way} leave than expected: {percent(worst.group.rate)} of "
-        f"{worst.group.customers:,} customers, with {percent(worst.predicted)} predicted on average.{also} {average}"
+        f"Of customers with a prediction of {worst.group.label}, {way} left than expected: {percent(worst.group.rate)} "
+        f"of {worst.group.customers:,}, with {percent(worst.predicted)} predicted on average.{also} {average}"
     )
 
 
@@ -211,5 +209,5 @@ def _within(rate: float, group: Group, z: float) -> bool:
 
 
 def _z(groups: int) -> float:
-    """Return the normal quantile of intervals of which, of so many, all hold their rate in 95 of 100 cases."""
+    """Return the normal quantile for so many intervals that all hold their rate in 95 of 100 cases."""
     return NormalDist().inv_cdf(1 - 0.025 / max(groups, 1))

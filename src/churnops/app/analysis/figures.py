@@ -1,4 +1,4 @@
-"""Figures of the analysis page: groups, distributions, associations, what moves scores, calibration."""
+"""Figures of the Analysis page: groups, distributions, associations, drivers of scores, calibration."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ from churnops.app.shared.sample import Drivers, Floats, Variable
 from churnops.app.shared.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, safe
 from churnops.words import heading
 
-ROW = 26  # pixels that a bar takes
-MOST_LABEL = 34  # letters of a name beside an axis
-STEADY = 20  # a feature with so many distinct values, or fewer, is averaged value by value
+ROW = 26  # pixels per bar
+MAX_LABEL = 34  # letters of a name beside an axis
+MAX_VALUES = 20  # a feature with at most so many distinct values is averaged value by value
 _PALE = "rgba(0,114,178,0.35)"
-# Fades out towards 0, so that it does on a light and on a dark page.
+# Transparent near 0, so that it works on light and dark pages.
 _DIVERGING = [[0.0, BLUE], [0.5, "rgba(0,114,178,0.03)"], [0.5, "rgba(213,94,0,0.03)"], [1.0, CHURNED]]
-_PLAIN = {"showgrid": False, "zeroline": False}  # of an axis with names
+_PLAIN = {"showgrid": False, "zeroline": False}  # for an axis with names
 _FILLS = {STAYED: "rgba(0,114,178,0.22)", CHURNED: "rgba(213,94,0,0.22)"}
 
 
-def groups_figure(found: Sequence[Group], overall: float) -> go.Figure:
-    """Draw the churn rate of each group with its interval, a bar each, and the overall rate as a line."""
-    labels = [_short(group.label) for group in found]
-    rate = np.array([group.rate for group in found])
+def groups_figure(groups: Sequence[Group], overall: float) -> go.Figure:
+    """Draw a bar with an interval for each group's rate, and the overall rate as a line."""
+    labels = [_short(group.label) for group in groups]
+    rate = np.array([group.rate for group in groups])
     errors = {
         "type": "data",
-        "array": [g.high - g.rate for g in found],
-        "arrayminus": [g.rate - g.low for g in found],
+        "array": [g.high - g.rate for g in groups],
+        "arrayminus": [g.rate - g.low for g in groups],
         "color": BLUE,
         "thickness": 2,
         "width": 4,
@@ -37,11 +37,11 @@ def groups_figure(found: Sequence[Group], overall: float) -> go.Figure:
     }
     bars = go.Bar(
         x=rate,
-        y=list(range(len(found))),
+        y=list(range(len(groups))),
         orientation="h",
         marker={"color": _PALE},
         error_x=errors,
-        customdata=[[_short(g.label), g.customers, g.churned, g.low, g.high] for g in found],
+        customdata=[[_short(g.label), g.customers, g.churned, g.low, g.high] for g in groups],
         hovertemplate="%{customdata[0]}<br>%{x:.1%} left (%{customdata[3]:.1%} to %{customdata[4]:.1%})<br>"
         "%{customdata[2]:,} of %{customdata[1]:,} customers<extra></extra>",
     )
@@ -56,20 +56,20 @@ def groups_figure(found: Sequence[Group], overall: float) -> go.Figure:
         showarrow=False,
         font={"color": GREY},
     )
-    laid_out(figure, height=110 + ROW * len(found), x="Share who left", legend=False)
+    laid_out(figure, height=110 + ROW * len(groups), x="Share who left", legend=False)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
-    texts = [f"{label} ({group.customers:,})" for label, group in zip(labels, found, strict=True)]
-    figure.update_yaxes(tickvals=list(range(len(found))), ticktext=texts, autorange="reversed", **_PLAIN)
+    texts = [f"{label} ({group.customers:,})" for label, group in zip(labels, groups, strict=True)]
+    figure.update_yaxes(tickvals=list(range(len(groups))), ticktext=texts, autorange="reversed", **_PLAIN)
     return figure
 
 
-def distribution_figure(found: Distribution, title: str) -> go.Figure:
-    """Draw how those who stayed and those who left spread: areas of a number, else a pair of bars for each value."""
+def distribution_figure(spread: Distribution, title: str) -> go.Figure:
+    """Draw the distributions of customers who stayed and who left: areas for a number, else a pair of bars a value."""
     figure = go.Figure()
-    for name, shares, colour in (("stayed", found.stayed, STAYED), ("left", found.churned, CHURNED)):
-        if found.edges.size:
+    for name, shares, colour in (("stayed", spread.stayed, STAYED), ("left", spread.churned, CHURNED)):
+        if spread.edges.size:
             figure.add_scatter(
-                x=np.repeat(found.edges, 2),
+                x=np.repeat(spread.edges, 2),
                 y=np.concatenate(([0.0], np.repeat(shares, 2), [0.0])),
                 name=name,
                 mode="lines",
@@ -78,46 +78,46 @@ def distribution_figure(found: Distribution, title: str) -> go.Figure:
                 fillcolor=_FILLS[colour],
                 hoverinfo="skip",
             )
-            middles = (found.edges[1:] + found.edges[:-1]) / 2
+            middles = (spread.edges[1:] + spread.edges[:-1]) / 2
             figure.add_scatter(
                 x=middles,
                 y=shares,
                 name=name,
                 mode="markers",
                 marker={"color": colour, "opacity": 0},
-                text=found.labels,
+                text=spread.labels,
                 showlegend=False,
                 hovertemplate=f"%{{text}}<br>%{{y:.1%}} of those who {name}<extra></extra>",
             )
         else:
             figure.add_bar(
-                x=list(range(len(found.labels))),
+                x=list(range(len(spread.labels))),
                 y=shares,
                 name=name,
                 marker={"color": colour},
-                text=[_short(label) for label in found.labels],
+                text=[_short(label) for label in spread.labels],
                 textposition="none",
                 hovertemplate=f"%{{text}}<br>%{{y:.1%}} of those who {name}<extra></extra>",
             )
     legend_above(laid_out(figure, height=380, x=title, y="Share of customers"))
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    if not found.edges.size:
+    if not spread.edges.size:
         figure.update_xaxes(
-            tickvals=list(range(len(found.labels))), ticktext=[_short(label) for label in found.labels], **_PLAIN
+            tickvals=list(range(len(spread.labels))), ticktext=[_short(label) for label in spread.labels], **_PLAIN
         )
     return figure
 
 
-def associations_figure(found: Associations) -> go.Figure:
-    """Draw the strength of every pair as a coloured square: orange rise together, blue the other way round.
+def associations_figure(table: Associations) -> go.Figure:
+    """Draw each pair's strength as a coloured square: orange for a positive relation, blue for a negative one.
 
-    Names stand at the left and are numbered; on a phone there is no room for them below too.
+    Names at the left are numbered, and the numbers repeat above: a phone has no room for names twice.
     """
-    names = [_short(column.title, 24) for column in found.columns]
+    names = [_short(column.title, 24) for column in table.columns]
     places = list(range(len(names)))
     figure = go.Figure(
         go.Heatmap(
-            z=found.strength,
+            z=table.strength,
             x=places,
             y=places,
             zmin=-1,
@@ -145,14 +145,14 @@ def associations_figure(found: Associations) -> go.Figure:
     return figure
 
 
-def importance_figure(found: Drivers, most: int = 15) -> go.Figure:
-    """Draw the mean size of the contributions of what moves the scores most; the rest is one bar."""
-    importance = found.importance
-    names = [_short(variable.title) for variable in found.inputs[:most]]
-    sizes = importance[:most].tolist()
-    if importance.size > most:
-        names.append(f"the other {importance.size - most} together")
-        sizes.append(float(np.abs(found.contributions[:, most:].sum(axis=1)).mean()))
+def importance_figure(drivers: Drivers, limit: int = 15) -> go.Figure:
+    """Draw the mean size of the largest contributions to the scores; the rest is one bar."""
+    importance = drivers.importance
+    names = [_short(variable.title) for variable in drivers.inputs[:limit]]
+    sizes = importance[:limit].tolist()
+    if importance.size > limit:
+        names.append(f"the other {importance.size - limit} together")
+        sizes.append(float(np.abs(drivers.contributions[:, limit:].sum(axis=1)).mean()))
     figure = go.Figure(
         go.Bar(
             x=sizes,
@@ -163,18 +163,18 @@ def importance_figure(found: Drivers, most: int = 15) -> go.Figure:
             hovertemplate="%{customdata}<br>%{x:.3g} on average<extra></extra>",
         )
     )
-    laid_out(figure, height=90 + ROW * len(sizes), x=f"Mean contribution ({found.scale})", legend=False)
+    laid_out(figure, height=90 + ROW * len(sizes), x=f"Mean contribution ({drivers.scale})", legend=False)
     figure.update_yaxes(tickvals=list(range(len(sizes))), ticktext=names, autorange="reversed", **_PLAIN)
     return figure
 
 
 def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> go.Figure:
-    """Draw each customer's value against what it adds to the score, and the mean along the values."""
+    """Draw each customer's value against its contribution to the score, and the mean along the values."""
     known = ~np.isnan(variable.values)
     values, given = variable.values[known], contributions[known]
     distinct = np.unique(values)
-    # Spread a little where many customers share a value: they would hide each other. By rank, so it stays the same.
-    spread = 0.0 if distinct.size > STEADY else 0.3 * float(np.diff(distinct).min(initial=1.0))
+    # Customers with the same value would hide each other, so they are spread a little: by rank, so it is repeatable.
+    spread = 0.0 if distinct.size > MAX_VALUES else 0.3 * float(np.diff(distinct).min(initial=1.0))
     x = values + spread * ((np.arange(values.size) * 0.618034) % 1 - 0.5)
     figure = go.Figure()
     for name, part, colour in (("raises the risk", given > 0, RAISES), ("lowers it", given <= 0, LOWERS)):
@@ -183,7 +183,7 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
             y=given[part],
             mode="markers",
             name=name,
-            customdata=_told(variable, values[part]),
+            customdata=_value_texts(variable, values[part]),
             marker={"color": colour, "size": 5, "opacity": 0.45},
             hovertemplate="%{customdata}<br>adds %{y:.3g}<extra></extra>",
         )
@@ -199,16 +199,16 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
     return figure
 
 
-def calibration_figure(found: Sequence[Calibrated]) -> go.Figure:
-    """Draw observed against predicted rates with intervals, the diagonal they should lie on, and how many customers."""
+def calibration_figure(groups: Sequence[Calibrated]) -> go.Figure:
+    """Draw observed against predicted rates with intervals, the ideal diagonal, and numbers of customers."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.78, 0.22], vertical_spacing=0.04)
     line = {"color": GREY, "dash": "dash", "width": 1.5}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="as predicted", line=line, hoverinfo="skip", row=1, col=1)
-    groups = [one.group for one in found]
-    predicted = [one.predicted for one in found]
+    observed = [one.group for one in groups]
+    predicted = [one.predicted for one in groups]
     figure.add_scatter(
         x=predicted,
-        y=[g.rate for g in groups],
+        y=[g.rate for g in observed],
         mode="markers",
         name="observed, with 95 % interval",
         marker={"size": 9, "color": BLUE},
@@ -217,23 +217,23 @@ def calibration_figure(found: Sequence[Calibrated]) -> go.Figure:
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": [g.high - g.rate for g in groups],
-            "arrayminus": [g.rate - g.low for g in groups],
+            "array": [g.high - g.rate for g in observed],
+            "arrayminus": [g.rate - g.low for g in observed],
             "color": BLUE,
             "thickness": 1.4,
         },
-        customdata=[[g.churned, g.customers, g.low, g.high] for g in groups],
+        customdata=[[g.churned, g.customers, g.low, g.high] for g in observed],
         hovertemplate="predicted %{x:.1%}<br>%{y:.1%} left (%{customdata[2]:.1%} to %{customdata[3]:.1%})<br>"
         "%{customdata[0]:,} of %{customdata[1]:,} customers<extra></extra>",
     )
     starts = [np.floor(min(p, 0.999) * 10) / 10 for p in predicted]
     figure.add_bar(
         x=[start + 0.05 for start in starts],
-        y=[g.customers for g in groups],
+        y=[g.customers for g in observed],
         width=0.092,
         showlegend=False,
         marker={"color": BLUE, "opacity": 0.45},
-        customdata=[g.label for g in groups],
+        customdata=[g.label for g in observed],
         hovertemplate="predicted %{customdata}<br>%{y:,} customers<extra></extra>",
         row=2,
         col=1,
@@ -248,25 +248,25 @@ def calibration_figure(found: Sequence[Calibrated]) -> go.Figure:
 
 
 def legend_above(figure: go.Figure) -> go.Figure:
-    """Let a legend grow upwards where it needs more than one line, as on a phone, and not into the figure."""
+    """Let a legend of several lines grow upwards, as on a phone, and not into the figure."""
     return figure.update_layout(legend={"yanchor": "bottom", "y": 1.02})
 
 
 def _along(values: Floats, given: Floats) -> tuple[Floats, Floats]:
-    """Return the mean contribution along the values: at each of few, else in ranges of equally many customers."""
+    """Return the mean contribution along the values: at each value if there are few, else in equally large ranges."""
     distinct, place = np.unique(values, return_inverse=True)
-    if distinct.size > STEADY:
-        first = np.unique(np.quantile(values, np.arange(STEADY) / STEADY, method="higher"))
+    if distinct.size > MAX_VALUES:
+        first = np.unique(np.quantile(values, np.arange(MAX_VALUES) / MAX_VALUES, method="higher"))
         place = np.searchsorted(first, values, side="right") - 1
     count = np.bincount(place)
     return np.bincount(place, weights=values) / count, np.bincount(place, weights=given) / count
 
 
-def _told(variable: Variable, values: Floats) -> list[str]:
+def _value_texts(variable: Variable, values: Floats) -> list[str]:
     if variable.choices:
         return [_short(variable.choices[int(value)]) for value in values]
     return [f"{value:,.6g}" for value in values]
 
 
-def _short(name: str, most: int = MOST_LABEL) -> str:
-    return safe(name if len(name) <= most else name[: most - 1] + "…")
+def _short(name: str, limit: int = MAX_LABEL) -> str:
+    return safe(name if len(name) <= limit else name[: limit - 1] + "…")

@@ -1,4 +1,4 @@
-"""Figures of the analysis page: whom a campaign reaches, and what an offer brings."""
+"""Figures of the Analysis page: customers reached by a campaign, and profit of an offer."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 from churnops.app.analysis.figures import legend_above
 from churnops.app.analysis.profit import Proposal, Ranking
 from churnops.app.shared.sample import Floats
+from churnops.app.shared.text import percent
 from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, laid_out
 
-POINTS = 300  # of a curve: more than a screen shows
+POINTS = 300  # per curve: more than a screen shows
 _BAND = "rgba(0,114,178,0.18)"
 
 
 def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
-    """Draw which share of those who leave is among the customers with the highest scores."""
+    """Draw the share of leaving customers among those with the highest scores."""
     contacted = np.linspace(0, 1, POINTS + 1)
     reached = ranking.reached(contacted)
     perfect = ranking.leavers / ranking.rows
@@ -46,14 +47,14 @@ def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
     deployed = ranking.contacted[ranking.at(threshold)] / ranking.rows
     _mark(figure, (deployed, float(ranking.reached(deployed))), f"deployed {threshold:g}", ORANGE, "diamond")
     _mark(figure, (share, float(ranking.reached(share))), "chosen", GREEN, "circle-open")
-    legend_above(laid_out(figure, height=400, x="Share of customers contacted", y="Share of leavers reached"))
+    legend_above(laid_out(figure, height=400, x="Share of customers contacted", y="Share of leaving customers"))
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
     figure.update_yaxes(tickformat=".0%", range=[-0.02, 1.04])
     return figure
 
 
 def lift_figure(ranking: Ranking, share: float) -> go.Figure:
-    """Draw how many times more of those who leave are found by score than at random."""
+    """Draw how many times more leaving customers a choice by score reaches than a random one."""
     contacted = np.linspace(1 / POINTS, 1, POINTS)
     lift = ranking.reached(contacted) / contacted
     figure = go.Figure()
@@ -81,7 +82,7 @@ def lift_figure(ranking: Ranking, share: float) -> go.Figure:
 
 
 def shown_positions(proposal: Proposal) -> NDArray[np.int64]:
-    """Return up to about 300 positions in `ranking.thresholds` to draw: first, last, the best and the deployed too."""
+    """Return about 300 positions in `ranking.thresholds` to draw, with the first, last, best and deployed ones."""
     last = proposal.ranking.thresholds.size - 1
     spread = np.linspace(0, last, min(last + 1, POINTS)).round().astype(np.int64)
     extremes = np.array([0, last, proposal.best, proposal.deployed], dtype=np.int64)
@@ -91,10 +92,10 @@ def shown_positions(proposal: Proposal) -> NDArray[np.int64]:
 def profit_figure(
     proposal: Proposal, positions: NDArray[np.int64], low: Floats, high: Floats, confidence: float
 ) -> go.Figure:
-    """Draw the profit per 1,000 customers along the threshold, its interval, the proposed and the deployed threshold.
+    """Draw profit per 1,000 customers by threshold with its interval, and the best and the deployed threshold.
 
-    `low` and `high` belong to the `positions`. A threshold contacts the same customers as the next score above it, so
-    between two scores the curve is flat.
+    `low` and `high` belong to `positions`. A threshold contacts the same customers as the next score above it, so the
+    curve is flat between two scores.
     """
     ends = proposal.ranking.thresholds[positions]
     ends = np.concatenate(([0.0], np.where(np.isfinite(ends), ends, 1.0)))
@@ -114,7 +115,7 @@ def profit_figure(
         fill="tonexty",
         fillcolor=_BAND,
         hoverinfo="skip",
-        name=f"{confidence:.0%} interval",
+        name=f"{percent(confidence)} interval",
     )
     figure.add_scatter(
         x=ends,

@@ -1,4 +1,4 @@
-"""Analysis: who leaves, why, and what an offer is worth."""
+"""Analysis page: customers who left, reasons, and the value of an offer."""
 
 from datetime import UTC, datetime
 
@@ -17,16 +17,16 @@ from churnops.app.analysis.source import (
     source_of,
 )
 from churnops.app.shared.project import production
-from churnops.app.shared.sample import FEWEST, NEWEST, may_have_outcomes
-from churnops.app.shared.text import number, percent
+from churnops.app.shared.sample import MIN_CUSTOMERS, NEWEST, may_have_outcomes
+from churnops.app.shared.text import number, percent, points
 from churnops.evaluation.metrics import point_metrics
 from churnops.model import Bundle
 from churnops.project import Project
 from churnops.registry.reference import reference_path
 from churnops.words import heading
 
-REFERENCE, PRODUCTION = "Reference customers of the model", "Production, where outcomes are known"
-BY_OUTCOME = "What goes most with leaving comes first."
+REFERENCE, PRODUCTION = "Reference customers of the model", "Production customers with known outcomes"
+BY_OUTCOME = "Columns in which customers who left differ most come first."
 
 
 def page(project: Project) -> None:
@@ -34,7 +34,7 @@ def page(project: Project) -> None:
     st.title("Analysis")
     bundle = production(project.models)
     if bundle is None:
-        st.info("No model is deployed yet. Run `churnops run` in the project's folder: it trains one and deploys it.")
+        st.info("No model is deployed yet. Type `churnops run` in the project's folder: it trains one and deploys it.")
         return
     source = _chosen(project, bundle)
     if source is None:
@@ -50,13 +50,13 @@ def page(project: Project) -> None:
     }
     tabs = st.tabs(list(sections), key="section", on_change="rerun", bind="query-params")
     for tab, section in zip(tabs, sections.values(), strict=True):
-        if tab.open:  # the others are not worked out
+        if tab.open:  # the others are not computed
             with tab:
                 section(source)
 
 
 def _chosen(project: Project, bundle: Bundle) -> Source | None:
-    """Let the user choose whose customers to look at, and say how many they are; None: there are none to show."""
+    """Let the user choose a set of customers and show its size; None if there are none to show."""
     path = reference_path(project.models, bundle.content_sha256)
     horizon = project.label_horizon
     has_reference, may_have = path.is_file(), may_have_outcomes(project.journal, datetime.now(UTC), horizon)
@@ -68,37 +68,37 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
             horizontal=True,
             key="customers",
             persist_state="session",
-            help="Reference: a sample of those the model was trained and judged on, each scored by a fit that had not "
-            f"seen them. Production: the newest {NEWEST:,} it was asked about whose outcome is known.",
+            help="Reference: a sample of the customers used in training, scored out-of-fold. "
+            f"Production: the newest {NEWEST:,} customers with a prediction and a known outcome.",
         )
     if not has_reference:
         st.info(
-            "This model has no sample of reference customers: an older version deployed it. Run `churnops run` with "
-            "the same data to add it, or `churnops run --deploy` to replace the model."
+            "This model has no sample of reference customers: an older version of churnops deployed it. Type "
+            "`churnops run` with the same data to add it, or `churnops run --deploy` to replace the model."
         )
         if not may_have:
             return None
     if chosen == REFERENCE:
         source = reference_source(project, bundle, path)
-        _introduce(source, "that the model was trained and judged on, scored by fits that had not seen them")
+        _introduce(source, "from the training data, scored out-of-fold")
         return source
     key, sample = production_sample(project, bundle)
     if not sample.enough:
         st.info(
-            f"Too few outcomes are known to tell anything: {sample.rows:,} customers, of whom {sample.leavers:,} left. "
-            f"At least {FEWEST} are needed, some of each outcome, whom this model was asked about {horizon.days} days "
-            "ago or earlier. Outcomes are reported with `POST /labels`."
+            f"Too few outcomes are known for an analysis: {sample.rows:,} customers, {sample.leavers:,} of whom left. "
+            f"At least {MIN_CUSTOMERS} are needed, with both outcomes and predictions of this model that are "
+            f"{horizon.days} days old or older. Send outcomes with `POST /labels`."
         )
         return None
     source = source_of(project, bundle, key, sample)
-    _introduce(source, "that this model was asked about and whose outcome is known")
-    note("Customers who got an offer may have stayed because of it. New outcomes show within a minute.")
+    _introduce(source, "with a prediction of this model and a known outcome")
+    note("A customer may have stayed because of an offer. New outcomes appear within a minute.")
     return source
 
 
-def _introduce(source: Source, which: str) -> None:
+def _introduce(source: Source, description: str) -> None:
     note(
-        f"{source.sample.rows:,} customers {which}; {source.sample.leavers:,} of them left "
+        f"{source.sample.rows:,} customers {description}; {source.sample.leavers:,} of them left "
         f"({percent(source.overall)}). Model {source.bundle.version_name}, threshold {source.bundle.threshold:g}."
     )
 
@@ -106,23 +106,23 @@ def _introduce(source: Source, which: str) -> None:
 @st.fragment
 def _segments(source: Source) -> None:
     chosen = choose("Compare customers by", source.inputs, "segment", BY_OUTCOME)
-    found = explore.groups(chosen, source.sample.outcome)
-    sentence = explore.stand_out(chosen, found, source.overall)
+    groups = explore.groups(chosen, source.sample.outcome)
+    sentence = explore.stand_out(chosen, groups, source.overall)
     say(sentence)
-    place(figures.groups_figure(found, source.overall), sentence)
+    place(figures.groups_figure(groups, source.overall), sentence)
     note(
-        "Bars: the share who left, with its 95 % interval; behind each name: how many customers. A wide interval means "
-        "few customers. The dashed line is the share of all."
+        "Bar: share who left, with its 95 % interval. In brackets: number of customers; fewer customers give a wider "
+        "interval. Dashed line: share of all customers who left."
     )
     with st.expander("As a table"):
         st.dataframe(
             {
-                "Group": [group.label for group in found],
-                "Customers": [group.customers for group in found],
-                "Left": [group.churned for group in found],
-                "Share who left (%)": [round(group.rate * 100, 1) for group in found],
-                "At least (%)": [round(group.low * 100, 1) for group in found],
-                "At most (%)": [round(group.high * 100, 1) for group in found],
+                "Group": [group.label for group in groups],
+                "Customers": [group.customers for group in groups],
+                "Left": [group.churned for group in groups],
+                "Share who left (%)": [round(group.rate * 100, 1) for group in groups],
+                "At least (%)": [round(group.low * 100, 1) for group in groups],
+                "At most (%)": [round(group.high * 100, 1) for group in groups],
             },
             hide_index=True,
             alt=sentence,
@@ -131,27 +131,28 @@ def _segments(source: Source) -> None:
 
 @st.fragment
 def _distributions(source: Source) -> None:
-    chosen = choose("Show the spread of", source.inputs, "distribution", BY_OUTCOME)
-    found = explore.distribution(chosen, source.sample.outcome)
-    say(found.summary)
-    place(figures.distribution_figure(found, heading(chosen.title, chosen.unit)), found.summary)
+    chosen = choose("Show the distribution of", source.inputs, "distribution", BY_OUTCOME)
+    shown = explore.distribution(chosen, source.sample.outcome)
+    say(shown.summary)
+    place(figures.distribution_figure(shown, heading(chosen.title, chosen.unit)), shown.summary)
     note(
-        "Each colour adds up to 100 %, so the two groups compare whatever their sizes. The outermost parts of a number "
-        "also hold the few customers beyond them."
+        "Each colour adds up to 100 %, so groups of different sizes can be compared. The first and the last range of a "
+        "number also hold the few customers beyond them."
     )
 
 
 @st.fragment
 def _correlations(source: Source) -> None:
-    found = source.associations
-    sentence = associations.told(found)
+    table = source.associations
+    sentence = associations.summary(table)
     say(sentence)
-    place(figures.associations_figure(found), sentence)
-    note("The columns below each other are numbered; the numbers above stand for the same columns.")
-    note(associations.MEASURES)
+    place(figures.associations_figure(table), sentence)
+    note("Each square is a pair of columns: the number above it is that of a column at the left.")
+    with st.expander("Statistics"):
+        note(associations.MEASURES)
     with st.expander("As a table"):
-        note("Pairs of 0.1 and more, the closest first.")
-        pairs = associations.pairs(found)
+        note("Pairs with a strength of at least 0.1, strongest first.")
+        pairs = associations.pairs(table)
         st.dataframe(
             {
                 "One": [one for one, _, _ in pairs],
@@ -163,54 +164,53 @@ def _correlations(source: Source) -> None:
         )
     left_out = len(source.inputs) - HEATMAP
     if left_out > 0:
-        note(f"The {HEATMAP} columns that go most with leaving are shown; {left_out} are not.")
+        note(f"Shown: the {HEATMAP} columns in which customers who left differ most; {left_out} are left out.")
 
 
 @st.fragment
 def _drivers(source: Source) -> None:
-    found = source.drivers
-    if not found.inputs:
-        st.info("Nothing that the model reads differs between these customers.")
+    drivers = source.drivers
+    if not drivers.inputs:
+        st.info("All inputs of the model have the same value for these customers.")
         return
-    size = float(found.importance[0])
-    shown = f"{size * 100:.1f} percentage points" if found.scale == "probability" else f"{number(size)} log-odds"
-    sentence = f"{found.inputs[0].title} moves the scores most: by {shown} on average, up or down."
+    size = float(drivers.importance[0])
+    shown = points(size) if drivers.scale == "probability" else f"{number(size)} log-odds"
+    sentence = f"{drivers.inputs[0].title} moves the scores most: by {shown} on average, up or down."
     say(sentence)
-    place(figures.importance_figure(found), sentence)
+    place(figures.importance_figure(drivers), sentence)
     note(
-        f"SHAP values of {found.outcome.size:,} customers: how far a column moves a customer's score from the model's "
-        f"average, as {found.scale}. Bars show the mean size, whether it raises or lowers the score."
+        f"Bar: mean change of a customer's score by a column, up or down ({drivers.scale}). "
+        f"SHAP values of {drivers.outcome.size:,} customers."
         + (
             ""
-            if found.scale == "probability"
-            else " 0.7 more log-odds double the odds of leaving, 0.7 fewer halve them."
+            if drivers.scale == "probability"
+            else " 0.7 log-odds more doubles the odds of leaving, 0.7 less halves them."
         )
     )
     st.subheader("One column in detail")
     chosen = choose(
-        "Show what it adds for each value of", found.inputs, "driver", "What moves the scores most comes first."
+        "Show contributions by value of", drivers.inputs, "driver", "Columns that move the scores most come first."
     )
-    contributions = found.contributions[:, [variable.name for variable in found.inputs].index(chosen.name)]
+    contributions = drivers.contributions[:, [variable.name for variable in drivers.inputs].index(chosen.name)]
     place(
-        figures.dependence_figure(chosen, contributions, found.scale),
-        f"What {chosen.title} adds to the score of each customer, by its value.",
+        figures.dependence_figure(chosen, contributions, drivers.scale),
+        f"Contribution of {chosen.title} to each customer's score, by its value.",
     )
     note(
-        f"A dot is a customer: above 0 the value raises the score, below it lowers it ({found.scale}). The line is the "
-        "mean. Dots above each other have the same value and differ in other columns."
+        f"Dot: a customer; above 0 the value raises the score, below 0 it lowers it ({drivers.scale}). Line: mean. "
+        "Dots above each other have the same value and differ in other columns."
     )
 
 
 @st.fragment
 def _calibration(source: Source) -> None:
     sample = source.sample
-    found = explore.calibration(sample.outcome, sample.score)
+    groups = explore.calibration(sample.outcome, sample.score)
     error = point_metrics(sample.outcome, sample.score)["calibration_error"]
-    sentence = explore.calibration_advice(found, error)
+    sentence = explore.calibration_advice(groups, error)
     say(sentence)
-    place(figures.calibration_figure(found), sentence)
+    place(figures.calibration_figure(groups), sentence)
     note(
-        "Customers in ten groups by predicted probability. A dot on the dashed line means that as many left as was "
-        "predicted; one of ten intervals (95 %) misses the line now and then by chance. The bars below show how many "
-        "customers each dot rests on."
+        "Customers in ten groups by predicted probability. A dot on the dashed line: as many customers left as "
+        "predicted. A 95 % interval may miss the line by chance. Bars: number of customers in each group."
     )

@@ -1,4 +1,4 @@
-"""What an offer brings when everybody above a threshold gets it, for all thresholds at once, and which one to use."""
+"""Expected profit of an offer to all customers above a threshold, for every threshold, and the best threshold."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,21 +11,21 @@ from churnops.evaluation.metrics import resampling_counts
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_BLOCK = 500_000  # profits of replicates held at a time: 4 MB
+_BLOCK = 500_000  # profits of replicates in memory at a time: 4 MB
 
 
 @dataclass(frozen=True)
 class Offer:
-    """An offer that is made to customers at risk.
+    """An offer to customers at risk.
 
     Parameters
     ----------
     cost
-        Of contacting one customer, whatever comes of it; at least 0.
+        Cost of contacting one customer; at least 0.
     value
-        Of keeping one customer who would have left; at least 0.
+        Value of keeping one customer who would have left; at least 0.
     success
-        Share of those who would have left that the offer keeps, 0 to 1.
+        Share of leaving customers whom the offer keeps, 0 to 1.
 
     Raises
     ------
@@ -43,12 +43,12 @@ class Offer:
 
     @property
     def kept(self) -> float:
-        """What contacting one customer who would have left is expected to bring, before the cost."""
+        """Expected value of contacting one leaving customer, before the cost."""
         return self.success * self.value
 
     @property
     def break_even(self) -> float:
-        """Probability of churn from which contacting pays; above 1, or infinite: never.
+        """Lowest probability of churn at which a contact pays; above 1 or infinite if it never pays.
 
         >>> Offer(cost=10, value=200, success=0.25).break_even
         0.2
@@ -58,22 +58,22 @@ class Offer:
         return self.cost / self.kept
 
     def profit(self, contacted: NDArray[np.integer], churned: NDArray[np.integer]) -> Floats:
-        """Return what contacting that many brings, of whom so many would have left."""
+        """Return the profit of contacting customers, some of whom would have left."""
         profit: Floats = churned * self.kept - contacted * self.cost
         return profit
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Customers by score: how many, and how many of those who left, are at or above each threshold.
+    """Customers by score: numbers of all customers and of those who left at or above each threshold.
 
     Attributes
     ----------
     thresholds
-        Shape (m + 1,): the m distinct scores, ascending, and infinity, which nobody reaches. Every threshold contacts
-        the same customers as one of them.
+        The m distinct scores, ascending, then infinity, shape (m + 1,). Any threshold contacts the same customers as
+        one of these.
     contacted, churned
-        Shape (m + 1,): customers with `score >= threshold`, and those of them who left.
+        Numbers of customers with `score >= threshold`, and of those who left, shape (m + 1,).
 
     Examples
     --------
@@ -106,14 +106,13 @@ class Ranking:
         return int(self.churned[0])
 
     def at(self, threshold: float) -> int:
-        """Return the position of the threshold in `thresholds` that contacts the same customers."""
+        """Return the position in `thresholds` that contacts the same customers."""
         return int(np.searchsorted(self.thresholds, threshold, side="left"))
 
     def reached(self, share: ArrayLike) -> Floats:
-        """Return which share of those who left is among the `share` (0 to 1) of customers with the highest scores.
+        """Return the share of leaving customers among the `share` (0 to 1) of customers with the highest scores.
 
-        Among customers with the same score, those to contact are picked at random: this is what is then expected.
-        NaN if nobody left.
+        Customers with the same score are picked at random; the result is the expectation. NaN if nobody left.
         """
         if self.leavers == 0:
             return np.full(np.shape(share), np.nan)
@@ -121,14 +120,14 @@ class Ranking:
         return np.interp(np.asarray(share, dtype=np.float64), contacted, churned)
 
     def best(self, offer: Offer) -> int:
-        """Return the position of the threshold with the highest profit; of several, where fewest are contacted."""
+        """Return the position with the highest profit; among equals, the one with the fewest contacts."""
         profit = offer.profit(self.contacted, self.churned)
         return int(profit.size - 1 - np.argmax(profit[::-1]))
 
     def setting(self, position: int) -> float | None:
-        """Return the shortest decimal number, two places or more, that contacts the same customers as a threshold does.
+        """Return the shortest decimal number, two places or more, that contacts the same customers as a threshold.
 
-        None where no threshold strictly between 0 and 1 does: they are all customers, or nobody.
+        None if no number strictly between 0 and 1 does, because all customers or none are contacted.
 
         >>> Ranking.of([0, 1, 1], [0.1, 0.30711, 0.4209]).setting(1)
         0.2
@@ -164,25 +163,25 @@ class Resamples:
         return cls(np.concatenate(contacted), np.concatenate(left))
 
     def band(self, offer: Offer, positions: Integers, confidence: float) -> tuple[Floats, Floats]:
-        """Return the interval of the profit at each of the thresholds, by percentiles of the replicates."""
+        """Return the profit's interval at each position, from percentiles of the replicates."""
         profit = offer.profit(self.contacted[:, positions], self.churned[:, positions])
         low, high = np.quantile(profit, ((1 - confidence) / 2, (1 + confidence) / 2), axis=0)
         return low, high
 
     def best(self, offer: Offer) -> Integers:
-        """Return each replicate's own best threshold, as `Ranking.best`."""
-        most = max(1, _BLOCK // self.contacted.shape[1])
-        found = []
-        for first in range(0, len(self.contacted), most):
-            rows = slice(first, first + most)
+        """Return the best position in each replicate, as `Ranking.best` does."""
+        block = max(1, _BLOCK // self.contacted.shape[1])
+        positions = []
+        for first in range(0, len(self.contacted), block):
+            rows = slice(first, first + block)
             profit = offer.profit(self.contacted[rows], self.churned[rows])
-            found.append(profit.shape[1] - 1 - np.argmax(profit[:, ::-1], axis=1))
-        return np.concatenate(found)
+            positions.append(profit.shape[1] - 1 - np.argmax(profit[:, ::-1], axis=1))
+        return np.concatenate(positions)
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What the best threshold is expected to bring more than the deployed one, per 1,000 customers, with interval."""
+    """Expected extra profit of the best threshold over the deployed one, per 1,000 customers, with its interval."""
 
     value: float
     low: float
@@ -191,17 +190,16 @@ class Gain:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The best threshold for an offer, and what is known of it.
+    """The best threshold for an offer, with its profit and gain.
 
-    Profits are in the units of the offer's cost and value, per 1,000 customers of whom those above the threshold are
-    contacted.
+    Profits are in the offer's currency per 1,000 customers; those above the threshold are contacted.
 
     Attributes
     ----------
     best, deployed
         Positions in `ranking.thresholds`.
     setting
-        A number for `evaluation.threshold` that contacts the customers of `best`; None: there is none.
+        Number for `evaluation.threshold` that contacts the customers of `best`; None if there is none.
     """
 
     offer: Offer
@@ -214,21 +212,21 @@ class Proposal:
 
     @cached_property
     def profit(self) -> Floats:
-        """Profit per 1,000 customers at each of the thresholds."""
+        """Profit per 1,000 customers at each threshold."""
         return self.offer.profit(self.ranking.contacted, self.ranking.churned) / self.ranking.rows * 1000
 
     def contacted(self, position: int) -> float:
-        """Return how many of 1,000 customers are contacted."""
+        """Return the number of contacts per 1,000 customers."""
         return float(self.ranking.contacted[position] / self.ranking.rows * 1000)
 
 
 def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: float, confidence: float) -> Proposal:
-    """Find the best threshold, and what it gains over the deployed `threshold`.
+    """Find the best threshold and its gain over the deployed `threshold`.
 
-    The best threshold of some customers is picked by what happened to them, so on them it looks better than it is. The
-    gain is therefore reduced by the optimism that replicates show: by how much more than on all customers the threshold
-    that is best in a replicate gains there (Harrell, Lee and Mark, *Statistics in Medicine* 1996). The percentile
-    interval of the gain is shifted by the same amount (Noma et al., *Statistics in Medicine* 2021).
+    A threshold chosen on some customers looks too good on the same customers. The gain is therefore reduced by this
+    optimism, estimated from replicates: the extra gain of a replicate's best threshold on that replicate, compared with
+    all customers (Harrell, Lee and Mark, *Statistics in Medicine* 1996). The gain's percentile interval is shifted by
+    the same amount (Noma et al., *Statistics in Medicine* 2021).
     """
     best, deployed = ranking.best(offer), ranking.at(threshold)
     setting = ranking.setting(best)
@@ -242,8 +240,8 @@ def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: flo
         return offer.profit(resamples.contacted[rows, position], resamples.churned[rows, position]) * scale
 
     own, at_best = resamples.best(offer), resampled(best)
-    # A replicate's profit at the fixed `best` is on average that of all customers: taking the difference removes most
-    # of the noise of few replicates, and leaves two terms that are never negative.
+    # At the fixed `best`, a replicate's profit is on average that of all customers. Taking the difference removes most
+    # of the noise of few replicates and leaves two terms that are never negative.
     optimism = float(np.mean((resampled(own) - at_best) + (profit[best] - profit[own])))
     low, high = np.quantile(at_best - resampled(deployed), ((1 - confidence) / 2, (1 + confidence) / 2))
     value = float(profit[best] - profit[deployed])
@@ -252,44 +250,44 @@ def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: flo
 
 
 def advice(proposal: Proposal) -> str:
-    """Say what to do in plain words, and why."""
+    """Describe the best action and its reason."""
     ranking, best = proposal.ranking, proposal.best
     now, deployed = proposal.profit[proposal.deployed], f"the deployed threshold {proposal.threshold:g}"
     range_ = f"{proposal.gain.low:,.0f} to {proposal.gain.high:,.0f}"
     if ranking.contacted[best] == 0:
         return (
-            "Do not make this offer: whoever is contacted, it costs more than it brings. "
-            f"With {deployed} it would bring {now:,.0f} per 1,000 customers."
+            "Do not make this offer: it costs more than it brings, at every threshold. "
+            f"With {deployed} the expected profit is {now:,.0f} per 1,000 customers."
         )
     if best == proposal.deployed:
-        return f"Keep {deployed}: no other brings more. It is expected to bring {now:,.0f} per 1,000 customers."
+        return f"Keep {deployed}: no other brings more. The expected profit is {now:,.0f} per 1,000 customers."
     if proposal.gain.low <= 0:
         return (
-            f"Keep {deployed}: another one does best on these customers, but what it gains may be chance ({range_} per "
-            f"1,000 customers). {deployed.capitalize()} is expected to bring {now:,.0f}."
+            f"Keep {deployed}: another one does best on these customers, but its gain may be chance ({range_} per "
+            f"1,000 customers). The expected profit is {now:,.0f} per 1,000 customers."
         )
     more = f"{proposal.gain.value:,.0f} more per 1,000 customers than {deployed} ({range_})"
     if proposal.setting is None:
         share = (
             f"the {proposal.contacted(best):,.0f} of 1,000 customers with the highest scores" if best else "everybody"
         )
-        return f"Contact {share}: that is expected to bring {more}. No threshold between 0 and 1 picks just them."
+        return f"Contact {share}: this is expected to bring {more}. No threshold between 0 and 1 selects just them."
     number = np.format_float_positional(proposal.setting, min_digits=2)
-    everybody = " That is everybody: the offer is cheap against what it keeps." if best == 0 else ""
+    everybody = " That is everybody: the offer is cheap compared with its value." if best == 0 else ""
     return (
-        f"Set evaluation.threshold to {number} in config.yaml and train again: that is expected to bring {more}."
+        f"Set evaluation.threshold to {number} in config.yaml and train again: this is expected to bring {more}."
         f"{everybody}"
     )
 
 
 def _runs(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the ascending order, and where in it each run of equal scores begins."""
+    """Return the ascending order, and the start in it of each run of equal scores."""
     order = np.argsort(scores, kind="stable")
     return order, np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
 
 
 def _above(counts: NDArray[np.integer], starts: NDArray[np.intp]) -> NDArray[np.integer]:
-    """Return the sums from each run on, and 0 for nobody; counts (replicates, n) by ascending score."""
+    """Return sums over each run and all higher ones, then 0; `counts` is (replicates, n) by ascending score."""
     runs = np.add.reduceat(counts, starts, axis=1, dtype=counts.dtype)
     above = np.cumsum(runs[:, ::-1], axis=1, dtype=counts.dtype)[:, ::-1]
     return np.pad(above, ((0, 0), (0, 1)))

@@ -1,4 +1,4 @@
-"""Whose customers the analysis page looks at, what is worked out of them once, and how it is shown."""
+"""Customers of the Analysis page, results that are computed once for them, and helpers to show them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from churnops.app.shared.theme import CONFIG
 from churnops.model import Bundle
 from churnops.project import Project
 
-REPLICATES = 400  # of the profit's bootstrap
+REPLICATES = 400  # bootstrap samples for the profit
 HEATMAP = 24  # columns beside the outcome: more cannot be read
-_LONGEST = 1_000  # letters of a sentence
+_MAX_LETTERS = 1_000  # per sentence
 
 
 @dataclass(frozen=True)
 class Source:
-    """The customers that a visit looks at; `key` changes when they do.
+    """Customers shown on the page; `key` changes when they change.
 
     Attributes
     ----------
     inputs
-        What they can be told apart by, what goes most with leaving first.
+        Columns and computed features, strongest association with the outcome first.
     """
 
     key: str
@@ -45,22 +45,22 @@ class Source:
 
     @property
     def associations(self) -> Associations:
-        """How closely the columns that go most with leaving go together."""
+        """Associations of the outcome and the first columns of `inputs`."""
         return _associations(self.key, self)
 
     @property
     def drivers(self) -> Drivers:
-        """What moves the scores of a random part of them."""
+        """Contributions to the scores of a random part of the customers."""
         return _drivers(self.key, self)
 
     @property
     def ranked(self) -> tuple[Ranking, Resamples]:
-        """Them by score, and bootstrap samples of them."""
+        """The customers by score, and bootstrap samples of them."""
         return _ranked(self.key, self)
 
 
 def reference_source(project: Project, bundle: Bundle, path: Path) -> Source:
-    """Return the reference customers of a model, whose file is there.
+    """Return the reference customers of a model; their file must exist.
 
     Raises
     ------
@@ -71,12 +71,12 @@ def reference_source(project: Project, bundle: Bundle, path: Path) -> Source:
 
 
 def production_sample(project: Project, bundle: Bundle) -> tuple[str, Sample]:
-    """Return the customers whose outcomes are known, read at most once a minute, and their key."""
+    """Return a key and the production customers with known outcomes, read at most once a minute."""
     return _production(str(project.models), bundle.content_sha256, project, bundle)
 
 
 def source_of(project: Project, bundle: Bundle, key: str, sample: Sample) -> Source:
-    """Return customers, with what the page shows of them, as a source."""
+    """Return a sample of customers as a source for the page."""
     settings = project.settings
     inputs = _inputs(key, bundle, sample)
     return Source(key, bundle, sample, inputs, settings.random_state, settings.evaluation.confidence)
@@ -102,20 +102,20 @@ def choose(label: str, inputs: Sequence[Variable], key: str, order: str) -> Vari
 
 def say(sentence: str) -> None:
     """Show a sentence as plain text."""
-    st.markdown(plain(sentence, most=_LONGEST))
+    st.markdown(plain(sentence, limit=_MAX_LETTERS))
 
 
 def note(sentence: str) -> None:
     """Show an explanation as plain text."""
-    st.caption(plain(sentence, most=_LONGEST))
+    st.caption(plain(sentence, limit=_MAX_LETTERS))
 
 
 def place(figure: go.Figure, sentence: str) -> None:
-    """Show a figure; the sentence is what a screen reader says of it."""
-    st.plotly_chart(figure, theme="streamlit", config=CONFIG, alt=one_line(sentence, _LONGEST))
+    """Show a figure, with a sentence for screen readers."""
+    st.plotly_chart(figure, theme="streamlit", config=CONFIG, alt=one_line(sentence, _MAX_LETTERS))
 
 
-# What these return is frozen and shared by all sessions, so it is kept as it is and not copied.
+# Results are frozen and shared by all sessions, so they are cached without copies.
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _reference(path: Path, changed: int, _bundle: Bundle) -> tuple[str, Sample]:
     return f"{path} {changed}", read_reference(path, _bundle.schema)

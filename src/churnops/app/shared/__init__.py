@@ -1,1 +1,1 @@
-"""What several pages use: access, the opened project, samples of customers, text, documents and the figures' theme."""
+"""Code shared by pages: access, the opened project, samples of customers, text, documents and the figures' theme."""

@@ -1,4 +1,4 @@
-"""Who may see the dashboard: a login if the settings ask for one, and only this machine's own names without it."""
+"""Access to the dashboard: a login if the settings require one, else only this machine's own host names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,17 +7,16 @@ from urllib.parse import urlsplit
 from churnops.address import is_loopback
 
 LOGIN_MISSING = (
-    "A login is asked for (dashboard.login), and Streamlit knows no provider: put an [auth] section into "
-    ".streamlit/secrets.toml in the folder that the dashboard is started in, install streamlit[auth], and start it "
-    "again."
+    "The settings require a login (dashboard.login), but Streamlit has no login provider. Add an [auth] section to "
+    ".streamlit/secrets.toml in the folder where you start the dashboard, install streamlit[auth], and start it again."
 )
 
 
 def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str], *, login: bool) -> str | None:
-    """Say why a browser that calls the dashboard by this name is refused; None if it is not.
+    """Return the reason to refuse a request to this host name; None to admit it.
 
-    A page elsewhere can be given this machine's address under a name of its own, and then ask the dashboard as if it
-    were the dashboard's own page. The name in the request tells.
+    A foreign web page can point its own name to this machine's address, and then act as a page of the dashboard. The
+    request's header `Host` reveals this.
 
     Parameters
     ----------
@@ -26,9 +25,9 @@ def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str],
     listens_on
         Address that the dashboard listens on.
     allowed
-        Streamlit's `server.allowedHosts`: it checks them by itself.
+        Streamlit's `server.allowedHosts`, which Streamlit checks itself.
     login
-        Whether a login is asked for. It is kept for each name, so another name has none.
+        Whether a login is required. A login holds for one host name only, so a foreign name has none.
 
     Examples
     --------
@@ -48,13 +47,13 @@ def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str],
     if is_loopback(name):
         return None
     return (
-        "The dashboard listens on this machine only, and this page was opened under another name: open "
+        "The dashboard listens on this machine only, but this page was opened under another host name. Open "
         "http://127.0.0.1 with its port. Behind a proxy, set STREAMLIT_SERVER_ALLOWED_HOSTS to the proxy's name."
     )
 
 
 def login_state(user: Mapping[str, Any]) -> bool | None:
-    """Whether somebody is logged in, by Streamlit's `st.user`; None if it knows no provider.
+    """Return whether a user is logged in, from Streamlit's `st.user`; None if there is no login provider.
 
     >>> login_state({}), login_state({"is_logged_in": False}), login_state({"is_logged_in": True})
     (None, False, True)
@@ -64,7 +63,7 @@ def login_state(user: Mapping[str, Any]) -> bool | None:
 
 
 def person(user: Mapping[str, Any]) -> str | None:
-    """Return who is logged in, as the provider names them; None if nobody is."""
+    """Return the provider's name for the user who is logged in; None if there is none."""
     if not login_state(user):
         return None
     return next((str(user[claim]) for claim in ("email", "name", "sub") if user.get(claim)), "a user without a name")

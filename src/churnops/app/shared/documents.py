@@ -1,4 +1,4 @@
-"""Values of JSON that anybody may have written: of the type that is expected, or None; and files read within bounds."""
+"""Untrusted JSON: files read within limits, and values of the expected type or None."""
 
 import json
 import math
@@ -12,25 +12,25 @@ MAX_BYTES = 2 * 2**20
 MAX_TEXT, MAX_TEXTS = 2000, 50
 
 
-def read_document(path: Path, most: int = MAX_BYTES) -> Mapping[str, Any]:
-    """Read a JSON object from an ordinary file: not through a link, which may lead anywhere, and no more than `most`.
+def read_document(path: Path, max_bytes: int = MAX_BYTES) -> Mapping[str, Any]:
+    """Read a JSON object of at most `max_bytes` from an ordinary file; links are refused.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or is not a JSON object; the message says so in a few words.
+        If it cannot be read or is not a JSON object, with the reason in a few words.
     """
     try:
-        # A pipe would be waited for.
+        # Without O_NONBLOCK, opening a pipe would wait.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("it is not an ordinary file")
-            data = file.read(most + 1)
+            data = file.read(max_bytes + 1)
     except OSError:
         raise ValueError("it cannot be read") from None
-    if len(data) > most:
-        raise ValueError(f"it has more than {most // 2**20} MB")
+    if len(data) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes // 2**20} MB")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
@@ -55,7 +55,7 @@ def number(value: object) -> float | None:
 
 
 def count(value: object) -> int | None:
-    """Return a whole number from 0 up to what is still a count of something, or None.
+    """Return a whole number from 0 up to 10**12, or None.
 
     >>> count(3), count(-1), count(3.0), count(10**400)
     (3, None, None, None)
@@ -64,15 +64,15 @@ def count(value: object) -> int | None:
 
 
 def text(value: object) -> str:
-    """Return a text, or an empty one."""
+    """Return a text, or an empty text for any other type."""
     return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the texts of a list; what is no list has none."""
+    """Return the texts in a list; none for any other type."""
     return tuple(text(item) for item in value[:MAX_TEXTS] if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Return a JSON object, or an empty one."""
+    """Return a JSON object, or an empty one for any other type."""
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""The project that pages read, opened once for all sessions, and its deployed model, loaded once."""
+"""The dashboard's project, opened once for all sessions, and its deployed model, loaded once."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -18,13 +18,13 @@ from churnops.words import capital
 
 @st.cache_resource(show_spinner=False)
 def project() -> Project:
-    """Return the project of `CHURNOPS_CONFIG`, or of the folder that the dashboard was started in."""
-    # Streamlit's tables need pandas, which takes a while to load: not while somebody waits for the second page.
+    """Return the project of `CHURNOPS_CONFIG`, or of the folder where the dashboard was started."""
+    # Streamlit's tables need pandas, which loads slowly: load it in the background before a page needs it.
     Thread(target=import_module, args=("pandas",), daemon=True).start()
     settings = load_settings(find_config(Path.cwd()))
     apply_permissions(settings)
     opened = Project(settings)
-    _ = opened.engine  # here, where one session at a time opens it
+    _ = opened.engine  # opened here, under the cache's lock
     return opened
 
 
@@ -46,25 +46,25 @@ def _bundle(folder: Path) -> Bundle:
 
 
 def warn(project: Project) -> None:
-    """Show which entries of the journal are dated ahead of this machine's clock."""
+    """Warn about entries of the journal that are dated in the future."""
     for message in project.entries_ahead():
         st.warning(plain(f"{capital(message)}.", 500))
 
 
 def guarded(page: Callable[[Project], None], *, draws: bool = True) -> Callable[[], None]:
-    """Return a page that shows an error of ours in one line instead of breaking.
+    """Return a page that shows a ChurnopsError in one line.
 
     Parameters
     ----------
     draws
-        Whether it has a table or a figure when it is shown first.
+        Whether the page has a table or a figure when it opens.
     """
 
     def shown() -> None:
         try:
             opened = project()
             if draws or st.session_state:
-                import_module("pandas")  # wait until it is loaded: Plotly fails on a half of it
+                import_module("pandas")  # wait for the thread above: Plotly fails on a half-loaded pandas
             page(opened)
         except ChurnopsError as error:
             st.error(plain(error, 500))

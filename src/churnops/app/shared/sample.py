@@ -1,4 +1,4 @@
-"""Customers that the dashboard analyses: what was known of them, what the model said, and what became of them."""
+"""Samples of customers for the Analysis page: inputs, scores and outcomes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from churnops.schema import Columns, Schema
 from churnops.words import title
 
 NEWEST = 10_000  # customers with outcomes
-STEP, MOST = 10_000, 100_000  # predictions that are looked at for them, at a time and at most
-FEWEST = 200  # customers with outcomes that an analysis needs
+STEP, MAX_READ = 10_000, 100_000  # predictions read at a time and in all
+MIN_CUSTOMERS = 200  # with outcomes, for an analysis
 _MICROSECOND = timedelta(microseconds=1)
 
 Floats = NDArray[np.float64]
@@ -36,9 +36,9 @@ class Sample:
     columns
         Encoded inputs (see `churnops.schema`), each of shape (n,).
     outcome
-        Shape (n,): 1 churned, 0 stayed.
+        1 churned, 0 stayed; shape (n,).
     score
-        Shape (n,): probability of churn by a fit that had not seen them.
+        Out-of-fold probability of churn, shape (n,).
     """
 
     columns: Columns
@@ -52,33 +52,33 @@ class Sample:
 
     @property
     def sha256(self) -> str:
-        """Hash of who they are and what became of them."""
+        """Hash of the customers with their scores and outcomes."""
         parts = (*self.columns.values(), self.outcome, self.score)
         return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
     @property
     def leavers(self) -> int:
-        """How many left."""
+        """Number of customers who left."""
         return int(self.outcome.sum())
 
     @property
     def enough(self) -> bool:
-        """Whether there are at least 200, of both outcomes: else nothing can be told."""
-        return self.rows >= FEWEST and 0 < self.leavers < self.rows
+        """Whether there are enough customers for an analysis: at least 200, with both outcomes."""
+        return self.rows >= MIN_CUSTOMERS and 0 < self.leavers < self.rows
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A column, or a feature computed from columns, of a sample's customers.
+    """A column of a sample, or a feature computed from its columns.
 
     Attributes
     ----------
     values
-        Shape (n,); NaN: not known. Of a category or flag the position in `choices`.
+        Values, shape (n,); NaN if not known. For a category or flag, positions in `choices`.
     choices
-        Empty for a number.
+        Choices of a category or flag; empty for a number.
     unit
-        Unit of a number; empty: none.
+        Unit of a number; may be empty.
     """
 
     name: str
@@ -90,22 +90,22 @@ class Variable:
 
     @property
     def ordered(self) -> bool:
-        """Whether larger means something: a number or a flag."""
+        """Whether values have an order: those of numbers and flags do."""
         return len(self.choices) in (0, 2)
 
 
 def read_reference(path: Path, schema: Schema) -> Sample:
-    """Read the sample that was kept when a model was trained.
+    """Read the reference sample that was written when a model was trained.
 
     Raises
     ------
     DataError
-        If it is no such sample, with what to do.
+        If the file is not such a sample, with the command that makes a new one.
     """
     try:
         table = pl.read_parquet(path)
         read = {name: table.get_column(name).cast(pl.Float64).to_numpy() for name in table.columns}
-    except (pl.exceptions.PolarsError, OSError):  # whose message may hold what the file does
+    except (pl.exceptions.PolarsError, OSError):  # without the error's message, which may quote the file
         read = {}
     outcome, score = read.pop(schema.target.name, np.empty(0)), read.pop(SCORE, np.empty(0))
     columns = {column.name: read[column.name] for column in schema.inputs if column.name in read}
@@ -127,11 +127,11 @@ def _sound(columns: Columns, outcome: Floats, score: Floats, schema: Schema) -> 
 
 
 def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizon: timedelta) -> Sample:
-    """Read what became of the customers that a model was asked about: the newest 10,000 with a known outcome.
+    """Read the newest 10,000 customers with a prediction of this model and a known outcome.
 
-    Only predictions that a whole horizon has passed for count: of younger ones, those who left are known and those who
-    stay are not. A customer counts once, as of the newest prediction. Outcomes come late, so up to 100,000 predictions
-    are looked at, in steps back from the newest.
+    A prediction counts only after a whole label horizon: before, customers who left are known and customers who stay
+    are not. A customer counts once, with the newest prediction. Up to 100,000 predictions are read, from the newest
+    backwards, because outcomes arrive late.
 
     Raises
     ------
@@ -142,69 +142,66 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
     """
     end = until = known_at - horizon + _MICROSECOND
     newest: dict[str, RecordedPrediction] = {}
-    for looked in range(STEP, MOST + STEP, STEP):
-        reached = journal.newest_begin(looked, until)
+    for count in range(STEP, MAX_READ + STEP, STEP):
+        reached = journal.newest_begin(count, until)
         begin = reached or datetime.fromtimestamp(0, UTC)
         older: dict[str, RecordedPrediction] = {}
-        for found in journal.resolved(begin, end, known_at):  # at most a step, and what came with its oldest
-            if found.churned is not None and found.row.content_sha256 == bundle.content_sha256:
-                older[f"customer {found.row.customer_id}" if found.row.customer_id else found.row.id] = found
+        for entry in journal.resolved(begin, end, known_at):  # at most a step, and rows with the time of its oldest
+            if entry.churned is not None and entry.row.content_sha256 == bundle.content_sha256:
+                older[f"customer {entry.row.customer_id}" if entry.row.customer_id else entry.row.id] = entry
         newest = older | newest
         if reached is None or len(newest) >= NEWEST:
             break
         end = begin
-    rows = sorted(newest.values(), key=lambda found: found.row.at)[-NEWEST:]
+    rows = sorted(newest.values(), key=lambda entry: entry.row.at)[-NEWEST:]
     if not rows:
         return Sample({}, np.empty(0), np.empty(0))
     return Sample(
-        decode_inputs([found.row.inputs for found in rows], bundle.schema),
-        np.array([found.churned for found in rows], dtype=np.float64),
-        np.array([found.row.churn_probability for found in rows]),
+        decode_inputs([entry.row.inputs for entry in rows], bundle.schema),
+        np.array([entry.churned for entry in rows], dtype=np.float64),
+        np.array([entry.row.churn_probability for entry in rows]),
     )
 
 
 def may_have_outcomes(journal: Journal, known_at: datetime, horizon: timedelta) -> bool:
-    """Whether enough predictions are old enough for an analysis of their outcomes; asks an index."""
-    return journal.newest_begin(FEWEST, known_at - horizon + _MICROSECOND) is not None
+    """Return whether enough predictions are older than the horizon; uses an index only."""
+    return journal.newest_begin(MIN_CUSTOMERS, known_at - horizon + _MICROSECOND) is not None
 
 
 def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
-    """Return what customers can be told apart by: inputs, and the features that the model computes from them.
-
-    Left out is what has one value for all.
-    """
-    found = []
+    """Return the inputs and the model's computed features; those with one value for all customers are left out."""
+    shown = []
     for column in bundle.schema.inputs:
         if column.name in sample.columns:
             values = sample.columns[column.name]
-            found.append(Variable(column.name, title(column), column.description, values, column.choices, column.unit))
+            shown.append(Variable(column.name, title(column), column.description, values, column.choices, column.unit))
     computed = [
         f
         for f in bundle.features
         if f.name in bundle.selected and f.name not in bundle.schema.by_name and "=" not in f.name
-    ]  # a name with "=" is a category's choice
+    ]  # a name with "=" is a choice of a category
     if computed:
         names = [feature.name for feature in computed]
         matrix = FeatureMatrix(bundle.schema.model_inputs, bundle.features, names)(bundle.imputer(sample.columns))
         for feature, values in zip(computed, matrix.T, strict=True):
             choices = ("No", "Yes") if np.isin(values, (0.0, 1.0)).all() else ()
             named = f"{title(feature)} (computed)"
-            found.append(Variable(feature.name, named, feature.description, values, choices, feature.unit))
-    return tuple(variable for variable in found if np.unique(variable.values[~np.isnan(variable.values)]).size > 1)
+            shown.append(Variable(feature.name, named, feature.description, values, choices, feature.unit))
+    return tuple(variable for variable in shown if np.unique(variable.values[~np.isnan(variable.values)]).size > 1)
 
 
 @dataclass(frozen=True)
 class Drivers:
-    """What moves the scores of some customers.
+    """Contributions of columns and features to the scores of some customers.
 
     Attributes
     ----------
     inputs
-        What contributes, the largest mean first.
+        Columns and features, largest mean contribution first.
     contributions
-        Shape (n, len(inputs)): of each to the scores, on `scale`; the choices of a category are summed up.
+        Contribution of each input to each score on `scale`, shape (n, len(inputs)); choices of a category are added.
     outcome
-        Shape (n,): 1 churned, 0 stayed.
+        1 churned, 0 stayed; shape (n,).
     """
 
     inputs: tuple[Variable, ...]
@@ -214,14 +211,14 @@ class Drivers:
 
     @property
     def importance(self) -> Floats:
-        """Mean size of the contributions, without their signs, of each input."""
+        """Mean absolute contribution of each input."""
         size: Floats = np.abs(self.contributions).mean(axis=0)
         return size
 
 
-def drivers(sample: Sample, bundle: Bundle, *, most: int = 1_000, seed: int) -> Drivers:
-    """Explain up to `most` of the customers, picked at random."""
-    picked = np.random.default_rng(seed).permutation(sample.rows)[:most]
+def drivers(sample: Sample, bundle: Bundle, *, limit: int = 1_000, seed: int) -> Drivers:
+    """Explain up to `limit` customers, picked at random."""
+    picked = np.random.default_rng(seed).permutation(sample.rows)[:limit]
     columns: Mapping[str, Floats] = {name: values[picked] for name, values in sample.columns.items()}
     part = Sample(columns, sample.outcome[picked], sample.score[picked])
     contributions = bundle.explain(columns).contributions

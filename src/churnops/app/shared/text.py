@@ -1,52 +1,52 @@
-"""Text from outside, for places where Streamlit reads Markdown; and numbers as people read them."""
+"""Texts from outside made safe for Streamlit's Markdown, and numbers as people write them."""
 
 import re
 import unicodedata
 
 MAX_LENGTH = 300
-# What Markdown, Streamlit's directives (:red[...], :material/...:), formulas and HTML are written with.
+# Characters of Markdown, Streamlit's directives (:red[...], :material/...:), formulas and HTML.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|$~:&=@/^\"']")
-# What is turned into links, pictures and arrows after escapes are undone: a character that is not seen keeps it apart.
+# Streamlit makes links, pictures and arrows of these after it removes escapes; an invisible character prevents it.
 _JOINED = re.compile(r"(?<=:)(?=\S)|(?<=@)|(?<=www)(?=\.)|(?<=[-<>~])(?=[-=>])", re.IGNORECASE)
 _JOINER = "\u2060"
 
 
-def plain(text: object, most: int = MAX_LENGTH) -> str:
-    r"""Return text from outside as it reads letter by letter where Markdown is expected: one line, no markup, no links.
+def plain(text: object, limit: int = MAX_LENGTH) -> str:
+    r"""Escape text from outside for Markdown: one line, without markup or links.
 
     Parameters
     ----------
-    most
-        Characters that are kept; what is cut off is marked with an ellipsis.
+    limit
+        Number of characters to keep; an ellipsis marks the cut.
 
     Examples
     --------
     >>> plain("<img src=x> **KS**")
     '\\<img src\\=x\\> \\*\\*KS\\*\\*'
-    >>> plain("two\nlines", most=6)
+    >>> plain("two\nlines", limit=6)
     'two l…'
     """
-    return _SPECIAL.sub(r"\\\g<0>", _JOINED.sub(_JOINER, one_line(text, most)))
+    return _SPECIAL.sub(r"\\\g<0>", _JOINED.sub(_JOINER, one_line(text, limit)))
 
 
-def one_line(text: object, most: int = MAX_LENGTH) -> str:
-    r"""Return text from outside as one printable line, for widgets that show text as it is.
+def one_line(text: object, limit: int = MAX_LENGTH) -> str:
+    r"""Return text from outside as one printable line, for widgets that do not read markup.
 
-    Characters that steer (line breaks, NUL, marks that turn the reading direction) become blanks.
+    Control characters (line breaks, NUL, marks of reading direction) are replaced by blanks.
 
     Examples
     --------
     >>> one_line("a\x00b\u202ec")
     'a b c'
     """
-    given = str(text)[: most * 4]  # normalising a huge text would be slow
+    given = str(text)[: limit * 4]  # normalising a huge text would be slow
     shown = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn") else c for c in given)
     shown = " ".join(shown.split())
-    return shown if len(shown) <= most and len(str(text)) <= most * 4 else shown[: most - 1] + "…"
+    return shown if len(shown) <= limit and len(str(text)) <= limit * 4 else shown[: limit - 1] + "…"
 
 
 def percent(share: float) -> str:
-    """Return a share in percent as it is spoken; what is not quite nothing or everything does not read like it.
+    """Return a share in percent; a share close to 0 or 1 is not rounded to it.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with as many digits as one reads.
+    """Return a number with the digits that people read.
 
     Examples
     --------
@@ -73,3 +73,15 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3g}"
+
+
+def points(share: float) -> str:
+    """Return a difference of two shares in percentage points.
+
+    Examples
+    --------
+    >>> points(0.014), points(-0.01), points(0.0001)
+    ('1.4 points', '1 point', 'less than 0.1 points')
+    """
+    size = f"{abs(share) * 100:.1f}".removesuffix(".0")
+    return "less than 0.1 points" if size == "0" and share else f"{size} point{'' if size == '1' else 's'}"

@@ -1,4 +1,4 @@
-"""One look for all figures: colours that colour-blind people can tell apart, readable on light and dark."""
+"""Common look of figures: colours that colour-blind people can distinguish, readable on light and dark."""
 
 import html
 
@@ -10,7 +10,7 @@ REFERENCE, CURRENT = GREY, BLUE
 RAISES, LOWERS = RED, BLUE
 STAYED, CHURNED = BLUE, RED
 CONFIG = {"displayModeBar": False, "responsive": True}
-"""For `st.plotly_chart`: no tool bar over the figure."""
+"""Options for `st.plotly_chart`: no tool bar over the figure."""
 
 
 def laid_out(figure: go.Figure, *, height: int = 320, x: str = "", y: str = "", legend: bool = True) -> go.Figure:
@@ -20,18 +20,18 @@ def laid_out(figure: go.Figure, *, height: int = 320, x: str = "", y: str = "", 
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         showlegend=legend,
         hovermode="closest",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},  # above, whatever number of lines
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},  # above the figure, grows upwards
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)", "automargin": True}
-    figure.update_xaxes(title_text=safe(x) or None, **grid)  # an empty title would be given room
+    figure.update_xaxes(title_text=safe(x) or None, **grid)  # an empty title would take room
     figure.update_yaxes(title_text=safe(y) or None, **grid)
     return figure
 
 
 def safe(text: object) -> str:
-    """Return text from outside as Plotly shows it letter by letter: it would read tags such as <b> otherwise.
+    """Escape text from outside for Plotly, which reads tags such as <b>.
 
     >>> safe("<img src=x>")
     '&lt;img src=x&gt;'

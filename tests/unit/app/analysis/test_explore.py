@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from churnops.app.analysis.associations import associations, by_strength, pairs, told
+from churnops.app.analysis.associations import associations, by_strength, pairs, summary
 from churnops.app.analysis.explore import (
     NOT_KNOWN,
     OTHERS,
@@ -93,7 +93,7 @@ def test_the_sentence_names_the_group_where_most_leave_for_sure():
 
     sentence = stand_out(variable, groups(variable, outcome), outcome.mean())
 
-    assert sentence.startswith("Most leave where Calls is 1: 50 % of 100 customers (40.4 % to 59.6 %), against 8.6 %")
+    assert sentence.startswith("Customers with Calls 1 leave most: 50 % of 100 left (40.4 % to 59.6 %), against 8.6 %")
 
 
 def test_the_sentence_says_so_if_no_group_stands_out():
@@ -107,7 +107,7 @@ def test_the_highest_of_many_groups_is_high_by_chance_and_no_finding(rng):
     claims = 0
     for _ in range(200):
         variable, outcome = a_variable(rng.integers(0, 12, 2000)), (rng.random(2000) < 0.15).astype(float)
-        claims += stand_out(variable, groups(variable, outcome), 0.15).startswith("Most leave")
+        claims += stand_out(variable, groups(variable, outcome), 0.15).count("leave most: ")
 
     assert claims <= 12  # with plain 95 % intervals about 50
 
@@ -137,7 +137,7 @@ def test_a_distribution_of_a_flag_says_which_choice_those_who_left_have_more():
 def test_a_column_that_only_one_outcome_has_values_of_is_not_compared():
     found = distribution(a_variable([1, 2, np.nan]), np.array([0, 0, 1]))
 
-    assert found.summary == "Calls: it is known of customers of one outcome only."
+    assert found.summary == "Calls: values are known for one outcome only."
     assert not np.isnan(found.churned).any()
 
 
@@ -214,8 +214,8 @@ def test_the_sentence_and_the_table_name_what_is_nearly_the_same(rng):
     ]
     found = associations(columns, an_outcome(outcome))
 
-    assert told(found).startswith("Leaving goes most with Mixed (0.")
-    assert told(found).endswith("Nearly the same: Minutes and Charge.")
+    assert summary(found).startswith("Customers who left differ most in Mixed (0.")
+    assert summary(found).endswith("These columns hold nearly the same information: Minutes and Charge.")
     assert pairs(found)[0] == ("Minutes", "Charge", pytest.approx(1))
     assert [strength for _, _, strength in pairs(found)] == sorted((s for _, _, s in pairs(found)), reverse=True)
 
@@ -228,10 +228,10 @@ def test_calibrated_scores_are_taken_at_their_word(rng):
     assert [c.group.label for c in found][:2] == ["0 to 10 %", "10 to 20 %"]
     assert sum(c.group.customers for c in found) == 5000
     assert sum(c.group.churned for c in found) == outcome.sum()
-    assert calibration_advice(found, 0.01).startswith("The probabilities can be taken at their word")
+    assert calibration_advice(found, 0.01).startswith("The probabilities are reliable")
 
 
-@pytest.mark.parametrize(("power", "way"), [(0.3, "more leave than expected"), (3, "fewer leave than expected")])
+@pytest.mark.parametrize(("power", "way"), [(0.3, "more left than expected"), (3, "fewer left than expected")])
 def test_scores_that_are_off_are_named_with_the_way_they_are_off(rng, power, way):
     score = rng.random(5000)
     outcome = (rng.random(5000) < score**power).astype(float)
@@ -246,4 +246,4 @@ def test_scores_that_are_off_are_named_with_the_way_they_are_off(rng, power, way
 def test_few_customers_are_no_proof_of_bad_calibration():
     sentence = calibration_advice(calibration(np.array([0.0, 1.0]), np.array([0.4, 0.6])), 0.4)
 
-    assert sentence.startswith("The probabilities can be taken at their word")
+    assert sentence.startswith("The probabilities are reliable")

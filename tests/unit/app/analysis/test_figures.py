@@ -64,7 +64,7 @@ def test_the_square_of_associations_has_every_pair():
 def test_importance_is_the_mean_size_and_the_rest_is_one_bar():
     contributions = np.array([[4.0, 1.0, 1.0, -1.0], [-2.0, 1.0, -1.0, 1.0]])
     found = Drivers((ATTACKED, NUMBER, NUMBER, NUMBER), contributions, OUTCOME, "log-odds")
-    figure = importance_figure(found, most=2)
+    figure = importance_figure(found, limit=2)
 
     assert list(figure.data[0].x) == [3.0, 1.0, 0.0]
     assert figure.layout.yaxis.ticktext[2] == "the other 2 together"
@@ -138,7 +138,7 @@ def test_profit_is_drawn_at_few_thresholds_among_them_the_best_and_the_deployed(
     assert (curve.x[0], curve.x[-1], curve.y[-1]) == (0, 1, 0)
     assert max(curve.y) == drawn["best"].y[0] == found.profit[found.best]
     assert drawn["deployed 0.5"].y[0] == found.profit[ranking.at(0.5)]
-    assert (np.array(drawn["95% interval"].y) >= np.array(drawn[None].y)).all()
+    assert (np.array(drawn["95 % interval"].y) >= np.array(drawn[None].y)).all()
 
 
 def test_a_threshold_between_two_scores_reads_the_profit_of_the_score_above_it():

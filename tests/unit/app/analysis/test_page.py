@@ -50,7 +50,7 @@ def test_every_section_shows_a_figure_with_a_sentence_for_those_who_cannot_see_i
     assert figures
     assert all(figure.proto.alt for figure in figures)
     assert [tab.label for tab in page.tabs] == list(SECTIONS)
-    assert "customers that the model was trained and judged on" in texts(page)
+    assert "customers from the training data, scored out-of-fold" in texts(page)
 
 
 def test_only_the_open_section_is_worked_out(in_project: Path, show: Show):
@@ -64,7 +64,7 @@ def test_another_column_is_compared_by_choosing_it(in_project: Path, show: Show)
     page = show("analysis")
     page.selectbox(key="segment").select("international_plan").run()
 
-    assert "Most leave where International plan is Yes" in texts(page)
+    assert "Customers with International plan Yes leave most" in texts(page)
     assert list(page.dataframe[0].value["Group"]) == ["No", "Yes"]
     assert page.dataframe[0].value["Customers"].sum() > 500
 
@@ -106,7 +106,7 @@ def test_without_a_model_the_page_says_how_to_get_one(in_empty_project: Path, sh
     page = show("analysis")
 
     assert [info.value for info in page.info] == [
-        "No model is deployed yet. Run `churnops run` in the project's folder: it trains one and deploys it."
+        "No model is deployed yet. Type `churnops run` in the project's folder: it trains one and deploys it."
     ]
 
 
@@ -135,13 +135,13 @@ def test_production_customers_can_be_chosen_once_enough_are_old_enough(in_projec
     with_outcomes(in_project, customers=300, known=250)
 
     page = show("analysis")
-    page.radio(key="customers").set_value("Production, where outcomes are known")
+    page.radio(key="customers").set_value("Production customers with known outcomes")
     page.session_state["section"] = "Calibration"
     page.run()
 
     assert not page.exception
     assert (
-        "250 customers that this model was asked about and whose outcome is known; 84 of them left (33.6 %)"
+        "250 customers with a prediction of this model and a known outcome; 84 of them left (33.6 %)"
         in texts(page)
     )
     assert page.get("plotly_chart")
@@ -150,9 +150,9 @@ def test_production_customers_can_be_chosen_once_enough_are_old_enough(in_projec
 def test_too_few_outcomes_are_said_to_be_too_few(in_project: Path, show: Show):
     with_outcomes(in_project, customers=300, known=150)
     page = show("analysis")
-    page.radio(key="customers").set_value("Production, where outcomes are known").run()
+    page.radio(key="customers").set_value("Production customers with known outcomes").run()
 
-    assert "Too few outcomes are known to tell anything: 150 customers, of whom 50 left." in page.info[0].value
+    assert "Too few outcomes are known for an analysis: 150 customers, 50 of whom left." in page.info[0].value
     assert not page.tabs
 
 

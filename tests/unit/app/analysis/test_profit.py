@@ -39,7 +39,7 @@ def test_an_offer_that_costs_more_than_it_brings_is_not_to_be_made():
     found = a_proposal(Offer(cost=100, value=10, success=0.5))
 
     assert found.contacted(found.best) == 0
-    assert advice(found).startswith("Do not make this offer: whoever is contacted")
+    assert advice(found).startswith("Do not make this offer: it costs more")
 
 
 def test_an_offer_that_is_cheap_against_what_it_keeps_is_for_everybody():
@@ -48,7 +48,7 @@ def test_an_offer_that_is_cheap_against_what_it_keeps_is_for_everybody():
     found = propose(Ranking.of(outcome, score), resamples, Offer(1, 100, 1), 0.5, 0.95)
 
     assert found.setting == 0.1
-    assert advice(found).endswith("That is everybody: the offer is cheap against what it keeps.")
+    assert advice(found).endswith("That is everybody: the offer is cheap compared with its value.")
 
 
 def test_everybody_has_no_threshold_where_a_score_is_0():
@@ -57,7 +57,7 @@ def test_everybody_has_no_threshold_where_a_score_is_0():
     found = propose(Ranking.of(outcome, score), resamples, Offer(1, 100, 1), 0.5, 0.95)
 
     assert found.setting is None
-    assert advice(found).startswith("Contact everybody: that is expected to bring 99,000 more per 1,000 customers")
+    assert advice(found).startswith("Contact everybody: this is expected to bring 99,000 more per 1,000 customers")
 
 
 def test_the_deployed_threshold_stays_where_no_other_is_better():
@@ -67,7 +67,7 @@ def test_the_deployed_threshold_stays_where_no_other_is_better():
 
     assert (found.gain.value, found.gain.low, found.gain.high) == (0, 0, 0)
     assert advice(found) == (
-        "Keep the deployed threshold 0.5: no other brings more. It is expected to bring 49,500 per 1,000 customers."
+        "Keep the deployed threshold 0.5: no other brings more. The expected profit is 49,500 per 1,000 customers."
     )
 
 

@@ -126,7 +126,7 @@ def test_outcomes_that_come_late_are_looked_for_further_back_but_not_without_end
     engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, most: int, found: list[float]
 ):
     monkeypatch.setattr(samples, "STEP", 2)
-    monkeypatch.setattr(samples, "MOST", most)
+    monkeypatch.setattr(samples, "MAX_READ", most)
     journal = Journal(engine, label_horizon=HORIZON)
     rows = asked(bundle, [90, 80, 70, 65, 60, 55, 50])
     write_predictions(engine, rows)
@@ -221,8 +221,8 @@ def test_what_is_the_same_for_all_tells_nobody_apart(sample: Sample, bundle: Bun
 
 
 def test_drivers_are_the_exact_contributions_of_customers_the_largest_first(sample: Sample, bundle: Bundle):
-    found = drivers(sample, bundle, most=100, seed=1)
-    again = drivers(sample, bundle, most=100, seed=1)
+    found = drivers(sample, bundle, limit=100, seed=1)
+    again = drivers(sample, bundle, limit=100, seed=1)
     picked = np.random.default_rng(1).permutation(sample.rows)[:100]
     explained = bundle.explain({name: values[picked] for name, values in sample.columns.items()})
 
@@ -246,7 +246,7 @@ def test_a_categorys_choices_are_summed_up_to_one_driver(sample: Sample, bundle:
         estimator=LinearModel(np.array([1.0, 3.0, 0.001]), -1.0, np.array([0.25, 0.5, 60.0])),
     )
     customers = replace(sample, columns={**sample.columns, "region": np.arange(sample.rows) % 3.0})
-    found = drivers(customers, model, most=50, seed=1)
+    found = drivers(customers, model, limit=50, seed=1)
 
     assert [variable.name for variable in found.inputs] == ["region", "total_charge"]
     assert found.inputs[0].choices == ("a", "b", "c")
