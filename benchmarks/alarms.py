@@ -87,9 +87,8 @@ def measure() -> Result:
         notes=(
             "Limits are upper limits of Clopper and Pearson's two-sided 95 % intervals. Batches of a split share a "
             "model and 1,667 customers, so they are not independent. The second limit is therefore clustered by "
-            "split: it is computed for the number of independent trials that would give the rate the observed "
-            "variance over the splits (Korn and Graubard 1998). If there is no alarm at all, it is computed for the "
-            "number of splits.",
+            "split. It uses an effective number of trials, estimated from the variance over the splits (Korn and "
+            "Graubard 1998). Without any alarm, this is the number of splits.",
             "The plain rule has no floor for the effect on scores, and the scores of a refit always differ a little "
             "from the out-of-fold ones. So the trigger for scores raises nearly all alarms of the plain rule. The "
             "table shows each trigger.",

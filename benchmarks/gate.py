@@ -95,12 +95,13 @@ def measure() -> Result:
             *_false_deployments(splits),
             _deployed(f"true gain of 0.04 ROC-AUC, {2000:,} rows: deployed", curve[0.04, 2000][:, 0], 90),
             _deployed(f"log loss with the monthly bill instead of without, {ROWS} rows: deployed", bill, 95),
-            Claim(
-                "largest factor between the labels needed by the gate's number and by measurement", factor, target=1.25
-            ),
+            Claim("labels needed: largest factor between the gate's number and the measurement", factor, target=1.25),
         ],
         tables=(
-            ("Deployed, and falsely: share of comparisons, and of those without a true gain", _rules_table(splits)),
+            (
+                "Share deployed, and deployed falsely, of all comparisons and of those without a true gain",
+                _rules_table(splits),
+            ),
             (f"Deployed by true gain of ROC-AUC and rows (champion {', '.join(KINDS)})", _curve_table(curve)),
             (
                 "Rows at which 90 % are deployed, and the number of rows that the gate names",
@@ -113,10 +114,10 @@ def measure() -> Result:
         ),
         notes=(
             "Limits are upper limits of two-sided 95 % intervals. They are clustered by pair (a champion and its "
-            "challengers) or by split: they are computed for the number of independent trials that would give the "
-            "share the observed variance over pairs or splits (Korn and Graubard 1998).",
+            "challengers) or by split: they use an effective number of trials, estimated from the variance over "
+            "pairs or splits (Korn and Graubard 1998).",
             "A gain of a known size: the challenger is a random forest; the champion's scores are those of XGBoost, "
-            "mixed with those of a bad model in the share that gives this gain. Gains are exact to 0.001 in the "
+            "mixed with those of a bad model until the challenger has this gain. Gains are exact to 0.001 in the "
             f"population. All guards are on. The required gain is {RULES['gate'].improvement:g}.",
             "In use, the gate computes its number of rows from the measured gain: a smaller gain gives a larger "
             "number, and after a larger gain the gate deploys. The table uses the true gain instead, and compares "
