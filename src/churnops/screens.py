@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,11 @@ from churnops.words import capital, title, words
 
 if TYPE_CHECKING:
     from churnops.evaluation.metrics import Interval
+    from churnops.journal.cycles import Cycle
     from churnops.journal.deployment_log import InProduction
     from churnops.journal.keys import ApiKey
     from churnops.monitoring import MonitoringCycle, Report
+    from churnops.monitoring.document import LabelsPart
     from churnops.monitoring.verdicts import ColumnDrift
     from churnops.pipelines.release import Release
     from churnops.pipelines.run_all import RunSummary
@@ -159,10 +161,15 @@ def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console 
     console = console or Console()
     from churnops.monitoring.budget import TRIGGER_LABELS
 
-    report, labels = summary.cycle.report, summary.cycle.report.performance.coverage
+    report = summary.cycle.report
     _line(console, *_advice(report, f": {report.model_version} on {report.rows:,} customers ({report.source})"))
     _line(console, "Retraining", f": {summary.retraining}")
-    _line(console, "Labels", f": {labels.labelled:,} of {labels.due:,} due outcomes are known")
+    if report.window and not report.past and report.window[1] < report.timestamp - timedelta(minutes=1):
+        again = "; examined before, so it causes no alert and no retraining" if report.examined_before else ""
+        _line(console, "Window", f": no prediction since {_time(report.window[1])}, so this is the newest{again}")
+    _line(console, "Outcomes", f": {_outcomes(report.document().performance.labels)}")
+    if summary.earlier is not None:
+        _earlier(summary.earlier, summary.cycle.path.parent, console)
     table = _table(left=("trigger", "fired", "why"))
     table.columns[2].no_wrap = False
     for trigger in report.recommendation.triggers:
@@ -317,6 +324,23 @@ def _drifted(columns: "Sequence[ColumnDrift]", schema: "Schema") -> Table:
     if len(columns) > MAX_COLUMNS:
         table.add_row(f"and {len(columns) - MAX_COLUMNS} more: see the report", style="dim")
     return table
+
+
+def _outcomes(labels: "LabelsPart") -> str:
+    if labels.due or not labels.waiting:
+        return f"{labels.labelled:,} of {labels.due:,} due outcomes are known"
+    return labels.waiting_sentence
+
+
+def _earlier(cycle: "Cycle", folder: Path, console: Console) -> None:
+    """Print the newest cycle that had customers, because the one before had none."""
+    advised = cycle.summary["recommend_retraining"]["value"]
+    verdict = "retraining is recommended" if advised else "no reason to retrain"
+    auc = cycle.summary["performance"]["metrics"].get("roc_auc", {}).get("value")
+    measured = "" if auc is None else f", ROC-AUC {auc:.3f}"
+    customers = f"{cycle.summary['rows']:,} customers of {cycle.source} on {_time(cycle.at)}"
+    _line(console, "Newest report with customers", f": {customers}: {verdict}{measured}")
+    _path(console, "Report", (folder / str(cycle.report)).with_suffix(".html"))
 
 
 def _advice(report: "Report", subject: str) -> tuple[str, str, str]:

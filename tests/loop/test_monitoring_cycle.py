@@ -263,6 +263,56 @@ def test_an_empty_journal_cannot_tell(deployed: Settings):
     assert number_of(deployed, looks) == 0
 
 
+def test_without_new_predictions_the_newest_window_is_shown(deployed: Settings):
+    """It acts once; shown again, it neither alerts, nor counts as a look, nor retrains."""
+    now = datetime.now(UTC)
+    asked(deployed, customers(deployed, longer_calls).head(600), now - 20 * DAY, now - 15 * DAY)
+    called: list[RetrainingTask] = []
+
+    def retrain(_settings: Settings, task: RetrainingTask) -> str:
+        called.append(task)
+        return "retrained"
+
+    first = monitoring.run_monitoring(deployed, sources.window(), retrain=retrain)
+    told = number_of(deployed, alerts)
+    again = monitoring.run_monitoring(deployed, sources.window(), retrain=retrain)
+    assert [report_of(summary)["examined_before"] for summary in (first, again)] == [False, True]
+    assert [report_of(summary)["rows"] for summary in (first, again)] == [600, 600]
+    assert [report_of(summary)["look"] for summary in (first, again)] == [1, 1]
+    assert told > 0
+    assert (len(called), told, number_of(deployed, alerts), number_of(deployed, looks)) == (1, told, told, 1)
+    assert "an earlier cycle examined the same customers" in again.retraining
+    printed = run(CHURNOPS, "monitor", cwd=deployed.root).stdout
+    assert "so this is the newest; examined before, so it causes no alert and no retraining" in " ".join(
+        printed.split()
+    )
+
+
+def test_labels_that_came_early_wait_until_they_are_due(deployed: Settings):
+    now = datetime.now(UTC)
+    table = customers(deployed).head(600)
+    rows = asked(deployed, table, now - 3 * DAY, now - 1 * DAY)
+    churned = (table["churn"] == "True").to_list()
+    became(deployed, rows[:500], churned[:500], now - timedelta(hours=1))
+    labels = report_of(monitoring.run_monitoring(deployed, sources.window()))["performance"]["labels"]
+    assert (labels["due"], labels["waiting"], labels["label_horizon_days"]) == (0, 500, 30)
+    assert datetime.fromisoformat(labels["first_due"]) == rows[0].at.replace(microsecond=0) + 30 * DAY
+    due = f"{rows[0].at + 30 * DAY:%d %b %Y}".lstrip("0")
+    expected = f"500 outcomes wait; the first are due on {due} (label_horizon 30 days)"
+    assert expected in run(CHURNOPS, "monitor", cwd=deployed.root).stdout
+
+
+def test_an_empty_journal_shows_the_newest_report_with_customers(deployed: Settings, tmp_path: Path):
+    customers(deployed).write_csv(tmp_path / "file.csv")
+    filed = monitoring.run_monitoring(deployed, sources.file(tmp_path / "file.csv", "weekly"))
+    summary = monitoring.run_monitoring(deployed, sources.window())
+    assert summary.earlier is not None
+    assert summary.to_json()["newest_report_with_customers"] == filed.cycle.path.name
+    printed = " ".join(run(CHURNOPS, "monitor", cwd=deployed.root).stdout.split())
+    assert "Newest report with customers: 1,667 customers of weekly on " in printed
+    assert filed.cycle.page.name in printed
+
+
 def test_what_fails_is_recorded_told_and_recovers(deployed: Settings, tmp_path: Path):
     bad = tmp_path / "bad.csv"
     customers(deployed).with_columns(pl.lit("Atlantis").alias("state")).write_csv(bad)

@@ -26,6 +26,8 @@ def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """
     if report.aside:
         return [], []
+    if report.examined_before:
+        return [], ["cycle_failed"]
     firing = [_alarm(trigger, report, link) for trigger in report.recommendation.triggers if trigger.fired]
     clear: list[Subject] = [t.name for t in report.recommendation.triggers if t.big is False]
     return firing, ["cycle_failed", *clear]

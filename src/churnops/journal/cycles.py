@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Engine, Row, Text, case, cast, func, insert, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, Text, case, cast, func, insert, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from churnops.journal.clock import settle
@@ -96,17 +96,20 @@ class CycleLog:
                 connection.execute(insert(looks), row)
             return int(look)
 
-    def established(self, content_sha256: str, source: str = LIVE) -> frozenset[str]:
-        """Return the triggers that were firing at the end of a model's newest finished cycle of a source."""
-        query = (
-            select(cycles.c.summary)
-            .where(cycles.c.content_sha256 == content_sha256, cycles.c.source == source)
-            .where(cycles.c.status == "finished", ~cycles.c.aside)
-            .order_by(cycles.c.id.desc())
-            .limit(1)
+    def examined(self, content_sha256: str, batch_sha256: str, source: str = LIVE) -> bool:
+        """Return whether a finished cycle has examined this evidence on a model."""
+        evidence = select(looks.c.look).where(
+            looks.c.content_sha256 == content_sha256, looks.c.source == source, looks.c.batch_sha256 == batch_sha256
         )
         with answering(), self._engine.connect() as connection:
-            summary = connection.execute(query).scalar()
+            look = connection.execute(evidence).scalar()
+            summary = connection.execute(_newest_summary(content_sha256, source)).scalar()
+        return look is not None and summary is not None and look <= (json.loads(summary)["look"] or 0)
+
+    def established(self, content_sha256: str, source: str = LIVE) -> frozenset[str]:
+        """Return the triggers that were firing at the end of a model's newest finished cycle of a source."""
+        with answering(), self._engine.connect() as connection:
+            summary = connection.execute(_newest_summary(content_sha256, source)).scalar()
         triggers = json.loads(summary)["recommend_retraining"]["triggers"] if summary else {}
         return frozenset(name for name, fired in triggers.items() if fired)
 
@@ -137,6 +140,23 @@ class CycleLog:
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [_cycle(row, at, row.summary) for row, at in _settled(rows, microseconds(datetime.now(UTC)))]
+
+    def newest_with_customers(self, content_sha256: str) -> Cycle | None:
+        """Return a model's newest finished cycle that had customers, of any source, without those only reported on."""
+        if self._engine.dialect.name == "postgresql":
+            rows = cast(cycles.c.summary, JSONB)["rows"].as_integer()
+        else:
+            rows = func.json_extract(cycles.c.summary, "$.rows")
+        query = (
+            select(cycles)
+            .where(cycles.c.id > 0, cycles.c.content_sha256 == content_sha256)
+            .where(cycles.c.status == "finished", ~cycles.c.aside, rows > 0)
+            .order_by(cycles.c.id.desc())
+            .limit(1)
+        )
+        with answering(), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _cycle(row, row.at, row.summary)
 
     def sources(self) -> list[str]:
         """Return the sources of all cycles, sorted."""
@@ -191,6 +211,17 @@ class CycleLog:
         if self._engine.dialect.name == "postgresql":
             return cast(cast(cycles.c.summary, JSONB) - "columns", Text)
         return func.json_remove(cycles.c.summary, "$.columns")
+
+
+def _newest_summary(content_sha256: str, source: str) -> Select[tuple[str]]:
+    """Select the summary of a model's newest finished cycle of a source."""
+    return (
+        select(cycles.c.summary)
+        .where(cycles.c.content_sha256 == content_sha256, cycles.c.source == source)
+        .where(cycles.c.status == "finished", ~cycles.c.aside)
+        .order_by(cycles.c.id.desc())
+        .limit(1)
+    )
 
 
 def _settled(newest_first: Sequence[Row[Any]], now: int) -> Iterator[tuple[Row[Any], int]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Row, Select, and_, bindparam, func, or_, select
+from sqlalchemy import Engine, Row, Select, and_, bindparam, exists, func, or_, select
 
 from churnops.journal.database import answering, exclusive
 from churnops.journal.labels import KnownLabel, Label, LabelCounts, LabelTimes, outcome, refuse_unknown, write_labels
@@ -130,6 +130,24 @@ class Journal:
         with answering(), self._engine.connect() as connection:
             begin = connection.execute(query).scalar()
         return None if begin is None else moment(begin)
+
+    def waiting(self, since: datetime, until: datetime, content_sha256: str) -> tuple[int, datetime | None]:
+        """Count a model's predictions with `since <= at < until` that have a label; return the first one's time, too."""
+        at = predictions.c.at
+        own = exists().where(labels.c.subject_kind == "prediction", labels.c.subject == predictions.c.id)
+        customers = exists().where(
+            labels.c.subject_kind == "customer",
+            labels.c.subject == predictions.c.customer_id,
+            labels.c.outcome_at >= at,
+        )
+        query = (
+            select(func.count(), func.min(at))
+            .where(at >= microseconds(since), at < microseconds(until))
+            .where(predictions.c.content_sha256 == content_sha256, or_(own, customers))
+        )
+        with answering(), self._engine.connect() as connection:
+            count, first = connection.execute(query).one()
+        return count, None if first is None else moment(first)
 
     def _recorded(self, joined: Row[Any], now: int, times: LabelTimes) -> RecordedPrediction:
         values = tuple(joined)

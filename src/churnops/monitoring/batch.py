@@ -19,7 +19,9 @@ Window = tuple[datetime, datetime]
 class LabelCoverage:
     """How many predictions are past the label horizon (`due`), and how many of those have an outcome.
 
-    `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any.
+    `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any. `waiting` is the
+    number of labels sent for predictions whose horizon has not passed, and `first_due` the end of the first such
+    horizon; both are counted only while no outcome is known. `label_horizon_days` is None for a table.
     """
 
     due: int
@@ -27,6 +29,9 @@ class LabelCoverage:
     oldest: datetime | None = None
     newest: datetime | None = None
     median_age_days: float | None = None
+    waiting: int | None = None
+    first_due: datetime | None = None
+    label_horizon_days: float | None = None
 
     @property
     def share(self) -> float:

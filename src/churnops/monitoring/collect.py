@@ -74,18 +74,28 @@ def batch_from_columns(
 
 
 def batch_from_journal(
-    journal: Journal, bundle: Bundle, window: Window, *, horizon: timedelta, known_at: datetime
+    journal: Journal,
+    bundle: Bundle,
+    window: Window,
+    *,
+    horizon: timedelta,
+    known_at: datetime,
+    newest: bool = False,
 ) -> Batch:
-    """Collect what the deployed model was asked in a window, and what it is resolved by now.
+    """Collect the deployed model's predictions in a window, and the outcomes that are due.
 
-    Outcomes are those of predictions that a whole horizon has passed for: a window as long, one horizon earlier.
-    Taking younger ones too would count customers who left early, and not those who are still there. Nothing that was
-    recorded after `known_at` exists for this call.
+    Outcomes belong to predictions that are at least a horizon old: a window as long, one horizon earlier. Younger ones
+    would include customers who left early, and not those who are still there. Nothing that was recorded after
+    `known_at` exists for this call.
 
-    A window that ended before `known_at` is of the past.
+    Only predictions of `bundle` count: another model's scores are no evidence on this one, and this one may have been
+    trained on their customers.
 
-    Only predictions of `bundle` count: another model's scores are no evidence on this one, and the customers it was
-    asked about may be rows that this one was trained on.
+    Parameters
+    ----------
+    newest
+        Whether the window holds the newest predictions, although it ended before `known_at`: outcomes are then those
+        due by `known_at`. Otherwise a window that ended before `known_at` is a past one.
     """
     until, length = window[1], window[1] - window[0]
     parts: list[Columns] = []
@@ -96,20 +106,28 @@ def batch_from_journal(
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     outcome = np.concatenate(known) if known else np.empty(0)
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
-    due = min(until, known_at) - horizon
+    due = min(until, known_at - horizon) if newest else min(until, known_at) - horizon
     past = [
         _resolved(journal, bundle, (due - (i + 1) * length, due - i * length), until, known_at)
         for i in range(PAST_WINDOWS + 1)
     ]
+    resolved, is_past = past[0][1], until < known_at and not newest
+    if not (resolved.coverage.labelled or is_past):
+        waiting, first = journal.waiting(due, known_at, bundle.content_sha256)
+        days = horizon / timedelta(days=1)
+        coverage = replace(
+            resolved.coverage, waiting=waiting, first_due=first and first + horizon, label_horizon_days=days
+        )
+        resolved = replace(resolved, coverage=coverage)
     return Batch(
         columns,
         probability,
         outcome,
-        past[0][1],
+        resolved,
         f"journal, {window[0]:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC",
         window,
-        acts_as=None if until < known_at else LIVE,
-        past=until < known_at,
+        acts_as=None if is_past else LIVE,
+        past=is_past,
         history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
     )
 

@@ -36,6 +36,23 @@ class LabelsPart(Document):
     oldest: MaybeMoment
     newest: MaybeMoment
     median_age_days: Number
+    waiting: MaybeCount = Field(
+        None,
+        description="labels sent for predictions that are not due yet, counted while no outcome is known; older "
+        "reports lack it",
+    )
+    first_due: MaybeMoment = Field(None, description="when the first of them is due; older reports lack it")
+    label_horizon_days: Number = Field(None, description="given with `waiting`; older reports lack it")
+
+    @property
+    def waiting_sentence(self) -> str:
+        """Number of labels that wait, and when the first is due; empty without any."""
+        if not self.waiting or self.first_due is None:
+            return ""
+        one, due = self.waiting == 1, f"{self.first_due:%d %b %Y}".lstrip("0")
+        subject = "1 outcome waits: it is" if one else f"{self.waiting:,} outcomes wait; the first are"
+        horizon = "" if self.label_horizon_days is None else f" (label_horizon {self.label_horizon_days:g} days)"
+        return f"{subject} due on {due}{horizon}"
 
 
 class IntervalPart(Document):
@@ -233,6 +250,11 @@ class ReportDocument(Document):
     )
     simulated: Flag
     past: Flag = Field(description="a window that ended before now: nothing follows from it")
+    examined_before: Flag = Field(
+        False,
+        description="whether an earlier cycle examined the same customers and outcomes: they are shown again, without "
+        "alert or retraining; older reports lack it",
+    )
     window: WindowPart | None
     rows: Count
     look: MaybeCount = Field(

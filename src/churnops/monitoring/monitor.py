@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ class ModelMonitor:
         self._settings = settings
         self._log = log
 
-    def run(self, bundle: Bundle, batch: Batch) -> MonitoringCycle:
+    def run(self, bundle: Bundle, batch: Batch, *, examined_before: bool = False) -> MonitoringCycle:
         """Check a batch against the bundle's reference, write the report and its files, and record the cycle.
 
         `monitoring_report_<time>.json` is written last: where it is, the batch and the page are too.
@@ -68,6 +68,7 @@ class ModelMonitor:
             look = self._log.look(bundle.content_sha256, batch.sha256, batch.whose)
             established = self._log.established(bundle.content_sha256, batch.whose)
         report, profile = self._check(bundle, batch, look, established)
+        report = replace(report, examined_before=examined_before)
         document, summary = report.to_json(), report.summary()
         table = decode(batch.columns, batch.outcome, bundle.schema)
         page = report_page(document, bundle.reference, profile, bundle.schema)

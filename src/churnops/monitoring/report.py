@@ -38,6 +38,9 @@ class Report:
         budget.
     threshold
         `performance_threshold` of the settings.
+    examined_before
+        Whether an earlier cycle examined the same customers and outcomes. The report shows them again, without alert
+        or retraining.
     """
 
     timestamp: datetime
@@ -58,6 +61,7 @@ class Report:
     target_drift: ColumnDrift
     recommendation: Recommendation
     demonstration: bool = False
+    examined_before: bool = False
 
     @property
     def aside(self) -> bool:
@@ -82,6 +86,7 @@ class Report:
                 "demonstration": self.demonstration,
                 "simulated": self.simulated,
                 "past": self.past,
+                "examined_before": self.examined_before,
                 "window": self.window,
                 "rows": self.rows,
                 "look": self.look,

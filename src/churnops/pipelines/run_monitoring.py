@@ -44,6 +44,8 @@ class MonitoringSummary:
         Result of the retraining, or the reason why there was none.
     warnings
         Journal entries that are dated ahead of this machine's clock, and labels without a prediction, if many.
+    earlier
+        The model's newest cycle with customers, if this one had none.
     """
 
     cycle: MonitoringCycle
@@ -51,6 +53,7 @@ class MonitoringSummary:
     deliveries: tuple[Delivery, ...]
     retraining: str
     warnings: tuple[str, ...] = ()
+    earlier: Cycle | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -61,6 +64,7 @@ class MonitoringSummary:
             "alerts": [vars(delivery) for delivery in self.deliveries],
             "retraining": self.retraining,
             "warnings": list(self.warnings),
+            "newest_report_with_customers": self.earlier and self.earlier.report,
         }
 
 
@@ -112,19 +116,24 @@ def run_monitoring(
         deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), acts_as or LIVE)
         unmatched = project.unmatched_labels(UNMATCHED_SHARE)
         warnings = (*project.entries_ahead(), *((unmatched,) if unmatched else ()))
+        earlier = None if cycle.report.rows else project.cycles.newest_with_customers(bundle.content_sha256)
         # Last, since it may deploy: nothing after it can fail.
         retraining = _retraining(project, cycle.report, source, retrain or _retrain, permitted)
-        return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings)
+        return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings, earlier)
 
 
 def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringCycle:
     """Collect a batch and check it, as the step that is tracked."""
+    started = datetime.now(UTC)
     batch = source.collect(project.settings, project.journal, bundle)
     if source.path is not None and project.simulated.holds(source.path):
         batch = replace(batch, simulated=True)
     if batch.simulated and not project.settings.demonstration:  # the file may have changed since it was checked
         batch = replace(batch, acts_as=None)
-    cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch)
+    # Without new predictions, the window of the newest ones comes again: it must not alert or retrain twice.
+    came_again = batch.acts_as == LIVE and batch.window is not None and batch.window[1] < started
+    examined = came_again and project.cycles.examined(bundle.content_sha256, batch.sha256)
+    cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch, examined_before=examined)
     if batch.simulated:  # the cycle writes its customers to another file
         for name, content in cycle.artifacts.items():
             if name.endswith(".csv"):
@@ -152,7 +161,7 @@ def _retraining(project: Project, report: Report, source: BatchSource, retrain: 
     settings, deployed_at, now = project.settings, project.folder.since(), datetime.now(UTC)
     automatic = settings.retraining.automatic
     if report.recommendation.value:
-        if report.aside:
+        if report.aside or report.examined_before:
             return f"recommended, but {_why_not(report)}"
         if not permitted:
             return "recommended, but this cycle stops after the report"
@@ -168,6 +177,8 @@ def _retraining(project: Project, report: Report, source: BatchSource, retrain: 
 def _why_not(report: Report) -> str:
     if report.simulated:
         return "simulated customers cause no retraining"
+    if report.examined_before:
+        return "an earlier cycle examined the same customers: they cause no second retraining"
     if report.past:
         return "a past window causes no retraining"
     return "a file without --act causes no retraining: add --act --source NAME"

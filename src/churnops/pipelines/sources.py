@@ -43,19 +43,20 @@ class BatchSource:
 def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
     """Collect the journal's predictions of `length` (default `window_days`) before `until` (default now).
 
-    Outcomes are those known by now, so a past window includes labels that arrived after it.
+    Outcomes are those known by now, so a past window includes labels that arrived after it. Without `until`, and
+    without a prediction in that time, the window ends at the newest prediction instead, if it is the deployed model's.
     """
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
-        now = datetime.now(UTC)
-        end = until or now
-        return batch_from_journal(
-            journal,
-            bundle,
-            (end - (length or timedelta(days=settings.monitoring.window_days)), end),
-            horizon=timedelta(days=settings.journal.label_horizon),
-            known_at=now,
-        )
+        now, span = datetime.now(UTC), length or timedelta(days=settings.monitoring.window_days)
+        horizon, end = timedelta(days=settings.journal.label_horizon), until or now
+        batch = batch_from_journal(journal, bundle, (end - span, end), horizon=horizon, known_at=now)
+        newest = None if until or batch.rows else journal.newest_begin(1, end - span)
+        if newest is None:
+            return batch
+        end = newest + timedelta(microseconds=1)
+        earlier = batch_from_journal(journal, bundle, (end - span, end), horizon=horizon, known_at=now, newest=True)
+        return earlier if earlier.rows else batch
 
     return BatchSource(collect, acts_as=LIVE if until is None else None)
 

@@ -91,7 +91,8 @@ def judge(
             f"{MONITOR}: it writes the first report.",
         )
     sources = {cycle.source: None for cycle in cycles}  # in this order
-    main = LIVE if LIVE in sources else cycles[0].source
+    examined = _with_customers(cycles) or cycles
+    main = LIVE if any(cycle.source == LIVE for cycle in examined) else examined[0].source
     alarms = [f for f in firing if production.deployed_at is None or f.alert.at >= production.deployed_at]
     found: list[Health] = []
     mine: list[Cycle] = []
@@ -101,7 +102,7 @@ def judge(
         unresolved = [alarm for alarm in alarms if _source(alarm, main) == source]
         wrong = [*_failed(theirs), *_alarmed(unresolved, looked, limits)]
         if source == main:
-            mine = looked
+            mine = _with_customers(looked) or looked
         else:
             wrong += _uncertain(looked, limits) if looked else []
             wrong = [replace(health, sentence=f"Source {source}: {health.sentence}") for health in wrong]
@@ -122,6 +123,11 @@ def judge(
     if main != LIVE:
         also.append(f"All reports are of the source {main}: nobody has looked at what the API answers.")
     return replace(worst, also=tuple(also))
+
+
+def _with_customers(cycles: Sequence[Cycle]) -> list[Cycle]:
+    """Return the cycles that had customers or outcomes to examine, and those that failed."""
+    return [c for c in cycles if c.status == "failed" or c.summary.get("rows") or _performance(c).get("labelled")]
 
 
 def _source(firing: Firing, main: str) -> str:
@@ -243,8 +249,8 @@ def _old(newest: Cycle, limits: Limits, now: datetime) -> list[Health]:
     return [
         Health(
             "watch",
-            f"Nobody has looked for {age.days} days: the newest report of this model is that old.",
-            f"{MONITOR}, or let `churnops monitor --every 1d` run.",
+            f"The newest report on customers of this model is {age.days} days old.",
+            f"{MONITOR}, or let `churnops monitor --every 1d` run. If it runs, check that predictions reach the journal.",
             newest.at + limits.age,
         )
     ]

@@ -95,7 +95,8 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
     """Show what reports of a chosen time say; only this part runs again when another one is chosen."""
     with told():
         newest = project.cycles.newest(1, report_only=None)
-        own = project.cycles.newest(1, status="finished")
+        with_customers = project.cycles.newest_with_customers(bundle.content_sha256) if bundle else None
+        own = [with_customers] if with_customers else project.cycles.newest(1, status="finished")
         chosen, report_only = _chosen(only_aside=not own)
         source = _source(project, own[0].source) if own else None
         series = _series(project, newest, chosen, None if report_only else False, source)
@@ -159,9 +160,9 @@ def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
 
 
 def _source(project: Project, newest: str) -> str:
-    """Return the source whose reports are shown: live traffic, if there are any, or else the one of the newest."""
-    names = [name for name in project.cycles.sources() if name == LIVE or name not in RESERVED_SOURCES]
-    first = LIVE if LIVE in names else newest
+    """Return the source whose reports are shown: at first the one of the newest report with customers."""
+    names = [name for name in project.cycles.sources() if name in (LIVE, newest) or name not in RESERVED_SOURCES]
+    first = newest
     if len(names) < 2:
         return first
     described = {LIVE: "What the API answers"}
@@ -178,7 +179,8 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportFile | None:
     """Let a report be chosen, the newest at first, and return what it says."""
     names = labels(found[:REPORTS])
     # A newer report is another key: it is shown, and not what was chosen before there was one.
-    chosen = st.selectbox("Report", names, key=f"report of {names[0]}")
+    first = next((i for i, cycle in enumerate(found[:REPORTS]) if cycle.summary.get("rows")), 0)
+    chosen = st.selectbox("Report", names, index=first, key=f"report of {names[0]}")
     cycle = found[names.index(chosen)]
     try:
         file = _report(project, cycle.report or "")
