@@ -1,6 +1,6 @@
 """The command line: one file for each group of commands. Imports happen inside commands, so `--help` is fast."""
 
-from churnops.cli import config, dashboard, journal, models, monitoring, retraining, service  # noqa: F401  (their commands join `main`)
+from churnops.cli import alerts, config, dashboard, journal, models, monitoring, retraining, service  # noqa: F401  (their commands join `main`)
 from churnops.cli.root import main
 
 __all__ = ["main"]

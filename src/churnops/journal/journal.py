@@ -132,7 +132,7 @@ class Journal:
         return None if begin is None else moment(begin)
 
     def waiting(self, since: datetime, until: datetime, content_sha256: str) -> tuple[int, datetime | None]:
-        """Count a model's predictions with `since <= at < until` that have a label; return the first one's time, too."""
+        """Return the number of a model's predictions in a time that have a label, and the time of the first."""
         at = predictions.c.at
         own = exists().where(labels.c.subject_kind == "prediction", labels.c.subject == predictions.c.id)
         customers = exists().where(

@@ -136,23 +136,20 @@ def recommend(
     performance, features = verdicts.performance, verdicts.features
     scores, labels = verdicts.scores, verdicts.labels
     rate, allowed = features.drift_rate, settings.drift_rate_threshold
-    compared = (
-        "cannot tell" if rate is None else f"{'more' if rate > allowed else 'not more'} than {allowed:.0%} of them"
-    )
     conditions = (
         _Condition("performance", performance.below, performance.p_value, performance.reason),
         _Condition(
             "feature_drift",
             None if rate is None else rate > allowed,
             features.p_value,
-            features.reason + ("" if rate is None else f", {compared}"),
+            features.reason + ("" if rate is None else f"; the limit is {allowed:.0%}"),
         ),
         _Condition("prediction_drift", scores.drifted, scores.p_value, scores.reason),
         _Condition("target_drift", labels.drifted, labels.p_value, labels.reason),
     )
     budget = None if settings.correction == "none" else settings.false_alarm_budget
     allowed_p = None if budget is None else level(look or 1, budget)
-    triggers = tuple(condition.trigger(allowed_p, look or 1, condition.name in established) for condition in conditions)
+    triggers = tuple(condition.trigger(allowed_p, condition.name in established) for condition in conditions)
     reasons = tuple(trigger.reason for trigger in triggers if trigger.fired)
     return Recommendation(bool(reasons), reasons, triggers, look, budget)
 
@@ -166,18 +163,16 @@ class _Condition:
     p_value: float | None
     reason: str
 
-    def trigger(self, level: float | None, look: int, established: bool) -> Trigger:
-        """Judge it at a look: it fires if it is big, and certain or `established` at an earlier look."""
+    def trigger(self, level: float | None, established: bool) -> Trigger:
+        """Judge it: it fires if it is big, and certain or `established` at an earlier look."""
         name, big, p_value = self.name, self.big, self.p_value
         reason = f"{REASON_PREFIXES[name]}: {self.reason}"
         if not big or level is None:
             return Trigger(name, big, big, p_value, level, reason)
         if p_value is not None and p_value <= level:
-            how = f"{reason}; p = {p_value:.2g}, at look {look} at most {level:.2g} is asked"
-            return Trigger(name, big, True, p_value, level, how)
+            return Trigger(name, big, True, p_value, level, reason)
         if established:
-            return Trigger(name, big, True, p_value, level, f"{reason}; this was certain at an earlier look")
+            return Trigger(name, big, True, p_value, level, f"{reason}; certain since an earlier look")
         if p_value is None:
-            return Trigger(name, big, None, None, level, f"{reason}; how sure this is cannot be told")
-        how = f"{reason}; but p = {p_value:.2g}, at look {look} at most {level:.2g} is asked"
-        return Trigger(name, big, False, p_value, level, f"{how}: not enough to train again yet")
+            return Trigger(name, big, None, None, level, f"{reason}; its certainty is unknown")
+        return Trigger(name, big, False, p_value, level, f"{reason}; not certain yet")

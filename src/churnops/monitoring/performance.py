@@ -125,15 +125,17 @@ def judge_decline(
     auc = delong(y, p, confidence=confidence) if 0 < churned < y.size else None
     least = 1 if plain else MIN_OUTCOMES
     if auc is None or min(churned, y.size - churned) < least:
-        reason = f"{y.size} outcomes are known, {churned} of them churned: {least} of each are needed"
+        reason = (
+            f"{y.size} outcomes are known ({churned} churned, {y.size - churned} stayed); {least} of each are needed"
+        )
         return Decline(auc, expected, line, None, None, reason)
     below = auc.value < line
-    reason = f"ROC-AUC {auc.value:.3f} on {y.size} customers is {'below' if below else 'not below'} {line:.3g}"
+    reason = f"ROC-AUC is {auc.value:.3f}, {'below' if below else 'not below'} the line of {line:.3g}"
     if plain:
         return Decline(auc, expected, line, below, None, reason)
     p_values = [_p_value_of_auc(auc, promise, settings.performance_threshold)]
     if promise is not None:
-        reason += f"; {promise.auc:.3f} was promised"
+        reason += f" ({promise.auc:.3f} was expected)"
         then = promise.confusion
         if then is not None and promise.threshold == churn_threshold:
             flagged, left = p >= churn_threshold, y == 1.0
@@ -144,7 +146,9 @@ def judge_decline(
                 [[stayed, int(flagged.sum()) - stayed], [then["fp"], then["tp"]]],
             )
             p_values += [fisher_p_value(np.array(table), "greater") for table in tables]
-            reason += f"; {wrong / y.size:.1%} are predicted wrongly, {before / promise.rows:.1%} were then"
+            expected_wrong = round(y.size * before / promise.rows)
+            are = "prediction is" if wrong == 1 else "predictions are"
+            reason += f"; {wrong:,} of {y.size:,} {are} wrong, {expected_wrong:,} were expected"
     told = [value for value in p_values if value is not None]
     p_value = min(1.0, min(told) * len(told)) if told else None
     return Decline(auc, expected, line, below, p_value, reason)

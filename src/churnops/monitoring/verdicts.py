@@ -14,6 +14,7 @@ from churnops.model.bundle import SCORE
 from churnops.monitoring.drift import Finding, chi_square_test, ks_test, tests_for
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
+from churnops.words import title
 
 DISTRIBUTION = ("ks", "chi_square")
 MIN_MISSING = 0.05
@@ -148,7 +149,7 @@ def judge_columns(
     columns = {column.name: column for column in tested}
     for column, p_value in zip(told, adjusted.tolist(), strict=True):
         columns[column.name] = _plain(column, settings) if plain else _verdict(column, p_value, settings)
-    return _together(tuple(columns.values()), plain, settings)
+    return _together(tuple(columns.values()), schema, settings)
 
 
 def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings) -> ColumnDrift:
@@ -176,9 +177,13 @@ def judge_labels(
         `MIN_KNOWN` are known, the churn rate cannot be told.
     """
     if known < MIN_KNOWN and settings.correction != "none":
-        reason = f"{known:.0%} of the outcomes that are due are known, and {MIN_KNOWN:.0%} are needed"
+        reason = f"{known:.0%} of the due outcomes are known; {MIN_KNOWN:.0%} are needed"
         return ColumnDrift(name, "target", "cannot tell", None, None, None, None, None, reason, None, ())
-    return _single(name, "target", chi_square_test(reference, batch), MIN_LABEL_PSI, settings)
+    finding = chi_square_test(reference, batch)
+    if finding.p_value is not None:
+        now, before = (float(profile.at_points[-1]) / profile.rows for profile in (batch, reference))
+        finding = replace(finding, reason=f"the churn rate is {now:.1%}; in training it was {before:.1%}")
+    return _single(name, "target", finding, MIN_LABEL_PSI, settings)
 
 
 def _tested(
@@ -238,25 +243,36 @@ def _evidence(column: ColumnDrift) -> float:
 
 
 def _verdict(column: ColumnDrift, adjusted: float, settings: MonitoringSettings) -> ColumnDrift:
+    judged = _judged(column, adjusted <= settings.drift_threshold, floor(column.test, settings))
+    return replace(judged, adjusted_p_value=adjusted)
+
+
+def _judged(column: ColumnDrift, significant: bool, floor: float) -> ColumnDrift:
+    """Return the column with its verdict: it drifted if the difference is significant and reaches the floor."""
     assert column.effect is not None, "a p-value comes with an effect"
-    level, least, effect = settings.drift_threshold, floor(column.test, settings), abs(column.effect)
-    significant, big = adjusted <= level, effect >= least
-    reason = (
-        f"{column.reason}; adjusted p = {adjusted:.3g} is {'not above' if significant else 'above'} {level:g}, "
-        f"effect {effect:.3f} is {'not below' if big else 'below'} {least:g}"
-    )
-    return replace(column, adjusted_p_value=adjusted, drifted=significant and big, reason=reason)
+    big = abs(column.effect) >= floor
+    why = "it drifted" if significant and big else "too little to matter" if significant else "this may be chance"
+    return replace(column, drifted=significant and big, reason=f"{column.reason}: {why}")
 
 
 def _plain(column: ColumnDrift, settings: MonitoringSettings) -> ColumnDrift:
     assert column.p_value is not None, "asked of columns that can be told"
-    drifted, level = column.p_value < settings.drift_threshold, settings.drift_threshold
-    return replace(column, drifted=drifted, reason=f"{column.reason}; {'' if drifted else 'not '}below {level:g}")
+    drifted = column.p_value < settings.drift_threshold
+    return replace(
+        column, drifted=drifted, reason=f"{column.reason}: {'it drifted' if drifted else 'this may be chance'}"
+    )
 
 
-def _together(columns: tuple[ColumnDrift, ...], plain: bool, settings: MonitoringSettings) -> FeatureDrift:
+def _together(columns: tuple[ColumnDrift, ...], schema: Schema, settings: MonitoringSettings) -> FeatureDrift:
+    plain = settings.correction == "none"
     told = [column for column in columns if column.drifted is not None]
     drifted = tuple(column.name for column in told if column.drifted)
+
+    def excess(column: ColumnDrift) -> float:
+        """Return the effect of a drifted column in multiples of its floor; 0 for any other."""
+        least = floor(column.test, settings)
+        return abs(column.effect or 0.0) / least if column.drifted and least else 0.0
+
     units: dict[str, list[ColumnDrift]] = {}
     for column in told:
         units.setdefault(column.name if plain else column.linked_to or column.name, []).append(column)
@@ -266,10 +282,12 @@ def _together(columns: tuple[ColumnDrift, ...], plain: bool, settings: Monitorin
     smallest = min(min(map(_evidence, unit)) * len(unit) for unit in units.values())
     p_value = None if plain else min(1.0, smallest * len(units))
     rate = changed / len(units)
-    counted = "" if len(units) == len(told) else " (those determined by another count with it)"
-    return FeatureDrift(
-        columns, rate, len(units), drifted, p_value, f"{changed} of {len(units)} columns drifted ({rate:.0%}){counted}"
-    )
+    reason = f"{changed} of {len(units)} columns drifted ({rate:.0%})"
+    if changed:
+        most_drifted = [max(unit, key=excess) for unit in units.values() if any(column.drifted for column in unit)]
+        names = [title(schema.by_name[c.name]) for c in sorted(most_drifted, key=excess, reverse=True)[:2]]
+        reason += f"{', most in' if changed > 2 else ':'} {' and '.join(names)}"
+    return FeatureDrift(columns, rate, len(units), drifted, p_value, reason)
 
 
 def _single(name: str, kind: str, finding: Finding, floor: float, settings: MonitoringSettings) -> ColumnDrift:
@@ -291,9 +309,4 @@ def _single(name: str, kind: str, finding: Finding, floor: float, settings: Moni
         return column
     if settings.correction == "none":
         return _plain(column, settings)
-    significant, big = finding.p_value <= SINGLE_LEVEL, finding.effect >= floor
-    reason = (
-        f"{finding.reason}; p is {'not above' if significant else 'above'} {SINGLE_LEVEL:g}, "
-        f"effect {finding.effect:.3f} is {'not below' if big else 'below'} {floor:g}"
-    )
-    return replace(column, drifted=significant and big, reason=reason)
+    return _judged(column, finding.p_value <= SINGLE_LEVEL, floor)

@@ -4,7 +4,7 @@ It follows from three things: how the newest monitoring cycles of this model end
 somebody looked last. "Cannot tell" is an answer of its own, and never reads like good news.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from churnops.app.shared.text import percent
 from churnops.journal.alerts import Firing
 from churnops.journal.cycles import Cycle
 from churnops.monitoring.budget import TRIGGER_LABELS
+from churnops.monitoring.messages import MESSAGES
 from churnops.settings import LIVE
 from churnops.words import capital
 
@@ -155,8 +156,8 @@ def _alarmed(alarms: Sequence[Firing], mine: Sequence[Cycle], limits: Limits) ->
     """Return what the triggers of the newest report and the open alarms say; worst first."""
     begun = {f.alert.notice.subject: f.since for f in alarms if not _over(f, mine, limits)}
     found = []
-    for name in (*_SAID, "retraining_failed"):
-        level, sentence, todo = _SAID.get(name, _RETRAINING_FAILED)
+    for name in (*MESSAGES, "retraining_failed"):
+        level, sentence, todo = _trigger_message(name) if name in MESSAGES else _RETRAINING_FAILED
         if mine and _fired(mine[0], name) is True:
             since = _run(mine, partial(_fires, name))
             since = min(since, begun.get(name, since))
@@ -167,6 +168,11 @@ def _alarmed(alarms: Sequence[Firing], mine: Sequence[Cycle], limits: Limits) ->
     return found
 
 
+def _trigger_message(name: str) -> tuple[Level, str, str]:
+    message = MESSAGES[name]
+    return _LEVELS[message.severity], message.event + "{}.", message.todo
+
+
 def _over(firing: Firing, mine: Sequence[Cycle], limits: Limits) -> bool:
     """Whether a later report says that there is nothing to an alarm, though nobody could be told that it is over."""
     name = firing.alert.notice.subject
@@ -175,28 +181,7 @@ def _over(firing: Firing, mine: Sequence[Cycle], limits: Limits) -> bool:
     return _fired(mine[0], name) is False and name not in _waiting(mine[0], limits)
 
 
-_SAID: dict[str, tuple[Level, str, str]] = {
-    "performance": (
-        "bad",
-        "The model performs worse than it must{}.",
-        "Do not rely on its scores. `churnops retrain` trains a new model and deploys it only if it is better.",
-    ),
-    "feature_drift": (
-        "watch",
-        "Customers differ from those the model was trained on{}.",
-        "See below which columns changed, and whether the data or the customers did; then `churnops retrain`.",
-    ),
-    "prediction_drift": (
-        "watch",
-        "The model gives other scores than expected{}.",
-        "See below which columns changed; if the customers really did, `churnops retrain`.",
-    ),
-    "target_drift": (
-        "watch",
-        "The churn rate is not what it was{}.",
-        "Check that outcomes are recorded as before; if customers really leave differently, `churnops retrain`.",
-    ),
-}
+_LEVELS: Mapping[str, Level] = {"critical": "bad", "warning": "watch"}
 _RETRAINING_FAILED: tuple[Level, str, str] = (
     "bad",
     "The last retraining failed.",
@@ -218,17 +203,9 @@ def _uncertain(mine: Sequence[Cycle], limits: Limits) -> list[Health]:
     if not waiting:
         return []
     since = _run(mine, lambda cycle: bool(_waiting(cycle, limits)))
-    what = _joined([_CHANGES[name] for name in waiting])
+    what = _joined([MESSAGES[name].doubt for name in waiting])
     sentence = f"{capital(what)}, but the evidence is not enough to act on yet."
     return [Health("watch", sentence, "Nothing yet: the next reports will tell.", since)]
-
-
-_CHANGES = {
-    "performance": "the model may perform worse",
-    "feature_drift": "customers may have changed",
-    "prediction_drift": "scores may have changed",
-    "target_drift": "the churn rate may have changed",
-}
 
 
 def _waiting(cycle: Cycle, limits: Limits) -> list[str]:
@@ -250,7 +227,7 @@ def _old(newest: Cycle, limits: Limits, now: datetime) -> list[Health]:
         Health(
             "watch",
             f"The newest report on customers of this model is {age.days} days old.",
-            f"{MONITOR}, or let `churnops monitor --every 1d` run. If it runs, check that predictions reach the journal.",
+            f"{MONITOR}, or let `churnops monitor --every 1d` run; check that predictions reach the journal.",
             newest.at + limits.age,
         )
     ]

@@ -70,9 +70,7 @@ def ks_test(reference: ColumnProfile, batch: ColumnProfile, *, tolerance: float 
         return short
     distance = ks_statistic(reference, batch)
     p_value = two_sample_p_value(reference.rows, batch.rows, max(0.0, distance - tolerance))
-    beyond = f" for more than {tolerance:g}" if tolerance else ""
-    reason = f"the largest distance between the distributions is {distance:.3f}, p = {p_value:.2g}{beyond}"
-    return Finding("ks", distance, p_value, distance, reason)
+    return Finding("ks", distance, p_value, distance, f"the distributions are up to {distance:.3f} apart")
 
 
 def two_sample_p_value(n: int, m: int, distance: float) -> float:

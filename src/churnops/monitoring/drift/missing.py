@@ -27,5 +27,5 @@ def missing_rate_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding
             return Finding("missing_rate", None, None, None, reason)
     before, now = reference.missing / rows[0], batch.missing / rows[1]
     statistic, p_value = compare_counts(table)
-    reason = f"{now:.1%} of the values are missing, {before:.1%} in the reference, p = {p_value:.2g}"
+    reason = f"{now:.1%} of the values are missing; in the reference {before:.1%}"
     return Finding("missing_rate", statistic, p_value, now - before, reason)

@@ -37,8 +37,8 @@ def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Find
     if unseen == 0:
         return Finding("unseen_categories", 0.0, 1.0, 0.0, "no category that the reference does not have")
     p_value = unseen_p_value(reference.at_points + batch.at_points, reference.rows, rows, unseen)
-    reason = f"{unseen} of {rows} rows ({unseen / rows:.1%}) have a category that the reference does not have"
-    return Finding("unseen_categories", float(unseen), p_value, unseen / rows, f"{reason}, p = {p_value:.2g}")
+    reason = f"{unseen} of {rows} rows ({unseen / rows:.1%}) have a category that the reference lacks"
+    return Finding("unseen_categories", float(unseen), p_value, unseen / rows, reason)
 
 
 def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int, unseen: int) -> float:

@@ -1,0 +1,55 @@
+"""Sentences for each trigger of monitoring, in alerts and on the dashboard: the event, the doubt and the next step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TriggerMessage:
+    """Sentences for one trigger.
+
+    Attributes
+    ----------
+    severity
+        Severity of its alert.
+    event
+        Sentence for a trigger that fired, without a full stop.
+    doubt
+        The same while the evidence is not certain, from the second word of a sentence on.
+    todo
+        Next step, in Markdown.
+    """
+
+    severity: Literal["critical", "warning"]
+    event: str
+    doubt: str
+    todo: str
+
+
+MESSAGES: Mapping[str, TriggerMessage] = {
+    "performance": TriggerMessage(
+        "critical",
+        "Predictions are worse than expected",
+        "predictions may be worse than expected",
+        "Do not rely on the scores. `churnops retrain` trains a new model and deploys it only if it is better.",
+    ),
+    "feature_drift": TriggerMessage(
+        "warning",
+        "Customers changed",
+        "customers may have changed",
+        "Check whether the customers changed or only the data about them; then run `churnops retrain`.",
+    ),
+    "prediction_drift": TriggerMessage(
+        "warning",
+        "Churn scores changed",
+        "churn scores may have changed",
+        "See which columns drifted. If the customers really changed, run `churnops retrain`.",
+    ),
+    "target_drift": TriggerMessage(
+        "warning",
+        "The churn rate changed",
+        "the churn rate may have changed",
+        "Check that outcomes are recorded as before. If customers really leave differently, run `churnops retrain`.",
+    ),
+}
