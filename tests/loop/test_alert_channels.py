@@ -21,14 +21,15 @@ from churnops.journal.alerts import AlertLog
 from churnops.journal.tables import alerts as alert_table
 from churnops.journal.tables import deliveries as delivery_table
 from churnops.settings import AlertSettings
-from tests.support.processes import free_port
+from tests.support.processes import CHURNOPS, free_port, run
+from tests.support.projects import write_project
 from tests.support.sinks import SECRET, Endpoint, Mailbox, listening
 
 LINK = "https://dashboard.example.org/monitoring"
 DRIFT = Alarm(
     "feature_drift", "warning", "4 of 12 columns drifted", ("tenure & <b>: D 0.31", "p < 0.05", "of 800 rows")
 )
-BODY = f"tenure & ‹b›: D 0.31\np < 0.05\nof 800 rows\n{LINK}"
+BODY = f"tenure & ‹b›: D 0.31\np < 0.05\nof 800 rows\nSince 2026-05-01 12:00 UTC.\n{LINK}"
 
 
 @pytest.fixture
@@ -131,6 +132,29 @@ def test_pagerduty_has_an_incident_for_each_subject_and_resolves_it(desk: Desk, 
     assert endpoint.asked[-1][1]["dedup_key"] == "telecom-performance"
 
 
+def test_a_test_message_goes_to_every_channel_and_nowhere_else(desk: Desk, endpoint: Endpoint):
+    with listening(status=500) as failing:
+        good, bad = desk.alerts(endpoint.url, failing.url, attempts=1).send_test()
+    assert (good.delivered, bad.delivered) == (True, False)
+    assert endpoint.titles() == ["[info] churnops: This is a test"]
+    assert LINK in endpoint.asked[0][1]["message"]
+    assert desk.undelivered() == 0
+
+
+def test_the_command_sends_a_test_and_its_exit_code_is_the_result(tmp_path: Path, endpoint: Endpoint):
+    root = write_project(tmp_path / "shop").parent
+    for urls, code, expected in (
+        ([endpoint.url], 0, ": delivered"),
+        ([endpoint.url, f"json://127.0.0.1:{free_port()}"], 1, ": failed: "),
+        ([], 2, "there is no channel"),
+    ):
+        channels = {"CHURNOPS_ALERTS__URLS": json.dumps(urls), "CHURNOPS_ALERTS__ATTEMPTS": "1"}
+        done = run(CHURNOPS, "alerts", "test", cwd=root, code=code, **channels)
+        assert expected in done.stdout + done.stderr
+    assert endpoint.titles() == ["[info] churnops: This is a test"] * 2
+    assert "Project shop on " in endpoint.asked[0][1]["message"]
+
+
 def test_a_failing_channel_is_retried_reported_and_told_later(desk: Desk, engine: Engine):
     with listening(status=500) as failing, listening() as working:
         console, bad, good = desk.alerts(failing.url, working.url).tell([DRIFT], [])
@@ -139,14 +163,14 @@ def test_a_failing_channel_is_retried_reported_and_told_later(desk: Desk, engine
         assert bad.error
         assert "500" in bad.error
         assert len(failing.asked) == 2
-        assert desk.lines[-1] == f"alerts: {bad.channel} was not told feature_drift: {bad.error}"
+        assert desk.lines[-1] == f"alerts: {bad.channel} did not get feature_drift: {bad.error}"
         assert desk.undelivered() == 1
 
         failing.status = 200
         desk.now += timedelta(hours=1)
         (late,) = desk.alerts(failing.url, working.url).tell([DRIFT], [])  # no news, but what is owed
         assert (late.channel, late.delivered) == (bad.channel, True)
-        assert failing.asked[-1][1]["message"] == f"told late: it is of 2026-05-01 12:00 UTC\n{BODY}"
+        assert failing.asked[-1][1]["message"] == f"Late: this is of 2026-05-01 12:00 UTC.\n{BODY}"
         assert len(working.asked) == 1
         assert desk.undelivered() == 0
         assert desk.alerts(failing.url, working.url).retry() == ()
@@ -181,7 +205,7 @@ def test_other_faults_are_reported_in_bounded_time(desk: Desk, endpoint: Endpoin
         assert SECRET not in delivery.error
     if fault == "hangs":
         assert str(faulty[0].error).startswith("no answer within 0.")
-        assert (faulty[1].attempts, faulty[1].error) == (0, "not tried: the channel took all the time there was")
+        assert (faulty[1].attempts, faulty[1].error) == (0, "not tried: the earlier messages took all the time")
 
 
 def test_a_hanging_channel_keeps_neither_the_others_nor_the_process(tmp_path: Path, endpoint: Endpoint):
@@ -336,4 +360,4 @@ def test_a_process_killed_while_telling_is_made_good(tmp_path: Path, endpoint: E
     engine.dispose()
     assert late.delivered
     assert len(endpoint.asked) == told, "at least once"
-    assert endpoint.asked[-1][1]["message"].startswith("told late: it is of ")
+    assert endpoint.asked[-1][1]["message"].startswith("Late: this is of ")

@@ -11,6 +11,7 @@ from churnops.journal.cycles import CycleLog
 from churnops.monitoring import ModelMonitor, Report
 from churnops.monitoring.budget import Trigger, TriggerName
 from churnops.monitoring.collect import batch_from_columns
+from churnops.monitoring.messages import MESSAGES
 from churnops.settings import Settings
 from churnops.training.train import TrainedModels
 
@@ -43,10 +44,15 @@ def test_what_is_big_and_not_certain_or_untold_neither_begins_nor_ends_an_alarm(
     firing, clear = alarms(found, "https://dashboard")
     assert [alarm.subject for alarm in firing] == ["performance"]
     assert firing[0].severity == "critical"
-    assert firing[0].facts[0] == "performance: why"
+    assert firing[0].facts[:2] == ("Why.", f"Next: {MESSAGES['performance'].todo}")
     assert len(firing[0].facts) == 3
     assert firing[0].link == "https://dashboard"
     assert clear == ["cycle_failed", "target_drift"]
+
+
+def test_customers_examined_before_raise_no_alarm_and_end_none(report: Report):
+    again = replace(with_triggers(report, performance=(True, True), target_drift=(False, False)), examined_before=True)
+    assert alarms(again, "") == ([], ["cycle_failed"])
 
 
 def test_no_alarm_begins_or_ends_with_a_report_that_acts_as_no_source(report: Report):
@@ -57,7 +63,10 @@ def test_no_alarm_begins_or_ends_with_a_report_that_acts_as_no_source(report: Re
 def test_a_failed_retraining_is_critical_and_says_that_production_is_as_it_was():
     alarm = retraining_failed("row 7: state must be one of KS, OH", "https://dashboard")
     assert (alarm.subject, alarm.severity, alarm.link) == ("retraining_failed", "critical", "https://dashboard")
-    assert alarm.facts[:2] == ("row 7: state must be one of KS, OH", "production is as it was before")
+    assert alarm.facts[:2] == (
+        "Row 7: state must be one of KS, OH.",
+        "The deployed model is unchanged. Next: run `churnops retrain` by hand.",
+    )
 
 
 def test_a_cycle_says_nothing_of_retraining_and_a_decision_ends_only_that(report: Report):
@@ -68,5 +77,5 @@ def test_a_cycle_says_nothing_of_retraining_and_a_decision_ends_only_that(report
 
 def test_events_say_what_and_why():
     assert "disk" in failure("the disk is full", "").facts[0]
-    assert deployment("forest-1", "asked for", ["ROC-AUC 0.9"], "").facts == ("asked for", "ROC-AUC 0.9")
+    assert deployment("forest-1", "asked for", ["ROC-AUC 0.9"], "").facts == ("Asked for.", "ROC-AUC 0.9")
     assert rollback("forest-0", "worse", "").severity == "warning"

@@ -55,18 +55,23 @@ def desk(engine: Engine) -> Desk:
     return Desk(AlertLog(engine))
 
 
-def test_an_alarm_is_title_three_facts_and_a_link(desk: Desk):
+def test_an_alarm_is_title_three_facts_its_time_and_a_link(desk: Desk):
     (delivery,) = desk.alerts(link=LINK).tell([DRIFT], [])
     assert delivery == Delivery("console", "feature_drift", True, 1)
     assert desk.lines == [
-        f"[warning] churnops: 4 of 12 columns drifted\n  tenure: D 0.31\n  charge: D 0.22\n  3\n  {LINK}"
+        f"[warning] churnops: 4 of 12 columns drifted\n  tenure: D 0.31\n  charge: D 0.22\n  3\n  Since 2026-05-01 12:00 UTC.\n  {LINK}"
     ]
     own = Alarm("performance", "critical", "ROC-AUC 0.61", link="https://elsewhere.example.org")
     desk.alerts(link=LINK).tell([own], [])
     for broken in ("https://x.org/" + "y" * 300, "https://x.org/\n<!channel>"):
         desk.alerts(link=LINK).announce(Alarm("deployed", "info", "version 2", link=broken))
-        assert desk.lines.pop() == "[info] churnops: version 2", "part of a link leads nowhere"
-    assert desk.lines[-1] == "[critical] churnops: ROC-AUC 0.61\n  https://elsewhere.example.org"
+        assert desk.lines.pop() == "[info] churnops: version 2\n  At 2026-05-01 12:00 UTC.", (
+            "part of a link leads nowhere"
+        )
+    assert (
+        desk.lines[-1]
+        == "[critical] churnops: ROC-AUC 0.61\n  Since 2026-05-01 12:00 UTC.\n  https://elsewhere.example.org"
+    )
 
 
 def test_an_alarm_that_lasts_is_told_once_and_its_end_once(desk: Desk):
@@ -85,12 +90,29 @@ def test_an_alarm_that_lasts_is_told_once_and_its_end_once(desk: Desk):
         assert desk.titles() == expected
 
 
+def test_a_repeated_alarm_names_its_place_and_its_beginning(desk: Desk):
+    for hours in (0, 25):
+        now = START + timedelta(hours=hours)
+        alerts = Alerts(
+            desk.log, AlertSettings(), console=desk.lines.append, place="Project shop on host-1", now=lambda at=now: at
+        )
+        alerts.tell([DRIFT], [])
+    assert [line.splitlines()[-1].strip() for line in desk.lines] == [
+        "Project shop on host-1, since 2026-05-01 12:00 UTC."
+    ] * 2
+
+
+def test_a_message_is_cut_between_words():
+    assert plain("ROC-AUC is 0.7132 on 1,667 customers", 30) == "ROC-AUC is 0.7132 on 1,667…"
+    assert plain("ROC-AUC is 0.7132", 15) == "ROC-AUC is…"
+
+
 def test_a_recovery_says_what_is_over(desk: Desk):
     desk.alerts(link=LINK).tell([DRIFT], [])
     desk.now += timedelta(hours=3)
     desk.alerts(link=LINK).tell([], ["feature_drift"])
     assert desk.lines[-1] == (
-        f"[recovered] churnops: feature drift\n  told on 2026-05-01 12:00 UTC: 4 of 12 columns drifted\n  {LINK}"
+        f"[recovered] churnops: feature drift\n  Over. Sent on 2026-05-01 12:00 UTC: 4 of 12 columns drifted\n  {LINK}"
     )
 
 
@@ -98,8 +120,8 @@ def test_a_failed_retraining_is_told_once_and_over_once_one_decides(desk: Desk):
     for _ in range(2):
         desk.alerts().tell([retraining_failed("there is no space on the disk", LINK)], [])
     assert desk.lines == [
-        "[critical] churnops: a retraining failed\n  there is no space on the disk\n  production is as it was before\n"
-        f"  run it by hand: churnops retrain\n  {LINK}"
+        "[critical] churnops: A retraining failed\n  There is no space on the disk.\n  The deployed model is unchanged. "
+        f"Next: run `churnops retrain` by hand.\n  Since 2026-05-01 12:00 UTC.\n  {LINK}"
     ]
     desk.lines.clear()
     for _ in range(2):
@@ -277,7 +299,8 @@ def test_an_alarm_of_a_source_names_it_and_only_that_source_ends_it(desk: Desk):
     (delivery,) = desk.alerts().tell([], ["feature_drift"], "weekly")
     assert delivery.subject == "feature_drift@weekly"
     assert desk.lines == [
-        "[recovered] churnops: source weekly: feature drift\n  told on 2026-05-01 12:00 UTC: 4 of 12 columns drifted"
+        "[recovered] churnops: source weekly: feature drift\n"
+        "  Over. Sent on 2026-05-01 12:00 UTC: 4 of 12 columns drifted"
     ]
 
 

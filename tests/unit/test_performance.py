@@ -78,7 +78,9 @@ def test_few_outcomes_cannot_tell(churned: int, stayed: int, rng: np.random.Gene
     outcome = np.repeat([1.0, 0.0, np.nan], [churned, stayed, 50])
     found = judge_decline(outcome, rng.random(outcome.size), promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
     assert (found.below, found.p_value) == (None, None)
-    assert found.reason == f"{churned + stayed} outcomes are known, {churned} of them churned: 10 of each are needed"
+    assert found.reason == (
+        f"{churned + stayed} outcomes are known ({churned} churned, {stayed} stayed); 10 of each are needed"
+    )
 
 
 def test_an_unknown_outcome_is_left_out(rng: np.random.Generator, settings: Settings):
@@ -181,6 +183,6 @@ def test_flagged_customers_who_stay_are_seen_though_no_more_are_predicted_wrongl
     then = PROMISE | {"confusion": {"tn": 570, "fp": 0, "fn": 18, "tp": 79}, "rows": 667}
     found = judge_decline(outcome, probability, promised=then, churn_threshold=0.5, settings=SETTINGS)
     assert found.below is False
-    assert "2.5% are predicted wrongly, 2.7% were then" in found.reason
+    assert "15 of 600 predictions are wrong, 16 were expected" in found.reason
     assert found.p_value is not None
     assert found.p_value < 0.001

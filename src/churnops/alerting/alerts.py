@@ -45,7 +45,7 @@ _HIDDEN = frozenset(
     {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 )  # Unicode's control characters and characters without a form
 _MINUTE = timedelta(minutes=1)
-_TITLE, _FACT, _PLACE, _LINK, _FACTS = 120, 160, 100, 300, 3  # together below the 1024 characters PagerDuty takes
+_TITLE, _FACT, _PLACE, _LINK, _FACTS = 120, 155, 100, 300, 3  # together below the 1024 characters PagerDuty takes
 _LATE = "not tried: the earlier messages took all the time"
 
 

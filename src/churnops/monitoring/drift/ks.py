@@ -62,7 +62,7 @@ def ks_test(reference: ColumnProfile, batch: ColumnProfile, *, tolerance: float 
     >>> reference = ColumnProfile.fit(np.arange(100.0))
     >>> found = ks_test(reference, reference.count(np.arange(100.0) + 25))
     >>> round(found.effect, 2), round(found.p_value, 4), found.reason
-    (0.25, 0.0037, 'the largest distance between the distributions is 0.250, p = 0.0037')
+    (0.25, 0.0037, 'the distributions are up to 0.250 apart')
     >>> round(ks_test(reference, reference.count(np.arange(100.0) + 25), tolerance=0.1).p_value, 2)
     0.21
     """

@@ -17,7 +17,7 @@ def missing_rate_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding
     >>> reference = ColumnProfile.fit(np.arange(100.0))
     >>> found = missing_rate_test(reference, reference.count(np.append(np.arange(90.0), np.full(10, np.nan))))
     >>> found.effect, round(found.p_value, 4), found.reason
-    (0.1, 0.0012, '10.0% of the values are missing, 0.0% in the reference, p = 0.0012')
+    (0.1, 0.0012, '10.0% of the values are missing; in the reference 0.0%')
     """
     table = np.array([[profile.missing, profile.rows] for profile in (reference, batch)])
     rows = table.sum(axis=1).tolist()

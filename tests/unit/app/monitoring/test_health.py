@@ -101,7 +101,7 @@ def test_the_worst_comes_first_and_the_others_are_not_forgotten():
     both = summary(FINE | {"performance": True, "feature_drift": True})
     found = health(failed(0.5), cycle(1, both))
     assert "not watched" in found.sentence
-    assert [part.split(" ")[0] for part in found.also] == ["The", "Customers"]
+    assert [part.split(" ")[0] for part in found.also] == ["Predictions", "Customers"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_an_alarm_of_a_failed_cycle_is_over_with_the_next_report():
 def test_another_sources_alarm_is_told_beside_the_state_of_live_traffic():
     weekly = replace(cycle(0.5, summary(fired("feature_drift"))), source="weekly")
     found = health(weekly, cycle(1))
-    assert (found.level, found.sentence.startswith("Source weekly: Customers differ")) == ("watch", True)
+    assert (found.level, found.sentence.startswith("Source weekly: Customers changed")) == ("watch", True)
     clean = replace(cycle(0.5), source="weekly")
     notice = Notice("feature_drift", "firing", "warning", "x", "", "weekly")
     own = Firing(Alert(1, NOW - 2 * HOUR, notice), NOW - 2 * HOUR)
