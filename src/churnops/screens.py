@@ -328,7 +328,7 @@ def _drifted(columns: "Sequence[ColumnDrift]", schema: "Schema") -> Table:
 
 def _outcomes(labels: "LabelsPart") -> str:
     if labels.due or not labels.waiting:
-        return f"{labels.labelled:,} of {labels.due:,} due outcomes are known"
+        return f"{labels.labelled:,} of the {labels.due:,} due are known"
     return labels.waiting_sentence
 
 

@@ -21,6 +21,7 @@ _MASKS = (
     (r"churnops_[0-9a-f]{12}_[\w-]{43}", "<token>"),
     (r"\b[0-9a-f]{64}\b", "<hash>"),
     (r"\b[0-9a-f]{32}\b", "<id>"),
+    (r"(Project \S+ on) \S+, (since|at) ", r"\1 <host>, \2 "),
     (r"\b\d+\.\d+ (s|seconds|days|hours|minutes)\b", r"<duration> \1"),
 )
 _FITTED = (

@@ -106,7 +106,7 @@ def test_drift_is_noticed_told_and_answered_by_a_new_model_that_is_worth_as_much
     ]
     assert order == sorted(order)
     assert any("[critical]" in title for title in notes.alerts)
-    assert any("is in production" in title for title in notes.alerts)
+    assert any("is deployed" in title for title in notes.alerts)
     assert "[recovered] churnops: performance" in notes.alerts
 
     # It did help, on customers who came after it, and nobody was turned away on the way.

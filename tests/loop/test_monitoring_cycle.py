@@ -352,7 +352,7 @@ def test_a_journal_that_does_not_open_is_told_too(deployed: Settings, capsys: py
     (deployed.root / "journal.db").write_text("this is no database")
     with pytest.raises(ChurnopsError, match="journal"):
         monitoring.run_monitoring(deployed, sources.window())
-    assert "[critical] churnops: a monitoring cycle failed" in capsys.readouterr().err
+    assert "[critical] churnops: A monitoring cycle failed" in capsys.readouterr().err
 
 
 def test_without_a_model_it_says_what_to_do(tmp_path: Path):

@@ -394,7 +394,7 @@ def test_a_summary_that_cannot_be_written_after_the_link_moved_is_a_warning(
     assert (summary.status, path) == ("deployed", None)
     assert "the summary is not written: " in (summary.warning or "")
     assert settings.path("models/production").resolve() != before
-    assert "a retraining failed" not in capfd.readouterr().err
+    assert "A retraining failed" not in capfd.readouterr().err
 
 
 def test_a_defect_after_the_link_moved_is_a_warning_in_the_summary(
@@ -575,7 +575,7 @@ def test_where_the_model_from_before_is_damaged_a_failed_check_is_critical(
     assert after != before
     assert told(settings)[-2:] == ["deployed", "retraining_failed"]
     said = capfd.readouterr().err
-    assert f"[critical] churnops: {production(settings).version_name} is in production" in said
+    assert f"[critical] churnops: {production(settings).version_name} is deployed" in said
     assert f"{after.name} is deployed now, before it {before.name}" in said
 
 

@@ -140,7 +140,7 @@ def test_the_gate_refuses_a_worse_model_force_deploys_it_and_going_back_is_one_c
 
         agreed = typed("promote", "1", "--reason", "the old one was better")
         assert re.search(r"gate.*deploy", agreed.stdout)
-        assert "is in production" in agreed.stderr  # the alert
+        assert "is deployed" in agreed.stderr  # the alert
         answers(good)
         assert typed("promote", "1", "--reason", "again").stdout.startswith("Nothing changed, version 1 ")
 

@@ -249,8 +249,8 @@ def test_a_new_model_is_told_of_although_its_first_cycle_fails(tmp_path: Path, c
     assert summary.cycle is None
     assert "the first monitoring cycle failed: " in (summary.deployed.warning or "")
     told = capsys.readouterr().err
-    assert "is in production" in told
-    assert "[critical] churnops: source data.production: a monitoring cycle failed" in told
+    assert "is deployed" in told
+    assert "[critical] churnops: source data.production: A monitoring cycle failed" in told
     assert Bundle.load(settings.root / "models/production")
 
 

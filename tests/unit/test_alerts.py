@@ -59,7 +59,8 @@ def test_an_alarm_is_title_three_facts_its_time_and_a_link(desk: Desk):
     (delivery,) = desk.alerts(link=LINK).tell([DRIFT], [])
     assert delivery == Delivery("console", "feature_drift", True, 1)
     assert desk.lines == [
-        f"[warning] churnops: 4 of 12 columns drifted\n  tenure: D 0.31\n  charge: D 0.22\n  3\n  Since 2026-05-01 12:00 UTC.\n  {LINK}"
+        f"[warning] churnops: 4 of 12 columns drifted\n  tenure: D 0.31\n  charge: D 0.22\n  3\n"
+        f"  Since 2026-05-01 12:00 UTC.\n  {LINK}"
     ]
     own = Alarm("performance", "critical", "ROC-AUC 0.61", link="https://elsewhere.example.org")
     desk.alerts(link=LINK).tell([own], [])
@@ -120,8 +121,8 @@ def test_a_failed_retraining_is_told_once_and_over_once_one_decides(desk: Desk):
     for _ in range(2):
         desk.alerts().tell([retraining_failed("there is no space on the disk", LINK)], [])
     assert desk.lines == [
-        "[critical] churnops: A retraining failed\n  There is no space on the disk.\n  The deployed model is unchanged. "
-        f"Next: run `churnops retrain` by hand.\n  Since 2026-05-01 12:00 UTC.\n  {LINK}"
+        "[critical] churnops: A retraining failed\n  There is no space on the disk.\n  The deployed model is "
+        f"unchanged. Next: run `churnops retrain` by hand.\n  Since 2026-05-01 12:00 UTC.\n  {LINK}"
     ]
     desk.lines.clear()
     for _ in range(2):

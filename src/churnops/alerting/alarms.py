@@ -53,12 +53,12 @@ def deployment(
     model_version: str, reason: str, facts: Sequence[str], link: str, *, severity: Severity = "info"
 ) -> Alarm:
     """Return the event of a newly deployed model."""
-    return Alarm("deployed", severity, f"Model {model_version} is deployed", (_sentence(reason), *facts), link)
+    return Alarm("deployed", severity, f"{model_version} is deployed", (_sentence(reason), *facts), link)
 
 
 def rollback(model_version: str, reason: str, link: str) -> Alarm:
     """Return the event of an earlier model that is deployed again."""
-    return Alarm("rolled_back", "warning", f"Rolled back to model {model_version}", (_sentence(reason),), link)
+    return Alarm("rolled_back", "warning", f"Rolled back to {model_version}", (_sentence(reason),), link)
 
 
 def _alarm(trigger: Trigger, report: Report, link: str) -> Alarm:
