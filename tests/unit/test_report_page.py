@@ -153,7 +153,8 @@ def test_what_was_found_is_said():
     ).text
     for words in (
         "Retraining is recommended",
-        "Features drifted",
+        "Customers changed: 2 of 2 drifted.",
+        "Check whether the customers changed",
         "500, simulated",
         "2026-11-24 10:00 UTC",
         "number 3",
@@ -180,9 +181,9 @@ def test_performance_is_shown_against_its_promise():
     }
     text = read(report_page(document, {}, {}, schema(Column(name="x", kind="number")))).text
     assert "ROC-AUC 0.861 0.820 to 0.900 0.916 0.800 0.750" in text
-    assert "promised 0.916" in text
+    assert "expected 0.916" in text
     assert "Retraining is not recommended" in text
-    assert "No trigger fired; 1 of 2 cannot be told." in text
+    assert "No trigger fired; 1 of 2 is unknown." in text
     assert "2026-11-01 00:00 UTC to 2026-11-08 00:00 UTC 0 of 20 – –" in text
 
 
@@ -194,9 +195,9 @@ def test_outcomes_known_are_told_apart_from_the_customers_looked_at():
     window = {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"}
     journal, table = shown(window=window), shown()
     assert "Outcomes known 0 of 20 that are due" in journal
-    assert "predictions of an earlier window" in journal
+    assert "these predictions are older than the customers above" in journal
     assert "Outcomes known 0 of 20 customers" in table
-    assert "earlier window" not in table
+    assert "older than the customers" not in table
 
 
 def recommended(*triggers: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -206,13 +207,13 @@ def recommended(*triggers: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def test_without_an_error_budget_none_is_spoken_of():
     told = trigger("feature_drift", False, "as before")
-    assert "number 2; false alarms over all looks: at most 0.05" in shown(**recommended(told))
-    assert "false alarms" not in shown(**recommended(told, budget=None))
+    assert "number 2 Chance of a false recommendation, over all looks 0.05" in shown(**recommended(told))
+    assert "Chance of a false" not in shown(**recommended(told, budget=None))
 
 
 def test_where_no_trigger_can_be_told_neither_can_the_verdict():
     text = shown(**recommended(trigger("performance", None, "no outcomes"), trigger("target_drift", None, "no rows")))
-    assert "Cannot tell whether to retrain No outcomes; no rows" in " ".join(text.split())
+    assert "Cannot tell whether to retrain No outcomes. No rows." in " ".join(text.split())
     assert "Retraining is" not in text
 
 
@@ -222,7 +223,7 @@ def test_what_is_big_and_not_certain_says_so():
     assert "Feature drift not certain yet" in text
     assert "Performance cannot tell" in text
     assert "Target drift not fired" in text
-    assert "No trigger fired; 1 of 3 would, but is not certain yet; 1 of 3 cannot be told." in text
+    assert "No trigger fired; 1 of 3 would, but is not certain yet; 1 of 3 is unknown." in text
     del waits["big"]  # as in older reports
     assert "Feature drift not fired" in shown(**recommended(waits))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from churnops.alerting.alerts import Alarm, Severity, Subject
-from churnops.monitoring.budget import Trigger
+from churnops.monitoring.budget import Trigger, reason_without_prefix
 from churnops.monitoring.messages import MESSAGES
 from churnops.monitoring.report import Report
 from churnops.settings import LIVE
@@ -63,7 +63,7 @@ def rollback(model_version: str, reason: str, link: str) -> Alarm:
 
 def _alarm(trigger: Trigger, report: Report, link: str) -> Alarm:
     message = MESSAGES[trigger.name]
-    reason = trigger.reason.partition(": ")[2] or trigger.reason
+    reason = reason_without_prefix(trigger.reason)
     examined = f"Model {report.model_version} on {report.rows:,} customers ({report.source})."
     return Alarm(
         trigger.name, message.severity, message.event, (_sentence(reason), f"Next: {message.todo}", examined), link

@@ -31,6 +31,16 @@ REASON_PREFIXES: Mapping[str, str] = {
 TRIGGERS = len(TRIGGER_LABELS)
 
 
+def reason_without_prefix(reason: str) -> str:
+    """Return a trigger's reason without the name of the trigger.
+
+    >>> reason_without_prefix("feature drift: 2 of 9 columns drifted"), reason_without_prefix("as before")
+    ('2 of 9 columns drifted', 'as before')
+    """
+    start, separator, rest = reason.partition(": ")
+    return rest if separator and start in REASON_PREFIXES.values() else reason
+
+
 @dataclass(frozen=True)
 class Trigger:
     """One of the four conditions that recommend retraining.

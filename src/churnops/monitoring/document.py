@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonS
 
 from churnops.document import Count, Document, Flag, MaybeCount, MaybeMoment, Moment, Number, Share
 from churnops.evaluation.metrics import METRIC_LABELS
-from churnops.monitoring.budget import REASON_PREFIXES, TRIGGER_LABELS, TRIGGERS
+from churnops.monitoring.budget import TRIGGER_LABELS, TRIGGERS, reason_without_prefix
 from churnops.monitoring.drift.finding import TEST_LABELS
 from churnops.settings import LIVE
 from churnops.words import capital
@@ -211,8 +211,7 @@ class TriggerPart(Document):
     @property
     def why(self) -> str:
         """The reason as a sentence, without the trigger's name at its front."""
-        start, _, rest = self.reason.partition(": ")
-        return f"{capital(rest if start in REASON_PREFIXES.values() else self.reason)}."
+        return f"{capital(reason_without_prefix(self.reason))}."
 
 
 class RecommendationPart(Document):

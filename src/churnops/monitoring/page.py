@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.model.bundle import SCORE
-from churnops.monitoring.budget import TRIGGER_LABELS
+from churnops.monitoring.budget import TRIGGER_LABELS, reason_without_prefix
+from churnops.monitoring.document import LabelsPart
 from churnops.monitoring.drift.finding import EFFECT_LABELS, TEST_LABELS
 from churnops.monitoring.figures import bars_svg, histogram_svg, interval_svg
+from churnops.monitoring.messages import MESSAGES
 from churnops.monitoring.numbers import finite, metric, moment, number, p_text
 from churnops.schema import Schema
 from churnops.settings import DEMONSTRATION, LIVE
@@ -63,8 +65,8 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
 
     Notes
     -----
-    Many columns have a row of a table each, and figures only where they differ most; how many are left out of that is
-    said.
+    Each of many columns has a row of a table; the columns that differ most have figures. The page names the number of
+    columns that are left out.
     """
 
     def figure(column: Mapping[str, Any]) -> str:
@@ -75,18 +77,21 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
         return _figure(name, then, batch.get(name, then.empty()), schema)
 
     drift, from_journal = document["feature_drift"], document["window"] is not None
-    headline, why = _verdict(document["recommend_retraining"])
+    recommended = document["recommend_retraining"]
+    headline, events = _verdict(recommended)
     values = {
         "title": f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}",
         "banner": DEMONSTRATION if document.get("demonstration") else "",
         "headline": headline,
-        "why": capital(why),
+        "events": events,
+        "todo": next((MESSAGES[name].todo for name in MESSAGES if name in _fired(recommended)), "").replace("`", ""),
         "overview": _overview(document),
-        "triggers": [_trigger(trigger) for trigger in document["recommend_retraining"]["triggers"]],
+        "triggers": [_trigger(trigger) for trigger in recommended["triggers"]],
+        "looks": _looks(recommended),
         "performance": _performance(document["performance"], from_journal),
         "from_journal": from_journal,
         "singles": [_card(column, figure, schema) for column in _singles(document, schema)],
-        "columns_reason": drift["reason"],
+        "columns_reason": f"{capital(drift['reason'])}.",
     }
     room = LIMIT - _SPARE - _size(render("monitoring.html", **values, columns=_Columns([], [], 0, "")))
     return render("monitoring.html", **values, columns=_columns(drift["columns"], figure, schema, room))
@@ -94,8 +99,7 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
 
 def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts at the head of the page, by name."""
-    recommended = document["recommend_retraining"]
-    window, look, budget = document["window"], recommended["look"], recommended["budget"]
+    window = document["window"]
     kind = ", simulated" if document["simulated"] else ", of the past" if document.get("past") else ""
     acts_as = document.get("acts_as", LIVE)  # older reports do not have it
     pairs = [
@@ -105,33 +109,49 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("From", document["source"]),
     ]
     if acts_as != LIVE:
-        pairs.append(("Source", acts_as or "none: nothing follows from this report"))
+        pairs.append(("Source", acts_as or "none: this report has no consequences"))
     if window:
         pairs.append(("Window", f"{moment(window['since'])} to {moment(window['until'])}"))
-    if look is not None:
-        most = "" if budget is None else f"; false alarms over all looks: at most {number(budget)}"
-        pairs.append(("Look", f"number {look}{most}"))
+    if document.get("examined_before"):
+        pairs.append(("Examined", "before: this report causes no alert and no retraining"))
     return pairs
 
 
-def _verdict(recommended: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the headline, and why."""
+def _looks(recommended: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts about the error budget, by name."""
+    look, budget = recommended["look"], recommended["budget"]
+    pairs = [] if look is None else [("Look", f"number {look}")]
+    return pairs if budget is None else [*pairs, ("Chance of a false recommendation, over all looks", number(budget))]
+
+
+def _verdict(recommended: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the headline, and the sentences that explain it."""
     triggers = recommended["triggers"]
     if recommended["value"]:
-        return "Retraining is recommended", "; ".join(recommended["reasons"])
-    untold = sum(trigger["fired"] is None for trigger in triggers)
-    if untold == len(triggers):
-        return "Cannot tell whether to retrain", "; ".join(trigger["reason"] for trigger in triggers)
+        return "Retraining is recommended", [_event(trigger) for trigger in triggers if trigger["fired"]]
+    unknown = sum(trigger["fired"] is None for trigger in triggers)
+    if unknown == len(triggers):
+        return "Cannot tell whether to retrain", [f"{capital(trigger['reason'])}." for trigger in triggers]
     waiting, why = sum(map(_waits, triggers)), "No trigger fired"
     if waiting:
         why += f"; {waiting} of {len(triggers)} would, but {'is' if waiting == 1 else 'are'} not certain yet"
-    if untold:
-        why += f"; {untold} of {len(triggers)} cannot be told"
-    return "Retraining is not recommended", f"{why}."
+    if unknown:
+        why += f"; {unknown} of {len(triggers)} {'is' if unknown == 1 else 'are'} unknown"
+    return "Retraining is not recommended", [f"{why}."]
+
+
+def _fired(recommended: Mapping[str, Any]) -> set[str]:
+    return {trigger["name"] for trigger in recommended["triggers"] if trigger["fired"]}
+
+
+def _event(trigger: Mapping[str, Any]) -> str:
+    """Return a sentence: the event, and the numbers behind it."""
+    message = MESSAGES.get(trigger["name"])
+    return f"{message.event if message else capital(trigger['name'])}: {reason_without_prefix(trigger['reason'])}."
 
 
 def _waits(trigger: Mapping[str, Any]) -> bool:
-    """Return whether the difference is big, and the evidence not enough; older reports do not have the first."""
+    """Return whether the difference is big and not certain; older reports lack `big`."""
     return bool(trigger.get("big")) and trigger["fired"] is False
 
 
@@ -143,7 +163,7 @@ def _trigger(trigger: Mapping[str, Any]) -> dict[str, Any]:
         else _mark(trigger["fired"], "fired", "not fired"),
         "p": p_text(trigger["p_value"]),
         "level": number(trigger["level"]),
-        "reason": trigger["reason"],
+        "reason": capital(reason_without_prefix(trigger["reason"])),
     }
 
 
@@ -153,11 +173,11 @@ def _mark(value: bool | None, yes: str, no: str) -> _Mark:
 
 
 def _performance(found: Mapping[str, Any], from_journal: bool) -> dict[str, Any]:
-    """Return the metrics, ROC-AUC against what was promised, and how many outcomes are known."""
+    """Return the metrics, ROC-AUC beside its expected value, and the number of known outcomes."""
     labels, promised, auc = found["labels"], (found["promised"] or {}), found["delong"]
-    shown = {"reason": found["reason"], "figure": "", "headline": ""}
+    shown = {"reason": f"{capital(found['reason'])}.", "figure": "", "headline": ""}
     if auc and all(finite(auc[part]) for part in ("value", "low", "high")):
-        marks = [("line", found["line"]), ("promised", promised.get("roc_auc"))]
+        marks = [("line", found["line"]), ("expected", promised.get("roc_auc"))]
         shown["figure"] = interval_svg(auc["value"], auc["low"], auc["high"], [(n, m) for n, m in marks if finite(m)])
         shown["headline"] = f"ROC-AUC {auc['value']:.3f}"
     rows = []
@@ -167,6 +187,8 @@ def _performance(found: Mapping[str, Any], from_journal: bool) -> dict[str, Any]
         rows.append((capital(METRIC_LABELS.get(name, name)), cells))
     of = "that are due" if from_journal else "customers"
     pairs = [("Outcomes known", f"{labels['labelled']:,} of {labels['due']:,} {of}")]
+    if waiting := LabelsPart.read(labels).waiting_sentence:
+        pairs.append(("Not due yet", waiting))
     if finite(labels["median_age_days"]):
         pairs.append(("Median age of these predictions", f"{labels['median_age_days']:.0f} days"))
     if labels["oldest"] and labels["newest"]:
@@ -193,7 +215,7 @@ def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, A
 def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema, room: int) -> _Columns:
     """Show columns in at most `room` bytes: cards with figures first, then rows of a table.
 
-    Rows of all columns are laid aside before there are cards, up to two thirds of the room.
+    Rows of all columns are reserved before the cards, up to two thirds of the room.
     """
     ordered = sorted(columns, key=_place)
     adjusted = any(finite(column["adjusted_p_value"]) for column in ordered)
@@ -205,7 +227,7 @@ def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema,
 
 
 def _fitting(pieces: Iterable[str], room: int) -> list[str]:
-    """Take pieces as long as they fit into `room` bytes; those after are never made."""
+    """Return the first pieces that fit into `room` bytes; later ones are never made."""
     taken = []
     for piece in pieces:
         room -= _size(piece)
@@ -220,7 +242,7 @@ def _size(piece: str) -> int:
 
 
 def _place(column: Mapping[str, Any]) -> tuple[bool, bool, float]:
-    """Drifted columns first, each kind by its effect, largest first; what cannot be told comes last."""
+    """Return a key that sorts drifted columns first, then the others, by effect; unknown verdicts are last."""
     effect = column["effect"]
     return column["drifted"] is None, not column["drifted"], -abs(effect) if finite(effect) else 0.0
 
