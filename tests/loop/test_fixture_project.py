@@ -168,7 +168,7 @@ def test_the_dashboard_reads_every_report_summary_and_live_profile(settings: Set
     named = [cycle.report for cycle in cycles if cycle.report]
     assert len(named) == len(list(folder.glob("monitoring_report_*.json"))) == 6
     reports = [read_report(folder, name).report for name in named]
-    assert {report.aside for report in reports} == {"", "simulated", "of the past"}
+    assert {report.report_only for report in reports} == {"", "simulated", "of the past"}
     assert all(report.rows and report.feature_drift.columns for report in reports)
     assert all(report.recommend_retraining.triggers for report in reports)
     summaries, damaged = read_summaries(folder, [name for name, _, _ in newest_files(folder)])

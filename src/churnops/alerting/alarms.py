@@ -19,7 +19,7 @@ def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     Both are about the report's source. A trigger that is unknown, or big and not certain, is in neither: its last
     alarm stays as it is. A report that acts for no source has no alarm, and customers examined before raise none.
     """
-    if report.aside:
+    if report.report_only:
         return [], []
     if report.examined_before:
         return [], ["cycle_failed"]

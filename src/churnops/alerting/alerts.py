@@ -135,7 +135,7 @@ class Alerts:
         return cls(log, settings.alerts, banner=settings.banner, place=place)
 
     def tell(self, firing: Sequence[Alarm], clear: Iterable[Subject], source: str = LIVE) -> tuple[Delivery, ...]:
-        """Send new alarms and recoveries, and whatever did not reach a channel before.
+        """Send new alarms and recoveries, and again those that missed a channel.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Addresses that alerts are sent to, by Apprise: quietly, in bounded time, and without a word about their secrets."""
+"""Channels of alerts: addresses that Apprise sends to, in bounded time and without revealing their secrets."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ _THREAD = "alert to "
 
 @dataclass(frozen=True)
 class Message:
-    """A message to send. `subject` names the incident, of one source, that a later message of the kind `good` ends."""
+    """A message to send. `subject` names the incident that a later message of the kind `good` ends."""
 
     subject: str
     kind: Kind
@@ -31,12 +31,12 @@ class Message:
 
 
 class Channel:
-    """One address of Apprise's.
+    """One address of Apprise.
 
     Parameters
     ----------
     url : str
-        The address, which is kept to itself: neither `label`, `repr` nor an error shows more of it than its scheme.
+        The address. `label`, `repr` and errors show its scheme only.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class Channel:
     def __init__(self, url: str) -> None:
         self._url = url
         scheme = re.match(r"[a-z][a-z0-9+.-]{0,30}(?=://)", url, re.IGNORECASE)
-        # Two addresses of one scheme are told apart by a hash: a slow one, as a fast one would help to guess passwords.
+        # A hash distinguishes addresses of one scheme. It is a slow one, because a fast one helps to guess passwords.
         digest = pbkdf2_hmac("sha256", url.encode("utf-8", "replace"), b"churnops", 50_000).hex()
         self.label = f"{scheme[0].lower() if scheme else 'unknown'}#{digest[:6]}"
 
@@ -56,30 +56,30 @@ class Channel:
 
     @cached_property
     def problem(self) -> str | None:
-        """Why nothing can be sent to this address, as far as that is known without trying."""
+        """Reason why the address cannot work, as far as it is known without sending; None without one."""
         apprise = _apprise()
         if apprise is None:
             return "Apprise is not installed: pip install churnops[alerts]"
         try:
             known = self._plugin(apprise) is not None
-        except Exception:  # whatever a plugin makes of an address
+        except Exception:  # a plugin may raise anything for a wrong address
             known = False
         return None if known else "Apprise does not know such an address, or a part of it is missing or wrong"
 
     def send(self, message: Message, timeout: float) -> str | None:
-        """Send a message once, and return what went wrong, or None. It takes `timeout` seconds at most.
+        """Send a message once, within `timeout` seconds; return the error, or None.
 
-        A try that is cut may still arrive.
+        A message whose time ran out may still arrive.
         """
         answer: SimpleQueue[str | None] = SimpleQueue()
 
         def run() -> None:
             try:
                 answer.put(self._send(message, timeout))
-            except Exception as error:  # of a plugin: whatever it is, alerts must not break what they tell of
+            except Exception as error:  # a plugin may raise anything, and alerts must not break the work they report
                 answer.put(f"Apprise failed: {type(error).__name__}")
 
-        # A daemon, unlike a pool's threads: one that hangs for ever must not keep the process from ending.
+        # A daemon, unlike a pool's threads: a thread that hangs must not keep the process from ending.
         Thread(target=run, name=f"{_THREAD}{self.label}", daemon=True).start()
         try:
             return answer.get(timeout=timeout)
@@ -91,7 +91,7 @@ class Channel:
             return self.problem
         apprise = _apprise()
         plugin = self._plugin(apprise)
-        # Nobody waits for longer than `timeout`; the socket's own limit only ends the thread of a try that was cut.
+        # Nobody waits longer than `timeout`. The socket's limit only ends the thread afterwards.
         plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout + 1.0
         _name_incident(plugin, message.subject)
         service = apprise.Apprise(asset=plugin.asset)
@@ -105,8 +105,8 @@ class Channel:
         )
         if result:
             return None
-        said = "; ".join(entry.message for entry in result.logs())
-        return without_secrets(said, self._url)[:_ERROR_LENGTH] or "the message was not accepted"
+        log = "; ".join(entry.message for entry in result.logs())
+        return without_secrets(log, self._url)[:_ERROR_LENGTH] or "the message was not accepted"
 
     def _plugin(self, apprise: Any) -> Any:
         return apprise.Apprise.instantiate(self._url, asset=_asset(apprise))
@@ -115,26 +115,26 @@ class Channel:
 def deliver(
     messages: Mapping[Channel, Sequence[Message]], attempts: int, timeout: float
 ) -> dict[Channel, list[list[str | None]]]:
-    """Send messages to channels, to all of them at once and to each in order.
+    """Send messages to all channels at once, and to each channel in order.
 
     A channel has `attempts` tries for each message, with short pauses, and `attempts` times `timeout` seconds for all
-    of them; what it cannot be told in that time is left untried. A channel with a `problem` has one try.
+    its messages. Messages beyond that time are not tried. A channel with a `problem` has one try.
 
     Returns
     -------
     dict
-        For each channel, a list for each message: what went wrong with each try, ending with None if it arrived.
+        For each channel, a list for each message: the error of each try, and None at the end if it arrived.
     """
     if not messages:
         return {}
     tries = {channel: attempts if channel.problem is None else 1 for channel in messages}
     with ThreadPoolExecutor(len(messages)) as pool:
-        told = pool.map(lambda item: _tell_in_time(item[0].send, item[1], tries[item[0]], timeout), messages.items())
-        return dict(zip(messages, told, strict=True))
+        results = pool.map(lambda item: _send_in_time(item[0].send, item[1], tries[item[0]], timeout), messages.items())
+        return dict(zip(messages, results, strict=True))
 
 
 def without_secrets(text: str, url: str) -> str:
-    """Return a text on one line in which every part of an address but its scheme is hidden.
+    """Return a text on one line, with every part of an address except its scheme hidden.
 
     >>> without_secrets("cannot log in to mail.example.org with hunter2", "mailto://ann:hunter2@mail.example.org")
     'cannot log in to *** with ***'
@@ -142,12 +142,12 @@ def without_secrets(text: str, url: str) -> str:
     rest = url.partition("://")[2] or url
     parts = {part for form in (rest, unquote(rest)) for part in re.split(r"[\s:/@?&=,;#]+", form) if len(part) > 2}
     for part in sorted(parts, key=len, reverse=True):
-        found = re.escape(part) if len(part) > 5 else rf"(?<!\w){re.escape(part)}(?!\w)"  # "ann" is in "cannot"
-        text = re.sub(found, "***", text, flags=re.IGNORECASE)
+        pattern = re.escape(part) if len(part) > 5 else rf"(?<!\w){re.escape(part)}(?!\w)"  # "ann" is in "cannot"
+        text = re.sub(pattern, "***", text, flags=re.IGNORECASE)
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _tell_in_time(
+def _send_in_time(
     send: Callable[[Message, float], str | None], messages: Sequence[Message], attempts: int, timeout: float
 ) -> list[list[str | None]]:
     deadline = time.monotonic() + attempts * timeout
@@ -167,9 +167,9 @@ def _tell_in_time(
 
 @cache
 def _apprise() -> Any:
-    """Return the library, made quiet, or None if it is not installed."""
+    """Return the silenced library, or None if it is not installed."""
     try:
-        # Its plugins, which the first address loads, use what newer versions of Python warn of.
+        # The first address loads the plugins, some of which cause deprecation warnings.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import apprise
@@ -177,7 +177,7 @@ def _apprise() -> Any:
             apprise.Apprise.instantiate("json://localhost")
     except ImportError:
         return None
-    # What is logged about sending may hold an address. What went wrong is taken from Apprise's results instead.
+    # Log lines about sending may contain an address. Errors are taken from Apprise's results instead.
     logger = logging.getLogger("apprise")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
@@ -195,15 +195,15 @@ def _asset(apprise: Any) -> Any:
         app_desc="churnops",
         app_url="",
         image_url_mask="",
-        image_url_logo="",  # messages point to no pictures on other servers
-        http_redirects=False,  # nothing is sent to where an address points on
+        image_url_logo="",  # no pictures from other servers
+        http_redirects=False,  # a redirect must not send a message elsewhere
         async_mode=False,
-        service_timeout=0,  # it runs in the thread of the call, which has a limit of its own
+        service_timeout=0,  # `Channel.send` has the limit
     )
 
 
 def _name_incident(plugin: Any, subject: str) -> None:
-    """Let services that keep incidents, such as PagerDuty, have one for each subject, and end it on a recovery."""
+    """Give each subject an incident of its own in services such as PagerDuty, and let a recovery end it."""
     actions = plugin.template_args.get("action", {})
     if hasattr(plugin, "dedup") and "map" in actions.get("values", ()):
         plugin.dedup = f"{plugin.dedup or 'churnops'}-{subject}"

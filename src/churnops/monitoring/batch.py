@@ -1,4 +1,4 @@
-"""Batch: what one monitoring cycle looks at."""
+"""Batch: the customers and outcomes of one monitoring cycle."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Window = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class LabelCoverage:
-    """How many predictions are past the label horizon (`due`), and how many of those have an outcome.
+    """Number of predictions past the label horizon (`due`), and of those with an outcome (`labelled`).
 
     `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any. `waiting` is the
     number of labels sent for predictions whose horizon has not passed, and `first_due` the end of the first such
@@ -41,7 +41,7 @@ class LabelCoverage:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Predictions whose outcome is known, and how many others there are.
+    """Predictions with a known outcome, and their share of those due.
 
     Attributes
     ----------
@@ -56,19 +56,19 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Batch:
-    """Customers that the deployed model was asked about, and what became of those whose outcome is due.
+    """Customers with predictions of the deployed model, and their known outcomes.
 
     Attributes
     ----------
     columns, probability, outcome
         n customers: encoded columns, the deployed model's scores, and outcomes as far as known (1, 0 or NaN).
     resolved
-        What performance and churn rate are measured on: for a window of the journal older predictions than those in
-        `columns`, as an outcome is due only after the label horizon; for a table, its rows with an outcome.
+        Predictions for performance and churn rate. In a window of the journal they are older than those in `columns`,
+        because an outcome is due only after the label horizon. In a table they are the rows with an outcome.
     acts_as
-        Source whose looks, alarms and recoveries this batch counts for; None: nothing follows from it.
+        Source whose looks, alarms and recoveries this batch counts for; None for a batch to report on only.
     simulated, past
-        Whether it was made up, or is a window that ended before now.
+        Whether the customers are simulated, or the window is a past one.
     history
         Earlier windows, with the outcomes that are known by now.
     """
@@ -90,18 +90,18 @@ class Batch:
         return int(self.outcome.size)
 
     @property
-    def aside(self) -> bool:
-        """Whether the batch is outside the model's life: no look, no alarm, no retraining."""
+    def report_only(self) -> bool:
+        """Whether the batch causes no look, no alarm and no retraining."""
         return self.acts_as is None
 
     @property
     def whose(self) -> str:
-        """Name of the source as the journal keeps it; a batch that is aside has one, too."""
+        """Name of the source in the journal; a batch to report on only has one, too."""
         return self.acts_as or ("simulation" if self.simulated else LIVE if self.past else "file")
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of what was looked at: the same evidence has the same hash, wherever it came from."""
+        """Hash of the evidence, independent of its origin."""
         digest = hashlib.sha256()
         for name in sorted(self.columns):
             digest.update(name.encode() + b"\0" + self.columns[name].tobytes())

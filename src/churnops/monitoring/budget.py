@@ -1,4 +1,4 @@
-"""Error budget: four triggers, looked at again and again, and one answer to whether to train again.
+"""Error budget: four triggers, judged again at each look, and one recommendation.
 
 A model's life has a budget: the chance of recommending retraining at all although nothing changed. Each trigger gets
 an equal part of it, and spends 1 / (k (k + 1)) of its part at look k. These shares add up to 1 over all looks, so by
@@ -48,14 +48,14 @@ class Trigger:
     Attributes
     ----------
     big
-        Whether the difference is as big as the report asks; None if it cannot be told.
+        Whether the difference reaches its threshold; None if unknown.
     fired
         Whether it is big and certain: its `p_value` is not above `level`, or it fired before and is still big. None if
-        that cannot be told.
+        unknown.
     p_value
-        Of "nothing changed", corrected for the columns and tests behind it.
+        p-value of "nothing changed", corrected for the columns and tests behind it.
     level
-        What the budget allows at this look; None under the plain rule, which has no budget.
+        Highest p-value of a certain difference at this look; None under the plain rule, which has no budget.
     reason
         The verdict in words.
     """
@@ -89,7 +89,7 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a monitoring cycle judged: ROC-AUC, and drift of inputs, of scores and of known outcomes."""
+    """Verdicts of a monitoring cycle: ROC-AUC, and drift of inputs, of scores and of known outcomes."""
 
     performance: Decline
     features: FeatureDrift
@@ -98,7 +98,7 @@ class Verdicts:
 
 
 def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
-    """Return the p-value from which one trigger may fire at a look.
+    """Return the highest p-value with which one trigger may fire at a look.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
     budget
         In (0, 1): chance of any false recommendation over all looks and triggers.
     triggers
-        Between how many triggers the budget is split.
+        Number of triggers that share the budget.
 
     Raises
     ------
@@ -129,10 +129,10 @@ def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
 def recommend(
     verdicts: Verdicts, settings: MonitoringSettings, look: int | None, *, established: Collection[str] = ()
 ) -> Recommendation:
-    """Say whether to train again. Nothing else in churnops decides this.
+    """Decide whether to recommend retraining. Nothing else in churnops decides this.
 
-    A trigger fires when its difference is big, as the report has it, and the evidence is as strong as the budget asks
-    at this look. With `correction: none` being big is enough: the report's plain rule.
+    A trigger fires when its difference is big and its p-value is not above the level of this look. With `correction:
+    none` a big difference is enough: the plain rule.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ def recommend(
         Number of this look, the same for the same evidence. None for a batch outside the model's life, such as a
         simulated one: it gets the level of a first look.
     established
-        Triggers that had fired at the look before. What was certain then does not become uncertain because the level
-        is lower now, so they stay fired while they are big. The budget holds: they can only have fired before.
+        Triggers that had fired at the look before. They stay fired while they are big, although the level is lower
+        now. The budget still holds, because they fired within it.
     """
     performance, features = verdicts.performance, verdicts.features
     scores, labels = verdicts.scores, verdicts.labels

@@ -30,7 +30,7 @@ def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -
     Parameters
     ----------
     acts_as
-        Source that the customers are of; None to report only.
+        Source of the customers; None to report only.
 
     Raises
     ------
@@ -41,9 +41,9 @@ def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -
 
 
 def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_as: str | None = None) -> Batch:
-    """Check and score customers. Their known outcomes are resolved: a table says what became of whom.
+    """Check and score the customers of a table. Each known outcome counts as due.
 
-    It is simulated if it has the column that `churnops simulate` adds.
+    The batch is simulated if the table has the column that `churnops simulate` adds.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
     try:
         table = pl.Series("inputs", documents).str.json_decode(pl.Struct(kinds)).struct.unnest()
         return encode(table, schema)
-    except pl.exceptions.PolarsError:  # whose message may hold what customers do
+    except pl.exceptions.PolarsError:  # its message may contain customers' data
         raise DataError("the journal holds inputs that do not fit the Schema of the model that answered them") from None
 
 

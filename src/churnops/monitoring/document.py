@@ -29,7 +29,7 @@ class WindowPart(Document):
 
 
 class LabelsPart(Document):
-    """How many outcomes are known."""
+    """Numbers of due and known outcomes."""
 
     due: Count = Field(description="predictions that the label horizon has passed for")
     labelled: Count = Field(description="of those due, with a known outcome")
@@ -94,7 +94,7 @@ class PastWindowPart(Document):
 
 
 class PerformancePart(Document):
-    """How predictions came true."""
+    """Performance on known outcomes."""
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
@@ -120,7 +120,7 @@ class PerformancePart(Document):
 
     @property
     def below(self) -> bool | None:
-        """Whether ROC-AUC is below the line; None if it cannot be told."""
+        """Whether ROC-AUC is below the line; None if unknown."""
         return {"below": True, "not below": False}.get(self.verdict or "")
 
     @property
@@ -143,7 +143,7 @@ class PerformancePart(Document):
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if self.replicates is None:  # nothing was measured, and these keys say how
+        if self.replicates is None:  # nothing was measured, so these keys describe nothing
             del written["confidence"], written["replicates"]
         return written
 
@@ -229,7 +229,7 @@ class RecommendationPart(Document):
 
 
 class ReportDocument(Document):
-    """What one monitoring cycle found. Within a report_version keys are added, never changed or taken away."""
+    """Findings of one monitoring cycle. Within a report_version keys are added, never changed or removed."""
 
     model_config = ConfigDict(title="churnops monitoring report", json_schema_extra={"additionalProperties": True})
 
@@ -284,8 +284,8 @@ class ReportDocument(Document):
         return super().read(document)
 
     @property
-    def aside(self) -> str:
-        """Why nothing follows from it; empty if it acts for a source."""
+    def report_only(self) -> str:
+        """Reason why the report has no consequences; empty if it acts for a source."""
         if self.acts_as:
             return ""
         return "simulated" if self.simulated else "of the past" if self.past else "of a file without a source"

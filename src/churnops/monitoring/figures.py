@@ -1,7 +1,7 @@
 """Small figures of a column then and now, drawn from profiles as SVG text: no library, about a kilobyte each.
 
-What was is a filled blue shape, what is an orange line: told apart by form and by every kind of colour vision. Colours
-come from the style sheet of the page, so they follow light and dark mode.
+The reference is a filled blue shape, the batch an orange line: they differ in form, and in colour for every kind of
+colour vision. Colours come from the style sheet of the page, so they follow light and dark mode.
 """
 
 import html
@@ -60,10 +60,10 @@ class Bins:
 
         Rows between two points of the reference are in the bin of their middle.
         """
-        found = _edges(reference)
-        if found is None:
+        placed = _edges(reference)
+        if placed is None:
             return None
-        edges, ends = found
+        edges, ends = placed
         places = np.concatenate([[-np.inf], np.zeros(reference.counts.size - 2), [np.inf]])
         places[1::2] = points = reference.points
         with np.errstate(invalid="ignore"):
@@ -92,8 +92,8 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
         edges = low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1)
         return np.asarray(edges, dtype=np.float64), ends
     if low == high:
-        half, most = max(abs(low), 1.0) / 2, float(np.finfo(np.float64).max)
-        low, high = max(low - half, -most), min(high + half, most)
+        half, largest = max(abs(low), 1.0) / 2, float(np.finfo(np.float64).max)
+        low, high = max(low - half, -largest), min(high + half, largest)
     steps = np.linspace(0.0, 1.0, BINS + 1)
     return np.unique(low * (1 - steps) + high * steps), ends
 
@@ -178,11 +178,11 @@ def bars_svg(name: str, reference: ColumnProfile, batch: ColumnProfile, choices:
 
 
 def interval_svg(value: float, low: float, high: float, marks: Sequence[tuple[str, float]]) -> str:
-    """Draw a ROC-AUC with its interval between 0.5 and 1, and marks such as what was promised.
+    """Draw a ROC-AUC with its interval between 0.5 and 1, and marks such as the expected value.
 
     Examples
     --------
-    >>> interval_svg(0.8, 0.75, 0.85, [("promised", 0.9)]).count("<circle")
+    >>> interval_svg(0.8, 0.75, 0.85, [("expected", 0.9)]).count("<circle")
     1
     """
     least = min(0.5, low, *(mark for _, mark in marks))
@@ -230,8 +230,8 @@ def median(profile: ColumnProfile) -> float | None:
     if cell in (0, profile.counts.size - 1):
         return None
     below, above = profile.points[(cell - 1) // 2], profile.points[cell // 2]
-    found = float(below if below == above else below / 2 + above / 2)
-    return found if np.isfinite(found) else None
+    middle = float(below if below == above else below / 2 + above / 2)
+    return middle if np.isfinite(middle) else None
 
 
 def _medians(reference: ColumnProfile, batch: ColumnProfile) -> str:

@@ -42,7 +42,7 @@ class ModelMonitor:
     Parameters
     ----------
     log
-        Counts the looks at a model, which the error budget is spent by, and keeps how cycles ended.
+        Counts the looks at a model, which spend the error budget, and keeps the results of cycles.
     """
 
     def __init__(self, settings: Settings, log: "CycleLog") -> None:
@@ -52,7 +52,7 @@ class ModelMonitor:
     def run(self, bundle: Bundle, batch: Batch, *, examined_before: bool = False) -> MonitoringCycle:
         """Check a batch against the bundle's reference, write the report and its files, and record the cycle.
 
-        `monitoring_report_<time>.json` is written last: where it is, the batch and the page are too.
+        `monitoring_report_<time>.json` is written last. If it exists, so do the batch and the page.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class ModelMonitor:
         from churnops.monitoring.page import report_page
 
         look, established = None, frozenset[str]()
-        if not batch.aside and (batch.rows or batch.resolved.churned.size):
+        if not batch.report_only and (batch.rows or batch.resolved.churned.size):
             look = self._log.look(bundle.content_sha256, batch.sha256, batch.whose)
             established = self._log.established(bundle.content_sha256, batch.whose)
         report, profile = self._check(bundle, batch, look, established)
@@ -88,7 +88,7 @@ class ModelMonitor:
             raise ChurnopsError(f"{folder} cannot be written: {error.strerror or error}") from None
         *_, page_name, report_name = files
         cycle = Cycle(
-            report.timestamp, bundle.content_sha256, batch.aside, "finished", report_name, summary, batch.whose
+            report.timestamp, bundle.content_sha256, batch.report_only, "finished", report_name, summary, batch.whose
         )
         self._log.record(cycle)
         return MonitoringCycle(
@@ -149,17 +149,17 @@ class ModelMonitor:
 def _past(window: Window, resolved: Resolved) -> PastWindow:
     if np.unique(resolved.churned).size < 2:
         return PastWindow(window, resolved.coverage)
-    found = delong(resolved.churned, resolved.probability)
-    return PastWindow(window, resolved.coverage, found.value, found.low, found.high)
+    auc = delong(resolved.churned, resolved.probability)
+    return PastWindow(window, resolved.coverage, auc.value, auc.low, auc.high)
 
 
 def _metrics(summary: Mapping[str, Any]) -> Mapping[str, float]:
-    """Return what a report's summary can tell, as MLflow keeps it."""
-    metrics = {name: found["value"] for name, found in summary["performance"]["metrics"].items()}
+    """Return the numbers of a report's summary as MLflow's metrics."""
+    metrics = {name: metric["value"] for name, metric in summary["performance"]["metrics"].items()}
     metrics |= {"rows": summary["rows"], "drift_rate": summary["drift_rate"], "look": summary["look"]}
     for test in ("prediction_drift", "target_drift"):
         metrics |= {f"{test}_statistic": summary[test]["statistic"], f"{test}_p_value": summary[test]["p_value"]}
-    metrics |= {f"effect.{name}": found["effect"] for name, found in summary["columns"].items()}
+    metrics |= {f"effect.{name}": column["effect"] for name, column in summary["columns"].items()}
     metrics |= {f"labels_{name}": summary["performance"][name] for name in ("due", "labelled")}
     metrics["recommend_retraining"] = summary["recommend_retraining"]["value"]
     return {name: float(value) for name, value in metrics.items() if value is not None}

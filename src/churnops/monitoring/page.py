@@ -58,8 +58,8 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
     document
         The JSON report, `report_version` 2.
     reference, batch
-        Profiles of the columns, the target and the score; the batch's in the cells of the reference's. What has none
-        is shown without a figure.
+        Profiles of the columns, the target and the score; the batch's in the cells of the reference's. A column
+        without one has no figure.
     schema
         Names the choices of categories.
 
@@ -172,17 +172,17 @@ def _mark(value: bool | None, yes: str, no: str) -> _Mark:
     return _Mark("untold", UNTOLD) if value is None else _Mark("yes", yes) if value else _Mark("no", no)
 
 
-def _performance(found: Mapping[str, Any], from_journal: bool) -> dict[str, Any]:
+def _performance(performance: Mapping[str, Any], from_journal: bool) -> dict[str, Any]:
     """Return the metrics, ROC-AUC beside its expected value, and the number of known outcomes."""
-    labels, promised, auc = found["labels"], (found["promised"] or {}), found["delong"]
-    shown = {"reason": f"{capital(found['reason'])}.", "figure": "", "headline": ""}
+    labels, promised, auc = performance["labels"], (performance["promised"] or {}), performance["delong"]
+    shown = {"reason": f"{capital(performance['reason'])}.", "figure": "", "headline": ""}
     if auc and all(finite(auc[part]) for part in ("value", "low", "high")):
-        marks = [("line", found["line"]), ("expected", promised.get("roc_auc"))]
+        marks = [("line", performance["line"]), ("expected", promised.get("roc_auc"))]
         shown["figure"] = interval_svg(auc["value"], auc["low"], auc["high"], [(n, m) for n, m in marks if finite(m)])
         shown["headline"] = f"ROC-AUC {auc['value']:.3f}"
     rows = []
-    for name, measured in (found["metrics"] or {}).items():
-        bounds = {"roc_auc": (found["line"], found["threshold"])}.get(name, (None, None))
+    for name, measured in (performance["metrics"] or {}).items():
+        bounds = {"roc_auc": (performance["line"], performance["threshold"])}.get(name, (None, None))
         cells = metric(measured["value"]), _interval(measured), *map(metric, (promised.get(name), *bounds))
         rows.append((capital(METRIC_LABELS.get(name, name)), cells))
     of = "that are due" if from_journal else "customers"
@@ -193,7 +193,7 @@ def _performance(found: Mapping[str, Any], from_journal: bool) -> dict[str, Any]
         pairs.append(("Median age of these predictions", f"{labels['median_age_days']:.0f} days"))
     if labels["oldest"] and labels["newest"]:
         pairs.append(("They were made", f"{moment(labels['oldest'])} to {moment(labels['newest'])}"))
-    return shown | {"metrics": rows, "facts": pairs, "history": list(map(_past, found.get("history") or ()))}
+    return shown | {"metrics": rows, "facts": pairs, "history": list(map(_past, performance.get("history") or ()))}
 
 
 def _past(window: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

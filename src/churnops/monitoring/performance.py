@@ -1,4 +1,4 @@
-"""Performance: does the model still tell churners from the rest, on customers whose outcome is known."""
+"""Performance: how well the model separates churners from the others, on known outcomes."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.settings import MonitoringSettings, Settings
 
 MIN_OUTCOMES = 10
-"""Churned, and stayed, customers that a verdict needs."""
+"""Customers of either outcome that a verdict needs."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Decline:
     Attributes
     ----------
     auc
-        With DeLong's interval; None where there are not both outcomes.
+        ROC-AUC with DeLong's interval; None without both outcomes.
     promised
         ROC-AUC of the held-out evaluation, if the model has one.
     line
-        ROC-AUC below which the model has become bad.
+        Lowest acceptable ROC-AUC.
     below
-        Whether ROC-AUC is below the line; None when it cannot be told.
+        Whether ROC-AUC is below the line; None if unknown.
     p_value
-        Of "as good as promised" (or, without a promise, "as good as the threshold"); None under the plain rule.
+        p-value of "as good as promised" (or, without a promise, "as good as the threshold"); None under the plain rule.
     reason
         The verdict in words.
     """
@@ -59,14 +59,14 @@ class Performance:
 def measure_performance(
     resolved: Resolved, promised: Mapping[str, Any] | None, churn_threshold: float, settings: Settings
 ) -> Performance:
-    """Measure everything on predictions with an outcome, and compare with what evaluation promised.
+    """Measure performance on known outcomes, and compare it with the held-out evaluation.
 
     Parameters
     ----------
     resolved
-        An outcome that is NaN is not known yet: it is left out, never "stayed".
+        An outcome that is NaN is unknown: it is left out, never "stayed".
     promised
-        `bundle.metrics.get("held_out")`: what `Evaluation.to_json` wrote.
+        `bundle.metrics.get("held_out")`, the document of `Evaluation.to_json`.
     churn_threshold
         Probability from which a customer is predicted to churn.
     """
@@ -102,7 +102,7 @@ def judge_decline(
     settings: MonitoringSettings,
     confidence: float = 0.95,
 ) -> Decline:
-    """Judge ROC-AUC: below the line, and how sure it is that the model is worse than promised.
+    """Judge ROC-AUC: whether it is below the line, and the p-value of a decline.
 
     Notes
     -----
@@ -149,14 +149,14 @@ def judge_decline(
             expected_wrong = round(y.size * before / promise.rows)
             are = "prediction is" if wrong == 1 else "predictions are"
             reason += f"; {wrong:,} of {y.size:,} {are} wrong, {expected_wrong:,} were expected"
-    told = [value for value in p_values if value is not None]
-    p_value = min(1.0, min(told) * len(told)) if told else None
+    known_p = [value for value in p_values if value is not None]
+    p_value = min(1.0, min(known_p) * len(known_p)) if known_p else None
     return Decline(auc, expected, line, below, p_value, reason)
 
 
 @dataclass(frozen=True)
 class _Promise:
-    """What judging needs of the held-out evaluation."""
+    """The held-out evaluation, as far as judging needs it."""
 
     auc: float
     standard_error: float
@@ -166,13 +166,13 @@ class _Promise:
 
     @classmethod
     def read(cls, document: Mapping[str, Any] | None) -> "_Promise | None":
-        found = (document or {}).get("metrics", {}).get("roc_auc", {})
-        if document is None or any(found.get(part) is None for part in ("value", "low", "high")):
+        auc = (document or {}).get("metrics", {}).get("roc_auc", {})
+        if document is None or any(auc.get(part) is None for part in ("value", "low", "high")):
             return None
         width = 2 * float(ndtri((1 + document["confidence"]) / 2))
         return cls(
-            auc=found["value"],
-            standard_error=(found["high"] - found["low"]) / width,
+            auc=auc["value"],
+            standard_error=(auc["high"] - auc["low"]) / width,
             rows=document["rows"],
             threshold=document["threshold"],
             confusion=document.get("confusion"),
@@ -180,7 +180,7 @@ class _Promise:
 
 
 def _p_value_of_auc(auc: AUC, promise: _Promise | None, threshold: float) -> float | None:
-    """Return the p-value of "not lower than promised", or than the threshold; None where no error is known."""
+    """Return the p-value of "not lower than promised", or than the threshold; None without a standard error."""
     if auc.value >= 1.0:
         return 1.0
     if math.isnan(auc.standard_error):

@@ -1,4 +1,4 @@
-"""Report: one monitoring cycle's findings, and the document they are written as."""
+"""Report: the findings of one monitoring cycle, and their document."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 
 @dataclass(frozen=True)
 class PastWindow:
-    """ROC-AUC of an earlier window, from the labels that are known by now; the interval is DeLong's, None if untold."""
+    """ROC-AUC of an earlier window with the labels known by now, and DeLong's interval; None if unknown."""
 
     window: Window
     labels: LabelCoverage
@@ -24,18 +24,17 @@ class PastWindow:
 
 @dataclass(frozen=True)
 class Report:
-    """What a cycle found in the batch from `source`.
+    """Findings of a cycle on the batch from `source`.
 
     Attributes
     ----------
     acts_as
-        Source whose looks, alarms and recoveries the batch counted for; None: nothing follows from it.
+        Source whose looks, alarms and recoveries the batch counted for; None for a report without consequences.
     demonstration
         Whether simulated customers count in this project.
     look
-        How many times fresh evidence on this model had been looked at with this source's customers, this time
-        included; None for a batch that acts as no source or is without any customer and outcome, which spends no error
-        budget.
+        Number of this look at fresh evidence on the model, counted for its source from 1. None for a batch that spends
+        no error budget: one to report on only, or one without customers and outcomes.
     threshold
         `performance_threshold` of the settings.
     examined_before
@@ -64,17 +63,17 @@ class Report:
     examined_before: bool = False
 
     @property
-    def aside(self) -> bool:
-        """Whether nothing follows from it: see `Batch`."""
+    def report_only(self) -> bool:
+        """Whether the report has no consequences: see `Batch`."""
         return self.acts_as is None
 
     @property
     def name(self) -> str:
-        """Name that the files of this cycle have in common: the time, in UTC."""
+        """Common part of the names of this cycle's files: the time, in UTC."""
         return f"{self.timestamp.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
     def document(self) -> ReportDocument:
-        """Return the report as it is written."""
+        """Return the report as a document."""
         return ReportDocument.model_validate(
             {
                 "report_version": REPORT_VERSION,
@@ -103,7 +102,7 @@ class Report:
         return self.document().to_json()
 
     def summary(self) -> dict[str, Any]:
-        """Return the findings as gauges and tables show them: small, whatever the number of columns' tests."""
+        """Return the findings for gauges and tables, without the tests of each column."""
         document = self.to_json()
         drift, performance = document["feature_drift"], document["performance"]
         keys = ("statistic", "p_value", "effect", "drifted")
@@ -129,9 +128,9 @@ class Report:
 
 
 def _performance(performance: Performance, threshold: float) -> dict[str, Any]:
-    found, decline = performance.evaluation, performance.decline
+    evaluation, decline = performance.evaluation, performance.decline
     verdict = {True: "below", False: "not below", None: "cannot tell"}[decline.below]
-    measured = found.to_json() if found else dict.fromkeys(("rows", "positives", "metrics", "confusion"))
+    measured = evaluation.to_json() if evaluation else dict.fromkeys(("rows", "positives", "metrics", "confusion"))
     measured["churn_threshold"] = measured.pop("threshold", None)
     return {
         "verdict": verdict,

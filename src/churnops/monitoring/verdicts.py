@@ -1,6 +1,6 @@
-"""Verdicts: a difference counts when it is significant and big, however many columns and rows are compared.
+"""Verdicts: a difference counts if it is significant and big, for any number of columns and rows.
 
-With `correction: none` the plain rule holds instead: one test a column, p below the threshold, nothing else.
+With `correction: none` the plain rule holds instead: one test a column, and p below the threshold.
 """
 
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ DISTRIBUTION = ("ks", "chi_square")
 MIN_MISSING = 0.05
 """Difference of missing rates below which there is no drift."""
 MIN_UNSEEN = 0.01
-"""Share of rows with categories that the reference does not have, below which there is no drift."""
+"""Share of rows with categories that the reference lacks, below which there is no drift."""
 
 SINGLE_LEVEL = 0.01
-"""Level of the two tests that are triggers by themselves, of scores and of labels; no other column backs them up."""
+"""Level of the tests of scores and of labels, each of which is a trigger by itself."""
 SCORE_EDGES: NDArray[np.float64] = np.arange(1, 10) / 10
 """Scores are compared in bands of a tenth: most customers of a tree model share a few scores, which the reference's
 fits (out of fold) and the deployed one put a few thousandths apart."""
@@ -31,7 +31,7 @@ SCORE_TOLERANCE = 0.05
 """Distance by which a deployed fit's scores may differ from out-of-fold ones although no customer has changed."""
 MIN_SCORE_DISTANCE = 0.1
 MIN_KNOWN = 0.8
-"""Share of the outcomes due from which their churn rate is taken for that of all."""
+"""Lowest share of known outcomes, of those due, with which their churn rate is compared."""
 MIN_LABEL_PSI = 0.02
 """About 5 points of a churn rate of 14.5 %."""
 
@@ -43,17 +43,17 @@ class ColumnDrift:
     Attributes
     ----------
     test, statistic, p_value, effect
-        Of the deciding finding, as tested, before any correction. None where it cannot be told.
+        Result of the test that decided the verdict, before correction. None if the column could not be tested.
     adjusted_p_value
-        Corrected for the column's tests and for the columns.
+        The p-value corrected for the column's tests and for the columns.
     drifted
-        None when it cannot be told.
+        Whether the column drifted; None if unknown.
     reason
         The verdict in words.
     linked_to
-        The column that determines this one: both are shown, and count once.
+        Column that determines this one: both are shown, and count once.
     findings
-        Of all tests of the column.
+        Results of all tests of the column.
     """
 
     name: str
@@ -76,12 +76,12 @@ class FeatureDrift:
     Attributes
     ----------
     drift_rate
-        Share of drifted units among the `units` that can be told; None if none can. A unit is a column with those that
-        it determines, and drifted if one of them did.
+        Share of drifted units among the `units` with a verdict; None without any. A unit is a column together with
+        those that it determines; it drifted if one of them did.
     drifted
         Names of drifted columns.
     p_value
-        Of "no column changed"; None if no column can be told, and under the plain rule.
+        p-value of "no column changed"; None without a verdict on any column, and under the plain rule.
     """
 
     columns: tuple[ColumnDrift, ...]
@@ -118,13 +118,13 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
 def judge_columns(
     schema: Schema, reference: Profile, batch: Profile, linked: Mapping[str, str], settings: MonitoringSettings
 ) -> FeatureDrift:
-    """Compare every watched column, and all of them together.
+    """Judge every watched column, and all of them together.
 
     Parameters
     ----------
     reference, batch
-        Column profiles, the batch's in the cells of the reference's. Watched are the schema's inputs that the
-        reference has; one that the batch does not have cannot be told.
+        Column profiles, the batch's in the cells of the reference's. The watched columns are the schema's inputs that
+        the reference has. One that the batch lacks has no verdict.
     linked
         Column to the column that determines it, see `churnops.model.Bundle.linked`.
 
@@ -135,8 +135,8 @@ def judge_columns(
 
     The p-value of all columns together is the smallest of a unit's columns' times their number, and of these the
     smallest times the number of units: Bonferroni, so it is valid however columns depend on each other. Combining the
-    fifth smallest of fourteen as if they were independent would be sharper, but five columns that say the same would
-    then raise a false alarm together.
+    fifth smallest of fourteen as if they were independent would be sharper, but five dependent columns would then raise
+    a false alarm together.
     """
     plain = settings.correction == "none"
     watched = [column for column in schema.inputs if column.name in reference]
@@ -144,10 +144,10 @@ def judge_columns(
         _tested(column, reference[column.name], batch.get(column.name), linked.get(column.name), settings)
         for column in watched
     ]
-    told = [column for column in tested if column.p_value is not None]
-    adjusted = benjamini_hochberg([_evidence(column) for column in told])
+    judged = [column for column in tested if column.p_value is not None]
+    adjusted = benjamini_hochberg([_evidence(column) for column in judged])
     columns = {column.name: column for column in tested}
-    for column, p_value in zip(told, adjusted.tolist(), strict=True):
+    for column, p_value in zip(judged, adjusted.tolist(), strict=True):
         columns[column.name] = _plain(column, settings) if plain else _verdict(column, p_value, settings)
     return _together(tuple(columns.values()), schema, settings)
 
@@ -173,8 +173,8 @@ def judge_labels(
     Parameters
     ----------
     known
-        Share of the outcomes that are due and known. Those who left are often told first, or alone: where less than
-        `MIN_KNOWN` are known, the churn rate cannot be told.
+        Share of the due outcomes that are known. Outcomes of customers who left often arrive first, or alone. So with
+        less than `MIN_KNOWN` there is no verdict.
     """
     if known < MIN_KNOWN and settings.correction != "none":
         reason = f"{known:.0%} of the due outcomes are known; {MIN_KNOWN:.0%} are needed"
@@ -193,19 +193,19 @@ def _tested(
     linked_to: str | None,
     settings: MonitoringSettings,
 ) -> ColumnDrift:
-    """Run the tests of a column, and take the finding that decides: of the big ones the most significant."""
+    """Run the tests of a column; the most significant of the big differences decides."""
     if batch is None:
         nothing = (column.name, column.kind, "cannot tell", None, None, None, None, None)
-        return ColumnDrift(*nothing, "the batch does not have this column", linked_to, ())
+        return ColumnDrift(*nothing, "the batch lacks this column", linked_to, ())
     findings = tuple(test(reference, batch) for test in tests_for(column))
     if settings.correction == "none":
         findings = tuple(finding for finding in findings if finding.test in DISTRIBUTION)
-    # Where no value is missing on either side, that test could not have found anything, so it does not count
-    # (Tarone, Biometrics 46 (1990) 515-522).
+    # Without missing values on either side, that test cannot be significant, so it does not count (Tarone, Biometrics
+    # 46 (1990) 515-522).
     complete = reference.missing == batch.missing == 0
     findings = tuple(finding for finding in findings if not (complete and finding.test == "missing_rate"))
-    told = [finding for finding in findings if finding.p_value is not None]
-    decides = min(told, key=lambda f: (not _big(f, settings), f.p_value)) if told else findings[0]
+    certain = [finding for finding in findings if finding.p_value is not None]
+    decides = min(certain, key=lambda f: (not _big(f, settings), f.p_value)) if certain else findings[0]
     return ColumnDrift(
         column.name,
         column.kind,
@@ -238,7 +238,7 @@ def _big(finding: Finding, settings: MonitoringSettings) -> bool:
 
 def _evidence(column: ColumnDrift) -> float:
     """Return a column's p-value corrected for the number of its tests."""
-    assert column.p_value is not None, "asked of columns that can be told"
+    assert column.p_value is not None, "only columns with a p-value are judged"
     return min(1.0, column.p_value * sum(finding.p_value is not None for finding in column.findings))
 
 
@@ -256,7 +256,7 @@ def _judged(column: ColumnDrift, significant: bool, floor: float) -> ColumnDrift
 
 
 def _plain(column: ColumnDrift, settings: MonitoringSettings) -> ColumnDrift:
-    assert column.p_value is not None, "asked of columns that can be told"
+    assert column.p_value is not None, "only columns with a p-value are judged"
     drifted = column.p_value < settings.drift_threshold
     return replace(
         column, drifted=drifted, reason=f"{column.reason}: {'it drifted' if drifted else 'this may be chance'}"
@@ -265,8 +265,8 @@ def _plain(column: ColumnDrift, settings: MonitoringSettings) -> ColumnDrift:
 
 def _together(columns: tuple[ColumnDrift, ...], schema: Schema, settings: MonitoringSettings) -> FeatureDrift:
     plain = settings.correction == "none"
-    told = [column for column in columns if column.drifted is not None]
-    drifted = tuple(column.name for column in told if column.drifted)
+    judged = [column for column in columns if column.drifted is not None]
+    drifted = tuple(column.name for column in judged if column.drifted)
 
     def excess(column: ColumnDrift) -> float:
         """Return the effect of a drifted column in multiples of its floor; 0 for any other."""
@@ -274,10 +274,10 @@ def _together(columns: tuple[ColumnDrift, ...], schema: Schema, settings: Monito
         return abs(column.effect or 0.0) / least if column.drifted and least else 0.0
 
     units: dict[str, list[ColumnDrift]] = {}
-    for column in told:
+    for column in judged:
         units.setdefault(column.name if plain else column.linked_to or column.name, []).append(column)
     if not units:
-        return FeatureDrift(columns, None, 0, (), None, "no column can be told")
+        return FeatureDrift(columns, None, 0, (), None, "no column has enough values")
     changed = sum(any(column.drifted for column in unit) for unit in units.values())
     smallest = min(min(map(_evidence, unit)) * len(unit) for unit in units.values())
     p_value = None if plain else min(1.0, smallest * len(units))

@@ -161,14 +161,14 @@ def _retraining(project: Project, report: Report, source: BatchSource, retrain: 
     settings, deployed_at, now = project.settings, project.folder.since(), datetime.now(UTC)
     automatic = settings.retraining.automatic
     if report.recommendation.value:
-        if report.aside or report.examined_before:
+        if report.report_only or report.examined_before:
             return f"recommended, but {_why_not(report)}"
         if not permitted:
             return "recommended, but this cycle stops after the report"
         if not automatic:
             return "recommended, but retraining.automatic is false: run `churnops retrain`"
         return retrain(settings, RetrainingTask("monitoring", tuple(report.recommendation.reasons), source.path))
-    if permitted and automatic and not report.aside and scheduled(settings.retraining, deployed_at, now):
+    if permitted and automatic and not report.report_only and scheduled(settings.retraining, deployed_at, now):
         because = f"the deployed model is older than {settings.retraining.every_days:g} days"
         return retrain(settings, RetrainingTask("schedule", (because,), source.path))
     return "not recommended"

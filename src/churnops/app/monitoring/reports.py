@@ -75,7 +75,7 @@ def coverage_sentence(found: PerformancePart) -> str:
 
 def recommendation_sentence(report: ReportDocument) -> str:
     """Say whether retraining is recommended, and what follows."""
-    kind = f" The customers are {report.aside}, so nothing follows from it." if report.aside else ""
+    kind = f" The customers are {report.report_only}, so nothing follows from it." if report.report_only else ""
     if report.recommend_retraining.value:
         return "Retraining is recommended." + kind
     fired = [trigger.fired for trigger in report.recommend_retraining.triggers]

@@ -131,7 +131,7 @@ def retraining(project: Project, report: ReportDocument) -> None:
             st.badge(trigger.verdict, color=_BADGES[trigger.verdict])  # type: ignore[arg-type]
             st.caption(plain(trigger.why, LONG))
     asked = retrainings(project.decisions.newest(DECISIONS))
-    if report.timestamp is not None and not report.aside:
+    if report.timestamp is not None and not report.report_only:
         automatic = project.settings.retraining.automatic
         st.markdown(plain(followed(asked, report.timestamp, recommendation.value, automatic)))
     st.subheader("Retrainings that were asked for")

@@ -1,7 +1,7 @@
-"""Does a column of a batch differ from the reference? One statistical test a file, all of one form.
+"""Drift tests: one statistical test of a column a file, all of one form.
 
-A test is a function from two `ColumnProfile`s, the batch's counted in the cells of the reference's, to a `Finding`. It
-never fails for what is in the data: with too few rows it cannot tell. Another test is one more file, say `tails.py`:
+A test is a function from two `ColumnProfile`s, the batch's counted in the cells of the reference's, to a `Finding`. No
+data make it fail: with too few rows it cannot tell. A new test is a new file, such as `tails.py`:
 
     def tail_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
         if (short := cannot_tell("tails", reference, batch)) is not None:
@@ -9,7 +9,7 @@ never fails for what is in the data: with too few rows it cannot tell. Another t
         ...
         return Finding("tails", statistic, p_value, effect, reason)
 
-and a place in `tests_for`, which says what kind of column it is for. What is made of findings is not decided here.
+and a line in `tests_for`, which maps the kinds of columns to tests. `verdicts` decides on the findings.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def tests_for(column: Column) -> tuple[Test, ...]:
     tests: tuple[Test, ...] = (ks_test if column.numeric else chi_square_test,)
     if column.kind == "category":
         tests += (unseen_category_test,)
-    if column.required:  # whoever leaves out an optional column changes nothing
+    if column.required:  # an optional column may be missing
         tests += (missing_rate_test,)
     return tests
 

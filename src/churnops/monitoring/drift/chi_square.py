@@ -18,8 +18,8 @@ Counts = NDArray[np.int64]
 def chi_square_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
     """Test whether categories are as frequent in the batch as in the reference (Pearson 1900).
 
-    Categories with few rows are counted as one, and so are those that the reference does not have, see `pool_small`.
-    The effect is the population stability index of what is compared.
+    Categories with few rows are counted as one, and so are those that the reference lacks, see `pool_small`. The effect
+    is the population stability index of these counts.
 
     Examples
     --------
@@ -52,9 +52,9 @@ def pool_small(table: Counts, rest: Counts) -> tuple[Counts, int]:
     table : int64, shape (2, k)
         Rows of reference and batch in each category that the reference has.
     rest : int64, shape (2, 1)
-        Rows in other categories: rare ones for all that is known, so they are pooled in any case. As a category of
-        their own they would be one chosen for having no row in the reference, and where categories have a long tail,
-        every clean batch would seem to have drifted.
+        Rows in other categories, which may be rare, so they are always pooled. A category of their own would be one
+        selected for having no row in the reference. With a long tail of categories, every clean batch would then seem
+        to have drifted.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def pool_small(table: Counts, rest: Counts) -> tuple[Counts, int]:
         Without empty columns. The rest comes first, together with all columns that have a small cell, and with the
         smallest of the others if its own cells are still small; but the largest column is never pooled.
     count : int
-        How many columns the rest was made of. Which these are depends on sums of columns, which favour neither side.
+        Number of pooled columns. Their choice depends on sums of columns, which favour neither side.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Finding: what one statistical test says of one column."""
+"""Finding: the result of one statistical test of one column."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ MIN_ROWS = 30
 
 @dataclass(frozen=True)
 class Finding:
-    """What a test found.
+    """Result of a test.
 
     Attributes
     ----------
     test
         A key of `TEST_LABELS`.
     statistic
-        The test's own; None if it cannot be told, or if an exact test has none.
+        Statistic of the test; None if it is unknown, or if an exact test has none.
     p_value
         Probability, in [0, 1], of a difference at least as large although nothing changed. None: cannot tell.
     effect

@@ -1,8 +1,8 @@
 """Distribution of the two-sided Kolmogorov-Smirnov statistic of one sample, without importing `scipy.stats`.
 
-Which formula holds where is that of Simard and L'Ecuyer, "Computing the two-sided Kolmogorov-Smirnov distribution",
-Journal of Statistical Software 39 (2011), as SciPy draws the lines, so that the results are SciPy's. What is computed
-within a region may be another formula for the same number.
+The regions of the formulas are those of Simard and L'Ecuyer, "Computing the two-sided Kolmogorov-Smirnov distribution",
+Journal of Statistical Software 39 (2011), with SciPy's limits, so that the results are SciPy's. Within a region another
+formula for the same number may be used.
 """
 
 import numpy as np
@@ -38,7 +38,10 @@ def kolmogorov_tail(rows: int, distance: float) -> float:
     >>> round(kolmogorov_tail(100, 0.12), 6), round(kolmogorov_tail(10_000, 0.0136), 6)
     (0.103304, 0.049036)
     """
-    reach, scale = rows * distance, rows * distance * distance  # scale: the square of what has a limit distribution
+    reach, scale = (
+        rows * distance,
+        rows * distance * distance,
+    )  # scale: the square of the variable with a limit distribution
     if reach <= 0.5:
         return 1.0
     if distance >= 1.0:
@@ -51,11 +54,11 @@ def kolmogorov_tail(rows: int, distance: float) -> float:
 
 
 def _one_sided_tail(rows: int, distance: float) -> float:
-    """Return P(D+ >= distance), Smirnov's sum (1944): twice that is all there is in the tail.
+    """Return P(D+ >= distance), Smirnov's sum (1944); in the tail, P(D >= distance) is twice that.
 
     The terms of long sums are a smooth function that vanishes with all its derivatives at both ends, so a sum over a
     few hundred places is as good as one over all. The binomial weights are taken apart as by Loader, "Fast and accurate
-    computation of binomial probabilities" (2000), or their logarithms would lose the digits that are asked for.
+    computation of binomial probabilities" (2000), or their logarithms would lose digits.
     """
     if rows <= _SUMMED:
         return float(smirnov(rows, distance))
@@ -79,7 +82,7 @@ def _durbin(rows: int, distance: float) -> float:
     """Return P(D < distance) exactly: Durbin's matrix (1968) to the power of `rows`.
 
     Written down by Marsaglia, Tsang and Wang, "Evaluating Kolmogorov's distribution", Journal of Statistical Software 8
-    (2003). The matrix is divided by e, which keeps its powers within what a float64 can hold.
+    (2003). The matrix is divided by e, which keeps its powers within the range of float64.
     """
     centre = int(np.ceil(rows * distance))
     rest = centre - rows * distance

@@ -18,7 +18,7 @@ MAX_PATHS = 4_000_000
 def ks_statistic(reference: ColumnProfile, batch: ColumnProfile) -> float:
     """Return the largest distance between the two distribution functions.
 
-    It is, bit by bit, what `scipy.stats.ks_2samp(..., method="asymp")` computes from the rows. If the reference was
+    It is equal, bit by bit, to `scipy.stats.ks_2samp(..., method="asymp")` of the rows. If the reference was
     fitted with `most`, it is the largest at the points, at most `reference.ks_error` below the rows' own.
 
     Examples
@@ -44,7 +44,7 @@ def ks_test(reference: ColumnProfile, batch: ColumnProfile, *, tolerance: float 
     Returns
     -------
     Finding
-        Statistic and effect are the distance, whatever the tolerance.
+        Statistic and effect are the distance, for any tolerance.
 
     Notes
     -----

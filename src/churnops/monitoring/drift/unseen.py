@@ -1,4 +1,4 @@
-"""Test for categories that the reference does not have: too many to have been left out of it by chance."""
+"""Test for categories that the reference lacks: whether they are more than chance explains."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Find
         return short
     unseen, rows = batch.outside, batch.rows
     if unseen == 0:
-        return Finding("unseen_categories", 0.0, 1.0, 0.0, "no category that the reference does not have")
+        return Finding("unseen_categories", 0.0, 1.0, 0.0, "no category that the reference lacks")
     p_value = unseen_p_value(reference.at_points + batch.at_points, reference.rows, rows, unseen)
     reason = f"{unseen} of {rows} rows ({unseen / rows:.1%}) have a category that the reference lacks"
     return Finding("unseen_categories", float(unseen), p_value, unseen / rows, reason)

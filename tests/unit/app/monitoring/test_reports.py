@@ -71,7 +71,12 @@ def parsed(**changes: Any) -> ReportDocument:
 
 def test_what_a_report_says_is_read():
     found = parsed()
-    assert (found.model_version, found.rows, found.feature_drift.drift_rate, found.aside) == ("forest", 500, 0.0, "")
+    assert (found.model_version, found.rows, found.feature_drift.drift_rate, found.report_only) == (
+        "forest",
+        500,
+        0.0,
+        "",
+    )
     assert [(c.name, c.effect, c.drifted) for c in found.feature_drift.columns] == [("minutes", 0.1, False)]
     assert list(found.performance.known_metrics) == ["roc_auc"]
     assert (found.performance.history[0].labels.labelled, found.performance.history[0].value) == (3, 0.7)
