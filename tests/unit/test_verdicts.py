@@ -147,7 +147,7 @@ def test_an_optional_column_that_the_batch_does_not_have_cannot_be_told():
     absent = judge_columns(SCHEMA, REFERENCE, {}, LINKED, SETTINGS)
     assert (absent.drift_rate, absent.units, absent.p_value) == (None, 0, None)
     assert {column.drifted for column in absent.columns} == {None}
-    assert absent.reason == "no column can be told"
+    assert absent.reason == "no column has enough values"
 
 
 def test_too_few_rows_cannot_tell():

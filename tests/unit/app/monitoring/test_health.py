@@ -179,7 +179,7 @@ def test_another_sources_alarm_is_told_beside_the_state_of_live_traffic():
     notice = Notice("feature_drift", "firing", "warning", "x", "", "weekly")
     own = Firing(Alert(1, NOW - 2 * HOUR, notice), NOW - 2 * HOUR)
     assert health(clean, cycle(1, summary(fired("feature_drift"))), firing=(own,)).sentence.startswith(
-        "Customers differ"
+        "Customers changed"
     )
     assert health(clean, cycle(1)).level == "good"
     assert health(replace(failed(0.5), source="weekly"), cycle(1)).sentence.startswith(
