@@ -140,10 +140,7 @@ def test_production_customers_can_be_chosen_once_enough_are_old_enough(in_projec
     page.run()
 
     assert not page.exception
-    assert (
-        "250 customers with a prediction of this model and a known outcome; 84 of them left (33.6 %)"
-        in texts(page)
-    )
+    assert "250 customers with a prediction of this model and a known outcome; 84 of them left (33.6 %)" in texts(page)
     assert page.get("plotly_chart")
 
 
