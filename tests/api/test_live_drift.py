@@ -65,9 +65,7 @@ def later() -> list[dict[str, Any]]:
     return table.to_dicts()
 
 
-def test_every_answered_customer_is_counted_once_whichever_way_it_came(
-    api_settings: Settings, later: list[dict[str, Any]]
-):
+def test_every_answered_customer_is_counted_once_on_every_route(api_settings: Settings, later: list[dict[str, Any]]):
     table = pl.DataFrame(later)
     parquet = io.BytesIO()
     table.write_parquet(parquet)
@@ -117,7 +115,7 @@ def test_a_null_is_missing_and_a_column_that_was_not_sent_is_no_sign(client: Tes
     assert columns["international_plan"].tolist() == [0.0] * 3
 
 
-def test_customers_like_those_of_the_training_have_not_drifted_and_others_have(make_settings: Callable[..., Settings]):
+def test_customers_like_the_training_rows_do_not_drift_but_others_do(make_settings: Callable[..., Settings]):
     table = pl.read_csv(LATER).drop("Churn").head(600)
     with client_of(make_settings()) as client:
 
@@ -148,9 +146,7 @@ def test_a_handful_of_customers_tells_nothing(client: TestClient, customer: dict
     assert math.isnan(gauge(metrics, "churnops_live_column_drifted", "total_day_minutes"))
 
 
-def test_the_last_counts_are_written_at_the_end_and_shown_after_a_restart(
-    api_settings: Settings, customer: dict[str, Any]
-):
+def test_the_last_counts_are_written_and_shown_after_a_restart(api_settings: Settings, customer: dict[str, Any]):
     with client_of(api_settings) as client:
         for _ in range(3):
             client.post("/predict", json=customer)
@@ -181,7 +177,7 @@ def test_without_recorded_predictions_it_counts_all_the_same(
         assert gauge(merged(client), "churnops_live_rows") == 1
 
 
-def test_a_database_that_fails_costs_old_figures_one_line_and_no_counts(
+def test_a_failing_database_costs_one_log_line_and_loses_no_counts(
     make_settings: Callable[..., Settings], customer: dict[str, Any], caplog: pytest.LogCaptureFixture
 ):
     with client_of(make_settings()) as client:
@@ -325,7 +321,7 @@ def test_a_new_deployment_begins_afresh_and_a_rollback_goes_on(make_worker: Call
     assert worker.rows(old) == 4 + 2 + 8 + 16
 
 
-def test_a_list_of_rows_that_wait_has_an_end_and_what_is_not_counted_is(
+def test_waiting_rows_are_limited_and_rows_not_counted_are_reported(
     make_worker: Callable[[], Worker], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(live_module, "MAX_WAITING", 5)
@@ -477,7 +473,7 @@ def test_every_metric_is_described(client: TestClient):
     assert described - shown == set()
 
 
-def test_the_gauges_are_of_live_traffic_and_other_sources_have_their_own(api_settings: Settings):
+def test_gauges_show_live_traffic_and_other_sources_have_their_own(api_settings: Settings):
     with client_of(api_settings) as client:
         service = service_of(client)
         log = CycleLog(service.project.engine)

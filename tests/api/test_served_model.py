@@ -124,7 +124,7 @@ def wait_for(client: TestClient, path: str, word: str, present: bool = True) -> 
     pytest.fail(f"{path} does not say {word!r}" if present else f"{path} says {word!r} still")
 
 
-def test_the_service_starts_without_a_model_and_answers_once_there_is_one(
+def test_a_service_without_a_model_starts_and_answers_with_the_first(
     make_settings, tmp_path: Path, customer: dict[str, Any]
 ):
     settings = make_settings()

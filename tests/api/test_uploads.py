@@ -225,7 +225,7 @@ async def ask(client: TestClient, content: bytes, send: Any, stays: bool) -> Non
 
 
 @pytest.mark.parametrize(("length", "status"), [(90_000, 413), (10, 200)])
-def test_a_text_that_is_stored_once_counts_as_often_as_it_is_repeated(
+def test_a_text_stored_once_counts_as_often_as_it_is_repeated(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, length: int, status: int
 ):
     monkeypatch.setattr(tables, "PAGES_BYTES", 2**20)
@@ -238,7 +238,7 @@ def test_a_text_that_is_stored_once_counts_as_often_as_it_is_repeated(
         assert "unpacks to more than 1 MiB" in assert_problem(answer, 413)["detail"]
 
 
-def test_a_client_that_left_before_the_answer_began_gives_its_place_back(client: TestClient):
+def test_a_client_that_leaves_before_the_answer_frees_its_place(client: TestClient):
     """One that reads slowly lets the server wait with the head of the answer, and cancel it there."""
     content = to_file(CSV, customers(3))
     assert client.portal is not None
@@ -444,7 +444,7 @@ def test_a_journal_that_fails_midway_breaks_the_connection(server: tuple[Server,
 
 
 @KINDS
-def test_a_journal_that_fails_at_once_is_a_problem_or_a_broken_answer(
+def test_a_journal_that_fails_at_once_is_a_problem_or_a_cut_answer(
     client: TestClient, api_settings: Settings, kind: str
 ):
     with sqlite3.connect(api_settings.path("journal.db"), timeout=30) as database:

@@ -143,7 +143,7 @@ def test_a_thread_passes_errors_on_and_survives():
     assert asyncio.run(scenario()) == "5"
 
 
-def test_held_client_threads_keep_neither_readiness_nor_keys_nor_models_waiting(
+def test_held_client_threads_do_not_delay_readiness_keys_or_models(
     api_settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ):
     gate = Gate()

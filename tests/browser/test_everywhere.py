@@ -16,7 +16,7 @@ LOADED = "() => performance.getEntriesByType('resource').filter(({name}) => name
 pytestmark = pytest.mark.needs("chromium")
 
 
-def test_every_page_of_a_project_with_a_past_is_shown_and_no_script_in_its_data_runs(look: Look, lived_in: str):
+def test_every_page_of_an_old_project_is_shown_without_running_data(look: Look, lived_in: str):
     screen = look(lived_in).open()
     assert min(_background(screen)) > 240
     for name in PAGES:
@@ -25,7 +25,7 @@ def test_every_page_of_a_project_with_a_past_is_shown_and_no_script_in_its_data_
         screen.settled(name).check()
 
 
-def test_what_draws_figures_is_loaded_before_the_first_figure_and_only_once(look: Look, lived_in: str):
+def test_the_drawing_library_is_loaded_once_before_the_first_figure(look: Look, lived_in: str):
     screen = look(lived_in).open("Predict")
     screen.page.wait_for_function(f"({LOADED})().length > 0")
     assert not screen.page.get_by_test_id("stPlotlyChart").count()

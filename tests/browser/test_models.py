@@ -53,7 +53,7 @@ def test_a_rollback_needs_an_admin_key_and_changes_the_model(look: Look, setting
         assert not [secret for secret in secrets if secret in screen.page.content()]
 
 
-def test_history_decisions_and_retrainings_are_told_with_what_came_from_data_as_text(look: Look, lived_in: str):
+def test_history_decisions_and_retrainings_show_data_as_plain_text(look: Look, lived_in: str):
     screen = look(lived_in).open("Models")
     screen.says(r"^Version \d+ .* has been in production")
     assert EVERYTHING[:60] in screen.text()

@@ -13,9 +13,7 @@ from tests.support.projects import REPOSITORY
 pytestmark = pytest.mark.needs("chromium")
 
 
-def test_every_picture_of_a_page_in_the_documents_is_taken_from_a_real_run(
-    browser: Browser, lived_in: str, tmp_path: Path
-):
+def test_every_page_picture_in_the_docs_is_taken_from_a_real_run(browser: Browser, lived_in: str, tmp_path: Path):
     photograph_pages(browser, lived_in, tmp_path)
     taken = {picture.name for picture in tmp_path.iterdir()}
     assert taken == {picture.name for picture in (REPOSITORY / "docs/images").glob("dashboard-*.png")}

@@ -35,9 +35,7 @@ def recorded(settings: Settings, prediction_id: str) -> dict[str, Any]:
     return {"probability": probability, "inputs": json.loads(inputs), "reasons": json.loads(reasons)}
 
 
-def test_the_form_predicts_and_explains_what_the_api_answers_and_says_when_it_is_down(
-    look: Look, deployed: Settings, tmp_path: Path
-):
+def test_the_form_shows_the_apis_answer_and_reports_when_it_is_down(look: Look, deployed: Settings, tmp_path: Path):
     settings = copied(deployed, tmp_path / "project")
     with Server(settings) as server:
         url = f"http://127.0.0.1:{server.port}"
@@ -66,7 +64,7 @@ def test_the_form_predicts_and_explains_what_the_api_answers_and_says_when_it_is
             assert "Traceback" not in screen.text()
 
 
-def test_an_api_that_was_never_there_gives_a_line_that_says_what_to_do(look: Look, lived: Settings):
+def test_without_an_api_one_line_gives_the_remedy(look: Look, lived: Settings):
     url = f"http://127.0.0.1:{free_port()}"
     with dashboard(lived.root, CHURNOPS_DASHBOARD__API_URL=url) as address:
         screen = look(address).open()
@@ -94,7 +92,7 @@ def test_a_slider_scores_anew_and_leaves_the_rest_of_the_page_alone(look: Look, 
     expect(screen.page.get_by_test_id("stMetricValue").nth(1)).to_have_text(before[0])
 
 
-def test_a_file_is_scored_in_place_and_comes_back_with_what_the_model_gives(look: Look, lived: Settings, lived_in: str):
+def test_a_file_is_scored_in_place_with_the_models_answers(look: Look, lived: Settings, lived_in: str):
     bundle = Bundle.load(lived.path("models") / "production")
     table = pl.read_csv(next(lived.root.glob("data/production/*.csv"))).drop("Churn")
     assert ATTACK in table["State"]
@@ -115,7 +113,7 @@ def test_a_file_is_scored_in_place_and_comes_back_with_what_the_model_gives(look
     assert risks["Row"][0] == int(np.argmax(expected)) + 1
 
 
-def test_a_file_that_breaks_rules_is_refused_with_every_rule_in_plain_text(look: Look, lived: Settings, lived_in: str):
+def test_an_invalid_file_is_refused_with_every_rule_as_plain_text(look: Look, lived: Settings, lived_in: str):
     table = pl.read_csv(next(lived.root.glob("data/production/*.csv"))).head(3)
     wrong = table.with_columns(
         pl.Series("International plan", [*ATTACKS[1:3], "Yes"]), pl.lit("abc").alias("Total day calls")

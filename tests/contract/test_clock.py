@@ -78,7 +78,7 @@ def test_a_deployment_dated_ahead_counts_as_of_what_follows_it(engine: Engine):
     assert [abs(d.at - start) < 2 * HOUR for d in log.history()] == [False, True, True]
 
 
-def test_an_alarm_dated_ahead_is_handed_out_and_forgotten_as_others_are(engine: Engine):
+def test_an_alert_dated_ahead_is_delivered_and_forgotten_as_others(engine: Engine):
     log, start = AlertLog(engine), now()
     notice = Notice("performance", "event", "critical", "title", "body")
 
@@ -123,7 +123,7 @@ def test_a_label_dated_ahead_counts_as_of_the_next_one(engine: Engine):
     assert label(start, "p3", churned=False) == 1, "the right time is news"
 
 
-def test_parts_of_profiles_dated_ahead_are_not_read_and_are_forgotten(engine: Engine):
+def test_profile_parts_dated_ahead_are_ignored_and_forgotten(engine: Engine):
     store, start = ProfileStore(engine), now()
     store.write([ProfilePart("a", start + YEAR, "w", b"1"), ProfilePart("a", start, "v", b"2")], start, start)
     assert set(store.written("a", start - DAY, start + DAY)) == {start}

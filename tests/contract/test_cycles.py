@@ -14,7 +14,7 @@ from tests.support.journals import LASTING
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def test_looks_are_numbered_for_each_model_and_the_same_evidence_is_the_same_look(engine: Engine):
+def test_looks_are_numbered_per_model_and_equal_evidence_is_one_look(engine: Engine):
     log = CycleLog(engine)
     assert [log.look("a", batch) for batch in ("x", "y", "x", "z")] == [1, 2, 1, 3]
     assert [log.look("b", batch) for batch in ("x", "y")] == [1, 2]

@@ -85,7 +85,7 @@ def test_what_was_written_is_there_for_the_next_process(url: str):
 @pytest.mark.parametrize(
     "wrong", ["nonsense", "mysql://u:hunter2@localhost/x", "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"]
 )
-def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(wrong: str):
+def test_an_unopenable_database_is_one_line_without_the_password(wrong: str):
     with pytest.raises(JournalError) as caught:
         open_database(wrong)
     assert "hunter2" not in str(caught.value)

@@ -142,7 +142,7 @@ def test_a_label_for_the_prediction_wins_over_the_customers(engine: Engine, jour
     assert churned(journal, START + 41 * DAY) == [True]
 
 
-def test_a_customers_label_is_for_predictions_made_before_the_outcome(engine: Engine, journal: Journal):
+def test_a_label_belongs_to_predictions_made_before_the_outcome(engine: Engine, journal: Journal):
     before, after = a_prediction(START), a_prediction(START + 20 * DAY)
     nobodys = a_prediction(START, customer_id=None)
     written(engine, before, after, nobodys)

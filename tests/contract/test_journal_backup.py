@@ -37,7 +37,7 @@ def fill(url: str, rows: int) -> None:
     engine.dispose()
 
 
-def test_a_backup_holds_what_is_still_in_the_log_and_disturbs_nothing(url: str, path: Path, tmp_path: Path):
+def test_a_backup_includes_the_log_and_does_not_disturb_writers(url: str, path: Path, tmp_path: Path):
     engine = open_database(url, moves_log=False)
     log = SqliteLog(engine)
     write(engine, 5)
@@ -53,7 +53,7 @@ def test_a_backup_holds_what_is_still_in_the_log_and_disturbs_nothing(url: str, 
         back_up(url, target)
 
 
-def test_restored_after_a_crash_it_is_the_backup_and_nothing_of_the_log(url: str, path: Path, tmp_path: Path):
+def test_a_restore_after_a_crash_is_the_backup_without_the_log(url: str, path: Path, tmp_path: Path):
     fill(url, 5)
     back_up(url, tmp_path / "backup.db")
     engine = open_database(url, moves_log=False)
@@ -80,7 +80,7 @@ def test_it_is_restored_where_there_is_none(url: str, path: Path, tmp_path: Path
     assert count(path) == 5
 
 
-def test_nothing_is_restored_while_another_process_has_the_journal_open(url: str, path: Path, tmp_path: Path):
+def test_restoring_is_refused_while_another_process_uses_the_journal(url: str, path: Path, tmp_path: Path):
     fill(url, 5)
     back_up(url, tmp_path / "backup.db")
     program = (

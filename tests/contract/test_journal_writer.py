@@ -386,7 +386,7 @@ def test_an_append_waits_no_longer_than_its_timeout(file_engine: Engine):
         asyncio.run(main())
 
 
-def test_what_waits_when_the_writer_is_closed_is_written_and_its_callers_are_told(file_engine: Engine):
+def test_closing_the_writer_writes_waiting_rows_and_answers_callers(file_engine: Engine):
     async def main() -> None:
         appends = [asyncio.create_task(writer.append([a_prediction()])) for _ in range(5)]
         await asyncio.sleep(0)  # they wait now; the loop has not committed yet
@@ -400,9 +400,7 @@ def test_what_waits_when_the_writer_is_closed_is_written_and_its_callers_are_tol
 
 
 @pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
-def test_a_database_that_is_read_only_is_known_after_a_write_and_known_to_be_writable_again(
-    url: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_write_reveals_a_read_only_database_and_its_recovery(url: str, monkeypatch: pytest.MonkeyPatch):
     engine = open_database(url)
     monkeypatch.setattr("churnops.journal.writer.RETRY_SECONDS", 0.0)
 

@@ -157,7 +157,7 @@ def test_a_wrong_command_is_one_line(config: str, arguments: tuple[str, ...], me
     assert "Traceback" not in done.output
 
 
-def test_the_record_is_made_with_the_first_key_also_before_there_are_models(engine: Engine, tmp_path: Path):
+def test_the_first_key_makes_the_record_even_before_there_are_models(engine: Engine, tmp_path: Path):
     record = KeyRecord(tmp_path / "deep/er/models")
     store = KeyStore(engine, record)
     store.record()

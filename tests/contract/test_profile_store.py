@@ -40,7 +40,7 @@ def test_models_and_parts_are_kept_apart(store: ProfileStore):
     assert store.written("c", LONG_AGO) == {}
 
 
-def test_parts_that_began_before_the_window_are_forgotten_whoever_wrote_them(store: ProfileStore):
+def test_parts_older_than_the_window_are_forgotten_by_any_process(store: ProfileStore):
     earlier = PART - timedelta(hours=21)
     store.write([ProfilePart("a", earlier, "dead", b"1"), ProfilePart("b", earlier, "dead", b"2")], NOW, LONG_AGO)
     store.write([ProfilePart("a", PART, "w", b"3")], NOW, earlier)

@@ -83,7 +83,7 @@ def minutes(rows: ProductionRows) -> list[float | None]:
     return rows.table.get_column("minutes").to_list()
 
 
-def test_rows_have_the_inputs_and_the_outcome_and_neither_ids_nor_times(engine: Engine, journal: Journal):
+def test_rows_contain_inputs_and_outcome_but_no_ids_or_times(engine: Engine, journal: Journal):
     written(engine, a_prediction(minutes=None, state="KS", plan="No"), churned=True)
     written(engine, a_prediction("bob", 0.1 + 0.2, at=START + DAY), churned=False)
     rows = collected(journal)
@@ -138,7 +138,7 @@ def test_unknown_outcomes_are_left_out_and_counted_as_due(engine: Engine, journa
     assert (rows.due, rows.labelled, rows.coverage) == (4, 1, 0.25)
 
 
-def test_late_labels_and_corrections_do_not_exist_before_they_are_recorded(engine: Engine, journal: Journal):
+def test_labels_and_corrections_count_only_once_they_are_recorded(engine: Engine, journal: Journal):
     row = a_prediction()
     written(engine, row)
     left = Label(True, prediction_id=row.id, outcome_at=START + 10 * DAY)
@@ -151,7 +151,7 @@ def test_late_labels_and_corrections_do_not_exist_before_they_are_recorded(engin
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 50_000])
-def test_a_customer_stands_once_as_in_the_newest_prediction_with_an_outcome(
+def test_a_customer_appears_once_with_the_newest_labelled_prediction(
     engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch, chunk: int
 ):
     monkeypatch.setattr(module, "ROWS", chunk)
@@ -194,7 +194,7 @@ def test_the_order_depends_on_what_is_there_and_not_on_how_it_came(engine: Engin
     assert np.ptp(first.at) == np.ptp(second.at) == 0
 
 
-def test_predictions_of_every_model_count_and_what_it_was_not_asked_is_missing(engine: Engine, journal: Journal):
+def test_all_models_predictions_count_and_absent_inputs_are_missing(engine: Engine, journal: Journal):
     written(engine, a_prediction("ann", state="OH"), a_prediction("bob"), churned=False)
     rows = collected(journal)
     assert sorted(rows.table.get_column("state").to_list(), key=str) == [None, "OH"]
@@ -211,7 +211,7 @@ def test_inputs_of_another_schema_are_refused_in_one_line(engine: Engine, journa
     assert not any(str(value) in str(e.value) for value in inputs.values())
 
 
-def test_memory_grows_with_the_customers_and_not_with_the_predictions(
+def test_memory_grows_with_customers_and_not_with_predictions(
     engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "ROWS", 1_000)
@@ -238,9 +238,7 @@ def _peak(journal: Journal, since: datetime) -> int:
         tracemalloc.stop()
 
 
-def test_an_outcome_counts_from_when_it_was_recorded_and_not_before_the_horizon_has_passed(
-    engine: Engine, journal: Journal
-):
+def test_an_outcome_counts_once_recorded_and_after_the_horizon(engine: Engine, journal: Journal):
     early, late = a_prediction("ann"), a_prediction("bob", at=START + DAY)
     write_predictions(engine, [early, late])
     labelled(engine, START + 5 * DAY, Label(True, prediction_id=early.id, outcome_at=START + 4 * DAY))

@@ -50,7 +50,7 @@ def rest(log: SqliteLog) -> None:
             log._mover.join()
 
 
-def test_every_kind_of_commit_of_every_process_is_moved_at_the_next_rest(engine: Engine, log: SqliteLog, path: Path):
+def test_any_commit_of_any_process_is_moved_at_the_next_rest(engine: Engine, log: SqliteLog, path: Path):
     write(engine, 3)
     rest(log)
     assert in_file(path) == 3
@@ -142,7 +142,7 @@ def test_a_rest_without_commits_moves_nothing(engine: Engine, log: SqliteLog):
     assert log._mover is mover
 
 
-def test_a_reader_keeps_the_log_from_being_moved_and_nobody_waits_for_it(engine: Engine, log: SqliteLog, path: Path):
+def test_a_reader_delays_moving_the_log_and_no_writer_waits(engine: Engine, log: SqliteLog, path: Path):
     assert log._connection.execute("PRAGMA busy_timeout").fetchone() == (0,)
     event.listen(engine, "checkout", lambda connection, *_: connection.execute("PRAGMA busy_timeout=0"))
     write(engine)
@@ -278,7 +278,7 @@ def test_a_replaced_file_is_refused_and_its_log_is_never_applied(path: Path, eng
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
-def test_a_file_that_is_gone_is_noticed_by_every_writer_and_may_come_back(engine: Engine, path: Path, suffix: str):
+def test_every_writer_notices_a_missing_file_and_accepts_its_return(engine: Engine, path: Path, suffix: str):
     file, away = Path(f"{path}{suffix}"), path.with_name("away")
     write(engine)
     file.rename(away)
@@ -335,7 +335,7 @@ def test_a_log_that_is_recovered_after_a_crash_is_moved_at_once(path: Path, tmp_
 
 
 @pytest.mark.parametrize("damage", ["cut", "half", "overwritten"])
-def test_a_log_that_was_cut_or_overwritten_is_refused_and_the_database_stays_whole(
+def test_a_cut_or_overwritten_log_is_refused_and_the_data_stay_whole(
     engine: Engine, log: SqliteLog, path: Path, damage: str
 ):
     write(engine, 3)

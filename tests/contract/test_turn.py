@@ -161,9 +161,7 @@ def test_the_session_is_kept_while_it_does_nothing(engine: Engine, url: str, tmp
 
 
 @postgresql
-def test_a_session_that_is_lost_lets_another_machine_begin_and_does_not_break_the_job(
-    engine: Engine, url: str, tmp_path: Path
-):
+def test_after_a_lost_session_another_begins_and_the_job_goes_on(engine: Engine, url: str, tmp_path: Path):
     done = False
     with turn(engine, JOB, tmp_path / "one-machine") as mine:
         with psycopg.connect(url.replace("+psycopg", "")) as connection:

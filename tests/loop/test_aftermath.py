@@ -183,7 +183,7 @@ def test_a_failure_before_the_swap_is_a_failure(settings: Settings, monkeypatch:
     assert settings.path("models/production").readlink().name.endswith("-v1")
 
 
-def test_the_journal_that_is_gone_after_the_swap_is_finished_when_it_is_back(settings: Settings, monkeypatch: Patch):
+def test_a_journal_lost_after_the_swap_is_completed_on_its_return(settings: Settings, monkeypatch: Patch):
     with monkeypatch.context() as patch:
         after_the_swap(patch, journal_lost)
         result = typed(settings, "promote", "2", "--reason", "a test", "--force")

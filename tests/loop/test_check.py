@@ -88,7 +88,7 @@ def test_a_service_that_keeps_another_model_fails_the_check(served_settings: Set
     assert f"answers with {served(served_settings).version_name}, not with {trained.refit.version_name}" in found.reason
 
 
-def test_a_service_that_refuses_the_deployed_model_fails_the_check_and_says_why(
+def test_a_service_refusing_the_deployed_model_fails_with_the_reason(
     served_settings: Settings, deployer: Deployer, trained: TrainedModels
 ):
     before = served(served_settings).version_name
@@ -109,7 +109,7 @@ def test_a_service_that_refuses_the_deployed_model_fails_the_check_and_says_why(
     assert "(status 503): the deployed model is refused" in found.reason
 
 
-def test_a_damaged_deployment_leaves_the_model_before_it_and_fails_the_check(
+def test_a_damaged_deployment_fails_the_check_and_changes_no_model(
     served_settings: Settings, trained: TrainedModels, tmp_path: Path
 ):
     before = served(served_settings).version_name
@@ -138,9 +138,7 @@ def test_numbers_that_are_not_the_models_fail_the_check_at_once(served_settings:
     assert "for probe row" in found.reason
 
 
-def test_a_service_that_is_down_is_not_reached_and_one_that_goes_down_fails(
-    served_settings: Settings, trained: TrainedModels
-):
+def test_a_down_service_is_unreachable_and_one_going_down_fails(served_settings: Settings, trained: TrainedModels):
     found = check_deployment(trained.refit, f"http://127.0.0.1:{free_port()}", seconds=SHORT)
     assert (found.status, found.rows) == ("not reached", 0)
     with Server(served_settings) as server:
@@ -198,9 +196,7 @@ def test_a_journal_that_cannot_be_written_is_no_fault_of_the_models(served_setti
         assert check_deployment(served(served_settings), url(server), seconds=PATIENCE).status == "passed"
 
 
-def test_a_service_with_a_low_rate_limit_is_asked_as_often_as_it_allows(
-    tmp_path: Path, project: tuple[Settings, RunSummary]
-):
+def test_the_check_respects_a_low_rate_limit(tmp_path: Path, project: tuple[Settings, RunSummary]):
     settings = deployed(tmp_path, project[0], api={"rate_limit": 2})
     with Server(settings) as server:
         ready(server)

@@ -86,7 +86,7 @@ def when(timeline: Timeline, kind: str, **wanted: object) -> datetime:
     return found.at
 
 
-def test_drift_is_noticed_told_and_answered_by_a_new_model_that_is_worth_as_much_again(folder: Path):
+def test_drift_raises_an_alert_and_an_equally_good_model_repairs_it(folder: Path):
     notes = Notes()
     timeline = run_loop(folder, smaller(1.0), notes)
     recovery = timeline.recovery
@@ -124,7 +124,7 @@ def test_drift_is_noticed_told_and_answered_by_a_new_model_that_is_worth_as_much
     assert_nobody_was_trained_on(folder, recovery.model, recovery.at)
 
 
-def test_the_reports_orchestration_acts_on_simulated_customers_in_a_demonstration_only(folder: Path):
+def test_simulated_customers_cause_retraining_only_in_demonstrations(folder: Path):
     project = Project(folder, smaller(0.0))
     assert project.settings.demonstration
     found = orchestrate(project, rows=1500, concept=0.7, seed=7)

@@ -137,7 +137,7 @@ def test_bad_input_is_one_clear_line_and_touches_nothing(typed: tuple[Path, str]
     refuse(folder, "no column 'total_minuts'", CHURNOPS, "run", CHURNOPS_FEATURES__DERIVED=wrong)
 
 
-def test_a_wrong_table_among_the_raw_ones_stops_the_run_with_every_failure(typed: tuple[Path, str], tmp_path: Path):
+def test_a_wrong_raw_table_stops_the_run_and_lists_every_failure(typed: tuple[Path, str], tmp_path: Path):
     folder = tmp_path / "copy"
     shutil.copytree(typed[0], folder, symlinks=True)
     (folder / "data/raw/notes.csv").write_text("some,other,table\n1,2,3\n")

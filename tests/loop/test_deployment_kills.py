@@ -162,7 +162,7 @@ def test_the_points_are_all_there_are(
 
 
 @pytest.mark.parametrize(("what", "point"), POINTS)
-def test_whoever_serves_next_answers_with_a_whole_model_and_the_deployment_can_be_repeated(
+def test_after_a_kill_a_whole_model_answers_and_a_repetition_works(
     tmp_path: Path, template: Template, dies: Callable[..., dict[str, Any]], what: str, point: int
 ):
     settings = copy(template.folders[what], tmp_path / "project")

@@ -111,7 +111,7 @@ def row_counts(url: str) -> dict[str, int]:
     return {name: int(number or 0) for name, number in found.items()}
 
 
-def test_both_versions_answer_as_recorded_and_keys_keep_their_meaning(settings: Settings, typed: Callable[..., Any]):
+def test_both_versions_answer_as_recorded_and_keys_still_work(settings: Settings, typed: Callable[..., Any]):
     with Server(settings) as server:
         assert ask(server, "/predict", RECORDED["customers"][0], REVOKED_TOKEN)[0] == 401
         assert ask(server, "/predict", RECORDED["customers"][0], None)[0] == 401

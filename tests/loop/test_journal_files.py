@@ -77,7 +77,7 @@ def test_a_journal_that_is_moved_away_costs_503s_until_it_is_back(settings, cust
     check_recorded(sqlite_rows(settings), load)
 
 
-def test_a_journal_that_is_deleted_or_replaced_is_refused_until_a_restart(settings, customers):
+def test_a_deleted_or_replaced_journal_is_refused_until_a_restart(settings, customers):
     path, load = settings.path("journal.db"), Load(customers)
     with Server(settings) as server:
         assert acknowledged_after(load, asyncio.run(spoil(server, load, path.unlink))) == 0
@@ -113,7 +113,7 @@ def backed_up(path: Path) -> bytes:
     [(copied, "kill", "1"), (backed_up, "terminate", "2"), (lambda path: b"", "terminate", "1")],
     ids=["a copy of the file", "an online backup", "nothing"],
 )
-def test_a_journal_that_is_overwritten_is_refused_and_sound_after_a_restart(
+def test_an_overwritten_journal_is_refused_and_sound_after_a_restart(
     settings, customers, make: Callable[[Path], bytes], stop: str, workers: str
 ):
     path, earlier, since, load = settings.path("journal.db"), Load(customers), Load(customers), Load(customers)

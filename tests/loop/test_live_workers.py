@@ -24,7 +24,7 @@ def customers() -> list[dict[str, Any]]:
     return table.to_dicts()
 
 
-def test_each_worker_shows_what_both_counted_and_a_killed_one_is_not_forgotten(
+def test_each_worker_shows_the_counts_of_both_even_of_a_killed_one(
     tmp_path: Path, project: tuple[Settings, RunSummary], customers: list[dict[str, Any]]
 ):
     with Server(deployed(tmp_path, project[0], api={"rate_limit": 1e6}), "--workers", "2") as server:

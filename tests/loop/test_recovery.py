@@ -89,7 +89,7 @@ def test_two_runs_at_once_deploy_once(folder: Path):
         assert [d.closed for d in registry.deployed.log.history()] == ["done"]
 
 
-def test_an_interrupted_run_is_killed_in_the_store_and_leaves_nothing_deployed(folder: Path):
+def test_an_interrupted_run_is_marked_killed_and_deploys_nothing(folder: Path):
     run = start(CHURNOPS, "run", folder=folder)
     for _ in range(600):
         if (folder / "mlartifacts").exists():

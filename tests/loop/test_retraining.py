@@ -212,7 +212,7 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     assert not again.cycle.report.recommendation.value  # the new model is watched against the new world
 
 
-def test_without_new_labels_nothing_is_retrained_and_why_not_is_written_down(settings: Settings):
+def test_without_new_labels_nothing_is_retrained_and_why_is_recorded(settings: Settings):
     summary, path = trigger_retraining(settings, RetrainingTask("monitoring", ("drift",)))
     assert summary.status == "not permitted"
     assert "no customer with a known outcome" in summary.reason
@@ -260,7 +260,7 @@ def test_a_model_that_is_not_better_waits_as_challenger(settings: Settings):
     assert "0 customers with known outcomes are new since the last comparison" in again.reason
 
 
-def test_after_a_comparison_other_customers_are_new_and_the_same_file_is_not(settings: Settings, tmp_path: Path):
+def test_after_a_comparison_only_other_customers_count_as_new(settings: Settings, tmp_path: Path):
     table, files = pl.read_csv(LATER, infer_schema_length=0), (tmp_path / "may.csv", tmp_path / "june.csv")
     for path, rows in zip(files, (table[:600], table[600:1200]), strict=True):
         rows.write_csv(path)
@@ -274,12 +274,12 @@ def test_after_a_comparison_other_customers_are_new_and_the_same_file_is_not(set
     assert trigger_retraining(strict, RetrainingTask("monitoring"))[0].status == "kept"
 
 
-def test_predictions_whose_outcomes_nobody_sends_do_not_stand_in_the_way_of_a_file(settings: Settings):
+def test_unlabelled_predictions_do_not_block_retraining_on_a_file(settings: Settings):
     observed(settings, LATER, labelled=False)
     assert retrain(settings, LATER).status in ("kept", "cannot tell")
 
 
-def test_a_large_file_does_not_make_up_for_outcomes_that_are_missing_elsewhere(settings: Settings, tmp_path: Path):
+def test_a_large_file_does_not_replace_outcomes_missing_elsewhere(settings: Settings, tmp_path: Path):
     """Where only those who left are reported, a file of everybody must not let those in."""
     table = pl.read_csv(LATER, infer_schema_length=0)
     table[:200].write_csv(tmp_path / "silent.csv")
@@ -292,9 +292,7 @@ def test_a_large_file_does_not_make_up_for_outcomes_that_are_missing_elsewhere(s
     assert "80% are needed" in summary.reason
 
 
-def test_after_a_version_was_forced_past_a_gate_that_could_not_be_asked_retraining_goes_on(
-    settings: Settings, reversed_world: Path
-):
+def test_retraining_goes_on_after_a_version_was_forced_past_the_gate(settings: Settings, reversed_world: Path):
     assert retrain(settings, reversed_world).status == "deployed"
     trained_on = settings.path("models/trained_on") / f"{production(settings).content_sha256}.npz"
     trained_on.write_bytes(b"damaged")
@@ -337,7 +335,7 @@ def test_a_bad_batch_stops_with_every_failure_and_changes_nothing(settings: Sett
     assert "Traceback" not in done.stderr
 
 
-def test_a_retraining_that_fails_tells_and_leaves_production_as_it_was(settings: Settings):
+def test_a_failed_retraining_alerts_and_leaves_production_unchanged(settings: Settings):
     shutil.rmtree(settings.path("data/raw"))
     before = everything(settings)
     with pytest.raises(DataError, match="data/raw does not exist"):
@@ -352,7 +350,7 @@ def test_a_file_that_is_not_there_is_said_and_nobody_is_woken(settings: Settings
     assert "retraining_failed" not in told(settings)
 
 
-def test_that_the_tracking_store_cannot_be_opened_is_told_and_written_down(settings: Settings):
+def test_an_unopenable_tracking_store_is_alerted_and_recorded(settings: Settings):
     settings.path("mlflow.db").write_bytes(b"no database" * 400)
     with pytest.raises(ChurnopsError, match="cannot be opened"):
         retrain(settings, LATER)
@@ -371,7 +369,7 @@ def after_the_link_moved(monkeypatch: pytest.MonkeyPatch, then: Callable[[], obj
     monkeypatch.setattr(DeploymentFolder, "_swap", swapped)
 
 
-def test_a_tracking_store_that_goes_while_the_model_is_deployed_is_no_failed_retraining(
+def test_losing_the_tracking_store_in_deployment_is_no_failure(
     settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = production(settings)
@@ -384,7 +382,7 @@ def test_a_tracking_store_that_goes_while_the_model_is_deployed_is_no_failed_ret
     assert told(settings)[-1] == "deployed"
 
 
-def test_a_summary_that_cannot_be_written_after_the_link_moved_is_a_warning(
+def test_an_unwritable_summary_after_the_link_moved_is_a_warning(
     settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     before = settings.path("models/production").resolve()
@@ -429,7 +427,7 @@ def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reverse
     assert one.retrained.decision == other.retrained.decision
 
 
-def test_of_two_retrainings_at_once_one_runs_and_the_other_says_why_not(settings: Settings, reversed_world: Path):
+def test_of_two_retrainings_at_once_one_runs_and_one_gives_a_reason(settings: Settings, reversed_world: Path):
     command = [CHURNOPS, "retrain", "--batch", str(reversed_world), "--json"]
     processes = [
         subprocess.Popen(command, cwd=settings.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -538,7 +536,7 @@ def everything(settings: Settings) -> dict[str, Any]:
     }
 
 
-def test_a_deployment_that_the_running_api_does_not_follow_is_rolled_back(
+def test_a_deployment_the_running_api_does_not_follow_is_rolled_back(
     settings: Settings, reversed_world: Path, tmp_path: Path
 ):
     """The address is of a service with other models: the check fails, and the model before answers again."""
@@ -557,7 +555,7 @@ def test_a_deployment_that_the_running_api_does_not_follow_is_rolled_back(
     assert told(settings)[-1] == "rolled_back"
 
 
-def test_where_the_model_from_before_is_damaged_a_failed_check_is_critical(
+def test_a_failed_check_is_critical_if_the_earlier_model_is_damaged(
     settings: Settings,
     reversed_world: Path,
     tmp_path: Path,
@@ -598,9 +596,7 @@ def test_of_few_customers_or_of_one_outcome_it_cannot_tell(
     assert "at least 20 of each are needed" in summary.reason
 
 
-def test_the_main_job_does_not_undo_a_retraining_on_customers_of_the_time_before(
-    settings: Settings, reversed_world: Path
-):
+def test_the_main_job_does_not_undo_a_retraining_on_newer_customers(settings: Settings, reversed_world: Path):
     """`data.production` is older than what a retrained model has learned from: it would bring the old world back."""
     assert retrain(settings, reversed_world).status == "deployed"
     before = production(settings)

@@ -94,7 +94,7 @@ def opened(settings: Settings) -> Iterator[DeploymentFolder]:
     engine.dispose()
 
 
-def test_the_gate_refuses_a_worse_model_force_deploys_it_and_going_back_is_one_command(
+def test_a_worse_model_needs_force_and_one_command_rolls_it_back(
     settings: Settings, typed: Callable[..., Result], trained_models: Trained
 ):
     good, wrong = trained_models.good, trained_models.wrong
@@ -214,7 +214,7 @@ def test_a_damaged_copy_in_mlflow_is_refused(settings: Settings, typed: Callable
     assert [d.version for d in history(settings)] == [1]
 
 
-def test_a_check_that_could_not_be_made_is_said_and_the_deployment_stays(
+def test_a_check_that_cannot_run_is_reported_and_undoes_nothing(
     typed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CHURNOPS_RETRAINING__CHECK_URL", "http://127.0.0.1:9")
@@ -224,7 +224,7 @@ def test_a_check_that_could_not_be_made_is_said_and_the_deployment_stays(
     assert "127.0.0.1:9" in said["warning"]
 
 
-def test_pruning_keeps_production_previous_and_the_way_back_and_says_what_it_removed(
+def test_pruning_keeps_rollback_targets_and_lists_removed_versions(
     settings: Settings, typed: Callable[..., Result], trained_models: Trained
 ):
     for number, version in enumerate("21212"):
@@ -249,7 +249,7 @@ def test_pruning_keeps_production_previous_and_the_way_back_and_says_what_it_rem
     typed("rollback")
 
 
-def test_going_back_does_not_need_mlflow_and_its_aliases_follow_with_the_next_service(
+def test_rollback_needs_no_mlflow_and_the_next_service_sets_aliases(
     settings: Settings, typed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ):
     typed("promote", "2", "--reason", "x", "--force")
@@ -275,7 +275,7 @@ def test_going_back_does_not_need_mlflow_and_its_aliases_follow_with_the_next_se
     assert aliases(settings) == {"production": 1, "previous": 2}
 
 
-def test_a_service_that_starts_while_another_process_deploys_leaves_it_alone(
+def test_a_starting_service_leaves_a_deployment_under_way_alone(
     settings: Settings, opened: DeploymentFolder, trained_models: Trained
 ):
     with opened.locked():

@@ -74,7 +74,7 @@ def body_of(customers: list[dict[str, Any]]) -> bytes:
     return json.dumps(customers[0]).encode()
 
 
-def test_what_was_acknowledged_is_in_the_journal_whenever_the_service_is_killed(make_settings, customers):
+def test_acknowledged_predictions_survive_any_kill_of_the_service(make_settings, customers):
     settings, load, chance = make_settings(), Load(customers), random.Random(42)
     server = Server(settings)
     in_flight: list[int] = []
@@ -113,7 +113,7 @@ def test_what_was_acknowledged_is_in_the_journal_whenever_the_service_is_killed(
     )
 
 
-def test_every_answer_is_wholly_from_the_version_it_names_while_models_are_swapped(make_settings, bundles, customers):
+def test_every_answer_is_wholly_from_its_named_version_during_swaps(make_settings, bundles, customers):
     settings, load = make_settings(), Load(customers)
     initial = Bundle.load(settings.path("models/production"))
     settled: list[tuple[str, int, int]] = []  # between these two events no other version can have answered
@@ -167,7 +167,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_a_damaged_deployment_leaves_the_old_model_answering_until_it_is_repaired(make_settings, bundles, customers):
+def test_until_a_damaged_deployment_is_repaired_the_old_one_answers(make_settings, bundles, customers):
     settings, body = make_settings(), body_of(customers)
     good, damaged = bundles
 
@@ -207,9 +207,7 @@ def test_a_damaged_deployment_leaves_the_old_model_answering_until_it_is_repaire
         assert server.metric("churnops_model_info") == 1
 
 
-def test_a_link_that_leads_nowhere_does_not_keep_the_service_from_following_the_next_deployment(
-    make_settings, bundles, customers
-):
+def test_after_a_broken_link_the_service_follows_the_next_deployment(make_settings, bundles, customers):
     settings, body = make_settings(), body_of(customers)
     link = settings.path("models/production")
     with Server(settings) as server, Deployer(settings) as deployer:
@@ -485,7 +483,7 @@ print(json.dumps([statuses, first, loaded()]))
 """
 
 
-def test_answering_loads_no_library_of_training_and_one_customer_no_table_library(make_settings, customers):
+def test_one_answer_loads_neither_training_nor_table_libraries(make_settings, customers):
     settings = make_settings()
     done = subprocess.run(
         [sys.executable, "-c", LOADED, json.dumps(customers[0])],

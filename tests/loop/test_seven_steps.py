@@ -107,7 +107,7 @@ def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, t
     assert "<script" not in page.read_text()
 
 
-def test_the_first_cycle_measures_the_deployed_model_on_later_customers(project: Project):
+def test_the_first_cycle_tests_the_deployed_model_on_later_customers(project: Project):
     report = project[1].cycle.report
     assert report.model_version == project[1].deployed.model_version
     assert report.rows == report.performance.coverage.labelled == 500
@@ -205,7 +205,7 @@ def test_a_defect_in_a_step_fails_the_run_and_is_not_swallowed(fresh: Settings, 
     assert len(failed) == 2
 
 
-def test_the_same_inputs_move_nothing_and_other_file_names_are_the_same_inputs(fresh: Settings, project: Project):
+def test_the_same_inputs_under_other_file_names_change_nothing(fresh: Settings, project: Project):
     raw = fresh.root / "data/raw"
     (raw / "churn-80.csv").rename(raw / "a.csv")
     link = (fresh.root / "models/production").readlink()
@@ -263,7 +263,7 @@ def test_a_damaged_production_stops_the_run_unless_it_is_replaced(fresh: Setting
     assert Bundle.load(fresh.root / "models/production")
 
 
-def test_later_customers_are_scored_with_the_schema_of_the_model_that_answers(fresh: Settings, project: Project):
+def test_later_customers_are_scored_with_the_deployed_models_schema(fresh: Settings, project: Project):
     """Choices in another order are other codes: the model in production keeps its own."""
     document = yaml.safe_load((fresh.root / "config.yaml").read_text())
     for column in document["schema"]["columns"]:
@@ -320,7 +320,7 @@ def test_a_store_that_fails_meanwhile_is_one_line(tmp_path: Path):
     assert "mlflow.db failed: " in str(caught.value)
 
 
-def test_what_could_not_be_tracked_is_noted_in_a_line_without_passwords():
+def test_a_tracking_failure_is_noted_in_one_line_without_passwords():
     error = ValueError("what a step failed with")
     with _noted(error):
         raise OSError("no answer from https://ann:secret@mlflow:5000\nand where it happened")
@@ -328,7 +328,7 @@ def test_what_could_not_be_tracked_is_noted_in_a_line_without_passwords():
 
 
 @pytest.mark.parametrize("when", ["create_run", "set_terminated"])
-def test_an_interruption_within_a_call_of_the_store_leaves_no_run_open(
+def test_an_interruption_inside_a_store_call_leaves_no_run_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ):
     tracker = Tracker(load_settings(write_project(tmp_path, quick)))

@@ -141,7 +141,7 @@ def test_a_simulated_file_never_acts(deployed: Settings, tmp_path: Path, change:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_simulated_files_are_marked_in_every_row_and_known_by_their_hash(
+def test_simulated_files_are_marked_in_every_row_and_by_their_hash(
     deployed: Settings,
     tmp_path: Path,
     suffix: str,
@@ -193,7 +193,7 @@ def test_nothing_trains_on_simulated_tables(deployed: Settings, tmp_path: Path):
     assert counted(deployed) == NOTHING
 
 
-def test_in_a_demonstration_simulated_files_act_and_everything_says_so(
+def test_in_a_demonstration_simulated_files_act_and_are_marked(
     deployed: Settings,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

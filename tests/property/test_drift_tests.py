@@ -147,7 +147,7 @@ def test_fishers_test_is_scipys(cells: tuple[int, int, int, int]):
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=8), st.integers(0, 20))
-def test_small_cells_are_pooled_until_none_is_left_or_the_test_is_exact(table: list[tuple[int, int]], unseen: int):
+def test_small_cells_are_pooled_until_none_is_left_or_it_is_exact(table: list[tuple[int, int]], unseen: int):
     """Against the tables that the rule allows, by its words: unseen ones and the smallest, as few as it takes."""
     counts, rest = np.array([*table, (9, 1)]).T, np.array([[0], [unseen]])
     columns = sorted((counts[:, i] for i in range(counts.shape[1]) if counts[:, i].sum()), key=sum)
@@ -192,7 +192,7 @@ LONG_TAILS = [
 
 
 @pytest.mark.parametrize(("shares", "n", "m"), LONG_TAILS)
-def test_categories_with_a_long_tail_raise_no_more_alarms_than_the_level(
+def test_long_tailed_categories_raise_no_more_alarms_than_the_level(
     shares: np.ndarray, n: int, m: int, rng: np.random.Generator
 ):
     points, alarms, batches = np.arange(float(shares.size)), Counter[str](), 1000

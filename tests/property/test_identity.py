@@ -45,7 +45,7 @@ def is_held(row: Row, table: list[Row]) -> bool:
 
 
 @given(tables, tables)
-def test_a_row_is_held_if_its_customer_or_where_an_id_is_missing_its_content_is(known: list[Row], asked: list[Row]):
+def test_a_row_is_known_by_customer_or_by_content_without_an_id(known: list[Row], asked: list[Row]):
     identities = identify(columns(known), customers(known), NAMES)
     held = identities.holds(columns(asked), customers(asked))
     assert held.dtype == np.bool_
@@ -67,7 +67,7 @@ def test_the_order_of_rows_and_how_often_they_stand_change_nothing(both: tuple[l
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20))
-def test_contents_have_one_hash_if_and_only_if_their_values_are_equal(values: list[tuple[float, float]]):
+def test_contents_have_one_hash_exactly_if_their_values_are_equal(values: list[tuple[float, float]]):
     table = {"minutes": np.array([x for x, _ in values]), "plan": np.array([y for _, y in values])}
     given_as = {name: column.copy() for name, column in table.items()}
     hashes = content_hashes(table, NAMES).tolist()

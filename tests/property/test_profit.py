@@ -34,7 +34,7 @@ def brute_force(outcome: np.ndarray, score: np.ndarray, offer: Offer, threshold:
 
 
 @given(customers(), offers)
-def test_the_profit_at_every_threshold_is_the_sum_over_contacted_customers(rows, offer):
+def test_profit_at_a_threshold_is_the_sum_over_contacted_customers(rows, offer):
     ranking = Ranking.of(*rows)
 
     profit = offer.profit(ranking.contacted, ranking.churned)
@@ -43,7 +43,7 @@ def test_the_profit_at_every_threshold_is_the_sum_over_contacted_customers(rows,
 
 
 @given(customers(), offers, thresholds)
-def test_any_threshold_contacts_the_customers_of_the_one_it_is_looked_up_as(rows, offer, threshold):
+def test_any_threshold_contacts_the_customers_of_its_looked_up_one(rows, offer, threshold):
     outcome, score = rows
     ranking = Ranking.of(outcome, score)
     position = ranking.at(threshold)
@@ -54,7 +54,7 @@ def test_any_threshold_contacts_the_customers_of_the_one_it_is_looked_up_as(rows
 
 
 @given(customers(), offers)
-def test_no_threshold_beats_the_best_one_and_none_as_good_contacts_fewer(rows, offer):
+def test_no_threshold_beats_the_best_and_no_equal_one_contacts_fewer(rows, offer):
     ranking = Ranking.of(*rows)
     best = ranking.best(offer)
     profits = [brute_force(*rows, offer, threshold) for threshold in ranking.thresholds]
@@ -76,7 +76,7 @@ def test_the_proposed_setting_contacts_exactly_the_best_customers(rows, offer):
 
 
 @given(customers())
-def test_only_where_no_number_between_0_and_1_would_do_there_is_no_setting(rows):
+def test_a_setting_is_missing_only_if_no_number_in_0_to_1_would_do(rows):
     ranking = Ranking.of(*rows)
     for position, threshold in enumerate(ranking.thresholds):
         below = ranking.thresholds[position - 1] if position else 0.0
@@ -85,7 +85,7 @@ def test_only_where_no_number_between_0_and_1_would_do_there_is_no_setting(rows)
 
 
 @given(customers(), st.floats(0, 1))
-def test_the_share_reached_is_that_of_the_customers_with_the_highest_scores(rows, share):
+def test_the_share_reached_is_that_of_the_highest_scored_customers(rows, share):
     outcome, score = rows
     ranking = Ranking.of(outcome, score)
     if outcome.sum() == 0:

@@ -59,7 +59,7 @@ def table(seed: int, rows: int = 80) -> tuple[dict[str, np.ndarray], np.ndarray]
 
 @given(DRIFTS, SEEDS, st.integers(1, 200))
 @settings(deadline=None)
-def test_every_simulated_table_is_one_that_can_be_scored_and_is_made_again_by_its_seed(drift, seed, rows):
+def test_every_simulated_table_can_be_scored_and_repeats_by_seed(drift, seed, rows):
     columns, outcome = table(seed)
     made, again = (simulate(columns, outcome, SCHEMA, drift, rows=rows, seed=seed) for _ in range(2))
     assert made.description == again.description
@@ -71,7 +71,7 @@ def test_every_simulated_table_is_one_that_can_be_scored_and_is_made_again_by_it
 
 
 @given(SEEDS, st.integers(1, 80))
-def test_without_drift_each_customer_is_one_of_the_table_and_stands_once(seed, rows):
+def test_without_drift_each_customer_of_the_table_appears_once(seed, rows):
     columns, outcome = table(seed)
     made = simulate(columns, outcome, SCHEMA, Drift(), rows=rows, seed=seed)
     there = {row.tobytes() for row in np.column_stack([*columns.values(), outcome])}

@@ -51,7 +51,7 @@ def test_alone_in_a_batch_and_permuted_are_bit_identical(
 
 
 @given(row=st.integers(0, CUSTOMERS - 1), missing=st.sets(st.integers(0, 12)))
-def test_one_customer_in_plain_numbers_is_explained_with_the_same_bits(
+def test_one_customer_in_plain_numbers_has_bit_identical_reasons(
     row: int, missing: set[int], bundle: Bundle, prepared: PreparedTable
 ):
     columns = {c.name: prepared.columns[c.name][[row]] for c in bundle.schema.model_inputs}

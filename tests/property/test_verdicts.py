@@ -81,7 +81,7 @@ def test_happening_more_often_is_fishers_exact_test(count: int, rest: int, other
 
 
 @pytest.mark.parametrize("alike", [1, 5, 10], ids=["independent", "two blocks of five", "all the same"])
-def test_evidence_of_all_columns_holds_however_they_depend_on_each_other(alike: int):
+def test_evidence_over_all_columns_holds_under_any_dependence(alike: int):
     """800 batches in which nothing changed: no more than about one in ten has a p-value of at most a tenth."""
     generator = np.random.default_rng(11)
     names = [f"x{number}" for number in range(10)]

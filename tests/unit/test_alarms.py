@@ -33,7 +33,7 @@ def with_triggers(report: Report, **triggers: tuple[bool | None, bool | None]) -
     return replace(report, recommendation=replace(report.recommendation, triggers=made))
 
 
-def test_what_is_big_and_not_certain_or_untold_neither_begins_nor_ends_an_alarm(report: Report):
+def test_an_uncertain_verdict_neither_begins_nor_ends_an_alert(report: Report):
     found = with_triggers(
         report,
         performance=(True, True),
@@ -55,12 +55,12 @@ def test_customers_examined_before_raise_no_alarm_and_end_none(report: Report):
     assert alarms(again, "") == ([], ["cycle_failed"])
 
 
-def test_no_alarm_begins_or_ends_with_a_report_that_acts_as_no_source(report: Report):
+def test_a_report_without_a_source_neither_begins_nor_ends_an_alert(report: Report):
     found = replace(with_triggers(report, performance=(True, True), target_drift=(False, False)), acts_as=None)
     assert alarms(found, "") == ([], [])
 
 
-def test_a_failed_retraining_is_critical_and_says_that_production_is_as_it_was():
+def test_a_failed_retraining_is_critical_and_production_is_unchanged():
     alarm = retraining_failed("row 7: state must be one of KS, OH", "https://dashboard")
     assert (alarm.subject, alarm.severity, alarm.link) == ("retraining_failed", "critical", "https://dashboard")
     assert alarm.facts[:2] == (
@@ -69,7 +69,7 @@ def test_a_failed_retraining_is_critical_and_says_that_production_is_as_it_was()
     )
 
 
-def test_a_cycle_says_nothing_of_retraining_and_a_decision_ends_only_that(report: Report):
+def test_a_cycle_keeps_the_retraining_alert_and_a_decision_ends_it(report: Report):
     _, clear = alarms(with_triggers(report, performance=(False, False)), "")
     assert "retraining_failed" not in clear
     assert AFTER_RETRAINING == ("retraining_failed",)

@@ -159,7 +159,7 @@ def test_rows_that_are_finished_are_left_out(tmp_path: Path, ending: str, skip: 
     assert not batches or batches[-1].share == 1.0
 
 
-def test_the_share_grows_and_the_first_batch_comes_before_the_file_is_read(tmp_path: Path):
+def test_progress_grows_and_the_first_batch_precedes_the_files_end(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes(b"a,b\n" + (b"1," + b"x" * 1000 + b"\n") * 40_000)
     shares = [batch.share for batch in read_batches(tmp_path / "a.csv", rows=1000)]
     assert np.abs(np.array(shares) - np.arange(1, 41) / 40).max() < 0.06
@@ -202,7 +202,7 @@ def test_long_rows_come_fewer_at_a_time(tmp_path: Path, ending: str):
     assert next(read_batches(path, skip=100)).first_row == 100
 
 
-def test_text_that_is_stored_once_takes_no_memory_before_it_is_refused(tmp_path: Path):
+def test_repeated_text_is_refused_before_it_takes_memory(tmp_path: Path):
     path = tmp_path / "a.parquet"
     indices = pa.array([0, None] + [1] * 2000, type=pa.int32())
     column = pa.DictionaryArray.from_arrays(indices, ["x", "z" * (MAX_ROW_BYTES + 1)])

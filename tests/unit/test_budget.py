@@ -97,7 +97,7 @@ def test_the_plain_rule_has_no_budget():
         assert found.budget is None
 
 
-def test_a_batch_outside_of_the_models_life_has_the_level_of_a_first_look():
+def test_a_batch_outside_the_models_life_has_the_level_of_look_1():
     found = judged(look=None, scores=CHANGED["prediction_drift"][1])
     assert found.look is None
     assert found.value

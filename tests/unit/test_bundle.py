@@ -66,7 +66,7 @@ def test_every_older_protocol_has_a_reader():
     assert OLDEST_PROTOCOL == 3  # a deployed model is never refused for its age
 
 
-def test_a_bundle_of_an_older_protocol_answers_and_is_saved_as_it_was_read(
+def test_an_older_protocols_bundle_answers_and_is_saved_unchanged(
     saved: Path, tmp_path: Path, prepared: PreparedTable, monkeypatch: pytest.MonkeyPatch
 ):
     """As after an upgrade: the program writes protocol 4."""

@@ -118,7 +118,7 @@ def checked(bundle: Bundle, speak: Speak, *, seconds: float = SECONDS) -> tuple[
     return found, server
 
 
-def test_five_answers_that_agree_pass_and_the_rows_go_over_new_connections(bundle: Bundle):
+def test_five_agreeing_answers_pass_each_over_a_new_connection(bundle: Bundle):
     found, server = checked(bundle, says(http(200, right(bundle))), seconds=ENOUGH)
     rows = len(right(bundle))
     assert (found.status, found.rows) == ("passed", rows)
@@ -133,7 +133,7 @@ def test_five_answers_that_agree_pass_and_the_rows_go_over_new_connections(bundl
     assert bundle.schema.target.name not in customers[0]
 
 
-def test_another_model_at_first_is_waited_for_and_breaks_a_row_of_five(bundle: Bundle):
+def test_the_check_waits_for_the_model_and_restarts_its_five_answers(bundle: Bundle):
     new, old = http(200, right(bundle)), http(200, right(bundle, model_version="old-1"))
     answers = says(old, problem(422, "validation", "state is required"), new, old, new)
     found, server = checked(bundle, answers, seconds=ENOUGH)
@@ -141,7 +141,7 @@ def test_another_model_at_first_is_waited_for_and_breaks_a_row_of_five(bundle: B
     assert len(server.asked) == 4 + 5
 
 
-def test_a_slow_server_that_agrees_passes_with_what_there_was_time_for(bundle: Bundle):
+def test_a_slow_server_passes_with_the_rows_there_was_time_for(bundle: Bundle):
     def slowly(connection: socket.socket, _number: int) -> None:
         time.sleep(0.7)
         connection.sendall(http(200, right(bundle)))
@@ -201,7 +201,7 @@ def test_a_problem_that_stays_is_a_failure(bundle: Bundle, answer: bytes, words:
     assert server.asked[-1].startswith(b"GET /health/ready")
 
 
-def test_another_model_that_stays_is_a_failure_that_names_both_and_the_refusal(bundle: Bundle):
+def test_a_model_that_stays_is_a_failure_naming_both_and_the_refusal(bundle: Bundle):
     def speak(connection: socket.socket, number: int) -> None:
         if server.asked[number - 1].startswith(b"GET /health/ready"):
             warnings = ["the newest deployment is refused: estimator.npz was changed"]

@@ -87,7 +87,7 @@ def test_the_figure_of_nothing_changed_says_so():
     assert conclusions(quiet) == ["1,200 customers were scored; no alarms fired, no new models were deployed"]
 
 
-def test_recovery_counts_who_arrived_between_and_measures_who_came_after_the_first_answer():
+def test_recovery_counts_the_gap_and_measures_after_the_first_answer():
     found = measure_recovery(answered(), CHANGED)
     assert found is not None
     assert (found.model, found.at, found.customers) == ("xgboost-2", SWAPPED, 400)
@@ -103,7 +103,7 @@ def test_a_model_from_before_the_change_is_no_recovery():
     assert measure_recovery(same, CHANGED) is None
 
 
-def test_slices_mix_neither_models_nor_worlds_and_hold_only_known_outcomes():
+def test_slices_hold_one_model_and_world_and_only_known_outcomes():
     slices = cut(answered(), CHANGED, 150)
     assert sum(found.customers for found in slices) == 1100
     for found in slices:

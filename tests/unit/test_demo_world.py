@@ -47,7 +47,7 @@ def test_nobody_who_arrives_is_a_training_row_or_arrived_before(settings: Settin
     assert everybody.nameless.size == len(ids)
 
 
-def test_the_sources_themselves_are_no_training_rows_and_nobody_is_a_copy_of_one(settings: Settings):
+def test_simulated_customers_copy_no_training_row_and_no_source(settings: Settings):
     drawn = world(settings)
     names = [column.name for column in settings.table.model_inputs]
     sources = identify(drawn.columns, [None] * drawn.outcomes.old.size, names)
@@ -102,7 +102,7 @@ def test_in_the_new_world_the_bill_rule_is_reversed_and_nothing_else(settings: S
 
 
 @pytest.mark.parametrize(("drift", "low", "high"), [(0.0, 0.0, 0.0), (0.5, 0.35, 0.65), (1.0, 1.0, 1.0)])
-def test_drift_is_the_share_of_later_customers_who_live_in_the_new_world(
+def test_drift_is_the_share_of_later_customers_from_the_new_world(
     settings: Settings, drift: float, low: float, high: float
 ):
     drawn = world(settings, drift)
@@ -118,7 +118,7 @@ def test_drift_is_the_share_of_later_customers_who_live_in_the_new_world(
     assert low <= share(after) <= high
 
 
-def test_the_same_seed_gives_the_same_customers_and_another_one_others(settings: Settings):
+def test_the_same_seed_gives_the_same_customers_another_gives_others(settings: Settings):
     first, again, other = (world(settings, seed=seed).arrivals(200, changed=True) for seed in (3, 3, 4))
     assert first == again
     assert first != other

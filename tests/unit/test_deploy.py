@@ -165,7 +165,7 @@ def test_going_back_twice_goes_two_back_and_not_to_and_fro(
     assert (back.kind, back.by, back.closed) == ("rollback", "bob", "done")
 
 
-def test_after_a_rollback_and_a_deployment_the_way_back_is_to_what_the_deployment_replaced(
+def test_rollback_after_a_deployment_returns_to_the_replaced_model(
     folder: DeploymentFolder, versions: list[str], bundles: tuple[Bundle, Bundle]
 ):
     folder.rollback(versions[0], "an old one")
@@ -216,7 +216,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_gone_back_to_is_refused_in_a_line_and_nothing_changes(
+def test_an_impossible_rollback_is_one_line_and_changes_nothing(
     what: str, folder: DeploymentFolder, versions: list[str]
 ):
     change, message = REFUSED[what]
@@ -229,7 +229,7 @@ def test_what_cannot_be_gone_back_to_is_refused_in_a_line_and_nothing_changes(
     assert folder.rollback(versions[1], "another then").name == versions[1]
 
 
-def test_there_is_no_way_back_from_nothing_from_the_first_to_itself_or_to_what_nobody_knows(
+def test_rollback_without_a_known_earlier_version_is_refused(
     folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], tmp_path: Path
 ):
     with pytest.raises(RegistryError, match="no model is deployed"):
@@ -273,7 +273,7 @@ def test_a_crash_between_any_two_steps_of_a_rollback(
     assert other.rollback(None, "again").name == versions[1 if swapped else 2]
 
 
-def test_a_store_that_does_not_answer_keeps_nobody_from_going_back_and_learns_it_in_order(
+def test_a_silent_store_blocks_no_rollback_and_learns_them_in_order(
     folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], aliases: list[str], log: DeploymentLog
 ):
     def refuse(content_sha256: str) -> None:
@@ -296,7 +296,7 @@ def test_a_store_that_does_not_answer_keeps_nobody_from_going_back_and_learns_it
     assert aliases == [one, other, one]
 
 
-def test_a_deployment_does_not_wait_for_what_the_aliases_of_one_before_wait_for(
+def test_a_deployment_does_not_wait_for_aliases_of_an_earlier_one(
     folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], log: DeploymentLog
 ):
     def refuse(content_sha256: str) -> None:
@@ -328,9 +328,7 @@ def test_a_rollback_that_never_happened_is_not_part_of_the_history(
     assert in_production([]) == []
 
 
-def test_pruning_keeps_the_newest_what_answers_the_way_back_and_what_is_protected(
-    folder: DeploymentFolder, versions: list[str]
-):
+def test_pruning_keeps_newest_deployed_previous_and_protected_ones(folder: DeploymentFolder, versions: list[str]):
     folder.rollback(versions[1], "far back")  # so the way back leads to the first
     third = sum(file.stat().st_size for file in (folder.versions / versions[2]).iterdir())
     pruned = folder.prune(1)
@@ -354,9 +352,7 @@ def test_pruning_goes_by_the_log_and_not_by_the_times_in_names(
     assert folder.prune(1).folders == (names[0],)
 
 
-def test_pruning_touches_nothing_that_churnops_did_not_make_and_no_link(
-    folder: DeploymentFolder, versions: list[str], tmp_path: Path
-):
+def test_pruning_touches_no_foreign_file_and_no_link(folder: DeploymentFolder, versions: list[str], tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious.txt").write_text("keep me")
@@ -377,7 +373,7 @@ def test_pruning_touches_nothing_that_churnops_did_not_make_and_no_link(
         folder.prune(0)
 
 
-def test_a_killed_pruning_leaves_no_half_of_a_bundle_and_the_next_one_ends_it(
+def test_a_killed_pruning_leaves_whole_bundles_and_is_finished_next(
     folder: DeploymentFolder, versions: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     (folder.versions / ".unfinished-x").mkdir()  # of a deployment that was killed

@@ -111,7 +111,7 @@ def test_few_rows_in_many_categories_are_still_told_apart(rng: np.random.Generat
     assert moved.p_value < 1e-4
 
 
-def test_what_is_tolerated_is_no_finding_and_the_distance_is_told_whole():
+def test_tolerated_drift_is_no_finding_and_its_distance_is_shown():
     reference = ColumnProfile.fit(np.arange(1000.0))
     batch = reference.count(np.arange(1000.0) + 100)
     assert ks_test(reference, batch).p_value < 1e-4

@@ -43,7 +43,7 @@ def test_without_proc_a_temporary_file_goes_when_it_is_closed(temporary: Path, m
     assert list(temporary.iterdir()) == []
 
 
-def test_the_folder_of_a_killed_process_is_removed_by_the_next_and_one_in_use_is_not(temporary: Path):
+def test_a_killed_process_folder_is_removed_and_one_in_use_is_kept(temporary: Path):
     program = """
 import sys, tempfile, time
 from churnops.files import temporary_folder

@@ -33,7 +33,7 @@ def rivals(rows: int = 600, seed: int = 1, weak: float = 1.0) -> tuple[NDArray[n
     return outcome, poor, 1 / (1 + np.exp(2.5 - 2.5 * risk))
 
 
-def test_a_clear_gain_is_deployed_and_the_other_way_round_the_old_model_stays() -> None:
+def test_a_clear_gain_is_deployed_and_a_clear_loss_is_not() -> None:
     outcome, poor, good = rivals()
     found = decide(outcome, poor, good, settings(), seed=1)
     assert (found.verdict, found.deploy, found.labels_needed) == ("deploy", True, None)
@@ -49,7 +49,7 @@ def test_a_clear_gain_is_deployed_and_the_other_way_round_the_old_model_stays() 
     assert "and more than 0.01 is required" in back.reason
 
 
-def test_a_gain_that_few_labels_show_cannot_be_told_and_the_labels_it_needs_are_named() -> None:
+def test_a_gain_on_few_labels_cannot_be_told_and_names_labels_needed() -> None:
     outcome, poor, good = rivals(rows=250, seed=5, weak=0.45)
     found = decide(outcome, poor, good, settings(), seed=1)
     assert found.verdict == "cannot tell"
@@ -62,7 +62,7 @@ def test_a_gain_that_few_labels_show_cannot_be_told_and_the_labels_it_needs_are_
     assert found.reason.endswith("more labels")
 
 
-def test_a_gain_below_the_one_asked_for_cannot_be_told_while_labels_allow_more_and_no_number_is_promised() -> None:
+def test_a_gain_below_the_minimum_cannot_be_told_or_promised_a_count() -> None:
     outcome, poor, good = rivals(rows=250, seed=5, weak=0.45)
     asked = settings(min_improvement=0.2)
     gain = decide(outcome, poor, good, asked, seed=1).gain
@@ -104,7 +104,7 @@ def test_the_same_order_of_customers_is_no_gain() -> None:
 
 
 @pytest.mark.parametrize(("churned", "stayed"), [(MIN_OF_EACH - 1, 300), (300, MIN_OF_EACH - 1)])
-def test_too_few_of_either_outcome_cannot_be_told_however_clear_they_are(churned: int, stayed: int) -> None:
+def test_too_few_rows_of_either_outcome_cannot_be_told_however_clear(churned: int, stayed: int) -> None:
     outcome = np.repeat([1, 0], [churned, stayed])
     found = decide(outcome, np.full(outcome.size, 0.5), 0.05 + 0.9 * outcome, settings(), seed=1)
     assert (found.verdict, found.low, found.high) == ("cannot tell", None, None)
@@ -117,7 +117,7 @@ def test_too_few_of_either_outcome_cannot_be_told_however_clear_they_are(churned
 @pytest.mark.parametrize("confidence", [0.95, None])
 @pytest.mark.parametrize("metric", ["roc_auc", "average_precision", "log_loss"])
 @pytest.mark.parametrize("outcome", [[], [1] * 50, [0] * 50])
-def test_one_outcome_only_or_no_rows_cannot_be_told_and_json_has_no_nan(
+def test_one_outcome_or_no_rows_cannot_be_told_and_json_has_no_nan(
     outcome: list[int], metric: str, confidence: float | None
 ) -> None:
     rows = len(outcome)
@@ -162,7 +162,7 @@ def test_log_loss_is_judged_by_the_mean_of_the_customers_differences() -> None:
     assert found.min_improvement == 0.005
 
 
-def test_average_precision_is_judged_by_a_paired_bootstrap_that_the_seed_repeats() -> None:
+def test_average_precision_is_compared_by_a_seeded_paired_bootstrap() -> None:
     outcome, poor, good = rivals(rows=300)
     found = decide(outcome, poor, good, settings(metric="average_precision"), seed=1)
     ours = reference.average_precision_score(outcome, good) - reference.average_precision_score(outcome, poor)
@@ -179,7 +179,7 @@ def test_average_precision_is_judged_by_a_paired_bootstrap_that_the_seed_repeats
     )
 
 
-def test_an_overconfident_model_that_is_no_better_is_seldom_called_better() -> None:
+def test_an_overconfident_equal_model_is_seldom_called_better() -> None:
     """It gains a little nearly everywhere and loses much on a few: exactly nothing on average here."""
     generator = np.random.default_rng(1)
     many, once = 20_000, 400
@@ -206,7 +206,7 @@ def test_skewness_only_ever_moves_a_bound_out_and_mirrors() -> None:
         assert mirrored == pytest.approx((-skewed[1], -skewed[0]), abs=1e-15)
 
 
-def test_a_bound_that_a_confident_miss_moved_out_needs_more_labels_than_there_are() -> None:
+def test_a_bound_moved_by_a_confident_miss_needs_more_labels() -> None:
     outcome = np.arange(300) < 41
     champion, challenger = np.where(outcome, 0.6, 0.15), np.where(outcome, 0.9, 0.05)
     challenger[0] = 1e-3
@@ -218,9 +218,7 @@ def test_a_bound_that_a_confident_miss_moved_out_needs_more_labels_than_there_ar
 
 
 @pytest.mark.parametrize(("gain", "error", "compared"), [(0.02, 0.02, 1), (0.05, 0.03, 1), (0.0125, 0.004, 3)])
-def test_with_the_labels_needed_nine_in_ten_samples_of_that_gain_are_deployed(
-    gain: float, error: float, compared: int
-) -> None:
+def test_nine_in_ten_samples_with_the_needed_labels_are_deployed(gain: float, error: float, compared: int) -> None:
     asked = 0.01
     needed = labels_needed(gain, error, 500, min_improvement=asked, level=corrected(0.95, compared))
     assert needed is not None

@@ -100,7 +100,7 @@ def test_only_the_user_reads_it(tmp_path: Path, identities: Identities):
     assert "größe".encode() not in data
 
 
-def test_saving_again_changes_nothing_and_other_identities_replace_it(tmp_path: Path, identities: Identities):
+def test_saving_again_changes_nothing_other_identities_replace_it(tmp_path: Path, identities: Identities):
     path = tmp_path / "trained_on" / f"{SHA}.npz"
     save_trained_on(tmp_path, SHA, identities)
     before = path.stat()

@@ -61,7 +61,7 @@ def test_equals_scikit_learn_with_ties_and_weights(decimals: int | None, thresho
             assert ours[name][replicate] == pytest.approx(value, abs=1e-12), name
 
 
-def test_log_loss_clips_like_scikit_learn_where_the_model_is_sure_and_wrong() -> None:
+def test_log_loss_clips_confident_misses_as_scikit_learn_does() -> None:
     outcome = np.array([1, 0, 1])
     for kind, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):
         probability = np.array([0, 1, 1], dtype=kind)
@@ -124,7 +124,7 @@ def test_replicates_of_one_class_are_left_out_of_the_interval() -> None:
     assert found.metrics["recall"].low == 0
 
 
-def test_intervals_hold_their_point_and_shrink_with_confidence_and_rows() -> None:
+def test_intervals_hold_their_point_and_follow_rows_and_confidence() -> None:
     outcome, probability = customers(400, seed=6)
     wide = evaluate(outcome, probability, replicates=300, seed=42)
     narrow = evaluate(outcome, probability, replicates=300, confidence=0.5, seed=42)
@@ -138,7 +138,7 @@ def test_intervals_hold_their_point_and_shrink_with_confidence_and_rows() -> Non
         assert 0.1 < (large.high - large.low) / (one.high - one.low) < 0.5, name
 
 
-def test_an_interval_is_widened_to_its_point_where_resampling_only_adds_error() -> None:
+def test_an_interval_is_widened_to_include_its_point() -> None:
     generator = np.random.default_rng(8)
     probability = generator.random(300)
     outcome = generator.random(300) < probability  # calibrated by construction

@@ -64,7 +64,7 @@ def figures(rows: Rows) -> list[str]:
     ]
 
 
-def test_the_same_data_gives_the_same_bytes_whatever_the_users_matplotlib_settings(rows: Rows) -> None:
+def test_the_same_data_gives_the_same_bytes_under_any_matplotlibrc(rows: Rows) -> None:
     first = figures(rows)
     with matplotlib.rc_context({"font.size": 30, "xtick.labelsize": 30, "svg.hashsalt": "other"}):
         assert figures(rows) == first

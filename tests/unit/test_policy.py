@@ -48,7 +48,7 @@ def test_a_cooldown_ends_to_the_moment():
     assert not permit(replace(ENOUGH, now=NOW - timedelta(microseconds=1)), settings).value
 
 
-def test_without_a_cooldown_a_clock_that_is_behind_the_deployment_log_does_not_matter():
+def test_without_a_cooldown_a_clock_behind_the_log_does_not_matter():
     assert permit(replace(ENOUGH, deployed_at=NOW + DAY), RetrainingSettings()).value
 
 

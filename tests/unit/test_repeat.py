@@ -46,7 +46,7 @@ def test_a_stop_while_waiting_ends_the_wait(tmp_path: Path):
         signal.signal(signal.SIGALRM, previous)
 
 
-def test_a_defect_does_not_end_it_and_the_lock_is_let_go_of_at_the_end(tmp_path: Path):
+def test_a_defect_does_not_end_repetition_and_the_end_frees_the_lock(tmp_path: Path):
     errors: list[Exception] = []
 
     def job() -> None:

@@ -123,7 +123,7 @@ def read(page: str) -> Reader:
     return reader
 
 
-def test_drifted_columns_come_first_then_the_largest_effects_and_those_not_told_last():
+def test_columns_sort_by_drift_then_effect_with_untested_ones_last():
     effects = {"small": 0.01, "negative": -0.4, "large": 0.9, "middle": 0.2}
     columns = [column("untold", **UNTOLD), *(column(name, effect=effect) for name, effect in effects.items())]
     columns += [column("certain", effect=0.1, drifted=True), column("more", effect=0.15, drifted=True)]

@@ -104,7 +104,7 @@ def outside(rule: Rule | None) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_values_below_above_and_of_other_types_are_refused_in_a_line_that_names_all(name: str, tmp_path: Path):
+def test_wrong_values_and_types_are_refused_in_one_line_naming_all(name: str, tmp_path: Path):
     place, _, metadata = LEAVES[name]
     rule = rule_of(metadata)
     odd = [value for value in ODD if rule is None or not rule.allows(value)]

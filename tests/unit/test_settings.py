@@ -194,7 +194,7 @@ def test_a_question_mark_in_the_path_would_end_a_databases_address(tmp_path: Pat
         settings.database_url(settings.journal.url)
 
 
-def test_alert_channels_come_from_the_environment_only_and_are_not_shown(tmp_path: Path):
+def test_alert_channels_come_only_from_environment_and_are_hidden(tmp_path: Path):
     path = write_project(tmp_path, lambda document: document["alerts"].update(urls=["slack://TokenA/TokenB/TokenC"]))
     with pytest.raises(SettingsError, match="CHURNOPS_ALERTS__URLS, not from a file") as caught:
         load_settings(path)
@@ -209,7 +209,7 @@ def test_alert_channels_come_from_the_environment_only_and_are_not_shown(tmp_pat
         assert "Token" not in str(caught.value)
 
 
-def test_the_key_of_the_check_comes_from_the_environment_only_and_is_not_shown(tmp_path: Path):
+def test_the_check_key_comes_only_from_the_environment_and_is_hidden(tmp_path: Path):
     path = write_project(tmp_path, lambda document: document["retraining"].update(check_key="churnops_1_Token"))
     with pytest.raises(SettingsError, match="CHURNOPS_RETRAINING__CHECK_KEY, not from a file") as caught:
         load_settings(path)

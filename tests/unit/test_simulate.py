@@ -49,7 +49,7 @@ def test_the_recipe_adds_noise_and_flips_few_outcomes(customers: dict[str, Any])
     assert moved == {*report, "total_day_charge", "total_intl_charge"}
 
 
-def test_the_recipe_on_another_table_takes_the_numbers_that_say_most_of_the_outcome(rng: np.random.Generator):
+def test_the_recipe_takes_another_tables_most_informative_numbers(rng: np.random.Generator):
     kinds = dict.fromkeys("abcd", "number")
     columns = [Column(name=name, kind=kind) for name, kind in kinds.items()]
     schema = Schema(columns=(*columns, Column(name="left", kind="target", choices=("n", "y"))))
@@ -81,7 +81,7 @@ def test_nobody_without_a_plan_sends_messages(customers: dict[str, Any], size: f
     assert "no customers" not in made.description
 
 
-def test_a_shift_that_the_table_has_no_customers_for_says_how_far_it_went(customers: dict[str, Any]):
+def test_a_shift_without_enough_customers_reports_how_far_it_went(customers: dict[str, Any]):
     made = simulate(**customers, drift=Drift(covariate=5.0, columns=("total_day_minutes",)), rows=1500, seed=3)
     assert "total_day_minutes shifted by 5 standard deviations; the table has no customers for more than " in (
         made.description
@@ -89,7 +89,7 @@ def test_a_shift_that_the_table_has_no_customers_for_says_how_far_it_went(custom
     assert np.unique(made.columns["total_day_minutes"]).size > 50  # no crowd of twins
 
 
-def test_the_groups_of_the_telecom_table_are_its_plans_and_its_charges(customers: dict[str, Any]):
+def test_groups_of_the_telecom_table_are_its_plans_and_charges(customers: dict[str, Any]):
     numbers = [column.name for column in customers["schema"].inputs if column.numeric]
     groups = {group for group in column_groups(customers["columns"], numbers) if len(group) > 1}
     parts = ("day", "eve", "night", "intl")
@@ -142,7 +142,7 @@ def test_outcomes_are_permuted_where_they_are_known_and_counted(customers: dict[
     assert np.isnan(simulate(**nobody, drift=Drift(), rows=10, seed=0).outcome).all()
 
 
-def test_the_command_writes_a_table_like_its_source_whole_or_not_at_all(tmp_path: Path):
+def test_the_command_writes_a_whole_table_like_its_source_or_nothing(tmp_path: Path):
     write_small_data(tmp_path)
     config, out = write_project(tmp_path), tmp_path / "out.csv"
 

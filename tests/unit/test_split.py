@@ -42,7 +42,7 @@ def test_of_few_rows_a_part_is_held_out():
     assert split(rows, nobody(rows), NAMES, SETTINGS).held_out.sum() == MAX_SHARE * 100
 
 
-def test_the_order_of_rows_does_not_matter_also_not_among_those_of_one_time():
+def test_row_order_does_not_matter_even_among_equal_times():
     rows = replace(table(300, 1000), at=np.repeat([0, 7], [300, 1000]))
     turned = rows.rows(np.ones(1300, np.bool_))
     order = np.random.default_rng(3).permutation(1300)
@@ -80,7 +80,7 @@ def test_a_held_out_customer_is_in_no_training_row():
     assert not parts.held_out[0]
 
 
-def test_with_too_few_churners_among_the_newest_candidates_are_chosen_in_folds():
+def test_with_too_few_recent_churners_candidates_are_chosen_in_folds():
     rows = table(300, 1000)
     rows = replace(rows, outcome=rows.outcome & ((rows.at == 0) | (rows.at > 900)))
     parts = split(rows, nobody(rows), NAMES, SETTINGS)
@@ -121,7 +121,7 @@ def test_a_customer_stands_once_as_last_seen():
     assert one_row_each(rows, NAMES).tolist() == [True, True, False, False, True, False, True, True]
 
 
-def test_a_customer_who_comes_again_without_an_id_does_not_count_twice():
+def test_a_repeated_customer_without_an_id_counts_once():
     """Such as those of the journal, in a file whose owner took the ids out."""
     rows = table(2, 6, ids=True)
     rows = replace(rows, at=np.array([0, 0, 1, 2, 3, 4, 5, 6]), customers=("a", None, "b", "c", None, None, None, None))
@@ -134,9 +134,7 @@ def test_a_customer_who_comes_again_without_an_id_does_not_count_twice():
 
 @pytest.mark.parametrize("production", [1, 3, 30, 1000])
 @pytest.mark.parametrize("churned", [0, 1])
-def test_rows_that_count_as_recent_have_either_outcome_however_few_or_alike_those_of_production_are(
-    production: int, churned: int
-):
+def test_recent_rows_have_both_outcomes_however_few_in_production(production: int, churned: int):
     rows = table(300, production)
     rows = replace(rows, outcome=np.where(rows.at > 0, churned == 1, rows.outcome))
     parts = split(rows, nobody(rows), NAMES, SETTINGS)

@@ -199,7 +199,7 @@ def test_a_refit_learns_and_serves_the_same_features(trained: TrainedModels, pre
     np.testing.assert_array_equal(export(fitted).probability(matrix), refit.predict(prepared.columns).probability)
 
 
-def test_the_reference_has_the_evaluated_fits_scores_of_held_out_rows(trained: TrainedModels, prepared: PreparedTable):
+def test_the_reference_has_held_out_scores_of_the_evaluated_fit(trained: TrainedModels, prepared: PreparedTable):
     evaluated = trained.models[trained.winner].bundle
     held_out = evaluated.predict(prepared.rows(prepared.held_out)).probability
     assert np.isin(held_out, trained.refit.reference[SCORE].points).all()

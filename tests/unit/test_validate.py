@@ -233,7 +233,7 @@ def test_a_typed_column_of_the_wrong_type_is_named(tmp_path: Path, settings: Set
     assert [(f.rule, f.count) for f in caught.value.failures] == [("type", 60)]
 
 
-def test_a_gap_may_be_written_as_nan_in_a_typed_table_and_as_quotes_in_a_csv(tmp_path: Path):
+def test_a_gap_may_be_nan_in_a_typed_table_and_quotes_in_a_csv(tmp_path: Path):
     minutes = Column(name="minutes", kind="number", nullable=True)
     schema = Schema(columns=(minutes, Column(name="churn", kind="target", choices=("0", "1"))))
     typed = pl.DataFrame({"minutes": [1.0, float("nan"), None], "churn": [0, 0, 1]})

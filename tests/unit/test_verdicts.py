@@ -91,7 +91,7 @@ def test_few_rows_make_a_big_difference_insignificant():
     assert column.drifted is False
 
 
-def test_a_determined_column_counts_once_with_the_one_that_determines_it():
+def test_a_determined_column_counts_once_with_its_determining_column():
     columns = moved(0.5, ("x0",))
     columns["bill"] = 2 * columns["x0"]
     together, apart = judged(columns), judged(columns, linked={})
@@ -137,7 +137,7 @@ def test_unseen_and_shifted_categories():
     assert [column.test for column in other.columns if column.drifted] == ["chi_square"]
 
 
-def test_an_optional_column_that_the_batch_does_not_have_cannot_be_told():
+def test_an_optional_column_missing_from_the_batch_cannot_be_told():
     columns = moved(0.5, ("x3",))
     del columns["bill"]
     found = judged(columns)

@@ -285,7 +285,7 @@ def test_an_error_of_ours_is_text_too(tmp_path: Path, monkeypatch: pytest.Monkey
     assert_harmless(at)
 
 
-def test_a_name_that_is_not_this_machine_is_refused_unless_somebody_allowed_it():
+def test_a_foreign_host_name_is_refused_unless_allowed():
     for host in ("localhost", "127.0.0.1:8501", "[::1]:8501", "LOCALHOST:1"):
         assert wrong_name(host, "127.0.0.1", [], login=False) is None
     for host in ("evil.example", "127.0.0.1.evil.example:8501", "localhost@evil.example", "", "[", "evil.example:x"):

@@ -50,7 +50,7 @@ def test_a_number_with_few_values_is_grouped_value_by_value():
     assert [(g.label, g.customers, g.churned) for g in found] == [("0", 1, 0), ("1", 2, 1), ("4", 1, 1)]
 
 
-def test_a_number_with_many_values_is_cut_into_ranges_of_equally_many(rng):
+def test_a_number_with_many_values_is_cut_into_equally_large_groups(rng):
     values = rng.permutation(np.arange(800))
     found = groups(a_variable(values), (values >= 700).astype(float))
 
@@ -59,7 +59,7 @@ def test_a_number_with_many_values_is_cut_into_ranges_of_equally_many(rng):
     assert [g.rate for g in found] == [0.0] * 7 + [1.0]
 
 
-def test_a_very_frequent_value_is_a_group_of_its_own_and_the_others_are_still_told_apart(rng):
+def test_a_very_frequent_value_is_a_group_and_others_stay_separate(rng):
     values = np.concatenate((np.arange(-10, 0), np.zeros(900), np.arange(1, 91)))
     found = groups(a_variable(values), rng.integers(0, 2, 1000))
 
@@ -75,7 +75,7 @@ def test_customers_without_a_value_are_a_group_of_their_own():
     assert (found[-1].label, found[-1].customers, found[-1].churned) == (NOT_KNOWN, 2, 1)
 
 
-def test_a_categorys_choices_come_by_falling_rate_and_rare_ones_together():
+def test_choices_are_ordered_by_falling_rate_with_rare_ones_together():
     choices = tuple(f"choice {i}" for i in range(30))
     values = np.repeat(np.arange(30), np.arange(1, 31))
     found = groups(a_variable(values, choices), (values % 2).astype(float))
@@ -126,7 +126,7 @@ def test_distributions_of_both_outcomes_add_up_and_say_the_medians(rng):
     assert f"the median is {left} among those who left and {stayed} among those who stayed" in found.summary
 
 
-def test_a_distribution_of_a_flag_says_which_choice_those_who_left_have_more():
+def test_a_flags_distribution_names_the_choice_of_more_leavers():
     found = distribution(a_variable([0, 0, 1, 1], ("No", "Yes")), np.array([0, 0, 1, 0]))
 
     assert found.labels == ("No", "Yes")
@@ -134,7 +134,7 @@ def test_a_distribution_of_a_flag_says_which_choice_those_who_left_have_more():
     assert found.summary == "Calls: Yes for 100 % of those who left and 33.3 % of those who stayed."
 
 
-def test_a_column_that_only_one_outcome_has_values_of_is_not_compared():
+def test_a_column_with_values_for_only_one_outcome_is_not_compared():
     found = distribution(a_variable([1, 2, np.nan]), np.array([0, 0, 1]))
 
     assert found.summary == "Calls: values are known for one outcome only."
@@ -162,7 +162,7 @@ def test_without_gaps_it_is_spearman_exactly(rng):
     assert strength == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
 
 
-def test_a_category_that_decides_a_number_has_1_and_a_random_one_with_many_choices_about_0(rng):
+def test_association_is_1_for_a_deciding_category_and_0_for_chance(rng):
     category = rng.integers(0, 50, 500)
     choices = tuple(map(str, range(50)))
     columns = [a_variable(category, choices), a_variable(category**2), a_variable(rng.random(500))]

@@ -27,7 +27,7 @@ def shapes(figure) -> dict[str, object]:
     return {trace.name: trace for trace in figure.data}
 
 
-def test_each_group_is_a_bar_with_its_interval_and_number_of_customers():
+def test_each_group_is_a_bar_with_an_interval_and_a_customer_count():
     found = groups(ATTACKED, OUTCOME)
     figure = groups_figure(found, 0.5)
     bar = figure.data[0]
@@ -71,7 +71,7 @@ def test_importance_is_the_mean_size_and_the_rest_is_one_bar():
     assert "log-odds" in figure.layout.xaxis.title.text
 
 
-def test_dependence_shows_every_known_customer_and_the_mean_along_the_values():
+def test_dependence_shows_every_known_customer_and_the_running_mean():
     values = np.array([1.0, 1.0, 2.0, np.nan])
     figure = dependence_figure(Variable("calls", "Calls", "", values), np.array([1.0, 3.0, -2.0, 9.0]), "probability")
     drawn = shapes(figure)
@@ -89,7 +89,7 @@ def test_a_categorys_dependence_names_its_choices():
     assert figure.layout.xaxis.ticktext[1] == "&lt;b&gt;Yes&lt;/b&gt;"
 
 
-def test_calibration_draws_each_group_where_it_was_predicted_and_how_many_it_holds(rng):
+def test_calibration_draws_each_group_at_its_score_with_its_size(rng):
     score = rng.random(1000)
     found = calibration((rng.random(1000) < score).astype(float), score)
     figure = calibration_figure(found)
@@ -106,7 +106,7 @@ def a_ranking(rng, rows: int = 2000) -> tuple[np.ndarray, np.ndarray, Ranking]:
     return outcome, score, Ranking.of(outcome, score)
 
 
-def test_gain_starts_at_nobody_ends_at_everybody_and_marks_what_was_chosen(rng):
+def test_gain_runs_from_nobody_to_everybody_and_marks_the_choice(rng):
     _, score, ranking = a_ranking(rng)
     figure = gain_figure(ranking, 0.1, 0.5)
     drawn = shapes(figure)
@@ -124,7 +124,7 @@ def test_lift_ends_at_1_and_is_what_gain_says(rng):
     assert drawn["chosen"].y[0] == pytest.approx(float(ranking.reached(0.1)) / 0.1)
 
 
-def test_profit_is_drawn_at_few_thresholds_among_them_the_best_and_the_deployed(rng):
+def test_profit_is_drawn_at_few_thresholds_with_best_and_deployed(rng):
     outcome, score, ranking = a_ranking(rng)
     resamples = Resamples.of(outcome, score, replicates=50, seed=1)
     found = propose(ranking, resamples, Offer(10, 100, 0.5), 0.5, 0.95)
@@ -141,7 +141,7 @@ def test_profit_is_drawn_at_few_thresholds_among_them_the_best_and_the_deployed(
     assert (np.array(drawn["95 % interval"].y) >= np.array(drawn[None].y)).all()
 
 
-def test_a_threshold_between_two_scores_reads_the_profit_of_the_score_above_it():
+def test_a_threshold_between_scores_has_the_profit_of_the_upper_one():
     outcome, score = np.array([0.0, 1.0]), np.array([0.2, 0.8])
     ranking = Ranking.of(outcome, score)
     found = propose(ranking, Resamples.of(outcome, score, replicates=5, seed=1), Offer(10, 100, 1), 0.5, 0.95)

@@ -41,7 +41,7 @@ def with_outcomes(folder: Path, customers: int, known: int) -> None:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_every_section_shows_a_figure_with_a_sentence_for_those_who_cannot_see_it(in_project, show, section):
+def test_every_section_has_a_figure_with_an_alternative_text(in_project, show, section):
     page = opened(show, section)
 
     assert not page.exception
@@ -95,7 +95,7 @@ def test_the_offer_changes_nothing(in_project: Path, show: Show):
     assert ((in_project / "config.yaml").read_bytes(), (in_project / "models/production").readlink()) == before
 
 
-def test_the_share_that_can_be_contacted_decides_how_many_are_reached(in_project: Path, show: Show):
+def test_the_contacted_share_decides_how_many_leavers_are_reached(in_project: Path, show: Show):
     page = opened(show, "Reach")
     page.slider(key="share").set_value(100).run()
 
@@ -110,7 +110,7 @@ def test_without_a_model_the_page_says_how_to_get_one(in_empty_project: Path, sh
     ]
 
 
-def test_a_model_of_an_older_version_has_no_sample_and_the_page_says_what_to_do(in_project: Path, show: Show):
+def test_an_older_model_has_no_sample_and_the_page_gives_the_remedy(in_project: Path, show: Show):
     bundle = production(in_project / "models")
     reference_path(in_project / "models", bundle.content_sha256).unlink()
     page = show("analysis")
@@ -130,7 +130,7 @@ def test_a_damaged_sample_is_an_error_in_one_line(in_project: Path, show: Show):
     assert [error.value for error in page.error] == [plain(said)]
 
 
-def test_production_customers_can_be_chosen_once_enough_are_old_enough(in_project: Path, show: Show):
+def test_production_customers_are_offered_once_enough_are_old_enough(in_project: Path, show: Show):
     assert not show("analysis").radio
     with_outcomes(in_project, customers=300, known=250)
 

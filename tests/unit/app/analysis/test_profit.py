@@ -15,7 +15,7 @@ def a_proposal(offer: Offer, threshold: float = 0.5, rows: int = 4000, seed: int
     return propose(Ranking.of(outcome, score), resamples, offer, threshold, 0.95)
 
 
-def test_a_threshold_far_from_the_best_is_to_be_changed_to_about_where_the_offer_breaks_even():
+def test_a_far_threshold_is_advised_to_move_to_about_break_even():
     found = a_proposal(Offer(cost=10, value=100, success=0.5))  # pays from 0.2 on
 
     sentence = advice(found)
@@ -42,7 +42,7 @@ def test_an_offer_that_costs_more_than_it_brings_is_not_to_be_made():
     assert advice(found).startswith("Do not make this offer: it costs more")
 
 
-def test_an_offer_that_is_cheap_against_what_it_keeps_is_for_everybody():
+def test_an_offer_much_cheaper_than_its_gain_is_for_everybody():
     outcome, score = np.ones(300), np.repeat([0.2, 0.4, 0.6], 100)
     resamples = Resamples.of(outcome, score, replicates=50, seed=1)
     found = propose(Ranking.of(outcome, score), resamples, Offer(1, 100, 1), 0.5, 0.95)
@@ -71,7 +71,7 @@ def test_the_deployed_threshold_stays_where_no_other_is_better():
     )
 
 
-def test_where_the_best_threshold_is_deployed_already_a_change_is_rarely_advised():
+def test_a_change_is_rarely_advised_at_the_best_threshold():
     offer = Offer(cost=10, value=100, success=0.5)  # pays from 0.2 on, and 0.2 is deployed
 
     advised = sum(a_proposal(offer, 0.2, rows=400, seed=seed).gain.low > 0 for seed in range(100))

@@ -12,7 +12,7 @@ from tests.support.app_models import NOW, deployment, shown, spells
 EVIL = "<img src=x onerror=alert(1)>"
 
 
-def test_the_timeline_has_a_bar_for_each_time_in_production_and_a_mark_where_it_begins():
+def test_the_timeline_has_a_bar_and_a_mark_for_each_deployment():
     figure = timeline(spells(), NOW)
     bars = {trace.name: trace for trace in figure.data if trace.type == "bar"}
     day = 86400 * 1000
@@ -44,7 +44,7 @@ def test_gains_are_drawn_with_bounds_and_required_gain():
     assert gains([]).data == ()
 
 
-def test_gains_of_another_metric_or_without_a_number_are_not_put_beside_them():
+def test_gains_of_other_metrics_or_without_a_number_are_left_out():
     kept = comparable([shown(gain=None), shown(), shown(metric="log_loss"), shown(verdict="perhaps")])
     assert [c.metric for c in kept] == ["ROC-AUC"]
     assert len(comparable([shown()] * 50)) == 12

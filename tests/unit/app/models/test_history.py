@@ -26,7 +26,7 @@ def summary(folder: Path, document: object, name: str = NAME) -> tuple[list[Summ
     return found, [d.why for d in damaged]
 
 
-def test_a_version_that_answered_twice_is_listed_once_with_all_its_time():
+def test_a_version_deployed_twice_is_listed_once_with_all_its_time():
     found = versions(spells(), kept={deployment(1, 1, 0).folder}, summaries=[], now=NOW)
     assert [(v.version, v.state, v.total, v.kept) for v in found] == [
         (2, "was in production", timedelta(days=3), False),
@@ -199,7 +199,7 @@ def test_links_lead_nowhere_but_to_the_address_of_the_settings():
     "address",
     ["javascript:alert(1)", "data:text/html,x", "http://ann:secret@host", "//host", "ftp://host", "http:///x"],
 )
-def test_an_address_that_is_no_web_page_is_not_linked_to_and_not_repeated(address: str):
+def test_an_address_that_is_no_web_page_is_neither_linked_nor_shown(address: str):
     links = MlflowLinks(address, "churn")
     assert links.run("a" * 32) is None
     assert links.version(1) is None

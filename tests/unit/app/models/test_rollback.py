@@ -59,7 +59,7 @@ def said(page: AppTest) -> str:
     return " ".join(str(box.value) for box in [*page.error, *page.success]).replace("\\", "")
 
 
-def test_what_answered_last_comes_first_and_what_answers_now_is_not_among_them():
+def test_earlier_models_are_listed_newest_first_without_the_current():
     kept = {deployment(1, version, 0).folder for version in (1, 2, 3)}
     current = spells()[-1].deployment.folder
     assert [target.version for target in targets(spells(), current, kept)] == [2]

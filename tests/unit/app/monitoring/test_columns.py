@@ -41,7 +41,7 @@ def bundle(project: tuple[Settings, RunSummary]) -> Bundle:
     return Bundle.load(project[0].root / "models" / "production")
 
 
-def test_columns_are_ordered_by_importance_times_drift_as_a_multiple_of_what_matters():
+def test_columns_are_ordered_by_importance_times_relative_drift():
     given = [
         finding("quiet", 0.05),
         finding("unused", 0.9),
@@ -75,9 +75,7 @@ def test_features_are_traced_to_the_columns_they_are_computed_from(bundle: Bundl
     assert any(len(columns) > 1 for columns in found.values())
 
 
-def test_importance_is_the_mean_size_of_contributions_split_between_columns(
-    project: tuple[Settings, RunSummary], bundle: Bundle
-):
+def test_importance_is_the_mean_absolute_contribution_by_column(project: tuple[Settings, RunSummary], bundle: Bundle):
     path = reference_path(project[0].root / "models", bundle.content_sha256)
     sample = read_reference(path, bundle.schema)
     assert sample is not None
@@ -106,7 +104,7 @@ def test_a_batch_is_counted_whole_and_as_its_rows_are(project: tuple[Settings, R
     assert all(p.rows + p.missing == rows for p in counted.profile.values())
 
 
-def test_only_the_first_rows_of_a_long_batch_are_counted_and_it_says_so(
+def test_only_the_first_rows_of_a_long_batch_are_counted_with_a_note(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "BLOCK", 5)

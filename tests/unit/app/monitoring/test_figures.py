@@ -79,7 +79,7 @@ def profiles(before: list[float], now: list[float]) -> tuple[ColumnProfile, Colu
     return reference, reference.count(np.array(now))
 
 
-def test_a_number_is_drawn_in_shares_that_add_up_with_what_lies_beyond():
+def test_a_numbers_drawn_shares_add_up_with_those_beyond_the_axis():
     reference, batch = profiles(list(np.linspace(0, 1, 200)), [*np.linspace(0.2, 0.8, 90), *([5.0] * 10)])
     figure = column_figure(Column(name="minutes", kind="number"), reference, batch)
     then, now = figure.data
@@ -97,7 +97,7 @@ def test_without_values_now_only_the_reference_is_drawn():
     assert column_figure(None, nothing, none).data == ()
 
 
-def test_of_many_choices_the_most_frequent_the_others_and_unseen_ones_are_drawn():
+def test_frequent_choices_the_rest_and_unseen_ones_are_drawn():
     choices = tuple(f"choice {i}" for i in range(20))
     column = Column(name="state", kind="category", choices=choices)
     before = [float(i) for i in range(18) for _ in range(20 - i)]

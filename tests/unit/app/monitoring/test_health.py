@@ -57,25 +57,25 @@ def health(*cycles: Cycle, firing: tuple[Firing, ...] = (), model: Production | 
     return judge(model, cycles, firing, LIMITS, NOW)
 
 
-def test_a_model_that_performs_and_whose_customers_are_the_same_is_healthy_since_that_began():
+def test_a_good_model_with_unchanged_customers_is_healthy_since_then():
     found = health(cycle(1), cycle(2), cycle(3, summary(fired("feature_drift"))), cycle(4))
     assert (found.level, found.word, found.since) == ("good", "Healthy", NOW - 2 * HOUR)
     assert found.todo == ""
     assert found.also == ()
 
 
-def test_a_few_drifted_columns_are_mentioned_and_are_no_reason_to_act():
+def test_a_few_drifted_columns_are_mentioned_and_need_no_action():
     found = health(cycle(1, summary(rate=0.1)))
     assert found.level == "good"
     assert "10 % of the columns drifted" in found.sentence
 
 
-def test_without_a_model_or_a_cycle_nothing_can_be_told_and_it_says_what_to_type():
+def test_without_a_model_or_a_cycle_the_page_names_the_next_command():
     assert (health(model=None).level, "churnops run" in health(model=None).todo) == ("untold", True)
     assert (health().level, "churnops monitor" in health().todo) == ("untold", True)
 
 
-def test_a_failed_cycle_is_bad_news_since_the_first_failure_after_the_last_report():
+def test_failed_cycles_count_from_the_first_failure_after_a_report():
     found = health(failed(1, "<b>disk</b> is full"), failed(2), cycle(3), failed(4))
     assert (found.level, found.word, found.since) == ("bad", "Act now", NOW - 2 * HOUR)
     assert "<b>disk</b> is full" in found.sentence
@@ -107,7 +107,7 @@ def test_the_worst_comes_first_and_the_others_are_not_forgotten():
 @pytest.mark.parametrize(
     "found", [summary(verdict="below"), summary(rate=0.5), summary(drifted="scores"), summary(drifted="outcomes")]
 )
-def test_what_is_big_and_not_certain_is_watched_and_nothing_is_to_be_done(found):
+def test_a_large_uncertain_effect_is_watched_without_an_action(found):
     seen = health(cycle(1, found), cycle(2, found), cycle(3))
     assert (seen.level, seen.since) == ("watch", NOW - 2 * HOUR)
     assert "not enough to act on yet" in seen.sentence
@@ -139,7 +139,7 @@ def test_an_alarm_that_began_earlier_says_since_when():
     assert health(cycle(1, worse), firing=(alarm("performance", timedelta(0)),)).since == NOW - HOUR
 
 
-def test_an_alarm_stays_while_later_reports_cannot_tell_and_ends_when_one_says_all_is_well():
+def test_an_alert_stays_until_a_report_finds_all_well():
     told = alarm("performance", 2 * DAY)
     found = health(cycle(1, summary(FINE | {"performance": None})), firing=(told,))
     assert (found.level, found.since) == ("bad", NOW - 2 * DAY)
@@ -171,7 +171,7 @@ def test_an_alarm_of_a_failed_cycle_is_over_with_the_next_report():
     assert health(cycle(1), firing=(alarm("cycle_failed", 2 * HOUR),)).level == "good"
 
 
-def test_another_sources_alarm_is_told_beside_the_state_of_live_traffic():
+def test_alerts_of_other_sources_stand_beside_the_live_state():
     weekly = replace(cycle(0.5, summary(fired("feature_drift"))), source="weekly")
     found = health(weekly, cycle(1))
     assert (found.level, found.sentence.startswith("Source weekly: Customers changed")) == ("watch", True)
@@ -187,7 +187,7 @@ def test_another_sources_alarm_is_told_beside_the_state_of_live_traffic():
     )
 
 
-def test_the_state_without_live_traffic_is_that_of_the_newest_source_and_says_so():
+def test_without_live_traffic_the_state_is_that_of_the_newest_source():
     found = health(replace(cycle(1), source="data.production"))
     assert found.level == "good"
     assert found.also == ("All reports are of the source data.production: nobody has looked at what the API answers.",)

@@ -180,7 +180,7 @@ def test_a_custom_time_is_chosen_by_its_days(in_project: Path, show: Show):
 
 
 @pytest.mark.parametrize("name", ["../config.yaml", "monitoring_report_20260101T000000.000000Z.json", EVIL])
-def test_a_report_that_cannot_be_read_is_a_sentence_and_the_rest_is_there(in_project: Path, show: Show, name: str):
+def test_an_unreadable_report_is_a_sentence_and_the_rest_is_shown(in_project: Path, show: Show, name: str):
     again(in_project, report=name)
     page = show("monitoring")
     assert not page.exception

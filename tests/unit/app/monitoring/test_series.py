@@ -84,7 +84,7 @@ def decision(hours: int, subject: Any, verdict: str, reason: str = "why", **deta
     return RecordedDecision(NOW + hours * HOUR, subject, verdict, reason, details=details)
 
 
-def test_a_retraining_ends_with_the_first_decision_to_deploy_after_it():
+def test_a_retraining_belongs_to_the_first_deploy_decision_after_it():
     newest_first = [
         decision(6, "retrain", "yes", "new outcomes", cause="schedule", because=[]),
         decision(5, "deploy", "deploy", "by hand"),

@@ -112,7 +112,7 @@ def test_the_api_and_the_model_answer_a_file_alike(service: Service, kind: str):
     assert service.predictions() == before + 30
 
 
-def test_a_customer_or_a_file_that_breaks_a_rule_is_listed_and_nothing_is_recorded(service: Service):
+def test_a_customer_or_file_that_breaks_rules_is_listed_not_recorded(service: Service):
     before = service.predictions()
     with pytest.raises(NotAnswered, match="The API refuses this: ") as one:
         service.answers.one({"total_day_minutes": -1})
@@ -130,7 +130,7 @@ def test_a_limit_of_the_api_is_told_in_its_words(service: Service):
         score_file("a.csv", table(60, "csv"), service.answers, service.answers.card(), service.bundle)
 
 
-def test_a_key_that_is_missing_wrong_or_of_another_scope_says_how_to_make_one(service: Service):
+def test_a_missing_wrong_or_unscoped_key_explains_how_to_make_one(service: Service):
     for key in ("", "churnops_000000000000_wrong", service.label_key):
         text = refused(ApiAnswers(service.url, key))
         assert "churnops keys add" in text
@@ -138,7 +138,7 @@ def test_a_key_that_is_missing_wrong_or_of_another_scope_says_how_to_make_one(se
         assert not key or key not in text
 
 
-def test_a_key_that_cannot_be_one_is_refused_before_anything_is_sent_and_not_shown():
+def test_a_malformed_key_is_refused_before_sending_and_not_shown():
     with pytest.raises(SettingsError, match=ENV_DASHBOARD_KEY) as error:
         ApiAnswers("http://127.0.0.1:9", "two\nlines")
     assert "two" not in str(error.value)
@@ -228,7 +228,7 @@ def asked(service: Service, monkeypatch: pytest.MonkeyPatch, no_caches: None) ->
     return service
 
 
-def test_the_page_names_the_api_and_what_it_records_and_what_if_records_nothing(asked: Service, show: Any):
+def test_the_page_names_the_api_and_its_records_and_what_if_has_none(asked: Service, show: Any):
     before = asked.predictions()
     page = ask(show("predict"), HIGH)
     assert f"Answered by the API at {asked.url}, model {asked.bundle.version_name}." in said(page)
@@ -263,7 +263,7 @@ def test_when_the_api_does_not_answer_the_page_is_one_sentence(
     assert not page.number_input
 
 
-def test_an_api_that_stops_between_two_questions_leaves_the_form_and_says_so(
+def test_an_api_that_stops_between_requests_is_reported_by_the_form(
     asked: Service, show: Any, monkeypatch: pytest.MonkeyPatch
 ):
     page = ask(show("predict"), HIGH)
@@ -275,7 +275,7 @@ def test_an_api_that_stops_between_two_questions_leaves_the_form_and_says_so(
     assert [box.value for box in page.number_input] == filled
 
 
-def test_without_the_model_on_this_machine_the_api_still_answers_and_what_if_says_why_not(
+def test_without_a_local_model_the_api_answers_and_what_if_explains(
     asked: Service, show: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: Mapping[str, Mapping[str, Any]]
 ):
     monkeypatch.setenv(ENV_CONFIG, str(write_project(tmp_path)))

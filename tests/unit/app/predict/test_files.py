@@ -42,7 +42,7 @@ def parquet(table: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_file_comes_back_whole_with_scores_and_reasons_in_its_own_order(bundle: Bundle, lines: list[str]):
+def test_a_file_returns_whole_in_order_with_scores_and_reasons(bundle: Bundle, lines: list[str]):
     found = scored(bundle, csv(lines))
     table = pl.read_csv(found.content)
     given = pl.read_csv(csv(lines))
@@ -74,7 +74,7 @@ def test_parquet_and_csv_give_the_same_scores_and_the_same_ranking(bundle: Bundl
     assert found.media_type == "application/vnd.apache.parquet"
 
 
-def test_the_list_is_ranked_by_risk_and_points_to_rows_with_three_reasons(bundle: Bundle, lines: list[str]):
+def test_the_list_is_ranked_by_risk_with_rows_and_three_reasons(bundle: Bundle, lines: list[str]):
     found = scored(bundle, csv(lines))
     chances = pl.read_csv(found.content)["churn_probability"].to_list()
     assert found.risks.columns == [
@@ -94,7 +94,7 @@ def test_the_list_is_ranked_by_risk_and_points_to_rows_with_three_reasons(bundle
     assert found.risks["Risk"].to_list() == [level(chance, bundle.threshold).word for chance in sorted(chances)[::-1]]
 
 
-def test_a_file_with_ids_lists_them_as_text_that_no_spreadsheet_computes(bundle: Bundle, lines: list[str]):
+def test_ids_of_a_file_are_listed_as_text_no_spreadsheet_computes(bundle: Bundle, lines: list[str]):
     header, *rows = lines
     ids = ["007", "=1+1", "<b>evil</b>", *(f"C-{place}" for place in range(27))]
     found = scored(
@@ -131,7 +131,7 @@ def test_only_csv_and_parquet_are_taken(bundle: Bundle, name: str):
         scored(bundle, b"", name)
 
 
-def test_every_broken_rule_of_a_file_is_listed_with_rows_and_examples_once(bundle: Bundle, lines: list[str]):
+def test_every_broken_rule_of_a_file_is_listed_once_with_examples(bundle: Bundle, lines: list[str]):
     header, *rows = lines
     cells = [row.split(",") for row in rows]
     for place, cell in enumerate(cells):

@@ -64,7 +64,7 @@ def starts(project: tuple[Settings, RunSummary], bundle: Bundle) -> Mapping[str,
 # The form
 
 
-def test_the_form_asks_for_every_column_but_the_outcome_what_the_model_needs_first(bundle: Bundle):
+def test_the_form_has_all_inputs_with_the_models_required_ones_first(bundle: Bundle):
     shown = fields(bundle.schema, bundle.reference)
     assert {field.name for field in shown} == {
         column.name for column in bundle.schema.columns if column.kind not in ("time", "target")
@@ -79,7 +79,7 @@ def test_the_form_asks_for_every_column_but_the_outcome_what_the_model_needs_fir
     assert by_name["customer_service_calls"].minimum == bundle.schema.by_name["customer_service_calls"].minimum
 
 
-def test_descriptions_with_markup_or_steering_characters_stay_one_line_of_help(bundle: Bundle):
+def test_descriptions_with_markup_or_controls_stay_one_help_line(bundle: Bundle):
     columns = [column.model_copy(update={"description": HOSTILE}) for column in bundle.schema.columns]
     for field in fields(bundle.schema.model_copy(update={"columns": tuple(columns)})):
         assert field.help.startswith("<img src=x onerror=evil()> **evil**")
@@ -102,7 +102,7 @@ def test_labels_and_units_are_shown_in_place_of_names(bundle: Bundle):
     assert reason("international_plan", 0.1, card, 1.0).name == "<img src=x onerror=evil()> **evil**"
 
 
-def test_a_filled_form_is_a_customer_and_what_may_be_empty_is_left_out(
+def test_a_filled_form_is_a_customer_without_empty_optional_fields(
     bundle: Bundle, starts: Mapping[str, Mapping[str, Any]]
 ):
     shown = fields(bundle.schema)
@@ -119,7 +119,7 @@ def test_an_empty_form_names_what_is_missing_by_its_labels(bundle: Bundle):
     assert {rule.column for rule in error.value.broken} == needed
 
 
-def test_presets_are_the_customers_with_the_highest_the_middle_and_the_lowest_score(
+def test_presets_are_customers_of_highest_median_and_lowest_score(
     project: tuple[Settings, RunSummary], bundle: Bundle, starts: Mapping[str, Mapping[str, Any]]
 ):
     kept = pl.read_parquet(reference_path(project[0].root / "models", bundle.content_sha256))
@@ -130,7 +130,7 @@ def test_presets_are_the_customers_with_the_highest_the_middle_and_the_lowest_sc
     assert all(given.get("customer_id") is None for given in starts.values())
 
 
-def test_without_the_sample_or_with_a_damaged_one_the_rows_in_the_model_are_the_presets(bundle: Bundle, tmp_path: Path):
+def test_without_a_sound_sample_the_models_probes_are_the_presets(bundle: Bundle, tmp_path: Path):
     without = presets(bundle, tmp_path)
     path = reference_path(tmp_path, bundle.content_sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ def test_without_the_model_only_columns_have_known_values(bundle: Bundle, starts
     assert all(everything[name] == some[name] for name in some)
 
 
-def test_the_waterfall_goes_from_the_average_to_the_score_and_names_its_scale(
+def test_the_waterfall_runs_from_average_to_score_and_has_its_scale(
     either: Bundle, starts: Mapping[str, Mapping[str, Any]]
 ):
     model = either
@@ -232,7 +232,7 @@ def test_the_waterfall_goes_from_the_average_to_the_score_and_names_its_scale(
         assert ("raises" if share > 0 else "lowers") in label
 
 
-def test_the_sentence_beside_the_figure_names_what_raises_and_what_lowers():
+def test_the_figures_sentence_names_raising_and_lowering_inputs():
     why = [Reason("Charge", "", 0.2, ""), Reason("Plan", "", -0.1, ""), Reason("Calls", "", 0.05, "")]
     assert told(why, base=0.15, probability=0.3, scale="probability") == (
         "From the average customer (15 %) to this one (30 %), raised most by Charge and Calls, lowered most by Plan."
@@ -252,7 +252,7 @@ def test_names_and_descriptions_from_outside_are_text_in_the_figure(bundle: Bund
 # What if
 
 
-def test_a_file_that_repeats_a_long_text_is_refused_before_it_is_answered(bundle: Bundle, monkeypatch):
+def test_a_file_repeating_a_long_text_is_refused_before_any_answer(bundle: Bundle, monkeypatch):
     content = BytesIO()
     pl.DataFrame({"note": ["x" * 1000] * 5000}).write_parquet(content)
     monkeypatch.setattr(upload, "PAGES_BYTES", 1 << 20)
@@ -260,7 +260,7 @@ def test_a_file_that_repeats_a_long_text_is_refused_before_it_is_answered(bundle
         upload.score_file("a.parquet", content.getvalue(), None, None, bundle)  # type: ignore[arg-type]
 
 
-def test_levers_are_the_numbers_that_move_the_score_most_within_the_range_of_customers(
+def test_levers_are_numbers_that_move_the_score_most_within_range(
     either: Bundle, starts: Mapping[str, Mapping[str, Any]]
 ):
     model = either

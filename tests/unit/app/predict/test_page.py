@@ -58,9 +58,7 @@ def test_a_damaged_model_is_one_sentence(in_project: Path, show: Show):
     assert not page.button
 
 
-def test_the_form_holds_a_typical_customer_at_first_and_a_button_fills_in_another(
-    in_project: Path, show: Show, bundle: Bundle
-):
+def test_the_form_begins_with_a_typical_customer_buttons_fill_others(in_project: Path, show: Show, bundle: Bundle):
     starts, page = presets(bundle, in_project / "models"), show("predict")
     assert not page.exception
     assert "Answered by the deployed model itself" in said(page)
@@ -111,9 +109,7 @@ def test_a_number_typed_in_changes_the_answer_as_the_model_says(in_project: Path
     assert page.metric[0].value == percent(expected)
 
 
-def test_what_if_scores_again_and_changes_neither_the_answer_nor_the_journal(
-    in_project: Path, show: Show, bundle: Bundle
-):
+def test_what_if_scores_again_without_changing_answer_or_journal(in_project: Path, show: Show, bundle: Bundle):
     page = ask(show("predict"), HIGH)
     answered = page.metric[0].value
     assert page.metric[1].label == "Probability with these values"
@@ -138,7 +134,7 @@ def test_what_if_scores_again_and_changes_neither_the_answer_nor_the_journal(
     assert SAID["still"] in said(page)
 
 
-def test_an_answer_of_a_model_that_was_replaced_says_so_and_is_not_explained_by_the_new_one(
+def test_a_replaced_models_answer_is_not_explained_by_the_new_one(
     in_project: Path, show: Show, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ):
     page = ask(show("predict"), HIGH)

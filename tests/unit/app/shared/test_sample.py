@@ -47,7 +47,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_the_reference_sample_has_inputs_outcomes_and_scores_of_the_customers(sample: Sample, bundle: Bundle):
+def test_the_reference_sample_has_inputs_outcomes_and_scores(sample: Sample, bundle: Bundle):
     assert sample.rows > 500
     assert sample.enough
     assert set(sample.columns) >= {column.name for column in bundle.schema.model_inputs}
@@ -82,7 +82,7 @@ def test_a_damaged_sample_is_refused_in_one_line_with_what_to_do(reference, bund
     assert "\n" not in str(caught.value)
 
 
-def test_production_customers_are_those_whose_outcome_a_whole_horizon_has_passed_for(engine: Engine, bundle: Bundle):
+def test_production_customers_have_outcomes_older_than_the_horizon(engine: Engine, bundle: Bundle):
     journal = Journal(engine, label_horizon=HORIZON)
     due, young, unknown = asked(bundle, [60, 50]), asked(bundle, [10]), asked(bundle, [55])
     write_predictions(engine, [*due, *young, *unknown])
@@ -97,9 +97,7 @@ def test_production_customers_are_those_whose_outcome_a_whole_horizon_has_passed
         assert np.array_equal(found.columns[name], values[[0, 0]], equal_nan=True)
 
 
-def test_other_models_predictions_do_not_count_and_a_customer_counts_once_as_asked_about_last(
-    engine: Engine, bundle: Bundle
-):
+def test_only_each_customers_last_prediction_of_this_model_counts(engine: Engine, bundle: Bundle):
     journal = Journal(engine, label_horizon=HORIZON)
     other = replace(bundle, threshold=0.123)
     mine, others = asked(bundle, [60, 50, 40], customer="c1"), asked(other, [45])
@@ -122,7 +120,7 @@ def test_the_newest_with_an_outcome_are_taken(engine: Engine, bundle: Bundle, mo
 
 
 @pytest.mark.parametrize(("most", "found"), [(12, [0.9, 0.8]), (6, [0.8]), (4, [])])
-def test_outcomes_that_come_late_are_looked_for_further_back_but_not_without_end(
+def test_late_outcomes_are_searched_further_back_up_to_a_limit(
     engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, most: int, found: list[float]
 ):
     monkeypatch.setattr(samples, "STEP", 2)
@@ -147,7 +145,7 @@ def test_rows_that_a_file_brought_in_one_moment_are_all_looked_at(
     assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == [0.6] * 5 + [0.5]
 
 
-def test_a_step_back_does_not_turn_a_customers_newest_outcome_into_an_older_one(
+def test_a_clock_step_back_keeps_a_customers_newest_outcome(
     engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(samples, "STEP", 1)
@@ -185,7 +183,7 @@ def test_enough_is_200_customers_of_both_outcomes(leavers: int, enough: bool):
     assert not Sample({}, outcome[1:], outcome[1:]).enough
 
 
-def test_customers_are_told_apart_by_inputs_and_by_what_the_model_computes_of_them(sample: Sample, bundle: Bundle):
+def test_customers_are_identified_by_inputs_and_by_derived_values(sample: Sample, bundle: Bundle):
     found = {variable.name: variable for variable in variables(sample, bundle)}
 
     assert found["international_plan"].choices == ("No", "Yes")
@@ -220,7 +218,7 @@ def test_what_is_the_same_for_all_tells_nobody_apart(sample: Sample, bundle: Bun
     assert not found & {"total_day_calls", "state"}
 
 
-def test_drivers_are_the_exact_contributions_of_customers_the_largest_first(sample: Sample, bundle: Bundle):
+def test_drivers_are_exact_contributions_with_the_largest_first(sample: Sample, bundle: Bundle):
     found = drivers(sample, bundle, limit=100, seed=1)
     again = drivers(sample, bundle, limit=100, seed=1)
     picked = np.random.default_rng(1).permutation(sample.rows)[:100]

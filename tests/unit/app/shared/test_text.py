@@ -56,7 +56,7 @@ def test_long_text_is_cut_and_says_so(length):
     assert shown.endswith("…")
 
 
-def test_a_text_of_blanks_that_is_too_long_does_not_lose_what_stands_behind_them_silently():
+def test_text_behind_too_many_blanks_is_not_lost_silently():
     assert one_line(" " * 5000 + "x").endswith("…")
 
 
