@@ -10,7 +10,7 @@ import pytest
 
 from churnops.errors import BundleError
 from churnops.model import Bundle
-from churnops.model.bundle import OUTSIDE_CONTENT, _canonical
+from churnops.model.bundle_folder import OUTSIDE_CONTENT, canonical
 
 
 def refuse(folder: Path, reason: str) -> None:
@@ -32,7 +32,7 @@ def forge(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
             document["files"][name] = sha256((folder / name).read_bytes())
     change(document)
     content = {key: value for key, value in document.items() if key not in OUTSIDE_CONTENT}
-    document["content_sha256"] = sha256(_canonical(content))
+    document["content_sha256"] = sha256(canonical(content))
     document.pop("document_sha256", None)
-    document["document_sha256"] = sha256(_canonical(document))
-    (folder / "bundle.json").write_bytes(_canonical(document))
+    document["document_sha256"] = sha256(canonical(document))
+    (folder / "bundle.json").write_bytes(canonical(document))

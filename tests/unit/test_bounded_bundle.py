@@ -11,8 +11,7 @@ import pytest
 
 from churnops.errors import BundleError
 from churnops.limits import MAX_COLUMNS
-from churnops.model import TreeEnsemble
-from churnops.model import bundle as bundles
+from churnops.model import TreeEnsemble, bundle_folder
 from churnops.model import trees as ensembles
 from churnops.model.arrays import read_arrays, write_arrays
 from churnops.model.trees import MAX_DEPTH, MAX_STEPS, MAX_TREE_STEPS, MAX_TREES
@@ -99,7 +98,7 @@ def test_a_document_holds_a_bounded_number_of_values(copy: Path, monkeypatch: py
     data = b'{"format": "x", "a": [1, 2]}'
     (copy / "bundle.json").write_bytes(data)
     for limit, reason in ((4, "does not describe a bundle"), (3, "more than 3 values")):
-        monkeypatch.setattr(bundles, "MAX_DOCUMENT_VALUES", limit)
+        monkeypatch.setattr(bundle_folder, "MAX_DOCUMENT_VALUES", limit)
         refuse(copy, reason)
 
 

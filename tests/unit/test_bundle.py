@@ -14,10 +14,9 @@ import pytest
 
 from churnops.data.preprocess import PreparedTable
 from churnops.errors import BundleError, ChurnopsError, DataError
-from churnops.model import Bundle
-from churnops.model import bundle as bundle_module
+from churnops.model import Bundle, bundle_folder
 from churnops.model.arrays import read_arrays, write_arrays
-from churnops.model.bundle import OLDEST_PROTOCOL, PROTOCOL
+from churnops.model.bundle_folder import OLDEST_PROTOCOL, PROTOCOL
 from churnops.schema import Schema
 from churnops.settings import FAMILIES
 from churnops.training.train import TrainedModels
@@ -62,7 +61,7 @@ def test_a_loaded_bundle_is_the_saved_one(family: str, trained: TrainedModels, p
 
 
 def test_every_older_protocol_has_a_reader():
-    assert set(bundle_module.READERS) == set(range(OLDEST_PROTOCOL, PROTOCOL))
+    assert set(bundle_folder.READERS) == set(range(OLDEST_PROTOCOL, PROTOCOL))
     assert OLDEST_PROTOCOL == 3  # a deployed model is never refused for its age
 
 
@@ -79,8 +78,8 @@ def test_an_older_protocols_bundle_answers_and_is_saved_unchanged(
         seen.append(older["protocol"])
         return older | {"protocol": 4}
 
-    monkeypatch.setattr(bundle_module, "PROTOCOL", 4)
-    monkeypatch.setattr(bundle_module, "READERS", {3: read_3})
+    monkeypatch.setattr(bundle_folder, "PROTOCOL", 4)
+    monkeypatch.setattr(bundle_folder, "READERS", {3: read_3})
     bundle = Bundle.load(saved)
     assert bundle.predict(prepared.columns).probability.tobytes() == before.tobytes()
     assert bundle.content_sha256 == document["content_sha256"]

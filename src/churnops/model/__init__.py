@@ -1,9 +1,10 @@
-"""What answers: the Bundle, and the models in it as plain arrays.
+"""The Bundle, and the models in it as plain arrays.
 
 Light to import and safe to load: NumPy and Numba only, no pickle, neither scikit-learn nor XGBoost.
 """
 
-from churnops.model.bundle import PROTOCOL, Bundle
+from churnops.model.bundle import Bundle
+from churnops.model.bundle_folder import PROTOCOL
 from churnops.model.linear import LinearModel
 from churnops.model.prediction import Explanation, Prediction
 from churnops.model.trees import TreeEnsemble
