@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as reference
 
 from churnops.evaluation import METRICS, evaluate, point_metrics, weighted_metrics
-from churnops.evaluation.metrics import calibration_curve, precision_recall_curve, roc_curve
+from churnops.evaluation.curves import calibration_curve, precision_recall_curve, roc_curve
 
 Floats = NDArray[np.float64]
 Rows = tuple[NDArray[np.int64], Floats, Floats]

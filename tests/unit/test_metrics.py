@@ -17,7 +17,7 @@ from churnops.evaluation import (
     resampling_counts,
     weighted_metrics,
 )
-from churnops.evaluation.metrics import calibration_curve, precision_recall_curve, roc_curve
+from churnops.evaluation.curves import calibration_curve, precision_recall_curve, roc_curve
 
 Floats = NDArray[np.float64]
 

@@ -19,15 +19,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from churnops.evaluation.metrics import (
-    Evaluation,
-    Floats,
-    Interval,
-    calibration_curve,
-    precision_recall_curve,
-    roc_curve,
-)
+from churnops.evaluation.curves import calibration_curve, precision_recall_curve, roc_curve
+from churnops.evaluation.metrics import Evaluation, Interval
 from churnops.evaluation.page import page
+from churnops.evaluation.scored_rows import Floats
 from churnops.evaluation.wilson import wilson
 
 # Blue and vermillion of Okabe and Ito's palette (2008), told apart by every kind of colour vision. The page's

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from churnops.app.shared.sample import Variable
 from churnops.app.shared.text import number, one_line, percent, points
-from churnops.evaluation.metrics import calibration_curve
+from churnops.evaluation.curves import calibration_curve
 from churnops.evaluation.wilson import wilson
 from churnops.words import with_unit
 

@@ -1,0 +1,119 @@
+"""Outcomes and probabilities, checked and prepared for metrics of many replicates at once."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+BINS = 10
+BIN_EDGES: Floats = np.arange(1, BINS) / BINS
+"""Inner edges of the calibration bins: bin k holds k/10 <= probability < (k+1)/10, the last one also 1."""
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """Rows prepared for many replicates: terms of the metrics' sums, and the order by falling probability.
+
+    Attributes
+    ----------
+    terms : array of shape (7 + BINS, rows)
+        Terms of the sums.
+    order : array of shape (rows,)
+        Indices of the rows by falling probability.
+    churned : array of shape (rows,)
+        Outcomes in that order.
+    starts : array of shape (distinct probabilities,)
+        First place of each run of equal probabilities in that order.
+    """
+
+    terms: Floats
+    order: NDArray[np.intp]
+    churned: Floats
+    starts: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, y: Floats, p: Floats, eps: float, threshold: float) -> "ScoredRows":
+        """Prepare checked outcomes and probabilities; log loss clips probabilities by `eps`."""
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}: give a probability between 0 and 1")
+        flagged = (p >= threshold).astype(np.float64)
+        loss = -np.log(np.clip(np.where(y == 1, p, 1 - p), eps, 1 - eps))
+        # A bin's weight times |observed - mean probability| is |sum of (y - p)|, so one row a bin is enough.
+        gaps = np.zeros((BINS, y.size))
+        gaps[np.searchsorted(BIN_EDGES, p, side="right"), np.arange(y.size)] = y - p
+        terms = np.vstack((y, 1 - y, flagged, y * flagged, y == flagged, loss, (y - p) ** 2, gaps))
+        order = np.argsort(-p, kind="stable")
+        starts = np.flatnonzero(np.diff(p[order], prepend=np.inf))
+        return cls(terms, order, y[order], starts)
+
+    def metrics(self, weight: Floats) -> Floats:
+        """Return every metric of every replicate, shape (replicates, metrics), for weights of shape (replicates, rows)."""
+        # Not `weight @ terms`: on a busy machine BLAS threads wait for each other (14 s instead of 3 s).
+        sums = np.einsum("rn,kn->rk", weight, self.terms)
+        positives, negatives, flagged, hits, correct, loss, squared = sums[:, :7].T
+        total = positives + negatives
+        steps_up, steps_right = self.ranked(weight)
+        up, right = np.cumsum(steps_up, axis=1), np.cumsum(steps_right, axis=1)
+        # Trapezoids: a run of ties goes up and right at once, so a tie counts as half a correct order.
+        area = np.einsum("rg,rg->r", up - steps_up / 2, steps_right)
+        precision_area = np.einsum("rg,rg->r", steps_up, ratio(up, up + right, 0.0))
+        average_precision = np.where(negatives > 0, ratio(precision_area, positives, math.nan), math.nan)
+        return np.column_stack(
+            (
+                correct / total,
+                ratio(hits, flagged, 0.0),
+                ratio(hits, positives, 0.0),
+                ratio(2 * hits, positives + flagged, 0.0),
+                ratio(area, positives * negatives, math.nan),
+                average_precision,
+                loss / total,
+                squared / total,
+                np.abs(sums[:, 7:]).sum(axis=1) / total,
+            )
+        )
+
+    def ranked(self, weight: Floats) -> tuple[Floats, Floats]:
+        """Return the weight of churned and of stayed rows at each distinct probability, falling."""
+        ordered = np.take(weight, self.order, axis=1)  # faster than indexing
+        churned = ordered * self.churned
+        return (
+            np.add.reduceat(churned, self.starts, axis=1),
+            np.add.reduceat(ordered - churned, self.starts, axis=1),
+        )
+
+
+def checked(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats, float]:
+    """Check outcomes and probabilities, and return both as float64 with the clipping of log loss.
+
+    The clipping is the precision of the probabilities' own type.
+
+    Raises
+    ------
+    ValueError
+        As in `evaluate`.
+    """
+    y, p = np.asarray(outcome), np.asarray(probability)
+    if y.ndim != 1 or y.shape != p.shape:
+        raise ValueError(f"outcome has shape {y.shape}, probability {p.shape}: give two of shape (rows,)")
+    if y.size == 0:
+        raise ValueError("outcome and probability are empty: give at least one row")
+    if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
+        other = next(value for value in y.tolist() if value not in (0, 1) or isinstance(value, str))
+        raise ValueError(f"outcome holds {other!r}: give 1 for churned and 0 for stayed")
+    if p.dtype.kind not in "biuf":
+        raise ValueError(f"probability is of type {p.dtype}: give numbers between 0 and 1")
+    inside = (p >= 0) & (p <= 1)  # False for NaN
+    if not inside.all():
+        raise ValueError(f"probability holds {p[~inside][0]}: give finite numbers between 0 and 1")
+    eps = np.finfo(p.dtype if p.dtype.kind == "f" else np.float64).eps
+    return y.astype(np.float64), p.astype(np.float64), float(eps)
+
+
+def ratio(part: NDArray[Any], whole: NDArray[Any], otherwise: float) -> Floats:
+    """Divide; the result is `otherwise` if the divisor is 0."""
+    result: Floats = np.divide(part, whole, out=np.full(part.shape, otherwise), where=whole > 0)
+    return result
