@@ -5,6 +5,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import matplotlib
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from churnops.evaluation import METRICS, Evaluation, Interval, evaluate, plots
+from churnops.evaluation import METRIC_LABELS, METRICS, Evaluation, Interval, evaluate, plots
+from churnops.evaluation import page as pages
 from churnops.evaluation.wilson import wilson
+from churnops.schema import Column
+from churnops.words import capital
 
 Rows = tuple[NDArray[np.int64], NDArray[np.float64]]
 ATTACK = "<img src=x onerror=alert(1)>\"'&"
@@ -35,7 +39,7 @@ def evaluation(rows: Rows) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def document(evaluation: Evaluation, rows: Rows) -> str:
-    return plots.evaluation_page(evaluation, *rows, title="Evaluation of xgboost")
+    return pages.evaluation_page(evaluation, *rows, title="Evaluation of xgboost")
 
 
 class Elements(HTMLParser):
@@ -83,7 +87,7 @@ def test_a_figure_is_well_formed_named_and_without_metadata(rows: Rows) -> None:
 
 
 def test_figures_say_their_value_and_interval(rows: Rows) -> None:
-    for svg, name in zip(figures(rows)[1:], ("ROC-AUC", "Average precision", "Calibration error"), strict=True):
+    for svg, name in zip(figures(rows)[1:], ("ROC-AUC", "PR-AUC", "Calibration error"), strict=True):
         assert f"{name} 0.812" in words(svg)
         assert "interval 0.790 to 0.830" in words(svg)
 
@@ -100,7 +104,7 @@ def test_one_class_draws_no_curve_and_says_so(only: int) -> None:
     found = evaluate(outcome, probability, replicates=10, seed=1)
     for draw, name in ((plots.roc_svg, "roc_auc"), (plots.precision_recall_svg, "average_precision")):
         assert "cannot tell: outcomes of one class only" in words(draw(outcome, probability, found.metrics[name]))
-    page = plots.evaluation_page(found, outcome, probability, title="One class")
+    page = pages.evaluation_page(found, outcome, probability, title="One class")
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
     assert ("nobody churned" if only == 0 else "nobody stayed") in page
 
@@ -109,8 +113,10 @@ def test_the_page_is_small_and_has_every_metric_and_figure(document: str, evalua
     assert len(document.encode()) < 200_000
     assert document.count("<figure>") == document.count("<figcaption>") == document.count("<svg ") == 4
     for name in METRICS:
-        assert f'<th scope="row">{name}</th><td>{evaluation.metrics[name].value:.3f}</td>' in document
-    assert "1,667 customers" in document
+        interval, label = evaluation.metrics[name], capital(METRIC_LABELS[name])
+        assert f'<th scope="row">{label}</th><td>{interval.value:.3f}</td>' in document
+        assert f'<th scope="row">{label}</th><td>{interval.low:.3f} to {interval.high:.3f}</td>' in document
+    assert "1,667, not used in training" in document
     assert '<html lang="en">' in document
 
 
@@ -137,20 +143,18 @@ def test_ids_that_figures_refer_to_are_their_own(document: str) -> None:
 
 
 def test_whatever_comes_from_data_is_escaped(evaluation: Evaluation, rows: Rows) -> None:
-    harmless = {tag for tag, _ in Elements(plots.page("t", "s", [("c", "<svg></svg>")], [["h"], ["c"]])).seen}
-    table = [[ATTACK, ATTACK], [ATTACK, ATTACK]]
-    attacked = Elements(plots.page(ATTACK, ATTACK, [(ATTACK, "<svg></svg>")], table))
-    assert {tag for tag, _ in attacked.seen} <= harmless | {"td"}
-    for document in (
-        plots.evaluation_page(evaluation, *rows, title=ATTACK),
-        plots.confusion_matrix_page(evaluation, title="{style}" + ATTACK),
-    ):
+    target = Column(name="churn", kind="target", label=ATTACK, choices=("no", ATTACK))
+    attacked = pages.evaluation_page(evaluation, *rows, title=ATTACK, target=target, banner=ATTACK)
+    harmless = pages.evaluation_page(evaluation, *rows, title="t")
+    assert {tag for tag, _ in Elements(attacked).seen} == {tag for tag, _ in Elements(harmless).seen}
+    assert attacked.count("&lt;img src=x onerror=alert(1)&gt;") == 5
+    for document in (attacked, pages.confusion_matrix_page(evaluation, title="{style}" + ATTACK, banner=ATTACK)):
         assert "<img" not in document
         assert "&lt;img src=x onerror=alert(1)&gt;" in document
 
 
 def test_the_confusion_page_has_its_one_figure(evaluation: Evaluation) -> None:
-    document = plots.confusion_matrix_page(evaluation, title="Confusion matrix of {xgboost}")
+    document = pages.confusion_matrix_page(evaluation, title="Confusion matrix of {xgboost}")
     assert document.count("<figure>") == 1
     assert "<table>" not in document
     assert "<h1>Confusion matrix of {xgboost}</h1>" in document
@@ -185,3 +189,37 @@ def test_numbers_alone_do_not_load_matplotlib() -> None:
 def test_refuses_what_cannot_be_drawn(draw: Callable[..., str]) -> None:
     with pytest.raises(ValueError, match=r"probability holds 1\.5"):
         draw([0, 1], [0.5, 1.5], Interval(0.5, 0.4, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("confusion", "sentence"),
+    [
+        ((900, 7, 15, 93), "93 of 100 flagged customers churned; 86 of 100 customers who churned were flagged."),
+        ((90, 2, 1, 8), "8 of 10 flagged customers churned; 8 of 9 customers who churned were flagged."),
+        ((90, 0, 10, 0), "No customer was flagged, and 10 churned."),
+        ((98, 2, 0, 0), "None of these 100 customers churned, and 2 were flagged."),
+    ],
+)
+def test_the_first_sentence_says_how_good_the_model_is(
+    evaluation: Evaluation, confusion: tuple[int, ...], sentence: str
+) -> None:
+    counts = dict(zip(("tn", "fp", "fn", "tp"), confusion, strict=True))
+    shown = replace(evaluation, rows=sum(confusion), positives=confusion[2] + confusion[3], confusion=counts)
+    assert f'<p class="lead">{sentence}</p>' in pages.confusion_matrix_page(shown, title="t")
+
+
+def test_headings_are_in_order_and_statistics_come_last(document: str) -> None:
+    assert re.findall(r"<(h\d)>(.*?)</h\d>", document) == [
+        ("h1", "Evaluation of xgboost"),
+        ("h2", "Numbers"),
+        ("h2", "Figures"),
+        ("h2", "Statistics"),
+    ]
+    assert document.count("<main>") == 1
+    assert document.index("bootstrap") > document.index("Statistics")
+
+
+def test_a_ranking_like_chance_is_named_with_the_next_step(evaluation: Evaluation, rows: Rows) -> None:
+    chance = replace(evaluation, metrics=evaluation.metrics | {"roc_auc": Interval(0.52, 0.48, 0.56)})
+    assert "The ranking is not certainly better than chance." in pages.evaluation_page(chance, *rows, title="t")
+    assert "churnops dashboard" in pages.evaluation_page(evaluation, *rows, title="t")

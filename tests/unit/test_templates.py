@@ -38,7 +38,7 @@ def test_only_figures_are_put_in_as_they_are():
     texts = {path.name: path.read_text() for path in FOLDER.glob("*.html")}
     assert len(texts) >= 4
     safe = {match for text in texts.values() for match in re.findall(r"\{\{-? *([^}]*?) *\| *safe", text)}
-    assert safe == {"svg", "column.figure", "performance.figure"}
+    assert safe == {"figure.svg", "column.figure", "performance.figure"}
     assert not [name for name, text in texts.items() if re.search(r"autoescape|<script|https?://(?!localhost)", text)]
 
 

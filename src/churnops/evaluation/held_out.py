@@ -1,4 +1,4 @@
-"""Step 6: judge every family's model on the held-out rows, and attach what was found to the winner's bundle."""
+"""Step 6: evaluate every family's model on the held-out rows, and add the metrics to the winner's bundle."""
 
 import json
 from collections.abc import Mapping
@@ -30,11 +30,12 @@ def evaluate_models(
     prepared: PreparedTable,
     settings: Settings,
 ) -> EvaluatedModels:
-    """Evaluate on the held-out rows, which no fit in `bundles` has seen. The winner is given, never chosen here.
+    """Evaluate on the held-out rows, which no model in `bundles` was trained on.
 
-    The metrics go into `refit`, whose lineage names the evaluated fit as their origin.
+    The winner is chosen before this step, never by these rows. Its metrics go into `refit`, whose lineage names the
+    evaluated fit as their origin.
     """
-    from churnops.evaluation.plots import confusion_matrix_page, evaluation_page  # matplotlib, only here
+    from churnops.evaluation.page import confusion_matrix_page, evaluation_page  # imports Matplotlib
 
     options, held_out = settings.evaluation, prepared.held_out
     columns, outcome = prepared.rows(held_out), prepared.outcome[held_out]
@@ -51,25 +52,27 @@ def evaluate_models(
         for name, probability in probabilities.items()
     }
     best = evaluations[winner]
-    results = {"winner": winner, "models": {name: found.to_json() for name, found in evaluations.items()}}
+    results = {"winner": winner, "models": {name: evaluation.to_json() for name, evaluation in evaluations.items()}}
     scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
-    title = f"{winner} on {best.rows} held-out customers" + (f". {settings.banner}" if settings.banner else "")
+    title, banner = f"Evaluation of {winner} on {best.rows:,} held-out customers", settings.banner
     return EvaluatedModels(
         evaluations=evaluations,
         winner=winner,
         bundle=refit.with_metadata(metrics={"held_out": best.to_json()}, lineage={}),
         params={"threshold": best.threshold, "confidence": best.confidence, "winner": winner},
         metrics={
-            name if family == winner else f"{family}.{name}": found.value
+            name if family == winner else f"{family}.{name}": metric.value
             for family, evaluation in evaluations.items()
-            for name, found in evaluation.metrics.items()
-            if np.isfinite(found.value)
+            for name, metric in evaluation.metrics.items()
+            if np.isfinite(metric.value)
         },
         datasets={"held_out": ("rows of merged.parquet", refit.lineage["data_sha256"])},
         artifacts={
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
-            "evaluation.html": evaluation_page(best, outcome, probabilities[winner], title=title),
-            "confusion_matrix.html": confusion_matrix_page(best, title=title),
+            "evaluation.html": evaluation_page(
+                best, outcome, probabilities[winner], title=title, target=settings.table.target, banner=banner
+            ),
+            "confusion_matrix.html": confusion_matrix_page(best, title=title, banner=banner),
             "test_data.parquet": to_parquet(scored),
         },
     )

@@ -1,30 +1,156 @@
-"""A self-contained HTML page for figures and a table: opens offline, runs nothing, follows light and dark mode."""
+"""Pages of an evaluation: how good the model is, in words first, then in numbers, figures and intervals."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
+from typing import Any
 
+from numpy.typing import ArrayLike
+
+from churnops.evaluation import plots
+from churnops.evaluation.metrics import METRIC_LABELS, Evaluation
+from churnops.schema import Column
 from churnops.templates import render
+from churnops.words import capital
+from churnops.words import title as label
+
+MEANINGS: Mapping[str, str] = {
+    "roc_auc": "Chance that a customer who churned has a higher score than one who stayed; 0.5 is a random order.",
+    "average_precision": "Mean precision over all thresholds; the churn rate is a random order.",
+    "log_loss": "Penalty for wrong probabilities, highest for confident ones; lower is better.",
+    "brier": "Mean squared error of the probabilities; lower is better.",
+    "calibration_error": "Mean gap between predicted and observed churn rate; lower is better.",
+    "accuracy": "Share of customers with a right prediction.",
+    "precision": "Share of flagged customers who churned.",
+    "recall": "Share of the churned customers who were flagged.",
+    "f1": "Harmonic mean of precision and recall.",
+}
+"""Meanings of metrics for people who do not use them every day."""
 
 
-def page(
+def evaluation_page(
+    evaluation: Evaluation,
+    outcome: ArrayLike,
+    probability: ArrayLike,
+    *,
     title: str,
-    summary: str,
-    figures: Sequence[tuple[str, str]],
-    table: Sequence[Sequence[str]] | None,
+    target: Column | None = None,
+    banner: str = "",
 ) -> str:
-    """Return one self-contained HTML page that follows the reader's light or dark mode.
+    """Return the evaluation as one HTML page, which opens offline and runs nothing.
 
     Parameters
     ----------
-    title, summary : str
-        Plain text, escaped here, as are captions and cells.
-    figures : sequence of (caption, svg)
-        The SVG is put in as it is: only give what `plots` drew.
-    table : sequence of rows, or None
-        The first row is the header, the first column names the row.
+    evaluation
+        Results to show.
+    outcome, probability : arrays of shape (rows,)
+        The rows that were evaluated.
+    title
+        Heading of the page, as plain text.
+    target
+        The Schema's target; the page shows its label.
+    banner
+        Sentence above the heading, or "".
 
     Examples
     --------
-    >>> "<h1>A &lt;b&gt; title</h1>" in page("A <b> title", "", [], None)
-    True
+    >>> from churnops.evaluation import evaluate
+    >>> rows = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
+    >>> page = evaluation_page(evaluate(*rows, replicates=50, seed=42), *rows, title="A <b> title")
+    >>> "<h1>A &lt;b&gt; title</h1>" in page, "1 of 1 flagged customers churned" in page
+    (True, True)
     """
-    return render("evaluation.html", title=title, summary=summary, figures=figures, table=table)
+    confidence, metrics = f"{evaluation.confidence:.0%}", evaluation.metrics
+    return render(
+        "evaluation.html",
+        title=title,
+        banner=banner,
+        summary=_summary(evaluation),
+        next=_next_step(evaluation),
+        facts=_facts(evaluation, target),
+        metrics=[_metric(name, evaluation) for name in METRIC_LABELS],
+        figures=[
+            _confusion(evaluation),
+            {
+                "caption": "Ranking: the curve is steep if high scores go to customers who churned.",
+                "svg": plots.roc_svg(outcome, probability, metrics["roc_auc"]),
+            },
+            {
+                "caption": "The price of flagging more of the customers who churned: more flags are wrong.",
+                "svg": plots.precision_recall_svg(outcome, probability, metrics["average_precision"]),
+            },
+            {
+                "caption": "Reliability of the probabilities. Vertical bars: 95% interval of the observed rate.",
+                "svg": plots.calibration_svg(outcome, probability, metrics["calibration_error"]),
+            },
+        ],
+        statistics=f"{confidence} intervals from {evaluation.replicates:,} bootstrap resamples of the customers.",
+        interval=f"{confidence} interval",
+    )
+
+
+def confusion_matrix_page(evaluation: Evaluation, *, title: str, banner: str = "") -> str:
+    """Return the confusion matrix alone as one HTML page."""
+    return render(
+        "confusion_matrix.html",
+        title=title,
+        banner=banner,
+        summary=_summary(evaluation),
+        figure=_confusion(evaluation),
+    )
+
+
+def _summary(evaluation: Evaluation) -> str:
+    """Describe the quality of the predictions in one sentence."""
+    hits, wrong, missed = (evaluation.confusion[name] for name in ("tp", "fp", "fn"))
+    churned, flagged = hits + missed, hits + wrong
+    if not churned:
+        return f"None of these {evaluation.rows:,} customers churned, and {flagged:,} were flagged."
+    if not flagged:
+        return f"No customer was flagged, and {churned:,} churned."
+    return f"{_of(hits, flagged)} flagged customers churned; {_of(hits, churned)} customers who churned were flagged."
+
+
+def _of(part: int, whole: int) -> str:
+    """Return a share as people say it: of 100, or of all if there are fewer."""
+    return f"{part} of {whole}" if whole < 100 else f"{round(100 * part / whole)} of 100"
+
+
+def _next_step(evaluation: Evaluation) -> str:
+    auc = evaluation.metrics["roc_auc"]
+    if math.isnan(auc.low):
+        return "Next: evaluate on customers of both outcomes."
+    if auc.low <= 0.5:
+        return "Next: add customers or columns. The ranking is not certainly better than chance."
+    return (
+        "Next: choose a threshold by profit on the Analysis page of `churnops dashboard`. "
+        "`churnops models` shows whether this model is deployed."
+    )
+
+
+def _facts(evaluation: Evaluation, target: Column | None) -> list[tuple[str, str]]:
+    rows, churned = evaluation.rows, evaluation.positives
+    facts = [("Outcome", f"{label(target)}: {target.choices[1]}")] if target else []
+    return [
+        *facts,
+        ("Customers", f"{rows:,}, not used in training"),
+        ("Churned", f"{churned:,} ({churned / rows:.1%})"),
+        ("Flagged from a probability of", f"{evaluation.threshold:.3g}"),
+        ("Right predictions", f"{evaluation.metrics['accuracy'].value:.1%}; {1 - churned / rows:.1%} without any flag"),
+    ]
+
+
+def _metric(name: str, evaluation: Evaluation) -> dict[str, str]:
+    measured = evaluation.metrics[name]
+    return {
+        "label": capital(METRIC_LABELS[name]),
+        "value": plots.number(measured.value),
+        "range": plots.interval_text(measured),
+        "meaning": MEANINGS[name],
+    }
+
+
+def _confusion(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "caption": f"Predictions and outcomes. Flagged: probability of at least {evaluation.threshold:.3g}.",
+        "svg": plots.confusion_matrix_svg(evaluation.confusion),
+    }

@@ -1,8 +1,7 @@
-"""Figures of an evaluation as inline SVG, and the pages that hold them.
+"""Figures of an evaluation as inline SVG: the one home of Matplotlib.
 
-The one home of Matplotlib. Data goes in, text comes out: no file is written, no window opened, nothing is
-loaded from elsewhere. The same data gives the same bytes. Not thread-safe: Matplotlib's settings are global
-while a figure is drawn.
+A function takes data and returns text. It writes no file, opens no window and loads nothing from elsewhere. The same
+data gives the same bytes. Not thread-safe: Matplotlib's settings are global while a figure is drawn.
 """
 
 import html
@@ -20,16 +19,15 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from churnops.evaluation.curves import calibration_curve, precision_recall_curve, roc_curve
-from churnops.evaluation.metrics import Evaluation, Interval
-from churnops.evaluation.page import page
+from churnops.evaluation.metrics import Interval
 from churnops.evaluation.scored_rows import Floats
 from churnops.evaluation.wilson import wilson
 
-# Blue and vermillion of Okabe and Ito's palette (2008), told apart by every kind of colour vision. The page's
-# style sheet re-colours all five for dark mode; a figure on its own keeps these.
+# Blue and vermillion of Okabe and Ito's palette (2008), which differ for every kind of colour vision. The page's style
+# sheet replaces all five in dark mode; a figure on its own keeps them.
 INK, MUTED, GRID, MAIN, SECOND = "#1f2933", "#5f6b7a", "#dfe4ea", "#0072b2", "#d55e00"
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", MAIN: "main", SECOND: "second"}
-_POINTS = 400  # most points of a curve: two per pixel step of a figure this size
+_POINTS = 400  # limit of a curve's points: two per pixel of its width
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
@@ -51,7 +49,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def confusion_matrix_svg(confusion: Mapping[str, int]) -> str:
-    """Draw the confusion matrix: actual outcomes as rows, predictions as columns.
+    """Draw the confusion matrix, with outcomes as rows and predictions as columns.
 
     Parameters
     ----------
@@ -61,7 +59,7 @@ def confusion_matrix_svg(confusion: Mapping[str, int]) -> str:
     Returns
     -------
     str
-        An `<svg>` element to put in a page. A cell is shaded by its share of the row.
+        An `<svg>` element for a page. The colour of a cell shows its share of the row.
 
     Examples
     --------
@@ -100,13 +98,13 @@ def confusion_matrix_svg(confusion: Mapping[str, int]) -> str:
 
 
 def roc_svg(outcome: ArrayLike, probability: ArrayLike, auc: Interval) -> str:
-    """Draw the ROC curve with its area; arguments as in `metrics.evaluate`, which gives the interval too."""
+    """Draw the ROC curve with its area; arguments and the interval as in `metrics.evaluate`."""
     wrong, right = roc_curve(outcome, probability)
 
     def draw(figure: Figure) -> None:
         axes = _unit_axes(figure)
-        axes.set_xlabel("false positive rate (share of stayers flagged)")
-        axes.set_ylabel("true positive rate (share of churners found)")
+        axes.set_xlabel("false positive rate (share of stayed customers flagged)")
+        axes.set_ylabel("true positive rate (share of churned customers flagged)")
         _headline(figure, "ROC-AUC", auc)
         if math.isnan(auc.value):
             _cannot_tell(axes)
@@ -115,7 +113,7 @@ def roc_svg(outcome: ArrayLike, probability: ArrayLike, auc: Interval) -> str:
         axes.fill_between(*_thin(wrong, right), color=MAIN, alpha=0.08, linewidth=0)
         axes.plot(*_thin(wrong, right), color=MAIN, linewidth=2)
 
-    return _svg("ROC curve", f"ROC-AUC {_told(auc)}", draw)
+    return _svg("ROC curve", f"ROC-AUC {_description(auc)}", draw)
 
 
 def precision_recall_svg(outcome: ArrayLike, probability: ArrayLike, average_precision: Interval) -> str:
@@ -125,27 +123,27 @@ def precision_recall_svg(outcome: ArrayLike, probability: ArrayLike, average_pre
 
     def draw(figure: Figure) -> None:
         axes = _unit_axes(figure)
-        axes.set_xlabel("recall (share of churners found)")
-        axes.set_ylabel("precision (share of flagged who churned)")
-        _headline(figure, "Average precision", average_precision)
+        axes.set_xlabel("recall (share of churned customers flagged)")
+        axes.set_ylabel("precision (share of flagged customers who churned)")
+        _headline(figure, "PR-AUC", average_precision)
         if math.isnan(average_precision.value):
             _cannot_tell(axes)
             return
         axes.plot([0, 1], [rate, rate], color=MUTED, linewidth=1, dashes=(4, 3))
         axes.text(0.01, rate + 0.015, f"churn rate {rate:.1%}", size=8.5, color=MUTED)
-        # Without the customary (0, 1), which no threshold reaches: the first step begins at its own height.
+        # No threshold reaches the customary point (0, 1), so the first step begins at its own height.
         x, y = _thin(np.concatenate(([0.0], recall[1:])), np.concatenate((precision[1:2], precision[1:])))
         axes.fill_between(x, y, step="pre", color=MAIN, alpha=0.08, linewidth=0)
         axes.plot(x, y, color=MAIN, linewidth=2, drawstyle="steps-pre")
 
-    return _svg("Precision and recall", f"average precision {_told(average_precision)}", draw)
+    return _svg("Precision and recall", f"PR-AUC {_description(average_precision)}", draw)
 
 
 def calibration_svg(outcome: ArrayLike, probability: ArrayLike, calibration_error: Interval) -> str:
-    """Draw observed against predicted churn per bin, and how many customers each bin holds.
+    """Draw the observed against the predicted churn rate per bin, with the number of customers in each bin.
 
-    The bars are 95 % Wilson score intervals (Wilson, JASA 1927) of a bin's observed rate: a bin is only
-    evidence of bad calibration when its bar misses the diagonal. Arguments as in `metrics.evaluate`.
+    The bars are 95 % Wilson score intervals (Wilson, JASA 1927) of a bin's observed rate. A bin is evidence of bad
+    calibration only if its bar misses the diagonal. Arguments as in `metrics.evaluate`.
     """
     mean, observed, count = calibration_curve(outcome, probability)
     held = count > 0
@@ -169,51 +167,15 @@ def calibration_svg(outcome: ArrayLike, probability: ArrayLike, calibration_erro
         for x, number in zip(middle, count, strict=True):
             counts.text(x, number + 0.05 * count.max(), f"{number:,}", size=7.5, color=MUTED, ha="center")
 
-    return _svg("Calibration", f"calibration error {_told(calibration_error)}", draw)
-
-
-def evaluation_page(evaluation: Evaluation, outcome: ArrayLike, probability: ArrayLike, *, title: str) -> str:
-    """Return the whole evaluation as one HTML page: metrics with intervals and the four figures.
-
-    `outcome` and `probability` are the rows that `evaluation` was made from.
-    """
-    metrics, sure = evaluation.metrics, f"{evaluation.confidence:.0%}"
-    table = [("metric", "value", f"{sure} interval")]
-    table += [(name, _number(found.value), _range(found)) for name, found in metrics.items()]
-    figures = [
-        (
-            f"Who was flagged at a threshold of {evaluation.threshold:.3g}, and who churned.",
-            confusion_matrix_svg(evaluation.confusion),
-        ),
-        (
-            "How well the model ranks: a churner gets a higher probability than a stayer this often.",
-            roc_svg(outcome, probability, metrics["roc_auc"]),
-        ),
-        (
-            "What finding more churners costs in wrongly flagged stayers.",
-            precision_recall_svg(outcome, probability, metrics["average_precision"]),
-        ),
-        (
-            "Whether a probability means what it says. Vertical bars: 95% interval of the observed rate.",
-            calibration_svg(outcome, probability, metrics["calibration_error"]),
-        ),
-    ]
-    summary = f"{_rows(evaluation)} {sure} intervals from {evaluation.replicates:,} bootstrap resamples."
-    return page(title, summary, figures, table)
-
-
-def confusion_matrix_page(evaluation: Evaluation, *, title: str) -> str:
-    """Return the confusion matrix alone as one HTML page."""
-    caption = f"Flagged: probability of at least {evaluation.threshold:.3g}."
-    return page(title, _rows(evaluation), [(caption, confusion_matrix_svg(evaluation.confusion))], None)
+    return _svg("Calibration", f"calibration error {_description(calibration_error)}", draw)
 
 
 def _svg(title: str, description: str, draw: Callable[[Figure], None]) -> str:
-    """Draw a titled figure without metadata, which would bring a date and addresses of others."""
+    """Draw a titled figure without metadata, which would contain a date and web addresses."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     out = io.StringIO()
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's own matplotlibrc must not change a report
+        matplotlib.rcdefaults()  # a user's matplotlibrc must not change a report
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": title})
         figure = Figure(figsize=(5.2, 4.6))
         FigureCanvasSVG(figure)
@@ -227,11 +189,11 @@ def _svg(title: str, description: str, draw: Callable[[Figure], None]) -> str:
 
 
 def _inline(drawn: str, label: str) -> str:
-    """Turn Matplotlib's file into an element for a page, named for screen readers, in the page's colours."""
+    """Turn Matplotlib's file into an element of a page, with a name for screen readers and the page's colours."""
     head, _, body = drawn[drawn.index("<svg") :].partition(">")
     view = re.search(r'viewBox="[^"]*"', head)
-    used = set(re.findall(r"#([\w-]+)", body))  # other ids are not unique among the figures of a page
-    body = re.sub(r' id="([^"]*)"', lambda found: found.group() if found[1] in used else "", body)
+    used = set(re.findall(r"#([\w-]+)", body))  # other ids repeat among the figures of a page
+    body = re.sub(r' id="([^"]*)"', lambda match: match.group() if match[1] in used else "", body)
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable}, {colour})")
@@ -251,9 +213,9 @@ def _unit_axes(figure: Figure, bottom: float = 0.12) -> Axes:
     return axes
 
 
-def _headline(figure: Figure, name: str, found: Interval) -> None:
-    figure.text(0.95, 0.94, f"{name} {_number(found.value)}", size=12, weight="bold", color=MAIN, ha="right")
-    figure.text(0.95, 0.895, f"interval {_range(found)}", size=9, color=MUTED, ha="right")
+def _headline(figure: Figure, name: str, metric: Interval) -> None:
+    figure.text(0.95, 0.94, f"{name} {number(metric.value)}", size=12, weight="bold", color=MAIN, ha="right")
+    figure.text(0.95, 0.895, f"interval {interval_text(metric)}", size=9, color=MUTED, ha="right")
 
 
 def _diagonal(axes: Axes, label: str) -> None:
@@ -277,7 +239,7 @@ def _cannot_tell(axes: Axes) -> None:
 
 
 def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Keep at most `_POINTS` points, evenly along the curve, so that corners and both ends stay."""
+    """Keep at most `_POINTS` points, evenly spaced along the curve; corners and both ends stay."""
     if x.size <= _POINTS:
         return x, y
     along = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
@@ -285,18 +247,23 @@ def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return x[kept], y[kept]
 
 
-def _rows(evaluation: Evaluation) -> str:
-    rate = evaluation.positives / evaluation.rows
-    return f"{evaluation.rows:,} customers, {evaluation.positives:,} churned ({rate:.1%})."
+def number(value: float) -> str:
+    """Return a metric with three decimals; NaN is "cannot tell".
 
-
-def _number(value: float) -> str:
+    >>> number(0.91234), number(math.nan)
+    ('0.912', 'cannot tell')
+    """
     return "cannot tell" if math.isnan(value) else f"{value:.3f}"
 
 
-def _range(found: Interval) -> str:
-    return "cannot tell" if math.isnan(found.low) else f"{found.low:.3f} to {found.high:.3f}"
+def interval_text(metric: Interval) -> str:
+    """Return both ends of an interval with three decimals; NaN is "cannot tell".
+
+    >>> interval_text(Interval(0.5, 0.4, 0.6))
+    '0.400 to 0.600'
+    """
+    return "cannot tell" if math.isnan(metric.low) else f"{metric.low:.3f} to {metric.high:.3f}"
 
 
-def _told(found: Interval) -> str:
-    return f"{_number(found.value)}, interval {_range(found)}"
+def _description(metric: Interval) -> str:
+    return f"{number(metric.value)}, interval {interval_text(metric)}"

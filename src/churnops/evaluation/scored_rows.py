@@ -51,7 +51,7 @@ class ScoredRows:
         return cls(terms, order, y[order], starts)
 
     def metrics(self, weight: Floats) -> Floats:
-        """Return every metric of every replicate, shape (replicates, metrics), for weights of shape (replicates, rows)."""
+        """Return every metric, shape (replicates, metrics), for weights of shape (replicates, rows)."""
         # Not `weight @ terms`: on a busy machine BLAS threads wait for each other (14 s instead of 3 s).
         sums = np.einsum("rn,kn->rk", weight, self.terms)
         positives, negatives, flagged, hits, correct, loss, squared = sums[:, :7].T
