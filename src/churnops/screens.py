@@ -159,8 +159,6 @@ def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
 def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console | None = None) -> None:
     """Print a monitoring cycle: the verdict, the next step, the triggers, the drifted columns and the files."""
     console = console or Console()
-    from churnops.monitoring.budget import TRIGGER_LABELS
-
     report = summary.cycle.report
     _line(console, *_advice(report, f": {report.model_version} on {report.rows:,} customers ({report.source})"))
     _line(console, "Retraining", f": {summary.retraining}")
@@ -170,14 +168,8 @@ def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console 
     _line(console, "Outcomes", f": {_outcomes(report.document().performance.labels)}")
     if summary.earlier is not None:
         _earlier(summary.earlier, summary.cycle.path.parent, console)
-    table = _table(left=("trigger", "fired", "why"))
-    table.columns[2].no_wrap = False
-    for trigger in report.recommendation.triggers:
-        fired = {True: "[red]yes", False: "[green]no", None: "[yellow]cannot tell"}[trigger.fired]
-        if trigger.big and trigger.fired is False:
-            fired = "[yellow]not certain yet"
-        table.add_row(TRIGGER_LABELS[trigger.name], fired, Text(trigger.reason))
-    console.print(table)
+    else:
+        console.print(_triggers(report))
     drifted = [column for column in report.feature_drift.columns if column.drifted]
     if drifted:
         console.print(_drifted(drifted, schema))
@@ -185,6 +177,19 @@ def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console 
         _path(console, "Report", path)
     for warning in summary.warnings:
         _warn(console, warning)
+
+
+def _triggers(report: "Report") -> Table:
+    from churnops.monitoring.budget import TRIGGER_LABELS, reason_without_prefix
+
+    table = _table(left=("trigger", "fired", "why"))
+    table.columns[2].no_wrap = False
+    for trigger in report.recommendation.triggers:
+        fired = {True: "[red]yes", False: "[green]no", None: "[yellow]cannot tell"}[trigger.fired]
+        if trigger.big and trigger.fired is False:
+            fired = "[yellow]not certain yet"
+        table.add_row(TRIGGER_LABELS[trigger.name], fired, Text(reason_without_prefix(trigger.reason)))
+    return table
 
 
 def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Console | None = None) -> None:
@@ -316,11 +321,10 @@ def _time(at: datetime | None) -> str:
 def _drifted(columns: "Sequence[ColumnDrift]", schema: "Schema") -> Table:
     from churnops.monitoring.drift.finding import TEST_LABELS
 
-    table = _table(left=("drifted column", "test"), right=("effect", "adjusted p"))
+    table = _table(left=("drifted column", "test"), right=("effect",))
     for column in sorted(columns, key=lambda column: -abs(column.effect or 0.0))[:MAX_COLUMNS]:
-        p_value = column.p_value if column.adjusted_p_value is None else column.adjusted_p_value
         name = title(schema.by_name[column.name]) if column.name in schema.by_name else words(column.name)
-        table.add_row(name, TEST_LABELS[column.test], f"{column.effect:.3f}", f"{p_value:.2g}")
+        table.add_row(name, TEST_LABELS[column.test], f"{column.effect:.3f}")
     if len(columns) > MAX_COLUMNS:
         table.add_row(f"and {len(columns) - MAX_COLUMNS} more: see the report", style="dim")
     return table

@@ -282,8 +282,9 @@ def _together(columns: tuple[ColumnDrift, ...], schema: Schema, settings: Monito
     smallest = min(min(map(_evidence, unit)) * len(unit) for unit in units.values())
     p_value = None if plain else min(1.0, smallest * len(units))
     rate = changed / len(units)
-    reason = f"{changed} of {len(units)} columns drifted ({rate:.0%})"
+    reason = f"{changed} of {len(units)} columns drifted"
     if changed:
+        reason += f" ({rate:.0%})"
         most_drifted = [max(unit, key=excess) for unit in units.values() if any(column.drifted for column in unit)]
         names = [title(schema.by_name[c.name]) for c in sorted(most_drifted, key=excess, reverse=True)[:2]]
         reason += f"{', most in' if changed > 2 else ':'} {' and '.join(names)}"
