@@ -15,7 +15,8 @@ from aiosmtpd.smtp import AuthResult
 from apprise.plugins import pagerduty, slack
 from sqlalchemy import Engine, select
 
-from churnops.alerting.alerts import Alarm, Alerts, Delivery
+from churnops.alerting.alerts import Alerts, Delivery
+from churnops.alerting.notices import Alarm
 from churnops.journal import open_database
 from churnops.journal.alerts import AlertLog
 from churnops.journal.tables import alerts as alert_table
@@ -211,7 +212,8 @@ def test_other_faults_are_reported_in_bounded_time(desk: Desk, endpoint: Endpoin
 def test_a_hanging_channel_keeps_neither_the_others_nor_the_process(tmp_path: Path, endpoint: Endpoint):
     with listening(status=-1) as hanging:
         code = (
-            "import sys; from churnops.alerting.alerts import *; from churnops.settings import AlertSettings; "
+            "import sys; from churnops.alerting.alerts import *; from churnops.alerting.notices import *; "
+            "from churnops.settings import AlertSettings; "
             "s = AlertSettings(urls=tuple(sys.argv[1:]), attempts=1, timeout_seconds=1); "
             "print([d.delivered for d in Alerts(None, s).tell([Alarm('performance', 'critical', 'x')], [])])"
         )
@@ -244,7 +246,8 @@ import logging, sys
 logging.basicConfig(level=logging.DEBUG)
 from churnops.journal import open_database
 from churnops.journal.alerts import AlertLog
-from churnops.alerting.alerts import Alarm, Alerts
+from churnops.alerting.alerts import Alerts
+from churnops.alerting.notices import Alarm
 from churnops.settings import AlertSettings
 engine = open_database("sqlite:///" + sys.argv[1])
 settings = AlertSettings(urls=tuple(sys.argv[2:]), attempts=1)

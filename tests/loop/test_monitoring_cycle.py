@@ -172,7 +172,6 @@ def test_late_labels_change_past_windows_and_nothing_looks_ahead(deployed: Setti
                 Journal(engine, label_horizon=30 * DAY),
                 bundle,
                 (until - 7 * DAY, until),
-                horizon=30 * DAY,
                 known_at=known_at,
             )
         return batch.resolved.coverage.due, batch.resolved.coverage.labelled

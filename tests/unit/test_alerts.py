@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from churnops.alerting.alarms import AFTER_RETRAINING, retraining_failed
-from churnops.alerting.alerts import Alarm, Alerts, Delivery, due, plain
+from churnops.alerting.alerts import Alerts, Delivery
 from churnops.alerting.channels import Channel, without_secrets
+from churnops.alerting.notices import Alarm, Frame, due, plain
 from churnops.journal import open_database
 from churnops.journal.alerts import Alert, AlertLog, Notice
 from churnops.settings import DEMONSTRATION, AlertSettings
@@ -95,7 +96,11 @@ def test_a_repeated_alarm_names_its_place_and_its_beginning(desk: Desk):
     for hours in (0, 25):
         now = START + timedelta(hours=hours)
         alerts = Alerts(
-            desk.log, AlertSettings(), console=desk.lines.append, place="Project shop on host-1", now=lambda at=now: at
+            desk.log,
+            AlertSettings(),
+            console=desk.lines.append,
+            frame=Frame(place="Project shop on host-1"),
+            now=lambda at=now: at,
         )
         alerts.tell([DRIFT], [])
     assert [line.splitlines()[-1].strip() for line in desk.lines] == [
@@ -259,7 +264,8 @@ def test_a_channel_shows_scheme_and_a_hash_that_differs():
 
 def test_without_channels_apprise_is_not_imported():
     code = (
-        "import sys; from churnops.alerting.alerts import *; from churnops.settings import AlertSettings; "
+        "import sys; from churnops.alerting.alerts import *; from churnops.alerting.notices import *; "
+        "from churnops.settings import AlertSettings; "
         "Alerts(None, AlertSettings()).tell([Alarm('performance', 'critical', 'x')], []); "
         "sys.exit('apprise' in sys.modules)"
     )
@@ -270,7 +276,8 @@ def test_without_channels_apprise_is_not_imported():
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path):
     (tmp_path / "apprise.py").write_text("raise ImportError('not here')")
     code = (
-        "from churnops.alerting.alerts import *; from churnops.settings import AlertSettings; "
+        "from churnops.alerting.alerts import *; from churnops.alerting.notices import *; "
+        "from churnops.settings import AlertSettings; "
         "d = Alerts(None, AlertSettings(urls=('slack://TokenA/TokenB/TokenC',)))"
         ".tell([Alarm('performance', 'critical', 'x')], []); "
         "print(d[-1].attempts, d[-1].error)"
@@ -306,7 +313,9 @@ def test_an_alarm_of_a_source_names_it_and_only_that_source_ends_it(desk: Desk):
 
 
 def test_every_message_of_a_demonstration_says_so_and_stays_short(desk: Desk):
-    alerts = Alerts(desk.log, AlertSettings(link=LINK), banner=DEMONSTRATION, console=desk.lines.append)
+    alerts = Alerts(
+        desk.log, AlertSettings(link=LINK), frame=Frame(DEMONSTRATION, link=LINK), console=desk.lines.append
+    )
     alerts.tell([Alarm("performance", "critical", "x" * 200, ("y" * 200,) * 3)], [])
     alerts.tell([], ["performance"])
     alerts.announce(Alarm("deployed", "info", "version 2"))

@@ -14,7 +14,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from churnops.alerting.alerts import Subject
+from churnops.alerting.notices import Subject
 from churnops.cli import main
 from churnops.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from churnops.alerting.alerts import Alarm, Severity, Subject
+from churnops.alerting.notices import Alarm, Severity, Subject
 from churnops.monitoring.budget import Trigger, reason_without_prefix
 from churnops.monitoring.messages import MESSAGES
 from churnops.monitoring.report import Report

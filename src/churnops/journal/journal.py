@@ -41,6 +41,7 @@ class Journal:
 
     def __init__(self, engine: Engine, *, label_horizon: timedelta) -> None:
         self._engine = engine
+        self.label_horizon = label_horizon
         self._horizon = label_horizon // timedelta(microseconds=1)
 
     def check(self) -> None:

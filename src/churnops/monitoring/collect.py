@@ -78,7 +78,6 @@ def batch_from_journal(
     bundle: Bundle,
     window: Window,
     *,
-    horizon: timedelta,
     known_at: datetime,
     newest: bool = False,
 ) -> Batch:
@@ -97,7 +96,7 @@ def batch_from_journal(
         Whether the window holds the newest predictions, although it ended before `known_at`: outcomes are then those
         due by `known_at`. Otherwise a window that ended before `known_at` is a past one.
     """
-    until, length = window[1], window[1] - window[0]
+    until, length, horizon = window[1], window[1] - window[0], journal.label_horizon
     parts: list[Columns] = []
     known: list[NDArray[np.float64]] = []
     for recorded in _chunks(journal.resolved(*window, known_at, content_sha256=bundle.content_sha256)):

@@ -49,13 +49,13 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> Ba
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
         now, span = datetime.now(UTC), length or timedelta(days=settings.monitoring.window_days)
-        horizon, end = timedelta(days=settings.journal.label_horizon), until or now
-        batch = batch_from_journal(journal, bundle, (end - span, end), horizon=horizon, known_at=now)
+        end = until or now
+        batch = batch_from_journal(journal, bundle, (end - span, end), known_at=now)
         newest = None if until or batch.rows else journal.newest_begin(1, end - span)
         if newest is None:
             return batch
         end = newest + timedelta(microseconds=1)
-        earlier = batch_from_journal(journal, bundle, (end - span, end), horizon=horizon, known_at=now, newest=True)
+        earlier = batch_from_journal(journal, bundle, (end - span, end), known_at=now, newest=True)
         return earlier if earlier.rows else batch
 
     return BatchSource(collect, acts_as=LIVE if until is None else None)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from churnops.alerting.alarms import AFTER_RETRAINING, retraining_failed
-from churnops.alerting.alerts import Alarm, Alerts
+from churnops.alerting.alerts import Alerts
+from churnops.alerting.notices import Alarm
 from churnops.data.identity import Identities
 from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import ValidationError, check_customers

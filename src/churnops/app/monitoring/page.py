@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from churnops.alerting.alerts import Subject
+from churnops.alerting.notices import Subject
 from churnops.app.monitoring import columns_section, sections
 from churnops.app.monitoring.health import Health, Limits, Production, judge
 from churnops.app.monitoring.reports import ReportFile, interval_text, read_report, recommendation_sentence
