@@ -21,6 +21,8 @@ from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
+from churnops.step import StepResult
+from churnops.tracking import Tracker
 from tests.support.processes import free_port
 from tests.support.projects import quick, write_project, write_small_data
 
@@ -125,6 +127,10 @@ def test_a_tracking_server_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert version.tags["content_sha256"] == summary.evaluated.bundle.content_sha256
         evaluation = client.list_artifacts(summary.run_id, "environment")
         assert {item.path for item in evaluation} == {"environment/environment.json", "environment/requirements.txt"}
+        with Tracker(settings).pipeline(EXPERIMENT, "one step") as run:
+            run.step("a step", StepResult)
+        experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+        assert run.address("a step") == f"{address}/#/experiments/{experiment}/runs/{run.runs['a step']}"
     assert not (settings.root / "mlflow.db").exists()
     assert not (settings.root / "mlartifacts").exists()
     assert Bundle.load(settings.root / "models/production")

@@ -167,7 +167,8 @@ def _run(
             run.tag("churnops.warning", aftermath.text)
     if cycle is not None:
         with aftermath.warning("the alerts of the first monitoring cycle were not sent"):
-            alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), PRODUCTION)
+            link = settings.alerts.link or run.address(STEPS[6]) or str(cycle.page)
+            alerts.tell(*alarms(cycle.report, link), PRODUCTION)
     deployed = replace(deployed, warning=aftermath.text)
     return RunSummary(made.trained, made.evaluated, deployed, cycle, run.run_id, evaluation_page, run.page, run.seconds)
 

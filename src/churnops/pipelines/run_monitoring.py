@@ -113,7 +113,8 @@ def run_monitoring(
             bundle = project.require_deployed()
             with tracker.pipeline(logged, f"monitoring {datetime.now(UTC):%Y-%m-%d %H:%M:%S}") as run:
                 cycle = run.step(STEP, _cycle, project, bundle, source)
-        deliveries = alerts.tell(*alarms(cycle.report, settings.alerts.link or str(cycle.page)), acts_as or LIVE)
+        link = settings.alerts.link or run.address(STEP) or str(cycle.page)
+        deliveries = alerts.tell(*alarms(cycle.report, link), acts_as or LIVE)
         unmatched = project.unmatched_labels(UNMATCHED_SHARE)
         warnings = (*project.entries_ahead(), *((unmatched,) if unmatched else ()))
         earlier = None if cycle.report.rows else project.cycles.newest_with_customers(bundle.content_sha256)

@@ -158,8 +158,13 @@ class PipelineRun:
         self.runs: dict[str, str] = {}
         self.models: dict[str, str] = {}
         self.run_id = self._create(name, parent=None)
+        self._on_server = tracker.uri.startswith("http")
         server = LOCAL_SERVER if tracker.uri.startswith("sqlite:") else redact(tracker.uri).rstrip("/")
         self.page = f"{server}/#/experiments/{experiment_id}/runs" if server.startswith("http") else None
+
+    def address(self, step: str) -> str | None:
+        """Return the address of a step's page on the tracking server; None if the store is a database."""
+        return f"{self.page}/{self.runs[step]}" if self._on_server and self.page else None
 
     def log_environment(self) -> None:
         """Log packages and platform in the pipeline's run."""
