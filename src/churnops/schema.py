@@ -75,6 +75,10 @@ def is_marked(headers: Iterable[str]) -> bool:
     return any(_MARK in re.sub(r"[\W_]", "", header[:_MARK_WITHIN]).casefold() for header in headers)
 
 
+def _plain(header: str) -> str:
+    return re.sub(r"[\W_]+", "", header[:200]).casefold()
+
+
 def is_blank(id_: str) -> bool:
     r"""Whether an id has no visible character.
 
@@ -269,7 +273,12 @@ class Schema(BaseModel):
         return names
 
     def closest_header(self, name: str, headers: Iterable[str]) -> str | None:
-        """Return the header among the first 1,000 that resembles column `name` most; None if none is close."""
-        plain = {re.sub(r"[^a-z0-9]+", "_", h[:200].lower()).strip("_"): h for h in islice(headers, MAX_HINTS)}
-        close = difflib.get_close_matches(name, plain, n=1, cutoff=0.8)
-        return plain[close[0]] if close else None
+        """Return the header most like the name or alias of a column, if one of the first 1,000 is close.
+
+        Case, blanks, underscores and other signs do not count.
+        """
+        plain = {_plain(header): header for header in islice(headers, MAX_HINTS)}
+        for meant in (name, self.by_name[name].alias or name):
+            if close := difflib.get_close_matches(_plain(meant), plain, n=1, cutoff=0.8):
+                return plain[close[0]]
+        return None

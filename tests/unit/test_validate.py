@@ -41,7 +41,7 @@ def cell(column: str, value: str | None, row: int = 3) -> Callable[[pl.DataFrame
         (cell("State", "Ohio"), "state ('State')", "choices", (3,)),
         (cell("Area code", "999"), "area_code ('Area code')", "choices", (3,)),
         (cell("Total day minutes", "many"), "total_day_minutes ('Total day minutes')", "type", (3,)),
-        (cell("Total day minutes", " 5"), "total_day_minutes ('Total day minutes')", "type", (3,)),
+        (cell("Total day minutes", "5 5"), "total_day_minutes ('Total day minutes')", "type", (3,)),
         (cell("Total day minutes", "NaN"), "total_day_minutes ('Total day minutes')", "finite", (3,)),
         (cell("Total day minutes", "inf"), "total_day_minutes ('Total day minutes')", "finite", (3,)),
         (cell("Total day minutes", "1e400"), "total_day_minutes ('Total day minutes')", "finite", (3,)),

@@ -1,9 +1,7 @@
 """Read a table in batches of rows, in constant memory: the one place that says what a CSV or Parquet file means."""
 
 import csv
-import io
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from churnops.data.dialect import SEPARATORS, DecimalCommas, Dialect, read_dialect
 from churnops.data.parquet import read_footer, read_parquet
+from churnops.data.parquet_columns import readable_columns
+from churnops.data.utf8_file import Utf8File
 from churnops.errors import DataError
-from churnops.limits import MAX_BATCH_BYTES, MAX_BATCH_CELLS, MAX_COLUMNS, MAX_ROW_BYTES
+from churnops.limits import MAX_BATCH_BYTES, MAX_BATCH_CELLS, MAX_ROW_BYTES
+from churnops.schema import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,23 +33,31 @@ class FileBatch:
     share: float
 
 
-def open_batches(path: Path, *, rows: int = ROWS, format: Format | None = None) -> Iterator[pl.DataFrame]:
-    r"""Yield the file's rows in order, `rows` at a time, in constant memory: the last batch, and long rows, are fewer.
+def open_batches(
+    path: Path, *, rows: int = ROWS, format: Format | None = None, schema: Schema | None = None
+) -> Iterator[pl.DataFrame]:
+    r"""Yield a file's rows in order, in constant memory.
 
-    Every column of a CSV is text and an empty cell is null; blank lines are no rows, unless the table has a single
-    column. Parquet keeps its types.
+    Every column of a CSV is text and an empty cell is null. Blank lines are left out, unless the table has a single
+    column. Separator and encoding are detected (`churnops.data.dialect`). Parquet keeps its types.
 
     Parameters
     ----------
+    rows
+        Rows of a batch. The last batch, and batches of long rows, have fewer.
     format
-        What the file is; its ending says so if not given.
+        Format of the file; by default that of its ending.
+    schema
+        The customer table, if the file should be one: its headers decide the separator, and its numbers may have
+        decimal commas where the separator is not a comma.
 
     Raises
     ------
     DataError
-        If the file is empty, damaged, binary, not UTF-8, not of its format, repeats a header, has more than 10,000
-        columns, or has a row with more or fewer values than the header, or of more than 1 MiB; with the row where it is
-        known (1 is the first after the header). Rows above it were yielded before. See `churnops.limits`.
+        If the file is empty, damaged, binary, neither UTF-8 nor UTF-16, not of its format, repeats a header, has more
+        than 10,000 columns, or has a row with more or fewer values than the header, or of more than 1 MiB. The message
+        has the row where it is known (1 is the first after the header). Earlier rows were yielded before. See
+        `churnops.limits`.
 
     Examples
     --------
@@ -58,18 +68,20 @@ def open_batches(path: Path, *, rows: int = ROWS, format: Format | None = None) 
     ...     [batch.rows() for batch in open_batches(path, rows=2)]
     [[('KS', '265.1'), ('NJ', None)], [('OH', '161.6')]]
     """
-    return (batch.table for batch in read_batches(path, rows=rows, format=format))
+    return (batch.table for batch in read_batches(path, rows=rows, format=format, schema=schema))
 
 
-def read_batches(path: Path, *, rows: int = ROWS, format: Format | None = None, skip: int = 0) -> Iterator[FileBatch]:
-    """Do as `open_batches`, say where each batch stands, and leave out the first `skip` rows, which is quick."""
+def read_batches(
+    path: Path, *, rows: int = ROWS, format: Format | None = None, schema: Schema | None = None, skip: int = 0
+) -> Iterator[FileBatch]:
+    """Read as `open_batches`, with the position of each batch, but without the first `skip` rows, which is quick."""
     import pyarrow as pa
 
     kind = format or path.suffix.lower()[1:]
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
-        pieces = read_parquet(path, rows, skip) if kind == "parquet" else _read_csv(path)
+        pieces = read_parquet(path, rows, skip, schema) if kind == "parquet" else _read_csv(path, schema)
         first = skip
         for table, share in _even(pieces, rows, skip):
             yield FileBatch(table, first, share)
@@ -107,6 +119,22 @@ def count_rows(path: Path, *, format: Format | None = None) -> int | None:
         return None  # reading it says what is wrong
 
 
+def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) -> list[str]:
+    """Return the columns of a Parquet file that are left out for their type; none of them is in the schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if (format or path.suffix.lower()[1:]) != "parquet":
+        return []
+    try:
+        with pq.ParquetFile(path, metadata=read_footer(path)) as file:
+            declared = file.schema_arrow
+        read = set(readable_columns(declared, path, schema).names)
+    except (OSError, pa.ArrowException, DataError):
+        return []  # reading it raises the error
+    return [name for name in declared.names if name not in read]
+
+
 _Pieces = Iterator[tuple["pa.RecordBatch", int, float]]
 """A piece of a table, the number of rows above it, and the share of the file read."""
 
@@ -142,33 +170,29 @@ def _to_polars(pieces: "list[pa.RecordBatch]") -> pl.DataFrame:
     return table
 
 
-class _CountedFile(io.FileIO):
-    """A file that counts the quotes in what is read: one that is never closed swallows rows."""
-
-    quotes = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(-1 if size is None else size) or b""
-        self.quotes += data.count(b'"')
-        return data
-
-
-def _read_csv(path: Path) -> _Pieces:
+def _read_csv(path: Path, schema: Schema | None) -> _Pieces:
     """Read a CSV; the number of a bad row is known because one thread reads in order."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    headers, blank = _header(path)
+    dialect = read_dialect(path, schema)
+    headers = list(dialect.headers)
     columns = [str(number) for number in range(len(headers))]  # headers may be empty, which Arrow would replace
+    numbers = DecimalCommas(path, dialect, schema)
     above = 0
-    with _CountedFile(path) as file:
+    with Utf8File(path, dialect.encoding) as file:
         try:
             reader = arrow_csv.open_csv(
                 file,
                 read_options=arrow_csv.ReadOptions(
-                    column_names=columns, skip_rows_after_names=1 + blank, block_size=MAX_ROW_BYTES, use_threads=False
+                    column_names=columns,
+                    skip_rows_after_names=1 + dialect.above,
+                    block_size=MAX_ROW_BYTES,
+                    use_threads=False,
                 ),
-                parse_options=arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(headers) > 1),
+                parse_options=arrow_csv.ParseOptions(
+                    delimiter=dialect.separator, newlines_in_values=True, ignore_empty_lines=len(headers) > 1
+                ),
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(columns, pa.string()),
                     null_values=[""],
@@ -176,52 +200,34 @@ def _read_csv(path: Path) -> _Pieces:
                     quoted_strings_can_be_null=True,
                 ),
             )
-            size = path.stat().st_size
+            size = path.stat().st_size // (1 if dialect.encoding == "utf-8" else 2)
             for number, batch in enumerate(reader, start=1):  # one batch a block; the file itself is read ahead
-                yield batch.rename_columns(headers), above, min(number * MAX_ROW_BYTES / size, 1.0)
+                piece = numbers.as_points(batch.rename_columns(headers), above)
+                yield piece, above, min(number * MAX_ROW_BYTES / size, 1.0)
                 above += batch.num_rows
         except pa.ArrowInvalid as error:
-            raise DataError(f"{path}{_csv_error(str(error), headers, above, blank)}") from None
+            raise DataError(f"{path}{_csv_error(str(error), dialect, above)}") from None
         if file.quotes % 2:
             raise DataError(f"{path}: a quote is never closed, or stands in a value without quotes around it")
 
 
-def _csv_error(text: str, headers: list[str], above: int, blank: int) -> str:
-    """Say what Arrow found, with the row's number among the rows below the header."""
-    found = re.search(r"Row #(\d+)", text)
-    row = f"row {int(found[1]) - 1 - blank}" if found else f"a row after row {above}"
+def _csv_error(text: str, dialect: Dialect, above: int) -> str:
+    """Explain an error of Arrow, with the row's number among the rows below the header."""
+    match = re.search(r"Row #(\d+)", text)
+    row = f"row {int(match[1]) - 1 - dialect.above}" if match else f"a row after row {above}"
     if ragged := re.search(r"Expected (\d+) columns, got (\d+)", text):
         expected, given = ragged.groups()
-        return f": {row} has {given} value{'' if given == '1' else 's'}, but the header has {expected}"
+        counts = f"{row} has {given} value{'' if given == '1' else 's'}, but the header has {expected}"
+        if expected == "1":
+            return f": {counts}: the first line must hold the names of all columns, and nothing may stand above it"
+        return f": {counts} (separated by {SEPARATORS[dialect.separator]})"
     if "UTF8" in text:
         column = re.search(r"column #(\d+)", text)
-        return f": {row} is not UTF-8 text{f' in column {headers[int(column[1])]!r}' if column else ''}"
+        where = f" in column {dialect.headers[int(column[1])]!r}" if column else ""
+        return f": {row} is not UTF-8 text{where}: save the file as UTF-8"
     if "straddl" in text:
         return f": {row} is longer than {MAX_ROW_BYTES >> 20} MiB, or has a quote that is never closed"
     return f" is not a readable CSV table: {_line(text)}"
-
-
-def _header(path: Path) -> tuple[list[str], int]:
-    """Return the headers and how many blank lines stand above; refuse binary files and repeated headers."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        begin = file.read(MAX_ROW_BYTES)  # a quote that is never closed would take the whole file for a header
-        lines = io.StringIO(begin, newline="")
-        blank, headers = next(((n, row) for n, row in enumerate(csv.reader(lines)) if row), (0, []))
-        below, more = lines.read(1), file.read(1)
-    if any("\0" in header for header in headers):
-        raise DataError(f"{path} is not a CSV file: it holds binary data")
-    if any("\udc80" <= character <= "\udcff" for character in "".join(headers)):
-        raise DataError(f"{path} is not a readable CSV table: its header is not UTF-8 text")
-    if not below and more:
-        raise DataError(f"{path} is not a readable CSV table: its header does not end within {MAX_ROW_BYTES >> 20} MiB")
-    if len(headers) > MAX_COLUMNS:
-        raise DataError(f"{path} has {len(headers)} columns: at most {MAX_COLUMNS} are read")
-    header, count = Counter(headers).most_common(1)[0] if headers else ("", 0)
-    if count > 1:
-        raise DataError(f"{path}: header {header!r} stands more than once")
-    if not below:
-        raise DataError(f"{path} {'has a header but no rows' if headers else 'is empty'}")
-    return headers, blank
 
 
 def _line(error: object) -> str:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from churnops.data.parquet_columns import leaves_of, readable_columns
 from churnops.data.parquet_pages import check_pages
 from churnops.errors import DataError
 from churnops.limits import FOOTER_BYTES, FOOTER_SHARE, MAX_BATCH_BYTES, MAX_COLUMNS, MAX_FOOTER_BYTES, MAX_ROW_BYTES
+from churnops.schema import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +49,9 @@ def read_footer(path: Path) -> "pq.FileMetaData":
     return metadata
 
 
-def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordBatch", int, float]]:
+def read_parquet(
+    path: Path, rows: int, skip: int, schema: Schema | None = None
+) -> Iterator[tuple["pa.RecordBatch", int, float]]:
     """Yield pieces of a Parquet file, the rows above each, and the share of the file read.
 
     Row groups that are left out whole are not decoded. Text is read as dictionaries, so that a value which is stored
@@ -57,19 +61,21 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
     ------
     DataError
         If a row has more than 1 MiB, columns are stored in the same bytes, lists hold more values than fit into memory,
-        or `read_footer` or `check_pages` refuse the file.
+        or `read_footer`, `check_pages` or `readable_columns` refuse the file.
     """
     import pyarrow.parquet as pq
 
     metadata = read_footer(path)
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20) as file:
-        plain, total = file.schema_arrow, file.metadata.num_rows
-        texts = _texts(file)
+        plain, total = readable_columns(file.schema_arrow, path, schema), file.metadata.num_rows
+        leaves = _leaves_read(file.schema_arrow, plain)
+        texts = _texts(file, leaves)
         first = above = 0
         while first < metadata.num_row_groups and above + metadata.row_group(first).num_rows <= skip:
             above += metadata.row_group(first).num_rows
             first += 1
         most = min(max(rows, READ_ROWS), _fitting(plain, path))
+        columns = None if len(plain) == len(file.schema_arrow) else plain.names
     names = [name for _, name in texts]
     unread = path.stat().st_size
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
@@ -78,9 +84,11 @@ def read_parquet(path: Path, rows: int, skip: int) -> Iterator[tuple["pa.RecordB
             if unread < 0:
                 raise DataError(f"{path} is not a readable PARQUET table: its columns overlap")
             prefixed = check_pages(path, metadata, group)
-            size = _first(file, group, [position for position, _ in texts], LONG_ROWS if prefixed else most, path)
-            for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
-                for large in _decoded(batch, plain, above, path):
+            size = _first(
+                file, group, leaves, [position for position, _ in texts], LONG_ROWS if prefixed else most, path
+            )
+            for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False, columns=columns):
+                for large in _decoded(batch.select(plain.names) if columns else batch, plain, above, path):
                     for start in range(0, large.num_rows, rows):
                         piece = large.slice(start, rows)
                         above += piece.num_rows
@@ -92,12 +100,22 @@ def _stored_bytes(metadata: "pq.FileMetaData", group: int) -> int:
     return sum(max(stored.column(position).total_compressed_size, 0) for position in range(stored.num_columns))
 
 
-def _texts(file: "pq.ParquetFile") -> list[tuple[int, str]]:
+def _leaves_read(declared: "pa.Schema", plain: "pa.Schema") -> list[int]:
+    """Return the positions of the leaves of the columns that are read."""
+    read, first = set(plain.names), 0
+    leaves: list[int] = []
+    for field in declared:
+        after = first + leaves_of(field.type)
+        leaves += range(first, after) if field.name in read else ()
+        first = after
+    return leaves
+
+
+def _texts(file: "pq.ParquetFile", leaves: list[int]) -> list[tuple[int, str]]:
     """Return where values of any length stand: position and path of the leaves that are text or bytes."""
-    leaves = [(position, file.schema.column(position)) for position in range(len(file.schema))]
     return [
         (position, leaf.path)
-        for position, leaf in leaves
+        for position, leaf in ((position, file.schema.column(position)) for position in leaves)
         if leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
     ]
 
@@ -115,12 +133,12 @@ def _fitting(schema: "pa.Schema", path: Path) -> int:
     return max(MAX_BATCH_BYTES // max(width, 1), 1)
 
 
-def _first(file: "pq.ParquetFile", group: int, texts: list[int], rows: int, path: Path) -> int:
+def _first(file: "pq.ParquetFile", group: int, leaves: list[int], texts: list[int], rows: int, path: Path) -> int:
     """Return how many rows of a row group to read at once, from what the file says of itself."""
     stored = file.metadata.row_group(group)
     if sum(stored.column(position).total_uncompressed_size for position in texts) > MAX_BATCH_BYTES:
         rows = min(rows, LONG_ROWS)
-    for position in range(stored.num_columns):
+    for position in leaves:
         leaf = file.schema.column(position)
         values = stored.column(position).num_values
         if leaf.max_repetition_level and values * 8 > MAX_BATCH_BYTES * 4:

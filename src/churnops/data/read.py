@@ -39,15 +39,9 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(path.resolve() for path in paths))
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """Read one file whole; every column of a CSV is text, empty cells are null.
-
-    Raises
-    ------
-    DataError
-        As `churnops.data.batches.open_batches`, which says what a file means.
-    """
-    return pl.concat(open_batches(path, rows=100_000))
+def read_table(path: Path, schema: Schema | None = None) -> pl.DataFrame:
+    """Read one file whole; parameters and errors as `churnops.data.batches.open_batches`."""
+    return pl.concat(open_batches(path, rows=100_000, schema=schema))
 
 
 def encode(table: pl.DataFrame, schema: Schema) -> Columns:

@@ -5,42 +5,20 @@ used as it is or not at all.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
+from churnops.data.batches import unread_columns
+from churnops.data.column_check import SHOWN, Failure, check_cells
 from churnops.data.read import read_table, table_paths
 from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
-from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema, is_marked
+from churnops.schema import Column, Schema, is_marked
 from churnops.step import StepResult
-
-SHOWN = 5
-MAX_EXAMPLE_LENGTH = 40
-MAX_INTEGER = 2**53  # beyond it a float64 does not hold every whole number
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One rule that a file breaks: in `count` rows, the first of them in `rows` (1 is the first after the header)."""
-
-    file: str
-    column: str | None
-    rule: str
-    message: str
-    count: int = 1
-    rows: tuple[int, ...] = ()
-    examples: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        where = f"{self.file}: column {self.column}: " if self.column else f"{self.file}: "
-        rows = ", ".join(map(str, self.rows)) + (", …" if self.count > len(self.rows) else "")
-        at = f" (row{'s' if self.count > 1 else ''} {rows})" if self.rows else ""
-        given = f", such as {', '.join(dict.fromkeys(map(repr, self.examples)))}" if self.examples else ""
-        return f"{where}{self.message}{given}{at}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +100,13 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
         if name in checked.tables:
             name = as_text(path)
         try:
-            raw = read_table(path)
+            raw = read_table(path, schema)
             names = schema.rename(raw.columns)
         except DataError as error:
             checked.failures.append(Failure(name, None, "file", str(error).removeprefix(str(path)).lstrip(": ")))
             continue
         unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
-        checked.ignored[name] = unknown
+        checked.ignored[name] = unknown + unread_columns(path, schema)
         typed, failures = _check_table(raw.select(list(names)).rename(names), schema, name, needed, unknown)
         checked.failures.extend(failures)
         checked.tables[name] = typed
@@ -167,7 +145,7 @@ def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
     ValidationError
         With the rules broken, 20 at most.
     """
-    typed, failures = _check_column(raw, column, name, column.nullable)
+    typed, failures = check_cells(raw, column, name, may_be_null=column.nullable)
     if failures:
         raise ValidationError(failures)
     return typed
@@ -189,113 +167,14 @@ def _check_table(
             break
         if column.name in present:
             may_be_null = column.nullable or (column.kind == "target" and column.name not in needed)
-            series, found = _check_column(table.get_column(column.name), column, file, may_be_null)
+            series, broken = check_cells(table.get_column(column.name), column, file, may_be_null=may_be_null)
             typed.append(series)
-            failures += found
+            failures += broken
         elif column.name in needed:
             near = schema.closest_header(column.name, unknown)
-            hint = f"; is it {near!r}?" if near else ""
+            hint = f"; is it {near!r}? Then rename that header to {column.alias or column.name!r}" if near else ""
             failures.append(Failure(file, column.full_name, "missing column", f"required column is missing{hint}"))
     return pl.DataFrame(typed), failures
-
-
-def _check_column(raw: pl.Series, column: Column, file: str, may_be_null: bool) -> tuple[pl.Series, list[Failure]]:
-    """Type one column and apply its rules, each to the rows that passed the ones before."""
-    failures: list[Failure] = []
-
-    def rule(name: str, bad: pl.Series, message: str) -> None:
-        count = int(bad.sum() or 0)
-        if count == 0:
-            return
-        rows = bad.arg_true().head(SHOWN)
-        # An id says who the customer is, and reports travel: the row number must do.
-        given = [] if column.kind == "id" else raw.gather(rows).drop_nulls().to_list()
-        examples = [str(value)[:MAX_EXAMPLE_LENGTH] for value in given]
-        failures.append(
-            Failure(
-                file,
-                column.full_name,
-                name,
-                f"{count} {'value' if count == 1 else 'values'} {message}",
-                count,
-                tuple(i + 1 for i in rows),
-                tuple(examples),
-            )
-        )
-
-    if raw.dtype.is_float():
-        raw = raw.fill_nan(None)  # in a typed table NaN is how a missing number is written
-    series = _cast(raw, column)
-    if not may_be_null:
-        missing = "missing label" if column.kind == "target" else "missing value"
-        rule(missing, raw.is_null(), "missing")
-    rule("type", raw.is_not_null() & series.is_null(), f"not {_expected(column)}")
-    if column.numeric:
-        _check_numbers(series, column, rule)
-        if column.kind == "integer" and not failures:
-            series = series.cast(pl.Int64)
-    elif column.choices:
-        allowed = f"not one of {', '.join(column.choices[:6])}{', …' if len(column.choices) > 6 else ''}"
-        rule("choices", ~series.is_in(list(column.choices)), allowed)
-    elif column.kind == "id":
-        rule("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
-        rule("blank", ~series.str.contains(SEEN_PATTERN), "blank: leave the cell of a customer without an id empty")
-        # PostgreSQL cannot keep it as text.
-        rule("characters", series.str.contains("\0", literal=True), "with a NUL character")
-    return series.alias(column.name), failures
-
-
-def _check_numbers(series: pl.Series, column: Column, rule: Callable[[str, pl.Series, str], None]) -> None:
-    """Apply the rules of a number or an integer."""
-    finite = series.is_finite()
-    rule("finite", ~finite, "not finite")
-    if column.kind == "integer":
-        whole = (series == series.floor()) & (series.abs() <= MAX_INTEGER)
-        rule("integer", finite & ~whole, "not whole numbers")
-    if column.minimum is not None:
-        rule("minimum", finite & (series < column.minimum), f"below the minimum {column.minimum:g}")
-    if column.maximum is not None:
-        rule("maximum", finite & (series > column.maximum), f"above the maximum {column.maximum:g}")
-
-
-def _cast(raw: pl.Series, column: Column) -> pl.Series:
-    """Bring a column to the type of its kind; what cannot be brought there is null."""
-    text = raw.dtype in (pl.String, pl.Categorical, pl.Enum)
-    if column.numeric:
-        # A Boolean is not a number, though it casts to one.
-        if raw.dtype.is_numeric() or text:
-            return raw.cast(pl.String if text else raw.dtype).cast(pl.Float64, strict=False)
-        return _nothing(raw, pl.Float64())
-    if column.kind == "time":
-        return _cast_time(raw)
-    if raw.dtype == pl.Boolean and column.kind in ("flag", "target"):
-        no, yes = column.choices
-        return raw.replace_strict({False: no, True: yes}, return_dtype=pl.String)
-    if raw.dtype.is_float() and bool((raw.drop_nulls() == raw.drop_nulls().floor()).all()):
-        raw = raw.cast(pl.Int64, strict=False)
-    return raw.cast(pl.String, strict=False) if text or raw.dtype.is_numeric() else _nothing(raw, pl.String())
-
-
-def _cast_time(raw: pl.Series) -> pl.Series:
-    """Bring times and dates to UTC; a text without an offset is taken as UTC."""
-    utc = pl.Datetime("us", "UTC")
-    if raw.dtype == pl.String:
-        times = raw.str.to_datetime(strict=False, time_unit="us", time_zone="UTC")
-        return times.fill_null(raw.str.to_date("%Y-%m-%d", strict=False).cast(utc))
-    if raw.dtype == pl.Datetime and raw.dtype.time_zone is None:  # type: ignore[attr-defined]
-        return raw.dt.replace_time_zone("UTC").cast(utc)
-    return raw.cast(utc) if raw.dtype in (pl.Date, pl.Datetime) else _nothing(raw, utc)
-
-
-def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return only nulls: no value of a column of this type (a list, say) can be what is expected."""
-    return pl.Series(raw.name, [None] * raw.len(), dtype=dtype)
-
-
-def _expected(column: Column) -> str:
-    if column.numeric:
-        return "a number"
-    return "an ISO 8601 time" if column.kind == "time" else "text"
 
 
 def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:

@@ -37,7 +37,7 @@ def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -
     DataError
         If it cannot be read or breaks the bundle's Schema.
     """
-    return batch_from_table(read_table(path), bundle, as_text(Path(path.name)), acts_as=acts_as)
+    return batch_from_table(read_table(path, bundle.schema), bundle, as_text(Path(path.name)), acts_as=acts_as)
 
 
 def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_as: str | None = None) -> Batch:

@@ -73,7 +73,7 @@ def simulate_customers(
 ) -> tuple[Simulated, dict[str, str]]:
     """Simulate customers like those in `sources`; return them, and the first source's header of each column."""
     paths = table_paths(sources)
-    raw = [read_table(path) for path in paths]
+    raw = [read_table(path, schema) for path in paths]
     checked = [
         check_customers(table, schema, path.name, keep_outcome=True) for table, path in zip(raw, paths, strict=True)
     ]

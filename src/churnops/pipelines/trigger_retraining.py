@@ -331,7 +331,7 @@ class _File:
     @classmethod
     def read(cls, path: Path, schema: Schema, known: Identities) -> "_File":
         """Count a file's rows. In an invalid file all count, as the first step reports its errors."""
-        table, sha256 = read_table(path), hashlib.sha256(path.read_bytes()).hexdigest()
+        table, sha256 = read_table(path, schema), hashlib.sha256(path.read_bytes()).hexdigest()
         try:
             table = check_customers(table, schema, path.name, keep_outcome=True)
         except DataError:

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from churnops.data.column_check import MAX_INTEGER
 from churnops.data.identity import content_hashes, customer_hashes
 from churnops.data.read import decode
-from churnops.data.validate import MAX_INTEGER
 from churnops.errors import DataError
 from churnops.journal import Journal, RecordedPrediction
 from churnops.journal.tables import microseconds

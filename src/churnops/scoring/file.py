@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from churnops import __version__
-from churnops.data.batches import FileBatch, read_batches
+from churnops.data.batches import FileBatch, read_batches, unread_columns
 from churnops.data.read import ENDINGS
 from churnops.data.targets import check_free, check_target
 from churnops.errors import ChurnopsError, DataError
@@ -114,13 +114,16 @@ class FileScorer:
             identity = self._identity(source, bundle)
             if unfinished.resume(identity):
                 on_message("an earlier run used another input, model or option: starting again")
+            if unread := unread_columns(source, bundle.schema):
+                listed = ", ".join(map(repr, unread[:5])) + (", …" if len(unread) > 5 else "")
+                on_message(f"not in the result, as their type cannot be read: {listed}")
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
             with _keeping_parts(unfinished):
                 if not unfinished.whole:
                     score = partial(_score, bundle=bundle, name=source.name, target=target, explain=self.explain)
-                    batches = read_batches(source, rows=self.rows, skip=resumed)
+                    batches = read_batches(source, rows=self.rows, schema=bundle.schema, skip=resumed)
                     on_rows(resumed, 0.0)
                     for scored in _in_order(score, batches, self.workers or min(usable_cores(), MAX_WORKERS)):
                         unfinished.add(scored.data, scored.rows, scored.churners)

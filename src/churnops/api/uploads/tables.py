@@ -74,7 +74,7 @@ class TableUpload:
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
         """Yield scored rows and their customers' ids."""
         above = unpacked = 0
-        for table in open_batches(self._path, rows=ROWS, format=self._format):
+        for table in open_batches(self._path, rows=ROWS, format=self._format, schema=self._served.bundle.schema):
             if above + table.height > self._max_rows:
                 raise too_many(self._max_rows)
             unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV is what it means

@@ -122,7 +122,7 @@ def count_batch(path: Path, bundle: Bundle) -> Counted:
     reference = {c.name: bundle.reference[c.name] for c in bundle.schema.inputs if c.name in bundle.reference}
     found = {name: profile.empty() for name, profile in reference.items()}
     rows = 0
-    batches = open_batches(path, rows=BLOCK)
+    batches = open_batches(path, rows=BLOCK, schema=bundle.schema)
     for table in islice(batches, BLOCKS):
         columns = encode(check_customers(table, bundle.schema, path.name), bundle.schema)
         found = merge_profiles(found, count_profile(reference, columns))

@@ -147,7 +147,7 @@ class BundleAnswers:
         pieces: list[pl.DataFrame] = []
         above = 0
         try:
-            for batch in open_batches(path, rows=BATCH, format=kind):
+            for batch in open_batches(path, rows=BATCH, format=kind, schema=self._bundle.schema):
                 scored = score_table(batch, self._bundle, "the file", explain=True, first_row=above)
                 pieces.append(scored.table)
                 above += batch.height

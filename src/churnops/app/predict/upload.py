@@ -18,6 +18,7 @@ from churnops.errors import ChurnopsError
 from churnops.files import temporary_file
 from churnops.limits import PAGES_BYTES
 from churnops.model import Bundle
+from churnops.schema import Schema
 from churnops.scoring.table import EXPLANATIONS
 
 MAX_MIB = 50
@@ -89,7 +90,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
         file.write(content)
         file.flush()
         try:
-            _check_size(path, kind)
+            _check_size(path, kind, card.schema)
             answered = answers.file(path, kind)
         except NotAnswered as error:
             raise NotAnswered(str(error).replace(str(path), "the file"), error.broken) from None
@@ -111,12 +112,12 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
     )
 
 
-def _check_size(path: Path, kind: Kind) -> None:
+def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
     """Refuse a file of too many customers, or one that stores a long text once and repeats it in every row."""
     rows, unpacked = count_rows(path, format=kind) or 0, 0
     if rows <= MAX_ROWS:
         rows = 0
-        for batch in open_batches(path, format=kind):
+        for batch in open_batches(path, format=kind, schema=schema):
             rows += batch.height
             unpacked += unpacked_bytes(batch)
             if rows > MAX_ROWS or unpacked > PAGES_BYTES:

@@ -1,0 +1,191 @@
+"""Check the cells of one column: bring them to the type of its kind, and apply its rules."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first, without_blanks
+from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column
+
+SHOWN = 5
+MAX_EXAMPLE_LENGTH = 40
+MAX_INTEGER = 2**53  # beyond it a float64 does not hold every whole number
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A broken rule of a file.
+
+    Attributes
+    ----------
+    count
+        Rows that break it.
+    rows
+        Numbers of the first of them; 1 is the first row after the header.
+    examples
+        Values in these rows; none of an id.
+    """
+
+    file: str
+    column: str | None
+    rule: str
+    message: str
+    count: int = 1
+    rows: tuple[int, ...] = ()
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f"{self.file}: column {self.column}: " if self.column else f"{self.file}: "
+        rows = ", ".join(map(str, self.rows)) + (", …" if self.count > len(self.rows) else "")
+        at = f" (row{'s' if self.count > 1 else ''} {rows})" if self.rows else ""
+        given = f", such as {', '.join(dict.fromkeys(map(repr, self.examples)))}" if self.examples else ""
+        return f"{where}{self.message}{given}{at}"
+
+
+def check_cells(raw: pl.Series, column: Column, file: str, *, may_be_null: bool) -> tuple[pl.Series, list[Failure]]:
+    """Return a column with the type of its kind, and the rules that it breaks."""
+    if raw.dtype.is_float():
+        raw = raw.fill_nan(None)  # in a typed table NaN is how a missing number is written
+    elif raw.dtype == pl.String and column.kind != "id":
+        raw = _blank_as_missing(raw, column)
+    series = _cast(raw, column)
+    rules = _Rules(raw, column, file)
+    if not may_be_null:
+        missing = "missing label" if column.kind == "target" else "missing value"
+        rules.apply(missing, raw.is_null(), f"missing: {_remedy(column)}")
+    _check_type(raw, series, rules)
+    if column.numeric:
+        _check_numbers(series, rules)
+        if column.kind == "integer" and not rules.failures:
+            series = series.cast(pl.Int64)
+    elif column.choices:
+        _check_choices(series, rules)
+    elif column.kind == "id":
+        rules.apply("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
+        blank = ~series.str.contains(SEEN_PATTERN)
+        rules.apply("blank", blank, "blank: leave the cell of a customer without an id empty")
+        # PostgreSQL cannot keep it as text.
+        rules.apply("characters", series.str.contains("\0", literal=True), "with a NUL character")
+    return series.alias(column.name), rules.failures
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """The cells of one column as given, and the rules that they break so far."""
+
+    raw: pl.Series
+    column: Column
+    file: str
+    failures: list[Failure] = field(default_factory=list)
+
+    def apply(self, rule: str, bad: pl.Series, message: str) -> None:
+        """Add a failure if any row is bad."""
+        count = int(bad.sum() or 0)
+        if count == 0:
+            return
+        rows = bad.arg_true().head(SHOWN)
+        # An id identifies the customer, and reports travel: the row number must do.
+        given = [] if self.column.kind == "id" else self.raw.gather(rows).drop_nulls().to_list()
+        examples = tuple(str(value)[:MAX_EXAMPLE_LENGTH] for value in given)
+        text = f"{count} {'value' if count == 1 else 'values'} {message}"
+        numbers = tuple(row + 1 for row in rows)
+        self.failures.append(Failure(self.file, self.column.full_name, rule, text, count, numbers, examples))
+
+
+def _blank_as_missing(raw: pl.Series, column: Column) -> pl.Series:
+    """Return texts with null for a cell of blanks, unless it is one of the choices."""
+    blank = raw.str.strip_chars() == ""
+    if column.choices:
+        blank &= ~raw.is_in(list(column.choices))
+    return raw.set(blank, None) if blank.any() else raw
+
+
+def _remedy(column: Column) -> str:
+    if column.kind == "target":
+        return "every customer to train on needs an outcome"
+    return "fill in the cell, or declare the column `nullable: true` in the schema"
+
+
+def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
+    """Apply the rule of the type, with a hint where the cause is known."""
+    bad = raw.is_not_null() & series.is_null()
+    message = f"not {_expected(rules.column)}"
+    if raw.dtype == pl.String and bad.any():
+        if raw.filter(bad).str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS).any():
+            message += " (a missing value is an empty cell)"
+        elif rules.column.kind == "time" and day_or_month_first(raw.filter(bad)).any():
+            message += " (write 2024-03-05: day and month cannot be told apart)"
+        elif rules.column.numeric and raw.filter(bad).str.contains(",", literal=True).any():
+            message += " (write 1234.5, without a mark of thousands)"
+    rules.apply("type", bad, message)
+
+
+def _check_numbers(series: pl.Series, rules: _Rules) -> None:
+    """Apply the rules of a number or an integer."""
+    column, finite = rules.column, series.is_finite()
+    word = rules.raw.dtype == pl.String and series.is_nan().any()
+    rules.apply("finite", ~finite, f"not finite{' (a missing value is an empty cell)' if word else ''}")
+    if column.kind == "integer":
+        whole = (series == series.floor()) & (series.abs() <= MAX_INTEGER)
+        rules.apply("integer", finite & ~whole, "not whole numbers")
+    if column.minimum is not None:
+        rules.apply("minimum", finite & (series < column.minimum), f"below the minimum {column.minimum:g}")
+    if column.maximum is not None:
+        rules.apply("maximum", finite & (series > column.maximum), f"above the maximum {column.maximum:g}")
+
+
+def _check_choices(series: pl.Series, rules: _Rules) -> None:
+    """Apply the rule of a category, flag or target."""
+    choices = rules.column.choices
+    bad = ~series.is_in(list(choices))
+    message = f"not one of {', '.join(choices[:6])}{', …' if len(choices) > 6 else ''}"
+    if bad.any() and series.filter(bad).str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS).any():
+        message += " (a missing value is an empty cell)"
+    rules.apply("choices", bad, message)
+
+
+def _cast(raw: pl.Series, column: Column) -> pl.Series:
+    """Bring a column to the type of its kind, with null where that is impossible."""
+    text = raw.dtype in (pl.String, pl.Categorical, pl.Enum)
+    if column.numeric:
+        if text:
+            return as_numbers(raw.cast(pl.String))
+        # A Boolean is not a number, though it casts to one.
+        return raw.cast(pl.Float64, strict=False) if raw.dtype.is_numeric() else _nothing(raw, pl.Float64())
+    if column.kind == "time":
+        return _cast_time(raw)
+    if raw.dtype == pl.Boolean and column.kind in ("flag", "target"):
+        no, yes = column.choices
+        return raw.replace_strict({False: no, True: yes}, return_dtype=pl.String)
+    if raw.dtype.is_float() and bool((raw.drop_nulls() == raw.drop_nulls().floor()).all()):
+        raw = raw.cast(pl.Int64, strict=False)
+    if not text and not raw.dtype.is_numeric():
+        return _nothing(raw, pl.String())
+    return _padded_choices(raw.cast(pl.String, strict=False), column)
+
+
+def _padded_choices(text: pl.Series, column: Column) -> pl.Series:
+    """Return a flag written as a number without the blanks around it."""
+    if column.kind != "flag" or not all(choice.isdecimal() for choice in column.choices):
+        return text
+    return without_blanks(text)
+
+
+def _cast_time(raw: pl.Series) -> pl.Series:
+    """Bring times and dates to UTC; one without an offset is taken as UTC."""
+    if raw.dtype == pl.String:
+        return as_times(raw)
+    if raw.dtype == pl.Datetime and raw.dtype.time_zone is None:  # type: ignore[attr-defined]
+        return raw.dt.replace_time_zone("UTC").cast(UTC)
+    return raw.cast(UTC) if raw.dtype in (pl.Date, pl.Datetime) else _nothing(raw, UTC)
+
+
+def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Return only nulls: no value of this type, such as a list, can be of the kind."""
+    return pl.Series(raw.name, [None] * raw.len(), dtype=dtype)
+
+
+def _expected(column: Column) -> str:
+    if column.numeric:
+        return "a number"
+    return "an ISO 8601 time" if column.kind == "time" else "text"

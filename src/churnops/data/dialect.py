@@ -1,0 +1,177 @@
+"""Dialect of a CSV: its encoding, separator, headers and decimal mark."""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from churnops.errors import DataError
+from churnops.limits import MAX_COLUMNS, MAX_ROW_BYTES
+from churnops.schema import Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n)', re.IGNORECASE)
+_DECIMAL_COMMA = r"^(\s*[+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?\s*)$"
+_DECIMAL_POINT = r"^\s*[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?\s*$"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How to read a CSV.
+
+    Attributes
+    ----------
+    encoding
+        utf-8, utf-16-le or utf-16-be.
+    separator
+        Character between two cells of a row.
+    headers
+        Names of the columns, in order.
+    above
+        Lines above the header: blank ones, and a line such as `sep=;`.
+    """
+
+    encoding: str
+    separator: str
+    headers: tuple[str, ...]
+    above: int
+
+
+def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
+    r"""Detect the dialect of a CSV from its first MiB.
+
+    A line `sep=;` at the top names the separator. Otherwise it is the one that yields the most headers of `schema`;
+    without any known header, the first of comma, semicolon, tab and bar that occurs in the header.
+
+    Raises
+    ------
+    DataError
+        If the file is binary, its header is no text, does not end within the first MiB, repeats a name or has more
+        than 10,000 columns, or no row follows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "customers.csv")
+    ...     _ = path.write_text("state;minutes\nKS;265,1\n")
+    ...     read_dialect(path)
+    Dialect(encoding='utf-8', separator=';', headers=('state', 'minutes'), above=0)
+    """
+    with path.open("rb") as binary:
+        encoding = ENCODINGS.get(binary.read(2), "utf-8")
+    codec, errors = ("utf-8-sig", "surrogateescape") if encoding == "utf-8" else ("utf-16", "replace")
+    with path.open(encoding=codec, errors=errors, newline="") as file:
+        begin = file.read(MAX_ROW_BYTES)  # a quote that is never closed would take the whole file for a header
+        named = _SEPARATOR_LINE.match(begin)
+        text = begin[named.end() :] if named else begin
+        separator = named[1] if named else _separator(text, schema)
+        if separator not in SEPARATORS:
+            raise DataError(f"{path}: its first line names the separator {separator!r}: only {_NAMES} are read")
+        above, headers, below = _first_row(text, separator)
+        more = bool(file.read(1))
+    _check(path, headers, below=below, more=more)
+    return Dialect(encoding, separator, tuple(headers), above + bool(named))
+
+
+_NAMES = "commas, semicolons, tabs and bars"
+
+
+def _first_row(text: str, separator: str) -> tuple[int, list[str], bool]:
+    """Return the number of blank lines, the cells of the first other line, and whether text follows it."""
+    lines = io.StringIO(text, newline="")
+    rows = csv.reader(lines, delimiter=separator)
+    blank, cells = next(((number, row) for number, row in enumerate(rows) if row), (0, []))
+    return blank, cells, bool(lines.read(1))
+
+
+def _separator(text: str, schema: Schema | None) -> str:
+    """Return the separator of a header; a comma if it has none."""
+    headers: dict[str, list[str]] = {}
+    for separator in SEPARATORS:
+        try:
+            headers[separator] = _first_row(text, separator)[1]
+        except csv.Error:  # a cell is too long: so is the whole header, or this is not its separator
+            headers[separator] = []
+    if schema is not None:
+        known = {separator: len(_known(cells, schema)) for separator, cells in headers.items()}
+        best = max(known, key=lambda separator: known[separator])
+        if known[best]:
+            return best
+    return next((separator for separator, cells in headers.items() if len(cells) > 1), ",")
+
+
+def _known(headers: list[str], schema: Schema) -> set[str]:
+    return {name for column in schema.columns for name in (column.name, column.alias) if name}.intersection(headers)
+
+
+def _check(path: Path, headers: list[str], *, below: bool, more: bool) -> None:
+    """Refuse what is no table."""
+    if any("\0" in header for header in headers):
+        raise DataError(
+            f"{path} is not a CSV file: it holds binary data (UTF-16 text needs a byte-order mark: save it as UTF-8)"
+        )
+    if any("\udc80" <= character <= "\udcff" for character in "".join(headers)):
+        raise DataError(f"{path} is not a readable CSV table: its header is not UTF-8 text: save it as UTF-8")
+    if not below and more:
+        raise DataError(f"{path} is not a readable CSV table: its header does not end within {MAX_ROW_BYTES >> 20} MiB")
+    if len(headers) > MAX_COLUMNS:
+        raise DataError(f"{path} has {len(headers)} columns: at most {MAX_COLUMNS} are read")
+    header, count = Counter(headers).most_common(1)[0] if headers else ("", 0)
+    if count > 1:
+        raise DataError(f"{path}: header {header!r} stands more than once")
+    if not below:
+        raise DataError(f"{path} {'has a header but no rows' if headers else 'is empty'}")
+
+
+class DecimalCommas:
+    """Reads decimal commas in the number columns of a file whose separator is not a comma."""
+
+    def __init__(self, path: Path, dialect: Dialect, schema: Schema | None) -> None:
+        self._path = path
+        numbers = {name for c in schema.columns if c.numeric for name in (c.name, c.alias)} if schema else set()
+        given = [] if dialect.separator == "," else list(enumerate(dialect.headers))
+        self._columns = [(position, header) for position, header in given if header in numbers]
+        self._first: dict[str, str] = {}
+
+    def as_points(self, batch: "pa.RecordBatch", above: int) -> "pa.RecordBatch":
+        """Return the rows with decimal points.
+
+        Parameters
+        ----------
+        above
+            Rows of the file before this batch.
+
+        Raises
+        ------
+        DataError
+            If some numbers of the file have a decimal comma and others a decimal point: 1.234 may then be a thousand.
+        """
+        import pyarrow.compute as pc
+
+        for position, header in self._columns:
+            column = batch.column(position)
+            commas = pc.match_substring_regex(column, _DECIMAL_COMMA)
+            self._note("comma", header, above + pc.index(commas, True).as_py() + 1 if pc.any(commas).as_py() else None)
+            points = pc.match_substring_regex(column, _DECIMAL_POINT)
+            self._note("point", header, above + pc.index(points, True).as_py() + 1 if pc.any(points).as_py() else None)
+            if pc.any(commas).as_py():
+                column = pc.replace_substring_regex(column, _DECIMAL_COMMA, r"\1.\2")
+                batch = batch.set_column(position, batch.schema.field(position), column)
+        return batch
+
+    def _note(self, mark: str, header: str, row: int | None) -> None:
+        if row is not None:
+            self._first.setdefault(mark, f"a decimal {mark} in row {row} of column {header!r}")
+        if len(self._first) == 2:
+            raise DataError(
+                f"{self._path} has {' and '.join(self._first.values())}: write all numbers with one of them"
+            )

@@ -1,0 +1,59 @@
+"""Texts of cells: each is read by itself, whatever its neighbours look like."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from churnops.data.cell_text import as_numbers, as_times
+from churnops.data.validate import ValidationError, check_column
+from churnops.schema import Column
+
+DAY = Column(name="signup", kind="time")
+NOON = datetime(2024, 3, 5, 12, tzinfo=UTC)
+TIMES = {
+    "2024-03-05T12:00:00": NOON,
+    "2024-03-05T12:00:00Z": NOON,
+    "2024-03-05 12:00": NOON,
+    "2024-03-05T14:00:00+02:00": NOON,
+    "2024-03-05T08:30:00.000-0330": NOON,
+    "2024-03-05T13:00:00+01": NOON,
+    "20240305T120000Z": NOON,
+    "2024-03-05 12:00:00 UTC": NOON,
+    " 2024/3/5 12:00:00 ": NOON,
+    "2024-03-05T12:00:00,250": NOON.replace(microsecond=250_000),
+    "2024-03-05T12:00:00.123456789Z": NOON.replace(microsecond=123_456),
+    "2024-03-05": NOON.replace(hour=0),
+    "1969-12-31T23:59:59.999Z": datetime(1969, 12, 31, 23, 59, 59, 999_000, UTC),
+}
+NO_TIMES = (
+    "soon",
+    "2024-02-30",
+    "2024-03-05T25:00",
+    "2024-03-05T12",
+    "05/03/2024",
+    "2024-03-05T12:00+99:99",
+    "",
+    "2024",
+)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_iso_times_may_be_mixed_in_any_order(backwards: bool):
+    texts = [*TIMES, *NO_TIMES][:: -1 if backwards else 1]
+    assert as_times(pl.Series(texts)).to_list() == [TIMES.get(text) for text in texts]
+    for text in texts:
+        assert as_times(pl.Series([text])).to_list() == [TIMES.get(text)]
+
+
+@pytest.mark.parametrize("text", ["05/03/2024", "5.3.24", "05-03-2024 10:00"])
+def test_a_time_that_begins_with_day_or_month_is_refused(text: str):
+    message = r"signup: 1 value not an ISO 8601 time \(write 2024-03-05: day and month cannot be told apart\), such as"
+    with pytest.raises(ValidationError, match=message) as caught:
+        check_column(pl.Series(["2024-03-05", text]), DAY, "customers.csv")
+    assert str(caught.value).endswith(f"{text!r} (row 2)")
+
+
+def test_blanks_around_a_number_do_not_count():
+    texts = [" 1", "2.5 ", "\t3\t", "\u00a04", "5 5", " ", None, "1e3 ", "many"]
+    assert as_numbers(pl.Series(texts)).to_list() == [1.0, 2.5, 3.0, 4.0, None, None, None, 1000.0, None]
