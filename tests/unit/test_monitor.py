@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
@@ -17,8 +18,9 @@ from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, Report
-from churnops.monitoring.collect import batch_from_columns, decode_inputs
+from churnops.monitoring.collect import batch_from_columns, batch_from_table, decode_inputs
 from churnops.monitoring.document import ReportDocument
+from churnops.monitoring.page import report_page
 from churnops.schema import Columns
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
@@ -219,3 +221,25 @@ def test_derived_columns_follow_the_columns_they_come_from(trained: TrainedModel
     place = bundle.selected.index("total_charge")
     bills = [bundle.matrix(bundle.imputer(c))[:, place] for c in (columns, more)]
     np.testing.assert_allclose(bills[1] - bills[0], 17.0)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_customer_repeated_by_a_join_counts_once(
+    settings: Settings, trained: TrainedModels, log: CycleLog, copies: int
+):
+    raw = pl.read_csv(LATER, infer_schema=False).head(40)
+    once = raw.with_columns(customer_id=pl.Series([f"c{row}" for row in range(38)] + [None, None]))
+    joined = pl.concat([once.with_columns(**{"Total day minutes": pl.lit("1")})] * (copies - 1) + [once])
+    expected = batch_from_table(raw, trained.refit, "joined.csv")
+    batch = batch_from_table(joined, trained.refit, "joined.csv")
+    assert batch.repeated_rows == 38 * (copies - 1)
+    assert batch.rows == 40 + 2 * (copies - 1)  # rows without an id cannot be told apart
+    kept = np.r_[np.arange(2 * (copies - 1)), np.arange(batch.rows)[-40:]][-40:]
+    assert np.array_equal(batch.probability[kept], expected.probability)
+    assert batch_from_table(joined.drop("customer_id"), trained.refit, "joined.csv").rows == joined.height
+    report = ModelMonitor(settings, log).check(trained.refit, batch)
+    document = report.to_json()
+    assert document.get("repeated_rows") == (batch.repeated_rows or None)
+    assert ReportDocument.read(document).repeated_rows == (batch.repeated_rows or None)
+    page = report_page(document, trained.refit.reference, {}, settings.table)
+    assert ("76: a later row has the same customer id" in page) is (copies == 3)

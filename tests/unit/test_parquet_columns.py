@@ -29,7 +29,7 @@ UNREADABLE = {
     "empty_lists": pa.array([[], None], pa.list_(pa.int64(), 0)),
     "nested_zone": pa.array([[{"a": NOON}], None], pa.list_(pa.struct({"a": pa.timestamp("us", "+05:30")}))),
     "nested_decimal": pa.array(
-        [{"x": 1, "a": Decimal("1.5")}, None], pa.struct({"x": pa.int8(), "a": pa.decimal256(50)})
+        [{"x": 1, "a": Decimal("1.5")}, None], pa.struct({"x": pa.int8(), "a": pa.decimal256(50, 1)})
     ),
     "map": pa.array([[("a", Decimal("1.5"))], None], pa.map_(pa.string(), pa.decimal256(50, 1))),
 }

@@ -65,6 +65,26 @@ def outcomes(table: pl.DataFrame, schema: Schema) -> NDArray[np.float64]:
     return churned.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
+def last_of_each(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return a validated table with the last row of each customer; rows without an id all stay.
+
+    A join may repeat a customer: the copies are no independent observations.
+
+    Examples
+    --------
+    >>> from churnops.schema import Column
+    >>> schema = Schema(columns=(
+    ...     Column(name="who", kind="id"), Column(name="calls", kind="integer"),
+    ...     Column(name="churn", kind="target", choices=("False", "True"))))
+    >>> last_of_each(pl.DataFrame({"who": ["ann", None, "ann", None], "calls": [1, 2, 3, 4]}), schema).rows()
+    [(None, 2), ('ann', 3), (None, 4)]
+    """
+    if schema.identifier is None or schema.identifier.name not in table.columns:
+        return table
+    ids = table.get_column(schema.identifier.name)
+    return table.filter(ids.is_null() | ids.is_last_distinct())
+
+
 def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl.DataFrame:
     """Return encoded customers as a table with snake_case names, as `encode` and `outcomes` read it: their inverse.
 

@@ -71,6 +71,8 @@ class Batch:
         Whether the customers are simulated, or the window is a past one.
     history
         Earlier windows, with the outcomes that are known by now.
+    repeated_rows
+        Rows of a table that were left out, as a later row has the same customer's id.
     """
 
     columns: Columns
@@ -83,6 +85,7 @@ class Batch:
     simulated: bool = False
     past: bool = False
     history: tuple[tuple[Window, Resolved], ...] = field(default=())
+    repeated_rows: int = 0
 
     @property
     def rows(self) -> int:

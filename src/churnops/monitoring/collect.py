@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churnops.data.read import encode, outcomes, read_table
+from churnops.data.read import encode, last_of_each, outcomes, read_table
 from churnops.data.validate import check_customers
 from churnops.errors import DataError
 from churnops.files import as_text
@@ -52,9 +52,10 @@ def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_a
     """
     answers = [name for name in RESERVED if name in table.columns]  # a table that was scored before
     checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)
-    columns, outcome = encode(checked, bundle.schema), outcomes(checked, bundle.schema)
+    once = last_of_each(checked, bundle.schema)
+    columns, outcome = encode(once, bundle.schema), outcomes(once, bundle.schema)
     batch = batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as)
-    return replace(batch, simulated=is_marked(table.columns))
+    return replace(batch, simulated=is_marked(table.columns), repeated_rows=checked.height - once.height)
 
 
 def batch_from_columns(

@@ -256,6 +256,10 @@ class ReportDocument(Document):
     )
     window: WindowPart | None
     rows: Count
+    repeated_rows: MaybeCount = Field(
+        None,
+        description="rows of the table that were left out, as a later row has the same customer's id; absent if none",
+    )
     look: MaybeCount = Field(
         description="how many times fresh evidence on this model had been looked at; null for a batch that spends no "
         "error budget"
@@ -265,6 +269,13 @@ class ReportDocument(Document):
     prediction_drift: ColumnPart
     target_drift: ColumnPart
     recommend_retraining: RecommendationPart
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if not self.repeated_rows:
+            del written["repeated_rows"]
+        return written
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "ReportDocument":

@@ -132,6 +132,7 @@ class ModelMonitor:
             demonstration=self._settings.demonstration,
             window=batch.window,
             rows=batch.rows,
+            repeated_rows=batch.repeated_rows,
             look=look,
             threshold=settings.performance_threshold,
             performance=performance,

@@ -35,6 +35,8 @@ class Report:
     look
         Number of this look at fresh evidence on the model, counted for its source from 1. None for a batch that spends
         no error budget: one to report on only, or one without customers and outcomes.
+    repeated_rows
+        Rows of the table that were left out, as a later row has the same customer's id.
     threshold
         `performance_threshold` of the settings.
     examined_before
@@ -61,6 +63,7 @@ class Report:
     recommendation: Recommendation
     demonstration: bool = False
     examined_before: bool = False
+    repeated_rows: int = 0
 
     @property
     def report_only(self) -> bool:
@@ -88,6 +91,7 @@ class Report:
                 "examined_before": self.examined_before,
                 "window": self.window,
                 "rows": self.rows,
+                "repeated_rows": self.repeated_rows,
                 "look": self.look,
                 "performance": _performance(self.performance, self.threshold) | {"history": self.history},
                 "feature_drift": self.feature_drift,
