@@ -223,8 +223,8 @@ def _notes(results: Mapping[str, Figures]) -> list[str]:
     notes = [
         "A bundle stores our fit once, when it is trained. A check counts the batch in the cells of the fit and does "
         "not need the reference's rows. SciPy, Evidently and alibi-detect need them, and sort both at every check.",
-        "Counting a column by sorting depends on NumPy's sort, which depends on the processor; an index of buckets does "
-        "not. Both give the same counts, so a process measures once which is faster.",
+        "A count by sorting takes as long as NumPy's sort, which depends on the processor. A count by an index of "
+        "buckets does not. Both give the same counts, so a process measures once which is faster.",
         "Memory is the peak of both calls above that of the process with its imports and the data. It includes code "
         "that is compiled or imported at the first use.",
     ]

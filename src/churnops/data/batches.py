@@ -1,4 +1,4 @@
-"""Read a table in batches of rows, in constant memory: the one place that says what a CSV or Parquet file means."""
+"""Read a CSV or Parquet file in batches of rows, in constant memory."""
 
 import csv
 import re
@@ -26,7 +26,15 @@ ROWS = 25_000
 
 @dataclass(frozen=True)
 class FileBatch:
-    """Consecutive rows of a file: `table`, how many rows stand above it, and the share of the file read (0 to 1)."""
+    """Consecutive rows of a file.
+
+    Attributes
+    ----------
+    first_row
+        Number of rows before `table`.
+    share
+        Share of the file that is read, in [0, 1].
+    """
 
     table: pl.DataFrame
     first_row: int
@@ -95,20 +103,20 @@ def read_batches(
 
 
 def unpacked_bytes(table: pl.DataFrame) -> int:
-    """Return about how many bytes the values of a table have, each text counted as often as it stands there.
+    """Estimate the bytes of a table's values. A repeated text counts each time.
 
     >>> unpacked_bytes(pl.DataFrame({"plan": ["gold", "gold"], "calls": [1, 2]}))
     26
     """
     size = 0
     for column in table.get_columns():
-        text = column.dtype == pl.String  # its own estimate counts what a slice shares with others
+        text = column.dtype == pl.String  # its own estimate counts memory that a slice shares with others
         size += column.len() + int(column.str.len_bytes().sum()) if text else int(column.estimated_size())
     return size
 
 
 def count_rows(path: Path, *, format: Format | None = None) -> int | None:
-    """Return how many rows a Parquet file says it has; None where only reading the file could tell."""
+    """Return the number of rows in the footer of a Parquet file; None for a CSV or an unreadable file."""
     import pyarrow as pa
 
     if (format or path.suffix.lower()[1:]) != "parquet":
@@ -116,7 +124,7 @@ def count_rows(path: Path, *, format: Format | None = None) -> int | None:
     try:
         return int(read_footer(path).num_rows)
     except (OSError, pa.ArrowException, DataError):
-        return None  # reading it says what is wrong
+        return None  # reading it raises the error
 
 
 def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) -> list[str]:
@@ -136,11 +144,11 @@ def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) 
 
 
 _Pieces = Iterator[tuple["pa.RecordBatch", int, float]]
-"""A piece of a table, the number of rows above it, and the share of the file read."""
+"""Pieces of a table, each with the number of rows before it and the share of the file read."""
 
 
 def _even(pieces: _Pieces, rows: int, skip: int) -> Iterator[tuple[pl.DataFrame, float]]:
-    """Cut pieces into tables of `rows` rows, or fewer if they are long, leaving out the first `skip` of the file."""
+    """Cut pieces into tables of `rows` rows, or fewer if rows are long, without the first `skip` rows of the file."""
     held: list[pa.RecordBatch] = []
     count, size, share = 0, 0, 0.0
     for piece, above, read in pieces:

@@ -1,4 +1,4 @@
-"""Columns that are determined by another one: a charge by the minutes, a plan by what is used of it.
+"""Columns that another column determines, as minutes determine a charge.
 
 They drift together, so monitoring shows them all and counts them once.
 """
@@ -17,15 +17,15 @@ Values = NDArray[np.float64]
 
 
 def linked_columns(columns: Columns) -> dict[str, str]:
-    """Return, for each column that another one determines, the name of that one.
+    """Return the columns that another column determines, each with the name of that column.
 
-    A column is determined by another if it is a function of it that only rises or only falls, over all rows that have
-    both, and if at least 30 of these rows are outside its most frequent value. So a constant is determined by nothing,
-    and a link is no accident: of all orders of such a column's values at most 2 of (60 choose 30), 2 in 10^17, are
-    sorted along a given column. Of columns that determine each other, the one with more distinct values, then the
-    first, is kept; chains lead to their beginning.
+    A column is determined if it is a monotone function of another over all rows that have both, and at least 30 of
+    these rows are outside its most frequent value. So a constant is not determined, and a link is no accident: of all
+    orders of such a column's values at most 2 of (60 choose 30), 2 in 10^17, are sorted along a given column. Two
+    columns may determine each other. Then the one with more distinct values is kept, or else the first. A chain of
+    columns is linked to its beginning.
 
-    The rows of one column at a time are sorted, so memory does not grow with the number of columns.
+    One column is sorted at a time, so memory does not grow with the number of columns.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def _determined(columns: Columns, root: str, others: Sequence[str]) -> list[str]
 
 
 def _determines(root: Values, other: Values, order: NDArray[np.intp]) -> bool:
-    """Whether `other` is a monotone function of `root`, which `order` sorts, and varies enough to say so."""
+    """Whether `other` is a monotone function of `root`, which `order` sorts, with enough variation to be certain."""
     order = order[~(np.isnan(root) | np.isnan(other))[order]]
     x, y = root[order], other[order]
     if not _is_monotone(x, y):

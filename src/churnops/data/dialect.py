@@ -25,7 +25,7 @@ _DECIMAL_POINT = r"^\s*[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?\s*$"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How to read a CSV.
+    """Format of a CSV.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ def _known(headers: list[str], schema: Schema) -> set[str]:
 
 
 def _check(path: Path, headers: list[str], *, below: bool, more: bool) -> None:
-    """Refuse what is no table."""
+    """Refuse a file that is no table."""
     if any("\0" in header for header in headers):
         raise DataError(
             f"{path} is not a CSV file: it holds binary data (UTF-16 text needs a byte-order mark: save it as UTF-8)"

@@ -1,8 +1,8 @@
-"""Groups of columns that constrain each other: combinations of values that a table never shows are not possible.
+"""Groups of columns that constrain each other, so that some combinations of values never occur in a table.
 
-Two columns are in a group if values that are each common never meet (messages without a plan, a minimum above its
-maximum, two columns missing together), or if one is a sum, product or ratio of others. The rule behind a
-group need not be known: values that all come from one row keep it.
+Two columns are in a group if common values of them never occur together (messages without a plan, a minimum above its
+maximum, two columns missing together), or if one is a sum, product or ratio of others. Values from one row keep the
+rule of a group, so the rule need not be known.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from churnops.schema import Columns
 
 SAMPLE = 20_000
-"""Rows that are looked at, spread evenly over the table."""
+"""Number of rows of the sample, spread evenly over the table."""
 MAX_COLUMNS = 300
-"""With more columns the table is one group: the time grows with the square of their number."""
+"""Largest number of columns to compare. A wider table is one group, as the time grows with the square."""
 MAX_CELLS, MAX_LEVELS = 8, 60
-"""Parts that the values of a number, and the levels of a choice, are put into."""
+"""Largest number of parts that the values of a number, and the levels of a choice, are divided into."""
 ROWS_PER_PAIR = 25
-"""Rows that a pair of parts would have on average if two columns had nothing to do with each other."""
+"""Expected rows of a pair of parts if the two columns are independent."""
 EXCEPTIONS = 0.02
-"""Share of the expected rows that may be there, and a pair of parts still counts as one that never occurs."""
+"""Share of the expected rows up to which a pair of parts counts as one that never occurs."""
 EVIDENCE = 15.0
-"""Nats of evidence that a pair of columns needs: by chance a pair without any connection has them once in 3 million."""
+"""Nats of evidence that links a pair of columns. An independent pair has them once in 3 million."""
 LINEAR = 1e-4
 """Variance that an exact sum leaves unexplained, at most, in columns of variance 1: rounding."""
 LOADING = 0.02
@@ -47,7 +47,7 @@ def column_groups(columns: Columns, numbers: Collection[str]) -> list[tuple[str,
     Returns
     -------
     list of tuple of str
-        Every column is in exactly one group. Small tables (fewer than 100 rows) are one group.
+        Groups; every column is in exactly one. A table of fewer than 100 rows is one group.
 
     Notes
     -----
@@ -98,7 +98,7 @@ def _cells(values: Values, parts: int | None) -> Cells:
 
 
 def _evidence(first: Cells, second: Cells, factorials: Values) -> float:
-    """Return how improbable the empty pairs of parts were, were the two columns independent; in nats."""
+    """Return the improbability of the empty pairs of parts if the columns are independent, in nats."""
     rows, columns = int(first.max()) + 1, int(second.max()) + 1
     n = first.size
     counts = np.bincount(first * columns + second, minlength=rows * columns).reshape(rows, columns)
@@ -117,7 +117,7 @@ def _evidence(first: Cells, second: Cells, factorials: Values) -> float:
 
 
 def _sums(table: Columns, numbers: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield pairs of numbers that are in one sum, or in one product or ratio, that holds in every row."""
+    """Yield pairs of numbers in a sum, product or ratio that holds in every row."""
     full = [name for name in numbers if np.isfinite(table[name]).mean() >= MIN_KNOWN]
     yield from _collinear({name: table[name] for name in full})
     positive = [name for name in full if np.nanmin(table[name]) > 0]

@@ -1,4 +1,6 @@
-"""Who is in a table: hashes of customers and of rows' contents, so that no model is judged on what it learned from.
+"""Identities of a table: hashes of customers' ids and of rows' contents.
+
+With them a model is never judged on rows that it was trained on.
 
 Needs only NumPy. The hashes stand in for customers where their rows must not be kept.
 """
@@ -21,16 +23,16 @@ _NO_ID = 0
 
 
 def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
-    """Hash the encoded values that each row has in some columns.
+    """Hash each row's encoded values in some columns.
 
-    NaN equals NaN and -0.0 equals 0.0. The order of `names` matters, other columns do not. A choice is encoded as its
-    place among the choices: hashes compare only under Schemas that list the choices of these columns alike.
+    NaN equals NaN and -0.0 equals 0.0. The order of `names` matters; other columns do not. A choice is encoded as its
+    place among the choices, so hashes are comparable only between Schemas with the same choices for these columns.
 
     The bits of each value are folded into 64 with the finalizer of SplitMix64 (Steele, Lea and Flood 2014, "Fast
     splittable pseudorandom number generators") and a constant for the column's name. Each fold is a bijection, so rows
-    that differ in one column never have the same hash. Other rows do with a chance of 2**-64 a pair: one in 18 million
-    that a single one of a million rows is taken for one of a million others. Rows that are made to collide can be
-    found, so this is no protection against who writes the tables.
+    that differ in one column never have the same hash. Other pairs of rows have it with probability 2**-64. The chance
+    that one of a million rows has the hash of one of a million others is one in 18 million. Rows with equal hashes can
+    be constructed, so this is no protection against the author of a table.
 
     Parameters
     ----------
@@ -51,8 +53,8 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
 
     Examples
     --------
-    >>> found = content_hashes({"minutes": np.array([0.0, -0.0, np.nan, 1.5])}, ["minutes"])
-    >>> [hex(value) for value in found.tolist()]
+    >>> hashes = content_hashes({"minutes": np.array([0.0, -0.0, np.nan, 1.5])}, ["minutes"])
+    >>> [hex(value) for value in hashes.tolist()]
     ['0x5cdfa57ed7dcc3fe', '0x5cdfa57ed7dcc3fe', '0x482d6dbacc28773b', '0x182243b6ca54a042']
     """
     if not names:
@@ -76,7 +78,7 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
 def customer_hashes(customers: Sequence[str | None]) -> Hashes:
     """Hash customers' ids: the first 64 bits of BLAKE2b, 0 for a customer without one.
 
-    Unsalted, so that they compare between runs: who can guess an id can look for its hash. Keep them as the ids.
+    They have no salt, so that runs can be compared. A guessed id can be confirmed by its hash: protect hashes as ids.
 
     Examples
     --------
@@ -89,7 +91,7 @@ def customer_hashes(customers: Sequence[str | None]) -> Hashes:
 
 @dataclass(frozen=True)
 class Identities:
-    """Who was in a table.
+    """Hashes of the customers and rows of a table.
 
     Each array is sorted and has no value twice.
 
@@ -109,11 +111,11 @@ class Identities:
     nameless: Hashes
 
     def holds(self, columns: Columns, customers: Sequence[str | None]) -> NDArray[np.bool_]:
-        """Tell which rows of another table are of somebody in this one.
+        """Return which rows of another table belong to a customer of this one.
 
-        A row is, if its customer's id is among `customers`; or, where one side has no id, if its content is the same:
-        one with an id is looked for in `nameless`, one without in `named` and `nameless`. Two ids with equal contents
-        are two customers.
+        A row belongs to one if its id is among `customers`. Where one side has no id, contents are compared: those of
+        a row with an id with `nameless`, those of a row without an id with `named` and `nameless`. Two ids with equal
+        contents are two customers.
 
         Parameters
         ----------
@@ -146,7 +148,7 @@ class Identities:
 
 
 def identify(columns: Columns, customers: Sequence[str | None], names: Sequence[str]) -> Identities:
-    """Say who is in a table; parameters and errors as `Identities.holds` and `content_hashes`."""
+    """Return the identities of a table; parameters and errors as `Identities.holds` and `content_hashes`."""
     ids, contents, has_id = _hashes(columns, customers, names)
     return Identities(tuple(names), np.unique(ids[has_id]), np.unique(contents[has_id]), np.unique(contents[~has_id]))
 
@@ -174,8 +176,8 @@ def _mix(hashes: Hashes) -> None:
 
 
 def _among(values: Hashes, ordered: Hashes) -> NDArray[np.bool_]:
-    """Tell which values are in a sorted array."""
+    """Return which values are in a sorted array."""
     if ordered.size == 0:
         return np.zeros(values.shape, dtype=np.bool_)
-    found: NDArray[np.bool_] = ordered[np.minimum(np.searchsorted(ordered, values), ordered.size - 1)] == values
-    return found
+    contained: NDArray[np.bool_] = ordered[np.minimum(np.searchsorted(ordered, values), ordered.size - 1)] == values
+    return contained

@@ -22,10 +22,10 @@ class MergedTable(StepResult):
 def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequence[str] = ()) -> MergedTable:
     """Merge validated tables (by file name) and sort the rows by their content.
 
-    Columns `beside` those of the schema come along, and decide the order last.
+    Columns `beside` those of the schema are kept; they decide the order last.
 
-    Sorting makes everything downstream (split, folds, models, bundle hash) the same for the same customers,
-    whatever the number, names and order of the files. A column that only some files have is null in the others.
+    Sorting makes all later results (split, folds, models, bundle hash) independent of the number, names and order of
+    the files. A column that only some files have is null in the others.
     """
     table = pl.concat(tables.values(), how="diagonal_relaxed")
     names = [column.name for column in schema.columns if column.name in table.columns]

@@ -1,7 +1,7 @@
-"""Profiles as bytes: data only, small, bound to their reference, and refused whole if anything is wrong.
+"""Profiles as bytes: data only, small, bound to their reference, and refused if anything is wrong.
 
-Most cells are empty, so only the others are written: for each column of the reference, in the order of names, the
-number of rows without a value, the number of cells, where they are, and their counts.
+Most cells are empty, so only the others are written. Each column of the reference, in the order of names, has the
+number of rows without a value, the number of written cells, their positions and their counts.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ def pack_profile(profile: Profile) -> bytes:
 
 
 def unpack_profile(data: bytes, reference: Profile) -> dict[str, ColumnProfile]:
-    """Return the profile that `pack_profile` wrote of a batch counted in the cells of `reference`.
+    """Return a profile that `pack_profile` wrote, counted in the cells of `reference`.
 
     Raises
     ------
@@ -49,13 +49,13 @@ def unpack_profile(data: bytes, reference: Profile) -> dict[str, ColumnProfile]:
         raise DataError("this is not a profile that this churnops reads")
     if data[len(_FORMAT) : body] != _identity(reference):
         raise DataError("the profile is of another reference")
-    reader = _Reader(_decompress(data[body:], _most_bytes(reference)))
-    found = {name: reader.column(column) for name, column in sorted(reference.items())}
+    reader = _Reader(_decompress(data[body:], _max_bytes(reference)))
+    columns = {name: reader.column(column) for name, column in sorted(reference.items())}
     reader.end()
-    return {name: found[name] for name in reference}
+    return {name: columns[name] for name in reference}
 
 
-def _most_bytes(reference: Profile) -> int:
+def _max_bytes(reference: Profile) -> int:
     return 1 + sum(16 + 12 * column.counts.size for column in reference.values())  # to zlib, 0 is no limit
 
 
@@ -66,10 +66,10 @@ def _identity(profile: Profile) -> bytes:
     return digest.digest()[:_HASH_BYTES]
 
 
-def _decompress(data: bytes, most: int) -> bytes:
+def _decompress(data: bytes, limit: int) -> bytes:
     decompressor = zlib.decompressobj()
     try:
-        text = decompressor.decompress(data, most)
+        text = decompressor.decompress(data, limit)
     except zlib.error:
         raise DataError("the profile is damaged") from None
     if not decompressor.eof or decompressor.unused_data:
@@ -78,7 +78,7 @@ def _decompress(data: bytes, most: int) -> bytes:
 
 
 class _Reader:
-    """Reads columns from bytes that nobody vouches for."""
+    """Reads columns from untrusted bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -88,13 +88,13 @@ class _Reader:
         missing, size = (int(number) for number in self._take("<i8", 2))
         if missing < 0 or not 0 <= size <= reference.counts.size:
             raise DataError("the profile is damaged: a count is out of range")
-        cells, found = self._take("<u4", size).astype(np.int64), self._take("<i8", size)
-        if (np.diff(cells, prepend=-1) <= 0).any() or (cells >= reference.counts.size).any() or (found <= 0).any():
+        cells, filled = self._take("<u4", size).astype(np.int64), self._take("<i8", size)
+        if (np.diff(cells, prepend=-1) <= 0).any() or (cells >= reference.counts.size).any() or (filled <= 0).any():
             raise DataError("the profile is damaged: a cell is out of range")
-        if float(found.sum(dtype=np.float64)) + missing > 2.0**62:
+        if float(filled.sum(dtype=np.float64)) + missing > 2.0**62:
             raise DataError("the profile is damaged: it has more rows than can be")
         counts = np.zeros_like(reference.counts)
-        counts[cells] = found
+        counts[cells] = filled
         return ColumnProfile(reference.points, counts, missing)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Read Parquet in constant memory: a few bytes of it may stand for gigabytes of text."""
+"""Read Parquet in constant memory, although a few bytes of it may represent gigabytes of text."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-READ_ROWS = 25_000  # read at once at least: a dictionary comes again with each batch
-LONG_ROWS = 64  # read at once where a row group holds more text than a batch may
+READ_ROWS = 25_000  # at least, as each batch repeats the dictionary
+LONG_ROWS = 64  # at once in a row group with more text than a batch may hold
 
 
 def read_footer(path: Path) -> "pq.FileMetaData":
@@ -29,7 +29,7 @@ def read_footer(path: Path) -> "pq.FileMetaData":
     DataError
         If the footer is longer than a file of this size may have, or there are more than 10,000 columns.
     pyarrow.ArrowException
-        If it is no Parquet file.
+        If it is not a Parquet file.
     """
     import pyarrow.parquet as pq
 
@@ -38,7 +38,7 @@ def read_footer(path: Path) -> "pq.FileMetaData":
         file.seek(max(size - 8, 0))
         length = int.from_bytes(file.read(4), "little")
     limit = min(max(FOOTER_BYTES, size // FOOTER_SHARE), MAX_FOOTER_BYTES)
-    if limit < length <= size:  # one that claims more than there is, is no Parquet file
+    if limit < length <= size:  # with a length beyond the file, it is not Parquet
         raise DataError(
             f"{path}: its footer of {length >> 20} MiB is longer than the {limit >> 20} MiB that are read for a file "
             "of this size: write larger row groups"
@@ -54,8 +54,8 @@ def read_parquet(
 ) -> Iterator[tuple["pa.RecordBatch", int, float]]:
     """Yield pieces of a Parquet file, the rows above each, and the share of the file read.
 
-    Row groups that are left out whole are not decoded. Text is read as dictionaries, so that a value which is stored
-    once and repeated takes its memory once, until it is known how long the rows are.
+    Row groups within the skipped rows are not decoded. Text is read as dictionaries, so that a repeated value takes its
+    memory once, until the length of the rows is known.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def read_parquet(
         while first < metadata.num_row_groups and above + metadata.row_group(first).num_rows <= skip:
             above += metadata.row_group(first).num_rows
             first += 1
-        most = min(max(rows, READ_ROWS), _fitting(plain, path))
+        limit = min(max(rows, READ_ROWS), _fitting(plain, path))
         columns = None if len(plain) == len(file.schema_arrow) else plain.names
     names = [name for _, name in texts]
     unread = path.stat().st_size
@@ -85,7 +85,7 @@ def read_parquet(
                 raise DataError(f"{path} is not a readable PARQUET table: its columns overlap")
             prefixed = check_pages(path, metadata, group)
             size = _first(
-                file, group, leaves, [position for position, _ in texts], LONG_ROWS if prefixed else most, path
+                file, group, [position for position, _ in texts], LONG_ROWS if prefixed else limit, leaves, path
             )
             for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False, columns=columns):
                 for large in _decoded(batch.select(plain.names) if columns else batch, plain, above, path):
@@ -112,7 +112,7 @@ def _leaves_read(declared: "pa.Schema", plain: "pa.Schema") -> list[int]:
 
 
 def _texts(file: "pq.ParquetFile", leaves: list[int]) -> list[tuple[int, str]]:
-    """Return where values of any length stand: position and path of the leaves that are text or bytes."""
+    """Return position and path of the leaves with values of any length: text and bytes."""
     return [
         (position, leaf.path)
         for position, leaf in ((position, file.schema.column(position)) for position in leaves)
@@ -121,7 +121,7 @@ def _texts(file: "pq.ParquetFile", leaves: list[int]) -> list[tuple[int, str]]:
 
 
 def _fitting(schema: "pa.Schema", path: Path) -> int:
-    """Return how many rows fit into a batch as far as columns of a fixed width say."""
+    """Return how many rows fit into a batch, judged by the columns of a fixed width."""
     width = 0
     for field in schema:
         try:
@@ -133,8 +133,8 @@ def _fitting(schema: "pa.Schema", path: Path) -> int:
     return max(MAX_BATCH_BYTES // max(width, 1), 1)
 
 
-def _first(file: "pq.ParquetFile", group: int, leaves: list[int], texts: list[int], rows: int, path: Path) -> int:
-    """Return how many rows of a row group to read at once, from what the file says of itself."""
+def _first(file: "pq.ParquetFile", group: int, texts: list[int], rows: int, leaves: list[int], path: Path) -> int:
+    """Return how many rows of a row group to read at once, judged by the file's metadata."""
     stored = file.metadata.row_group(group)
     if sum(stored.column(position).total_uncompressed_size for position in texts) > MAX_BATCH_BYTES:
         rows = min(rows, LONG_ROWS)
@@ -198,7 +198,7 @@ def _lengths(values: Any) -> npt.NDArray[np.int64]:
 
 
 def _leaves(column: Any) -> Iterator[Any]:
-    """Yield the columns that nested ones are made of."""
+    """Yield the columns within a nested one."""
     import pyarrow as pa
 
     kind = column.type
@@ -235,12 +235,12 @@ def _longest(column: Any) -> int:
 
 
 def _row_bytes(column: Any, rows: int) -> npt.NDArray[np.int64]:
-    """Return the bytes of text in each row, and of lists."""
+    """Return the bytes of text and lists in each row."""
     import pyarrow as pa
 
     if pa.types.is_nested(column.type):
         size = _longest(column)
-        if rows <= 1 or size <= MAX_ROW_BYTES:  # none of them is too long: an average will do
+        if rows <= 1 or size <= MAX_ROW_BYTES:  # no row is too long, so an average suffices
             return np.full(rows, -(-size // max(rows, 1)), dtype=np.int64)
         half = rows // 2
         parts = _row_bytes(column.slice(0, half), half), _row_bytes(column.slice(half), rows - half)

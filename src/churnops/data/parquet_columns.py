@@ -1,4 +1,4 @@
-"""Which columns of a Parquet file are read: Polars has no type for some, and aborts with a trace where it meets one."""
+"""Columns of a Parquet file that are read. Polars panics, with a trace, at a type that it does not support."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,6 @@
-"""Unpacked size of the pages of a Parquet file, from their own headers: the footer may claim anything.
+"""Unpacked size of the pages of a Parquet file, from the pages' own headers, as the footer may be wrong.
 
-A page is unpacked whole, one of every column at a time: 33 KB of a constant text unpack to 700 MB. The headers are in
+A reader unpacks a whole page of every column at a time: 33 KB of a constant text unpack to 700 MB. The headers are in
 Thrift's compact protocol, as `PageHeader` of the Parquet format (parquet-format, `parquet.thrift`).
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 WINDOW = 2**13  # bytes read at once: a header has about 50, and its statistics at most some thousand
 MAX_HEADER = 2**24  # as pyarrow reads
-MAX_SIZE = 2**31 - 1  # of a page: a larger one is read as another by who takes 32 bits of it
-DELTA_BYTE_ARRAY = 7  # an encoding in which a text repeats the beginning of the one before
+MAX_SIZE = 2**31 - 1  # of a page: other readers take 32 bits and read another number
+DELTA_BYTE_ARRAY = 7  # encoding in which a text repeats the beginning of the text before
 _MORE, _DAMAGED = -1, -2
 _STOP, _BYTE, _SHORT, _LONG, _DOUBLE, _BINARY, _STRUCT = 0, 3, 4, 6, 7, 8, 12
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -31,7 +31,7 @@ _PAIR = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
 
 @compiled(_PAIR(_BYTES, types.int64))
 def _varint(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
-    """Read an unsigned number; return it and the place behind it, which is negative if there is none."""
+    """Read an unsigned number; return it and the position after it, negative if there is no number."""
     value = shift = 0
     while shift <= 63:
         if at >= data.size:
@@ -44,13 +44,13 @@ def _varint(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
 
 
 @compiled(types.int64(_BYTES, types.int64, types.int64[::1]))
-def _header(data: NDArray[np.uint8], at: int, found: NDArray[np.int64]) -> int:
-    """Read the header that begins at a place; return the place behind it, negative if it is damaged or cut off.
+def _header(data: NDArray[np.uint8], at: int, header: NDArray[np.int64]) -> int:
+    """Read the header at a position; return the position after it, negative if it is damaged or cut off.
 
-    `found` gets: type, unpacked size, stored size, number of values, and whether texts repeat beginnings. Of a header
-    that holds several kinds of page, the most values count.
+    Writes into `header`: type, unpacked size, stored size, number of values, and whether texts repeat beginnings. A
+    header with several kinds of page counts with its largest number of values.
     """
-    found[:] = 0
+    header[:] = 0
     fields = np.zeros(8, np.int64)  # the last field at each depth; a header has structs in structs
     depth = 0
     while True:
@@ -99,44 +99,44 @@ def _header(data: NDArray[np.uint8], at: int, found: NDArray[np.int64]) -> int:
             if depth == 0 and 1 <= field <= 3:
                 if not 0 <= value <= MAX_SIZE:
                     return _DAMAGED
-                found[field - 1] = value
+                header[field - 1] = value
             elif depth == 1 and field == 1:
-                found[3] = max(found[3], value)
+                header[3] = max(header[3], value)
             elif depth == 1 and value == DELTA_BYTE_ARRAY and (field == 2 or field == 4):
-                found[4] = 1
+                header[4] = 1
         else:  # lists, sets and maps: no page header has one
             return _DAMAGED
 
 
 @compiled(types.int64(_BYTES, types.int64, types.int64[::1]))
 def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
-    """Go from page to page of a column, of which `left` bytes are left, as far as the headers are in `data`.
+    """Walk along the pages of a column with `left` more bytes, as far as their headers are in `data`.
 
-    `totals` gathers: largest unpacked size, number of values, largest unpacked size of a page with repeated beginnings.
-    Returns where the next header begins, negative if the first one is damaged or cut off.
+    Adds to `totals`: largest unpacked size, number of values, largest unpacked size of a page with repeated beginnings.
+    Returns the position of the next header, negative if the first header is damaged or cut off.
     """
-    found, at = np.empty(5, np.int64), 0
+    header, at = np.empty(5, np.int64), 0
     while at < left and at < data.size:
-        body = _header(data, at, found)
+        body = _header(data, at, header)
         if body < 0:
             return at if body == _MORE and at > 0 else body
-        totals[0] = max(totals[0], found[1])
-        if found[0] != 2:  # a dictionary's values are no rows
-            totals[1] += found[3]
-            if found[4] > 0:
-                totals[2] = max(totals[2], found[1])
-        at = body + found[2]
+        totals[0] = max(totals[0], header[1])
+        if header[0] != 2:  # a dictionary's values are no rows
+            totals[1] += header[3]
+            if header[4] > 0:
+                totals[2] = max(totals[2], header[1])
+        at = body + header[2]
     return at
 
 
 def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
-    """Check the unpacked size of a row group; return whether texts in it repeat the beginning of the one before.
+    """Check the unpacked size of a row group; return whether its texts repeat beginnings of the text before.
 
     Raises
     ------
     DataError
-        If a page of every column together unpacks to more than 256 MiB, or four times a larger file; if a page holds
-        more values than the footer says, or a page header is damaged.
+        If a page of every column together unpacks to more than 256 MiB, or four times a larger file; if a page has
+        more values than the footer states, or a page header is damaged.
     """
     stored, size = metadata.row_group(group), path.stat().st_size
     limit, together, prefixed = max(PAGES_BYTES, PAGES_SHARE * size), 0, False
@@ -160,7 +160,7 @@ def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
 
 
 def _pages(path: Path, descriptor: int, start: int, length: int) -> tuple[int, int, int]:
-    """Return the largest unpacked size of a column's pages, their values, and the largest of those that repeat."""
+    """Return the largest unpacked page of a column, its values, and its largest page that repeats beginnings."""
     totals, window = np.zeros(3, np.int64), WINDOW
     while length > 0 and start >= 0:
         data = os.pread(descriptor, min(window, length + MAX_HEADER), start)

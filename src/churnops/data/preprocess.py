@@ -1,6 +1,6 @@
-"""Step 3: hold rows out, and learn from the others what a missing value is replaced with.
+"""Step 3: hold rows out, and learn constants for missing values from the others.
 
-Needs only NumPy: a served model imputes with the same `Imputer`, whose constants its bundle keeps.
+Needs only NumPy. A served model uses the same `Imputer`, with the constants in its bundle.
 """
 
 import json
@@ -35,11 +35,11 @@ class Imputer:
         return cls({column.name: _constant(columns[column.name], column) for column in inputs})
 
     def __call__(self, columns: Columns) -> dict[str, NDArray[np.float64]]:
-        """Return the imputed columns that constants are known for; columns without gaps are not copied."""
+        """Return the imputed columns for which there are constants; columns without gaps are not copied."""
         return {name: _fill(columns[name], constant) for name, constant in self.constants.items()}
 
     def one(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Return one customer's imputed numbers; NaN is a missing one."""
+        """Return one customer's imputed numbers; NaN is a missing value."""
         return {name: constant if (v := values[name]) != v else v for name, constant in self.constants.items()}
 
 

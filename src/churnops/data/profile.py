@@ -1,8 +1,8 @@
-"""Profile: what monitoring knows of a column, as exact counts in the cells that a reference's points form.
+"""Profile of a column: exact counts in the cells that a reference's points form.
 
 Needs only NumPy and Numba. The reference profile is fitted once, at training time, and travels in the bundle. Counts
 add up, so profiles of batches, days and machines merge into that of all their rows, and the two-sample
-Kolmogorov-Smirnov statistic that comes out of them is that of the rows.
+Kolmogorov-Smirnov statistic of the counts is that of the rows.
 """
 
 from collections.abc import Mapping
@@ -49,29 +49,29 @@ class ColumnProfile:
     missing: int
 
     @classmethod
-    def fit(cls, values: Floats, most: int | None = None) -> Self:
+    def fit(cls, values: Floats, limit: int | None = None) -> Self:
         """Return a column's own profile, a reference for others.
 
         Parameters
         ----------
         values
             Shape (n,); n may be 0.
-        most
-            Bounded mode: at most so many points (2 or more), spread evenly over the rows, so that a value which more
-            than n / (`most` - 1) rows have is one. The other values are counted in the gaps; see `ks_error`.
+        limit
+            Largest number of points, at least 2. They are spread evenly over the rows, so that every value of more than
+            n / (`limit` - 1) rows is a point. The other values are counted in the gaps; see `ks_error`.
 
         Raises
         ------
         ValueError
-            If `most` is below 2: the smallest and the largest value are always points.
+            If `limit` is below 2: the smallest and the largest value are always points.
         """
-        if most is not None and most < 2:
-            raise ValueError(f"most is {most}: a bounded profile needs at least 2 points")
+        if limit is not None and limit < 2:
+            raise ValueError(f"the limit is {limit}: a bounded profile needs at least 2 points")
         values = np.asarray(values, dtype=np.float64)
         known = values[~np.isnan(values)] + 0.0  # + 0.0 turns -0.0 into 0.0
         points = np.unique(known)
-        if most is not None and points.size > most:
-            points = np.unique(np.sort(known)[np.linspace(0, known.size - 1, most).astype(np.intp)])
+        if limit is not None and points.size > limit:
+            points = np.unique(np.sort(known)[np.linspace(0, known.size - 1, limit).astype(np.intp)])
         return cls(points, *count_cells(values, points))
 
     def count(self, values: Floats) -> Self:
@@ -106,15 +106,15 @@ class ColumnProfile:
 
     @property
     def outside(self) -> int:
-        """Number of rows whose value is no point: of a category, one that the reference does not have."""
+        """Number of rows whose value is no point; for a category, a choice that the reference lacks."""
         return int(self.counts[0::2].sum())
 
     @property
     def ks_error(self) -> float:
-        """How far below the exact one a Kolmogorov-Smirnov distance to this reference can be, in [0, 1].
+        """Largest error of a Kolmogorov-Smirnov distance to this reference, in [0, 1]; the distance is never too large.
 
-        The distance is taken at all points. Between two of them it cannot be larger by more than the share of this
-        reference's rows that lie there: 0 unless it was fitted with `most`.
+        The distance is taken at all points. Between two points it can be larger by at most the share of this
+        reference's rows between them: 0 unless it was fitted with a `limit`.
         """
         return float(self.counts[0::2].max() / max(self.rows, 1))
 
@@ -136,13 +136,13 @@ Profile = Mapping[str, ColumnProfile]
 """Column profiles by name."""
 
 
-def fit_profile(columns: Columns, most: int | None = None) -> dict[str, ColumnProfile]:
+def fit_profile(columns: Columns, limit: int | None = None) -> dict[str, ColumnProfile]:
     """Profile every column, as references."""
-    return {name: ColumnProfile.fit(values, most) for name, values in columns.items()}
+    return {name: ColumnProfile.fit(values, limit) for name, values in columns.items()}
 
 
 def count_profile(reference: Profile, columns: Columns) -> dict[str, ColumnProfile]:
-    """Count a batch in the cells of a reference. A column that the batch has not is one without rows."""
+    """Count a batch in the cells of a reference. A column that the batch lacks has no rows."""
     return {
         name: column.count(columns[name]) if name in columns else column.empty() for name, column in reference.items()
     }

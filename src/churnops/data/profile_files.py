@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 4  # each has its own rows and counts, about 150 MiB for 20 columns
 ROWS = 2**17  # read at a time, by each thread
-READ_BYTES = 2**20  # of a column: without such a buffer a row group's columns are held whole, gigabytes of them
+READ_BYTES = 2**20  # of a column; without this buffer whole row groups are held, which may be gigabytes
 RUN = 2**20  # rows of consecutive row groups that a thread takes at once, at least one group
 
 
 def profile_parquet(
     sources: Sequence[Path], reference: Profile, *, on_rows: Callable[[int], None] = lambda rows: None
 ) -> dict[str, ColumnProfile]:
-    """Count the rows of Parquet files in the cells of a reference: exactly what counting them at once would give.
+    """Count the rows of Parquet files in the cells of a reference, with the counts of a single pass over all rows.
 
-    Every thread holds 131,072 rows of the reference's columns, so memory depends neither on how many rows there are nor
-    on how they are grouped; only what a file says of its groups is held whole, about 1 KB a group and column.
+    Every thread holds 131,072 rows of the reference's columns, so memory depends neither on the number of rows nor on
+    their groups. Only the metadata of a file are held whole, about 1 KB for each group and column.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def profile_parquet(
         Profiles by column; every file must have these columns, as numbers or booleans. Numbers are rounded to float64;
         nulls count as missing.
     on_rows
-        Told, from time to time and by any thread, how many rows are counted.
+        Called from time to time, in any thread, with the number of rows counted.
 
     Raises
     ------
     DataError
-        If there is no file, or one is damaged, lacks a column, or holds something else than numbers in it.
+        If there is no file, or a file is damaged, lacks a column, or has other values than numbers in it.
 
     Examples
     --------
@@ -54,8 +54,8 @@ def profile_parquet(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for part in range(3):
     ...         pl.DataFrame({"calls": [part, 2, None]}).write_parquet(f"{folder}/{part}.parquet")
-    ...     found = profile_parquet([Path(folder)], reference)["calls"]
-    >>> found.counts, found.missing
+    ...     profile = profile_parquet([Path(folder)], reference)["calls"]
+    >>> profile.counts, profile.missing
     (array([1, 1, 0, 4, 0]), 3)
     """
     paths = _files(sources)
@@ -66,9 +66,9 @@ def profile_parquet(
 
     def count(path: Path, metadata: "pq.FileMetaData", groups: Sequence[int]) -> None:
         nonlocal total, done
-        found = _count_groups(path, metadata, groups, reference)
+        profile = _count_groups(path, metadata, groups, reference)
         with lock:
-            total = merge_profiles(total, found)
+            total = merge_profiles(total, profile)
             done += sum(metadata.row_group(group).num_rows for group in groups)
             on_rows(done)
 
@@ -110,7 +110,7 @@ def _count_groups(
 ) -> dict[str, ColumnProfile]:
     import pyarrow.parquet as pq
 
-    found = {name: column.empty() for name, column in reference.items()}
+    profile = {name: column.empty() for name, column in reference.items()}
     with (
         _reading(path),
         pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=READ_BYTES) as file,
@@ -118,8 +118,8 @@ def _count_groups(
         for batch in file.iter_batches(ROWS, row_groups=groups, columns=list(reference), use_threads=False):
             for name, column in reference.items():
                 values = batch.column(name).cast("float64", safe=False).to_numpy(zero_copy_only=False)  # nulls: NaN
-                found[name] = found[name].merge(column.count(values))
-    return found
+                profile[name] = profile[name].merge(column.count(values))
+    return profile
 
 
 @contextmanager
@@ -143,13 +143,13 @@ def _files(sources: Sequence[Path]) -> list[Path]:
 
 
 def _check(path: Path, reference: Profile) -> None:
-    """Refuse a file that lacks a column, or holds something else than numbers in it."""
+    """Refuse a file that lacks a column, or has other values than numbers in it."""
     import pyarrow as pa
 
     with _reading(path):
         schema = read_footer(path).schema.to_arrow_schema()
     counts = Counter(schema.names)
-    # Null is the type of a column in which nobody has a value.
+    # Null is the type of a column without any value.
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
     for name in reference:
         if counts[name] != 1:

@@ -1,4 +1,4 @@
-"""Read raw tables: CSV as text, so that validation sees what the file says, and Parquet with its types."""
+"""Read raw tables: CSV as text, so that validation sees the original cells, and Parquet with its types."""
 
 import io
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ENDINGS = (".csv", ".parquet")
 
 
 def table_paths(sources: Sequence[Path]) -> list[Path]:
-    """Return the CSV and Parquet files that `sources` (files or folders) name, sorted within a folder.
+    """Return the CSV and Parquet files of `sources`, which are files or folders, sorted within a folder.
 
     Raises
     ------
@@ -26,10 +26,10 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
     paths: list[Path] = []
     for source in sources:
         if source.is_dir():
-            found = sorted(p for p in source.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
-            if not found:
+            tables = sorted(p for p in source.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+            if not tables:
                 raise DataError(f"{source} holds no .csv or .parquet file")
-            paths += found
+            paths += tables
         elif not source.exists():
             raise DataError(f"{source} does not exist: put the table there, or change the path in config.yaml")
         elif source.suffix.lower() not in ENDINGS:
@@ -45,7 +45,7 @@ def read_table(path: Path, schema: Schema | None = None) -> pl.DataFrame:
 
 
 def encode(table: pl.DataFrame, schema: Schema) -> Columns:
-    """Encode the input columns that a validated table has; see `churnops.schema.Column.encode`."""
+    """Encode the input columns of a validated table; see `churnops.schema.Column.encode`."""
     columns = {}
     for column in schema.inputs:
         if column.name not in table.columns:
@@ -58,7 +58,7 @@ def encode(table: pl.DataFrame, schema: Schema) -> Columns:
 
 
 def outcomes(table: pl.DataFrame, schema: Schema) -> NDArray[np.float64]:
-    """Return the target of a validated table: 1 churned, 0 stayed, NaN not known (or no target column)."""
+    """Return the target of a validated table: 1 churned, 0 stayed, NaN unknown (or no target column)."""
     if schema.target.name not in table.columns:
         return np.full(table.height, np.nan)
     churned = table.get_column(schema.target.name) == schema.target.choices[1]
@@ -86,12 +86,12 @@ def last_of_each(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl.DataFrame:
-    """Return encoded customers as a table with snake_case names, as `encode` and `outcomes` read it: their inverse.
+    """Return encoded customers as a table with snake_case names: the inverse of `encode` and `outcomes`.
 
     Parameters
     ----------
     outcome
-        Shape (n,): 1 churned, 0 stayed, NaN not known; the target is the last column.
+        Shape (n,): 1 churned, 0 stayed, NaN unknown; the target is the last column.
 
     Examples
     --------

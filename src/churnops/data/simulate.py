@@ -1,8 +1,8 @@
-"""Simulated production: customers of a table, changed by a known amount, so that what monitoring finds can be checked.
+"""Simulated production: customers of a table, changed by a known amount, to check the results of monitoring.
 
 The three kinds of change are those of Moreno-Torres et al., "A unifying view on dataset shift in classification",
-Pattern Recognition 45 (2012) 521-530: covariate shift (other customers, who behave as before), prior shift (more or
-fewer churners) and concept shift (the same customers, who behave otherwise).
+Pattern Recognition 45 (2012) 521-530: covariate shift (other customers with the same behaviour), prior shift (more or
+fewer churners) and concept shift (the same customers with another behaviour).
 
 Simulated customers are possible ones: columns that constrain each other (`data.groups`) always come from one real
 customer together, so no value, no combination and no gap is made up.
@@ -23,37 +23,37 @@ from churnops.schema import Columns, Schema, nearest
 Values = NDArray[np.float64]
 
 RECIPE_COLUMNS = 3
-"""Columns that the recipe adds noise to, where none are named."""
+"""Number of columns that the recipe adds noise to by default."""
 RECIPE_NOISE = 0.1
-"""Its size in standard deviations of the column. The report gives none."""
+"""Size of the recipe's noise in standard deviations of the column; the report gives none."""
 RECIPE_FLIPPED = (0.02, 0.05)
-"""Share of outcomes that the recipe flips: at random between these."""
+"""Limits of the share of outcomes that the recipe flips; the share is drawn between them."""
 SHORT = 0.1
 """Share of a shift that may be missing before the description names it."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What is to change, and by how much; nothing by default.
+    """Changes and their sizes; nothing by default.
 
     Attributes
     ----------
     covariate
-        Shift of the mean of each of `columns` in standard deviations that it has in the table; negative: downwards.
-        It is smaller where the table has too few customers of that kind, and the description says by how much.
+        Shift of the mean of each of `columns`, in its standard deviations in the table; negative: downwards. It is
+        smaller if the table has too few such customers; the description then has the shift that was reached.
     columns
-        Numbers and integers to be shifted by `covariate`; empty: all that no other column determines.
+        Numbers and integers to shift by `covariate`; empty: all that no other column determines.
     prior
         Churn rate wanted, in [0, 1].
     concept
-        Share of the customers, in [0, 1], whose outcome no longer follows from what they do: their outcomes are
-        permuted, so the churn rate stays exactly what it was.
+        Share of the customers, in [0, 1], whose outcome no longer depends on their behaviour: their outcomes are
+        permuted, so the churn rate does not change.
     recipe
-        The one of the report: normal noise (`RECIPE_NOISE` standard deviations) on three columns, and 2 to 5 % of the
+        Recipe of the report: normal noise (`RECIPE_NOISE` standard deviations) on three columns, and 2 to 5 % of the
         outcomes flipped.
     noisy
-        Those columns. If the table has none of them: the three numbers whose means differ most between the outcomes,
-        in standard deviations, among those that no other column determines.
+        The three columns. If the table has none of them: the three numbers whose means differ most between the
+        outcomes, in standard deviations, among those that no other column determines.
     """
 
     covariate: float = 0.0
@@ -66,7 +66,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Simulated:
-    """Encoded customers, their outcomes (1 churned, 0 stayed, NaN not known), and what was done, in words."""
+    """Encoded customers, their outcomes (1 churned, 0 stayed, NaN unknown), and a description of the changes."""
 
     columns: dict[str, Values]
     outcome: Values
@@ -86,9 +86,8 @@ def simulate(
     """Draw customers from a table and change them.
 
     Customers are drawn without replacement while there are enough. To shift a column, some customers take the values of
-    another customer of the same outcome: in that column and in all that are connected with it. So charges follow
-    minutes, nobody without a plan sends messages, totals and orders hold, whole numbers stay whole, and what is missing
-    stays missing.
+    another customer with the same outcome, in that column and in all that are connected with it. So charges follow
+    minutes, nobody without a plan sends messages, totals and orders hold, whole numbers stay whole, and gaps stay.
 
     Parameters
     ----------
@@ -97,16 +96,17 @@ def simulate(
     outcome
         Shape (n,): 1 churned, 0 stayed, NaN not known. With a `prior` only customers whose outcome is known are drawn.
     rows
-        Customers wanted, at least 1.
+        Number of customers to draw, at least 1.
     seed
-        The same one gives the same bits; the customers drawn depend on nothing else, but on `prior`.
+        The same seed gives the same bits. The drawn customers depend only on it and on `prior`.
     linked
-        Column to the column that determines it, which is shifted in its place; found in the table by default.
+        Determined columns, each with the column that determines it and is shifted in its place. By default they are
+        detected in the table.
 
     Raises
     ------
     DataError
-        If the drift is out of range, names a column that cannot be shifted, or wants customers or outcomes that the
+        If the drift is out of range, names a column that cannot be shifted, or needs customers or outcomes that the
         table lacks.
 
     Examples
@@ -150,33 +150,33 @@ def simulate(
 
 
 class _DrawnCustomers:
-    """The customers in the making: for each group of columns the row of the table that each customer has it from."""
+    """Customers in the making: for each group of columns, the table's row that each customer takes its values from."""
 
     def __init__(self, table: Columns, outcome: Values, schema: Schema, chosen: Rows, changed: bool) -> None:
         self._table = table
         self._outcome = outcome
         self._chosen = chosen
         numbers = [column.name for column in schema.inputs if column.numeric]
-        # Finding the groups takes time, which a fair sample needs not.
+        # Groups take time to find, and an unchanged sample needs none.
         groups = column_groups(table, numbers) if changed else [tuple(table)]
         self._group = {name: group for group in groups for name in group}
         self._rows = dict.fromkeys(groups, chosen)
 
     def columns(self) -> dict[str, Values]:
-        """Return the customers as they are now."""
+        """Return the present customers."""
         return {name: values[self._rows[self._group[name]]] for name, values in self._table.items()}
 
     def shift(self, names: tuple[str, ...], size: float, generator: np.random.Generator) -> None:
         """Shift the means of columns by `size` standard deviations, as far as the table has such customers."""
         for group in self._rows:
-            mine = [name for name in names if self._group[name] == group]
-            if mine:
-                values = np.column_stack([_standardized(self._table[name]) for name in mine])
-                asked = np.full(len(mine), size)
-                self._rows[group] = tilted_rows(values, self._strata(group), self._rows[group], asked, generator)
+            members = [name for name in names if self._group[name] == group]
+            if members:
+                values = np.column_stack([_standardized(self._table[name]) for name in members])
+                shifts = np.full(len(members), size)
+                self._rows[group] = tilted_rows(values, self._strata(group), self._rows[group], shifts, generator)
 
     def shortfall(self, names: tuple[str, ...], size: float) -> list[str]:
-        """Name the columns that moved less than asked."""
+        """Return a sentence on the columns that moved less than `size`; none if all moved as far."""
         reached = {}
         for name in names:
             values = _standardized(self._table[name])
@@ -192,12 +192,12 @@ class _DrawnCustomers:
         self._rows[group] = near_rows(values, self._strata(group), rows, targets, generator)
 
     def _strata(self, group: tuple[str, ...]) -> Rows:
-        """Return a number for each row, by its outcome and by what is missing in a group of columns."""
+        """Return the stratum of each row, by its outcome and by the gaps in a group of columns."""
         unknown = np.isnan(self._outcome)
         strata = np.where(unknown, 2, self._outcome).astype(np.intp)
         for name in group:
             missing = np.isnan(self._table[name])
-            if missing.any():  # numbered anew, so that many columns do not overflow
+            if missing.any():  # numbered again, so that many columns do not overflow
                 strata = np.unique(strata * 2 + missing, return_inverse=True)[1].astype(np.intp)
         return strata
 
@@ -254,7 +254,7 @@ def _deviation(values: Values) -> float:
 
 
 def _standardized(values: Values) -> Values:
-    """Return values less their mean in standard deviations, 0 where they are missing or all the same."""
+    """Return values minus their mean, in standard deviations; 0 for missing or constant values."""
     deviation = _deviation(values)
     known = ~np.isnan(values)
     if not deviation or not known.any():
@@ -265,7 +265,7 @@ def _standardized(values: Values) -> Values:
 
 
 def _permute(outcome: Values, share: float, generator: np.random.Generator) -> int:
-    """Permute the outcomes of a share of the customers among themselves, in place; return of how many."""
+    """Permute the outcomes of a share of the customers in place; return the number of customers."""
     known = np.flatnonzero(~np.isnan(outcome))
     rows = generator.choice(known, round(share * known.size), replace=False)
     outcome[rows] = outcome[generator.permutation(rows)]
@@ -273,7 +273,7 @@ def _permute(outcome: Values, share: float, generator: np.random.Generator) -> i
 
 
 def _flip(outcome: Values, generator: np.random.Generator) -> int:
-    """Flip the recipe's share of the known outcomes, in place; return how many."""
+    """Flip the recipe's share of the known outcomes in place; return their number."""
     known = np.flatnonzero(~np.isnan(outcome))
     rows = generator.choice(known, round(generator.uniform(*RECIPE_FLIPPED) * known.size), replace=False)
     outcome[rows] = 1 - outcome[rows]
@@ -281,7 +281,7 @@ def _flip(outcome: Values, generator: np.random.Generator) -> int:
 
 
 def _noisy(drift: Drift, columns: Columns, outcome: Values, free: Sequence[str]) -> tuple[list[str], str]:
-    """Return the columns that the recipe adds noise to, and a note of those that the table does not have."""
+    """Return the columns that the recipe adds noise to, and a note of those that the table lacks."""
     there = [name for name in drift.noisy if name in free]
     if there:
         absent = [name for name in drift.noisy if name not in free]

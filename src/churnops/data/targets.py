@@ -1,4 +1,4 @@
-"""Where a command writes a table: refused before any work is done."""
+"""Targets of commands that write a table: refused before any work is done."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +16,6 @@ def check_target(target: Path) -> None:
 
 
 def check_free(target: Path, sources: Iterable[Path], overwrite: bool) -> None:
-    """Refuse what exists already, unless it is to be overwritten and is none of the sources."""
+    """Refuse an existing file, unless `overwrite` is given and the file is none of the sources."""
     if target.exists() and (not overwrite or not target.is_file() or any(map(target.samefile, sources))):
         raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")

@@ -1,17 +1,17 @@
-"""Move a group of columns by drawing other rows of the table: every combination of values stays one that occurs.
+"""Move a group of columns by drawing other rows of the table, so that every combination of values occurs in it.
 
-Rows are weighted by exp(strengths · values), the distribution with the means wanted that is closest to the table's own
-in the sense of Kullback and Leibler (exponential tilting; Csiszár, Annals of Probability 3 (1975) 146-158). A row is
-exchanged for the one at the same quantile of the weighted table, so that who has much of something still has.
+Rows are weighted by exp(strengths · values). Among the distributions with the target means, this one is closest to the
+table in the sense of Kullback and Leibler (exponential tilting; Csiszár, Annals of Probability 3 (1975) 146-158). A row
+is exchanged for the row at the same quantile of the weighted table, so that the order of customers is kept.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 MIN_SHARE, MIN_ROWS = 0.05, 20
-"""Rows, as a share and in number, that must still count: the effective sample size of the weighted table (Kish)."""
+"""Smallest effective sample size of the weighted table (Kish), as a share and as a number of rows."""
 RIDGE = 1e-3
-"""By which means that cannot all be had at once give way to each other; it costs a shift about a thousandth of it."""
+"""Penalty that lets incompatible means give way to each other. It costs a shift about a thousandth of its size."""
 STEPS, HALVINGS = 50, 12
 ENOUGH = 1e-10  # fall of the dual that another step would bring
 
@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 
-def tilted_rows(values: Values, strata: Rows, chosen: Rows, asked: Values, generator: np.random.Generator) -> Rows:
+def tilted_rows(values: Values, strata: Rows, chosen: Rows, shifts: Values, generator: np.random.Generator) -> Rows:
     """Exchange rows so that the means of some columns move.
 
     Parameters
@@ -30,8 +30,8 @@ def tilted_rows(values: Values, strata: Rows, chosen: Rows, asked: Values, gener
         Shape (n,): numbers from 0; a row is exchanged for one of its own stratum.
     chosen
         Rows to be exchanged, shape (m,).
-    asked
-        How far each mean is to move, shape (k,). It moves less if the table has too few such rows.
+    shifts
+        Target shift of each mean, shape (k,). It moves less if the table has too few such rows.
 
     Returns
     -------
@@ -47,24 +47,25 @@ def tilted_rows(values: Values, strata: Rows, chosen: Rows, asked: Values, gener
     0.5
     """
     table = _Strata(values, strata, chosen)
-    score = values[table.rows] @ table.strengths(asked)
-    order = np.lexsort((score, table.number))  # by stratum, then by score; equal scores as they stand
+    score = values[table.rows] @ table.strengths(shifts)
+    order = np.lexsort((score, table.number))  # by stratum, then by score; equal scores in their order
     rows = table.rows[order]
     weights = table.weights(score)[order]
     upper = np.concatenate([[0.0], np.cumsum(weights)])
     begin, end = table.start, np.append(table.start[1:], rows.size)
     place = np.empty(strata.size, np.intp)
     place[rows] = np.arange(rows.size)
-    mine = np.searchsorted(table.names, strata[chosen])
-    share = (place[chosen] - begin[mine] + generator.random(chosen.size)) / (end - begin)[mine]
-    reached = upper[begin[mine]] + share * (upper[end[mine]] - upper[begin[mine]])
-    found = np.searchsorted(upper, reached, side="right") - 1
-    moved: Rows = rows[found.clip(begin[mine], end[mine] - 1)]
+    stratum = np.searchsorted(table.names, strata[chosen])
+    first, last = begin[stratum], end[stratum]
+    share = (place[chosen] - first + generator.random(chosen.size)) / (last - first)
+    reached = upper[first] + share * (upper[last] - upper[first])
+    places = np.searchsorted(upper, reached, side="right") - 1
+    moved: Rows = rows[places.clip(first, last - 1)]
     return moved
 
 
 def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generator: np.random.Generator) -> Rows:
-    """Exchange rows for ones whose value is next to a target, above or below at random: right on average.
+    """Exchange rows for rows with a value next to a target, above or below at random, so that the mean is right.
 
     Parameters
     ----------
@@ -73,31 +74,31 @@ def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generat
     strata
         As for `tilted_rows`.
     rows, targets
-        Shape (m,): rows, and the value that each is to get.
+        Shape (m,): rows, and the target value of each.
     """
     moved = rows.copy()
     chance, tie = generator.random(rows.size), generator.random(rows.size)
     for stratum in np.unique(strata[rows]):
         part = np.flatnonzero((strata == stratum) & ~np.isnan(values))
-        mine = np.flatnonzero((strata[rows] == stratum) & ~np.isnan(targets))
-        if not part.size or not mine.size:
+        members = np.flatnonzero((strata[rows] == stratum) & ~np.isnan(targets))
+        if not part.size or not members.size:
             continue
         part = part[np.argsort(values[part], kind="stable")]
         distinct, first = np.unique(values[part], return_index=True)
-        above = np.searchsorted(distinct, targets[mine]).clip(0, distinct.size - 1)
+        above = np.searchsorted(distinct, targets[members]).clip(0, distinct.size - 1)
         below = np.maximum(above - 1, 0)
         gap = distinct[above] - distinct[below]
-        up = chance[mine] * gap < targets[mine] - distinct[below]
+        up = chance[members] * gap < targets[members] - distinct[below]
         level = np.where(up | (gap == 0), above, below)
         last = np.append(first[1:], part.size)
-        place = first[level] + (tie[mine] * (last - first)[level]).astype(np.intp)
-        same = distinct[level] == values[rows[mine]]
-        moved[mine] = np.where(same, rows[mine], part[place])
+        place = first[level] + (tie[members] * (last - first)[level]).astype(np.intp)
+        same = distinct[level] == values[rows[members]]
+        moved[members] = np.where(same, rows[members], part[place])
     return moved
 
 
 class _Strata:
-    """The table's rows by stratum, those that a chosen row is in; each counts as often as it was chosen from.
+    """Rows of the table by stratum. Only strata of chosen rows are kept, weighted by the number of chosen rows.
 
     `rows` are in the order of strata, `number` is the stratum of each, from 0, `start` the first row of each.
     """
@@ -112,16 +113,16 @@ class _Strata:
         self.size = np.diff(self.start, append=self.rows.size)
         self._values = values[self.rows]
 
-    def strengths(self, asked: Values) -> Values:
-        """Return strengths that move the means by `asked`, or in that direction as far as enough rows still count."""
+    def strengths(self, shifts: Values) -> Values:
+        """Return strengths that move the means by `shifts`, or less far if too few rows would count."""
         floor = min(1.0, max(MIN_SHARE, MIN_ROWS / self.rows.size))
-        strengths = self._solved(asked)
+        strengths = self._solved(shifts)
         if self._effective(strengths) >= floor:
             return strengths
-        enough, reached, far = np.zeros_like(asked), 0.0, 1.0
+        enough, reached, far = np.zeros_like(shifts), 0.0, 1.0
         for _ in range(HALVINGS):
             middle = (reached + far) / 2
-            strengths = self._solved(middle * asked)
+            strengths = self._solved(middle * shifts)
             if self._effective(strengths) >= floor:
                 enough, reached = strengths, middle
             else:
@@ -133,10 +134,10 @@ class _Strata:
         weights: Values = np.exp(score - np.maximum.reduceat(score, self.start)[self.number])
         return weights
 
-    def _solved(self, asked: Values) -> Values:
+    def _solved(self, shifts: Values) -> Values:
         """Minimise the convex dual by Newton's method with halved steps."""
-        target = (self.share / self.size) @ np.add.reduceat(self._values, self.start) + asked
-        strengths = np.zeros_like(asked)
+        target = (self.share / self.size) @ np.add.reduceat(self._values, self.start) + shifts
+        strengths = np.zeros_like(shifts)
         value, gradient, curvature = self._dual(strengths, target)
         for _ in range(STEPS):
             step = np.linalg.solve(curvature, gradient)
@@ -170,6 +171,6 @@ class _Strata:
         return weights, np.add.reduceat(weights, self.start)
 
     def _effective(self, strengths: Values) -> float:
-        """Return the share of the rows that still counts, a mean over the strata."""
+        """Return the effective share of the rows, a mean over the strata."""
         weights, total = self._totals(self._values @ strengths)
         return float(self.share @ (total**2 / np.add.reduceat(weights**2, self.start) / self.size))

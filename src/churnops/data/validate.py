@@ -1,7 +1,7 @@
-"""Step 1: check every raw table against the Schema, and name the failures.
+"""Step 1: check every raw table against the Schema, and list the failures.
 
-A failure says file, column, rule, how many rows, and the first of them. Nothing is repaired or dropped: a table is
-used as it is or not at all.
+A failure names file, column, rule, the number of rows, and the first of them. No value is changed and no row dropped: a
+table is used whole or not at all.
 """
 
 import json
@@ -23,7 +23,7 @@ from churnops.step import StepResult
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedData(StepResult):
-    """The typed raw tables and the typed tables of production, by file, with snake_case columns."""
+    """Typed raw and production tables, by file, with snake_case columns."""
 
     raw: Mapping[str, pl.DataFrame]
     production: Mapping[str, pl.DataFrame]
@@ -38,7 +38,7 @@ class ValidationError(DataError):
         super().__init__("\n".join(_lines(self.failures)), artifacts=artifacts)
 
     def below(self, rows: int) -> "ValidationError":
-        """Return the error as it reads where `rows` rows of the same file stand above."""
+        """Return the error of a batch that follows `rows` other rows of the file."""
         moved = [replace(failure, rows=tuple(row + rows for row in failure.rows)) for failure in self.failures]
         return ValidationError(moved)
 
@@ -46,19 +46,19 @@ class ValidationError(DataError):
 def validate_data(
     raw: Sequence[Path], production: Sequence[Path], schema: Schema, *, minimum_class: int = 1
 ) -> ValidatedData:
-    """Check the raw tables, all labelled, and those of production, where an outcome may be missing.
+    """Check the raw tables, which need outcomes, and the production tables, which need none.
 
     Parameters
     ----------
     raw, production
         Files or folders; `production` may be empty.
     minimum_class
-        Rows of each outcome that the raw tables need: without both there is nothing to learn.
+        Rows of each outcome that the raw tables need.
 
     Raises
     ------
     DataError
-        If a file or folder is not there.
+        If a file or folder does not exist.
     ValidationError
         With the rules broken by any table, 20 at most.
     """
@@ -83,7 +83,7 @@ def validate_data(
 
 @dataclass(frozen=True)
 class _Checked:
-    """Typed tables, what breaks the Schema, and headers the Schema does not know, each by file."""
+    """Typed tables, failures, and headers outside the Schema, each by file."""
 
     tables: dict[str, pl.DataFrame]
     failures: list[Failure]
@@ -114,9 +114,9 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
 
 
 def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcome: bool = False) -> pl.DataFrame:
-    """Check rows to be scored, with snake_case names or raw headers. Only the model's inputs must be there.
+    """Check rows to score, with snake_case names or raw headers. Only the model's inputs are required.
 
-    An outcome that came along is left out unchecked, or, with `keep_outcome`, checked where it is known.
+    An outcome column is left out, or, with `keep_outcome`, checked where it is known.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcom
 
 
 def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
-    """Check one column of rows to be scored, which the Schema need not declare.
+    """Check one column of rows to score, which the Schema need not declare.
 
     Raises
     ------
@@ -154,10 +154,10 @@ def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
 def _check_table(
     table: pl.DataFrame, schema: Schema, file: str, needed: Set[str], unknown: Sequence[str]
 ) -> tuple[pl.DataFrame, list[Failure]]:
-    """Type the columns of one table and list what breaks the Schema.
+    """Type the columns of one table and list the failures.
 
-    `needed` are the columns that must be there, the target among them if outcomes must be known; `unknown` are
-    headers that the Schema does not know.
+    `needed` are the required columns, with the target if outcomes must be known. `unknown` are headers outside the
+    Schema.
     """
     failures: list[Failure] = []
     typed: list[pl.Series] = []
@@ -178,7 +178,7 @@ def _check_table(
 
 
 def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
-    """Check what only shows over all training tables: repeated rows and ids, and the number of outcomes."""
+    """Check all training tables together for repeated rows and ids, and for the number of outcomes."""
     merged = pl.concat(
         (
             table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
