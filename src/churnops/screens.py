@@ -130,6 +130,8 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     if not evaluation.metrics["roc_auc"].low > 0.5:  # also if it is NaN
         doubt = " on held-out rows the model is not proven better than chance: check it before use"
         _line(console, "caution", doubt, "yellow")
+    if summary.evaluated.leak_warning:
+        _line(console, "caution", f" {summary.evaluated.leak_warning}", "yellow")
     metric = METRIC_LABELS[str(summary.trained.params["selection_metric"])]
     console.print(f"\n[bold]Candidates, cross-validated on the training rows and chosen by {metric}", highlight=False)
     console.print(_families(summary))

@@ -8,6 +8,7 @@ import numpy as np
 
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
+from churnops.evaluation.leaks import leak_warning, leaking_columns
 from churnops.evaluation.metrics import Evaluation, evaluate
 from churnops.model import Bundle
 from churnops.settings import Settings
@@ -16,11 +17,15 @@ from churnops.step import StepResult
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedModels(StepResult):
-    """Held-out evaluation of every family, and the winner's refit as the bundle to register."""
+    """Held-out evaluation of every family, and the winner's refit as the bundle to register.
+
+    `leak_warning` is a sentence on columns that seem to contain the outcome; empty if there is none.
+    """
 
     evaluations: Mapping[str, Evaluation]
     winner: str
     bundle: Bundle
+    leak_warning: str
 
 
 def evaluate_models(
@@ -54,10 +59,14 @@ def evaluate_models(
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: evaluation.to_json() for name, evaluation in evaluations.items()}}
     scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
-    title, banner = f"Evaluation of {winner} on {best.rows:,} held-out customers", settings.banner
+    inputs = [column for column in settings.table.model_inputs if column.name in prepared.columns]
+    warning = leak_warning(leaking_columns(prepared, inputs), best.metrics["roc_auc"].value)
+    title = f"Evaluation of {winner} on {best.rows:,} held-out customers"
+    banner = f"{settings.banner} Caution: {warning}.".strip() if warning else settings.banner
     return EvaluatedModels(
         evaluations=evaluations,
         winner=winner,
+        leak_warning=warning,
         bundle=refit.with_metadata(metrics={"held_out": best.to_json()}, lineage={}),
         params={"threshold": best.threshold, "confidence": best.confidence, "winner": winner},
         metrics={

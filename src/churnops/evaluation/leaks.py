@@ -1,0 +1,68 @@
+"""Columns that are the outcome in another form, such as a score that an earlier model computed from it."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.preprocess import PreparedTable
+from churnops.evaluation.delong import delong
+from churnops.schema import Column
+
+Values = NDArray[np.float64]
+
+PERFECT = 0.999
+"""ROC-AUC of a single column, or of a model, that no honest table of customers reaches."""
+MIN_OUTCOMES = 10
+"""Held-out rows of each outcome that a column needs to be tested."""
+
+
+def leaking_columns(prepared: PreparedTable, inputs: Iterable[Column]) -> list[str]:
+    """Return the inputs that alone separate the held-out customers who churned from those who stayed.
+
+    A number counts by its values, a choice by its churn rate among the training rows, and each by its gaps.
+    """
+    held_out, outcome = prepared.held_out, prepared.outcome.astype(np.float64)
+    leaks = []
+    for column in inputs:
+        values = prepared.columns[column.name]
+        scores = [np.isnan(values).astype(np.float64)]
+        scores.append(values if column.numeric else _churn_rates(values, outcome, ~held_out))
+        if any(_separates(score[held_out], outcome[held_out]) for score in scores):
+            leaks.append(column.name)
+    return leaks
+
+
+def _churn_rates(codes: Values, outcome: Values, rows: NDArray[np.bool_]) -> Values:
+    """Return for each customer the churn rate of the same choice among `rows`."""
+    places = np.where(np.isnan(codes), 0, codes + 1).astype(np.intp)
+    count = np.bincount(places[rows], minlength=places.max(initial=0) + 1)
+    churned = np.bincount(places[rows], weights=outcome[rows], minlength=count.size)
+    rates: Values = np.where(count > 0, churned / np.maximum(count, 1), outcome[rows].mean())[places]
+    return rates
+
+
+def _separates(score: Values, outcome: Values) -> bool:
+    known = np.isfinite(score)
+    score, outcome = score[known], outcome[known]
+    if min(outcome.sum(), outcome.size - outcome.sum()) < MIN_OUTCOMES:
+        return False
+    area = delong(outcome, score).value
+    return max(area, 1 - area) >= PERFECT
+
+
+def leak_warning(leaks: list[str], roc_auc: float) -> str:
+    """Return a sentence on a model that is too good to be honest; empty if there is no sign of a leak.
+
+    >>> leak_warning([], 0.93), leak_warning(["score"], 1.0)[:58]
+    ('', "'score' alone separates the customers who churned from tho")
+    """
+    remedy = "remove from the schema every column that is not known when a customer is scored"
+    if leaks:
+        names = ", ".join(f"'{name}'" for name in leaks)
+        verb = "separates" if len(leaks) == 1 else "each separate"
+        reason = "the customers who churned from those who stayed, as if made from the outcome"
+        return f"{names} alone {verb} {reason}: {remedy}"
+    if roc_auc >= PERFECT:
+        return f"ROC-AUC {roc_auc:.4f} is too good: a column may contain the outcome: {remedy}"
+    return ""

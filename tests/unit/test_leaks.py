@@ -1,0 +1,59 @@
+"""A column that is the outcome in another form is named; an honest strong column is not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from churnops.data.preprocess import PreparedTable
+from churnops.evaluation.held_out import evaluate_models
+from churnops.evaluation.leaks import leak_warning, leaking_columns
+from churnops.schema import Column
+from churnops.settings import Settings
+from churnops.training.train import TrainedModels
+
+Values = NDArray[np.float64]
+NUMBER = Column(name="extra", kind="number", nullable=True)
+CHOICE = Column(name="extra", kind="category", nullable=True, choices=tuple(map(str, range(5000))))
+
+
+@pytest.mark.parametrize(
+    ("column", "make", "leaks"),
+    [
+        (NUMBER, lambda churned, random: churned + random.normal(0, 0.05, churned.size), True),
+        (NUMBER, lambda churned, random: -1e300 * churned, True),
+        (NUMBER, lambda churned, random: np.where(churned == 1, np.nan, random.normal(size=churned.size)), True),
+        (NUMBER, lambda churned, random: churned + random.normal(0, 0.6, churned.size), False),
+        (NUMBER, lambda churned, random: np.full(churned.size, np.nan), False),
+        (NUMBER, lambda churned, random: np.arange(churned.size) * 1.0, False),
+        (CHOICE, lambda churned, random: churned * 3 + random.integers(0, 3, churned.size), True),
+        (CHOICE, lambda churned, random: np.where(churned == 1, np.nan, random.integers(0, 3, churned.size)), True),
+        (CHOICE, lambda churned, random: np.arange(churned.size) * 1.0, False),
+        (CHOICE, lambda churned, random: random.integers(0, 3, churned.size) * 1.0, False),
+    ],
+)
+def test_a_column_made_from_the_outcome_is_named(
+    prepared: PreparedTable, column: Column, make: Callable[[Values, np.random.Generator], Values], leaks: bool
+):
+    extra = make(prepared.outcome.astype(np.float64), np.random.default_rng(0)).astype(np.float64)
+    table = replace(prepared, columns={**prepared.columns, "extra": extra})
+    assert leaking_columns(table, [column]) == (["extra"] if leaks else [])
+
+
+def test_no_column_of_an_honest_table_is_named(prepared: PreparedTable, settings: Settings):
+    assert leaking_columns(prepared, settings.table.model_inputs) == []
+    assert leak_warning([], 0.9989) == ""
+    assert leak_warning([], 0.9991).startswith("ROC-AUC 0.9991 is too good")
+
+
+def test_the_evaluation_page_names_the_column(prepared: PreparedTable, trained: TrainedModels, settings: Settings):
+    leaking = dict(prepared.columns) | {"total_day_minutes": prepared.outcome * 100.0}
+    model = trained.models["decision_tree"].bundle
+    refit = trained.refit.with_metadata(metrics={}, lineage={})
+    for columns, warned in ((prepared.columns, False), (leaking, True)):
+        table = replace(prepared, columns=columns)
+        evaluated = evaluate_models({"decision_tree": model}, "decision_tree", refit, table, settings)
+        assert ("'total_day_minutes' alone separates" in evaluated.leak_warning) is warned
+        assert ("total_day_minutes" in evaluated.artifacts["evaluation.html"]) is warned
