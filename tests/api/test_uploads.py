@@ -66,6 +66,18 @@ def from_file(kind: str, content: bytes) -> list[dict[str, Any]]:
     return rows
 
 
+def test_a_csv_of_another_dialect_gets_the_same_answers(client: TestClient):
+    given = customers(5)
+    plain = from_file(CSV, send(client, CSV, to_file(CSV, given)).content)
+    text = pl.read_csv(io.BytesIO(to_file(CSV, given)), infer_schema=False).write_csv(separator=";").replace(".", ",")
+    response = send(client, CSV, text.encode("utf-16"))
+    assert response.status_code == 200
+    for answer, expected in zip(from_file(CSV, response.content), plain, strict=True):
+        del answer["prediction_id"], expected["prediction_id"]
+        assert answer == expected
+    assert_problem(send(client, CSV, (text + "1;2\n").encode()), 422, "table")
+
+
 @KINDS
 @pytest.mark.parametrize("renamed", [False, True], ids=["names", "raw-headers"])
 def test_a_file_comes_back_with_the_answers_of_predict(client: TestClient, kind: str, renamed: bool):

@@ -73,6 +73,19 @@ def test_one_result_whatever_the_batches_and_threads(here: Path, tmp_path: Path,
     assert leftovers(whole) == []
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-16"), ("|", "utf-8-sig")])
+def test_every_dialect_has_the_same_result(here: Path, tmp_path: Path, separator: str, encoding: str):
+    predict(here, "in.csv", tmp_path / "expected.csv")
+    comma = LATER.read_text()
+    assert separator not in comma
+    assert '"' not in comma
+    text = comma.replace(",", separator).replace(".", ",")  # no text of this table has a comma or a point
+    (tmp_path / "in.csv").write_text(f"sep={separator}\n{text}", encoding=encoding)
+    for rows in (100, 10_000):
+        FileScorer(here / "models", rows=rows).score(tmp_path / "in.csv", tmp_path / "out.csv", overwrite=True)
+        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+
+
 def test_a_batch_may_be_one_row(here: Path, tmp_path: Path):
     lines = LATER.read_text().splitlines(keepends=True)[:21]
     (tmp_path / "in.csv").write_text("".join(lines))
