@@ -75,7 +75,8 @@ def test_a_csv_of_another_dialect_gets_the_same_answers(client: TestClient):
     for answer, expected in zip(from_file(CSV, response.content), plain, strict=True):
         del answer["prediction_id"], expected["prediction_id"]
         assert answer == expected
-    assert_problem(send(client, CSV, (text + "1;2\n").encode()), 422, "table")
+    problem = assert_problem(send(client, CSV, (text + "1;2\n").encode()), 422)
+    assert "row 6 has 2 values, but the header has" in problem["detail"]
 
 
 @KINDS
