@@ -168,7 +168,8 @@ def _look_up(values: Floats, buckets: Buckets, points: Floats, first: Buckets, c
 @compiled(types.void(_FLOATS, types.float64, types.float64, types.float64, types.int32[::1]))
 def _scale(values: Floats, low: float, factor: float, last: float, result: Buckets) -> None:
     for row in range(values.size):
-        result[row] = np.int32(min(max((values[row] - low) * factor, 0.0), last))
+        scaled = (values[row] - low) * factor
+        result[row] = np.int32(min(scaled, last)) if scaled > 0.0 else np.int32(0)  # also for infinity times 0
 
 
 @compiled(types.void(_BITS, types.uint64[::1]))
