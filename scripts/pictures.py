@@ -25,7 +25,8 @@ from churnops.pipelines.run_all import STEPS, RunSummary, run_all
 from churnops.pipelines.run_monitoring import run_monitoring
 from churnops.pipelines.simulate import simulate_file
 from churnops.pipelines.sources import file
-from churnops.screens import show_run, steps_progress
+from churnops.progress import steps_progress
+from churnops.screens import show_run
 from churnops.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -1,23 +1,12 @@
-"""Terminal output of the commands: progress, and results as sentences and tables."""
+"""Results of the commands in the terminal, as sentences and tables."""
 
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -44,80 +33,6 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS, MAX_DEPLOYMENTS = 12, 20
 CV_METRICS = ("log_loss", "roc_auc", "average_precision", "accuracy")
-
-
-@contextmanager
-def steps_progress(
-    steps: Sequence[str], families: int, *, hidden: bool = False, console: Console | None = None
-) -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
-    """Show one line for each step on standard error; yield the callbacks of the runner and of the training step."""
-    display = Progress(
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-        console=console or Console(stderr=True),
-        disable=hidden,
-    )
-    training = steps[4]
-    tasks = {
-        step: display.add_task(step, total=families if step == training else 1, start=False, note="") for step in steps
-    }
-
-    def on_step(step: str, state: str) -> None:
-        task = tasks[step]
-        if state == "started":
-            display.start_task(task)
-        elif state == "finished":
-            display.update(task, completed=display.tasks[task].total, note="")
-        else:
-            display.update(task, description=f"[red]{step}: failed")
-            display.stop_task(task)
-
-    def on_family(family: str) -> None:
-        display.update(tasks[training], advance=1, note=family)
-
-    with display:
-        try:
-            yield on_step, on_family
-        finally:
-            for task in display.tasks:
-                display.update(task.id, visible=task.started)
-
-
-@contextmanager
-def rows_progress(
-    name: str, *, hidden: bool = False, console: Console | None = None
-) -> Iterator[tuple[Callable[[int, float], None], Callable[[str], None]]]:
-    """Show the progress of a file on standard error, if it is a terminal; yield the callbacks of its reader."""
-    console = console or Console(stderr=True)
-    display = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=hidden or not console.is_terminal,
-        transient=True,
-    )
-    task = display.add_task(name, total=1.0, rows="")
-    start: list[tuple[float, int]] = []  # the first report has the rows that an earlier run finished
-
-    def on_rows(done: int, share: float) -> None:
-        now = time.monotonic()
-        if not start:
-            start.append((now, done))
-        rate = (done - start[0][1]) / max(now - start[0][0], 1e-9)
-        display.update(task, completed=share, rows=f"{done:,} rows, {rate:,.0f} a second")
-
-    def on_message(text: str) -> None:
-        if not hidden:
-            console.print(f"[dim]{text}", highlight=False, soft_wrap=True)
-
-    with display:
-        yield on_rows, on_message
 
 
 def show_run(summary: "RunSummary", settings: "Settings", console: Console | None = None) -> None:

@@ -23,10 +23,10 @@ from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError
 from churnops.files import lock_folder
 from churnops.model import Bundle
+from churnops.progress import rows_progress
 from churnops.schema import RESERVED, Schema
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.table import score_table, without_nesting
-from churnops.screens import rows_progress
 from churnops.training.train import TrainedModels
 from tests.support.projects import LATER, write_project
 

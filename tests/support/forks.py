@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "churnops.evaluation.plots",
     "churnops.pipelines.run_all",
     "churnops.pipelines.run_monitoring",
+    "churnops.progress",
     "churnops.screens",
     "git",
     "matplotlib.backends.backend_svg",

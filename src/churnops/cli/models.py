@@ -19,7 +19,8 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
     give the same model: nothing changes then.
     """
     from churnops.pipelines.run_all import STEPS, run_all
-    from churnops.screens import show_run, steps_progress
+    from churnops.progress import steps_progress
+    from churnops.screens import show_run
 
     settings = settings_of(ctx)
     with steps_progress(STEPS, len(settings.training.families), hidden=as_json) as (progress, on_family):
@@ -176,8 +177,8 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features.
     OUT is written completely or not at all. The same command continues an interrupted run.
     """
+    from churnops.progress import rows_progress
     from churnops.scoring.file import FileScorer
-    from churnops.screens import rows_progress
 
     settings = settings_of(ctx)
     models = settings.path(settings.registry.directory)

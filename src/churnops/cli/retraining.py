@@ -48,10 +48,11 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
     Exit code: 0 for every decision of the gate; 2 if the retraining failed or may not begin.
     """  # noqa: D301
     from churnops.pipelines.trigger_retraining import trigger_retraining
+    from churnops.progress import steps_progress
     from churnops.retraining.pipeline import STEPS
     from churnops.retraining.policy import RetrainingTask
     from churnops.retraining.split import SCHEMES
-    from churnops.screens import show_retraining, steps_progress
+    from churnops.screens import show_retraining
 
     settings = settings_of(ctx)
     candidates = len(settings.retraining.families) * len(SCHEMES)
