@@ -7,12 +7,12 @@ from churnops.errors import ChurnopsError, first_line, reason_of
 
 
 class Aftermath:
-    """Turns failures into warnings once a deployment has happened.
+    """Turns failures into warnings after a deployment.
 
     Attributes
     ----------
     deployed
-        Whether the link was swapped. Until then `warning` raises every error again.
+        Whether the link was swapped. If not, `warning` raises every error again.
 
     Examples
     --------

@@ -8,14 +8,14 @@ from churnops.tracking import Tracker
 
 
 def promote(settings: Settings, version: int, reason: str, *, force: bool = False) -> Release:
-    """Deploy a registered version, if the gate lets it.
+    """Deploy a registered version if the gate permits it.
 
     Parameters
     ----------
     reason
-        A person's reason, for the deployment log; the gate's is added.
+        A person's reason, for the deployment log; the gate's reason is added.
     force
-        Deploy the version even if the gate refuses it or cannot be asked.
+        Deploy the version even if the gate refuses it or fails.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Finish or undo deployments that a killed process left open.
 
-`python -m churnops.pipelines.recovery` does so, and `churnops serve` starts it beside itself.
+`python -m churnops.pipelines.recovery` does this, and `churnops serve` starts it as a second process.
 """
 
 import os
@@ -21,15 +21,15 @@ from churnops.tracking import Tracker
 
 
 def has_open_deployments(settings: Settings) -> bool:
-    """Return whether a deployment is open: still under way, or left by a killed process."""
+    """Return whether a deployment is open: in progress, or left by a killed process."""
     with Project.open(settings) as project:
         return bool(project.deployments.open_intents())
 
 
 def finish_open_deployments(settings: Settings) -> str | None:
-    """Finish or undo open deployments; return the result as one line, or None if none is open.
+    """Finish or undo open deployments; return the result in one line, or None if there are none.
 
-    Waits while another process deploys. That process finishes open deployments first.
+    This waits for a deployment of another process, which finishes open deployments first.
     """
     with Project.open(settings) as project:
         if not project.deployments.open_intents():
@@ -61,9 +61,9 @@ def finishing_open_deployments(settings: Settings, config: Path) -> Iterator[Non
 
 
 def recover(project: Project) -> tuple[list[Deployment], str | None]:
-    """Finish or undo open deployments; return them, and the reason if some are still open.
+    """Finish or undo open deployments; return them, and a reason if some are still open.
 
-    MLflow is loaded only if aliases have to move.
+    MLflow is loaded only if its aliases have to move.
     """
     with project.folder.locked():
         undone = project.folder.recover()

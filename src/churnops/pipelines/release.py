@@ -20,7 +20,7 @@ from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.gate import Decision
 
 Gate = Literal["ask", "overrule", "skip"]
-"""Role of the gate: `ask` lets it decide; `overrule` records its decision and deploys anyway; `skip` ignores it."""
+"""Role of the gate: `ask`: it decides; `overrule`: its decision is recorded, then ignored; `skip`: it does not run."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class ReleaseCandidate:
     Attributes
     ----------
     reason
-        A person's reason, for the deployment log; None if only the gate's counts.
+        A person's reason, for the deployment log; None: the gate's reason only.
     facts
-        Lines for the alert channels beside the reason.
+        Further lines for the alert channels.
     by
         Name for the deployment log. None: the user.
     otherwise
-        Status of a candidate that is not deployed. `challenger` also moves the alias; `refused` changes nothing.
+        Status if the gate refuses. `challenger` also moves the alias; `refused` changes nothing.
     decision
         The gate's decision, if it was made before the release. None: the gate compares now.
     champion
@@ -69,11 +69,11 @@ class Release:
     folder
         Folder of the model that is deployed now.
     decision
-        The gate's decision; None if it was not asked, or could not be.
+        The gate's decision; None if it did not run, or failed.
     check
-        Result of the check through the running API; None if no `retraining.check_url` is set, or it was not made.
+        Result of the check through the running API; None without a check or a `retraining.check_url`.
     warning
-        Failures after the link was swapped, and work still to be done; None if none.
+        Failures after the link swap, and unfinished work; None if there are none.
     """
 
     status: Literal["deployed", "unchanged", "challenger", "refused", "rolled back"]
@@ -104,7 +104,7 @@ class Release:
 
     @property
     def full_warning(self) -> str | None:
-        """The warning, and the check's reason if it did not pass and the deployment stays; None if neither."""
+        """The warning, and the reason of a check that did not pass although the deployment stays; None if neither."""
         stays = self.status == "deployed" and self.check is not None and self.check.status != "passed"
         return "; ".join(filter(None, [self.warning, self.check.reason if self.check and stays else None])) or None
 
@@ -123,7 +123,7 @@ class Release:
 
 @dataclass(frozen=True)
 class _Ruling:
-    """Whether to deploy, why, and the gate's decision if it was asked."""
+    """Whether to deploy, the reason, and the gate's decision if it ran."""
 
     deploy: bool
     reason: str
@@ -139,9 +139,9 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
     Raises
     ------
     ChurnopsError
-        If the gate is needed and the deployed model is damaged or the gate cannot be asked, or if the candidate cannot
-        be deployed: nothing has changed then. Or if the candidate failed its check and the rollback failed too: the
-        candidate stays deployed and an alert is sent. Other failures after the link was swapped are warnings.
+        If a required gate fails, the model to compare with is damaged, or the candidate cannot be deployed. Nothing has
+        changed then. Also if the candidate failed its check and the rollback failed too: the candidate stays deployed,
+        and an alert is sent. Other failures after the link swap become warnings.
     """
     note = "no model was deployed before"
     try:
@@ -171,12 +171,12 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
 
 
 def check_replaceable(deployed: DeploymentFolder, gate: Gate, option: str) -> None:
-    """Refuse a damaged deployed model early if the gate must compare with it; `option` names the command that mends it.
+    """Refuse a damaged deployed model early if the gate needs it; `option` names the command that replaces it.
 
     Raises
     ------
     BundleError
-        If it is damaged.
+        If the deployed model is damaged and the gate needs it.
     """
     try:
         deployed.production()
@@ -193,7 +193,7 @@ def record_decision(
     *,
     evidence: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep a decision of the gate in the journal; `evidence` names the rows of a retraining, for the next one."""
+    """Record a decision of the gate in the journal; `evidence` names a retraining's rows, for the next retraining."""
     details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
     models = champion.content_sha256, challenger.content_sha256
     now = datetime.now(UTC)
@@ -244,7 +244,7 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
     before, aftermath = deployed.current(), Aftermath()
     try:
         deployed.deploy(bundle, candidate.version, ruling.reason, candidate.by)
-    except UnfinishedDeploymentError as error:  # the candidate is deployed all the same
+    except UnfinishedDeploymentError as error:  # the candidate is deployed nevertheless
         aftermath.add(str(error))
     aftermath.deployed = True
     check = None

@@ -1,4 +1,4 @@
-"""Roll back to a model that was deployed before."""
+"""Roll back to an earlier model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ from churnops.settings import Settings
 
 @dataclass(frozen=True)
 class RolledBack:
-    """Result of a rollback: the restored version, and the folder `left` that was deployed until then.
+    """Result of a rollback: the restored version, and `left`, the folder of the model that it replaced.
 
-    `warning` names failures after the link was swapped, and work still to be done.
+    `warning` names failures after the link swap, and unfinished work.
     """
 
     version: int
@@ -41,19 +41,19 @@ class RolledBack:
 
 
 def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> RolledBack:
-    """Roll back to a model that was deployed before, and announce it to the alert channels.
+    """Roll back to an earlier model, and announce it to the alert channels.
 
-    MLflow is used only after the older model is deployed: it takes seconds to load, and its store may be down.
+    MLflow is used only after the rollback, because it takes seconds to load and its store may be down.
 
     Parameters
     ----------
     to
-        A version. Default: the model that was replaced by the present one.
+        A version. Default: the model that the present one replaced.
 
     Raises
     ------
     ChurnopsError
-        If no earlier model is left, or its files are damaged. Nothing has changed then.
+        If there is no earlier model, or its files are damaged. Nothing has changed then.
     """
     reason, aftermath = reason or "no reason given", Aftermath()
     with Project.open(settings) as project:
@@ -63,7 +63,7 @@ def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> Ro
             target = deployed.rollback_target(None if to is None else deployed.folder_of(to))
             try:
                 deployed.rollback(target.folder, reason)
-            except UnfinishedDeploymentError as error:  # the older model is deployed all the same
+            except UnfinishedDeploymentError as error:  # the rollback happened nevertheless
                 aftermath.add(str(error))
             folder = deployed.link.resolve()
         aftermath.deployed = True

@@ -56,16 +56,16 @@ ROWS_PER_FOLD_AND_OUTCOME = 2
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Results of the main job, for screens and machines.
+    """Results of the main job, for people and as JSON.
 
     Attributes
     ----------
     cycle
-        First monitoring cycle; None if it failed, for the reason in `deployed.warning`.
+        First monitoring cycle; None if it failed, with the reason in `deployed.warning`.
     evaluation_page
-        The winner's evaluation page; None if MLflow keeps it on another machine.
+        The winner's evaluation page; None if it is on another machine.
     runs_page
-        Address of the MLflow page that lists the runs, served by `mlflow ui` for a local store; None if not known.
+        Address of the MLflow page that lists the runs, served by `mlflow ui` for a local store; None if unknown.
     """
 
     trained: TrainedModels
@@ -116,13 +116,12 @@ def run_all(
     Parameters
     ----------
     deploy
-        Deploy the winner without asking the gate. By default a winner that the gate does not prove better is
-        registered as challenger, and the deployed model stays.
+        Deploy the winner without the gate. By default the gate decides, and a refused winner becomes the challenger.
 
     Raises
     ------
     ChurnopsError
-        If a step refuses its input. Steps 1 to 6 leave the deployed model as it is.
+        If a step refuses its input. Steps 1 to 6 do not change the deployed model.
     """
     tracker = Tracker(settings)
     with Project.open(settings) as project:
@@ -225,7 +224,7 @@ def _watch(
 
 
 def _rows_needed(settings: Settings) -> int:
-    """Return the number of rows of each outcome that puts some into every fold and into the held-out part."""
+    """Return the number of rows of each outcome that is enough for every fold and the held-out part."""
     return max(settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME, ceil(1 / settings.evaluation.holdout_fraction))
 
 
@@ -265,8 +264,8 @@ def _fact(evaluated: EvaluatedModels) -> str:
 def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
     """Join the production tables into a batch for the deployed model.
 
-    The settings may have changed since it was trained. If the customers do not fit its schema, the batch is empty, its
-    source has the reason, and the verdict is "cannot tell".
+    The settings may have changed since its training. If the customers do not fit its schema, the batch is empty, its
+    source contains the reason, and the verdict is "cannot tell".
     """
     nobody: Columns = {}
     if not tables:

@@ -1,4 +1,4 @@
-"""One monitoring cycle: collect customers, check them, report, track, alert, and retrain if permitted.
+"""One monitoring cycle: collect customers, compare, report, track, alert, and retrain if permitted.
 
 `python -m churnops.pipelines.run_monitoring [EXPERIMENT]` is `churnops monitor [--experiment EXPERIMENT]`.
 """
@@ -28,22 +28,22 @@ from churnops.tracking import Tracker
 
 EXPERIMENT = "ChurnPrediction-Monitoring"
 STEP = "Monitor performance"
-UNMATCHED_SHARE = 0.1  # share of the newest labels that have no prediction; more is a warning
+UNMATCHED_SHARE = 0.1  # largest share of the newest labels without a prediction; above it the cycle warns
 
 Retrain = Callable[[Settings, RetrainingTask], str]
-"""Retrains as the task demands; returns the result as a sentence."""
+"""Runs a retraining task and returns its result as a sentence."""
 
 
 @dataclass(frozen=True)
 class MonitoringSummary:
-    """Result of a cycle, for screens and machines.
+    """Result of a cycle, for people and as JSON.
 
     Attributes
     ----------
     retraining
-        Result of the retraining, or the reason why there was none.
+        Result of the retraining, or the reason against it.
     warnings
-        Journal entries that are dated ahead of this machine's clock, and labels without a prediction, if many.
+        Journal entries that are dated ahead of this machine's clock, and many labels without a prediction.
     earlier
         The model's newest cycle with customers, if this one had none.
     """
@@ -76,7 +76,7 @@ def run_monitoring(
     retrain: Retrain | None = None,
     permitted: bool = True,
 ) -> MonitoringSummary:
-    """Run one cycle. It is safe to repeat it, to run two at once, and to kill it.
+    """Run one cycle. It is safe to repeat a cycle, to run two at once, and to kill one.
 
     Parameters
     ----------
@@ -85,15 +85,15 @@ def run_monitoring(
     retrain
         Called when the report or the schedule recommends retraining. Default: `trigger_retraining`.
     permitted
-        False stops after the report.
+        False prevents a retraining.
 
     Raises
     ------
     ChurnopsError
-        If the experiment does not exist, no model is deployed, the batch cannot be collected, or the tracking store or
-        the journal does not answer. All but the first are recorded and alerted, if the cycle acts for a source. If the
-        cycle would act on simulated customers, outside a demonstration. If a retraining fails, which is alerted too;
-        the cycle itself is finished then.
+        If the experiment does not exist, or the cycle would act on simulated customers outside a demonstration. If no
+        model is deployed, the batch cannot be collected, or the tracking store or the journal does not answer: such a
+        failure of a cycle that acts for a source is recorded and alerted. If a retraining fails, which is alerted too;
+        the cycle itself is complete then.
     """
     acts_as = source.acts_as
     with Project.open(settings) as project:
@@ -118,24 +118,24 @@ def run_monitoring(
         unmatched = project.unmatched_labels(UNMATCHED_SHARE)
         warnings = (*project.entries_ahead(), *((unmatched,) if unmatched else ()))
         earlier = None if cycle.report.rows else project.cycles.newest_with_customers(bundle.content_sha256)
-        # Last, since it may deploy: nothing after it can fail.
+        # The last step, because it may deploy a model and nothing may fail after that.
         retraining = _retraining(project, cycle.report, source, retrain or _retrain, permitted)
         return MonitoringSummary(cycle, run.run_id, deliveries, retraining, warnings, earlier)
 
 
 def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringCycle:
-    """Collect a batch and check it, as the step that is tracked."""
+    """Collect a batch and check it: the step that is tracked."""
     started = datetime.now(UTC)
     batch = source.collect(project.settings, project.journal, bundle)
     if source.path is not None and project.simulated.holds(source.path):
         batch = replace(batch, simulated=True)
     if batch.simulated and not project.settings.demonstration:  # the file may have changed since it was checked
         batch = replace(batch, acts_as=None)
-    # Without new predictions, the window of the newest ones comes again: it must not alert or retrain twice.
-    came_again = batch.acts_as == LIVE and batch.window is not None and batch.window[1] < started
-    examined = came_again and project.cycles.examined(bundle.content_sha256, batch.sha256)
+    # Without new predictions the newest window is examined again, which must not alert or retrain twice.
+    repeated = batch.acts_as == LIVE and batch.window is not None and batch.window[1] < started
+    examined = repeated and project.cycles.examined(bundle.content_sha256, batch.sha256)
     cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch, examined_before=examined)
-    if batch.simulated:  # the cycle writes its customers to another file
+    if batch.simulated:  # the cycle writes the customers to a new file
         for name, content in cycle.artifacts.items():
             if name.endswith(".csv"):
                 project.simulated.add(sha256(str(content).encode()).hexdigest(), batch.source)

@@ -1,4 +1,4 @@
-"""Write simulated customers to a file that every command can read and none takes for production."""
+"""Write simulated customers to a file that every command can read and no command treats as production."""
 
 import hashlib
 import io
@@ -27,17 +27,17 @@ def simulate_file(
     seed: int,
     overwrite: bool = False,
 ) -> Simulated:
-    """Simulate customers like those in `sources` and write them to `target`, completely or not at all.
+    """Simulate customers like those in `sources` and write them to `target`, whole or not at all.
 
-    Headers are those of the first source. The outcome follows them, then `churnops_simulated`, which is true in every
-    row. Ids and times are left out.
+    The file has the headers of the first source, the outcome, and `churnops_simulated`, which is true in every row. It
+    has no ids and times.
 
     Parameters
     ----------
     sources
         Tables or folders of them, with the model's inputs; outcomes may be missing.
     target
-        A .csv or .parquet file, by its ending.
+        Path of a .csv or .parquet file.
     drift, rows, seed
         See `churnops.data.simulate.simulate`.
 
@@ -46,7 +46,7 @@ def simulate_file(
     DataError
         If a source breaks the Schema, the drift is impossible, or `target` exists or has another ending.
     JournalError
-        If the journal, which keeps the file's hash, does not answer. Nothing is written then.
+        If the journal cannot record the file's hash. Nothing is written then.
     """
     paths = table_paths(sources)
     check_target(target)

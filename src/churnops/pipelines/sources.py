@@ -1,7 +1,7 @@
-"""Sources of the customers that a monitoring cycle checks: a window of the journal, a file, or a simulation.
+"""Sources of customers for a monitoring cycle: a window of the journal, a file, or a simulation.
 
-A cycle acts (counts a look, alerts, recovers, retrains) for its source. `live` are the predictions of the API; a file
-gets a source by `data.batches` or by `--act --source NAME`. A cycle without a source only reports.
+A cycle with a named source acts: it counts a look, alerts, recovers and retrains. `live` names the API's predictions;
+`data.batches` or `--act --source NAME` names a file's source. A cycle without a name only reports.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from churnops.monitoring.collect import batch_from_columns, batch_from_file, bat
 from churnops.settings import LIVE, Settings
 
 PRODUCTION = "data.production"
-"""Source of the tables that `churnops run` monitors: the name of their setting. It is reserved."""
+"""Source name of the tables that `churnops run` monitors, after their setting; no other source can have it."""
 
 Collect = Callable[[Settings, Journal, Bundle], Batch]
 """Collects the customers of a cycle, given the deployed bundle."""
@@ -30,9 +30,9 @@ class BatchSource:
     Attributes
     ----------
     acts_as
-        Name of the source that the cycle acts for; None if it only reports.
+        Name of the source for which the cycle acts; None: it only reports.
     path
-        The file, if the source is one. A retraining uses its customers with known outcomes.
+        The file of the customers, if any. A retraining uses its customers with known outcomes.
     """
 
     collect: Collect
@@ -95,9 +95,9 @@ def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
 
 
 def source_of(path: Path, settings: Settings) -> str | None:
-    """Return the source in `data.batches` whose folder contains a file, the innermost first; None if there is none.
+    """Return the source in `data.batches` with the innermost folder around a file; None if there is none.
 
-    Links are resolved first: a link in a folder to a file elsewhere does not count.
+    Links are resolved first, so a link in a folder to a file elsewhere does not count.
     """
     folders = {name: settings.path(folder).resolve() for name, folder in settings.data.batches.items()}
     matches = {name: folder for name, folder in folders.items() if path.resolve().is_relative_to(folder)}

@@ -56,10 +56,10 @@ def trigger_retraining(
     progress: Progress = lambda step, state: None,
     on_family: Callable[[str], None] = lambda name: None,
 ) -> tuple[RetrainingSummary, Path | None]:
-    """Retrain if the policy permits it; return the summary and the file it is written to.
+    """Retrain if the policy permits it; return the summary and its file.
 
-    Only one process retrains at a time, on all machines that share the journal's database. It is safe to kill: until
-    the link in the folder of models is swapped, the deployed model is unchanged.
+    Only one process retrains at a time among all machines that share the journal's database. The process may be killed:
+    until the link swap in the folder of models, the deployed model is unchanged.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ def trigger_retraining(
     Raises
     ------
     ChurnopsError
-        If it fails. An alert and a summary then have the reason and the deployed model, except for a file or experiment
-        that does not exist and for a file of simulated customers. After the challenger's deployment nothing fails:
-        later problems are a warning in the summary, and the path is None if the summary cannot be written.
+        If the retraining fails. An alert and a summary then contain the reason and the deployed model, except for a
+        missing file or experiment and a file of simulated customers. After the challenger's deployment, failures are
+        warnings in the summary; the path is None if the summary cannot be written.
     """
     if task.batch is not None:
         if not task.batch.is_file():
             raise DataError(f"{task.batch} is not a file")
-        with suppress(JournalError), Project.open(settings) as project:  # a journal that is down is reported below
+        with suppress(JournalError), Project.open(settings) as project:  # the code below reports a journal that is down
             refuse_simulated([task.batch], project.simulated, settings)
     attempt = _Attempt(settings, task, datetime.now(UTC))
     with _alert_failure(attempt):
@@ -212,7 +212,7 @@ class _Job:
         return replace(summary, run_id=run.run_id, seconds=run.seconds)
 
     def refuse(self, reasons: tuple[str, ...], champion: Bundle | None = None) -> RetrainingSummary:
-        """Record the reasons against a retraining."""
+        """Record the reasons against a retraining, and return them as a summary."""
         self._record("no", reasons, champion)
         name = champion.version_name if champion else self.project.folder.current() or "none"
         return self.attempt.summary("not permitted", "; ".join(reasons), Permission(False, reasons), name)
@@ -247,7 +247,7 @@ class _Job:
         unseen = ~table.held_by(known) if table.outcome.size else np.zeros(0, np.bool_)
         since, batches = self._used_evidence(champion)
         new = int((unseen & (rows.known > since)).sum()) + (0 if file.sha256 in batches else file.unseen)
-        # Each source with outcomes must have most of them. A source without outcomes adds no rows.
+        # The policy sees the source with the lowest share of known outcomes; one without outcomes adds no rows.
         sources = [(rows.due, rows.labelled), (file.rows, file.labelled)]
         due, known_outcomes = min(
             (source for source in sources if source[1]), key=lambda source: source[1] / source[0], default=(0, 0)
@@ -264,7 +264,7 @@ class _Job:
         return permit(situation, self.settings.retraining)
 
     def _with_holdout(self, champion: Bundle) -> Settings:
-        """Return the settings, with more rows held out if the gate's last verdict on the champion needed them."""
+        """Return the settings, with a larger holdout if the gate's last "cannot tell" on the champion asked for it."""
         decisions = self.project.decisions.newest(100, subject="deploy")
         last = next((d for d in decisions if d.champion == champion.content_sha256), None)
         needed = last.details.get("labels_needed") if last and last.verdict == "cannot tell" else None
@@ -275,7 +275,7 @@ class _Job:
     def _used_evidence(self, champion: Bundle) -> tuple[int, set[str]]:
         """Return the evidence of earlier comparisons: time of the newest outcomes (microseconds since 1970), and files.
 
-        Comparisons with the champion as challenger count too, since they led to its deployment.
+        The comparison that led to the champion's deployment counts too.
         """
         decisions = self.project.decisions.newest(100, subject="deploy")
         used = [
@@ -284,7 +284,7 @@ class _Job:
             if champion.content_sha256 in (d.champion, d.challenger) and "evidence" in d.details
         ]
         return (
-            # Not after the decision itself: the clock may have been ahead.
+            # At most the time of the decision, because a clock may have been ahead.
             max((min(int(evidence["known_at"]), at) for at, evidence in used), default=0),
             {evidence["batch"] for _, evidence in used if evidence["batch"]},
         )
@@ -321,7 +321,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _File:
-    """Counts of a batch file: all rows, those with an outcome, and those of them new to the deployed model."""
+    """Counts of a batch file: all rows, rows with an outcome, and rows with an outcome new to the deployed model."""
 
     rows: int = 0
     labelled: int = 0
@@ -330,7 +330,7 @@ class _File:
 
     @classmethod
     def read(cls, path: Path, schema: Schema, known: Identities) -> "_File":
-        """Count a file's rows. In an invalid file all count, as the first step reports its errors."""
+        """Count a file's rows. In an invalid file all rows count; step 1 then reports its errors."""
         table, sha256 = read_table(path, schema), hashlib.sha256(path.read_bytes()).hexdigest()
         try:
             table = check_customers(table, schema, path.name, keep_outcome=True)

@@ -1,1 +1,1 @@
-"""Retraining: the `policy` permits it, the `pipeline` trains a challenger, the `gate` decides on its deployment."""
+"""Retraining: the `policy` permits a run, the `pipeline` trains a challenger, the `gate` decides on its deployment."""

@@ -17,7 +17,7 @@ from churnops.settings import ENV_CHECK_KEY
 from churnops.wire import HealthAnswer, ProbeAnswer
 
 PROBE, READY = "/predict/probe", "/health/ready"
-AGREEMENTS = 5  # answers in a row, each over a new connection, since several workers may answer
+AGREEMENTS = 5  # equal answers in a row, each over a new connection, because the API may have several workers
 PAUSE_SECONDS = 0.1
 ANSWER_SECONDS = 10.0  # limit for one answer
 MAX_ANSWER_BYTES = 2**20  # 32 customers take some KB
@@ -33,8 +33,8 @@ class Check:
     Attributes
     ----------
     status
-        `passed`: the API answers as the model does. `failed`: the earlier model should be restored. `not reached`: the
-        API could not be asked, which is not the model's fault.
+        `passed`: the API and the model give the same scores. `failed`: the earlier model should be restored. `not
+        reached`: the API gave no answer, which is not the model's fault.
     reason
         One sentence.
     rows
@@ -58,7 +58,7 @@ def _bounded(number: Any) -> Any:
 
 
 class _Probed(ProbeAnswer):
-    """Answer to one probe row. A number outside [0, 1] is not refused here: it differs from the expected one."""
+    """Answer to one probe row. A number outside [0, 1] is accepted here, and fails the comparison."""
 
     churn_probability: Annotated[float, BeforeValidator(_bounded)]  # a JSON integer may be larger than any float
 
@@ -67,7 +67,7 @@ class _Probed(ProbeAnswer):
 class _ProbeOutcome:
     """Outcome of one request, with a reason.
 
-    `agrees` and `differs` compare answers of the deployed model. `other`: the API gave another answer, which may still
+    `agrees`, `differs`: the deployed model's answer, compared. `other`: another model or an error, which may still
     change. `silent`: no answer, or not from churnops. `later`: too many requests. `closed`: the API refuses the key.
     """
 
@@ -79,12 +79,12 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     """Compare the API's answers for the probe rows of a deployed bundle with the bundle's own.
 
     The rows go to `POST /predict/probe`, which records and counts nothing, over a new connection each time. Five
-    answers in a row must come from this version and have its probabilities; fewer are enough if the API is so slow that
-    the time runs out. A different probability fails the check at once. Another model's answer, a refusal or an error
-    fails it after `seconds`, and so does silence after a first answer.
+    answers in a row must have this version and its probabilities; at the time limit, one is enough. A different
+    probability fails the check at once. Another model's answer, a refusal, an error, or silence after a first answer
+    fails it at the time limit.
 
-    No exception is raised: the result has the reason. Redirects and proxies are not followed. A worker that answers
-    none of the five requests is not checked.
+    No exception is raised: the result contains the reason. Redirects and proxies are not followed. Workers that get
+    none of the five requests stay unchecked.
 
     Parameters
     ----------
@@ -95,9 +95,9 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     key
         API key with the scope `admin`; empty for none. The result never contains it.
     seconds
-        Time limit. A request under way then may take as long again, but 10 seconds at most.
+        Time limit. The last request may exceed it by as much again, but by 10 seconds at most.
     tolerance
-        Largest difference of a probability: libraries of other machines may round differently.
+        Largest allowed difference of a probability, since libraries of other machines may round differently.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def _customers(bundle: Bundle) -> bytes:
 
 
 def _ask(api: Client, path: str, seconds: float, body: bytes | None = None) -> Reply | str:
-    """Return the reply, or the reason why there is none."""
+    """Return the reply, or the reason for its absence."""
     try:
         return api.ask(path, seconds=seconds, body=body, most=MAX_ANSWER_BYTES)
     except NoReply as error:

@@ -29,9 +29,9 @@ RETRAINED_FROM = "champion"
 def compare_with_production(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
     """Decide on production customers with known outcomes that neither model was trained on.
 
-    The journal's customers are used if there are at least `min_new_labels`, since they are the newest. Otherwise the
-    labelled customers of `data.production` are used, unless the champion is a retrained model: it has learned from
-    later customers, and older ones are no evidence against it. If nothing can be compared the verdict is "cannot tell".
+    These are the journal's customers if there are at least `min_new_labels`, because they are the newest. Otherwise
+    they are the labelled customers of `data.production`, unless the champion is a retrained model: it has learned from
+    newer customers, and older ones are no evidence against it. Without customers the verdict is "cannot tell".
     """
     try:
         return _compared(project, challenger, champion)
@@ -65,7 +65,7 @@ def judge(table: Table, challenger: Bundle, champion: Bundle, settings: Settings
     Raises
     ------
     DataError
-        If a model's Schema differs from that of the settings, by which the rows are encoded.
+        If a model's Schema differs from that of the settings, which encodes the rows.
     """
     if not table.outcome.size:
         return _cannot_tell("no customer with a known outcome is new to both models", settings)
@@ -109,7 +109,7 @@ def production_rows(project: Project) -> ProductionRows:
 
 
 def labelled_tables(tables: Mapping[str, pl.DataFrame], schema: Schema) -> Table:
-    """Join validated tables; keep the rows with an outcome, as if all were predicted at the same time."""
+    """Join validated tables and keep the rows with an outcome; all get the same time of prediction."""
     joined = pl.concat(tables.values(), how="diagonal_relaxed")
     joined = (
         joined.filter(pl.col(schema.target.name).is_not_null()) if schema.target.name in joined.columns else joined[:0]
@@ -118,7 +118,7 @@ def labelled_tables(tables: Mapping[str, pl.DataFrame], schema: Schema) -> Table
 
 
 def labelled(table: pl.DataFrame, schema: Schema, at: NDArray[np.int64], customers: tuple[str | None, ...]) -> Table:
-    """Encode a table whose outcomes are all known."""
+    """Encode a table in which every outcome is known."""
     return Table(encode(table, schema), outcomes(table, schema) == 1.0, at, customers)
 
 

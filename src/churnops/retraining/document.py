@@ -1,4 +1,4 @@
-"""The retraining summary as a JSON document: written, read and published as a JSON Schema by one model."""
+"""The retraining summary as a JSON document: one model writes it, reads it and gives the JSON Schema."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar

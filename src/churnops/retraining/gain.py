@@ -1,4 +1,4 @@
-"""Uncertainty of a measured gain: its standard error, its bounds, and the number of labels to prove it."""
+"""Uncertainty of a measured gain: standard error, bounds, and the number of labels that would prove it."""
 
 import math
 
@@ -16,12 +16,12 @@ Floats = NDArray[np.float64]
 
 
 def spread(y: Floats, p: Floats, q: Floats, metric: GateMetric, *, seed: int) -> tuple[float, float]:
-    """Return the standard error of a gain and, for log loss, its skewness; 0 for other metrics.
+    """Return the standard error of a gain, and its skewness for log loss; for other metrics the skewness is 0.
 
     Parameters
     ----------
     y, p, q : arrays of shape (n,)
-        Outcomes, each at least twice, and the probabilities of champion and challenger.
+        Outcomes (at least two of each), and the probabilities of champion and challenger.
     seed : int
         Seed of the bootstrap, for average precision.
 
@@ -33,7 +33,7 @@ def spread(y: Floats, p: Floats, q: Floats, metric: GateMetric, *, seed: int) ->
     if metric == "roc_auc":
         return delong_difference(y, q, p).standard_error, 0.0
     if metric == "log_loss":
-        smallest = np.finfo(np.float64).eps  # as the metric clips
+        smallest = np.finfo(np.float64).eps  # the metric clips at the same value
         before, after = (-np.log(np.clip(np.where(y == 1.0, s, 1 - s), smallest, 1 - smallest)) for s in (p, q))
         difference = before - after
         error = float(difference.std(ddof=1) / math.sqrt(y.size))
@@ -65,10 +65,10 @@ def bounds(gain: float, error: float, rarer: int, skewness: float = 0.0, *, leve
     rarer : int >= 2
         Customers of the rarer outcome; Student's t has one degree of freedom less.
     skewness : float
-        Skewness of the gain, not of the customers' differences. The bound on the side of the long tail is moved out by
-        Hall's transformation (Journal of the Royal Statistical Society B 54 (1992) 221-228); none is moved in.
+        Skewness of the gain, not of the customers' differences. Hall's transformation (Journal of the Royal Statistical
+        Society B 54 (1992) 221-228) moves the bound on the side of the long tail outwards; no bound moves inwards.
     level : float in (0, 1)
-        Probability with which each bound holds, such as `corrected` gives.
+        Probability with which each bound holds, such as the result of `corrected`.
 
     Examples
     --------
@@ -107,10 +107,10 @@ def labels_needed(
     min_improvement
         As in the settings.
     level : float in (0, 1)
-        Probability with which the lower bound holds, such as `corrected` gives.
+        Probability with which the lower bound holds, such as the result of `corrected`.
     low
-        The gain's lower bound on these rows. Few or skewed customers make the interval wider than a normal
-        distribution's; it is assumed to be as wide for more rows. So an unproven gain needs more labels than there are.
+        The gain's lower bound on these rows. Few or skewed customers make the interval wider than that of a normal
+        distribution, and the same ratio is assumed for more rows. So an unproven gain always needs more labels.
 
     Notes
     -----
@@ -134,7 +134,7 @@ def labels_needed(
 
 
 def round_up(labels: int) -> int:
-    """Round a number of labels up to two digits, as it is an estimate.
+    """Round an estimated number of labels up to two digits.
 
     >>> round_up(1234), round_up(7)
     (1300, 7)

@@ -1,11 +1,11 @@
-"""Gate: decides whether a challenger replaces the champion, by a proven gain on the same rows.
+"""Gate: a challenger replaces the champion only by a proven gain on the same rows.
 
-The verdicts, by the gain (positive if the challenger is better) and its one-sided bounds:
+The verdict depends on the gain (positive if the challenger is better) and its one-sided bounds:
 
 - `deploy`: the gain is above `min_improvement`, its lower bound is above 0, and every guard holds.
-- `keep`: the upper bound is not above `min_improvement`, so there is no such gain; or the gain is proven and a guard is
-  broken.
-- `cannot tell`: neither, or too few customers of an outcome. Nothing is deployed; more labels may decide it.
+- `keep`: the upper bound is at most `min_improvement`, so a sufficient gain is excluded; or a guard is broken although
+  the gain is proven.
+- `cannot tell`: none of these, or too few customers of an outcome. Nothing is deployed; more labels may decide.
 
 A guard is a metric that the challenger may worsen by at most a tolerance, however large the gain is. With
 `confidence: null` the gain alone decides: no bounds, no guards.
@@ -32,8 +32,8 @@ VERDICT_LABELS: Mapping[str, str] = {
 GuardName = Literal["log_loss", "calibration_error"]
 
 MIN_OF_EACH = 20
-"""Least number of churned customers, and of stayed ones, for a verdict. An overconfident model without a gain had a
-lower 95 % bound above 0 in 12 % of samples with 14 churned customers, and in 6 % with 20 (log loss, telecom table)."""
+"""Minimum of churned and of stayed customers for a verdict. The lower 95 % bound of an overconfident model without a gain
+was above 0 in 12 % of samples with 14 churned customers, and in 6 % with 20 (log loss, telecom table)."""
 _SIGN: Mapping[str, float] = {name: 1.0 if higher else -1.0 for name, higher in HIGHER_IS_BETTER.items()}
 Floats = NDArray[np.float64]
 
@@ -68,21 +68,21 @@ class Decision:
     standard_error
         Standard error of the gain.
     low, high
-        One-sided bounds of the gain, each at `confidence`; wider for the best of several challengers. None under the
-        plain rule.
+        One-sided bounds of the gain, each at `confidence`; wider for the best of several challengers. None without a
+        `confidence`.
     min_improvement
         Lower limit that the gain must exceed.
     confidence
-        Confidence of the bounds; None under the plain rule.
+        Confidence of the bounds; None for the plain rule, by which the gain alone decides.
     compared
-        Number of challengers that this one was the best of on these rows.
+        Number of challengers from which this one was chosen on these rows.
     rows, churned
         Customers, and those of them who churned.
     guards
-        Guards; empty under the plain rule.
+        Guards; empty for the plain rule.
     labels_needed
-        Total labels, at this churn rate, that prove a gain of this size in 90 % of cases or, with too few of an
-        outcome, give enough of it. None with another verdict, or if no number is enough.
+        Total number of labels that proves a gain of this size in 90 % of cases or, if an outcome is too rare, contains
+        enough of it. None for other verdicts, or if no number is enough.
     """
 
     verdict: Verdict
@@ -133,7 +133,7 @@ def decide(
     settings
         The metric, `min_improvement`, `confidence`, and the guards' tolerances.
     compared : int >= 1
-        Number of challengers that this one was chosen from on these rows.
+        Number of challengers from which this one was chosen on these rows.
     seed : int
         Seed of the bootstrap, for average precision.
 
@@ -148,16 +148,15 @@ def decide(
 
     Notes
     -----
-    The gain of ROC-AUC has the standard error of DeLong et al. (1988), that of average precision a paired bootstrap's.
-    The gain of log loss is the mean of the customers' differences, with its standard error and skewness: an
-    overconfident model is a little better on nearly all customers, and much worse on a few. Bounds are Student's t with
-    one degree of freedom less than there are customers of the rarer outcome, which carry most of the uncertainty. These
-    are fewer than the degrees of freedom of Brunner and Munzel (Biometrical Journal 42 (2000) 17-25), so the bounds are
-    a little wider.
+    The standard error is DeLong's (1988) for the gain in ROC-AUC, and a paired bootstrap's for average precision. The
+    gain in log loss is the mean of the customers' differences, with its standard error and skewness: an overconfident
+    model is slightly better on nearly all customers, and much worse on a few. The bounds use Student's t. Its degrees
+    of freedom are the number of customers of the rarer outcome, which carry most of the uncertainty, minus one. Brunner
+    and Munzel (Biometrical Journal 42 (2000) 17-25) allow more, so these bounds are slightly wider.
 
-    The best of k challengers is judged at (1 - confidence) / k. A challenger without a gain is deployed only if at
-    least one of k bounds is wrong, and the probability of that is at most the sum of the k errors, for any dependence
-    and any choice of the best (Bonferroni).
+    The best of k challengers is judged at (1 - confidence) / k (Bonferroni). A challenger without a gain is deployed
+    only if one of the k bounds is wrong. The probability of that is at most the sum of the k errors, for any dependence
+    and any choice of the best.
 
     Examples
     --------
@@ -209,7 +208,7 @@ def decide(
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Numbers that the rule decides on. A number that cannot be computed is NaN."""
+    """Numbers behind the verdict. A number that cannot be computed is NaN."""
 
     settings: RetrainingSettings
     compared: int

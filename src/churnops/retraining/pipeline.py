@@ -1,4 +1,4 @@
-"""Retraining pipeline: the main job's steps on the original table and on production rows."""
+"""Retraining pipeline: the steps of the main job, on the original table and production rows."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class Retrained:
     Attributes
     ----------
     challenger
-        The compared model, with its evaluation on the held-out rows. It is deployed without another fit.
+        The compared model, with its evaluation on the held-out rows. A deployment uses it without another fit.
     trained_on
         Identities of its training rows.
     rows
@@ -109,14 +109,14 @@ class RetrainingPipeline:
         rows
             Production customers with known outcomes, from the journal.
         batch
-            A file with more of them, as of now.
+            A file with more such customers; their time is now.
 
         Raises
         ------
         ValidationError
-            With every rule that a table breaks.
+            With all broken rules of the tables.
         DataError
-            If no customer is left to compare on, or the champion's Schema differs from that of the settings.
+            If no customer is left for the comparison, or the champion's Schema differs from that of the settings.
         """
         settings, schema, step = self._settings, self._settings.table, self._run.step
         check_same_inputs(champion, schema)
@@ -124,7 +124,7 @@ class RetrainingPipeline:
         table, sha256 = self._labelled_rows(rows, batch)
         parts = split(table, table.held_by(trained_on), names, settings.retraining)
         if not parts.held_out.any():
-            raise DataError("no customer with a known outcome is new to the deployed model: nothing to compare on")
+            raise DataError("no customer with a known outcome is new to the deployed model: no comparison is possible")
         used = parts.held_out | parts.training
         prepared = step(
             STEPS[2],
@@ -174,7 +174,7 @@ class RetrainingPipeline:
 
 
 def _plan(table: Table, parts: Split, settings: Settings) -> Plan:
-    """Return the candidates, and the rows that they are fitted to and chosen on."""
+    """Return the candidates, and the rows for fitting and choosing them."""
     used, names = parts.held_out | parts.training, [column.name for column in settings.table.model_inputs]
     return Plan(
         families=settings.retraining.families,
@@ -195,7 +195,7 @@ def _written(rows: ProductionRows, folder: Path) -> list[Path]:
 
 
 def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) -> dict[str, pl.DataFrame]:
-    """Return the validated tables with added columns: time of the prediction (0 in the original table) and id."""
+    """Return the validated tables with two more columns: time of prediction (0 in the original table) and id."""
     schema, now = settings.table, int(datetime.now(UTC).timestamp() * 1e6)
     tables = {
         name: _beside(table, np.zeros(table.height, np.int64), customers_of(table, schema))

@@ -18,7 +18,7 @@ MIN_COVERAGE = 0.8
 
 @dataclass(frozen=True)
 class RetrainingTask:
-    """Task to retrain: origin, reasons, and a file of more labelled customers as of now, if there is one."""
+    """Request to retrain: origin, reasons, and perhaps a file with more labelled customers."""
 
     cause: Cause
     because: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class RetrainingTask:
 
 @dataclass(frozen=True)
 class Situation:
-    """Facts that the policy decides on.
+    """Facts for the policy's decision.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class Situation:
     due, labelled
         Production outcomes that are due, and the number of them that are known.
     unseen
-        Customers with known outcomes that the deployed model was not trained on.
+        Number of customers with known outcomes that the deployed model was not trained on.
     new
-        Those whose outcomes became known since the last comparison with this model; all if there was none.
+        Number of these whose outcomes became known since the last comparison with this model, if there was one.
     """
 
     cause: Cause
@@ -68,8 +68,9 @@ def scheduled(settings: RetrainingSettings, deployed_at: datetime | None, now: d
 def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
     """Decide whether a retraining may begin.
 
-    A request by a person is refused only if no comparison is possible. An automatic one also waits for the cooldown and
-    for `min_new_labels` since the last comparison: each comparison is another chance that an equal model looks better.
+    A person's request is refused only if too few outcomes are known for a comparison. An automatic request also waits
+    for the cooldown, and for `min_new_labels` since the last comparison, because each comparison is another chance for
+    an equal model to look better.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
 def _against_automatic(situation: Situation, settings: RetrainingSettings) -> list[str]:
     against = []
     cooldown = settings.retraining_cooldown_days
-    # Another machine's clock may be ahead, which must not matter without a cooldown.
+    # Without a cooldown, a deployment dated ahead by another machine's clock must not matter.
     if cooldown and situation.deployed_at and situation.now - situation.deployed_at < timedelta(cooldown):
         age = (situation.now - situation.deployed_at) / timedelta(days=1)
         against.append(f"the model was deployed {age:.1f} days ago, and the cooldown is {cooldown:g} days")

@@ -24,23 +24,23 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class ProductionRows:
-    """Customers with known outcomes, each once, by time and then by content.
+    """Customers with known outcomes, one row each, ordered by time and content.
 
     Parameters
     ----------
     table
-        Inputs of the Schema under their snake_case names, choices as text, and the target; neither ids nor times. The
-        rules of the Schema (ranges, gaps) are not checked here.
+        Inputs under their snake_case names, choices as text, and the target; neither ids nor times. Ranges and missing
+        values are not checked here.
     at
         Shape (n,): times of the predictions, in microseconds since 1970, UTC.
     known
-        Shape (n,): times since when the outcomes count, likewise: recorded, and the horizon passed.
+        Shape (n,): times at which the outcomes were both recorded and due, in the same unit.
     customers
         The n ids, None for a customer without one.
     due
-        Predictions in the period whose horizon has passed.
+        Number of predictions in the period whose horizon has passed.
     labelled
-        Those of them with a known outcome: more than n if customers have several predictions.
+        Number of these with a known outcome; more than n if customers have several predictions.
     """
 
     table: pl.DataFrame
@@ -61,21 +61,21 @@ def rows_from_journal(
 ) -> ProductionRows:
     """Collect the customers of predictions with `since <= at <= known_at - horizon`, and their outcomes.
 
-    Predictions of any model count. Those younger than a horizon never do: their known outcomes are mostly of customers
-    who churned early. Entries recorded after `known_at` are ignored, so a later call returns the same rows.
+    Predictions of all models count. Predictions younger than the horizon do not: most of their known outcomes are of
+    customers who churned early. Entries recorded after `known_at` are ignored, so a later call returns the same rows.
 
-    Each customer is returned once, by the newest prediction with a known outcome. Customers without an id are
-    identified by their inputs. Memory grows with the rows returned, not with the predictions read.
+    A customer's row is the newest prediction with a known outcome. Customers without an id are identified by their
+    inputs. Memory grows with the returned rows, not with the predictions read.
 
     Parameters
     ----------
     horizon
-        Label horizon that `journal` was opened with.
+        Label horizon of `journal`.
 
     Raises
     ------
     DataError
-        If inputs in the journal do not have the kinds or choices of the Schema.
+        If inputs in the journal do not fit the kinds and choices of the Schema.
     JournalError
         If the database does not answer.
     """
@@ -110,7 +110,7 @@ class _Newest:
         self._known = np.empty(0, dtype=np.int64)
 
     def add(self, predictions: Sequence[RecordedPrediction]) -> None:
-        """Add rows newer than all before."""
+        """Add predictions that are newer than all earlier ones."""
         columns = _decode(predictions, self._schema)
         contents = content_hashes(columns, self._names).tolist()
         ids = (prediction.row.customer_id for prediction in predictions)
@@ -135,7 +135,7 @@ class _Newest:
     def ordered(
         self,
     ) -> tuple[Columns, NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], tuple[str | None, ...]]:
-        """Return columns, outcomes, both times and ids, by time, content, outcome and id."""
+        """Return columns, outcomes, both times and ids, ordered by time, content, outcome and id."""
         size = len(self._places)
         values, at = self._values[:, :size], self._at[:size]
         columns = dict(zip(self._names, values, strict=False))

@@ -1,4 +1,4 @@
-"""Split of rows by time: the newest for the comparison, those before to choose a candidate, the others for fitting."""
+"""Split of rows by time: the newest for the comparison, the next to choose a candidate, the others for fitting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from churnops.training.search import Fold, Weighting, stratified_folds
 Mask = NDArray[np.bool_]
 
 MAX_SHARE = 0.3
-"""Largest share of the production rows that is held out, and of the rest that is used to choose a candidate."""
+"""Largest held-out share of the production rows, and largest share of the rest for choosing a candidate."""
 SCHEMES = ("all rows", "recent rows", "recency-weighted")
 MIN_TO_CHOOSE = 10
-"""Rows of each outcome needed to choose a candidate on the newest rows; with fewer, folds of all rows are used."""
+"""Minimum rows of each outcome to choose a candidate on the newest rows; with fewer, folds of all rows are used."""
 MIN_TO_FIT = 10
-"""Least number of recent rows of each outcome: no model can be fitted to one outcome."""
+"""Minimum of recent rows of each outcome, because a fit needs both."""
 MIN_RECENT = 500
-"""Least number of recent production rows, as long as there are as many."""
+"""Minimum of recent production rows, if there are as many."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Table:
 def one_row_each(table: Table, names: Sequence[str]) -> Mask:
     """Choose the newest production row of every customer, and every row of the original table.
 
-    Customers without an id are identified by their contents. A row without an id that equals a row with one is left
-    out: the same customer came in a file without ids, and would count twice.
+    Customers without an id are identified by their contents. A row without an id is left out if a row with an id has
+    the same contents: it is the same customer from a file without ids, and would count twice.
     """
     ids, contents = customer_hashes(table.customers), content_hashes(table.columns, names)
     who = np.where(ids != 0, ids, contents)
@@ -89,9 +89,9 @@ class Split:
     held_out
         Rows for the comparison only: the newest labelled rows of customers that the deployed model was not trained on.
     training
-        Rows for fitting. Other rows of customers who are held out are in neither mask.
+        Rows for fitting. Further rows of held-out customers are in neither mask.
     newest
-        Training rows to choose a candidate on, which the candidates' fits leave out; none if an outcome is too rare.
+        Training rows for choosing a candidate, left out of the candidates' fits; none if an outcome is too rare.
     """
 
     held_out: Mask
@@ -100,10 +100,10 @@ class Split:
     order: NDArray[np.intp]
 
     def folds(self, table: Table, names: Sequence[str], folds: int, seed: int) -> list[Fold]:
-        """Return the folds that candidates are chosen by, as indices into the training rows.
+        """Return the folds for choosing a candidate, as indices into the training rows.
 
-        It is one fold: the newest rows, against the other rows without their customers. If the newest rows are too few,
-        the folds are stratified.
+        There is one fold: scoring on the newest rows, fitting on the other rows without their customers. If the newest
+        rows are too few, there are `folds` stratified folds.
         """
         training, newest = table.rows(self.training), self.newest[self.training]
         if not newest.any():
@@ -112,10 +112,10 @@ class Split:
         return [(np.flatnonzero(~leaving & ~newest), np.flatnonzero(newest))]
 
     def weightings(self, table: Table, settings: RetrainingSettings) -> dict[str, Weighting | None]:
-        """Return the weights of training rows, by the name of the scheme.
+        """Return the weights of training rows for each scheme.
 
         In `recent rows` only the newest rows have a weight: `recent_fraction` of the production rows, at least
-        `MIN_RECENT`, and more until `MIN_TO_FIT` rows have each outcome. In `recency-weighted` the weight halves with
+        `MIN_RECENT`, and enough for `MIN_TO_FIT` rows of each outcome. In `recency-weighted` a row's weight halves for
         every such number of newer rows.
         """
         place = np.empty(self.order.size, dtype=np.intp)
@@ -142,7 +142,7 @@ class Split:
 
 
 def split(table: Table, known: Mask, names: Sequence[str], settings: RetrainingSettings) -> Split:
-    """Split a table by time, newest first, and rows of the same time by the hash of their contents.
+    """Split a table by time, newest first; the hash of the contents orders rows of the same time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Summary of a retraining, and the document it is written as."""
+"""Summary of a retraining run, and its document."""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class RetrainingSummary:
     permission
         The policy's decision.
     champion
-        Version name of the model that was deployed at the start; its folder if the name is not known.
+        Version name of the deployed model at the start; its folder if the name is not known.
     retrained
         The challenger and the gate's decision; None if nothing was trained.
     version
@@ -93,7 +93,7 @@ class RetrainingSummary:
 
 
 def _candidates(made: Retrained) -> dict[str, Any]:
-    """Return each candidate's scores of the choice, and its ROC-AUC on the held-out rows."""
+    """Return each candidate's scores for the choice, and its ROC-AUC on the held-out rows."""
     return {
         name: {
             "validation": dict(model.bundle.metrics["cross_validation"]),
