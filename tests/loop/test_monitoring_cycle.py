@@ -453,7 +453,7 @@ def test_wrong_options_are_refused_before_anything_is_done(deployed: Settings):
         (("--simulate", "--seed", "-1"), "--seed"),
         (("--batch", "no-such-file.csv"), "no-such-file.csv"),
         (("--batch", "x.csv", "--act"), "--act needs --source NAME"),
-        (("--batch", "x.csv", "--source", "weekly"), "without it a file is only reported on"),
+        (("--batch", "x.csv", "--source", "weekly"), "without it the command only reports on the file"),
         (("--batch", "x.csv", "--act", "--source", "live"), "'live' is reserved for churnops"),
         (("--batch", "x.csv", "--act", "--source", "a b"), "--source 'a b'"),
         (("--act", "--source", "weekly"), "need --batch"),

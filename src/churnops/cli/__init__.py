@@ -1,4 +1,4 @@
-"""The command line: one file for each group of commands. Imports happen inside commands, so `--help` is fast."""
+"""The command line: one file for each group of commands. Commands import inside functions, so `--help` is fast."""
 
 from churnops.cli import alerts, config, dashboard, journal, models, monitoring, retraining, service  # noqa: F401  (their commands join `main`)
 from churnops.cli.root import main

@@ -19,7 +19,7 @@ def config_show() -> None:
     """Print the commented default config.yaml."""
     from churnops.settings import default_config
 
-    click.echo(default_config().encode(), nl=False)  # the file is UTF-8 in every terminal
+    click.echo(default_config().encode(), nl=False)  # UTF-8 regardless of the terminal's encoding
 
 
 @config.command("check")

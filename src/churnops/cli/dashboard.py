@@ -19,7 +19,7 @@ from churnops.errors import ChurnopsError
 def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
     """Show predictions, monitoring, analysis and models in the browser.
 
-    Predictions come from the API at dashboard.api_url or, if that is not set, from the deployed model directly. The
+    Predictions come from the API at dashboard.api_url, or directly from the deployed model if it is empty. The
     dashboard works offline. Without dashboard.login everyone who can reach its address can use it: keep it on this
     machine, or set a login.
     """

@@ -20,7 +20,7 @@ def journal() -> None:
 @json_option
 @click.pass_context
 def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Write a backup of a SQLite journal to FILE. The service may run meanwhile.
+    """Write a backup of a SQLite journal to FILE, even while the service runs.
 
     For a journal in PostgreSQL use pg_dump.
 

@@ -15,8 +15,8 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
     """Run the seven steps, from raw tables to a deployed model.
 
     The first winner is deployed. A later winner is deployed if the gate proves it better on customers that neither
-    model was trained on; otherwise it is registered as challenger. --deploy skips the gate. The same data and settings
-    give the same model: nothing changes then.
+    model was trained on; otherwise it becomes the challenger. --deploy skips the gate. The same data and settings
+    give the same model, and the command changes nothing.
     """
     from churnops.pipelines.run_all import STEPS, run_all
     from churnops.progress import steps_progress
@@ -62,11 +62,11 @@ def models(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
-    """Delete the folders of old deployments, without a question.
+    """Delete the folders of old deployments, without confirmation.
 
-    The folders lie below models/versions. The deployed model always stays, and so do the versions with the aliases
-    previous and challenger, and the target of `churnops rollback`. Copies in MLflow stay too: `churnops promote`
-    deploys one again.
+    The folders are below models/versions. The deployed model, the target of `churnops rollback`, and the versions with
+    the aliases previous and challenger always stay. MLflow keeps a copy of each version: `churnops promote` deploys it
+    again.
 
     \b
     Example:
@@ -106,7 +106,7 @@ def reason_text(ctx: click.Context, parameter: click.Parameter, value: str | Non
 @json_option
 @click.pass_context
 def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json: bool) -> None:
-    """Deploy a registered VERSION, if the gate lets it.
+    """Deploy a registered VERSION if the gate permits it.
 
     The gate compares it with the deployed model on customers that neither was trained on, by the settings under
     `retraining`. Its numbers are printed and its verdict is kept in the journal. If the gate refuses, nothing changes
@@ -117,7 +117,7 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
       churnops models                                     list the versions
       churnops promote 7 --reason "the spring campaign"   ask the gate
       churnops promote 7 --reason "the old one is wrong about one plan" --force
-      churnops rollback                                   restore the model from before
+      churnops rollback                                   restore the previous model
     """  # noqa: D301
     from churnops.errors import RegistryError
     from churnops.pipelines import promote as promoting
@@ -130,7 +130,7 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     if done.status == "rolled back":
         raise RegistryError(f"version {version} failed its check and was rolled back: {done.reason}")
     if done.status == "refused":
-        raise RegistryError(f"version {version} is not deployed: {done.reason}; --force deploys it all the same")
+        raise RegistryError(f"version {version} is not deployed: {done.reason}; --force deploys it anyway")
 
 
 @main.command()
@@ -138,21 +138,21 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     "--to",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="A version that was deployed before. Default: the model before the present one.",
+    help="An earlier deployed version. Default: the previous model.",
 )
 @click.option("--reason", callback=reason_text, metavar="TEXT", help="Reason, kept in the history.")
 @json_option
 @click.pass_context
 def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bool) -> None:
-    """Restore a model that was deployed before.
+    """Roll back to an earlier model.
 
-    It happens at once, and the gate is not asked. The files of the model are checked first. Running servers follow
-    within a second. A second rollback goes back one model further.
+    The command checks the files of the model, skips the gate and takes effect at once. Running servers follow within a
+    second. A second rollback restores the model before that.
 
     \b
     Examples:
       churnops rollback --reason "complaints since noon"
-      churnops rollback --to 3                            a certain version; see `churnops models`
+      churnops rollback --to 3                            a chosen version; see `churnops models`
     """  # noqa: D301
     from churnops.pipelines.rollback import roll_back
 
@@ -173,9 +173,9 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
 def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force: bool, as_json: bool) -> None:
     """Score a file of customers, of any size, with the deployed model.
 
-    IN and OUT are .csv or .parquet, by their ending. OUT has the columns of IN and churn_probability,
-    churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features.
-    OUT is written completely or not at all. The same command continues an interrupted run.
+    IN and OUT are .csv or .parquet files. OUT has the columns of IN and churn_probability, churn_prediction and
+    model_version; with --explain also base_value, explanation_scale and top_shap_features. OUT is written whole or
+    not at all. The same command continues an interrupted run.
     """
     from churnops.progress import rows_progress
     from churnops.scoring.file import FileScorer

@@ -1,4 +1,4 @@
-"""Commands that monitor the deployed model, or simulate customers to try that on: monitor, simulate."""
+"""Commands that monitor the deployed model, or simulate customers to try monitoring: monitor, simulate."""
 
 import re
 import traceback
@@ -38,7 +38,7 @@ class _Duration(click.ParamType[timedelta]):
 
 @dataclass(frozen=True)
 class _Subject:
-    """Options that choose the customers of a cycle: the journal's, those of a file, or simulated ones."""
+    """Options that choose the customers of a cycle: from the journal, a file or a simulation."""
 
     window: timedelta | None
     until: datetime | None
@@ -66,7 +66,7 @@ class _Subject:
         if self.batch is None and (self.act is not None or self.name is not None):
             raise click.UsageError("--act, --no-act and --source need --batch")
         if self.name is not None and not self.act:
-            raise click.UsageError("--source needs --act: without it a file is only reported on")
+            raise click.UsageError("--source needs --act: without it the command only reports on the file")
         if self.end is not None and not datetime(2000, 1, 1, tzinfo=UTC) <= self.end <= datetime.now(UTC):
             raise click.UsageError("--until must lie between the year 2000 and now")
 
@@ -101,7 +101,7 @@ class _Subject:
 @click.option(
     "--act/--no-act",
     default=None,
-    help="Act on the file of --batch: alert, count a look, retrain. Default: --act if the file lies in a folder of "
+    help="Act on the file of --batch: alert, count a look, retrain. Default: --act if the file is in a folder of "
     "data.batches, whose name is its source.",
 )
 @click.option("--source", "name", metavar="NAME", help="Source of the file: a-z, 0-9, _ and -. With --act.")
@@ -135,9 +135,9 @@ def monitor(
     monitoring_report_<time>.json and a page beside it, logs to MLflow and sends alerts. Cron or Kubernetes needs only
     this command: cycles may be repeated, overlap, or be killed.
 
-    A file is only reported on, unless its folder is declared in data.batches or you add --act --source NAME. Alarms,
-    looks and recoveries then belong to that source, as those of the API belong to `live`. Files of `churnops simulate`
-    never act, except in a project with `demonstration: true`.
+    A cycle on a file only reports, unless data.batches declares its folder or you add --act --source NAME. Alerts,
+    looks and recoveries then belong to that source, as those of the API belong to `live`. Cycles on files of `churnops
+    simulate` never act, except in a project with `demonstration: true`.
 
     \b
     Examples:
@@ -175,7 +175,7 @@ def monitor(
 
 
 def _acts_as(batch: Path, settings: "Settings", act: bool | None, name: str | None) -> str | None:
-    """Return the source that a file acts for; None if it is only reported on."""
+    """Return the source for which a cycle on a file acts; None if it only reports."""
     from pydantic import TypeAdapter, ValidationError
 
     from churnops.pipelines.sources import source_of
@@ -186,7 +186,7 @@ def _acts_as(batch: Path, settings: "Settings", act: bool | None, name: str | No
         return None
     if name is None:
         if act and declared is None:
-            raise click.UsageError("--act needs --source NAME: the file lies in no folder of data.batches")
+            raise click.UsageError("--act needs --source NAME: the file is not in a folder of data.batches")
         return declared
     try:
         TypeAdapter(SourceName).validate_python(name)
@@ -242,14 +242,14 @@ def simulate(
 ) -> None:
     """Write a table of simulated customers with known drift.
 
-    Use it to try monitoring. OUT is .csv or .parquet, by its ending, and has the source's headers and the outcome. Only
-    plausible customers are made: to shift a column, a customer takes its value, and those of all connected columns,
-    from another customer with the same outcome. So charges follow minutes, and a customer without a plan sends no
-    messages. A shift ends where no such customers are left; the output shows the shift reached. Without a drift option
-    OUT is a fair sample.
+    Use it to try monitoring. OUT is a .csv or .parquet file with the source's headers and the outcome. All customers
+    are plausible: to shift a column, a customer takes its value, and the values of all connected columns, from another
+    customer with the same outcome. So charges follow minutes, and a customer without a plan sends no messages. A shift
+    stops if no such customer is left; the output shows the reached shift. Without a drift option OUT is a random
+    sample.
 
-    Simulated customers are never taken for real ones: the file has a column churnops_simulated, and the journal keeps
-    its hash. `monitor --batch` reports on the file. No model is trained on it, except in a project with
+    Simulated customers never count as real ones: the file has a column churnops_simulated, and the journal keeps its
+    hash. `monitor --batch` reports on the file. No model is trained on it, except in a project with
     `demonstration: true`.
 
     \b

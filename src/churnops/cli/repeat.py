@@ -1,4 +1,4 @@
-"""Repeat a job on this machine until a signal stops it, in one process at a time."""
+"""Repeat a job in one process of this machine, until a signal stops it."""
 
 import signal
 import threading
@@ -14,21 +14,21 @@ from churnops.files import lock_folder
 
 
 def repeat(every: timedelta, job: Callable[[], None], folder: Path, on_error: Callable[[Exception], None]) -> None:
-    """Run `job` now and then once per `every`, until SIGTERM or Ctrl-C. A running job is finished first.
+    """Run `job` at once and then once per `every`, until SIGTERM or Ctrl-C; finish a running job first.
 
-    A job that takes longer than `every` is followed by the next at once; missed ones are skipped. The exception of a
+    After a job that takes longer than `every`, the next starts at once; missed ones are skipped. The exception of a
     failed job goes to `on_error`, and the next job runs as planned.
 
     Raises
     ------
     ChurnopsError
-        If another process repeats a job in `folder`. It holds a lock there, which ends with the process.
+        If another process repeats a job in `folder`, by a lock on the folder that ends with the process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder) as held, _stop_signals() as stop:
         if not held:
             raise ChurnopsError(
-                f"another process already repeats this command in {folder}: stop it first, or leave out --every"
+                f"another process already repeats this command in {folder}: stop it first, or omit --every"
             )
         while not stop.is_set():
             started = time.monotonic()

@@ -13,11 +13,11 @@ from churnops.cli.root import json_option, main, settings_of, show_done
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="CSV or Parquet file with more customers of known outcome, as of now. They are added to those of the journal.",
+    help="CSV or Parquet file with more customers of known outcome, beside those of the journal.",
 )
 @click.option(
     "--reason",
-    default="asked for by hand",
+    default="requested by hand",
     show_default=True,
     callback=reason_text,
     help="Reason, kept in the journal and the summary.",
@@ -33,19 +33,19 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
     """Train a challenger, and deploy it if the gate proves it better.
 
     The training rows are the raw tables and the production customers with known outcomes. The newest of these customers
-    are held out: on them the challenger must beat the deployed model by more than retraining.min_improvement, beyond
-    doubt. Otherwise it is registered as challenger, the deployed model stays, and retraining_summary_<time>.json has
-    the reason.
+    are held out: on them the challenger must be better than the deployed model by more than
+    retraining.min_improvement, with proof. Otherwise the deployed model stays, and retraining_summary_<time>.json
+    contains the reason.
 
-    `churnops monitor` retrains by itself when its report recommends it. This command does not wait for the cooldown or
-    for retraining.min_new_labels.
+    `churnops monitor` retrains automatically if its report recommends it. This command does not wait for the cooldown
+    or for retraining.min_new_labels.
 
     \b
     Examples:
       churnops retrain
       churnops retrain --batch last_month.csv --reason "the tariff changed in May"
 
-    Exit code: 0 for every decision of the gate; 2 if the retraining failed or may not begin.
+    Exit code: 0 for every decision of the gate; 2 if the retraining failed or was not permitted.
     """  # noqa: D301
     from churnops.pipelines.trigger_retraining import trigger_retraining
     from churnops.progress import steps_progress

@@ -1,4 +1,4 @@
-"""The command `churnops`, and the parts that its commands share."""
+"""The command `churnops`, and shared parts of its commands."""
 
 import json
 import signal
@@ -54,7 +54,7 @@ def show(as_json: bool, document: Callable[[], object], people: Callable[[], obj
 
 
 def show_done(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:
-    """Print the result of work that is done: an error here is only a warning."""
+    """Print the result of finished work; an error here is only a warning."""
     try:
         show(as_json, document, people)
         sys.stdout.flush()
@@ -106,7 +106,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """Load a command's settings, apply their file permissions, warn of old setting names and print the banner."""
+    """Load the settings, apply file permissions, warn of earlier setting names and print the banner."""
     from churnops.settings import apply_permissions, find_config, load_settings
 
     settings = load_settings(ctx.obj or find_config(Path.cwd()))

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) -> None:
     """Serve the deployed model over HTTP.
 
-    The API answers predictions with reasons, takes labels, and reports health and metrics. It follows deployments while
-    it runs. On SIGTERM or Ctrl-C it finishes the requests under way. A deployment that a killed process left open is
-    finished or undone at the start.
+    The API predicts with reasons, takes labels, and reports health and metrics. It follows deployments while it runs.
+    At the start it finishes or undoes a deployment that a killed process left open. On SIGTERM or Ctrl-C it finishes
+    the requests in progress.
     Try it:
 
     \b
@@ -44,7 +44,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) 
 def warm(ctx: click.Context) -> None:
     """Compile the prediction code, so that `serve` starts quickly.
 
-    For building images: the machine code is kept on disk.
+    Use it when you build an image: the machine code stays on disk.
     """
     import time
 
@@ -90,8 +90,8 @@ def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bo
     """Create an API key and print its token, once.
 
     NAME is the owner's name. The journal keeps only a hash of the token, so a lost key must be revoked and replaced.
-    Running servers accept the key within seconds. After the first key is made every request needs one, even if the
-    journal is lost or all keys are revoked: the file models.keys, which contains no secret, keeps that fact.
+    Running servers accept the key within seconds. After the first key every request needs one, even if the journal is
+    lost or all keys are revoked: the file models.keys, which contains no secret, records that keys are needed.
 
     \b
     Example:

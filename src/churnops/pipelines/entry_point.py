@@ -5,7 +5,7 @@ import sys
 
 
 def run_command(command: str) -> None:
-    """Replace this process by `churnops COMMAND`; a first argument that is not an option names the MLflow experiment."""
+    """Replace this process by `churnops COMMAND`; a first argument without a dash names the MLflow experiment."""
     arguments = sys.argv[1:]
     experiment = ("--experiment",) if arguments and not arguments[0].startswith("-") else ()
     os.execv(sys.executable, [sys.executable, "-m", "churnops.cli", command, *experiment, *arguments])  # noqa: S606

@@ -245,7 +245,7 @@ def _release(
     save_trained_on(models, bundle.content_sha256, made.trained_on)
     save_reference(models, bundle.content_sha256, made.trained.reference)
     candidate = ReleaseCandidate(
-        bundle, version, "asked for with --deploy" if deploy else None, facts=[_fact(made.evaluated)]
+        bundle, version, "requested with --deploy" if deploy else None, facts=[_fact(made.evaluated)]
     )
     released = release(project, registry, candidate, gate="skip" if deploy else "ask")
     aftermath.deployed = released.swapped

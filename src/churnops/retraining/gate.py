@@ -32,8 +32,8 @@ VERDICT_LABELS: Mapping[str, str] = {
 GuardName = Literal["log_loss", "calibration_error"]
 
 MIN_OF_EACH = 20
-"""Minimum of churned and of stayed customers for a verdict. The lower 95 % bound of an overconfident model without a gain
-was above 0 in 12 % of samples with 14 churned customers, and in 6 % with 20 (log loss, telecom table)."""
+"""Minimum of churned and of stayed customers for a verdict. An overconfident model without a gain had a lower 95 %
+bound above 0 in 12 % of samples with 14 churned customers, and in 6 % with 20 (log loss, telecom table)."""
 _SIGN: Mapping[str, float] = {name: 1.0 if higher else -1.0 for name, higher in HIGHER_IS_BETTER.items()}
 Floats = NDArray[np.float64]
 
