@@ -173,7 +173,7 @@ def dashboard(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             for _ in range(3000):
                 if process.poll() is not None:
                     log.seek(0)
-                    raise SystemExit(f"the dashboard ended by itself: {log.read().decode()}")
+                    raise SystemExit(f"the dashboard ended: {log.read().decode()}")
                 try:
                     with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/_stcore/health", timeout=5):
                         break

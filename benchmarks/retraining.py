@@ -1,4 +1,4 @@
-"""Retraining: its duration on two cores, and the API's throughput meanwhile.
+"""Retraining: its duration on two cores, and the API's throughput during it.
 
 `RETRAINING_ROUNDS` changes the number of rounds.
 """

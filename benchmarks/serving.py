@@ -157,7 +157,7 @@ def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     path = "/health/ready"
     for _ in range(600):
         if process.poll() is not None:
-            raise SystemExit(f"the server at {address} ended by itself")
+            raise SystemExit(f"the server at {address} ended")
         try:
             urllib.request.urlopen(address + path, timeout=5)
         except urllib.error.HTTPError as error:

@@ -217,7 +217,7 @@ def _serving(folder: Path) -> Iterator[int]:
 def _wait(process: "subprocess.Popen[bytes]") -> None:
     for _ in range(1200):
         if process.poll() is not None:
-            raise SystemExit("the server ended by itself")
+            raise SystemExit("the server ended")
         with closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)) as connection, suppress(OSError):
             connection.request("GET", "/health/ready")
             if connection.getresponse().status == 200:

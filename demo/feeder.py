@@ -56,7 +56,7 @@ class Feeder(threading.Thread):
         return self.changed_at
 
     def stop(self) -> None:
-        """Send nothing more, and wait for the request under way."""
+        """Stop sending, and wait for the request in progress."""
         self._stopped.set()
         self.join()
 

@@ -37,7 +37,7 @@ class Screen(Protocol):
 
 
 def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
-    """Run the whole loop in the project in `folder` and return its timeline; a model that is there is used first.
+    """Run the whole loop in the project in `folder` and return its timeline; train a model only if none is deployed.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
         screen.step(f"customers arrive, {plan.rate:g} a second; outcomes follow {plan.label_horizon_seconds:g} s later")
         feeder.start()
         try:
-            screen.step(f"churnops monitor --every {plan.cycle_seconds}s: it monitors and retrains by itself")
+            screen.step(f"churnops monitor --every {plan.cycle_seconds}s: it monitors and retrains automatically")
             with project.monitoring(address) as monitor, _Watch(project, feeder, screen, (service, monitor)) as watch:
                 return _direct(plan, feeder, watch)
         finally:
@@ -63,7 +63,7 @@ def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
 
 
 class _Watch:
-    """Waits, and meanwhile checks that everything runs and shows new events of the journal."""
+    """Waits; while it waits, it checks the processes and shows new events of the journal."""
 
     def __init__(self, project: Project, feeder: Feeder, screen: Screen, processes: tuple[Process, ...]) -> None:
         self.screen = screen

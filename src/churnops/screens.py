@@ -148,15 +148,15 @@ def show_models(
     name: str,
     versions: "Sequence[ModelVersion]",
     history: "Sequence[InProduction]",
-    answers: str | None,
+    current: str | None,
     console: Console | None = None,
 ) -> None:
     """Print the deployed model, the registered versions and the deployment history, newest first."""
     console = console or Console()
-    _line(console, "Deployed", f": {answers or 'none, type `churnops run`'}")
+    _line(console, "Deployed", f": {current or 'none, type `churnops run`'}")
     if versions:
         table = _table(left=("version", "aliases", "model", "deployed"))
-        deployed = {spell.deployment.content_sha256: spell.deployment.at for spell in history}
+        deployed = {period.deployment.content_sha256: period.deployment.at for period in history}
         for v in versions:
             model = f"{v.algorithm}-{v.content_sha256[:12]}"
             table.add_row(
@@ -168,14 +168,14 @@ def show_models(
         console.print("No model is registered yet: type `churnops run`")
     if history:
         console.print("[bold]Deployments (UTC)")
-        for spell in reversed(history[-MAX_DEPLOYMENTS:]):
-            console.print(_in_production(spell), soft_wrap=True)
+        for period in reversed(history[-MAX_DEPLOYMENTS:]):
+            console.print(_in_production(period), soft_wrap=True)
         if len(history) > MAX_DEPLOYMENTS:
             console.print(f"[dim]  and {len(history) - MAX_DEPLOYMENTS} earlier ones, with --json", highlight=False)
 
 
 def show_promotion(promotion: "Release", console: Console | None = None) -> None:
-    """Print the result of a promotion, if it is no error, and the gate's verdict if it was asked."""
+    """Print the result of a promotion unless it is an error, and the gate's verdict if it ran."""
     console = console or Console()
     if promotion.status in ("deployed", "unchanged"):
         _released(console, promotion)
@@ -225,9 +225,9 @@ def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
     console.print(table)
 
 
-def _in_production(spell: "InProduction") -> Text:
-    d = spell.deployment
-    until = _time(spell.until) if spell.until else "now"
+def _in_production(period: "InProduction") -> Text:
+    d = period.deployment
+    until = _time(period.until) if period.until else "now"
     from churnops.journal.deployment_log import KIND_LABELS
 
     did = KIND_LABELS[d.kind] + (f" by {d.by}" if d.by else "")
@@ -257,7 +257,7 @@ def _outcomes(labels: "LabelsPart") -> str:
 
 
 def _earlier(cycle: "Cycle", folder: Path, console: Console) -> None:
-    """Print the newest cycle that had customers, because the one before had none."""
+    """Print the newest cycle with customers, because the present one has none."""
     advised = cycle.summary["recommend_retraining"]["value"]
     verdict = "retraining is recommended" if advised else "no reason to retrain"
     auc = cycle.summary["performance"]["metrics"].get("roc_auc", {}).get("value")

@@ -45,14 +45,14 @@ def models(ctx: click.Context, as_json: bool) -> None:
     with Project.open(settings) as project:
         registry = Registry(Tracker(settings), project.folder)
         versions, deployments = registry.versions(), project.deployments.history()
-        history, answers = in_production(project.folder.answered()), project.folder.current()
+        history, current = in_production(project.folder.answered()), project.folder.current()
     document = {
-        "production": answers,
+        "production": current,
         "versions": [vars(version) for version in versions],
         "deployments": [vars(deployment) for deployment in deployments],
-        "history": [spell.to_json() for spell in history],
+        "history": [period.to_json() for period in history],
     }
-    show(as_json, lambda: document, lambda: show_models(registry.name, versions, history, answers))
+    show(as_json, lambda: document, lambda: show_models(registry.name, versions, history, current))
 
 
 @models.command("prune")

@@ -1,6 +1,6 @@
 """Reference sample: inputs, outcomes and out-of-fold scores of customers, for the dashboard's analysis.
 
-The file has no identifiers, lies beside the deployed models, and only its owner can read it.
+The file is beside the deployed models, has no identifiers, and only its owner can read it.
 """
 
 import re
