@@ -156,22 +156,13 @@ class DeploymentFolder:
         target = self.rollback_target(folder_name)
         if target.folder == self.current():
             raise RegistryError(f"version {target.version} is deployed already, in {target.folder}")
-        folder = self.versions / target.folder
-        again = f"`churnops promote {target.version}` deploys it again"
-        if not _is_folder(folder):
-            raise RegistryError(f"version {target.version} was deployed, but its folder was removed: {again}")
-        try:
-            bundle = Bundle.load(folder)
-        except BundleError as error:
-            raise BundleError(f"{error}; {again}") from None
-        if bundle.content_sha256 != target.content_sha256:
-            raise BundleError(f"bundle {folder} is refused: another bundle was deployed in this folder; {again}")
+        self._check_bundle(target)
         self._put_into_production(
             Intent(
                 target.folder, target.version, target.content_sha256, self.current(), reason, by or who(), "rollback"
             )
         )
-        return folder
+        return self.versions / target.folder
 
     def rollback_target(self, folder_name: str | None = None) -> "Deployment":
         """Return the deployment that `rollback` leads to.
@@ -282,6 +273,18 @@ class DeploymentFolder:
     def _check_link(self) -> None:
         if self.link.exists() and not self.link.is_symlink():
             raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
+
+    def _check_bundle(self, target: "Deployment") -> None:
+        """Refuse a rollback to a folder that is missing, damaged or of another bundle."""
+        folder, again = self.versions / target.folder, f"`churnops promote {target.version}` deploys it again"
+        if not _is_folder(folder):
+            raise RegistryError(f"version {target.version} was deployed, but its folder was removed: {again}")
+        try:
+            bundle = Bundle.load(folder)
+        except BundleError as error:
+            raise BundleError(f"{error}; {again}") from None
+        if bundle.content_sha256 != target.content_sha256:
+            raise BundleError(f"bundle {folder} is refused: another bundle was deployed in this folder; {again}")
 
     def _replaced(self) -> "Deployment":
         """Return the deployment that the present model's deployment replaced; rollbacks to it do not count."""
