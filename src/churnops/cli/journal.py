@@ -20,9 +20,9 @@ def journal() -> None:
 @json_option
 @click.pass_context
 def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Write a backup of a SQLite journal to FILE, even while the service runs.
+    """Write a backup of a SQLite journal to FILE.
 
-    For a journal in PostgreSQL use pg_dump.
+    The service may keep running. For a journal in PostgreSQL use pg_dump.
 
     \b
     Example:

@@ -34,8 +34,8 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
 
     The training rows are the raw tables and the production customers with known outcomes. The newest of these customers
     are held out: on them the challenger must be better than the deployed model by more than
-    retraining.min_improvement, with proof. Otherwise the deployed model stays, and retraining_summary_<time>.json
-    contains the reason.
+    retraining.min_improvement, and the gain must be certain. Otherwise the deployed model stays, and
+    retraining_summary_<time>.json contains the reason.
 
     `churnops monitor` retrains automatically if its report recommends it. This command does not wait for the cooldown
     or for retraining.min_new_labels.
