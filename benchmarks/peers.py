@@ -18,7 +18,7 @@ Peer = Callable[[Customers, Customers, Settings], Matrix]
 
 
 def raw_matrix(customers: Customers, settings: Settings) -> Matrix:
-    """Return the table's 19 columns as they are, a category as one 0/1 column per choice."""
+    """Return the table's 19 columns without derived ones; a category becomes one 0/1 column for each choice."""
     parts = []
     for column in settings.table.inputs:
         values = customers.columns[column.name][:, None]

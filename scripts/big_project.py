@@ -121,7 +121,7 @@ def _deploy(settings: Settings, engine: Engine, bundle: Bundle, now: datetime) -
 
 
 def _monitor(settings: Settings, engine: Engine, bundle: Bundle, count: int, now: datetime, seed: int) -> None:
-    """Write evenly spaced reports and failed cycles. Customers drift in the last quarter, outcomes at the end."""
+    """Write evenly spaced reports and failed cycles; customers drift in the last quarter, and outcomes at the end."""
     log, alert_log = CycleLog(engine), AlertLog(engine)
     monitor = ModelMonitor(settings, log)
     folder = settings.path(settings.monitoring.directory)

@@ -132,9 +132,10 @@ def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Co
 def _comparison(retrained: "Retrained", console: Console) -> None:
     rows = retrained.rows
     trained = f"{rows['original']:,} original and {rows['production']:,} production customers"
-    console.print(f"\n[bold]Trained[/] on {trained}, the newest {rows['chosen_on']:,} to choose by", highlight=False)
+    chosen = f"the newest {rows['chosen_on']:,} of them choose the candidate"
+    console.print(f"\n[bold]Trained[/] on {trained}; {chosen}", highlight=False)
     console.print(f"[bold]Compared[/] on {rows['held_out']:,} newer customers", highlight=False)
-    table = _table(left=("model",), right=("log loss to choose by", "log loss", "ROC-AUC"))
+    table = _table(left=("model",), right=("log loss for the choice", "log loss", "ROC-AUC"))
     for name, evaluation in retrained.evaluated.evaluations.items():
         model = retrained.trained.models.get(name)
         chosen = "" if model is None else f"{model.search.best.mean('log_loss'):.4f}"

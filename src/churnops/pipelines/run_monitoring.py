@@ -41,7 +41,7 @@ class MonitoringSummary:
     Attributes
     ----------
     retraining
-        Result of the retraining, or the reason against it.
+        Result of the retraining, or the reason why there was none.
     warnings
         Journal entries that are dated ahead of this machine's clock, and many labels without a prediction.
     earlier

@@ -19,7 +19,7 @@ SCHEMES = ("all rows", "recent rows", "recency-weighted")
 MIN_TO_CHOOSE = 10
 """Minimum rows of each outcome to choose a candidate on the newest rows; with fewer, folds of all rows are used."""
 MIN_TO_FIT = 10
-"""Minimum of recent rows of each outcome, because a fit needs both."""
+"""Minimum of recent rows of each outcome, because a fit needs rows of both outcomes."""
 MIN_RECENT = 500
 """Minimum of recent production rows, if there are as many."""
 

@@ -56,7 +56,7 @@ Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboo
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
 LIVE = "live"
-"""Source name of the API's customers; the customers of all other sources come from files."""
+"""Name of the source of the API's customers. Other sources are files."""
 RESERVED_SOURCES = (LIVE, "file", "simulation")
 """Source names that `data.batches` and `--source` cannot use."""
 MIN_IMPROVEMENTS: Mapping[GateMetric, float] = {"roc_auc": 0.01, "average_precision": 0.02, "log_loss": 0.005}
@@ -217,7 +217,7 @@ class RetrainingSettings(_Section):
 
     @property
     def improvement(self) -> float:
-        """Gain that `metric` must show, by the setting's present name or the metric's earlier one, which wins."""
+        """Required gain in `metric`. A setting by an earlier name overrides `min_improvement`."""
         earlier = getattr(self, f"min_improvement_{self.metric}", None)
         return self.min_improvement if earlier is None else float(earlier)
 
