@@ -145,7 +145,7 @@ def _monitor(settings: Settings, engine: Engine, bundle: Bundle, count: int, now
         (folder / f"production_batch_{report.name}.csv").write_text(table.write_csv())
         (folder / f"{name}.html").write_text(report_page(document, bundle.reference, profile, bundle.schema))
         (folder / f"{name}.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
-        log.record(Cycle(at, bundle.content_sha256, report.aside, "finished", f"{name}.json", report.summary()))
+        log.record(Cycle(at, bundle.content_sha256, report.report_only, "finished", f"{name}.json", report.summary()))
         notices = [Notice(a.subject, "firing", a.severity, a.title, "\n".join(a.facts)) for a in alarms(report, "")[0]]
         _, taken = alert_log.take(partial(_all, notices), CHANNELS, now=at, since=at, lease=timedelta(minutes=5))
         tries = [Try(alert.id, channel, None) for alert, channel in taken if alert.id is not None]
