@@ -170,7 +170,7 @@ def test_partly_labelled_batches_are_judged_on_what_is_known(check: Check, later
     assert (report.performance.coverage.due, report.performance.coverage.labelled) == (1667, 800)
     assert report.performance.evaluation == whole.performance.evaluation
     assert report.target_drift.drifted is None  # who left may have been told first
-    assert report.target_drift.reason == "48% of the outcomes that are due are known, and 80% are needed"
+    assert report.target_drift.reason == "48% of the due outcomes are known; 80% are needed"
     assert whole.target_drift.drifted is False
 
 
