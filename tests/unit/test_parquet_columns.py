@@ -11,6 +11,7 @@ import pytest
 
 from churnops.data.batches import open_batches, read_batches, unread_columns
 from churnops.data.parquet_columns import leaves_of
+from churnops.data.simulated import has_mark
 from churnops.data.validate import validate_data
 from churnops.errors import DataError
 from churnops.schema import Column, Schema
@@ -91,6 +92,19 @@ def test_a_known_zone_stays(tmp_path: Path):
     times = pa.array([NOON], pa.timestamp("us", "Europe/Berlin"))
     table = pl.concat(open_batches(write(tmp_path, since=times), schema=SCHEMA))
     assert table.schema["since"] == pl.Datetime("us", "Europe/Berlin")
+
+
+def test_the_mark_of_simulated_customers_is_never_left_out(tmp_path: Path):
+    path = write(tmp_path, minutes=pa.array([1.0, 2.0]), **{"Churnops Simulated": UNREADABLE["decimal256"]})
+    with pytest.raises(DataError, match="column 'Churnops Simulated' has type decimal256"):
+        list(open_batches(path, schema=SCHEMA))
+
+
+def test_the_mark_is_seen_whatever_the_separator(tmp_path: Path):
+    path = tmp_path / "customers.csv"
+    for encoding in ("utf-8", "utf-16"):
+        path.write_text(f"{'x' * 2000};a, b;churnops_simulated\n1;2;3\n", encoding=encoding)
+        assert has_mark(path)
 
 
 def test_a_file_without_a_readable_column_is_refused(tmp_path: Path):

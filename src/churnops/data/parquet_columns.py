@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from churnops.errors import DataError
-from churnops.schema import Schema
+from churnops.schema import Schema, is_marked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ def readable_columns(declared: "pa.Schema", path: Path, schema: Schema | None) -
     Raises
     ------
     DataError
-        If a column of `schema`, or every column, has such a type.
+        If a column of `schema`, the column of simulated customers, or every column has such a type.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def readable_columns(declared: "pa.Schema", path: Path, schema: Schema | None) -
         kind = _readable_type(field.type)
         if kind is not None:
             fields.append(field.with_type(kind))
-        elif schema is not None and schema.rename([field.name]):
+        elif (schema is not None and schema.rename([field.name])) or is_marked([field.name]):
             raise DataError(
                 f"{path}: column {field.name!r} has type {field.type}, which is not read: write it as another"
             )

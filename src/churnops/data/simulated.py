@@ -1,6 +1,7 @@
 """Recognize files of simulated customers: by their column, and by the hash of the whole file."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from churnops.data.batches import open_batches
@@ -11,9 +12,11 @@ from churnops.schema import is_marked
 def has_mark(path: Path) -> bool:
     """Whether a CSV or Parquet file has the column of simulated customers; False if it cannot be read."""
     try:
-        return is_marked(next(open_batches(path, rows=1)).columns)
+        headers = next(open_batches(path, rows=1)).columns
     except DataError:
-        return False  # whoever reads the file reports why
+        return False  # the reader of the file reports why
+    # Without the Schema the separator may be wrong, and one header may hold several.
+    return is_marked(part for header in headers for part in re.split(r"[,;\t|]", header))
 
 
 def file_sha256(path: Path) -> str:
