@@ -1,10 +1,13 @@
 """Recognize files of simulated customers: by their column, and by the hash of the whole file."""
 
+import csv
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from churnops.data.batches import open_batches
+from churnops.data.dialect import read_dialect
 from churnops.errors import DataError
 from churnops.schema import is_marked
 
@@ -12,11 +15,20 @@ from churnops.schema import is_marked
 def has_mark(path: Path) -> bool:
     """Whether a CSV or Parquet file has the column of simulated customers; False if it cannot be read."""
     try:
-        headers = next(open_batches(path, rows=1)).columns
+        headers = _headers(path)
     except DataError:
         return False  # the reader of the file reports why
     # Without the Schema the separator may be wrong, and one header may hold several.
     return is_marked(part for header in headers for part in re.split(r"[,;\t|]", header))
+
+
+def _headers(path: Path) -> Sequence[str]:
+    if path.suffix.lower() != ".csv":
+        return next(open_batches(path, rows=1)).columns
+    try:
+        return read_dialect(path).headers  # without the rows, which may not fit a wrong separator
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def file_sha256(path: Path) -> str:
