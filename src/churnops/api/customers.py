@@ -8,15 +8,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-    WithJsonSchema,
-    create_model,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, ValidationError, WithJsonSchema, create_model
+from pydantic_core import SchemaValidator
+from pydantic_core.core_schema import typed_dict_field, typed_dict_schema
 
 from churnops.api.problems import Problem
 from churnops.api.strict_json import parse_list
@@ -71,13 +65,22 @@ class CustomerForm:
             __config__=ConfigDict(extra="forbid", title="Customer"),
             **{_PREFIX + column.name: _field(column) for column in self._columns},
         )
-        self._validate = self.model.__pydantic_validator__.validate_python
-        self._plain = {_PREFIX + column.name: column.name for column in self._columns}
+        self._validate = self._dict_validator().validate_python
         self._names = {h: c.name for c in self._columns for h in (c.name, c.alias) if h}
         self._codes = [
             (column.name, {choice: float(i) for i, choice in enumerate(column.choices)} or None)
             for column in schema.model_inputs
         ]
+
+    def _dict_validator(self) -> SchemaValidator:
+        """Return a validator with the model's rules for a dict: in half the time, as no object is made."""
+        document: Any = self.model.__pydantic_core_schema__
+        fields = {}
+        for column in self._columns:
+            rules = document["schema"]["fields"][_PREFIX + column.name]["schema"]
+            required = rules["type"] != "default"
+            fields[column.name] = typed_dict_field(rules if required else rules["schema"], required=required)
+        return SchemaValidator(typed_dict_schema(fields, extra_behavior="forbid"))
 
     def read(self, document: Any) -> Record:
         """Check one customer: a JSON object with snake_case names or raw headers.
@@ -87,8 +90,8 @@ class CustomerForm:
         Problem
             422, naming every field and the rule it breaks.
         """
-        record: dict[str, Any] = {}
-        if errors := self._errors(document, record):
+        record, errors = self._checked(document)
+        if errors:
             raise _refused(errors)
         return record
 
@@ -106,8 +109,7 @@ class CustomerForm:
         records: list[Record] = []
         errors: list[FieldError] = []
         for row, document in enumerate(documents, first_row):
-            record: dict[str, Any] = {}
-            broken = self._errors(document, record, MAX_ERRORS - len(errors))
+            record, broken = self._checked(document, MAX_ERRORS - len(errors))
             errors += [error.model_copy(update={"row": row}) for error in broken]
             records.append(record)
             if len(errors) >= MAX_ERRORS:
@@ -118,29 +120,26 @@ class CustomerForm:
             raise _refused(errors)
         return records
 
-    def _errors(self, document: Any, record: dict[str, Any], limit: int = MAX_ERRORS) -> list[FieldError]:
-        """Fill `record` with the customer's values, or return what is wrong, in at most `limit` errors."""
+    def _checked(self, document: Any, limit: int = MAX_ERRORS) -> tuple[Record, list[FieldError]]:
+        """Return a customer's values, and what is wrong with them, in at most `limit` errors."""
         if type(document) is not dict:
-            return [FieldError(field=None, rule="object", message="a customer must be a JSON object")]
+            return {}, [FieldError(field=None, rule="object", message="a customer must be a JSON object")]
         if self.simulated:
             document = {key: value for key, value in document.items() if not is_marked([key])}
         names = self._names
-        renamed = {names.get(key, key): value for key, value in document.items()}
-        if len(renamed) != len(document):
-            [(twice, _)] = Counter(names.get(key, key) for key in document).most_common(1)
-            label = self._by_name[twice].full_name
-            return [FieldError(field=twice, rule="unique", message=f"{label} is given twice: keep one of its names")]
+        if not document.keys() <= self._by_name.keys():
+            renamed = {names.get(key, key): value for key, value in document.items()}
+            if len(renamed) != len(document):
+                [(twice, _)] = Counter(names.get(key, key) for key in document).most_common(1)
+                message = f"{self._by_name[twice].full_name} is given twice: keep one of its names"
+                return {}, [FieldError(field=twice, rule="unique", message=message)]
+            document = renamed
         try:
-            customer = self._validate(renamed)
+            return self._validate(document), []
         except ValidationError as error:
-            found = error.errors(include_input=False, include_url=False, include_context=True)
-            hinted = max(MAX_HINTS // len(names), 1)
-            return [self._explain(item, hint=place < hinted) for place, item in enumerate(found[:limit])]
-        given, plain = customer.model_fields_set, self._plain
-        for name, value in customer.__dict__.items():
-            if name in given:
-                record[plain[name]] = value
-        return []
+            problems = error.errors(include_input=False, include_url=False, include_context=True)
+        hinted = max(MAX_HINTS // len(names), 1)
+        return {}, [self._explain(item, hint=place < hinted) for place, item in enumerate(problems[:limit])]
 
     def _explain(self, error: Any, *, hint: bool) -> FieldError:
         """Say what is wrong with a field in our words; what was given is not repeated."""

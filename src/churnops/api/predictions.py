@@ -52,11 +52,12 @@ def answer(
         reasons = [
             {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
         ]
-        given = {name: value for name, value in record.items() if name != identifier}
+        given = dict(record)
+        customer = given.pop(identifier, None) if identifier else None
         row = PredictionRow(
             id=new_prediction_id(),
             at=now,
-            customer_id=record.get(identifier) if identifier else None,
+            customer_id=customer,
             model_version=served.version,
             content_sha256=bundle.content_sha256,
             churn_probability=probability,
