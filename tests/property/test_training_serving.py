@@ -57,11 +57,14 @@ def test_one_customer_in_plain_numbers_has_bit_identical_reasons(
     columns = {c.name: prepared.columns[c.name][[row]] for c in bundle.schema.model_inputs}
     for place in missing:
         columns[list(columns)[place]] = np.array([np.nan])
-    one = bundle.explain_one({name: float(values[0]) for name, values in columns.items()})
+    one = bundle.answer({name: float(values[0]) for name, values in columns.items()}, len(bundle.selected))
     many = bundle.explain(columns)
-    np.testing.assert_array_equal(one.prediction.probability, many.prediction.probability)
-    np.testing.assert_array_equal(one.contributions, many.contributions)
-    assert one.base_value == many.base_value
+    assert one.probability == many.prediction.probability[0]
+    assert one.churn is bool(many.prediction.churn[0])
+    contributions = np.empty(len(bundle.selected))
+    contributions[one.positions] = one.values
+    np.testing.assert_array_equal(contributions[None, :], many.contributions)
+    assert bundle.answers(columns, len(bundle.selected)) == [one]
 
 
 @given(rows=st.lists(st.integers(0, CUSTOMERS - 1), min_size=1, max_size=20))

@@ -32,23 +32,13 @@ def answer(
     """
     form, bundle = served.form, served.bundle
     try:
-        if len(records) == 1:
-            explanation = bundle.explain_one(form.encode_one(records[0]))
-        else:
-            explanation = bundle.explain(form.encode(records))
+        one = len(records) == 1
+        explained = [bundle.answer(form.encode_one(records[0]))] if one else bundle.answers(form.encode(records))
     except ChurnopsError:
         raise Problem(422, "no-score", "a value is so large that the model has no score for it") from None
-    positions, values = explanation.top(bundle.selected)
-    now, identifier, selected = datetime.now(UTC), form.identifier, bundle.selected
+    now, identifier, selected, base_value = datetime.now(UTC), form.identifier, bundle.selected, bundle.base_value
     answers, rows = [], []
-    for record, probability, churn, features, shares in zip(
-        records,
-        explanation.prediction.probability.tolist(),
-        explanation.prediction.churn.tolist(),
-        positions.tolist(),
-        values.tolist(),
-        strict=True,
-    ):
+    for record, (probability, churn, features, shares) in zip(records, explained, strict=True):
         reasons = [
             {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
         ]
@@ -62,7 +52,7 @@ def answer(
             content_sha256=bundle.content_sha256,
             churn_probability=probability,
             churn_prediction=churn,
-            base_value=explanation.base_value,
+            base_value=base_value,
             explanation_scale=bundle.explanation_scale,
             top_shap_features=to_json(reasons).decode(),
             inputs=to_json(given).decode(),

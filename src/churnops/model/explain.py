@@ -17,6 +17,7 @@ The integrand is a polynomial in t, so Gauss-Legendre quadrature is exact. Two w
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,8 @@ class TreeExplainer:
         self._weights = weights / 2.0
 
     @cached_property
-    def _tables(self) -> tuple[NDArray[np.int64], Floats, NDArray[np.int32], NDArray[np.int32]] | None:
-        """Subtrees with their tables, or None where they would be too large."""
+    def tables(self) -> tuple[NDArray[Any], ...] | None:
+        """Nodes and subtrees with their tables, as `look_up` takes them; None where they would be too large."""
         for size in SUBTREE_BYTES:
             subtrees = find_subtrees(self._links, self._feature, size // 8)
             if subtrees.size == 0:
@@ -61,16 +62,16 @@ class TreeExplainer:
                 made = fill_tables(
                     subtrees, self._links, self._merged, self._feature, self._value, self._points, self._weights
                 )
-                return subtrees, *made
+                return self._roots, self._feature, self._threshold, self._missing_left, subtrees, *made
         return None
 
     def contributions(self, matrix: NDArray[np.float32]) -> Floats:
         """Return one contribution per row and feature, shape (n, k), for features as `TreeEnsemble` rounds them."""
         result = np.zeros(matrix.shape)
-        ask = (self._feature, self._threshold, self._missing_left)
-        if self._tables is not None:
-            look_up(matrix, self._roots, *ask, *self._tables, result)
+        if self.tables is not None:
+            look_up(matrix, *self.tables, result)
             return result
+        ask = (self._feature, self._threshold, self._missing_left)
         for roots, edges in self._walks or map(self._walked, range(self._roots.size - 1)):
             _walk(matrix, roots, *ask, self._links, self._value, edges, self._weights, result)
         return result

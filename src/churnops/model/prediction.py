@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,12 +48,22 @@ class Explanation:
         >>> explanation.top(["minutes", "plan", "calls", "charge"], count=3)
         (array([[1, 3, 0]]), array([[-0.3, -0.2,  0.2]]))
         """
-        found: tuple[NDArray[np.int64], Floats] = _top(self.contributions, _by_name(tuple(names)), count)
+        found: tuple[NDArray[np.int64], Floats] = largest(self.contributions, by_name(tuple(names)), count)
         return found
 
 
+class Answer(NamedTuple):
+    """One customer's prediction, and the positions and values of the largest contributions."""
+
+    probability: float
+    churn: bool
+    positions: list[int]
+    values: list[float]
+
+
 @lru_cache(maxsize=32)
-def _by_name(names: tuple[str, ...]) -> NDArray[np.int64]:
+def by_name(names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the positions of names in alphabetical order."""
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
 
 
@@ -68,7 +79,8 @@ def totals(base_value: float, contributions: Floats) -> Floats:
 
 
 @compiled("Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], int64[::1], int64)")
-def _top(contributions: Floats, by_name: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
+def largest(contributions: Floats, by_name: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return the positions and values of each row's largest contributions; `by_name` orders equal ones."""
     count = max(0, min(count, by_name.size))
     positions, values = np.empty((contributions.shape[0], count), np.int64), np.empty((contributions.shape[0], count))
     for row in range(contributions.shape[0]):

@@ -12,10 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.compiled import compiled
+from churnops.compiled import compiled, entry
 from churnops.errors import BundleError
 from churnops.model.explain import TreeExplainer
+from churnops.model.explain_tables import look_up
 from churnops.model.linear import logistic
+from churnops.model.prediction import largest, totals
 from churnops.model.tree_arrays import LEAF, TreeArrays
 
 MAX_TREES = 10_000
@@ -70,6 +72,43 @@ def _rounded(matrix: NDArray[np.float64]) -> NDArray[np.float32]:
         for feature in range(matrix.shape[1]):
             rounded[row, feature] = matrix[row, feature]
     return rounded
+
+
+@compiled(
+    "void(float64[:, ::1], boolean, "
+    "Tuple((int64[::1], int32[::1], float32[::1], int32[::1], int32[::1], boolean[::1], float64[::1], float64)), "
+    "Tuple((int64[::1], int32[::1], float32[::1], boolean[::1], int64[:, ::1], float64[::1], int32[::1], "
+    "int32[:, ::1], float64)), int64[::1], float64[::1])"
+)
+def _answer(
+    row: NDArray[np.float64],
+    is_logistic: bool,
+    scoring: tuple[Any, ...],
+    explaining: tuple[Any, ...],
+    by_name: NDArray[np.int64],
+    result: NDArray[np.float64],
+) -> None:
+    """Score and explain one row in one call: arguments and results of several calls take longer than their work.
+
+    `result` gets the probability, the sum of the explanation, and the positions and values of the largest
+    contributions. Other arguments are those of `_scores`, of `look_up` with the base value, and of `largest`.
+    """
+    rounded, contributions = _rounded(row), np.zeros(row.shape)
+    scores = _scores(rounded, *scoring)
+    result[0] = logistic(scores)[0] if is_logistic else scores[0]
+    if not is_logistic and result[0] < 0.0:
+        result[0] = 0.0
+    elif not is_logistic and result[0] > 1.0:
+        result[0] = 1.0
+    look_up(rounded, *explaining[:8], contributions)
+    result[1] = totals(explaining[8], contributions)[0]
+    count = result.size // 2 - 1
+    positions, values = largest(contributions, by_name, count)
+    result[2 : 2 + count] = positions[0]
+    result[2 + count :] = values[0]
+
+
+_answer_code = entry(_answer)
 
 
 @compiled("int64(int32[::1], int32[::1], int32[::1])")
@@ -136,6 +175,27 @@ class TreeEnsemble(TreeArrays):
         (0.35, array([[0.45, 0.  ]]))
         """
         return self.explainer.contributions(self.rounded(matrix))
+
+    def answer(self, row: NDArray[np.float64], by_name: NDArray[np.int64], count: int) -> list[float] | None:
+        """Return one row's probability, the sum of its explanation, then positions and values of contributions.
+
+        These are the `count` largest, as `largest` chooses them. The bits are those of `probability` and
+        `contributions`. None where explanations have no tables.
+        """
+        if (arguments := self._arguments) is None:
+            return None
+        result = np.empty(2 + 2 * min(count, by_name.size))
+        _answer_code(row, *arguments, by_name, result)
+        numbers: list[float] = result.tolist()
+        return numbers
+
+    @cached_property
+    def _arguments(self) -> tuple[bool, tuple[Any, ...], tuple[Any, ...]] | None:
+        """Arguments of `_answer` that are the model's."""
+        if (tables := self.explainer.tables) is None:
+            return None
+        trees = (self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left, self.value)
+        return self.link == "logistic", (*trees, self.base), (*tables, self.base_value)
 
     @cached_property
     def explainer(self) -> TreeExplainer:

@@ -42,7 +42,7 @@ def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered
         for lever in offered:
             moved[lever.name] = _slider(lever, f"predict:what-if:{identity}:{lever.name}")
         st.button("Back to the customer", on_click=_reset, args=(offered, identity))
-    after = float(bundle.explain_one(moved).prediction.probability[0])
+    after = bundle.answer(moved).probability
     risk, points = level(after, bundle.threshold), (after - before) * 100
     changed = [lever for lever in offered if moved[lever.name] != lever.value]
     with right:

@@ -276,8 +276,7 @@ def test_levers_are_numbers_that_move_the_score_most_within_range(
         assert lever.value == inputs[lever.name]
     first = offered[0]
     ends = [
-        model.explain_one(inputs | {first.name: end}).prediction.probability[0]
-        for end in np.linspace(first.minimum, first.maximum, 9)
+        model.answer(inputs | {first.name: end}).probability for end in np.linspace(first.minimum, first.maximum, 9)
     ]
     if not first.whole:
         assert max(ends) - min(ends) == pytest.approx(first.moves)
