@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import Receive, Scope
 
@@ -53,7 +54,9 @@ async def read_body(
     Problem
         415 if it is of another type, 413 if larger than `max_bytes`, 408 if not there after `seconds`.
     """
-    if media_type(scope) != JSON:
+    headers = scope["state"]["headers"]
+    plain = headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers
+    if not plain and media_type(scope) != JSON:
         raise Problem(415, "media-type", f"send JSON, with the header Content-Type: {JSON}")
     pieces: list[bytes] = []
 
@@ -72,20 +75,33 @@ async def receive_body(
     announced = header(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced[:20]) > max_bytes:
         raise _too_large(max_bytes)
-    size, more = 0, True
+    size, more, late = 0, True, False
+    task: Any = asyncio.current_task()
+    cancelled = task.cancelling()
+
+    def expire() -> None:
+        nonlocal late
+        late = True
+        task.cancel()
+
+    # Does as `asyncio.timeout`, which takes 6 µs longer: 4 % of an answer.
+    timer = asyncio.get_running_loop().call_later(seconds, expire)
     try:
-        async with asyncio.timeout(seconds):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Problem(400, "disconnected", "the client went away")
-                piece, more = message.get("body", b""), message.get("more_body", False)
-                size += len(piece)
-                if size > max_bytes:
-                    raise _too_large(max_bytes)
-                take(piece)
-    except TimeoutError:
-        raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(400, "disconnected", "the client went away")
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            take(piece)
+    except asyncio.CancelledError:
+        if late and task.uncancel() <= cancelled:
+            raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
+        raise
+    finally:
+        timer.cancel()
     scope["state"]["whole"] = True
 
 

@@ -83,7 +83,8 @@ class Application(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await self.direct.get(scope.get("path", ""), super().__call__)(scope, receive, send)
+        direct = self.direct.get(scope.get("path", ""))
+        await (super().__call__ if direct is None else direct)(scope, receive, send)
 
 
 def _remembered(app: FastAPI) -> Callable[[], dict[str, Any]]:

@@ -162,6 +162,8 @@ class Access:
 def _token(scope: Scope) -> str:
     """Return the API key of a request, empty if it has none."""
     token = header(scope, b"x-api-key")
+    if b"authorization" not in scope["state"]["headers"]:
+        return token
     scheme, _, bearer = header(scope, b"authorization").partition(" ")
     if scheme.lower() != "bearer":  # another scheme is for a proxy in front of us
         return token

@@ -6,7 +6,6 @@ nests too deeply or holds too many values is refused by its bytes, and a list is
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -140,10 +139,12 @@ def _check(values: int, depth: int, max_values: int) -> None:
 def _decode(text: bytes, body: bytes, start: int) -> Any:
     """Parse the part of `body` that begins at `start`."""
     # pydantic's parser takes half the time but keeps the last of equal keys, so its result counts if no two are equal.
-    with suppress(ValueError):  # the slower parser says what is wrong
+    try:
         document = from_json(text, allow_inf_nan=False)
-        if type(document) is dict and len(document) == text.count(b":"):
-            return document
+    except ValueError:  # the slower parser says what is wrong
+        document = None
+    if type(document) is dict and len(document) == text.count(b":"):
+        return document
     try:
         return _decoder.decode(text.decode("utf-8"))
     except UnicodeDecodeError:
