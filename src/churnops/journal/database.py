@@ -36,6 +36,7 @@ FILES = "files"
 """Key of a SQLite connection's `OpenedFiles` in its `info`."""
 
 _checks: WeakKeyDictionary[Engine, list[Callable[[], None]]] = WeakKeyDictionary()
+_connection_checks: WeakKeyDictionary[Engine, Callable[[PoolProxiedConnection], None]] = WeakKeyDictionary()
 _migrating = threading.Lock()  # Alembic keeps the migration under way in a global variable
 
 
@@ -115,6 +116,32 @@ def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> N
         connection.connection.driver_connection.execute(statement, values)  # type: ignore[union-attr]
     except sqlite3.Error as error:
         raise DBAPIError.instance(statement, None, error, sqlite3.Error, dialect=connection.dialect) from error
+
+
+def commit_directly(connection: Connection, work: Callable[[], None]) -> None:
+    """Call `work` in a transaction of a SQLite file, with the same checks as in SQLAlchemy's transactions.
+
+    SQLAlchemy's own work for a transaction takes 100 µs: more than SQLite's for one prediction. `work` uses `run`.
+
+    Raises
+    ------
+    sqlalchemy.exc.DBAPIError
+        If the database refuses a statement.
+    sqlite3.Error
+        If it cannot begin or commit.
+    JournalError
+        If the files are no longer the opened ones.
+    """
+    pooled = connection.connection
+    driver: Any = pooled.driver_connection
+    _connection_checks[connection.engine](pooled)
+    driver.execute("BEGIN")
+    try:
+        work()
+        connection.dialect.do_commit(pooled)
+    except BaseException:
+        driver.rollback()
+        raise
 
 
 def insert_rows(
@@ -229,6 +256,7 @@ def _check_files(engine: Engine) -> None:
         check(connection)
 
     _checks[engine] = checks
+    _connection_checks[engine] = check
     event.listen(engine, "do_connect", before_connecting)
     event.listen(engine, "connect", connected)
     event.listen(engine, "close", closed)

@@ -1,9 +1,11 @@
 """Group commit: predictions that arrive during one commit are written by the next one."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple
@@ -20,7 +22,7 @@ from sqlalchemy.exc import (
 )
 
 from churnops.errors import JournalError
-from churnops.journal.database import is_sqlite_file, reason
+from churnops.journal.database import commit_directly, is_sqlite_file, reason
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
 
 LOOP_ROWS = 500
@@ -148,10 +150,10 @@ class JournalWriter:
                 self._here.exec_driver_sql("PRAGMA busy_timeout=0")
                 self._here.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
                 self._here.rollback()
-            with self._here.begin():
-                insert_predictions(self._here, [row for append in group for row in append.rows])
+            rows = [row for append in group for row in append.rows]
+            commit_directly(self._here, partial(insert_predictions, self._here, rows))
             self._note(None)
-        except OperationalError:  # another process is writing
+        except (OperationalError, sqlite3.OperationalError):  # another process is writing
             return False
         except Exception:  # the thread finds the append at fault
             self._leave()
