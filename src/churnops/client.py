@@ -1,4 +1,4 @@
-"""A small HTTP client for our own API: one connection a request, nothing followed, everything bounded."""
+"""A small HTTP client for the API: one connection a request, no redirects, limits on time and size."""
 
 import http.client
 import socket
@@ -19,8 +19,8 @@ JSON = "application/json"
 T = TypeVar("T")
 
 
-class NoReply(ChurnopsError):  # noqa: N818  (what happened, as the API's own Problem is)
-    """Nothing came back, or not all of it in time; the message says why in a few words."""
+class NoReply(ChurnopsError):  # noqa: N818  (named like the API's Problem)
+    """No complete reply arrived in time; the message is a short reason."""
 
 
 @dataclass(frozen=True)
@@ -32,36 +32,36 @@ class Reply:
     content: bytes = field(repr=False)
 
     def read(self, kind: type[T]) -> T | None:
-        """Return the answer as a model of `churnops.wire`, or a list of one; None if it is none."""
+        """Return the answer as a model of `churnops.wire`, or a list of them; None if it does not fit."""
         try:
             return TypeAdapter(kind).validate_json(self.content, strict=True)
         except ValidationError:
             return None
 
     def problem(self) -> ProblemBody | None:
-        """Return the error that the API answers with; None if this is not one of the API's errors."""
+        """Return the API's error; None if this is not one."""
         problem = self.read(ProblemBody)
         return problem if problem and problem.type.startswith(PROBLEM) else None
 
 
 class Client:
-    """Asks one address. Redirects and proxies are not followed, so the key goes nowhere else.
+    """Client of one address. It uses no redirects and no proxies, so the key is sent nowhere else.
 
     Safe for several threads at once.
 
     Parameters
     ----------
     url
-        Of the API, such as `http://127.0.0.1:8000`; a path is kept.
+        URL of the API, such as `http://127.0.0.1:8000`; it may have a path.
     key
-        An API key; empty for none.
+        API key; empty for none.
     setting, variable
-        Where the address and the key come from, for messages.
+        Sources of URL and key, for messages.
 
     Raises
     ------
     SettingsError
-        If the address is none, or the key cannot be one. The message shows no key.
+        If the URL or the key is invalid. The message leaves the key out.
     """
 
     def __init__(self, url: str, key: str, *, setting: str, variable: str) -> None:
@@ -70,7 +70,7 @@ class Client:
         except ValueError as error:
             raise SettingsError(f"setting '{setting}' {error}") from None
         if not (key.isascii() and key.isprintable()) or " " in key:
-            raise SettingsError(f"{variable} holds characters that no API key has: copy it again")
+            raise SettingsError(f"{variable} has characters that no API key has: copy the key again")
         self._headers = {"Connection": "close", "Accept-Encoding": "identity"} | ({"X-API-Key": key} if key else {})
 
     def ask(
@@ -80,21 +80,21 @@ class Client:
         seconds: float,
         body: bytes | None = None,
         media_type: str = JSON,
-        most: int = MAX_ANSWER_BYTES,
+        max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Reply:
-        """Send a body (POST), or ask without one (GET), and return the answer, whatever its status.
+        """Send a body (POST) or none (GET), and return the answer with any status.
 
         Parameters
         ----------
         seconds
-            For all of it.
-        most
-            Bytes that an answer may have.
+            Limit for the whole exchange.
+        max_bytes
+            Limit of the answer.
 
         Raises
         ------
         NoReply
-            If nobody answers, not in time, with too much, or not by HTTP.
+            If the answer is missing, late, too large or not HTTP.
         """
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
@@ -104,21 +104,21 @@ class Client:
         try:
             connection.connect()
             with _cut_off(connection.sock, seconds, cut):
-                # Who refuses a file may answer, and hang up, before all of it was sent.
+                # A server that refuses a file may answer and close before it received all of it.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     connection.request(method, self._parts.path.rstrip("/") + path, body or None, dict(headers))
                 response = connection.getresponse()
-                content = response.read(most + 1)
-                if len(content) > most:
-                    raise NoReply(f"sends more than {most >> 20} MiB")
-                if response.length:  # what was announced is not all there
+                content = response.read(max_bytes + 1)
+                if len(content) > max_bytes:
+                    raise NoReply(f"sends more than {max_bytes >> 20} MiB")
+                if response.length:  # less than the announced length
                     raise NoReply("broke off in the middle of its answer")
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) or cut.is_set():
                 raise NoReply(f"does not answer within {seconds:.3g} seconds") from None
             if isinstance(error, http.client.IncompleteRead):
                 raise NoReply("broke off in the middle of its answer") from None
-            # Some errors repeat what the other side sent.
+            # Texts of some errors quote the server's answer.
             shown = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             raise NoReply(f"does not answer ({shown})") from None
         finally:
@@ -128,7 +128,7 @@ class Client:
 
 @contextmanager
 def _cut_off(sock: socket.socket, seconds: float, cut: threading.Event) -> Iterator[None]:
-    """End a connection after `seconds`: a timeout is for one piece of an answer, and there may be a piece a second."""
+    """End a connection after `seconds`: a socket's timeout is for one piece only, and pieces may arrive slowly."""
 
     def end() -> None:
         cut.set()

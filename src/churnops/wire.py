@@ -1,6 +1,6 @@
-"""Answers of the API as models: the service writes and documents them, dashboard and deployment check read them.
+"""Models of the API's answers: the service writes them, and the dashboard and the deployment check read them.
 
-A new field needs a default, or a reader would refuse a service of an earlier version.
+A new field needs a default, because a reader must accept answers of earlier versions.
 """
 
 from datetime import datetime
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field
 
 PROBLEM = "urn:churnops:problem:"
-"""Prefix of the type of every error."""
+"""Prefix of each error's type."""
 
 MAX_NAME = 500  # characters
 
@@ -26,14 +26,14 @@ Scale = Literal["log-odds", "probability"]
 
 
 class ShapFeature(BaseModel):
-    """How much one feature moves this customer's score from the base value, on the explanation's scale."""
+    """Contribution of one feature to the difference between score and base value, on the explanation scale."""
 
     feature: str
     shap_value: Finite
 
 
 class ProbeAnswer(BaseModel):
-    """A probability of churn and why, that is not recorded."""
+    """An explained probability of churn that is not recorded."""
 
     churn_probability: Annotated[float, Field(ge=0.0, le=1.0)]
     churn_prediction: bool
@@ -44,20 +44,20 @@ class ProbeAnswer(BaseModel):
 
 
 class PredictionAnswer(ProbeAnswer):
-    """A probability of churn and why; recorded under an id."""
+    """An explained probability of churn, recorded with an id."""
 
     prediction_id: Name
 
 
 class Outcome(BaseModel):
-    """What became of the customer, as far as it is known; `churned` is null while it is not."""
+    """Outcome of the customer; `churned` is null while it is unknown."""
 
     churned: bool | None
     known_at: datetime | None
 
 
 class RecordedAnswer(BaseModel):
-    """A prediction as it was answered, what it was answered from, and its outcome."""
+    """A recorded prediction with its inputs and outcome."""
 
     prediction_id: str
     at: datetime
@@ -73,10 +73,10 @@ class RecordedAnswer(BaseModel):
 
 
 class LabelsAnswer(BaseModel):
-    """How many outcomes were recorded, and how many were known already.
+    """Numbers of new outcomes, of known outcomes, and of outcomes for a customer without a prediction.
 
-    `unmatched` of both are for a customer that the journal has no prediction of. They are kept, as the customer may be
-    asked about later. It is null while the service still reads who was asked about before it was upgraded.
+    Unmatched outcomes are also recorded, because a prediction for the customer may follow. `unmatched` is null while
+    the service reads the customers of an earlier version's predictions.
     """
 
     recorded: int
@@ -85,7 +85,7 @@ class LabelsAnswer(BaseModel):
 
 
 class FeatureAnswer(BaseModel):
-    """One feature of the model, in words."""
+    """A feature of the model."""
 
     name: str
     description: str
@@ -93,7 +93,7 @@ class FeatureAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """The model that answers."""
+    """The deployed model."""
 
     model_version: Name
     algorithm: str
@@ -110,7 +110,7 @@ class ModelAnswer(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """How the service is; `warnings` say what needs attention while it answers."""
+    """State of the service; `warnings` name problems while it answers."""
 
     status: Literal["live", "ready"]
     model_version: str | None
@@ -118,7 +118,7 @@ class HealthAnswer(BaseModel):
 
 
 class FieldError(BaseModel):
-    """One rule that one field breaks; in a list of customers, `row` counts from 1."""
+    """An invalid field and the rule that it breaks; in a list of customers, `row` counts from 1."""
 
     field: str | None = None
     rule: str
@@ -127,7 +127,7 @@ class FieldError(BaseModel):
 
 
 class ProblemBody(BaseModel):
-    """An error as RFC 9457 writes it."""
+    """An error as a problem document (RFC 9457)."""
 
     type: str
     title: str

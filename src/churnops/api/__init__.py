@@ -1,5 +1,5 @@
-"""The HTTP service: explained predictions, outcomes that arrive later, health and metrics, on the deployed Bundle.
+"""The HTTP service: explained predictions by the deployed Bundle, outcomes that arrive later, health and metrics.
 
-`main.py` is the application, `served.py` the model under it, `customers.py` reads what clients send, `routes/` has the
-paths, `predict.py` the fast path of `POST /predict`, and `guard.py` stands in front of every request.
+`main.py` makes the application, `served.py` holds the deployed model, and `customers.py` checks customers. The paths
+are in `routes/`; `predict.py` is the fast path of `POST /predict`. Every request passes through `guard.py`.
 """

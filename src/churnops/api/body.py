@@ -1,4 +1,4 @@
-"""Reading a request's body: the right type, not too large, not too slow."""
+"""The body of a request: its type, and limits on its size and time."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,21 +12,21 @@ JSON = "application/json"
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """Return a header's value, empty where there is none; `name` in lower case. The guard has put them into a dict."""
+    """Return the value of a header, empty if it is missing; `name` is in lower case."""
     value: bytes = scope["state"]["headers"].get(name, b"")
     return value.decode("latin-1")
 
 
 def media_type(scope: Scope) -> str:
-    """Return the body's type in lower case, without parameters.
+    """Return the body's media type in lower case, without parameters.
 
     Raises
     ------
     Problem
-        415 where the body is compressed or not UTF-8.
+        415 if the body is compressed or not UTF-8.
     """
     if header(scope, b"content-encoding").lower() not in ("", "identity"):
-        raise Problem(415, "encoding", "a compressed body is not read: send it as it is")
+        raise Problem(415, "encoding", "the body is compressed: send it without Content-Encoding")
     kind, _, parameters = header(scope, b"content-type").lower().partition(";")
     if "charset=" in parameters and "utf-8" not in parameters and "utf8" not in parameters:
         raise Problem(415, "encoding", "the body must be UTF-8")
@@ -34,7 +34,7 @@ def media_type(scope: Scope) -> str:
 
 
 def is_left_unread(scope: Scope) -> bool:
-    """Whether the client announced a body that was not read to its end."""
+    """Return whether the client announced a body that was not read to its end."""
     if "whole" in scope["state"]:
         return False
     return header(scope, b"content-length") not in ("", "0") or header(scope, b"transfer-encoding") != ""
@@ -47,12 +47,17 @@ def _uncounted(size: int) -> None:
 async def read_body(
     scope: Scope, receive: Receive, max_bytes: int, seconds: float, hold: Callable[[int], object] = _uncounted
 ) -> bytes:
-    """Return a JSON body; `hold` is given the size of each piece before it is kept, and may refuse it.
+    """Return a JSON body.
+
+    Parameters
+    ----------
+    hold
+        Called with the size of each piece before the piece is kept; it may raise a Problem.
 
     Raises
     ------
     Problem
-        415 if it is of another type, 413 if larger than `max_bytes`, 408 if not there after `seconds`.
+        415 for another media type, 413 for more than `max_bytes`, 408 if the body is incomplete after `seconds`.
     """
     headers = scope["state"]["headers"]
     plain = headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers
@@ -71,7 +76,7 @@ async def read_body(
 async def receive_body(
     scope: Scope, receive: Receive, max_bytes: int, seconds: float, take: Callable[[bytes], object]
 ) -> None:
-    """Give a body of at most `max_bytes` to `take` piece by piece; see `read_body` for what is raised."""
+    """Pass a body of at most `max_bytes` to `take`, piece by piece; raises the same problems as `read_body`."""
     announced = header(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced[:20]) > max_bytes:
         raise _too_large(max_bytes)
@@ -90,7 +95,7 @@ async def receive_body(
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise Problem(400, "disconnected", "the client went away")
+                raise Problem(400, "disconnected", "the client closed the connection")
             piece, more = message.get("body", b""), message.get("more_body", False)
             size += len(piece)
             if size > max_bytes:

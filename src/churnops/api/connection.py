@@ -1,40 +1,40 @@
-"""The server's side of a connection: uvicorn's, with limits for what comes before a body, and for what is not read."""
+"""uvicorn's connection, with limits on the head of a request, on its trailers and on unread answers."""
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MAX_HEAD_BYTES = 2**18  # a piece of a connection may be as large; heads have a few hundred
-MAX_WAITING = 100  # requests that one connection may send before the first of them is answered
+MAX_HEAD_BYTES = 2**18  # the size of one received piece; usual heads have a few hundred bytes
+MAX_WAITING = 100  # number of unanswered requests on one connection
 HEAD_SECONDS = 30.0
-SEND_SECONDS = 300.0  # that a client may let a piece of its answer wait
+SEND_SECONDS = 300.0  # limit for a client to read a piece of its answer
 
 
 class Connection(HttpToolsProtocol):
-    """Closes a connection whose request has a head, or trailers, that are too large or too slow, or that asks too much.
+    """A connection that is closed if a head or trailers are too large or slow, or if too many requests wait.
 
-    uvicorn would keep them all. Trailers are left out: they would count as headers.
+    uvicorn has no such limits. Trailers are dropped, because uvicorn would treat them as headers.
     """
 
-    _kept_bytes = 0  # since the last piece of a body and the last end of a request
+    _kept_bytes = 0  # received since the last piece of a body or the last end of a request
     _moves = False
-    _deadline: asyncio.TimerHandle | None = None  # while a head is awaited
+    _deadline: asyncio.TimerHandle | None = None  # set while a head is incomplete
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the first request's head its time."""
+        """Start the timer for the first head."""
         super().connection_made(transport)
         self._pieces: list[bytes] = []
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the times."""
+        """Stop all timers."""
         self._stop_waiting()
         self._forget_unread()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse; then count what belongs neither to a body nor to a request that is complete."""
+        """Parse data, and limit the bytes of heads and trailers."""
         self._moves = False
         super().data_received(data)
         self._hand_over()
@@ -43,30 +43,30 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("The request's head is too large.")
 
     def on_message_begin(self) -> None:
-        """Give a head its time."""
+        """Start the timer for a head."""
         if len(self.pipeline) >= MAX_WAITING:
-            raise ValueError("too many requests wait")  # ends the parsing; uvicorn refuses and closes
+            raise ValueError("too many requests wait")  # stops the parser; uvicorn answers 400 and closes
         self._stop_waiting()
         self._expect_head()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header that is one."""
+        """Keep a header, unless it is a trailer."""
         if self._deadline is not None:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Stop the clock."""
+        """Stop the timer for a head."""
         self._stop_waiting()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Gather the chunks that came at once: uvicorn copies what it has for each, and one may have a single byte."""
+        """Collect the chunks of one received piece: uvicorn copies its buffer for each, even for a single byte."""
         self._moves = True
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        """Hand over the last piece of a body."""
+        """Pass on the last piece of a body."""
         self._moves = True
         self._hand_over()
         super().on_message_complete()
@@ -78,13 +78,13 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def pause_writing(self) -> None:
-        """Give the client its time to read; closing would not do, as it waits for what is left to be sent."""
+        """Start the timer for the client to read; `close` would wait for the unsent bytes, so `abort` is used."""
         super().pause_writing()
         self._forget_unread()
         self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop that clock."""
+        """Stop the timer for the client to read."""
         self._forget_unread()
         super().resume_writing()
 

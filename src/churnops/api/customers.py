@@ -1,4 +1,4 @@
-"""Clients' customers, checked against a request model that is generated from the Schema."""
+"""Customers in requests, checked by a model that is generated from the Schema."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,35 +20,34 @@ from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, 
 from churnops.wire import FieldError
 from churnops.words import heading, title
 
-_PREFIX = "column_"  # of the model's attributes: a column may be called `copy` or `model_config`
-MAX_WHOLE = 2**53  # beyond it a float64 does not hold every whole number
-MAX_DIGITS = 18  # of a choice that may come as a number
+_PREFIX = "column_"  # of the model's attributes, as a column may have the name `copy` or `model_config`
+MAX_WHOLE = 2**53  # the largest range in which a float64 holds every whole number
+MAX_DIGITS = 18  # of a choice that is accepted as a number
 CUSTOMER_ID = Column(
-    name="customer_id", kind="id", required=False, nullable=True, description="Any string that tells customers apart"
+    name="customer_id", kind="id", required=False, nullable=True, description="A string that is unique to each customer"
 )
-"""The id of a customer, where the Schema declares none."""
+"""Column of the customer's id if the Schema declares none."""
 
-REFUSED = "simulated customers never count as production, and answers are recorded as such"
-"""Why a customer who is marked as simulated is not answered."""
+REFUSED = "the customer is simulated, and predictions are recorded as production data: send real customers only"
+"""Reason to refuse a simulated customer."""
 
 Record = Mapping[str, Any]
-"""One checked customer: snake_case names, JSON values; a category or flag as its choice."""
+"""One checked customer: JSON values by snake_case name; the value of a category or flag is its choice."""
 
 
 class CustomerForm:
-    """Reads customers by a Schema.
+    """Checks and encodes the customers of a Schema.
 
     Attributes
     ----------
     model
-        The pydantic model of one customer, with snake_case names as aliases.
+        Pydantic model of one customer, with snake_case names as aliases.
     identifier
-        Name of the field that holds the customer's id.
+        Name of the field of the customer's id.
     max_values
-        Values that the JSON of one customer may hold: twice the fields, as each may be sent under both its names by
-        mistake.
+        Limit of the values in one customer's JSON: twice the number of fields, as each has up to two names.
     simulated
-        Whether customers who are marked as simulated are taken: in a demonstration.
+        Whether simulated customers are accepted, as in a demonstration.
     """
 
     def __init__(self, schema: Schema, *, simulated: bool = False) -> None:
@@ -73,7 +72,7 @@ class CustomerForm:
         ]
 
     def _dict_validator(self) -> SchemaValidator:
-        """Return a validator with the model's rules for a dict: in half the time, as no object is made."""
+        """Return a validator of dicts with the model's rules: half the time, as it makes no object."""
         document: Any = self.model.__pydantic_core_schema__
         fields = {}
         for column in self._columns:
@@ -83,12 +82,12 @@ class CustomerForm:
         return SchemaValidator(typed_dict_schema(fields, extra_behavior="forbid"))
 
     def read(self, document: Any) -> Record:
-        """Check one customer: a JSON object with snake_case names or raw headers.
+        """Check one customer: a JSON object with snake_case names or the aliases of the Schema.
 
         Raises
         ------
         Problem
-            422, naming every field and the rule it breaks.
+            422 with each invalid field and the rule that it breaks.
         """
         record, errors = self._checked(document)
         if errors:
@@ -102,7 +101,7 @@ class CustomerForm:
         return (yield from self._reading(documents, 1))
 
     def read_all(self, documents: Iterable[Any], first_row: int = 1) -> list[Record]:
-        """Check customers until 20 rules are broken; `first_row` is the number of the first one in messages."""
+        """Check customers, up to 20 errors; `first_row` is the number of the first customer in messages."""
         return at_once(self._reading(documents, first_row))
 
     def _reading(self, documents: Iterable[Any], first_row: int) -> Steps[list[Record]]:
@@ -121,7 +120,7 @@ class CustomerForm:
         return records
 
     def _checked(self, document: Any, limit: int = MAX_ERRORS) -> tuple[Record, list[FieldError]]:
-        """Return a customer's values, and what is wrong with them, in at most `limit` errors."""
+        """Return a customer's values, and up to `limit` errors in them."""
         if type(document) is not dict:
             return {}, [FieldError(field=None, rule="object", message="a customer must be a JSON object")]
         if self.simulated:
@@ -142,7 +141,7 @@ class CustomerForm:
         return {}, [self._explain(item, hint=place < hinted) for place, item in enumerate(problems[:limit])]
 
     def _explain(self, error: Any, *, hint: bool) -> FieldError:
-        """Say what is wrong with a field in our words; what was given is not repeated."""
+        """Return pydantic's error as one of ours; the message leaves the value out."""
         if not error["loc"]:
             return FieldError(field=None, rule="characters", message="a field's name must be Unicode text")
         name, kind, context = str(error["loc"][0]), error["type"], error.get("ctx", {})
@@ -168,14 +167,14 @@ class CustomerForm:
     def _unknown(self, name: str, *, hint: bool) -> str:
         target = self.schema.target
         if name in (target.name, target.alias):
-            return "the outcome is no input: send it to /labels once it is known"
+            return "the outcome is not an input: send it to /labels when it is known"
         if is_marked([name]):
             return REFUSED
         close = nearest(name, self._names) if hint else ""
         return f"there is no such field; {close}" if close.startswith("did") else "there is no such field"
 
     def encode(self, records: Sequence[Record]) -> Columns:
-        """Encode checked customers: one array for each model input, of shape (len(records),)."""
+        """Encode checked customers as one array for each model input, of shape (len(records),)."""
         columns: dict[str, NDArray[np.float64]] = {}
         for name, codes in self._codes:
             if codes is None:
@@ -186,7 +185,7 @@ class CustomerForm:
         return columns
 
     def encode_one(self, record: Record) -> dict[str, float]:
-        """Encode one checked customer: a number for each model input, NaN where it is missing."""
+        """Encode one checked customer as a number for each model input; NaN is a missing value."""
         values = {}
         for name, codes in self._codes:
             value = record[name]
@@ -220,7 +219,7 @@ def _expected(column: Column) -> str:
 
 
 def _field(column: Column) -> Any:
-    """Return type and default of a column's field."""
+    """Return the type and default of a column's field."""
     kind: Any = _KINDS[column.kind](column)
     if column.nullable:
         kind = kind | None
@@ -243,12 +242,12 @@ def _integer(column: Column) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """JSON knows one kind of number: 3.0 is a whole one."""
+    """Convert a whole float to an integer: JSON has one kind of number."""
     return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _category(column: Column) -> Any:
-    """Take a choice; one that is written in digits may come as a number."""
+    """Accept a choice; one of digits also as a number."""
     decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
     numbers = {int(choice): choice for choice in decimal if str(int(choice)) == choice}
 

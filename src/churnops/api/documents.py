@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service and the model that answers."""
+"""The OpenAPI document of the service and the deployed model."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ OPEN = ("/", "/health/live", "/health/ready")
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, with the customer as the Schema of the model that answers declares it."""
+    """Return the OpenAPI document, with the fields of a customer from the deployed model's Schema."""
     document: dict[str, Any] = get_openapi(
         title=app.title,
         version=app.version,
         routes=app.routes,
-        description="Explained churn predictions. Errors are problems as RFC 9457 writes them.",
+        description="Explained churn predictions. Errors are problem documents (RFC 9457).",
     )
     served: Served | None = app.state.service.model.current
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
@@ -33,7 +33,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
     schemas["Customer"] = _customer_schema(served)
-    # `/predict` is answered without the framework, which so does not know it.
+    # The framework does not know `/predict`, which is answered in front of it.
     operation = {
         "summary": "Predict",
         "operationId": "predict",

@@ -1,4 +1,4 @@
-"""A made-up customer for the documentation: valid by the Schema, and nobody's data."""
+"""An invented customer for the documentation, valid by the Schema."""
 
 from math import ceil, floor
 from typing import Any
@@ -7,21 +7,21 @@ from churnops.api.customers import MAX_WHOLE, CustomerForm
 from churnops.schema import Column
 
 IDENTIFIER = "C-1001"
-_COARSE = 10.0  # wider ranges get a whole number
-_PLAIN = 1e6  # beyond it, the middle of a range is far from its customers
+_COARSE = 10.0  # a wider range gets a whole number
+_PLAIN = 1e6  # in a wider range, the middle is no typical value
 
 
 def example_customer(form: CustomerForm) -> dict[str, Any]:
-    """Return a customer as a client would send it: each required column, and an id.
+    """Return a customer as in a request: each required column, and an id.
 
-    A number is in the middle of its declared range, a category or flag has its first choice.
+    A number is the middle of its declared range; a category or flag has its first choice.
     """
     given = {form.identifier: IDENTIFIER} if form.identifier else {}
     return given | {column.name: example_value(column) for column in form.schema.model_inputs}
 
 
 def example_value(column: Column) -> Any:
-    """Return a value that a column takes; None if no value is in its range.
+    """Return a valid value of a column; None if its range is empty.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Gauges of drift: of what the service is asked, as it goes on, and of the newest monitoring cycle.
+"""Gauges of live drift and of the newest monitoring cycle.
 
-What cannot be told is NaN, which no alert's comparison is true for. With several workers each sets the same merged
-figures, so the most recent one is shown.
+An unknown value is NaN, for which no alert's comparison is true. All workers set the same merged values, so Prometheus
+gets the most recent one.
 """
 
 import os
@@ -17,7 +17,7 @@ from churnops.monitoring.verdicts import DISTRIBUTION, ColumnDrift, FeatureDrift
 
 
 class Gauges:
-    """Makes gauges, and sets families of them by label."""
+    """Creates gauges, and sets those with a label."""
 
     def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
         self._registry = registry
@@ -25,7 +25,7 @@ class Gauges:
         self._shown: dict[Gauge, set[str]] = {}
 
     def gauge(self, name: str, description: str, label: str | None = None, *, first: float = nan) -> Gauge:
-        """Make a gauge, `first` until it is set; one with a label has no series until then."""
+        """Create a gauge with the value `first`; one with a label has no series until it is set."""
         made = Gauge(
             f"{self._prefix}_{name}",
             description,
@@ -33,13 +33,13 @@ class Gauges:
             registry=self._registry,
             multiprocess_mode="livemostrecent",
         )
-        # A new worker must not hide what the others show: before it has set a gauge, it has none.
+        # A new worker must not hide the values of the others, so it has no gauge before it sets one.
         if label is None and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             made.set(first)
         return made
 
     def set_all(self, gauge: Gauge, values: Mapping[str, float | bool | None]) -> None:
-        """Set a gauge for each label; labels that it had before cannot be told any more."""
+        """Set a gauge for each label; earlier labels without a value get NaN."""
         known = self._shown.setdefault(gauge, set())
         known.update(values)
         for label in known:
@@ -47,7 +47,7 @@ class Gauges:
 
 
 def number(value: Any) -> float:
-    """Return a finding as a gauge's value: 1 or 0 for a verdict, NaN where it cannot be told.
+    """Return the value of a gauge: 1 or 0 for a verdict, NaN if it is unknown.
 
     >>> number(True), number(0.25), number(None)
     (1.0, 0.25, nan)
@@ -56,7 +56,7 @@ def number(value: Any) -> float:
 
 
 class LiveGauges(Gauges):
-    """How the customers of the last days differ from the deployed model's reference; see `churnops.api.live`."""
+    """Gauges of the drift of recent customers from the deployed model's reference; see `churnops.api.live`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "churnops_live")
@@ -91,14 +91,14 @@ class LiveGauges(Gauges):
 
 
 def _distance(column: ColumnDrift) -> float | None:
-    """Return the effect of the test of a column's values: another test, as of what is missing, may have decided."""
+    """Return the effect in the test of a column's values; the verdict may be by another test, as of missing values."""
     return next((finding.effect for finding in column.findings if finding.test in DISTRIBUTION), None)
 
 
 class CycleGauges(Gauges):
-    """Results of the newest finished monitoring cycle of live traffic, and whether one failed since.
+    """Gauges of the newest finished monitoring cycle of live traffic, and of a later failure.
 
-    Of other sources, files, only whether all is well. Cycles that nothing follows from are left out.
+    Other sources (files) have fewer gauges. Report-only cycles are left out.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -137,7 +137,7 @@ class CycleGauges(Gauges):
         )
 
     def show_sources(self, cycles: Mapping[str, Cycle]) -> None:
-        """Show the newest cycle of each source but live traffic."""
+        """Set the gauges of the newest cycle of each source except live traffic."""
         retraining = {name: _table(cycle.summary, "recommend_retraining") for name, cycle in cycles.items()}
         self.set_all(self.source_at, {name: cycle.at.timestamp() for name, cycle in cycles.items()})
         self.set_all(self.source_failed, {name: cycle.status == "failed" for name, cycle in cycles.items()})
@@ -145,22 +145,22 @@ class CycleGauges(Gauges):
         self.set_all(self.source_drift_rate, {name: cycle.summary.get("drift_rate") for name, cycle in cycles.items()})
 
     def show(self, summary: Mapping[str, Any] | None, at: datetime | None, *, failed: bool, undelivered: int) -> None:
-        """Show a cycle's summary, as it stands in table `cycles`; None if none has finished yet."""
-        found = summary or {}
-        performance = _table(found, "performance")
+        """Set the gauges from a summary in the table `cycles`; None if no cycle has finished yet."""
+        document = summary or {}
+        performance = _table(document, "performance")
         for gauge, name in ((self.metric, "value"), (self.low, "low"), (self.high, "high")):
             self.set_all(gauge, _each(_table(performance, "metrics"), name))
-        columns = _table(found, "columns")
-        self.drift_rate.set(number(found.get("drift_rate")))
+        columns = _table(document, "columns")
+        self.drift_rate.set(number(document.get("drift_rate")))
         self.set_all(self.effect, _each(columns, "effect"))
         self.set_all(self.drifted, _each(columns, "drifted"))
-        whole = {name: _table(found, name) for name in ("prediction_drift", "target_drift")}
+        whole = {name: _table(document, name) for name in ("prediction_drift", "target_drift")}
         self.set_all(self.whole_effect, _each(whole, "effect"))
         self.set_all(self.whole_drifted, _each(whole, "drifted"))
-        retraining = _table(found, "recommend_retraining")
+        retraining = _table(document, "recommend_retraining")
         self.set_all(self.trigger, _table(retraining, "triggers"))
         self.recommends.set(number(retraining.get("value")))
-        self.rows.set(number(found.get("rows")))
+        self.rows.set(number(document.get("rows")))
         labelled, due = number(performance.get("labelled")), number(performance.get("due"))
         self.labelled.set(labelled)
         self.coverage.set(labelled / due if due > 0 else nan)
@@ -170,9 +170,9 @@ class CycleGauges(Gauges):
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a part of a document, empty where there is none: cycles of other versions may have other parts."""
-    found = document.get(name)
-    return found if isinstance(found, Mapping) else {}
+    """Return a table of a document, empty if it is missing: cycles of other versions may have other tables."""
+    table = document.get(name)
+    return table if isinstance(table, Mapping) else {}
 
 
 def _each(tables: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What stands in front of every request: its id, its line in the log, its metrics, and the last catch."""
+"""Middleware for every request: an id, a line in the log, metrics, and an answer for each error."""
 
 import asyncio
 import contextlib
@@ -25,20 +25,20 @@ log = logging.getLogger("churnops.api")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNKNOWN_ROUTE, UNKNOWN_METHOD = "(none)", "(other)"
-METHODS = frozenset(HTTPMethod)  # a client that makes up others must not make up time series
+METHODS = frozenset(HTTPMethod)  # an invented method must not create a time series
 ONCE = frozenset(
     b"x-api-key authorization host origin content-length content-type content-encoding transfer-encoding".split()
 )
-"""Headers that may be given once: they decide who may ask, and how a body is read."""
+"""Headers that a request may contain once, as they decide on access and on the body."""
 ONCE_NAMES = ", ".join(sorted(name.decode() for name in ONCE))
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-# Ids of requests: a random one for this process, then a number. Asking the system for each would cost more.
+# A request's id is a random part for this process and a number: random bytes for each request would take longer.
 _PROCESS = secrets.token_hex(4)
 _numbers = itertools.count()
 
 
 class _Answering:
-    """The answer to one request while it is sent; `status` is 0 until its head is out."""
+    """Answer to one request; `status` is 0 until its head is sent."""
 
     __slots__ = ("_request_id", "_scope", "_send", "status")
 
@@ -49,11 +49,11 @@ class _Answering:
         self.status = 0
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer; its head gets the request's id."""
+        """Send a part of the answer; the head gets the request's id."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self._request_id.encode()), *_HEADERS]
-            if is_left_unread(self._scope):  # the server would go on reading it, for as long as it takes
+            if is_left_unread(self._scope):  # otherwise the server would read the rest, however long it takes
                 message["headers"].append((b"connection", b"close"))
         await self._send(message)
 
@@ -65,10 +65,10 @@ class _Answering:
 
 
 class Guard:
-    """ASGI middleware: gives requests an id, answers problems, writes a line and counts.
+    """ASGI middleware that gives requests an id, answers problems, logs a line and counts.
 
-    `scope["state"]` carries `request_id` in, and `client` and `model_version` out. `route` names what `app` answers,
-    unless the framework says so in the scope.
+    `scope["state"]` takes `request_id` to the application, and returns `client` and `model_version`. `route` is the
+    route of `app`, unless the framework adds one to the scope.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, route: str = UNKNOWN_ROUTE) -> None:
@@ -77,8 +77,8 @@ class Guard:
         self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, come what may."""
-        if scope["type"] == "websocket":  # where a package for them is installed, a server offers them
+        """Answer one request, whatever fails."""
+        if scope["type"] == "websocket":  # a server offers them if a package for them is installed
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -96,10 +96,10 @@ class Guard:
                 _refuse_repeated(scope)
             await self._app(scope, receive, answer.send)
         except Problem as problem:
-            if answer.status:  # part of the answer is out: only a broken connection tells the client
+            if answer.status:  # the head is sent: only a broken connection shows the error
                 raise
             await answer.refuse(problem)
-        except asyncio.CancelledError:  # the service stops, and this request took too long
+        except asyncio.CancelledError:  # the service stops before this request is answered
             if not answer.status:
                 await answer.refuse(Problem(503, "stopping", "the service is stopping", headers={"Retry-After": "1"}))
             raise
@@ -107,7 +107,7 @@ class Guard:
             log.exception("request %s failed", request_id)
             if answer.status:
                 raise
-            await answer.refuse(Problem(500, "defect", "something went wrong here; the request id finds it in the log"))
+            await answer.refuse(Problem(500, "defect", "internal error: search the log for the request id"))
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", self._route)
@@ -117,10 +117,10 @@ class Guard:
 
 
 def _refuse_repeated(scope: Scope) -> None:
-    """Refuse a request in which a header that decides something stands twice: a proxy may have read the other one."""
+    """Refuse a request that repeats a header of `ONCE`, as a proxy may have used the other value."""
     names = [name for name, _ in scope["headers"] if name in ONCE]
     if len(names) > len(set(names)):
-        raise Problem(400, "repeated-header", f"one of these headers is given twice: {ONCE_NAMES}")
+        raise Problem(400, "repeated-header", f"a header is repeated that may appear only once: one of {ONCE_NAMES}")
 
 
 def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, seconds: float) -> None:
@@ -138,7 +138,7 @@ def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, se
         f'"client":{_json(state["client"].name if "client" in state else None)},'
         f'"address":{_json(address[0] if address else None)},"model_version":{_json(state.get("model_version"))}}}\n'
     )
-    with contextlib.suppress(OSError, ValueError):  # a log that cannot be written is no reason not to answer
+    with contextlib.suppress(OSError, ValueError):  # the request is answered even if the log cannot be written
         sys.stderr.write(line)
 
 
@@ -153,10 +153,10 @@ def _json(text: str | None) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line."""
+    """Formatter of log records as one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record's time in UTC, its level and message."""
+        """Return the record's time in UTC, its level and message as JSON."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -168,7 +168,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logging() -> None:
-    """Let the loggers `churnops.*` write JSON lines to standard error, unless the host set them up already."""
+    """Let the loggers `churnops.*` write JSON lines to standard error, unless they have handlers already."""
     root = logging.getLogger("churnops")
     if not root.handlers:
         handler = logging.StreamHandler()

@@ -1,4 +1,4 @@
-"""Outcomes that arrive later: who left, who stayed, by prediction or by customer."""
+"""Labels in requests: outcomes that arrive later, by prediction or by customer."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
@@ -22,11 +22,11 @@ from churnops.limits import MAX_ERRORS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
 from churnops.wire import FieldError
 
-FUTURE = timedelta(days=1)  # clocks differ
+FUTURE = timedelta(days=1)  # tolerance, as clocks differ
 
 
 def _time(value: Any) -> Any:
-    """Read an ISO 8601 time; without an offset it is taken as UTC."""
+    """Return an ISO 8601 time in UTC; a time without an offset is in UTC already."""
     if value is None:
         return None
     if type(value) is not str or len(value) > 40:
@@ -47,7 +47,7 @@ def _time(value: Any) -> Any:
 
 
 class LabelBody(BaseModel):
-    """One outcome. Exactly one of `prediction_id` and `customer_id`; sending it again changes nothing."""
+    """One outcome, with either `prediction_id` or `customer_id`. Sending it again changes nothing."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -60,14 +60,14 @@ class LabelBody(BaseModel):
         },
     )
 
-    churned: Annotated[bool, Strict(), Field(description="true: the customer left; false: seen to have stayed")]
+    churned: Annotated[bool, Strict(), Field(description="true: the customer left; false: the customer stayed")]
     prediction_id: Annotated[str, Strict(), Field(max_length=64, pattern=ID_PATTERN)] | None = None
     customer_id: Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)] | None = None
     outcome_at: Annotated[
         datetime | None,
         BeforeValidator(_time),
         WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
-    ] = Field(None, description="When the customer left, or was last seen to have stayed. Default: now")
+    ] = Field(None, description="Time when the customer left or was last known to be a customer. Default: now")
 
     @model_validator(mode="after")
     def _one_subject(self) -> Self:
@@ -77,7 +77,7 @@ class LabelBody(BaseModel):
 
 
 MAX_VALUES = 2 * len(LabelBody.model_fields)
-"""Values that one label may hold."""
+"""Limit of the values in one label's JSON."""
 
 
 def read_labels(body: bytes, max_labels: int) -> Steps[list[Label]]:
@@ -86,7 +86,7 @@ def read_labels(body: bytes, max_labels: int) -> Steps[list[Label]]:
     Raises
     ------
     Problem
-        400, 413 or 422; of rules that are broken, the first 20 with row, field and rule.
+        400, 413 or 422; the latter with row, field and rule of the first 20 errors.
     """
     is_list = body.lstrip()[:1] == b"["
     documents = parse_list(body, max_labels, MAX_VALUES) if is_list else [parse_json(body, MAX_VALUES)]
@@ -96,8 +96,8 @@ def read_labels(body: bytes, max_labels: int) -> Steps[list[Label]]:
         try:
             label = LabelBody.model_validate(document)
         except ValidationError as error:
-            found = error.errors(include_input=False, include_url=False, include_context=False)
-            errors += [_explain(item, row) for item in found[: MAX_ERRORS - len(errors)]]
+            problems = error.errors(include_input=False, include_url=False, include_context=False)
+            errors += [_explain(item, row) for item in problems[: MAX_ERRORS - len(errors)]]
             if len(errors) >= MAX_ERRORS:
                 break
         else:

@@ -1,9 +1,9 @@
-"""Live drift: what the service is asked is counted as it goes on, and compared with the model's reference.
+"""Live drift: answered customers are counted and compared with the model's reference.
 
-A request leaves its customer on a list, which is all that it pays. Twice a second a thread counts them; every ten
-seconds each worker writes what it counted to the journal's database, reads what the others wrote, and shows the drift
-of all of them together in `/metrics`. The window is cut into parts that begin at the same moments for every worker, so
-the oldest can be forgotten as a whole. A worker that is killed loses the counts of its last ten seconds at most.
+A request only adds its customer to a list. Twice a second a thread counts the list. Every ten seconds each worker
+writes its counts to the journal's database, reads those of the others, and shows the drift of all in `/metrics`. The
+parts of the window begin at the same times for every worker, so the oldest part is dropped as a whole. A killed worker
+loses the counts of its last ten seconds at most.
 """
 
 import asyncio
@@ -35,17 +35,17 @@ from churnops.settings import MonitoringSettings
 
 log = logging.getLogger("churnops.api")
 
-COUNT_SECONDS = 0.5  # how often what was asked is counted
+COUNT_SECONDS = 0.5  # between two counts of the list
 PARTS = 8  # of the window
-MAX_WAITING = 20_000  # customers who may wait to be counted, some MB
-CLOSE_SECONDS = 5.0  # that the last counts may wait for a merge under way
+MAX_WAITING = 20_000  # uncounted customers, a few MB
+CLOSE_SECONDS = 5.0  # wait of the last counts for a merge in progress
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOT_GIVEN = -inf  # in place of a value: no customer has it, as JSON knows no infinity
+_NOT_GIVEN = -inf  # stands for an absent field; no customer has it, as JSON has no infinity
 
 
 class _Customers:
-    """Customers of one model as plain numbers, a row each: quick to add to, and nothing but a view to read."""
+    """Customers of one model as plain numbers, a row each, which NumPy reads without a copy."""
 
     def __init__(self, served: Served) -> None:
         self.served = served
@@ -70,7 +70,7 @@ class _Customers:
 
 
 def _codes(column: Column) -> dict[Any, float] | None:
-    """Return what stands for each choice, for null and for what is not given; None for numbers."""
+    """Return the code of each choice, of null and of an absent field; None for numbers."""
     if not column.choices:
         return None
     codes: dict[Any, float] = {choice: float(code) for code, choice in enumerate(column.choices)}
@@ -79,7 +79,7 @@ def _codes(column: Column) -> dict[Any, float] | None:
 
 @dataclass(frozen=True)
 class _Count:
-    """What this worker counted for one model in one part of the window, under a name that is never used again."""
+    """Counts of this worker for one model in one part of the window, under a name that is used once."""
 
     worker: str
     profile: Profile
@@ -87,17 +87,17 @@ class _Count:
 
 @dataclass(frozen=True)
 class _MergedCounts:
-    """What all workers counted in one part of the window."""
+    """Counts of all workers in one part of the window."""
 
-    written: Mapping[str, datetime]  # by each worker; read again only if that changed
+    written: Mapping[str, datetime]  # time of each worker's last write; counts are read again only after a new one
     profile: Profile
-    damaged: frozenset[bytes]  # left out, and said
+    damaged: frozenset[bytes]  # left out, and logged
 
 
 class LiveDrift:
-    """Counts answered customers and shows how they differ from the reference. Safe from several threads.
+    """Counts answered customers and shows their drift from the reference. Safe for several threads.
 
-    Adding is quick and never waits for counting; counting and merging belong beside the event loop.
+    Adding never waits for counting. Counting and merging need a thread beside the event loop.
     """
 
     def __init__(
@@ -119,12 +119,12 @@ class LiveDrift:
         self._customers: list[_Customers] = []
         self._tables: list[tuple[Served, Columns]] = []
         self._counts: dict[tuple[str, datetime], _Count] = {}
-        self._written: dict[str, Profile] = {}  # by name of the count
+        self._written: dict[str, Profile] = {}  # by name of the counts
         self._parts: dict[datetime, _MergedCounts] = {}
         self._model = ""  # that the parts are of
 
     def add_one(self, served: Served, record: Record, score: float) -> None:
-        """Leave a customer to be counted."""
+        """Add a customer to the list."""
         with self._waiting_lock:
             if self._waiting < MAX_WAITING:
                 self._waiting += 1
@@ -135,7 +135,7 @@ class LiveDrift:
         self._gauges.dropped.inc()
 
     def add(self, served: Served, columns: Columns, scores: Sequence[float]) -> None:
-        """Leave encoded customers to be counted; `columns` as `given_columns` returns them."""
+        """Add encoded customers to the list; `columns` are the result of `given_columns`."""
         with self._waiting_lock:
             if not self._waiting or self._waiting + len(scores) <= MAX_WAITING:
                 self._waiting += len(scores)
@@ -144,14 +144,14 @@ class LiveDrift:
         self._gauges.dropped.inc(len(scores))
 
     async def count_always(self, threads: Threads) -> None:
-        """Count beside the event loop until cancelled."""
+        """Count in a thread, twice a second, until cancelled."""
         while True:
             await asyncio.sleep(COUNT_SECONDS)
             if self._waiting:
                 await threads.run(self.count)
 
     def count(self) -> None:
-        """Count those who wait."""
+        """Count the customers on the list."""
         with self._counting:
             with self._waiting_lock:
                 customers, tables, waiting = self._customers, self._tables, self._waiting
@@ -161,7 +161,7 @@ class LiveDrift:
             try:
                 for served, columns in [*((some.served, some.columns()) for some in customers), *tables]:
                     self._count(served, columns)
-            except Exception:  # a defect here must end neither the counting of others nor the service
+            except Exception:  # a defect here must stop neither later counts nor the service
                 log.exception("customers are not counted for live drift")
                 self._gauges.dropped.inc(waiting)
 
@@ -177,12 +177,12 @@ class LiveDrift:
         return now - (now - _EPOCH) % self._length
 
     def merge(self, served: Served | None) -> None:
-        """Write what was counted, read what the others wrote, and show the drift of `served`'s customers.
+        """Write the counts, read those of the other workers, and show the drift of `served`'s customers.
 
         Raises
         ------
         JournalError
-            If the database does not answer. Nothing is lost: the counts are written next time.
+            If the database does not answer. The counts are written with the next call.
         """
         with self._merging:
             self._merge(served)
@@ -197,11 +197,11 @@ class LiveDrift:
         return self._part(now) - (PARTS - 1) * self._length
 
     def _newest(self, now: datetime) -> datetime:
-        """Return the last part that another worker's clock may have reached; later ones are of a wrong clock."""
+        """Return the newest part of another worker; a later one has a wrong clock."""
         return self._part(now) + self._length
 
     def _write(self, now: datetime, served: Served | None) -> None:
-        """Write what is new, and drop counts that cannot grow any more, or are too old."""
+        """Write new counts, and drop those that are old or complete."""
         oldest = self._oldest(now)
         with self._counting:
             self._counts = {key: count for key, count in self._counts.items() if key[1] >= oldest}
@@ -221,10 +221,10 @@ class LiveDrift:
         self._written = {count.worker: count.profile for key, count in counts.items() if key in self._counts}
 
     def _read(self, served: Served, now: datetime) -> Profile:
-        """Return what all workers counted of a model in the window."""
+        """Return the counts of all workers for a model in the window."""
         model, reference = served.bundle.content_sha256, served.bundle.reference
         if model != self._model:
-            count_profile(reference, served.bundle.probes)  # compiles and indexes, before customers are counted
+            count_profile(reference, served.bundle.probes)  # compiles and builds an index before customers are counted
             self._model = model
             self._parts = {}
         written = self._store.written(model, self._oldest(now), self._newest(now))
@@ -234,12 +234,12 @@ class LiveDrift:
             if known is not None and known.written == workers:
                 parts[part] = known
             else:
-                said = known.damaged if known is not None else frozenset()
-                parts[part] = _MergedCounts(workers, *_together(reference, self._store.read(model, part), said))
+                logged = known.damaged if known is not None else frozenset()
+                parts[part] = _MergedCounts(workers, *_together(reference, self._store.read(model, part), logged))
         self._parts = parts
         total = _empty(reference)
-        for found in parts.values():
-            total = merge_profiles(total, found.profile)
+        for counts in parts.values():
+            total = merge_profiles(total, counts.profile)
         return total
 
     def _show(self, served: Served, profile: Profile, now: datetime) -> None:
@@ -254,7 +254,7 @@ class LiveDrift:
         self._gauges.show(profile[SCORE].rows, features, scores, missing, now)
 
     def close(self) -> None:
-        """Count and write what is left. A database that hangs is not waited for."""
+        """Count and write the rest, without waiting for a database that hangs."""
         self.count()
         if self._merging.acquire(timeout=CLOSE_SECONDS):
             try:
@@ -266,10 +266,10 @@ class LiveDrift:
 
 
 def given_columns(served: Served, records: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
-    """Encode checked customers: an array for each column that the reference has.
+    """Encode checked customers: an array for each column of the reference.
 
-    A column that is given as null is missing (NaN). One that was not given is no sign of anything, as optional columns
-    need not be sent: it is left out, so arrays may be shorter than `records`.
+    Null becomes NaN, a missing value. An absent optional field is no missing value and is left out, so arrays may be
+    shorter than `records`.
     """
     customers = _Customers(served)
     for record in records:
@@ -283,14 +283,16 @@ def _empty(reference: Profile) -> Profile:
     return {name: column.empty() for name, column in reference.items()}
 
 
-def _together(reference: Profile, packed: Sequence[bytes], said: frozenset[bytes]) -> tuple[Profile, frozenset[bytes]]:
-    """Merge what workers wrote; what cannot be read is left out, returned, and said unless it was `said` before."""
+def _together(
+    reference: Profile, packed: Sequence[bytes], logged: frozenset[bytes]
+) -> tuple[Profile, frozenset[bytes]]:
+    """Merge the counts of workers; return also the damaged ones, which are logged unless in `logged`."""
     total, damaged = _empty(reference), set()
     for data in packed:
         try:
             total = merge_profiles(total, unpack_profile(data, reference))
         except DataError as error:
             damaged.add(data)
-            if data not in said:
+            if data not in logged:
                 log.error("a worker's counts for live drift are left out: %s", error)
     return total, frozenset(damaged)

@@ -1,4 +1,4 @@
-"""Whether a request comes from this machine, and was meant for it."""
+"""Local requests: those that come directly from this machine and address it."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from starlette.types import Scope
 from churnops.address import is_loopback
 from churnops.api.body import header
 
-# Headers by which proxies, CDNs, gateways and load balancers name their client and its login; a program on this machine
+# Headers in which proxies, CDNs, gateways and load balancers name their client and its login. A program on this machine
 # sends none of them.
 _FORWARDED = re.compile(
     rb"via|(.*-)?(forward|forwarded|client-?ip|real-?ip|remote-?(ip|addr)|originating-ip|original-(for|host|url|uri))(-.*)?"
@@ -27,10 +27,10 @@ _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
 
 
 def is_local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, straight, and was meant for it.
+    """Return whether a request comes directly from this machine and addresses it.
 
-    A page elsewhere may be given our address under its own name, or let the browser post a form to us. A proxy on this
-    machine shows by a header whom it asks for, or, as nginx does unless it is told otherwise, speaks HTTP/1.0.
+    A web page may use a domain name that leads to this address, or let the browser post a form: its host or origin is
+    not loopback. A proxy on this machine adds a header that names its client, or uses HTTP/1.0 (nginx by default).
     """
     client, server, origin = scope.get("client"), scope.get("server"), header(scope, b"origin")
     return (
@@ -46,7 +46,7 @@ def is_local(scope: Scope) -> bool:
 
 @lru_cache(maxsize=1000)
 def is_forwarding(name: bytes) -> bool:
-    """Whether a header, in lower case, shows that a request was passed on.
+    """Return whether a header, in lower case, shows that a request was forwarded.
 
     >>> [is_forwarding(name) for name in (b"via", b"x-forwarded-for", b"cf-ray", b"true-client-ip", b"user-agent")]
     [True, True, True, True, False]
@@ -55,15 +55,15 @@ def is_forwarding(name: bytes) -> bool:
 
 
 def _host(authority: str) -> str:
-    """Return the host of an authority, without the port; empty if it has another form."""
+    """Return the host of an authority without the port; empty if it is invalid."""
     match = _AUTHORITY.fullmatch(authority)
     return (match[1] or match[2]).lower() if match else ""
 
 
 def listens_elsewhere() -> bool:
-    """Whether this process listens at an address that other machines may reach; True if that is unknown.
+    """Return whether this process listens at an address that other machines can reach; True if it is unknown.
 
-    The server's own address in a request does not tell: a connection from this machine to 0.0.0.0 ends at 127.0.0.1.
+    The server's address in a request does not show it: a local connection to 0.0.0.0 has the address 127.0.0.1.
     """
     try:
         descriptors = [int(path.name) for path in Path("/dev/fd").iterdir()]
@@ -77,7 +77,7 @@ def _listens_elsewhere(descriptor: int) -> bool:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return False
         copy = socket.socket(fileno=os.dup(descriptor))
-    except OSError:  # closed by now
+    except OSError:  # closed meanwhile
         return False
     with copy:
         if copy.family not in (socket.AF_INET, socket.AF_INET6):

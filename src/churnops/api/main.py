@@ -1,6 +1,6 @@
 """The application: `uvicorn churnops.api.main:app`, or `churnops serve`.
 
-Nothing happens on import; settings, journal and model are opened when the server starts.
+Importing opens nothing; the settings, the journal and the model are opened when the server starts.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from churnops.settings import Settings, apply_permissions, find_config, load_set
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the application. Without `settings` it finds `config.yaml` (see `find_config`) when it starts."""
+    """Return the application; without `settings` it reads `config.yaml` (see `find_config`) when it starts."""
     metrics = Metrics()
 
     @asynccontextmanager
@@ -54,17 +54,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _serving(app: FastAPI, settings: Settings | None, metrics: Metrics) -> AsyncIterator[None]:
     configure_logging()
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # read when an upload first needs Polars
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # takes effect when the first upload imports Polars
     chosen = settings or load_settings(find_config(Path.cwd()))
     if settings is None:  # this process is the service's own
         apply_permissions(chosen)
     app.state.service = service = Service(chosen, metrics)
     await service.refresh_keys()
     await service.refresh_model()
-    # What is loaded by now stays: the garbage collector need not look through it again and again.
+    # Loaded objects stay, so the garbage collector need not visit them.
     gc.collect()
     gc.freeze()
-    # Threads beside the event loop (counting, writing, loading) let go of Python's lock within half a millisecond.
+    # Other threads (counting, writing, loading) release Python's lock for the event loop within half a millisecond.
     sys.setswitchinterval(5e-4)
     working = asyncio.create_task(service.keep_house())
     try:
@@ -77,7 +77,7 @@ async def _serving(app: FastAPI, settings: Settings | None, metrics: Metrics) ->
 
 
 class Application(FastAPI):
-    """FastAPI, but for `direct` paths, which are answered in front of the framework (see `churnops.api.predict`)."""
+    """FastAPI with `direct` paths, which are answered in front of the framework (see `churnops.api.predict`)."""
 
     direct: Mapping[str, ASGIApp]
 
@@ -88,7 +88,7 @@ class Application(FastAPI):
 
 
 def _remembered(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Return the OpenAPI document's maker, which makes one for each model: it takes longer than many predictions."""
+    """Return a function that returns the OpenAPI document and makes it once for each model."""
     last: tuple[str, dict[str, Any]] | None = None
 
     def document() -> dict[str, Any]:

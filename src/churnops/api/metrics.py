@@ -1,4 +1,4 @@
-"""What Prometheus reads at `GET /metrics`."""
+"""Counters and gauges for Prometheus, at `GET /metrics`."""
 
 import os
 from functools import lru_cache
@@ -9,18 +9,18 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from churnops.api.gauges import CycleGauges, LiveGauges
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, that nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused series for each
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Seconds: an answer takes one or a few milliseconds, an upload minutes.
+# In seconds: an answer takes a few milliseconds, an upload minutes.
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 
 
 class Metrics:
-    """The service's counters. With several workers (`PROMETHEUS_MULTIPROC_DIR`) any of them answers for all."""
+    """Metrics of the service. With several workers (`PROMETHEUS_MULTIPROC_DIR`) each returns those of all."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        # One histogram counts requests too (its `_count`): a counter beside it would cost as much again.
+        # The histogram also counts requests (`_count`): a counter would take as long again.
         self._seconds = Histogram(
             "churnops_http_request_seconds",
             "Seconds from a request's head to its answer's end.",
@@ -57,7 +57,7 @@ class Metrics:
         self.live = LiveGauges(registry)
         self.cycle = CycleGauges(registry)
         self._version: str | None = None
-        # Looking a child up by its labels costs more than counting.
+        # A look-up by labels takes longer than counting.
         self._seconds_child = lru_cache(maxsize=1000)(self._seconds.labels)
         self._prediction_child = lru_cache(maxsize=100)(self._predictions.labels)
 
@@ -73,7 +73,7 @@ class Metrics:
             self._prediction_child(version, "false").inc(others)
 
     def model(self, version: str | None, refused: bool) -> None:
-        """Say which model answers, and whether a newer one is refused."""
+        """Set the deployed model, and whether a newer one is refused."""
         if self._version and self._version != version:
             self._model.labels(self._version).set(0)
         if version:
@@ -82,7 +82,7 @@ class Metrics:
         self._refused.set(refused)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         if not folder:
             return generate_latest(self._registry)
@@ -93,7 +93,7 @@ class Metrics:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """Take away the gauges of workers that died: they would say for ever what was true then."""
+    """Delete the gauges of dead workers, which would keep their last values."""
     for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*_*.db")}:
         try:
             os.kill(pid, 0)

@@ -1,7 +1,7 @@
 """The fast path of `POST /predict`: an ASGI application in front of the framework.
 
-As an ordinary route the same answer takes 1.8 times as long: FastAPI and its middleware cost as much as reading,
-scoring, explaining and recording a customer do together.
+As an ordinary route the answer takes 1.8 times as long: FastAPI and its middleware need as much time as reading,
+scoring, explaining and recording a customer together.
 """
 
 from fastapi import FastAPI
@@ -18,7 +18,7 @@ MAX_CUSTOMER_BYTES = 64 * 1024
 
 
 class Predict:
-    """`POST /predict`, as an ASGI application: score and explain one customer; recorded before it is sent."""
+    """ASGI application of `POST /predict`: scores and explains one customer, and records the answer before sending."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -26,7 +26,7 @@ class Predict:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["method"] != "POST":
-            raise Problem(405, "method-not-allowed", "this path takes POST", headers={"Allow": "POST"})
+            raise Problem(405, "method-not-allowed", "this path accepts POST only", headers={"Allow": "POST"})
         service: Service = self._app.state.service
         state = scope["state"]
         state["client"] = service.access.admit(scope, "predict")

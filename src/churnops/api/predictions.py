@@ -1,4 +1,4 @@
-"""Answers: scored, explained, recorded, and only then sent."""
+"""Answers to customers: scored, explained, and recorded before they are sent."""
 
 import logging
 from collections.abc import Sequence
@@ -23,19 +23,24 @@ SOURCE = "api"
 def answer(
     served: Served, records: Sequence[Record], key: str | None
 ) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
-    """Score and explain checked customers; return the answers and the rows that record them, with the API key's id.
+    """Score and explain checked customers; return the answers and their rows for the journal.
+
+    Parameters
+    ----------
+    key
+        Id of the request's API key.
 
     Raises
     ------
     Problem
-        422 if a customer has no finite score or explanation.
+        422 if a score or explanation is not finite.
     """
     form, bundle = served.form, served.bundle
     try:
         one = len(records) == 1
         explained = [bundle.answer(form.encode_one(records[0]))] if one else bundle.answers(form.encode(records))
     except ChurnopsError:
-        raise Problem(422, "no-score", "a value is so large that the model has no score for it") from None
+        raise Problem(422, "no-score", "a value is too large for the model to score") from None
     now, identifier, selected, base_value = datetime.now(UTC), form.identifier, bundle.selected, bundle.base_value
     answers, rows = [], []
     for record, (probability, churn, features, shares) in zip(records, explained, strict=True):
@@ -75,7 +80,7 @@ def answer(
 
 
 class Recorder:
-    """Commits predictions before they are sent; `writer` is None where predictions are not recorded at all."""
+    """Records predictions before they are sent; `writer` is None if the settings turn recording off."""
 
     def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool) -> None:
         self._writer = writer
@@ -83,12 +88,12 @@ class Recorder:
         self._required = required
 
     async def record(self, rows: Sequence[PredictionRow]) -> None:
-        """Return once the rows are committed.
+        """Commit rows, and return afterwards.
 
         Raises
         ------
         Problem
-            503 if they could not be, and the settings do not allow answering without it.
+            503 if they cannot be committed and the settings require it.
         """
         if self._writer is not None:
             try:
@@ -97,7 +102,7 @@ class Recorder:
                 self._metrics.journal_failures.inc(len(rows))
                 log.error("%d predictions are not recorded: %s", len(rows), error)
                 if self._required:
-                    detail = "the prediction cannot be recorded, so it is not answered"
+                    detail = "the prediction cannot be recorded, and the settings require that it is"
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
         churners = sum(row.churn_prediction for row in rows)
         self._metrics.predictions(rows[0].model_version, churners, len(rows) - churners)

@@ -1,4 +1,4 @@
-"""Errors in the problem form of RFC 9457: what is wrong, which field, which rule; never what was sent."""
+"""Errors as problem documents (RFC 9457), with field and rule, but without the values in the request."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from churnops.limits import MAX_ERRORS
 from churnops.wire import PROBLEM, FieldError
 
 MEDIA_TYPE = "application/problem+json"
-MAX_LENGTH = 400  # of a message: one may repeat a header of the file that was sent
+MAX_LENGTH = 400  # of a message, which may quote a header of an uploaded file
 REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
-"""What may be answered in place of a prediction."""
+"""Statuses of errors in place of a prediction."""
 
 
 class Problem(Exception):  # noqa: N818  (the RFC's word)
-    """A request that is not answered, and why; `slug` names the kind of problem, `headers` go with the response."""
+    """Error that is the answer to a request; `slug` names its kind, `headers` are added to the answer."""
 
     def __init__(
         self,
@@ -38,16 +38,16 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers as ASGI wants them."""
+        """Headers in ASGI's form."""
         return [(name.lower().encode(), value.encode()) for name, value in (self.headers or {}).items()]
 
     def in_row(self, row: int) -> Self:
-        """Return the problem as one of a row's; rows count from 1."""
+        """Return the problem with a row, counted from 1."""
         errors = [error.model_copy(update={"row": row}) for error in self.errors]
         return type(self)(self.status, self.slug, f"row {row}: {self.detail}", errors=errors, headers=self.headers)
 
     def body(self, request_id: str) -> bytes:
-        """Return the document that the client gets."""
+        """Return the problem document as JSON."""
         document: dict[str, Any] = {
             "type": f"{PROBLEM}{self.slug}",
             "title": HTTPStatus(self.status).phrase,
@@ -68,16 +68,16 @@ def _shortened(text: str) -> str:
 
 
 async def raise_problem(_request: Request, error: Exception) -> Response:
-    """Turn what the framework raises (no such path, no such method) into a problem."""
+    """Turn an error of the framework (unknown path or method) into a problem."""
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    detail = {404: "there is nothing at this path", 405: "this path does not take that method"}
+    detail = {404: "this path does not exist: see /docs", 405: "this path does not accept the method"}
     slug = title.lower().replace(" ", "-")
     raise Problem(error.status_code, slug, detail.get(error.status_code, title), headers=error.headers) from None
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the entries of the OpenAPI document for errors with these statuses."""
+    """Return the OpenAPI document's entries for errors with these statuses."""
     schema = {"$ref": "#/components/schemas/ProblemBody"}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}

@@ -1,4 +1,4 @@
-"""Streamed answers that hold something until they are sent: a file, a place, memory."""
+"""Streamed answers that release a file, a place or memory at their end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,13 +8,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from churnops.api.problems import Problem
 
-PIECE_BYTES = 256 * 1024  # of a long answer, sent at once
+PIECE_BYTES = 256 * 1024  # sent at once
 
 
 class Released(StreamingResponse):
-    """A streamed answer that calls `release` at its end, also when the client left before it began, or reads no more.
+    """A streamed answer that calls `release` at its end, even if the client leaves or stops reading.
 
-    A piece that is not sent within `seconds` ends it; the answer is cut off then.
+    The answer is cut off if a piece is not sent within `seconds`.
     """
 
     def __init__(
@@ -47,6 +47,6 @@ class Released(StreamingResponse):
 
 
 async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
-    """Cut an answer, so that a client that does not read it holds one of the service's buffers at most."""
+    """Yield an answer in pieces, so that a client that does not read fills one buffer at most."""
     for start in range(0, len(content), PIECE_BYTES):
         yield content[start : start + PIECE_BYTES]

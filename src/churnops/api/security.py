@@ -1,4 +1,4 @@
-"""Who may ask, and how often: API keys with scopes, and a rate limit for each key."""
+"""Access: API keys with scopes, and a rate limit for each key."""
 
 import logging
 import time
@@ -19,18 +19,18 @@ MAKE_ONE = "make one with `churnops keys add NAME --scope predict`"
 
 
 class Caller(NamedTuple):
-    """Who sent a request: name and id of an API key."""
+    """Sender of a request: name and id of an API key."""
 
     name: str
     key: str | None
 
 
 DEVELOPMENT = Caller("development", None)
-"""The client, where no key is needed."""
+"""Sender of a request that needs no key."""
 
 
 class RateLimit:
-    """Token buckets: each client may ask `rate` times a second, and `rate` times at once after a pause.
+    """Token buckets: each client may send `rate` requests a second, and `rate` at once after a pause.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class RateLimit:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def wait(self, client: str, now: float) -> float:
-        """Take one token and return 0, or return the seconds until there is one."""
+        """Take a token and return 0, or return the seconds until the next token."""
         tokens, since = self._buckets.get(client, (self._capacity, now))
         tokens = min(self._capacity, tokens + (now - since) * self.rate)
         if tokens < 1.0:
@@ -55,16 +55,16 @@ class RateLimit:
 
 
 class Access:
-    """Decides on every request. Keys are read from the database every few seconds, not for each request.
+    """Access control. Keys are read from the database every few seconds, not for each request.
 
     Parameters
     ----------
     rate : float
-        Requests a second that each client may send.
+        Limit of requests a second for each client.
     rule : {"auto", "always"}
-        When a key is needed. "auto": if one was ever made, if the service listens where other machines may connect, or
-        if the request was passed on by a proxy or comes from elsewhere. There is no "never": a service that is opened
-        to others later would be open to all.
+        When a key is needed. "auto": if a key was ever made, if other machines can reach the service, or if the
+        request is not a direct request from this machine. There is no "never": a service that is made reachable later
+        would be open to all.
     """
 
     def __init__(self, keys: KeyStore, rate: float, rule: Literal["auto", "always"] = "auto") -> None:
@@ -72,18 +72,18 @@ class Access:
         self._limit = RateLimit(rate)
         self._rule = rule
         self._active: Mapping[str, ApiKey] = {}
-        self._listens_elsewhere: bool | None = None  # found out with the first request, when the sockets are there
+        self._listens_elsewhere: bool | None = None  # determined at the first request, when the sockets exist
         self._made = False
         self._rule_shown = ""
         self._shown: set[str] = set()
         self.required = True
 
     def refresh(self) -> None:
-        """Read the keys. Once there was a key, one is needed, even if all are revoked or the journal is lost."""
+        """Read the keys. After the first key, requests need one, even if all are revoked or the journal is lost."""
         if self._made:
-            self._record()  # first: with the journal and the record lost, the next start would need no key
+            self._record()  # first: without journal and record, the next start would need no key
         self._active = self._keys.active()
-        # A journal that lost its keys while the service runs must not open it.
+        # A journal that loses its keys must not open the running service.
         made = self._made = self._made or self._keys.were_made()
         self.required = self._rule == "always" or made
         self._show(self._in_force(made))
@@ -97,41 +97,40 @@ class Access:
             self._warn(str(error))
 
     def _in_force(self, made: bool) -> str:
-        """Return the rule in force, in one line."""
+        """Return the rule in force as one line."""
         if self._active:
             return f"every request needs an API key (valid keys: {len(self._active)})"
         if made:
             return (
-                "every request needs an API key, as some were made, and the journal holds none that is valid: restore "
-                f"the journal if it was lost, or {MAKE_ONE}"
+                "every request needs an API key because keys exist, but the journal has no valid one: restore the "
+                f"journal if it was lost, or {MAKE_ONE}"
             )
         if self._rule == "always":
-            return f"every request needs an API key (api.require_key: always), and there is none: {MAKE_ONE}"
+            return f"every request needs an API key (api.require_key: always), but none exists: {MAKE_ONE}"
         return (
             "THERE IS NO API KEY: every program on this machine may ask for predictions, send labels and reload "
             f"the model; other requests are refused. For anything but development {MAKE_ONE}"
         )
 
     def _warn(self, line: str) -> None:
-        """Write a line to the log, once."""
+        """Log a line once."""
         if line not in self._shown:
             self._shown.add(line)
             log.warning(line)
 
     def _show(self, rule: str) -> None:
-        """Write the rule in force to the log, when it changes."""
+        """Log the rule in force when it changes."""
         if rule != self._rule_shown:
             self._rule_shown = rule
             log.log(logging.INFO if self._active else logging.WARNING, rule)
 
     def admit(self, scope: Scope, needed: str) -> Caller:
-        """Return the client who sent this request, if it may have `needed`.
+        """Return the sender of a request if it has the scope `needed`.
 
         Raises
         ------
         Problem
-            400 with two keys, 401 without a valid key, 403 if the key lacks the scope, 429 if the client asks too
-            often.
+            400 for two keys, 401 without a valid key, 403 if the key lacks the scope, 429 above the rate limit.
         """
         token = _token(scope)
         if token:
@@ -155,17 +154,17 @@ class Access:
         if self._listens_elsewhere is None:
             self._listens_elsewhere = listens_elsewhere()
             if self._listens_elsewhere:
-                self._warn(f"the service listens beyond this machine, so every request needs an API key: {MAKE_ONE}")
+                self._warn(f"other machines can reach the service, so every request needs an API key: {MAKE_ONE}")
         return self._listens_elsewhere
 
 
 def _token(scope: Scope) -> str:
-    """Return the API key of a request, empty if it has none."""
+    """Return a request's API key, empty without one."""
     token = header(scope, b"x-api-key")
     if b"authorization" not in scope["state"]["headers"]:
         return token
     scheme, _, bearer = header(scope, b"authorization").partition(" ")
-    if scheme.lower() != "bearer":  # another scheme is for a proxy in front of us
+    if scheme.lower() != "bearer":  # another scheme belongs to a proxy in front of the service
         return token
     if b"x-api-key" in scope["state"]["headers"]:
         raise Problem(400, "two-keys", "send one API key: in the header X-API-Key, or as a bearer token")

@@ -1,4 +1,4 @@
-"""The model under the service: loaded from `models/production`, swapped whole when another is deployed."""
+"""The service's model: loaded from `models/production`, and replaced as a whole by a new deployment."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger("churnops.api")
 
 @dataclass(frozen=True)
 class Served:
-    """One model and what is derived from it. A request takes it once, so its answer is wholly from one model."""
+    """A loaded model. A request takes it once, so all of its answer is from one model."""
 
     bundle: Bundle
     form: CustomerForm
@@ -30,19 +30,29 @@ class Served:
 
     @cached_property
     def version(self) -> str:
-        """The version that answers name."""
+        """Version of the model in answers."""
         return self.bundle.version_name
 
     @cached_property
     def example(self) -> dict[str, Any]:
-        """A made-up customer, as a client would send it."""
+        """Invented customer for the documentation."""
         return example_customer(self.form)
 
 
 class ServedModel:
-    """Holds the model that answers, and follows the link `production`; `simulated` is for its `CustomerForm`.
+    """Loads the deployed model, and follows the link `production`.
 
-    `current` is replaced by one assignment; `refused` says why the newest deployment does not answer, if so.
+    Parameters
+    ----------
+    simulated
+        As for `CustomerForm`.
+
+    Attributes
+    ----------
+    current
+        The loaded model; replaced by one assignment.
+    refused
+        Reason why the newest deployment could not be loaded; None if it could.
     """
 
     def __init__(self, models: Path, threads: Threads, *, simulated: bool = False) -> None:
@@ -55,48 +65,48 @@ class ServedModel:
         self.refused: str | None = None
 
     def require(self) -> Served:
-        """Return the model that answers.
+        """Return the loaded model.
 
         Raises
         ------
         Problem
-            503 if there is none.
+            503 without one.
         """
         if self.current is None:
-            detail = "the deployed model is refused" if self.refused else "no model is deployed: type `churnops run`"
+            detail = "the deployed model is refused" if self.refused else "no model is deployed: run `churnops run`"
             raise Problem(503, "no-model", detail, headers={"Retry-After": "5"})
         return self.current
 
     async def refresh(self, *, again: bool = False) -> None:
-        """Load what `production` points to, if that changed (or `again`); a damaged bundle leaves all as it is."""
+        """Load the target of `production` if it changed (or `again`); a damaged bundle changes nothing."""
         async with self._lock:
             target = _follow(self._link)
             if target == self._seen and not again:
                 return
             if not target.is_dir():
-                self._seen = None  # so that the same target, once it is back, is looked at again
+                self._seen = None  # so that the same target is loaded when it is back
                 if self.current is not None and self.refused is None:
-                    self._refuse("the link to the model in production leads nowhere")
+                    self._refuse("the link models/production has no target")
                 return
             try:
                 loaded = await self._threads.run(_load, target, self._simulated)
             except BundleError as error:
                 self._seen = target
-                self._refuse(str(error).rpartition(" is refused: ")[2])  # the path before it is nobody's business
+                self._refuse(str(error).rpartition(" is refused: ")[2])  # without the path, which clients must not see
                 return
             self._seen = target
             self.current = loaded
             self.refused = None
-            log.info("model %s answers, from %s", loaded.version, loaded.folder)
+            log.info("model %s is loaded from %s", loaded.version, loaded.folder)
 
     def _refuse(self, reason: str) -> None:
         self.refused = reason
-        still = f"{self.current.version} keeps answering" if self.current else "nothing answers"
+        still = f"{self.current.version} stays loaded" if self.current else "no model is loaded"
         log.error("the deployed model is refused, %s: %s", still, reason)
 
 
 def _follow(link: Path) -> Path:
-    """Return where a link leads; one that leads in a circle or may not be read leads to itself."""
+    """Return the target of a link; the link itself if it is circular or unreadable."""
     try:
         return link.resolve()
     except (OSError, RuntimeError):
@@ -105,5 +115,5 @@ def _follow(link: Path) -> Path:
 
 def _load(folder: Path, simulated: bool) -> Served:
     bundle = Bundle.load(folder)
-    bundle.explain(bundle.probes).top(bundle.selected)  # builds what explanations need, before the first request
+    bundle.explain(bundle.probes).top(bundle.selected)  # prepares explanations before the first request
     return Served(bundle, CustomerForm(bundle.schema, simulated=simulated), folder.name, datetime.now(UTC))

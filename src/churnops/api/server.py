@@ -1,4 +1,4 @@
-"""Starting the service: uvicorn with the right flags, one or several workers."""
+"""Start of the service: uvicorn with one or several workers."""
 
 import logging
 import os
@@ -25,30 +25,30 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "P
 
 
 def serve(settings: Settings, config: Path, host: str, port: int, workers: int) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish the requests under way.
+    """Serve until SIGTERM or Ctrl-C, then finish the current requests.
 
     Raises
     ------
     SettingsError
-        If the service would be reachable from elsewhere and there is no valid API key.
+        If other machines could reach the service and no API key is valid.
     """
     with Project.open(settings) as project:
         project.keys.record()
         keys = project.keys.active()
     if not keys and not is_loopback(host):
         raise SettingsError(
-            f"there is no valid API key, and {host} is reachable from elsewhere: "
-            "type `churnops keys add NAME --scope predict`, or serve on 127.0.0.1"
+            f"no API key is valid, and other machines can reach {host}: "
+            "run `churnops keys add NAME --scope predict`, or serve on 127.0.0.1"
         )
     os.environ[ENV_CONFIG] = str(config)  # workers are processes of their own
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     sys.stderr.write(f"http://{host}:{port}  (Ctrl-C stops)\n")
-    # uvicorn raises the signal it was stopped by once more when it is done: that is the end, not a failure.
+    # uvicorn raises the stopping signal again at its end, which is no failure.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))
     with ExitStack() as stack:
-        if workers > 1:  # where the workers' metrics meet
+        if workers > 1:  # for the metrics of all workers
             folder = stack.enter_context(temporary_folder("churnops-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         server = uvicorn.Config(
@@ -71,7 +71,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
 
 
 def _run(config: uvicorn.Config) -> None:
-    """Do as `uvicorn.run`, with workers that end in time."""
+    """Run as `uvicorn.run` does, with a time limit for the end of workers."""
     if config.workers > 1:
         supervisor = _Workers(config, [config.bind_socket()])
         with ending_within(STOP_SECONDS):
@@ -85,7 +85,7 @@ def _run(config: uvicorn.Config) -> None:
 
 
 class _Workers(Multiprocess):
-    """Processes that answer, which share a socket; those that do not end in time are killed."""
+    """Worker processes that share a socket; they are killed if they do not end in time."""
 
     def join_all(self) -> None:
         """Wait for all workers."""

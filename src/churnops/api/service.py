@@ -1,4 +1,4 @@
-"""What requests share: settings, model, journal, access, metrics."""
+"""The service behind all requests: settings, model, journal, access, metrics."""
 
 import asyncio
 import logging
@@ -27,24 +27,24 @@ from churnops.settings import LIVE, Settings
 
 log = logging.getLogger("churnops.api")
 
-MAX_PENDING = 20_000  # rows that may wait for the journal; a list must fit, and another beside it
-MAX_SOURCES = 50  # that /metrics shows beside live traffic
-LOOK_SECONDS = 0.5  # how often the service looks for a new deployment
-KEY_SECONDS = 2.0  # and for new and revoked keys
-SORTED_PARTS = 50  # of 2,000 customers each, at every watch
+MAX_PENDING = 20_000  # uncommitted rows; at least two of the longest lists fit
+MAX_SOURCES = 50  # in /metrics beside live traffic
+LOOK_SECONDS = 0.5  # between two checks for a new deployment
+KEY_SECONDS = 2.0  # between two reads of the API keys
+SORTED_PARTS = 50  # of 2,000 customers each, in every watch
 SORT_PAUSE_SECONDS = 0.05
-CHECK_SECONDS = 5.0  # a journal that takes longer to answer is not ready
-WATCH_SECONDS = 10.0  # how often workers put together what they counted, and newer monitoring cycles are shown
-CLOCK_LOOKS = 6  # and, every so many of those times, the journal is searched for entries dated ahead
+CHECK_SECONDS = 5.0  # limit for the journal's answer to a readiness check
+WATCH_SECONDS = 10.0  # between two merges of the workers' counts and reads of the newest monitoring cycle
+CLOCK_LOOKS = 6  # watches between two searches of the journal for entries dated ahead
 
 
 class Service:
-    """What requests share: settings, model, journal, access, metrics."""
+    """Shared state of all requests: settings, model, journal, access, metrics."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        # The event loop commits by itself where that is not flushed, and must not move SQLite's log, which is.
+        # The event loop commits itself if commits are not flushed; it must not move SQLite's log, which flushes.
         inline = settings.journal.durability == "process"
         self.project = project = Project(settings, durability=settings.journal.durability, moves_log=not inline)
         self._log = SqliteLog(project.engine) if is_sqlite_file(project.engine) else None
@@ -70,7 +70,7 @@ class Service:
         self.entries_ahead: tuple[str, ...] = ()
 
     async def keep_house(self) -> None:
-        """Do until cancelled what goes on beside requests."""
+        """Do the work beside requests until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.look())
             group.create_task(self.follow_keys())
@@ -83,7 +83,7 @@ class Service:
         await self.work.housekeeping.run(self.access.refresh)
 
     async def follow_keys(self) -> None:
-        """Learn of new and revoked keys until cancelled; while that fails, those known so far stay valid."""
+        """Read new and revoked keys until cancelled; if that fails, the known keys stay valid."""
         while True:
             await self._watch("the list of API keys", self.access.refresh)
             await asyncio.sleep(KEY_SECONDS)
@@ -93,8 +93,8 @@ class Service:
         while True:
             try:
                 await self.refresh_model()
-            except Exception:  # whatever it is: the next deployment may be in order
-                log.exception("looking for a new deployment failed")
+            except Exception:  # of any kind: the next deployment may succeed
+                log.exception("the check for a new deployment failed")
             if self._log is not None:
                 self._attempt("SQLite's log", self._log.rest)
             await asyncio.sleep(LOOK_SECONDS)
@@ -114,10 +114,10 @@ class Service:
         await self.work.housekeeping.run(self._attempt, what, work)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """Do something; a failure is said once, until it changes. The gauges of times tell how old figures are."""
+        """Call `work`; a failure is logged once, until it changes. Gauges of times show how old the values are."""
         try:
             work()
-        except Exception as error:  # whatever it is: the watch goes on
+        except Exception as error:  # of any kind: the watch continues
             if self._failing.get(what) != str(error):
                 self._failing[what] = str(error)
                 log.error("%s is not up to date: %s", what, error, exc_info=not isinstance(error, ChurnopsError))
@@ -144,31 +144,30 @@ class Service:
             undelivered=self.project.alerts.undelivered(since),
         )
         others = [name for name in cycles.sources() if name != LIVE][:MAX_SOURCES]
-        found = [cycle for name in others for cycle in cycles.newest(source=name)]
-        self.metrics.cycle.show_sources({cycle.source: cycle for cycle in found})
+        self.metrics.cycle.show_sources({c.source: c for name in others for c in cycles.newest(source=name)})
 
     def _sort_customers(self) -> None:
-        """Sort customers that predictions were made for; with pauses, in which others write."""
+        """Sort the customers with a prediction, with pauses for other writers."""
         for _ in range(SORTED_PARTS):
             if not sort_customers(self.project.engine):
                 break
             time.sleep(SORT_PAUSE_SECONDS)
 
     async def refresh_model(self, *, again: bool = False) -> None:
-        """Load a new deployment if there is one, and let the metrics say which model answers."""
+        """Load a new deployment, and set the metrics of the loaded model."""
         await self.model.refresh(again=again)
         current = self.model.current
         self.metrics.model(current.version if current else None, self.model.refused is not None)
 
     async def check_journal(self) -> None:
-        """Check that predictions can be written; one check at a time, so that a database that hangs keeps one thread.
+        """Check that predictions can be written; one check at a time, so a hanging database blocks one thread only.
 
         Raises
         ------
         JournalError
-            If they cannot.
+            If predictions cannot be written.
         TimeoutError
-            If it takes too long.
+            If the check takes too long.
         """
         if self._writer is not None:
             self._writer.check_waiting()
@@ -186,18 +185,18 @@ class Service:
             self._writer.check()
 
     async def stop(self) -> None:
-        """Close the service; a journal that hangs is left after `CLOSE_SECONDS`, with nothing acknowledged in it."""
-        closing = Threads("closing", 1)  # the others may hang
+        """Close the service, and wait for the journal at most `CLOSE_SECONDS`: acknowledged rows are committed."""
+        closing = Threads("closing", 1)  # as the other threads may hang
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await closing.run(self._close)
         except TimeoutError:
-            log.error("the journal is not closed within %g seconds: the service ends without", CLOSE_SECONDS)
+            log.error("the journal is not closed within %g seconds: the service stops anyway", CLOSE_SECONDS)
         closing.close()
         self.work.close()
 
     def _close(self) -> None:
-        """Commit what is pending and close the database."""
+        """Commit waiting rows and close the database."""
         if self._writer is not None:
             self._writer.close()
         if self.live is not None:

@@ -1,6 +1,6 @@
-"""How a process of the service ends: in time whatever it is doing, and with the process that started it.
+"""End of a process of the service: within a time limit, and together with the process that started it.
 
-An answer is sent only after its commit, so a process that ends abruptly loses nothing that was acknowledged.
+An answer is sent only after its commit, so an abrupt end loses no acknowledged prediction.
 """
 
 import faulthandler
@@ -14,20 +14,20 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-DRAIN_SECONDS = 23  # requests under way get so long once the service is told to stop
-CLOSE_SECONDS = 4.0  # and then the journal, to be closed
-WORKER_SECONDS = 28.0  # a process that answers is over by then
-STOP_SECONDS = 29.0  # and so is the process that started it
+DRAIN_SECONDS = 23  # limit for current requests after the signal to stop
+CLOSE_SECONDS = 4.0  # limit for closing the journal after that
+WORKER_SECONDS = 28.0  # limit for a worker, from the signal
+STOP_SECONDS = 29.0  # limit for the process that started the workers
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
 def ending_within(seconds: float) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C, as handled now, end this process within `seconds`, however the handling goes.
+    """Exit within `seconds` after SIGTERM or Ctrl-C, even if the signal's handler hangs.
 
-    The clock is a thread of `faulthandler`, which needs neither the event loop nor Python's lock; it writes where every
-    thread was, and exits with 1. Elsewhere than in the main thread, where no signals arrive, nothing happens.
+    The timer is a thread of `faulthandler`, which needs neither the event loop nor Python's lock. It writes the stacks
+    of all threads and exits with 1. Only the main thread gets signals; in another thread nothing is set.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -46,7 +46,7 @@ def ending_within(seconds: float) -> Iterator[None]:
 
 
 def _open_descriptor() -> int:
-    """Return a descriptor that stays open: standard error's, or one that leads nowhere if there is none."""
+    """Return a copy of standard error's descriptor, or one of the null device if there is none."""
     try:
         return os.dup(2)
     except OSError:
@@ -67,9 +67,9 @@ def _with_clock(handler: Callable[[int, FrameType | None], Any], seconds: float,
 
 
 def end_with_parent() -> None:
-    """Stop this process, if it is one of several workers, as SIGTERM does when the process that started it is gone.
+    """Stop a worker with SIGTERM when the process that started it ends.
 
-    The workers share its socket: they would keep the port, and answer with whatever is deployed by then.
+    Otherwise the workers, which share its socket, would keep the port and go on answering.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

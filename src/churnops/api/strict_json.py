@@ -1,7 +1,7 @@
-"""Strict JSON of bounded size: a scan counts what a body holds before any of it is built.
+"""Strict JSON of bounded size: a scan counts the values of a body before they are parsed.
 
-Parsed JSON takes up to thirty times its text: `[[],[],…` is an object of 56 bytes for every three. So a document that
-nests too deeply or holds too many values is refused by its bytes, and a list is parsed item by item.
+Parsed JSON takes up to thirty times its text: `[[],[],…` has an object of 56 bytes for every three bytes. So a document
+with too many values or levels is refused before parsing, and a list is parsed item by item.
 """
 
 import json
@@ -21,17 +21,16 @@ from churnops.wire import FieldError
 MAX_DEPTH = 8
 _SPACE = b" \t\n\r"
 
-
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-_FOUND = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-call]
+_RESULT = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-call]
 
 
-@compiled(_FOUND(_BYTES, types.int64))
+@compiled(_RESULT(_BYTES, types.int64))
 def _scan(body: NDArray[np.uint8], start: int) -> tuple[int, int, int]:
-    """Find where the value that begins at `start` ends: at a comma or bracket outside it, or at the body's end.
+    """Find the end of the value that begins at `start`: a comma or bracket outside it, or the body's end.
 
-    Returns the end, how many values are in it (members and elements at any depth), and how deeply it is nested.
-    Brackets of both kinds count alike: the parser checks which is which.
+    Returns the end, the number of values in it (members and elements at any depth), and its depth. The kinds of
+    brackets are not compared, as the parser does that.
     """
     values, depth, deepest = 0, 0, 0
     in_string = escaped = False
@@ -63,43 +62,43 @@ def parse_json(body: bytes, max_values: int) -> Any:
     Parameters
     ----------
     max_values
-        Members and elements that it may hold, at all depths together.
+        Limit of members and elements, at all depths together.
 
     Raises
     ------
     Problem
-        400 if it is not JSON; 422 if it holds more values, or is nested deeper than 8.
+        400 if it is not JSON; 422 if it has more values, or more than 8 levels.
     """
-    # Counts at C speed: a comma or bracket inside a string can only make them too high.
+    # Quick upper limits of the counts: commas and brackets in strings count too.
     brackets = body.count(b"{") + body.count(b"[")
     if brackets > MAX_DEPTH or brackets + body.count(b",") > max_values:
         end, values, depth = _scan(np.frombuffer(body, np.uint8), 0)
         _check(values, depth, max_values)
-        if end < len(body):  # a second document, which was not counted
+        if end < len(body):  # an uncounted second document
             _decode(body[:end], body, 0)
             raise _not_json("Extra data", body, end)
     return _decode(body, body, 0)
 
 
 def parse_list(body: bytes, max_items: int, max_values: int) -> Iterator[Any]:
-    """Count the items of a JSON list; return an iterator that parses one at a time, as `parse_json` does.
+    """Count the items of a JSON list; return an iterator that parses them one at a time, as `parse_json` does.
 
     Parameters
     ----------
     max_items
-        Items that the list may have.
+        Limit of items.
     max_values
-        Members and elements that an item may hold, at all depths together.
+        Limit of members and elements of an item, at all depths together.
 
     Raises
     ------
     Problem
-        413 if there are more items, 422 if it is no list or has none. The problem of an item is raised when its
-        turn comes, with its row.
+        413 for more items, 422 if the body is no list or an empty one. The iterator raises the problem of an item,
+        with its row.
     """
     start = len(body) - len(body.lstrip(_SPACE))
     if body[start : start + 1] != b"[":
-        parse_json(body, max_values)  # may not be JSON at all
+        parse_json(body, max_values)  # raises a problem if it is not JSON
         raise Problem(422, "validation", "the body must be a JSON list with at least one item")
     array, ends = np.frombuffer(body, np.uint8), [start]
     while True:
@@ -133,15 +132,15 @@ def _check(values: int, depth: int, max_values: int) -> None:
     if depth > MAX_DEPTH:
         raise _bad("nesting", f"the body is nested deeper than {MAX_DEPTH}")
     if values > max_values:
-        raise _bad("size", f"there are more than {max_values} values in one object")
+        raise _bad("size", f"an object has more than {max_values} values")
 
 
 def _decode(text: bytes, body: bytes, start: int) -> Any:
     """Parse the part of `body` that begins at `start`."""
-    # pydantic's parser takes half the time but keeps the last of equal keys, so its result counts if no two are equal.
+    # pydantic's parser takes half the time but keeps the last of equal keys, so its result needs a count of the keys.
     try:
         document = from_json(text, allow_inf_nan=False)
-    except ValueError:  # the slower parser says what is wrong
+    except ValueError:  # the slower parser names the error
         document = None
     if type(document) is dict and len(document) == text.count(b":"):
         return document
@@ -151,8 +150,8 @@ def _decode(text: bytes, body: bytes, start: int) -> Any:
         raise Problem(400, "not-json", "the body is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise _not_json(error.msg, body, start + len(error.doc[: error.pos].encode())) from None
-    except (ValueError, RecursionError):  # a number of more digits than Python converts
-        raise _bad("number", "the body holds a number with too many digits") from None
+    except (ValueError, RecursionError):  # a number has more digits than Python converts
+        raise _bad("number", "the body has a number with too many digits") from None
 
 
 def _not_json(message: str, body: bytes, position: int) -> Problem:
@@ -169,7 +168,7 @@ def _bad(rule: str, message: str) -> Problem:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise _bad("unique", "a key stands twice in one object")
+        raise _bad("unique", "an object has a key twice")
     return document
 
 

@@ -1,7 +1,7 @@
 """Work beside the event loop: three sets of threads, bounded queues, and computations that end with their client.
 
-Clients' computations, clients' questions to the journal, and housekeeping (readiness, keys, model, monitoring) have
-threads of their own, so however much clients ask, the service stays ready, follows deployments and learns of keys.
+Clients' computations, clients' queries of the journal, and housekeeping (readiness, keys, model, monitoring) have
+separate threads. So clients cannot delay readiness, new deployments and changes of keys.
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from churnops.api.problems import Problem
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""A computation cut into steps of some milliseconds: between two of them others compute, and it can be abandoned."""
+"""Computation in steps of a few milliseconds; between two steps others run, or it is abandoned."""
 
 STEP_ROWS = 500  # customers or labels in a step
-LOOP_BYTES = 8 * 1024  # a smaller body is computed by the event loop, within a few milliseconds
-LARGE_BYTES = 64 * 1024  # larger bodies are counted, and computed one at a time
-LARGE_BODIES = 8  # of the largest size, held at once
-COMPUTATIONS = 64  # that compute or wait for it
-QUESTIONS = 32  # to the journal, asked or waiting
+LOOP_BYTES = 8 * 1024  # limit of a body for the event loop, which takes a few milliseconds for it
+LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and have a common limit
+LARGE_BODIES = 8  # that limit, in bodies of the largest size
+COMPUTATIONS = 64  # running or waiting
+QUESTIONS = 32  # to the journal, running or waiting
 HOUSEKEEPING = 5  # keys, model, readiness, monitoring and counting have one at a time each
 
 
 class Threads:
-    """A few threads that do one thing after another. The process can end while they work.
+    """A few threads with one queue. The process can exit while they work.
 
-    Threads of `concurrent.futures` are joined when the interpreter exits: one that hangs would keep the process.
+    The interpreter joins the threads of `concurrent.futures` at its exit, so one that hangs would keep the process.
     """
 
     def __init__(self, name: str, count: int) -> None:
@@ -43,14 +43,14 @@ class Threads:
             Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return the function's result. Cancelled before its turn, it is not called."""
+        """Return the function's result; it is not called if cancelled while waiting."""
         future: Future[T] = Future()
         self._queue.put((future, partial(function, *arguments)))
         result: T = await asyncio.wrap_future(future)
         return result
 
     async def compute(self, steps: Steps[T]) -> T:
-        """Return a computation's result. Cancelled, it ends after the step under way."""
+        """Return a computation's result; if cancelled, it ends after the current step."""
         try:
             while True:
                 done, result = await self.run(_step, steps)
@@ -60,7 +60,7 @@ class Threads:
             close(steps)
 
     def close(self) -> None:
-        """Let each thread end once it is free."""
+        """Let each thread end after its current job."""
         for _ in range(self._count):
             self._queue.put(None)
 
@@ -70,13 +70,13 @@ class Threads:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function())
-                except BaseException as error:  # belongs to whoever waits
+                except BaseException as error:  # raised in the waiting task
                     future.set_exception(error)
-            del job, future, function  # their objects must not stay until the next job
+            del job, future, function  # otherwise their objects would stay until the next job
 
 
 def _step(steps: Steps[T]) -> tuple[bool, Any]:
-    """Take one step; return whether it was the last one, and then the result."""
+    """Take one step; return whether it was the last, and the result of the last."""
     try:
         next(steps)
     except StopIteration as end:
@@ -85,13 +85,13 @@ def _step(steps: Steps[T]) -> tuple[bool, Any]:
 
 
 def close(steps: Generator[Any, None, Any]) -> None:
-    """Let a computation that is not continued go of its files; one in the middle of a step does so after it."""
+    """Release the files of an abandoned computation, if no step is running."""
     with suppress(ValueError):  # it is executing
         steps.close()
 
 
 def at_once(steps: Steps[T]) -> T:
-    """Take all steps here and now; return the result."""
+    """Take all steps at once; return the result."""
     while True:
         done, result = _step(steps)
         if done:
@@ -99,12 +99,12 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Room:
-    """A count of something with a limit. Beyond it is a refusal: a longer queue would only delay the failure.
+    """A count with a limit; more is refused, as a longer queue would only delay the failure.
 
     Parameters
     ----------
     limit : int
-        Largest count.
+        Maximum of the count.
     reason : str
         Detail of the refusal.
     """
@@ -115,24 +115,24 @@ class Room:
         self._taken = 0
 
     def take(self, amount: int = 1, *, refuse: bool = True) -> None:
-        """Count `amount` more.
+        """Add `amount` to the count.
 
         Raises
         ------
         Problem
-            503 if that is more than the limit, unless `refuse` is false.
+            503 above the limit, unless `refuse` is false.
         """
         if refuse and self._taken + amount > self._limit:
             raise Problem(503, "busy", self._reason, headers={"Retry-After": "5"})
         self._taken += amount
 
     def leave(self, amount: int = 1) -> None:
-        """Count `amount` less."""
+        """Subtract `amount` from the count."""
         self._taken -= amount
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Count one more within the block."""
+        """Add one within the block."""
         self.take()
         try:
             yield
@@ -141,7 +141,7 @@ class Room:
 
 
 class Held:
-    """Bytes that one request holds. Bodies up to `LARGE_BYTES` take no room."""
+    """Bytes in memory of one request; bodies up to `LARGE_BYTES` do not count."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -149,7 +149,7 @@ class Held:
         self._taken = 0
 
     def add(self, amount: int) -> None:
-        """Hold more of a body; see `Room.take`."""
+        """Count another piece of a body; see `Room.take`."""
         self._arrived += amount
         if self._arrived > LARGE_BYTES:
             more = self._arrived - self._taken
@@ -157,13 +157,13 @@ class Held:
             self._taken += more
 
     def exchange(self, amount: int) -> None:
-        """Hold an answer instead of the body. It is never refused: its predictions are recorded."""
+        """Count an answer in place of the body; never refused, as its predictions are recorded."""
         self.close()
         self._room.take(amount, refuse=False)
         self._taken = amount
 
     def close(self) -> None:
-        """Hold nothing any more."""
+        """Remove the bytes of this request from the count."""
         self._room.leave(self._taken)
         self._taken = 0
 
@@ -174,34 +174,34 @@ class Work:
     Parameters
     ----------
     body_bytes : int
-        Largest JSON body.
+        Limit of a JSON body.
 
     Attributes
     ----------
     housekeeping : Threads
-        Never used for requests of clients.
+        Threads for other work than clients' requests.
     """
 
     def __init__(self, body_bytes: int) -> None:
         self.housekeeping = Threads("housekeeping", HOUSEKEEPING)
         self._compute = Threads("compute", 1)
         self._journal = Threads("journal", 2)
-        self._computations = Room(COMPUTATIONS, f"{COMPUTATIONS} requests are being computed")
-        self._questions = Room(QUESTIONS, f"{QUESTIONS} requests wait for the journal")
-        self._bodies = Room(LARGE_BODIES * body_bytes, "too many large bodies are being answered")
+        self._computations = Room(COMPUTATIONS, f"{COMPUTATIONS} requests are running or waiting: try again later")
+        self._questions = Room(QUESTIONS, f"{QUESTIONS} requests wait for the journal: try again later")
+        self._bodies = Room(LARGE_BODIES * body_bytes, "too many large requests are running: try again later")
         self._large = asyncio.Semaphore(1)
 
     def held(self) -> Held:
-        """Return a request's count of the bytes it holds."""
+        """Return the count of a request's bytes."""
         return Held(self._bodies)
 
     async def compute(self, receive: Receive, size: int, steps: Steps[T]) -> T:
-        """Return the result of a computation on a body of `size` bytes, unless the client leaves before.
+        """Return the result of a computation on a body of `size` bytes; it ends if the client disconnects.
 
         Raises
         ------
         Problem
-            503 if too many requests compute, 400 if the client went away.
+            503 if too many requests compute, 400 if the client disconnects.
         """
         if size <= LOOP_BYTES:
             return at_once(steps)
@@ -211,48 +211,48 @@ class Work:
             return await while_connected(receive, self._alone(steps))
 
     async def _alone(self, steps: Steps[T]) -> T:
-        """Compute beside no other large body: each takes many times its bytes in memory."""
+        """Compute one large body at a time, as each takes many times its bytes in memory."""
         async with self._large:
             return await self._compute.compute(steps)
 
     async def upload(self, receive: Receive, steps: Steps[T]) -> T:
-        """Compute for an upload, whose body is on disk; uploads are counted elsewhere."""
+        """Compute for an upload; its body is on disk, and `Uploads` limits the number."""
         return await while_connected(receive, self._compute.compute(steps))
 
     async def step(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Take one step of a computation whose client is watched elsewhere."""
+        """Take one step of a computation; the caller watches for a disconnect."""
         return await self._compute.run(function, *arguments)
 
     async def ask(self, receive: Receive, function: Callable[..., T], *arguments: Any) -> T:
-        """Ask the journal for a client; a question that is under way is asked to its end.
+        """Query the journal for a client; a running query is not cancelled.
 
         Raises
         ------
         Problem
-            503 if too many requests ask, 400 if the client went away.
+            503 if too many queries wait, 400 if the client disconnects.
         """
         with self._questions.hold():
             return await while_connected(receive, self._journal.run(function, *arguments))
 
     def close(self) -> None:
-        """Let the threads end once they are free."""
+        """Let the threads end after their current jobs."""
         for threads in (self.housekeeping, self._compute, self._journal):
             threads.close()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of `work`, which is cancelled when the client of a request goes away.
+    """Return the result of `work`, which is cancelled if the client disconnects.
 
     Raises
     ------
     Problem
-        400 if it did.
+        400 if it does.
     """
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Problem(400, "disconnected", "the client went away")
+            raise Problem(400, "disconnected", "the client closed the connection")
         return working.result()
     finally:
         working.cancel()

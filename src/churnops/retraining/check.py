@@ -157,7 +157,7 @@ def _customers(bundle: Bundle) -> bytes:
 def _ask(api: Client, path: str, seconds: float, body: bytes | None = None) -> Reply | str:
     """Return the reply, or the reason for its absence."""
     try:
-        return api.ask(path, seconds=seconds, body=body, most=MAX_ANSWER_BYTES)
+        return api.ask(path, seconds=seconds, body=body, max_bytes=MAX_ANSWER_BYTES)
     except NoReply as error:
         return str(error)
 

@@ -1,9 +1,9 @@
-"""Routes of the application, a file for each subject; `shared.py` has the steps that several take.
+"""Routes of the application, a file for each subject; `shared.py` has their common steps.
 
-`POST /predict` is not here: `churnops.api.predict` answers it in front of the framework.
+`POST /predict` is in `churnops.api.predict`, in front of the framework.
 """
 
 from churnops.api.routes import description, health, labels, model, predict, predictions
 
 ROUTERS = tuple(module.router for module in (predict, labels, predictions, model, health, description))
-"""In the order of the OpenAPI document."""
+"""Routers in the order of the OpenAPI document."""

@@ -12,7 +12,7 @@ router = APIRouter()
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """Show the OpenAPI document as a page, which needs no network and runs no script."""
+    """Return the OpenAPI document as a page without scripts and external files."""
     document, state = request.app.openapi(), request.app.state
     last: tuple[object, Response] | None = getattr(state, "documentation", None)
     if last is None or last[0] is not document:  # the document changes with the model only
@@ -22,7 +22,7 @@ async def docs(request: Request) -> Response:
 
 @router.get("/")
 async def index(request: Request) -> dict[str, Any]:
-    """Say what this is and where to look."""
+    """Return the service's name, version and paths."""
     banner = request.app.state.service.settings.banner
     return {
         "service": "churnops",

@@ -19,18 +19,18 @@ PLAIN: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
 @router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", response_model=HealthAnswer)
 async def live() -> Response:
-    """Say that the process answers."""
+    """Answer 200 while the process runs."""
     return as_json({"status": "live", "model_version": None, "warnings": []})
 
 
 @router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", response_model=HealthAnswer, responses=documented(503))
 async def ready(request: Request) -> Response:
-    """Say whether predictions are answered: a model is loaded and the journal can be written."""
+    """Answer 200 if predictions are possible: a model is loaded and the journal can be written."""
     service: Service = request.app.state.service
     served = service.model.require()
     warnings = [f"the newest deployment is refused: {service.model.refused}"] if service.model.refused else []
-    if service.entries_ahead:  # named in the log: whoever asks here needs no key
+    if service.entries_ahead:  # details are in the log only, as this path needs no key
         warnings.append("the journal has entries dated ahead of this machine's clock: the log names them")
     try:
         await service.check_journal()
@@ -45,7 +45,7 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics", response_class=Response, responses=PLAIN | documented(400, 401, 403, 429))
 async def metrics(request: Request) -> Response:
-    """Return counters in Prometheus' text format, which tell how good the model is and how many customers leave."""
+    """Return metrics in Prometheus' text format; they include the model's quality and the churn rate."""
     service: Service = request.app.state.service
     if not service.settings.api.public_metrics:
         admitted(request, "metrics")

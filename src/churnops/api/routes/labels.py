@@ -1,4 +1,4 @@
-"""Outcomes that arrive later."""
+"""Route of labels: outcomes that arrive later."""
 
 from contextlib import closing
 
@@ -17,7 +17,7 @@ router = APIRouter()
 
 @router.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))
 async def labels(request: Request) -> Response:
-    """Record outcomes, one or a list. A missing outcome is never "stayed"; a correction is a new row."""
+    """Record one outcome or a list. A missing outcome does not mean "stayed"; a correction is a new row."""
     service = admitted(request, "label")
 
     def read(body: bytes) -> Steps[list[Label]]:
@@ -28,7 +28,7 @@ async def labels(request: Request) -> Response:
     try:
         counts = await service.work.ask(request.receive, service.journal.record_labels, outcomes, key_of(request))
     except UnknownPrediction as error:
-        detail = f"row {error.index + 1}: there is no prediction of this id"
+        detail = f"row {error.index + 1}: no prediction has this id"
         raise Problem(404, "unknown-prediction", detail) from None
     except JournalError as error:
         raise journal_problem(error) from None

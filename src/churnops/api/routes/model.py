@@ -1,4 +1,4 @@
-"""The deployed model."""
+"""Routes of the deployed model."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,14 +12,14 @@ router = APIRouter()
 
 @router.get("/model", response_model=ModelAnswer, responses=documented(400, 401, 403, 429, 503))
 async def model(request: Request) -> Response:
-    """Describe the model that answers: version, metrics, schema, features, lineage."""
+    """Return the deployed model's version, metrics, schema, features and lineage."""
     service = admitted(request, "predict")
     return as_json(_describe(service.model.require()).model_dump(mode="json", by_alias=True))
 
 
 @router.post("/model/reload", response_model=HealthAnswer, responses=documented(400, 401, 403, 409, 429, 503))
 async def reload(request: Request) -> Response:
-    """Load the deployed model now. The service finds a new deployment by itself within a second."""
+    """Load the deployed model now. The service itself loads a new deployment within a second."""
     service = admitted(request, "admin")
     await service.refresh_model(again=True)
     if service.model.refused:

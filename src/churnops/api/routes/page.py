@@ -19,7 +19,7 @@ Pieces = list[tuple[str, str]]
 
 
 def documentation_page(document: Mapping[str, Any], banner: str = "") -> Response:
-    """Return an OpenAPI document as a page: the project's banner, if it has one, paths, examples to copy, schemas."""
+    """Return an OpenAPI document as a page with banner, paths, commands to copy, and schemas."""
     operations = [
         _operation(method.upper(), path, operation)
         for path, methods in document["paths"].items()
@@ -64,7 +64,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> dict[str
 
 
 def _curl(method: str, path: str, operation: Mapping[str, Any]) -> str:
-    """Return a command line for a POSIX shell."""
+    """Return a request as a command for a POSIX shell."""
     words = ["curl -s"] + ([f"-X {method}"] if method != "GET" else []) + [f'"$URL{path}"']
     if "security" in operation:
         words.append('-H "X-API-Key: $KEY"')

@@ -1,4 +1,4 @@
-"""Predictions for lists and files of customers, and probes. One customer is answered by `churnops.api.predict`."""
+"""Routes of predictions for lists and files of customers, and of probes; `churnops.api.predict` has `/predict`."""
 
 import json
 from contextlib import ExitStack, closing
@@ -28,8 +28,8 @@ router = APIRouter()
 async def predict_batch(request: Request) -> Response:
     """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
 
-    A list is answered with a list in the same order. A file comes back in its own format with the answer's
-    columns added, streamed; it is checked as a whole before the first row is answered.
+    The answer to a list is a list in the same order. The answer to a file is a stream in the same format, with the
+    columns of the answer added. A file is checked as a whole before the first row is answered.
     """
     service = admitted(request, "predict")
     kind = media_type(request.scope)
@@ -54,10 +54,10 @@ async def predict_batch(request: Request) -> Response:
 
 @router.post("/predict/probe", responses=documented(*REFUSALS))
 async def predict_probe(request: Request) -> Response:
-    """Score and explain a few customers who are nobody's: as `/predict/batch` does, but nothing is recorded.
+    """Score and explain a few invented customers as `/predict/batch` does, without recording them.
 
-    For a check of the model that answers, such as after a deployment. Neither the journal, nor live drift, nor the
-    counts of predictions know of it.
+    Use it to check the deployed model, for example after a deployment. Journal, live drift and the counts of
+    predictions stay as they are.
     """
     service = admitted(request, "admin")
     served = service.model.require()
@@ -72,7 +72,7 @@ async def predict_probe(request: Request) -> Response:
 
 
 class _Scored(NamedTuple):
-    """Some customers of a list: their answers as JSON, the rows to be recorded, and their encoded columns."""
+    """Part of a list: its answers as JSON, its rows for the journal, and its encoded columns."""
 
     content: bytes
     rows: list[PredictionRow]

@@ -1,4 +1,4 @@
-"""Recorded predictions."""
+"""Route of recorded predictions."""
 
 import json
 import re
@@ -24,7 +24,7 @@ PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
     responses=documented(400, 401, 403, 404, 429, 503),
 )
 async def prediction(request: Request, prediction_id: Annotated[str, PathParameter()]) -> Response:
-    """Return a recorded prediction, with its outcome if that is known."""
+    """Return a recorded prediction, with its outcome if it is known."""
     service = admitted(request, "predict")
     recorded = None
     if PREDICTION_ID.fullmatch(prediction_id):
@@ -33,7 +33,7 @@ async def prediction(request: Request, prediction_id: Annotated[str, PathParamet
         except JournalError as error:
             raise journal_problem(error) from None
     if recorded is None:
-        raise Problem(404, "unknown-prediction", "there is no prediction of this id")
+        raise Problem(404, "unknown-prediction", "no prediction has this id")
     return as_json(_as_answered(recorded).model_dump(mode="json"))
 
 

@@ -1,4 +1,4 @@
-"""Steps that several routes take: access, computing on a body, answering in JSON."""
+"""Common steps of routes: access, computations on a body, answers in JSON."""
 
 import json
 import logging
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 def admitted(request: Request, scope: str) -> Service:
-    """Return the service, if the client may have `scope`."""
+    """Return the service if the client's API key has the scope `scope`."""
     service: Service = request.app.state.service
     request.scope["state"]["client"] = service.access.admit(request.scope, scope)
     return service
 
 
 def key_of(request: Request) -> str | None:
-    """Return the id of the API key that a request came with."""
+    """Return the id of a request's API key."""
     client: Caller = request.scope["state"]["client"]
     return client.key
 
@@ -36,16 +36,16 @@ async def computed(request: Request, service: Service, compute: Callable[[bytes]
     limits = service.settings.api
     body = await read_body(request.scope, request.receive, limits.max_body_bytes, limits.timeout_seconds, held.add)
     size, steps = len(body), compute(body)
-    del body  # the first step parses it, and lets go of it
+    del body  # the first step parses and releases it
     return await service.work.compute(request.receive, size, steps)
 
 
 def as_json(content: Any) -> Response:
-    """Return an answer of status 200."""
+    """Return an answer with status 200."""
     return Response(json.dumps(content), media_type=JSON)
 
 
 def journal_problem(error: Exception) -> Problem:
-    """Return the refusal of a request that the journal did not answer; the reason goes to the log."""
+    """Return the problem of a journal that does not answer; the reason is logged."""
     log.error("the journal fails: %s", error or "it takes too long")
     return Problem(503, "journal", "the journal does not answer", headers={"Retry-After": "1"})

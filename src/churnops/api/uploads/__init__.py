@@ -1,5 +1,5 @@
-"""Files of customers as bodies of `POST /predict/batch`, which come back with the answers added.
+"""Files of customers in `POST /predict/batch`; the answer is the file with columns added.
 
-`answer.py` takes a file in and streams its answer; `formats.py` has the form of an upload, `ndjson.py` and `tables.py`
-read and write the formats.
+`answer.py` receives a file and streams the answer, `formats.py` has the interface of a format, and `ndjson.py` and
+`tables.py` read and write the formats.
 """

@@ -1,4 +1,4 @@
-"""Files of customers: kept in a temporary file, checked as a whole, then scored and streamed back batch by batch."""
+"""Uploads: stored in a temporary file, checked as a whole, then scored and streamed back batch by batch."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -23,13 +23,13 @@ from churnops.settings import ApiSettings
 log = logging.getLogger("churnops.api")
 
 SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
-RECORDED_ROWS = 1000  # of them in a transaction, which other answers wait for
-AT_ONCE = 4  # uploads a worker holds
-UPLOAD_TIMES = 10  # a file may take so many times as long to arrive as a JSON body, and so may a piece to be sent
+RECORDED_ROWS = 1000  # in one transaction, as other answers wait for it
+AT_ONCE = 4  # uploads of one worker
+UPLOAD_TIMES = 10  # time limit of an upload, and of sending a piece, as a multiple of that of a JSON body
 
 
 class Uploads:
-    """Answers uploads; holds few at once, which take turns at computing, batch by batch."""
+    """Answers a few uploads at once, whose computations take turns batch by batch."""
 
     def __init__(self, recorder: Recorder, limits: ApiSettings, work: Work, live: LiveDrift | None) -> None:
         self._recorder = recorder
@@ -44,7 +44,7 @@ class Uploads:
         Raises
         ------
         Problem
-            If the file is too large or slow, or a row breaks the Schema; nothing is answered then.
+            If the file is too large or slow, or a row does not fit the Schema.
         """
         key = request.scope["state"]["client"].key
         seconds = self._limits.timeout_seconds * UPLOAD_TIMES
@@ -81,13 +81,13 @@ class Uploads:
 
     def _release(self, file: IO[bytes]) -> None:
         self._places.leave()
-        with suppress(OSError):  # what the disk had no space for is written again, in vain
+        with suppress(OSError):  # closing writes the bytes again for which the disk had no space
             file.close()
 
 
 def _no_space(error: OSError) -> Problem:
     log.error("an upload cannot be kept: %s", error.strerror or error)
-    return Problem(503, "storage", "the file cannot be kept while it is answered", headers={"Retry-After": "30"})
+    return Problem(503, "storage", "the file cannot be stored temporarily", headers={"Retry-After": "30"})
 
 
 def _open(kind: str, path: Path, served: Served, limits: ApiSettings, key: str | None) -> Upload:

@@ -1,4 +1,4 @@
-"""Form of an upload: the media types, and how a file of any of them is read and answered."""
+"""Media types of uploads, and the interface of their formats."""
 
 from collections.abc import Generator
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ UPLOADS = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/vnd
 
 
 class Piece(NamedTuple):
-    """A piece of an answer: what is sent back, the rows to be recorded before it is, and their encoded columns."""
+    """Piece of an answer: its bytes, the rows to record before they are sent, and the encoded columns."""
 
     content: bytes
     rows: list[PredictionRow]
@@ -23,7 +23,7 @@ class Upload(Protocol):
     """A file of customers of one format."""
 
     def check(self) -> Steps[None]:
-        """Read everything in steps; raise a Problem that names the row where a rule is broken."""
+        """Check the whole file in steps; a Problem names the invalid row."""
 
     def scored(self) -> Generator[Piece, None, None]:
         """Yield the answer piece by piece."""
@@ -31,4 +31,4 @@ class Upload(Protocol):
 
 def too_many(limit: int) -> Problem:
     """Return the refusal of a file with more than `limit` customers."""
-    return Problem(413, "too-many", f"the file has more than {limit} customers: send several")
+    return Problem(413, "too-many", f"the file has more than {limit} customers: send several files")

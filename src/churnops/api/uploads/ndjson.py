@@ -16,12 +16,12 @@ from churnops.api.work import Steps
 
 MAX_LINE_BYTES = 64 * 1024
 LINES = 1000  # customers scored at once
-LINES_BYTES = 4 * 2**20  # fewer, if their lines are long
-MAX_READ = 50_000  # lines looked at for them
+LINES_BYTES = 4 * 2**20  # limit of their bytes
+MAX_READ = 50_000  # limit of their lines, with blank ones
 
 
 class NdjsonUpload:
-    """One JSON object a line; the answer has one line a customer, as `/predict` answers."""
+    """File with one JSON object a line; the answer has a line for each customer, as of `/predict`."""
 
     def __init__(self, path: Path, served: Served, max_rows: int, key: str | None) -> None:
         self._path = path
@@ -36,7 +36,7 @@ class NdjsonUpload:
             customers += len(records)
             yield
         if not customers:
-            raise Problem(422, "validation", "the file holds no customers")
+            raise Problem(422, "validation", "the file has no customers")
 
     def scored(self) -> Generator[Piece, None, None]:
         """See `Upload`."""
@@ -58,9 +58,9 @@ class NdjsonUpload:
                 row += len(lines)
 
     def _lines(self, file: IO[bytes]) -> Iterator[list[bytes]]:
-        """Yield some lines at a time, none if many are blank: those are left out, and may be as many as the customers.
+        """Yield lists of lines without the blank ones; the limit of rows is also that of blank lines.
 
-        A line of more than `MAX_LINE_BYTES` ends there, and is refused when parsed.
+        A line is cut after `MAX_LINE_BYTES`, and then refused by `_parse`.
         """
         lines: list[bytes] = []
         size = read = blank = 0

@@ -1,4 +1,4 @@
-"""Uploads of CSV and Parquet. Imported when the first one comes: the table libraries cost memory and start-up."""
+"""Uploads of CSV and Parquet. Imported with the first one, as table libraries take memory and time."""
 
 import io
 from collections.abc import Generator, Iterator
@@ -30,7 +30,7 @@ NAME = "the file"
 
 
 class TableUpload:
-    """A table of customers; it comes back with `prediction_id` and the answer's columns added."""
+    """Table of customers; the answer is the table with `prediction_id` and the answer's columns added."""
 
     def __init__(
         self, path: Path, served: Served, format: Literal["csv", "parquet"], limits: ApiSettings, key: str | None
@@ -43,7 +43,7 @@ class TableUpload:
         self._format: Literal["csv", "parquet"] = format
 
     def check(self) -> Steps[None]:
-        """Read and score everything, a batch a step; see `churnops.api.uploads.formats.Upload`."""
+        """Read and score the whole file, a batch a step; see `churnops.api.uploads.formats.Upload`."""
         if (count_rows(self._path, format=self._format) or 0) > self._max_rows:
             raise too_many(self._max_rows)
         try:
@@ -63,7 +63,7 @@ class TableUpload:
             raise Problem(422, "table", str(error).partition("\n")[0].replace(str(self._path), NAME)) from None
 
     def scored(self) -> Generator[Piece, None, None]:
-        """Yield the answered table piece by piece; see `churnops.api.uploads.formats.Upload`."""
+        """Yield the answer piece by piece; see `churnops.api.uploads.formats.Upload`."""
         writer = CsvPieces() if self._format == "csv" else ParquetPieces()
         for scored, customer_ids in self._batches(explain=True):
             rows = self._rows(scored, customer_ids)
@@ -77,7 +77,7 @@ class TableUpload:
         for table in open_batches(self._path, rows=ROWS, format=self._format, schema=self._served.bundle.schema):
             if above + table.height > self._max_rows:
                 raise too_many(self._max_rows)
-            unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV is what it means
+            unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV cannot unpack to more
             if unpacked > self._max_bytes:
                 raise Problem(413, "too-large", f"the file unpacks to more than {self._max_bytes >> 20} MiB")
             if is_marked(table.columns) and not self._served.form.simulated:
@@ -138,7 +138,7 @@ class CsvPieces:
         self._first = True
 
     def write(self, table: pl.DataFrame) -> bytes:
-        """Return the table's lines, the first time after a header."""
+        """Return the table's lines, with a header the first time."""
         header = self._first
         self._first = False
         return without_nesting(table, NAME).write_csv(include_header=header).encode()
@@ -149,7 +149,7 @@ class CsvPieces:
 
 
 class _Sink(io.RawIOBase):
-    """A file that only grows, whose content is taken away piece by piece."""
+    """Output file whose content is removed piece by piece."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -195,7 +195,7 @@ class ParquetPieces:
 
 
 def _field_error(schema: Schema, label: str | None, rule: str, message: str, rows: tuple[int, ...]) -> FieldError:
-    """Say what the table breaks, without the values it was given."""
+    """Return the error of a column without its values."""
     column = next((column for column in schema.columns if column.full_name == label), None)
     text = f"{label}: {message}" if label else message
     return FieldError(field=column.name if column else None, rule=rule, message=text, row=rows[0] if rows else None)

@@ -100,7 +100,7 @@ class ApiAnswers:
         most: int = MAX_ANSWER_BYTES,
     ) -> Reply:
         try:
-            reply = self._client.ask(path, seconds=seconds, body=body, media_type=media_type, most=most)
+            reply = self._client.ask(path, seconds=seconds, body=body, media_type=media_type, max_bytes=most)
         except NoReply as error:
             raise NotAnswered(
                 f"The API at {self._url} {error}. Start it with `churnops serve`, or leave dashboard.api_url empty to "
