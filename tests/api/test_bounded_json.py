@@ -241,5 +241,5 @@ def test_a_customer_in_a_list_is_bounded_as_a_single_one(client: TestClient):
         ("application/x-ndjson", f"{json.dumps(a_customer())}\n{line}", "row 2: "),
     ):
         problem = assert_problem(client.post("/predict/batch", content=body, headers={"content-type": kind}), 422)
-        assert problem["detail"] == f"{row}there are more than 40 values in one object"
+        assert problem["detail"] == f"{row}an object has more than 40 values"
     assert assert_problem(client.post("/predict", json=many), 422)["errors"][0]["rule"] == "size"

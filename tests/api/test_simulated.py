@@ -30,7 +30,7 @@ def demonstration(make_settings: Callable[..., Settings]) -> Settings:
 def test_a_simulated_customer_is_refused(client: TestClient, api_settings: Settings, name: str, value: Any):
     for path, body in (("/predict", marked(name, value)), ("/predict/batch", [marked(name, value)])):
         problem = assert_problem(client.post(path, json=body), 422)
-        assert "simulated customers never count as production" in problem["detail"]
+        assert "the customer is simulated" in problem["detail"]
     assert recorded(api_settings) == 0
 
 
@@ -38,7 +38,7 @@ def test_a_simulated_customer_is_refused(client: TestClient, api_settings: Setti
 def test_a_simulated_file_is_refused_whole(client: TestClient, api_settings: Settings, kind: str):
     rows = [marked() for _ in range(3)]
     problem = assert_problem(send(client, kind, to_file(kind, rows)), 422)
-    assert "simulated customers never count as production" in problem["detail"]
+    assert "the customer is simulated" in problem["detail"]
     assert recorded(api_settings) == 0
 
 

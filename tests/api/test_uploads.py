@@ -202,7 +202,7 @@ def test_more_customers_than_allowed_are_refused(make_settings, kind: str, monke
     settings = make_settings(api={"max_upload_rows": 25})
     with client_of(settings) as client:
         problem = assert_problem(send(client, kind, to_file(kind, customers(26))), 413)
-        assert problem["detail"] == "the file has more than 25 customers: send several"
+        assert problem["detail"] == "the file has more than 25 customers: send several files"
         assert recorded(settings) == 0
         assert send(client, kind, to_file(kind, customers(25))).status_code == 200
     assert recorded(settings) == 25

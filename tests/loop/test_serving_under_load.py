@@ -428,7 +428,7 @@ def test_it_is_not_reachable_from_elsewhere_without_keys(make_settings):
     done = run(make_settings(), "--host", "0.0.0.0")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: there is no valid API key, and 0.0.0.0 is reachable from elsewhere")
+    assert line.startswith("error: no API key is valid, and other machines can reach 0.0.0.0")
     assert "churnops keys add" in line
 
 

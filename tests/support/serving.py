@@ -155,7 +155,7 @@ class Server:
 
     def loaded(self) -> int:
         """Return how often a worker has said that it loaded a model; before the first time it is not ready."""
-        return self.log().count(" answers, from ")
+        return self.log().count(" is loaded from ")
 
     @contextmanager
     def only(self, worker: int) -> Iterator[None]:

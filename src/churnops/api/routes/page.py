@@ -1,4 +1,4 @@
-"""The documentation page: the OpenAPI document as HTML, without scripts and without anything loaded from elsewhere."""
+"""The documentation page: the OpenAPI document as HTML, without scripts and external files."""
 
 import json
 from base64 import b64encode
@@ -95,7 +95,7 @@ def _schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _type(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Describe the values that a schema allows in a few words; other schemas are named and linked."""
+    """Describe the valid values of a schema in a few words, with links to other schemas."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         yield name, name
