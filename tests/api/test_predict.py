@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api.customers import CustomerForm
+from churnops.api.main import create_app
+from churnops.api.problems import Problem
 from churnops.model import Bundle, LinearModel
-from churnops.schema import Schema
+from churnops.schema import Column, Schema
 from churnops.settings import Settings
-from tests.support.api import client_of
+from tests.support.api import LOCAL, a_customer, client_of
 
 RAW_HEADERS = {"Account length": "account_length", "Total day minutes": "total_day_minutes", "State": "state"}
 
@@ -81,6 +84,52 @@ def test_what_means_the_same_is_accepted(
     answers = [client.post("/predict", json=customer | {name: given}) for given in (value, same_as)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json()["churn_probability"] == answers[1].json()["churn_probability"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "value", "choice"),
+    [
+        (("0", "1"), 0, "0"),
+        (("0", "1"), 1.0, "1"),
+        (("0", "1"), True, "1"),
+        (("1", "2"), 2, "2"),
+        (("1", "0"), 0.0, "0"),
+        (("No", "Yes"), False, "No"),
+    ],
+)
+def test_a_flag_of_digits_is_accepted_as_a_number(choices: tuple[str, str], value: Any, choice: str):
+    target = Column(name="left", kind="target", choices=("no", "yes"))
+    form = CustomerForm(Schema(columns=(Column(name="senior", kind="flag", choices=choices), target)))
+    assert form.read({"senior": value}) == {"senior": choice}
+    assert form.read_all([{"senior": value}]) == [{"senior": choice}]
+
+
+@pytest.mark.parametrize(
+    ("choices", "value"), [(("0", "1"), 2), (("0", "1"), 0.5), (("0", "1"), "00"), (("No", "Yes"), 1)]
+)
+def test_another_number_for_a_flag_is_refused(choices: tuple[str, str], value: Any):
+    target = Column(name="left", kind="target", choices=("no", "yes"))
+    form = CustomerForm(Schema(columns=(Column(name="senior", kind="flag", choices=choices), target)))
+    with pytest.raises(Problem, match=f"senior must be one of {', '.join(choices)}"):
+        form.read({"senior": value})
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/health/live", "/openapi.json", "/docs"])
+def test_every_path_is_the_same_under_a_root_path(make_settings: Callable[..., Settings], path: str):
+    def statuses(client: TestClient, *paths: str) -> list[int]:
+        body = a_customer() if path == "/predict" else [a_customer()]
+        ask = client.get if path[1] in "hod" else partial(client.post, json=body)
+        return [ask(path).status_code for path in paths]
+
+    settings = make_settings()
+    by_server = TestClient(create_app(settings), base_url="http://127.0.0.1", client=LOCAL, root_path="/churn")
+    with by_server:  # uvicorn --root-path puts it before every path
+        assert statuses(by_server, f"/churn{path}", f"/churn/churn{path}") == [200, 404]
+    api = settings.api.model_copy(update={"root_path": "/churn"})
+    with client_of(settings.model_copy(update={"api": api})) as by_setting:
+        assert statuses(by_setting, path, f"/churn{path}", f"/churnx{path}") == [200, 200, 404]
+        assert by_setting.get("/openapi.json").json()["servers"] == [{"url": "/churn"}]
+        assert by_setting.get("/churn/").json()["documentation"] == "/churn/docs"
 
 
 def test_a_prediction_is_recorded_with_what_it_was_answered_from(client: TestClient, customer: dict[str, Any]):

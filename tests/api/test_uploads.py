@@ -21,6 +21,7 @@ from fastapi.testclient import TestClient
 from churnops.api.problems import Problem
 from churnops.api.uploads import answer as uploads
 from churnops.api.uploads import ndjson, tables
+from churnops.api.uploads.formats import FORMATS, UPLOADS
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.support.api import LOCAL, a_customer, assert_problem, client_of, recorded
@@ -77,6 +78,21 @@ def test_a_csv_of_another_dialect_gets_the_same_answers(client: TestClient):
         assert answer == expected
     problem = assert_problem(send(client, CSV, (text + "1;2\n").encode()), 422)
     assert "row 6 has 2 values, but the header has" in problem["detail"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kind in FORMATS.items() if name not in UPLOADS])
+def test_a_file_is_accepted_under_other_media_types(client: TestClient, name: str, kind: str):
+    [media_type] = [media_type for media_type, format in UPLOADS.items() if format == kind]
+    response = send(client, name, to_file(media_type, customers(2)))
+    assert (response.status_code, response.headers["content-type"].partition(";")[0]) == (200, media_type)
+    assert len(from_file(media_type, response.content)) == 2
+
+
+@pytest.mark.parametrize("kind", ["application/xml", "multipart/form-data; boundary=x", "", "application/gzip"])
+def test_a_refused_media_type_names_the_accepted_ones(client: TestClient, kind: str):
+    problem = assert_problem(send(client, kind, b"--x"), 415)
+    assert all(accepted in problem["detail"] for accepted in UPLOADS)
+    assert ("send the file itself as the body" in problem["detail"]) is kind.startswith("multipart")
 
 
 @KINDS

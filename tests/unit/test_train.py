@@ -56,6 +56,14 @@ def test_selection_does_not_look_at_held_out_rows(settings: Settings, prepared: 
     assert "account_length" not in found.build.selected
 
 
+def test_a_huge_number_of_a_column_names_the_column_and_the_range(settings: Settings, prepared: PreparedTable):
+    columns = dict(prepared.columns) | {"total_day_minutes": prepared.columns["total_day_minutes"] * 1e300}
+    with pytest.raises(DataError) as error:
+        select_features(replace(prepared, columns=columns), settings.table, FeatureSettings())
+    assert str(error.value).startswith("column total_day_minutes ('Total day minutes') has a value outside ±3.4e+38")
+    assert "expression" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [

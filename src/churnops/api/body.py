@@ -62,7 +62,7 @@ async def read_body(
     headers = scope["state"]["headers"]
     plain = headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers
     if not plain and media_type(scope) != JSON:
-        raise Problem(415, "media-type", f"send JSON, with the header Content-Type: {JSON}")
+        raise Problem(415, "media-type", f"send JSON with the header Content-Type: {JSON}")
     pieces: list[bytes] = []
 
     def keep(piece: bytes) -> None:

@@ -247,25 +247,21 @@ def _whole(value: Any) -> Any:
 
 
 def _category(column: Column) -> Any:
-    """Accept a choice; one of digits also as a number."""
+    """Accept a choice; one of digits also as a number, and that of a flag also as a boolean."""
     decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
     numbers = {int(choice): choice for choice in decimal if str(int(choice)) == choice}
+    is_flag = column.kind == "flag"
 
     def text(value: Any) -> Any:
+        if type(value) is bool:
+            return column.choices[value] if is_flag else value
         value = _whole(value)
         return numbers.get(value, value) if type(value) is int else value
 
-    shown = {"enum": [*column.choices, *numbers]}
-    return Annotated[Literal[column.choices], BeforeValidator(text), WithJsonSchema(shown)]
-
-
-def _flag(column: Column) -> Any:
-    """Take a choice, or a JSON boolean."""
-
-    def text(value: Any) -> Any:
-        return column.choices[value] if type(value) is bool else value
-
-    shown = {"enum": [*column.choices, False, True]}
+    kinds: list[dict[str, Any]] = [{"type": "string", "enum": [*column.choices]}]
+    kinds += [{"type": "integer", "enum": [*numbers]}] if numbers else []
+    kinds += [{"type": "boolean"}] if is_flag else []
+    shown = {"anyOf": kinds} if len(kinds) > 1 else kinds[0]
     return Annotated[Literal[column.choices], BeforeValidator(text), WithJsonSchema(shown)]
 
 
@@ -284,4 +280,4 @@ def _id(_column: Column) -> Any:
     return Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
 
 
-_KINDS = {"number": _number, "integer": _integer, "category": _category, "flag": _flag, "time": _time, "id": _id}
+_KINDS = {"number": _number, "integer": _integer, "category": _category, "flag": _category, "time": _time, "id": _id}

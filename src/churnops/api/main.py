@@ -58,6 +58,7 @@ async def _serving(app: FastAPI, settings: Settings | None, metrics: Metrics) ->
     chosen = settings or load_settings(find_config(Path.cwd()))
     if settings is None:  # this process is the service's own
         apply_permissions(chosen)
+    app.root_path = chosen.api.root_path
     app.state.service = service = Service(chosen, metrics)
     await service.refresh_keys()
     await service.refresh_model()
@@ -83,7 +84,10 @@ class Application(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        direct = self.direct.get(scope.get("path", ""))
+        path, root = scope.get("path", ""), self.root_path or scope.get("root_path", "")
+        if root and path.startswith(f"{root}/"):
+            path = path.removeprefix(root)
+        direct = self.direct.get(path)
         await (super().__call__ if direct is None else direct)(scope, receive, send)
 
 

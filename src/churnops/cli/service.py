@@ -1,6 +1,7 @@
 """Commands of the HTTP service: serve, warm, keys."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 @main.command()
 @click.option("--host", help="Address to listen on. Default: api.host. Other than loopback needs API keys.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: api.port, 8000.")
+@click.option("--root-path", help="Path of the service behind a proxy, such as /churn. Default: api.root_path, none.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of processes.")
 @click.pass_context
-def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) -> None:
+def serve(ctx: click.Context, host: str | None, port: int | None, root_path: str | None, workers: int) -> None:
     """Serve the deployed model over HTTP.
 
     The API predicts with reasons, takes labels, and reports health and metrics. It follows deployments while it runs.
@@ -33,6 +35,8 @@ def serve(ctx: click.Context, host: str | None, port: int | None, workers: int) 
     from churnops.pipelines.recovery import finishing_open_deployments
     from churnops.settings import find_config
 
+    if root_path is not None:
+        os.environ["CHURNOPS_API__ROOT_PATH"] = root_path  # also for the workers
     settings = settings_of(ctx)
     config = (ctx.obj or find_config(Path.cwd())).resolve()
     with finishing_open_deployments(settings, config):

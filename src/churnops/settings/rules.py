@@ -240,6 +240,15 @@ def is_web_address(text: str) -> bool:
     return True
 
 
+def is_root_path(text: str) -> bool:
+    """Whether a text is an absolute path of a URL, without a slash at its end.
+
+    >>> [is_root_path(text) for text in ("/churn", "/a/b-2", "churn", "/churn/", "/a//b", "/a?b")]
+    [True, True, False, False, False, False]
+    """
+    return re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text) is not None
+
+
 def is_link(text: str) -> bool:
     """Whether a text is safe as a link in a page: http or https, without user and markup.
 
@@ -317,6 +326,7 @@ def share(low: float = 0.0, high: float = 1.0) -> Number:
 
 
 HOST = Text("an IP address or a host name", 1, 253, is_host)
+ROOT_PATH = Text("a path such as /churn", 2, 200, is_root_path, or_empty=True)
 WEB_ADDRESS = Text("an address such as http://127.0.0.1:8000, without user, password, ? and #", 8, 2000, is_web_address)
 NO_OR_WEB_ADDRESS = Text(WEB_ADDRESS.description, 8, 2000, is_web_address, or_empty=True)
 LINK = Text("an http or https address without user and password", 8, 300, is_link, or_empty=True)

@@ -34,9 +34,7 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
     with np.errstate(over="ignore"):  # the tree libraries round to float32
         finite = np.isfinite(matrix.astype(np.float32)).all(axis=0)
     if not finite.all():
-        raise DataError(
-            f"feature '{names[int(np.argmin(finite))]}' overflows for some customers: change its expression"
-        )
+        raise DataError(_overflow(names[int(np.argmin(finite))], schema))
     left_out = _left_out(matrix[~prepared.held_out], names, settings)
     selected = tuple(name for name in names if name not in left_out)
     if not selected:
@@ -48,6 +46,16 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
         | {f"feature.{item.name}": item.expression for item in settings.derived},
         metrics={"features": len(features), "selected_features": len(selected)},
         artifacts={"selected_features.json": json.dumps(record, indent=2)},
+    )
+
+
+def _overflow(name: str, schema: Schema) -> str:
+    if (column := schema.by_name.get(name)) is None:
+        return f"feature '{name}' overflows for some customers: change its expression"
+    limit = f"{np.finfo(np.float32).max:.2g}"
+    return (
+        f"column {column.full_name} has a value outside ±{limit}, the range of the models: correct it, or set the "
+        "column's minimum and maximum to find its rows"
     )
 
 

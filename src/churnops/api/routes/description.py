@@ -27,6 +27,6 @@ async def index(request: Request) -> dict[str, Any]:
     return {
         "service": "churnops",
         "version": __version__,
-        "documentation": "/docs",
+        "documentation": f"{request.scope.get('root_path', '')}/docs",
         "paths": [*request.app.openapi()["paths"]],
     } | ({"demonstration": banner} if banner else {})

@@ -16,7 +16,7 @@ from churnops.api.released import Released, in_pieces
 from churnops.api.routes.shared import admitted, as_json, computed, key_of
 from churnops.api.served import Served
 from churnops.api.service import Service
-from churnops.api.uploads.formats import UPLOADS
+from churnops.api.uploads.formats import FORMATS, wrong_media_type
 from churnops.api.work import LARGE_BYTES, STEP_ROWS, Steps
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
@@ -36,8 +36,10 @@ async def predict_batch(request: Request) -> Response:
     served = service.model.require()
     request.scope["state"]["model_version"] = served.version
     limits = service.settings.api
-    if kind in UPLOADS:
-        return await service.uploads.answer(request, UPLOADS[kind], served)
+    if kind in FORMATS:
+        return await service.uploads.answer(request, FORMATS[kind], served)
+    if kind != JSON:
+        raise wrong_media_type(kind)
     with ExitStack() as stack:
         held = stack.enter_context(closing(service.work.held()))
         scored = await computed(request, service, partial(_scored, service, served, key_of(request)), held)

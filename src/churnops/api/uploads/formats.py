@@ -3,12 +3,31 @@
 from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
+from churnops.api.body import JSON
 from churnops.api.problems import Problem
 from churnops.api.work import Steps
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
 
 UPLOADS = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/vnd.apache.parquet": "parquet"}
+OTHER_NAMES = {
+    "csv": ("application/csv", "text/x-csv", "application/vnd.ms-excel"),  # the last by browsers on Windows
+    "ndjson": ("application/ndjson", "application/jsonl", "application/jsonlines", "application/x-jsonlines"),
+    "parquet": ("application/parquet", "application/x-parquet"),
+}
+"""Other media types that clients send for a format."""
+FORMATS = UPLOADS | {name: kind for kind, names in OTHER_NAMES.items() for name in names}
+"""Format of each accepted media type."""
+
+
+def wrong_media_type(kind: str) -> Problem:
+    """Return the refusal of a body that is neither a JSON list nor a file of a known format."""
+    files = ", ".join(UPLOADS)
+    if kind.startswith("multipart/"):
+        detail = f"forms are not accepted: send the file itself as the body, with one of the media types {files}"
+    else:
+        detail = f"send a list with the header Content-Type: {JSON}, or a file with one of {files}"
+    return Problem(415, "media-type", detail)
 
 
 class Piece(NamedTuple):
