@@ -63,17 +63,19 @@ class LiveGauges(Gauges):
         self.rows = self.gauge("rows", "Customers answered in the window, of all workers, by the deployed model.")
         self.drift_rate = self.gauge("drift_rate", "Share of the columns that drifted.")
         self.distance = self.gauge(
-            "column_distance", "How far a column is from the reference: KS distance, or PSI of a category.", "column"
+            "column_distance", "Distance of a column from the reference: KS distance, or PSI of a category.", "column"
         )
         self.drifted = self.gauge("column_drifted", "1 if a column drifted, 0 if not, NaN if unknown.", "column")
-        self.missing = self.gauge("missing_rate", "Share of the given values of a column that are null.", "column")
+        self.missing = self.gauge("missing_rate", "Share of null among the values sent for a column.", "column")
         self.score_distance = self.gauge("score_distance", "KS distance of the scores, in bands.")
         self.score_drifted = self.gauge("score_drifted", "1 if the scores drifted, 0 if not, NaN if unknown.")
         self.updated = self.gauge(
-            "updated_timestamp_seconds", "When the workers' counts were last put together, 0 if never.", first=0.0
+            "updated_timestamp_seconds", "Time of the last merge of the workers' counts, 0 if never.", first=0.0
         )
         self.dropped = Counter(
-            "churnops_live_dropped", "Customers answered but not counted: too many waited.", registry=registry
+            "churnops_live_dropped",
+            "Answered customers left out of live drift, because too many waited.",
+            registry=registry,
         )
 
     def show(
@@ -91,7 +93,7 @@ class LiveGauges(Gauges):
 
 
 def _distance(column: ColumnDrift) -> float | None:
-    """Return the effect in the test of a column's values; the verdict may be by another test, as of missing values."""
+    """Return the effect in the test of a column's values; another test, such as of missing values, may decide."""
     return next((finding.effect for finding in column.findings if finding.test in DISTRIBUTION), None)
 
 
@@ -104,7 +106,7 @@ class CycleGauges(Gauges):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "churnops_monitoring")
         of = "in the newest finished cycle"
-        self.metric = self.gauge("metric", f"A metric on the customers whose outcome is known, {of}.", "metric")
+        self.metric = self.gauge("metric", f"A metric on the customers with a known outcome, {of}.", "metric")
         self.low = self.gauge("metric_low", "Lower end of its interval.", "metric")
         self.high = self.gauge("metric_high", "Upper end of its interval.", "metric")
         self.drift_rate = self.gauge("drift_rate", f"Share of the columns that drifted, {of}.")
@@ -115,19 +117,19 @@ class CycleGauges(Gauges):
         self.trigger = self.gauge("trigger", f"1 if a trigger of retraining fired, 0 if not, {of}.", "trigger")
         self.recommends = self.gauge("recommend_retraining", f"1 if retraining is recommended, 0 if not, {of}.")
         self.rows = self.gauge("rows", f"Customers, {of}.")
-        self.labelled = self.gauge("labelled", f"Customers whose outcome is known, {of}.")
+        self.labelled = self.gauge("labelled", f"Customers with a known outcome, {of}.")
         self.coverage = self.gauge("label_coverage", f"Share of the outcomes past their horizon that are known, {of}.")
-        self.at = self.gauge("cycle_timestamp_seconds", "When that cycle was, 0 if there was none.", first=0.0)
+        self.at = self.gauge("cycle_timestamp_seconds", "Time of that cycle, 0 without one.", first=0.0)
         self.failed = self.gauge("failed", "1 if the newest cycle failed, 0 if it finished.", first=0.0)
         self.undelivered = Gauge(
             "churnops_alerts_undelivered",
-            "Alerts of the last 24 hours that a channel did not get.",
+            "Alerts of the last 24 hours that were not delivered to a channel.",
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
 
-        other = "the newest cycle of customers who are scored by file"
-        self.source_at = self.gauge("source_cycle_timestamp_seconds", f"When {other} was.", "source")
+        other = "the newest cycle of customers scored by file"
+        self.source_at = self.gauge("source_cycle_timestamp_seconds", f"Time of {other}.", "source")
         self.source_failed = self.gauge("source_failed", f"1 if {other} failed, 0 if it finished.", "source")
         self.source_recommends = self.gauge(
             "source_recommend_retraining", f"1 if {other} recommends retraining, 0 if not.", "source"

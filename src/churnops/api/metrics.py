@@ -23,14 +23,14 @@ class Metrics:
         # The histogram also counts requests (`_count`): a counter would take as long again.
         self._seconds = Histogram(
             "churnops_http_request_seconds",
-            "Seconds from a request's head to its answer's end.",
+            "Seconds from the head of a request to the end of its answer.",
             ["route", "method", "status"],
             buckets=BUCKETS,
             registry=registry,
         )
         self._predictions = Counter(
             "churnops_predictions",
-            "Customers answered, by model and prediction.",
+            "Answered customers, by model and prediction.",
             ["model_version", "churn"],
             registry=registry,
         )
@@ -39,18 +39,18 @@ class Metrics:
         )
         self.labels = Counter("churnops_labels", "Outcomes recorded.", registry=registry)
         self.unmatched_labels = Counter(
-            "churnops_labels_unmatched", "Outcomes sent for a customer without a prediction.", registry=registry
+            "churnops_labels_unmatched", "Outcomes for a customer without a prediction.", registry=registry
         )
         self._model = Gauge(
             "churnops_model_info",
-            "1 for the model that answers, 0 for those before it.",
+            "1 for the deployed model, 0 for earlier ones.",
             ["model_version"],
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._refused = Gauge(
             "churnops_model_refused",
-            "1 while the newest deployment is refused and an older model answers.",
+            "1 while the newest deployment is refused and an older model predicts.",
             registry=registry,
             multiprocess_mode="livemax",
         )
