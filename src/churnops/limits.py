@@ -29,7 +29,7 @@ MAX_ROW_BYTES = 2**20
 """Size of one row's text in any format, and of a CSV's header with the blank lines above it."""
 
 MAX_BATCH_BYTES = 2**26
-"""Size of one batch of a table, whatever its number of rows."""
+"""Size of one batch of a table, for any number of rows."""
 
 MAX_BATCH_CELLS = 2**20
 """Number of cells in one batch of a table: an empty cell takes as much memory as a short text."""

@@ -66,7 +66,7 @@ def test_separator_first_line_and_encoding_are_detected(
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_numbers_may_have_decimal_commas_where_the_separator_is_another(tmp_path: Path, separator: str):
+def test_decimal_commas_are_read_if_the_separator_is_another(tmp_path: Path, separator: str):
     lines = [
         [*LINES[0], "note"],
         ["a", "0", "1,5", " 66,49 ", "3354,18", "1,5"],
