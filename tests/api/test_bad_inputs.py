@@ -34,7 +34,7 @@ def service(
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, RunSummary]) -> Iterator[Server]:
     settings = deployed(tmp_path_factory.mktemp("bad-http"), project[0], api={"timeout_seconds": 1.0})
-    with serving(settings) as server:
+    with serving(settings, fresh=True) as server:
         yield server
         assert recorded(settings) == 0
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from churnops.journal.keys import KeyStore
 from churnops.settings import Settings
 from tests.support.api import LOCAL, PATHS, assert_problem, client_of, from_elsewhere, make_key
 from tests.support.api_server import Server, serving, wait_for_server
-from tests.support.processes import free_port
+from tests.support.processes import free_port, start
 
 FORWARDED = """forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port x-forwarded-server
     x-forwarded x-forwarded-prefix x-forwarded-user x-real-ip via cf-connecting-ip cf-ray cdn-loop true-client-ip
@@ -217,7 +216,7 @@ def test_uvicorn_beyond_this_machine_needs_a_key(api_settings: Settings, host: s
     environment = os.environ | {"CHURNOPS_CONFIG": str(api_settings.root / "config.yaml")}
     log = api_settings.root / "uvicorn.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stderr=output, stdout=output, env=environment)
+        process = start(command, stderr=output, stdout=output, env=environment)
     try:
         server = Server(port, process, log)
         wait_for_server(server)

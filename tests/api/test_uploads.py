@@ -333,7 +333,7 @@ def test_a_list_may_be_longer_than_the_journal_usually_lets_wait(make_settings, 
 @pytest.fixture
 def server(tmp_path: Path, project: tuple[Settings, RunSummary]) -> Iterator[tuple[Server, Settings]]:
     settings = deployed(tmp_path, project[0])
-    with serving(settings) as server:
+    with serving(settings, fresh=True) as server:
         yield server, settings
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from churnops.cli.root import _Commands
 from churnops.pipelines.run_all import STEPS
 from churnops.settings import default_config
-from tests.support.processes import CHURNOPS, run
+from tests.support.processes import CHURNOPS, run, run_fresh
 from tests.support.projects import REPOSITORY, quick, write_project, write_small_data
 
 
@@ -168,7 +168,7 @@ def test_help_teaches_and_stays_light(tmp_path: Path):
         assert "Usage: churnops" in run(CHURNOPS, *command, "--help", cwd=tmp_path).stdout
     heavy = ["mlflow", "sklearn", "numpy", "polars", "rich", "pydantic"]
     code = f"import sys; from churnops.cli import main; print([m for m in {heavy} if m in sys.modules])"
-    assert run(sys.executable, "-c", code, cwd=tmp_path).stdout.strip() == "[]"
+    assert run_fresh(sys.executable, "-c", code, cwd=tmp_path).stdout.strip() == "[]"
     assert run(CHURNOPS, "version", cwd=tmp_path).stdout.startswith("churnops ")
     assert run(CHURNOPS, "--version", cwd=tmp_path).stdout == run(CHURNOPS, "version", cwd=tmp_path).stdout
     assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 3

@@ -1,8 +1,6 @@
 """A project that an earlier version wrote: it answers as it did, and monitoring, retraining and rollback go on."""
 
 import json
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +25,7 @@ from churnops.journal.cycles import CycleLog
 from churnops.journal.tables import metadata, profiles
 from churnops.model import Bundle
 from churnops.settings import Settings, load_settings
+from tests.support import processes
 from tests.support.fixture_project import ACTIVE_TOKEN, PROJECT_1, REVOKED_TOKEN, copy_project, restore_journal
 from tests.support.postgres import Cluster
 from tests.support.processes import wait_for
@@ -141,8 +140,7 @@ def test_monitoring_retraining_and_rollback_go_on(settings: Settings, typed: Cal
     assert models["production"].endswith("-logistic_regression-v1")
     assert {version["version"] for version in models["versions"]} == {1, 2, 3, 4}
     assert [deployed["version"] for deployed in models["deployments"]][:4] == [1, 2, 1, 2]
-    command = [sys.executable, "-m", "churnops.cli", "keys", "list", "--json"]
-    keys = json.loads(subprocess.run(command, cwd=settings.root, capture_output=True, check=True).stdout)["keys"]
+    keys = json.loads(processes.run(processes.CHURNOPS, "keys", "list", "--json", cwd=settings.root).stdout)["keys"]
     assert [(key["name"], key["revoked_at"] is None) for key in keys] == [("fixture", True), ("gone", False)]
 
 

@@ -23,7 +23,7 @@ from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
-from tests.support.processes import free_port
+from tests.support.processes import free_port, start
 from tests.support.projects import quick, write_project, write_small_data
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
@@ -35,7 +35,7 @@ def process(*command: str, cwd: Path, health: str, **variables: str) -> Iterator
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
     log = cwd / "server.log"
     with log.open("w") as output:
-        server = subprocess.Popen(
+        server = start(
             command, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     try:

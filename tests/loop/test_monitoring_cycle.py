@@ -37,7 +37,7 @@ from tests.support.monitoring import (
     number_of,
     report_of,
 )
-from tests.support.processes import CHURNOPS, run
+from tests.support.processes import CHURNOPS, run, start
 from tests.support.projects import LATER, quick, write_project
 
 
@@ -192,8 +192,8 @@ def test_labels_that_come_in_day_by_day_are_looks_too(deployed: Settings):
     rows = asked(deployed, table, now - 36 * DAY, now - 31 * DAY)
     churned = (table["churn"] == "True").to_list()
     numbers = []
-    for start in range(0, 600, 200):
-        became(deployed, rows[start : start + 200], churned[start : start + 200], now - timedelta(hours=1))
+    for first in range(0, 600, 200):
+        became(deployed, rows[first : first + 200], churned[first : first + 200], now - timedelta(hours=1))
         numbers.append(report_of(monitoring.run_monitoring(deployed, sources.window()))["look"])
     assert numbers == [1, 2, 3]
 
@@ -390,8 +390,7 @@ def test_cycles_at_once_and_a_killed_one_leave_whole_reports(deployed: Settings,
     monitoring.run_monitoring(deployed, sources.window())  # makes the stores
     command = (CHURNOPS, "monitor", "--batch", str(path), "--act", "--source", "w", "--no-retrain", "--json")
     processes = [
-        subprocess.Popen(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
+        start(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
     folder = deployed.path("monitoring")
     before = len(list(folder.iterdir()))
@@ -423,7 +422,7 @@ def test_it_repeats_until_told_to_stop_and_one_at_a_time(deployed: Settings):
     monitoring.run_monitoring(deployed, sources.window())
     folder = deployed.path("monitoring")
     command = (CHURNOPS, "monitor", "--every", "1s", "--no-retrain")
-    watchman = subprocess.Popen(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    watchman = start(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         deadline = time.monotonic() + 120
         while len(list(folder.glob("*.json"))) < 3 and time.monotonic() < deadline:

@@ -28,9 +28,9 @@ from churnops.schema import RESERVED, Schema
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.table import score_table, without_nesting
 from churnops.training.train import TrainedModels
+from tests.support.processes import CHURNOPS, run, start
 from tests.support.projects import LATER, write_project
 
-CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 FAMILIES = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
 
 
@@ -286,16 +286,15 @@ def test_dying_at_any_change_of_a_file_loses_and_doubles_nothing(
     assert resumed == {0, 500, 1000, 1500, 1667}
 
 
-def start(folder: Path, target: str, rows: int = 60) -> "subprocess.Popen[str]":
+def scoring(folder: Path, target: str, rows: int = 60) -> "subprocess.Popen[str]":
     """Start a process that scores `big.csv` in many batches."""
     code = (
         "import sys; from functools import partial; from churnops import cli; from churnops.scoring import file\n"
         f"file.FileScorer = partial(file.FileScorer, rows={rows})\n"
         f"sys.argv = ['churnops', 'predict', 'big.csv', {target!r}, '--explain']; cli.main()"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = (sys.executable, "-c", code)
+    return start(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_parts(process: "subprocess.Popen[str]", unfinished: Path, more_than: int) -> None:
@@ -318,7 +317,7 @@ def test_a_killed_process_is_continued_and_the_result_is_the_same(big: Path, tar
     chance = random.Random(target)
     kills = 0
     for _ in range(50):
-        process = start(big, target)
+        process = scoring(big, target)
         wait_for_parts(process, unfinished, len(list(unfinished.glob("part-*"))) + chance.randrange(40))
         time.sleep(chance.random() / 100)
         process.kill()
@@ -332,9 +331,9 @@ def test_a_killed_process_is_continued_and_the_result_is_the_same(big: Path, tar
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(big: Path):
     unfinished = big / ".stopped.csv.unfinished"
-    process = start(big, "stopped.csv", rows=20)
+    process = scoring(big, "stopped.csv", rows=20)
     wait_for_parts(process, unfinished, 3)
-    second = start(big, "stopped.csv")
+    second = scoring(big, "stopped.csv")
     assert "is being written by another run" in second.communicate()[1]
     assert second.returncode == 2
     process.send_signal(signal.SIGINT)
@@ -342,7 +341,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(big: Path):
     assert process.returncode == 130, error
     assert "finished rows are kept: type the same command again to continue, or remove .stopped.csv.unfinished" in error
     assert len(error.splitlines()) == 1
-    process = start(big, "stopped.csv", rows=20)
+    process = scoring(big, "stopped.csv", rows=20)
     output, error = process.communicate()
     assert "continuing after the " in error
     assert output.startswith("Scored 8,335 customers with ")
@@ -459,8 +458,7 @@ def test_the_bar_shows_rows_and_rate_on_a_terminal_only(capsys: pytest.CaptureFi
 
 
 def test_json_is_one_document_and_nothing_else(here: Path, tmp_path: Path):
-    command = [CHURNOPS, "predict", "in.parquet", str(tmp_path / "out.parquet"), "--explain", "--json"]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    done = run(CHURNOPS, "predict", "in.parquet", str(tmp_path / "out.parquet"), "--explain", "--json", cwd=here)
     document = json.loads(done.stdout)
     assert document["rows"] == 1667
     assert document["explained"] is True

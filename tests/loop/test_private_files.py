@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from stat import S_ISLNK
 
@@ -13,11 +11,9 @@ import pytest
 
 from churnops.settings import Settings, load_settings
 from tests.support.load import Connection
-from tests.support.processes import wait_for
+from tests.support.processes import CHURNOPS, run, wait_for
 from tests.support.projects import quick, write_project, write_small_data
 from tests.support.serving import Server
-
-CHURNOPS = (sys.executable, "-m", "churnops.cli")
 
 
 @pytest.fixture
@@ -27,11 +23,8 @@ def usual_umask():
     os.umask(before)
 
 
-def run(settings: Settings, *arguments: str, **variables: str) -> None:
-    done = subprocess.run(
-        [*CHURNOPS, *arguments], cwd=settings.root, capture_output=True, text=True, env=os.environ | variables
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def command(settings: Settings, *arguments: str, **variables: str) -> None:
+    run(CHURNOPS, *arguments, cwd=settings.root, **variables)
 
 
 def open_to(folder: Path, bits: int) -> list[str]:
@@ -50,16 +43,16 @@ def test_all_that_a_day_with_churnops_writes_is_private(tmp_path: Path):
     settings = load_settings(write_project(tmp_path, quick))
     write_small_data(tmp_path, store=False)
     given = {"config.yaml", *open_to(tmp_path, 0o077), "server.log", "temporary"}
-    run(settings, "run")
-    run(settings, "predict", "data/production/churn-later.csv", "scored.csv", "--explain")
-    run(settings, "simulate", "simulated.csv")
-    run(settings, "monitor", "--batch", "data/production/churn-later.csv")
+    command(settings, "run")
+    command(settings, "predict", "data/production/churn-later.csv", "scored.csv", "--explain")
+    command(settings, "simulate", "simulated.csv")
+    command(settings, "monitor", "--batch", "data/production/churn-later.csv")
     with Server(settings) as server:
         wait_for("the service is ready", lambda: server.get("/health/ready").status == 200)
         with (tmp_path / "data/production/churn-later.csv").open("rb") as customers:
             assert server.ask("POST", "/predict/batch", customers.read(), "text/csv").status == 200
-        run(settings, "keys", "add", "billing", "--scope", "predict")
-        run(settings, "journal", "backup", "backup.db")
+        command(settings, "keys", "add", "billing", "--scope", "predict")
+        command(settings, "journal", "backup", "backup.db")
         assert [path for path in open_to(tmp_path, 0o077) if path not in given] == []
 
 
@@ -71,10 +64,10 @@ def test_an_older_project_is_closed_and_a_group_may_be_let_in(tmp_path: Path):
     for name in ("journal.db", "mlflow.db"):
         (tmp_path / name).touch(mode=0o664)
     group = {"CHURNOPS_PERMISSIONS": "group"}
-    run(settings, "keys", "list", **group)
+    command(settings, "keys", "list", **group)
     assert open_to(tmp_path, 0o007) == ["data", "config.yaml"]
     assert (tmp_path / "journal.db").stat().st_mode & 0o777 == 0o660 & (tmp_path / "journal.db").stat().st_mode
-    run(settings, "keys", "list")
+    command(settings, "keys", "list")
     assert open_to(tmp_path, 0o077) == ["data", "config.yaml"]
 
 

@@ -16,9 +16,8 @@ from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from tests.support.deployments import opened_registry
+from tests.support.processes import CHURNOPS, start
 from tests.support.projects import quick, write_project, write_small_data
-
-CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 
 DIES = """
 import os, sys
@@ -37,13 +36,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(*command: str, folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def begin(*command: str, folder: Path) -> "subprocess.Popen[str]":
+    return start(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(("step", "status"), [("_swap", "deployed"), ("name_production", "unchanged")])
 def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: str, status: str):
-    dying = start(sys.executable, "-c", DIES, step, folder=folder)
+    dying = begin(sys.executable, "-c", DIES, step, folder=folder)
     dying.communicate(timeout=300)
     assert dying.returncode == 9
     swapped = (folder / "models/production").exists()
@@ -58,7 +57,7 @@ def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: st
 
 
 def test_a_killed_deployment_and_a_new_store(folder: Path):
-    dying = start(sys.executable, "-c", DIES, "name_production", folder=folder)
+    dying = begin(sys.executable, "-c", DIES, "name_production", folder=folder)
     dying.communicate(timeout=300)
     (folder / "mlflow.db").unlink()
     summary = run_all(load_settings(folder / "config.yaml"))
@@ -79,7 +78,7 @@ def test_a_new_store_learns_what_is_in_production(tmp_path: Path, project: tuple
 
 
 def test_two_runs_at_once_deploy_once(folder: Path):
-    runs = [start(CHURNOPS, "run", "--json", folder=folder) for _ in range(2)]
+    runs = [begin(CHURNOPS, "run", "--json", folder=folder) for _ in range(2)]
     outputs = [run.communicate(timeout=300) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     documents = [json.loads(out) for out, _ in outputs]
@@ -90,7 +89,7 @@ def test_two_runs_at_once_deploy_once(folder: Path):
 
 
 def test_an_interrupted_run_is_marked_killed_and_deploys_nothing(folder: Path):
-    run = start(CHURNOPS, "run", folder=folder)
+    run = begin(CHURNOPS, "run", folder=folder)
     for _ in range(600):
         if (folder / "mlartifacts").exists():
             break

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,10 +38,10 @@ from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from tests.support.deployments import opened_registry
+from tests.support.processes import CHURNOPS, run, start
 from tests.support.projects import LATER, quick, write_project, write_small_data
 from tests.support.serving import Server
 
-CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 DAY = timedelta(days=1)
 BILL = sum(
     pl.col(f"Total {part} minutes").cast(pl.Float64) * price
@@ -220,8 +219,7 @@ def test_without_new_labels_nothing_is_retrained_and_why_is_recorded(settings: S
     [decision] = decisions(settings)
     assert (decision.subject, decision.verdict, decision.reason) == ("retrain", "no", summary.reason)
     assert decision.details["because"] == ["drift"]
-    done = subprocess.run([CHURNOPS, "retrain"], cwd=settings.root, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2
+    done = run(CHURNOPS, "retrain", cwd=settings.root, code=2)
     assert "Not permitted" in done.stdout
 
 
@@ -326,10 +324,7 @@ def test_a_bad_batch_stops_with_every_failure_and_changes_nothing(settings: Sett
     assert len(document["failures"]) == 2
     assert everything(settings) == before
     assert told(settings)[-1] == "retraining_failed"
-    done = subprocess.run(
-        [CHURNOPS, "retrain", "--batch", str(bad)], cwd=settings.root, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 2
+    done = run(CHURNOPS, "retrain", "--batch", str(bad), cwd=settings.root, code=2)
     assert "Total day minutes" in done.stderr
     assert "Voice mail plan" in done.stderr
     assert "Traceback" not in done.stderr
@@ -430,8 +425,7 @@ def test_the_order_of_files_and_rows_does_not_matter(settings: Settings, reverse
 def test_of_two_retrainings_at_once_one_runs_and_one_gives_a_reason(settings: Settings, reversed_world: Path):
     command = [CHURNOPS, "retrain", "--batch", str(reversed_world), "--json"]
     processes = [
-        subprocess.Popen(command, cwd=settings.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        start(command, cwd=settings.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
     outputs = [process.communicate(timeout=300) for process in processes]
     documents = [json.loads(out) for out, _ in outputs]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from churnops.settings import Settings
 from churnops.tracking import Tracker
 from churnops.tracking.models import log_bundle
 from tests.support.deployments import aliases, copy, history, opened_registry
-from tests.support.processes import wait_for
+from tests.support.processes import run, wait_for
 from tests.support.serving import Server
 
 DOWN = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
@@ -285,10 +284,7 @@ def test_a_starting_service_leaves_a_deployment_under_way_alone(
             assert ready["model_version"] == trained_models.wrong.version_name
             assert [d.closed for d in opened.log.history()] == ["done", None]
         assert [d.closed for d in opened.log.history()] == ["done", None]
-    done = subprocess.run(
-        [sys.executable, "-m", "churnops.pipelines.recovery"], cwd=settings.root, capture_output=True, text=True
-    )
-    assert done.returncode == 0
+    done = run(sys.executable, "-m", "churnops.pipelines.recovery", cwd=settings.root)
     assert re.fullmatch(
         r"churnops: the deployment of version 2 \(.*\), begun at .* is done: it is deployed\n", done.stdout
     )

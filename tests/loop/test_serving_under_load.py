@@ -28,7 +28,7 @@ from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
 from tests.support.load import CLIENTS, Connection, Load, Recomputed, check_recorded
 from tests.support.postgres import private_cluster
-from tests.support.processes import PATIENCE, until, wait_for
+from tests.support.processes import run, run_fresh, until, wait_for
 from tests.support.projects import write_project
 from tests.support.serving import RECORDED, SERVE, Deployer, Server, sqlite_rows
 
@@ -420,13 +420,12 @@ def test_told_to_stop_it_finishes_uploads(make_settings, customers):
     assert len(recorded) == 2 * len(lines)
 
 
-def run(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*SERVE, *arguments], cwd=settings.root, capture_output=True, text=True, timeout=PATIENCE)
+def serve(settings: Settings, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    return run(*SERVE, *arguments, cwd=settings.root, code=code)
 
 
 def test_it_is_not_reachable_from_elsewhere_without_keys(make_settings):
-    done = run(make_settings(), "--host", "0.0.0.0")
-    assert done.returncode == 2
+    done = serve(make_settings(), "--host", "0.0.0.0", code=2)
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: no API key is valid, and other machines can reach 0.0.0.0")
     assert "churnops keys add" in line
@@ -436,7 +435,7 @@ def test_it_is_not_reachable_from_elsewhere_without_keys(make_settings):
 def test_a_port_that_is_taken_is_one_line(make_settings, workers: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = run(make_settings(), "--port", port, "--workers", workers)
+        done = serve(make_settings(), "--port", port, "--workers", workers)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.lower().startswith("error")]
@@ -444,8 +443,7 @@ def test_a_port_that_is_taken_is_one_line(make_settings, workers: str):
 
 
 def test_help_teaches(make_settings):
-    done = run(make_settings(), "--help")
-    assert done.returncode == 0
+    done = serve(make_settings(), "--help")
     for word in ("--host", "--port", "--workers", "API keys", "SIGTERM", "curl", "/health/ready"):
         assert word in done.stdout, word
 
@@ -485,14 +483,7 @@ print(json.dumps([statuses, first, loaded()]))
 
 def test_one_answer_loads_neither_training_nor_table_libraries(make_settings, customers):
     settings = make_settings()
-    done = subprocess.run(
-        [sys.executable, "-c", LOADED, json.dumps(customers[0])],
-        cwd=settings.root,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_fresh(sys.executable, "-c", LOADED, json.dumps(customers[0]), cwd=settings.root)
     statuses, first, then = json.loads(done.stdout)
     assert statuses == [200, 200]
     assert first == []

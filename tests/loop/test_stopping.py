@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from churnops.settings import Settings
-from tests.support.processes import PATIENCE, free_port, wait_for
+from tests.support.processes import PATIENCE, free_port, start, wait_for
 from tests.support.projects import deployed
 from tests.support.serving import Server
 
@@ -72,7 +72,7 @@ def _serving(settings: Settings, patch: str) -> Iterator[tuple[subprocess.Popen[
     port, log = free_port(), settings.root / "stuck.log"
     command = [sys.executable, "-c", SERVE, str(settings.root / "config.yaml"), str(port), patch]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=settings.root, stdout=output, stderr=output)
+        process = start(command, cwd=settings.root, stdout=output, stderr=output)
     try:
         wait_for("the service answers", lambda: _ask(port, "/health/live", b"") == 200)
         yield process, port, log

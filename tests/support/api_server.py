@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from churnops.settings import Settings
+from tests.support.processes import start
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,18 @@ serve(load_settings(config), config, "127.0.0.1", int(sys.argv[2]), int(sys.argv
 
 
 @contextmanager
-def serving(settings: Settings, *, workers: int = 1) -> Iterator[Server]:
-    """Serve a project on a free port of this machine, with temporary files in the project's folder."""
+def serving(settings: Settings, *, workers: int = 1, fresh: bool = False) -> Iterator[Server]:
+    """Serve a project on a free port of this machine, with temporary files in the project's folder.
+
+    Tests of its memory need a `fresh` interpreter: a fork begins with its parent's.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     temporary = settings.root / "tmp"
     temporary.mkdir(exist_ok=True)
     log = settings.root / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = (subprocess.Popen if fresh else start)(
             [sys.executable, "-c", SERVE, str(settings.root / "config.yaml"), str(port), str(workers)],
             stderr=output,
             env=os.environ | {"TMPDIR": str(temporary)},

@@ -45,7 +45,8 @@ async def until(what: str, condition: Callable[[], Any], seconds: float = PATIEN
 
 def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[Any]":
     """Start a command as `subprocess.Popen` does. Python's commands are forks of a server (see `forks.py`)."""
-    return Forked(command, **options) if str(command[0]) in (CHURNOPS, sys.executable) else Popen(command, **options)
+    python = Path(command[0]).parent == Path(sys.executable).parent  # the interpreter, or a script beside it
+    return Forked(command, **options) if python else Popen(command, **options)
 
 
 def run(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from churnops.journal import DeploymentLog, open_database
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
 from churnops.settings import Settings
-from tests.support.processes import PATIENCE, free_port, wait_for
+from tests.support.processes import PATIENCE, free_port, start, wait_for
 
 SERVE = (sys.executable, "-m", "churnops.cli", "serve")
 RECORDED = (
@@ -75,7 +75,7 @@ class Server:
         self.port = free_port()
         command = (*SERVE, "--port", str(self.port), *self._arguments)
         with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = start(
                 command, cwd=self._cwd, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(self.temporary)}
             )
         wait_for("the service answers", self._lives)
