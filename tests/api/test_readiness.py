@@ -16,7 +16,7 @@ from churnops.settings import Settings
 from tests.support.api import client_of
 from tests.support.api_server import serving
 
-WAIT = 60.0
+WAIT = 300.0
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

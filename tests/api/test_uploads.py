@@ -393,7 +393,7 @@ def test_a_large_file_is_answered_in_constant_memory(server: tuple[Server, Setti
     peaks = []
     for rows in (5_000, 30_000):
         content = to_file(CSV, customers(rows))
-        with socket.create_connection(("127.0.0.1", service.port), timeout=120) as connection:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=300) as connection:
             connection.sendall(head(CSV, len(content)) + content)
             answer = receive_all(connection)
         assert body_of(answer).count(b"\n") == rows + 1
@@ -409,7 +409,7 @@ def test_clients_that_leave_give_their_places_back(server: tuple[Server, Setting
     content = to_file(CSV, customers(12_000))
     for _ in range(2):
         for wait in ("sending", 0.05, 0.3, "answer"):
-            with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+            with socket.create_connection(("127.0.0.1", service.port), timeout=300) as connection:
                 if wait == "sending":
                     connection.sendall(head(CSV, len(content)) + content[:100_000])
                     time.sleep(0.1)
@@ -422,7 +422,7 @@ def test_clients_that_leave_give_their_places_back(server: tuple[Server, Setting
     assert eventually(lambda: temporary_files(server) == [])
     small = to_file(CSV, customers(2))
     for _ in range(uploads.AT_ONCE + 1):
-        assert service.send(head(CSV, len(small)) + small, timeout=60).startswith(b"HTTP/1.1 200")
+        assert service.send(head(CSV, len(small)) + small, timeout=300).startswith(b"HTTP/1.1 200")
 
 
 def test_more_uploads_than_places_are_refused(server: tuple[Server, Settings]):
@@ -431,7 +431,7 @@ def test_more_uploads_than_places_are_refused(server: tuple[Server, Settings]):
     waiting = []
     try:
         for _ in range(uploads.AT_ONCE):
-            waiting.append(socket.create_connection(("127.0.0.1", service.port), timeout=60))
+            waiting.append(socket.create_connection(("127.0.0.1", service.port), timeout=300))
             waiting[-1].sendall(head(CSV, len(content)) + content[:10])
         assert eventually(lambda: len(temporary_files(server)) == uploads.AT_ONCE)
         refused = service.send(head(CSV, len(content)) + content)
@@ -454,7 +454,7 @@ def test_a_journal_that_fails_midway_breaks_the_connection(server: tuple[Server,
     """A file that ends cleanly would pass for the whole answer."""
     service, settings = server
     content = to_file(kind, customers(60_000))
-    with socket.create_connection(("127.0.0.1", service.port), timeout=120) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=300) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         thread = threading.Thread(target=connection.sendall, args=(head(kind, len(content)) + content,))
         thread.start()

@@ -25,7 +25,7 @@ from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of, make_key
 from tests.support.processes import wait_for
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 LARGE = work.LARGE_BYTES + 1
 
 

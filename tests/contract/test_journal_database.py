@@ -19,15 +19,15 @@ from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
 from churnops.journal.tables import SCHEMA_VERSION, VERSION_TABLE, deployments, metadata
 from tests.support.journals import LASTING, POSTGRESQL, differences, intent
+from tests.support.processes import PATIENCE, run_fresh, start
 
 lasting = pytest.mark.parametrize("url", LASTING, indirect=True)
 OPEN = "import sys; from churnops.journal import open_database; open_database(sys.argv[1]).dispose()"
 
 
 def python(program: str, url: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", program, url], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command = (sys.executable, "-c", program, url)
+    return start(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_migrations_lead_to_the_tables_that_the_code_knows(engine: Engine):
@@ -78,7 +78,7 @@ def test_a_newer_database_is_refused_in_one_line(url: str):
 def test_processes_that_start_at_once_migrate_once(url: str):
     processes = [python(OPEN, url) for _ in range(4)]
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors
     engine = open_database(url)
     assert differences(engine) == []
@@ -92,7 +92,7 @@ def test_a_migration_that_is_killed_leaves_the_old_version(url: str):
     killed = python(
         f"import os; from alembic import op; op.create_index = lambda *a, **k: os.kill(os.getpid(), 9); {OPEN}", url
     )
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=PATIENCE)
     assert killed.returncode == -signal.SIGKILL
     assert inspect(old).get_table_names() == ["deployments"]
     old.dispose()
@@ -102,11 +102,9 @@ def test_a_migration_that_is_killed_leaves_the_old_version(url: str):
 
 
 @lasting
-def test_a_current_database_costs_no_import_of_alembic(url: str):
+def test_a_current_database_costs_no_import_of_alembic(url: str, tmp_path: Path):
     open_database(url).dispose()
-    process = python(f"{OPEN}; assert 'alembic' not in sys.modules", url)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    run_fresh(sys.executable, "-c", f"{OPEN}; assert 'alembic' not in sys.modules", url, cwd=tmp_path)
 
 
 @lasting

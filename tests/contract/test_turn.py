@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from churnops.journal import open_database
 from churnops.journal.turn import turn
 from tests.support.journals import LASTING, POSTGRESQL
 from tests.support.postgres import private_cluster
+from tests.support.processes import start, wait_for
 
 lasting = pytest.mark.parametrize("url", LASTING, indirect=True)
 postgresql = pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
@@ -36,9 +37,8 @@ with turn(open_database(sys.argv[1]), sys.argv[2], Path(sys.argv[3])) as mine:
 @contextmanager
 def another(url: str, folder: Path, name: str = JOB) -> Iterator[tuple["subprocess.Popen[str]", bool]]:
     """Another process that asks for the turn; whether it got it. It keeps it until a line is written to it."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, url, name, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command = (sys.executable, "-c", HOLDER, url, name, str(folder))
+    process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -50,9 +50,15 @@ def another(url: str, folder: Path, name: str = JOB) -> Iterator[tuple["subproce
         process.stdout.close()
 
 
+def watching(url: str) -> psycopg.Connection[Any]:
+    """Return a connection that no timeout of the database ends, on a machine however busy."""
+    never = "-c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0"
+    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True, options=never)
+
+
 def sessions(url: str) -> int:
     """How many sessions of this database hold an advisory lock."""
-    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+    with watching(url) as connection:
         held = connection.execute(
             "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
             " WHERE locktype = 'advisory' AND datname = current_database()"
@@ -60,13 +66,14 @@ def sessions(url: str) -> int:
     return int(held[0]) if held else 0
 
 
-def no_session_is_left(url: str) -> bool:
-    """Wait until the server has noticed that they ended."""
-    for _ in range(500):
-        if not sessions(url):
-            return True
-        time.sleep(0.02)
-    return False
+def wait_for_end(url: str) -> None:
+    """Wait until the server has noticed that the sessions of turns are closed: until then they hold their locks."""
+    if url.startswith("postgresql"):
+        wait_for("the server ends the session", lambda: not sessions(url))
+
+
+def address(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
 
 
 def test_one_at_a_time_and_then_the_next(engine: Engine, tmp_path: Path):
@@ -74,6 +81,7 @@ def test_one_at_a_time_and_then_the_next(engine: Engine, tmp_path: Path):
     for _ in range(2):
         with turn(engine, JOB, folder) as first, turn(engine, JOB, folder) as second:
             assert (first, second) == (True, False)
+        wait_for_end(address(engine))
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
@@ -88,6 +96,7 @@ def test_threads_of_one_process_exclude_each_other_too(engine: Engine, tmp_path:
         thread = Thread(target=ask)
         thread.start()
         thread.join()
+    wait_for_end(address(engine))
     ask()
     assert got == [False, True]
 
@@ -101,6 +110,7 @@ def test_a_job_that_fails_lets_go_and_its_error_is_not_touched(engine: Engine, t
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), turn(engine, JOB, tmp_path / "turn") as mine:
             1 // (not mine)
+        wait_for_end(address(engine))
 
 
 @lasting
@@ -108,6 +118,7 @@ def test_of_two_processes_one_has_the_turn(url: str, tmp_path: Path):
     with another(url, tmp_path / "turn") as (process, first), another(url, tmp_path / "turn") as (_, second):
         assert (first, second) == (True, False)
         process.communicate("\n")
+        wait_for_end(url)
         with another(url, tmp_path / "turn") as (_, third):
             assert third
 
@@ -118,7 +129,7 @@ def test_a_killed_process_lets_go_at_once(url: str, tmp_path: Path):
     with another(url, tmp_path / "turn") as (process, first):
         process.kill()
         process.wait()
-        assert not url.startswith("postgresql") or no_session_is_left(url)
+        wait_for_end(url)
         with another(url, tmp_path / "turn") as (_, second):
             assert (first, second) == (True, True)
 
@@ -143,7 +154,8 @@ def test_the_session_is_its_own_and_is_closed(engine: Engine, url: str, tmp_path
         assert sessions(url) == 1
         with turn(engine, JOB, tmp_path / "another") as too:
             assert not too
-    assert no_session_is_left(url)
+    wait_for_end(url)
+    assert sessions(url) == 0
 
 
 @postgresql
@@ -154,8 +166,7 @@ def test_the_session_is_kept_while_it_does_nothing(engine: Engine, url: str, tmp
         connection.exec_driver_sql(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = 50")
         connection.commit()
     engine.dispose()
-    with turn(engine, JOB, tmp_path / "turn"), psycopg.connect(url.replace("+psycopg", "")) as connection:
-        connection.execute("SET idle_session_timeout = 0")
+    with turn(engine, JOB, tmp_path / "turn"), watching(url) as connection:
         connection.execute("SELECT pg_sleep(0.5)")
         assert sessions(url) == 1
 
@@ -164,13 +175,14 @@ def test_the_session_is_kept_while_it_does_nothing(engine: Engine, url: str, tmp
 def test_after_a_lost_session_another_begins_and_the_job_goes_on(engine: Engine, url: str, tmp_path: Path):
     done = False
     with turn(engine, JOB, tmp_path / "one-machine") as mine:
-        with psycopg.connect(url.replace("+psycopg", "")) as connection:
-            held = "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
+        with watching(url) as connection:
+            held = "SELECT pg_terminate_backend(pid, 300000) FROM pg_locks WHERE locktype = 'advisory'"
             assert connection.execute(held).fetchone() == (True,)
         with another(url, tmp_path / "another") as (_, other), another(url, tmp_path / "one-machine") as (_, same):
             assert (mine, other, same) == (True, True, False)
         done = True
     assert done
+    wait_for_end(url)
     with turn(engine, JOB, tmp_path / "one-machine") as again:
         assert again
 

@@ -354,7 +354,7 @@ def test_a_process_killed_while_telling_is_made_good(tmp_path: Path, endpoint: E
     url = f"sqlite:///{tmp_path}/journal.db"
     process = multiprocessing.get_context("spawn").Process(target=_dies, args=(url, endpoint.url, when))
     process.start()
-    process.join(timeout=120)
+    process.join(timeout=300)
     assert process.exitcode == 9
     engine = open_database(url)
     desk = Desk(engine)

@@ -33,7 +33,7 @@ class Session:
         boundary = "b0undary"
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'.encode()
         body = head + b"x" * int(mib * MIB) + f"\r\n--{boundary}--\r\n".encode()
-        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=120)
+        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=PATIENCE)
         headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Cookie": f"_streamlit_xsrf={self.token}",
@@ -52,7 +52,7 @@ class Session:
 def session(address: str) -> Iterator[Session]:
     """Open a tab, as far as the server can tell."""
     host = urlsplit(address).netloc
-    connection = http.client.HTTPConnection(host, timeout=60)
+    connection = http.client.HTTPConnection(host, timeout=PATIENCE)
     connection.request("GET", "/_stcore/health")
     cookie = connection.getresponse().getheader("Set-Cookie") or ""
     connection.close()

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
-from tests.support.processes import free_port, start
+from tests.support.processes import PATIENCE, free_port, start, wait_for
 from tests.support.projects import quick, write_project, write_small_data
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
@@ -39,24 +38,25 @@ def process(*command: str, cwd: Path, health: str, **variables: str) -> Iterator
             command, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     try:
-        for _ in range(240):
-            assert server.poll() is None, log.read_text()
-            try:
-                with urllib.request.urlopen(health, timeout=5):
-                    break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"no answer: {log.read_text()}")
+        wait_for("the server answers", lambda: _answers(server, health, log))
         yield
     finally:
         os.killpg(server.pid, 15)
-        server.wait(timeout=30)
+        server.wait(timeout=PATIENCE)
+
+
+def _answers(server: "subprocess.Popen[Any]", health: str, log: Path) -> bool:
+    assert server.poll() is None, log.read_text()
+    try:
+        with urllib.request.urlopen(health, timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
 
 
 def post(url: str, document: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(url, json.dumps(document).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return dict(json.load(answer))
 
 
@@ -78,9 +78,11 @@ def test_mlflow_ui_without_flags_shows_everything(project: tuple[Settings, RunSu
         assert len(runs) == 12  # the parent, seven steps and four families
         page = f"{base}/get-artifact?path=confusion_matrix.html&run_uuid="
         evaluation = next(r["info"]["run_id"] for r in runs if r["info"]["run_name"] == "6/7 Evaluation")
-        with urllib.request.urlopen(page + evaluation, timeout=30) as answer:
+        with urllib.request.urlopen(page + evaluation, timeout=PATIENCE) as answer:
             assert b"<svg" in answer.read()
-        with urllib.request.urlopen(f"{base}/api/2.0/mlflow/registered-models/get?name=churn", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"{base}/api/2.0/mlflow/registered-models/get?name=churn", timeout=PATIENCE
+        ) as answer:
             aliases = json.load(answer)["registered_model"]["aliases"]
         assert aliases == [{"alias": "production", "version": str(summary.deployed.version)}]
 

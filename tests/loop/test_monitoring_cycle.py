@@ -37,7 +37,7 @@ from tests.support.monitoring import (
     number_of,
     report_of,
 )
-from tests.support.processes import CHURNOPS, run, start
+from tests.support.processes import CHURNOPS, PATIENCE, run, start
 from tests.support.projects import LATER, quick, write_project
 
 
@@ -394,11 +394,11 @@ def test_cycles_at_once_and_a_killed_one_leave_whole_reports(deployed: Settings,
     ]
     folder = deployed.path("monitoring")
     before = len(list(folder.iterdir()))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while len(list(folder.iterdir())) == before and time.monotonic() < deadline:
         time.sleep(0.005)
     processes[0].kill()
-    results = [process.communicate(timeout=120) for process in processes]
+    results = [process.communicate(timeout=PATIENCE) for process in processes]
     for process, (out, err) in zip(processes[1:], results[1:], strict=True):
         assert process.returncode == 0, err
         assert json.loads(out)["report"]["look"] == 1
@@ -424,14 +424,14 @@ def test_it_repeats_until_told_to_stop_and_one_at_a_time(deployed: Settings):
     command = (CHURNOPS, "monitor", "--every", "1s", "--no-retrain")
     watchman = start(command, cwd=deployed.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while len(list(folder.glob("*.json"))) < 3 and time.monotonic() < deadline:
             assert watchman.poll() is None
             time.sleep(0.05)
         done = run(*command, cwd=deployed.root, code=2)
         assert "another process" in done.stderr
         watchman.send_signal(signal.SIGTERM)
-        out, _ = watchman.communicate(timeout=60)
+        out, _ = watchman.communicate(timeout=PATIENCE)
     finally:
         watchman.kill()
     assert watchman.returncode == 0, out

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from tests.support.deployments import opened_registry
-from tests.support.processes import CHURNOPS, start
+from tests.support.processes import CHURNOPS, PATIENCE, start, wait_for
 from tests.support.projects import quick, write_project, write_small_data
 
 DIES = """
@@ -43,7 +42,7 @@ def begin(*command: str, folder: Path) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize(("step", "status"), [("_swap", "deployed"), ("name_production", "unchanged")])
 def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: str, status: str):
     dying = begin(sys.executable, "-c", DIES, step, folder=folder)
-    dying.communicate(timeout=300)
+    dying.communicate(timeout=PATIENCE)
     assert dying.returncode == 9
     swapped = (folder / "models/production").exists()
     assert swapped == (status == "unchanged")
@@ -58,7 +57,7 @@ def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: st
 
 def test_a_killed_deployment_and_a_new_store(folder: Path):
     dying = begin(sys.executable, "-c", DIES, "name_production", folder=folder)
-    dying.communicate(timeout=300)
+    dying.communicate(timeout=PATIENCE)
     (folder / "mlflow.db").unlink()
     summary = run_all(load_settings(folder / "config.yaml"))
     assert summary.deployed.status == "unchanged"
@@ -79,7 +78,7 @@ def test_a_new_store_learns_what_is_in_production(tmp_path: Path, project: tuple
 
 def test_two_runs_at_once_deploy_once(folder: Path):
     runs = [begin(CHURNOPS, "run", "--json", folder=folder) for _ in range(2)]
-    outputs = [run.communicate(timeout=300) for run in runs]
+    outputs = [run.communicate(timeout=PATIENCE) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     documents = [json.loads(out) for out, _ in outputs]
     assert sorted(document["status"] for document in documents) == ["deployed", "unchanged"]
@@ -90,12 +89,9 @@ def test_two_runs_at_once_deploy_once(folder: Path):
 
 def test_an_interrupted_run_is_marked_killed_and_deploys_nothing(folder: Path):
     run = begin(CHURNOPS, "run", folder=folder)
-    for _ in range(600):
-        if (folder / "mlartifacts").exists():
-            break
-        time.sleep(0.05)
+    wait_for("the run has begun", (folder / "mlartifacts").exists)
     os.kill(run.pid, signal.SIGINT)
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 1, errors
     assert "Traceback" not in errors
     assert not (folder / "models/production").exists()

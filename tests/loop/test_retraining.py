@@ -38,7 +38,7 @@ from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from tests.support.deployments import opened_registry
-from tests.support.processes import CHURNOPS, run, start
+from tests.support.processes import CHURNOPS, PATIENCE, run, start
 from tests.support.projects import LATER, quick, write_project, write_small_data
 from tests.support.serving import Server
 
@@ -427,7 +427,7 @@ def test_of_two_retrainings_at_once_one_runs_and_one_gives_a_reason(settings: Se
     processes = [
         start(command, cwd=settings.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=300) for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE) for process in processes]
     documents = [json.loads(out) for out, _ in outputs]
     assert sorted(process.returncode for process in processes) == [0, 2], outputs
     assert sorted(document["status"] for document in documents) == ["deployed", "not permitted"]

@@ -110,7 +110,7 @@ def test_a_worse_model_needs_force_and_one_command_rolls_it_back(
                 answer = server.ask("POST", "/predict", body).json()
                 return (answer["model_version"], answer["churn_probability"]) == (bundle.version_name, probability)
 
-            wait_for(f"{bundle.version_name} answers", asked, seconds=20)
+            wait_for(f"{bundle.version_name} answers", asked)
 
         answers(good)
         refused = typed("promote", "2", "--reason", "try it", code=2)

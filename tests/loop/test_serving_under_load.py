@@ -214,13 +214,12 @@ def test_after_a_broken_link_the_service_follows_the_next_deployment(make_settin
         for target in ("versions/nothing", "production"):  # the second one is a link to itself
             link.unlink()
             link.symlink_to(target)
-            wait_for("the service says so", lambda: server.get("/health/ready").json()["warnings"], seconds=5)
+            wait_for("the service says so", lambda: server.get("/health/ready").json()["warnings"])
             for bundle in bundles:
                 deployer.deploy(bundle)
                 wait_for(
                     f"{bundle.version_name} answers",
                     lambda v=bundle.version_name: server.ask("POST", "/predict", body).json()["model_version"] == v,
-                    seconds=10,
                 )
 
 
@@ -243,7 +242,7 @@ def test_two_workers_follow_a_deployment_and_count_together(pair: Server, bundle
     with Deployer(pair.settings) as deployer:
         deployer.deploy(bundles[0])
     for worker in (one, other):
-        wait_for("the worker answers with the new model", lambda w=worker: by_worker(w) == new, seconds=10)
+        wait_for("the worker answers with the new model", lambda w=worker: by_worker(w) == new)
     before = pair.metric("churnops_predictions_total")
     for worker, requests in ((one, 3), (other, 5)):
         with pair.only(worker):
@@ -457,7 +456,7 @@ def test_without_a_model_it_starts_and_answers_once_there_is_one(make_settings, 
             assert "churnops run" in answer.json()["detail"]
         with Deployer(settings) as deployer:
             deployer.deploy(bundles[0])
-        wait_for("the first model answers", lambda: server.get("/health/ready").status == 200, seconds=10)
+        wait_for("the first model answers", lambda: server.get("/health/ready").status == 200)
         assert server.ask("POST", "/predict", body).json()["model_version"] == bundles[0].version_name
 
 

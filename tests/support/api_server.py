@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from churnops.settings import Settings
-from tests.support.processes import start
+from tests.support.processes import start, wait_for
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,13 @@ def serving(settings: Settings, *, workers: int = 1, fresh: bool = False) -> Ite
 
 def wait_for_server(server: Server) -> None:
     """Return when a service is ready."""
-    for _ in range(600):
-        if server.process.poll() is not None:
-            raise RuntimeError(server.log.read_text())
-        if b" 200 " in _try(server, b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"):
-            return
-        time.sleep(0.1)
+    wait_for("the service is ready", lambda: _ready(server))
 
 
-def _try(server: Server, request: bytes) -> bytes:
+def _ready(server: Server) -> bool:
+    if server.process.poll() is not None:
+        raise RuntimeError(server.log.read_text())
     try:
-        return server.send(request)
+        return b" 200 " in server.send(b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
     except ConnectionError:
-        return b""
+        return False

@@ -2,7 +2,7 @@
 
 from streamlit.testing.v1 import AppTest
 
-SECONDS = 60  # for a page: the first one of a test process imports what it shows
+SECONDS = 180  # for a page: the first one of a test process imports what it shows
 PAGE = """
 from churnops.app.{name}.page import page
 from churnops.app.shared.project import guarded

@@ -28,7 +28,7 @@ FLAGS = (
     "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # as on a machine without a network
 )
-SECONDS = 30_000  # until what a page must show counts as not shown, as Playwright counts: milliseconds
+SECONDS = 180_000  # until what a page must show counts as not shown, as Playwright counts: milliseconds
 
 # Streamlit says that a run has ended before the browser has drawn all of it: nothing has changed for so long after.
 QUIET = """

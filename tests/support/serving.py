@@ -67,7 +67,7 @@ class Server:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=10)
+                self._process.wait(timeout=60)
             self.kill()
 
     def start(self) -> None:
