@@ -15,12 +15,15 @@ from starlette.types import Message, Scope
 
 from churnops.api import work
 from churnops.api.main import create_app
+from churnops.api.metrics import Metrics
 from churnops.api.problems import Problem
 from churnops.api.routes import predict
+from churnops.api.service import Service
 from churnops.api.uploads import ndjson, tables
 from churnops.api.work import Room, Steps, Work
 from churnops.journal.journal import Journal
 from churnops.model import Bundle
+from churnops.project import Project
 from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of, make_key
 from tests.support.processes import wait_for
@@ -277,3 +280,30 @@ def _scope(path: str, kind: str, size: int) -> Scope:
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 8000),
     }
+
+
+def test_the_journal_stays_open_for_housekeeping_under_way(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Reading a closed file would be an error, or another file that has its number."""
+    events: list[str] = []
+    gate = Gate()
+    close = Project.close
+    monkeypatch.setattr(Project, "close", lambda project: (events.append("closed"), close(project)))
+
+    async def scenario() -> None:
+        service = Service(api_settings, Metrics())
+
+        def reads() -> None:
+            gate()
+            events.append("read")
+
+        with gate.shut():
+            working = asyncio.ensure_future(service.work.housekeeping.run(reads))
+            while not gate.passed:
+                await asyncio.sleep(0.01)
+            stopping = asyncio.ensure_future(service.stop())
+            await asyncio.sleep(0.2)
+            assert events == []
+        await asyncio.gather(working, stopping)
+
+    asyncio.run(scenario())
+    assert events == ["read", "closed"]

@@ -67,6 +67,7 @@ class Service:
             self.live = LiveDrift(ProfileStore(project.engine), settings.monitoring, metrics.live)
         self.uploads = Uploads(self.recorder, settings.api, self.work, self.live)
         self._failing: dict[str, str] = {}
+        self._stopping = False
         self.entries_ahead: tuple[str, ...] = ()
 
     async def keep_house(self) -> None:
@@ -149,7 +150,7 @@ class Service:
     def _sort_customers(self) -> None:
         """Sort the customers with a prediction, with pauses for other writers."""
         for _ in range(SORTED_PARTS):
-            if not sort_customers(self.project.engine):
+            if self._stopping or not sort_customers(self.project.engine):
                 break
             time.sleep(SORT_PAUSE_SECONDS)
 
@@ -186,6 +187,7 @@ class Service:
 
     async def stop(self) -> None:
         """Close the service, and wait for the journal at most `CLOSE_SECONDS`: acknowledged rows are committed."""
+        self._stopping = True
         closing = Threads("closing", 1)  # as the other threads may hang
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -201,6 +203,7 @@ class Service:
             self._writer.close()
         if self.live is not None:
             self.live.close()
+        self.work.housekeeping.finish()  # it reads the files that are closed next
         if self._log is not None:
             self._log.close()
         self.project.close()

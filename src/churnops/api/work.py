@@ -37,10 +37,10 @@ class Threads:
     """
 
     def __init__(self, name: str, count: int) -> None:
-        self._count = count
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        for number in range(count):
-            Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
+        self._threads = [Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(count)]
+        for thread in self._threads:
+            thread.start()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return the function's result; it is not called if cancelled while waiting."""
@@ -61,8 +61,14 @@ class Threads:
 
     def close(self) -> None:
         """Let each thread end after its current job."""
-        for _ in range(self._count):
+        for _ in self._threads:
             self._queue.put(None)
+
+    def finish(self) -> None:
+        """Wait until no thread works any more."""
+        self.close()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
