@@ -1,5 +1,5 @@
-"""Golden answers: what commands, API and files answer for fixed inputs in a copy of the fixture project.
+"""Golden answers: answers of commands, API and files to fixed inputs in a copy of the fixture project.
 
-A change that is to change nothing leaves `answers/` as it is. Where an answer changes on purpose, the same commit holds
-the answers written again by `python -m tests.golden --write`.
+A change without an intended effect leaves `answers/` unchanged. A commit that changes answers on purpose contains them,
+written by `python -m tests.golden --write`.
 """

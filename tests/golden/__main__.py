@@ -8,7 +8,7 @@ from tests.golden.topics import ANSWERS, TOPICS, difference, path_of, replay
 
 
 def main() -> int:
-    """Do as the command line says; return the exit code, 1 if answers differ."""
+    """Run the command line; return the exit code, 1 if answers differ."""
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"Default: all of {', '.join(TOPICS)}.")
     parser.add_argument("--write", action="store_true", help="Write the answers in place of comparing them.")

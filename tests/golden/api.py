@@ -1,4 +1,4 @@
-"""Golden answers of the HTTP service: every path, with inputs that are right and wrong."""
+"""Golden answers of the HTTP service: every path with valid and invalid requests."""
 
 import json
 import sqlite3
@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[str, bytes | str | Any, str]] = {
 
 
 def answers(project: GoldenProject) -> None:
-    """Record answers to requests, right and wrong ones, and the rows that they leave in the journal."""
+    """Record answers to valid and invalid requests, and the journal's rows afterwards."""
     with _client(project) as client:
         _right(project, client)
         for name, (path, body, kind) in WRONG.items():
@@ -78,7 +78,7 @@ def answers(project: GoldenProject) -> None:
 
 
 def _right(project: GoldenProject, client: TestClient) -> None:
-    """Record answers to requests that are right."""
+    """Record answers to valid requests."""
     customers = json.loads((PROJECT_1 / "answers.json").read_text())["customers"][:3]
     first = client.post("/predict", json=a_customer(), headers=KEY)
     _record(project, "POST /predict", first)

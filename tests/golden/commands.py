@@ -1,4 +1,4 @@
-"""Golden answers of the commands, and of the files that they write."""
+"""Golden answers of the commands and their files."""
 
 import json
 import sqlite3
@@ -28,7 +28,7 @@ def help_texts(project: GoldenProject) -> None:
 
 
 def commands(project: GoldenProject) -> None:
-    """Record what commands answer that fit nothing: settings, keys, predictions, simulation, models."""
+    """Record answers of commands without training: settings, keys, predictions, simulation, models."""
     project.run("version", "--json")
     project.run("config", "check")
     project.run("config", "check", "--json")
@@ -54,7 +54,7 @@ def commands(project: GoldenProject) -> None:
 
 
 def _predictions(project: GoldenProject) -> None:
-    """Score a file in each format, with and without reasons, and files that are refused."""
+    """Score a file in each format, with and without reasons, and invalid files."""
     project.run("predict", "batches/later.csv", "scored.csv", "--json")
     project.record("scored.csv", _table(project.root / "scored.csv"))
     project.run("predict", "batches/later.csv", "scored.csv")
@@ -70,7 +70,7 @@ def _predictions(project: GoldenProject) -> None:
 
 
 def _simulations(project: GoldenProject) -> None:
-    """Make up customers, changed in each way."""
+    """Simulate customers with each kind of change."""
     project.run("simulate", "same.csv", "--rows", "20", "--json")
     project.record("same.csv", _table(project.root / "same.csv"))
     shift = ("--covariate", "0.5", "--column", "total_day_minutes", "--concept", "0.5", "--prior", "0.3")
@@ -82,7 +82,7 @@ def _simulations(project: GoldenProject) -> None:
 
 
 def cycles(project: GoldenProject) -> None:
-    """Record monitoring cycles and their files, and the rows that they leave in the journal."""
+    """Record monitoring cycles, their files, and the journal's rows afterwards."""
     project.run("rollback", "--reason", "a test")  # to the model whose predictions have outcomes
     until = ("--until", "2026-11-20T00:00:00", "--window", "60d")
     project.run("monitor", *until)
@@ -99,7 +99,7 @@ def cycles(project: GoldenProject) -> None:
 
 
 def fits(project: GoldenProject) -> None:
-    """Record the main job and a retraining without the numbers of their fits: what is answered, written and kept."""
+    """Record answers, files and rows of the main job and a retraining, without the numbers of their fits."""
     retrained = project.run("retrain", "--batch", "batches/later.csv", "--json", fitted=True)
     summary = json.loads(Path(retrained["summary"]).read_text())
     project.record("retraining summary", summary, fitted=True)
@@ -127,7 +127,7 @@ def _newest_report(project: GoldenProject, name: str) -> None:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    """Return types, number of rows and first rows of a table."""
+    """Return the types, row count and first rows of a table."""
     table = pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path)
     return {
         "columns": {name: str(kind) for name, kind in table.schema.items()},
@@ -137,7 +137,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _journal(project: GoldenProject, *tables: str, fitted: bool = False) -> None:
-    """Record rows of the journal, those of the fixture included."""
+    """Record rows of the journal, including those of the fixture."""
     with closing(sqlite3.connect(project.root / "journal.db")) as connection:
         connection.row_factory = sqlite3.Row
         for table in tables:

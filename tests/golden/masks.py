@@ -1,4 +1,4 @@
-"""What differs between two runs on two machines: times, ids, paths, durations, last bits; masked in one place."""
+"""Masks of values that differ between runs and machines: times, ids, paths, durations, last digits."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 DIGITS = 9
-"""Significant digits of a number that are compared."""
+"""Number of significant digits that are compared."""
 MICROSECONDS = 10**15
 """A larger integer is a time in microseconds since 1970."""
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?UTC|Z|[+-]\d\d:\d\d)?"
@@ -31,7 +31,7 @@ _FITTED = (
 
 
 def masked(value: Any, root: Path, *, fitted: bool = False) -> Any:
-    """Mask what differs between two runs in a text or a JSON document.
+    """Mask the values of a text or JSON document that differ between two runs.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _item(key: str, item: Any, root: Path, fitted: bool) -> Any:
 
 
 def _text(text: str, root: Path, fitted: bool) -> str:
-    if text.startswith(("{", "[")):  # JSON within JSON, as the journal has it
+    if text.startswith(("{", "[")):  # JSON within JSON, as in the journal
         try:
             return json.dumps(masked(json.loads(text), root, fitted=fitted))
         except ValueError:

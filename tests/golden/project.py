@@ -1,4 +1,4 @@
-"""A copy of the fixture project, and its commands and API as they are called for golden answers."""
+"""A copy of the fixture project, and the calls of its commands and API for golden answers."""
 
 import json
 import os
@@ -18,22 +18,22 @@ ENVIRONMENT = {
     "COLUMNS": "120",
     "NO_COLOR": "1",
     "TERM": "dumb",
-    "CHURNOPS_ALERTS__REPEAT_HOURS": "0",  # an alarm of the fixture is not repeated, however long ago it was
+    "CHURNOPS_ALERTS__REPEAT_HOURS": "0",  # an alert of the fixture is never repeated, whatever its age
 }
 
 
 class GoldenProject:
-    """A copy of the fixture project in a new folder, and the answers recorded in it by name."""
+    """A copy of the fixture project in a new folder, and its recorded answers by name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.answers: dict[str, Any] = {}
-        # The fixture's settings have names of an earlier version; commands say so, and did not when it was made.
+        # The fixture's settings have names of an earlier version, of which commands warn now.
         self.renamed = {f"warning: {line}" for line in load_settings(root / "config.yaml").renamed}
         assert len(self.renamed) == 3
 
     def record(self, name: str, value: Any, *, fitted: bool = False) -> None:
-        """Keep an answer, masked."""
+        """Record a masked answer."""
         assert name not in self.answers, f"two answers are called {name}"
         self.answers[name] = masked(value, self.root, fitted=fitted)
 
@@ -58,7 +58,7 @@ class GoldenProject:
 
 @contextmanager
 def golden_project(folder: Path) -> Iterator[GoldenProject]:
-    """Copy the fixture project, and work in it until the block ends."""
+    """Copy the fixture project, and use it as the working folder until the block ends."""
     root = copy_project(folder / "project")
     before = Path.cwd()
     environment: Mapping[str, str] = ENVIRONMENT | {"CHURNOPS_CONFIG": str(root / "config.yaml")}

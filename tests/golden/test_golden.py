@@ -1,4 +1,4 @@
-"""Commands, API and files answer as they did: see `tests/golden/__init__.py` for a change on purpose."""
+"""Commands, API and files answer as before. `tests/golden/__init__.py` describes intended changes."""
 
 import pytest
 

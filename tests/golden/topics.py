@@ -1,4 +1,4 @@
-"""The topics of golden answers: a file each in `answers/`, written and read again."""
+"""Topics of golden answers: one file each in `answers/`."""
 
 import json
 import tempfile
@@ -22,24 +22,24 @@ TOPICS: Final[Mapping[str, Callable[[GoldenProject], None]]] = {
 
 
 def path_of(topic: str) -> Path:
-    """Return the file of a topic."""
+    """Return a topic's file."""
     return ANSWERS / f"{topic}.json"
 
 
 def replay(topic: str) -> str:
-    """Return the answers of a topic as text, from a new copy of the fixture project."""
+    """Return a topic's answers as text, from a new copy of the fixture project."""
     with tempfile.TemporaryDirectory(prefix="churnops-golden-") as folder, golden_project(Path(folder)) as project:
         TOPICS[topic](project)
         return as_text(project.answers)
 
 
 def as_text(answers: Mapping[str, Any]) -> str:
-    """Write answers so that a change is a change of few lines."""
+    """Format answers so that small changes give small diffs."""
     return json.dumps(answers, indent=1, ensure_ascii=False) + "\n"
 
 
 def difference(topic: str, lines: int = 200) -> str:
-    """Return a diff from the golden answers to those of now, of at most `lines` lines; empty if they are the same."""
+    """Return a diff of at most `lines` lines from the golden to the current answers; empty if they are equal."""
     golden = path_of(topic).read_text().splitlines()
     diff = list(unified_diff(golden, replay(topic).splitlines(), "golden", "now", lineterm="", n=5))
     more = [f"... and {len(diff) - lines} lines more"] if len(diff) > lines else []

@@ -1,4 +1,4 @@
-"""The application in the test's own process: clients, keys, a customer, and the shape of an error."""
+"""The HTTP service in the test's own process: clients, keys, a customer and the form of errors."""
 
 import json
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def a_customer(**changes: Any) -> dict[str, Any]:
 
 
 def assert_problem(response: Any, status: int) -> dict[str, Any]:
-    """Check that an answer is an error as RFC 9457 writes it, and small; return it."""
+    """Check that an answer is a small error document of RFC 9457, and return it."""
     assert response.status_code == status, response.text[:500]
     assert response.headers["content-type"] == "application/problem+json"
     assert len(response.content) < 4096
@@ -65,7 +65,7 @@ def assert_problem(response: Any, status: int) -> dict[str, Any]:
 
 
 def recorded(settings: Settings) -> int:
-    """Return how many predictions the journal holds."""
+    """Return the number of predictions in the journal."""
     engine = open_database(settings.database_url(settings.journal.url))
     with engine.connect() as connection:
         count = connection.exec_driver_sql("SELECT count(*) FROM predictions").scalar()
@@ -73,7 +73,7 @@ def recorded(settings: Settings) -> int:
     return int(count or 0)
 
 
-# Every path of the service, what it needs, and a request that is answered with 2xx where it may be.
+# Every path of the service: method, path, required scope, and the body of a valid request.
 PATHS: list[tuple[str, str, str | None, Any]] = [
     ("POST", "/predict", "predict", a_customer()),
     ("POST", "/predict/batch", "predict", [a_customer()]),
@@ -98,7 +98,7 @@ def service_of(client: TestClient) -> Service:
 
 
 def stored(settings: Settings, served: Served) -> Profile:
-    """Return what is in the database for a model, merged."""
+    """Return a model's profile in the database, merged."""
     engine = open_database(settings.database_url(settings.journal.url))
     store, model, reference = ProfileStore(engine), served.bundle.content_sha256, served.bundle.reference
     total: Profile = {name: column.empty() for name, column in reference.items()}

@@ -1,4 +1,4 @@
-"""The application in a process of its own."""
+"""The HTTP service in a process of its own."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tests.support.processes import start, wait_for
 
 @dataclass(frozen=True)
 class Server:
-    """A service in a process of its own, as `churnops serve` starts it."""
+    """A running service, started as `churnops serve` starts it."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -27,12 +27,12 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def megabytes(self, name: str = "VmRSS") -> float:
-        """Memory now, or its peak (`VmHWM`)."""
+        """Return the memory of the process in MiB: now, or its peak (`VmHWM`)."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
     def send(self, *pieces: bytes, pause: float = 0.0, timeout: float = 20.0) -> bytes:
-        """Send bytes over a connection of their own; return all that comes back until it is closed or silent."""
+        """Send bytes over a new connection; return all received bytes until it is closed or silent."""
         received = []
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             try:
@@ -62,7 +62,7 @@ serve(load_settings(config), config, "127.0.0.1", int(sys.argv[2]), int(sys.argv
 def serving(settings: Settings, *, workers: int = 1, fresh: bool = False) -> Iterator[Server]:
     """Serve a project on a free port of this machine, with temporary files in the project's folder.
 
-    Tests of its memory need a `fresh` interpreter: a fork begins with its parent's.
+    Tests of memory need a `fresh` interpreter, because a fork shares the memory of its server.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -89,7 +89,7 @@ def serving(settings: Settings, *, workers: int = 1, fresh: bool = False) -> Ite
 
 
 def wait_for_server(server: Server) -> None:
-    """Return when a service is ready."""
+    """Wait until a service is ready."""
     wait_for("the service is ready", lambda: _ready(server))
 
 

@@ -1,4 +1,4 @@
-"""Deployments for the page Models."""
+"""Deployments for tests of the Models page."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ def deployment(number: int, version: int, day: int, **changes: Any) -> Deploymen
 
 
 def spells() -> list[InProduction]:
-    """Version 1, then 2, then 1 again."""
+    """Record deployments of version 1, 2 and again 1."""
     return in_production([deployment(1, 1, 0), deployment(3, 2, 4), deployment(5, 1, 7, kind="rollback")])
 
 

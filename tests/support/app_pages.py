@@ -1,8 +1,8 @@
-"""Pages of the dashboard without a browser."""
+"""The dashboard's pages without a browser."""
 
 from streamlit.testing.v1 import AppTest
 
-SECONDS = 180  # for a page: the first one of a test process imports what it shows
+SECONDS = 180  # time limit of a page; the first page of a test process imports its libraries
 PAGE = """
 from churnops.app.{name}.page import page
 from churnops.app.shared.project import guarded
@@ -12,7 +12,7 @@ SAID = {"still": "Move a slider", "moved": "From "}
 
 
 def said(page: AppTest) -> str:
-    """Return all text of the page, as it reads."""
+    """Return all text of a page in reading order."""
     boxes = [*page.text, *page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error]
     return " ".join(str(box.value) for box in boxes).replace("\\", "").replace("\u2060", "")
 
@@ -22,7 +22,7 @@ def press(page: AppTest, label: str) -> AppTest:
 
 
 def ask(page: AppTest, preset: str) -> AppTest:
-    """Start from a customer and predict."""
+    """Fill the form with a customer and predict."""
     page = press(press(page, preset), "Predict")
     assert not page.exception
     assert not page.error

@@ -1,4 +1,4 @@
-"""Predictions and labels for the page Analysis."""
+"""Predictions and labels for tests of the Analysis page."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

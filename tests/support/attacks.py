@@ -1,4 +1,4 @@
-"""Text that a browser would run, written wherever a page reads text: rows, reports, summaries, decisions, alerts."""
+"""Attacks: text that a browser would execute, in every row, report, summary, decision and alert that pages read."""
 
 import json
 from dataclasses import replace
@@ -15,11 +15,11 @@ from tests.support.screen import ATTACKS
 
 EVERYTHING = " ".join(ATTACKS)
 KEPT = {"name", "kind", "test", "verdict", "metric", "sha256", "content_sha256", "run_id", "state", "status"}
-"""Fields of documents whose words the product itself chooses from a list, or looks up."""
+"""Fields whose values come from a fixed list of the product."""
 
 
 def attack(settings: Settings) -> None:
-    """Put the attacks into the newest of everything."""
+    """Write the attacks into the newest entry of each kind."""
     engine = open_database(settings.database_url(settings.journal.url))
     try:
         now, deployments, alerts = datetime.now(UTC), DeploymentLog(engine), AlertLog(engine)
@@ -48,7 +48,7 @@ def attack(settings: Settings) -> None:
 
 
 def add_rollback(log: DeploymentLog) -> None:
-    """Add a rollback to the newest deployment whose texts are attacks."""
+    """Add a rollback to the newest deployment, with attacks as its texts."""
     last = log.history()[-1]
     intent = Intent(
         folder=last.folder,
@@ -63,7 +63,7 @@ def add_rollback(log: DeploymentLog) -> None:
 
 
 def poisoned(document: Any, key: str = "") -> Any:
-    """Return a JSON document with the attacks behind every text in it, but for words from a list."""
+    """Return a JSON document with the attacks appended to every text, except for values from a fixed list."""
     if isinstance(document, dict):
         return {name: poisoned(value, name) for name, value in document.items()}
     if isinstance(document, list):

@@ -1,4 +1,4 @@
-"""Bundles with a changed byte."""
+"""Damaged bundles."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def sha256(data: bytes) -> str:
 
 
 def forge(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the document as an attacker who can compute hashes would: all of them are right afterwards."""
+    """Change the document and correct all hashes, as an attacker would."""
     document = json.loads((folder / "bundle.json").read_text())
     for name in document["files"]:
         if (folder / name).is_file():

@@ -1,4 +1,4 @@
-"""The state of a deployment: log, aliases, and a copy of its project."""
+"""State of a deployment: log, aliases, and a copy of its project."""
 
 import shutil
 import sqlite3
@@ -14,7 +14,7 @@ from churnops.tracking import Tracker
 
 
 def copy(source: Path, target: Path) -> Settings:
-    """Copy a project; its registered models stay where they are."""
+    """Copy a project without its registered models, which stay in place."""
     target.mkdir()
     for name in ("mlflow.db", "journal.db"):
         with closing(sqlite3.connect(source / name)) as old, closing(sqlite3.connect(target / name)) as new:
@@ -32,7 +32,7 @@ def history(settings: Settings) -> list[Deployment]:
 
 @contextmanager
 def opened_registry(settings: Settings) -> Iterator[Registry]:
-    """Yield the registry of a project, and close the project's database."""
+    """Yield a project's registry; close the project's database at the end."""
     with Project.open(settings) as project:
         yield Registry(Tracker(settings), project.folder)
 

@@ -1,4 +1,4 @@
-"""Copies of the projects in `tests/fixtures`, to be served, monitored and retrained."""
+"""Copies of the fixture projects (`tests/fixtures`) that tests serve, monitor and retrain."""
 
 import shutil
 import sqlite3
@@ -12,7 +12,7 @@ from tests.support.parts import find_part
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 PROJECT_1: Final = FIXTURES / "project-1"
 HOME: Final = Path("/srv/project-1")
-"""Where a fixture project was made: the folder that addresses in its files name."""
+"""Folder in which a fixture project was made; addresses in its files name it."""
 
 VERSION_FOLDERS: Final = "models/versions"
 ACTIVE_TOKEN: Final = "churnops_f1c7a0e4e501_not-a-secret-this-is-the-key-of-a-fixture"

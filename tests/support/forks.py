@@ -44,7 +44,7 @@ AT_START: Final = (
 
 
 class Forked(subprocess.Popen[Any]):
-    """A process of Python. Its first argument is the interpreter or a script that the interpreter runs."""
+    """A Python process. The first argument is the interpreter or a script for it."""
 
     def _execute_child(
         self,
@@ -107,7 +107,7 @@ class Forked(subprocess.Popen[Any]):
 
 
 def _letters(text: str) -> str:
-    """Return the bytes that the system has for a text, a letter each: a server may decode them by another encoding."""
+    """Return a text's bytes as the system has them, one letter each: a server's encoding may differ."""
     return os.fsencode(text).decode("latin-1")
 
 
@@ -125,7 +125,7 @@ _servers: dict[tuple[str, ...], tuple[socket.socket, "subprocess.Popen[bytes]"]]
 
 
 def _server(arguments: Sequence[str], environment: Mapping[str, str]) -> socket.socket:
-    """Return the connection to the server for such a process; start it if it is the first."""
+    """Return the connection to the server of such processes, and start the server before the first."""
     service = "serve" in arguments or any("churnops.api" in argument for argument in arguments)
     modules = SERVICE if service else COMMANDS
     variables = {name: value for name, value in environment.items() if name.startswith(AT_START)}
@@ -150,7 +150,7 @@ def _stop() -> None:
 
 
 def _serve(control: socket.socket, modules: Sequence[str]) -> dict[str, Any]:
-    """Fork a process for each request until the connection ends. Return in the processes, with their request."""
+    """Fork a process for each request until the connection ends. Only forked processes return, with their request."""
     import gc
     import importlib
     import selectors
@@ -195,12 +195,12 @@ def _serve(control: socket.socket, modules: Sequence[str]) -> dict[str, Any]:
 
 
 def _send(answer: socket.socket, number: int) -> None:
-    with contextlib.suppress(OSError):  # nobody waits for it any more
+    with contextlib.suppress(OSError):  # the test is gone
         answer.send(str(number).encode())
 
 
 def _become(request: Mapping[str, Any]) -> list[str]:
-    """Take over folder, environment and streams, as an interpreter has them when it starts; return the arguments."""
+    """Set folder, environment and streams as a starting interpreter does; return the arguments."""
     import tempfile
     import time
 
@@ -233,7 +233,7 @@ def _stream(descriptor: int, mode: str, encoding: str, errors: str) -> Any:
 
 
 def _execute(arguments: Sequence[str]) -> None:
-    """Do as `python ARGUMENTS` does: `-c PROGRAM`, `-m MODULE` or a script, each with its own arguments."""
+    """Execute `-c PROGRAM`, `-m MODULE` or a script, each with its arguments, as `python ARGUMENTS` does."""
     import runpy
     import types
 
@@ -254,7 +254,7 @@ def _execute(arguments: Sequence[str]) -> None:
 
 
 def _end(code: int) -> None:
-    """End as the interpreter does, except for clearing every module, which takes a quarter of a second."""
+    """End as the interpreter does, but without clearing every module, which takes a quarter of a second."""
     import gc
     import threading
 

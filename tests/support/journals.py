@@ -23,7 +23,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def migrate_to(connection: Connection, revision: str) -> None:
-    """Make a database as the program of a revision did."""
+    """Make a database as the program of an earlier revision made it."""
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).with_name("migrations")))
     config.attributes["connection"] = connection

@@ -1,4 +1,4 @@
-"""Clients that keep a service busy, and remember every answer."""
+"""Clients that keep a service busy and keep every answer."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ CLIENTS = 16
 
 
 class Connection:
-    """One HTTP/1.1 connection that is kept alive, for one request after another."""
+    """One HTTP/1.1 connection for several requests."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -47,7 +47,7 @@ class Connection:
         return await self.answer()
 
     async def answer(self) -> Answer:
-        """Return the next response; if the connection ends first (OSError, EOFError), `received` is what came."""
+        """Return the next response. If the connection ends first (OSError, EOFError), `received` has its start."""
         self.received = b""
         status, headers = await self.answer_head()
         if (length := headers.get("content-length")) is not None:
@@ -85,14 +85,14 @@ class Connection:
         except asyncio.IncompleteReadError as error:
             self.received += error.partial
             raise
-        except OSError:  # the connection was reset; what had come before is still in the buffer
+        except OSError:  # the connection was reset; earlier bytes are still in the buffer
             self.received += bytes(self._reader._buffer)  # type: ignore[attr-defined]
             raise
 
 
 @dataclass(slots=True)
 class Asked:
-    """One request: whose, when it was sent and answered (in the order of events), and what came back."""
+    """One request: its customer, the numbers of the events of sending and answering, and its answer."""
 
     customer_id: str
     row: int
@@ -100,18 +100,18 @@ class Asked:
     done: int = 0
     seconds: float = 0.0
     answer: Answer | None = None
-    broken: bytes | None = None  # what had come of the answer when the connection ended
+    broken: bytes | None = None  # bytes of the answer when the connection ended
 
     @property
     def version(self) -> str:
-        """The version that the answer names."""
+        """Model version in the answer."""
         assert self.answer is not None
         return str(self.answer.json()["model_version"])
 
 
 @dataclass
 class Load:
-    """Clients that send one customer after another, each under an id of its own, until told to stop or cut off."""
+    """Clients that send one customer after another, each with a new id, until the block or the connection ends."""
 
     customers: Sequence[Mapping[str, Any]]
     ids: "count[int]" = field(default_factory=count)
@@ -124,7 +124,7 @@ class Load:
 
     @asynccontextmanager
     async def on(self, port: int, clients: int = CLIENTS) -> AsyncIterator[Self]:
-        """Send requests until the block ends; what is under way then is answered."""
+        """Send requests until the block ends, and wait for the last answers."""
         self._stopped = False
         bodies = [json.dumps(customer).encode()[1:] for customer in self.customers]
         async with asyncio.TaskGroup() as group:
@@ -160,16 +160,16 @@ class Load:
 
 
 class Recomputed:
-    """What each of some bundles answers for each of some customers."""
+    """Expected answers of several bundles for several customers."""
 
     def __init__(self, customers: Sequence[Mapping[str, Any]], bundles: Iterable[Bundle]) -> None:
         self._answers = {bundle.version_name: _answers(bundle, customers) for bundle in bundles}
 
     def check(self, row: int, answer: Mapping[str, Any]) -> None:
-        """Fail unless the version that an answer names gives exactly this answer for the customer of this row."""
+        """Fail unless an answer is exactly that of its model version for the customer of this row."""
         expected = self._answers[answer["model_version"]][row]
-        found = {name: answer[name] for name in expected}
-        assert found == expected, f"customer {row}: {found} is not what its version answers, {expected}"
+        actual = {name: answer[name] for name in expected}
+        assert actual == expected, f"customer {row}: {actual} instead of its version's answer, {expected}"
 
 
 def _answers(bundle: Bundle, customers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -190,7 +190,7 @@ def _answers(bundle: Bundle, customers: Sequence[Mapping[str, Any]]) -> list[dic
 
 
 def check_recorded(rows: Iterable[tuple[Any, ...]], load: Load) -> int:
-    """Fail unless every acknowledged answer is in the journal as it was sent, once; return how many more rows are."""
+    """Fail unless the journal has every acknowledged answer once and unchanged; return the number of other rows."""
     documents = [dict(zip(RECORDED, row, strict=True)) for row in rows]
     by_id = {document["id"]: document for document in documents}
     assert len(by_id) == len(documents), "an id is in the journal twice"
@@ -199,12 +199,12 @@ def check_recorded(rows: Iterable[tuple[Any, ...]], load: Load) -> int:
     assert len({answer["prediction_id"] for _, answer in answers}) == len(answers), "two answers have one id"
     for asked, answer in answers:
         row = by_id.get(answer["prediction_id"])
-        assert row is not None, f"acknowledged, and not in the journal: {answer}"
+        assert row is not None, f"acknowledged but not in the journal: {answer}"
         expected = answer | {
             "id": answer["prediction_id"],
             "customer_id": asked.customer_id,
             "inputs": load.customers[asked.row],
         }
-        found = row | {name: json.loads(row[name]) for name in ("top_shap_features", "inputs")}
-        assert found == {name: expected[name] for name in RECORDED}, f"{found} is not what was answered, {expected}"
+        recorded = row | {name: json.loads(row[name]) for name in ("top_shap_features", "inputs")}
+        assert recorded == {name: expected[name] for name in RECORDED}, f"{recorded} instead of the answer, {expected}"
     return len(documents) - len(answers)

@@ -37,7 +37,7 @@ def bundle_of(settings: Settings) -> Bundle:
 
 
 def customers(settings: Settings, change: Callable[[pl.DataFrame], pl.DataFrame] = lambda table: table) -> pl.DataFrame:
-    """The later customers, checked, as a table with snake_case names."""
+    """Return the checked later customers as a table with snake_case names."""
     table = check_customers(read_table(LATER), settings.table, "later", keep_outcome=True)
     return change(decode(encode(table, settings.table), outcomes(table, settings.table), settings.table))
 
@@ -50,7 +50,7 @@ def longer_calls(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def asked(settings: Settings, table: pl.DataFrame, first: datetime, last: datetime) -> list[PredictionRow]:
-    """Record that the deployed model was asked about these customers, evenly over a time."""
+    """Record the deployed model's predictions for these customers, evenly over a period."""
     bundle, schema = bundle_of(settings), settings.table
     scores = bundle.predict(encode(check_customers(table, schema, "t"), schema)).probability.tolist()
     step = (last - first) / table.height
@@ -78,7 +78,7 @@ def asked(settings: Settings, table: pl.DataFrame, first: datetime, last: dateti
 
 
 def became(settings: Settings, rows: list[PredictionRow], churned: list[bool], recorded: datetime) -> None:
-    """Record what became of customers, all at one moment: who left did so a day after the prediction."""
+    """Record customers' outcomes, all at one time; customers who left did so a day after the prediction."""
     labels = [
         Label(c, prediction_id=row.id, outcome_at=row.at + (1 if c else 30) * DAY)
         for row, c in zip(rows, churned, strict=True)

@@ -1,10 +1,10 @@
-"""The parts outside Python that some tests need."""
+"""Programs outside Python that some tests need."""
 
 import os
 import shutil
 from pathlib import Path
 
-# What some tests need beside Python packages: the command that must be found, and how to get it.
+# Each program: the command that must exist, and how to install it.
 PARTS = {
     "postgresql": ("initdb", "apt-get install postgresql"),
     "prometheus": ("promtool", "apt-get install prometheus"),

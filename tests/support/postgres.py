@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test's own: a new cluster in a temporary folder, on loopback only."""
+"""A private PostgreSQL server: a new cluster in a temporary folder, on loopback only."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tests.support.parts import find_part
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running server: its SQLAlchemy URL, and how to stop it as a crash would and start it again."""
+    """A running server: its SQLAlchemy URL, and functions that crash and restart it."""
 
     url: str
     crash: Callable[[], None]
@@ -24,11 +24,11 @@ class Cluster:
 
 @contextmanager
 def private_cluster() -> Iterator[Cluster]:
-    """Start a server; yield it; stop it."""
+    """Start a server, yield it, and stop it at the end."""
     initdb = find_part("postgresql")
     assert initdb is not None, "the test is marked needs('postgresql')"
     binaries = Path(initdb).resolve().parent
-    # Not in pytest's folder: another pytest that starts makes that one private again, to root perhaps.
+    # Not in pytest's folder: each new pytest makes that one private again, possibly to root.
     folder = Path(tempfile.mkdtemp(prefix="churnops-postgresql-"))
     data = folder / "data"
     as_user: list[str] = []
@@ -44,7 +44,7 @@ def private_cluster() -> Iterator[Cluster]:
         assert done.returncode == 0, done.stdout + done.stderr
 
     run("initdb", "-D", str(data), "-U", "churnops", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-    # Nothing is flushed to the disk: servers crash in tests, and machines do not.
+    # Nothing is flushed to the disk: in tests servers crash, machines do not.
     options = f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
 
     def start() -> None:

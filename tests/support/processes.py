@@ -1,4 +1,4 @@
-"""Commands and servers in processes of their own: how they start, and how long a test waits for them."""
+"""Commands and servers in processes of their own: starting them and waiting for them."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.forks import Forked
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
-PATIENCE = 300.0  # seconds until a condition counts as failed; far beyond what it takes, also on a loaded machine
+PATIENCE = 300.0  # seconds until a condition counts as failed; generous, since the machine may be busy
 
 
 def free_port() -> int:
@@ -23,39 +23,39 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Return what `condition` returns once it is true; fail after `seconds`."""
+def wait_for(event: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Return the result of `condition` once it is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        if found := condition():
-            return found
-        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}"
+        if result := condition():
+            return result
+        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {event}"
         time.sleep(0.02)
 
 
-async def until(what: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Do as `wait_for` does, beside the clients of this loop."""
+async def until(event: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Wait as `wait_for` does, while other tasks of this event loop go on."""
     deadline = time.monotonic() + seconds
     while True:
-        if found := condition():
-            return found
-        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}"
+        if result := condition():
+            return result
+        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {event}"
         await asyncio.sleep(0.001)
 
 
 def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[Any]":
-    """Start a command as `subprocess.Popen` does. Python's commands are forks of a server (see `forks.py`)."""
+    """Start a command as `subprocess.Popen` does. Python commands are forks of a server (see `forks.py`)."""
     python = Path(command[0]).parent == Path(sys.executable).parent  # the interpreter, or a script beside it
     return Forked(command, **options) if python else Popen(command, **options)
 
 
 def run(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, and check its exit code. Python's commands are forks of a server (see `forks.py`)."""
+    """Run a command to its end, and check its exit code. Python commands are forks of a server (see `forks.py`)."""
     return _run(start, command, cwd, code, variables)
 
 
 def run_fresh(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as `run` does, in an interpreter of its own: for tests of imports, start-up, memory and limits."""
+    """Run a command as `run` does, in a new interpreter: for tests of imports, start-up, memory and limits."""
     return _run(Popen, command, cwd, code, variables)
 
 

@@ -28,7 +28,7 @@ def write_project(folder: Path, change: Callable[[dict[str, Any]], None] = lambd
 
 
 def quick(document: dict[str, Any]) -> None:
-    """Few trials and replicates: the pipeline's path, not its quality."""
+    """Set few trials and replicates, enough to test the pipeline but not its quality."""
     document["training"] |= {"trials": dict.fromkeys(document["training"]["families"], 1), "folds": 3}
     document["evaluation"]["bootstrap_replicates"] = 100
 
@@ -45,7 +45,7 @@ def write_small_data(folder: Path, rows: int = 500, *, store: bool = True) -> No
 
 @cache
 def _empty_store() -> bytes:
-    """Make MLflow's database, which takes more than a second each time."""
+    """Make MLflow's empty database once; that takes more than a second."""
     from mlflow.store.db.utils import _initialize_tables
 
     with TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def copied(settings: Settings, folder: Path) -> Settings:
 
 
 def deployed(folder: Path, project: Settings, **sections: dict[str, Any]) -> Settings:
-    """Make a project in `folder` with another's model deployed; keyword arguments change sections of its settings."""
+    """Make a project in `folder` with the deployed model of another; keyword arguments change its settings."""
 
     def change(document: dict[str, Any]) -> None:
         for name, values in sections.items():

@@ -1,4 +1,4 @@
-"""`churnops dashboard` in a process of its own, and a Chromium that looks at it as people do."""
+"""`churnops dashboard` in a process of its own, and a Chromium that reads and operates it as people do."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from churnops import app
 from tests.support.processes import PATIENCE, free_port, wait_for
 
-# What starts it; a port follows.
+# Start command; a port follows.
 DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard", "--port")
 ENTRY = Path(app.__file__).with_name("streamlit_app.py")
 STREAMLIT = (sys.executable, "-m", "streamlit", "run", str(ENTRY), "--server.port")
@@ -28,9 +28,9 @@ FLAGS = (
     "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # as on a machine without a network
 )
-SECONDS = 180_000  # until what a page must show counts as not shown, as Playwright counts: milliseconds
+SECONDS = 180_000  # time limit for a page to show an expected text, in milliseconds as in Playwright
 
-# Streamlit says that a run has ended before the browser has drawn all of it: nothing has changed for so long after.
+# Streamlit reports the end of a run before the browser has drawn everything: wait until nothing changes for a while.
 QUIET = """
 () => new Promise((quiet) => {
     const app = document.querySelector('[data-testid=stApp]');
@@ -49,7 +49,7 @@ QUIET = """
 })
 """
 
-# Raises a dialog, and leaves a mark, wherever a browser would run it.
+# Opens a dialog and leaves a mark if a browser executes it.
 ATTACK = "<img src=x onerror=alert(window.hacked=1)>"
 ATTACKS = (
     ATTACK,
@@ -61,7 +61,7 @@ ATTACKS = (
 
 @contextmanager
 def dashboard(folder: Path, command: Sequence[str] = DASHBOARD, **variables: str) -> Iterator[str]:
-    """Run the dashboard of the project in `folder` until the block ends; yield its address once it answers."""
+    """Run the dashboard of the project in `folder` until the block ends; yield its address."""
     with TemporaryDirectory() as home, Path(home, "log").open("w+") as log:
         port = free_port()
         environment = os.environ | {"HOME": home} | variables
@@ -88,14 +88,14 @@ def dashboard(folder: Path, command: Sequence[str] = DASHBOARD, **variables: str
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Start Debian's Chromium, which can reach nothing but this machine."""
+    """Start Debian's Chromium, limited to this machine."""
     return playwright.chromium.launch(
         executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False, args=[*FLAGS]
     )
 
 
 class Screen:
-    """One tab: what is asked of the network and what scripts do is kept, to be judged by `check` in the end."""
+    """One tab. It keeps network requests and script errors, which `check` examines at the end."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -112,13 +112,13 @@ class Screen:
             self.strange.append(f"asked the network for {url}")
 
     def check(self) -> None:
-        """Fail if anything left this machine, a script failed, or one came in with data."""
+        """Fail if a request left this machine, a script failed, or data was executed as a script."""
         assert not self.page.evaluate("window.hacked"), "a script that came with data ran"
         assert self.page.locator("img[src='x'], a[href^='javascript:']").count() == 0
         assert self.strange == []
 
     def open(self, name: str = "Predict") -> "Screen":
-        """Open a page by its address, and wait until it has been shown whole."""
+        """Open a page by its address, and wait until it is complete."""
         self.page.goto(self.address if name == PAGES[0] else f"{self.address}/{name.lower()}")
         return self.settled(name)
 
@@ -128,7 +128,7 @@ class Screen:
         return self.settled(name)
 
     def settled(self, name: str | None = None) -> "Screen":
-        """Wait until the page (of this name) is there and Streamlit has nothing left to do; no exception is shown."""
+        """Wait until the page (of this name) is complete; fail if it shows an exception."""
         if name is not None:
             expect(self.page.get_by_role("heading", level=1, name=name, exact=True)).to_be_visible(timeout=SECONDS)
         self.page.evaluate(QUIET)
@@ -137,7 +137,7 @@ class Screen:
         return self
 
     def text(self) -> str:
-        """Return everything that the page shows, in lines, without what is only there to keep markup apart."""
+        """Return the lines of the page's visible text, without invisible separators."""
         return self.page.get_by_test_id("stMain").inner_text().replace("\u2060", "")
 
     def says(self, pattern: str) -> re.Match[str]:
@@ -149,17 +149,17 @@ class Screen:
         return match
 
     def has_cell(self, text: str) -> None:
-        """Wait until a table has a cell with this text in it, as a screen reader finds it: tables are drawn."""
+        """Wait until a table has a cell with this text. Tables are drawn: cells for screen readers are read."""
         cell = self.page.locator("[data-testid=stDataFrame] [role=gridcell]").filter(has_text=text)
         cell.first.wait_for(state="attached")
 
     def press(self, name: str) -> "Screen":
-        """Press a button, and wait until the page has followed."""
+        """Press a button, and wait until the page is complete again."""
         self.page.get_by_role("button", name=name, exact=True).click()
         return self.settled()
 
     def tab(self, name: str) -> "Screen":
-        """Show a tab of the page."""
+        """Open a tab of the page."""
         self.page.get_by_role("tab", name=name, exact=True).click()
         return self.settled()
 

@@ -1,4 +1,4 @@
-"""`churnops serve` in a process of its own, and clients that keep it busy and remember everything it said."""
+"""`churnops serve` in a process of its own, its answers and log, and deployments beside it."""
 
 import http.client
 import json
@@ -47,7 +47,7 @@ class Answer:
 
 
 class Server:
-    """`churnops serve` on a free port of loopback, in the project of `settings`; started again, it has another port."""
+    """`churnops serve` on a free port of loopback, in the project of `settings`. Each start has a new port."""
 
     def __init__(self, settings: Settings, *arguments: str, cwd: Path | None = None) -> None:
         self.settings = settings
@@ -71,7 +71,7 @@ class Server:
             self.kill()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the service, and wait until it answers."""
         self.port = free_port()
         command = (*SERVE, "--port", str(self.port), *self._arguments)
         with self._log_path.open("ab") as log:
@@ -81,7 +81,7 @@ class Server:
         wait_for("the service answers", self._lives)
 
     def unnamed_bytes(self) -> int:
-        """Return the bytes of the files without a name that it has open in its temporary folder."""
+        """Return the size of the open files without a name in its temporary folder, in bytes."""
         assert self._process is not None
         size = 0
         for path in Path(f"/proc/{self._process.pid}/fd").iterdir():
@@ -99,23 +99,23 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """Kill it as nothing can be refused."""
+        """Send SIGKILL, and wait for the end."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def terminate(self) -> None:
-        """Tell it to stop."""
+        """Send SIGTERM."""
         assert self._process is not None
         self._process.terminate()
 
     def exit_code(self) -> int:
-        """Wait until it has stopped."""
+        """Wait for the end, and return the exit code."""
         assert self._process is not None
         return self._process.wait(timeout=PATIENCE)
 
     def refuses_connections(self) -> bool:
-        """Whether nobody listens any more."""
+        """Return whether no process listens on the port."""
         with socket.socket() as trial:
             return trial.connect_ex(("127.0.0.1", self.port)) != 0
 
@@ -130,7 +130,7 @@ class Server:
         kind: str = "application/json",
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send one request over a connection of its own."""
+        """Send one request over a new connection."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
             connection.request(
                 method, path, body or None, dict(headers or {}) | ({"Content-Type": kind} if body else {})
@@ -143,23 +143,23 @@ class Server:
         return self.ask("GET", path)
 
     def metric(self, name: str, *labels: str) -> float:
-        """Return the sum of a metric over the lines that hold all `labels`."""
+        """Return the sum of a metric over the lines that contain all `labels`."""
         lines = self.get("/metrics").body.decode().splitlines()
         found = [line for line in lines if line.partition(" ")[0].partition("{")[0] == name]
         return sum(float(line.rpartition(" ")[2]) for line in found if all(label in line for label in labels))
 
     def workers(self) -> set[int]:
-        """Return the processes that answer, by the files that each keeps its metrics in."""
+        """Return the ids of the worker processes, from the names of their metrics files."""
         files = self.temporary.glob("churnops-metrics-*/gauge_livemax_*.db")
         return {int(path.stem.rpartition("_")[2]) for path in files}
 
     def loaded(self) -> int:
-        """Return how often a worker has said that it loaded a model; before the first time it is not ready."""
+        """Return the number of model loads in the log. A worker is ready after its first."""
         return self.log().count(" is loaded from ")
 
     @contextmanager
     def only(self, worker: int) -> Iterator[None]:
-        """Let no other worker answer. Be short: uvicorn takes one that is stopped for seconds for dead."""
+        """Let only one worker answer. Keep it short: uvicorn assumes a worker dead that is stopped for seconds."""
         others = self.workers() - {worker}
         _signal(others, signal.SIGSTOP)
         try:
@@ -175,7 +175,7 @@ def _signal(processes: Iterable[int], number: signal.Signals) -> None:
 
 
 class Deployer:
-    """Deploys as the product does, but for MLflow's aliases."""
+    """Deploys as the product does, except for MLflow's aliases."""
 
     def __init__(self, settings: Settings, kind: type[DeploymentFolder] = DeploymentFolder) -> None:
         self._engine = open_database(settings.database_url(settings.journal.url))
@@ -194,7 +194,7 @@ class Deployer:
 
 
 def sqlite_rows(settings: Settings) -> list[tuple[Any, ...]]:
-    """Return the journal's predictions, as `RECORDED` names their columns."""
+    """Return the journal's predictions with the columns of `RECORDED`."""
     with closing(sqlite3.connect(settings.path("journal.db"))) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return connection.execute(f"SELECT {', '.join(RECORDED)} FROM predictions").fetchall()

@@ -1,4 +1,4 @@
-"""What alerts are sent to in tests: a web server and a mail server's handler, which keep what they get."""
+"""Receivers of alerts: a web server and a mail server's handler that keep every message."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ SECRET = "hunter2hunter2"
 
 @dataclass
 class Endpoint:
-    """A web server that keeps what it is sent. `answer` says how; a negative status is to hang."""
+    """A web server that keeps its requests. It answers with `status`; if that is negative, it hangs."""
 
     port: int = 0
     status: int = 200
@@ -65,7 +65,7 @@ def listening(**options: Any) -> Iterator[Endpoint]:
 
 
 class Mailbox:
-    """A mail server's handler that keeps what it is sent."""
+    """A mail server's handler that keeps every mail."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
