@@ -434,7 +434,7 @@ def test_it_is_not_reachable_from_elsewhere_without_keys(make_settings):
 def test_a_port_that_is_taken_is_one_line(make_settings, workers: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = serve(make_settings(), "--port", port, "--workers", workers)
+        done = serve(make_settings(), "--port", port, "--workers", workers, code=3)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.lower().startswith("error")]
