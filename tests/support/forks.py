@@ -245,7 +245,8 @@ def _execute(arguments: Sequence[str]) -> None:
     elif arguments[0] == "-m":
         sys.argv[:] = arguments[1:]
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
-        sys.modules.pop(arguments[1], None)  # it runs as `__main__`
+        if not hasattr(sys.modules.get(arguments[1]), "__path__"):  # a module, not a package, runs as `__main__`
+            sys.modules.pop(arguments[1], None)
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv[:] = arguments

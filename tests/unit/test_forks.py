@@ -85,8 +85,15 @@ def test_a_forked_process_fails_as_any_other(program: str, code: int):
 
 
 def test_a_script_and_a_module_are_executed_as_main():
-    for command in ([CHURNOPS], [sys.executable, CHURNOPS], [sys.executable, "-m", "churnops.cli"]):
-        expected, forked = (outcome(kind, *command, "config", "check", "--help") for kind in KINDS)
+    config = ("config", "check")
+    for command in (
+        [CHURNOPS, *config],
+        [sys.executable, CHURNOPS, *config],
+        [sys.executable, "-m", "churnops.cli", *config],
+        [sys.executable, "-m", "churnops.cli.root", *config],
+        [sys.executable, "-m", "uvicorn"],
+    ):
+        expected, forked = (outcome(kind, *command, "--help") for kind in KINDS)
         assert forked == expected
         assert forked[0] == 0
 
