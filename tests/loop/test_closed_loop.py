@@ -2,9 +2,13 @@
 
 import json
 import shutil
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import demo.project
 import numpy as np
 import pytest
 from demo.feeder import Fed
@@ -20,6 +24,14 @@ from churnops.journal.decisions import DecisionLog
 from churnops.model import Bundle
 from churnops.monitoring.collect import decode_inputs
 from churnops.registry.trained_on import load_trained_on
+from tests.support.processes import start
+
+# The commands are forks of a server that has imported the libraries.
+FORKING = SimpleNamespace(
+    **{name: getattr(subprocess, name) for name in ("PIPE", "TimeoutExpired")},
+    Popen=start,
+    run=lambda command, **options: finish(start(command, **options)),
+)
 
 SMALLER = {
     "before_seconds": 6,
@@ -65,6 +77,19 @@ def smaller(drift: float) -> Plan:
         "retraining": {"holdout_rows": 250},
     }
     return plan.model_copy(update={"settings": plan.settings | changed})
+
+
+def finish(process: "subprocess.Popen[bytes]") -> "subprocess.CompletedProcess[bytes]":
+    with process:
+        output, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forking() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo.project, "subprocess", FORKING)
+        yield
 
 
 @pytest.fixture(scope="module")

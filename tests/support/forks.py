@@ -36,6 +36,9 @@ COMMANDS: Final = (
 )
 SERVICE: Final = ("churnops.api.main", "churnops.api.server")
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
+POSSIBLE: Final = hasattr(os, "pidfd_open")
+"""Whether the system has what a server needs, as Linux does."""
+
 AT_START: Final = (
     *("PYTHONCOERCE", "PYTHONDONT", "PYTHONHASH", "PYTHONHOME", "PYTHONPATH", "PYTHONUNBUF", "PYTHONUTF8"),
     *("LC_", "LANG", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "POLARS_", "PROMETHEUS_", "MPL", "GIT_"),

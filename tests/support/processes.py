@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
-from tests.support.forks import Forked
+from tests.support.forks import POSSIBLE, Forked
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 PATIENCE = 300.0  # seconds until a condition counts as failed; generous, since the machine may be busy
@@ -46,7 +46,7 @@ async def until(event: str, condition: Callable[[], Any], seconds: float = PATIE
 def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[Any]":
     """Start a command as `subprocess.Popen` does. Python commands are forks of a server (see `forks.py`)."""
     python = Path(command[0]).parent == Path(sys.executable).parent  # the interpreter, or a script beside it
-    return Forked(command, **options) if python else Popen(command, **options)
+    return Forked(command, **options) if python and POSSIBLE else Popen(command, **options)
 
 
 def run(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.forks import Forked
+from tests.support.forks import POSSIBLE, Forked
 from tests.support.processes import CHURNOPS
 
+pytestmark = pytest.mark.skipif(not POSSIBLE, reason="a fork server needs Linux")
 KINDS = (subprocess.Popen, Forked)
 SHOWS = """
 import json, locale, os, signal, sys, tempfile, threading
