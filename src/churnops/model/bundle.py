@@ -35,7 +35,7 @@ from churnops.model.bundle_folder import (
     write_folder,
 )
 from churnops.model.linear import LinearModel
-from churnops.model.prediction import Answer, Explanation, Prediction, by_name, totals
+from churnops.model.prediction import BriefExplanation, Explanation, Prediction, by_name, totals
 from churnops.model.reference import read_profile, write_profile
 from churnops.model.trees import TreeEnsemble
 from churnops.schema import Columns, Schema
@@ -127,7 +127,7 @@ class Bundle:
         """
         return self._explain(self._features(columns))
 
-    def answer(self, values: Mapping[str, float], count: int = 6) -> Answer:
+    def answer(self, values: Mapping[str, float], count: int = 6) -> BriefExplanation:
         """Score one customer and name the main contributions, with the same bits as `explain` and in less time.
 
         Parameters
@@ -148,21 +148,21 @@ class Bundle:
             if numbers is not None and isfinite(numbers[0]) and isfinite(numbers[1]):
                 middle = len(numbers) // 2 + 1
                 positions = list(map(int, numbers[2:middle]))
-                return Answer(numbers[0], numbers[0] >= self.threshold, positions, numbers[middle:])
+                return BriefExplanation(numbers[0], numbers[0] >= self.threshold, positions, numbers[middle:])
         return self._answers(row, count)[0]
 
-    def answers(self, columns: Columns, count: int = 6) -> list[Answer]:
+    def answers(self, columns: Columns, count: int = 6) -> list[BriefExplanation]:
         """Score customers and name the main contributions of each; raises the same errors as `explain`."""
         return self._answers(self._features(columns), count)
 
-    def _answers(self, matrix: NDArray[np.float64], count: int) -> list[Answer]:
+    def _answers(self, matrix: NDArray[np.float64], count: int) -> list[BriefExplanation]:
         explanation = self._explain(matrix)
         parts = (
             explanation.prediction.probability,
             explanation.prediction.churn,
             *explanation.top(self.selected, count),
         )
-        return list(map(Answer, *(part.tolist() for part in parts)))
+        return list(map(BriefExplanation, *(part.tolist() for part in parts)))
 
     def _explain(self, matrix: NDArray[np.float64]) -> Explanation:
         rounded = self.estimator.rounded(matrix)  # once, for prediction and contributions

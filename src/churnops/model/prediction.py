@@ -52,7 +52,7 @@ class Explanation:
         return found
 
 
-class Answer(NamedTuple):
+class BriefExplanation(NamedTuple):
     """One customer's prediction, and the positions and values of the largest contributions."""
 
     probability: float
