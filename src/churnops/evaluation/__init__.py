@@ -1,7 +1,7 @@
-"""How good a model is, and how sure we can be: metrics with intervals, and the pages that show them.
+"""Quality of a model: metrics with intervals, and the pages that show them.
 
-`metrics` needs NumPy only and agrees with scikit-learn; `plots` is imported by its full name, because it
-is the one home of Matplotlib and whoever only wants numbers should not pay for it.
+`metrics` needs only NumPy and agrees with scikit-learn. Import `plots` and `page` by their full names: they load
+Matplotlib, which code that needs only numbers should not pay for.
 """
 
 from churnops.evaluation.metrics import (

@@ -1,8 +1,8 @@
-"""How sure we can be of a ROC-AUC, and of the difference of two on the same rows, without resampling.
+"""Standard errors of a ROC-AUC, and of the difference of two on the same rows, without resampling.
 
-DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating characteristic
-curves", Biometrics 44 (1988) 837-845, by the mid-ranks of Sun and Xu, "Fast implementation of DeLong's algorithm",
-IEEE Signal Processing Letters 21 (2014) 1389-1393: the time of three sorts instead of one comparison for every pair.
+Method: DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
+characteristic curves", Biometrics 44 (1988) 837-845. Mid-ranks as in Sun and Xu, "Fast implementation of DeLong's
+algorithm", IEEE Signal Processing Letters 21 (2014) 1389-1393, take three sorts instead of a comparison of every pair.
 """
 
 import math
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AUC:
-    """A ROC-AUC with its standard error and interval; NaN where these cannot be told."""
+    """A ROC-AUC with its standard error and interval; NaN if undefined."""
 
     value: float
     standard_error: float
@@ -27,29 +27,29 @@ class AUC:
 
 @dataclass(frozen=True)
 class AUCDifference:
-    """ROC-AUC of the first score less that of the second, and its standard error."""
+    """ROC-AUC of the first score minus that of the second, and the standard error of the difference."""
 
     value: float
     standard_error: float
 
 
 def delong(outcome: ArrayLike, probability: ArrayLike, *, confidence: float = 0.95) -> AUC:
-    """Return ROC-AUC with DeLong's standard error.
+    """Compute a ROC-AUC with DeLong's standard error.
 
     Parameters
     ----------
     outcome : array of shape (n,)
         1 churned, 0 stayed.
     probability : array of shape (n,)
-        Any finite score that is higher for likelier churners; equal ones count half.
+        Finite scores, higher for customers who are more likely to churn. Ties count half.
     confidence : float in (0, 1)
-        Of the interval, which is symmetric in log-odds and so stays between 0 and 1.
+        Confidence of the interval, which is symmetric in log-odds and so stays between 0 and 1.
 
     Returns
     -------
     AUC
-        Without at least one row of each outcome everything is NaN; with fewer than two of either, or where no pair
-        disagrees (a value of 0 or 1, or one score for everybody), standard error and interval are.
+        All values are NaN if an outcome has no row. Only the standard error and the interval are NaN if an outcome has
+        one row, if the ROC-AUC is 0 or 1, or if all scores are equal.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def delong(outcome: ArrayLike, probability: ArrayLike, *, confidence: float = 0.
 
     Examples
     --------
-    >>> found = delong([0, 0, 1, 1, 1], [0.1, 0.4, 0.35, 0.8, 0.4])
-    >>> round(found.value, 3), round(found.standard_error, 3), round(found.low, 2), round(found.high, 2)
+    >>> auc = delong([0, 0, 1, 1, 1], [0.1, 0.4, 0.35, 0.8, 0.4])
+    >>> round(auc.value, 3), round(auc.standard_error, 3), round(auc.low, 2), round(auc.high, 2)
     (0.75, 0.289, 0.13, 0.98)
     """
     y, p = _checked(outcome, probability)
@@ -75,7 +75,9 @@ def delong(outcome: ArrayLike, probability: ArrayLike, *, confidence: float = 0.
 
 
 def delong_difference(outcome: ArrayLike, first: ArrayLike, second: ArrayLike) -> AUCDifference:
-    """Compare two scores of the same rows: their ROC-AUCs are correlated, so their difference is known better.
+    """Compare two scores of the same rows.
+
+    The two ROC-AUCs are correlated, so their difference has a smaller standard error than on different rows.
 
     Parameters
     ----------
@@ -85,18 +87,18 @@ def delong_difference(outcome: ArrayLike, first: ArrayLike, second: ArrayLike) -
     Returns
     -------
     AUCDifference
-        NaN where there are fewer than two rows of either outcome. Scores of the same order differ by 0, with a
+        NaN if an outcome has fewer than two rows. Two scores with the same order of rows have a difference and a
         standard error of 0.
 
     Raises
     ------
     ValueError
-        As `delong`.
+        As in `delong`.
 
     Examples
     --------
-    >>> found = delong_difference([0, 0, 1, 1, 1], [0.1, 0.4, 0.35, 0.8, 0.4], [0.1, 0.2, 0.3, 0.8, 0.4])
-    >>> round(found.value, 3), round(found.standard_error, 3)
+    >>> difference = delong_difference([0, 0, 1, 1, 1], [0.1, 0.4, 0.35, 0.8, 0.4], [0.1, 0.2, 0.3, 0.8, 0.4])
+    >>> round(difference.value, 3), round(difference.standard_error, 3)
     (-0.25, 0.289)
     """
     y, p = _checked(outcome, first)
@@ -110,7 +112,7 @@ def delong_difference(outcome: ArrayLike, first: ArrayLike, second: ArrayLike) -
 
 
 def _placements(y: NDArray[np.bool_], p: Floats) -> tuple[Floats, Floats]:
-    """Return for each churner the share of stayers below, and for each stayer the share of churners above."""
+    """Return the share of stayed rows below each churned row, and the share of churned rows above each stayed row."""
     churned, stayed = p[y], p[~y]
     if not (churned.size and stayed.size):
         return np.empty(churned.size), np.empty(stayed.size)
@@ -122,7 +124,7 @@ def _placements(y: NDArray[np.bool_], p: Floats) -> tuple[Floats, Floats]:
 
 
 def _midranks(values: Floats) -> Floats:
-    """Return ranks from 1; equal values share the mean of theirs."""
+    """Return ranks from 1; equal values get the mean of their ranks."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
     return ranks

@@ -1,4 +1,4 @@
-"""Pages of an evaluation: how good the model is, in words first, then in numbers, figures and intervals."""
+"""Pages of an evaluation: a sentence on the model's quality, then numbers, figures and intervals."""
 
 import math
 from collections.abc import Mapping
@@ -111,7 +111,7 @@ def _summary(evaluation: Evaluation) -> str:
 
 
 def _of(part: int, whole: int) -> str:
-    """Return a share as people say it: of 100, or of all if there are fewer."""
+    """Return a share as a count of 100, or of all if there are fewer."""
     return f"{part} of {whole}" if whole < 100 else f"{round(100 * part / whole)} of 100"
 
 

@@ -1,4 +1,4 @@
-"""How sure a share is."""
+"""Wilson's interval of a share."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +9,9 @@ Z = 1.959964  # of a two-sided 95 % interval
 
 
 def wilson(churned: ArrayLike, customers: ArrayLike, z: float = Z) -> tuple[Floats, Floats, Floats]:
-    """Return rate, low and high of Wilson's score interval (JASA 1927), 95 % by default; of nobody: NaN, 0 and 1.
+    """Return the rate and both ends of Wilson's score interval (JASA 1927), 95 % by default.
+
+    Without customers, the rate is NaN and the interval is 0 to 1.
 
     >>> [round(float(end), 3) for end in wilson(2, 10)]
     [0.2, 0.057, 0.51]

@@ -1,4 +1,4 @@
-"""Plain arrays in an `.npz` file, written the same way every time and audited before a byte is believed."""
+"""Plain arrays in an `.npz` file: written in one canonical way, and audited while they are read."""
 
 import io
 import zipfile
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from churnops.errors import BundleError
 
-END = 22  # bytes of a zip file's end, which has no comment
-ZIP64_END = 20  # bytes in front of it where a second end counts beyond 65,535 entries
-MAX_ENTRY = 64  # bytes of a directory's entry without its name: 46, and `.npy`
+END = 22  # bytes of a zip file's end record without a comment
+ZIP64_END = 20  # bytes before it, if a second end record counts more than 65,535 entries
+MAX_ENTRY = 64  # limit of a directory entry's bytes without its name: 46, `.npy` and some spare
 
 
 def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -29,12 +29,12 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str, NDArray[Any]]:
-    """Read one-dimensional arrays of the expected names and types, and nothing else.
+    """Read one-dimensional arrays of exactly the expected names and types.
 
     Raises
     ------
     BundleError
-        If the file is no archive, or a name, type, shape or length is not as expected.
+        If the file is not an archive, or a name, type, shape or length differs.
     """
     _check_directory(data, expected, file)
     try:
@@ -55,7 +55,7 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
 
 
 def _check_directory(data: bytes, expected: Mapping[str, Any], file: str) -> None:
-    """Refuse an archive whose directory, which is read whole, has more than the expected entries."""
+    """Refuse an archive with more entries than expected, because `zipfile` reads the whole directory."""
     end = data[-END:]
     if end[:4] != b"PK\5\6":
         raise BundleError(f"{file} is not a readable archive (it has no plain end)")
@@ -66,15 +66,15 @@ def _check_directory(data: bytes, expected: Mapping[str, Any], file: str) -> Non
 
 
 def _parse(data: bytes, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
-    """Parse one `.npy` member ourselves: its header may claim anything, the bytes must agree."""
+    """Parse one `.npy` member; the length that its header claims must agree with its bytes."""
     member = io.BytesIO(data)
     try:
         if npy.read_magic(member) != (1, 0):
             raise BundleError(f"{where} is not a plain array")
-        shape, fortran_order, found = npy.read_array_header_1_0(member)
+        shape, fortran_order, actual = npy.read_array_header_1_0(member)
     except (ValueError, SyntaxError, TokenError):  # NumPy parses the header as Python's literals
         raise BundleError(f"{where} is not a plain array") from None
     length = len(data) - member.tell()
-    if found != dtype or fortran_order or len(shape) != 1 or shape[0] * dtype.itemsize != length:
+    if actual != dtype or fortran_order or len(shape) != 1 or shape[0] * dtype.itemsize != length:
         raise BundleError(f"{where} has not the type or length it should")
     return np.frombuffer(data, dtype=dtype, offset=member.tell()).copy()

@@ -1,4 +1,4 @@
-"""The deployed model: the bundle that the link `production` in the folder of models leads to."""
+"""The deployed model: the Bundle at the link `production` in the folder of models."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ LINK = "production"
 
 
 def deployed_folder(models: Path) -> Path | None:
-    """Return the folder of the deployed model, which may be missing if somebody removed it; None if there is none."""
+    """Return the folder of the deployed model, even if somebody removed it; None if no model is deployed."""
     link = models / LINK
     return link if link.exists() or link.is_symlink() else None
 
 
 def deployed(models: Path) -> Bundle | None:
-    """Load the deployed model; return None if there is none.
+    """Load the deployed model; return None if no model is deployed.
 
     Raises
     ------
     BundleError
-        If it is damaged, or its folder is missing.
+        If its folder is damaged or missing.
     """
     folder = deployed_folder(models)
     return None if folder is None else Bundle.load(folder)
@@ -32,9 +32,9 @@ def require_deployed(models: Path) -> Bundle:
     Raises
     ------
     RegistryError
-        If there is none.
+        If no model is deployed.
     BundleError
-        If it is damaged, or its folder is missing.
+        If its folder is damaged or missing.
     """
     bundle = deployed(models)
     if bundle is None:
@@ -43,6 +43,6 @@ def require_deployed(models: Path) -> Bundle:
 
 
 def deployed_version(models: Path) -> str | None:
-    """Return the name of the version folder in production; None if nothing is deployed."""
+    """Return the folder name of the deployed version; None if no model is deployed."""
     link = models / LINK
     return link.readlink().name if link.is_symlink() else None

@@ -1,19 +1,19 @@
 """Exact SHAP values of tree ensembles, path-dependent: each feature's share of one customer's score.
 
 A leaf is reached where every feature j on its path meets its merged condition. With o_j = 1 where it does, else 0, and
-r_j the share of training rows that did (product of child cover / node cover over the nodes that ask j), the Shapley
-value that a leaf of value v gives to feature i is (Lundberg et al. 2020, "From local explanations to global
-understanding with explainable AI for trees"; the Shapley weights written as a Beta integral)::
+r_j the share of training rows that did (product of child cover / node cover over the nodes that split on j), a leaf
+of value v contributes to the Shapley value of feature i (Lundberg et al. 2020, "From local explanations to global
+understanding with explainable AI for trees"; the Shapley weights as a Beta integral)::
 
     v (o_i - r_i) ∫₀¹ ∏_{j≠i} (t o_j + (1 - t) r_j) dt
 
-The integrand is a polynomial in t, so Gauss-Legendre quadrature is exact. Two ways to add the leaves up:
+The integrand is a polynomial in t, so Gauss-Legendre quadrature is exact. Leaves are added up in one of two ways:
 
-- *Tables.* Only which conditions hold depends on the customer. For a small subtree, every pattern of its nodes'
-  decisions and of the conditions above it is worked out once (Yang 2021, "Fast TreeSHAP", tabulates single leaves); a
-  customer costs one table row per subtree.
-- *Walk*, where tables would be too large: products over the path are passed down and sums over leaves up, at every
-  quadrature point (Yu et al. 2022, "Linear TreeSHAP", does so with polynomials).
+- *Tables.* A customer decides only which conditions hold. For a small subtree, the sums for every pattern of its nodes'
+  decisions and of the conditions above it are computed once (Yang 2021, "Fast TreeSHAP", has tables of single leaves).
+  A customer then costs one table row per subtree.
+- *Walk*, if tables would be too large. At every quadrature point, products along the path go down the tree and sums
+  over leaves go up (Yu et al. 2022, "Linear TreeSHAP", uses polynomials instead).
 """
 
 from functools import cached_property
@@ -27,18 +27,19 @@ from churnops.model.explain_tables import fill_tables, find_subtrees, look_up
 from churnops.model.tree_arrays import TreeArrays
 
 TABLE_BYTES = 16 * 2**20
-SUBTREE_BYTES = [2**power for power in range(16, 9, -1)]  # the largest that keeps all tables within TABLE_BYTES is used
-WALKED_ROWS = 16  # that walk a tree one after another while its edges are in the cache
+SUBTREE_BYTES = [2**power for power in range(16, 9, -1)]
+"""Sizes of a subtree's table to try: the first is used with which all tables fit into `TABLE_BYTES`."""
+WALKED_ROWS = 16  # rows that walk a tree one after another, while its edges are in the cache
 
 Floats = NDArray[np.float64]
 
 
 class TreeExplainer:
-    """What the explanations of one ensemble need, worked out once; nodes are renumbered depth first."""
+    """Explanations of one ensemble: prepares its nodes, renumbered depth first, and its tables once."""
 
     def __init__(self, trees: TreeArrays) -> None:
         order, links, shares = _paths(trees.roots, trees.feature, trees.left, trees.right, trees.cover)
-        with np.errstate(over="ignore", invalid="ignore"):  # as for a score, the caller checks
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller checks the sum
             self.base_value = float(trees.base + (trees.value[order] * shares[1]).sum())
         self._roots = np.append(trees.roots, order.size)
         self._feature = trees.feature[order]
@@ -53,7 +54,7 @@ class TreeExplainer:
 
     @cached_property
     def tables(self) -> tuple[NDArray[Any], ...] | None:
-        """Nodes and subtrees with their tables, as `look_up` takes them; None where they would be too large."""
+        """Nodes and subtrees with their tables, as arguments of `look_up`; None if the tables would be too large."""
         for size in SUBTREE_BYTES:
             subtrees = find_subtrees(self._links, self._feature, size // 8)
             if subtrees.size == 0:
@@ -66,19 +67,19 @@ class TreeExplainer:
         return None
 
     def contributions(self, matrix: NDArray[np.float32]) -> Floats:
-        """Return one contribution per row and feature, shape (n, k), for features as `TreeEnsemble` rounds them."""
+        """Compute the contributions, shape (n, k), for a feature matrix as `TreeEnsemble.rounded` returns it."""
         result = np.zeros(matrix.shape)
         if self.tables is not None:
             look_up(matrix, *self.tables, result)
             return result
-        ask = (self._feature, self._threshold, self._missing_left)
+        splits = (self._feature, self._threshold, self._missing_left)
         for roots, edges in self._walks or map(self._walked, range(self._roots.size - 1)):
-            _walk(matrix, roots, *ask, self._links, self._value, edges, self._weights, result)
+            _walk(matrix, roots, *splits, self._links, self._value, edges, self._weights, result)
         return result
 
     @cached_property
     def _walks(self) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """All roots with the edges of all trees; nothing where these are too large to keep."""
+        """All roots with the edges of all trees; empty if the edges are too large to keep."""
         if self._merged.size * 6 * self._points.size * 8 > TABLE_BYTES:
             return []
         return [(self._roots, _edges(0, self._merged.size, self._links, self._merged, self._points))]
@@ -98,12 +99,20 @@ def _paths(
     right: NDArray[np.int32],
     cover: Floats,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:
-    """Renumber nodes depth first, so that a subtree is a range and a left child follows its parent; follow all paths.
+    """Renumber nodes depth first, and describe each node's path from the root.
 
-    Returns the old numbers; per node its parent, the nearest node above whose parent asks the same feature as its own
-    parent (or -1), the distinct features asked on its path, the inner nodes in its subtree, all nodes in it, and its
-    depth; and per node the share of rows that meet the merged condition on its parent's feature, and of those that
-    reach it.
+    In this order a subtree is a range of numbers, and a left child follows its parent.
+
+    Returns
+    -------
+    order : array of shape (nodes,)
+        Old number of each node.
+    links : array of shape (6, nodes)
+        For each node: its parent; the nearest node above whose parent splits on the same feature as its own parent, or
+        -1; the distinct features on its path; the inner nodes in its subtree; all nodes in its subtree; its depth.
+    shares : array of shape (2, nodes)
+        For each node: the share of training rows that meet the merged condition on its parent's feature, and the share
+        that reach the node.
     """
     nodes = feature.size
     order, links, shares = np.empty(nodes, np.int64), np.empty((6, nodes), np.int32), np.ones((2, nodes))
@@ -120,9 +129,9 @@ def _paths(
             distinct[node] = depth[node] = 0
             inner[node], size[node] = feature[old] >= 0, 1
             if up >= 0:
-                asked = feature[order[up]]
+                split = feature[order[up]]
                 earlier = np.int64(up)
-                while parent[earlier] >= 0 and feature[order[parent[earlier]]] != asked:
+                while parent[earlier] >= 0 and feature[order[parent[earlier]]] != split:
                     earlier = np.int64(parent[earlier])
                 if parent[earlier] >= 0:
                     above[node] = earlier
@@ -144,10 +153,11 @@ def _paths(
 
 @compiled("float64[:, :, ::1](int64, int64, int32[:, ::1], float64[::1], float64[::1])")
 def _edges(first: int, end: int, links: NDArray[np.int32], merged: Floats, points: Floats) -> NDArray[np.float64]:
-    """Work out, for the edge above each node, what its condition does to the integrand at each quadrature point.
+    """Compute the factors of the edge above each node at each quadrature point, shape (nodes, 6, points).
 
-    There are three cases: it holds (0), it does not while the one it narrows does (1), neither does (2). Rows 0 to 2
-    are what the product of the path is multiplied with, rows 3 to 5 what a leaf below gives to the asked feature.
+    The condition of an edge narrows an earlier one on the same feature. There are three cases: both hold (0), only the
+    earlier one holds (1), neither holds (2). Rows 0 to 2 are factors of the path's product, by case. Rows 3 to 5 are
+    the factors of a leaf's contribution to the edge's feature.
     """
     above = links[1]
     edges = np.empty((end - first, 6, points.size))
@@ -185,7 +195,7 @@ def _walk(
     weights: Floats,
     result: Floats,
 ) -> None:
-    """Walk trees depth first: products of the path on the way down, sums of leaves on the way up."""
+    """Walk trees depth first, with products of the path on the way down and sums of leaves on the way up."""
     parent, above, depth, first = links[0], links[1], links[5], roots[0]
     levels, block, points = depth.max() + 1, min(WALKED_ROWS, matrix.shape[0]), weights.size
     product, total = np.empty((levels, points)), np.empty((levels, points))
@@ -201,10 +211,10 @@ def _walk(
                 level = 0
                 for node in range(roots[tree] + 1, end + 1):
                     next_level = depth[node] if node < end else 1
-                    while level >= next_level:  # leave path[level] upwards: `total` has all leaves below it
-                        left, asked = path[level], feature[parent[path[level]]]
+                    while level >= next_level:  # go up from path[level]: `total` now has all leaves below
+                        left, split = path[level], feature[parent[path[level]]]
                         for point in range(points):
-                            given[row, asked, point] += (
+                            given[row, split, point] += (
                                 edges[left - first, 3 + case[level], point] * total[level, point]
                             )
                             total[level - 1, point] += total[level, point]
@@ -212,7 +222,7 @@ def _walk(
                     if node == end:
                         break
                     up, level = parent[node], next_level
-                    asked, x = feature[up], matrix[start + row, feature[up]]
+                    split, x = feature[up], matrix[start + row, feature[up]]
                     goes_left = (x < threshold[up]) | (missing_left[up] & (x != x))
                     before = holds[depth[above[node]]] if above[node] >= 0 else 1
                     holds[level] = before * (goes_left == (node == up + 1))
@@ -220,7 +230,7 @@ def _walk(
                     if feature[node] < 0:
                         for point in range(points):
                             leaf = product[level - 1, point] * edges[node - first, case[level], point] * value[node]
-                            given[row, asked, point] += edges[node - first, 3 + case[level], point] * leaf
+                            given[row, split, point] += edges[node - first, 3 + case[level], point] * leaf
                             total[level - 1, point] += leaf
                         level -= 1
                     else:
@@ -229,6 +239,6 @@ def _walk(
                             total[level, point] = 0.0
                         path[level] = node
         for row in range(rows):
-            for asked in range(matrix.shape[1]):
+            for split in range(matrix.shape[1]):
                 for point in range(points):
-                    result[start + row, asked] += given[row, asked, point]
+                    result[start + row, split] += given[row, split, point]

@@ -1,12 +1,12 @@
-"""Tables of SHAP values: one per small subtree, with a row for every pattern of the decisions that matter to it."""
+"""Tables of SHAP values: one per small subtree, with a row for every pattern of its decisions."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnops.compiled import compiled
 
-MAX_BITS = 14  # of a pattern
-FEW = 4  # rows, from which on a block pays
+MAX_BITS = 14  # limit of a pattern's bits
+FEW = 4  # rows from which a block is faster
 BLOCK = 2048  # rows that share a subtree's table while it is in the cache
 
 Floats = NDArray[np.float64]
@@ -14,18 +14,19 @@ Floats = NDArray[np.float64]
 
 @compiled("int64[:, ::1](int32[:, ::1], int32[::1], int64)")
 def find_subtrees(links: NDArray[np.int32], feature: NDArray[np.int32], limit: int) -> NDArray[np.int64]:
-    """Cut the trees into the largest subtrees whose tables hold at most `limit` numbers; a leaf alone may hold more.
+    """Cut the trees into the largest subtrees whose tables have at most `limit` numbers; a single leaf may have more.
 
-    Returns root, bits of a pattern, features, and conditions of each subtree; nothing if a leaf has too many bits.
+    Returns shape (subtrees, 4): root, and numbers of bits, features and conditions. It is empty if a leaf has more than
+    `MAX_BITS` bits.
     """
     parent, distinct, inner, size, depth = links[0], links[2], links[3], links[4], links[5]
-    found = np.empty((feature.size, 4), np.int64)
+    subtrees = np.empty((feature.size, 4), np.int64)
     seen = np.full(feature.max() + 1, -1, np.int64)
     count = node = 0
     while node < feature.size:
         bits, width = distinct[node] + inner[node], 0
         if bits > MAX_BITS and inner[node] == 0:
-            return found[:0]
+            return subtrees[:0]
         if bits <= MAX_BITS:
             up = parent[node]
             while up >= 0:
@@ -37,18 +38,18 @@ def find_subtrees(links: NDArray[np.int32], feature: NDArray[np.int32], limit: i
                     width += seen[feature[below]] != node
                     seen[feature[below]] = node
             if inner[node] == 0 or width << bits <= limit:
-                found[count, 0], found[count, 1], found[count, 2] = node, bits, width
-                found[count, 3] = depth[node] + inner[node]
+                subtrees[count, 0], subtrees[count, 1], subtrees[count, 2] = node, bits, width
+                subtrees[count, 3] = depth[node] + inner[node]
                 count += width > 0
                 node += size[node]
                 continue
         node += 1
-    return found[:count].copy()
+    return subtrees[:count].copy()
 
 
 @compiled("float64[:, ::1](float64, float64[::1], float64[::1], float64[::1])")
 def _leaf_shares(value: float, ratio: Floats, points: Floats, weights: Floats) -> Floats:
-    """Work out what a leaf gives to each of its merged conditions, for every set (as bits) of those that hold."""
+    """Compute a leaf's contribution to each of its merged conditions, for every set (as bits) of those that hold."""
     shares, factor = np.zeros((1 << ratio.size, ratio.size)), np.empty(ratio.size)
     for held in range(1 << ratio.size):
         for point in range(points.size):
@@ -74,10 +75,16 @@ def fill_tables(
     points: Floats,
     weights: Floats,
 ) -> tuple[Floats, NDArray[np.int32], NDArray[np.int32]]:
-    """Work out every subtree's table.
+    """Compute the table of every subtree.
 
-    Returns the tables (patterns x features), one after another; the features of each; and the conditions of each, as
-    node, whether the row must go left there, and the bit of the pattern that this is asked for.
+    Returns
+    -------
+    table : array
+        Tables of all subtrees, each of shape (patterns, features), one after another.
+    columns : array
+        Features of all tables, one after another.
+    conditions : array of shape (conditions, 3)
+        For each condition: its node, whether a row must go left there, and its bit in the pattern.
     """
     parent, size = links[0], links[4]
     table = np.zeros((subtrees[:, 2] << subtrees[:, 1]).sum())
@@ -93,10 +100,10 @@ def fill_tables(
     for subtree in range(subtrees.shape[0]):
         root, bits, width = subtrees[subtree, 0], subtrees[subtree, 1], subtrees[subtree, 2]
         slots, node = 0, root
-        while parent[node] >= 0:  # above the subtree: one bit per feature, the bit's number is the feature's place
-            asked = feature[parent[node]]
-            if seen[asked] != subtree:
-                seen[asked], slot[asked], columns[column + slots] = subtree, slots, asked
+        while parent[node] >= 0:  # above the subtree: one bit per feature, in the order of the features
+            split = feature[parent[node]]
+            if seen[split] != subtree:
+                seen[split], slot[split], columns[column + slots] = subtree, slots, split
                 slots += 1
             node = np.int64(parent[node])
         for bit in range(slots):
@@ -109,33 +116,33 @@ def fill_tables(
                 node = np.int64(parent[node])
         bit = slots
         for node in range(root, root + size[root]):
-            asked = feature[node]
-            if asked >= 0:  # within: one bit per node
+            split = feature[node]
+            if split >= 0:  # inside the subtree: one bit per node
                 conditions[condition, 0], conditions[condition, 1], conditions[condition, 2] = node, 1, bit
                 bit_of[node - root] = bit
                 condition, bit = condition + 1, bit + 1
-                if seen[asked] != subtree:
-                    seen[asked], slot[asked], columns[column + slots] = subtree, slots, asked
+                if seen[split] != subtree:
+                    seen[split], slot[split], columns[column + slots] = subtree, slots, split
                     slots += 1
         for leaf in range(root, root + size[root]):
             if feature[leaf] >= 0:
                 continue
             count, node = 0, leaf
-            while parent[node] >= 0:  # each feature's merged condition, as bits of the pattern and what they must be
+            while parent[node] >= 0:  # merged condition of each feature: its bits in the pattern, and their values
                 up = np.int64(parent[node])
-                asked = feature[up]
-                if leaf_seen[asked] != leaf:
-                    leaf_seen[asked], leaf_slot[asked] = leaf, count
-                    ratio[count], target[count], mask[count], want[count] = merged[node], slot[asked], 0, 0
+                split = feature[up]
+                if leaf_seen[split] != leaf:
+                    leaf_seen[split], leaf_slot[split] = leaf, count
+                    ratio[count], target[count], mask[count], want[count] = merged[node], slot[split], 0, 0
                     count += 1
-                at = leaf_slot[asked]
+                at = leaf_slot[split]
                 if up >= root:
                     mask[at] |= 1 << bit_of[up - root]
                     if node == up + 1:
                         want[at] |= 1 << bit_of[up - root]
                 else:
-                    mask[at] |= 1 << slot[asked]
-                    want[at] |= 1 << slot[asked]
+                    mask[at] |= 1 << slot[split]
+                    want[at] |= 1 << slot[split]
                 node = up
             shares = _leaf_shares(value[leaf], ratio[:count], points, weights)
             for pattern in range(1 << bits):
@@ -165,9 +172,10 @@ def look_up(
     conditions: NDArray[np.int32],
     result: Floats,
 ) -> None:
-    """Add up the table row of each subtree, whose pattern loses the bit of every condition that fails.
+    """Add up one table row per subtree; each failed condition clears its bit in the pattern of that row.
 
-    Few rows go one by one; many in blocks that share a subtree's table while it is in the cache.
+    A few rows are computed one by one. Many rows are computed in blocks, which share a subtree's table while it is in
+    the cache.
     """
     count = subtrees.shape[0]
     if matrix.shape[0] < FEW:
@@ -175,14 +183,14 @@ def look_up(
             first = column = condition = 0
             for subtree in range(count):
                 bits, width = subtrees[subtree, 1], subtrees[subtree, 2]
-                found = (1 << bits) - 1
+                held = (1 << bits) - 1
                 for at in range(condition, condition + subtrees[subtree, 3]):
                     node = conditions[at, 0]
                     x = matrix[row, feature[node]]
                     goes_left = (x < threshold[node]) | (missing_left[node] & (x != x))
-                    found &= ~(np.int64(goes_left != conditions[at, 1]) << conditions[at, 2])
+                    held &= ~(np.int64(goes_left != conditions[at, 1]) << conditions[at, 2])
                 for place in range(width):
-                    result[row, columns[column + place]] += table[first + found * width + place]
+                    result[row, columns[column + place]] += table[first + held * width + place]
                 first, column, condition = first + (width << bits), column + width, condition + subtrees[subtree, 3]
         return
     block = min(BLOCK, matrix.shape[0])
@@ -197,9 +205,9 @@ def look_up(
             root, end = roots[tree], roots[tree + 1]
             for node in range(root, end):
                 if feature[node] >= 0:
-                    asked, below, missing = feature[node], threshold[node], missing_left[node]
+                    split, below, missing = feature[node], threshold[node], missing_left[node]
                     for row in range(rows):
-                        x = values[asked, row]
+                        x = values[split, row]
                         decisions[node - root, row] = (x < below) | (missing & (x != x))
             while subtree < count and subtrees[subtree, 0] < end:
                 bits, width = subtrees[subtree, 1], subtrees[subtree, 2]
@@ -210,9 +218,9 @@ def look_up(
                     for row in range(rows):
                         pattern[row] &= ~(np.uint16(decisions[node, row] ^ wanted) << bit)
                 for place in range(width):
-                    asked = columns[column + place]
+                    split = columns[column + place]
                     for row in range(rows):
-                        given[asked, row] += table[first + pattern[row] * width + place]
+                        given[split, row] += table[first + pattern[row] * width + place]
                 first, column, condition = first + (width << bits), column + width, condition + subtrees[subtree, 3]
                 subtree += 1
         result[start : start + rows] = given[:, :rows].T

@@ -1,4 +1,4 @@
-"""Logistic regression as plain arrays: an intercept, and for each feature a coefficient and its training mean."""
+"""Logistic regression as plain arrays: an intercept, and a coefficient and training mean of each feature."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def _scores(matrix: Matrix, coefficients: NDArray[np.float64], intercept: float)
 
 @compiled("float64[::1](float64[::1])")
 def logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn log-odds into probabilities, one by one: NumPy's vectorised `exp` may round the last ones differently."""
+    """Turn log-odds into probabilities one by one: NumPy's vectorised `exp` can round the last ones differently."""
     probabilities = np.empty(scores.shape[0])
     for row in range(scores.shape[0]):
         if scores[row] >= 0.0:
@@ -40,7 +40,7 @@ def logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Probability = logistic(intercept + coefficients · features); `mean` is each feature's over the training rows."""
+    """Probability = logistic(intercept + coefficients · features); `mean`: training means."""
 
     coefficients: NDArray[np.float64]
     intercept: float
@@ -50,7 +50,7 @@ class LinearModel:
     explanation_scale: ClassVar[Literal["log-odds"]] = "log-odds"
 
     def rounded(self, matrix: Matrix) -> Matrix:
-        """Return the feature matrix as it is: only trees round."""
+        """Return the feature matrix unchanged, because only trees round."""
         return matrix
 
     def probability(self, matrix: Matrix) -> NDArray[np.float64]:
@@ -67,13 +67,13 @@ class LinearModel:
     def contributions(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the SHAP values of independent features, shape (n, k): coefficient · (feature - its mean).
 
-        They follow from the definition (Štrumbelj and Kononenko 2014, "Explaining prediction models and individual
-        predictions with feature contributions").
+        Source: Štrumbelj and Kononenko 2014, "Explaining prediction models and individual predictions with feature
+        contributions".
 
         >>> LinearModel(np.array([2.0, -1.0]), 0.5, np.array([1.0, 3.0])).contributions(np.array([[1.5, 1.0]]))
         array([[1., 2.]])
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # as for a score, the caller checks
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller checks the sum
             contributions: NDArray[np.float64] = self.coefficients * (matrix - self.mean)
         return contributions
 
@@ -90,7 +90,7 @@ class LinearModel:
         Raises
         ------
         BundleError
-            If an array does not fit.
+            If an array has a wrong length or a number that is not finite.
         """
         coefficients, intercept, mean = arrays["coefficients"], arrays["intercept"], arrays["mean"]
         if coefficients.size != width or mean.size != width or intercept.size != 1 or parameters:
@@ -102,5 +102,5 @@ class LinearModel:
         return cls(coefficients, float(intercept[0]), mean)
 
     def parameters(self) -> dict[str, Any]:
-        """Return what is kept in `bundle.json` beside the arrays: nothing."""
+        """Return the parameters for `bundle.json`: none, because the arrays hold everything."""
         return {}

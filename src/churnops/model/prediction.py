@@ -1,4 +1,4 @@
-"""Answers of a model: predictions, and explanations of them."""
+"""Predictions and explanations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probability of churn and whether it reaches the threshold, each of shape (n,)."""
+    """Probabilities of churn, and whether each reaches the threshold; both of shape (n,)."""
 
     probability: NDArray[np.float64]
     churn: NDArray[np.bool_]
@@ -23,16 +23,16 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A prediction and what each feature contributes to it.
+    """A prediction with the contribution of each feature.
 
     Attributes
     ----------
     prediction
-        The same as `Bundle.predict` gives.
+        The same prediction as from `Bundle.predict`.
     base_value
-        What the model gives on average over its training rows, on `Bundle.explanation_scale`.
+        Average score of the training rows, on `Bundle.explanation_scale`.
     contributions : float64, shape (n, k)
-        One per feature of `Bundle.selected`; `base_value` and a row's sum are its score on that scale.
+        Contributions of the features of `Bundle.selected`. A row's sum plus `base_value` is its score on that scale.
     """
 
     prediction: Prediction
@@ -42,14 +42,14 @@ class Explanation:
     def top(self, names: Sequence[str], count: int = 6) -> tuple[NDArray[np.int64], Floats]:
         """Return the positions and values of the largest contributions, both of shape (n, min(count, k)).
 
-        They are in descending order of the absolute value; equal ones in ascending order of the feature's name.
+        The order is by absolute value, largest first; ties are in the order of the features' names.
 
         >>> explanation = Explanation(None, 0.1, np.array([[0.2, -0.3, 0.0, -0.2]]))
         >>> explanation.top(["minutes", "plan", "calls", "charge"], count=3)
         (array([[1, 3, 0]]), array([[-0.3, -0.2,  0.2]]))
         """
-        found: tuple[NDArray[np.int64], Floats] = largest(self.contributions, by_name(tuple(names)), count)
-        return found
+        result: tuple[NDArray[np.int64], Floats] = largest(self.contributions, by_name(tuple(names)), count)
+        return result
 
 
 class BriefExplanation(NamedTuple):
@@ -69,7 +69,7 @@ def by_name(names: tuple[str, ...]) -> NDArray[np.int64]:
 
 @compiled("float64[::1](float64, float64[:, ::1])")
 def totals(base_value: float, contributions: Floats) -> Floats:
-    """Return what each row's explanation adds up to, shape (n,)."""
+    """Return the sum of the base value and each row's contributions, shape (n,)."""
     sums = np.empty(contributions.shape[0])
     for row in range(contributions.shape[0]):
         sums[row] = base_value

@@ -1,4 +1,4 @@
-"""Trees as plain arrays, in one numbering of all nodes."""
+"""Trees as plain arrays, with one numbering of all nodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ Link = Literal["logistic", "identity"]
 
 @dataclass(frozen=True)
 class TreeArrays:
-    """Arrays of trees whose leaf values add up, with `base`, to a score; the link turns the score into a probability.
+    """Trees whose leaf values, added to `base`, give a score; the link turns the score into a probability.
 
-    Arrays are over all nodes of all trees, in one numbering; a child always comes after its parent.
+    Each array but `roots` has one value per node of all trees. A child always comes after its parent.
 
     Attributes
     ----------
     roots : int64, shape (trees,)
         First node of each tree, ascending.
     feature : int32
-        Column of the feature matrix a node asks, -1 in a leaf.
+        Column of the feature matrix that a node splits on; -1 in a leaf.
     threshold : float32
-        A row goes left where the feature is below it.
+        A row goes left if its feature is below the threshold.
     left, right : int32
-        Children, -1 in a leaf.
+        Children; -1 in a leaf.
     missing_left : bool
         Whether a missing value goes left.
     value : float64
-        What a leaf adds to the score; 0 elsewhere.
+        Share of the score that a leaf adds; 0 in other nodes.
     cover : float64
-        Weight of the training rows that reached the node, which exact SHAP values need.
+        Weight of the training rows that reached the node; exact SHAP values need it.
     link
-        logistic: the score is log-odds (boosting). identity: it is the probability (tree, forest).
+        `logistic` if the score is log-odds (boosting), `identity` if it is the probability (tree, forest).
     """
 
     roots: NDArray[np.int64]

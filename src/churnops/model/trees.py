@@ -1,7 +1,7 @@
-"""Every tree family in one form: a decision tree, a random forest and gradient boosting as plain arrays.
+"""All tree families in one form: a decision tree, a random forest and gradient boosting as plain arrays.
 
-A row goes left where its feature, rounded to float32 as both libraries do, is below the threshold. scikit-learn
-asks `x <= t` with a float64 threshold; `churnops.training.export` turns that into the same question once.
+A row goes left if its feature, rounded to float32 as in both libraries, is below the threshold. scikit-learn compares
+`x <= t` with a float64 threshold; `churnops.training.export` converts those thresholds.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ MAX_TREES = 10_000
 MAX_DEPTH = 512
 MAX_TREE_STEPS = 2**26
 MAX_STEPS = 2**31
-"""Bounds of an ensemble. A step is a node and a level or feature, whichever are fewer. An explanation takes half as
-many operations a customer at most, and 24 bytes for each step of the largest tree.
+"""Limits of an ensemble. Its steps are its nodes times its levels, or times its features if there are fewer.
 
-The families of `churnops.training.candidates` make at most 240 trees of depth 8. Trees that are grown to the end, which
-an ensemble made elsewhere may have, reach depth 74 on 200,000 rows and about 10 more with every fourfold number of
-rows; a tree on a million rows and 100 columns has about 2**25 steps.
+An explanation takes at most half as many operations a customer, and 24 bytes for each step of the largest tree. The
+families of `churnops.training.candidates` have at most 240 trees of depth 8. Other tools may grow trees to the end: to
+depth 74 on 200,000 rows, and about 10 levels more for four times as many rows. A tree on a million rows and 100 columns
+has about 2**25 steps.
 """
-COVER_TOLERANCE = 1e-5  # XGBoost adds covers up in float32
+COVER_TOLERANCE = 1e-5  # XGBoost adds up covers in float32
 Matrix = NDArray[np.float64] | NDArray[np.float32]
 
 
@@ -66,7 +66,7 @@ def _scores(
 
 @compiled("float32[:, ::1](float64[:, :])")
 def _rounded(matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to float32, in less time than NumPy for one row. Beyond it is infinite, which is above every threshold."""
+    """Round to float32, faster than NumPy for one row. Larger numbers become infinite: above every threshold."""
     rounded = np.empty(matrix.shape, np.float32)
     for row in range(matrix.shape[0]):
         for feature in range(matrix.shape[1]):
@@ -124,10 +124,10 @@ def _depth(feature: NDArray[np.int32], left: NDArray[np.int32], right: NDArray[n
 
 @dataclass(frozen=True)
 class TreeEnsemble(TreeArrays):
-    """Trees that answer and explain: see `TreeArrays` for the attributes."""
+    """Trees that predict and explain; see `TreeArrays` for the attributes."""
 
     def rounded(self, matrix: Matrix) -> NDArray[np.float32]:
-        """Return a feature matrix as the trees ask it. One that was rounded already costs nothing more."""
+        """Return a feature matrix in float32, as the trees compare it; a float32 matrix is returned unchanged."""
         if matrix.dtype == np.float32:
             return matrix  # type: ignore[return-value]
         return _rounded(matrix)  # type: ignore[no-any-return]
@@ -152,16 +152,16 @@ class TreeEnsemble(TreeArrays):
 
     @property
     def explanation_scale(self) -> Literal["log-odds", "probability"]:
-        """What contributions add up to: log-odds (boosting) or the probability (tree, forest)."""
+        """Scale of contributions: log-odds (boosting) or probability (tree, forest)."""
         return "log-odds" if self.link == "logistic" else "probability"
 
     @property
     def base_value(self) -> float:
-        """The average score of the training rows, by `cover`."""
+        """Average score of the training rows, weighted by `cover`."""
         return self.explainer.base_value
 
     def contributions(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Return the exact path-dependent SHAP values, shape (n, k): with `base_value` they add up to the score.
+        """Return the exact path-dependent SHAP values, shape (n, k); with `base_value` they add up to the score.
 
         See `churnops.model.explain` for the method and its sources.
 
@@ -199,7 +199,7 @@ class TreeEnsemble(TreeArrays):
 
     @cached_property
     def explainer(self) -> TreeExplainer:
-        """What explanations need, worked out at the first one."""
+        """Explainer of these trees, made for the first explanation."""
         return TreeExplainer(self)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -207,20 +207,20 @@ class TreeEnsemble(TreeArrays):
         return {name: getattr(self, name) for name in self.arrays}
 
     def parameters(self) -> dict[str, Any]:
-        """Return what is kept in `bundle.json` beside the arrays."""
+        """Return the parameters for `bundle.json`, beside the arrays."""
         return {"base": self.base, "link": self.link}
 
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, Any], width: int
     ) -> "TreeEnsemble":
-        """Audit and rebuild an ensemble over `width` features: every walk must end in a leaf, inside the arrays.
+        """Audit and rebuild an ensemble over `width` features: every walk must end in a leaf of its own tree.
 
         Raises
         ------
         BundleError
-            If an index points outside, a child does not come after its parent or has two, a number is not finite, a
-            cover is not positive or above the parent's, or there are more trees, levels or steps than may be.
+            If an index points outside, a child comes before its parent or has two parents, a number is not finite, a
+            cover is not positive or is above the parent's, or a limit is exceeded.
         """
         if set(parameters) != {"base", "link"} or parameters["link"] not in ("logistic", "identity"):
             raise BundleError("trees: base or link is missing or unknown")
@@ -241,7 +241,7 @@ class TreeEnsemble(TreeArrays):
         if roots.size > MAX_TREES:
             raise BundleError(f"trees: {roots.size} trees, at most {MAX_TREES} are allowed")
         if ((self.feature < LEAF) | (self.feature >= width)).any():
-            raise BundleError(f"trees: a node asks a feature outside the {width} there are")
+            raise BundleError(f"trees: a node splits on a feature outside the {width} there are")
         inner = self.feature != LEAF
         index = np.arange(nodes)
         end = np.append(roots[1:], nodes)[np.searchsorted(roots, index, side="right") - 1]  # of each node's own tree
@@ -256,18 +256,18 @@ class TreeEnsemble(TreeArrays):
         self._audit_numbers(inner)
 
     def _audit_numbers(self, inner: NDArray[np.bool_]) -> None:
-        """Refuse thresholds, values and covers that no training makes; `inner` (nodes,) tells which are no leaves."""
+        """Refuse thresholds, values and covers that no training makes; `inner` (nodes,) is False in leaves."""
         for numbers in (self.threshold[inner], self.value, self.cover):
             if not np.isfinite(numbers).all():
                 raise BundleError("trees: a threshold, value or cover is not finite")
         if (self.cover <= 0.0).any():
             raise BundleError("trees: a cover is not positive")
-        most = self.cover[inner] * (1.0 + COVER_TOLERANCE)
-        if (self.cover[self.left[inner]] > most).any() or (self.cover[self.right[inner]] > most).any():
+        limit = self.cover[inner] * (1.0 + COVER_TOLERANCE)
+        if (self.cover[self.left[inner]] > limit).any() or (self.cover[self.right[inner]] > limit).any():
             raise BundleError("trees: a node's cover is above its parent's")
 
     def _audit_cost(self, width: int) -> None:
-        """Refuse trees that no training makes, and that would take seconds and gigabytes to explain one customer."""
+        """Refuse trees that no training makes: one explanation could take seconds and gigabytes."""
         depth = _depth(self.feature, self.left, self.right)
         if depth > MAX_DEPTH:
             raise BundleError(f"trees: a depth of {depth}, at most {MAX_DEPTH} is allowed")
