@@ -221,10 +221,10 @@ def column(document: dict[str, Any], name: str) -> dict[str, Any]:
         (lambda d: d.update(metrics=[1]), "metrics or lineage"),
         (lambda d: d["imputation"].update(account_length="nan"), "imputation constant"),
         (lambda d: d["imputation"].update(account_length=True), "imputation constant"),
-        (lambda d: d.update(algorithm="../x"), "algorithm has no name"),
+        (lambda d: d.update(algorithm="../x"), "name of its algorithm is not valid"),
         (lambda d: d.pop("imputation"), "does not fit together"),
         (lambda d: d.pop("metrics"), "does not fit together"),
-        (lambda d: d.update(algorithm={"a": 1}), "algorithm has no name"),
+        (lambda d: d.update(algorithm={"a": 1}), "name of its algorithm is not valid"),
     ],
 )
 def test_a_forged_document_is_refused(copy: Path, change: Callable[[dict[str, Any]], None], reason: str):

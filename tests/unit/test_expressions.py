@@ -63,11 +63,11 @@ def test_what_it_computes(text: str, expected: list[float]):
         ("log(a)", "not part of the language"),
         ("min", "no column 'min'"),
         ("0 < a < 1", "a < b and b < c"),
-        ("a == 'month'", "'a' is no category"),
+        ("a == 'month'", "'a' is not a category"),
         ("contract == 'weekly'", "no choice 'weekly'"),
         ("'month'", "may only be compared"),
-        ("contract + 1", "is a category, no number"),
-        ("contract == 2", "is a category, no number"),
+        ("contract + 1", "is a category, not a number"),
+        ("contract == 2", "is a category, not a number"),
         ("a + True", "may only be compared"),
         ("1e999", "not part of the language"),
         ("1j", "not part of the language"),
@@ -110,8 +110,8 @@ def test_a_category_becomes_one_feature_per_choice_but_the_first():
 @pytest.mark.parametrize(
     ("expressions", "reason"),
     [
-        ({"minutes": "1"}, "a column of that name already"),
-        ({"note": "1"}, "a column of that name already"),
+        ({"minutes": "1"}, "a column has that name already"),
+        ({"note": "1"}, "a column has that name already"),
         ({"x": "note + 1"}, "no column 'note' here"),  # may be absent: then the customer would score differently
         ({"x": "churn"}, "no column 'churn' here"),
         ({"x": "y", "y": "1"}, "no column 'y' here"),

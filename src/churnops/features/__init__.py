@@ -1,4 +1,4 @@
-"""Derived columns: the one engine that computes them, for one customer and for a million, in training and serving."""
+"""Features: one engine computes them for one customer and for a million, in training and serving."""
 
 from churnops.features.build import Feature, FeatureMatrix, all_features
 from churnops.features.expressions import compile_expression

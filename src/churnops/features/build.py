@@ -1,4 +1,4 @@
-"""Features: the columns a model reads, each an expression, built into one matrix."""
+"""Features: columns of the model's matrix, each computed by an expression."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from churnops.settings import FeatureSettings
 from churnops.words import title, words
 
 MAX_FEATURES = 2000
-BLOCK = 4096  # rows computed at once: intermediate results stay in the processor's cache
+BLOCK = 4096  # rows at a time: intermediate results stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One model input: `expression` over the Schema's columns and the features before it.
+    """A model input: an expression over the Schema's columns and the features before it.
 
-    Only a derived feature has a label or unit of its own; see `feature_title` for one that is a column.
+    Only a derived feature has a label and unit of its own; `feature_title` gives the title of every feature.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Feature:
 def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ...]:
     """Return every feature that the Schema and the settings define, before selection.
 
-    These are the required columns themselves (a category as one 0/1 feature per choice but the first), then the
-    derived ones in their order.
+    The required columns come first: a category as one 0/1 feature for each choice but the first. The derived features
+    follow in their order.
 
     Raises
     ------
     ExpressionError
-        If an expression is invalid, uses a column that may be absent or a later feature, a name is taken, or
-        `exclude` names no feature and no column.
+        If an expression is invalid or uses an optional column or a later feature, a name is taken, or `exclude` has a
+        name of no feature and no column.
     """
     features: list[Feature] = []
     for column in schema.model_inputs:
@@ -58,7 +58,7 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
     taken = set(schema.by_name) | {feature.name for feature in features}
     for item in settings.derived:
         if item.name in taken:
-            raise ExpressionError(f"derived feature '{item.name}': there is a column of that name already")
+            raise ExpressionError(f"derived feature '{item.name}': a column has that name already")
         taken.add(item.name)
         features.append(Feature(item.name, item.expression, item.description or item.expression, item.label, item.unit))
     names = [feature.name for feature in features]
@@ -67,12 +67,12 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
         raise ExpressionError(f"features.exclude: there is no feature '{unknown[0]}': {nearest(unknown[0], names)}")
     if not features:
         raise ExpressionError("there is no feature to predict from: every column is a category with one choice")
-    FeatureMatrix(schema.model_inputs, features, names)  # compiles each, or says why not
+    FeatureMatrix(schema.model_inputs, features, names)  # compiles every expression, or raises
     return tuple(features)
 
 
 def feature_title(name: str, schema: Schema, feature: Feature | None) -> str:
-    """Return the title of a feature: of its column, with the choice if it is one of a category; or else its own.
+    """Return the title of a feature: its column's, with the choice of a category, or else its own.
 
     Examples
     --------
@@ -88,16 +88,16 @@ def feature_title(name: str, schema: Schema, feature: Feature | None) -> str:
 
 
 class FeatureMatrix:
-    """Computes the selected features of customers, row by row independent of each other.
+    """Function from columns to the selected features; each row is computed from itself alone.
 
     Parameters
     ----------
     inputs
-        The Schema's columns that expressions may use.
+        Columns of the Schema that expressions may use.
     features
         Definitions in order; later ones may use earlier ones.
     selected
-        Names of the features that are the matrix's columns, in order.
+        Names of the matrix's columns, in order.
     """
 
     def __init__(self, inputs: Sequence[Column], features: Sequence[Feature], selected: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ class FeatureMatrix:
                 needed |= expression.names
         column_names = {column.name for column in inputs}
         place = {name: position for position, name in enumerate(selected)}
-        # (name, expression or None where the feature is a column as it is, place in the matrix or None)
+        # (name, expression or None if the feature is a column, place in the matrix or None)
         self._plan = [
             (name, None if name in column_names else expression, place.get(name))
             for name, expression in compiled.items()
@@ -131,7 +131,7 @@ class FeatureMatrix:
         """Build the matrix of shape (n, number of selected features) from imputed columns of length n."""
         rows = len(columns[self.inputs[0].name])
         matrix = np.empty((rows, len(self.selected)))
-        with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers: the score is checked, not each step
+        with np.errstate(over="ignore", invalid="ignore"):  # the score is checked, not each step
             for start in range(0, rows, BLOCK):
                 stop = min(start + BLOCK, rows)
                 block = {column.name: columns[column.name][start:stop] for column in self.inputs}
@@ -141,7 +141,7 @@ class FeatureMatrix:
     def one(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         """Build the matrix of one customer, shape (1, number of selected features), from imputed numbers.
 
-        The same bits as from columns of length 1, several times as fast.
+        It has the same bits as from columns of length 1, and is several times as fast.
         """
         known = dict(values)
         row = [0.0] * len(self.selected)

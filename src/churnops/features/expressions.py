@@ -1,13 +1,13 @@
-"""The expression language of derived columns, compiled once to a chain of NumPy calls.
+"""Expression language of derived features, compiled once to a chain of NumPy calls.
 
-It is a subset of Python's own syntax: numbers, column names, `+ - * /`, comparisons, `and`, `or`, `not`, `min()`,
-`max()`, `abs()`, `a if condition else b`, and a category compared with one of its choices in quotes. Every operation is
-element by element and correctly rounded (IEEE 754), so a customer gets the same bits alone, in a batch and in any
-order; that is why there is no logarithm, and nothing that looks at other rows. A division by zero is 0, so that a
-feature is a number whatever the customer.
+It is a subset of Python's syntax: numbers, column names, `+ - * /`, comparisons, `and`, `or`, `not`, `min()`, `max()`,
+`abs()`, `a if condition else b`, and a category compared with one of its choices in quotes. Every operation works
+element by element and is correctly rounded (IEEE 754), so a customer gets the same bits alone, in a batch and in any
+order. Therefore the language has no logarithm, and no operation over several rows. A division by zero is 0, so that a
+feature is a number for every customer.
 
-Nothing is evaluated as Python: the syntax tree is checked and turned into closures, so an expression from a forged
-bundle can do no more than arithmetic.
+Nothing is evaluated as Python. The syntax tree is checked and turned into closures, so an expression in a forged bundle
+can only do arithmetic.
 """
 
 import ast
@@ -37,12 +37,12 @@ def _divide(a: Values, b: Values) -> Values:
 
 
 def _nan_or(a: float, b: float, chosen: float) -> float:
-    """Return `chosen`, or NaN if one of both numbers is: as NumPy does."""
+    """Return `chosen`, or NaN if one of the numbers is NaN, as in NumPy."""
     return a if a != a else b if b != b else chosen
 
 
-# What an operation does: to columns, and to the numbers of one customer, where a NumPy call would cost ten times what
-# it computes. Both round alike, so the results have the same bits.
+# Operations on columns, and on the numbers of one customer: for these, NumPy's calls would take ten times as long.
+# Both round alike, so the results have the same bits.
 _ARRAYS: Mapping[Any, Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -92,7 +92,7 @@ _ARITY = {"min": 2, "max": 2, "abs": 1}
 
 @dataclass(frozen=True)
 class _Node:
-    """A compiled part: how to compute it, and whether the result is a truth value."""
+    """Compiled part of an expression; `boolean` if its result is a truth value."""
 
     compute: _Compute
     boolean: bool = False
@@ -100,19 +100,19 @@ class _Node:
 
 @dataclass(frozen=True)
 class Expression:
-    """A compiled expression: call it with encoded columns; `names` are the columns it reads."""
+    """Compiled expression: a function of encoded columns; `names` are the columns that it reads."""
 
     names: frozenset[str]
     compute: _Compute
     compute_one: _Compute
 
     def __call__(self, columns: Columns) -> Values:
-        """Compute for every row of the columns."""
+        """Compute the values of all rows."""
         values: Values = self.compute(columns)
         return values
 
     def one(self, values: Mapping[str, float]) -> float:
-        """Compute for one customer's numbers; the result has the same bits as in a column."""
+        """Compute the value of one customer; it has the same bits as in a column."""
         value: float = self.compute_one(values)
         return value
 
@@ -125,12 +125,12 @@ def compile_expression(text: str, columns: Mapping[str, Column | None]) -> Expre
     text
         The expression, at most 1,000 characters.
     columns
-        Names that may be used; the value is the Schema's column, or None for a derived one.
+        Columns that the expression may use, by name; None for a derived feature.
 
     Raises
     ------
     ExpressionError
-        If the text is not in the language, or names a column or choice that does not exist.
+        If the text is not in the language, or has a column or choice that does not exist.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def compile_expression(text: str, columns: Mapping[str, Column | None]) -> Expre
     functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     names = frozenset(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions)
     compute, compute_one = (_Compiler(text, columns, operations).number(tree) for operations in (_ARRAYS, _NUMBERS))
-    # A constant has no rows of its own: it takes as many as the columns have.
+    # A constant is repeated for each row of the columns.
     broadcast: _Compute = lambda c: np.full(len(next(iter(c.values()))), compute(c))  # noqa: E731
     return Expression(names, compute if names else broadcast, compute_one)
 
@@ -162,20 +162,20 @@ class _Compiler:
         self.text = text
         self.columns = columns
         self.operations = operations
-        self.compared: set[int] = set()  # categories that stand beside a choice
+        self.compared: set[int] = set()  # ids of categories compared with a choice
 
     def error(self, reason: str) -> ExpressionError:
         shown = self.text if len(self.text) <= 100 else self.text[:100] + "…"
         return ExpressionError(f"expression {shown!r}: {reason}")
 
     def number(self, node: ast.expr) -> _Compute:
-        """Compile a node to a number: truth becomes 1 and 0 (NumPy would add two Booleans to one)."""
+        """Compile a node to a number; a truth value becomes 1 or 0, because NumPy adds two Booleans to one."""
         compiled = self.compile(node)
         compute, number = compiled.compute, self.operations["number"]
         return (lambda c: number(compute(c))) if compiled.boolean else compute
 
     def compile(self, node: ast.expr) -> _Node:
-        """Compile one node and what is below it."""
+        """Compile a node with all nodes below it."""
         match node:
             case ast.Constant(value=bool() | str() | int() | float() as value) if (
                 isinstance(value, str) or abs(value) < 1e300
@@ -209,12 +209,12 @@ class _Compiler:
         return _Node(lambda c: constant)
 
     def _column(self, name: str, *, compared: bool) -> _Node:
-        """Compile a column's name; a category must stand beside one of its choices."""
+        """Compile a column's name; a category must be compared with one of its choices."""
         if name not in self.columns:
             raise self.error(f"there is no column '{name}' here: {nearest(name, self.columns)}")
         column = self.columns[name]
         if column is not None and column.kind == "category" and not compared:
-            raise self.error(f"'{name}' is a category, no number: compare it with one of its choices in quotes")
+            raise self.error(f"'{name}' is a category, not a number: compare it with one of its choices in quotes")
         return _Node(lambda c: c[name])
 
     def _call(self, name: str, arguments: list[ast.expr]) -> _Node:
@@ -256,7 +256,7 @@ class _Compiler:
             if isinstance(choice, ast.Constant) and isinstance(choice.value, str) and isinstance(category, ast.Name):
                 column = self.columns.get(category.id)
                 if column is None or not column.choices:
-                    raise self.error(f"'{category.id}' is no category, so it cannot be compared with text")
+                    raise self.error(f"'{category.id}' is not a category, so it cannot be compared with text")
                 if choice.value not in column.codes:
                     raise self.error(
                         f"'{category.id}' has no choice {choice.value!r}: {nearest(choice.value, column.choices)}"

@@ -41,9 +41,9 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename: info for info in archive.infolist()}
             if sorted(members) != sorted(f"{name}.npy" for name in expected) or len(archive.infolist()) != len(members):
-                raise BundleError(f"{file} does not hold exactly the arrays it should")
+                raise BundleError(f"{file} does not hold exactly the expected arrays")
             if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
-                raise BundleError(f"{file} is compressed, which no bundle is")
+                raise BundleError(f"{file} is compressed, but files of a bundle never are")
             if sum(info.compress_size for info in members.values()) > len(data):
                 raise BundleError(f"{file} holds arrays that overlap")
             return {
@@ -62,7 +62,7 @@ def _check_directory(data: bytes, expected: Mapping[str, Any], file: str) -> Non
     entries, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     longest = sum(MAX_ENTRY + len(name) for name in expected)
     if entries != len(expected) or length > longest or data[-END - ZIP64_END : -END][:4] == b"PK\6\7":
-        raise BundleError(f"{file} does not hold exactly the arrays it should")
+        raise BundleError(f"{file} does not hold exactly the expected arrays")
 
 
 def _parse(data: bytes, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
@@ -76,5 +76,5 @@ def _parse(data: bytes, dtype: np.dtype[Any], where: str) -> NDArray[Any]:
         raise BundleError(f"{where} is not a plain array") from None
     length = len(data) - member.tell()
     if actual != dtype or fortran_order or len(shape) != 1 or shape[0] * dtype.itemsize != length:
-        raise BundleError(f"{where} has not the type or length it should")
+        raise BundleError(f"{where} has the wrong type or length")
     return np.frombuffer(data, dtype=dtype, offset=member.tell()).copy()

@@ -314,9 +314,9 @@ class Bundle:
 
 def _check_values(document: Mapping[str, Any]) -> None:
     if not isinstance(document["metrics"], dict) or not isinstance(document["lineage"], dict):
-        raise BundleError("its metrics or lineage are not a table of names")
+        raise BundleError("its metrics or lineage are not JSON objects")
     if not isinstance(document["algorithm"], str) or not re.fullmatch("[a-z_]{1,40}", document["algorithm"]):
-        raise BundleError("its algorithm has no name")
+        raise BundleError("the name of its algorithm is not valid")
     if not 0.0 < document["threshold"] < 1.0:
         raise BundleError("its threshold is not between 0 and 1")
 
@@ -350,7 +350,7 @@ def _reference(names: list[str], data: bytes, schema: Schema) -> Profile:
 def _linked(linked: Any, watched: Set[str]) -> dict[str, str]:
     """Check that linked columns are watched, and that no column both determines another and is determined."""
     if not isinstance(linked, dict) or not {*linked, *linked.values()} <= watched:
-        raise BundleError("its linked columns are not columns that it watches")
+        raise BundleError("its linked columns are not watched columns")
     if set(linked) & set(linked.values()):
         raise BundleError("its linked columns form a chain")
     return linked

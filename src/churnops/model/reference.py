@@ -50,5 +50,5 @@ def _profile(arrays: Mapping[str, NDArray[Any]], name: str) -> ColumnProfile:
         or missing[0] < 0
         or counts.sum(dtype=np.float64) + missing[0] > MAX_ROWS
     ):
-        raise BundleError(f"the reference profile of {name} is not one")
+        raise BundleError(f"the reference profile of {name} is not valid")
     return ColumnProfile(points, counts, int(missing[0]))

@@ -241,7 +241,7 @@ class TreeEnsemble(TreeArrays):
         if roots.size > MAX_TREES:
             raise BundleError(f"trees: {roots.size} trees, at most {MAX_TREES} are allowed")
         if ((self.feature < LEAF) | (self.feature >= width)).any():
-            raise BundleError(f"trees: a node splits on a feature outside the {width} there are")
+            raise BundleError(f"trees: a node splits on a feature outside its {width} features")
         inner = self.feature != LEAF
         index = np.arange(nodes)
         end = np.append(roots[1:], nodes)[np.searchsorted(roots, index, side="right") - 1]  # of each node's own tree

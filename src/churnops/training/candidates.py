@@ -1,4 +1,4 @@
-"""The families a model is chosen from: how each is made, its well-tried setting, and the space searched around it."""
+"""Families of models: the estimator of each, its default hyperparameters, and the space of the search."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,22 @@ from xgboost import XGBClassifier
 
 Params = Mapping[str, Any]
 Fitted = Any
-"""A scikit-learn pipeline, tree or forest, or an XGBClassifier; neither library has types."""
+"""A fitted scikit-learn pipeline, tree or forest, or an XGBClassifier; neither library has types."""
 
 
 @dataclass(frozen=True)
 class CandidateFamily:
-    """A family: `make(params, seed)` gives an unfitted estimator that uses one thread."""
+    """A family of models.
+
+    Attributes
+    ----------
+    make
+        Function from hyperparameters and a seed to an unfitted estimator that uses one thread.
+    default
+        Hyperparameters of the first trial.
+    space
+        Values of each hyperparameter that the search draws from.
+    """
 
     name: str
     make: Callable[[Params, int], Fitted]
@@ -37,16 +47,16 @@ class CandidateFamily:
     ) -> Fitted:
         """Fit to a feature matrix of shape (n, k) and outcomes of shape (n,).
 
-        `weight`, of shape (n,), says how much each row counts; rows that count 0 are left out.
+        `weight` has the weight of each row, shape (n,); rows of weight 0 are left out.
         """
         estimator = self.make(params, seed)
         if weight is not None:
             counted = weight > 0
             matrix, outcome, weight = matrix[counted], outcome[counted], weight[counted]
-        if weight is None or (weight == weight[0]).all():  # a forest draws other rows where weights are given
+        if weight is None or (weight == weight[0]).all():  # a forest draws other rows if it gets weights
             return estimator.fit(matrix, outcome.astype(np.int64))
         name = f"{estimator.steps[-1][0]}__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
-        scaled = weight / weight.mean()  # settings such as a leaf's least weight mean rows
+        scaled = weight / weight.mean()  # limits such as a leaf's smallest weight are in rows
         return estimator.fit(matrix, outcome.astype(np.int64), **{name: scaled})
 
 
@@ -55,7 +65,7 @@ CANDIDATES: Mapping[str, CandidateFamily] = {
     for candidate in (
         CandidateFamily(
             "logistic_regression",
-            # Not liblinear: its random numbers are one global stream, so fits in two threads disturb each other.
+            # Not liblinear: all threads share its random numbers, so results would depend on their order.
             lambda params, seed: make_pipeline(
                 StandardScaler(), LogisticRegression(solver="lbfgs", max_iter=2000, random_state=seed, **params)
             ),

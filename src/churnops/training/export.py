@@ -1,4 +1,4 @@
-"""Turn a fitted estimator into plain arrays that give the same probabilities without the library that fitted it."""
+"""Export of fitted estimators to plain arrays, which predict without the library that fitted them."""
 
 import json
 from typing import Any
@@ -19,8 +19,8 @@ _Tree = dict[str, NDArray[Any]]
 def export(fitted: Fitted) -> LinearModel | TreeEnsemble:
     """Return the plain-array form of a fitted candidate.
 
-    Its probabilities equal those of the library within 1e-6 (XGBoost adds leaves up in float32; the rest is exact
-    to rounding), missing values included where the library takes them.
+    Its probabilities equal those of the library within 1e-6, also for missing values if the library accepts them.
+    XGBoost adds up leaves in float32; the other families are exact to rounding.
     """
     if isinstance(fitted, Pipeline):
         return _linear(fitted)
@@ -40,9 +40,9 @@ def _linear(fitted: Pipeline) -> LinearModel:
 
 
 def strictly_below(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return float32 thresholds s such that, for every float32 x, `x < s` exactly where `x <= threshold`.
+    """Return float32 thresholds s such that `x < s` if and only if `x <= threshold`, for every float32 x.
 
-    scikit-learn compares float32 features with float64 thresholds.
+    scikit-learn compares float32 features with float64 thresholds; the kernels here compare float32 numbers.
     """
     rounded = threshold.astype(np.float32)
     above = np.nextafter(rounded, np.float32(np.inf))
@@ -50,7 +50,7 @@ def strictly_below(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _sklearn_tree(fitted: DecisionTreeClassifier, share: int) -> _Tree:
-    """One tree of scikit-learn; its probability is divided by `share`, the number of trees averaged."""
+    """Convert a tree of scikit-learn; its probabilities are divided by `share`, the number of trees in the average."""
     tree = fitted.tree_
     leaf = tree.children_left == LEAF
     classes = tree.value[:, 0, :]
@@ -74,7 +74,7 @@ def _xgboost(fitted: XGBClassifier) -> TreeEnsemble:
 
 
 def _xgboost_tree(tree: dict[str, Any]) -> _Tree:
-    """One tree of XGBoost; nodes that pruning deleted are left out, parents stay before their children."""
+    """Convert a tree of XGBoost, without pruned nodes and with parents before their children."""
     left, right = np.array(tree["left_children"]), np.array(tree["right_children"])
     order = [0]
     for node in order:
@@ -96,7 +96,7 @@ def _xgboost_tree(tree: dict[str, Any]) -> _Tree:
 
 
 def _ensemble(trees: list[_Tree], base: float, link: Link) -> TreeEnsemble:
-    """Join trees into one numbering."""
+    """Join trees to an ensemble with one numbering of nodes."""
     sizes = np.array([tree["feature"].size for tree in trees])
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     for tree, root in zip(trees, roots, strict=True):

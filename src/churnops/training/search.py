@@ -1,4 +1,4 @@
-"""Cross-validated search of one family's settings, bounded by the number of trials."""
+"""Cross-validated search of a family's hyperparameters, with a limited number of trials."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,29 +18,31 @@ from churnops.training.candidates import CandidateFamily
 from churnops.training.export import export
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
-
+"""Indices of training rows and of validation rows."""
 Weighting = Callable[[NDArray[np.intp]], NDArray[np.float64]]
-"""Says how much rows count that a model is fitted to, given as their indices; 0 leaves a row out."""
+"""Function from indices of training rows to their weights; a row of weight 0 is left out of the fit."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting and its metrics in each fold."""
+    """One choice of hyperparameters, and its metrics in each fold."""
 
     params: dict[str, Any]
     folds: tuple[dict[str, float], ...]
 
     def mean(self, metric: str) -> float:
-        """Mean of a metric over the folds."""
+        """Return the mean of a metric over the folds."""
         return float(np.mean([fold[metric] for fold in self.folds]))
 
 
 @dataclass(frozen=True)
 class Search:
-    """All trials of a family, and the best by the selection metric (the earliest of equals).
+    """All trials of a family, and the best by the selection metric (the earliest if several are equal).
 
-    `out_of_fold` has the best trial's score of every row, by the fit that had not seen it; NaN for a row in no fold's
-    validation rows.
+    Attributes
+    ----------
+    out_of_fold
+        Out-of-fold scores of the best trial, shape (n,); NaN for a row that no fold validates.
     """
 
     trials: tuple[Trial, ...]
@@ -49,13 +51,13 @@ class Search:
 
 
 def stratified_folds(outcome: NDArray[np.bool_], folds: int, seed: int) -> list[Fold]:
-    """Split rows into folds with equal shares of each outcome: (training rows, validation rows) per fold."""
+    """Split rows into folds with equal shares of each outcome."""
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(outcome.size), outcome))
 
 
 def settings_to_try(candidate: CandidateFamily, trials: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield the well-tried setting, then seeded draws from the space without repetition."""
+    """Yield the default hyperparameters, then seeded draws from the space without repetition."""
     yield dict(candidate.default)
     size = prod(len(values) for values in candidate.space.values())
     draws = ParameterSampler(candidate.space, min(trials, size), random_state=seed)
@@ -65,16 +67,16 @@ def settings_to_try(candidate: CandidateFamily, trials: int, seed: int) -> Itera
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Compares settings on the same folds of the same rows.
+    """Comparison of hyperparameters on the same folds of the same rows.
 
     Attributes
     ----------
     columns, outcome
-        Training rows, encoded, and whether each churned.
+        Encoded training rows, and whether each churned.
     metric
-        Metric that decides.
+        Name of the metric that decides.
     pool
-        Fits wait for a thread in it; the result does not depend on its size.
+        Threads that run the fits; the result does not depend on their number.
     """
 
     build: FeatureMatrix
@@ -86,10 +88,10 @@ class CrossValidation:
     pool: ThreadPoolExecutor
 
     def search(self, candidate: CandidateFamily, trials: int, weighting: Weighting | None = None) -> Search:
-        """Score every setting in every fold, several at once.
+        """Score every trial in every fold, several at once.
 
-        Imputation is learned anew in each fold, from its training rows. A `weighting` is for training rows; validation
-        rows all count the same.
+        Imputation constants are fitted in each fold, on its training rows. A `weighting` applies to training rows;
+        validation rows have equal weights.
         """
 
         def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:

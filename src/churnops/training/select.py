@@ -1,4 +1,4 @@
-"""Step 4: compute the features and leave out those that say nothing, on training rows only."""
+"""Step 4: compute the features and select those that carry information, by the training rows only."""
 
 import json
 from collections.abc import Sequence
@@ -17,16 +17,21 @@ from churnops.step import StepResult
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedFeatures(StepResult):
-    """What builds the matrix of the selected features from imputed columns."""
+    """Result of the selection: `build` computes the matrix of the selected features from imputed columns."""
 
     build: FeatureMatrix
 
 
 def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSettings) -> SelectedFeatures:
-    """Compute every feature and select.
+    """Compute every feature, and leave out those that are excluded, constant or a repetition.
 
-    Left out are features excluded by name, constant ones, and those whose absolute correlation with an earlier
-    one is above `max_correlation`. Nothing looks at the outcome or at held-out rows.
+    A feature is a repetition if its absolute correlation with an earlier one is above `max_correlation`. The selection
+    uses neither outcomes nor held-out rows.
+
+    Raises
+    ------
+    DataError
+        If a feature overflows, or no feature is left.
     """
     features = all_features(schema, settings)
     names = [feature.name for feature in features]
@@ -60,7 +65,7 @@ def _overflow(name: str, schema: Schema) -> str:
 
 
 def _left_out(matrix: NDArray[np.float64], names: Sequence[str], settings: FeatureSettings) -> dict[str, str]:
-    """Return the names left out, each with its reason."""
+    """Return the names of left-out features, each with its reason."""
     reasons: dict[str, str] = {}
     scaled = matrix - matrix.mean(axis=0)
     length = np.sqrt((scaled**2).sum(axis=0))

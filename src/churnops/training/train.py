@@ -1,4 +1,4 @@
-"""Step 5: search every candidate, choose the winner by validated scores, and make of it what is deployed."""
+"""Step 5: search every candidate, choose the winner by validated scores, and make the bundle to deploy."""
 
 import json
 import time
@@ -27,13 +27,13 @@ from churnops.training.search import CrossValidation, Fold, Search, Trial, Weigh
 from churnops.training.select import SelectedFeatures
 
 MAX_REFERENCE_ROWS = 10_000
-REFERENCE_POINTS = 10_000  # of a column: it tells distances to 0.0001, and keeps a bundle of a huge table small
+REFERENCE_POINTS = 10_000  # limit of a column's points: distances are exact to 0.0001, and a bundle stays small
 REPORTED = ("log_loss", "roc_auc", "average_precision", "accuracy", "f1", "brier")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(StepResult):
-    """One candidate's best setting, fitted on the training rows, as a Bundle."""
+    """Best trial of a candidate, fitted on the training rows, as a Bundle."""
 
     search: Search
     bundle: Bundle
@@ -41,7 +41,17 @@ class TrainedModel(StepResult):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModels(StepResult):
-    """Every candidate's model by its name, the winner's name, and what is deployed of it: fitted again, or as it is."""
+    """Models of all candidates.
+
+    Attributes
+    ----------
+    models
+        Model of each candidate, by the candidate's name.
+    winner
+        Name of the candidate with the best mean validated metric.
+    refit
+        Bundle to deploy: the winner, fitted again on all rows if the plan requires it.
+    """
 
     models: Mapping[str, TrainedModel]
     winner: str
@@ -49,7 +59,7 @@ class TrainedModels(StepResult):
 
     @property
     def reference(self) -> bytes:
-        """Up to 10,000 of the rows that the profile is made of, as Parquet: inputs, outcome, and unseen scores."""
+        """Up to 10,000 rows of the reference profile, as Parquet: inputs, outcomes and out-of-fold scores."""
         content = self.artifacts["reference.parquet"]
         assert isinstance(content, bytes)
         return content
@@ -57,22 +67,21 @@ class TrainedModels(StepResult):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which candidates are compared, and what of the winner is deployed.
+    """Plan of a training: candidates to compare, and rows of the deployed model's reference profile.
 
     Attributes
     ----------
     families
-        Each is searched with each of `weights`.
+        Families to search, each with each of `weights`.
     weights
-        By name: how much training rows count, given as their indices among them; None: all the same.
+        Weightings of the training rows by name; None gives all rows the same weight.
     folds
-        What candidates are chosen by: indices into the training rows.
+        Folds that choose the winner, as indices into the training rows.
     reference
-        Shape (n,): rows of the table that the deployed model's reference profile is made of. Their scores are by fits
-        that had not seen them, so each is held out or in a fold's validation rows. None: all rows, after the winner was
-        fitted again on all of them.
+        Mask of the table's rows for the reference profile, shape (n,). Each must be held out or validated by a fold, so
+        that its score comes from a fit on other rows. None: fit the winner again on all rows, and use all of them.
     threads
-        Fits running at once; the result does not depend on it.
+        Number of fits at once; the result does not depend on it.
     """
 
     families: Sequence[Family]
@@ -82,7 +91,7 @@ class Plan:
     threads: int
 
     def candidates(self) -> dict[str, tuple[Family, Weighting | None]]:
-        """Return family and weights by the candidate's name, which is the family's where there is one weighting."""
+        """Return family and weighting by candidate; with one weighting, a candidate has its family's name."""
         return {
             family if len(self.weights) == 1 else f"{family}: {scheme}": (family, weighting)
             for family in self.families
@@ -91,7 +100,7 @@ class Plan:
 
 
 def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
-    """Return the main job's plan: every family of the settings, cross-validated; the winner is fitted on all rows."""
+    """Return the main job's plan: cross-validate every family of the settings, and fit the winner on all rows."""
     options = settings.training
     folds = stratified_folds(prepared.outcome[~prepared.held_out], options.folds, settings.random_state)
     return Plan(options.families, {"all rows": None}, folds, None, options.threads)
@@ -107,35 +116,19 @@ def train_models(
 ) -> TrainedModels:
     """Search every candidate of `plan`, by default the main job's; the best mean validated metric wins.
 
-    Held-out rows play no part in the choice. Where the plan has the winner fitted again, they are in that fit; the
-    bundle's lineage names both fits, and its metrics are those of the evaluated one.
+    Held-out rows play no part in the choice. A plan without `reference` fits the winner again on all rows, held-out
+    ones included. The bundle's lineage then names both fits; its metrics are those of the evaluated fit.
     """
     plan = plan or main_plan(prepared, settings)
-    training = ~prepared.held_out
-    columns, outcome = prepared.rows(training), prepared.outcome[training]
-    options = settings.training
+    candidates, metric = plan.candidates(), settings.training.selection_metric
     maker = _Maker(prepared, features.build, settings)
-    candidates = plan.candidates()
-    models: dict[str, TrainedModel] = {}
-    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
-        validation = CrossValidation(
-            features.build, columns, outcome, plan.folds, options.selection_metric, settings.random_state, pool
-        )
-        for name, (family, weighting) in candidates.items():
-            started = time.perf_counter()
-            found = validation.search(CANDIDATES[family], options.trials.get(family, 1), weighting)
-            unseen = np.full(training.size, np.nan)
-            unseen[training] = found.out_of_fold
-            profiled = training if plan.reference is None else plan.reference
-            weight = weighting and weighting(np.arange(outcome.size))
-            bundle = maker.make(family, found.best, training, weight, _Reference(profiled, unseen))
-            models[name] = _tracked(found, bundle, options.selection_metric, time.perf_counter() - started)
-            on_family(name)
-    sign = -1.0 if HIGHER_IS_BETTER[options.selection_metric] else 1.0
-    winner = min(models, key=lambda name: sign * models[name].search.best.mean(options.selection_metric))
-    unseen = _unseen_scores(models[winner], prepared)
+    models = _search(maker, plan, on_family)
+    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
+    winner = min(models, key=lambda name: sign * models[name].search.best.mean(metric))
+    best, unseen = models[winner].search.best, _unseen_scores(models[winner], prepared)
     if plan.reference is None:
-        profiled, refit = np.ones_like(training), maker.refit(candidates[winner][0], models[winner], unseen)
+        profiled = np.ones_like(prepared.held_out)
+        refit = maker.refit(candidates[winner][0], models[winner], unseen)
     else:
         profiled, refit = plan.reference, _as_evaluated(models[winner].bundle)
     reference = prepared.rows(profiled) | {
@@ -149,22 +142,45 @@ def train_models(
         params={
             "candidates": list(candidates),
             "folds": len(plan.folds),
-            "selection_metric": options.selection_metric,
+            "selection_metric": metric,
             "winner": winner,
-            **{f"winner.{k}": v for k, v in models[winner].search.best.params.items()},
+            **{f"winner.{k}": v for k, v in best.params.items()},
         },
-        metrics={f"cv_{m}": models[winner].search.best.mean(m) for m in REPORTED},
+        metrics={f"cv_{m}": best.mean(m) for m in REPORTED},
         artifacts={
-            "selection.json": json.dumps(_ranking(models, options.selection_metric, winner), indent=2),
+            "selection.json": json.dumps(_ranking(models, metric, winner), indent=2),
             "reference.parquet": to_parquet(_spread(reference, MAX_REFERENCE_ROWS)),
         },
         children=models,
     )
 
 
+def _search(maker: "_Maker", plan: Plan, on_family: Callable[[str], None]) -> dict[str, TrainedModel]:
+    """Search every candidate, and fit its best trial on the training rows."""
+    prepared, settings, options = maker.prepared, maker.settings, maker.settings.training
+    training = ~prepared.held_out
+    columns, outcome = prepared.rows(training), prepared.outcome[training]
+    profiled = training if plan.reference is None else plan.reference
+    models: dict[str, TrainedModel] = {}
+    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
+        validation = CrossValidation(
+            maker.build, columns, outcome, plan.folds, options.selection_metric, settings.random_state, pool
+        )
+        for name, (family, weighting) in plan.candidates().items():
+            started = time.perf_counter()
+            search = validation.search(CANDIDATES[family], options.trials.get(family, 1), weighting)
+            unseen = np.full(training.size, np.nan)
+            unseen[training] = search.out_of_fold
+            weight = weighting and weighting(np.arange(outcome.size))
+            bundle = maker.make(family, search.best, training, weight, _Reference(profiled, unseen))
+            models[name] = _tracked(search, bundle, options.selection_metric, time.perf_counter() - started)
+            on_family(name)
+    return models
+
+
 @contextmanager
 def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
-    """Close the pool at the end; after an error or Ctrl-C do not begin what still waits."""
+    """Close the pool at the end; after an error or Ctrl-C, cancel the fits that have not begun."""
     with pool:
         try:
             yield pool
@@ -174,9 +190,9 @@ def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
 
 
 def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.float64]:
-    """Return a score for every row by a fit that had not seen it: out of fold, or by the evaluated fit if held out.
+    """Return a score of every row by a fit on other rows: out of fold, or of the evaluated fit if held out.
 
-    NaN for a training row in no fold's validation rows.
+    The score is NaN for a training row that no fold validates.
     """
     unseen = np.empty(prepared.outcome.size)
     unseen[~prepared.held_out] = model.search.out_of_fold
@@ -185,22 +201,21 @@ def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.f
 
 
 def _as_evaluated(bundle: Bundle) -> Bundle:
-    """Return the bundle as it is deployed when it was not fitted again."""
+    """Return the bundle with a lineage in which the evaluated and the deployed fit are the same."""
     fit = bundle.lineage["fit"]
     return bundle.with_metadata(metrics={}, lineage={"fits": {"evaluated": fit, "deployed": fit}})
 
 
 @dataclass(frozen=True)
 class _Reference:
-    """Rows of the table that a profile is made of, and their scores.
+    """Rows of a reference profile, and their scores.
 
     Attributes
     ----------
     rows
-        Shape (n,).
+        Mask of the table's rows, shape (n,).
     unseen
-        Shape (n,): scores by fits that had not seen the row. NaN for a row that is not in the fit to come either, which
-        then scores it.
+        Scores by fits on other rows, shape (n,). NaN for a row outside the next fit, which then scores it.
     """
 
     rows: NDArray[np.bool_]
@@ -209,14 +224,14 @@ class _Reference:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Fits a setting to a table's rows and wraps it up as a Bundle."""
+    """Maker of Bundles: fits hyperparameters to rows of a table."""
 
     prepared: PreparedTable
     build: FeatureMatrix
     settings: Settings
 
     def refit(self, family: Family, model: TrainedModel, unseen: NDArray[np.float64]) -> Bundle:
-        """Fit the winner's setting on all rows."""
+        """Fit the winner again on all rows."""
         everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
         refit = self.make(family, model.search.best, everyone, None, _Reference(everyone, unseen))
         fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
@@ -230,7 +245,7 @@ class _Maker:
         weight: NDArray[np.float64] | None,
         reference: _Reference,
     ) -> Bundle:
-        """Fit one setting on the chosen rows and wrap it up with a profile and a few rows as probes."""
+        """Fit one trial's hyperparameters on the chosen rows, and add a reference profile and probe rows."""
         schema, prepared = self.settings.table, self.prepared
         outcome = prepared.outcome[rows]
         columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
@@ -239,13 +254,15 @@ class _Maker:
         candidate = CANDIDATES[family]
         seed = self.settings.random_state
         estimator = export(candidate.fit(trial.params, self.build(imputer(columns)), outcome, seed, weight))
-        scores, watched_rows = reference.unseen.copy(), reference.rows
-        gaps = watched_rows & np.isnan(scores)
-        assert not (gaps & rows).any(), "a reference row's score is by a fit that had not seen it"
+        scores, gaps = reference.unseen.copy(), reference.rows & np.isnan(reference.unseen)
+        assert not (gaps & rows).any(), "a reference row is scored by a fit on other rows"
         if gaps.any():
             scores[gaps] = estimator.probability(self.build(imputer(prepared.rows(gaps))))
-        watched = {name: prepared.columns[name][watched_rows] for name in present}
-        watched |= {schema.target.name: prepared.outcome[watched_rows].astype(np.float64), SCORE: scores[watched_rows]}
+        watched = {name: prepared.columns[name][reference.rows] for name in present}
+        watched |= {
+            schema.target.name: prepared.outcome[reference.rows].astype(np.float64),
+            SCORE: scores[reference.rows],
+        }
         bundle = Bundle(
             schema=schema,
             features=self.build.features,
@@ -258,37 +275,37 @@ class _Maker:
             probes=_spread(columns, MAX_PROBES),
             linked=linked_columns({name: prepared.columns[name][rows] for name in present}),
         )
-        counted = rows if weight is None else rows.copy()
-        if weight is not None:
-            counted[rows] = weight > 0
-        fit = {
-            "rows": int(counted.sum()),
-            "churned": int(prepared.outcome[counted].sum()),
-            "content_sha256": bundle.content_sha256,
-        }
+        fit = self._fit(rows, weight) | {"content_sha256": bundle.content_sha256}
         return bundle.with_metadata(
             metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
             lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
         )
 
+    def _fit(self, rows: NDArray[np.bool_], weight: NDArray[np.float64] | None) -> dict[str, Any]:
+        """Count the rows of a fit, without those of weight 0."""
+        counted = rows.copy()
+        if weight is not None:
+            counted[rows] = weight > 0
+        return {"rows": int(counted.sum()), "churned": int(self.prepared.outcome[counted].sum())}
 
-def _spread(columns: Columns, most: int) -> dict[str, NDArray[np.float64]]:
-    """Return at most `most` rows, spread evenly over the table, which is sorted by content."""
+
+def _spread(columns: Columns, limit: int) -> dict[str, NDArray[np.float64]]:
+    """Return at most `limit` rows, spread evenly over the table, which is sorted by content."""
     rows = len(next(iter(columns.values())))
-    chosen = np.linspace(0, rows - 1, min(most, rows)).astype(np.intp)
+    chosen = np.linspace(0, rows - 1, min(limit, rows)).astype(np.intp)
     return {name: values[chosen] for name, values in columns.items()}
 
 
-def _tracked(found: Search, bundle: Bundle, metric: str, seconds: float) -> TrainedModel:
-    best = found.best
+def _tracked(search: Search, bundle: Bundle, metric: str, seconds: float) -> TrainedModel:
+    best = search.best
     trials = [
         {"params": trial.params, "mean": {m: trial.mean(m) for m in REPORTED}, "folds": trial.folds}
-        for trial in found.trials
+        for trial in search.trials
     ]
     return TrainedModel(
-        search=found,
+        search=search,
         bundle=bundle,
-        params={**best.params, "trials": len(found.trials)},
+        params={**best.params, "trials": len(search.trials)},
         metrics={f"cv_{m}": best.mean(m) for m in REPORTED}
         | {f"cv_{metric}_fold_{i}": fold[metric] for i, fold in enumerate(best.folds, start=1)}
         | {"search_seconds": seconds},
