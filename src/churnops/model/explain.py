@@ -1,9 +1,9 @@
 """Exact SHAP values of tree ensembles, path-dependent: each feature's share of one customer's score.
 
-A leaf is reached where every feature j on its path meets its merged condition. With o_j = 1 where it does, else 0, and
-r_j the share of training rows that did (product of child cover / node cover over the nodes that split on j), a leaf
-of value v contributes to the Shapley value of feature i (Lundberg et al. 2020, "From local explanations to global
-understanding with explainable AI for trees"; the Shapley weights as a Beta integral)::
+A row reaches a leaf if every feature j on the leaf's path meets its merged condition. Let o_j be 1 if it does, else 0,
+and r_j the share of training rows that do (product of child cover / node cover over the nodes that split on j). A leaf
+of value v then adds this to the Shapley value of feature i (Lundberg et al. 2020, "From local explanations to global
+understanding with explainable AI for trees", with the Shapley weights as a Beta integral)::
 
     v (o_i - r_i) ∫₀¹ ∏_{j≠i} (t o_j + (1 - t) r_j) dt
 
