@@ -41,7 +41,7 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename: info for info in archive.infolist()}
             if sorted(members) != sorted(f"{name}.npy" for name in expected) or len(archive.infolist()) != len(members):
-                raise BundleError(f"{file} does not hold exactly the expected arrays")
+                raise BundleError(f"{file} does not hold exactly the arrays of a bundle")
             if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
                 raise BundleError(f"{file} is compressed, but files of a bundle never are")
             if sum(info.compress_size for info in members.values()) > len(data):
@@ -62,7 +62,7 @@ def _check_directory(data: bytes, expected: Mapping[str, Any], file: str) -> Non
     entries, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     longest = sum(MAX_ENTRY + len(name) for name in expected)
     if entries != len(expected) or length > longest or data[-END - ZIP64_END : -END][:4] == b"PK\6\7":
-        raise BundleError(f"{file} does not hold exactly the expected arrays")
+        raise BundleError(f"{file} does not hold exactly the arrays of a bundle")
 
 
 def _parse(data: bytes, dtype: np.dtype[Any], where: str) -> NDArray[Any]:

@@ -350,7 +350,7 @@ def _reference(names: list[str], data: bytes, schema: Schema) -> Profile:
 def _linked(linked: Any, watched: Set[str]) -> dict[str, str]:
     """Check that linked columns are watched, and that no column both determines another and is determined."""
     if not isinstance(linked, dict) or not {*linked, *linked.values()} <= watched:
-        raise BundleError("its linked columns are not watched columns")
+        raise BundleError("its linked columns are not columns of its profile")
     if set(linked) & set(linked.values()):
         raise BundleError("its linked columns form a chain")
     return linked
