@@ -28,7 +28,7 @@ def test_the_first_report_appears_after_churnops_monitor_simulate(look: Look, de
         )
         assert result.exit_code == 0, result.output
         screen.open("Monitoring")
-        screen.says("All reports so far are of simulated or past customers")
+        screen.says("All reports are on simulated or past customers")
         screen.says("simulated")
         screen.says(r"^Performance$")
         screen.says(r"^Columns$")

@@ -41,7 +41,7 @@ def test_the_form_shows_the_apis_answer_and_reports_when_it_is_down(look: Look, 
         url = f"http://127.0.0.1:{server.port}"
         with dashboard(settings.root, CHURNOPS_DASHBOARD__API_URL=url) as address:
             screen = look(address).open()
-            screen.says(rf"Answered by the API at {re.escape(url)}.*recorded")
+            screen.says(rf"Predictions by the API at {re.escape(url)}.*recorded")
             screen.press("High risk")
             screen.page.get_by_label("Total day calls", exact=True).fill("97")
             screen.press("Predict")
@@ -99,7 +99,7 @@ def test_a_file_is_scored_in_place_with_the_models_answers(look: Look, lived: Se
     table = table.with_columns(pl.Series("customer_id", [f"{ATTACK} {row}" for row in range(table.height)]))
     screen = look(lived_in).open()
     upload(screen, "customers.csv", table.write_csv().encode())
-    screen.says(rf"{table.height:,} customers were scored")
+    screen.says(rf"of {table.height:,} customers .* are predicted to leave")
     with screen.page.expect_download() as saved:
         screen.page.get_by_role("button", name="Download the scored file").click()
     scored = pl.read_csv(saved.value.path())

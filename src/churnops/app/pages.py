@@ -10,9 +10,10 @@ from churnops.app.monitoring.page import page as monitoring
 from churnops.app.predict.page import page as predict
 from churnops.app.preload import preload_figures
 from churnops.app.shared.access import LOGIN_MISSING, login_state, person, wrong_name
-from churnops.app.shared.project import guarded, project
+from churnops.app.shared.project import guarded, production, project
 from churnops.app.shared.text import plain
 from churnops.errors import ChurnopsError
+from churnops.project import Project
 
 
 def main() -> None:
@@ -36,12 +37,22 @@ def main() -> None:
         st.Page(guarded(models), title="Models", url_path="models"),
     ]
     page = st.navigation(pages)
-    if login:
-        with st.sidebar:
+    with st.sidebar:
+        st.markdown(f"**churnops**  \n{_deployed(project())}")
+        if login:
             st.caption(f"Logged in as {plain(person(st.user), 100)}")
             st.button("Log out", on_click=st.logout)
     page.run()
     preload_figures()
+
+
+def _deployed(opened: Project) -> str:
+    """Name the deployed model, as Markdown."""
+    try:
+        bundle = production(opened.models)
+    except ChurnopsError:
+        return "The deployed model cannot be read"
+    return "No model is deployed" if bundle is None else f"Deployed model: {plain(bundle.version_name, 100)}"
 
 
 def _admitted(login: bool) -> bool:

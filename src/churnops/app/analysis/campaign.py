@@ -31,10 +31,10 @@ def reach(source: Source) -> None:
     say(sentence)
     left, right = st.columns(2)
     with left:
-        st.subheader("Gain")
+        st.header("Gain")
         place(gain_figure(ranking, share, source.bundle.threshold), sentence)
     with right:
-        st.subheader("Lift")
+        st.header("Lift")
         place(lift_figure(ranking, share), sentence)
     note(
         "Gain: share of the leaving customers who are contacted. Lift: that share compared with a random choice; 1 is "

@@ -187,7 +187,7 @@ def _drivers(source: Source) -> None:
             else " 0.7 log-odds more doubles the odds of leaving, 0.7 less halves them."
         )
     )
-    st.subheader("One column in detail")
+    st.header("One column in detail")
     chosen = choose(
         "Show contributions by value of", drivers.inputs, "driver", "Columns that move the scores most come first."
     )

@@ -37,7 +37,7 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
     _decision(comparisons[chosen or 0])
     drawn = comparable(comparisons)
     if drawn:
-        st.subheader("Gains of challengers")
+        st.header("Gains of challengers")
         alt = "Gains of challengers with their bounds; the table below has the same numbers"
         st.plotly_chart(gains(comparisons), theme="streamlit", config=CONFIG, key="models_gains", alt=alt)
         sure = drawn[0].confidence
@@ -47,7 +47,7 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
             + "A challenger is deployed if the point lies right of the red mark (required gain), the whole line lies "
             "right of the dashed line (no gain), and no other metric got much worse."
         )
-    st.subheader("Decisions")
+    st.header("Decisions")
     st.dataframe(
         {
             "When (UTC)": [history.clock(c.at) for c in comparisons],

@@ -138,7 +138,7 @@ def _history(read: _Read) -> None:
     alt = "Versions in production over time; the table below has the same dates"
     st.plotly_chart(timeline(read.periods, read.now), theme="streamlit", config=CONFIG, key="models_timeline", alt=alt)
     st.caption("Versions over time. Circle: deployment. Diamond: rollback. Blue bar: the model in production now.")
-    st.subheader("Deployment history")
+    st.header("Deployment history")
     shown = list(reversed(read.periods[-MAX_SHOWN:]))
     st.dataframe(
         {
@@ -156,7 +156,7 @@ def _history(read: _Read) -> None:
     )
     if len(read.periods) > MAX_SHOWN:
         st.caption(f"The newest {MAX_SHOWN} of {len(read.periods):,}; `churnops models --json` has all of them.")
-    st.subheader("Versions")
+    st.header("Versions")
     versions = history.versions(read.periods, read.kept, read.retrainings, read.now)[:MAX_SHOWN]
     st.dataframe(
         {

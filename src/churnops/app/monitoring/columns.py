@@ -1,4 +1,4 @@
-"""The columns of a report: which matter to the model, how far each moved, and what it was and is."""
+"""Columns of a report: importance for the model, size of the drift, and values before and now."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from churnops.schema import Column, Columns
 from churnops.settings import MonitoringSettings
 from churnops.words import with_unit
 
-MOST = 12
-"""Columns that are shown at first."""
-BLOCK, BLOCKS = 25_000, 4  # rows of a batch that are read at a time, and how often
-EXPLAINED = 500  # reference customers that importance is taken from
-_FLOORS = {"ks": 0.08, "chi_square": 0.1}  # where the settings have none
+SHOWN = 12
+"""Number of columns shown at first."""
+BLOCK, BLOCKS = 25_000, 4  # rows of a batch read at a time, and number of reads
+EXPLAINED = 500  # reference customers for the importance
+_FLOORS = {"ks": 0.08, "chi_square": 0.1}  # if the settings have none
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Ranked:
     Attributes
     ----------
     importance
-        Its share of what moves the model's scores, in [0, 1]; None if that is not known.
+        Share of the total contribution to the scores, in [0, 1]; None if not known.
     size
-        How far it moved, as a multiple of what counts as drift; None if it cannot be told.
+        Effect as a multiple of the smallest that counts as drift; None if it could not be tested.
     """
 
     finding: ColumnPart
@@ -49,7 +49,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Counted:
-    """Counts of a batch's columns, in the cells of the reference; `whole` is False if only its first rows are in."""
+    """Counts of a batch's columns in the reference's cells; `whole` is False if they cover the first rows only."""
 
     profile: Mapping[str, ColumnProfile]
     rows: int
@@ -59,13 +59,13 @@ class Counted:
 def ranked(
     findings: Sequence[ColumnPart], importance: Mapping[str, float] | None, settings: MonitoringSettings
 ) -> tuple[Ranked, ...]:
-    """Order columns by importance times drift, the largest first; equal ones, such as unused columns, by drift."""
+    """Order columns by importance times drift, largest first; equal ones, such as unused columns, by drift."""
     known = importance or {}
-    found = [
+    columns = [
         Ranked(finding, known.get(finding.name, 0.0) if importance is not None else None, _size(finding, settings))
         for finding in findings
     ]
-    return tuple(sorted(found, key=lambda one: (-(one.importance or 0.0) * (one.size or 0.0), -(one.size or 0.0))))
+    return tuple(sorted(columns, key=lambda one: (-(one.importance or 0.0) * (one.size or 0.0), -(one.size or 0.0))))
 
 
 def _size(finding: ColumnPart, settings: MonitoringSettings) -> float | None:
@@ -75,27 +75,27 @@ def _size(finding: ColumnPart, settings: MonitoringSettings) -> float | None:
 
 
 def sources(bundle: Bundle) -> dict[str, frozenset[str]]:
-    """Return the columns that each selected feature is computed from, through other features too."""
+    """Return the source columns of each selected feature, also through other features."""
     known: dict[str, Column | None] = {column.name: column for column in bundle.schema.model_inputs}
     reads: dict[str, frozenset[str]] = {name: frozenset([name]) for name in known}
     for feature in bundle.features:
         names = compile_expression(feature.expression, known).names
-        found = frozenset().union(*(reads[name] for name in names))
+        columns = frozenset().union(*(reads[name] for name in names))
         known.setdefault(feature.name, None)
-        reads.setdefault(feature.name, found)
+        reads.setdefault(feature.name, columns)
     return {name: reads[name] for name in bundle.selected}
 
 
 def column_importance(bundle: Bundle, sample: Columns | None) -> dict[str, float]:
-    """Return each column's share of what moves the scores of the reference customers.
+    """Return each column's share of the contributions (SHAP) to the scores of the reference customers.
 
-    It is the mean size of the features' contributions (SHAP), each split evenly between the columns it is computed
-    from; columns that the model does not read are not in it.
+    The mean size of a feature's contributions is split evenly between its source columns. Columns that the model does
+    not read are left out.
 
     Parameters
     ----------
     sample
-        Reference customers, encoded; up to 500 of them, evenly spread, are explained. None: the bundle's probe rows.
+        Encoded reference customers, of whom up to 500 are explained; None for the bundle's probe rows.
     """
     rows = bundle.probes if sample is None else sample
     count = next(iter(rows.values())).size
@@ -110,7 +110,7 @@ def column_importance(bundle: Bundle, sample: Columns | None) -> dict[str, float
 
 
 def count_batch(path: Path, bundle: Bundle) -> Counted:
-    """Count the columns of a report's batch file, its first 100,000 customers if there are more.
+    """Count the columns of a report's batch file, up to its first 100,000 customers.
 
     Raises
     ------
@@ -118,45 +118,45 @@ def count_batch(path: Path, bundle: Bundle) -> Counted:
         If it is missing, damaged, or does not fit the model's Schema.
     """
     if path.is_symlink() or not path.is_file():
-        raise DataError(f"{path.name} is not beside the report any more, so only the report's numbers are shown")
+        raise DataError(f"{path.name} no longer exists beside the report, so only the report's numbers are shown")
     reference = {c.name: bundle.reference[c.name] for c in bundle.schema.inputs if c.name in bundle.reference}
-    found = {name: profile.empty() for name, profile in reference.items()}
+    counts = {name: profile.empty() for name, profile in reference.items()}
     rows = 0
     batches = open_batches(path, rows=BLOCK, schema=bundle.schema)
     for table in islice(batches, BLOCKS):
         columns = encode(check_customers(table, bundle.schema, path.name), bundle.schema)
-        found = merge_profiles(found, count_profile(reference, columns))
+        counts = merge_profiles(counts, count_profile(reference, columns))
         rows += table.height
-    return Counted(found, rows, whole=next(batches, None) is None)
+    return Counted(counts, rows, whole=next(batches, None) is None)
 
 
 def column_sentence(column: Column | None, reference: ColumnProfile, batch: ColumnProfile) -> str:
-    """Say what a column was and is, for those who do not see its figure. Holds choices, which are from outside."""
+    """Describe a column before and now, also for screen readers. Choices in the text come from outside."""
     parts = []
     if not batch.rows:
-        return "There is no value of it now."
+        return "No customer has a value now."
     if column is None or column.numeric:
         before, now = median(reference), median(batch)
         if before is not None and now is not None:
             unit = column.unit if column else ""
             parts.append(f"The median was {with_unit(number(before), unit)} and is {with_unit(number(now), unit)}.")
         else:
-            parts.append("Its values lie beyond those known before.")
+            parts.append("All values now lie beyond those of training.")
     else:
         parts.append(_largest(column, reference, batch))
         if batch.outside:
-            parts.append(f"{percent(batch.outside / batch.rows)} have a choice that was never seen before.")
+            parts.append(f"{percent(batch.outside / batch.rows)} have a choice that is new since training.")
     missing = [profile.missing / max(profile.missing + profile.rows, 1) for profile in (reference, batch)]
     if any(missing):
-        parts.append(f"Missing were {percent(missing[0])} and are {percent(missing[1])}.")
+        parts.append(f"Missing values: {percent(missing[0])} before, {percent(missing[1])} now.")
     return " ".join(parts)
 
 
 def _largest(column: Column, reference: ColumnProfile, batch: ColumnProfile) -> str:
-    """Say how the choice with the largest change was and is."""
+    """Describe the choice with the largest change."""
     before, now = (profile.at_points / max(profile.rows, 1) for profile in (reference, batch))
     if not before.size:
-        return "The reference has no value of it."
+        return "The reference customers have no value."
     place = int(np.argmax(np.abs(now - before)))
     code = float(reference.points[place])
     known = code.is_integer() and 0 <= code < len(column.choices)

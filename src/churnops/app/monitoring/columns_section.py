@@ -1,4 +1,4 @@
-"""The part of the monitoring page that shows columns then and now, the most important changes first."""
+"""Columns of the Monitoring page before and now, most important changes first."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from churnops.app.monitoring.columns import (
-    MOST,
+    SHOWN,
     Counted,
     Ranked,
     column_importance,
@@ -30,49 +30,49 @@ from churnops.schema import Schema
 from churnops.words import heading
 
 PER_ROW = 3
-MOST_FIGURES = 60
-"""Figures of columns that are drawn when all are asked for; the table has the others."""
+MAX_FIGURES = 60
+"""Limit of figures after *Show all*; the table has every column."""
 
 
 @st.fragment
 def section(project: Project, bundle: Bundle | None, file: ReportFile) -> None:
-    """Show the columns of a report; only this part runs again when more are asked for."""
-    st.subheader("Columns")
+    """Show the columns of a report; only this part runs again after *Show all*."""
+    st.header("Columns")
     report = file.report
     listed = [column for column in report.feature_drift.columns if column.name]
     if not listed:
         st.caption("This report has no columns.")
         return
-    mine = bundle if bundle is not None and bundle.content_sha256 == report.content_sha256 else None
-    if mine is None:
+    model = bundle if bundle is not None and bundle.content_sha256 == report.content_sha256 else None
+    if model is None:
         st.info(
-            "This report is not about the model in production, so its columns are listed without figures: they would "
-            "be compared with another model's customers."
+            "This report is about another model than the deployed one. Its columns are listed without figures, because "
+            "the reference customers of that model are not loaded."
         )
         _table(ranked(listed, None, project.settings.monitoring), project.settings.table)
         return
-    importance, note = _importance(project, mine)
+    importance, note = _importance(project, model)
     columns = ranked(listed, importance, project.settings.monitoring)
     try:
-        counted = _counted(project.reports / file.batch, mine)
+        counted = _counted(project.reports / file.batch, model)
     except DataError as error:
         st.info(plain(error))
-        _table(columns, mine.schema)
+        _table(columns, model.schema)
         return
-    whole = "" if counted.whole else f" Drawn are the first {counted.rows:,} customers of the report."
+    whole = "" if counted.whole else f" The figures show the first {counted.rows:,} customers."
     st.caption(
-        f"Grey: the customers the model was trained on. Blue: the customers of this report.{whole} Sorted by how much "
-        f"a column matters to the model times how far it moved. {note}"
+        f"Grey: customers in training. Blue: customers of this report.{whole} Order: importance for the model times "
+        f"size of the drift. {note}"
     )
-    shown = columns[:MOST]
-    if len(columns) > MOST and st.toggle(f"Show all {len(columns)} columns"):
-        shown = columns[:MOST_FIGURES]
+    shown = columns[:SHOWN]
+    if len(columns) > SHOWN and st.toggle(f"Show all {len(columns)} columns"):
+        shown = columns[:MAX_FIGURES]
     for start in range(0, len(shown), PER_ROW):
         for place, one in zip(st.columns(PER_ROW), shown[start : start + PER_ROW], strict=False):
             with place.container(border=True):
-                _card(one, counted, mine)
-    with st.expander("All columns as a table"):
-        _table(columns, mine.schema)
+                _card(one, counted, model)
+    with st.expander("Statistics of all columns"):
+        _table(columns, model.schema)
 
 
 def _card(one: Ranked, counted: Counted, bundle: Bundle) -> None:
@@ -83,13 +83,13 @@ def _card(one: Ranked, counted: Counted, bundle: Bundle) -> None:
     st.markdown(f"**{plain(shown)}**", help=plain(one.finding.reason) or None)
     st.caption(verdict(one))
     if name not in counted.profile:
-        st.caption("The model knows no distribution of it.")
+        st.caption("The model has no reference distribution of this column.")
         return
     reference, batch = bundle.reference[name], counted.profile[name]
-    said = column_sentence(column, reference, batch)
-    alt = one_line(f"{title}, {verdict(one)}. {said}")
+    sentence = column_sentence(column, reference, batch)
+    alt = one_line(f"{title}, {verdict(one)}. {sentence}")
     st.plotly_chart(column_figure(column, reference, batch), config=CONFIG, key=f"column {name}", alt=alt)
-    st.caption(plain(said))
+    st.caption(plain(sentence))
 
 
 def _table(columns: tuple[Ranked, ...], schema: Schema) -> None:
@@ -108,28 +108,28 @@ def _table(columns: tuple[Ranked, ...], schema: Schema) -> None:
     ]
     number = st.column_config.NumberColumn
     formats = {
-        "Importance": number(format="percent", help="Share of what moves the model's scores."),
-        "Difference": number(format="%.3f", help="How far it moved, by the measure named beside it; 0 is not at all."),
-        "p": number(format="%.2g", help="How likely a difference as large is by chance, before any correction."),
+        "Importance": number(format="percent", help="Share of the contributions to the model's scores."),
+        "Difference": number(format="%.3f", help="Size of the drift in the measure beside it; 0 is none."),
+        "p": number(format="%.2g", help="Probability of such a difference by chance, before correction."),
     }
-    st.dataframe(rows, hide_index=True, column_config=formats, alt="Every column, what was found, and why")
+    st.dataframe(rows, hide_index=True, column_config=formats, alt="Every column with its verdict and reason")
 
 
 def _importance(project: Project, bundle: Bundle) -> tuple[dict[str, float], str]:
-    """Return the importance of columns, and what it is taken from if that is not the reference sample."""
+    """Return the importance of columns, and a note if it does not come from the reference sample."""
     path = reference_path(project.models, bundle.content_sha256)
     changed = path.stat().st_mtime_ns if path.is_file() else 0
     return _read_importance(bundle, bundle.content_sha256, path, changed)
 
 
-@st.cache_data(show_spinner="Weighing columns", max_entries=4)
+@st.cache_data(show_spinner="Computing importance", max_entries=4)
 def _read_importance(_bundle: Bundle, sha256: str, path: Path, changed: int) -> tuple[dict[str, float], str]:
     try:
         sample = read_reference(path, _bundle.schema)
     except DataError:
         sample = None
     if sample is None:
-        return column_importance(_bundle, None), "How much it matters is taken from the model's few probe customers."
+        return column_importance(_bundle, None), "Importance is estimated from the model's few probe customers."
     return column_importance(_bundle, sample.columns), ""
 
 

@@ -1,4 +1,4 @@
-"""Figures of the monitoring page: measures over time, ROC-AUC against its line, and columns then and now."""
+"""Figures of the Monitoring page: measures over time, ROC-AUC against its line, and columns before and now."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,14 +13,14 @@ from churnops.data.profile import ColumnProfile
 from churnops.monitoring.figures import Bins
 from churnops.schema import Column
 
-MOST_CHOICES = 8
-MOST_CHANGES = 12
-"""Of the model, marked in a figure over time."""
+MAX_CHOICES = 8
+MAX_CHANGES = 12
+"""Changes of the model marked in a figure over time."""
 _LABEL = 18
 _DASHES = ("dash", "dot")
 
 Line = tuple[str, float]
-"""A name and a level."""
+"""Name and level of a line across a figure."""
 
 
 def over_time(
@@ -35,20 +35,20 @@ def over_time(
 ) -> go.Figure:
     """Draw a measure over time, oldest first, with its intervals.
 
-    Points that are `marked` (named so in the legend) are filled diamonds, others circles; those aside are hollow and
-    not on the line, which breaks where another model began to answer.
+    `marked` points (with this name in the legend) are filled diamonds, others are circles. Report-only points are
+    hollow and not on the line. The line breaks where another model was deployed.
 
     Parameters
     ----------
     lines
-        Levels to compare with, drawn across.
+        Levels for comparison, drawn across the figure.
     span
-        Ends of the time axis; None: of the points.
+        Ends of the time axis; None for those of the points.
     share
-        Whether values are shares, shown in percent.
+        Whether values are shares; they are shown in percent.
     """
     figure = go.Figure()
-    own = [point for point in points if not point.aside]
+    own = [point for point in points if not point.report_only]
     x: list[datetime | None] = []
     values: list[float | None] = []
     for before, point in zip([None, *own], own, strict=False):
@@ -62,7 +62,7 @@ def over_time(
     groups = (
         ("Reports", [p for p in own if not p.marked], "circle", BLUE),
         (marked, [p for p in own if p.marked], "diamond", ORANGE),
-        ("Report only", [p for p in points if p.aside], "circle-open", GREY),
+        ("Report only", [p for p in points if p.report_only], "circle-open", GREY),
     )
     for name, group, symbol, colour in groups:
         if group:
@@ -73,7 +73,7 @@ def over_time(
             type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line={"color": GREY, "width": 1, "dash": "dot"}
         )
     if span is not None:
-        figure.update_xaxes(range=[span[0], span[1] + (span[1] - span[0]) / 50])  # the newest point is drawn whole
+        figure.update_xaxes(range=[span[0], span[1] + (span[1] - span[0]) / 50])  # room for the newest point
     laid_out(figure, height=280 if legend else 220, y=y, legend=legend)
     figure.update_xaxes(nticks=6 if legend else 4, tickangle=0)
     figure.update_yaxes(tickformat=".0%" if share else None, rangemode="tozero" if share else "normal")
@@ -120,15 +120,15 @@ def _across(
 
 
 def _changes(own: Sequence[Point]) -> list[datetime]:
-    """Return when another model is seen for the first time; the newest ones."""
-    return [after.at for before, after in pairwise(own) if before.model != after.model][-MOST_CHANGES:]
+    """Return the newest times of a change of the model."""
+    return [after.at for before, after in pairwise(own) if before.model != after.model][-MAX_CHANGES:]
 
 
 def interval_figure(value: float, low: float, high: float, lines: Sequence[Line]) -> go.Figure:
-    """Draw a ROC-AUC with its interval on a scale up to 1, and levels to compare with, above and below it."""
+    """Draw a ROC-AUC with its interval on a scale up to 1, with levels for comparison."""
     figure = go.Figure()
-    least = min(0.5, low, *(level for _, level in lines)) - 0.01
-    figure.add_scatter(x=[least, 1.0], y=[0, 0], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip")
+    minimum = min(0.5, low, *(level for _, level in lines)) - 0.01
+    figure.add_scatter(x=[minimum, 1.0], y=[0, 0], mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip")
     band = {"color": BLUE, "width": 10}
     figure.add_scatter(x=[low, high], y=[0, 0], mode="lines", line=band, opacity=0.4, hoverinfo="x")
     figure.add_scatter(x=[value], y=[0], mode="markers", marker={"color": BLUE, "size": 12}, hoverinfo="x")
@@ -147,23 +147,23 @@ def interval_figure(value: float, low: float, high: float, lines: Sequence[Line]
             y=0.75 * up,
             text=f"{safe(name)} {level:.3f}",
             showarrow=False,
-            xanchor="right" if level > (least + 1) / 2 else "left",
+            xanchor="right" if level > (minimum + 1) / 2 else "left",
         )
     laid_out(figure, height=130, legend=False)
-    figure.update_xaxes(range=[least, 1.005], showgrid=False, zeroline=False)
+    figure.update_xaxes(range=[minimum, 1.005], showgrid=False, zeroline=False)
     figure.update_yaxes(visible=False, range=[-1.1, 1.1])
     return figure
 
 
 def column_figure(column: Column | None, reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
-    """Draw a column's shares then (grey area or bars) and now (blue line or bars); without values it is empty."""
+    """Draw a column's shares before (grey area or bars) and now (blue line or bars); empty without values."""
     figure = _histogram(reference, batch) if column is None or column.numeric else _bars(column, reference, batch)
     laid_out(figure, height=180, legend=False)
     return figure
 
 
 def _histogram(reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
-    """Draw steps along the tops of bins; what lies beyond the axis is a bin of its own at either end."""
+    """Draw steps along the tops of bins, with one more bin at each end for values beyond the axis."""
     figure, bins = go.Figure(), Bins.of(reference, batch)
     if bins is None:
         return figure
@@ -197,18 +197,18 @@ def _histogram(reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
 
 
 def _bars(column: Column, reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
-    """Draw pairs of bars of the most frequent choices, the others together, and those unseen before."""
+    """Draw pairs of bars for the most frequent choices, all others, and choices that are new since training."""
     before, now = (profile.at_points / max(profile.rows, 1) for profile in (reference, batch))
     order = np.argsort(-np.maximum(before, now), kind="stable")
-    shown = np.sort(order[:MOST_CHOICES])
+    shown = np.sort(order[:MAX_CHOICES])
     names = [_choice(float(code), column) for code in reference.points[shown]]
     pairs = [(float(before[i]), float(now[i])) for i in shown]
-    rest = order[MOST_CHOICES:]
+    rest = order[MAX_CHOICES:]
     if rest.size:
         names.append(f"{rest.size} others")
         pairs.append((float(before[rest].sum()), float(now[rest].sum())))
     if batch.outside:
-        names.append("unseen before")
+        names.append("new")
         pairs.append((0.0, batch.outside / batch.rows))
     places = list(range(len(names)))
     figure = go.Figure()

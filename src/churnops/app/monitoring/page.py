@@ -1,4 +1,4 @@
-"""Monitoring: can the model still be believed."""
+"""Monitoring page: health of the deployed model, reports and alerts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from churnops.project import Project
 from churnops.settings import LIVE, RESERVED_SOURCES
 
 REPORTS = 100
-"""Newest reports of the chosen time that can be looked into."""
+"""Limit of reports offered for the chosen time."""
 VIEWS = ("Over time", "Columns", "Retraining")
 _BOXES: dict[str, Any] = {"good": st.success, "watch": st.warning, "bad": st.error, "untold": st.info}
 _ICONS = {"good": "check_circle", "watch": "visibility", "bad": "error", "untold": "help"}
@@ -34,7 +34,7 @@ def page(project: Project) -> None:
     try:
         bundle = production(project.models)
     except BundleError as error:
-        damaged = Health("bad", f"The model in production cannot be read: {error}", "Go back with `churnops rollback`.")
+        damaged = Health("bad", f"The deployed model cannot be read: {error}", "Type `churnops rollback`.")
     newest = project.cycles.newest(1, report_only=None)
     _health(damaged or _judged(project, bundle, newest))
     warn(project)
@@ -74,20 +74,19 @@ def _health(health: Health) -> None:
 
 
 def _explain(*, deployed: bool) -> None:
-    """Say how to make the first report."""
-    st.subheader("No report yet")
+    """Explain how to make the first report."""
+    st.header("No report yet")
     if not deployed:
-        st.markdown("A report is about the model in production, and there is none. Train and deploy one first:")
+        st.markdown("A report needs a deployed model, and there is none. Train and deploy one first:")
         st.code("churnops run", language="bash")
         return
     st.markdown(
-        "A report compares the customers that the model was asked about with those it was trained on, and its "
-        "predictions with what became of them. Make the first one:"
+        "A report compares current customers with those of training, and predictions with outcomes. Make the first one:"
     )
     st.code("churnops monitor", language="bash")
-    st.markdown("To see what a report looks like without any customers, make one of made-up customers:")
+    st.markdown("Without production customers, see an example with simulated customers:")
     st.code("churnops monitor --simulate", language="bash")
-    st.markdown("To have one every day, let this run: `churnops monitor --every 1d`.")
+    st.markdown("For a report every day, keep this running: `churnops monitor --every 1d`.")
 
 
 @st.fragment
@@ -106,17 +105,17 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
             _shown(project, bundle, series, chosen, _details(project, found))
         else:
             st.info(
-                f"No report is of this time. The newest cycle was on {newest[0].at:%d %B %Y, %H:%M} UTC: "
+                f"No report in this time range. The newest cycle ran on {newest[0].at:%d %B %Y, %H:%M} UTC: "
                 "choose a longer time range."
             )
         if for_failed:
-            with st.expander(f"Failed cycles in this time: {len(for_failed)}"):
+            with st.expander(f"Failed cycles in this time range: {len(for_failed)}"):
                 rows = [{"When (UTC)": sections.minute(at), "Why": one_line(why)} for at, why in for_failed[:REPORTS]]
-                st.dataframe(rows, hide_index=True, alt="Cycles that failed, and why")
+                st.dataframe(rows, hide_index=True, alt="Failed cycles with their errors")
 
 
 def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen: Span, file: ReportFile | None) -> None:
-    """Show one of three views; the others are not worked out until they are opened."""
+    """Show one of three views; the others are not computed until they are opened."""
     report = file.report if file else None
     over_time, columns, retraining = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
     if over_time.open:
@@ -127,7 +126,7 @@ def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen:
             sections.drift(project, series, chosen, report)
     for tab in (columns, retraining):
         if tab.open and report is None:
-            tab.caption("It cannot be shown without the report.")
+            tab.caption("This view needs the report's file.")
     if columns.open and file is not None:
         with columns:
             columns_section.section(project, bundle, file)
@@ -137,7 +136,7 @@ def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen:
 
 
 def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
-    """Return the time that is chosen, and whether reports are shown that nothing follows from."""
+    """Return the chosen time span, and whether to include report-only cycles."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     choice = left.segmented_control("Time range", [*RANGES, ALL, CUSTOM], default="30 days") or "30 days"
     today = datetime.now(UTC).date()
@@ -147,14 +146,14 @@ def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
         days = given if isinstance(given, tuple) else (given,)
     if only_aside:
         st.info(
-            "All reports so far are of simulated or past customers, or of files without a source: they are shown, "
-            "marked, and nothing follows from them. `churnops monitor` makes one of production."
+            "No report on production yet. All reports are on simulated or past customers, or on files without a "
+            "source; no alert or retraining follows from them. Type `churnops monitor` for a production report."
         )
         return span(choice, datetime.now(UTC), days), True
     shown = right.toggle(
-        "Show reports that nothing follows from",
-        help="Reports of `churnops monitor --simulate`, `--until` and `--batch`: made-up customers, windows that ended "
-        "earlier, and files without a source. They alert nobody and retrain nothing.",
+        "Show simulated and past reports",
+        help="Reports by `churnops monitor --simulate`, `--until` and `--batch`: simulated customers, earlier windows "
+        "and files without a source. No alert or retraining follows from them.",
     )
     return span(choice, datetime.now(UTC), days), shown
 
@@ -165,13 +164,13 @@ def _source(project: Project, newest: str) -> str:
     first = newest
     if len(names) < 2:
         return first
-    described = {LIVE: "What the API answers"}
+    described = {LIVE: "Customers of the API"}
     return st.selectbox(
-        "Customers of",
+        "Source",
         names,
         index=names.index(first),
         format_func=lambda name: described.get(name, one_line(name, 64)),
-        help="Each source has alarms and reports of its own: what the API answers, and files by name.",
+        help="The API and each named file source have their own alerts and reports.",
     )
 
 
@@ -197,23 +196,23 @@ def _details(project: Project, found: Sequence[Cycle]) -> ReportFile | None:
         (
             "ROC-AUC",
             "cannot tell" if auc is None or auc.value is None else f"{auc.value:.3f}",
-            f"How well scores order customers who left before those who stayed: 1 is perfect, 0.5 is chance. "
+            f"Quality of the order by score: 1 puts every customer who left first, 0.5 is chance. "
             f"{f'Here it lies {interval_text(auc)}.' if auc and auc.complete else ''}",
         ),
         (
             "Outcomes known",
             "none due" if performance.coverage is None else percent(performance.coverage),
-            "Share of the predictions old enough to be judged for which it is recorded whether the customer left.",
+            "Share of predictions older than the label horizon with a recorded outcome.",
         ),
         (
             "Drift rate",
             "cannot tell" if drift_rate is None else percent(drift_rate),
-            "Share of the columns that differ from those of training, beyond chance and by a size that matters.",
+            "Share of columns that differ from training, beyond chance and by a relevant size.",
         ),
         (
             "Customers",
             "unknown" if report.rows is None else f"{report.rows:,}",
-            "Whom the model was asked about in this report.",
+            "Customers in this report.",
         ),
     )
     for place, (label, value, explanation) in zip(st.columns(4), cards, strict=True):

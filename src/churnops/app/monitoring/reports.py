@@ -1,4 +1,4 @@
-"""A monitoring report as the dashboard shows it: read within bounds from a file that the journal names."""
+"""A monitoring report for the dashboard: read within limits from a file that the journal names."""
 
 import re
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ class ReportFile:
 
 
 def read_report(folder: Path, name: str) -> ReportFile:
-    """Read a report by the name that the journal has for it.
+    """Read a report by its file name in the journal.
 
     Raises
     ------
     DataError
-        If that is no report's name, or the file is missing or damaged, in a sentence that says what is still there.
+        If the name is not that of a report, or the file is missing or damaged.
     """
     if not FILE_NAME.fullmatch(name):
-        raise DataError(f"{name[:80]!r}, as the journal has it, is no report's name: it is not opened")
+        raise DataError(f"{name[:80]!r}, recorded in the journal, is not the name of a report: it is not opened")
     path = folder / name
     if not path.is_file():
         raise DataError(f"{name} is not in {folder} any more: only what the journal has of it is shown")
@@ -56,35 +56,39 @@ def interval_text(measured: IntervalPart, digits: int = 3) -> str:
     return f"between {measured.low:.{digits}f} and {measured.high:.{digits}f}"
 
 
-def performance_sentence(found: PerformancePart) -> str:
-    """Say how good the model is against its line and its promise; holds text from outside only where it cannot tell."""
-    auc = found.known_metrics.get("roc_auc")
-    if auc is None or auc.value is None or found.below is None:
-        return f"Whether predictions come true cannot be told: {found.reason or 'the report does not say why'}."
-    against = "" if found.line is None else f", {'below' if found.below else 'not below'} the line of {found.line:.3f}"
-    promise = "" if found.promised_auc is None else f"; {found.promised_auc:.3f} was promised when it was trained"
-    return f"ROC-AUC is {auc.value:.3f} ({interval_text(auc)}){against}{promise}."
+def performance_sentence(performance: PerformancePart) -> str:
+    """Compare the model with its line and its training; holds text from outside only if it cannot tell."""
+    metrics, line, promise = performance.known_metrics, performance.line, performance.promised_auc
+    auc, accuracy = metrics.get("roc_auc"), metrics.get("accuracy")
+    if auc is None or auc.value is None or performance.below is None:
+        return f"The performance cannot be judged: {performance.reason or 'the report gives no reason'}."
+    share = None if accuracy is None or accuracy.value is None else percent(1 - accuracy.value)
+    wrong = f"{share} of predictions are wrong. " if share else ""
+    against = "" if line is None else f", {'below' if performance.below else 'not below'} the line of {line:.3f}"
+    expected = "" if promise is None else f"; training promised {promise:.3f}"
+    return f"{wrong}ROC-AUC is {auc.value:.3f} ({interval_text(auc)}){against}{expected}."
 
 
-def coverage_sentence(found: PerformancePart) -> str:
-    """Say how many outcomes are known of those that are due."""
-    if found.coverage is None:
-        return "No outcome is due yet: a customer counts only after the label horizon has passed."
-    return f"{found.labels.labelled:,} of {found.labels.due:,} outcomes due are known ({percent(found.coverage)})."
+def coverage_sentence(performance: PerformancePart) -> str:
+    """Return the number of due outcomes and of those that are known."""
+    if performance.coverage is None:
+        return "No outcome is due yet: a prediction counts only after the label horizon."
+    labels = performance.labels
+    return f"{labels.labelled:,} of {labels.due:,} due outcomes are known ({percent(performance.coverage)})."
 
 
 def recommendation_sentence(report: ReportDocument) -> str:
-    """Say whether retraining is recommended, and what follows."""
-    kind = f" The customers are {report.report_only}, so nothing follows from it." if report.report_only else ""
+    """Describe whether retraining is recommended."""
+    kind = f" The customers are {report.report_only}: no alert or retraining follows." if report.report_only else ""
     if report.recommend_retraining.value:
         return "Retraining is recommended." + kind
     fired = [trigger.fired for trigger in report.recommend_retraining.triggers]
     waiting = sum(trigger.big is True and trigger.fired is False for trigger in report.recommend_retraining.triggers)
     if fired and all(one is None for one in fired):
-        return "Whether to retrain cannot be told." + kind
-    parts = ["Retraining is not recommended: no condition for it is met"]
+        return "The report cannot tell whether to retrain." + kind
+    parts = ["Retraining is not recommended: no trigger fired"]
     if waiting:
-        parts.append(f"{waiting} of {len(fired)} would be, but {'is' if waiting == 1 else 'are'} not certain yet")
+        parts.append(f"{waiting} of {len(fired)} {'is' if waiting == 1 else 'are'} not certain yet")
     if None in fired:
-        parts.append(f"{fired.count(None)} of {len(fired)} cannot be told")
+        parts.append(f"{fired.count(None)} of {len(fired)} cannot be judged")
     return "; ".join(parts) + "." + kind

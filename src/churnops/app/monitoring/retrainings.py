@@ -1,4 +1,4 @@
-"""What followed from a recommendation: retrainings that were asked for, whether permitted, and how they ended."""
+"""Requests to retrain after a recommendation: permission and result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from churnops.retraining.outcome import STATUS_LABELS
 from churnops.retraining.policy import CAUSE_LABELS
 from churnops.words import capital
 
-OPEN = "no decision is recorded: it is still running, or it failed (see the alerts)"
+OPEN = "no decision yet: it is still running, or it failed (see the alerts)"
 
 
 @dataclass(frozen=True)
 class RetrainingRequest:
-    """A retraining that was asked for; all texts but `outcome` are from outside."""
+    """A request to retrain; all texts except `outcome` come from outside."""
 
     at: datetime
     by: str
@@ -27,14 +27,14 @@ class RetrainingRequest:
 
 
 def retrainings(decisions: Sequence[RecordedDecision]) -> list[RetrainingRequest]:
-    """Match decisions to retrain with the decisions to deploy that followed.
+    """Match decisions to retrain with the later decisions to deploy.
 
     Parameters
     ----------
     decisions
-        Of both subjects, newest first. A decision to deploy ends the retraining last permitted before it.
+        Decisions of both subjects, newest first. A decision to deploy ends the retraining permitted last before it.
     """
-    found, ended = [], None
+    requests, ended = [], None
     for decision in decisions:
         if decision.subject == "deploy":
             ended = decision
@@ -45,21 +45,21 @@ def retrainings(decisions: Sequence[RecordedDecision]) -> list[RetrainingRequest
             outcome = VERDICT_LABELS.get(ended.verdict, ended.verdict) if ended else OPEN
             reason = ended.reason if ended else decision.reason
             ended = None
-        asked = decision.details
-        because = "; ".join(texts(asked.get("because")))
-        by = CAUSE_LABELS.get(text(asked.get("cause")), "not recorded")
-        found.append(RetrainingRequest(decision.at, by, because, permitted, reason, outcome))
-    return found
+        details = decision.details
+        because = "; ".join(texts(details.get("because")))
+        by = CAUSE_LABELS.get(text(details.get("cause")), "not recorded")
+        requests.append(RetrainingRequest(decision.at, by, because, permitted, reason, outcome))
+    return requests
 
 
-def followed(asked: Sequence[RetrainingRequest], report_at: datetime, recommended: bool, automatic: bool) -> str:
-    """Say what followed from a report, newest first; the outcome is a sentence of ours, without reasons."""
-    later = [one for one in asked if one.at >= report_at]
+def followed(requests: Sequence[RetrainingRequest], report_at: datetime, recommended: bool, automatic: bool) -> str:
+    """Describe the first request after a report, without its reasons; `requests` are newest first."""
+    later = [request for request in requests if request.at >= report_at]
     if later:
         first = later[-1]
-        return f"A retraining was asked for on {first.at:%Y-%m-%d %H:%M} UTC by {first.by}. {capital(first.outcome)}."
+        return f"{capital(first.by)} requested a retraining on {first.at:%Y-%m-%d %H:%M} UTC. {capital(first.outcome)}."
     if not recommended:
         return ""
     if not automatic:
-        return "Nothing has followed yet: retraining by itself is switched off. Type churnops retrain."
-    return "Nothing has followed yet: it is about to, or it was stopped after the report. Type churnops retrain."
+        return "No retraining yet: automatic retraining is switched off. Type churnops retrain."
+    return "No retraining yet: it has not started, or it was stopped. Type churnops retrain."

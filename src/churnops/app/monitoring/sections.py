@@ -1,4 +1,4 @@
-"""Parts of the monitoring page: performance, drift, retraining and alerts; `monitoring` puts them in order."""
+"""Sections of the Monitoring page: performance, drift, retraining and alerts."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,40 +10,41 @@ from churnops.app.monitoring.figures import Line, interval_figure, over_time
 from churnops.app.monitoring.reports import coverage_sentence, performance_sentence
 from churnops.app.monitoring.retrainings import followed, retrainings
 from churnops.app.monitoring.series import BEGIN, Span, drift_points, metric_points, trend
-from churnops.app.shared.text import one_line, plain
+from churnops.app.shared.text import one_line, percent, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.journal.alerts import UNDER_WAY, LoggedAlert
 from churnops.journal.cycles import CycleSeries
 from churnops.monitoring.budget import TRIGGER_LABELS
-from churnops.monitoring.document import PastWindowPart, ReportDocument
+from churnops.monitoring.document import PastWindowPart, RecommendationPart, ReportDocument
 from churnops.monitoring.verdicts import MIN_LABEL_PSI, MIN_SCORE_DISTANCE
 from churnops.project import Project
 from churnops.words import capital
 
 ALERTS, DECISIONS = 100, 50
 LONG = 1000
-"""Characters of a reason that are shown."""
+"""Limit of characters of a reason."""
 _BADGES = {"fired": "red", "not certain yet": "orange", "not fired": "green", "cannot tell": "gray"}
 
 
 def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None) -> None:
-    """Show how predictions came true, in a report and over time."""
-    st.subheader("Performance")
+    """Show the performance in a report and over time."""
+    st.header("Performance")
     lines: list[Line] = []
     left, right = st.columns([2, 3])
     if report is not None:
-        found = report.performance
-        lines = [(name, at) for name, at in (("line", found.line), ("promised", found.promised_auc)) if at is not None]
+        measured = report.performance
+        levels = (("line", measured.line), ("promised", measured.promised_auc))
+        lines = [(name, level) for name, level in levels if level is not None]
         with left:
-            auc = found.known_metrics.get("roc_auc")
-            st.markdown(f"{plain(performance_sentence(found), LONG)} {plain(coverage_sentence(found))}")
+            auc = measured.known_metrics.get("roc_auc")
+            st.markdown(f"{plain(performance_sentence(measured), LONG)} {plain(coverage_sentence(measured))}")
             if auc is not None and auc.value is not None and auc.low is not None and auc.high is not None:
                 figure = interval_figure(auc.value, auc.low, auc.high, lines)
-                st.plotly_chart(figure, config=CONFIG, key="auc", alt=one_line(performance_sentence(found)))
+                st.plotly_chart(figure, config=CONFIG, key="auc", alt=one_line(performance_sentence(measured)))
             st.caption(
-                "Thick: where ROC-AUC lies, with the confidence of the settings. Line: below it, retraining is "
-                "recommended. Promised: what held-out customers gave at training time."
+                "Blue bar: interval of ROC-AUC. Line: below it, retraining is recommended. Promised: ROC-AUC of the "
+                "held-out customers in training."
             )
             _past(report.performance.history)
     with right:
@@ -52,15 +53,15 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
         points = metric_points(series.cycles, metric)
         marks = lines if metric == "roc_auc" else []
         figure = over_time(points, y=measures[metric], marked="Below the line", lines=marks, span=_axis(chosen, series))
-        said = trend(points, measures[metric])
-        st.plotly_chart(figure, config=CONFIG, key="performance", alt=said)
-        st.caption(said + _thinned(series))
+        sentence = trend(points, measures[metric])
+        st.plotly_chart(figure, config=CONFIG, key="performance", alt=sentence)
+        st.caption(sentence + _thinned(series))
 
 
 def _past(history: Sequence[PastWindowPart]) -> None:
     if not history:
         return
-    with st.expander("Earlier windows, by the outcomes known at this report"):
+    with st.expander("Earlier windows, with the outcomes known in this report"):
         rows = [
             {
                 "Predictions made": f"{past.window.since:%Y-%m-%d} to {past.window.until:%Y-%m-%d}",
@@ -73,38 +74,38 @@ def _past(history: Sequence[PastWindowPart]) -> None:
             for past in history
             if past.window.since and past.window.until
         ]
-        st.dataframe(rows, hide_index=True, alt="ROC-AUC of earlier windows, with how many outcomes are known")
+        st.dataframe(rows, hide_index=True, alt="ROC-AUC of earlier windows, with numbers of known outcomes")
 
 
 def drift(project: Project, series: CycleSeries, chosen: Span, report: ReportDocument | None) -> None:
-    """Show how customers, scores and outcomes differ from those of training, over time."""
-    st.subheader("Drift")
+    """Show over time how columns, scores and outcomes differ from training."""
+    st.header("Drift")
     settings = project.settings.monitoring
     if report is not None:
         st.markdown(plain(capital(report.feature_drift.reason), LONG) + "\\.")
     st.caption(
-        "Dashed: where a difference begins to matter. Orange diamonds: reports that count as drifted. Hollow: "
-        "reports that nothing follows from."
+        "Dashed line: smallest difference that counts. Orange diamond: a report with drift. Hollow circle: a report "
+        "on simulated or past customers."
     )
     floors = settings.correction != "none"
     parts: tuple[tuple[str, Any, list[Line], str], ...] = (
         (
-            "Columns that drifted",
+            "Drifted columns",
             "drift_rate",
             [("limit", settings.drift_rate_threshold)],
-            "Share of the columns that drifted. Above the limit, customers count as changed.",
+            "Share of drifted columns. Above the limit, customers count as changed.",
         ),
         (
             capital(TRIGGER_LABELS["prediction_drift"]),
             "prediction_drift",
-            [("what matters", MIN_SCORE_DISTANCE)] if floors else [],
-            "Largest distance between the distributions of scores now and at training time (0 to 1).",
+            [("smallest that counts", MIN_SCORE_DISTANCE)] if floors else [],
+            "Largest distance between the distributions of scores now and in training (0 to 1).",
         ),
         (
             capital(TRIGGER_LABELS["target_drift"]),
             "target_drift",
-            [("what matters", MIN_LABEL_PSI)] if floors else [],
-            "How far the churn rate is from that of training, as a population stability index (0: the same).",
+            [("smallest that counts", MIN_LABEL_PSI)] if floors else [],
+            "Distance of the churn rate from that of training, as population stability index (0: the same).",
         ),
     )
     for place, (title, measure, lines, explanation) in zip(st.columns(3), parts, strict=True):
@@ -115,14 +116,14 @@ def drift(project: Project, series: CycleSeries, chosen: Span, report: ReportDoc
             figure = over_time(
                 points, y="", marked="Drifted", lines=lines, share=rate, span=_axis(chosen, series), legend=False
             )
-            said = trend(points, title, share=rate)
-            st.plotly_chart(figure, config=CONFIG, key=measure, alt=said)
-            st.caption(said + _thinned(series))
+            sentence = trend(points, title, share=rate)
+            st.plotly_chart(figure, config=CONFIG, key=measure, alt=sentence)
+            st.caption(sentence + _thinned(series))
 
 
 def retraining(project: Project, report: ReportDocument) -> None:
-    """Show why retraining is recommended or not, and what followed."""
-    st.subheader("Should the model be trained again?")
+    """Show the triggers of retraining, and the requests to retrain."""
+    st.header("Should the model be trained again?")
     recommendation = report.recommend_retraining
     triggers = recommendation.triggers
     for place, trigger in zip(st.columns(max(len(triggers), 1)), triggers, strict=False):
@@ -130,64 +131,85 @@ def retraining(project: Project, report: ReportDocument) -> None:
             st.markdown(f"**{plain(capital(TRIGGER_LABELS.get(trigger.name, trigger.name)))}**")
             st.badge(trigger.verdict, color=_BADGES[trigger.verdict])  # type: ignore[arg-type]
             st.caption(plain(trigger.why, LONG))
-    asked = retrainings(project.decisions.newest(DECISIONS))
+    with st.expander("Statistics"):
+        _evidence(recommendation)
+    requests = retrainings(project.decisions.newest(DECISIONS))
     if report.timestamp is not None and not report.report_only:
         automatic = project.settings.retraining.automatic
-        st.markdown(plain(followed(asked, report.timestamp, recommendation.value, automatic)))
-    st.subheader("Retrainings that were asked for")
-    if not asked:
-        st.caption("None yet. A report that recommends one asks for it, and so does `churnops retrain`.")
+        st.markdown(plain(followed(requests, report.timestamp, recommendation.value, automatic)))
+    st.header("Requests to retrain")
+    if not requests:
+        st.caption("None yet. A report with a recommendation requests one, and so does `churnops retrain`.")
         return
     rows = [
         {
-            "When (UTC)": minute(one.at),
-            "Asked for by": one.by,
-            "Because": one_line(one.because, LONG),
-            "Permitted": "yes" if one.permitted else "no",
-            "What followed": one_line(one.outcome),
-            "Why": one_line(one.reason, LONG),
+            "When (UTC)": minute(request.at),
+            "Requested by": request.by,
+            "Because": one_line(request.because, LONG),
+            "Permitted": "yes" if request.permitted else "no",
+            "Result": one_line(request.outcome),
+            "Why": one_line(request.reason, LONG),
         }
-        for one in asked
+        for request in requests
     ]
-    st.dataframe(rows, hide_index=True, alt="Retrainings that were asked for, and what followed")
+    st.dataframe(rows, hide_index=True, alt="Requests to retrain, with their results")
+
+
+def _evidence(recommendation: RecommendationPart) -> None:
+    """Show the p-value of each trigger and the level that it must not exceed."""
+    rows = [
+        {
+            "Trigger": one_line(capital(TRIGGER_LABELS.get(trigger.name, trigger.name))),
+            "p": trigger.p_value,
+            "Fires up to": trigger.level,
+            "Verdict": trigger.verdict,
+        }
+        for trigger in recommendation.triggers
+    ]
+    small = {name: st.column_config.NumberColumn(format="%.2g") for name in ("p", "Fires up to")}
+    st.dataframe(rows, hide_index=True, column_config=small, alt="p-values of the triggers and their levels")
+    if recommendation.look is not None and recommendation.budget is not None:
+        st.caption(
+            f"Look {recommendation.look:,} at this model and source. Levels shrink with each look, so that the chance "
+            f"of a false recommendation over the model's life stays at {percent(recommendation.budget)}."
+        )
 
 
 def alerts(project: Project) -> None:
-    """Show the newest alerts, and whether they arrived."""
-    st.subheader("Alerts")
+    """Show the newest alerts and their delivery."""
+    st.header("Alerts")
     newest = project.alerts.newest(ALERTS)
     if not newest:
-        st.caption(
-            "No alert yet. Alerts tell of what this page shows, as it happens, where `CHURNOPS_ALERTS__URLS` says."
-        )
+        st.caption("No alert yet. Alerts report the events of this page to the channels in `CHURNOPS_ALERTS__URLS`.")
         return
-    failed = [told for told in newest if any(one.error not in (None, UNDER_WAY) for one in told.tries)]
+    failed = [alert for alert in newest if any(one.error not in (None, UNDER_WAY) for one in alert.tries)]
     if failed:
-        st.warning(f"{len(failed)} of the newest {len(newest)} alerts did not reach a channel: see the column Told.")
-    wide = {name: st.column_config.TextColumn(width="medium") for name in ("What", "Told")}
+        which = "The only alert" if len(newest) == 1 else f"{len(failed)} of the newest {len(newest)} alerts"
+        st.warning(f"{which} did not reach a channel: see the column Delivery.")
+    wide = {name: st.column_config.TextColumn(width="medium") for name in ("Alert", "Delivery")}
     st.dataframe(
-        list(map(_row, newest)), hide_index=True, column_config=wide, alt="The newest alerts, and whom they reached"
+        list(map(_row, newest)), hide_index=True, column_config=wide, alt="The newest alerts with their delivery"
     )
-    st.caption(f"The newest {len(newest)} alerts, whatever time range is chosen.")
+    st.caption(f"The newest {len(newest)} alerts, independent of the time range.")
 
 
-def _row(told: LoggedAlert) -> dict[str, Any]:
-    notice = told.alert.notice
-    states = {None: "arrived", UNDER_WAY: "under way"}
-    failed_first = sorted(told.tries, key=lambda one: one.error in states)
+def _row(alert: LoggedAlert) -> dict[str, Any]:
+    notice = alert.alert.notice
+    states = {None: "delivered", UNDER_WAY: "in progress"}
+    failed_first = sorted(alert.tries, key=lambda one: one.error in states)
     tries = [f"{one.channel}: {states.get(one.error, f'failed, {one.error}')}" for one in failed_first]
     return {
-        "When (UTC)": minute(told.alert.at),
+        "When (UTC)": minute(alert.alert.at),
         "State": one_line(notice.state),
         "Severity": one_line(notice.severity),
-        "What": one_line(notice.title),
-        "Told": one_line("; ".join(tries), LONG),
+        "Alert": one_line(notice.title),
+        "Delivery": one_line("; ".join(tries), LONG),
         "Details": one_line(notice.body, LONG),
     }
 
 
 def _axis(chosen: Span, series: CycleSeries) -> tuple[datetime, datetime] | None:
-    """Return the ends of the time axis; None for all there is."""
+    """Return the ends of the time axis; None for the whole history."""
     return None if chosen.since == BEGIN or not series.cycles else (chosen.since, chosen.until)
 
 
@@ -196,9 +218,9 @@ def _thinned(series: CycleSeries) -> str:
         return ""
     hours = series.every / timedelta(hours=1)
     every = f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
-    return f" There are too many reports to draw: shown is the newest of every {every}."
+    return f" Too many reports to draw all: the figure shows the newest of every {every}."
 
 
 def minute(at: datetime) -> str:
-    """Return a time as tables show it."""
+    """Return a time for a table."""
     return f"{at:%Y-%m-%d %H:%M}"

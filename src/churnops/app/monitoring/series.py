@@ -1,4 +1,4 @@
-"""What monitoring found over time: the time that is chosen, and points of it from the cycles' summaries."""
+"""Monitoring results over time: the chosen time span, and its points from the cycles' summaries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ class Span:
 
 @dataclass(frozen=True)
 class Point:
-    """What one cycle found.
+    """A measure of one cycle.
 
     Attributes
     ----------
     low, high
         Ends of the interval; None without one.
     marked
-        Whether it counts as a change (drifted, below the line); None if that cannot be told.
-    aside
-        Whether nothing follows: the customers were made up, of the past, or of a file without a source.
+        Whether it counts as a change (drifted, below the line); None if not known.
+    report_only
+        Whether no alert or retraining follows, because customers are simulated, past, or from a file without a source.
     """
 
     at: datetime
@@ -45,19 +45,19 @@ class Point:
     low: float | None
     high: float | None
     marked: bool | None
-    aside: bool
+    report_only: bool
     model: str
 
 
 def span(choice: str, now: datetime, days: Sequence[date] = ()) -> Span:
-    """Return the time that a choice stands for.
+    """Return the time span of a choice.
 
     Parameters
     ----------
     now
-        Rounded up to a whole minute, so that what is read for one look serves for the next.
+        Current time; it is rounded up to a whole minute, so that cached results serve again.
     days
-        First and last day (UTC) of a custom time; with only one given, so far, it is that day.
+        First and last day (UTC) of a custom span; one day alone is both.
 
     Examples
     --------
@@ -76,33 +76,33 @@ def span(choice: str, now: datetime, days: Sequence[date] = ()) -> Span:
 
 
 def metric_points(cycles: Sequence[Cycle], metric: str) -> list[Point]:
-    """Return a metric with its interval, of the finished cycles that could tell it; ROC-AUC's are judged."""
-    found = []
+    """Return a metric with its interval from finished cycles; ROC-AUC points are marked if below the line."""
+    points = []
     for cycle in _finished(cycles):
         performance = mapping(cycle.summary.get("performance"))
         measured = mapping(mapping(performance.get("metrics")).get(metric))
         below = {"below": True, "not below": False}.get(text(performance.get("verdict")))
-        found.append(_point(cycle, measured, "value", below if metric == "roc_auc" else None))
-    return [point for point in found if point is not None]
+        points.append(_point(cycle, measured, "value", below if metric == "roc_auc" else None))
+    return [point for point in points if point is not None]
 
 
 def drift_points(cycles: Sequence[Cycle], measure: Measure, *, limit: float | None = None) -> list[Point]:
-    """Return the share of drifted columns (above `limit` is marked), or the size of the drift of scores or outcomes."""
-    found = []
+    """Return the share of drifted columns (marked above `limit`), or the size of score or label drift."""
+    points = []
     for cycle in _finished(cycles):
         if measure == "drift_rate":
             rate = number(cycle.summary.get(measure))
             marked = None if rate is None or limit is None else rate > limit
-            found.append(_point(cycle, cycle.summary, measure, marked))
+            points.append(_point(cycle, cycle.summary, measure, marked))
         else:
             drift = mapping(cycle.summary.get(measure))
             drifted = drift.get("drifted")
-            found.append(_point(cycle, drift, "effect", drifted if isinstance(drifted, bool) else None))
-    return [point for point in found if point is not None]
+            points.append(_point(cycle, drift, "effect", drifted if isinstance(drifted, bool) else None))
+    return [point for point in points if point is not None]
 
 
 def failures(cycles: Sequence[Cycle]) -> list[tuple[datetime, str]]:
-    """Return when cycles failed, and why, newest first."""
+    """Return times and errors of failed cycles, newest first."""
     failed = [cycle for cycle in cycles if cycle.status == "failed"]
     return [(cycle.at, text(cycle.summary.get("error"))) for cycle in reversed(failed)]
 
@@ -113,9 +113,9 @@ def finished(cycles: Sequence[Cycle]) -> list[Cycle]:
 
 
 def labels(cycles: Sequence[Cycle]) -> list[str]:
-    """Return a name for each cycle, by its time; no two are the same, as one is chosen by it."""
+    """Return a unique name for each cycle, from its time, for a list of choices."""
     named: dict[str, int] = {}
-    found = []
+    names = []
     for cycle in cycles:
         kind = (
             "report only"
@@ -126,12 +126,12 @@ def labels(cycles: Sequence[Cycle]) -> list[str]:
         )
         name = f"{cycle.at:%Y-%m-%d %H:%M:%S} UTC{f' ({kind})' if kind else ''}"
         named[name] = number_of = named.get(name, 0) + 1
-        found.append(name if number_of == 1 else f"{name}, {number_of}")
-    return found
+        names.append(name if number_of == 1 else f"{name}, {number_of}")
+    return names
 
 
-def trend(points: Sequence[Point], what: str, *, share: bool = False) -> str:
-    """Say in a sentence what a figure of points shows, for those who do not see it; shares are told in percent.
+def trend(points: Sequence[Point], name: str, *, share: bool = False) -> str:
+    """Describe a figure of points in a sentence, also for screen readers; shares are given in percent.
 
     Examples
     --------
@@ -140,15 +140,15 @@ def trend(points: Sequence[Point], what: str, *, share: bool = False) -> str:
     'ROC-AUC was 0.900 (0.800 to 0.950) on 2026-05-04.'
     """
     if not points:
-        return f"{what} could not be told in this time."
+        return f"{name}: no value in this time range."
     form = percent if share else "{:.3f}".format
     first, last = points[0], points[-1]
     interval = "" if last.low is None or last.high is None else f" ({form(last.low)} to {form(last.high)})"
     if len(points) == 1:
-        return f"{what} was {form(last.value)}{interval} on {last.at:%Y-%m-%d}."
+        return f"{name} was {form(last.value)}{interval} on {last.at:%Y-%m-%d}."
     values = [point.value for point in points]
     return (
-        f"{what} went from {form(first.value)} on {first.at:%Y-%m-%d} to {form(last.value)}{interval} on "
+        f"{name} went from {form(first.value)} on {first.at:%Y-%m-%d} to {form(last.value)}{interval} on "
         f"{last.at:%Y-%m-%d}; over {len(points)} reports it was between {form(min(values))} and {form(max(values))}."
     )
 
@@ -158,8 +158,8 @@ def _finished(cycles: Sequence[Cycle]) -> list[Cycle]:
 
 
 def _point(cycle: Cycle, document: object, key: str, marked: bool | None) -> Point | None:
-    found = mapping(document)
-    value, low, high = (number(found.get(name)) for name in (key, "low", "high"))
+    values = mapping(document)
+    value, low, high = (number(values.get(name)) for name in (key, "low", "high"))
     if value is None:
         return None
     return Point(cycle.at, value, low, high, marked, cycle.report_only, text(cycle.summary.get("model_version")))

@@ -1,7 +1,7 @@
-"""Who answers on the Predict page: the API of the settings, or the deployed model itself. One interface, same numbers.
+"""Sources of predictions on the Predict page, with one interface: the API of the settings, or the deployed model.
 
-What-if questions are not asked here: they are computed with the deployed model where it is the one that answers, so
-that moving a slider records nothing and needs no key with the scope `admin`.
+What-if questions do not come here: the page computes them with the local model. So a moved slider records nothing and
+needs no key with the scope `admin`.
 """
 
 import io
@@ -31,7 +31,7 @@ BATCH = 5000
 
 @dataclass(frozen=True)
 class Broken:
-    """A rule that a customer or a file breaks: column, what is wrong, in which rows (1 is the first)."""
+    """A broken rule: column, problem, and rows (1 is the first)."""
 
     column: str
     problem: str
@@ -39,7 +39,7 @@ class Broken:
 
 
 class NotAnswered(ChurnopsError):  # noqa: N818  (a verdict on the question or on the API, named for what it is)
-    """There is no answer; one line says why and what to do, `broken` lists the rules where some are broken."""
+    """There is no prediction: the message gives the reason and the remedy, `broken` lists broken rules."""
 
     def __init__(self, message: str, broken: tuple[Broken, ...] = ()) -> None:
         super().__init__(message)
@@ -48,14 +48,14 @@ class NotAnswered(ChurnopsError):  # noqa: N818  (a verdict on the question or o
 
 @dataclass(frozen=True)
 class Card:
-    """The model that answers, as far as the page needs to know it.
+    """Description of the model that predicts.
 
     Attributes
     ----------
     features
-        Those that the model reads, by name, in its order.
+        Features that the model reads, by name, in its order.
     scale
-        What an explanation adds up to: log-odds or probability.
+        Scale of explanations: log-odds or probability.
     """
 
     version: str
@@ -74,7 +74,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Answer:
-    """A probability and why: the largest contributions, on `scale`. `prediction_id` is None if nothing is recorded."""
+    """A probability with its largest contributions on `scale`. `prediction_id` is None if nothing is recorded."""
 
     probability: float
     churn: bool
@@ -87,34 +87,34 @@ class Answer:
 
 @dataclass(frozen=True)
 class AnsweredFile:
-    """A file as it comes back, and the same as a table: the given columns and the answer's."""
+    """A scored file, as bytes and as a table: the given columns and those of the answer."""
 
     content: bytes
     table: pl.DataFrame
 
 
 class Answers(Protocol):
-    """Answers questions about customers. Every method raises NotAnswered."""
+    """Source of predictions. Every method raises NotAnswered."""
 
     source: str
-    """Who answers, in words."""
+    """Name of the source in words."""
     records: bool
-    """Whether answers are recorded in the journal."""
+    """Whether predictions are recorded in the journal."""
 
     def card(self) -> Card:
-        """Return what answers now."""
+        """Describe the model that predicts now."""
 
     def one(self, customer: Customer) -> Answer:
-        """Answer one customer."""
+        """Score one customer."""
 
     def file(self, path: Path, kind: Kind) -> AnsweredFile:
-        """Answer a file of customers, all of it or nothing."""
+        """Score a file of customers, all of it or nothing."""
 
 
 class BundleAnswers:
-    """The deployed model itself."""
+    """Predictions by the deployed model in this process."""
 
-    source, records = "the deployed model itself", False
+    source, records = "the deployed model on this machine", False
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -159,7 +159,7 @@ class BundleAnswers:
 
 
 def refused(error: ChurnopsError) -> NotAnswered:
-    """Return an error of reading or scoring as a refusal, with every rule that is broken."""
+    """Return an error of reading or scoring as a refusal with every broken rule."""
     if not isinstance(error, BrokenRules):
         return NotAnswered(one_line(str(error).partition("\n")[0]))
     broken = tuple(

@@ -1,4 +1,4 @@
-"""Answers by the API of the settings: what it sends is checked, and every failure is a line that says what to do."""
+"""Predictions by the API of the settings: answers are checked, and each failure is one line with its remedy."""
 
 import json
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class ApiAnswers:
-    """The API of the settings. What it answers is recorded in its journal."""
+    """Predictions by the API of the settings, which records them in its journal."""
 
     records = True
 
@@ -97,14 +97,14 @@ class ApiAnswers:
         seconds: float,
         body: bytes | None = None,
         media_type: str = JSON,
-        most: int = MAX_ANSWER_BYTES,
+        max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Reply:
         try:
-            reply = self._client.ask(path, seconds=seconds, body=body, media_type=media_type, max_bytes=most)
+            reply = self._client.ask(path, seconds=seconds, body=body, media_type=media_type, max_bytes=max_bytes)
         except NoReply as error:
             raise NotAnswered(
                 f"The API at {self._url} {error}. Start it with `churnops serve`, or leave dashboard.api_url empty to "
-                "ask the deployed model itself."
+                "use the deployed model on this machine."
             ) from None
         if reply.status == 200:
             return reply
@@ -117,18 +117,18 @@ class ApiAnswers:
         detail = one_line(problem.detail, 400)
         if status in (401, 403):
             return NotAnswered(
-                f"The API at {self._url} wants a key with the scope predict. Make one with `churnops keys add NAME "
+                f"The API at {self._url} requires a key with the scope predict. Make one with `churnops keys add NAME "
                 f"--scope predict`, put it into {ENV_DASHBOARD_KEY} and start the dashboard again."
             )
         if status == 429:
-            return NotAnswered(f"The API at {self._url} is asked too often. Wait a moment and try again.")
+            return NotAnswered(f"The API at {self._url} received too many requests. Wait a moment and try again.")
         if status in (400, 413, 415, 422):
             return NotAnswered(f"The API refuses this: {detail}.", _listed(problem.errors or ()))
         return NotAnswered(f"The API at {self._url} cannot answer now: {detail}. Try again in a moment.")
 
     def _stranger(self, status: int) -> NotAnswered:
         return NotAnswered(
-            f"What is at {self._url} does not answer as the API of churnops does (status {status}). "
+            f"The server at {self._url} does not answer as the API of churnops does (status {status}). "
             "Check dashboard.api_url."
         )
 
@@ -140,12 +140,12 @@ class ApiAnswers:
 
 
 def answers(settings: Settings, bundle: Bundle | None) -> Answers | None:
-    """Return who answers by the settings; None if that is the deployed model and there is none.
+    """Return the source of predictions in the settings; None if it is the deployed model and there is none.
 
     Raises
     ------
     SettingsError
-        If the API's address or key cannot be one.
+        If the API's address or key is malformed.
     """
     if settings.dashboard.api_url:
         return ApiAnswers(settings.dashboard.api_url, settings.dashboard.api_key)

@@ -1,11 +1,11 @@
-"""Why a customer has this score: a waterfall from the average customer to this one."""
+"""Reasons for a score: a waterfall from the average customer to this one."""
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from churnops.app.predict.risk import Reason
-from churnops.app.shared.text import percent
+from churnops.app.shared.text import percent, points
 from churnops.app.shared.theme import GREY, LOWERS, RAISES, laid_out, safe
 
 AXIS = {
@@ -16,14 +16,14 @@ WRAP = 36
 
 
 def waterfall(reasons: Sequence[Reason], *, base: float, rest: float | None, scale: str, others: int) -> go.Figure:
-    """Return the steps from the model's average over the reasons and all other features to the customer's score.
+    """Draw the steps from the model's average through the reasons and all other features to the customer's score.
 
     Parameters
     ----------
     base
-        Where it starts: the model's average, on `scale`.
+        Start: the model's average, on `scale`.
     rest
-        What the `others` features beside the reasons add up to; None leaves them and the sum out.
+        Total contribution of the `others` features; None leaves them and the sum out.
     scale
         log-odds or probability.
     """
@@ -58,15 +58,15 @@ def waterfall(reasons: Sequence[Reason], *, base: float, rest: float | None, sca
     margin = max(high - low, 1e-6) * 0.04
     percents = {"tickformat": ".0%"} if scale == "probability" else {}
     figure.update_xaxes(range=[low - margin, high + margin], nticks=6, **percents)
-    # What a bar says stands beside its name: there is no room for it beside the bar on a telephone.
+    # The text of a bar stands below its name: a phone has no room for it beside the bar.
     figure.update_yaxes(
         tickmode="array", tickvals=places, ticktext=labels, autorange="reversed", showgrid=False, zeroline=False
     )
     return figure
 
 
-def told(reasons: Sequence[Reason], *, base: float, probability: float, scale: str) -> str:
-    """Return in a sentence what the waterfall shows."""
+def summary(reasons: Sequence[Reason], *, base: float, probability: float, scale: str) -> str:
+    """Describe the waterfall in a sentence."""
     raising = [reason.name for reason in reasons if reason.contribution > 0]
     lowering = [reason.name for reason in reasons if reason.contribution < 0]
     parts = [f"From the average customer ({_shown(base, scale)}) to this one ({percent(probability)})"]
@@ -95,9 +95,10 @@ def _two_lines(name: str, below: str) -> str:
 
 
 def _change(value: float, scale: str) -> str:
-    word = "raises" if value > 0 else "lowers" if value < 0 else "no effect"
-    size = f"{value * 100:+.1f} points" if scale == "probability" else f"{value:+.2f}"
-    return f"{word} {size}"
+    if not value:
+        return "no effect"
+    size = points(value) if scale == "probability" else f"{abs(value):.2f}"
+    return f"{'raises' if value > 0 else 'lowers'} by {size}"
 
 
 def _shown(value: float, scale: str) -> str:

@@ -1,4 +1,4 @@
-"""The Predict page's file of customers: upload, what is wrong with it, download, and who is most at risk."""
+"""File of customers on the Predict page: upload, broken rules, download, and customers most at risk."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,19 @@ FILE = "predict:file"
 
 
 def many(answering: Answers, card: Card, local: Bundle | None) -> None:
-    """Show the upload of a file, and what came of it."""
+    """Show the upload of a file and its result."""
     needed = ", ".join(column.name for column in card.schema.model_inputs)
     st.text(
-        f"A table of customers as CSV or Parquet: at most {MAX_MIB} MiB and {MAX_ROWS:,} customers. It is checked as a "
-        "whole first; if a row breaks a rule, nothing is scored."
+        f"A table of customers as CSV or Parquet, with at most {MAX_MIB} MiB and {MAX_ROWS:,} customers. If one row "
+        "breaks a rule, nothing is scored."
     )
     file = st.file_uploader(
         "File of customers",
         ["csv", "parquet"],
         max_upload_size=MAX_MIB,
-        help=plain(f"Columns, by these names or the raw table's headers: {needed}. Others come along. {LARGER}", 2000),
+        help=plain(
+            f"Columns, by these names or the raw table's headers: {needed}. Other columns are kept. {LARGER}", 2000
+        ),
     )
     if file is None:
         st.session_state.pop(FILE, None)
@@ -31,10 +33,10 @@ def many(answering: Answers, card: Card, local: Bundle | None) -> None:
     if st.button("Score the file", type="primary"):
         with st.spinner("Scoring"):
             try:
-                found: ScoredUpload | NotAnswered = score_file(file.name, file.getvalue(), answering, card, local)
+                result: ScoredUpload | NotAnswered = score_file(file.name, file.getvalue(), answering, card, local)
             except NotAnswered as error:
-                found = error
-        st.session_state[FILE] = (file.file_id, found)
+                result = error
+        st.session_state[FILE] = (file.file_id, result)
     identity, scored = st.session_state.get(FILE, (None, None))
     if identity != file.file_id:
         if answering.records:
@@ -49,8 +51,8 @@ def _scored(scored: ScoredUpload, card: Card) -> None:
     share = scored.leaving / scored.rows
     st.success(
         plain(
-            f"{scored.rows:,} customers were scored by {scored.version}. {scored.leaving:,} of them ({percent(share)}) "
-            f"are at or above the threshold of {percent(card.threshold)}: they are predicted to leave."
+            f"{scored.leaving:,} of {scored.rows:,} customers ({percent(share)}) are predicted to leave: their "
+            f"probability is at least {percent(card.threshold)}. Scored by {scored.version}."
         )
     )
     with st.container(horizontal=True):
@@ -65,7 +67,7 @@ def _scored(scored: ScoredUpload, card: Card) -> None:
         st.download_button(
             "Download this list", list_as_csv(scored.risks), "customers-at-risk.csv", "text/csv", on_click="ignore"
         )
-    st.subheader("Who is most at risk, and why")
+    st.header("Customers most at risk")
     narrow = {name: st.column_config.Column(width="small") for name in ("Rank", "Row", "Risk")}
     chance = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0, width="small")
     st.dataframe(
@@ -77,13 +79,13 @@ def _scored(scored: ScoredUpload, card: Card) -> None:
         alt=f"{scored.risks.height:,} customers with the highest probability of leaving, highest first",
     )
     st.caption(
-        f"The {scored.risks.height:,} customers with the highest probability, with the {REASONS} largest reasons of "
-        "each. Row counts the file's rows below its header."
+        f"The {scored.risks.height:,} customers with the highest probability, and {REASONS} reasons each. Row 1 is the "
+        "first below the file's header."
     )
 
 
 def refusal(error: NotAnswered) -> None:
-    """Show why there is no answer, and every rule that is broken."""
+    """Show a refusal and every broken rule."""
     st.error(plain(error, 600))
     if error.broken:
         _broken(error.broken)
@@ -94,5 +96,5 @@ def _broken(broken: Sequence[Broken]) -> None:
         [{"Column": rule.column, "What is wrong": rule.problem, "First rows": rule.rows} for rule in broken],
         hide_index=True,
         width="stretch",
-        alt="Every rule that is broken, with the first rows that break it",
+        alt="Every broken rule, with the first rows that break it",
     )

@@ -1,4 +1,4 @@
-"""The Predict page's form, from the Schema: its fields, customers to start from, and what is worth varying."""
+"""The Predict page's form, from the Schema: fields, customers to start from, and what-if sliders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from churnops.words import heading, title
 
 MAX_WHOLE = 2**53 - 1  # the largest number that a browser counts to
 HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
-STEPS = 9  # values of an input that are tried
+STEPS = 9  # tried values of an input
 LEVERS = 5
 
 
@@ -35,9 +35,9 @@ class Field:
     kind
         number, integer, choice or text.
     help
-        Description, what is allowed, and where most customers lie.
+        Description, allowed values, and the range of most customers.
     needed
-        Whether the model reads it, or it only comes along.
+        Whether the model reads it.
     may_be_empty
         Whether it may be left out.
     """
@@ -55,7 +55,7 @@ class Field:
 
 
 def fields(schema: Schema, reference: Profile | None = None) -> tuple[Field, ...]:
-    """Return the form's inputs: those that the model reads, then the others; times and the outcome have none."""
+    """Return the form's fields: inputs of the model, then other columns, without times and the outcome."""
     needed = {column.name for column in schema.model_inputs}
     shown = [column for column in schema.columns if column.kind not in ("time", "target")]
     made = [_field(column, column.name in needed, (reference or {}).get(column.name)) for column in shown]
@@ -77,7 +77,7 @@ def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field
                 f"Nine in ten customers: {number(quantile(profile, 0.05))} to {number(quantile(profile, 0.95))}"
             )
     elif kind == "text":
-        parts.append(f"At most {MAX_ID_LENGTH} characters. It tells customers apart, and is no input of the model")
+        parts.append(f"At most {MAX_ID_LENGTH} characters. It identifies the customer and is no input of the model")
     if column.alias and column.alias != column.name:
         parts.append(f"In the raw table: {column.alias}")
     text = "".join(f"{one_line(part)}. " for part in parts).strip()
@@ -111,12 +111,12 @@ def _range(column: Column) -> list[str]:
 
 
 def customer(shown: Sequence[Field], values: Mapping[str, Any]) -> Customer:
-    """Return what was filled in as a customer; what is empty and need not be there is left out, or null.
+    """Return the filled-in form as a customer; optional empty fields are left out or null.
 
     Raises
     ------
     NotAnswered
-        If something that the model needs is empty.
+        If a field that the model needs is empty.
     """
     filled: dict[str, Any] = {}
     empty: list[Field] = []
@@ -152,9 +152,9 @@ def encoded(given: Customer, schema: Schema) -> Columns:
 
 
 def presets(bundle: Bundle, models: Path) -> dict[str, Customer]:
-    """Return real customers, without identifiers: with the highest, the middle and the lowest score of the model.
+    """Return the real customers with the highest, median and lowest score, without identifiers.
 
-    They are from the sample that is kept beside the model, or from the rows that are kept in it.
+    They come from the reference sample beside the model, or from the model's probe rows.
     """
     columns = reference_columns(bundle, models)
     score = bundle.predict(columns).probability
@@ -165,7 +165,7 @@ def presets(bundle: Bundle, models: Path) -> dict[str, Customer]:
 
 
 def reference_columns(bundle: Bundle, models: Path) -> Columns:
-    """Return the encoded inputs of the customers that are kept beside a model, or of those in it."""
+    """Return the encoded inputs of a model's reference sample, or else of its probe rows."""
     path = reference_path(models, bundle.content_sha256)
     if not path.exists():
         return bundle.probes
@@ -173,14 +173,14 @@ def reference_columns(bundle: Bundle, models: Path) -> Columns:
     try:
         table = pl.read_parquet(path, n_rows=10_000)
         columns = {name: table.get_column(name).cast(pl.Float64).to_numpy() for name in inputs if name in table.columns}
-    except (OSError, pl.exceptions.PolarsError):  # a damaged sample is no reason not to predict
+    except (OSError, pl.exceptions.PolarsError):  # a damaged sample must not prevent predictions
         return bundle.probes
     return columns if table.height and set(bundle.probes) <= set(columns) else bundle.probes
 
 
 @dataclass(frozen=True)
 class Lever:
-    """A number to vary: its range, step, the customer's value, and by how much it moves this customer's probability."""
+    """A number to vary: range, step, the customer's value, and the largest change of this customer's probability."""
 
     name: str
     label: str
@@ -192,15 +192,15 @@ class Lever:
     moves: float
 
 
-def levers(bundle: Bundle, inputs: Mapping[str, float], most: int = LEVERS) -> tuple[Lever, ...]:
-    """Return the numbers that move one customer's probability most within the range of most customers.
+def levers(bundle: Bundle, inputs: Mapping[str, float], limit: int = LEVERS) -> tuple[Lever, ...]:
+    """Return the numbers with the largest effect on one customer's probability, in the range of most customers.
 
-    Each is tried alone, at nine values from the lowest to the highest hundredth of the training rows.
+    Each is tried alone, at nine values between the first and the last percentile of the training rows.
 
     Parameters
     ----------
     inputs
-        The customer's encoded model inputs; a number that is missing is not varied.
+        Encoded model inputs of the customer; a missing number is not varied.
     """
     tried: list[tuple[Column, NDArray[np.float64]]] = []
     for column in bundle.schema.model_inputs:
@@ -214,7 +214,7 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], most: int = LEVERS) -> t
         rows[column.name][place * STEPS : (place + 1) * STEPS] = values
     score = bundle.predict(rows).probability.reshape(len(tried), STEPS)
     moves = score.max(axis=1) - score.min(axis=1)
-    found = [
+    offered = [
         Lever(
             column.name,
             heading(title(column), column.unit),
@@ -228,11 +228,11 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], most: int = LEVERS) -> t
         for (column, values), moved in zip(tried, moves, strict=True)
         if values[0] < values[-1]
     ]
-    return tuple(sorted(found, key=lambda lever: -lever.moves)[:most])
+    return tuple(sorted(offered, key=lambda lever: -lever.moves)[:limit])
 
 
 def _span(column: Column, profile: ColumnProfile, value: float) -> NDArray[np.float64]:
-    """Return the values of an input that are tried, from the lowest to the highest."""
+    """Return the values of an input to try, in ascending order."""
     values = np.linspace(min(quantile(profile, 0.01), value), max(quantile(profile, 0.99), value), STEPS)
     return np.round(values) if column.kind == "integer" else values
 
@@ -244,7 +244,7 @@ def _lever_step(column: Column, values: NDArray[np.float64]) -> float:
 
 
 def quantile(profile: ColumnProfile, share: float) -> float:
-    """Return the point that at least `share` of a profile's rows do not exceed; it must have rows and points.
+    """Return the quantile of a profile with rows and points: the point that `share` of its rows do not exceed.
 
     Examples
     --------

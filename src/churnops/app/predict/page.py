@@ -1,4 +1,4 @@
-"""Predict: one customer or a file, with reasons."""
+"""Predict page: one customer or a file, with reasons."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import streamlit as st
 
 from churnops.app.predict.answers import Answer, Answers, Card, Customer, NotAnswered
 from churnops.app.predict.api_answers import answers
-from churnops.app.predict.figures import told, waterfall
+from churnops.app.predict.figures import summary, waterfall
 from churnops.app.predict.file import many, refusal
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, Field, customer, encoded, fields, presets
 from churnops.app.predict.risk import Reason, feature_values, level, reasons, rest
@@ -20,24 +20,28 @@ from churnops.model import Bundle
 from churnops.project import Project
 
 ANSWER, FILLED = "predict:answer", "predict:filled"
-CARD_SECONDS = 5  # that what the API says of its model is kept
+CARD_SECONDS = 5  # lifetime of the cached description of the API's model
+RESULT_FIRST = """<style>@media (max-width: 640px) {
+.st-key-predict_one > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse; }
+}</style>"""
+"""Puts the result above the form on a phone."""
 NO_MODEL = (
-    "No model is deployed yet. Type `churnops run` in the project's folder: it trains on the tables of "
-    "`data/raw` and deploys the best model. This page then answers at once."
+    "No model is deployed yet. Type `churnops run` in the project's folder: it trains models on the tables in "
+    "`data/raw` and deploys the best one."
 )
 
 
 def page(project: Project) -> None:
     """Show the page."""
     st.title("Predict")
-    asked = bool(project.settings.dashboard.api_url)
-    bundle = _deployed(project, needed=not asked)
+    through_api = bool(project.settings.dashboard.api_url)
+    bundle = _deployed(project, needed=not through_api)
     answering = answers(project.settings, bundle)
     if answering is None:
         st.info(NO_MODEL)
         return
     try:
-        card = _card(project.settings.dashboard.api_url, answering) if asked else answering.card()
+        card = _card(project.settings.dashboard.api_url, answering) if through_api else answering.card()
     except NotAnswered as error:
         st.error(plain(error))
         st.button("Try again")
@@ -45,8 +49,8 @@ def page(project: Project) -> None:
     local = bundle if bundle and bundle.version_name == card.version else None
     if local:
         card = Card.of(local)  # the API does not send labels of derived features
-    recorded = "Answers are recorded in its journal." if answering.records else "Nothing is recorded."
-    st.caption(f"Answered by {plain(answering.source)}, model {plain(card.version)}. {recorded}")
+    recorded = "Predictions are recorded in its journal." if answering.records else "Nothing is recorded."
+    st.caption(f"Predictions by {plain(answering.source)}, model {plain(card.version)}. {recorded}")
     alone, file = st.tabs(["One customer", "A file of customers"])
     with alone:
         _one(project, answering, card, local)
@@ -60,7 +64,7 @@ def _deployed(project: Project, *, needed: bool) -> Bundle | None:
     except BundleError:
         if needed:
             raise
-        return None  # the API answers; the model here only helps to explain
+        return None  # the API predicts; the local model only helps to explain
 
 
 @st.cache_resource(ttl=CARD_SECONDS, show_spinner=False)
@@ -75,9 +79,10 @@ def _presets(version: str, models: str, _bundle: Bundle, _project: Project) -> M
 
 def _one(project: Project, answering: Answers, card: Card, local: Bundle | None) -> None:
     shown = fields(card.schema, local.reference if local else None)
-    left, right = st.columns([5, 6], gap="large")
+    st.html(RESULT_FIRST)
+    left, right = st.container(key="predict_one").columns([5, 6], gap="large")
     with left:
-        if local:  # the API does not show customers
+        if local:  # the API has no customers to start from
             _start_from(_presets(local.content_sha256, str(project.models), local, project), shown)
         _form(shown, answering, card)
     with right:
@@ -85,7 +90,7 @@ def _one(project: Project, answering: Answers, card: Card, local: Bundle | None)
         if isinstance(kept, NotAnswered):
             refusal(kept)
         elif kept is None:
-            st.info("Fill in a customer, or start from a real one, and press Predict.")
+            st.info("Fill in the form, or start from a real customer, and press Predict.")
         else:
             _answered(kept[0], kept[1], card, local)
     if isinstance(kept, tuple):
@@ -93,10 +98,10 @@ def _one(project: Project, answering: Answers, card: Card, local: Bundle | None)
 
 
 def _start_from(customers: Mapping[str, Customer], shown: Sequence[Field]) -> None:
-    """Offer real customers; the first time the form holds the typical one."""
+    """Offer real customers; at first, the form holds the typical one."""
     if FILLED not in st.session_state:
         _fill(customers[TYPICAL], shown)
-    st.caption("Start from a real customer of the training data, with the highest, the middle or the lowest risk:")
+    st.caption("Start from a real customer in the training data, with the highest, the median or the lowest risk:")
     with st.container(horizontal=True):
         for name in (HIGH, TYPICAL, LOW):
             st.button(name, on_click=_fill, args=(customers[name], shown))
@@ -110,7 +115,7 @@ def _fill(given: Customer, shown: Sequence[Field]) -> None:
 
 
 def _key(field: Field) -> str:
-    # Of another schema with the same name but another kind or other choices, nothing must be left.
+    # A column of another schema may have the same name: the key keeps their values apart.
     return f"predict:{field.name}:{field.kind}:{','.join(field.choices)}:{field.minimum}:{field.maximum}"
 
 
@@ -120,7 +125,7 @@ def _form(shown: Sequence[Field], answering: Answers, card: Card) -> None:
         _inputs([field for field in shown if field.needed], values)
         extra = [field for field in shown if not field.needed]
         if extra:
-            with st.expander("More about the customer (the model does not read it)"):
+            with st.expander("More about the customer (not read by the model)"):
                 _inputs(extra, values)
         if not st.form_submit_button("Predict", type="primary", width="stretch"):
             return
@@ -144,8 +149,8 @@ def _inputs(shown: Sequence[Field], values: dict[str, Any]) -> None:
 
 
 def _input(field: Field) -> Any:
-    label, told_more, key = plain(field.label), plain(field.help) or None, _key(field)
-    # What the model needs can be emptied only where it is empty at first: no real customer was there to start from.
+    label, description, key = plain(field.label), plain(field.help) or None, _key(field)
+    # A required field can be emptied only if it was empty at first, without a real customer to start from.
     clearable = field.may_be_empty or st.session_state.setdefault(key, None) is None
     if field.kind == "choice":
         return st.selectbox(
@@ -153,12 +158,12 @@ def _input(field: Field) -> Any:
             field.choices,
             index=None if clearable else 0,
             key=key,
-            help=told_more,
+            help=description,
             placeholder="not known",
             persist_state="session",
         )
     if field.kind == "text":
-        return st.text_input(label, value=None, key=key, help=told_more, max_chars=128, persist_state="session")
+        return st.text_input(label, value=None, key=key, help=description, max_chars=128, persist_state="session")
     number: type[int] | type[float] = int if field.kind == "integer" else float
     low, high = (None if limit is None else number(limit) for limit in (field.minimum, field.maximum))
     options: dict[str, Any] = {"min_value": low, "max_value": high, "step": number(field.step)}
@@ -166,7 +171,7 @@ def _input(field: Field) -> Any:
         label,
         value=None if clearable else "min",
         key=key,
-        help=told_more,
+        help=description,
         placeholder="not known",
         format="%d" if number is int else "%.6g",
         persist_state="session",
@@ -175,27 +180,30 @@ def _input(field: Field) -> Any:
 
 
 def _answered(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> None:
-    """Show the probability, how high that is, and why."""
+    """Show the probability, its level of risk, and the reasons."""
     if answer.version != card.version:
-        st.warning(f"This was answered by {plain(answer.version)}; {plain(card.version)} answers now. Predict again.")
+        st.warning(
+            f"This prediction is by {plain(answer.version)}, but {plain(card.version)} is deployed now. Predict again."
+        )
     risk = level(answer.probability, card.threshold)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.metric("Probability of leaving", percent(answer.probability), width="content")
         st.badge(risk.word, color=risk.colour)  # type: ignore[arg-type]
     st.text(risk.sentence)
-    # A model with another schema may answer by now, to which this customer need not fit.
+    # The model deployed now may have another schema, which this customer may not fit.
     values = _values(given, card, local) if answer.version == card.version else {}
     why = reasons(answer, card, values)
     others = max(len(card.features) - len(why), 0)
+    sentence = summary(why, base=answer.base_value, probability=answer.probability, scale=answer.scale)
     st.plotly_chart(
         waterfall(why, base=answer.base_value, rest=rest(answer), scale=answer.scale, others=others),
         theme="streamlit",
         config=CONFIG,
         key="predict:waterfall",
-        alt=told(why, base=answer.base_value, probability=answer.probability, scale=answer.scale),
+        alt=sentence,
     )
-    st.caption(plain(told(why, base=answer.base_value, probability=answer.probability, scale=answer.scale)))
-    with st.expander("The reasons as a table"):
+    st.caption(plain(sentence))
+    with st.expander("Reasons as a table"):
         _reasons(why, answer)
     if answer.prediction_id:
         st.caption(f"Recorded as {plain(answer.prediction_id)}.")
@@ -210,7 +218,7 @@ def _reasons(why: Sequence[Reason], answer: Answer) -> None:
     st.dataframe(
         [
             {
-                "What": reason.name,
+                "Feature": reason.name,
                 "Value": reason.value,
                 "Effect": reason.effect,
                 f"On the {answer.scale} scale": round(reason.contribution, 4),

@@ -1,4 +1,4 @@
-"""A score and its reasons in plain words: how high the risk is, and what raises or lowers it. Pure functions."""
+"""A score in plain words: level of risk, and reasons that raise or lower it. Pure functions."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Level:
-    """How high a risk is: a word, its colour beside it, and a sentence that says why."""
+    """Level of a risk: a word, its colour, and a sentence with the reason."""
 
     word: str
     colour: str
@@ -26,7 +26,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Reason:
-    """What one feature does to a score: its name and value in words, and by how much, on the explanation's scale."""
+    """Contribution of one feature to a score: name and value in words, and size on the explanation's scale."""
 
     name: str
     value: str
@@ -45,34 +45,30 @@ class Reason:
 
 
 def level(probability: float, threshold: float) -> Level:
-    """Say how high a probability is, measured by the threshold of the deployed model.
+    """Return the level of a probability, relative to the threshold of the deployed model.
 
     Examples
     --------
     >>> level(0.7, 0.5).sentence
-    'At or above the threshold of 50 % from which customers are predicted to leave.'
+    'At or above the threshold of 50 %: this customer is predicted to leave.'
     >>> level(0.3, 0.5).word, level(0.1, 0.5).word
     ('Medium risk', 'Low risk')
     """
     line = percent(threshold)
     if probability >= threshold:
-        return Level(
-            "High risk", "red", f"At or above the threshold of {line} from which customers are predicted to leave."
-        )
+        return Level("High risk", "red", f"At or above the threshold of {line}: this customer is predicted to leave.")
     if probability >= threshold / 2:
         return Level(
             "Medium risk",
             "orange",
-            f"Below the threshold of {line} from which customers are predicted to leave, but above half of it.",
+            f"Below the threshold of {line}, but at least half of it: predicted to stay.",
         )
-    return Level(
-        "Low risk", "green", f"Below half of the threshold of {line} from which customers are predicted to leave."
-    )
+    return Level("Low risk", "green", f"Below half of the threshold of {line}: predicted to stay.")
 
 
-def reasons(answer: Answer, card: Card, values: Mapping[str, float], most: int = SHOWN) -> tuple[Reason, ...]:
-    """Return the largest contributions in words; `values` are the features' values, as far as they are known."""
-    return tuple(reason(name, share, card, values.get(name)) for name, share in answer.contributions[:most])
+def reasons(answer: Answer, card: Card, values: Mapping[str, float], limit: int = SHOWN) -> tuple[Reason, ...]:
+    """Return the largest contributions in words; `values` are the known values of features."""
+    return tuple(reason(name, share, card, values.get(name)) for name, share in answer.contributions[:limit])
 
 
 def reason(name: str, contribution: float, card: Card, value: float | None) -> Reason:
@@ -88,7 +84,7 @@ def reason(name: str, contribution: float, card: Card, value: float | None) -> R
 
 
 def shown_value(value: float | None, feature: Feature | None, schema: Schema) -> str:
-    """Return a feature's value as it is read: a flag's choice, yes or no for a comparison, else the number."""
+    """Return a feature's value in words: a flag's choice, yes or no for a comparison, else the number."""
     if value is None or feature is None or value != value:
         return ""
     column = schema.by_name.get(feature.name)
@@ -110,12 +106,12 @@ def _is_comparison(expression: str) -> bool:
 
 
 def feature_values(card: Card, bundle: Bundle | None, columns: Columns) -> dict[str, Sequence[float]]:
-    """Return the features' values of encoded customers, one for each, by the feature's name.
+    """Return the values of features for encoded customers, by the feature's name.
 
     Parameters
     ----------
     bundle
-        The model of the card, if it is on this machine; without it only the features that are columns are known.
+        Model of the card, if it is on this machine; without it, only features that are columns are known.
     """
     if bundle is None:
         return {name: columns[name].tolist() for name in card.features if name in columns}
@@ -124,15 +120,15 @@ def feature_values(card: Card, bundle: Bundle | None, columns: Columns) -> dict[
 
 
 def on_scale(probability: float, scale: str) -> float | None:
-    """Return a probability on the scale of an explanation; None where rounding to 0 or 1 has lost its log-odds."""
+    """Return a probability on the explanation's scale; None if it is rounded to 0 or 1 and has no log-odds."""
     if scale == "probability":
         return probability
     return log(probability / (1.0 - probability)) if 0.0 < probability < 1.0 else None
 
 
-def rest(answer: Answer, most: int = SHOWN) -> float | None:
-    """Return what all features beside the shown ones contribute together; None if that is not known."""
+def rest(answer: Answer, limit: int = SHOWN) -> float | None:
+    """Return the total contribution of the features that are not shown; None if not known."""
     score = on_scale(answer.probability, answer.scale)
     if score is None:
         return None
-    return score - answer.base_value - sum(share for _, share in answer.contributions[:most])
+    return score - answer.base_value - sum(share for _, share in answer.contributions[:limit])

@@ -1,4 +1,4 @@
-"""A file of customers: kept within limits, answered whole, and ranked by risk with reasons in words."""
+"""A file of customers: checked against limits, scored whole, and ranked by risk with reasons in words."""
 
 import json
 from collections.abc import Sequence
@@ -25,22 +25,22 @@ MAX_MIB = 50
 MAX_ROWS = 100_000
 LISTED = 500
 REASONS = 3
-LARGER = "For a larger file use `churnops predict IN OUT --explain`."
+LARGER = "For a larger file, use `churnops predict IN OUT --explain`."
 
 
 @dataclass(frozen=True)
 class ScoredUpload:
-    """A scored file, and its customers with the highest risk.
+    """A scored file and its customers with the highest risk.
 
     Attributes
     ----------
     content, name, media_type
-        For the download: the given columns, and the answer's.
+        File for the download, with the given columns and those of the answer.
     rows, leaving
-        All customers, and those at or above the threshold.
+        Numbers of all customers and of those at or above the threshold.
     risks
         The `LISTED` customers with the highest probability, highest first: `Rank`, `Row` (1 is the first of the file),
-        `Customer` where the Schema has an id, `Probability`, `Risk` and three reasons in words.
+        `Customer` if the Schema has an id, `Probability`, `Risk` and three reasons in words.
     """
 
     content: bytes
@@ -53,7 +53,7 @@ class ScoredUpload:
 
 
 def kind_of(name: str) -> Kind:
-    """Return what a file is by the ending of its name.
+    """Return the kind of a file from the ending of its name.
 
     Raises
     ------
@@ -68,19 +68,19 @@ def kind_of(name: str) -> Kind:
 
 
 def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: Bundle | None) -> ScoredUpload:
-    """Have a file of customers answered, all of it or nothing.
+    """Score a file of customers, all of it or nothing.
 
     Parameters
     ----------
     name
-        As the user calls the file; nothing is read from there.
+        The user's name for the file; no file of this name is read.
     bundle
-        The model of `card`, if it is on this machine: it knows the values of derived features.
+        Model of `card`, if it is on this machine; it computes the values of derived features.
 
     Raises
     ------
     NotAnswered
-        If the file is too large, cannot be read, breaks the Schema, or nobody answers.
+        If the file is too large, cannot be read or breaks the Schema, or the API does not answer.
     """
     kind = kind_of(name)
     if len(content) > MAX_MIB << 20:
@@ -113,7 +113,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
 
 
 def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
-    """Refuse a file of too many customers, or one that stores a long text once and repeats it in every row."""
+    """Refuse a file with too many customers, or with a long text that is stored once and repeated in every row."""
     rows, unpacked = count_rows(path, format=kind) or 0, 0
     if rows <= MAX_ROWS:
         rows = 0
@@ -128,14 +128,14 @@ def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
         raise NotAnswered(f"The file unpacks to more than {PAGES_BYTES >> 20} MiB. {LARGER}")
 
 
-def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, most: int = LISTED) -> pl.DataFrame:
-    """Return the customers with the highest probability, with their reasons in words; see `ScoredUpload.risks`."""
+def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, limit: int = LISTED) -> pl.DataFrame:
+    """Return the customers with the highest probability and reasons in words; see `ScoredUpload.risks`."""
     table = answered.table.with_columns(pl.col("churn_probability").cast(pl.Float64)).with_row_index(":row", 1)
-    top = table.sort("churn_probability", descending=True, maintain_order=True).head(most)
+    top = table.sort("churn_probability", descending=True, maintain_order=True).head(limit)
     customers = check_customers(top, card.schema, "the file")
     values = feature_values(card, bundle, encode(customers, card.schema))
     why = [_pairs(given)[:REASONS] for given in top.get_column(EXPLANATIONS)]
-    told = [
+    described = [
         [str(reason(name, share, card, values[name][row] if name in values else None)) for name, share in pairs]
         for row, pairs in enumerate(why)
     ]
@@ -146,18 +146,18 @@ def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, most: int 
     chances = top.get_column("churn_probability").to_list()
     columns |= {"Probability": chances, "Risk": [level(chance, card.threshold).word for chance in chances]}
     for place, title in enumerate(("First reason", "Second reason", "Third reason")):
-        columns[title] = [one_line(texts[place], 200) if place < len(texts) else "" for texts in told]
+        columns[title] = [one_line(texts[place], 200) if place < len(texts) else "" for texts in described]
     return pl.DataFrame({name: list(values) for name, values in columns.items()})
 
 
 def _pairs(given: Any) -> list[tuple[str, float]]:
-    """Return an answer's contributions, of a typed table or from the JSON of a CSV."""
+    """Return contributions from a typed table, or from the JSON in a CSV."""
     listed = json.loads(given) if isinstance(given, str) else given
     return [(str(pair["feature"]), float(pair["shap_value"])) for pair in listed]
 
 
 def list_as_csv(risks: pl.DataFrame) -> bytes:
-    r"""Return the list as a CSV that a spreadsheet does not take for formulas.
+    r"""Return the list as a CSV without texts that a spreadsheet reads as formulas.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The Predict page's what-if sliders: one customer scored again whenever one moves, and only that part drawn again."""
+"""What-if sliders of the Predict page: a moved slider scores the customer again and redraws only this part."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,18 +11,17 @@ from churnops.app.shared.text import number, percent, plain
 from churnops.model import Bundle
 
 HELP = (
-    "Moves the numbers that change this customer's probability most, each within the range of most customers. What is "
-    "derived from them is computed anew. It is the model's view and no promise: moving a number here does not move "
-    "what it stands for."
+    "Sliders for the numbers with the largest effect on this customer's probability, each in the range of most "
+    "customers. Features computed from them follow. This shows the model's behaviour, not the effect of a real change."
 )
 
 
 def vary(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> None:
-    """Offer sliders, where the model that answered is on this machine."""
+    """Show sliders if the model of the prediction is on this machine."""
     st.divider()
-    st.subheader("What if", help=HELP)
+    st.header("What if", help=HELP)
     if local is None or answer.version != local.version_name:
-        st.info("This needs the model that answered on this machine, under `models/production`.")
+        st.info("This needs the model of this prediction on this machine, in `models/production`.")
         return
     columns = encoded(given, card.schema)
     inputs = {column.name: float(columns[column.name][0]) for column in card.schema.model_inputs}
@@ -31,9 +30,9 @@ def vary(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> N
 
 @st.fragment
 def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered: Sequence[Lever]) -> None:
-    """Score again whenever a slider moves; the rest of the page stays as it is. Nothing is asked of the API."""
+    """Score again after each move of a slider, without the API; the rest of the page stays as it is."""
     if not offered:
-        st.text("The model reads no number of this customer that could be varied.")
+        st.text("The model reads no number of this customer that can be varied.")
         return
     left, right = st.columns([5, 6], gap="large")
     moved = dict(inputs)
@@ -56,10 +55,10 @@ def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered
             )
             st.badge(risk.word, color=risk.colour)  # type: ignore[arg-type]
         if changed:
-            told_changes = "; ".join(f"{one.label} {number(one.value)} → {number(moved[one.name])}" for one in changed)
-            st.text(f"From {percent(before)} to {percent(after)}. {told_changes}.")
+            changes = "; ".join(f"{one.label} {number(one.value)} → {number(moved[one.name])}" for one in changed)
+            st.text(f"From {percent(before)} to {percent(after)}. {changes}.")
         else:
-            st.text("Move a slider: the probability follows.")
+            st.text("Move a slider to see the new probability.")
         st.caption("Computed here with the deployed model; nothing is recorded.")
 
 

@@ -131,7 +131,7 @@ def test_a_batch_that_is_missing_or_damaged_is_a_sentence(bundle: Bundle, tmp_pa
 
 def test_a_batch_behind_a_link_is_not_opened(bundle: Bundle, tmp_path: Path):
     (tmp_path / "batch.csv").symlink_to("/etc/passwd")
-    with pytest.raises(DataError, match="not beside the report"):
+    with pytest.raises(DataError, match="no longer exists beside the report"):
         count_batch(tmp_path / "batch.csv", bundle)
 
 
@@ -143,9 +143,9 @@ def profile(values: list[float], reference: ColumnProfile | None = None) -> Colu
 def test_a_number_is_told_by_its_medians_and_what_is_missing():
     before = profile([1.0, 2.0, 3.0, np.nan])
     said = column_sentence(Column(name="calls", kind="integer"), before, profile([3.0, 3.0], before))
-    assert said == "The median was 2 and is 3. Missing were 25 % and are 0 %."
+    assert said == "The median was 2 and is 3. Missing values: 25 % before, 0 % now."
     assert "beyond" in column_sentence(None, before, profile([9.0], before))
-    assert column_sentence(None, before, before.empty()) == "There is no value of it now."
+    assert column_sentence(None, before, before.empty()) == "No customer has a value now."
 
 
 def test_medians_have_the_columns_unit():
@@ -158,7 +158,7 @@ def test_a_category_is_told_by_its_largest_change_and_unseen_choices():
     column = Column(name="plan", kind="category", choices=("gold", "<b>", "new"))
     before = profile([0.0, 0.0, 0.0, 1.0])
     assert column_sentence(column, before, profile([1.0, 1.0, 0.0, 2.0], before)) == (
-        "gold: 75 % before, 25 % now. 25 % have a choice that was never seen before."
+        "gold: 75 % before, 25 % now. 25 % have a choice that is new since training."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from churnops.app.monitoring.figures import MOST_CHOICES, column_figure, interval_figure, over_time
+from churnops.app.monitoring.figures import MAX_CHOICES, column_figure, interval_figure, over_time
 from churnops.app.monitoring.series import Point
 from churnops.data.profile import ColumnProfile
 from churnops.schema import Column
@@ -16,7 +16,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 
 def point(day: int, value: float, **changes: Any) -> Point:
-    given = {"low": None, "high": None, "marked": False, "aside": False, "model": "a"} | changes
+    given = {"low": None, "high": None, "marked": False, "report_only": False, "model": "a"} | changes
     return Point(NOW + timedelta(days=day), value, **given)
 
 
@@ -24,9 +24,9 @@ def traces(figure: Any) -> dict[str, Any]:
     return {trace.name: trace for trace in figure.data if trace.name}
 
 
-def test_reports_marked_ones_and_those_aside_differ_in_form_and_name():
+def test_reports_marked_and_report_only_differ_in_form_and_name():
     figure = over_time(
-        [point(0, 0.9), point(1, 0.7, marked=True), point(2, 0.8, aside=True), point(3, 0.6, marked=None)],
+        [point(0, 0.9), point(1, 0.7, marked=True), point(2, 0.8, report_only=True), point(3, 0.6, marked=None)],
         y="ROC-AUC",
         marked="Below the line",
     )
@@ -34,7 +34,7 @@ def test_reports_marked_ones_and_those_aside_differ_in_form_and_name():
     assert list(found) == ["Reports", "Below the line", "Report only"]
     assert len({trace.marker.symbol for trace in found.values()}) == 3
     assert [list(trace.y) for trace in found.values()] == [[0.9, 0.6], [0.7], [0.8]]
-    assert list(figure.data[0].y) == [0.9, 0.7, 0.6], "what is aside is not on the line"
+    assert list(figure.data[0].y) == [0.9, 0.7, 0.6], "a report-only point is not on the line"
 
 
 def test_intervals_reach_from_their_lower_to_their_upper_end():
@@ -103,7 +103,7 @@ def test_frequent_choices_the_rest_and_unseen_ones_are_drawn():
     before = [float(i) for i in range(18) for _ in range(20 - i)]
     reference, batch = profiles(before, [0.0, 0.0, 17.0, 19.0])
     then, now = column_figure(column, reference, batch).data
-    assert len(then.y) == MOST_CHOICES + 2
+    assert len(then.y) == MAX_CHOICES + 2
     assert sum(then.y) == pytest.approx(1.0)
     assert sum(now.y) == pytest.approx(1.0)
     assert (then.y[-1], now.y[-1]) == (0.0, 0.25)

@@ -27,7 +27,7 @@ EVIL = "<img src=x onerror=alert(1)> [click](javascript:x) **bold**"
 
 def texts(page: AppTest) -> str:
     """Return all text of the page, as it reads."""
-    boxes = [*page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error, *page.subheader]
+    boxes = [*page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error, *page.header]
     return " ".join(str(element.value) for element in boxes).replace("\\", "")
 
 
@@ -128,7 +128,7 @@ def test_the_first_word_is_the_state_and_its_colour_the_kind_of_box(in_project: 
     assert "not watched" in page.error[0].value
     assert EVIL not in page.error[0].value, "markup is escaped"
     assert EVIL in page.error[0].value.replace("\\", "").replace("\u2060", "")
-    assert "Failed cycles in this time: 1" in [box.label for box in page.expander]
+    assert "Failed cycles in this time range: 1" in [box.label for box in page.expander]
 
 
 def test_a_simulated_report_appears_when_it_is_asked_for(in_project: Path, show: Show):
@@ -142,7 +142,7 @@ def test_a_simulated_report_appears_when_it_is_asked_for(in_project: Path, show:
     newest, _ = page.selectbox[0].options
     assert "report only" in newest
     assert {metric.label: metric.value for metric in page.metric}["Customers"] == "300"
-    assert "nothing follows from" in texts(page)
+    assert "no alert or retraining follows" in texts(page)
     performance = next(spec for said, spec in figures(page).items() if said.startswith("ROC-AUC went"))
     assert "Report only" in [trace.get("name") for trace in performance["data"]]
 
@@ -153,7 +153,7 @@ def test_with_simulated_reports_only_they_are_shown_and_marked(in_project: Path,
         connection.exec_driver_sql("UPDATE cycles SET aside = 1")
     page = show("monitoring")
     assert not page.exception
-    assert "All reports so far are of simulated or past customers" in texts(page)
+    assert "All reports are on simulated or past customers" in texts(page)
     assert "Nobody has looked yet" in page.info[0].value, "nothing follows from them"
     assert page.metric
 
@@ -188,7 +188,7 @@ def test_an_unreadable_report_is_a_sentence_and_the_rest_is_shown(in_project: Pa
     assert EVIL not in page.warning[0].value
     assert any(said.startswith("ROC-AUC went") for said in figures(page)), "the journal has the series"
     page.session_state["view"] = "Columns"
-    assert "cannot be shown without the report" in texts(page.run())
+    assert "needs the report's file" in texts(page.run())
 
 
 def test_without_its_batch_a_report_lists_its_columns(in_project: Path, show: Show):
@@ -196,7 +196,7 @@ def test_without_its_batch_a_report_lists_its_columns(in_project: Path, show: Sh
         path.unlink()
     page = opened(show, "Columns")
     assert not page.exception
-    assert "not beside the report any more" in texts(page)
+    assert "no longer exists beside the report" in texts(page)
     assert "Column" in page.dataframe[0].value.columns
 
 
@@ -205,7 +205,7 @@ def test_a_report_on_another_model_lists_its_columns(in_project: Path, show: Sho
     path.write_text(json.dumps(json.loads(path.read_text()) | {"content_sha256": "0" * 64}))
     page = opened(show, "Columns")
     assert not page.exception
-    assert "not about the model in production" in texts(page)
+    assert "about another model than the deployed one" in texts(page)
 
 
 def test_all_columns_are_drawn_when_asked_for(in_project: Path, show: Show):
@@ -233,8 +233,8 @@ def test_retrainings_and_alerts_are_told_with_what_did_not_arrive(in_project: Pa
     assert not page.exception
     assert "1 of the newest" in texts(page)
     alerts = page.dataframe[-1].value
-    assert alerts["Told"][0] == "chat: failed, refused; mail: arrived"
-    assert "A retraining was asked for" in texts(page)
+    assert alerts["Delivery"][0] == "chat: failed, refused; mail: delivered"
+    assert "requested a retraining" in texts(page)
     assert page.dataframe[0].value["Permitted"][0] == "no"
     assert all(EVIL not in str(element.value) for element in page.markdown)
 

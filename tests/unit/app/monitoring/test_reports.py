@@ -120,7 +120,7 @@ def test_the_files_of_a_real_cycle_are_read(project):
 def test_what_is_no_name_of_a_report_is_not_opened(tmp_path: Path, name: str):
     (tmp_path / "reports").mkdir()
     (tmp_path / NAME).write_text(json.dumps(report()))
-    with pytest.raises(DataError, match="no report's name"):
+    with pytest.raises(DataError, match="not the name of a report"):
         read_report(tmp_path / "reports", name)
 
 
@@ -171,15 +171,14 @@ def test_values_of_the_wrong_type_are_not_known_and_break_nothing(key: str, valu
 
 def test_performance_is_told_against_its_line_and_promise():
     assert performance_sentence(parsed().performance) == (
-        "ROC-AUC is 0.850 (between 0.800 and 0.900), not below the line of 0.800; "
-        "0.900 was promised when it was trained."
+        "ROC-AUC is 0.850 (between 0.800 and 0.900), not below the line of 0.800; training promised 0.900."
     )
     untold = report()["performance"] | {"verdict": "cannot tell", "reason": "3 outcomes are known"}
-    assert "cannot be told: 3 outcomes are known." in performance_sentence(parsed(performance=untold).performance)
+    assert "cannot be judged: 3 outcomes are known." in performance_sentence(parsed(performance=untold).performance)
 
 
 def test_coverage_is_told_in_numbers():
-    assert coverage_sentence(parsed().performance) == "10 of 20 outcomes due are known (50 %)."
+    assert coverage_sentence(parsed().performance) == "10 of 20 due outcomes are known (50 %)."
     none = report()["performance"] | {"labels": {"due": 0, "labelled": 0}}
     assert "No outcome is due yet" in coverage_sentence(parsed(performance=none).performance)
 
@@ -192,14 +191,14 @@ def trigger(fired: bool | None, big: bool | None = None) -> dict[str, Any]:
     ("value", "triggers", "expected"),
     [
         (True, [trigger(True)], "Retraining is recommended."),
-        (False, [trigger(None)], "Whether to retrain cannot be told."),
-        (False, [trigger(False, big=True), trigger(False)], "1 of 2 would be, but is not certain yet"),
-        (False, [trigger(None), trigger(False)], "1 of 2 cannot be told"),
-        (False, [trigger(False)], "no condition for it is met."),
+        (False, [trigger(None)], "The report cannot tell whether to retrain."),
+        (False, [trigger(False, big=True), trigger(False)], "1 of 2 is not certain yet"),
+        (False, [trigger(None), trigger(False)], "1 of 2 cannot be judged"),
+        (False, [trigger(False)], "no trigger fired."),
     ],
 )
 def test_the_recommendation_is_a_sentence(value, triggers, expected):
     given = {"value": value, "triggers": triggers}
     assert expected in recommendation_sentence(parsed(recommend_retraining=given))
     aside = recommendation_sentence(parsed(recommend_retraining=given, simulated=True))
-    assert aside.endswith("The customers are simulated, so nothing follows from it.")
+    assert aside.endswith("The customers are simulated: no alert or retraining follows.")

@@ -44,7 +44,7 @@ def test_points_are_of_finished_cycles_that_could_tell():
     ]
     first, last = metric_points(cycles, "roc_auc")
     assert (first.value, first.low, first.high, first.marked, first.model) == (0.9, 0.8, 0.95, True, "forest")
-    assert (last.low, last.marked, last.aside) == (None, None, True)
+    assert (last.low, last.marked, last.report_only) == (None, None, True)
     assert metric_points(cycles, "f1") == []
     assert [c.report for c in finished(cycles)] == ["3.json", "2.json", "1.json", "0.json"]
     assert failures(cycles) == [(NOW + 4 * HOUR, "x")]
@@ -77,7 +77,7 @@ def test_a_trend_is_told_in_a_sentence():
     assert trend(points, "Drift", share=True) == (
         "Drift went from 10 % on 2026-05-10 to 20 % on 2026-05-12; over 3 reports it was between 10 % and 40 %."
     )
-    assert trend([], "Drift") == "Drift could not be told in this time."
+    assert trend([], "Drift") == "Drift: no value in this time range."
 
 
 def decision(hours: int, subject: Any, verdict: str, reason: str = "why", **details: Any) -> RecordedDecision:

@@ -231,7 +231,7 @@ def asked(service: Service, monkeypatch: pytest.MonkeyPatch, no_caches: None) ->
 def test_the_page_names_the_api_and_its_records_and_what_if_has_none(asked: Service, show: Any):
     before = asked.predictions()
     page = ask(show("predict"), HIGH)
-    assert f"Answered by the API at {asked.url}, model {asked.bundle.version_name}." in said(page)
+    assert f"Predictions by the API at {asked.url}, model {asked.bundle.version_name}." in said(page)
     assert "Answers are recorded in its journal." in said(page)
     assert asked.predictions() == before + 1
     assert sqlite_rows(asked.settings)[-1][0] in said(page)

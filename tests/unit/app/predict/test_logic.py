@@ -13,7 +13,7 @@ import pytest
 
 from churnops.app.predict import upload
 from churnops.app.predict.answers import Answer, BundleAnswers, Card, NotAnswered
-from churnops.app.predict.figures import told, waterfall
+from churnops.app.predict.figures import summary, waterfall
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, customer, encoded, fields, levers, presets
 from churnops.app.predict.risk import Reason, feature_values, level, on_scale, reason, reasons, rest, shown_value
 from churnops.features.build import Feature
@@ -234,11 +234,11 @@ def test_the_waterfall_runs_from_average_to_score_and_has_its_scale(
 
 def test_the_figures_sentence_names_raising_and_lowering_inputs():
     why = [Reason("Charge", "", 0.2, ""), Reason("Plan", "", -0.1, ""), Reason("Calls", "", 0.05, "")]
-    assert told(why, base=0.15, probability=0.3, scale="probability") == (
+    assert summary(why, base=0.15, probability=0.3, scale="probability") == (
         "From the average customer (15 %) to this one (30 %), raised most by Charge and Calls, lowered most by Plan."
     )
-    assert "(log-odds -1.70)" in told(why, base=-1.7, probability=0.3, scale="log-odds")
-    assert told([], base=0.15, probability=0.3, scale="probability").endswith("to this one (30 %).")
+    assert "(log-odds -1.70)" in summary(why, base=-1.7, probability=0.3, scale="log-odds")
+    assert summary([], base=0.15, probability=0.3, scale="probability").endswith("to this one (30 %).")
 
 
 def test_names_and_descriptions_from_outside_are_text_in_the_figure(bundle: Bundle):

@@ -61,7 +61,7 @@ def test_a_damaged_model_is_one_sentence(in_project: Path, show: Show):
 def test_the_form_begins_with_a_typical_customer_buttons_fill_others(in_project: Path, show: Show, bundle: Bundle):
     starts, page = presets(bundle, in_project / "models"), show("predict")
     assert not page.exception
-    assert "Answered by the deployed model itself" in said(page)
+    assert "Predictions by the deployed model on this machine" in said(page)
     assert bundle.version_name in said(page)
     assert "Nothing is recorded." in said(page)
     assert not page.metric
@@ -160,7 +160,8 @@ def test_a_file_is_scored_and_comes_back_with_a_ranked_list(in_project: Path, sh
     upload(page, later)
     assert not page.exception
     assert not page.error
-    assert f"30 customers were scored by {bundle.version_name}." in said(page)
+    assert "of 30 customers" in said(page)
+    assert f"Scored by {bundle.version_name}." in said(page)
     risks = page.dataframe[-1].value
     assert list(risks["Rank"]) == list(range(1, 31))
     assert list(risks["Probability"]) == sorted(risks["Probability"], reverse=True)
