@@ -1,7 +1,7 @@
-"""Health at a glance: can the model in production still be believed, since when, and what to do about it.
+"""Health of the deployed model: its state, since when, and the next step.
 
-It follows from three things: how the newest monitoring cycles of this model ended, which alarms are not over, and when
-somebody looked last. "Cannot tell" is an answer of its own, and never reads like good news.
+It follows from three facts: the newest monitoring cycles of this model, open alarms, and the age of the newest report.
+"Cannot tell" is an answer of its own and never reads like good news.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,18 +28,18 @@ _RANK = {"good": 0, "untold": 1, "watch": 2, "bad": 3}
 
 @dataclass(frozen=True)
 class Health:
-    """The state of the model in production.
+    """State of the deployed model.
 
     Attributes
     ----------
     sentence
-        Holds text from outside: to be escaped.
+        Main sentence, with text from outside to be escaped.
     todo
-        What to do, in Markdown of our own; empty for nothing.
+        Next step in Markdown, without text from outside; empty if there is none.
     since
-        None if that is not known.
+        Beginning of the state; None if not known.
     also
-        Sentences on what else is wrong, with text from outside.
+        Sentences on other problems, with text from outside.
     """
 
     level: Level
@@ -56,7 +56,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Production:
-    """The model that answers, and since when; `deployed_at` is None if the log does not say."""
+    """The deployed model; `deployed_at` is None if the deployment log lacks it."""
 
     content_sha256: str
     deployed_at: datetime | None = None
@@ -64,7 +64,7 @@ class Production:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the settings call too much."""
+    """Limits of the settings: largest drift rate and age of a report."""
 
     drift_rate: float
     age: timedelta
@@ -73,57 +73,58 @@ class Limits:
 def judge(
     production: Production | None, cycles: Sequence[Cycle], firing: Sequence[Firing], limits: Limits, now: datetime
 ) -> Health:
-    """Say how the model in production is.
+    """Return the health of the deployed model.
 
     Parameters
     ----------
     cycles
-        Newest first, failed ones too, of all sources, without those that nothing follows from. The state is that of
-        live traffic, or of the newest cycle's source if nobody has looked at live traffic yet. Of others alarms count.
+        Cycles of all sources, newest first, with failed ones and without report-only ones. The state is that of live
+        traffic, or else of the newest cycle's source. From other sources, only alarms count.
     firing
-        Alarms that are not over. Those that were told before this model answered are about another one.
+        Open alarms. Those sent before this model was deployed are about another model.
     """
     if production is None:
         return Health("untold", "No model is deployed, so there is nothing to watch.", "Type `churnops run`.")
     if not cycles:
         return Health(
             "untold",
-            "Nobody has looked yet whether the model works in production.",
-            f"{MONITOR}: it writes the first report.",
+            "There is no monitoring report yet, so the model's health is unknown.",
+            f"{MONITOR} for the first report.",
         )
-    sources = {cycle.source: None for cycle in cycles}  # in this order
     examined = _with_customers(cycles) or cycles
     main = LIVE if any(cycle.source == LIVE for cycle in examined) else examined[0].source
     alarms = [f for f in firing if production.deployed_at is None or f.alert.at >= production.deployed_at]
-    found: list[Health] = []
-    mine: list[Cycle] = []
-    for source in sources:
-        theirs = [cycle for cycle in cycles if cycle.source == source]
-        looked = [c for c in theirs if c.status == "finished" and c.content_sha256 == production.content_sha256]
+    states: list[Health] = []
+    reports: list[Cycle] = []
+    for source in dict.fromkeys(cycle.source for cycle in cycles):
+        all_cycles = [cycle for cycle in cycles if cycle.source == source]
+        own = [c for c in all_cycles if c.status == "finished" and c.content_sha256 == production.content_sha256]
         unresolved = [alarm for alarm in alarms if _source(alarm, main) == source]
-        wrong = [*_failed(theirs), *_alarmed(unresolved, looked, limits)]
+        problems = [*_failed(all_cycles), *_alarmed(unresolved, own, limits)]
         if source == main:
-            mine = _with_customers(looked) or looked
+            reports = _with_customers(own) or own
         else:
-            wrong += _uncertain(looked, limits) if looked else []
-            wrong = [replace(health, sentence=f"Source {source}: {health.sentence}") for health in wrong]
-        found += wrong
-    if mine:
-        found += [*_uncertain(mine, limits), *_old(mine[0], limits, now), *_untold(mine)]
+            problems += _uncertain(own, limits) if own else []
+            problems = [replace(health, sentence=f"Source {source}: {health.sentence}") for health in problems]
+        states += problems
+    if reports:
+        states += [*_uncertain(reports, limits), *_old(reports[0], limits, now), *_untold(reports)]
     else:
-        found.append(
-            Health(
-                "untold",
-                "The model in production is new: no report is about it yet.",
-                f"{MONITOR} once it has answered some customers.",
-                production.deployed_at,
-            )
-        )
-    worst, *others = sorted(found, key=lambda health: -_RANK[health.level]) or [_good(mine, limits)]
+        states.append(_new(production))
+    worst, *others = sorted(states, key=lambda health: -_RANK[health.level]) or [_good(reports, limits)]
     also = [other.sentence for other in others]
     if main != LIVE:
-        also.append(f"All reports are of the source {main}: nobody has looked at what the API answers.")
+        also.append(f"All reports are on the source {main}: there is none on the API's customers.")
     return replace(worst, also=tuple(also))
+
+
+def _new(production: Production) -> Health:
+    return Health(
+        "untold",
+        "The deployed model is new: no report covers it yet.",
+        f"{MONITOR} after it has scored some customers.",
+        production.deployed_at,
+    )
 
 
 def _with_customers(cycles: Sequence[Cycle]) -> list[Cycle]:
@@ -132,7 +133,7 @@ def _with_customers(cycles: Sequence[Cycle]) -> list[Cycle]:
 
 
 def _source(firing: Firing, main: str) -> str:
-    """Return whose customers an alarm is about; one that is about none, such as a failed retraining, concerns all."""
+    """Return the source of an alarm; an alarm without customers, such as a failed retraining, counts for `main`."""
     notice = firing.alert.notice
     return main if notice.subject == "retraining_failed" else notice.source
 
@@ -145,27 +146,27 @@ def _failed(cycles: Sequence[Cycle]) -> list[Health]:
     return [
         Health(
             "bad",
-            f"The model is not watched: the newest monitoring cycle failed ({why}).",
-            f"{MONITOR} by hand and follow what it says.",
+            f"The model is not monitored: the newest cycle failed ({why}).",
+            f"{MONITOR} and follow its message.",
             since,
         )
     ]
 
 
-def _alarmed(alarms: Sequence[Firing], mine: Sequence[Cycle], limits: Limits) -> list[Health]:
-    """Return what the triggers of the newest report and the open alarms say; worst first."""
-    begun = {f.alert.notice.subject: f.since for f in alarms if not _over(f, mine, limits)}
-    found = []
+def _alarmed(alarms: Sequence[Firing], reports: Sequence[Cycle], limits: Limits) -> list[Health]:
+    """Return the states from the triggers of the newest report and from open alarms, worst first."""
+    begun = {f.alert.notice.subject: f.since for f in alarms if not _over(f, reports, limits)}
+    states = []
     for name in (*MESSAGES, "retraining_failed"):
         level, sentence, todo = _trigger_message(name) if name in MESSAGES else _RETRAINING_FAILED
-        if mine and _fired(mine[0], name) is True:
-            since = _run(mine, partial(_fires, name))
+        if reports and _fired(reports[0], name) is True:
+            since = _run(reports, partial(_fires, name))
             since = min(since, begun.get(name, since))
-            found.append(Health(level, sentence.format(_measured(mine[0], name)), todo, since))
+            states.append(Health(level, sentence.format(_measured(reports[0], name)), todo, since))
         elif name in begun:
-            still = "" if name == "retraining_failed" else " No report since says that it is over."
-            found.append(Health(level, sentence.format("") + still, todo, begun[name]))
-    return found
+            still = "" if name == "retraining_failed" else " No report since then shows an end."
+            states.append(Health(level, sentence.format("") + still, todo, begun[name]))
+    return states
 
 
 def _trigger_message(name: str) -> tuple[Level, str, str]:
@@ -173,19 +174,19 @@ def _trigger_message(name: str) -> tuple[Level, str, str]:
     return _LEVELS[message.severity], message.event + "{}.", message.todo
 
 
-def _over(firing: Firing, mine: Sequence[Cycle], limits: Limits) -> bool:
-    """Whether a later report says that there is nothing to an alarm, though nobody could be told that it is over."""
+def _over(firing: Firing, reports: Sequence[Cycle], limits: Limits) -> bool:
+    """Return whether a later report clears an alarm for which no recovery was sent."""
     name = firing.alert.notice.subject
-    if not mine or mine[0].at < firing.alert.at:
+    if not reports or reports[0].at < firing.alert.at:
         return False
-    return _fired(mine[0], name) is False and name not in _waiting(mine[0], limits)
+    return _fired(reports[0], name) is False and name not in _waiting(reports[0], limits)
 
 
 _LEVELS: Mapping[str, Level] = {"critical": "bad", "warning": "watch"}
 _RETRAINING_FAILED: tuple[Level, str, str] = (
     "bad",
     "The last retraining failed.",
-    "*Models* says why, and which model answers. Then type `churnops retrain` and follow what it says.",
+    "*Models* shows the reason and the deployed model. Then type `churnops retrain` and follow its message.",
 )
 
 
@@ -197,15 +198,15 @@ def _measured(cycle: Cycle, name: str) -> str:
     return f": {percent(rate)} of the columns drifted" if name == "feature_drift" and rate is not None else ""
 
 
-def _uncertain(mine: Sequence[Cycle], limits: Limits) -> list[Health]:
-    """Return what is as big as an alarm asks, and not certain."""
-    waiting = _waiting(mine[0], limits)
+def _uncertain(reports: Sequence[Cycle], limits: Limits) -> list[Health]:
+    """Return the state for changes that are large enough for an alarm but not certain."""
+    waiting = _waiting(reports[0], limits)
     if not waiting:
         return []
-    since = _run(mine, lambda cycle: bool(_waiting(cycle, limits)))
+    since = _run(reports, lambda cycle: bool(_waiting(cycle, limits)))
     what = _joined([MESSAGES[name].doubt for name in waiting])
     sentence = f"{capital(what)}, but the evidence is not enough to act on yet."
-    return [Health("watch", sentence, "Nothing yet: the next reports will tell.", since)]
+    return [Health("watch", sentence, "No action yet: wait for the next reports.", since)]
 
 
 def _waiting(cycle: Cycle, limits: Limits) -> list[str]:
@@ -233,20 +234,20 @@ def _old(newest: Cycle, limits: Limits, now: datetime) -> list[Health]:
     ]
 
 
-def _untold(mine: Sequence[Cycle]) -> list[Health]:
-    untold = [name for name in TRIGGER_LABELS if _fired(mine[0], name) is None]
+def _untold(reports: Sequence[Cycle]) -> list[Health]:
+    untold = [name for name in TRIGGER_LABELS if _fired(reports[0], name) is None]
     if not untold:
         return []
-    since = _run(mine, lambda cycle: any(_fired(cycle, name) is None for name in TRIGGER_LABELS))
-    seen = _performance(mine[0])
+    since = _run(reports, lambda cycle: any(_fired(cycle, name) is None for name in TRIGGER_LABELS))
+    seen = _performance(reports[0])
     labelled, due = number(seen.get("labelled")), number(seen.get("due"))
     if set(untold) <= {"performance", "target_drift"}:
-        known = "" if labelled is None or due is None else f": {labelled:,.0f} of {due:,.0f} outcomes due are known"
+        known = f": {labelled:,.0f} of {due:,.0f} due outcomes are known" if due and labelled is not None else ""
         return [
             Health(
                 "untold",
-                f"Whether predictions come true cannot be told yet{known}.",
-                "Send outcomes to the API as customers leave or stay; without them only drift is watched.",
+                f"The performance is not known yet{known}.",
+                "Send outcomes with `POST /labels` as customers leave or stay; without them, only drift is monitored.",
                 since,
             )
         ]
@@ -254,26 +255,26 @@ def _untold(mine: Sequence[Cycle]) -> list[Health]:
     return [
         Health(
             "untold",
-            f"There is too little to judge by: {what} cannot be told.",
-            "Wait for more customers, or look further back with `churnops monitor --window 30d`.",
+            f"There is too little data to judge {what}.",
+            "Wait for more customers, or use a longer window: `churnops monitor --window 30d`.",
             since,
         )
     ]
 
 
-def _good(mine: Sequence[Cycle], limits: Limits) -> Health:
+def _good(reports: Sequence[Cycle], limits: Limits) -> Health:
     def fine(cycle: Cycle) -> bool:
         return all(_fired(cycle, name) is False for name in TRIGGER_LABELS) and not _waiting(cycle, limits)
 
-    since = _run(mine, fine)
-    rate = number(mine[0].summary.get("drift_rate"))
-    drifted = f" {percent(rate)} of the columns drifted, which is too few to act on." if rate else ""
-    sentence = "The model can be believed: it performs as it must, and customers are like those it was trained on."
+    since = _run(reports, fine)
+    rate = number(reports[0].summary.get("drift_rate"))
+    drifted = f" {percent(rate)} of the columns drifted, too few to act on." if rate else ""
+    sentence = "The scores are reliable: performance is as expected, and customers are like those in training."
     return Health("good", sentence + drifted, "", since)
 
 
 def _run(cycles: Sequence[Cycle], holds: Callable[[Cycle], bool]) -> datetime:
-    """Return since when something has held without a break, as of the newest cycle."""
+    """Return the beginning of the newest unbroken run of cycles for which `holds` is true."""
     since = cycles[0].at
     for cycle in cycles:
         if not holds(cycle):
@@ -287,7 +288,7 @@ def _fires(name: str, cycle: Cycle) -> bool:
 
 
 def _fired(cycle: Cycle, name: str) -> bool | None:
-    """Return whether a trigger fired; None if it cannot be told, or the summary does not say."""
+    """Return whether a trigger fired; None if it could not be judged or the summary lacks it."""
     fired = mapping(mapping(cycle.summary.get("recommend_retraining")).get("triggers")).get(name)
     return fired if isinstance(fired, bool) else None
 

@@ -46,8 +46,8 @@ def page(project: Project) -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Show an error of ours in one line: a part that runs again by itself is not within its page."""
+def errors_in_one_line() -> Iterator[None]:
+    """Show a ChurnopsError in one line. A fragment runs without its page, so it needs its own handler."""
     try:
         yield
     except ChurnopsError as error:
@@ -59,8 +59,8 @@ def _judged(project: Project, bundle: Bundle | None, newest: Sequence[Cycle]) ->
     model = None
     if bundle is not None:
         answered = project.folder.answered()
-        mine = bool(answered) and answered[-1].content_sha256 == bundle.content_sha256
-        model = Production(bundle.content_sha256, answered[-1].at if mine else None)
+        logged = bool(answered) and answered[-1].content_sha256 == bundle.content_sha256
+        model = Production(bundle.content_sha256, answered[-1].at if logged else None)
     cycles = _series(project, newest, span(ALL, now), False).cycles[::-1] if newest else ()
     limits = Limits(settings.drift_rate_threshold, timedelta(days=settings.window_days))
     return judge(model, cycles, project.alerts.firing(get_args(Subject)), limits, now)
@@ -91,18 +91,18 @@ def _explain(*, deployed: bool) -> None:
 
 @st.fragment
 def _reports(project: Project, bundle: Bundle | None) -> None:
-    """Show what reports of a chosen time say; only this part runs again when another one is chosen."""
-    with told():
+    """Show the reports of a chosen time; only this part runs again after another choice."""
+    with errors_in_one_line():
         newest = project.cycles.newest(1, report_only=None)
         with_customers = project.cycles.newest_with_customers(bundle.content_sha256) if bundle else None
         own = [with_customers] if with_customers else project.cycles.newest(1, status="finished")
         chosen, report_only = _chosen(only_aside=not own)
         source = _source(project, own[0].source) if own else None
         series = _series(project, newest, chosen, None if report_only else False, source)
-        found = finished(series.cycles)
+        cycles = finished(series.cycles)
         for_failed = failures(series.cycles)
-        if found:
-            _shown(project, bundle, series, chosen, _details(project, found))
+        if cycles:
+            _shown(project, bundle, series, chosen, _details(project, cycles))
         else:
             st.info(
                 f"No report in this time range. The newest cycle ran on {newest[0].at:%d %B %Y, %H:%M} UTC: "
@@ -174,13 +174,13 @@ def _source(project: Project, newest: str) -> str:
     )
 
 
-def _details(project: Project, found: Sequence[Cycle]) -> ReportFile | None:
-    """Let a report be chosen, the newest at first, and return what it says."""
-    names = labels(found[:REPORTS])
-    # A newer report is another key: it is shown, and not what was chosen before there was one.
-    first = next((i for i, cycle in enumerate(found[:REPORTS]) if cycle.summary.get("rows")), 0)
+def _details(project: Project, cycles: Sequence[Cycle]) -> ReportFile | None:
+    """Let the user choose a report, and show its main numbers; None if its file cannot be read."""
+    names = labels(cycles[:REPORTS])
+    # The key names the newest report, so a newer one replaces an earlier choice.
+    first = next((i for i, cycle in enumerate(cycles[:REPORTS]) if cycle.summary.get("rows")), 0)
     chosen = st.selectbox("Report", names, index=first, key=f"report of {names[0]}")
-    cycle = found[names.index(chosen)]
+    cycle = cycles[names.index(chosen)]
     try:
         file = _report(project, cycle.report or "")
     except DataError as error:

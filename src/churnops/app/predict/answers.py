@@ -1,7 +1,7 @@
 """Sources of predictions on the Predict page, with one interface: the API of the settings, or the deployed model.
 
-What-if questions do not come here: the page computes them with the local model. So a moved slider records nothing and
-needs no key with the scope `admin`.
+The page computes the scores of its sliders itself, with the local model. So a moved slider records nothing and needs no
+key with the scope `admin`.
 """
 
 import io
@@ -38,7 +38,7 @@ class Broken:
     rows: str = ""
 
 
-class NotAnswered(ChurnopsError):  # noqa: N818  (a verdict on the question or on the API, named for what it is)
+class NotAnswered(ChurnopsError):  # noqa: N818  (a verdict on the question or the API)
     """There is no prediction: the message gives the reason and the remedy, `broken` lists broken rules."""
 
     def __init__(self, message: str, broken: tuple[Broken, ...] = ()) -> None:

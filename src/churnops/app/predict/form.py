@@ -1,4 +1,4 @@
-"""The Predict page's form, from the Schema: fields, customers to start from, and what-if sliders."""
+"""The Predict page's form, from the Schema: fields, customers to start from, and sliders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

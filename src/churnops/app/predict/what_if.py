@@ -1,4 +1,4 @@
-"""What-if sliders of the Predict page: a moved slider scores the customer again and redraws only this part."""
+"""Sliders of the Predict page: a moved slider scores the customer again and redraws only this part."""
 
 from collections.abc import Mapping, Sequence
 

@@ -100,7 +100,7 @@ def test_drift_that_is_certain_is_to_be_looked_at(name):
 def test_the_worst_comes_first_and_the_others_are_not_forgotten():
     both = summary(FINE | {"performance": True, "feature_drift": True})
     found = health(failed(0.5), cycle(1, both))
-    assert "not watched" in found.sentence
+    assert "not monitored" in found.sentence
     assert [part.split(" ")[0] for part in found.also] == ["Predictions", "Customers"]
 
 
@@ -117,7 +117,7 @@ def test_outcomes_that_are_not_known_are_not_good_news():
     untold = summary(FINE | {"performance": None, "target_drift": None})
     found = health(cycle(1, untold), cycle(2, untold), cycle(3))
     assert (found.level, found.since) == ("untold", NOW - 2 * HOUR)
-    assert "12 of 40 outcomes due are known" in found.sentence
+    assert "12 of 40 due outcomes are known" in found.sentence
 
 
 @pytest.mark.parametrize("found", [{}, {"recommend_retraining": 3}, {"recommend_retraining": {"triggers": ["x"]}}])
@@ -190,4 +190,4 @@ def test_alerts_of_other_sources_stand_beside_the_live_state():
 def test_without_live_traffic_the_state_is_that_of_the_newest_source():
     found = health(replace(cycle(1), source="data.production"))
     assert found.level == "good"
-    assert found.also == ("All reports are of the source data.production: nobody has looked at what the API answers.",)
+    assert found.also == ("All reports are on the source data.production: there is none on the API's customers.",)

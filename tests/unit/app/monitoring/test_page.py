@@ -69,7 +69,7 @@ def test_without_a_report_the_page_says_how_to_make_one(in_project: Path, show: 
     page = show("monitoring")
     assert not page.exception
     assert [code.value for code in page.code] == ["churnops monitor", "churnops monitor --simulate"]
-    assert "Nobody has looked yet" in page.info[0].value
+    assert "no monitoring report yet" in page.info[0].value
 
 
 def test_the_first_report_is_shown_whole(in_project: Path, show: Show):
@@ -125,7 +125,7 @@ def test_the_first_word_is_the_state_and_its_colour_the_kind_of_box(in_project: 
     assert show("monitoring").error[0].value.startswith("**Act now.**")
     again(in_project, status="failed", report=None, content_sha256=None, summary={"error": EVIL})
     page = show("monitoring")
-    assert "not watched" in page.error[0].value
+    assert "not monitored" in page.error[0].value
     assert EVIL not in page.error[0].value, "markup is escaped"
     assert EVIL in page.error[0].value.replace("\\", "").replace("\u2060", "")
     assert "Failed cycles in this time range: 1" in [box.label for box in page.expander]
@@ -154,7 +154,7 @@ def test_with_simulated_reports_only_they_are_shown_and_marked(in_project: Path,
     page = show("monitoring")
     assert not page.exception
     assert "All reports are on simulated or past customers" in texts(page)
-    assert "Nobody has looked yet" in page.info[0].value, "nothing follows from them"
+    assert "no monitoring report yet" in page.info[0].value, "nothing follows from them"
     assert page.metric
 
 
