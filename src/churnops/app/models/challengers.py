@@ -35,6 +35,13 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
         help="Decisions on whether a new model (the challenger) replaces the deployed model (the champion).",
     )
     _decision(comparisons[chosen or 0])
+    _gains(comparisons)
+    st.header("Decisions")
+    _table(comparisons)
+
+
+def _gains(comparisons: Sequence[history.Comparison]) -> None:
+    """Show a figure of the gains of challengers, if any are known."""
     drawn = comparable(comparisons)
     if drawn:
         st.header("Gains of challengers")
@@ -47,7 +54,9 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
             + "A challenger is deployed if the point lies right of the red mark (required gain), the whole line lies "
             "right of the dashed line (no gain), and no other metric got much worse."
         )
-    st.header("Decisions")
+
+
+def _table(comparisons: Sequence[history.Comparison]) -> None:
     st.dataframe(
         {
             "When (UTC)": [history.clock(c.at) for c in comparisons],
@@ -104,19 +113,23 @@ def _decision(c: history.Comparison) -> None:
         + " More customers can prove a smaller gain.",
     )
     if c.guards:
-        st.dataframe(
-            {
-                "Must not get much worse": [guard.name for guard in c.guards],
-                "Champion": [guard.champion for guard in c.guards],
-                "Challenger": [guard.challenger for guard in c.guards],
-                "May rise by": [guard.tolerance for guard in c.guards],
-                "Passed": ["yes" if guard.held else "no" for guard in c.guards],
-            },
-            hide_index=True,
-            column_config={
-                name: st.column_config.NumberColumn(format="%.4f") for name in ("Champion", "Challenger", "May rise by")
-            },
-        )
+        _guards(c.guards)
+
+
+def _guards(guards: Sequence[history.GuardShown]) -> None:
+    st.dataframe(
+        {
+            "Must not get much worse": [guard.name for guard in guards],
+            "Champion": [guard.champion for guard in guards],
+            "Challenger": [guard.challenger for guard in guards],
+            "May rise by": [guard.tolerance for guard in guards],
+            "Passed": ["yes" if guard.held else "no" for guard in guards],
+        },
+        hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(format="%.4f") for name in ("Champion", "Challenger", "May rise by")
+        },
+    )
 
 
 def _digits(value: float | None) -> str:

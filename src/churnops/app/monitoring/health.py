@@ -83,14 +83,8 @@ def judge(
     firing
         Open alarms. Those sent before this model was deployed are about another model.
     """
-    if production is None:
-        return Health("untold", "No model is deployed, so there is nothing to watch.", "Type `churnops run`.")
-    if not cycles:
-        return Health(
-            "untold",
-            "There is no monitoring report yet, so the model's health is unknown.",
-            f"{MONITOR} for the first report.",
-        )
+    if production is None or not cycles:
+        return _unmonitored(deployed=production is not None)
     examined = _with_customers(cycles) or cycles
     main = LIVE if any(cycle.source == LIVE for cycle in examined) else examined[0].source
     alarms = [f for f in firing if production.deployed_at is None or f.alert.at >= production.deployed_at]
@@ -116,6 +110,13 @@ def judge(
     if main != LIVE:
         also.append(f"All reports are on the source {main}: there is none on the API's customers.")
     return replace(worst, also=tuple(also))
+
+
+def _unmonitored(*, deployed: bool) -> Health:
+    if not deployed:
+        return Health("untold", "No model is deployed, so there is nothing to monitor.", "Type `churnops run`.")
+    sentence = "There is no monitoring report yet, so the model's health is unknown."
+    return Health("untold", sentence, f"{MONITOR} for the first report.")
 
 
 def _new(production: Production) -> Health:

@@ -17,6 +17,7 @@ from churnops.app.shared.text import one_line, percent, plain
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.journal.cycles import Cycle, CycleLog, CycleSeries
 from churnops.model import Bundle
+from churnops.monitoring.document import ReportDocument
 from churnops.project import Project
 from churnops.settings import LIVE, RESERVED_SOURCES
 
@@ -186,7 +187,12 @@ def _details(project: Project, cycles: Sequence[Cycle]) -> ReportFile | None:
     except DataError as error:
         st.warning(plain(error, sections.LONG))
         return None
-    report = file.report
+    _numbers(file.report)
+    return file
+
+
+def _numbers(report: ReportDocument) -> None:
+    """Show the main numbers of a report, and whether it recommends retraining."""
     drift_rate = report.feature_drift.drift_rate
     whose = "" if not report.acts_as or report.acts_as == LIVE else f", source {plain(report.acts_as)}"
     st.caption(f"{plain(report.model_version)} on {plain(report.source)}{whose}.")
@@ -218,7 +224,6 @@ def _details(project: Project, cycles: Sequence[Cycle]) -> ReportFile | None:
     for place, (label, value, explanation) in zip(st.columns(4), cards, strict=True):
         place.metric(label, value, help=explanation, border=True)
     st.markdown(f"**{plain(recommendation_sentence(report), sections.LONG)}**")
-    return file
 
 
 def _series(

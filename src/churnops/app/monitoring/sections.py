@@ -9,7 +9,7 @@ import streamlit as st
 from churnops.app.monitoring.figures import Line, interval_figure, over_time
 from churnops.app.monitoring.reports import coverage_sentence, performance_sentence
 from churnops.app.monitoring.retrainings import followed, retrainings
-from churnops.app.monitoring.series import BEGIN, Span, drift_points, metric_points, trend
+from churnops.app.monitoring.series import BEGIN, Measure, Span, drift_points, metric_points, trend
 from churnops.app.shared.text import one_line, percent, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.evaluation.metrics import METRIC_LABELS
@@ -19,6 +19,7 @@ from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.monitoring.document import PastWindowPart, RecommendationPart, ReportDocument
 from churnops.monitoring.verdicts import MIN_LABEL_PSI, MIN_SCORE_DISTANCE
 from churnops.project import Project
+from churnops.settings import MonitoringSettings
 from churnops.words import capital
 
 ALERTS, DECISIONS = 100, 50
@@ -87,8 +88,23 @@ def drift(project: Project, series: CycleSeries, chosen: Span, report: ReportDoc
         "Dashed line: smallest difference that counts. Orange diamond: a report with drift. Hollow circle: a report "
         "on simulated or past customers."
     )
+    for place, (title, measure, lines, explanation) in zip(st.columns(3), _measures(settings), strict=True):
+        with place:
+            st.markdown(f"**{title}**", help=explanation)
+            rate = measure == "drift_rate"
+            points = drift_points(series.cycles, measure, limit=settings.drift_rate_threshold)
+            figure = over_time(
+                points, y="", marked="Drifted", lines=lines, share=rate, span=_axis(chosen, series), legend=False
+            )
+            sentence = trend(points, title, share=rate)
+            st.plotly_chart(figure, config=CONFIG, key=measure, alt=sentence)
+            st.caption(sentence + _thinned(series))
+
+
+def _measures(settings: MonitoringSettings) -> tuple[tuple[str, Measure, list[Line], str], ...]:
+    """Return title, measure, lines and explanation of each figure of drift."""
     floors = settings.correction != "none"
-    parts: tuple[tuple[str, Any, list[Line], str], ...] = (
+    return (
         (
             "Drifted columns",
             "drift_rate",
@@ -108,17 +124,6 @@ def drift(project: Project, series: CycleSeries, chosen: Span, report: ReportDoc
             "Distance of the churn rate from that of training, as population stability index (0: the same).",
         ),
     )
-    for place, (title, measure, lines, explanation) in zip(st.columns(3), parts, strict=True):
-        with place:
-            st.markdown(f"**{title}**", help=explanation)
-            rate = measure == "drift_rate"
-            points = drift_points(series.cycles, measure, limit=settings.drift_rate_threshold)
-            figure = over_time(
-                points, y="", marked="Drifted", lines=lines, share=rate, span=_axis(chosen, series), legend=False
-            )
-            sentence = trend(points, title, share=rate)
-            st.plotly_chart(figure, config=CONFIG, key=measure, alt=sentence)
-            st.caption(sentence + _thinned(series))
 
 
 def retraining(project: Project, report: ReportDocument) -> None:
