@@ -25,7 +25,7 @@ endurance: .venv/ready-dev  ## the full test of kills and deployments under load
 LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
 
 # Packages and files that keep the limits of docs/style.md.
-PLAIN := $(addprefix src/churnops/,alerting api cli data evaluation features journal model monitoring pipelines registry retraining scoring \
+PLAIN := $(addprefix src/churnops/,alerting api app cli data evaluation features journal model monitoring pipelines registry retraining scoring \
 	settings templates tracking training \
 	address.py client.py compiled.py console.py document.py errors.py files.py limits.py progress.py project.py schema.py screens.py step.py wire.py words.py) \
 	demo benchmarks scripts tests
