@@ -232,7 +232,7 @@ def test_the_page_names_the_api_and_its_records_and_what_if_has_none(asked: Serv
     before = asked.predictions()
     page = ask(show("predict"), HIGH)
     assert f"Predictions by the API at {asked.url}, model {asked.bundle.version_name}." in said(page)
-    assert "Answers are recorded in its journal." in said(page)
+    assert "Predictions are recorded in its journal." in said(page)
     assert asked.predictions() == before + 1
     assert sqlite_rows(asked.settings)[-1][0] in said(page)
     for _ in range(3):
@@ -289,4 +289,4 @@ def test_without_a_local_model_the_api_answers_and_what_if_explains(
         box.set_value(starts[HIGH].get(name))
     press(page, "Predict")
     assert [metric.label for metric in page.metric] == ["Probability of leaving"]
-    assert "needs the model that answered on this machine" in said(page)
+    assert "needs the model of this prediction on this machine" in said(page)
