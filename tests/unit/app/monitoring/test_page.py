@@ -236,7 +236,7 @@ def test_retrainings_and_alerts_are_told_with_what_did_not_arrive(in_project: Pa
     assert alerts["Delivery"][0] == "chat: failed, refused; mail: delivered"
     assert "requested a retraining" in texts(page)
     evidence, requests, _ = (frame.value for frame in page.dataframe)
-    assert list(evidence["Trigger"])[0] == "Performance"
+    assert evidence["Trigger"].iloc[0] == "Performance"
     assert list(evidence.columns)[1:3] == ["p", "Fires up to"]
     assert requests["Permitted"][0] == "no"
     assert all(EVIL not in str(element.value) for element in page.markdown)
