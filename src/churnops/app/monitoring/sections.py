@@ -195,7 +195,8 @@ def alerts(project: Project) -> None:
     st.dataframe(
         list(map(_row, newest)), hide_index=True, column_config=wide, alt="The newest alerts with their delivery"
     )
-    st.caption(f"The newest {len(newest)} alerts, independent of the time range.")
+    number = "alert" if len(newest) == 1 else f"{len(newest)} alerts"
+    st.caption(f"The newest {number}, independent of the time range.")
 
 
 def _row(alert: LoggedAlert) -> dict[str, Any]:
