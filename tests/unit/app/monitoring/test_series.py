@@ -104,9 +104,9 @@ def test_a_retraining_belongs_to_the_first_deploy_decision_after_it():
 @pytest.mark.parametrize(
     ("hours", "recommended", "automatic", "expected"),
     [
-        (1, True, True, "asked for on 2026-05-10 14:30 UTC by a report. Keep: the champion stays."),
+        (1, True, True, "A report requested a retraining on 2026-05-10 14:30 UTC. Keep: the champion stays."),
         (3, True, False, "switched off"),
-        (3, True, True, "Nothing has followed yet"),
+        (3, True, True, "No retraining yet"),
         (3, False, True, ""),
     ],
 )
