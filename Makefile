@@ -24,19 +24,13 @@ endurance: .venv/ready-dev  ## the full test of kills and deployments under load
 # The formatter decides the layout: no exceptions but one published formula, and one assignment on a line.
 LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
 
-# Packages and files that keep the limits of docs/style.md.
-PLAIN := $(addprefix src/churnops/,alerting api app cli data evaluation features journal model monitoring pipelines registry retraining scoring \
-	settings templates tracking training \
-	address.py client.py compiled.py console.py document.py errors.py files.py limits.py progress.py project.py schema.py screens.py step.py wire.py words.py) \
-	demo benchmarks scripts tests
-
 lint: .venv/ready-dev  ## formatting, strict types, import contracts, plain English
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@! grep -rnE $(LAYOUT) --include='*.py' --exclude=kolmogorov.py src tests demo benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m scripts.prose $(PLAIN)
+	$(BIN)/python -m scripts.prose
 
 bench: .venv/ready-dev  ## measure every figure of docs/benchmarks.md again
 	$(BIN)/python -m benchmarks
