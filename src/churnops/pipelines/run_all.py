@@ -1,6 +1,7 @@
 """Main job: seven steps from raw tables to a tracked, deployed and monitored model."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
@@ -129,7 +130,8 @@ def run_all(
         with registry.deployed.locked():
             registry.deployed.recover()
             check_replaceable(registry.deployed, "skip" if deploy else "ask", "`churnops run --deploy` replaces it")
-        return _run(project, tracker, registry, deploy, progress, on_family)
+        tracked = tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress)
+        return _run(project, registry, tracked, deploy, on_family)
 
 
 @dataclass(frozen=True)
@@ -144,17 +146,15 @@ class _Made:
 
 def _run(
     project: Project,
-    tracker: Tracker,
     registry: Registry,
+    tracked: AbstractContextManager[PipelineRun],
     deploy: bool,
-    progress: Progress,
     on_family: Callable[[str], None],
 ) -> RunSummary:
     settings = project.settings
     refuse_simulated(_paths(settings, (*settings.data.raw, *settings.data.production)), project.simulated, settings)
     alerts, aftermath = Alerts.of(settings, project.alerts), Aftermath()
     cycle: MonitoringCycle | None = None
-    tracked = tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress)
     with aftermath.warning("this run is incomplete in MLflow"), tracked as run:
         made = _train(settings, run, on_family)
         evaluation_page = run.artifact(STEPS[5], "evaluation.html")
