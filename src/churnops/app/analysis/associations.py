@@ -70,7 +70,7 @@ def pairs(table: Associations, minimum: float = 0.1) -> list[tuple[str, str, flo
 
 @dataclass(frozen=True)
 class _RankedColumn:
-    """A column as ranks if it is ordered (ties share their mean rank), else as codes; NaN if not known."""
+    """Values of a column: ranks if it is ordered (equal values get their mean rank), else codes; NaN if missing."""
 
     values: Floats
     ordered: bool

@@ -129,7 +129,10 @@ class Distribution:
 
 
 def distribution(variable: Variable, outcome: Floats) -> Distribution:
-    """Return both distributions. A number's outermost intervals also hold the extreme 0.5 % on each side."""
+    """Return a variable's distributions among customers who stayed and customers who left.
+
+    The first and the last interval of a number also hold the values beyond: 0.5 % of the customers on each side.
+    """
     known = ~np.isnan(variable.values)
     values, left = variable.values[known], outcome[known] == 1
     edges = np.empty(0)
