@@ -39,7 +39,7 @@ class Reply:
             return None
 
     def problem(self) -> ProblemBody | None:
-        """Return the API's error; None if this is not one."""
+        """Return the API's problem document; None if the answer is not one."""
         problem = self.read(ProblemBody)
         return problem if problem and problem.type.startswith(PROBLEM) else None
 

@@ -64,10 +64,10 @@ MaybeCount = Annotated[
     WithJsonSchema({"type": ["integer", "null"], "minimum": 0}),
 ]
 Count = Annotated[MaybeCount, WithJsonSchema({"type": "integer", "minimum": 0})]
-"""A whole number from 0; None only if a read file lacks it."""
+"""A whole number, at least 0. It is None only if the file that was read lacks it."""
 MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment), PlainSerializer(_seconds)]
 Moment = Annotated[MaybeMoment, WithJsonSchema({"type": "string", "format": "date-time"})]
-"""A time in UTC, written to the second; None only if a read file lacks it."""
+"""A time in UTC, written to the second. It is None only if the file that was read lacks it."""
 
 
 class _Untitled(GenerateJsonSchema):

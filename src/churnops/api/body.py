@@ -76,7 +76,7 @@ async def read_body(
 async def receive_body(
     scope: Scope, receive: Receive, max_bytes: int, seconds: float, take: Callable[[bytes], object]
 ) -> None:
-    """Pass a body of at most `max_bytes` to `take`, piece by piece; raises the same problems as `read_body`."""
+    """Pass a body of at most `max_bytes` to `take`, piece by piece. It raises the same problems as `read_body`."""
     announced = header(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced[:20]) > max_bytes:
         raise _too_large(max_bytes)

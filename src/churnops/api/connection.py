@@ -22,7 +22,7 @@ class Connection(HttpToolsProtocol):
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer for the first head."""
+        """Start the timer for the head of the first request."""
         super().connection_made(transport)
         self._pieces: list[bytes] = []
         self._expect_head()
