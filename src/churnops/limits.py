@@ -32,7 +32,7 @@ MAX_BATCH_BYTES = 2**26
 """Size of one batch of a table, for any number of rows."""
 
 MAX_BATCH_CELLS = 2**20
-"""Number of cells in one batch of a table: an empty cell takes as much memory as a short text."""
+"""Number of cells in one batch of a table. Empty cells count, because they take as much memory as short texts."""
 
 FOOTER_BYTES = 2**22
 FOOTER_SHARE = 32

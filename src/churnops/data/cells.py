@@ -127,7 +127,7 @@ def _logarithmic(values: Floats, points: Floats, buckets: int) -> Buckets:
 
 @compiled(types.int64(_FLOATS, _POINTS, types.int64[::1]))
 def _walk(values: Floats, points: Floats, counts: Counts) -> int:
-    """Add the values, which ascend with NaN last, to their cells; return the number of NaN."""
+    """Add sorted values (NaN last) to the counts of their cells; return the number of NaN."""
     place = 0
     for point in range(points.size):
         start = place

@@ -18,7 +18,7 @@ SAMPLE = 20_000
 MAX_COLUMNS = 300
 """Largest number of columns to compare. A wider table is one group, as the time grows with the square."""
 MAX_CELLS, MAX_LEVELS = 8, 60
-"""Largest number of parts that the values of a number, and the levels of a choice, are divided into."""
+"""Largest number of parts into which the values of a number, and the levels of a choice, are divided."""
 ROWS_PER_PAIR = 25
 """Expected rows of a pair of parts if the two columns are independent."""
 EXCEPTIONS = 0.02

@@ -176,7 +176,7 @@ class _DrawnCustomers:
                 self._rows[group] = tilted_rows(values, self._strata(group), self._rows[group], shifts, generator)
 
     def shortfall(self, names: tuple[str, ...], size: float) -> list[str]:
-        """Return a sentence on the columns that moved less than `size`; none if all moved as far."""
+        """Return a list with one sentence on the columns that moved by less than `size`; empty if there are none."""
         reached = {}
         for name in names:
             values = _standardized(self._table[name])

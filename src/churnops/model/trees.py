@@ -88,10 +88,10 @@ def _answer(
     by_name: NDArray[np.int64],
     result: NDArray[np.float64],
 ) -> None:
-    """Score and explain one row in one call: arguments and results of several calls take longer than their work.
+    """Score and explain one row in one call, because passing arguments and results takes longer than the work.
 
     `result` gets the probability, the sum of the explanation, and the positions and values of the largest
-    contributions. Other arguments are those of `_scores`, of `look_up` with the base value, and of `largest`.
+    contributions. The other arguments are passed to `_scores`, `look_up` (and the base value), and `largest`.
     """
     rounded, contributions = _rounded(row), np.zeros(row.shape)
     scores = _scores(rounded, *scoring)

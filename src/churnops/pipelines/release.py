@@ -171,7 +171,9 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
 
 
 def check_replaceable(deployed: DeploymentFolder, gate: Gate, option: str) -> None:
-    """Refuse a damaged deployed model early if the gate needs it; `option` names the command that replaces it.
+    """Refuse a damaged deployed model before the work begins, if the gate needs it.
+
+    `option` is the end of the message: the command that replaces the model.
 
     Raises
     ------

@@ -95,7 +95,7 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     key
         API key with the scope `admin`; empty for none. The result never contains it.
     seconds
-        Time limit. The last request may exceed it by as much again, but by 10 seconds at most.
+        Time limit. The last request may end later than this: by `seconds`, but by at most 10 seconds.
     tolerance
         Largest allowed difference of a probability, since libraries of other machines may round differently.
 
