@@ -19,7 +19,7 @@ from churnops.api.problems import Problem
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""Computation in steps of a few milliseconds; between two steps others run, or it is abandoned."""
+"""Computation in steps of a few milliseconds. Between two steps, other computations run, or this one is abandoned."""
 
 STEP_ROWS = 500  # customers or labels in a step
 LOOP_BYTES = 8 * 1024  # limit of a body for the event loop, which takes a few milliseconds for it

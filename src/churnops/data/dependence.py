@@ -60,7 +60,7 @@ def _determined(columns: Columns, root: str, others: Sequence[str]) -> list[str]
 
 
 def _determines(root: Values, other: Values, order: NDArray[np.intp]) -> bool:
-    """Whether `other` is a monotone function of `root`, which `order` sorts, with enough variation to be certain."""
+    """Whether `other` is a monotone function of `root` and varies enough to be certain; `order` sorts `root`."""
     order = order[~(np.isnan(root) | np.isnan(other))[order]]
     x, y = root[order], other[order]
     if not _is_monotone(x, y):

@@ -98,7 +98,7 @@ class Identities:
     Parameters
     ----------
     names
-        The columns that contents were hashed by.
+        The columns of which contents are hashed.
     customers
         Hashes of customers' ids.
     named, nameless

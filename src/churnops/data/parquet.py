@@ -171,7 +171,7 @@ def _decoded(batch: "pa.RecordBatch", plain: "pa.Schema", above: int, path: Path
 
 
 def _plain(column: Any, kind: Any) -> Any:
-    """Return a column as the file declares it, without the dictionaries it was read with."""
+    """Return a column with its type `kind` in the file; a dictionary that only the reader made is decoded."""
     import pyarrow as pa
 
     if column.type == kind or pa.types.is_dictionary(kind):

@@ -114,7 +114,7 @@ class _Strata:
         self._values = values[self.rows]
 
     def strengths(self, shifts: Values) -> Values:
-        """Return strengths that move the means by `shifts`, or less far if too few rows would count."""
+        """Return strengths that move the means by `shifts`, or by less if too few rows would keep a notable weight."""
         floor = min(1.0, max(MIN_SHARE, MIN_ROWS / self.rows.size))
         strengths = self._solved(shifts)
         if self._effective(strengths) >= floor:

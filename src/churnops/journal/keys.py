@@ -23,7 +23,7 @@ _NO_KEY = "0" * 64
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key without its secret. `scopes` are its permissions; those of an `admin` are all of them."""
+    """A key without its secret. `scopes` are its permissions; a key with `admin` has all of them."""
 
     id: str
     name: str

@@ -44,7 +44,7 @@ def short(value: float) -> str:
 
 @dataclass(frozen=True)
 class Bins:
-    """Shares of a number's rows: below the first edge, between each two of them, and above the last.
+    """Shares of a number's rows: below the first edge, between neighbouring edges, and above the last edge.
 
     `ends` are the lowest and the highest value within the edges.
     """

@@ -43,8 +43,8 @@ class BatchSource:
 def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
     """Collect the journal's predictions of `length` (default `window_days`) before `until` (default now).
 
-    Outcomes are those known by now, so a past window includes labels that arrived after it. Without `until`, and
-    without a prediction in that time, the window ends at the newest prediction instead, if it is the deployed model's.
+    Outcomes are those known by now, so a past window includes labels that arrived after it. If the window is empty and
+    `until` is not given, it ends at the newest prediction instead, if the deployed model made that prediction.
     """
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:

@@ -64,8 +64,8 @@ def who() -> str:
 class DeploymentFolder:
     """The folder of deployed models: `versions/` contains them, the link `production` points to the deployed one.
 
-    Call methods that change something inside `locked()`. Without `move_aliases`, intents stay open until a process
-    with access to MLflow closes them.
+    Call methods that change the folder only inside `locked()`. Without `move_aliases`, intents stay open until a
+    process with access to MLflow closes them.
     """
 
     def __init__(self, folder: Path, log: "DeploymentLog", move_aliases: MoveAliases | None = None) -> None:

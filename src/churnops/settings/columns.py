@@ -24,12 +24,12 @@ INTEGER = Whole(-(2**53), 2**53)
 
 
 def check_columns(schema: Schema) -> Schema:
-    """Return the Schema if its columns keep the limits.
+    """Return the Schema if its columns are within the limits.
 
     Raises
     ------
     ValueError
-        Naming the first column that does not.
+        If a column is not: the message names the first one.
     """
     for column in schema.columns:
         for name, rule in RULES.items():

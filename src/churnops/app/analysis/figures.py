@@ -169,7 +169,7 @@ def importance_figure(drivers: Drivers, limit: int = 15) -> go.Figure:
 
 
 def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> go.Figure:
-    """Draw each customer's value against its contribution to the score, and the mean along the values."""
+    """Draw each customer's value against its contribution to the score, and the mean contribution along the values."""
     known = ~np.isnan(variable.values)
     values, given = variable.values[known], contributions[known]
     distinct = np.unique(values)

@@ -145,7 +145,10 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Resamples:
-    """Bootstrap samples of a ranking's customers: `contacted` and `churned` as there, shape (replicates, m + 1)."""
+    """Bootstrap samples of a ranking's customers.
+
+    `contacted` and `churned` are as in `Ranking`, a row for each sample: shape (replicates, m + 1).
+    """
 
     contacted: NDArray[np.int32]
     churned: NDArray[np.int32]
@@ -287,7 +290,10 @@ def _runs(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _above(counts: NDArray[np.integer], starts: NDArray[np.intp]) -> NDArray[np.integer]:
-    """Return sums over each run and all higher ones, then 0; `counts` is (replicates, n) by ascending score."""
+    """Return for each run of equal scores the sum of it and all higher runs, then 0.
+
+    `counts` has the shape (replicates, n), by ascending score.
+    """
     runs = np.add.reduceat(counts, starts, axis=1, dtype=counts.dtype)
     above = np.cumsum(runs[:, ::-1], axis=1, dtype=counts.dtype)[:, ::-1]
     return np.pad(above, ((0, 0), (0, 1)))
