@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Collect the chunks of one received piece: uvicorn copies its buffer for each, even for a single byte."""
+        """Join the chunks of one received piece: uvicorn copies its buffer for each chunk, even for one byte."""
         self._moves = True
         self._pieces.append(body)
 
@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def pause_writing(self) -> None:
-        """Start the timer for the client to read; `close` would wait for the unsent bytes, so `abort` is used."""
+        """Start the timer for the client to read. It calls `abort`, as `close` would wait for the unsent bytes."""
         super().pause_writing()
         self._forget_unread()
         self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)

@@ -20,9 +20,9 @@ from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, 
 from churnops.wire import FieldError
 from churnops.words import heading, title
 
-_PREFIX = "column_"  # of the model's attributes, as a column may have the name `copy` or `model_config`
+_PREFIX = "column_"  # of the model's attributes, because a column's name may be `copy` or `model_config`
 MAX_WHOLE = 2**53  # the largest range in which a float64 holds every whole number
-MAX_DIGITS = 18  # of a choice that is accepted as a number
+MAX_DIGITS = 18  # limit for a choice that a client may also send as a number
 CUSTOMER_ID = Column(
     name="customer_id", kind="id", required=False, nullable=True, description="A string that is unique to each customer"
 )
@@ -45,7 +45,7 @@ class CustomerForm:
     identifier
         Name of the field of the customer's id.
     max_values
-        Limit of the values in one customer's JSON: twice the number of fields, as each has up to two names.
+        Limit of the values in one customer's JSON: twice the number of fields, as each field has up to two names.
     simulated
         Whether simulated customers are accepted, as in a demonstration.
     """
@@ -141,7 +141,7 @@ class CustomerForm:
         return {}, [self._explain(item, hint=place < hinted) for place, item in enumerate(problems[:limit])]
 
     def _explain(self, error: Any, *, hint: bool) -> FieldError:
-        """Return pydantic's error as one of ours; the message leaves the value out."""
+        """Convert an error of pydantic to a FieldError; its message does not contain the value."""
         if not error["loc"]:
             return FieldError(field=None, rule="characters", message="a field's name must be Unicode text")
         name, kind, context = str(error["loc"][0]), error["type"], error.get("ctx", {})
@@ -247,7 +247,7 @@ def _whole(value: Any) -> Any:
 
 
 def _category(column: Column) -> Any:
-    """Accept a choice; one of digits also as a number, and that of a flag also as a boolean."""
+    """Accept a choice as text. A number may stand for a choice of digits, a boolean for a flag's choice."""
     decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
     numbers = {int(choice): choice for choice in decimal if str(int(choice)) == choice}
     is_flag = column.kind == "flag"

@@ -33,7 +33,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
     schemas["Customer"] = _customer_schema(served)
-    # The framework does not know `/predict`, which is answered in front of it.
+    # The framework does not know `/predict`, because `Predict` answers it in front of the framework.
     operation = {
         "summary": "Predict",
         "operationId": "predict",

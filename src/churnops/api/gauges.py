@@ -33,13 +33,13 @@ class Gauges:
             registry=self._registry,
             multiprocess_mode="livemostrecent",
         )
-        # A new worker must not hide the values of the others, so it has no gauge before it sets one.
+        # A new worker must not hide the values of other workers, so its gauge appears only when it is set.
         if label is None and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             made.set(first)
         return made
 
     def set_all(self, gauge: Gauge, values: Mapping[str, float | bool | None]) -> None:
-        """Set a gauge for each label; earlier labels without a value get NaN."""
+        """Set the values of a gauge by label; an earlier label that is missing now gets NaN."""
         known = self._shown.setdefault(gauge, set())
         known.update(values)
         for label in known:
@@ -93,7 +93,7 @@ class LiveGauges(Gauges):
 
 
 def _distance(column: ColumnDrift) -> float | None:
-    """Return the effect in the test of a column's values; another test, such as of missing values, may decide."""
+    """Return the effect size of a column's values. The verdict may come from the test of missing values."""
     return next((finding.effect for finding in column.findings if finding.test in DISTRIBUTION), None)
 
 
@@ -147,7 +147,7 @@ class CycleGauges(Gauges):
         self.set_all(self.source_drift_rate, {name: cycle.summary.get("drift_rate") for name, cycle in cycles.items()})
 
     def show(self, summary: Mapping[str, Any] | None, at: datetime | None, *, failed: bool, undelivered: int) -> None:
-        """Set the gauges from a summary in the table `cycles`; None if no cycle has finished yet."""
+        """Set the gauges from a summary of the table `cycles`; `summary` is None before the first finished cycle."""
         document = summary or {}
         performance = _table(document, "performance")
         for gauge, name in ((self.metric, "value"), (self.low, "low"), (self.high, "high")):

@@ -29,10 +29,10 @@ METHODS = frozenset(HTTPMethod)  # an invented method must not create a time ser
 ONCE = frozenset(
     b"x-api-key authorization host origin content-length content-type content-encoding transfer-encoding".split()
 )
-"""Headers that a request may contain once, as they decide on access and on the body."""
+"""Headers that a request may contain only once, because they decide on access and on the body."""
 ONCE_NAMES = ", ".join(sorted(name.decode() for name in ONCE))
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-# A request's id is a random part for this process and a number: random bytes for each request would take longer.
+# A request's id is a random part of this process and a counter: random bytes for each request would take longer.
 _PROCESS = secrets.token_hex(4)
 _numbers = itertools.count()
 
@@ -65,10 +65,10 @@ class _Answering:
 
 
 class Guard:
-    """ASGI middleware that gives requests an id, answers problems, logs a line and counts.
+    """ASGI middleware that gives each request an id, answers problems, logs a line and counts requests.
 
-    `scope["state"]` takes `request_id` to the application, and returns `client` and `model_version`. `route` is the
-    route of `app`, unless the framework adds one to the scope.
+    `scope["state"]` passes `request_id` to the application, which adds `client` and `model_version`. `route` is the
+    route for the log and the metrics, unless the framework adds a route to the scope.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, route: str = UNKNOWN_ROUTE) -> None:
@@ -78,7 +78,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever fails."""
-        if scope["type"] == "websocket":  # a server offers them if a package for them is installed
+        if scope["type"] == "websocket":  # the server accepts websockets if a package for them is installed
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -117,7 +117,7 @@ class Guard:
 
 
 def _refuse_repeated(scope: Scope) -> None:
-    """Refuse a request that repeats a header of `ONCE`, as a proxy may have used the other value."""
+    """Refuse a request that repeats a header of `ONCE`: a proxy may have checked only one of the two values."""
     names = [name for name, _ in scope["headers"] if name in ONCE]
     if len(names) > len(set(names)):
         raise Problem(400, "repeated-header", f"a header is repeated that may appear only once: one of {ONCE_NAMES}")

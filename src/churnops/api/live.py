@@ -1,9 +1,9 @@
 """Live drift: answered customers are counted and compared with the model's reference.
 
 A request only adds its customer to a list. Twice a second a thread counts the list. Every ten seconds each worker
-writes its counts to the journal's database, reads those of the others, and shows the drift of all in `/metrics`. The
+writes its counts to the journal's database, reads the others' counts, and shows the drift of all in `/metrics`. The
 parts of the window begin at the same times for every worker, so the oldest part is dropped as a whole. A killed worker
-loses the counts of its last ten seconds at most.
+loses at most the counts of its last ten seconds.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ log = logging.getLogger("churnops.api")
 COUNT_SECONDS = 0.5  # between two counts of the list
 PARTS = 8  # of the window
 MAX_WAITING = 20_000  # uncounted customers, a few MB
-CLOSE_SECONDS = 5.0  # wait of the last counts for a merge in progress
+CLOSE_SECONDS = 5.0  # how long the last counts wait for a merge in progress
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOT_GIVEN = -inf  # stands for an absent field; no customer has it, as JSON has no infinity
+_NOT_GIVEN = -inf  # value of an absent field; no customer has this value, because JSON has no infinity
 
 
 class _Customers:
@@ -91,7 +91,7 @@ class _MergedCounts:
 
     written: Mapping[str, datetime]  # time of each worker's last write; counts are read again only after a new one
     profile: Profile
-    damaged: frozenset[bytes]  # left out, and logged
+    damaged: frozenset[bytes]  # counts that are logged and not merged
 
 
 class LiveDrift:
@@ -121,7 +121,7 @@ class LiveDrift:
         self._counts: dict[tuple[str, datetime], _Count] = {}
         self._written: dict[str, Profile] = {}  # by name of the counts
         self._parts: dict[datetime, _MergedCounts] = {}
-        self._model = ""  # that the parts are of
+        self._model = ""  # content hash of the model of `_parts`
 
     def add_one(self, served: Served, record: Record, score: float) -> None:
         """Add a customer to the list."""
@@ -197,7 +197,7 @@ class LiveDrift:
         return self._part(now) - (PARTS - 1) * self._length
 
     def _newest(self, now: datetime) -> datetime:
-        """Return the newest part of another worker; a later one has a wrong clock."""
+        """Return the latest valid start of another worker's part; a later start comes from a wrong clock."""
         return self._part(now) + self._length
 
     def _write(self, now: datetime, served: Served | None) -> None:
@@ -286,7 +286,7 @@ def _empty(reference: Profile) -> Profile:
 def _together(
     reference: Profile, packed: Sequence[bytes], logged: frozenset[bytes]
 ) -> tuple[Profile, frozenset[bytes]]:
-    """Merge the counts of workers; return also the damaged ones, which are logged unless in `logged`."""
+    """Merge the counts of workers; also return the damaged counts, and log those that are not in `logged`."""
     total, damaged = _empty(reference), set()
     for data in packed:
         try:

@@ -29,7 +29,7 @@ _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
 def is_local(scope: Scope) -> bool:
     """Return whether a request comes directly from this machine and addresses it.
 
-    A web page may use a domain name that leads to this address, or let the browser post a form: its host or origin is
+    A web page may use a domain name of this address, or let the browser post a form: the request's host or origin is
     not loopback. A proxy on this machine adds a header that names its client, or uses HTTP/1.0 (nginx by default).
     """
     client, server, origin = scope.get("client"), scope.get("server"), header(scope, b"origin")
@@ -77,7 +77,7 @@ def _listens_elsewhere(descriptor: int) -> bool:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return False
         copy = socket.socket(fileno=os.dup(descriptor))
-    except OSError:  # closed meanwhile
+    except OSError:  # the descriptor was closed meanwhile
         return False
     with copy:
         if copy.family not in (socket.AF_INET, socket.AF_INET6):
