@@ -104,7 +104,7 @@ class Client:
         try:
             connection.connect()
             with _cut_off(connection.sock, seconds, cut):
-                # A server that refuses a file may answer and close before it received all of it.
+                # A server that refuses a file may answer and close before it has received the whole file.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     connection.request(method, self._parts.path.rstrip("/") + path, body or None, dict(headers))
                 response = connection.getresponse()
@@ -128,7 +128,7 @@ class Client:
 
 @contextmanager
 def _cut_off(sock: socket.socket, seconds: float, cut: threading.Event) -> Iterator[None]:
-    """End a connection after `seconds`: a socket's timeout is for one piece only, and pieces may arrive slowly."""
+    """Close a connection after `seconds`: a socket's own timeout limits each piece, but not the whole answer."""
 
     def end() -> None:
         cut.set()

@@ -8,7 +8,7 @@ MAX_ERRORS = 20
 """Number of errors reported for one request, or for the tables of one command."""
 
 MAX_HINTS = 1000
-"""Number of names to compare misspelt ones with, for one customer or table; the first misspelt one has no limit."""
+"""Number of names to compare with misspelt names, for one customer or table; the first misspelt name has no limit."""
 
 MAX_COLUMNS = 10_000
 """Number of columns of a table or a Schema; in a Parquet file, parts of lists and structs count."""
@@ -20,7 +20,7 @@ MAX_CONFIG_BYTES = 2**21
 """Size of `config.yaml`: 10,000 columns with alias and description take about 1.5 MB."""
 
 MAX_MERGED = 100_000
-"""Number of keys of a YAML mapping, with those merged by `<<`: eight nested merges could give a billion."""
+"""Number of keys of a YAML mapping, including keys merged by `<<`: eight nested merges could give a billion."""
 
 MAX_NESTED = 64
 """Depth of nested lists and mappings in brackets in YAML."""
@@ -37,7 +37,7 @@ MAX_BATCH_CELLS = 2**20
 FOOTER_BYTES = 2**22
 FOOTER_SHARE = 32
 MAX_FOOTER_BYTES = 2**26
-"""Size of a Parquet file's footer: 4 MiB, or 1/32 of a larger file, up to 64 MiB.
+"""Size of a Parquet file's footer: 4 MiB, or 1/32 of the file if that is more, up to 64 MiB.
 
 A parsed footer takes up to thirty times its size in memory. Measured: 27 columns take 3.3 KB a row group, so the footer
 of 100 million rows in groups of 50,000 has 6.4 MiB, less than 1 % of the file. 10,000 columns take 1.8 MiB a row group.
@@ -45,12 +45,12 @@ of 100 million rows in groups of 50,000 has 6.4 MiB, less than 1 % of the file. 
 
 PAGES_BYTES = 2**28
 PAGES_SHARE = 4
-"""Unpacked size of a Parquet file's pages, one page of each column: 256 MiB, or four times a larger file.
+"""Unpacked size of a Parquet file's pages, one page of each column: 256 MiB, or four times the file if that is more.
 
 Writers cut pages at 1 MiB, so 250 columns of any length are within the limit, and more columns make a larger file.
 All values of a file in the API have the same limit, or four times `api.max_upload_bytes`; in the dashboard 256 MiB.
-Otherwise 8 KB could repeat a text to 50 GB.
+Without this limit, 8 KB could unpack to 50 GB of a repeated text.
 """
 
 MAX_PREFIXED_BYTES = 2**22
-"""Unpacked size of a Parquet page with shared prefixes: each text may repeat the one before."""
+"""Unpacked size of a Parquet page with shared prefixes: each text may repeat the text before it."""

@@ -16,11 +16,11 @@ BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0
 
 
 class Metrics:
-    """Metrics of the service. With several workers (`PROMETHEUS_MULTIPROC_DIR`) each returns those of all."""
+    """Metrics of the service. Each of several workers (`PROMETHEUS_MULTIPROC_DIR`) returns the metrics of all."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        # The histogram also counts requests (`_count`): a counter would take as long again.
+        # The histogram also counts requests (`_count`): a separate counter would double the time.
         self._seconds = Histogram(
             "churnops_http_request_seconds",
             "Seconds from the head of a request to the end of its answer.",

@@ -47,6 +47,6 @@ class Released(StreamingResponse):
 
 
 async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
-    """Yield an answer in pieces, so that a client that does not read fills one buffer at most."""
+    """Yield an answer in pieces, so a client that does not read fills at most one buffer."""
     for start in range(0, len(content), PIECE_BYTES):
         yield content[start : start + PIECE_BYTES]

@@ -70,7 +70,7 @@ class ServedModel:
         Raises
         ------
         Problem
-            503 without one.
+            503 if no model is loaded.
         """
         if self.current is None:
             detail = "the deployed model is refused" if self.refused else "no model is deployed: run `churnops run`"

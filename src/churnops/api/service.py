@@ -28,10 +28,10 @@ from churnops.settings import LIVE, Settings
 log = logging.getLogger("churnops.api")
 
 MAX_PENDING = 20_000  # uncommitted rows; at least two of the longest lists fit
-MAX_SOURCES = 50  # in /metrics beside live traffic
+MAX_SOURCES = 50  # in /metrics, in addition to live traffic
 LOOK_SECONDS = 0.5  # between two checks for a new deployment
 KEY_SECONDS = 2.0  # between two reads of the API keys
-SORTED_PARTS = 50  # of 2,000 customers each, in every watch
+SORTED_PARTS = 50  # that one watch sorts, of 2,000 customers each
 SORT_PAUSE_SECONDS = 0.05
 CHECK_SECONDS = 5.0  # limit for the journal's answer to a readiness check
 WATCH_SECONDS = 10.0  # between two merges of the workers' counts and reads of the newest monitoring cycle
@@ -44,7 +44,7 @@ class Service:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        # The event loop commits itself if commits are not flushed; it must not move SQLite's log, which flushes.
+        # If commits are not flushed, the event loop commits. It must not move SQLite's log, because that flushes.
         inline = settings.journal.durability == "process"
         self.project = project = Project(settings, durability=settings.journal.durability, moves_log=not inline)
         self._log = SqliteLog(project.engine) if is_sqlite_file(project.engine) else None
@@ -186,7 +186,7 @@ class Service:
             self._writer.check()
 
     async def stop(self) -> None:
-        """Close the service, and wait for the journal at most `CLOSE_SECONDS`: acknowledged rows are committed."""
+        """Close the service; wait for the journal at most `CLOSE_SECONDS`: acknowledged rows are already committed."""
         self._stopping = True
         closing = Threads("closing", 1)  # as the other threads may hang
         try:
@@ -203,7 +203,7 @@ class Service:
             self._writer.close()
         if self.live is not None:
             self.live.close()
-        self.work.housekeeping.finish()  # it reads the files that are closed next
+        self.work.housekeeping.finish()  # housekeeping reads the files that are closed next
         if self._log is not None:
             self._log.close()
         self.project.close()

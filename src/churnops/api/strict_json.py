@@ -1,6 +1,6 @@
 """Strict JSON of bounded size: a scan counts the values of a body before they are parsed.
 
-Parsed JSON takes up to thirty times its text: `[[],[],…` has an object of 56 bytes for every three bytes. So a document
+Parsed JSON takes up to thirty times its text: `[],` is three bytes, and becomes an object of 56 bytes. So a document
 with too many values or levels is refused before parsing, and a list is parsed item by item.
 """
 
@@ -74,7 +74,7 @@ def parse_json(body: bytes, max_values: int) -> Any:
     if brackets > MAX_DEPTH or brackets + body.count(b",") > max_values:
         end, values, depth = _scan(np.frombuffer(body, np.uint8), 0)
         _check(values, depth, max_values)
-        if end < len(body):  # an uncounted second document
+        if end < len(body):  # a second document, which was not counted
             _decode(body[:end], body, 0)
             raise _not_json("Extra data", body, end)
     return _decode(body, body, 0)

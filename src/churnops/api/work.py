@@ -24,16 +24,16 @@ Steps = Generator[None, None, T]
 STEP_ROWS = 500  # customers or labels in a step
 LOOP_BYTES = 8 * 1024  # limit of a body for the event loop, which takes a few milliseconds for it
 LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and have a common limit
-LARGE_BODIES = 8  # that limit, in bodies of the largest size
+LARGE_BODIES = 8  # common limit of these bodies, in bodies of the largest size
 COMPUTATIONS = 64  # running or waiting
 QUESTIONS = 32  # to the journal, running or waiting
-HOUSEKEEPING = 5  # keys, model, readiness, monitoring and counting have one at a time each
+HOUSEKEEPING = 5  # one job each of keys, model, readiness, monitoring and counting
 
 
 class Threads:
     """A few threads with one queue. The process can exit while they work.
 
-    The interpreter joins the threads of `concurrent.futures` at its exit, so one that hangs would keep the process.
+    The interpreter joins the threads of `concurrent.futures` at its exit, so a hanging thread would keep the process.
     """
 
     def __init__(self, name: str, count: int) -> None:
@@ -43,14 +43,14 @@ class Threads:
             thread.start()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return the function's result; it is not called if cancelled while waiting."""
+        """Return the function's result. If cancelled while waiting, the function is not called."""
         future: Future[T] = Future()
         self._queue.put((future, partial(function, *arguments)))
         result: T = await asyncio.wrap_future(future)
         return result
 
     async def compute(self, steps: Steps[T]) -> T:
-        """Return a computation's result; if cancelled, it ends after the current step."""
+        """Return a computation's result. If cancelled, the computation ends after the current step."""
         try:
             while True:
                 done, result = await self.run(_step, steps)
@@ -163,7 +163,7 @@ class Held:
             self._taken += more
 
     def exchange(self, amount: int) -> None:
-        """Count an answer in place of the body; never refused, as its predictions are recorded."""
+        """Count an answer in place of the body. An answer is never refused, because its predictions are recorded."""
         self.close()
         self._room.take(amount, refuse=False)
         self._taken = amount
@@ -202,7 +202,7 @@ class Work:
         return Held(self._bodies)
 
     async def compute(self, receive: Receive, size: int, steps: Steps[T]) -> T:
-        """Return the result of a computation on a body of `size` bytes; it ends if the client disconnects.
+        """Return the result of a computation on a body of `size` bytes; a disconnect of the client ends it.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class Work:
             return await self._compute.compute(steps)
 
     async def upload(self, receive: Receive, steps: Steps[T]) -> T:
-        """Compute for an upload; its body is on disk, and `Uploads` limits the number."""
+        """Compute for an upload. Its body is on disk, and `Uploads` limits the number of uploads."""
         return await while_connected(receive, self._compute.compute(steps))
 
     async def step(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -252,7 +252,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Raises
     ------
     Problem
-        400 if it does.
+        400 if the client disconnects.
     """
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
     try:

@@ -12,10 +12,10 @@ from fastapi import Response
 from churnops.api.body import JSON
 from churnops.templates import render
 
-MAX_CHOICES = 60  # shown of a column
+MAX_CHOICES = 60  # of a column on the page
 
 Pieces = list[tuple[str, str]]
-"""Texts that follow one another, each with the name of the schema that it links to, or ""."""
+"""Texts in their order, each with the name of a schema to link to; "" is no link."""
 
 
 def documentation_page(document: Mapping[str, Any], banner: str = "") -> Response:

@@ -23,9 +23,9 @@ from churnops.settings import ApiSettings
 log = logging.getLogger("churnops.api")
 
 SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
-RECORDED_ROWS = 1000  # in one transaction, as other answers wait for it
+RECORDED_ROWS = 1000  # in one transaction, because other answers wait for its end
 AT_ONCE = 4  # uploads of one worker
-UPLOAD_TIMES = 10  # time limit of an upload, and of sending a piece, as a multiple of that of a JSON body
+UPLOAD_TIMES = 10  # time limit of an upload, and of sending a piece, in time limits of a JSON body
 
 
 class Uploads:
@@ -81,7 +81,7 @@ class Uploads:
 
     def _release(self, file: IO[bytes]) -> None:
         self._places.leave()
-        with suppress(OSError):  # closing writes the bytes again for which the disk had no space
+        with suppress(OSError):  # closing tries again to write bytes for which the disk had no space
             file.close()
 
 

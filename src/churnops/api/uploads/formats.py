@@ -11,7 +11,7 @@ from churnops.schema import Columns
 
 UPLOADS = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/vnd.apache.parquet": "parquet"}
 OTHER_NAMES = {
-    "csv": ("application/csv", "text/x-csv", "application/vnd.ms-excel"),  # the last by browsers on Windows
+    "csv": ("application/csv", "text/x-csv", "application/vnd.ms-excel"),  # browsers on Windows send the last
     "ndjson": ("application/ndjson", "application/jsonl", "application/jsonlines", "application/x-jsonlines"),
     "parquet": ("application/parquet", "application/x-parquet"),
 }
@@ -31,7 +31,7 @@ def wrong_media_type(kind: str) -> Problem:
 
 
 class Piece(NamedTuple):
-    """Piece of an answer: its bytes, the rows to record before they are sent, and the encoded columns."""
+    """Piece of an answer: its bytes, the rows to record before the bytes are sent, and the encoded columns."""
 
     content: bytes
     rows: list[PredictionRow]

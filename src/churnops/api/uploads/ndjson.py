@@ -16,12 +16,12 @@ from churnops.api.work import Steps
 
 MAX_LINE_BYTES = 64 * 1024
 LINES = 1000  # customers scored at once
-LINES_BYTES = 4 * 2**20  # limit of their bytes
-MAX_READ = 50_000  # limit of their lines, with blank ones
+LINES_BYTES = 4 * 2**20  # limit of the bytes of these lines
+MAX_READ = 50_000  # limit of the lines read for them, including blank lines
 
 
 class NdjsonUpload:
-    """File with one JSON object a line; the answer has a line for each customer, as of `/predict`."""
+    """File with one JSON object a line; the answer has a line for each customer, with an answer of `/predict`."""
 
     def __init__(self, path: Path, served: Served, max_rows: int, key: str | None) -> None:
         self._path = path
@@ -58,7 +58,7 @@ class NdjsonUpload:
                 row += len(lines)
 
     def _lines(self, file: IO[bytes]) -> Iterator[list[bytes]]:
-        """Yield lists of lines without the blank ones; the limit of rows is also that of blank lines.
+        """Yield lists of lines that are not blank; the limit of rows is also the limit of blank lines.
 
         A line is cut after `MAX_LINE_BYTES`, and then refused by `_parse`.
         """

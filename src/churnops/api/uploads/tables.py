@@ -1,4 +1,4 @@
-"""Uploads of CSV and Parquet. Imported with the first one, as table libraries take memory and time."""
+"""Uploads of CSV and Parquet. The first upload imports this module, because table libraries take memory and time."""
 
 import io
 from collections.abc import Generator, Iterator
@@ -195,7 +195,7 @@ class ParquetPieces:
 
 
 def _field_error(schema: Schema, label: str | None, rule: str, message: str, rows: tuple[int, ...]) -> FieldError:
-    """Return the error of a column without its values."""
+    """Return an error in a column; it does not contain the column's values."""
     column = next((column for column in schema.columns if column.full_name == label), None)
     text = f"{label}: {message}" if label else message
     return FieldError(field=column.name if column else None, rule=rule, message=text, row=rows[0] if rows else None)
