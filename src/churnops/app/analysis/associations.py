@@ -10,7 +10,7 @@ from churnops.app.shared.sample import Variable
 
 Floats = NDArray[np.float64]
 
-MIN_CUSTOMERS = 10  # with both values
+MIN_CUSTOMERS = 10  # with a value in both columns
 REPEATS = 0.95  # at this strength, two columns hold the same information
 MEASURES = (
     "Numbers and yes/no columns: Spearman's rank correlation, from -1 (one falls as the other rises) through 0 (no "
@@ -21,7 +21,7 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Associations:
-    """The outcome, columns, and strengths of all pairs, shape (k, k); NaN if there are too few customers."""
+    """The outcome, the columns, and the strength of each pair, shape (k, k); NaN for too few customers."""
 
     columns: tuple[Variable, ...]
     strength: Floats
@@ -101,7 +101,7 @@ def _association(one: _RankedColumn, other: _RankedColumn) -> float:
 
 
 def _correlation_ratio(codes: Floats, values: Floats) -> float:
-    """Return the root of epsilon squared (Kelley, PNAS 1935): the share of variance between groups, corrected."""
+    """Return the root of epsilon squared (Kelley, PNAS 1935): the corrected share of variance between groups."""
     _, group, count = np.unique(codes, return_inverse=True, return_counts=True)
     if values.size <= count.size:
         return float("nan")

@@ -16,7 +16,7 @@ from churnops.words import with_unit
 
 Floats = NDArray[np.float64]
 
-OWN_VALUES = 12  # a number with at most so many distinct values is shown value by value
+OWN_VALUES = 12  # limit of distinct values of a number that is shown value by value
 BINS, MAX_GROUPS, INTERVALS = 8, 20, 30
 NOT_KNOWN, OTHERS = "not known", "all others"
 
@@ -36,9 +36,9 @@ class Group:
 def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
     """Return the churn rate by choice, value or range of values.
 
-    A number with more than 12 distinct values is cut into about eight ranges of equally many customers, as far as ties
-    allow. A value shared by an eighth of the customers is its own group. A category shows its 20 largest choices by
-    falling rate, and the rest as one group.
+    A number with more than 12 distinct values is cut into about eight ranges of about equally many customers. A value
+    that an eighth of the customers share is its own group. A category has a group for each of its 20 most
+    frequent choices, highest rate first, and one for the rest.
     """
     codes, labels = _coded(variable)
     customers = np.bincount(codes, minlength=len(labels))
@@ -55,8 +55,8 @@ def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
 def stand_out(variable: Variable, compared: Sequence[Group], overall: float) -> str:
     """Name the group with the highest rate, if chance does not explain it.
 
-    With many groups, one of them is high by chance. Its interval must lie above the overall rate, and is therefore
-    wider (Bonferroni). By chance, at most 2.5 of 100 columns have a group that stands out.
+    A group stands out if its interval lies above the overall rate. With many groups, one is high by chance, so the
+    intervals are wider (Bonferroni). By chance, at most 2.5 of 100 columns have a group that stands out.
     """
     own = [group for group in compared if group.label not in (OTHERS, NOT_KNOWN)]
     title = variable.title
@@ -131,7 +131,7 @@ class Distribution:
 def distribution(variable: Variable, outcome: Floats) -> Distribution:
     """Return a variable's distributions among customers who stayed and customers who left.
 
-    The first and the last interval of a number also hold the values beyond: 0.5 % of the customers on each side.
+    The first and the last interval of a number also hold the values beyond them, 0.5 % of the customers each.
     """
     known = ~np.isnan(variable.values)
     values, left = variable.values[known], outcome[known] == 1
@@ -177,7 +177,7 @@ class Calibrated:
 
 
 def calibration(outcome: Floats, score: Floats) -> tuple[Calibrated, ...]:
-    """Return the non-empty ones of the ten groups of `evaluation.metrics.calibration_curve`."""
+    """Return the ten groups of `evaluation.metrics.calibration_curve`, without empty ones."""
     mean, observed, count = calibration_curve(outcome, score)
     churned = np.round(np.nan_to_num(observed * count)).astype(np.int64)
     rate, low, high = wilson(churned, count)
@@ -212,5 +212,5 @@ def _within(rate: float, group: Group, z: float) -> bool:
 
 
 def _z(groups: int) -> float:
-    """Return the normal quantile for so many intervals that all hold their rate in 95 of 100 cases."""
+    """Return the normal quantile with which all `groups` intervals hold their rates in 95 of 100 cases."""
     return NormalDist().inv_cdf(1 - 0.025 / max(groups, 1))

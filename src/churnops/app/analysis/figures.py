@@ -14,9 +14,9 @@ from churnops.words import heading
 
 ROW = 26  # pixels per bar
 MAX_LABEL = 34  # letters of a name beside an axis
-MAX_VALUES = 20  # a feature with at most so many distinct values is averaged value by value
+MAX_VALUES = 20  # limit of distinct values of a feature that is averaged value by value
 _PALE = "rgba(0,114,178,0.35)"
-# Transparent near 0, so that it works on light and dark pages.
+# Colours are transparent near 0, so they work on light and dark pages.
 _DIVERGING = [[0.0, BLUE], [0.5, "rgba(0,114,178,0.03)"], [0.5, "rgba(213,94,0,0.03)"], [1.0, CHURNED]]
 _PLAIN = {"showgrid": False, "zeroline": False}  # for an axis with names
 _FILLS = {STAYED: "rgba(0,114,178,0.22)", CHURNED: "rgba(213,94,0,0.22)"}
@@ -64,7 +64,7 @@ def groups_figure(groups: Sequence[Group], overall: float) -> go.Figure:
 
 
 def distribution_figure(spread: Distribution, title: str) -> go.Figure:
-    """Draw the distributions of customers who stayed and who left: areas for a number, else a pair of bars a value."""
+    """Draw the distributions of customers who stayed and who left: areas for a number, else two bars per value."""
     figure = go.Figure()
     for name, shares, colour in (("stayed", spread.stayed, STAYED), ("left", spread.churned, CHURNED)):
         if spread.edges.size:
@@ -111,7 +111,7 @@ def distribution_figure(spread: Distribution, title: str) -> go.Figure:
 def associations_figure(table: Associations) -> go.Figure:
     """Draw each pair's strength as a coloured square: orange for a positive relation, blue for a negative one.
 
-    Names at the left are numbered, and the numbers repeat above: a phone has no room for names twice.
+    The names at the left have numbers, and only the numbers stand above: a phone has no room for names twice.
     """
     names = [_short(column.title, 24) for column in table.columns]
     places = list(range(len(names)))
@@ -173,7 +173,7 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
     known = ~np.isnan(variable.values)
     values, given = variable.values[known], contributions[known]
     distinct = np.unique(values)
-    # Customers with the same value would hide each other, so they are spread a little: by rank, so it is repeatable.
+    # Customers with the same value would hide each other, so they are spread a little: by rank, not at random.
     spread = 0.0 if distinct.size > MAX_VALUES else 0.3 * float(np.diff(distinct).min(initial=1.0))
     x = values + spread * ((np.arange(values.size) * 0.618034) % 1 - 0.5)
     figure = go.Figure()
@@ -200,7 +200,7 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
 
 
 def calibration_figure(groups: Sequence[Calibrated]) -> go.Figure:
-    """Draw observed against predicted rates with intervals, the ideal diagonal, and numbers of customers."""
+    """Draw observed rates with intervals against predicted rates, the ideal diagonal, and numbers of customers."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.78, 0.22], vertical_spacing=0.04)
     line = {"color": GREY, "dash": "dash", "width": 1.5}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="as predicted", line=line, hoverinfo="skip", row=1, col=1)
@@ -248,12 +248,12 @@ def calibration_figure(groups: Sequence[Calibrated]) -> go.Figure:
 
 
 def legend_above(figure: go.Figure) -> go.Figure:
-    """Let a legend of several lines grow upwards, as on a phone, and not into the figure."""
+    """Let a legend of several lines, as on a phone, grow upwards and not into the figure."""
     return figure.update_layout(legend={"yanchor": "bottom", "y": 1.02})
 
 
 def _along(values: Floats, given: Floats) -> tuple[Floats, Floats]:
-    """Return the mean contribution along the values: at each value if there are few, else in equally large ranges."""
+    """Return the mean contribution along the values: at each value if there are few, else in quantile ranges."""
     distinct, place = np.unique(values, return_inverse=True)
     if distinct.size > MAX_VALUES:
         first = np.unique(np.quantile(values, np.arange(MAX_VALUES) / MAX_VALUES, method="higher"))

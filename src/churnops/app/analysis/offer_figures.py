@@ -54,7 +54,7 @@ def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
 
 
 def lift_figure(ranking: Ranking, share: float) -> go.Figure:
-    """Draw how many times more leaving customers a choice by score reaches than a random one."""
+    """Draw lift: how many times more leaving customers a choice by score reaches than a random choice."""
     contacted = np.linspace(1 / POINTS, 1, POINTS)
     lift = ranking.reached(contacted) / contacted
     figure = go.Figure()
@@ -82,7 +82,7 @@ def lift_figure(ranking: Ranking, share: float) -> go.Figure:
 
 
 def shown_positions(proposal: Proposal) -> NDArray[np.int64]:
-    """Return about 300 positions in `ranking.thresholds` to draw, with the first, last, best and deployed ones."""
+    """Return about 300 positions in `ranking.thresholds` to draw, including first, last, best and deployed."""
     last = proposal.ranking.thresholds.size - 1
     spread = np.linspace(0, last, min(last + 1, POINTS)).round().astype(np.int64)
     extremes = np.array([0, last, proposal.best, proposal.deployed], dtype=np.int64)

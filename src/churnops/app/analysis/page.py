@@ -50,13 +50,13 @@ def page(project: Project) -> None:
     }
     tabs = st.tabs(list(sections), key="section", on_change="rerun", bind="query-params")
     for tab, section in zip(tabs, sections.values(), strict=True):
-        if tab.open:  # the others are not computed
+        if tab.open:  # closed tabs are not computed
             with tab:
                 section(source)
 
 
 def _chosen(project: Project, bundle: Bundle) -> Source | None:
-    """Let the user choose a set of customers and show its size; None if there are none to show."""
+    """Let the user choose a set of customers and show its size; None if there are no customers to show."""
     path = reference_path(project.models, bundle.content_sha256)
     horizon = project.label_horizon
     has_reference, may_have = path.is_file(), may_have_outcomes(project.journal, datetime.now(UTC), horizon)

@@ -73,7 +73,7 @@ class Ranking:
         The m distinct scores, ascending, then infinity, shape (m + 1,). Any threshold contacts the same customers as
         one of these.
     contacted, churned
-        Numbers of customers with `score >= threshold`, and of those who left, shape (m + 1,).
+        Numbers of customers with `score >= threshold`, and of those of them who left, shape (m + 1,).
 
     Examples
     --------
@@ -97,16 +97,16 @@ class Ranking:
 
     @property
     def rows(self) -> int:
-        """All customers."""
+        """Number of all customers."""
         return int(self.contacted[0])
 
     @property
     def leavers(self) -> int:
-        """All who left."""
+        """Number of customers who left."""
         return int(self.churned[0])
 
     def at(self, threshold: float) -> int:
-        """Return the position in `thresholds` that contacts the same customers."""
+        """Return the position in `thresholds` that contacts the same customers as `threshold`."""
         return int(np.searchsorted(self.thresholds, threshold, side="left"))
 
     def reached(self, share: ArrayLike) -> Floats:
@@ -120,14 +120,14 @@ class Ranking:
         return np.interp(np.asarray(share, dtype=np.float64), contacted, churned)
 
     def best(self, offer: Offer) -> int:
-        """Return the position with the highest profit; among equals, the one with the fewest contacts."""
+        """Return the position with the highest profit; among equal profits, the position with the fewest contacts."""
         profit = offer.profit(self.contacted, self.churned)
         return int(profit.size - 1 - np.argmax(profit[::-1]))
 
     def setting(self, position: int) -> float | None:
-        """Return the shortest decimal number, two places or more, that contacts the same customers as a threshold.
+        """Return the shortest decimal that contacts the same customers as a threshold, with at least two places.
 
-        None if no number strictly between 0 and 1 does, because all customers or none are contacted.
+        None if no number between 0 and 1 contacts them, because all customers or none are contacted.
 
         >>> Ranking.of([0, 1, 1], [0.1, 0.30711, 0.4209]).setting(1)
         0.2
@@ -155,7 +155,7 @@ class Resamples:
 
     @classmethod
     def of(cls, outcome: ArrayLike, score: ArrayLike, *, replicates: int, seed: int) -> "Resamples":
-        """Draw customers with replacement, the same for the same seed."""
+        """Draw customers with replacement; the same seed draws the same customers."""
         churned, scores = np.asarray(outcome, dtype=np.int64), np.asarray(score, dtype=np.float64)
         order, starts = _runs(scores)
         contacted, left = [], []
@@ -195,14 +195,14 @@ class Gain:
 class Proposal:
     """The best threshold for an offer, with its profit and gain.
 
-    Profits are in the offer's currency per 1,000 customers; those above the threshold are contacted.
+    Profits are in the offer's currency per 1,000 customers. Customers at or above the threshold are contacted.
 
     Attributes
     ----------
     best, deployed
         Positions in `ranking.thresholds`.
     setting
-        Number for `evaluation.threshold` that contacts the customers of `best`; None if there is none.
+        Number for `evaluation.threshold` that contacts the customers of `best`; None if no number does.
     """
 
     offer: Offer
@@ -243,7 +243,7 @@ def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: flo
         return offer.profit(resamples.contacted[rows, position], resamples.churned[rows, position]) * scale
 
     own, at_best = resamples.best(offer), resampled(best)
-    # At the fixed `best`, a replicate's profit is on average that of all customers. Taking the difference removes most
+    # At the fixed `best`, a replicate's profit is on average that of all customers. The difference removes most
     # of the noise of few replicates and leaves two terms that are never negative.
     optimism = float(np.mean((resampled(own) - at_best) + (profit[best] - profit[own])))
     low, high = np.quantile(at_best - resampled(deployed), ((1 - confidence) / 2, (1 + confidence) / 2))
@@ -284,7 +284,7 @@ def advice(proposal: Proposal) -> str:
 
 
 def _runs(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the ascending order, and the start in it of each run of equal scores."""
+    """Return the positions that sort the scores, and the start of each run of equal scores in that order."""
     order = np.argsort(scores, kind="stable")
     return order, np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
 

@@ -17,7 +17,7 @@ from churnops.model import Bundle
 from churnops.project import Project
 
 REPLICATES = 400  # bootstrap samples for the profit
-HEATMAP = 24  # columns beside the outcome: more cannot be read
+HEATMAP = 24  # number of columns besides the outcome: more are not readable
 _MAX_LETTERS = 1_000  # per sentence
 
 
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def drivers(self) -> Drivers:
-        """Contributions to the scores of a random part of the customers."""
+        """Contributions to the scores, for a random part of the customers."""
         return _drivers(self.key, self)
 
     @property
@@ -83,7 +83,7 @@ def source_of(project: Project, bundle: Bundle, key: str, sample: Sample) -> Sou
 
 
 def choose(label: str, inputs: Sequence[Variable], key: str, order: str) -> Variable:
-    """Let the user choose a column; names and descriptions are text from outside."""
+    """Let the user choose a column. Names and descriptions come from outside and are shown as plain text."""
     by_name = {variable.name: variable for variable in inputs}
     chosen = by_name[
         st.selectbox(

@@ -25,7 +25,7 @@ def timeline(periods: Sequence[InProduction], now: datetime) -> go.Figure:
     Parameters
     ----------
     periods
-        Oldest first; the last one answers now. Only the newest 30 are shown.
+        Oldest first; the last one is the deployed model's. Only the newest 30 are shown.
     """
     shown = periods[-MAX_PERIODS:]
     figure = go.Figure()
@@ -155,7 +155,7 @@ def _arm(end: float | None, start: float | None) -> float:
 
 
 def _repeats(rows: Sequence[str]) -> list[int]:
-    """Return how often each row occurred before. So many blanks after the name make equal rows different."""
+    """Return how often each row occurred before: the number of blanks that make its name unique."""
     seen: Counter[str] = Counter()
     repeats = []
     for row in rows:

@@ -66,14 +66,14 @@ class Comparison:
 
     @property
     def more_labels(self) -> int | None:
-        """Approximate number of labels still needed for a verdict; None if it is not known or enough are there."""
+        """Approximate number of labels still needed for a verdict; None if it is not known or there are enough."""
         if self.labels_needed is None or self.rows is None or self.labels_needed <= self.rows:
             return None
         return self.labels_needed - self.rows
 
     @property
     def sentence(self) -> str:
-        """The verdict in words and the next step; holds no text from outside."""
+        """The verdict in words and the next step, without text from outside."""
         verdict = VERDICT_LABELS.get(self.verdict, "this verdict is not known to this version of churnops")
         sentence = f"{capital(verdict)}."
         if self.more_labels is not None:
@@ -87,7 +87,7 @@ class Comparison:
 
 
 def model_name(deployment: Deployment) -> str:
-    """Return the model's name as in the API's answers: family and first digits of its content's hash.
+    """Return the model's name as in the API's answers: family and first digits of the content hash.
 
     The family comes from the folder's name, `<time>-<family>-v<version>`.
     """
@@ -124,7 +124,7 @@ def versions(
     Parameters
     ----------
     periods
-        Periods in production, oldest first; the last one answers now.
+        Periods in production, oldest first; the last one is the deployed model's.
     kept
         Names of the folders that still exist.
     summaries
@@ -158,7 +158,7 @@ def versions(
 
 
 def known_models(periods: Sequence[InProduction], summaries: Sequence[SummaryDocument]) -> dict[str, str]:
-    """Return the names of models by the first 12 digits of their content's hash."""
+    """Return the names of models by the first 12 digits of their content hashes."""
     names = {s.challenger.rpartition("-")[2]: s.challenger for s in summaries if s.challenger}
     for period in periods:
         d = period.deployment

@@ -40,10 +40,10 @@ class Target:
 
 
 class Attempts:
-    """Wrong keys in this process, from all browsers: after `limit` of them within `seconds`, the next must wait.
+    """Wrong keys in this process, from all browsers: after `limit` wrong keys within `seconds`, the next must wait.
 
-    Good keys are not counted and never wait, so wrong keys cannot lock out an administrator. A key of 256 random bits
-    cannot be guessed at any rate. Safe for several threads.
+    Good keys are not counted and never wait, so wrong keys cannot lock out an administrator. At any rate of tries,
+    a key of 256 random bits cannot be guessed. Safe for several threads.
 
     Examples
     --------
@@ -105,12 +105,12 @@ def admitted(
 ) -> ApiKey:
     """Return the active admin key of a token, checked as the API does.
 
-    Keys are read anew each time, so a revoked key is refused at once. `attempts` defaults to the process's own.
+    Keys are read anew each time, so a revoked key is refused at once. `attempts` is by default this process's count.
 
     Raises
     ------
     RefusedError
-        If the token is not that of an admin key. The message does not repeat the token.
+        If the token belongs to no admin key. The message does not repeat the token.
     """
     key = verify(token, keys.active()) if 0 < len(token) <= MAX_KEY else None
     if key is not None and SCOPE in key.scopes:

@@ -24,7 +24,7 @@ class Damaged:
 
 
 def newest_files(folder: Path, limit: int = MAX_FILES) -> tuple[tuple[str, int, int], ...]:
-    """Return name, time of change (ns) and size of the newest summary files: the key of a cache of their contents.
+    """Return name, time of change (ns) and size of the newest summary files, as a cache key for their contents.
 
     The newest comes first; files dated in the future come last. A missing folder has none.
 
@@ -34,7 +34,7 @@ def newest_files(folder: Path, limit: int = MAX_FILES) -> tuple[tuple[str, int, 
         If the folder cannot be read.
     """
     try:
-        # Names hold times. Files of a clock that was ahead come last, so that they do not push out the others.
+        # Names hold times. Files from a clock that was ahead come last, so the limit does not drop the others.
         now = f"retraining_summary_{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.json"
         names = sorted((e.name for e in folder.iterdir() if FILE_NAME.fullmatch(e.name)), reverse=True)
         names = sorted(names, key=lambda name: name > now)[:limit]
@@ -44,7 +44,7 @@ def newest_files(folder: Path, limit: int = MAX_FILES) -> tuple[tuple[str, int, 
         raise ChurnopsError(f"{folder} cannot be read: {error.strerror}") from None
     files = []
     for name in names:
-        with suppress(FileNotFoundError):  # deleted meanwhile
+        with suppress(FileNotFoundError):  # the file was deleted meanwhile
             status = (folder / name).lstat()
             files.append((name, status.st_mtime_ns, status.st_size))
     return tuple(files)
@@ -62,7 +62,7 @@ def read_summaries(folder: Path, names: Sequence[str]) -> tuple[list[SummaryDocu
 
 
 def damaged_sentence(damaged: Sequence[Damaged]) -> str | None:
-    """Name the files that are not shown; None if all are."""
+    """Return a sentence that names the damaged files; None if there are none."""
     if not damaged:
         return None
     named = ", ".join(f"{d.file} ({d.why})" for d in damaged[:3])
