@@ -1,1 +1,1 @@
-"""The Monitoring page: whether the deployed model can still be believed."""
+"""The Monitoring page: whether the deployed model is still reliable."""

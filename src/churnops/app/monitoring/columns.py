@@ -27,7 +27,7 @@ SHOWN = 12
 """Number of columns shown at first."""
 BLOCK, BLOCKS = 25_000, 4  # rows of a batch read at a time, and number of reads
 EXPLAINED = 500  # reference customers for the importance
-_FLOORS = {"ks": 0.08, "chi_square": 0.1}  # if the settings have none
+_FLOORS = {"ks": 0.08, "chi_square": 0.1}  # smallest effects that count as drift if the settings have none
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Ranked:
     importance
         Share of the total contribution to the scores, in [0, 1]; None if not known.
     size
-        Effect as a multiple of the smallest that counts as drift; None if it could not be tested.
+        Effect as a multiple of the smallest effect that counts as drift; None if the column could not be tested.
     """
 
     finding: ColumnPart
@@ -59,7 +59,7 @@ class Counted:
 def ranked(
     findings: Sequence[ColumnPart], importance: Mapping[str, float] | None, settings: MonitoringSettings
 ) -> tuple[Ranked, ...]:
-    """Order columns by importance times drift, largest first; equal ones, such as unused columns, by drift."""
+    """Order columns by importance times drift, largest first; ties, such as unused columns, by drift alone."""
     known = importance or {}
     columns = [
         Ranked(finding, known.get(finding.name, 0.0) if importance is not None else None, _size(finding, settings))
@@ -75,7 +75,7 @@ def _size(finding: ColumnPart, settings: MonitoringSettings) -> float | None:
 
 
 def sources(bundle: Bundle) -> dict[str, frozenset[str]]:
-    """Return the source columns of each selected feature, also through other features."""
+    """Return each selected feature's source columns, including those of the features that it is computed from."""
     known: dict[str, Column | None] = {column.name: column for column in bundle.schema.model_inputs}
     reads: dict[str, frozenset[str]] = {name: frozenset([name]) for name in known}
     for feature in bundle.features:
@@ -115,7 +115,7 @@ def count_batch(path: Path, bundle: Bundle) -> Counted:
     Raises
     ------
     DataError
-        If it is missing, damaged, or does not fit the model's Schema.
+        If the file is missing, damaged, or does not fit the model's Schema.
     """
     if path.is_symlink() or not path.is_file():
         raise DataError(f"{path.name} no longer exists beside the report, so only the report's numbers are shown")
@@ -131,7 +131,7 @@ def count_batch(path: Path, bundle: Bundle) -> Counted:
 
 
 def column_sentence(column: Column | None, reference: ColumnProfile, batch: ColumnProfile) -> str:
-    """Describe a column before and now, also for screen readers. Choices in the text come from outside."""
+    """Describe a column before and now, also for screen readers. The text may contain choices from outside."""
     parts = []
     if not batch.rows:
         return "No customer has a value now."

@@ -1,4 +1,4 @@
-"""Columns of the Monitoring page before and now, most important changes first."""
+"""Columns on the Monitoring page, before and now, the most important changes first."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Figures of the Monitoring page: measures over time, ROC-AUC against its line, and columns before and now."""
+"""Figures of the Monitoring page: measures over time, ROC-AUC and levels for comparison, columns before and now."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from churnops.schema import Column
 
 MAX_CHOICES = 8
 MAX_CHANGES = 12
-"""Changes of the model marked in a figure over time."""
+"""Limit of the changes of the model that a figure over time marks."""
 _LABEL = 18
 _DASHES = ("dash", "dot")
 
@@ -43,7 +43,7 @@ def over_time(
     lines
         Levels for comparison, drawn across the figure.
     span
-        Ends of the time axis; None for those of the points.
+        Ends of the time axis; None for the first and the last point.
     share
         Whether values are shares; they are shown in percent.
     """

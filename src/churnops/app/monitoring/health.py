@@ -1,6 +1,6 @@
-"""Health of the deployed model: its state, since when, and the next step.
+"""Health of the deployed model: its state, the state's beginning, and the next step.
 
-It follows from three facts: the newest monitoring cycles of this model, open alarms, and the age of the newest report.
+The state follows from three facts: newest monitoring cycles of this model, open alarms, and age of the newest report.
 "Cannot tell" is an answer of its own and never reads like good news.
 """
 
@@ -79,9 +79,9 @@ def judge(
     ----------
     cycles
         Cycles of all sources, newest first, with failed ones and without report-only ones. The state is that of live
-        traffic, or else of the newest cycle's source. From other sources, only alarms count.
+        traffic, or else of the newest cycle's source. Of other sources, only alarms count.
     firing
-        Open alarms. Those sent before this model was deployed are about another model.
+        Open alarms. Alarms from before this model's deployment are about another model.
     """
     if production is None or not cycles:
         return _unmonitored(deployed=production is not None)
@@ -289,7 +289,7 @@ def _fires(name: str, cycle: Cycle) -> bool:
 
 
 def _fired(cycle: Cycle, name: str) -> bool | None:
-    """Return whether a trigger fired; None if it could not be judged or the summary lacks it."""
+    """Return whether a trigger fired; None if it could not be tested or is missing in the summary."""
     fired = mapping(mapping(cycle.summary.get("recommend_retraining")).get("triggers")).get(name)
     return fired if isinstance(fired, bool) else None
 

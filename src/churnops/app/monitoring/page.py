@@ -116,7 +116,7 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
 
 
 def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen: Span, file: ReportFile | None) -> None:
-    """Show one of three views; the others are not computed until they are opened."""
+    """Show one of three views; a view is not computed until it is opened."""
     report = file.report if file else None
     over_time, columns, retraining = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
     if over_time.open:
@@ -160,7 +160,7 @@ def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
 
 
 def _source(project: Project, newest: str) -> str:
-    """Return the source whose reports are shown: at first the one of the newest report with customers."""
+    """Return the source whose reports are shown; at first, the source of the newest report with customers."""
     names = [name for name in project.cycles.sources() if name in (LIVE, newest) or name not in RESERVED_SOURCES]
     first = newest
     if len(names) < 2:

@@ -10,7 +10,7 @@ from churnops.errors import DataError
 from churnops.monitoring.document import IntervalPart, PerformancePart, ReportDocument
 
 FILE_NAME = re.compile(r"monitoring_report_(\d{8}T\d{6}\.\d{6}Z)\.json")
-MAX_BYTES = 32 * 2**20  # a table of 2,000 columns has a report of 3 MB
+MAX_BYTES = 32 * 2**20  # the report on 2,000 columns has 3 MB
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ReportFile:
 
     @property
     def batch(self) -> str:
-        """Name of the file of its customers."""
+        """Name of the file with the customers of the report."""
         return self.name.replace("monitoring_report_", "production_batch_").removesuffix(".json") + ".csv"
 
 
@@ -32,7 +32,7 @@ def read_report(folder: Path, name: str) -> ReportFile:
     Raises
     ------
     DataError
-        If the name is not that of a report, or the file is missing or damaged.
+        If the name is not a report's name, or the file is missing or damaged.
     """
     if not FILE_NAME.fullmatch(name):
         raise DataError(f"{name[:80]!r}, recorded in the journal, is not the name of a report: it is not opened")
@@ -57,7 +57,7 @@ def interval_text(measured: IntervalPart, digits: int = 3) -> str:
 
 
 def performance_sentence(performance: PerformancePart) -> str:
-    """Compare the model with its line and its training; holds text from outside only if it cannot tell."""
+    """Compare the model with its line and its training. Only a "cannot tell" contains text from outside."""
     metrics, line, promise = performance.known_metrics, performance.line, performance.promised_auc
     auc, accuracy = metrics.get("roc_auc"), metrics.get("accuracy")
     if auc is None or auc.value is None or performance.below is None:
@@ -70,7 +70,7 @@ def performance_sentence(performance: PerformancePart) -> str:
 
 
 def coverage_sentence(performance: PerformancePart) -> str:
-    """Return the number of due outcomes and of those that are known."""
+    """Return the number of due outcomes and of the known ones among them."""
     if performance.coverage is None:
         return "No outcome is due yet: a prediction counts only after the label horizon."
     labels = performance.labels

@@ -32,7 +32,7 @@ def retrainings(decisions: Sequence[RecordedDecision]) -> list[RetrainingRequest
     Parameters
     ----------
     decisions
-        Decisions of both subjects, newest first. A decision to deploy ends the retraining permitted last before it.
+        Decisions of both subjects, newest first. A decision to deploy ends the latest retraining permitted before it.
     """
     requests, ended = [], None
     for decision in decisions:
@@ -53,7 +53,7 @@ def retrainings(decisions: Sequence[RecordedDecision]) -> list[RetrainingRequest
 
 
 def followed(requests: Sequence[RetrainingRequest], report_at: datetime, recommended: bool, automatic: bool) -> str:
-    """Describe the first request after a report, without its reasons; `requests` are newest first."""
+    """Describe the first request after a report, without the request's reasons; `requests` are newest first."""
     later = [request for request in requests if request.at >= report_at]
     if later:
         first = later[-1]

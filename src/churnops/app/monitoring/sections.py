@@ -161,7 +161,7 @@ def retraining(project: Project, report: ReportDocument) -> None:
 
 
 def _evidence(recommendation: RecommendationPart) -> None:
-    """Show the p-value of each trigger and the level that it must not exceed."""
+    """Show the p-value of each trigger and the highest p-value at which it fires."""
     rows = [
         {
             "Trigger": one_line(capital(TRIGGER_LABELS.get(trigger.name, trigger.name))),

@@ -35,9 +35,9 @@ class Point:
     low, high
         Ends of the interval; None without one.
     marked
-        Whether it counts as a change (drifted, below the line); None if not known.
+        Whether the measure counts as a change (drifted, below the line); None if not known.
     report_only
-        Whether no alert or retraining follows, because customers are simulated, past, or from a file without a source.
+        Whether the cycle causes no alert or retraining: customers are simulated, past, or of a file without a source.
     """
 
     at: datetime
@@ -55,9 +55,9 @@ def span(choice: str, now: datetime, days: Sequence[date] = ()) -> Span:
     Parameters
     ----------
     now
-        Current time; it is rounded up to a whole minute, so that cached results serve again.
+        Current time. It is rounded up to a whole minute, so that the same span finds cached results.
     days
-        First and last day (UTC) of a custom span; one day alone is both.
+        First and last day (UTC) of a custom span; a single day is first and last.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""The Predict page: one customer or a file of customers scored, with reasons."""
+"""The Predict page: scores of one customer or a file of customers, with reasons."""

@@ -31,7 +31,7 @@ BATCH = 5000
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken rule: column, problem, and rows (1 is the first)."""
+    """A broken rule: column, problem, and numbers of rows, counted from 1."""
 
     column: str
     problem: str
@@ -39,7 +39,7 @@ class Broken:
 
 
 class NotAnswered(ChurnopsError):  # noqa: N818  (a verdict on the question or the API)
-    """There is no prediction: the message gives the reason and the remedy, `broken` lists broken rules."""
+    """No prediction was made. The message names the reason and the remedy; `broken` lists broken rules."""
 
     def __init__(self, message: str, broken: tuple[Broken, ...] = ()) -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class AnsweredFile:
-    """A scored file, as bytes and as a table: the given columns and those of the answer."""
+    """A scored file, as bytes and as a table: the given columns and the columns of the answer."""
 
     content: bytes
     table: pl.DataFrame
@@ -108,7 +108,7 @@ class Answers(Protocol):
         """Score one customer."""
 
     def file(self, path: Path, kind: Kind) -> AnsweredFile:
-        """Score a file of customers, all of it or nothing."""
+        """Score a file of customers, either every row or none."""
 
 
 class BundleAnswers:
@@ -159,7 +159,7 @@ class BundleAnswers:
 
 
 def refused(error: ChurnopsError) -> NotAnswered:
-    """Return an error of reading or scoring as a refusal with every broken rule."""
+    """Convert an error of reading or scoring to a refusal with every broken rule."""
     if not isinstance(error, BrokenRules):
         return NotAnswered(one_line(str(error).partition("\n")[0]))
     broken = tuple(

@@ -140,7 +140,7 @@ class ApiAnswers:
 
 
 def answers(settings: Settings, bundle: Bundle | None) -> Answers | None:
-    """Return the source of predictions in the settings; None if it is the deployed model and there is none.
+    """Return the source of predictions: the API if the settings name one, else the deployed model, if any.
 
     Raises
     ------

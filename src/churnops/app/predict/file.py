@@ -1,4 +1,4 @@
-"""File of customers on the Predict page: upload, broken rules, download, and customers most at risk."""
+"""File of customers on the Predict page: upload, broken rules, download, and the customers most at risk."""
 
 from collections.abc import Sequence
 

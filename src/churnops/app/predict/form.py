@@ -20,7 +20,7 @@ from churnops.registry.reference import reference_path
 from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema
 from churnops.words import heading, title
 
-MAX_WHOLE = 2**53 - 1  # the largest number that a browser counts to
+MAX_WHOLE = 2**53 - 1  # the largest whole number that a browser represents exactly
 HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
 STEPS = 9  # tried values of an input
 LEVERS = 5
@@ -37,9 +37,9 @@ class Field:
     help
         Description, allowed values, and the range of most customers.
     needed
-        Whether the model reads it.
+        Whether the model reads the input.
     may_be_empty
-        Whether it may be left out.
+        Whether the input may be left out.
     """
 
     name: str
@@ -111,7 +111,7 @@ def _range(column: Column) -> list[str]:
 
 
 def customer(shown: Sequence[Field], values: Mapping[str, Any]) -> Customer:
-    """Return the filled-in form as a customer; optional empty fields are left out or null.
+    """Return the filled-in form as a customer; an optional empty field is left out or null.
 
     Raises
     ------
@@ -195,7 +195,7 @@ class Lever:
 def levers(bundle: Bundle, inputs: Mapping[str, float], limit: int = LEVERS) -> tuple[Lever, ...]:
     """Return the numbers with the largest effect on one customer's probability, in the range of most customers.
 
-    Each is tried alone, at nine values between the first and the last percentile of the training rows.
+    Each number is varied alone, at nine values from the first to the last percentile of the training rows.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def _lever_step(column: Column, values: NDArray[np.float64]) -> float:
 
 
 def quantile(profile: ColumnProfile, share: float) -> float:
-    """Return the quantile of a profile with rows and points: the point that `share` of its rows do not exceed.
+    """Return the quantile of a profile with rows and points: the point that `share` of the rows do not exceed.
 
     Examples
     --------

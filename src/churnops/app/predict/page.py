@@ -190,7 +190,7 @@ def _answered(given: Customer, answer: Answer, card: Card, local: Bundle | None)
         st.metric("Probability of leaving", percent(answer.probability), width="content")
         st.badge(risk.word, color=risk.colour)  # type: ignore[arg-type]
     st.text(risk.sentence)
-    # The model deployed now may have another schema, which this customer may not fit.
+    # The customer may not fit the schema of a model that was deployed after the answer.
     values = _values(given, card, local) if answer.version == card.version else {}
     why = reasons(answer, card, values)
     others = max(len(card.features) - len(why), 0)

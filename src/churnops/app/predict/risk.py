@@ -111,7 +111,7 @@ def feature_values(card: Card, bundle: Bundle | None, columns: Columns) -> dict[
     Parameters
     ----------
     bundle
-        Model of the card, if it is on this machine; without it, only features that are columns are known.
+        Model of the card, if it is on this machine. Without it, only features that are columns have values.
     """
     if bundle is None:
         return {name: columns[name].tolist() for name in card.features if name in columns}
@@ -120,7 +120,7 @@ def feature_values(card: Card, bundle: Bundle | None, columns: Columns) -> dict[
 
 
 def on_scale(probability: float, scale: str) -> float | None:
-    """Return a probability on the explanation's scale; None if it is rounded to 0 or 1 and has no log-odds."""
+    """Return a probability on the explanation's scale; None for the log-odds of a score that is rounded to 0 or 1."""
     if scale == "probability":
         return probability
     return log(probability / (1.0 - probability)) if 0.0 < probability < 1.0 else None

@@ -1,4 +1,4 @@
-"""A file of customers: checked against limits, scored whole, and ranked by risk with reasons in words."""
+"""A file of customers: checked against limits, scored as a whole, and ranked by risk with reasons in words."""
 
 import json
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ class ScoredUpload:
     Attributes
     ----------
     content, name, media_type
-        File for the download, with the given columns and those of the answer.
+        File for the download, with the given columns and the columns of the answer.
     rows, leaving
-        Numbers of all customers and of those at or above the threshold.
+        Numbers of all customers and of customers at or above the threshold.
     risks
-        The `LISTED` customers with the highest probability, highest first: `Rank`, `Row` (1 is the first of the file),
+        The `LISTED` customers with the highest probability, highest first: `Rank`, `Row` (counted from 1 in the file),
         `Customer` if the Schema has an id, `Probability`, `Risk` and three reasons in words.
     """
 
@@ -68,7 +68,7 @@ def kind_of(name: str) -> Kind:
 
 
 def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: Bundle | None) -> ScoredUpload:
-    """Score a file of customers, all of it or nothing.
+    """Score a file of customers, either every row or none.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
     stem = one_line(Path(name).stem, 80) or "customers"
     version = str(answered.table.get_column("model_version")[0])
     leaves = answered.table.get_column("churn_prediction").cast(pl.String) == "true"
-    if version != card.version:  # another model was deployed meanwhile
+    if version != card.version:  # another model was deployed after the card was read
         bundle = None
     return ScoredUpload(
         content=answered.content,

@@ -1,4 +1,4 @@
-"""Sliders of the Predict page: a moved slider scores the customer again and redraws only this part."""
+"""Sliders of the Predict page: a moved slider scores the customer again and redraws only sliders and result."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +36,7 @@ def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered
         return
     left, right = st.columns([5, 6], gap="large")
     moved = dict(inputs)
-    identity = hash(repr(inputs))  # a missing number equals itself here
+    identity = hash(repr(inputs))  # as text, a missing number (NaN) equals itself
     with left:
         for lever in offered:
             moved[lever.name] = _slider(lever, f"predict:what-if:{identity}:{lever.name}")
