@@ -16,7 +16,7 @@ def preload_figures() -> None:
 def preloading() -> str:
     """Return the dashboard's only own script: the same for all users, and without data.
 
-    It is empty if the installed Streamlit has no such file; then the first figure loads Plotly.
+    The script is empty if the installed Streamlit has no such file. Then the first figure loads Plotly.
     """
     scripts = Path(st.__file__).parent / "static" / "static" / "js"  # served as static/js
     name = next((script.name for script in scripts.glob("PlotlyChart.*.js")), "")

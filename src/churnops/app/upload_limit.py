@@ -19,19 +19,19 @@ MAX_KEPT_BYTES = 400 << 20
 """Total size of uploaded files of all sessions."""
 
 MAX_AT_ONCE = 4
-"""Number of concurrent uploads; each takes up to twice its size at its end."""
+"""Number of concurrent uploads; each takes up to twice the file's size in memory at its end."""
 
 SECONDS = 300.0
 """Time limit of one upload."""
 
 GRACE_SECONDS = 10.0
-"""Time in which a browser that lost its connection finds its session and file again."""
+"""How long the session and file of a browser that lost its connection are kept."""
 
 _PATH = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
 
 
 class UploadLimit:
-    """ASGI middleware in front of Streamlit's routes: it acts on uploads and closed connections only."""
+    """ASGI middleware in front of Streamlit's routes: it acts only on uploads and closed connections."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -84,17 +84,17 @@ class UploadLimit:
         manager = _manager()
         for other in [name for name in manager.file_storage.get(session, {}) if name != file]:
             manager.remove_file(session, other)
-        if not runtime.get_instance().is_active_session(session):  # closed meanwhile
+        if not runtime.get_instance().is_active_session(session):  # the session was closed meanwhile
             await self._free()
 
     def _kept(self, session: str) -> int:
-        """Return the bytes of other sessions' files, including uploads in progress."""
+        """Return the size of all other sessions' files, including uploads in progress."""
         storage = list(_manager().file_storage.items())
         kept = sum(len(file.data) for owner, files in storage if owner != session for file in list(files.values()))
         return kept + len(self._under_way) * _max_bytes()
 
     async def _free(self) -> None:
-        """Close sessions with files whose browser has left."""
+        """Close sessions that have files but no browser any more."""
         await asyncio.sleep(GRACE_SECONDS)
         if not runtime.exists():
             return

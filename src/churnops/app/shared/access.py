@@ -15,8 +15,8 @@ LOGIN_MISSING = (
 def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str], *, login: bool) -> str | None:
     """Return the reason to refuse a request to this host name; None to admit it.
 
-    A foreign web page can point its own name to this machine's address, and then act as a page of the dashboard. The
-    request's header `Host` reveals this.
+    A foreign web page can let its domain name lead to this machine, and then act as a page of the dashboard. The header
+    `Host` then contains the foreign name.
 
     Parameters
     ----------

@@ -18,10 +18,10 @@ def read_document(path: Path, max_bytes: int = MAX_BYTES) -> Mapping[str, Any]:
     Raises
     ------
     ValueError
-        If it cannot be read or is not a JSON object, with the reason in a few words.
+        If the file cannot be read or is not a JSON object. The message is a short reason.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe would wait.
+        # Without O_NONBLOCK, opening a pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

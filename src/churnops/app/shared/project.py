@@ -34,7 +34,7 @@ def production(models: Path) -> Bundle | None:
     Raises
     ------
     BundleError
-        If it is damaged.
+        If the model is damaged.
     """
     folder = deployed_folder(models)
     return None if folder is None else _bundle(folder.resolve())
@@ -64,7 +64,7 @@ def guarded(page: Callable[[Project], None], *, draws: bool = True) -> Callable[
         try:
             opened = project()
             if draws or st.session_state:
-                import_module("pandas")  # wait for the thread above: Plotly fails on a half-loaded pandas
+                import_module("pandas")  # waits for the thread in `project`: Plotly fails on a half-loaded pandas
             page(opened)
         except ChurnopsError as error:
             st.error(plain(error, 500))

@@ -20,8 +20,8 @@ from churnops.schema import Columns, Schema
 from churnops.words import title
 
 NEWEST = 10_000  # customers with outcomes
-STEP, MAX_READ = 10_000, 100_000  # predictions read at a time and in all
-MIN_CUSTOMERS = 200  # with outcomes, for an analysis
+STEP, MAX_READ = 10_000, 100_000  # limits of predictions, read at a time and in total
+MIN_CUSTOMERS = 200  # with outcomes; fewer are too few for an analysis
 _MICROSECOND = timedelta(microseconds=1)
 
 Floats = NDArray[np.float64]
@@ -90,7 +90,7 @@ class Variable:
 
     @property
     def ordered(self) -> bool:
-        """Whether values have an order: those of numbers and flags do."""
+        """Whether values have an order, as numbers and flags do."""
         return len(self.choices) in (0, 2)
 
 
@@ -100,7 +100,7 @@ def read_reference(path: Path, schema: Schema) -> Sample:
     Raises
     ------
     DataError
-        If the file is not such a sample, with the command that makes a new one.
+        If the file is not such a sample. The message names the command that makes a new sample.
     """
     try:
         table = pl.read_parquet(path)
@@ -129,9 +129,9 @@ def _sound(columns: Columns, outcome: Floats, score: Floats, schema: Schema) -> 
 def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizon: timedelta) -> Sample:
     """Read the newest 10,000 customers with a prediction of this model and a known outcome.
 
-    A prediction counts only after a whole label horizon: before, customers who left are known and customers who stay
-    are not. A customer counts once, with the newest prediction. Up to 100,000 predictions are read, from the newest
-    backwards, because outcomes arrive late.
+    A prediction counts only after a whole label horizon. Before that, customers who left have an outcome and customers
+    who stay have none. A customer counts once, with the newest prediction. Up to 100,000 predictions are read, from the
+    newest backwards, because outcomes arrive late.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
         reached = journal.newest_begin(count, until)
         begin = reached or datetime.fromtimestamp(0, UTC)
         older: dict[str, RecordedPrediction] = {}
-        for entry in journal.resolved(begin, end, known_at):  # at most a step, and rows with the time of its oldest
+        for entry in journal.resolved(begin, end, known_at):  # about `STEP` rows: more if times are equal
             if entry.churned is not None and entry.row.content_sha256 == bundle.content_sha256:
                 older[f"customer {entry.row.customer_id}" if entry.row.customer_id else entry.row.id] = entry
         newest = older | newest
@@ -164,12 +164,12 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
 
 
 def may_have_outcomes(journal: Journal, known_at: datetime, horizon: timedelta) -> bool:
-    """Return whether enough predictions are older than the horizon; uses an index only."""
+    """Return whether enough predictions are older than the horizon. The query reads only an index."""
     return journal.newest_begin(MIN_CUSTOMERS, known_at - horizon + _MICROSECOND) is not None
 
 
 def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
-    """Return the inputs and the model's computed features; those with one value for all customers are left out."""
+    """Return the inputs and the model's computed features, without those that have one value for all customers."""
     shown = []
     for column in bundle.schema.inputs:
         if column.name in sample.columns:
@@ -199,7 +199,7 @@ class Drivers:
     inputs
         Columns and features, largest mean contribution first.
     contributions
-        Contribution of each input to each score on `scale`, shape (n, len(inputs)); choices of a category are added.
+        Contribution of each input to each score on `scale`, shape (n, len(inputs)), summed over a category's choices.
     outcome
         1 churned, 0 stayed; shape (n,).
     """

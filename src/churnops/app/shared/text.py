@@ -6,7 +6,7 @@ import unicodedata
 MAX_LENGTH = 300
 # Characters of Markdown, Streamlit's directives (:red[...], :material/...:), formulas and HTML.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|$~:&=@/^\"']")
-# Streamlit makes links, pictures and arrows of these after it removes escapes; an invisible character prevents it.
+# Streamlit turns these into links, pictures and arrows after it removes escapes. An invisible character prevents this.
 _JOINED = re.compile(r"(?<=:)(?=\S)|(?<=@)|(?<=www)(?=\.)|(?<=[-<>~])(?=[-=>])", re.IGNORECASE)
 _JOINER = "\u2060"
 
@@ -46,7 +46,7 @@ def one_line(text: object, limit: int = MAX_LENGTH) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent; a share close to 0 or 1 is not rounded to it.
+    """Return a share in percent; a share close to 0 or 1 is not rounded to 0 or 100 %.
 
     Examples
     --------
