@@ -16,7 +16,7 @@ from churnops.settings import LIVE
 State = Literal["firing", "recovered", "event"]
 
 UNDER_WAY = "under way"
-"""Stands in for an error while a process delivers the alert, or if that process was killed."""
+"""Error of an attempt while a process delivers the alert, or if that process was killed."""
 
 
 @dataclass(frozen=True)
@@ -112,21 +112,21 @@ class AlertLog:
         since : datetime
             Alerts before this time are no longer delivered.
         lease : timedelta
-            How long a process may hold a delivery. After that it is assumed dead and the delivery is handed out again,
-            so an alert arrives at least once.
+            How long a process may hold a delivery. After that time the process is assumed dead, and the delivery is
+            handed out again. So an alert arrives at least once.
 
         Returns
         -------
         news : list of Alert
-            The new alerts, recorded.
+            The new alerts, which are now recorded.
         deliveries : list of (Alert, str)
-            Alerts and channels, oldest alert first: the new ones, and those that failed before. Of each incident only
-            the latest alert is delivered.
+            Alerts and channels, oldest alert first: new deliveries, and those that failed before. Of each incident,
+            only the latest alert is delivered.
         """
         at = microseconds(now)
         with answering(), exclusive(self._engine) as connection:
             news = [_record(connection, notice, now) for notice in decide(_latest(connection))]
-            # An attempt dated ahead was made with a wrong clock: it holds no lease.
+            # An attempt dated ahead was made with a wrong clock, so its lease is not valid.
             alive = range(microseconds(now - lease) + 1, microseconds(now + TOLERANCE))
             due = [
                 (_alert(row), row.channel)
@@ -154,7 +154,7 @@ class AlertLog:
     def newest(self, limit: int = 100) -> list[LoggedAlert]:
         """Return the last `limit` alerts, newest first."""
         with answering(), self._engine.connect() as connection:
-            # Every id is above 0, and with this condition SQLite walks the primary key.
+            # Every id is above 0. The condition makes SQLite walk the primary key.
             query = select(alerts).where(alerts.c.id > 0).order_by(alerts.c.id.desc()).limit(limit)
             rows = connection.execute(query).all()
             times = settle((row.at for row in rows), microseconds(datetime.now(UTC)))
@@ -210,7 +210,7 @@ def _latest(connection: Connection) -> dict[str, Alert]:
 def _pending(since: datetime) -> Select[tuple[object, ...]]:
     """Return the query for alerts and channels whose last attempt failed and should be repeated."""
     last = select(func.max(deliveries.c.id)).group_by(deliveries.c.alert, deliveries.c.channel)
-    tries = deliveries.alias()  # they date an alert whose own time lies ahead of the clock
+    tries = deliveries.alias()  # if an alert is dated ahead, its attempts show when it was made
     return (
         select(alerts, deliveries.c.channel, deliveries.c.at.label("tried_at"), deliveries.c.error)
         .join(deliveries, deliveries.c.alert == alerts.c.id)

@@ -62,7 +62,7 @@ def settle(newest_first: Iterable[int], now: int) -> list[int]:
 
 
 def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
-    """Return a sentence for each table with entries dated after now, with the entry furthest ahead.
+    """Return a sentence for each table with entries dated after now; it names the entry furthest ahead.
 
     The newest 10,000 entries of each table are checked, and all predictions.
 
@@ -80,7 +80,7 @@ def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
     with answering(), engine.connect() as connection:
         for table, at, counts in _TABLES:
             newest = select(table.c.id, at.label("at"))
-            if table is not predictions:  # their times have an index, and their ids are not numbers
+            if table is not predictions:  # predictions have an index by time, and ids that are not numbers
                 newest = newest.order_by(table.c.id.desc()).limit(_NEWEST)
             entries = newest.subquery()
             after = entries.c.at > (limit if table is deployments else microseconds(limit))
@@ -99,5 +99,5 @@ def _words(span: timedelta) -> str:
 
 
 def in_utc(at: datetime) -> datetime:
-    """Return a table's date-time in UTC: SQLite keeps no time zone, PostgreSQL returns the session's."""
+    """Return a table's date-time in UTC. SQLite keeps no time zone; PostgreSQL returns the session's time zone."""
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

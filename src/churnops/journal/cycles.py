@@ -30,10 +30,10 @@ class Cycle:
     Attributes
     ----------
     content_sha256
-        Content hash of the monitored model; None if the cycle failed before it had one.
+        Content hash of the monitored model; None if the cycle failed before it loaded a model.
     report_only
-        Whether the cycle causes no alert, look or retraining: the batch was simulated, of the past, or a file to
-        report on.
+        Whether the cycle causes no alert, look or retraining: the batch was simulated, of the past, or a file
+        without a source.
     report
         File name of the report; None if the cycle failed.
     summary
@@ -53,7 +53,7 @@ class Cycle:
 
 @dataclass(frozen=True)
 class CycleSeries:
-    """Cycles of a period, oldest first, their summaries without the columns.
+    """Cycles of a period, oldest first; their summaries lack the columns.
 
     `every` is None if the series is complete. Otherwise the period is divided into stretches of this length, and the
     series holds each stretch's newest cycle by status, `report_only` and source.
@@ -76,9 +76,9 @@ class CycleLog:
         self._engine = engine
 
     def look(self, content_sha256: str, batch_sha256: str, source: str = LIVE) -> int:
-        """Return the number, from 1, of this look at a model with a source's customers.
+        """Return the number of this look at a model with a source's customers, counted from 1.
 
-        The same evidence is the same look, so a cycle that is repeated or killed spends nothing more.
+        The same evidence is the same look, so a repeated or killed cycle spends the error budget only once.
         """
         earlier = (looks.c.content_sha256 == content_sha256) & (looks.c.source == source)
         with answering(), exclusive(self._engine) as connection:
@@ -107,7 +107,7 @@ class CycleLog:
         return look is not None and summary is not None and look <= (json.loads(summary)["look"] or 0)
 
     def established(self, content_sha256: str, source: str = LIVE) -> frozenset[str]:
-        """Return the triggers that were firing at the end of a model's newest finished cycle of a source."""
+        """Return the triggers that fired in the newest finished cycle of a model and a source."""
         with answering(), self._engine.connect() as connection:
             summary = connection.execute(_newest_summary(content_sha256, source)).scalar()
         triggers = json.loads(summary)["recommend_retraining"]["triggers"] if summary else {}
@@ -129,7 +129,7 @@ class CycleLog:
         source: str | None = None,
     ) -> list[Cycle]:
         """Return the last `limit` cycles, newest first. `status`, `report_only` and `source` filter; None takes all."""
-        # Every id is above 0, and with this condition SQLite walks the primary key.
+        # Every id is above 0. The condition makes SQLite walk the primary key.
         query = select(cycles).where(cycles.c.id > 0).order_by(cycles.c.id.desc()).limit(limit)
         if status is not None:
             query = query.where(cycles.c.status == status)
@@ -142,7 +142,7 @@ class CycleLog:
         return [_cycle(row, at, row.summary) for row, at in _settled(rows, microseconds(datetime.now(UTC)))]
 
     def newest_with_customers(self, content_sha256: str) -> Cycle | None:
-        """Return a model's newest finished cycle that had customers, of any source, without those only reported on."""
+        """Return a model's newest finished cycle with customers, of any source; report-only cycles do not count."""
         if self._engine.dialect.name == "postgresql":
             rows = cast(cycles.c.summary, JSONB)["rows"].as_integer()
         else:
@@ -179,13 +179,13 @@ class CycleLog:
         report_only
             Take only cycles with this value; None takes all.
         source
-            Take only this source's cycles, apart from those that are `report_only`; None takes all.
+            Take this source's cycles, and report-only cycles of any source; None takes all.
         limit
-            If there are more cycles than this, the period is divided into so many stretches (see `CycleSeries`).
+            If there are more cycles than this, the period is divided into `limit` stretches (see `CycleSeries`).
         """
         now, end = microseconds(datetime.now(UTC)), microseconds(until)
         within: ColumnElement[bool] = cycles.c.at >= microseconds(since)
-        if end < now:  # otherwise cycles dated ahead, which take the time now, are within
+        if end < now:  # otherwise the period includes cycles dated ahead, which take the time now
             within &= cycles.c.at < end
         if source is not None:
             within &= (cycles.c.source == source) | cycles.c.aside
@@ -201,7 +201,7 @@ class CycleLog:
                 chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside, cycles.c.source))
             query = select(cycles, self._without_columns().label("small")).where(chosen)
             rows = connection.execute(query).all()
-        rows = sorted(rows, key=attrgetter("id"), reverse=True)  # the database would scan the whole table by id
+        rows = sorted(rows, key=attrgetter("id"), reverse=True)  # the database would scan the whole table
         by_time = sorted([(at, row.id, row) for row, at in _settled(rows, now)], key=itemgetter(0, 1))
         series = tuple(_cycle(row, at, row.small) for at, _, row in by_time)
         return CycleSeries(series, None if width is None else timedelta(microseconds=width))

@@ -43,13 +43,13 @@ _migrating = threading.Lock()  # Alembic keeps the migration under way in a glob
 def open_database(url: str, *, durability: Durability = "power", moves_log: bool = True) -> Engine:
     """Open the database, and create its tables or migrate them to `SCHEMA_VERSION`.
 
-    Several processes may open one database at once: one migrates, the others wait. A migration is one transaction.
+    Several processes may open one database at once: one migrates it, the others wait. A migration is one transaction.
 
     Parameters
     ----------
     durability : {"process", "power"}
         Whether a committed transaction survives only the end of the process, or also a power cut. SQLite flushes
-        each commit to disk for "power" only. PostgreSQL does so by default; "power" enforces it.
+        each commit to disk only for "power". PostgreSQL flushes by default; "power" enforces this.
     moves_log
         Whether a commit may move a long log into the database, which takes tens of milliseconds. False if a
         `SqliteLog` moves it.
@@ -102,7 +102,7 @@ def exclusive(engine: Engine) -> Iterator[Connection]:
 def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> None:
     """Execute a statement without a result in the caller's transaction.
 
-    SQLite's driver is called directly: for one row SQLAlchemy's own work would take longer than SQLite's.
+    SQLite's driver is called directly, because for one row SQLAlchemy would take longer than SQLite.
 
     Raises
     ------
@@ -121,14 +121,14 @@ def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> N
 def commit_directly(connection: Connection, work: Callable[[], None]) -> None:
     """Call `work` in a transaction of a SQLite file, with the same checks as in SQLAlchemy's transactions.
 
-    SQLAlchemy's own work for a transaction takes 100 µs: more than SQLite's for one prediction. `work` uses `run`.
+    For a transaction, SQLAlchemy takes 100 µs: more than SQLite takes to write a prediction. `work` uses `run`.
 
     Raises
     ------
     sqlalchemy.exc.DBAPIError
         If the database refuses a statement.
     sqlite3.Error
-        If it cannot begin or commit.
+        If the database cannot begin or commit.
     JournalError
         If the files are no longer the opened ones.
     """
@@ -177,7 +177,7 @@ def _insert(dialect: str, table: str, columns: tuple[str, ...], rows: int, skip_
 
 
 def is_sqlite_file(engine: Engine) -> bool:
-    """Return whether the database is a SQLite file. One in memory has a single connection."""
+    """Return whether the database is a SQLite file. A database in memory is none: it has a single connection."""
     database = engine.url.database
     return engine.dialect.name == "sqlite" and database not in IN_MEMORY and not str(database).startswith("file:")
 
@@ -204,7 +204,7 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
                 _check_files(engine)
             event.listen(engine, "begin", _begin_sqlite)
         case "postgresql":
-            # By default an unreachable server is an error after minutes only.
+            # By default, an unreachable server is an error only after minutes.
             limits = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
             engine = create_engine(url.update_query_dict(limits | dict(url.query)), pool_pre_ping=True)
             event.listen(engine, "connect", lambda connection, _: _configure_postgresql(connection, durability))
@@ -278,7 +278,7 @@ def _configure_sqlite(connection: Any, synchronous: str, moves_log: bool) -> Non
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             break
-        except connection.OperationalError:  # another process does the same, and here SQLite does not wait
+        except connection.OperationalError:  # another process does the same, and SQLite does not wait for this lock
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
@@ -292,7 +292,7 @@ def _configure_postgresql(connection: Any, durability: Durability) -> None:
     # Without a limit, one lock that is never released would block all threads.
     connection.execute(f"SET lock_timeout = {int(_BUSY_SECONDS * 1000)}")
     if durability == "power":
-        # Only if commits are not flushed at all: "remote_apply" is stricter than "on".
+        # Changed only if it is "off", because "remote_apply" is stricter than "on".
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )
@@ -322,6 +322,6 @@ def _migrate(engine: Engine) -> None:
 def _version(connection: Connection) -> str | None:
     try:
         version = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-    except (OperationalError, ProgrammingError):  # usually a missing table; the migration raises anything else
+    except (OperationalError, ProgrammingError):  # usually a missing table; the migration raises any other error
         return None
     return None if version is None else str(version)

@@ -61,7 +61,7 @@ class DecisionLog:
             connection.execute(insert(decisions), row)
 
     def newest(self, limit: int = 1, *, subject: Subject | None = None) -> list[RecordedDecision]:
-        """Return the last `limit` decisions on `subject`, or on both, newest first.
+        """Return the last `limit` decisions on `subject`, or on both subjects, newest first.
 
         A decision dated after now takes the time of the next one on either subject, or now (see `clock`).
         """

@@ -67,7 +67,7 @@ class Journal:
         """Record labels with the id of the API key that sent them. Later labels win; all are kept.
 
         A label that repeats the latest one of its subject is counted as unchanged. One exception: "stayed" without a
-        time is new after a day (`labels.SAME_STATEMENT`), as the customer stayed until then.
+        time is new after a day (`labels.SAME_STATEMENT`), because the customer has stayed longer.
 
         Raises
         ------
@@ -93,13 +93,13 @@ class Journal:
 
         With `content_sha256`, only predictions of the model with this content.
 
-        Labels recorded after `known_at` are ignored, so a past moment yields the same at any later time. Of the other
+        Labels recorded after `known_at` are ignored, so the result for a past moment never changes. Of the other
         labels, one counts for a prediction:
 
         1. the latest one for the prediction itself, else
         2. the latest one for its customer with `at <= outcome_at`. An earlier outcome is no evidence.
 
-        `labels.outcome` derives the outcome from it. Without a label the outcome is unknown, never "stayed". A label
+        `labels.outcome` derives the outcome from this label. Without a label, it is unknown, never "stayed". A label
         dated ahead takes the time of the next recorded label, or now (see `clock`).
 
         The rows are streamed from one transaction, which ends with the iteration: iterate without pauses.
@@ -124,7 +124,7 @@ class Journal:
     def newest_begin(self, count: int, until: datetime) -> datetime | None:
         """Return the time of the `count`-th newest prediction before `until`; None if there are fewer.
 
-        With it a reader of `resolved` can bound the number of rows.
+        With this time, a reader of `resolved` can limit the number of rows.
         """
         at = predictions.c.at
         query = select(at).where(at < microseconds(until)).order_by(at.desc()).offset(count - 1).limit(1)
@@ -133,7 +133,7 @@ class Journal:
         return None if begin is None else moment(begin)
 
     def waiting(self, since: datetime, until: datetime, content_sha256: str) -> tuple[int, datetime | None]:
-        """Return the number of a model's predictions in a time that have a label, and the time of the first."""
+        """Count a model's predictions in a window that have a label; return the number and the first one's time."""
         at = predictions.c.at
         own = exists().where(labels.c.subject_kind == "prediction", labels.c.subject == predictions.c.id)
         customers = exists().where(
@@ -154,7 +154,7 @@ class Journal:
         values = tuple(joined)
         size, end = len(PredictionRow._fields), len(values)
         own, customers = values[size : size + _LABEL], values[end - _LABEL :]
-        # Earlier versions accepted blank ids: they name no customer, so customers' labels do not apply.
+        # Earlier versions accepted blank ids. A blank id names no customer, so customers' labels do not apply.
         nameless = values[2] is None or is_blank(values[2])
         label = own if own[0] is not None or nameless else customers
         known = times.settle(KnownLabel(*label)) if label[0] is not None else None
@@ -164,7 +164,7 @@ class Journal:
 
 
 def _with_labels() -> Select[Any]:
-    """Select predictions, each with the fields of its own latest label and of its customer's, or NULLs."""
+    """Select predictions, each with its own latest label and its customer's latest label; NULLs without one."""
     own, customers = labels.alias("own"), labels.alias("customers")
     older = labels.alias("older")
     recorded = or_(older.c.recorded_at <= bindparam("known_at"), older.c.recorded_at > bindparam("present"))

@@ -1,4 +1,4 @@
-"""A file beside the models that records that API keys exist, should the journal with the keys be lost."""
+"""A file beside the models: it records that API keys exist, in case the journal with the keys is lost."""
 
 import os
 from contextlib import suppress
@@ -19,7 +19,7 @@ class KeyRecord:
     Parameters
     ----------
     registry : Path
-        Folder of the deployed models. The file has its name and the ending `.keys`.
+        Folder of the deployed models. The file has the folder's name and the ending `.keys`.
     """
 
     def __init__(self, registry: Path) -> None:
@@ -41,7 +41,7 @@ class KeyRecord:
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         if self.exists():
             return

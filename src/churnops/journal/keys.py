@@ -16,7 +16,7 @@ from churnops.journal.key_record import KeyRecord
 from churnops.journal.tables import api_keys, microseconds, moment
 
 SCOPES = ("predict", "label", "metrics", "admin")
-"""Permissions of a key: predictions, labels, metrics, and administration, which includes the others."""
+"""Permissions of a key: predictions, labels, metrics, and administration, which includes the other three."""
 
 _NO_KEY = "0" * 64
 
@@ -91,9 +91,9 @@ class KeyStore:
             return connection.execute(select(api_keys.c.id).limit(1)).first() is not None
 
     def record(self, *, made: bool = False) -> None:
-        """Write the record if keys exist and it does not: an earlier version made them, or the record was lost.
+        """Write the missing record of existing keys: an earlier version made the keys, or the record was lost.
 
-        Nothing is written if its folder is gone: a project that was moved away must not be created again.
+        Nothing is written if the record's folder is gone, because a moved project must not be created again.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ class KeyStore:
 def verify(token: str, active: Mapping[str, ApiKey]) -> ApiKey | None:
     """Return the active key of a token, or None.
 
-    The hash is also computed and compared for an unknown id, so the time depends neither on the id nor on the secret.
+    The hash is also computed and compared for an unknown id, so the time does not depend on the id or the secret.
     """
     _, _, rest = token.partition("_")
     key = active.get(rest.partition("_")[0])

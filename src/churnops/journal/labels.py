@@ -14,7 +14,7 @@ from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
 
 SAME_STATEMENT = timedelta(days=1)
-"""A "stayed" without a time repeats the last one within this time; later it is new, as the customer stayed longer."""
+"""Time in which a "stayed" without a time repeats the last one. Later it is new, as the customer stayed longer."""
 
 _MICROSECOND = timedelta(microseconds=1)
 _CHUNK = 500  # limit of one IN (...)
@@ -31,7 +31,7 @@ class Label:
     prediction_id, customer_id : str or None
         Subject of the label: exactly one of the two.
     outcome_at : datetime or None
-        Time at which the customer left, or had stayed until then, with a time zone. None: the time of recording.
+        Time with a zone at which the customer left, or until which the customer stayed. None: the time of recording.
     """
 
     churned: bool
@@ -54,7 +54,7 @@ class LabelCounts:
         Number of new labels, and of labels that were already known.
     unmatched : int or None
         Number of labels of either kind for customers without a prediction in the journal. They are kept, as a
-        prediction may follow. None while it is unknown.
+        prediction may follow. None while the number is unknown.
     """
 
     recorded: int
@@ -77,8 +77,8 @@ _COLUMNS = ("subject_kind", "subject", "key", *KnownLabel._fields)
 def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> tuple[bool | None, int | None]:
     """Return the outcome of a prediction as known at `known_at`, and the time since which it is known.
 
-    The outcome is True if the customer left within the horizon. All times have one unit, here days. The label is the
-    one that counts (see `Journal.resolved`) and was recorded by `known_at`. For a prediction on day 0, a horizon of 30
+    The outcome is True if the customer left within the horizon. All times have one unit, here days. `label` is
+    the label that counts (see `Journal.resolved`), recorded by `known_at`. For a prediction on day 0, a horizon of 30
     days and a label recorded at once:
 
     ========  ==========  ==================  ===========================================================
@@ -91,7 +91,7 @@ def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> t
     stayed    30          stayed, from day 30 the customer was still there at the end of the horizon
     ========  ==========  ==================  ===========================================================
 
-    An outcome is known once the prediction is made and the label recorded, "stayed" also not before the horizon ends.
+    An outcome is known once the prediction is made and the label recorded; "stayed" only once the horizon has ended.
 
     Examples
     --------
@@ -121,13 +121,13 @@ def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> t
 class LabelTimes:
     """Corrects the times of labels dated ahead: each takes the time of the next label, or `now`.
 
-    The table is read once, and only if there is such a label.
+    The table of labels is read once, and only if a label is dated ahead.
     """
 
     def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection
         self._now = now
-        self._times: dict[int, int] | None = None  # by recorded time
+        self._times: dict[int, int] | None = None  # corrected times by recorded time
 
     def settle(self, label: KnownLabel) -> KnownLabel:
         """Return a label with corrected times."""
@@ -189,7 +189,7 @@ def _repeats(label: Label, last: KnownLabel, now: int) -> bool:
         return False
     if label.outcome_at is not None:
         return microseconds(label.outcome_at) == last.outcome_at
-    # Customers leave once, but "stayed" a month later is new. So is a label that corrects one dated ahead.
+    # Customers leave once, but "stayed" a month later is new. A label that corrects one dated ahead is new too.
     ahead = last.recorded_at > now + TOLERANCE // _MICROSECOND
     return not ahead and (label.churned or now - last.outcome_at < SAME_STATEMENT // _MICROSECOND)
 
@@ -200,7 +200,7 @@ def refuse_unknown(connection: Connection, labels: Sequence[Label]) -> None:
     Raises
     ------
     UnknownPrediction
-        Names the first label whose prediction is not.
+        Names the first label whose prediction is missing.
     """
     known: set[str] = set()
     for chunk in _chunks({label.prediction_id for label in labels if label.prediction_id is not None}):
@@ -215,7 +215,7 @@ def _latest(connection: Connection, kind: str, subjects: Collection[str]) -> Ite
     query = select(*columns).where(table.c.subject_kind == kind).order_by(table.c.revision)
     for chunk in _chunks(subjects):
         for subject, *label in connection.execute(query.where(table.c.subject.in_(chunk))):
-            yield subject, KnownLabel(*label)  # in a dictionary the last revision stays
+            yield subject, KnownLabel(*label)  # ordered, so that a dictionary keeps the last revision
 
 
 def _chunks(values: Collection[str]) -> list[list[str]]:
