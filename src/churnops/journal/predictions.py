@@ -14,7 +14,7 @@ from churnops.journal.seen import log_customers
 from churnops.journal.tables import VERSION_TABLE, microseconds, predictions
 
 _COLUMNS = tuple(column.name for column in predictions.columns)
-_PROBE_BYTES = 16_384  # more than a page, so the probe needs free space as predictions do
+_PROBE_BYTES = 16_384  # more than a page, so the test row needs free space, as a prediction does
 
 
 class PredictionRow(NamedTuple):
@@ -42,7 +42,7 @@ class PredictionRow(NamedTuple):
 def new_prediction_id() -> str:
     """Return a new UUID of version 7 (RFC 9562, method 3): the time in quarters of a microsecond, and 62 random bits.
 
-    Later ids sort later, so an index grows at its end. The bits are the system's, so ids of processes differ.
+    Later ids sort later, so an index grows at its end. The bits come from the system, so each process has its own.
 
     >>> from uuid import UUID
     >>> UUID(new_prediction_id()).version
@@ -54,7 +54,7 @@ def new_prediction_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-# Fetched in one go: a system call for each id would take longer than the rest and release Python's lock.
+# Fetched many at once: a system call for each id would take longer than the rest and release Python's lock.
 _random: list[int] = []
 os.register_at_fork(after_in_child=_random.clear)
 
@@ -69,7 +69,7 @@ def _random_bits() -> int:
 
 
 def write_predictions(engine: Engine, rows: Sequence[PredictionRow]) -> None:
-    """Write rows in one transaction, skipping those whose id is already there.
+    """Write rows in one transaction, without rows whose id is in the journal already.
 
     Raises
     ------

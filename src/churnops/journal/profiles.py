@@ -23,8 +23,8 @@ class ProfilePart(NamedTuple):
     """One worker's counts in one part of the window.
 
     `content_sha256` identifies the model, `part` is the begin of this part of the window, `data` a packed profile
-    (see `churnops.data.packing`): the number of customers by value of each column. It holds no customer's record, so
-    it is written even if predictions are not recorded.
+    (see `churnops.data.packing`): the number of customers by value of each column. `data` holds no
+    customer's record, so it is written even if predictions are not recorded.
     """
 
     content_sha256: str
@@ -48,9 +48,9 @@ class ProfileStore:
     def write(self, parts: Sequence[ProfilePart], at: datetime, oldest: datetime, newest: datetime = LAST) -> None:
         """Write parts, replacing their earlier versions.
 
-        Deletes parts that began before `oldest`, and after `newest`, which a clock that was ahead has dated.
+        Deletes parts that began before `oldest` or after `newest`; a later begin comes from a clock that was ahead.
 
-        It is one transaction, so a write that is repeated or killed counts no customer twice.
+        All is one transaction, so a repeated or killed write counts no customer twice.
         """
         rows = [row._asdict() | {"part": microseconds(row.part), "updated_at": microseconds(at)} for row in parts]
         with answering(), self._engine.begin() as connection:

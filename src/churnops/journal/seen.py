@@ -1,7 +1,7 @@
 """The set of customers with a prediction, kept without slowing down the writing of predictions.
 
-Writing a prediction appends a hash to `customers_log`, always on the same page. Housekeeping sorts the log into
-`customers` a part at a time, so each page of `customers` is written once for many rows.
+Writing a prediction appends a hash to `customers_log`, always on its last page. Housekeeping sorts the log into
+`customers`, a part at a time. So each page of `customers` is written once for many rows.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from churnops.journal.database import answering, exclusive, insert_rows
 from churnops.journal.tables import customers, customers_history, customers_log, labels, predictions
 
 PART = 2_000
-"""Number of hashes that one transaction sorts into `customers`; other writers wait for it."""
+"""Number of hashes that one transaction sorts into `customers`; other writers wait for the transaction."""
 
 MAX_UNSORTED = 50_000
-"""Number of hashes in the log that a lookup reads. With more, the answer is unknown."""
+"""Limit of hashes in the log that a lookup reads. With more in the log, the answer is unknown."""
 
 NEWEST_LABELS = 10_000
 _CHUNK = 500  # limit of one IN (...)
@@ -28,7 +28,7 @@ def log_customers(connection: Connection, ids: Sequence[str]) -> None:
 
 
 def sort_customers(engine: Engine) -> bool:
-    """Sort a part of the log, or of predictions older than the log, into `customers`; return whether more is left.
+    """Sort a part of the log, or of predictions older than the log, into `customers`; return whether hashes are left.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def sort_customers(engine: Engine) -> bool:
 def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
     """Count the ids of customers without a prediction; None while too many predictions are unsorted.
 
-    Repeated ids count repeatedly. One id in 2**64 is missed, as only hashes are compared.
+    A repeated id counts each time. Only 64-bit hashes are compared, so one id in 2**64 is missed.
     """
     hashes = [_hash(id_) for id_ in ids]
     unknown = set(hashes)
@@ -117,5 +117,5 @@ def _insert(connection: Connection, table: str, hashes: Sequence[int]) -> None:
 
 
 def _hash(id_: str) -> int:
-    # An id that is not valid Unicode is refused by the journal; here it must not raise.
+    # The journal refuses an id that is not valid Unicode; here such an id must not raise an error.
     return int.from_bytes(blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)

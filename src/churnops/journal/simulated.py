@@ -31,7 +31,7 @@ class SimulatedFiles:
         self._engine = engine
 
     def add(self, sha256: str, description: str) -> None:
-        """Record a file, unless it is recorded already."""
+        """Record a file, unless it is already recorded."""
         row = {"sha256": sha256, "at": microseconds(datetime.now(UTC)), "description": description}
         with answering(), exclusive(self._engine) as connection:
             if connection.execute(_holds(sha256)).first() is None:
@@ -44,7 +44,7 @@ class SimulatedFiles:
 
 
 def is_simulated(path: Path, files: SimulatedFiles) -> bool:
-    """Return whether a table has the column that marks simulated customers, or is a copy of a simulated file."""
+    """Return whether a table has the column that marks simulated customers, or equals a recorded simulated file."""
     return has_mark(path) or files.holds(path)
 
 

@@ -1,6 +1,6 @@
 """Check that the three files of a SQLite journal (database, `-wal`, `-shm`) are still the opened ones.
 
-SQLite keeps writing to a file that was deleted or renamed: the commit would succeed, and its data would be lost.
+SQLite continues to write to a deleted or renamed file: the commit would succeed, and the data would be lost.
 """
 
 import os
@@ -33,7 +33,7 @@ class OpenedFiles:
     """
 
     def __init__(self, path: Path, connection: Any) -> None:
-        # If the path is a symbolic link, log and index lie beside its target.
+        # If the path is a symbolic link, log and index are beside the link's target.
         query = "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
         real = os.fsdecode(connection.execute(query).fetchone()[0])  # a folder's name need not be UTF-8
         self.database = path
@@ -68,7 +68,7 @@ class OpenedFiles:
     def set_log_aside(self) -> None:
         """Rename the log, which does not belong to the present database, and delete its index.
 
-        Otherwise SQLite would apply the log to the database when it is next opened, and destroy it.
+        Otherwise SQLite would apply the log to the database at the next opening, and destroy the database.
         """
         with suppress(OSError):
             self.log.rename(_set_aside(self.log, _now()))
@@ -95,7 +95,7 @@ def check_identity(path: str, opened: Identity) -> None:
 
 
 def keep_orphaned_log(database: Path) -> None:
-    """Rename the log of a missing or empty database: SQLite would delete it when it creates a new one."""
+    """Rename the log of a missing or empty database: SQLite would delete the log when it creates a database."""
     real = database.resolve()
     log = real.with_name(real.name + LOG)
     with suppress(OSError):

@@ -1,9 +1,9 @@
 """SQLite's write-ahead log while a service has the journal open: checkpoints, and a watch for overwritten files.
 
-In WAL mode only a checkpoint writes to the database's file, and it leaves its progress in the wal-index (`-shm`). A
+In WAL mode only a checkpoint writes to the database's file, and it records its progress in the wal-index (`-shm`). A
 file that changed without such progress was overwritten, for example by a backup. The log belongs to the previous
-database; applied to the new one it would destroy it. A log that is shorter than its index counts, or begins with other
-salts, was cut or overwritten.
+database, and would destroy the new one if it were applied. A log was cut or overwritten if it is shorter than its
+index records, or begins with other salts.
 
 The layout of the wal-index is documented: https://www.sqlite.org/walformat.html
 """
@@ -27,14 +27,14 @@ from churnops.journal.sqlite_files import OpenedFiles, ReplacedFileError
 log = logging.getLogger("churnops.journal")
 
 MAX_FRAMES = 300_000
-"""Number of pages in the log from which it is moved even while commits continue.
+"""Number of pages in the log above which it is moved to the database even while commits continue.
 
-Moving flushes to disk, and commits take milliseconds meanwhile. A prediction that is committed alone logs up to four
+The move flushes to disk, so commits take milliseconds during it. A prediction that is committed alone logs up to four
 pages.
 """
 
-MARK_MILLISECONDS = 1000  # wait of the mark for another commit
-RESTS = 50  # attempts to move the rest between two commits
+MARK_MILLISECONDS = 1000  # how long the mark waits for another commit
+RESTS = 50  # attempts to move the rest of the log between two commits
 REST_PAUSE_SECONDS = 0.005
 RETRY_SECONDS = 5.0  # pause between attempts while a reader blocks the move
 _OVERWRITTEN = "was overwritten while it was open: restart to use the new content"
@@ -73,8 +73,8 @@ class SqliteLog:
     Parameters
     ----------
     engine : Engine
-        Engine of a database file. From now on each transaction checks the file at its begin and after its commit, and
-        raises a JournalError if it was overwritten.
+        Engine of a database file. From now on, each transaction checks the file at its begin and after its commit, and
+        raises a JournalError if the file was overwritten.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -100,7 +100,7 @@ class SqliteLog:
         check_transactions(engine, self.check)
 
     def check(self) -> None:
-        """Check that only checkpoints changed the database's file and that the log is whole, in microseconds.
+        """Check in microseconds that only checkpoints changed the database's file and that the log is whole.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class SqliteLog:
             seen, known = self._settled
             before, state, after = self._progress(), self._state(), self._progress()
             settled = before == after and after.finished
-            touched = state[1:] == seen[1:]  # same content, because each move by a service changes the header
+            touched = state[1:] == seen[1:]  # same content: each move by a service changes the header
             if state != seen and settled and after == known and not touched:
                 self._refuse(_OVERWRITTEN)
             if settled:
@@ -147,7 +147,7 @@ class SqliteLog:
         if self._abandoned:
             return
         self._abandoned = True
-        # Closing the last connection moves the log, so this one is never closed, not even at the interpreter's end.
+        # Closing the last connection would move the log. So this connection stays open, even at the interpreter's end.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         self.files.set_log_aside()
 
@@ -207,14 +207,14 @@ class SqliteLog:
             if self._move_rest() and int.from_bytes(self._state().header[60:64]) < mark:
                 self._refuse(_OVERWRITTEN)
             self.check()  # later changes are not due to this move
-        except (sqlite3.Error, JournalError) as error:  # tried again later; meanwhile the log only grows
+        except (sqlite3.Error, JournalError) as error:  # a later call tries again; until then the log only grows
             self._not_before = time.monotonic() + RETRY_SECONDS
             log.debug("the log is not moved: %s", error)
 
     def _move_rest(self) -> bool:
-        """Move the pages that commits added meanwhile, until none is left; return whether all are moved.
+        """Move the pages that commits added during the move; return whether no page is left.
 
-        The next commit then restarts the log. A flush may take tenths of a second; commits wait for it only with the
+        The next commit then restarts the log. A flush may take tenths of a second. Commits wait for it only in the
         last resort, `RESTART`.
         """
         for _ in range(RESTS):
@@ -226,7 +226,7 @@ class SqliteLog:
         return not busy and frames == moved
 
     def _mark(self) -> int:
-        """Change the database's header so that it differs from every earlier copy; return the mark."""
+        """Change the database's header so that it differs from every earlier copy; return the new mark."""
         mark = (int(self._connection.execute("PRAGMA user_version").fetchone()[0]) + 1) % 2**31
         self._connection.execute(f"PRAGMA busy_timeout={MARK_MILLISECONDS}")
         try:
@@ -249,7 +249,7 @@ class SqliteLog:
             self._abandon()
             self._engine.dispose()
             return  # the descriptors stay open, because closing them would drop locks
-        self._borrowed.invalidate()  # unfit for the pool, as it does not wait for locks
+        self._borrowed.invalidate()  # this connection does not wait for locks, so the pool must not reuse it
         self._engine.dispose()
         os.close(self._database)
         os.close(self._index)

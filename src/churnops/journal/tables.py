@@ -1,7 +1,7 @@
 """Tables of the journal's database, and their representation of time.
 
-Times are whole microseconds since 1970 in UTC: the same in both databases (SQLite has no time zones), quick to write,
-and a range of times is a range of an index. Only `deployments`, the oldest table, has date-times.
+Times are whole microseconds since 1970 in UTC: equal in both databases (SQLite has no time zones) and quick to write.
+A range of times is a range of an index. Only `deployments`, the oldest table, has date-times.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ SCHEMA_VERSION = "0006"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
-"""Differs from Alembic's default, which MLflow's store uses: both may live in one PostgreSQL database."""
+"""Not Alembic's default name, which MLflow's store uses: both may share one PostgreSQL database."""
 
 metadata = MetaData()
 _KEY = BigInteger().with_variant(Integer, "sqlite")
@@ -39,7 +39,7 @@ deployments = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("event", String(16), nullable=False),  # intent, done or undone
-    Column("intent", Integer, ForeignKey("deployments.id"), unique=True),  # closed by this done or undone row
+    Column("intent", Integer, ForeignKey("deployments.id"), unique=True),  # which this done or undone row closes
     Column("folder", String(200), nullable=False),
     Column("version", Integer, nullable=False),
     Column("content_sha256", String(64), nullable=False),
@@ -93,10 +93,10 @@ labels = Table(
     Column("subject", Text, nullable=False),  # id of the prediction or the customer
     Column("revision", Integer, nullable=False),  # from 1, increased by each correction
     Column("churned", Boolean, nullable=False),
-    Column("outcome_at", BigInteger, nullable=False),  # when the customer left, or had stayed until then
+    Column("outcome_at", BigInteger, nullable=False),  # when the customer left, or until when the customer stayed
     Column("recorded_at", BigInteger, nullable=False),
     Column("key", Text),  # id of the request's API key; NULL: none, or a row of an older version
-    # Keeps two processes from writing the same revision. Labels are looked up by its index, which begins with the
+    # Prevents two processes from writing the same revision. Labels are looked up by the index, which begins with the
     # subject because there are only two kinds.
     UniqueConstraint("subject", "subject_kind", "revision", name="labels_subject_revision"),
 )
@@ -156,7 +156,7 @@ cycles = Table(
     metadata,
     Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
-    Column("content_sha256", Text),  # the model's content hash; NULL if the cycle failed before it had one
+    Column("content_sha256", Text),  # content hash; NULL if the cycle failed before it loaded a model
     Column("source", Text, nullable=False, server_default="live"),  # as in `looks`; "live" in rows before 0006
     Column("aside", Boolean, nullable=False),  # `Cycle.report_only`
     Column("status", Text, nullable=False),  # finished or failed

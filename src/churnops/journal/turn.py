@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine
 from churnops.files import lock_folder
 from churnops.journal.database import answering
 
-# With keepalives the server notices within 90 seconds that a machine lost its power. Without the last setting a server
-# may end idle sessions, and this one is idle on purpose.
+# With keepalives, the server notices within 90 seconds that a machine has lost its power. This session is idle on
+# purpose: without the last setting, the server may end it.
 _SESSION = (
     "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '60'),"
     " ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), ('idle_session_timeout', '0'))"
@@ -24,20 +24,20 @@ _SESSION = (
 def turn(engine: Engine, name: str, folder: Path) -> Iterator[bool]:
     """Hold the turn for a job that only one process may do at a time, on all machines that share the database.
 
-    Yields whether the turn was free. It does not wait for another process or thread that holds it.
+    Yields whether the turn was free. `turn` does not wait for another process or thread that holds it.
 
     On this machine the turn is a lock on `folder`; with PostgreSQL it is also an advisory lock of a session of its
     own. The operating system and the server release both when the holder ends, for any reason. If the holder's machine
     loses its power or network, the advisory lock is released after 90 seconds.
 
     If the session is lost during the job (the server restarts, the network fails for long), other machines may begin
-    the same job, and the holder does not notice. The turn saves wasted work; it does not protect data. Anything that
+    the same job, and the holder does not notice. The turn prevents double work; it does not protect data. A job that
     must not happen twice, such as a deployment, needs a lock or a transaction of its own.
 
     Parameters
     ----------
     engine
-        With SQLite, processes on other machines are not excluded; they cannot share its file safely anyway.
+        With SQLite, processes on other machines are not excluded; machines cannot share its file safely anyway.
         PostgreSQL must be reached directly or by a pooler that keeps sessions, unlike PgBouncer's transaction mode.
     name
         Name of the job. Jobs with different names do not exclude each other, unless they share `folder`.
@@ -76,7 +76,7 @@ def turn(engine: Engine, name: str, folder: Path) -> Iterator[bool]:
 def _session(engine: Engine) -> Connection:
     session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     try:
-        session.detach()  # from the pool, which would keep the session open or lend it
+        session.detach()  # removed from the pool, which would keep the session open or lend it to others
         session.exec_driver_sql(_SESSION)
     except BaseException:
         session.close()

@@ -26,13 +26,13 @@ from churnops.journal.database import commit_directly, is_sqlite_file, reason
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
 
 LOOP_ROWS = 500
-"""Number of rows that the loop commits itself, in a few milliseconds; larger groups go to the thread."""
+"""Largest number of rows that the loop itself commits, in a few milliseconds; the thread commits larger groups."""
 
 MAX_GROUP_ROWS = 1_000
-"""Number of rows after which a transaction accepts no further append, so that the first one does not wait long."""
+"""Number of rows after which a transaction accepts no further append, so that the first append does not wait long."""
 
 BLOCKED_SECONDS = 2.0
-"""Wait of an append after which the journal counts as blocked."""
+"""Time that an append may wait before the journal counts as blocked."""
 
 IDLE_SECONDS = 30.0  # a successful write is trusted for this long
 RETRY_SECONDS = 1.0  # pause between attempts after a failed write
@@ -49,7 +49,7 @@ class JournalWriter:
 
     A commit that is flushed to disk takes milliseconds for any number of rows, so all rows that arrive meanwhile go
     into the next one. The rows of one append are in one transaction. While the database fails, appends fail; the
-    writer recovers with it.
+    writer recovers with the database.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class JournalWriter:
         Seconds that an append may wait for its commit.
     inline : bool
         Let the loop commit itself if the database is a SQLite file and no other process is writing; otherwise the
-        thread commits. Useful if commits are not flushed to disk: they take less time than handing them over.
+        thread commits. Useful if commits are not flushed to disk: such a commit is quicker than a hand-over.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class JournalWriter:
         self._timeout = timeout
         self._inline = inline and is_sqlite_file(engine)
         self._here: Connection | None = None  # the loop's own connection
-        # Used by the loop only: waiting appends, number of uncommitted rows, whether the thread has a group.
+        # Only the loop uses these: waiting appends, number of uncommitted rows, whether the thread has a group.
         self._waiting: list[_Append] = []
         self._pending = 0
         self._busy = False
@@ -84,14 +84,14 @@ class JournalWriter:
         self._thread.start()
 
     async def append(self, rows: Sequence[PredictionRow]) -> None:
-        """Write rows, skipping those whose id is already there; return when they are committed.
+        """Write rows, without those whose id is in the journal already; return when they are committed.
 
         If the caller is cancelled, the rows may still be written.
 
         Raises
         ------
         JournalError
-            If they could not be written, or too many rows are waiting.
+            If the rows could not be written, or too many rows are waiting.
         """
         if self._closed:
             raise JournalError("the journal is closed: the service is stopping")
@@ -118,7 +118,7 @@ class JournalWriter:
         """Write the waiting rows, then stop. Closing twice changes nothing."""
         if not self._closed:
             self._closed = True
-            self._inline = False  # futures may only be resolved on the loop, and this may be another thread
+            self._inline = False  # only the loop may resolve futures, and this may be another thread
             while self._waiting:
                 self._hand_over()
             self._queue.put(None)
@@ -143,7 +143,7 @@ class JournalWriter:
             self._queue.put(group)
 
     def _committed_here(self, group: list[_Append]) -> bool:
-        """Commit a group on the loop without waiting for locks; return False to leave it to the thread."""
+        """Commit a group on the loop without waiting for locks; return False to leave the group to the thread."""
         try:
             if self._here is None:
                 self._here = self._engine.connect()
@@ -161,7 +161,7 @@ class JournalWriter:
         return True
 
     def _leave(self) -> None:
-        """Close the loop's connection, which is unfit for the pool, as it does not wait for locks."""
+        """Close the loop's connection. It does not wait for locks, so the pool must not reuse it."""
         if self._here is not None:
             here = self._here
             self._here = None
@@ -183,8 +183,8 @@ class JournalWriter:
                 self._note(reason(error))
             if len(group) == 1 or not _by_a_value(error):
                 line = f"the prediction could not be written to the journal: {reason(error)}"
-                return [JournalError(line) for _ in group]  # one each, because raising changes an exception
-            return [self._write([append])[0] for append in group]  # so that only the bad one fails
+                return [JournalError(line) for _ in group]  # one per append, because raising changes an error
+            return [self._write([append])[0] for append in group]  # so that only the faulty append fails
         self._note(None)
         return [None] * len(group)
 
@@ -205,7 +205,7 @@ class JournalWriter:
             raise JournalError("writing to the journal is blocked")
 
     def check(self) -> None:
-        """Check that the last write succeeded; test again if it failed or was long ago. Call it from a thread.
+        """Check that the last write succeeded; write a test row if it failed or was long ago. Call it from a thread.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class JournalWriter:
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            # The server may have restarted. Repeating is safe, because rows whose id is there are skipped.
+            # The server may have restarted. Repeating is safe, because rows that are already there are skipped.
             write_predictions(self._engine, rows)
 
     def _deliver(self, group: list[_Append], errors: list[JournalError | None]) -> None:
@@ -253,7 +253,7 @@ def _expire(written: asyncio.Future[None]) -> None:
 
 
 def _by_a_value(error: Exception) -> bool:
-    """Return whether a value caused the error, not the database."""
+    """Return whether a value, and not the database, caused the error."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
     return isinstance(error, (*_OF_A_VALUE, ProgrammingError)) or not isinstance(error, SQLAlchemyError | JournalError)
