@@ -29,8 +29,8 @@ _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
 def is_local(scope: Scope) -> bool:
     """Return whether a request comes directly from this machine and addresses it.
 
-    A web page may use a domain name of this address, or let the browser post a form: the request's host or origin is
-    not loopback. A proxy on this machine adds a header that names its client, or uses HTTP/1.0 (nginx by default).
+    A web page may use a domain name of this address, or let the browser post a form. Then host or origin is not
+    loopback. A proxy on this machine adds a header that names its client, or uses HTTP/1.0 (nginx by default).
     """
     client, server, origin = scope.get("client"), scope.get("server"), header(scope, b"origin")
     return (

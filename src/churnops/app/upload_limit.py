@@ -25,7 +25,7 @@ SECONDS = 300.0
 """Time limit of one upload."""
 
 GRACE_SECONDS = 10.0
-"""How long the session and file of a browser that lost its connection are kept."""
+"""Time for which the session and file of a browser that lost its connection are kept."""
 
 _PATH = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
 

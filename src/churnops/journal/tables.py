@@ -80,7 +80,7 @@ predictions = Table(
     Column("inputs", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("key", Text),  # id of the request's API key; NULL: none, or a row of an older version
-    # No index on customer_id: customers come in any order, so each row would write a page of its own, and writing would
+    # No index on customer_id: customers come in any order, so each row would write a page of its own. Writing would
     # take three times as long. Table `customers` holds the customers with a prediction.
     Index("predictions_at", "at"),
 )

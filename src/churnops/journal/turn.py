@@ -30,8 +30,8 @@ def turn(engine: Engine, name: str, folder: Path) -> Iterator[bool]:
     own. The operating system and the server release both when the holder ends, for any reason. If the holder's machine
     loses its power or network, the advisory lock is released after 90 seconds.
 
-    If the session is lost during the job (the server restarts, the network fails for long), other machines may begin
-    the same job, and the holder does not notice. The turn prevents double work; it does not protect data. A job that
+    The session may be lost during the job: the server restarts, or the network fails for long. Then other machines may
+    begin the same job unnoticed. The turn prevents double work; it does not protect data. A job that
     must not happen twice, such as a deployment, needs a lock or a transaction of its own.
 
     Parameters

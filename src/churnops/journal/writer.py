@@ -47,8 +47,8 @@ class _Append(NamedTuple):
 class JournalWriter:
     """Writes predictions from one asyncio loop, one group at a time, on the loop (`inline`) or in a thread.
 
-    A commit that is flushed to disk takes milliseconds for any number of rows, so all rows that arrive meanwhile go
-    into the next one. The rows of one append are in one transaction. While the database fails, appends fail; the
+    A commit that is flushed to disk takes milliseconds for any number of rows. So all rows that arrive meanwhile go
+    into the next commit. The rows of one append are in one transaction. While the database fails, appends fail; the
     writer recovers with the database.
 
     Parameters

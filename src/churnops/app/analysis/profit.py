@@ -73,7 +73,7 @@ class Ranking:
         The m distinct scores, ascending, then infinity, shape (m + 1,). Any threshold contacts the same customers as
         one of these.
     contacted, churned
-        Numbers of customers with `score >= threshold`, and of those of them who left, shape (m + 1,).
+        Numbers of all customers, and of customers who left, with `score >= threshold`; shape (m + 1,).
 
     Examples
     --------
@@ -226,10 +226,10 @@ class Proposal:
 def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: float, confidence: float) -> Proposal:
     """Find the best threshold and its gain over the deployed `threshold`.
 
-    A threshold chosen on some customers looks too good on the same customers. The gain is therefore reduced by this
-    optimism, estimated from replicates: the extra gain of a replicate's best threshold on that replicate, compared with
-    all customers (Harrell, Lee and Mark, *Statistics in Medicine* 1996). The gain's percentile interval is shifted by
-    the same amount (Noma et al., *Statistics in Medicine* 2021).
+    A threshold chosen on some customers looks too good on the same customers. The gain is reduced by this optimism:
+    the mean extra gain of a replicate's best threshold on that replicate, compared with all customers (Harrell, Lee
+    and Mark, *Statistics in Medicine* 1996). The gain's percentile interval is shifted by the same amount (Noma et
+    al., *Statistics in Medicine* 2021).
     """
     best, deployed = ranking.best(offer), ranking.at(threshold)
     setting = ranking.setting(best)
