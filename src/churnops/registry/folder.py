@@ -51,7 +51,7 @@ class Pruned:
 
 
 def who() -> str:
-    """Return the user's name, or number if there is no name.
+    """Return the user's name, or the user's number if there is no name.
 
     >>> who() != ""
     True
@@ -135,8 +135,8 @@ class DeploymentFolder:
         Parameters
         ----------
         folder_name
-            Name of its folder below `versions`. None: the model that the present one replaced when it was deployed,
-            so that two rollbacks lead two deployments back.
+            Name of the model's folder below `versions`. None: the model that the present one replaced when it was
+            deployed, so that two rollbacks lead two deployments back.
         by
             Name for the log. Default: the user's.
 
@@ -192,7 +192,7 @@ class DeploymentFolder:
         return (kept or folders)[-1]
 
     def answered(self) -> "list[Deployment]":
-        """Return the deployments that reached the link swap, oldest first, whether closed or not."""
+        """Return the deployments that reached the link swap, open and closed, oldest first."""
         history, current = self.log.history(), self.current()
         left = {later.previous: later.id for later in history}
         return [
@@ -207,7 +207,7 @@ class DeploymentFolder:
         return answered[-1].at if answered else None
 
     def recover(self) -> "list[Deployment]":
-        """Finish open deployments after their link swap, undo (in the log) those before it; return both.
+        """Finish open deployments whose link was swapped, undo the others in the log, and return both.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class DeploymentFolder:
         if self._move_aliases is None:
             return undone
         finished = []
-        for intent in self.log.open_intents():  # oldest first: the aliases move in the order of the link
+        for intent in self.log.open_intents():  # oldest first: the aliases move in the same order as the link
             try:
                 self._move_aliases(intent.content_sha256)
             except RegistryError as error:
@@ -252,10 +252,10 @@ class DeploymentFolder:
             return Pruned((), 0)
         order = {deployment.folder: deployment.id for deployment in self.log.history() if deployment.kind == "deploy"}
         entries = [entry.name for entry in self.versions.iterdir() if _is_folder(entry)]
-        # Ordered by the log, because the clock in a name may have been wrong; folders older than the log come first.
+        # Ordered by the log, because the time in a name may be wrong; folders older than the log come first.
         names = sorted(filter(FOLDER_NAME.fullmatch, entries), key=lambda name: (order.get(name, 0), name))
         stay = {*names[max(len(names) - keep, 0) :], *protected, self.current()}
-        with suppress(RegistryError):  # no rollback's target
+        with suppress(RegistryError):  # a rollback has no target
             stay.add(self._replaced().folder)
         for intent in self.log.open_intents():
             stay |= {intent.folder, intent.previous}
@@ -275,7 +275,7 @@ class DeploymentFolder:
             raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
 
     def _check_bundle(self, target: "Deployment") -> None:
-        """Refuse a rollback to a folder that is missing, damaged or of another bundle."""
+        """Refuse a rollback to a folder that is missing, is damaged or contains another bundle."""
         folder, again = self.versions / target.folder, f"`churnops promote {target.version}` deploys it again"
         if not _is_folder(folder):
             raise RegistryError(f"version {target.version} was deployed, but its folder was removed: {again}")
@@ -287,7 +287,7 @@ class DeploymentFolder:
             raise BundleError(f"bundle {folder} is refused: another bundle was deployed in this folder; {again}")
 
     def _replaced(self) -> "Deployment":
-        """Return the deployment that the present model's deployment replaced; rollbacks to it do not count."""
+        """Return the deployment that the present model replaced when it was deployed, ignoring rollbacks to it."""
         current = self.current()
         if current is None:
             raise RegistryError("no model is deployed, so there is nothing to roll back: type `churnops run`")

@@ -1,6 +1,6 @@
 """Reference sample: inputs, outcomes and out-of-fold scores of customers, for the dashboard's analysis.
 
-The file is beside the deployed models, has no identifiers, and only its owner can read it.
+The file is beside the deployed models and has no identifiers. Only its owner can read it.
 """
 
 import re
@@ -14,7 +14,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def save_reference(models: Path, content_sha256: str, parquet: bytes) -> None:
-    """Keep the sample of the model with this content below the folder of models, unless it is there already."""
+    """Save the sample of the model with this content hash below the folder of models, unless the file exists."""
     path = reference_path(models, content_sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     close_to_others(path.parent)

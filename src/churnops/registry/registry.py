@@ -136,9 +136,9 @@ class Registry:
         return self.deployed.prune(keep, protected)
 
     def name_production(self, content_sha256: str) -> None:
-        """Move the alias `production` to the version with this content, and `previous` to the one before.
+        """Move the alias `production` to the version with this content; `previous` to the one that had it.
 
-        A repeated call changes nothing. A store without this version, such as a new one, is left as it is: the link
+        A repeated call changes nothing. A store without this version, such as a new store, stays as it is: the link
         decides which model is deployed, and the next run registers the version.
         """
         version = next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)

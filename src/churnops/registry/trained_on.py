@@ -1,6 +1,6 @@
 """Training customers of each model: hashes of ids and rows beside the deployed models, never in a Bundle.
 
-A reader who guesses an id can check whether it was a customer's, so only the user who runs churnops may read the files.
+With a file, anybody can check whether a guessed id is a customer's. So only the user who runs churnops may read it.
 """
 
 import json
@@ -17,7 +17,7 @@ from churnops.files import close_to_others, fsync_folder, write_flushed
 from churnops.model.arrays import read_arrays, write_arrays
 
 VERSION = 1
-"""Version of the file and of the hashes of `churnops.data.identity`: other hashes would silently match nobody."""
+"""Version of the file and of the hashes of `churnops.data.identity`: hashes of another version match nobody."""
 
 _FOLDER = "trained_on"
 _ARRAYS = {"document": np.uint8, "customers": np.uint64, "named": np.uint64, "nameless": np.uint64}

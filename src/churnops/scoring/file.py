@@ -24,9 +24,9 @@ from churnops.model.deployed import require_deployed
 from churnops.scoring.table import score_table, without_nesting
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 
-ROWS = 10_000  # of a batch: with fewer the overhead of a batch counts, with more its memory
-MAX_WORKERS = 4  # each keeps a batch and its explanations in memory
-EDGE = 2**20  # bytes at either end of the input that identify it
+ROWS = 10_000  # of a batch: smaller batches take more time, larger ones more memory
+MAX_WORKERS = 4  # each worker keeps a batch and its explanations in memory
+EDGE = 2**20  # the input is identified by this many bytes at each end
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -55,7 +55,7 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
     explain
         Whether to add the largest contributions to each score.
     first_row
-        Number of rows above the table in the same file; errors count from it.
+        Number of rows above the table in the same file; row numbers in errors include them.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def without_nesting(table: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _as_json(lists: pl.Series) -> pl.Series:
-    """Write lists of pairs of equal length as JSON, with one expression for each position."""
+    """Write equally long lists of pairs as JSON, with one expression for each position."""
     pairs = []
     for place in range(int(lists.list.len().max() or 0)):  # type: ignore[arg-type]
         pair = pl.col(EXPLANATIONS).list.get(place).struct

@@ -113,7 +113,7 @@ class Unfinished:
         return self.whole.churners if self.whole else sum(part.churners for part in self.parts)
 
     def add(self, data: bytes | memoryview, rows: int, churners: int) -> None:
-        """Save the next part; it survives a killed process from here on."""
+        """Save the next part on disk; a process killed after this call does not lose it."""
         path = self.folder / f"part-{len(self.parts):06d}-{rows}-{churners}"
         write_flushed(path, data)
         self.parts.append(Part(path, rows, churners))

@@ -1,8 +1,8 @@
 """Settings: one `config.yaml` plus `CHURNOPS_*` environment variables, checked once and frozen.
 
 A variable's name joins the section and the key with `__`: `CHURNOPS_MONITORING__DRIFT_THRESHOLD=0.01`. Its value is
-read as YAML. Unknown names are refused with the nearest valid one. Relative paths count from the folder of
-`config.yaml`, so a command does the same in every folder.
+read as YAML. An unknown name is an error, which suggests the nearest valid name. Relative paths count from the folder
+of `config.yaml`, so the current folder changes nothing.
 """
 
 from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings

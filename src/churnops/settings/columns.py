@@ -1,6 +1,6 @@
 """Limits of the columns that a config file declares.
 
-They are not part of the Schema, because older Bundles hold Schemas without limits, which must stay readable.
+They are not part of the Schema: Schemas in older Bundles may exceed them, and must stay readable.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def check_columns(schema: Schema) -> Schema:
     Raises
     ------
     ValueError
-        If a column is not: the message names the first one.
+        If a column exceeds a limit; the message names the first one.
     """
     for column in schema.columns:
         for name, rule in RULES.items():

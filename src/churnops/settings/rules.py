@@ -92,7 +92,7 @@ class Number(Rule):
     unit
         Unit in words, such as "days".
     or_zero
-        Whether 0 is allowed although `low` is above it; 0 turns something off.
+        Whether 0 is allowed too, although it is below `low`; 0 means "off".
     or_null
         Whether null is allowed too.
     """
@@ -127,7 +127,7 @@ def _digits(number: float) -> str:
 
 @dataclass(frozen=True)
 class Text(Rule):
-    """Text of `low` to `high` characters without control characters, of a given form.
+    """Text of a given form: `low` to `high` characters, none of them a control character.
 
     Attributes
     ----------
@@ -203,7 +203,7 @@ class Entries(Rule):
 
 
 def is_path(text: str) -> bool:
-    """Whether a text is a path of the file system; `~` and addresses are not.
+    """Whether a text is a path of the file system, without `~`, and not an address.
 
     >>> [is_path(text) for text in ("data/raw", "../data", "/var/x", "~/data", "s3://bucket/x", " x", "a" * 256)]
     [True, True, True, False, False, False, False]
@@ -276,7 +276,7 @@ def is_journal_url(text: str) -> bool:
 
 
 def is_store_uri(text: str) -> bool:
-    """Whether a text is the address of an MLflow store; MLflow itself refuses folders now.
+    """Whether a text is the address of an MLflow store. A folder is not one: MLflow refuses it.
 
     >>> [is_store_uri(uri) for uri in ("sqlite:///mlflow.db", "https://mlflow:5000", "databricks", "mlruns", "ftp://x")]
     [True, True, True, False, False]
@@ -300,7 +300,7 @@ def is_channel(text: str) -> bool:
 
 DAY = 86_400.0
 MAX_DAYS = 36_500
-"""A hundred years, so that the sum of a few such durations is still a date."""
+"""Longest duration in days: a hundred years. A date plus a few such durations is still a valid date."""
 
 
 def days(*, or_zero: bool = False) -> Number:

@@ -83,7 +83,7 @@ SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$"), Af
 
 
 def _always(value: Any) -> Any:
-    """Read YAML's `true` as "always"; no value turns keys off."""
+    """Read YAML's `true` as "always"; no value turns API keys off."""
     if value is False or value in ("never", "no", "off"):
         raise ValueError("keys cannot be turned off: with auto, this machine needs none until the first key is made")
     return "always" if value is True else value
@@ -141,7 +141,7 @@ class FeatureSettings(_Section):
 
 
 class TrainingSettings(_Section):
-    """Searched model families, trials for each, and the metric that decides between them."""
+    """Model families to search, trials for each, and the metric that chooses the winner."""
 
     families: Annotated[tuple[Family, ...], Items(1, 4)] = FAMILIES
     trials: Annotated[Mapping[Family, Annotated[int, Whole(1, 1000)]], Entries(0, 4)] = Field(
@@ -162,7 +162,7 @@ class EvaluationSettings(_Section):
 
 
 class MonitoringSettings(_Section):
-    """Limits beyond which performance declined or customers drifted."""
+    """Window, limits of performance and drift, and error budget of monitoring."""
 
     performance_threshold: Annotated[float, share()] = 0.75
     drift_threshold: Annotated[float, share(1e-300, 0.5)] = 0.05
@@ -229,7 +229,7 @@ class RetrainingSettings(_Section):
 
 
 class RegistrySettings(_Section):
-    """Registered model in MLflow, and the folder of deployed models."""
+    """Name of the registered model in MLflow, and the folder of deployed models."""
 
     model_name: Annotated[str, MODEL_NAME] = "churn"
     directory: FilePath = "models"
@@ -351,7 +351,7 @@ class Settings(_Section):
         Raises
         ------
         SettingsError
-            Naming, in one line, the first name or value that is not allowed.
+            If a name or value is not allowed; the message is one line on the first one.
         """
         try:
             settings = cls.model_validate(document)

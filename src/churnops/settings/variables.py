@@ -1,4 +1,4 @@
-"""Environment variables, and the settings that only a variable or only the file may hold."""
+"""Environment variables, the settings that only a variable may set, and those that only the file may set."""
 
 ENV_PREFIX = "CHURNOPS_"
 ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
@@ -9,6 +9,6 @@ SECRETS = {
     ("retraining", "check_key"): ENV_CHECK_KEY,
     ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
 }
-"""Variable of each setting that may not stand in a file."""
+"""Variable of each setting that the file must not contain."""
 FILE_ONLY = (("demonstration",),)
-"""Settings that no variable may change: one left in a shell would turn a real project into a demonstration."""
+"""Settings that no variable may change: a forgotten variable would turn a real project into a demonstration."""

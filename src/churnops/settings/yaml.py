@@ -25,7 +25,7 @@ class Loader(yaml.SafeLoader):
     """
 
     def fetch_flow_collection_start(self, token_class: Any) -> None:
-        """Begin a list or mapping in brackets; limit the nesting, because PyYAML's time grows with its square."""
+        """Begin a list or mapping in brackets; limit the depth, because PyYAML's time grows with its square."""
         if self.flow_level >= MAX_NESTED:
             raise yaml.scanner.ScannerError(None, None, f"nested deeper than {MAX_NESTED}", self.get_mark())
         super().fetch_flow_collection_start(token_class)
@@ -66,7 +66,7 @@ class Loader(yaml.SafeLoader):
         return text == "true"
 
 
-Loader.yaml_implicit_resolvers = {}  # without those of YAML 1.1
+Loader.yaml_implicit_resolvers = {}  # without the resolvers of YAML 1.1
 for _name, _pattern, _first in (
     ("bool", re.compile(r"true|True|TRUE|false|False|FALSE"), "tTfF"),
     ("int", _INTEGER, "-+0123456789"),
@@ -74,7 +74,7 @@ for _name, _pattern, _first in (
     ("merge", re.compile(r"<<"), "<"),
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
 ):
-    # PyYAML calls `match`, so the pattern must cover the whole text.
+    # PyYAML calls `match`, which ignores the rest of a text, so the pattern ends with `\Z`.
     Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"(?:{_pattern.pattern})\\Z"), list(_first))
 Loader.add_constructor(f"{_TAG}int", Loader._number)
 Loader.add_constructor(f"{_TAG}float", Loader._number)
@@ -87,10 +87,10 @@ def read_yaml(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        If it is not YAML, a key is repeated, or a number begins with 0.
+        If the text is not YAML, a key is repeated, or a number begins with 0.
     ValueError
         If a number has too many digits.
     RecursionError
-        If it is nested too deeply.
+        If a list or mapping is nested too deeply.
     """
     return yaml.load(text, Loader=Loader)  # noqa: S506  (a SafeLoader)

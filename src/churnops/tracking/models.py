@@ -27,16 +27,16 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
 
     needed = [line for line in requirements().splitlines() if line.partition("==")[0] in _NEEDED]
     with temporary_folder() as folder, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*input example")  # the signature needs none
+        warnings.filterwarnings("ignore", message=".*input example")  # the signature needs no example
         saved = bundle.save(folder / ARTIFACT)
         program = folder / "served_model.py"
-        copyfile(Path(__file__).with_name(program.name), program)  # without permissions, which MLflow would keep
+        copyfile(Path(__file__).with_name(program.name), program)  # MLflow would keep its permissions
         logged = mlflow.pyfunc.log_model(
             name=bundle.algorithm,
             python_model=str(program),
             artifacts={ARTIFACT: str(saved)},
             signature=signature(bundle.schema),
-            pip_requirements=needed,  # inferring them would take seconds
+            pip_requirements=needed,  # without this, MLflow takes seconds to find them
             metadata={"content_sha256": bundle.content_sha256},
         )
     return str(logged.model_uri)

@@ -52,7 +52,7 @@ class Tracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # If tqdm is installed, MLflow would draw bars between the lines of churnops.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # with MLflow's 7 a wrong address takes minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a wrong address takes minutes with 7
         import mlflow
 
         self.settings = settings
@@ -139,8 +139,8 @@ class Tracker:
 class PipelineRun:
     """One execution of a pipeline: a parent run, and `step` to run functions below it.
 
-    `runs` maps a step's name to the id of its run, `models` a run's id to the address of its logged bundle. `page`
-    is the address of the MLflow page that lists the runs; None if the store is a database other than SQLite.
+    `runs` maps a step's name to its run's id. `models` maps a run's id to the address of its logged bundle. `page` is
+    the address of the MLflow page that lists the runs; None if the store is a database other than SQLite.
     """
 
     def __init__(self, tracker: Tracker, experiment_id: str, name: str, progress: Progress) -> None:
@@ -246,7 +246,7 @@ class PipelineRun:
 
     def _log_files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
         with temporary_folder() as private:
-            folder = private / "files"  # MLflow copies its permissions, and those of `private` are too strict
+            folder = private / "files"  # MLflow copies a folder's permissions; those of `private` are too strict
             folder.mkdir()
             for name, content in files.items():
                 path = folder / name
@@ -262,7 +262,7 @@ class PipelineRun:
 def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
     """End a run as FINISHED, or as FAILED or KILLED if the block raises; always raise the block's own error.
 
-    Nested runs that an interruption left open end with it.
+    Nested runs that an interruption left open are ended too.
     """
     try:
         yield
