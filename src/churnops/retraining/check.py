@@ -67,7 +67,7 @@ class _Probed(ProbeAnswer):
 class _ProbeOutcome:
     """Outcome of one request, with a reason.
 
-    `agrees`, `differs`: the deployed model's answer, compared. `other`: another model or an error, which may still
+    `agrees`, `differs`: the deployed model answered, rightly or not. `other`: another model or an error; this can still
     change. `silent`: no answer, or not from churnops. `later`: too many requests. `closed`: the API refuses the key.
     """
 
@@ -76,7 +76,7 @@ class _ProbeOutcome:
 
 
 def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float, tolerance: float = 1e-9) -> Check:
-    """Compare the API's answers for the probe rows of a deployed bundle with the bundle's own.
+    """Compare the API's answers with the bundle's own, for the probe rows of a deployed bundle.
 
     The rows go to `POST /predict/probe`, which records and counts nothing, over a new connection each time. Five
     answers in a row must have this version and its probabilities; at the time limit, one is enough. A different
@@ -93,11 +93,11 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     url
         Address of the API, such as `http://127.0.0.1:8000`, with its path if it has one.
     key
-        API key with the scope `admin`; empty for none. The result never contains it.
+        API key with the scope `admin`; empty for none. The result never contains the key.
     seconds
         Time limit. The last request may end later than this: by `seconds`, but by at most 10 seconds.
     tolerance
-        Largest allowed difference of a probability, since libraries of other machines may round differently.
+        Largest allowed difference of a probability, because another machine's libraries may round differently.
 
     Examples
     --------

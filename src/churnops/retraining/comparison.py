@@ -27,7 +27,7 @@ RETRAINED_FROM = "champion"
 
 
 def compare_with_production(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
-    """Decide on production customers with known outcomes that neither model was trained on.
+    """Compare the models on labelled production customers that neither was trained on, and decide.
 
     These are the journal's customers if there are at least `min_new_labels`, because they are the newest. Otherwise
     they are the labelled customers of `data.production`, unless the champion is a retrained model: it has learned from
@@ -65,7 +65,7 @@ def judge(table: Table, challenger: Bundle, champion: Bundle, settings: Settings
     Raises
     ------
     DataError
-        If a model's Schema differs from that of the settings, which encodes the rows.
+        If a model's Schema differs from the settings' Schema, by which the rows are encoded.
     """
     if not table.outcome.size:
         return _cannot_tell("no customer with a known outcome is new to both models", settings)

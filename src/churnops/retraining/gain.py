@@ -63,7 +63,7 @@ def bounds(gain: float, error: float, rarer: int, skewness: float = 0.0, *, leve
     Parameters
     ----------
     rarer : int >= 2
-        Customers of the rarer outcome; Student's t has one degree of freedom less.
+        Number of customers of the rarer outcome; Student's t has one degree of freedom less.
     skewness : float
         Skewness of the gain, not of the customers' differences. Hall's transformation (Journal of the Royal Statistical
         Society B 54 (1992) 221-228) moves the bound on the side of the long tail outwards; no bound moves inwards.
@@ -83,7 +83,7 @@ def bounds(gain: float, error: float, rarer: int, skewness: float = 0.0, *, leve
 
 
 def _unskewed(t: float, skewness: float) -> float:
-    """Return the quantile of the studentised mean of skewed values whose transformation has the quantile `t`."""
+    """Invert Hall's transformation: return the studentised mean of skewed values that it maps to `t`."""
     if abs(skewness) < 1e-6:
         return t
     return 3 / skewness * (float(np.cbrt(1 + skewness * (t - skewness / 6))) - 1)
@@ -110,11 +110,11 @@ def labels_needed(
         Probability with which the lower bound holds, such as the result of `corrected`.
     low
         The gain's lower bound on these rows. Few or skewed customers make the interval wider than that of a normal
-        distribution, and the same ratio is assumed for more rows. So an unproven gain always needs more labels.
+        distribution. For more rows, the same factor is assumed. So an unproven gain always needs more labels.
 
     Notes
     -----
-    A gain of normal distribution exceeds `min_improvement` in 90 % of cases if its error is at most
+    A normally distributed gain exceeds `min_improvement` in 90 % of cases if its error is at most
     (gain - min_improvement) / z(0.9), and its lower bound exceeds 0 if the error is at most gain / (z(level) + z(0.9)).
 
     Examples

@@ -1,4 +1,4 @@
-"""Gate: a challenger replaces the champion only by a proven gain on the same rows.
+"""Gate: a challenger replaces the champion only if its gain on the same rows is proven.
 
 The verdict depends on the gain (positive if the challenger is better) and its one-sided bounds:
 
@@ -32,8 +32,8 @@ VERDICT_LABELS: Mapping[str, str] = {
 GuardName = Literal["log_loss", "calibration_error"]
 
 MIN_OF_EACH = 20
-"""Minimum of churned and of stayed customers for a verdict. An overconfident model without a gain had a lower 95 %
-bound above 0 in 12 % of samples with 14 churned customers, and in 6 % with 20 (log loss, telecom table)."""
+"""Minimum number of customers of each outcome for a verdict. An overconfident model without a gain had a lower
+95 % bound above 0 in 12 % of samples with 14 churned customers, and in 6 % with 20 (log loss, telecom table)."""
 _SIGN: Mapping[str, float] = {name: 1.0 if higher else -1.0 for name, higher in HIGHER_IS_BETTER.items()}
 Floats = NDArray[np.float64]
 
@@ -77,12 +77,12 @@ class Decision:
     compared
         Number of challengers from which this one was chosen on these rows.
     rows, churned
-        Customers, and those of them who churned.
+        Number of all customers, and of churned customers.
     guards
         Guards; empty for the plain rule.
     labels_needed
-        Total number of labels that proves a gain of this size in 90 % of cases or, if an outcome is too rare, contains
-        enough of it. None for other verdicts, or if no number is enough.
+        Total number of labels that proves a gain of this size in 90 % of cases. If an outcome is too rare: the number
+        that contains enough of it. None for other verdicts, or if no number is enough.
     """
 
     verdict: Verdict
@@ -151,7 +151,7 @@ def decide(
     The standard error is DeLong's (1988) for the gain in ROC-AUC, and a paired bootstrap's for average precision. The
     gain in log loss is the mean of the customers' differences, with its standard error and skewness: an overconfident
     model is slightly better on nearly all customers, and much worse on a few. The bounds use Student's t. Its degrees
-    of freedom are the number of customers of the rarer outcome, which carry most of the uncertainty, minus one. Brunner
+    of freedom are the customers of the rarer outcome minus one, because these cause most of the uncertainty. Brunner
     and Munzel (Biometrical Journal 42 (2000) 17-25) allow more, so these bounds are slightly wider.
 
     The best of k challengers is judged at (1 - confidence) / k (Bonferroni). A challenger without a gain is deployed

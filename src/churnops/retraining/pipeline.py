@@ -59,7 +59,7 @@ class Retrained:
     Attributes
     ----------
     challenger
-        The compared model, with its evaluation on the held-out rows. A deployment uses it without another fit.
+        The compared model, with its evaluation on the held-out rows. It is deployed without another fit.
     trained_on
         Identities of its training rows.
     rows
@@ -109,7 +109,7 @@ class RetrainingPipeline:
         rows
             Production customers with known outcomes, from the journal.
         batch
-            A file with more such customers; their time is now.
+            A file with more such customers; their time of prediction is now.
 
         Raises
         ------
@@ -174,7 +174,7 @@ class RetrainingPipeline:
 
 
 def _plan(table: Table, parts: Split, settings: Settings) -> Plan:
-    """Return the candidates, and the rows for fitting and choosing them."""
+    """Return the candidates, the rows for fitting them, and the rows for choosing one."""
     used, names = parts.held_out | parts.training, [column.name for column in settings.table.model_inputs]
     return Plan(
         families=settings.retraining.families,

@@ -13,7 +13,7 @@ CAUSE_LABELS: Mapping[str, str] = {"monitoring": "a report", "schedule": "the sc
 """Origin of a request to retrain."""
 
 MIN_COVERAGE = 0.8
-"""Share of the due outcomes that must be known. With fewer, the known ones may not represent all customers."""
+"""Minimum known share of the due outcomes. Below it, the known ones possibly do not represent all customers."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Situation:
     deployed_at
         Time of the last deployment, from the deployment log; None if not known.
     due, labelled
-        Production outcomes that are due, and the number of them that are known.
+        Number of due production outcomes, and number of known ones among them.
     unseen
         Number of customers with known outcomes that the deployed model was not trained on.
     new
@@ -100,7 +100,7 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
 def _against_automatic(situation: Situation, settings: RetrainingSettings) -> list[str]:
     against = []
     cooldown = settings.retraining_cooldown_days
-    # Without a cooldown, a deployment dated ahead by another machine's clock must not matter.
+    # Without a cooldown, a deployment with a future time (another machine's clock) must not matter.
     if cooldown and situation.deployed_at and situation.now - situation.deployed_at < timedelta(cooldown):
         age = (situation.now - situation.deployed_at) / timedelta(days=1)
         against.append(f"the model was deployed {age:.1f} days ago, and the cooldown is {cooldown:g} days")

@@ -29,8 +29,8 @@ class ProductionRows:
     Parameters
     ----------
     table
-        Inputs under their snake_case names, choices as text, and the target; neither ids nor times. Ranges and missing
-        values are not checked here.
+        Inputs (snake_case names, choices as text) and the target, without ids and times. Ranges and missing values are
+        not checked here.
     at
         Shape (n,): times of the predictions, in microseconds since 1970, UTC.
     known
@@ -151,7 +151,7 @@ class _Newest:
 
 
 def _decode(predictions: Sequence[RecordedPrediction], schema: Schema) -> Columns:
-    """Decode and encode inputs; refuse a fraction in an integer column."""
+    """Decode recorded inputs and encode them as columns; refuse a fraction in an integer column."""
     problem = "customers in the journal do not fit the schema in config.yaml"
     advice = "set retraining.history_days to a period after the change of the schema"
     try:

@@ -116,7 +116,7 @@ class Split:
 
         In `recent rows` only the newest rows have a weight: `recent_fraction` of the production rows, at least
         `MIN_RECENT`, and enough for `MIN_TO_FIT` rows of each outcome. In `recency-weighted` a row's weight halves for
-        every such number of newer rows.
+        each k newer rows, where k is the number of rows with a weight in `recent rows`.
         """
         place = np.empty(self.order.size, dtype=np.intp)
         place[self.order] = np.arange(self.order.size)
@@ -149,7 +149,7 @@ def split(table: Table, known: Mask, names: Sequence[str], settings: RetrainingS
     known
         Shape (n,): mask of the rows whose customers the deployed model was trained on.
     names
-        Columns of the contents.
+        Columns whose values are the contents.
     """
     order = _newest_first(table.at, content_hashes(table.columns, names))
     production = table.production
