@@ -25,7 +25,7 @@ def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 def entry(function: Any) -> Callable[..., Any]:
     """Return the machine code of a function made by `compiled`, without Numba's look-up of the arguments' types.
 
-    The look-up takes 6 µs for two tuples of arrays. Only for arguments whose types are known to be right.
+    The look-up takes 6 µs for two tuples of arrays. Use it only if the arguments certainly have the right types.
     """
     [signature] = function.signatures
     code: Callable[..., Any] = function.overloads[signature].entry_point

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class OutputError(Exception):
-    """Standard output cannot be written to: its reader is gone, or its disk is full. Raised once; the rest is dropped.
+    """Standard output cannot be written to: its reader is gone, or its disk is full. Raised once; later output is lost.
 
     It is not an `OSError`, so that no handler mistakes it for an error of a file or a connection.
     """

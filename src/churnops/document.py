@@ -1,7 +1,7 @@
-"""Document: base of the pydantic models of JSON documents that are written, read and published as a JSON Schema.
+"""Document: base of pydantic models that write and read a JSON document, and give its JSON Schema.
 
-Writing is strict: a value of the wrong type is an error. Reading is lenient, because the file may be of an earlier
-version or edited: a missing or wrong value becomes None or the empty value of its type.
+Writing is strict: a value of the wrong type is an error. Reading is lenient, because the file may be older or edited. A
+missing or wrong value becomes None, or the empty value of its type.
 """
 
 import math
@@ -81,7 +81,7 @@ class Document(BaseModel):
     Attributes
     ----------
     limits
-        Number of items to read from a list or object, by field; `MAX_ITEMS` for other fields.
+        Largest number of items to read from a list or object, by field; `MAX_ITEMS` for other fields.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True, json_schema_extra={"additionalProperties": False})

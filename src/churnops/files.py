@@ -52,7 +52,7 @@ def _lock(folder: Path) -> tuple[int, bool]:
         folder.mkdir(exist_ok=True)
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:  # its holder has just removed it
+        except FileNotFoundError:  # the lock's holder has just removed the folder
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +100,7 @@ def low_priority() -> Iterator[None]:
     The block's end restores the priority if the system allows that; otherwise it stays low.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, 19)  # of the calling thread, on Linux
+    os.setpriority(os.PRIO_PROCESS, 0, 19)  # 0 is the calling thread, on Linux
     try:
         yield
     finally:
@@ -119,7 +119,7 @@ def create_files_for(*, group: bool) -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Remove permissions beyond those of `create_files_for`, by default all but the owner's; follow links.
+    """Remove the permissions that `create_files_for` does not allow, by default all but the owner's; follow links.
 
     A missing path, or one of another account, stays as it is.
     """

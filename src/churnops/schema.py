@@ -61,7 +61,7 @@ RESERVED = (
 SIMULATED = "churnops_simulated"
 """Column that `churnops simulate` adds. Customers of a table with this column never count as production."""
 _MARK = SIMULATED.replace("_", "")
-_MARK_WITHIN = 1000  # searched characters of a header; with a wrong separator the first line of a file is one header
+_MARK_WITHIN = 1000  # searched characters of a header: a wrong separator makes a file's first line one header
 
 
 def is_marked(headers: Iterable[str]) -> bool:
@@ -273,7 +273,7 @@ class Schema(BaseModel):
         return names
 
     def closest_header(self, name: str, headers: Iterable[str]) -> str | None:
-        """Return the header most like the name or alias of a column, if one of the first 1,000 is close.
+        """Return the header closest to the name or alias of a column, if one of the first 1,000 is close enough.
 
         Case, blanks, underscores and other signs do not count.
         """

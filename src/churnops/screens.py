@@ -176,7 +176,7 @@ def show_models(
 
 
 def show_promotion(promotion: "Release", console: Console | None = None) -> None:
-    """Print the result of a promotion unless it is an error, and the gate's verdict if it ran."""
+    """Print a promotion's result, unless that is an error, and the gate's verdict if the gate ran."""
     console = console or Console()
     if promotion.status in ("deployed", "unchanged"):
         _released(console, promotion)
@@ -338,7 +338,7 @@ def _next(summary: "RunSummary", settings: "Settings") -> str:
 
 
 def _relative(path: Path) -> str:
-    """Return a path below the current folder relative to it, and any other as it is."""
+    """Return a path relative to the current folder if it is below that folder; otherwise unchanged."""
     try:
         return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     except FileNotFoundError:  # the current folder was removed

@@ -29,7 +29,7 @@ def has_open_deployments(settings: Settings) -> bool:
 def finish_open_deployments(settings: Settings) -> str | None:
     """Finish or undo open deployments; return the result in one line, or None if there are none.
 
-    This waits for a deployment of another process, which finishes open deployments first.
+    If another process deploys, this waits for it; that process first finishes open deployments.
     """
     with Project.open(settings) as project:
         if not project.deployments.open_intents():

@@ -53,7 +53,7 @@ class ReleaseCandidate:
     champion: str | None = None
 
     def because(self, note: str) -> str:
-        """Return a note after the person's reason, if there is one."""
+        """Return a note; the person's reason, if any, stands before it."""
         return f"{self.reason}; {note}" if self.reason else note
 
 
@@ -92,7 +92,7 @@ class Release:
 
     @property
     def headline(self) -> str:
-        """The result in a few words, before its reason."""
+        """The result in a few words, without its reason."""
         version = f"version {self.version} ({self.model_version})"
         return {
             "deployed": f"Deployed {version}",
@@ -104,7 +104,7 @@ class Release:
 
     @property
     def full_warning(self) -> str | None:
-        """The warning, and the reason of a check that did not pass although the deployment stays; None if neither."""
+        """The warning, and the reason of a check that did not pass although the deployment stays; None without both."""
         stays = self.status == "deployed" and self.check is not None and self.check.status != "passed"
         return "; ".join(filter(None, [self.warning, self.check.reason if self.check and stays else None])) or None
 
@@ -195,7 +195,7 @@ def record_decision(
     *,
     evidence: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record a decision of the gate in the journal; `evidence` names a retraining's rows, for the next retraining."""
+    """Record a decision of the gate in the journal; by `evidence`, the next retraining knows the rows of this one."""
     details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
     models = champion.content_sha256, challenger.content_sha256
     now = datetime.now(UTC)

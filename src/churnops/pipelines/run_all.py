@@ -224,7 +224,7 @@ def _watch(
 
 
 def _rows_needed(settings: Settings) -> int:
-    """Return the number of rows of each outcome that is enough for every fold and the held-out part."""
+    """Return the minimum number of rows of each outcome for every fold and the held-out part."""
     return max(settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME, ceil(1 / settings.evaluation.holdout_fraction))
 
 
@@ -264,8 +264,8 @@ def _fact(evaluated: EvaluatedModels) -> str:
 def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
     """Join the production tables into a batch for the deployed model.
 
-    The settings may have changed since its training. If the customers do not fit its schema, the batch is empty, its
-    source contains the reason, and the verdict is "cannot tell".
+    The settings may have changed since the model's training. If the customers do not fit its Schema, the batch is
+    empty, the batch's source contains the reason, and the verdict is "cannot tell".
     """
     nobody: Columns = {}
     if not tables:

@@ -43,9 +43,9 @@ class MonitoringSummary:
     retraining
         Result of the retraining, or the reason why there was none.
     warnings
-        Journal entries that are dated ahead of this machine's clock, and many labels without a prediction.
+        Warnings about journal entries dated ahead of this machine's clock, and about many unmatched labels.
     earlier
-        The model's newest cycle with customers, if this one had none.
+        The model's newest cycle with customers, if this cycle had none.
     """
 
     cycle: MonitoringCycle
@@ -91,9 +91,9 @@ def run_monitoring(
     ------
     ChurnopsError
         If the experiment does not exist, or the cycle would act on simulated customers outside a demonstration. If no
-        model is deployed, the batch cannot be collected, or the tracking store or the journal does not answer: such a
-        failure of a cycle that acts for a source is recorded and alerted. If a retraining fails, which is alerted too;
-        the cycle itself is complete then.
+        model is deployed, the batch cannot be collected, or the tracking store or the journal does not answer. Such a
+        failure is recorded and alerted if the cycle acts for a source. If a retraining fails: this is alerted too, and
+        the cycle itself is complete.
     """
     acts_as = source.acts_as
     with Project.open(settings) as project:
@@ -131,7 +131,7 @@ def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringC
         batch = replace(batch, simulated=True)
     if batch.simulated and not project.settings.demonstration:  # the file may have changed since it was checked
         batch = replace(batch, acts_as=None)
-    # Without new predictions the newest window is examined again, which must not alert or retrain twice.
+    # Without new predictions the newest window is examined again. It must not alert or retrain twice.
     repeated = batch.acts_as == LIVE and batch.window is not None and batch.window[1] < started
     examined = repeated and project.cycles.examined(bundle.content_sha256, batch.sha256)
     cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch, examined_before=examined)
@@ -186,7 +186,7 @@ def _why_not(report: Report) -> str:
 
 
 def _retrain(settings: Settings, task: RetrainingTask) -> str:
-    from churnops.pipelines.trigger_retraining import trigger_retraining  # scikit-learn and XGBoost, only here
+    from churnops.pipelines.trigger_retraining import trigger_retraining  # loads scikit-learn and XGBoost
 
     summary, path = trigger_retraining(settings, task)
     return f"{summary.text} ({path or summary.warning})"

@@ -30,7 +30,7 @@ def simulate_file(
     """Simulate customers like those in `sources` and write them to `target`, whole or not at all.
 
     The file has the headers of the first source, the outcome, and `churnops_simulated`, which is true in every row. It
-    has no ids and times.
+    has no ids and no times.
 
     Parameters
     ----------

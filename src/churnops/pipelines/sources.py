@@ -1,7 +1,7 @@
 """Sources of customers for a monitoring cycle: a window of the journal, a file, or a simulation.
 
-A cycle with a named source acts: it counts a look, alerts, recovers and retrains. `live` names the API's predictions;
-`data.batches` or `--act --source NAME` names a file's source. A cycle without a name only reports.
+A cycle with a named source acts: it counts a look, starts and ends alarms, and retrains. `live` names the API's
+predictions; `data.batches` or `--act --source NAME` names a file's source. A cycle without a name only reports.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from churnops.monitoring.collect import batch_from_columns, batch_from_file, bat
 from churnops.settings import LIVE, Settings
 
 PRODUCTION = "data.production"
-"""Source name of the tables that `churnops run` monitors, after their setting; no other source can have it."""
+"""Source name of the tables that `churnops run` monitors: the name of their setting. No other source can have it."""
 
 Collect = Callable[[Settings, Journal, Bundle], Batch]
 """Collects the customers of a cycle, given the deployed bundle."""
@@ -41,7 +41,7 @@ class BatchSource:
 
 
 def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
-    """Collect the journal's predictions of `length` (default `window_days`) before `until` (default now).
+    """Collect the predictions in the journal from a window of `length` (default `window_days`) up to `until` (now).
 
     Outcomes are those known by now, so a past window includes labels that arrived after it. If the window is empty and
     `until` is not given, it ends at the newest prediction instead, if the deployed model made that prediction.
@@ -79,7 +79,7 @@ def file(path: Path, acts_as: str | None = None) -> BatchSource:
 
 
 def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
-    """Simulate a batch with noise and flipped labels from the production tables, or the raw ones if there are none."""
+    """Simulate a batch with noise and flipped labels from the production tables, or without these the raw tables."""
     from churnops.data.simulate import Drift
     from churnops.pipelines.simulate import simulate_customers
 
@@ -95,7 +95,7 @@ def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
 
 
 def source_of(path: Path, settings: Settings) -> str | None:
-    """Return the source in `data.batches` with the innermost folder around a file; None if there is none.
+    """Return the source whose path in `data.batches` is the innermost one around a file; None without such a path.
 
     Links are resolved first, so a link in a folder to a file elsewhere does not count.
     """

@@ -69,8 +69,8 @@ def trigger_retraining(
     Raises
     ------
     ChurnopsError
-        If the retraining fails. An alert and a summary then contain the reason and the deployed model, except for a
-        missing file or experiment and a file of simulated customers. After the challenger's deployment, failures are
+        If the retraining fails. An alert and a summary then contain the reason and the deployed model. A missing file
+        or experiment, and a file of simulated customers, cause neither. After the challenger's deployment, failures are
         warnings in the summary; the path is None if the summary cannot be written.
     """
     if task.batch is not None:
@@ -247,7 +247,7 @@ class _Job:
         unseen = ~table.held_by(known) if table.outcome.size else np.zeros(0, np.bool_)
         since, batches = self._used_evidence(champion)
         new = int((unseen & (rows.known > since)).sum()) + (0 if file.sha256 in batches else file.unseen)
-        # The policy sees the source with the lowest share of known outcomes; one without outcomes adds no rows.
+        # The policy sees the source with the lowest share of known outcomes; a source without outcomes adds no rows.
         sources = [(rows.due, rows.labelled), (file.rows, file.labelled)]
         due, known_outcomes = min(
             (source for source in sources if source[1]), key=lambda source: source[1] / source[0], default=(0, 0)
@@ -264,7 +264,7 @@ class _Job:
         return permit(situation, self.settings.retraining)
 
     def _with_holdout(self, champion: Bundle) -> Settings:
-        """Return the settings, with a larger holdout if the gate's last "cannot tell" on the champion asked for it."""
+        """Return the settings, with a larger holdout if the gate's last "cannot tell" on this champion needs it."""
         decisions = self.project.decisions.newest(100, subject="deploy")
         last = next((d for d in decisions if d.champion == champion.content_sha256), None)
         needed = last.details.get("labels_needed") if last and last.verdict == "cannot tell" else None
@@ -321,7 +321,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _File:
-    """Counts of a batch file: all rows, rows with an outcome, and rows with an outcome new to the deployed model."""
+    """Counts of a batch file: all rows, labelled rows, and labelled rows that are new to the deployed model."""
 
     rows: int = 0
     labelled: int = 0
