@@ -81,7 +81,7 @@ def measure() -> Result:
             "For XGBoost's models shap calls XGBoost (`pred_contribs`), whose time includes its DMatrix. XGBoost adds "
             "in float32 and the bundle in float64, which explains the difference.",
             "Woodelf has no target: it is made for many rows and prepares the trees again at every call. Trees grown "
-            "to the end are too large for tables, so they are walked. No family of the main job has such trees.",
+            "to the end are too large for tables, so the bundle walks them. No family of the main job has such trees.",
         ],
     )
 

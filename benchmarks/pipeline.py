@@ -57,8 +57,8 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
         ],
         notes=[
             f"The {QUOTED_SECONDS:.0f} s of the public implementation (the same seven steps on the same table, with "
-            "scikit-learn, shap and pickle) are quoted from an earlier measurement on two cores, since it cannot be "
-            "installed here. So the ratio is a rough one.",
+            "scikit-learn, shap and pickle) are quoted from an earlier measurement on two cores, because this "
+            "implementation cannot be installed here. So the ratio is rough.",
             "The first run also creates the two databases. It is a single measurement.",
         ],
     )

@@ -53,7 +53,7 @@ def measure() -> Result:
         about=(
             "Five-fold: the 3,333 rows of `data/raw` are split into five parts. The product's steps train a bundle "
             "on four parts, with a holdout and a cross-validated search of their own, and the bundle scores the "
-            "fifth. Figures are over the scores of all rows. Later customers: the main job with the default "
+            "fifth. Figures are computed from all scores together. Later customers: the main job with the default "
             f"settings on `data/raw`, tested on the {project.production.outcome.size:,} rows of `data/production`."
         ),
         claims=claims,
@@ -112,7 +112,7 @@ def _cautions(wrong: Sequence[NDArray[np.bool_]], metrics: Metrics) -> list[str]
             ahead.append(f"{NAMES.get(name, name)} ({best}: {metrics[best][name]:.4f}, churnops: {ours[name]:.4f})")
     return [
         f"Read accuracy and F1 with care. {ever} rows of `data/raw` are predicted wrongly with at least one seed, and "
-        f"{always} of them with every seed. So the seeds are hardly independent evidence. Most churned customers of "
+        f"{always} with every seed. So the seeds are hardly independent evidence. Most churned customers of "
         "this table follow a few exact rules, which the derived columns contain. No model here finds the others. On "
         f"the later customers a decision tree of five leaves on our features has accuracy {tree['accuracy']:.4f}, "
         f"churnops {ours['accuracy']:.4f}. Other tables may give quite different figures. This peer was added after "
