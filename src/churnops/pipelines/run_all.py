@@ -265,7 +265,7 @@ def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
     """Join the production tables into a batch for the deployed model.
 
     The settings may have changed since the model's training. If the customers do not fit its Schema, the batch is
-    empty, the batch's source contains the reason, and the verdict is "cannot tell".
+    empty and the verdict is "cannot tell". The batch's source contains the reason.
     """
     nobody: Columns = {}
     if not tables:

@@ -43,8 +43,8 @@ class BatchSource:
 def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
     """Collect the predictions in the journal from a window of `length` (default `window_days`) up to `until` (now).
 
-    Outcomes are those known by now, so a past window includes labels that arrived after it. If the window is empty and
-    `until` is not given, it ends at the newest prediction instead, if the deployed model made that prediction.
+    Outcomes are those known by now, so a past window includes labels that arrived after it. Without `until`, an
+    empty window is moved: it ends at the newest prediction, if the deployed model made that prediction.
     """
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:

@@ -115,7 +115,7 @@ def labels_needed(
     Notes
     -----
     A normally distributed gain exceeds `min_improvement` in 90 % of cases if its error is at most
-    (gain - min_improvement) / z(0.9), and its lower bound exceeds 0 if the error is at most gain / (z(level) + z(0.9)).
+    (gain - min_improvement) / z(0.9). Its lower bound exceeds 0 as often up to an error of gain / (z(level) + z(0.9)).
 
     Examples
     --------

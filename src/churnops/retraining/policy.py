@@ -69,7 +69,7 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
     """Decide whether a retraining may begin.
 
     A person's request is refused only if too few outcomes are known for a comparison. An automatic request also waits
-    for the cooldown, and for `min_new_labels` since the last comparison, because each comparison is another chance for
+    for the cooldown, and for `min_new_labels` since the last comparison: each comparison is another chance for
     an equal model to look better.
 
     Examples

@@ -116,7 +116,7 @@ class Split:
 
         In `recent rows` only the newest rows have a weight: `recent_fraction` of the production rows, at least
         `MIN_RECENT`, and enough for `MIN_TO_FIT` rows of each outcome. In `recency-weighted` a row's weight halves for
-        each k newer rows, where k is the number of rows with a weight in `recent rows`.
+        each k newer rows; k is the number of rows with a weight in `recent rows`.
         """
         place = np.empty(self.order.size, dtype=np.intp)
         place[self.order] = np.arange(self.order.size)
