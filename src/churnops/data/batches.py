@@ -54,17 +54,17 @@ def open_batches(
     rows
         Rows of a batch. The last batch, and batches of long rows, have fewer.
     format
-        Format of the file; by default that of its ending.
+        Format of the file; None: the format that the file's ending names.
     schema
-        The customer table, if the file should be one: its headers decide the separator, and its numbers may have
-        decimal commas where the separator is not a comma.
+        Schema, if the file should be a customer table. Its headers decide the separator. Numbers may have decimal
+        commas if the separator is not a comma.
 
     Raises
     ------
     DataError
         If the file is empty, damaged, binary, neither UTF-8 nor UTF-16, not of its format, repeats a header, has more
         than 10,000 columns, or has a row with more or fewer values than the header, or of more than 1 MiB. The message
-        has the row where it is known (1 is the first after the header). Earlier rows were yielded before. See
+        contains the row if it is known (1 is the first after the header). Rows above it were already yielded. See
         `churnops.limits`.
 
     Examples
@@ -82,7 +82,7 @@ def open_batches(
 def read_batches(
     path: Path, *, rows: int = ROWS, format: Format | None = None, schema: Schema | None = None, skip: int = 0
 ) -> Iterator[FileBatch]:
-    """Read as `open_batches`, with the position of each batch, but without the first `skip` rows, which is quick."""
+    """Read as `open_batches`, with the position of each batch; the first `skip` rows are left out at little cost."""
     import pyarrow as pa
 
     kind = format or path.suffix.lower()[1:]
@@ -110,7 +110,7 @@ def unpacked_bytes(table: pl.DataFrame) -> int:
     """
     size = 0
     for column in table.get_columns():
-        text = column.dtype == pl.String  # its own estimate counts memory that a slice shares with others
+        text = column.dtype == pl.String  # Polars counts all memory that a slice of text shares
         size += column.len() + int(column.str.len_bytes().sum()) if text else int(column.estimated_size())
     return size
 
@@ -128,7 +128,7 @@ def count_rows(path: Path, *, format: Format | None = None) -> int | None:
 
 
 def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) -> list[str]:
-    """Return the columns of a Parquet file that are left out for their type; none of them is in the schema."""
+    """Return the columns of a Parquet file that are left out because of their type; the schema has none of them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,7 +148,7 @@ _Pieces = Iterator[tuple["pa.RecordBatch", int, float]]
 
 
 def _even(pieces: _Pieces, rows: int, skip: int) -> Iterator[tuple[pl.DataFrame, float]]:
-    """Cut pieces into tables of `rows` rows, or fewer if rows are long, without the first `skip` rows of the file."""
+    """Cut pieces into tables of `rows` rows, or fewer if rows are long; leave out the file's first `skip` rows."""
     held: list[pa.RecordBatch] = []
     count, size, share = 0, 0, 0.0
     for piece, above, read in pieces:
@@ -179,13 +179,13 @@ def _to_polars(pieces: "list[pa.RecordBatch]") -> pl.DataFrame:
 
 
 def _read_csv(path: Path, schema: Schema | None) -> _Pieces:
-    """Read a CSV; the number of a bad row is known because one thread reads in order."""
+    """Read a CSV with one thread, in order, so that an error can contain the row's number."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
     dialect = read_dialect(path, schema)
     headers = list(dialect.headers)
-    columns = [str(number) for number in range(len(headers))]  # headers may be empty, which Arrow would replace
+    columns = [str(number) for number in range(len(headers))]  # Arrow would replace empty headers
     numbers = DecimalCommas(path, dialect, schema)
     above = 0
     with Utf8File(path, dialect.encoding) as file:
@@ -209,7 +209,7 @@ def _read_csv(path: Path, schema: Schema | None) -> _Pieces:
                 ),
             )
             size = path.stat().st_size // (1 if dialect.encoding == "utf-8" else 2)
-            for number, batch in enumerate(reader, start=1):  # one batch a block; the file itself is read ahead
+            for number, batch in enumerate(reader, start=1):  # each batch is one block; the file is read ahead
                 piece = numbers.as_points(batch.rename_columns(headers), above)
                 yield piece, above, min(number * MAX_ROW_BYTES / size, 1.0)
                 above += batch.num_rows

@@ -4,7 +4,7 @@ import polars as pl
 
 UTC = pl.Datetime("us", "UTC")
 MISSING_WORDS = ("na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a")
-"""Words that other programs write for a missing value, in lower case. Only an empty cell is one here."""
+"""Words that other programs write for a missing value, in lower case. churnops reads only an empty cell as missing."""
 
 _TIME = (
     r"^\s*(?P<year>\d{4})(?:-(?P<month>\d\d?)-(?P<day>\d\d?)|/(?P<month_2>\d\d?)/(?P<day_2>\d\d?)"
@@ -26,7 +26,7 @@ def without_blanks(text: pl.Series) -> pl.Series:
 
 
 def as_numbers(text: pl.Series) -> pl.Series:
-    """Return numbers; null for a text that is none.
+    """Return texts as numbers; null for any other text.
 
     >>> as_numbers(pl.Series(["1.5", " 2 ", " ", "many"])).to_list()
     [1.5, 2.0, None, None]
@@ -38,7 +38,7 @@ def as_numbers(text: pl.Series) -> pl.Series:
 
 
 def as_times(text: pl.Series) -> pl.Series:
-    """Return ISO 8601 dates and times in UTC; null for a text that is none. A time without an offset is UTC.
+    """Return ISO 8601 dates and times in UTC; null for any other text. A time without an offset is UTC.
 
     The year comes first, so that day and month cannot be confused. Each text is read by itself.
 

@@ -1,9 +1,8 @@
-"""Count values into the cells that a reference's points form, exactly.
+"""Exact counts of values in the cells of a reference: its points, and the gaps between them.
 
-There are two ways. One sorts the values and walks along values and points. It is fast where NumPy sorts with vector
-instructions that the processor runs well, and takes up to ten times as long elsewhere. The other looks each value up in
-an index of the points, which takes about the same time everywhere. Both give the same counts, so a process measures
-once which is faster.
+Two methods give the same counts, and a process measures once which is faster. One sorts the values and walks along
+values and points. It is fast if NumPy sorts with vector instructions that suit the processor; otherwise it takes up to
+ten times as long. The other finds each value in an index of the points, in about the same time on every machine.
 """
 
 import time
@@ -19,16 +18,16 @@ from churnops.compiled import compiled
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Buckets = NDArray[np.int32]
-_FLOATS = types.Array(types.float64, 1, "A", readonly=True)  # takes those that may be written too
+_FLOATS = types.Array(types.float64, 1, "A", readonly=True)  # also accepts writable arrays
 _BITS = types.Array(types.int64, 1, "A", readonly=True)
 _POINTS = types.Array(types.float64, 1, "C", readonly=True)
 
 FEW = 100_000
-"""Number of values that are sorted in any case: an index does not pay."""
+"""Up to this number of values, they are always sorted: an index would not save time."""
 PER_POINT = 4
 """Buckets of the index for each point."""
 MAX_SHARED = 4.0
-"""Points in a point's bucket on average, itself included. If there are more, the values are sorted."""
+"""Largest mean number of points in a point's bucket, itself included. Beyond it, the values are sorted."""
 
 
 def count_cells(values: Floats, points: Floats) -> tuple[Counts, int]:
@@ -65,10 +64,10 @@ def count_by_sorting(values: Floats, points: Floats) -> tuple[Counts, int]:
 
 
 def count_by_index(values: Floats, points: Floats) -> tuple[Counts, int] | None:
-    """Count as `count_cells` by an index of the points; None if they lie too densely somewhere.
+    """Count as `count_cells` by an index of the points; None if too many points share a bucket.
 
-    The index has buckets of equal width, first on the scale of the values, then on that of their bits, which is nearly
-    logarithmic.
+    Buckets have equal width on the scale of the values. If these are too full, buckets have equal width on the scale of
+    the values' bits, which is nearly logarithmic.
     """
     if points.size == 0:
         return None
@@ -91,7 +90,7 @@ def sorting_is_faster() -> bool:
 
 
 def _seconds(count: Callable[[Floats, Floats], object], values: Floats, points: Floats) -> float:
-    """Return the CPU time of a count, the least of three."""
+    """Return the CPU time of a count: the shortest of three runs."""
     times = []
     for _ in range(3):
         start = time.thread_time()
@@ -101,9 +100,9 @@ def _seconds(count: Callable[[Floats, Floats], object], values: Floats, points: 
 
 
 def _linear(values: Floats, points: Floats, buckets: int) -> Buckets:
-    """Return each value's bucket among those of equal width; any number for NaN.
+    """Return each value's bucket; all buckets have equal width. NaN gets any number.
 
-    The first and the last thousandth of the points share the buckets at the ends: an outlier changes no width.
+    The first and the last thousandth of the points share the buckets at the ends, so an outlier changes no width.
     """
     finite = points[np.isfinite(points)]
     ends = finite[[finite.size // 1000, -1 - finite.size // 1000]] if finite.size else np.zeros(2)
@@ -150,7 +149,7 @@ def _look_up(values: Floats, buckets: Buckets, points: Floats, first: Buckets, c
     """Add the values to their cells; return the number of NaN.
 
     A larger value never has a smaller bucket. So the first point at or above a value lies in the value's bucket, or is
-    the first point of the later ones.
+    the first point of the later buckets.
     """
     missing = 0
     for row in range(values.size):
@@ -174,7 +173,7 @@ def _scale(values: Floats, low: float, factor: float, last: float, result: Bucke
 
 @compiled(types.void(_BITS, types.uint64[::1]))
 def _keys(bits: NDArray[np.int64], result: NDArray[np.uint64]) -> None:
-    """Write integers in the order of the numbers with these bits."""
+    """Write integers that have the same order as the numbers with these bits."""
     top = np.uint64(1 << 63)
     for row in range(bits.size):
         result[row] = np.uint64(~bits[row]) if bits[row] < 0 else np.uint64(bits[row]) | top

@@ -19,11 +19,11 @@ class Failure:
     Attributes
     ----------
     count
-        Rows that break it.
+        Number of rows that break the rule.
     rows
-        Numbers of the first of them; 1 is the first row after the header.
+        Numbers of the first such rows; 1 is the first row after the header.
     examples
-        Values in these rows; none of an id.
+        Values in these rows; empty for an id.
     """
 
     file: str
@@ -45,7 +45,7 @@ class Failure:
 def check_cells(raw: pl.Series, column: Column, file: str, *, may_be_null: bool) -> tuple[pl.Series, list[Failure]]:
     """Return a column with the type of its kind, and the rules that it breaks."""
     if raw.dtype.is_float():
-        raw = raw.fill_nan(None)  # in a typed table NaN is how a missing number is written
+        raw = raw.fill_nan(None)  # in a typed table, NaN means a missing number
     elif raw.dtype == pl.String and column.kind != "id":
         raw = _blank_as_missing(raw, column)
     series = _cast(raw, column)
@@ -64,7 +64,7 @@ def check_cells(raw: pl.Series, column: Column, file: str, *, may_be_null: bool)
         rules.apply("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
         blank = ~series.str.contains(SEEN_PATTERN)
         rules.apply("blank", blank, "blank: leave the cell of a customer without an id empty")
-        # PostgreSQL cannot keep it as text.
+        # PostgreSQL cannot store this character in text.
         rules.apply("characters", series.str.contains("\0", literal=True), "with a NUL character")
     return series.alias(column.name), rules.failures
 
@@ -84,7 +84,7 @@ class _Rules:
         if count == 0:
             return
         rows = bad.arg_true().head(SHOWN)
-        # An id identifies the customer, and reports travel: the row number must do.
+        # An id identifies the customer, and people pass reports on: these contain only the row number.
         given = [] if self.column.kind == "id" else self.raw.gather(rows).drop_nulls().to_list()
         examples = tuple(str(value)[:MAX_EXAMPLE_LENGTH] for value in given)
         text = f"{count} {'value' if count == 1 else 'values'} {message}"
@@ -93,7 +93,7 @@ class _Rules:
 
 
 def _blank_as_missing(raw: pl.Series, column: Column) -> pl.Series:
-    """Return texts with null for a cell of blanks, unless it is one of the choices."""
+    """Return texts; a cell of blanks becomes null, unless blanks are a choice."""
     blank = raw.str.strip_chars() == ""
     if column.choices:
         blank &= ~raw.is_in(list(column.choices))
@@ -107,7 +107,7 @@ def _remedy(column: Column) -> str:
 
 
 def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
-    """Apply the rule of the type, with a hint where the cause is known."""
+    """Apply the rule of the type, with a hint if the cause is known."""
     bad = raw.is_not_null() & series.is_null()
     message = f"not {_expected(rules.column)}"
     if raw.dtype == pl.String and bad.any():
@@ -165,7 +165,7 @@ def _cast(raw: pl.Series, column: Column) -> pl.Series:
 
 
 def _padded_choices(text: pl.Series, column: Column) -> pl.Series:
-    """Return a flag written as a number without the blanks around it."""
+    """Return texts; if the choices of a flag are numbers, blanks around them are removed."""
     if column.kind != "flag" or not all(choice.isdecimal() for choice in column.choices):
         return text
     return without_blanks(text)
@@ -181,7 +181,7 @@ def _cast_time(raw: pl.Series) -> pl.Series:
 
 
 def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return only nulls: no value of this type, such as a list, can be of the kind."""
+    """Return only nulls, for a type such as lists whose values never suit the kind."""
     return pl.Series(raw.name, [None] * raw.len(), dtype=dtype)
 
 

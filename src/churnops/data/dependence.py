@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from churnops.schema import Columns
 
 MIN_ROWS = 30
-SAMPLE = 1_000  # rows spread evenly over a table: they refute nearly every pair, so few need all rows
+SAMPLE = 1_000  # rows spread evenly over a table: they refute most pairs, so few pairs need all rows
 
 Values = NDArray[np.float64]
 
@@ -19,11 +19,11 @@ Values = NDArray[np.float64]
 def linked_columns(columns: Columns) -> dict[str, str]:
     """Return the columns that another column determines, each with the name of that column.
 
-    A column is determined if it is a monotone function of another over all rows that have both, and at least 30 of
-    these rows are outside its most frequent value. So a constant is not determined, and a link is no accident: of all
-    orders of such a column's values at most 2 of (60 choose 30), 2 in 10^17, are sorted along a given column. Two
-    columns may determine each other. Then the one with more distinct values is kept, or else the first. A chain of
-    columns is linked to its beginning.
+    A column is determined if it is a monotone function of another column over all rows that have both values. At least
+    30 of these rows must differ from its most frequent value. So a constant is not determined, and chance is excluded:
+    of all orders of such values at most 2 of (60 choose 30), 2 in 10^17, are sorted along a given column. If two
+    columns determine each other, the one with more distinct values is kept, or else the first. A chain of columns is
+    linked to its beginning.
 
     One column is sorted at a time, so memory does not grow with the number of columns.
 
@@ -36,7 +36,7 @@ def linked_columns(columns: Columns) -> dict[str, str]:
     distinct = {}
     for name, values in columns.items():
         counts = np.unique(values[~np.isnan(values)], return_counts=True)[1]
-        if counts.sum() - counts.max(initial=0) >= MIN_ROWS:  # else it neither is determined nor determines
+        if counts.sum() - counts.max(initial=0) >= MIN_ROWS:  # other columns neither are determined nor determine
             distinct[name] = counts.size
     ranked = sorted(distinct, key=lambda name: -distinct[name])
     linked: dict[str, str] = {}
@@ -70,7 +70,7 @@ def _determines(root: Values, other: Values, order: NDArray[np.intp]) -> bool:
 
 
 def _is_monotone(root: Values, other: Values) -> bool:
-    """Whether `other` only rises or only falls along the ascending `root`, with one value for each of its values."""
+    """Whether `other` only rises or only falls along the ascending `root`; equal roots must have equal values."""
     both = ~(np.isnan(root) | np.isnan(other))
     x, y = root[both], other[both]
     up, down = y[1:] >= y[:-1], y[1:] <= y[:-1]

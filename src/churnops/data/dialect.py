@@ -48,14 +48,14 @@ class Dialect:
 def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
     r"""Detect the dialect of a CSV from its first MiB.
 
-    A line `sep=;` at the top names the separator. Otherwise it is the one that yields the most headers of `schema`;
-    without any known header, the first of comma, semicolon, tab and bar that occurs in the header.
+    A line `sep=;` at the top names the separator. Otherwise the separator with the most headers of `schema` is taken.
+    Without any known header, it is the first of comma, semicolon, tab and bar that occurs in the header.
 
     Raises
     ------
     DataError
-        If the file is binary, its header is no text, does not end within the first MiB, repeats a name or has more
-        than 10,000 columns, or no row follows.
+        If the file is binary or has no row below the header; or if the header is no text, does not end within the
+        first MiB, repeats a name or has more than 10,000 columns.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
         encoding = ENCODINGS.get(binary.read(2), "utf-8")
     codec, errors = ("utf-8-sig", "surrogateescape") if encoding == "utf-8" else ("utf-16", "replace")
     with path.open(encoding=codec, errors=errors, newline="") as file:
-        begin = file.read(MAX_ROW_BYTES)  # a quote that is never closed would take the whole file for a header
+        begin = file.read(MAX_ROW_BYTES)  # with a quote that is never closed, the whole file would be the header
         named = _SEPARATOR_LINE.match(begin)
         text = begin[named.end() :] if named else begin
         separator = named[1] if named else _separator(text, schema)
@@ -86,7 +86,7 @@ _NAMES = "commas, semicolons, tabs and bars"
 
 
 def _first_row(text: str, separator: str) -> tuple[int, list[str], bool]:
-    """Return the number of blank lines, the cells of the first other line, and whether text follows it."""
+    """Return the number of blank lines at the top, the cells of the next line, and whether text follows."""
     lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=separator)
     blank, cells = next(((number, row) for number, row in enumerate(rows) if row), (0, []))
@@ -99,7 +99,7 @@ def _separator(text: str, schema: Schema | None) -> str:
     for separator in SEPARATORS:
         try:
             headers[separator] = _first_row(text, separator)[1]
-        except csv.Error:  # a cell is too long: so is the whole header, or this is not its separator
+        except csv.Error:  # a cell is too long: the header is, or the separator is wrong
             headers[separator] = []
     if schema is not None:
         known = {separator: len(_known(cells, schema)) for separator, cells in headers.items()}
@@ -153,7 +153,7 @@ class DecimalCommas:
         Raises
         ------
         DataError
-            If some numbers of the file have a decimal comma and others a decimal point: 1.234 may then be a thousand.
+            If some numbers of the file have a decimal comma and others a decimal point: 1.234 may then mean 1234.
         """
         import pyarrow.compute as pc
 

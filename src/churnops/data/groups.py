@@ -1,8 +1,8 @@
 """Groups of columns that constrain each other, so that some combinations of values never occur in a table.
 
-Two columns are in a group if common values of them never occur together (messages without a plan, a minimum above its
-maximum, two columns missing together), or if one is a sum, product or ratio of others. Values from one row keep the
-rule of a group, so the rule need not be known.
+Two columns are in a group if some of their common values never occur together (messages without a plan, a minimum above
+its maximum, only one of two values missing), or if one is a sum, product or ratio of others. Values from the same row
+obey the group's rule, so nobody has to know the rule.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -16,17 +16,17 @@ from churnops.schema import Columns
 SAMPLE = 20_000
 """Number of rows of the sample, spread evenly over the table."""
 MAX_COLUMNS = 300
-"""Largest number of columns to compare. A wider table is one group, as the time grows with the square."""
+"""Largest number of columns to compare. A wider table is one group, because the time grows with the square."""
 MAX_CELLS, MAX_LEVELS = 8, 60
 """Largest number of parts into which the values of a number, and the levels of a choice, are divided."""
 ROWS_PER_PAIR = 25
 """Expected rows of a pair of parts if the two columns are independent."""
 EXCEPTIONS = 0.02
-"""Share of the expected rows up to which a pair of parts counts as one that never occurs."""
+"""Largest share of the expected rows with which a pair of parts still counts as never occurring."""
 EVIDENCE = 15.0
-"""Nats of evidence that links a pair of columns. An independent pair has them once in 3 million."""
+"""Evidence, in nats, that links two columns. An independent pair reaches it once in 3 million."""
 LINEAR = 1e-4
-"""Variance that an exact sum leaves unexplained, at most, in columns of variance 1: rounding."""
+"""Largest variance that rounding leaves unexplained in an exact sum of columns of variance 1."""
 LOADING = 0.02
 MIN_KNOWN = 0.8
 
@@ -51,8 +51,8 @@ def column_groups(columns: Columns, numbers: Collection[str]) -> list[tuple[str,
 
     Notes
     -----
-    For independent columns the number of rows in two parts is hypergeometric. The evidence is Chernoff's bound on the
-    improbability of all the pairs of parts that are empty.
+    If two columns are independent, the number of rows in a pair of parts is hypergeometric. The evidence is Chernoff's
+    bound on the improbability of all empty pairs together.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def column_groups(columns: Columns, numbers: Collection[str]) -> list[tuple[str,
 
 
 def _cells(values: Values, parts: int | None) -> Cells:
-    """Return each value's part: missing, one of the common values, or for a number a quantile of the others."""
+    """Return each value's part: missing, one of the common values, or (for a number) a quantile of the rest."""
     known = ~np.isnan(values)
     distinct, inverse, counts = np.unique(values[known], return_inverse=True, return_counts=True)
     if parts is None:

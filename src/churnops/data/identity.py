@@ -1,8 +1,8 @@
 """Identities of a table: hashes of customers' ids and of rows' contents.
 
-With them a model is never judged on rows that it was trained on.
+They keep a model's training rows out of its evaluation.
 
-Needs only NumPy. The hashes stand in for customers where their rows must not be kept.
+Needs only NumPy. Hashes replace customers where their rows must not be stored.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from churnops.schema import Columns
 Hashes = NDArray[np.uint64]
 
 _NEGATIVE_ZERO, _INFINITY = np.uint64(1 << 63), np.uint64(0x7FF0000000000000)
-_NAN = np.uint64(0x7FF8000000000000)  # of the many bit patterns of NaN, the one that all of them count as
+_NAN = np.uint64(0x7FF8000000000000)  # the one bit pattern that stands for every NaN
 _NO_ID = 0
 
 
@@ -30,7 +30,7 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
 
     The bits of each value are folded into 64 with the finalizer of SplitMix64 (Steele, Lea and Flood 2014, "Fast
     splittable pseudorandom number generators") and a constant for the column's name. Each fold is a bijection, so rows
-    that differ in one column never have the same hash. Other pairs of rows have it with probability 2**-64. The chance
+    that differ in one column never have the same hash. Other pairs of rows collide with probability 2**-64. The chance
     that one of a million rows has the hash of one of a million others is one in 18 million. Rows with equal hashes can
     be constructed, so this is no protection against the author of a table.
 
@@ -39,7 +39,7 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
     columns
         Encoded columns, each of shape (n,).
     names
-        At least one.
+        Names of the hashed columns, at least one.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
     Raises
     ------
     DataError
-        If one of `names` is not among the columns: the first one.
+        If `columns` lack one of `names`; the message names the first.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
 def customer_hashes(customers: Sequence[str | None]) -> Hashes:
     """Hash customers' ids: the first 64 bits of BLAKE2b, 0 for a customer without one.
 
-    They have no salt, so that runs can be compared. A guessed id can be confirmed by its hash: protect hashes as ids.
+    Hashes have no salt, so that runs can be compared. A hash confirms a guessed id: protect hashes as well as ids.
 
     Examples
     --------
@@ -113,9 +113,8 @@ class Identities:
     def holds(self, columns: Columns, customers: Sequence[str | None]) -> NDArray[np.bool_]:
         """Return which rows of another table belong to a customer of this one.
 
-        A row belongs to one if its id is among `customers`. Where one side has no id, contents are compared: those of
-        a row with an id with `nameless`, those of a row without an id with `named` and `nameless`. Two ids with equal
-        contents are two customers.
+        A row with an id matches if the id is among `customers`, or its content among `nameless`. A row without an id
+        matches if its content is among `named` or `nameless`. Two ids with equal contents are two customers.
 
         Parameters
         ----------
@@ -131,7 +130,7 @@ class Identities:
         Raises
         ------
         DataError
-            If one of `names` is not among the columns: the first one.
+            If `columns` lack one of `names`; the message names the first.
 
         Examples
         --------

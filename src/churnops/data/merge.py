@@ -22,7 +22,7 @@ class MergedTable(StepResult):
 def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequence[str] = ()) -> MergedTable:
     """Merge validated tables (by file name) and sort the rows by their content.
 
-    Columns `beside` those of the schema are kept; they decide the order last.
+    The columns `beside` are outside the schema. They are kept, and decide the order last.
 
     Sorting makes all later results (split, folds, models, bundle hash) independent of the number, names and order of
     the files. A column that only some files have is null in the others.

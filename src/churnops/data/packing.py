@@ -42,7 +42,7 @@ def unpack_profile(data: bytes, reference: Profile) -> dict[str, ColumnProfile]:
     Raises
     ------
     DataError
-        If it is damaged, forged, or of another reference.
+        If the bytes are damaged, forged, or of another reference.
     """
     body = len(_FORMAT) + _HASH_BYTES
     if not data.startswith(_FORMAT):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-READ_ROWS = 25_000  # at least, as each batch repeats the dictionary
-LONG_ROWS = 64  # at once in a row group with more text than a batch may hold
+READ_ROWS = 25_000  # smallest batch, because each batch repeats the dictionary
+LONG_ROWS = 64  # batch of a row group with more text than a batch may hold
 
 
 def read_footer(path: Path) -> "pq.FileMetaData":
@@ -29,7 +29,7 @@ def read_footer(path: Path) -> "pq.FileMetaData":
     DataError
         If the footer is longer than a file of this size may have, or there are more than 10,000 columns.
     pyarrow.ArrowException
-        If it is not a Parquet file.
+        If the file is not Parquet.
     """
     import pyarrow.parquet as pq
 
@@ -38,7 +38,7 @@ def read_footer(path: Path) -> "pq.FileMetaData":
         file.seek(max(size - 8, 0))
         length = int.from_bytes(file.read(4), "little")
     limit = min(max(FOOTER_BYTES, size // FOOTER_SHARE), MAX_FOOTER_BYTES)
-    if limit < length <= size:  # with a length beyond the file, it is not Parquet
+    if limit < length <= size:  # a length beyond the file means that it is not Parquet
         raise DataError(
             f"{path}: its footer of {length >> 20} MiB is longer than the {limit >> 20} MiB that are read for a file "
             "of this size: write larger row groups"
@@ -54,8 +54,8 @@ def read_parquet(
 ) -> Iterator[tuple["pa.RecordBatch", int, float]]:
     """Yield pieces of a Parquet file, the rows above each, and the share of the file read.
 
-    Row groups within the skipped rows are not decoded. Text is read as dictionaries, so that a repeated value takes its
-    memory once, until the length of the rows is known.
+    Row groups within the skipped rows are not decoded. Until the length of the rows is known, text is held as
+    dictionaries, so a repeated value takes memory once.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def _plain(column: Any, kind: Any) -> Any:
 
 
 def _lengths(values: Any) -> npt.NDArray[np.int64]:
-    """Return how many bytes each text has; a missing one has none."""
+    """Return the number of bytes of each text; 0 for a missing text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -223,7 +223,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _longest(column: Any) -> int:
-    """Return a bound on the bytes of text in a row, quickly."""
+    """Return a quick upper bound on the bytes of text in a row."""
     import pyarrow as pa
 
     if pa.types.is_nested(column.type):

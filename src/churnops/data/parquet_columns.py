@@ -1,4 +1,4 @@
-"""Columns of a Parquet file that are read. Polars panics, with a trace, at a type that it does not support."""
+"""Readable columns of a Parquet file. At a type that it does not support, Polars would panic with a trace."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def readable_columns(declared: "pa.Schema", path: Path, schema: Schema | None) -> "pa.Schema":
-    """Return the columns of a file that are read, with the types they are read with.
+    """Return the readable columns of a file, with the types to read them as.
 
     A time zone that Polars does not know, such as +05:30, becomes UTC: the moments stay the same. A column of another
-    type without a counterpart is left out, unless the customer table needs it.
+    type that Polars lacks is left out, unless the customer table needs the column.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def readable_columns(declared: "pa.Schema", path: Path, schema: Schema | None) -
 
 
 def _readable_type(kind: Any) -> Any:
-    """Return the type that a column is read with; None if there is none."""
+    """Return the type to read a column as; None if Polars has none."""
     import pyarrow as pa
     from pyarrow import types
 
@@ -67,7 +67,7 @@ def _readable_type(kind: Any) -> Any:
 
 
 def leaves_of(kind: Any) -> int:
-    """Return how many columns of values a type is stored in.
+    """Return the number of stored columns (leaves) of a type.
 
     >>> import pyarrow as pa
     >>> leaves_of(pa.list_(pa.struct({"a": pa.int8(), "b": pa.map_(pa.string(), pa.int8())})))

@@ -1,4 +1,4 @@
-"""Unpacked size of the pages of a Parquet file, from the pages' own headers, as the footer may be wrong.
+"""Unpacked size of the pages of a Parquet file, from the pages' own headers, because the footer may be wrong.
 
 A reader unpacks a whole page of every column at a time: 33 KB of a constant text unpack to 700 MB. The headers are in
 Thrift's compact protocol, as `PageHeader` of the Parquet format (parquet-format, `parquet.thrift`).
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 WINDOW = 2**13  # bytes read at once: a header has about 50, and its statistics at most some thousand
-MAX_HEADER = 2**24  # as pyarrow reads
-MAX_SIZE = 2**31 - 1  # of a page: other readers take 32 bits and read another number
-DELTA_BYTE_ARRAY = 7  # encoding in which a text repeats the beginning of the text before
+MAX_HEADER = 2**24  # the limit of pyarrow
+MAX_SIZE = 2**31 - 1  # of a page: a reader with 32 bits reads a larger size as another number
+DELTA_BYTE_ARRAY = 7  # encoding in which a text repeats the beginning of the previous text
 _MORE, _DAMAGED = -1, -2
 _STOP, _BYTE, _SHORT, _LONG, _DOUBLE, _BINARY, _STRUCT = 0, 3, 4, 6, 7, 8, 12
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -31,7 +31,7 @@ _PAIR = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
 
 @compiled(_PAIR(_BYTES, types.int64))
 def _varint(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
-    """Read an unsigned number; return it and the position after it, negative if there is no number."""
+    """Read an unsigned number; return it and the next position, which is negative if there is no number."""
     value = shift = 0
     while shift <= 63:
         if at >= data.size:
@@ -47,8 +47,8 @@ def _varint(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
 def _header(data: NDArray[np.uint8], at: int, header: NDArray[np.int64]) -> int:
     """Read the header at a position; return the position after it, negative if it is damaged or cut off.
 
-    Writes into `header`: type, unpacked size, stored size, number of values, and whether texts repeat beginnings. A
-    header with several kinds of page counts with its largest number of values.
+    Writes into `header`: type, unpacked size, stored size, number of values, and whether texts repeat beginnings. If a
+    header describes several kinds of page, their largest number of values counts.
     """
     header[:] = 0
     fields = np.zeros(8, np.int64)  # the last field at each depth; a header has structs in structs
@@ -71,7 +71,7 @@ def _header(data: NDArray[np.uint8], at: int, header: NDArray[np.int64]) -> int:
                 return at
             fields[depth] = (value >> 1) ^ -(value & 1)
         field = fields[depth]
-        if kind == 1 or kind == 2:  # a truth value is in its type
+        if kind == 1 or kind == 2:  # the type itself holds a truth value
             continue
         if kind == _BYTE:
             at += 1
@@ -135,8 +135,8 @@ def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
     Raises
     ------
     DataError
-        If a page of every column together unpacks to more than 256 MiB, or four times a larger file; if a page has
-        more values than the footer states, or a page header is damaged.
+        If the largest pages of all columns together unpack to more than 256 MiB or four times the file, whichever is
+        more; if pages have more values than the footer states; or if a page header is damaged.
     """
     stored, size = metadata.row_group(group), path.stat().st_size
     limit, together, prefixed = max(PAGES_BYTES, PAGES_SHARE * size), 0, False

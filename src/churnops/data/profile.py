@@ -1,8 +1,8 @@
-"""Profile of a column: exact counts in the cells that a reference's points form.
+"""Profile of a column: exact counts in the cells of a reference: its points, and the gaps between them.
 
 Needs only NumPy and Numba. The reference profile is fitted once, at training time, and travels in the bundle. Counts
-add up, so profiles of batches, days and machines merge into that of all their rows, and the two-sample
-Kolmogorov-Smirnov statistic of the counts is that of the rows.
+add up, so profiles of batches, days and machines merge into the profile of all their rows. The two-sample
+Kolmogorov-Smirnov statistic of the counts equals that of the rows.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class ColumnProfile:
 
     @classmethod
     def fit(cls, values: Floats, limit: int | None = None) -> Self:
-        """Return a column's own profile, a reference for others.
+        """Return a column's profile, as a reference for other profiles.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class ColumnProfile:
         return type(self)(self.points, np.zeros_like(self.counts), 0)
 
     def merge(self, other: "ColumnProfile") -> Self:
-        """Return the profile of the rows of both: the order of merges does not matter.
+        """Return the profile of the rows of both; the order of merges does not matter.
 
         Raises
         ------
@@ -114,14 +114,14 @@ class ColumnProfile:
         """Largest error of a Kolmogorov-Smirnov distance to this reference, in [0, 1]; the distance is never too large.
 
         The distance is taken at all points. Between two points it can be larger by at most the share of this
-        reference's rows between them: 0 unless it was fitted with a `limit`.
+        reference's rows between them: 0 unless the reference was fitted with a `limit`.
         """
         return float(self.counts[0::2].max() / max(self.rows, 1))
 
     def coarse(self, edges: Floats) -> Self:
-        """Return the profile of the number of `edges` (ascending) at or below each value, with all of these as points.
+        """Count how many `edges` (ascending) are at or below each value; return the profile of these numbers.
 
-        Rows that lie in the same gap as an edge count as below it.
+        All numbers from 0 to the number of edges are points. A row in the same gap as an edge counts as below the edge.
         """
         at = np.searchsorted(edges, self.points, side="right")
         steps = np.empty(self.counts.size, dtype=np.intp)

@@ -4,8 +4,8 @@ The three kinds of change are those of Moreno-Torres et al., "A unifying view on
 Pattern Recognition 45 (2012) 521-530: covariate shift (other customers with the same behaviour), prior shift (more or
 fewer churners) and concept shift (the same customers with another behaviour).
 
-Simulated customers are possible ones: columns that constrain each other (`data.groups`) always come from one real
-customer together, so no value, no combination and no gap is made up.
+Simulated customers are possible customers. Columns that constrain each other (`data.groups`) always take their values
+from the same real customer, so no value, combination or gap is invented.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ Values = NDArray[np.float64]
 RECIPE_COLUMNS = 3
 """Number of columns that the recipe adds noise to by default."""
 RECIPE_NOISE = 0.1
-"""Size of the recipe's noise in standard deviations of the column; the report gives none."""
+"""Size of the recipe's noise in standard deviations of the column; the report gives no size."""
 RECIPE_FLIPPED = (0.02, 0.05)
 """Limits of the share of outcomes that the recipe flips; the share is drawn between them."""
 SHORT = 0.1
@@ -39,8 +39,8 @@ class Drift:
     Attributes
     ----------
     covariate
-        Shift of the mean of each of `columns`, in its standard deviations in the table; negative: downwards. It is
-        smaller if the table has too few such customers; the description then has the shift that was reached.
+        Shift of the mean of each of `columns`, in standard deviations of the column; negative: downwards. If the table
+        has too few such customers, the shift is smaller, and the description contains the shift that was reached.
     columns
         Numbers and integers to shift by `covariate`; empty: all that no other column determines.
     prior
@@ -52,8 +52,8 @@ class Drift:
         Recipe of the report: normal noise (`RECIPE_NOISE` standard deviations) on three columns, and 2 to 5 % of the
         outcomes flipped.
     noisy
-        The three columns. If the table has none of them: the three numbers whose means differ most between the
-        outcomes, in standard deviations, among those that no other column determines.
+        Columns of the recipe. If the table has none of them: the three numbers whose means differ most between the
+        outcomes, in standard deviations. Numbers that another column determines are left out.
     """
 
     covariate: float = 0.0
@@ -86,8 +86,8 @@ def simulate(
     """Draw customers from a table and change them.
 
     Customers are drawn without replacement while there are enough. To shift a column, some customers take the values of
-    another customer with the same outcome, in that column and in all that are connected with it. So charges follow
-    minutes, nobody without a plan sends messages, totals and orders hold, whole numbers stay whole, and gaps stay.
+    another customer with the same outcome, in that column and its whole group. So charges follow minutes, nobody
+    without a plan sends messages, totals and orders hold, whole numbers stay whole, and gaps stay.
 
     Parameters
     ----------
@@ -98,10 +98,10 @@ def simulate(
     rows
         Number of customers to draw, at least 1.
     seed
-        The same seed gives the same bits. The drawn customers depend only on it and on `prior`.
+        The same seed gives the same bits. The drawn customers depend only on the seed and `prior`.
     linked
-        Determined columns, each with the column that determines it and is shifted in its place. By default they are
-        detected in the table.
+        Determined columns, each with its determining column, which is shifted instead. By default they are detected in
+        the table.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def simulate(
 
 
 class _DrawnCustomers:
-    """Customers in the making: for each group of columns, the table's row that each customer takes its values from."""
+    """Drawn customers: for each group of columns, the row of the table that gives a customer its values."""
 
     def __init__(self, table: Columns, outcome: Values, schema: Schema, chosen: Rows, changed: bool) -> None:
         self._table = table
@@ -281,7 +281,7 @@ def _flip(outcome: Values, generator: np.random.Generator) -> int:
 
 
 def _noisy(drift: Drift, columns: Columns, outcome: Values, free: Sequence[str]) -> tuple[list[str], str]:
-    """Return the columns that the recipe adds noise to, and a note of those that the table lacks."""
+    """Return the columns that the recipe adds noise to, and a note on columns that the table lacks."""
     there = [name for name in drift.noisy if name in free]
     if there:
         absent = [name for name in drift.noisy if name not in free]

@@ -18,7 +18,7 @@ def has_mark(path: Path) -> bool:
         headers = _headers(path)
     except DataError:
         return False  # the reader of the file reports why
-    # Without the Schema the separator may be wrong, and one header may hold several.
+    # Without the Schema the separator may be wrong, and one header may contain several names.
     return is_marked(part for header in headers for part in re.split(r"[,;\t|]", header))
 
 
@@ -26,7 +26,7 @@ def _headers(path: Path) -> Sequence[str]:
     if path.suffix.lower() != ".csv":
         return next(open_batches(path, rows=1)).columns
     try:
-        return read_dialect(path).headers  # without the rows, which may not fit a wrong separator
+        return read_dialect(path).headers  # not the rows, which a wrong separator would damage
     except (OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
 
@@ -37,7 +37,7 @@ def file_sha256(path: Path) -> str:
     Raises
     ------
     DataError
-        If it cannot be read.
+        If the file cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Targets of commands that write a table: refused before any work is done."""
+"""Targets of commands that write a table; a bad target is refused before any work is done."""
 
 from collections.abc import Iterable
 from pathlib import Path

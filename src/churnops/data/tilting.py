@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 MIN_SHARE, MIN_ROWS = 0.05, 20
 """Smallest effective sample size of the weighted table (Kish), as a share and as a number of rows."""
 RIDGE = 1e-3
-"""Penalty that lets incompatible means give way to each other. It costs a shift about a thousandth of its size."""
+"""Penalty that allows a compromise between incompatible means. It costs a shift about a thousandth of its size."""
 STEPS, HALVINGS = 50, 12
-ENOUGH = 1e-10  # fall of the dual that another step would bring
+ENOUGH = 1e-10  # smallest fall of the dual for which another step is taken
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -31,7 +31,7 @@ def tilted_rows(values: Values, strata: Rows, chosen: Rows, shifts: Values, gene
     chosen
         Rows to be exchanged, shape (m,).
     shifts
-        Target shift of each mean, shape (k,). It moves less if the table has too few such rows.
+        Target shift of each mean, shape (k,). A mean moves less if the table has too few such rows.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generat
 class _Strata:
     """Rows of the table by stratum. Only strata of chosen rows are kept, weighted by the number of chosen rows.
 
-    `rows` are in the order of strata, `number` is the stratum of each, from 0, `start` the first row of each.
+    `rows` are sorted by stratum; `number` is each row's stratum, from 0; `start` is the first row of each stratum.
     """
 
     def __init__(self, values: Values, strata: Rows, chosen: Rows) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Utf8File(io.FileIO):
-    """A file that is read as UTF-8, with a count of its quotes: one that is never closed swallows rows."""
+    """A file that is read as UTF-8. Its quotes are counted, because a quote that is never closed swallows rows."""
 
     def __init__(self, path: Path, encoding: str) -> None:
         super().__init__(path)
