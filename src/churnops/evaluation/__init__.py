@@ -1,7 +1,7 @@
 """Quality of a model: metrics with intervals, and the pages that show them.
 
 `metrics` needs only NumPy and agrees with scikit-learn. Import `plots` and `page` by their full names: they load
-Matplotlib, which code that needs only numbers should not pay for.
+Matplotlib, which takes time and is not needed for numbers alone.
 """
 
 from churnops.evaluation.metrics import (

@@ -26,7 +26,7 @@ def roc_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Float
 
 
 def precision_recall_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats]:
-    """Return (recall, precision): the customary (0, 1), then one point per distinct probability, falling.
+    """Return (recall, precision): the customary point (0, 1), then one point per distinct probability, downwards.
 
     Average precision is the area of the steps: precision k holds from recall k-1 to recall k. Recall is NaN if nobody
     churned.
@@ -62,7 +62,7 @@ def calibration_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Float
 
 
 def _cumulative(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats]:
-    """Count churned and stayed rows at or above each distinct probability, falling."""
+    """Count churned and stayed rows at or above each distinct probability, from the highest down."""
     y, p, eps = checked(outcome, probability)
     up, right = ScoredRows.of(y, p, eps, 0.5).ranked(np.ones((1, y.size)))
     return np.cumsum(up[0]), np.cumsum(right[0])

@@ -12,15 +12,15 @@ from churnops.schema import Column
 Values = NDArray[np.float64]
 
 PERFECT = 0.999
-"""ROC-AUC of a single column, or of a model, that no honest table of customers reaches."""
+"""ROC-AUC that, without a leak, neither a single column nor a model reaches."""
 MIN_OUTCOMES = 10
-"""Held-out rows of each outcome that a column needs to be tested."""
+"""Smallest number of held-out rows of each outcome with which a column is tested."""
 
 
 def leaking_columns(prepared: PreparedTable, inputs: Iterable[Column]) -> list[str]:
     """Return the inputs that alone separate the held-out customers who churned from those who stayed.
 
-    A number counts by its values, a choice by its churn rate among the training rows, and each by its gaps.
+    A number is tested by its values, a choice by its churn rate among the training rows, and both by their gaps.
     """
     held_out, outcome = prepared.held_out, prepared.outcome.astype(np.float64)
     leaks = []
@@ -52,7 +52,7 @@ def _separates(score: Values, outcome: Values) -> bool:
 
 
 def leak_warning(leaks: list[str], roc_auc: float) -> str:
-    """Return a sentence on a model that is too good to be honest; empty if there is no sign of a leak.
+    """Return a warning if columns seem to contain the outcome; empty if there is no sign of a leak.
 
     >>> leak_warning([], 0.93), leak_warning(["score"], 1.0)[:58]
     ('', "'score' alone separates the customers who churned from tho")

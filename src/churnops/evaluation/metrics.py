@@ -137,7 +137,7 @@ def evaluate(
     -----
     Rows are resampled with replacement and without stratification, so the churn rate varies between replicates as
     between samples of customers: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13. The
-    intervals of `roc_auc` and `average_precision` leave out replicates of one class. Resampling adds noise that
+    intervals of `roc_auc` and `average_precision` leave out replicates with one outcome. Resampling adds noise that
     raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened until it
     contains its own estimate.
 

@@ -36,7 +36,7 @@ def evaluation_page(
     target: Column | None = None,
     banner: str = "",
 ) -> str:
-    """Return the evaluation as one HTML page, which opens offline and runs nothing.
+    """Return the evaluation as one HTML page, which opens offline and has no script.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _summary(evaluation: Evaluation) -> str:
 
 
 def _of(part: int, whole: int) -> str:
-    """Return a share as a count of 100, or of all if there are fewer."""
+    """Return a share as a count of 100, or of `whole` if that is smaller."""
     return f"{part} of {whole}" if whole < 100 else f"{round(100 * part / whole)} of 100"
 
 

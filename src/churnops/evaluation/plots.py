@@ -1,4 +1,4 @@
-"""Figures of an evaluation as inline SVG: the one home of Matplotlib.
+"""Figures of an evaluation as inline SVG; only this module uses Matplotlib.
 
 A function takes data and returns text. It writes no file, opens no window and loads nothing from elsewhere. The same
 data gives the same bytes. Not thread-safe: Matplotlib's settings are global while a figure is drawn.
@@ -192,7 +192,7 @@ def _inline(drawn: str, label: str) -> str:
     """Turn Matplotlib's file into an element of a page, with a name for screen readers and the page's colours."""
     head, _, body = drawn[drawn.index("<svg") :].partition(">")
     view = re.search(r'viewBox="[^"]*"', head)
-    used = set(re.findall(r"#([\w-]+)", body))  # other ids repeat among the figures of a page
+    used = set(re.findall(r"#([\w-]+)", body))  # figures of a page would repeat unused ids
     body = re.sub(r' id="([^"]*)"', lambda match: match.group() if match[1] in used else "", body)
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
     for colour, variable in _VARIABLES.items():

@@ -77,7 +77,7 @@ class ScoredRows:
         )
 
     def ranked(self, weight: Floats) -> tuple[Floats, Floats]:
-        """Return the weight of churned and of stayed rows at each distinct probability, falling."""
+        """Return the weight of churned and of stayed rows at each distinct probability, from the highest down."""
         ordered = np.take(weight, self.order, axis=1)  # faster than indexing
         churned = ordered * self.churned
         return (

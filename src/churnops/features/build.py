@@ -39,13 +39,13 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
     """Return every feature that the Schema and the settings define, before selection.
 
     The required columns come first: a category as one 0/1 feature for each choice but the first. The derived features
-    follow in their order.
+    follow in the order of the settings.
 
     Raises
     ------
     ExpressionError
         If an expression is invalid or uses an optional column or a later feature, a name is taken, or `exclude` has a
-        name of no feature and no column.
+        name that is neither a feature nor a column.
     """
     features: list[Feature] = []
     for column in schema.model_inputs:
@@ -72,7 +72,7 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
 
 
 def feature_title(name: str, schema: Schema, feature: Feature | None) -> str:
-    """Return the title of a feature: its column's, with the choice of a category, or else its own.
+    """Return a feature's title: that of its column (with the choice of a category), or else of the derived feature.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def feature_title(name: str, schema: Schema, feature: Feature | None) -> str:
 
 
 class FeatureMatrix:
-    """Function from columns to the selected features; each row is computed from itself alone.
+    """Function from columns to the selected features; a row of the result depends only on the same row of the columns.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class FeatureMatrix:
     def one(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         """Build the matrix of one customer, shape (1, number of selected features), from imputed numbers.
 
-        It has the same bits as from columns of length 1, and is several times as fast.
+        The bits are the same as for columns of length 1, in a fraction of the time.
         """
         known = dict(values)
         row = [0.0] * len(self.selected)

@@ -169,7 +169,7 @@ class _Compiler:
         return ExpressionError(f"expression {shown!r}: {reason}")
 
     def number(self, node: ast.expr) -> _Compute:
-        """Compile a node to a number; a truth value becomes 1 or 0, because NumPy adds two Booleans to one."""
+        """Compile a node to a number; a truth value becomes 1 or 0, because in NumPy True + True is True."""
         compiled = self.compile(node)
         compute, number = compiled.compute, self.operations["number"]
         return (lambda c: number(compute(c))) if compiled.boolean else compute
@@ -251,7 +251,7 @@ class _Compiler:
         return self._binary(type(node.ops[0]), left, right, boolean=True)
 
     def _choices_as_codes(self, left: ast.expr, right: ast.expr) -> tuple[ast.expr, ast.expr]:
-        """Replace a quoted choice that is compared with its category by the choice's index."""
+        """Replace a quoted choice by its index if it is compared with its category."""
         for category, choice in ((left, right), (right, left)):
             if isinstance(choice, ast.Constant) and isinstance(choice.value, str) and isinstance(category, ast.Name):
                 column = self.columns.get(category.id)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from churnops.errors import BundleError
 
 END = 22  # bytes of a zip file's end record without a comment
-ZIP64_END = 20  # bytes before it, if a second end record counts more than 65,535 entries
+ZIP64_END = 20  # bytes before END, if a second end record counts more than 65,535 entries
 MAX_ENTRY = 64  # limit of a directory entry's bytes without its name: 46, `.npy` and some spare
 
 
@@ -24,7 +24,7 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         for name in sorted(arrays):
             member = io.BytesIO()
             npy.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # its default date is 1980-01-01
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # dated 1980-01-01 by default
     return buffer.getvalue()
 
 

@@ -179,7 +179,7 @@ class Bundle:
     def base_value(self) -> float:
         """Average score of the training rows, on `explanation_scale`.
 
-        XGBoost's trees keep only the sum of p (1 - p) of their training rows, so its average weights a row by that.
+        For XGBoost, a row has the weight p (1 - p), because its trees keep only sums of these.
         """
         return self.estimator.base_value
 
@@ -269,8 +269,8 @@ class Bundle:
         except (ChurnopsError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"bundle {folder} is refused: its content does not fit together ({reason})") from None
-        # The bundle keeps the hash and form of its file, and is saved in that form. An older program wrote the same
-        # content differently, and the journal knows the model by that hash.
+        # Keep the hash and the form of the file, also for `save`: an older program wrote the same content in another
+        # form, and the journal names the model by that hash.
         bundle.__dict__.update(content_sha256=document["content_sha256"], _content=content_of(document))
         if newest is not document:
             bundle.__dict__["_files"] = files

@@ -14,10 +14,10 @@ from churnops.files import fsync_folder
 
 FORMAT = "churnops-bundle"
 PROTOCOL = 3
-"""Form of new bundles. Raise it together with a reader of the form before: no deployed model is refused for its age."""
+"""Form of new bundles. Each new form needs a reader of the previous one, so that old deployed models still load."""
 OLDEST_PROTOCOL = 3
 READERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""Readers by older protocol: each turns a document, after its hashes were checked, into a new one of the next form."""
+"""Readers by older protocol: each turns a document with checked hashes into a new document of the next form."""
 DOCUMENT, ESTIMATOR, REFERENCE = "bundle.json", "estimator.npz", "reference.npz"
 OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics", "lineage")
 MAX_DOCUMENT_BYTES = 16 * 2**20

@@ -1,15 +1,15 @@
 """Exact SHAP values of tree ensembles, path-dependent: each feature's share of one customer's score.
 
-A row reaches a leaf if every feature j on the leaf's path meets its merged condition. Let o_j be 1 if it does, else 0,
-and r_j the share of training rows that do (product of child cover / node cover over the nodes that split on j). A leaf
-of value v then adds this to the Shapley value of feature i (Lundberg et al. 2020, "From local explanations to global
-understanding with explainable AI for trees", with the Shapley weights as a Beta integral)::
+A row reaches a leaf if every feature j on the leaf's path meets its merged condition. Let o_j be 1 if j does,
+else 0, and r_j the share of training rows with o_j = 1 (product of child cover / node cover over nodes that split on
+j). A leaf of value v adds this to the Shapley value of feature i (Lundberg et al. 2020, "From local explanations to
+global understanding with explainable AI for trees", with the Shapley weights as a Beta integral)::
 
     v (o_i - r_i) ∫₀¹ ∏_{j≠i} (t o_j + (1 - t) r_j) dt
 
 The integrand is a polynomial in t, so Gauss-Legendre quadrature is exact. Leaves are added up in one of two ways:
 
-- *Tables.* A customer decides only which conditions hold. For a small subtree, the sums for every pattern of its nodes'
+- *Tables.* A customer only decides which conditions hold. For a small subtree, the sums for every pattern of its nodes'
   decisions and of the conditions above it are computed once (Yang 2021, "Fast TreeSHAP", has tables of single leaves).
   A customer then costs one table row per subtree.
 - *Walk*, if tables would be too large. At every quadrature point, products along the path go down the tree and sums
@@ -28,14 +28,14 @@ from churnops.model.tree_arrays import TreeArrays
 
 TABLE_BYTES = 16 * 2**20
 SUBTREE_BYTES = [2**power for power in range(16, 9, -1)]
-"""Sizes of a subtree's table to try: the first is used with which all tables fit into `TABLE_BYTES`."""
+"""Largest sizes of a table to try, in this order, until all tables fit into `TABLE_BYTES`."""
 WALKED_ROWS = 16  # rows that walk a tree one after another, while its edges are in the cache
 
 Floats = NDArray[np.float64]
 
 
 class TreeExplainer:
-    """Explanations of one ensemble: prepares its nodes, renumbered depth first, and its tables once."""
+    """Explanations of one ensemble. Its nodes (renumbered depth first) and its tables are prepared once."""
 
     def __init__(self, trees: TreeArrays) -> None:
         order, links, shares = _paths(trees.roots, trees.feature, trees.left, trees.right, trees.cover)
@@ -108,7 +108,7 @@ def _paths(
     order : array of shape (nodes,)
         Old number of each node.
     links : array of shape (6, nodes)
-        For each node: its parent; the nearest node above whose parent splits on the same feature as its own parent, or
+        For each node: its parent; the nearest ancestor whose parent splits on the same feature as the node's parent, or
         -1; the distinct features on its path; the inner nodes in its subtree; all nodes in its subtree; its depth.
     shares : array of shape (2, nodes)
         For each node: the share of training rows that meet the merged condition on its parent's feature, and the share

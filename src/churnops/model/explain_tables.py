@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from churnops.compiled import compiled
 
 MAX_BITS = 14  # limit of a pattern's bits
-FEW = 4  # rows from which a block is faster
+FEW = 4  # from this number of rows on, a block is faster
 BLOCK = 2048  # rows that share a subtree's table while it is in the cache
 
 Floats = NDArray[np.float64]
@@ -49,7 +49,7 @@ def find_subtrees(links: NDArray[np.int32], feature: NDArray[np.int32], limit: i
 
 @compiled("float64[:, ::1](float64, float64[::1], float64[::1], float64[::1])")
 def _leaf_shares(value: float, ratio: Floats, points: Floats, weights: Floats) -> Floats:
-    """Compute a leaf's contribution to each of its merged conditions, for every set (as bits) of those that hold."""
+    """Compute a leaf's contribution to each of its merged conditions, for every set (as bits) of true conditions."""
     shares, factor = np.zeros((1 << ratio.size, ratio.size)), np.empty(ratio.size)
     for held in range(1 << ratio.size):
         for point in range(points.size):

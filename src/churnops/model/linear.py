@@ -27,7 +27,7 @@ def _scores(matrix: Matrix, coefficients: NDArray[np.float64], intercept: float)
 
 @compiled("float64[::1](float64[::1])")
 def logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn log-odds into probabilities one by one: NumPy's vectorised `exp` can round the last ones differently."""
+    """Turn log-odds into probabilities one by one: NumPy's vectorised `exp` can round the last elements differently."""
     probabilities = np.empty(scores.shape[0])
     for row in range(scores.shape[0]):
         if scores[row] >= 0.0:

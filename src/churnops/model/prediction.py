@@ -80,7 +80,7 @@ def totals(base_value: float, contributions: Floats) -> Floats:
 
 @compiled("Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], int64[::1], int64)")
 def largest(contributions: Floats, by_name: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return the positions and values of each row's largest contributions; `by_name` orders equal ones."""
+    """Return the positions and values of each row's largest contributions; `by_name` orders equal values."""
     count = max(0, min(count, by_name.size))
     positions, values = np.empty((contributions.shape[0], count), np.int64), np.empty((contributions.shape[0], count))
     for row in range(contributions.shape[0]):

@@ -32,7 +32,7 @@ def read_profile(data: bytes, names: Sequence[str], file: str) -> Profile:
     Raises
     ------
     BundleError
-        If the file holds other arrays, or arrays that no data can have.
+        If the file holds other arrays, or arrays that no data can give.
     """
     expected = {f"{name}.{part}": dtype for name in names for part, dtype in _ARRAYS.items()}
     arrays = read_arrays(data, expected, file)

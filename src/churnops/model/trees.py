@@ -24,10 +24,10 @@ MAX_TREES = 10_000
 MAX_DEPTH = 512
 MAX_TREE_STEPS = 2**26
 MAX_STEPS = 2**31
-"""Limits of an ensemble. Its steps are its nodes times its levels, or times its features if there are fewer.
+"""Limits of an ensemble. Steps are nodes times levels, or nodes times features if these are fewer than levels.
 
 An explanation takes at most half as many operations a customer, and 24 bytes for each step of the largest tree. The
-families of `churnops.training.candidates` have at most 240 trees of depth 8. Other tools may grow trees to the end: to
+families of `churnops.training.candidates` have at most 240 trees of depth 8. Other tools may grow trees fully: to
 depth 74 on 200,000 rows, and about 10 levels more for four times as many rows. A tree on a million rows and 100 columns
 has about 2**25 steps.
 """
@@ -66,7 +66,7 @@ def _scores(
 
 @compiled("float32[:, ::1](float64[:, :])")
 def _rounded(matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to float32, faster than NumPy for one row. Larger numbers become infinite: above every threshold."""
+    """Round to float32, faster than NumPy for one row. Too large numbers become infinite, above every threshold."""
     rounded = np.empty(matrix.shape, np.float32)
     for row in range(matrix.shape[0]):
         for feature in range(matrix.shape[1]):
@@ -148,7 +148,7 @@ class TreeEnsemble(TreeArrays):
         if self.link == "logistic":
             probability: NDArray[np.float64] = logistic(scores)
             return probability
-        return np.minimum(np.maximum(scores, 0.0), 1.0)  # as np.clip, in half the time for one row
+        return np.minimum(np.maximum(scores, 0.0), 1.0)  # like np.clip, in half the time for one row
 
     @property
     def explanation_scale(self) -> Literal["log-odds", "probability"]:
@@ -179,8 +179,8 @@ class TreeEnsemble(TreeArrays):
     def answer(self, row: NDArray[np.float64], by_name: NDArray[np.int64], count: int) -> list[float] | None:
         """Return one row's probability, the sum of its explanation, then positions and values of contributions.
 
-        These are the `count` largest, as `largest` chooses them. The bits are those of `probability` and
-        `contributions`. None where explanations have no tables.
+        `largest` chooses `count` contributions. The bits are those of `probability` and `contributions`. The result is
+        None if explanations have no tables.
         """
         if (arguments := self._arguments) is None:
             return None
@@ -191,7 +191,7 @@ class TreeEnsemble(TreeArrays):
 
     @cached_property
     def _arguments(self) -> tuple[bool, tuple[Any, ...], tuple[Any, ...]] | None:
-        """Arguments of `_answer` that are the model's."""
+        """Arguments of `_answer` that depend only on the model."""
         if (tables := self.explainer.tables) is None:
             return None
         trees = (self.roots, self.feature, self.threshold, self.left, self.right, self.missing_left, self.value)
@@ -244,7 +244,7 @@ class TreeEnsemble(TreeArrays):
             raise BundleError(f"trees: a node splits on a feature outside its {width} features")
         inner = self.feature != LEAF
         index = np.arange(nodes)
-        end = np.append(roots[1:], nodes)[np.searchsorted(roots, index, side="right") - 1]  # of each node's own tree
+        end = np.append(roots[1:], nodes)[np.searchsorted(roots, index, side="right") - 1]  # of the node's tree
         for child in (self.left, self.right):
             if (child[~inner] != LEAF).any() or ((child <= index) | (child >= end))[inner].any():
                 raise BundleError("trees: a child points outside its tree or back to an earlier node")
@@ -256,7 +256,7 @@ class TreeEnsemble(TreeArrays):
         self._audit_numbers(inner)
 
     def _audit_numbers(self, inner: NDArray[np.bool_]) -> None:
-        """Refuse thresholds, values and covers that no training makes; `inner` (nodes,) is False in leaves."""
+        """Refuse thresholds, values and covers that no training gives; `inner` (nodes,) is False in leaves."""
         for numbers in (self.threshold[inner], self.value, self.cover):
             if not np.isfinite(numbers).all():
                 raise BundleError("trees: a threshold, value or cover is not finite")
@@ -267,7 +267,7 @@ class TreeEnsemble(TreeArrays):
             raise BundleError("trees: a node's cover is above its parent's")
 
     def _audit_cost(self, width: int) -> None:
-        """Refuse trees that no training makes: one explanation could take seconds and gigabytes."""
+        """Refuse trees that no training gives: one explanation could take seconds and gigabytes."""
         depth = _depth(self.feature, self.left, self.right)
         if depth > MAX_DEPTH:
             raise BundleError(f"trees: a depth of {depth}, at most {MAX_DEPTH} is allowed")

@@ -29,7 +29,7 @@ class CandidateFamily:
     default
         Hyperparameters of the first trial.
     space
-        Values of each hyperparameter that the search draws from.
+        Values of each hyperparameter, from which the search draws.
     """
 
     name: str
@@ -53,10 +53,10 @@ class CandidateFamily:
         if weight is not None:
             counted = weight > 0
             matrix, outcome, weight = matrix[counted], outcome[counted], weight[counted]
-        if weight is None or (weight == weight[0]).all():  # a forest draws other rows if it gets weights
+        if weight is None or (weight == weight[0]).all():  # with weights, a forest would draw other rows
             return estimator.fit(matrix, outcome.astype(np.int64))
         name = f"{estimator.steps[-1][0]}__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
-        scaled = weight / weight.mean()  # limits such as a leaf's smallest weight are in rows
+        scaled = weight / weight.mean()  # limits such as a leaf's smallest weight count rows
         return estimator.fit(matrix, outcome.astype(np.int64), **{name: scaled})
 
 

@@ -190,7 +190,7 @@ def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
 
 
 def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.float64]:
-    """Return a score of every row by a fit on other rows: out of fold, or of the evaluated fit if held out.
+    """Score every row by a fit on other rows: out of fold, or by the evaluated fit if the row is held out.
 
     The score is NaN for a training row that no fold validates.
     """
@@ -215,7 +215,7 @@ class _Reference:
     rows
         Mask of the table's rows, shape (n,).
     unseen
-        Scores by fits on other rows, shape (n,). NaN for a row outside the next fit, which then scores it.
+        Scores by fits on other rows, shape (n,). NaN for a row outside the next fit; that fit scores the row.
     """
 
     rows: NDArray[np.bool_]
