@@ -10,14 +10,14 @@ from churnops.settings import LIVE
 from churnops.words import capital
 
 AFTER_RETRAINING: tuple[Subject, ...] = ("retraining_failed",)
-"""Subjects that are clear once a retraining has come to any decision."""
+"""Subjects that are clear after every decision of a retraining."""
 
 
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """Return the alarms of a finished cycle, and the subjects that are clear.
 
-    Both are about the report's source. A trigger that is unknown, or big and not certain, is in neither: its last
-    alarm stays as it is. A report that acts for no source has no alarm, and customers examined before raise none.
+    Both concern the report's source. A trigger that is unknown, or big but not certain, is in neither list, so its last
+    alarm stays. A report without consequences has no alarm, and customers examined before cause none.
     """
     if report.report_only:
         return [], []
@@ -41,7 +41,7 @@ def retraining_failed(reason: str, link: str, production: str = "The deployed mo
     Parameters
     ----------
     reason : str
-        One line. A retraining that came to the decision to keep the model has not failed.
+        One line. A retraining that decided to keep the deployed model has not failed.
     production : str
         Sentence on the deployed model.
     """
@@ -57,7 +57,7 @@ def deployment(
 
 
 def rollback(model_version: str, reason: str, link: str) -> Alarm:
-    """Return the event of an earlier model that is deployed again."""
+    """Return the event of a rollback: an earlier model is deployed again."""
     return Alarm("rolled_back", "warning", f"Rolled back to {model_version}", (_sentence(reason),), link)
 
 

@@ -1,7 +1,7 @@
 """Alerts: each alarm is sent once, repeated while it lasts, and followed by its recovery.
 
-Firing alarms are kept in the journal's database, so that restarts forget nothing and two processes do not both send
-one. A failure to send never breaks the work that the alert is about.
+Firing alarms are kept in the journal's database, so a restart forgets no alarm, and only one of two processes sends
+it. A failure to send never breaks the work that the alert is about.
 """
 
 import sys
@@ -16,7 +16,7 @@ from churnops.journal.alerts import Alert, AlertLog, Notice, Try, incident
 from churnops.settings import LIVE, AlertSettings, Settings
 
 NEWS_AGE = timedelta(hours=24)
-"""Age up to which an alert is still sent to a channel that missed it."""
+"""Largest age at which an alert is still sent to a channel that missed it."""
 
 _LATE = "not tried: the earlier messages took all the time"
 
@@ -28,7 +28,7 @@ class Delivery:
     Attributes
     ----------
     channel
-        `console`, a scheme and a hash such as `slack#dfd74c`, or `journal`, if the firing alarms could not be read.
+        `console`; a scheme and a hash, such as `slack#dfd74c`; or `journal`, if it could not be read or written.
     subject
         Name of the incident: the alarm's subject, and its source unless that is live traffic. Empty for a fault of the
         channel or the journal itself.
@@ -58,7 +58,7 @@ class Alerts:
     frame : Frame
         Parts of every message.
     now : callable
-        The time, with a zone.
+        Returns the time, with a zone.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class Alerts:
         return cls(log, settings.alerts, frame=Frame.of(settings))
 
     def tell(self, firing: Sequence[Alarm], clear: Iterable[Subject], source: str = LIVE) -> tuple[Delivery, ...]:
-        """Send new alarms and recoveries, and again those that missed a channel.
+        """Send new alarms and recoveries, and repeat messages that missed a channel.
 
         Parameters
         ----------
         firing : sequence of Alarm
             Sent when new, when more severe than before, and again after `alerts.repeat_hours`.
         clear : iterable of str
-            Subjects known to be fine: if they fired, a recovery is sent, once. A subject in neither keeps its state.
+            Subjects known to be fine: one that was firing gets one recovery. A subject in neither list keeps its state.
         source : str
             Source of the customers. Alarms of other sources are neither repeated nor ended.
         """
@@ -123,7 +123,7 @@ class Alerts:
         return tuple(self._send([(alert, label) for label in self._channels]))
 
     def _begun(self, subjects: Sequence[Subject]) -> dict[str, datetime]:
-        """Return the time since when each incident has been firing."""
+        """Return the time at which each incident began to fire."""
         try:
             firing = self._log.firing(subjects) if self._log and subjects else []
         except JournalError:  # reported when the alerts are recorded
@@ -133,7 +133,7 @@ class Alerts:
     def _tell(
         self, decide: Callable[[Mapping[str, Alert]], list[Notice]], otherwise: Sequence[Notice]
     ) -> tuple[Delivery, ...]:
-        """Send the notices that are decided on; without a database, all of them."""
+        """Send the notices that `decide` returns; without a database, send `otherwise`."""
         now, deliveries = self._now(), []
         limit = timedelta(seconds=self._settings.attempts * self._settings.timeout_seconds)
         try:
@@ -142,7 +142,7 @@ class Alerts:
             news, handed_out = self._log.take(
                 decide, self._channels, now=now, since=now - NEWS_AGE, lease=limit + timedelta(minutes=1)
             )
-        except JournalError as error:  # no reason for silence
+        except JournalError as error:  # alerts are sent without the journal, too
             news = [Alert(None, now, notice) for notice in otherwise]
             handed_out = [(alert, label) for alert in news for label in self._channels]
             deliveries.append(Delivery("journal", "", False, 1, str(error)))
@@ -174,7 +174,7 @@ class Alerts:
         if self._log is not None and tries:
             try:
                 self._log.finish(tries, self._now())
-            except JournalError as error:  # it will be sent again
+            except JournalError as error:  # the alert will be sent again
                 deliveries.append(Delivery("journal", "", False, 1, str(error)))
         return deliveries
 

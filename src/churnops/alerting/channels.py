@@ -47,7 +47,7 @@ class Channel:
     def __init__(self, url: str) -> None:
         self._url = url
         scheme = re.match(r"[a-z][a-z0-9+.-]{0,30}(?=://)", url, re.IGNORECASE)
-        # A hash distinguishes addresses of one scheme. It is a slow one, because a fast one helps to guess passwords.
+        # A hash distinguishes addresses of one scheme. The hash is slow, because a fast one helps to guess passwords.
         digest = pbkdf2_hmac("sha256", url.encode("utf-8", "replace"), b"churnops", 50_000).hex()
         self.label = f"{scheme[0].lower() if scheme else 'unknown'}#{digest[:6]}"
 
@@ -56,7 +56,7 @@ class Channel:
 
     @cached_property
     def problem(self) -> str | None:
-        """Reason why the address cannot work, as far as it is known without sending; None without one."""
+        """Reason why the address cannot work, if it is known without sending; None otherwise."""
         apprise = _apprise()
         if apprise is None:
             return "Apprise is not installed: pip install churnops[alerts]"

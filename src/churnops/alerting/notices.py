@@ -26,7 +26,7 @@ Subject = Literal[
     "rolled_back",
 ]
 
-_NAMES: Mapping[str, str] = {  # the names of other subjects are their own words
+_NAMES: Mapping[str, str] = {  # another subject is named by its own words
     "cycle_failed": "failed monitoring cycle",
     "retraining_failed": "failed retraining",
 }
@@ -80,7 +80,7 @@ class Frame:
         return cls(settings.banner, f"Project {settings.root.name} on {socket.gethostname()}", settings.alerts.link)
 
     def notice(self, alarm: Alarm, state: Literal["firing", "event"], source: str, at: datetime) -> Notice:
-        """Return the message of an alarm; `at` is the time of an event, or since when an alarm fires."""
+        """Return the message of an alarm; `at` is the time of an event, or the start of an alarm."""
         title = plain(f"[{alarm.severity}] churnops: {_whose(source)}{alarm.title}", _TITLE)
         length = _FACT - len(self.banner) // _FACTS  # a message is as long with the banner as without
         facts = [plain(fact, length) for fact in alarm.facts[:_FACTS]]
@@ -180,9 +180,9 @@ def _recovery(last: Alert, link: str) -> Notice:
 
 
 def message_of(alert: Alert, now: datetime) -> Message:
-    """Return the message that a channel is sent; it names its time if it is late."""
+    """Return the message for a channel; a late message contains its time."""
     notice = alert.notice
-    # Good news is green, and opens no incident where incidents are kept.
+    # Good news is green, and opens no incident in services that keep incidents.
     good = notice.state == "recovered" or (notice.state == "event" and notice.severity == "info")
     kind = "good" if good else _KINDS[notice.severity]
     late = f"Late: this is of {_minute(alert.at)}." if now - alert.at > _MINUTE else ""
@@ -191,7 +191,7 @@ def message_of(alert: Alert, now: datetime) -> Message:
 
 
 def _address(link: str) -> str:
-    """Return a whole address or path, or nothing: part of one leads nowhere."""
+    """Return an address or path; empty if it is too long or not safe, because a part of it leads nowhere."""
     return link if len(link) <= _LINK and link.isprintable() and not re.search("[<>]", link) else ""
 
 

@@ -12,16 +12,16 @@ from churnops.schema import Columns
 from churnops.settings import LIVE
 
 Window = tuple[datetime, datetime]
-"""Since (included) and until (excluded)."""
+"""Start (included) and end (excluded)."""
 
 
 @dataclass(frozen=True)
 class LabelCoverage:
     """Number of predictions past the label horizon (`due`), and of those with an outcome (`labelled`).
 
-    `oldest`, `newest` and `median_age_days` are of the predictions with an outcome; None without any. `waiting` is the
-    number of labels sent for predictions whose horizon has not passed, and `first_due` the end of the first such
-    horizon; both are counted only while no outcome is known. `label_horizon_days` is None for a table.
+    `oldest`, `newest` and `median_age_days` describe predictions with an outcome; None without any. `waiting` is the
+    number of labels for predictions whose horizon has not passed. `first_due` is the end of the first such horizon.
+    Both are counted only while no outcome is known. `label_horizon_days` is None for a table.
     """
 
     due: int
@@ -35,13 +35,13 @@ class LabelCoverage:
 
     @property
     def share(self) -> float:
-        """Share of those due that have an outcome; 0 if none is due."""
+        """Share of due predictions that have an outcome; 0 if none is due."""
         return self.labelled / self.due if self.due else 0.0
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Predictions with a known outcome, and their share of those due.
+    """Predictions with a known outcome, and their share of the due predictions.
 
     Attributes
     ----------
@@ -66,13 +66,13 @@ class Batch:
         Predictions for performance and churn rate. In a window of the journal they are older than those in `columns`,
         because an outcome is due only after the label horizon. In a table they are the rows with an outcome.
     acts_as
-        Source whose looks, alarms and recoveries this batch counts for; None for a batch to report on only.
+        Source that gets the looks, alarms and recoveries of this batch; None if the batch has no consequences.
     simulated, past
         Whether the customers are simulated, or the window is a past one.
     history
         Earlier windows, with the outcomes that are known by now.
     repeated_rows
-        Rows of a table that were left out, as a later row has the same customer's id.
+        Rows of a table that were left out, because a later row has the same customer's id.
     """
 
     columns: Columns
@@ -99,7 +99,7 @@ class Batch:
 
     @property
     def whose(self) -> str:
-        """Name of the source in the journal; a batch to report on only has one, too."""
+        """Name of the source in the journal; a batch without consequences has a name, too."""
         return self.acts_as or ("simulation" if self.simulated else LIVE if self.past else "file")
 
     @cached_property

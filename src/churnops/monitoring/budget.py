@@ -1,9 +1,9 @@
 """Error budget: four triggers, judged again at each look, and one recommendation.
 
-A model's life has a budget: the chance of recommending retraining at all although nothing changed. Each trigger gets
-an equal part of it, and spends 1 / (k (k + 1)) of its part at look k. These shares add up to 1 over all looks, so by
-the union bound the budget holds however many looks there are and however they depend on each other: looking every
-hour is as safe as looking once. The idea of spending error over looks is that of Lan and DeMets, "Discrete sequential
+The budget is the chance, over a model's whole life, of a recommendation to retrain although nothing changed. Each
+trigger gets an equal part, and spends 1 / (k (k + 1)) of its part at look k. These shares add up to 1 over all looks.
+So by the union bound the budget holds for any number of looks, whether they depend on each other or not: an hourly
+look is as safe as a single one. The idea of spending error over looks is that of Lan and DeMets, "Discrete sequential
 boundaries for clinical trials", Biometrika 70 (1983) 659-663.
 """
 
@@ -50,8 +50,8 @@ class Trigger:
     big
         Whether the difference reaches its threshold; None if unknown.
     fired
-        Whether it is big and certain: its `p_value` is not above `level`, or it fired before and is still big. None if
-        unknown.
+        Whether the difference is big and certain (`p_value` is not above `level`), or is still big after the trigger
+        fired before. None if unknown.
     p_value
         p-value of "nothing changed", corrected for the columns and tests behind it.
     level
@@ -75,9 +75,9 @@ class Recommendation:
     Attributes
     ----------
     look
-        Number of this look at fresh evidence in the model's life; None for a batch outside of it.
+        Number of this look at fresh evidence in the model's life; None for a batch that is no part of that life.
     budget
-        Chance of a false recommendation over the whole life; None under the plain rule, which has none.
+        Chance of a false recommendation over the whole life; None under the plain rule, which has no budget.
     """
 
     value: bool
@@ -137,11 +137,11 @@ def recommend(
     Parameters
     ----------
     look
-        Number of this look, the same for the same evidence. None for a batch outside the model's life, such as a
-        simulated one: it gets the level of a first look.
+        Number of this look; equal evidence has an equal number. None for a batch outside the model's life, such as a
+        simulated one; that batch gets the level of a first look.
     established
-        Triggers that had fired at the look before. They stay fired while they are big, although the level is lower
-        now. The budget still holds, because they fired within it.
+        Triggers that fired at the previous look. They stay fired while their difference is big, although the level is
+        lower now. The budget still holds, because they fired within it.
     """
     performance, features = verdicts.performance, verdicts.features
     scores, labels = verdicts.scores, verdicts.labels
@@ -174,7 +174,7 @@ class _Condition:
     reason: str
 
     def trigger(self, level: float | None, established: bool) -> Trigger:
-        """Judge it: it fires if it is big, and certain or `established` at an earlier look."""
+        """Return the trigger: it fires if the difference is big, and certain or `established` at an earlier look."""
         name, big, p_value = self.name, self.big, self.p_value
         reason = f"{REASON_PREFIXES[name]}: {self.reason}"
         if not big or level is None:

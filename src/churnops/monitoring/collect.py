@@ -20,7 +20,7 @@ from churnops.monitoring.batch import Batch, LabelCoverage, Resolved, Window
 from churnops.schema import RESERVED, Columns, Schema, is_marked
 from churnops.settings import LIVE
 
-PAST_WINDOWS = 4  # shown in a report, with the labels that came in since
+PAST_WINDOWS = 4  # shown in a report, with labels that arrived since
 ROWS = 50_000  # read from the journal at a time
 
 
@@ -35,7 +35,7 @@ def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -
     Raises
     ------
     DataError
-        If it cannot be read or breaks the bundle's Schema.
+        If the file cannot be read or breaks the bundle's Schema.
     """
     return batch_from_table(read_table(path, bundle.schema), bundle, as_text(Path(path.name)), acts_as=acts_as)
 
@@ -50,7 +50,7 @@ def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_a
     ValidationError
         With the rules of the bundle's Schema that the table breaks, 20 at most.
     """
-    answers = [name for name in RESERVED if name in table.columns]  # a table that was scored before
+    answers = [name for name in RESERVED if name in table.columns]  # columns of an earlier scoring
     checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)
     once = last_of_each(checked, bundle.schema)
     columns, outcome = encode(once, bundle.schema), outcomes(once, bundle.schema)
@@ -66,7 +66,7 @@ def batch_from_columns(
     *,
     acts_as: str | None = None,
 ) -> Batch:
-    """Score encoded customers; `outcome` (n,) is 1, 0 or NaN; n may be 0, and then there need be no columns."""
+    """Score encoded customers; `outcome` (n,) is 1, 0 or NaN; with n = 0, columns may be missing."""
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
     known = ~np.isnan(outcome)
     coverage = LabelCoverage(due=outcome.size, labelled=int(known.sum()))
@@ -84,18 +84,18 @@ def batch_from_journal(
 ) -> Batch:
     """Collect the deployed model's predictions in a window, and the outcomes that are due.
 
-    Outcomes belong to predictions that are at least a horizon old: a window as long, one horizon earlier. Younger ones
-    would include customers who left early, and not those who are still there. Nothing that was recorded after
-    `known_at` exists for this call.
+    Outcomes belong to predictions that are at least a horizon old: a window as long, one horizon earlier. Among younger
+    predictions, only customers who left early have an outcome. Everything that was recorded after `known_at` is left
+    out.
 
-    Only predictions of `bundle` count: another model's scores are no evidence on this one, and this one may have been
+    Only predictions of `bundle` count: another model's scores are no evidence on `bundle`, which may even have been
     trained on their customers.
 
     Parameters
     ----------
     newest
-        Whether the window holds the newest predictions, although it ended before `known_at`: outcomes are then those
-        due by `known_at`. Otherwise a window that ended before `known_at` is a past one.
+        Whether the window holds the newest predictions, although it ended before `known_at`. If so, outcomes due by
+        `known_at` count. Otherwise, a window that ended before `known_at` is a past one.
     """
     until, length, horizon = window[1], window[1] - window[0], journal.label_horizon
     parts: list[Columns] = []
@@ -133,7 +133,7 @@ def batch_from_journal(
 
 
 def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
-    """Encode customers as the journal keeps them: JSON objects with snake_case names, categories as their choices.
+    """Encode customers of the journal: JSON objects with snake_case names, categories as their choices.
 
     Examples
     --------

@@ -284,12 +284,12 @@ class ReportDocument(Document):
         Raises
         ------
         ValueError
-            If it is no monitoring report.
+            If the file is no monitoring report.
         """
         parts = document.get("feature_drift"), document.get("recommend_retraining")
         if not all(isinstance(part, dict) and part for part in parts):
             raise ValueError("it is no monitoring report")
-        if "acts_as" not in document:  # reports from before there were sources counted as live traffic
+        if "acts_as" not in document:  # before sources existed, every report counted as live traffic
             counts = True not in (document.get("simulated"), document.get("past"))
             document = {**document, "acts_as": LIVE if counts else None}
         return super().read(document)

@@ -21,7 +21,7 @@ BINS = 30
 MOST_CHOICES = 12
 ROW, LABEL, BAR = 20, 104, 176
 TAIL = 0.005
-"""Share of the reference's rows at either end that a long tail may hide in a bin of its own."""
+"""Share of the reference's rows at either end that go into one bin if the tail is long."""
 
 
 def clean(value: object) -> str:
@@ -58,7 +58,7 @@ class Bins:
     def of(cls, reference: ColumnProfile, batch: ColumnProfile) -> "Bins | None":
         """Bin both profiles; None if the reference has no finite value.
 
-        Rows between two points of the reference are in the bin of their middle.
+        Rows between two points of the reference go into the bin of the middle of these points.
         """
         placed = _edges(reference)
         if placed is None:
@@ -69,7 +69,7 @@ class Bins:
         with np.errstate(invalid="ignore"):
             places[2:-1:2] = points[:-1] / 2 + points[1:] / 2
         bins = np.searchsorted(edges, places, side="right")
-        bins[places == edges[-1]] -= 1  # the last bin has both its ends
+        bins[places == edges[-1]] -= 1  # the last bin includes its upper edge
         shares = [
             np.bincount(bins, profile.counts, edges.size + 1) / max(profile.rows, 1) for profile in (reference, batch)
         ]
@@ -88,7 +88,7 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
         low, high = inner
     ends = low, high
     if (np.floor(points) == points).all() and max(abs(low), abs(high)) < 2**52:
-        width = max(1.0, np.ceil((high - low + 1) / BINS))  # as many whole numbers in each bin
+        width = max(1.0, np.ceil((high - low + 1) / BINS))  # every bin has equally many whole numbers
         edges = low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1)
         return np.asarray(edges, dtype=np.float64), ends
     if low == high:
@@ -101,7 +101,7 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
 def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> str:
     """Draw the shares of a number's rows then (filled) and now (line) in about 30 bins; "" if nothing can be drawn.
 
-    A bar at either end, apart from the others, is all that lies below or above.
+    A separate bar at either end shows all values below or above.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> 
 
 
 def _steps(sides: Sequence[tuple[float, float]], heights: Floats) -> str:
-    """Return a path along the tops of bars; bars that do not touch are closed each by itself."""
+    """Return a path along the tops of bars; groups of bars that do not touch are closed separately."""
     foot, path, at = HEIGHT - FOOT, "", -1.0
     for (start, end), height in zip(sides, heights, strict=True):
         y = round(foot - (foot - TOP) * float(height))
@@ -170,7 +170,7 @@ def bars_svg(name: str, reference: ColumnProfile, batch: ColumnProfile, choices:
         drawn.append(f'<text x="0" y="{y + 13}">{clean(label if len(label) <= 16 else label[:15] + "…")}</text>')
         for kind, share, offset in (("then", before, 3), ("now", now, 10)):
             if share:
-                width = max(round(BAR * min(share / top, 1.0)), 1)  # the others together may be more than any
+                width = max(round(BAR * min(share / top, 1.0)), 1)  # "others" together may exceed every bar
                 drawn.append(f'<rect class="{kind}" x="{LABEL}" y="{y + offset}" width="{width}" height="6"/>')
         if batch.rows:
             drawn.append(f'<text class="share" x="{WIDTH}" y="{y + 13}" text-anchor="end">{_percent(now)}</text>')
@@ -217,9 +217,9 @@ def _percent(share: float) -> str:
 
 
 def median(profile: ColumnProfile) -> float | None:
-    """Return the middle value of a profile; None where it has no rows or lies beyond the points.
+    """Return the median of a profile; None if there are no rows, or if the median lies beyond the points.
 
-    Between two points it is taken to be in their middle.
+    A median between two points counts as the middle of these points.
 
     >>> median(ColumnProfile.fit(np.array([1.0, 2.0, 9.0])))
     2.0

@@ -16,7 +16,7 @@ class TriggerMessage:
     event
         Sentence for a trigger that fired, without a full stop.
     doubt
-        The same while the evidence is not certain, from the second word of a sentence on.
+        The event while the evidence is not certain, without a capital letter.
     todo
         Next step, in Markdown.
     """

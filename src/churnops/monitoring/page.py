@@ -19,7 +19,7 @@ from churnops.templates import macro, render
 from churnops.words import capital, heading
 
 LIMIT = 300_000
-"""Bytes that a page stays under, however many columns and choices there are."""
+"""Limit of a page's bytes, for any number of columns and choices."""
 MOST_FIGURES = 60
 UNTOLD = "cannot tell"
 _SPARE = 2_000  # bytes of the sentences around the columns
@@ -29,7 +29,7 @@ Draw = Callable[[Mapping[str, Any]], str]
 
 
 class _Mark(NamedTuple):
-    """A word or two that stand out; kinds are yes, maybe, no and untold."""
+    """Verdict in one or two words that stand out; kinds are yes, maybe, no and untold."""
 
     kind: str
     text: str
@@ -58,10 +58,10 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
     document
         The JSON report, `report_version` 2.
     reference, batch
-        Profiles of the columns, the target and the score; the batch's in the cells of the reference's. A column
-        without one has no figure.
+        Profiles of the columns, the target and the score; the batch is counted in the cells of the reference. A
+        column without a profile has no figure.
     schema
-        Names the choices of categories.
+        Schema with the choices of categories.
 
     Notes
     -----
@@ -217,7 +217,7 @@ def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, A
 def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema, room: int) -> _Columns:
     """Show columns in at most `room` bytes: cards with figures first, then rows of a table.
 
-    Rows of all columns are reserved before the cards, up to two thirds of the room.
+    Before the cards, room is reserved for the rows of all columns, up to two thirds of `room`.
     """
     ordered = sorted(columns, key=_place)
     adjusted = any(finite(column["adjusted_p_value"]) for column in ordered)
@@ -261,7 +261,7 @@ def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
     pairs = [("Test", TEST_LABELS.get(test, test))]
     if finite(column["effect"]):
         pairs.append((capital(EFFECT_LABELS.get(test, "effect")), number(column["effect"])))
-    if finite(column["statistic"]) and test != "ks":  # whose statistic is the distance
+    if finite(column["statistic"]) and test != "ks":  # the statistic of "ks" is its effect
         pairs.append(("Statistic", number(column["statistic"])))
     for label, key in (("p", "p_value"), ("Adjusted p", "adjusted_p_value")):
         if finite(column.get(key)):
@@ -279,7 +279,7 @@ def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
 
 
 def _named(name: str, schema: Schema) -> str:
-    """Return a column's label and unit, or its name without a label."""
+    """Return a column's label and unit, or its name if it has no label."""
     column = schema.by_name.get(name)
     return heading(column.label or name, column.unit) if column else name
 

@@ -16,7 +16,7 @@ from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.settings import MonitoringSettings, Settings
 
 MIN_OUTCOMES = 10
-"""Customers of either outcome that a verdict needs."""
+"""Smallest number of customers of each outcome with which there is a verdict."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Decline:
 
 @dataclass(frozen=True)
 class Performance:
-    """All metrics on the labelled rows (None without both outcomes), the verdict, and how many rows have labels."""
+    """All metrics on the labelled rows (None without both outcomes), the verdict, and the number of labels."""
 
     evaluation: Evaluation | None
     decline: Decline
@@ -106,12 +106,12 @@ def judge_decline(
 
     Notes
     -----
-    The line is `performance_threshold`, or the promise less `max_decline` if that is higher. The p-value is the
-    smallest of three, times three. One compares ROC-AUC with the promise by both standard errors, in log-odds, where
-    normal tails hold better with few churners. Two compare counts with the held-out evaluation's by Fisher's exact
-    test, one-sided: customers predicted wrongly among all, and those who stayed among the flagged. These need no tail
-    to be normal, and see more where few churners make ROC-AUC uncertain. A change of the churn rate alone moves them,
-    but then ROC-AUC is not below the line.
+    The line is `performance_threshold`, or the promise minus `max_decline` if that is higher. The p-value is
+    three times the smallest of three. One compares ROC-AUC with the promise by both standard errors, in log-odds, where
+    normal tails hold better with few churners. Two compare counts with the held-out evaluation by Fisher's exact test,
+    one-sided: wrong predictions among all, and customers who stayed among the flagged. These two need no normal tail,
+    and detect more if few churners make ROC-AUC uncertain. A change of the churn rate alone moves both, but then
+    ROC-AUC is not below the line.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
@@ -156,7 +156,7 @@ def judge_decline(
 
 @dataclass(frozen=True)
 class _Promise:
-    """The held-out evaluation, as far as judging needs it."""
+    """Results of the held-out evaluation that a verdict needs."""
 
     auc: float
     standard_error: float
@@ -180,13 +180,13 @@ class _Promise:
 
 
 def _p_value_of_auc(auc: AUC, promise: _Promise | None, threshold: float) -> float | None:
-    """Return the p-value of "not lower than promised", or than the threshold; None without a standard error."""
+    """Return the p-value of "not lower than promised" (or the threshold); None without a standard error."""
     if auc.value >= 1.0:
         return 1.0
     if math.isnan(auc.standard_error):
         return None
     expected, error = (promise.auc, promise.standard_error) if promise else (threshold, 0.0)
-    if promise:  # 1 has no log-odds; half a pair of its rows less has
+    if promise:  # 1 has no log-odds, so half a pair of rows is subtracted
         expected = min(max(expected, 0.5 / promise.rows), 1.0 - 0.5 / promise.rows)
     if not 0.0 < expected < 1.0:
         return float(expected <= 0.0)

@@ -29,14 +29,14 @@ class Report:
     Attributes
     ----------
     acts_as
-        Source whose looks, alarms and recoveries the batch counted for; None for a report without consequences.
+        Source that got the looks, alarms and recoveries of the batch; None for a report without consequences.
     demonstration
         Whether simulated customers count in this project.
     look
-        Number of this look at fresh evidence on the model, counted for its source from 1. None for a batch that spends
-        no error budget: one to report on only, or one without customers and outcomes.
+        Number of this look at fresh evidence on the model, counted for its source from 1. None if the batch spends
+        no error budget: it has no consequences, or neither customers nor outcomes.
     repeated_rows
-        Rows of the table that were left out, as a later row has the same customer's id.
+        Rows of the table that were left out, because a later row has the same customer's id.
     threshold
         `performance_threshold` of the settings.
     examined_before

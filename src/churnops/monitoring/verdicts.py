@@ -25,15 +25,15 @@ MIN_UNSEEN = 0.01
 SINGLE_LEVEL = 0.01
 """Level of the tests of scores and of labels, each of which is a trigger by itself."""
 SCORE_EDGES: NDArray[np.float64] = np.arange(1, 10) / 10
-"""Scores are compared in bands of a tenth: most customers of a tree model share a few scores, which the reference's
-fits (out of fold) and the deployed one put a few thousandths apart."""
+"""Edges of the bands in which scores are compared. Most customers of a tree model share a few scores, and these differ
+by a few thousandths between the reference's fits (out of fold) and the deployed fit."""
 SCORE_TOLERANCE = 0.05
 """Distance by which a deployed fit's scores may differ from out-of-fold ones although no customer has changed."""
 MIN_SCORE_DISTANCE = 0.1
 MIN_KNOWN = 0.8
-"""Lowest share of known outcomes, of those due, with which their churn rate is compared."""
+"""Share of due outcomes that must be known before their churn rate is compared."""
 MIN_LABEL_PSI = 0.02
-"""About 5 points of a churn rate of 14.5 %."""
+"""Stability index below which labels have no drift: about 5 points at a churn rate of 14.5 %."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ColumnDrift:
     reason
         The verdict in words.
     linked_to
-        Column that determines this one: both are shown, and count once.
+        Column that determines this one; both are shown, and counted once.
     findings
         Results of all tests of the column.
     """
@@ -77,7 +77,7 @@ class FeatureDrift:
     ----------
     drift_rate
         Share of drifted units among the `units` with a verdict; None without any. A unit is a column together with
-        those that it determines; it drifted if one of them did.
+        the columns that it determines; it drifted if one of these drifted.
     drifted
         Names of drifted columns.
     p_value
@@ -123,20 +123,20 @@ def judge_columns(
     Parameters
     ----------
     reference, batch
-        Column profiles, the batch's in the cells of the reference's. The watched columns are the schema's inputs that
-        the reference has. One that the batch lacks has no verdict.
+        Column profiles; the batch is counted in the cells of the reference. Watched columns are the schema's inputs
+        that the reference has. A watched column that the batch lacks has no verdict.
     linked
-        Column to the column that determines it, see `churnops.model.Bundle.linked`.
+        Each determined column, with the column that determines it, see `churnops.model.Bundle.linked`.
 
     Notes
     -----
     A column drifted if its p-value, times the number of its tests (Bonferroni) and adjusted for the number of columns
     (Benjamini-Hochberg), is at most `drift_threshold`, and its effect is not below its floor.
 
-    The p-value of all columns together is the smallest of a unit's columns' times their number, and of these the
-    smallest times the number of units: Bonferroni, so it is valid however columns depend on each other. Combining the
-    fifth smallest of fourteen as if they were independent would be sharper, but five dependent columns would then raise
-    a false alarm together.
+    The p-value of a unit is the smallest of its columns, times their number. The p-value of all columns is the smallest
+    of the units, times their number (Bonferroni). So it is valid for any dependence between columns. A method for
+    independent columns, such as the fifth smallest of fourteen, would be sharper, but five dependent columns would then
+    raise a false alarm together.
     """
     plain = settings.correction == "none"
     watched = [column for column in schema.inputs if column.name in reference]
@@ -155,8 +155,8 @@ def judge_columns(
 def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings) -> ColumnDrift:
     """Compare the deployed model's scores of a batch with the reference's out-of-fold scores.
 
-    The hypothesis tested is that the distributions, in ten bands, are at most `SCORE_TOLERANCE` apart: a refit's own
-    difference is no alarm, however many rows show it.
+    The hypothesis is that the distributions, in ten bands, are at most `SCORE_TOLERANCE` apart. So the difference that
+    the refit itself makes causes no alarm, for any number of rows.
     """
     if settings.correction == "none":
         return _single(SCORE, "score", ks_test(reference, batch), 0.0, settings)
@@ -200,8 +200,8 @@ def _tested(
     findings = tuple(test(reference, batch) for test in tests_for(column))
     if settings.correction == "none":
         findings = tuple(finding for finding in findings if finding.test in DISTRIBUTION)
-    # Without missing values on either side, that test cannot be significant, so it does not count (Tarone, Biometrics
-    # 46 (1990) 515-522).
+    # Without missing values on either side, the missing-rate test cannot be significant, so it does not count (Tarone,
+    # Biometrics 46 (1990) 515-522).
     complete = reference.missing == batch.missing == 0
     findings = tuple(finding for finding in findings if not (complete and finding.test == "missing_rate"))
     certain = [finding for finding in findings if finding.p_value is not None]

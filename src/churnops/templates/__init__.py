@@ -42,7 +42,7 @@ def macro(template: str, name: str) -> Callable[..., str]:
 
 @cache
 def _environment() -> "Environment":
-    # Imported here, so that a process pays for Jinja2 when it renders its first page.
+    # Imported here, so that a process loads Jinja2 only when it renders its first page.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -1,7 +1,7 @@
-"""Drift tests: one statistical test of a column a file, all of one form.
+"""Drift tests: one statistical test of a column per file, all of one form.
 
-A test is a function from two `ColumnProfile`s, the batch's counted in the cells of the reference's, to a `Finding`. No
-data make it fail: with too few rows it cannot tell. A new test is a new file, such as `tails.py`:
+A test is a function from two `ColumnProfile`s to a `Finding`; the batch is counted in the cells of the reference. No
+data make a test fail: with too few rows it cannot tell. A new test is a new file, such as `tails.py`:
 
     def tail_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
         if (short := cannot_tell("tails", reference, batch)) is not None:
@@ -26,7 +26,7 @@ Test = Callable[[ColumnProfile, ColumnProfile], Finding]
 
 
 def tests_for(column: Column) -> tuple[Test, ...]:
-    """Return the tests of an input, that of its distribution first.
+    """Return the tests of an input; the test of its distribution is the first.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Chi-square test of homogeneity, for categories, flags and labels; exact where counts are small."""
+"""Chi-square test of homogeneity, for categories, flags and labels; exact if counts are small."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ Counts = NDArray[np.int64]
 def chi_square_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
     """Test whether categories are as frequent in the batch as in the reference (Pearson 1900).
 
-    Categories with few rows are counted as one, and so are those that the reference lacks, see `pool_small`. The effect
+    Rare categories, and categories that the reference lacks, are counted as one, see `pool_small`. The effect
     is the population stability index of these counts.
 
     Examples
@@ -52,17 +52,17 @@ def pool_small(table: Counts, rest: Counts) -> tuple[Counts, int]:
     table : int64, shape (2, k)
         Rows of reference and batch in each category that the reference has.
     rest : int64, shape (2, 1)
-        Rows in other categories, which may be rare, so they are always pooled. A category of their own would be one
-        selected for having no row in the reference. With a long tail of categories, every clean batch would then seem
-        to have drifted.
+        Rows in other categories, which are always pooled. As a category of their own, they would be selected for
+        having no row in the reference. With a long tail of categories, every clean batch would then seem to have
+        drifted.
 
     Returns
     -------
     pooled : int64, shape (2, at most k + 1)
-        Without empty columns. The rest comes first, together with all columns that have a small cell, and with the
-        smallest of the others if its own cells are still small; but the largest column is never pooled.
+        Counts without empty columns. The first column pools the rest and all columns with a small cell. If it still
+        has a small cell, it also pools the smallest other column. The largest column is never pooled.
     count : int
-        Number of pooled columns. Their choice depends on sums of columns, which favour neither side.
+        Number of pooled columns. Sums of columns decide on pooling, so neither side is favoured.
 
     Examples
     --------
@@ -84,12 +84,12 @@ def pool_small(table: Counts, rest: Counts) -> tuple[Counts, int]:
 
 
 def compare_counts(table: Counts) -> tuple[float | None, float]:
-    """Compare two rows of counts, shape (2, k), none of them all zeros.
+    """Compare two rows of counts, shape (2, k); neither may be all zeros.
 
     Returns
     -------
     statistic : float or None
-        Chi-square; None if Fisher's exact test was taken, which is if there are two columns and a small cell.
+        Chi-square; None for two columns with a small cell, because Fisher's exact test is used for these.
     p_value : float
         Equal to `scipy.stats.chi2_contingency(table, correction=False)`'s, or `scipy.stats.fisher_exact(table)`'s.
         1 if all rows are in one column.

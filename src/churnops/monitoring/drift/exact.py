@@ -10,8 +10,8 @@ def fisher_p_value(table: NDArray[np.int64], alternative: Literal["two-sided", "
     """Return the p-value of a table of two rows and two columns, `scipy.stats.fisher_exact`'s.
 
     It is the probability, given the sums of rows and columns, of all tables that are not more probable than this one
-    (Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 98 (1935) 39-82). One-sided it
-    is that of all tables whose first cell is not smaller (*Statistical Methods for Research Workers*, 1934, section
+    (Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 98 (1935) 39-82). One-sided,
+    it is that of all tables whose first cell is not smaller (*Statistical Methods for Research Workers*, 1934, section
     21.02).
 
     Parameters

@@ -40,7 +40,7 @@ class Finding:
         Size of the difference, which does not grow with the number of rows: the KS distance in [0, 1], the population
         stability index, the difference of the missing rates in [-1, 1], or the share of rows with unseen categories.
     reason
-        All of it in words.
+        The result in words.
     """
 
     test: str
@@ -51,7 +51,7 @@ class Finding:
 
 
 def cannot_tell(test: str, reference: ColumnProfile, batch: ColumnProfile) -> Finding | None:
-    """Return the finding of a test for which there are too few values, None if there are enough.
+    """Return the finding of a test that has too few values; None if there are enough.
 
     Raises
     ------

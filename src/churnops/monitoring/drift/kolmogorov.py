@@ -1,8 +1,8 @@
 """Distribution of the two-sided Kolmogorov-Smirnov statistic of one sample, without importing `scipy.stats`.
 
 The regions of the formulas are those of Simard and L'Ecuyer, "Computing the two-sided Kolmogorov-Smirnov distribution",
-Journal of Statistical Software 39 (2011), with SciPy's limits, so that the results are SciPy's. Within a region another
-formula for the same number may be used.
+Journal of Statistical Software 39 (2011), with SciPy's limits, so the results equal SciPy's. Within a region, a
+formula may differ from SciPy's.
 """
 
 import numpy as np
@@ -11,15 +11,15 @@ from scipy.special import gammaln, smirnov
 
 Floats = NDArray[np.float64]
 
-_EXACT = 140  # up to so many rows all but the tail is computed exactly,
-_EXACT_START = 10_000  # up to so many its beginning is: beyond, the series' error there is below 1e-12
-_SUMMED = 1000  # up to so many rows SciPy's sum over them is fast: 0.5 ms, while a million take a second
+_EXACT = 140  # number of rows up to which everything but the tail is exact
+_EXACT_START = 10_000  # number of rows up to which the beginning is exact; beyond, the series' error is below 1e-12
+_SUMMED = 1000  # number of rows up to which SciPy's sum over rows is fast: 0.5 ms; a million rows take a second
 _NODES = 400
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 
 
 def kolmogorov_tail(rows: int, distance: float) -> float:
-    """Return the probability that an empirical distribution is at least so far from the true, continuous one.
+    """Return the probability that a sample's distribution is at least `distance` from its true, continuous one.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def kolmogorov_tail(rows: int, distance: float) -> float:
 def _one_sided_tail(rows: int, distance: float) -> float:
     """Return P(D+ >= distance), Smirnov's sum (1944); in the tail, P(D >= distance) is twice that.
 
-    The terms of long sums are a smooth function that vanishes with all its derivatives at both ends, so a sum over a
-    few hundred places is as good as one over all. The binomial weights are taken apart as by Loader, "Fast and accurate
-    computation of binomial probabilities" (2000), or their logarithms would lose digits.
+    The terms of long sums are a smooth function that vanishes with all its derivatives at both ends, so a
+    few hundred places are as good as all. The binomial weights are split as in Loader, "Fast and accurate computation
+    of binomial probabilities" (2000); otherwise their logarithms would lose digits.
     """
     if rows <= _SUMMED:
         return float(smirnov(rows, distance))
@@ -66,7 +66,7 @@ def _one_sided_tail(rows: int, distance: float) -> float:
     step = (rows - reach) / _NODES
     below: Floats = step * np.arange(1.0, _NODES)
     above: Floats = rows - below
-    with np.errstate(divide="ignore"):  # at a distance of all but 1, rounding leaves nothing of the last term
+    with np.errstate(divide="ignore"):  # at a distance of almost 1, the last term rounds to 0
         power = below * np.log1p(reach / below) + above * np.log1p(-reach / above)
     correction = _stirling(np.array(float(rows))) - _stirling(below) - _stirling(above)
     weight = reach / (reach + below) * np.sqrt(rows / (2.0 * np.pi * below * above))
@@ -74,14 +74,14 @@ def _one_sided_tail(rows: int, distance: float) -> float:
 
 
 def _stirling(n: Floats) -> Floats:
-    """Return log n! minus Stirling's formula, where n is not small."""
+    """Return log n! minus Stirling's formula, for an n that is not small."""
     return np.polynomial.polynomial.polyval(1.0 / n**2, _STIRLING) / n
 
 
 def _durbin(rows: int, distance: float) -> float:
     """Return P(D < distance) exactly: Durbin's matrix (1968) to the power of `rows`.
 
-    Written down by Marsaglia, Tsang and Wang, "Evaluating Kolmogorov's distribution", Journal of Statistical Software 8
+    Source: Marsaglia, Tsang and Wang, "Evaluating Kolmogorov's distribution", Journal of Statistical Software 8
     (2003). The matrix is divided by e, which keeps its powers within the range of float64.
     """
     centre = int(np.ceil(rows * distance))

@@ -1,4 +1,4 @@
-"""Test for categories that the reference lacks: whether they are more than chance explains."""
+"""Test for categories that the reference lacks: whether they have more rows than chance explains."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +8,21 @@ from churnops.monitoring.drift.finding import Finding, cannot_tell
 
 
 def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
-    """Test whether as many rows with unseen categories would turn up if nothing had changed.
+    """Test whether chance alone explains the number of rows with unseen categories.
 
     Statistic: the number of such rows. Effect: their share of the batch.
 
     Notes
     -----
-    If nothing changed, the rows of both sides could have been dealt to them in any other way. A category with c rows in
-    all is unseen if the batch is dealt all of them. The p-value bounds the probability that rows of such categories are
-    as many as they are: that of a category that has so many rows alone, plus Chernoff's bound (1952) for smaller ones.
-    It holds because the events hinder each other (negative association: Joag-Dev and Proschan, Annals of Statistics 11
-    (1983) 286-295), and because each unseen row is taken to be a category of its own, which makes many most likely.
+    If nothing changed, all rows could have been dealt to the two sides in any other way. A category is unseen if the
+    batch is dealt all its rows. The p-value bounds the probability of at least as many unseen rows: that of a category
+    with so many rows alone, plus Chernoff's bound (1952) for smaller categories. The bound holds because the events
+    hinder each other (negative association: Joag-Dev and Proschan, Annals of Statistics 11 (1983) 286-295), and because
+    each unseen row is taken as a category of its own, which makes many unseen rows most likely.
 
     The estimate by Good (1953), the share of the reference's rows whose category occurs once, would be sharper. But
-    rows of one unseen category come together. A test at a level of 0.001 that took them one by one rejected 2 % of
-    clean batches with a long tail of categories, and 17 % or more where the batch was ten times the reference.
+    rows of one unseen category come together. A test that took rows one by one, at a level of 0.001, rejected 2 %
+    of clean batches with a long tail of categories, and 17 % or more if the batch was ten times the reference.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Find
 
 
 def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int, unseen: int) -> float:
-    """Return an upper bound on the probability of so many rows with unseen categories.
+    """Return an upper bound on the probability of at least `unseen` rows with unseen categories.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int
     >>> unseen_p_value(np.array([500, 500]), 900, 103, 3) < (103 / 1003) ** 3 * 1.001
     True
     """
-    # Dealing without putting back makes it less likely than this that the batch is dealt all rows of a category.
+    # An upper bound: without putting back, it is less likely that the batch is dealt all rows of a category.
     log_share = -np.log1p(reference_rows / batch_rows)
     seen = seen[(seen > 0) & (seen <= batch_rows)]
     alone = float(np.exp(seen[seen >= unseen] * log_share).sum())
@@ -71,7 +71,7 @@ def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int
         return float((times * log).sum()), float((times * size * np.exp(log_p + tilt * size - log)).sum())
 
     low, high = 0.0, 50.0
-    for _ in range(60):  # any tilt gives a bound; the best makes the observed number the mean
+    for _ in range(60):  # any tilt gives a bound; with the best one, the mean is `unseen`
         middle = (low + high) / 2
         low, high = (middle, high) if cumulants(middle)[1] < unseen else (low, middle)
     return float(min(1.0, alone + np.exp(cumulants(low)[0] - low * unseen)))
