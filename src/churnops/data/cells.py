@@ -1,4 +1,4 @@
-"""Exact counts of values in the cells of a reference: its points, and the gaps between them.
+"""Exact counts of values in the cells of a reference: its points, and the gaps around them.
 
 Two methods give the same counts, and a process measures once which is faster. One sorts the values and walks along
 values and points. It is fast if NumPy sorts with vector instructions that suit the processor; otherwise it takes up to

@@ -48,8 +48,8 @@ class Dialect:
 def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
     r"""Detect the dialect of a CSV from its first MiB.
 
-    A line `sep=;` at the top names the separator. Otherwise the separator with the most headers of `schema` is taken.
-    Without any known header, it is the first of comma, semicolon, tab and bar that occurs in the header.
+    A line `sep=;` at the top names the separator. Without such a line, it is the one that yields the
+    most headers of `schema`; without known headers, the first of comma, semicolon, tab and bar in the header.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 They keep a model's training rows out of its evaluation.
 
-Needs only NumPy. Hashes replace customers where their rows must not be stored.
+Needs only NumPy. Hashes replace customers if their rows must not be stored.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-READ_ROWS = 25_000  # smallest batch, because each batch repeats the dictionary
+READ_ROWS = 25_000  # rows to read at once, at least: each batch repeats the dictionary
 LONG_ROWS = 64  # batch of a row group with more text than a batch may hold
 
 

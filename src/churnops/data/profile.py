@@ -1,4 +1,4 @@
-"""Profile of a column: exact counts in the cells of a reference: its points, and the gaps between them.
+"""Profile of a column: exact counts at the points of a reference and in the gaps around them.
 
 Needs only NumPy and Numba. The reference profile is fitted once, at training time, and travels in the bundle. Counts
 add up, so profiles of batches, days and machines merge into the profile of all their rows. The two-sample
