@@ -62,7 +62,7 @@ def test_as_many_values_as_allowed_and_no_more(document: Any):
         with pytest.raises(Problem, match="more than") as caught:
             parse_json(body, values - 1)
         assert caught.value.errors[0].rule == "size"
-        with pytest.raises(Problem, match="row 1: there are more than"):
+        with pytest.raises(Problem, match="row 1: an object has more than"):
             list(parse_list(b"[" + body + b"]", 1, values - 1))
 
 

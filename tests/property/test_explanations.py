@@ -90,7 +90,7 @@ def test_contributions_add_up_to_the_score(seed: int, trees: int, features: int,
         if walked:
             patch.setattr(explain, "TABLE_BYTES", -1)
         contributions = ensemble.contributions(matrix)
-    assert (ensemble.explainer._tables is None) >= walked
+    assert (ensemble.explainer.tables is None) >= walked
     total = ensemble.base_value + contributions.sum(axis=1)
     score = [expectation(ensemble, row, frozenset(range(features))) for row in matrix]
     np.testing.assert_allclose(total, score, rtol=0, atol=1e-9)

@@ -71,7 +71,7 @@ def test_the_newest_deployment_answers_and_older_ones_stay(
 
 
 STEPS: dict[str, Callable[[DeploymentFolder, pytest.MonkeyPatch], None]] = {
-    "while the folder is written": lambda f, m: m.setattr("churnops.model.bundle.os.fsync", stop),
+    "while the folder is written": lambda f, m: m.setattr("churnops.model.bundle_folder.os.fsync", stop),
     "before the intent": lambda f, m: m.setattr(f.log, "open_intent", stop),
     "before the link": lambda f, m: m.setattr(f, "_swap", stop),
     "before the aliases": lambda f, m: m.setattr(f, "_move_aliases", stop),
