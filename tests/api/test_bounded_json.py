@@ -115,7 +115,7 @@ def test_nesting_is_bounded(depth: int):
         if depth <= MAX_DEPTH:
             parse()
         else:
-            with pytest.raises(Problem, match="nested deeper"):
+            with pytest.raises(Problem, match="more than 8 levels"):
                 parse()
 
 

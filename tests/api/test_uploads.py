@@ -264,7 +264,7 @@ def test_a_text_stored_once_counts_as_often_as_it_is_repeated(
     answer = client.post("/predict/batch", content=body, headers={"Content-Type": PARQUET})
     assert answer.status_code == status
     if status == 413:
-        assert "unpacks to more than 1 MiB" in assert_problem(answer, 413)["detail"]
+        assert "more than 1 MiB when it is decompressed" in assert_problem(answer, 413)["detail"]
 
 
 def test_a_client_that_leaves_before_the_answer_frees_its_place(client: TestClient):

@@ -167,7 +167,7 @@ class CustomerForm:
     def _unknown(self, name: str, *, hint: bool) -> str:
         target = self.schema.target
         if name in (target.name, target.alias):
-            return "the outcome is not an input: send it to /labels when it is known"
+            return "the outcome is not an input: send the outcome to /labels when it is known"
         if is_marked([name]):
             return REFUSED
         close = nearest(name, self._names) if hint else ""

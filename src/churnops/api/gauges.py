@@ -67,14 +67,14 @@ class LiveGauges(Gauges):
         )
         self.drifted = self.gauge("column_drifted", "1 if a column drifted, 0 if not, NaN if unknown.", "column")
         self.missing = self.gauge("missing_rate", "Share of null among the values sent for a column.", "column")
-        self.score_distance = self.gauge("score_distance", "KS distance of the scores, in bands.")
+        self.score_distance = self.gauge("score_distance", "KS distance of the scores, computed in ten bands.")
         self.score_drifted = self.gauge("score_drifted", "1 if the scores drifted, 0 if not, NaN if unknown.")
         self.updated = self.gauge(
             "updated_timestamp_seconds", "Time of the last merge of the workers' counts, 0 if never.", first=0.0
         )
         self.dropped = Counter(
             "churnops_live_dropped",
-            "Answered customers left out of live drift, because too many waited.",
+            "Answered customers that are not in live drift, because the queue for counting was full.",
             registry=registry,
         )
 
@@ -107,19 +107,21 @@ class CycleGauges(Gauges):
         super().__init__(registry, "churnops_monitoring")
         of = "in the newest finished cycle"
         self.metric = self.gauge("metric", f"A metric on the customers with a known outcome, {of}.", "metric")
-        self.low = self.gauge("metric_low", "Lower end of its interval.", "metric")
-        self.high = self.gauge("metric_high", "Upper end of its interval.", "metric")
+        self.low = self.gauge("metric_low", "Lower end of the metric's interval.", "metric")
+        self.high = self.gauge("metric_high", "Upper end of the metric's interval.", "metric")
         self.drift_rate = self.gauge("drift_rate", f"Share of the columns that drifted, {of}.")
         self.effect = self.gauge("column_effect", f"Size of a column's drift, {of}.", "column")
         self.drifted = self.gauge("column_drifted", f"1 if a column drifted, 0 if not, NaN if unknown, {of}.", "column")
-        self.whole_effect = self.gauge("effect", f"Size of the scores' and the outcomes' drift, {of}.", "drift")
+        self.whole_effect = self.gauge("effect", f"Size of the drift of scores or outcomes, {of}.", "drift")
         self.whole_drifted = self.gauge("drifted", f"1 if scores or outcomes drifted, 0 if not, {of}.", "drift")
         self.trigger = self.gauge("trigger", f"1 if a trigger of retraining fired, 0 if not, {of}.", "trigger")
         self.recommends = self.gauge("recommend_retraining", f"1 if retraining is recommended, 0 if not, {of}.")
         self.rows = self.gauge("rows", f"Customers, {of}.")
         self.labelled = self.gauge("labelled", f"Customers with a known outcome, {of}.")
-        self.coverage = self.gauge("label_coverage", f"Share of the outcomes past their horizon that are known, {of}.")
-        self.at = self.gauge("cycle_timestamp_seconds", "Time of that cycle, 0 without one.", first=0.0)
+        self.coverage = self.gauge("label_coverage", f"Share of the due outcomes that are known, {of}.")
+        self.at = self.gauge(
+            "cycle_timestamp_seconds", "Time of the newest finished cycle, 0 if there is none.", first=0.0
+        )
         self.failed = self.gauge("failed", "1 if the newest cycle failed, 0 if it finished.", first=0.0)
         self.undelivered = Gauge(
             "churnops_alerts_undelivered",

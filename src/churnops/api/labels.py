@@ -38,11 +38,11 @@ def _time(value: Any) -> Any:
     try:
         time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:
-        raise ValueError("is outside the calendar") from None
+        raise ValueError("is before the year 1 or after the year 9999 in UTC") from None
     if time > datetime.now(UTC) + FUTURE:
-        raise ValueError("lies in the future")
+        raise ValueError("is in the future: check the sender's clock")
     if time.year < 1970:
-        raise ValueError("lies before 1970")
+        raise ValueError("is before 1970")
     return time
 
 

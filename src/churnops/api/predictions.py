@@ -102,7 +102,7 @@ class Recorder:
                 self._metrics.journal_failures.inc(len(rows))
                 log.error("%d predictions are not recorded: %s", len(rows), error)
                 if self._required:
-                    detail = "the prediction cannot be recorded, and the settings require that it is"
+                    detail = "the prediction cannot be recorded, and the settings require recording: try again later"
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
         churners = sum(row.churn_prediction for row in rows)
         self._metrics.predictions(rows[0].model_version, churners, len(rows) - churners)

@@ -15,7 +15,7 @@ from churnops.journal.keys import ApiKey, KeyStore, verify
 
 log = logging.getLogger("churnops.api")
 
-MAKE_ONE = "make one with `churnops keys add NAME --scope predict`"
+MAKE_KEY = "make a key with `churnops keys add NAME --scope predict`"
 
 
 class Caller(NamedTuple):
@@ -102,14 +102,14 @@ class Access:
             return f"every request needs an API key (valid keys: {len(self._active)})"
         if made:
             return (
-                "every request needs an API key because keys exist, but the journal has no valid one: restore the "
-                f"journal if it was lost, or {MAKE_ONE}"
+                "every request needs an API key because keys were made, but the journal has no valid key: restore the "
+                f"journal if it was lost, or {MAKE_KEY}"
             )
         if self._rule == "always":
-            return f"every request needs an API key (api.require_key: always), but none exists: {MAKE_ONE}"
+            return f"every request needs an API key (api.require_key: always), but none exists: {MAKE_KEY}"
         return (
             "THERE IS NO API KEY: every program on this machine may ask for predictions, send labels and reload "
-            f"the model; other requests are refused. For anything but development {MAKE_ONE}"
+            f"the model; other requests are refused. Unless this is development, {MAKE_KEY}"
         )
 
     def _warn(self, line: str) -> None:
@@ -154,7 +154,7 @@ class Access:
         if self._listens_elsewhere is None:
             self._listens_elsewhere = listens_elsewhere()
             if self._listens_elsewhere:
-                self._warn(f"other machines can reach the service, so every request needs an API key: {MAKE_ONE}")
+                self._warn(f"other machines can reach the service, so every request needs an API key: {MAKE_KEY}")
         return self._listens_elsewhere
 
 

@@ -193,7 +193,7 @@ class Service:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await closing.run(self._close)
         except TimeoutError:
-            log.error("the journal is not closed within %g seconds: the service stops anyway", CLOSE_SECONDS)
+            log.error("the journal did not close within %g seconds: the service stops anyway", CLOSE_SECONDS)
         closing.close()
         self.work.close()
 

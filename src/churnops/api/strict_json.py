@@ -130,7 +130,7 @@ def _items(body: bytes, array: NDArray[np.uint8], ends: list[int], max_values: i
 
 def _check(values: int, depth: int, max_values: int) -> None:
     if depth > MAX_DEPTH:
-        raise _bad("nesting", f"the body is nested deeper than {MAX_DEPTH}")
+        raise _bad("nesting", f"the body has more than {MAX_DEPTH} levels of lists and objects")
     if values > max_values:
         raise _bad("size", f"an object has more than {max_values} values")
 

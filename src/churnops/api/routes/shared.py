@@ -47,5 +47,5 @@ def as_json(content: Any) -> Response:
 
 def journal_problem(error: Exception) -> Problem:
     """Return the problem of a journal that does not answer; the reason is logged."""
-    log.error("the journal fails: %s", error or "it takes too long")
+    log.error("the journal fails: %s", error or "it does not answer in time")
     return Problem(503, "journal", "the journal does not answer", headers={"Retry-After": "1"})

@@ -36,7 +36,7 @@ class Uploads:
         self._live = live
         self._limits = limits
         self._work = work
-        self._places = Room(AT_ONCE, f"{AT_ONCE} uploads are being answered")
+        self._places = Room(AT_ONCE, f"{AT_ONCE} uploads are in progress, which is the limit: try again later")
 
     async def answer(self, request: Request, kind: str, served: Served) -> Response:
         """Return the streamed answer to a file of customers.

@@ -79,7 +79,11 @@ class TableUpload:
                 raise too_many(self._max_rows)
             unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV cannot unpack to more
             if unpacked > self._max_bytes:
-                raise Problem(413, "too-large", f"the file unpacks to more than {self._max_bytes >> 20} MiB")
+                raise Problem(
+                    413,
+                    "too-large",
+                    f"the file has more than {self._max_bytes >> 20} MiB when it is decompressed: send several files",
+                )
             if is_marked(table.columns) and not self._served.form.simulated:
                 error = FieldError(field=SIMULATED, rule="simulated", message=REFUSED)
                 raise Problem(422, "validation", REFUSED, errors=[error])
