@@ -25,8 +25,8 @@ def reach(source: Source) -> None:
     share = percentage / 100
     reached = float(ranking.reached(share))
     sentence = (
-        f"The {percent(share)} of customers with the highest scores hold {percent(reached)} of those who leave: "
-        f"{reached / share:.1f} times as many as a random choice."
+        f"The {percent(share)} of customers with the highest scores include {percent(reached)} of the customers "
+        f"who leave: {reached / share:.1f} times as many as a random choice."
     )
     say(sentence)
     left, right = st.columns(2)

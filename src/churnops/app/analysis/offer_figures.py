@@ -42,7 +42,8 @@ def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
         mode="lines",
         name="by score",
         line={"color": BLUE, "width": 2.5},
-        hovertemplate="the %{x:.1%} with the highest scores<br>hold %{y:.1%} of those who leave<extra></extra>",
+        hovertemplate="the %{x:.1%} with the highest scores<br>"
+        "include %{y:.1%} of the customers who leave<extra></extra>",
     )
     deployed = ranking.contacted[ranking.at(threshold)] / ranking.rows
     _mark(figure, (deployed, float(ranking.reached(deployed))), f"deployed {threshold:g}", ORANGE, "diamond")

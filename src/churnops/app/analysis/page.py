@@ -26,7 +26,7 @@ from churnops.registry.reference import reference_path
 from churnops.words import heading
 
 REFERENCE, PRODUCTION = "Reference customers of the model", "Production customers with known outcomes"
-BY_OUTCOME = "Columns in which customers who left differ most come first."
+BY_OUTCOME = "The columns with the largest differences between customers who left and who stayed come first."
 
 
 def page(project: Project) -> None:
@@ -147,7 +147,7 @@ def _correlations(source: Source) -> None:
     sentence = associations.summary(table)
     say(sentence)
     place(figures.associations_figure(table), sentence)
-    note("Each square is a pair of columns: the number above it is that of a column at the left.")
+    note("Each square is a pair of columns. The number above it is the number of a column at the left.")
     with st.expander("Statistics"):
         note(associations.MEASURES)
     with st.expander("As a table"):
@@ -164,7 +164,10 @@ def _correlations(source: Source) -> None:
         )
     left_out = len(source.inputs) - HEATMAP
     if left_out > 0:
-        note(f"Shown: the {HEATMAP} columns in which customers who left differ most; {left_out} are left out.")
+        note(
+            f"The {HEATMAP} columns with the largest differences between customers who left and who stayed; {left_out} "
+            "more are not shown."
+        )
 
 
 @st.fragment

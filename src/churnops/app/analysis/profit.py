@@ -263,18 +263,23 @@ def advice(proposal: Proposal) -> str:
             f"With {deployed} the expected profit is {now:,.0f} per 1,000 customers."
         )
     if best == proposal.deployed:
-        return f"Keep {deployed}: no other brings more. The expected profit is {now:,.0f} per 1,000 customers."
+        return (
+            f"Keep {deployed}: no other threshold brings more. The expected profit is {now:,.0f} per 1,000 customers."
+        )
     if proposal.gain.low <= 0:
         return (
-            f"Keep {deployed}: another one does best on these customers, but its gain may be chance ({range_} per "
-            f"1,000 customers). The expected profit is {now:,.0f} per 1,000 customers."
+            f"Keep {deployed}: another threshold has the highest profit on these customers, but its gain may be "
+            f"chance ({range_} per 1,000 customers). The expected profit is {now:,.0f} per 1,000 customers."
         )
     more = f"{proposal.gain.value:,.0f} more per 1,000 customers than {deployed} ({range_})"
     if proposal.setting is None:
         share = (
             f"the {proposal.contacted(best):,.0f} of 1,000 customers with the highest scores" if best else "everybody"
         )
-        return f"Contact {share}: this is expected to bring {more}. No threshold between 0 and 1 selects just them."
+        return (
+            f"Contact {share}: this is expected to bring {more}. No threshold between 0 and 1 selects exactly these "
+            "customers."
+        )
     number = np.format_float_positional(proposal.setting, min_digits=2)
     everybody = " That is everybody: the offer is cheap compared with its value." if best == 0 else ""
     return (

@@ -102,7 +102,7 @@ def _decision(c: history.Comparison) -> None:
         "Gain is at least",
         _digits(c.low),
         border=True,
-        help=f"Lower bound of the gain{sure}. Above 0, the gain is proven.",
+        help=f"Lower bound of the gain{sure}. If it is above 0, the gain is proven.",
     )
     columns[3].metric(
         "Customers",
@@ -198,7 +198,7 @@ def _retraining(r: SummaryDocument) -> None:
         )
         st.caption(
             "Candidates that were trained. The one with the lowest log loss on newer customers is the challenger. The "
-            "held-out customers are newer still and only judge it."
+            "held-out customers are even newer and are used only to judge the challenger."
         )
 
 
@@ -206,5 +206,6 @@ def about_links(links: MlflowLinks) -> None:
     """Show the address of the links, or the reason why there are none."""
     st.caption(
         links.problem
-        or f"Links open MLflow at {plain(links.address)}. If it does not answer, type `mlflow ui` in its folder."
+        or f"Links open MLflow at {plain(links.address)}. If MLflow does not answer, type `mlflow ui` in the "
+        "project's folder."
     )

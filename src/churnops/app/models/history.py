@@ -74,7 +74,9 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in words and the next step, without text from outside."""
-        verdict = VERDICT_LABELS.get(self.verdict, "this verdict is not known to this version of churnops")
+        verdict = VERDICT_LABELS.get(
+            self.verdict, "this version of churnops does not know the verdict: upgrade churnops"
+        )
         sentence = f"{capital(verdict)}."
         if self.more_labels is not None:
             sentence += f" About {round_up(self.more_labels):,} more customers with known outcomes would decide it."

@@ -121,8 +121,8 @@ def _in_production(read: _Read) -> None:
         )
     if read.unfinished:
         st.warning(
-            "A deployment is not finished: it is still running, or MLflow did not answer. The model answers all the "
-            "same. `churnops serve` or the next deployment finishes it."
+            "A deployment is not finished: it is still running, or MLflow did not answer. The deployed model "
+            "still answers. `churnops serve` or the next deployment finishes it."
         )
     rollbacks = sum(period.deployment.kind == "rollback" for period in read.periods)
     columns = st.columns(3)

@@ -108,7 +108,7 @@ def judge(
     worst, *others = sorted(states, key=lambda health: -_RANK[health.level]) or [_good(reports, limits)]
     also = [other.sentence for other in others]
     if main != LIVE:
-        also.append(f"All reports are on the source {main}: there is none on the API's customers.")
+        also.append(f"All reports are on the source {main}; no report is on the API's customers.")
     return replace(worst, also=tuple(also))
 
 
@@ -165,7 +165,7 @@ def _alarmed(alarms: Sequence[Firing], reports: Sequence[Cycle], limits: Limits)
             since = min(since, begun.get(name, since))
             states.append(Health(level, sentence.format(_measured(reports[0], name)), todo, since))
         elif name in begun:
-            still = "" if name == "retraining_failed" else " No report since then shows an end."
+            still = "" if name == "retraining_failed" else " No later report shows that the alarm has ended."
             states.append(Health(level, sentence.format("") + still, todo, begun[name]))
     return states
 
@@ -206,7 +206,7 @@ def _uncertain(reports: Sequence[Cycle], limits: Limits) -> list[Health]:
         return []
     since = _run(reports, lambda cycle: bool(_waiting(cycle, limits)))
     what = _joined([MESSAGES[name].doubt for name in waiting])
-    sentence = f"{capital(what)}, but the evidence is not enough to act on yet."
+    sentence = f"{capital(what)}, but there is not enough evidence yet."
     return [Health("watch", sentence, "No action yet: wait for the next reports.", since)]
 
 

@@ -203,7 +203,7 @@ def _numbers(report: ReportDocument) -> None:
             "ROC-AUC",
             "cannot tell" if auc is None or auc.value is None else f"{auc.value:.3f}",
             f"Quality of the order by score: 1 puts every customer who left first, 0.5 is chance. "
-            f"{f'Here it lies {interval_text(auc)}.' if auc and auc.complete else ''}",
+            f"{f'In this report it is {interval_text(auc)}.' if auc and auc.complete else ''}",
         ),
         (
             "Outcomes known",

@@ -38,11 +38,11 @@ def read_report(folder: Path, name: str) -> ReportFile:
         raise DataError(f"{name[:80]!r}, recorded in the journal, is not the name of a report: it is not opened")
     path = folder / name
     if not path.is_file():
-        raise DataError(f"{name} is not in {folder} any more: only what the journal has of it is shown")
+        raise DataError(f"{name} is not in {folder} any more: only its numbers in the journal are shown")
     try:
         return ReportFile(name, ReportDocument.read(read_document(path, MAX_BYTES)))
     except ValueError as error:
-        raise DataError(f"{name} cannot be shown: {error}; only what the journal has of it is shown") from None
+        raise DataError(f"{name} cannot be shown: {error}; only its numbers in the journal are shown") from None
 
 
 def interval_text(measured: IntervalPart, digits: int = 3) -> str:

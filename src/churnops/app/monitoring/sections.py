@@ -121,7 +121,7 @@ def _measures(settings: MonitoringSettings) -> tuple[tuple[str, Measure, list[Li
             capital(TRIGGER_LABELS["target_drift"]),
             "target_drift",
             [("smallest that counts", MIN_LABEL_PSI)] if floors else [],
-            "Distance of the churn rate from that of training, as population stability index (0: the same).",
+            "Distance between the churn rates now and in training, as population stability index (0: the same).",
         ),
     )
 
@@ -144,7 +144,7 @@ def retraining(project: Project, report: ReportDocument) -> None:
         st.markdown(plain(followed(requests, report.timestamp, recommendation.value, automatic)))
     st.header("Requests to retrain")
     if not requests:
-        st.caption("None yet. A report with a recommendation requests one, and so does `churnops retrain`.")
+        st.caption("None yet. A report that recommends retraining makes a request; `churnops retrain` makes one too.")
         return
     rows = [
         {
@@ -175,8 +175,9 @@ def _evidence(recommendation: RecommendationPart) -> None:
     st.dataframe(rows, hide_index=True, column_config=small, alt="p-values of the triggers and their levels")
     if recommendation.look is not None and recommendation.budget is not None:
         st.caption(
-            f"Look {recommendation.look:,} at this model and source. Levels shrink with each look, so that the chance "
-            f"of a false recommendation over the model's life stays at {percent(recommendation.budget)}."
+            f"This is look {recommendation.look:,} at this model and source. The levels become smaller with each look, "
+            "so that the chance of a false recommendation over the model's life stays at "
+            f"{percent(recommendation.budget)}."
         )
 
 
@@ -190,7 +191,7 @@ def alerts(project: Project) -> None:
     failed = [alert for alert in newest if any(one.error not in (None, UNDER_WAY) for one in alert.tries)]
     if failed:
         which = "The only alert" if len(newest) == 1 else f"{len(failed)} of the newest {len(newest)} alerts"
-        st.warning(f"{which} did not reach a channel: see the column Delivery.")
+        st.warning(f"{which} did not reach every channel: see the column Delivery.")
     wide = {name: st.column_config.TextColumn(width="medium") for name in ("Alert", "Delivery")}
     st.dataframe(
         list(map(_row, newest)), hide_index=True, column_config=wide, alt="The newest alerts with their delivery"

@@ -123,7 +123,7 @@ class ApiAnswers:
         if status == 429:
             return NotAnswered(f"The API at {self._url} received too many requests. Wait a moment and try again.")
         if status in (400, 413, 415, 422):
-            return NotAnswered(f"The API refuses this: {detail}.", _listed(problem.errors or ()))
+            return NotAnswered(f"The API refuses the request: {detail}.", _listed(problem.errors or ()))
         return NotAnswered(f"The API at {self._url} cannot answer now: {detail}. Try again in a moment.")
 
     def _stranger(self, status: int) -> NotAnswered:

@@ -125,7 +125,7 @@ def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
     if rows > MAX_ROWS:
         raise NotAnswered(f"The file has more than {MAX_ROWS:,} customers. {LARGER}")
     if unpacked > PAGES_BYTES:
-        raise NotAnswered(f"The file unpacks to more than {PAGES_BYTES >> 20} MiB. {LARGER}")
+        raise NotAnswered(f"The file has more than {PAGES_BYTES >> 20} MiB when it is decompressed. {LARGER}")
 
 
 def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, limit: int = LISTED) -> pl.DataFrame:

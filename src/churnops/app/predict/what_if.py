@@ -12,7 +12,8 @@ from churnops.model import Bundle
 
 HELP = (
     "Sliders for the numbers with the largest effect on this customer's probability, each in the range of most "
-    "customers. Features computed from them follow. This shows the model's behaviour, not the effect of a real change."
+    "customers. Features that are computed from these numbers change with them. This shows the model's behaviour, not "
+    "the effect of a real change."
 )
 
 
@@ -21,7 +22,7 @@ def vary(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> N
     st.divider()
     st.header("What if", help=HELP)
     if local is None or answer.version != local.version_name:
-        st.info("This needs the model of this prediction on this machine, in `models/production`.")
+        st.info("The sliders need the model of this prediction on this machine, in `models/production`.")
         return
     columns = encoded(given, card.schema)
     inputs = {column.name: float(columns[column.name][0]) for column in card.schema.model_inputs}

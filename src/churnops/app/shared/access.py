@@ -8,7 +8,8 @@ from churnops.address import is_loopback
 
 LOGIN_MISSING = (
     "The settings require a login (dashboard.login), but Streamlit has no login provider. Add an [auth] section to "
-    ".streamlit/secrets.toml in the folder where you start the dashboard, install streamlit[auth], and start it again."
+    ".streamlit/secrets.toml in the folder where you start the dashboard, install streamlit[auth], and start the "
+    "dashboard again."
 )
 
 

@@ -99,7 +99,10 @@ def test_the_contacted_share_decides_how_many_leavers_are_reached(in_project: Pa
     page = opened(show, "Reach")
     page.slider(key="share").set_value(100).run()
 
-    assert "The 100 % of customers with the highest scores hold 100 % of those who leave: 1.0 times" in texts(page)
+    assert (
+        "The 100 % of customers with the highest scores include 100 % of the customers who leave: 1.0 times"
+        in texts(page)
+    )
 
 
 def test_without_a_model_the_page_says_how_to_get_one(in_empty_project: Path, show: Show):

@@ -32,7 +32,9 @@ def test_a_gain_that_may_be_chance_changes_nothing():
 
     assert found.best != found.deployed
     assert found.gain.low <= 0
-    assert advice(found).startswith("Keep the deployed threshold 0.21: another one does best on these customers")
+    assert advice(found).startswith(
+        "Keep the deployed threshold 0.21: another threshold has the highest profit on these customers"
+    )
 
 
 def test_an_offer_that_costs_more_than_it_brings_is_not_to_be_made():
@@ -67,7 +69,8 @@ def test_the_deployed_threshold_stays_where_no_other_is_better():
 
     assert (found.gain.value, found.gain.low, found.gain.high) == (0, 0, 0)
     assert advice(found) == (
-        "Keep the deployed threshold 0.5: no other brings more. The expected profit is 49,500 per 1,000 customers."
+        "Keep the deployed threshold 0.5: no other threshold brings more. The expected profit is 49,500 per "
+        "1,000 customers."
     )
 
 

@@ -110,7 +110,7 @@ def test_the_worst_comes_first_and_the_others_are_not_forgotten():
 def test_a_large_uncertain_effect_is_watched_without_an_action(found):
     seen = health(cycle(1, found), cycle(2, found), cycle(3))
     assert (seen.level, seen.since) == ("watch", NOW - 2 * HOUR)
-    assert "not enough to act on yet" in seen.sentence
+    assert "not enough evidence yet" in seen.sentence
 
 
 def test_outcomes_that_are_not_known_are_not_good_news():
@@ -190,4 +190,4 @@ def test_alerts_of_other_sources_stand_beside_the_live_state():
 def test_without_live_traffic_the_state_is_that_of_the_newest_source():
     found = health(replace(cycle(1), source="data.production"))
     assert found.level == "good"
-    assert found.also == ("All reports are on the source data.production: there is none on the API's customers.",)
+    assert found.also == ("All reports are on the source data.production; no report is on the API's customers.",)

@@ -114,11 +114,11 @@ def test_the_api_and_the_model_answer_a_file_alike(service: Service, kind: str):
 
 def test_a_customer_or_file_that_breaks_rules_is_listed_not_recorded(service: Service):
     before = service.predictions()
-    with pytest.raises(NotAnswered, match="The API refuses this: ") as one:
+    with pytest.raises(NotAnswered, match="The API refuses the request: ") as one:
         service.answers.one({"total_day_minutes": -1})
     assert "total_day_minutes" in {rule.column for rule in one.value.broken}
     bad = table(9, "csv").replace(b",No,No,", b",Maybe,No,")
-    with pytest.raises(NotAnswered, match="The API refuses this: ") as file:
+    with pytest.raises(NotAnswered, match="The API refuses the request: ") as file:
         score_file("a.csv", bad, service.answers, service.answers.card(), service.bundle)
     assert [rule.column for rule in file.value.broken] == ["international_plan"]
     assert file.value.broken[0].rows == "1"
@@ -126,7 +126,7 @@ def test_a_customer_or_file_that_breaks_rules_is_listed_not_recorded(service: Se
 
 
 def test_a_limit_of_the_api_is_told_in_its_words(service: Service):
-    with pytest.raises(NotAnswered, match=r"The API refuses this: .*50"):
+    with pytest.raises(NotAnswered, match=r"The API refuses the request: .*50"):
         score_file("a.csv", table(60, "csv"), service.answers, service.answers.card(), service.bundle)
 
 
@@ -289,4 +289,4 @@ def test_without_a_local_model_the_api_answers_and_what_if_explains(
         box.set_value(starts[HIGH].get(name))
     press(page, "Predict")
     assert [metric.label for metric in page.metric] == ["Probability of leaving"]
-    assert "needs the model of this prediction on this machine" in said(page)
+    assert "need the model of this prediction on this machine" in said(page)

@@ -256,7 +256,7 @@ def test_a_file_repeating_a_long_text_is_refused_before_any_answer(bundle: Bundl
     content = BytesIO()
     pl.DataFrame({"note": ["x" * 1000] * 5000}).write_parquet(content)
     monkeypatch.setattr(upload, "PAGES_BYTES", 1 << 20)
-    with pytest.raises(NotAnswered, match="unpacks to more than 1 MiB"):
+    with pytest.raises(NotAnswered, match="more than 1 MiB when it is decompressed"):
         upload.score_file("a.parquet", content.getvalue(), None, Card.of(bundle), bundle)  # type: ignore[arg-type]
 
 
