@@ -112,12 +112,12 @@ class Client:
                 if len(content) > max_bytes:
                     raise NoReply(f"sends more than {max_bytes >> 20} MiB")
                 if response.length:  # less than the announced length
-                    raise NoReply("broke off in the middle of its answer")
+                    raise NoReply("ended the connection before its answer was complete")
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) or cut.is_set():
                 raise NoReply(f"does not answer within {seconds:.3g} seconds") from None
             if isinstance(error, http.client.IncompleteRead):
-                raise NoReply("broke off in the middle of its answer") from None
+                raise NoReply("ended the connection before its answer was complete") from None
             # Texts of some errors quote the server's answer.
             shown = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             raise NoReply(f"does not answer ({shown})") from None

@@ -155,7 +155,7 @@ def test_entries_dated_ahead_are_reported_by_name(engine: Engine, table: str):
     assert entries_ahead(engine, now()) == ()
     write[table]()
     (message,) = entries_ahead(engine, now())
-    assert f"the journal's {table} have entries dated ahead" in message
+    assert f"the journal's table {table} has entries dated ahead" in message
     assert f"entry {'p1' if table == 'predictions' else 1} by 365 days" in message
     assert entries_ahead(engine, at) == ()
 

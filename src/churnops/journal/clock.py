@@ -88,8 +88,8 @@ def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
             if row is not None:
                 time = in_utc(row.at) if table is deployments else moment(row.at)
                 messages.append(
-                    f"the journal's {table.name} have entries dated ahead of this machine's clock, entry {row.id} by "
-                    f"{_words(time - now)} ({time:%Y-%m-%d %H:%M} UTC): {counts}"
+                    f"the journal's table {table.name} has entries dated ahead of this machine's clock, entry "
+                    f"{row.id} by {_words(time - now)} ({time:%Y-%m-%d %H:%M} UTC): {counts}"
                 )
     return tuple(messages)
 

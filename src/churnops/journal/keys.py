@@ -116,8 +116,8 @@ class KeyStore:
                 self._record.write()
             except OSError as error:
                 raise JournalError(
-                    f"{self._record.path} cannot be written ({error.strerror}): it records that keys exist, should "
-                    "the journal be lost"
+                    f"{self._record.path} cannot be written ({error.strerror}): the file records that keys exist, "
+                    "in case the journal is lost"
                 ) from None
 
     def list(self) -> Sequence[ApiKey]:

@@ -71,8 +71,8 @@ def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Set
         for table in tables:
             if is_simulated(table, files):
                 raise DataError(
-                    f"{table} holds simulated customers, which must not count as production: use real ones, or set "
-                    "`demonstration: true` in config.yaml if this project is a demonstration"
+                    f"{table} holds simulated customers, which must not count as production: use real customers, or "
+                    "set `demonstration: true` in config.yaml if this project is a demonstration"
                 )
 
 

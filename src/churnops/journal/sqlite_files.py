@@ -91,7 +91,9 @@ def check_identity(path: str, opened: Identity) -> None:
     if present is None:
         raise JournalError(f"{Path(path).name} was deleted or moved while it was open: restore it")
     if present != opened:
-        raise ReplacedFileError(f"{Path(path).name} was replaced while it was open: restart to use the new file")
+        raise ReplacedFileError(
+            f"{Path(path).name} was replaced while it was open: restart the process to use the new file"
+        )
 
 
 def keep_orphaned_log(database: Path) -> None:

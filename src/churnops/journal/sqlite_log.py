@@ -37,8 +37,8 @@ MARK_MILLISECONDS = 1000  # how long the mark waits for another commit
 RESTS = 50  # attempts to move the rest of the log between two commits
 REST_PAUSE_SECONDS = 0.005
 RETRY_SECONDS = 5.0  # pause between attempts while a reader blocks the move
-_OVERWRITTEN = "was overwritten while it was open: restart to use the new content"
-_CUT = "lost a part of its log while it was open: restart to use the content moved from the log before"
+_OVERWRITTEN = "was overwritten while it was open: restart the process to use the new content"
+_CUT = "lost a part of its log while it was open: restart the process to use the commits that are in the database file"
 _HEADER_BYTES = 100
 _FRAMES = struct.Struct("=16xI")  # in the wal-index: number of pages in the log
 _LENGTH = struct.Struct("=14xHI")  # size of a page (1 for 65,536), number of pages in the log

@@ -249,7 +249,7 @@ _OF_A_VALUE = (DataError, IntegrityError, InterfaceError)
 
 def _expire(written: asyncio.Future[None]) -> None:
     if not written.done():
-        written.set_exception(JournalError("the journal takes too long"))
+        written.set_exception(JournalError("the commit to the journal took too long"))
 
 
 def _by_a_value(error: Exception) -> bool:
