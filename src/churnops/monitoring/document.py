@@ -31,8 +31,8 @@ class WindowPart(Document):
 class LabelsPart(Document):
     """Numbers of due and known outcomes."""
 
-    due: Count = Field(description="predictions that the label horizon has passed for")
-    labelled: Count = Field(description="of those due, with a known outcome")
+    due: Count = Field(description="predictions whose label horizon has passed")
+    labelled: Count = Field(description="due predictions with a known outcome")
     oldest: MaybeMoment
     newest: MaybeMoment
     median_age_days: Number
@@ -41,7 +41,9 @@ class LabelsPart(Document):
         description="labels sent for predictions that are not due yet, counted while no outcome is known; older "
         "reports lack it",
     )
-    first_due: MaybeMoment = Field(None, description="when the first of them is due; older reports lack it")
+    first_due: MaybeMoment = Field(
+        None, description="time at which the first waiting label is due; older reports lack it"
+    )
     label_horizon_days: Number = Field(None, description="given with `waiting`; older reports lack it")
 
     @property
@@ -50,9 +52,11 @@ class LabelsPart(Document):
         if not self.waiting or self.first_due is None:
             return ""
         one, due = self.waiting == 1, f"{self.first_due:%d %b %Y}".lstrip("0")
-        subject = "1 outcome waits: it is" if one else f"{self.waiting:,} outcomes wait; the first are"
+        subject = (
+            "1 outcome is not due before" if one else f"{self.waiting:,} outcomes are not due yet; the first are due on"
+        )
         horizon = "" if self.label_horizon_days is None else f" (label_horizon {self.label_horizon_days:g} days)"
-        return f"{subject} due on {due}{horizon}"
+        return f"{subject} {due}{horizon}"
 
 
 class IntervalPart(Document):
@@ -104,7 +108,7 @@ class PerformancePart(Document):
     ]
     reason: str
     threshold: Share = Field(description="performance_threshold")
-    line: Number = Field(description="below it the model is bad")
+    line: Number = Field(description="lowest acceptable ROC-AUC")
     promised: PromisePart | None
     p_value: Share
     labels: LabelsPart
@@ -184,7 +188,9 @@ class FeatureDriftPart(Document):
     limits: ClassVar[Mapping[str, int]] = {"columns": MAX_COLUMNS, "drifted": MAX_COLUMNS}
 
     columns: tuple[ColumnPart, ...]
-    drift_rate: Share = Field(description="share of drifted columns, those that another determines counted with it")
+    drift_rate: Share = Field(
+        description="share of drifted columns; a column and the columns that it determines count as one"
+    )
     units: Count
     drifted: tuple[str, ...]
     p_value: Share
@@ -195,10 +201,12 @@ class TriggerPart(Document):
     """One of the conditions that recommend retraining; `big` and not `fired` is not certain yet."""
 
     name: str = Field(json_schema_extra={"enum": list(TRIGGER_LABELS)})
-    big: Flag | None = Field(description="as big as the report asks; null: cannot tell")
-    fired: Flag | None = Field(description="big and certain; null: cannot tell")
+    big: Flag | None = Field(description="whether the difference is big enough; null: cannot tell")
+    fired: Flag | None = Field(description="whether the difference is big and certain; null: cannot tell")
     p_value: Share
-    level: Number = Field(description="what the error budget allows at this look; null under the plain rule")
+    level: Number = Field(
+        description="highest p-value with which the trigger may fire at this look; null under the plain rule"
+    )
     reason: str
 
     @property
@@ -240,15 +248,15 @@ class ReportDocument(Document):
     source: str
     acts_as: str | None = Field(
         None,
-        description="source whose looks, alarms and recoveries the customers count for: live, or a name of files; "
-        "null: nothing follows from the report; older reports lack it",
+        description="source that gets the looks, alarms and recoveries: live, or a name of files; null if the report "
+        "has no consequences; older reports lack it",
     )
     demonstration: Flag = Field(
         False,
         description="whether simulated customers count as production in this project; older reports lack it",
     )
     simulated: Flag
-    past: Flag = Field(description="a window that ended before now: nothing follows from it")
+    past: Flag = Field(description="whether the window ended in the past; such a report has no consequences")
     examined_before: Flag = Field(
         False,
         description="whether an earlier cycle examined the same customers and outcomes: they are shown again, without "
@@ -258,11 +266,11 @@ class ReportDocument(Document):
     rows: Count
     repeated_rows: MaybeCount = Field(
         None,
-        description="rows of the table that were left out, as a later row has the same customer's id; absent if none",
+        description="rows of the table that were left out, because a later row has the same customer id; absent if "
+        "none",
     )
     look: MaybeCount = Field(
-        description="how many times fresh evidence on this model had been looked at; null for a batch that spends no "
-        "error budget"
+        description="number of this look at fresh evidence on the model; null for a batch that spends no error budget"
     )
     performance: PerformancePart
     feature_drift: FeatureDriftPart

@@ -24,7 +24,7 @@ class PermissionPart(Document):
 class CandidatePart(Document):
     """A candidate: one family and weighting of rows."""
 
-    validation: dict[str, Number] = Field(description="scores on newer customers, which candidates are chosen by")
+    validation: dict[str, Number] = Field(description="scores on newer customers, by which a candidate is chosen")
     hyperparameters: dict[str, Any]
     held_out_roc_auc: Number
 
@@ -97,9 +97,9 @@ class SummaryDocument(Document):
     demonstration: Flag = Field(
         False, description="whether simulated customers count as production; older summaries lack it"
     )
-    champion: str = Field(description="version name of the model that was in production when it began, or its folder")
+    champion: str = Field(description="version name of the deployed model at the start, or its folder")
     challenger: str | None
-    version: MaybeCount = Field(description="version that the challenger is registered under")
+    version: MaybeCount = Field(description="registered version of the challenger")
     rows: dict[str, Count] | None
     candidates: dict[str, CandidatePart] | None
     winner: str | None

@@ -143,7 +143,7 @@ def test_an_alert_stays_until_a_report_finds_all_well():
     told = alarm("performance", 2 * DAY)
     found = health(cycle(1, summary(FINE | {"performance": None})), firing=(told,))
     assert (found.level, found.since) == ("bad", NOW - 2 * DAY)
-    assert "No report since" in found.sentence
+    assert "No later report" in found.sentence
     assert health(cycle(1, summary(verdict="below")), firing=(told,)).level == "bad"
     assert health(cycle(1), firing=(told,)).level == "good"
 
