@@ -568,7 +568,7 @@ def test_a_failed_check_is_critical_if_the_earlier_model_is_damaged(
     assert told(settings)[-2:] == ["deployed", "retraining_failed"]
     said = capfd.readouterr().err
     assert f"[critical] churnops: {production(settings).version_name} is deployed" in said
-    assert f"{after.name} is deployed now, before it {before.name}" in said
+    assert f"{after.name} is deployed now; {before.name} was deployed before" in said
 
 
 def test_a_deployment_is_checked_through_the_running_api(settings: Settings, reversed_world: Path):

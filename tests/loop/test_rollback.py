@@ -176,7 +176,7 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
         assert len(result.stderr.splitlines()) == 1, result.stderr
         return result.stderr
 
-    assert "version 1 was the first deployed one" in error("rollback")
+    assert "version 1 was the first deployed version" in error("rollback")
     assert "version 2 was never deployed, so there is no rollback to it: `churnops promote 2`" in error(
         "rollback", "--to", "2"
     )

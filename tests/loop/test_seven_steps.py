@@ -324,7 +324,7 @@ def test_a_tracking_failure_is_noted_in_one_line_without_passwords():
     error = ValueError("what a step failed with")
     with _noted(error):
         raise OSError("no answer from https://ann:secret@mlflow:5000\nand where it happened")
-    assert error.__notes__ == ["and it could not be tracked: no answer from https://***@mlflow:5000"]
+    assert error.__notes__ == ["MLflow could not record this failure: no answer from https://***@mlflow:5000"]
 
 
 @pytest.mark.parametrize("when", ["create_run", "set_terminated"])

@@ -166,7 +166,7 @@ def test_a_number_that_differs_is_a_failure_at_once(bundle: Bundle, off: float):
     answers[-1]["churn_probability"] = off if off > 1 else answers[-1]["churn_probability"] + off
     found, server = checked(bundle, says(http(200, right(bundle)), http(200, answers)), seconds=ENOUGH)
     assert (found.status, found.rows) == ("failed", len(answers))
-    assert f"for probe row {len(answers)}, but {bundle.version_name} gives" in found.reason
+    assert f"for probe row {len(answers)}, but the model {bundle.version_name} itself gives" in found.reason
     assert len(server.asked) == 2
 
 

@@ -244,7 +244,7 @@ def test_rollback_without_a_known_earlier_version_is_refused(
         folder.rollback("nonsense", "worse")
     assert state(folder) == before
     engine = open_database(f"sqlite:///{tmp_path}/new.db")
-    with pytest.raises(RegistryError, match="does not name the model before"):
+    with pytest.raises(RegistryError, match="does not name the model that"):
         DeploymentFolder(folder.folder, DeploymentLog(engine), None).rollback(None, "worse")
     engine.dispose()
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.option("--host", help="Address to listen on. Default: api.host. Other than loopback needs API keys.")
+@click.option(
+    "--host", help="Address to listen on. Default: api.host. An address other than loopback needs an API key."
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: api.port, 8000.")
 @click.option("--root-path", help="Path of the service behind a proxy, such as /churn. Default: api.root_path, none.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of processes.")

@@ -213,7 +213,9 @@ def _ask(project: Project, candidate: ReleaseCandidate, champion: Bundle, gate: 
         models = champion.content_sha256, challenger.content_sha256
         unknown = RecordedDecision(datetime.now(UTC), "deploy", "cannot tell", str(error), *models, {})
         project.decisions.record(unknown)
-        return _Ruling(True, candidate.because(f"deployed without the gate, which could not be asked: {error}"))
+        return _Ruling(
+            True, candidate.because(f"deployed without the gate, which could not compare the models: {error}")
+        )
     record_decision(project, decision, challenger, champion)
     if candidate.reason is None or not (decision.deploy or gate == "overrule"):
         return _Ruling(decision.deploy, decision.reason, decision)

@@ -165,7 +165,7 @@ def _retraining(project: Project, report: Report, source: BatchSource, retrain: 
         if report.report_only or report.examined_before:
             return f"recommended, but {_why_not(report)}"
         if not permitted:
-            return "recommended, but this cycle stops after the report"
+            return "recommended, but this cycle stops after the report (--no-retrain)"
         if not automatic:
             return "recommended, but retraining.automatic is false: run `churnops retrain`"
         return retrain(settings, RetrainingTask("monitoring", tuple(report.recommendation.reasons), source.path))

@@ -135,7 +135,11 @@ def _alert_failure(attempt: _Attempt) -> Iterator[None]:
     except Exception as error:
         reason = reason_of(error)
         after = attempt.deployed()
-        state = "the deployed model is unchanged" if after == before else f"{after} is deployed now, before it {before}"
+        state = (
+            "the deployed model is unchanged"
+            if after == before
+            else f"{after} is deployed now; {before} was deployed before"
+        )
         _send(attempt.settings, retraining_failed(reason, attempt.settings.alerts.link, state))
         failures = tuple(map(str, error.failures)) if isinstance(error, ValidationError) else ()
         summary = replace(

@@ -29,7 +29,7 @@ MoveAliases = Callable[[str], None]
 """Moves MLflow's alias `production` to the version with this content hash. A repeated call changes nothing."""
 
 FOLDER_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[a-z_]{1,40}-v\d{1,10}")
-NEXT = "the next `churnops serve` or deployment moves them"
+NEXT = "the next `churnops serve` or deployment moves the aliases"
 CLOSES = "the next `churnops serve` or deployment closes it"
 _UNFINISHED, _REMOVED = ".unfinished-", ".removed-"  # prefixes of folders that a process is writing or deleting
 
@@ -294,12 +294,12 @@ class DeploymentFolder:
         deployed = [d for d in self.answered() if d.folder == current and d.kind == "deploy"]
         if not deployed:
             raise RegistryError(
-                f"the deployment log does not name the model before {current}: name a version with --to"
+                f"the deployment log does not name the model that {current} replaced: choose a version with --to"
             )
         if deployed[-1].previous is None:
             raise RegistryError(
-                f"version {deployed[-1].version} was the first deployed one, so there is no earlier model: "
-                "`churnops promote VERSION` deploys another"
+                f"version {deployed[-1].version} was the first deployed version, so there is no earlier "
+                "model: `churnops promote VERSION` deploys another version"
             )
         return self._deployment(deployed[-1].previous)
 

@@ -201,7 +201,10 @@ def _compare(answers: list[_Probed], version: str, expected: list[float], tolera
     actual, wanted = answers[worst].churn_probability, expected[worst]
     if _distance(actual, wanted) <= tolerance:
         return _ProbeOutcome("agrees", f"answers as {version} does")
-    return _ProbeOutcome("differs", f"gives {actual:.12g} for probe row {worst + 1}, but {version} gives {wanted:.12g}")
+    return _ProbeOutcome(
+        "differs",
+        f"answers {actual:.12g} for probe row {worst + 1}, but the model {version} itself gives {wanted:.12g}",
+    )
 
 
 def _distance(actual: float, expected: float) -> float:

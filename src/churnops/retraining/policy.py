@@ -88,7 +88,7 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
     elif situation.labelled < MIN_COVERAGE * situation.due:
         against.append(
             f"{situation.labelled:,} of {situation.due:,} due outcomes are known, but {MIN_COVERAGE:.0%} are needed: "
-            "the known ones may not represent all customers"
+            "the known outcomes possibly do not represent all customers"
         )
     if situation.cause != "by hand":
         against += _against_automatic(situation, settings)

@@ -175,7 +175,7 @@ class Items(Rule):
     @property
     def words(self) -> str:
         """The allowed values in words."""
-        return f"a list of {self.low} to {self.high:,} items that differ"
+        return f"a list of {self.low} to {self.high:,} different items"
 
     def allows(self, value: object) -> bool:
         """Whether a value is a list of that length without repeated texts."""

@@ -85,7 +85,10 @@ SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$"), Af
 def _always(value: Any) -> Any:
     """Read YAML's `true` as "always"; no value turns API keys off."""
     if value is False or value in ("never", "no", "off"):
-        raise ValueError("keys cannot be turned off: with auto, this machine needs none until the first key is made")
+        raise ValueError(
+            "API keys cannot be turned off: with auto, requests from this machine need no key until the first key is "
+            "made"
+        )
     return "always" if value is True else value
 
 
@@ -341,7 +344,9 @@ class Settings(_Section):
         if not url.startswith(prefix) or url.startswith(prefix + "/") or ":memory:" in url:
             return url
         if "?" in str(self._root):
-            raise SettingsError(f"{self._root}: a question mark in the path would end a database's address: rename it")
+            raise SettingsError(
+                f"{self._root}: a database's address cannot contain the question mark in this path: rename the folder"
+            )
         return prefix + str(self._root / url.removeprefix(prefix))
 
     @classmethod

@@ -286,7 +286,7 @@ def _noted(error: BaseException) -> Iterator[None]:
     try:
         yield
     except Exception as untracked:
-        error.add_note(f"and it could not be tracked: {first_line(untracked)}")
+        error.add_note(f"MLflow could not record this failure: {first_line(untracked)}")
 
 
 class _Tee(io.TextIOBase):
