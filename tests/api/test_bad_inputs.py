@@ -240,7 +240,7 @@ BAD = [
         "csv-repeated-long-header",
         csv({"z" * 100_000: 1}, last=",1\n").replace("\n", f",{'z' * 100_000}\n", 1),
         kind=CSV,
-        says="more than once",
+        says="several columns have the header",
     ),
     batch(
         "csv-long-misspelt-header",
@@ -263,9 +263,9 @@ BAD = [
     batch("ndjson-deep", "[" * 9 + "]" * 9, kind=NDJSON, row=1, rule="nesting"),
     batch("ndjson-not-utf-8", b'{"state": "\xff"}', 400, NDJSON, says="row 1"),
     # Parquet
-    batch("parquet-truncated", parquet_of()[:-100], kind=PARQUET, says="not a readable PARQUET"),
+    batch("parquet-truncated", parquet_of()[:-100], kind=PARQUET, says="not a readable Parquet"),
     batch("parquet-cut-in-front", parquet_of()[50:], kind=PARQUET),
-    batch("parquet-is-csv", csv({}), kind=PARQUET, says="not a readable PARQUET"),
+    batch("parquet-is-csv", csv({}), kind=PARQUET, says="not a readable Parquet"),
     batch("parquet-empty", b"", kind=PARQUET, says="empty"),
     batch("parquet-magic-only", b"PAR1PAR1", kind=PARQUET),
     batch("parquet-forged-footer", b"PAR1" + b"\xff" * 40 + b"\x7f\xff\xff\xff" + b"PAR1", kind=PARQUET),

@@ -123,7 +123,7 @@ def test_an_invalid_file_is_refused_with_every_rule_as_plain_text(look: Look, li
     screen.says("Nothing was scored: 2 rules of the customer table are broken")
     screen.has_cell(ATTACKS[1])
     upload(screen, "customers.parquet", b"PAR1 and nothing more")
-    screen.says(r"not a readable PARQUET table")
+    screen.says(r"not a readable Parquet table")
 
 
 def upload(screen: Screen, name: str, content: bytes) -> None:

@@ -155,7 +155,7 @@ def test_simulated_customers_cause_retraining_only_in_demonstrations(folder: Pat
     found = orchestrate(project, rows=1500, concept=0.7, seed=7)
     assert found.report["simulated"] is True
     assert found.report["recommend_retraining"]["value"] is True
-    assert "outcomes permuted, 70% of those known" in found.simulated
+    assert "outcomes permuted (70% of the known outcomes)" in found.simulated
     (summary,) = folder.glob("monitoring/retraining_summary_*.json")  # it was trained again, and the gate decided
     document = json.loads(summary.read_text())
     assert document["status"] in ("kept", "cannot tell", "deployed")

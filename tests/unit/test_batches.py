@@ -92,7 +92,7 @@ MANY = b"a,b\n" + b"1,2\n" * 700_000  # several blocks of the reader
         (b"\n\n", "is empty"),
         (b"a,b", "has a header but no rows"),
         (b"a,b\n", "has a header but no rows"),
-        (b"a,b,a\n1,2,3\n", "'a' stands more than once"),
+        (b"a,b,a\n1,2,3\n", "several columns have the header 'a'"),
         (b"a\0b,c\n1,2\n", "binary data"),
         (b"\x89PNG\r\n\x1a\n\x00", "its header is not UTF-8"),
         (b"a,b\n1,2\n3\n", "row 2 has 1 value, but the header has 2"),

@@ -72,7 +72,7 @@ def test_what_an_explanation_costs_is_bounded(monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.setattr(ensembles, name, steps)
     TreeEnsemble.from_arrays(arrays, PARAMETERS, 20)
     monkeypatch.setattr(ensembles, name, steps - 1)
-    with pytest.raises(BundleError, match="243 nodes, 81 in one tree, are too many for a depth of 40"):
+    with pytest.raises(BundleError, match=r"243 nodes \(81 in the largest tree\) are too many at a depth of 40"):
         TreeEnsemble.from_arrays(arrays, PARAMETERS, 20)
 
 

@@ -133,7 +133,7 @@ def test_a_quoted_header_may_hold_other_separators(tmp_path: Path):
         (codecs.BOM_UTF16_LE + text(",").encode("utf-16-le") + b"\x00\xd8x\x00", "it is not UTF-16-LE text"),
         (text(",").encode() + b"\xe9,0,DSL,1,2\n", "row 3 is not UTF-8 text in column 'customerID': save the file as"),
         (b"\xe9," + text(",").encode(), "its header is not UTF-8 text: save it as UTF-8"),
-        (b"sep=:\n" + text(":").encode(), "separator ':': only commas, semicolons, tabs and bars"),
+        (b"sep=:\n" + text(":").encode(), "separator ':', but churnops reads only commas, semicolons, tabs and bars"),
         (b"sep=;\n", "is empty"),
         (b"sep=;\na;b\n", "a header but no rows"),
         (b"\xff\xfe", "is empty"),

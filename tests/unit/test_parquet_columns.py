@@ -64,7 +64,8 @@ def test_a_column_outside_the_schema_is_never_read(
 def test_a_column_of_the_schema_is_refused_on_one_line(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]):
     path = write(tmp_path, note=pa.array(["x", "y"]), Minutes=UNREADABLE[kind])
     with pytest.raises(
-        DataError, match=r"column 'Minutes' has type .*, which is not read: write it as another"
+        DataError,
+        match=r"column 'Minutes' has type .*, which churnops does not read: write the column with another type",
     ) as caught:
         list(open_batches(path, schema=SCHEMA))
     assert "\n" not in str(caught.value)
@@ -83,7 +84,7 @@ def test_a_time_in_a_zone_that_is_not_known_is_the_same_moment(
     assert table["other"].to_list() == table["since"].to_list() == [moment, None]
     assert unread_columns(path, SCHEMA) == []
     path = write(tmp_path, since=times[:1], minutes=pa.array([1.0]), churn=pa.array(["No"]))
-    with pytest.raises(DataError, match="0 rows are 'Yes'"):  # the table itself is valid
+    with pytest.raises(DataError, match="0 rows have the outcome 'Yes'"):  # the table itself is valid
         validate_data([path], [], SCHEMA)
     assert capfd.readouterr().err == ""
 
@@ -109,7 +110,7 @@ def test_the_mark_is_seen_whatever_the_separator(tmp_path: Path):
 
 def test_a_file_without_a_readable_column_is_refused(tmp_path: Path):
     path = write(tmp_path, a=UNREADABLE["decimal256"], b=UNREADABLE["decimal256"])
-    with pytest.raises(DataError, match="no column of a type that is read"):
+    with pytest.raises(DataError, match="no column with a type that churnops reads"):
         list(open_batches(path))
 
 

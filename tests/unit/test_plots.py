@@ -103,7 +103,7 @@ def test_one_class_draws_no_curve_and_says_so(only: int) -> None:
     outcome, probability = [only] * 3, [0.2, 0.4, 0.9]
     found = evaluate(outcome, probability, replicates=10, seed=1)
     for draw, name in ((plots.roc_svg, "roc_auc"), (plots.precision_recall_svg, "average_precision")):
-        assert "cannot tell: outcomes of one class only" in words(draw(outcome, probability, found.metrics[name]))
+        assert "cannot tell: all outcomes are the same" in words(draw(outcome, probability, found.metrics[name]))
     page = pages.evaluation_page(found, outcome, probability, title="One class")
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
     assert ("nobody churned" if only == 0 else "nobody stayed") in page

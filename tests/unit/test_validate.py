@@ -102,10 +102,10 @@ def test_every_failure_is_reported_at_once_with_its_count(tmp_path: Path, settin
         ("a.csv", b"State,Churn\n", "no rows"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00", "not a readable CSV"),
         ("a.csv", b"a\x00b,c\n1,2\n", "binary data"),
-        ("a.csv", b"a,b,a\n1,2,3\n", "'a' stands more than once"),
+        ("a.csv", b"a,b,a\n1,2,3\n", "several columns have the header 'a'"),
         ("a.csv", b"a,b\n1,2,3\n", "row 1 has 3 values, but the header has 2"),
         ("a.csv", b"a,b\n\xff\xfe,2\n", "row 1 is not UTF-8 text in column 'a'"),
-        ("a.parquet", b"PAR1 not really", "not a readable PARQUET"),
+        ("a.parquet", b"PAR1 not really", "not a readable Parquet"),
         ("a.csv", b"some,other,table\n1,2,3\n", "required column is missing"),
     ],
 )
@@ -129,7 +129,7 @@ def test_rows_and_ids_are_compared_across_files(tmp_path: Path, settings: Settin
 
 
 def test_too_few_of_one_outcome(settings: Settings):
-    with pytest.raises(ValidationError, match="108 rows are 'True', at least 1000"):
+    with pytest.raises(ValidationError, match="108 rows have the outcome 'True'; at least 1000"):
         validate_data([RAW[1]], [], settings.table, minimum_class=1000)
 
 

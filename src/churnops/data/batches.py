@@ -97,7 +97,8 @@ def read_batches(
     except OSError as error:
         raise DataError(f"{path} cannot be read: {_line(error.strerror or error)}") from None
     except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is not a readable {kind.upper()} table: {_line(error)}") from None
+        name = "Parquet" if kind == "parquet" else kind.upper()
+        raise DataError(f"{path} is not a readable {name} table: {_line(error)}") from None
     if first == 0:
         raise DataError(f"{path} has a header but no rows")
 

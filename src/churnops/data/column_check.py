@@ -63,7 +63,7 @@ def check_cells(raw: pl.Series, column: Column, file: str, *, may_be_null: bool)
     elif column.kind == "id":
         rules.apply("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
         blank = ~series.str.contains(SEEN_PATTERN)
-        rules.apply("blank", blank, "blank: leave the cell of a customer without an id empty")
+        rules.apply("blank", blank, "blank: if a customer has no id, leave the cell empty")
         # PostgreSQL cannot store this character in text.
         rules.apply("characters", series.str.contains("\0", literal=True), "with a NUL character")
     return series.alias(column.name), rules.failures
@@ -102,7 +102,7 @@ def _blank_as_missing(raw: pl.Series, column: Column) -> pl.Series:
 
 def _remedy(column: Column) -> str:
     if column.kind == "target":
-        return "every customer to train on needs an outcome"
+        return "every row needs an outcome: fill in the cell, or remove the row"
     return "fill in the cell, or declare the column `nullable: true` in the schema"
 
 
@@ -114,9 +114,9 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
         if raw.filter(bad).str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS).any():
             message += " (a missing value is an empty cell)"
         elif rules.column.kind == "time" and day_or_month_first(raw.filter(bad)).any():
-            message += " (write 2024-03-05: day and month cannot be told apart)"
+            message += " (write 2024-03-05: in 05/03/2024 day and month can be confused)"
         elif rules.column.numeric and raw.filter(bad).str.contains(",", literal=True).any():
-            message += " (write 1234.5, without a mark of thousands)"
+            message += " (write 1234.5, without a thousands separator)"
     rules.apply("type", bad, message)
 
 

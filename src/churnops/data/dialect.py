@@ -75,7 +75,9 @@ def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
         text = begin[named.end() :] if named else begin
         separator = named[1] if named else _separator(text, schema)
         if separator not in SEPARATORS:
-            raise DataError(f"{path}: its first line names the separator {separator!r}: only {_NAMES} are read")
+            raise DataError(
+                f"{path}: its first line names the separator {separator!r}, but churnops reads only {_NAMES}"
+            )
         above, headers, below = _first_row(text, separator)
         more = bool(file.read(1))
     _check(path, headers, below=below, more=more)
@@ -127,7 +129,7 @@ def _check(path: Path, headers: list[str], *, below: bool, more: bool) -> None:
         raise DataError(f"{path} has {len(headers)} columns: at most {MAX_COLUMNS} are read")
     header, count = Counter(headers).most_common(1)[0] if headers else ("", 0)
     if count > 1:
-        raise DataError(f"{path}: header {header!r} stands more than once")
+        raise DataError(f"{path}: several columns have the header {header!r}: rename all but one")
     if not below:
         raise DataError(f"{path} {'has a header but no rows' if headers else 'is empty'}")
 
@@ -173,5 +175,5 @@ class DecimalCommas:
             self._first.setdefault(mark, f"a decimal {mark} in row {row} of column {header!r}")
         if len(self._first) == 2:
             raise DataError(
-                f"{self._path} has {' and '.join(self._first.values())}: write all numbers with one of them"
+                f"{self._path} has {' and '.join(self._first.values())}: write all numbers with the same decimal mark"
             )

@@ -62,7 +62,8 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
     missing = next((name for name in names if name not in columns), None)
     if missing is not None:
         raise DataError(
-            f"rows cannot be told apart without column '{missing}': give a table that has all of {', '.join(names)}"
+            f"column '{missing}' is missing, so rows cannot be compared: give a table with the columns "
+            f"{', '.join(names)}"
         )
     hashes = np.zeros(columns[names[0]].shape, dtype=np.uint64)
     for name in names:

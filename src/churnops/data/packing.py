@@ -92,7 +92,7 @@ class _Reader:
         if (np.diff(cells, prepend=-1) <= 0).any() or (cells >= reference.counts.size).any() or (filled <= 0).any():
             raise DataError("the profile is damaged: a cell is out of range")
         if float(filled.sum(dtype=np.float64)) + missing > 2.0**62:
-            raise DataError("the profile is damaged: it has more rows than can be")
+            raise DataError("the profile is damaged: it has more rows than a profile can have")
         counts = np.zeros_like(reference.counts)
         counts[cells] = filled
         return ColumnProfile(reference.points, counts, missing)

@@ -40,8 +40,8 @@ def read_footer(path: Path) -> "pq.FileMetaData":
     limit = min(max(FOOTER_BYTES, size // FOOTER_SHARE), MAX_FOOTER_BYTES)
     if limit < length <= size:  # a length beyond the file means that it is not Parquet
         raise DataError(
-            f"{path}: its footer of {length >> 20} MiB is longer than the {limit >> 20} MiB that are read for a file "
-            "of this size: write larger row groups"
+            f"{path}: its footer has {length >> 20} MiB; the limit for a file of this size is {limit >> 20} MiB: "
+            "write larger row groups"
         )
     metadata = pq.read_metadata(path)
     if metadata.num_columns > MAX_COLUMNS:
@@ -82,7 +82,7 @@ def read_parquet(
         for group in range(first, metadata.num_row_groups):
             unread -= _stored_bytes(metadata, group)
             if unread < 0:
-                raise DataError(f"{path} is not a readable PARQUET table: its columns overlap")
+                raise DataError(f"{path} is not a readable Parquet table: its columns overlap")
             prefixed = check_pages(path, metadata, group)
             size = _first(
                 file, group, [position for position, _ in texts], LONG_ROWS if prefixed else limit, leaves, path
@@ -143,7 +143,9 @@ def _first(file: "pq.ParquetFile", group: int, texts: list[int], rows: int, leav
         values = stored.column(position).num_values
         if leaf.max_repetition_level and values * 8 > MAX_BATCH_BYTES * 4:
             name = stored.column(position).path_in_schema.partition(".")[0]
-            raise DataError(f"{path}: column {name!r} holds lists of {values} values in one row group: write smaller")
+            raise DataError(
+                f"{path}: column {name!r} holds lists with {values} values in one row group: write smaller row groups"
+            )
     return rows
 
 

@@ -39,10 +39,11 @@ def readable_columns(declared: "pa.Schema", path: Path, schema: Schema | None) -
             fields.append(field.with_type(kind))
         elif (schema is not None and schema.rename([field.name])) or is_marked([field.name]):
             raise DataError(
-                f"{path}: column {field.name!r} has type {field.type}, which is not read: write it as another"
+                f"{path}: column {field.name!r} has type {field.type}, which churnops does not read: write the column "
+                "with another type"
             )
     if len(declared) and not fields:
-        raise DataError(f"{path} has no column of a type that is read")
+        raise DataError(f"{path} has no column with a type that churnops reads")
     return pa.schema(fields, metadata=declared.metadata)
 
 

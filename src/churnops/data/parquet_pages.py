@@ -151,7 +151,7 @@ def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
             together += largest
             prefixed = prefixed or repeated > 0
             if values > column.num_values or repeated > MAX_PREFIXED_BYTES:
-                raise DataError(f"{path} is not a readable PARQUET table: a page holds more than it should")
+                raise DataError(f"{path} is not a readable Parquet table: a page holds more than it should")
             if together > limit:
                 raise DataError(f"{path}: its pages unpack to more than {limit >> 20} MiB at once: write smaller pages")
     finally:
@@ -169,6 +169,6 @@ def _pages(path: Path, descriptor: int, start: int, length: int) -> tuple[int, i
             window *= 16
             continue
         if step <= 0:
-            raise DataError(f"{path} is not a readable PARQUET table: the header of a page is damaged")
+            raise DataError(f"{path} is not a readable Parquet table: the header of a page is damaged")
         start, length, window = start + step, length - step, WINDOW
     return int(totals[0]), int(totals[1]), int(totals[2])

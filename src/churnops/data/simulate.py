@@ -139,7 +139,7 @@ def simulate(
         done.append(f"churn rate {result.mean():g}")
     if drift.concept:
         permuted = _permute(result, drift.concept, permuting)
-        done.append(f"{permuted} outcomes permuted, {drift.concept:.0%} of those known")
+        done.append(f"{permuted} outcomes permuted ({drift.concept:.0%} of the known outcomes)")
     if drift.recipe:
         noisy, note = _noisy(drift, columns, outcome, free)
         for name in noisy:
@@ -181,8 +181,10 @@ class _DrawnCustomers:
         for name in names:
             values = _standardized(self._table[name])
             reached[name] = float((values[self._rows[self._group[name]]] - values[self._chosen]).mean())
-        short = [f"{name} by {moved:.2g}" for name, moved in reached.items() if abs(moved - size) > SHORT * abs(size)]
-        return [f"the table has no customers for more than {', '.join(short)}"] if short else []
+        short = [f"{name} ({moved:.2g})" for name, moved in reached.items() if abs(moved - size) > SHORT * abs(size)]
+        return (
+            [f"the shift is smaller for {', '.join(short)}: the table has too few suitable customers"] if short else []
+        )
 
     def add_noise(self, name: str, generator: np.random.Generator) -> None:
         """Add the recipe's noise to a column."""
@@ -204,28 +206,26 @@ class _DrawnCustomers:
 
 def _check(drift: Drift, rows: int, outcome: Values) -> None:
     if rows < 1:
-        raise DataError(f"{rows} customers cannot be simulated: at least 1")
+        raise DataError(f"{rows} customers cannot be simulated: give at least 1")
     if not outcome.size:
         raise DataError("there are no customers to draw from")
     if not np.isfinite(drift.covariate):
-        raise DataError(f"covariate {drift.covariate} is not a number of standard deviations")
+        raise DataError(f"covariate is {drift.covariate}: give a finite number of standard deviations")
     if drift.columns and not drift.covariate:
-        raise DataError(
-            f"{', '.join(drift.columns)} cannot be shifted by nothing: give covariate, the size of the shift"
-        )
+        raise DataError(f"the size of the shift of {', '.join(drift.columns)} is missing: give covariate")
     if drift.prior is not None and not 0 <= drift.prior <= 1:
         raise DataError(f"prior {drift.prior} is not a churn rate: between 0 and 1")
     if not 0 <= drift.concept <= 1:
         raise DataError(f"concept {drift.concept} is not a share of customers: between 0 and 1")
     if drift.concept and np.isnan(outcome).all():
-        raise DataError("concept drift permutes outcomes, and none is known: draw from a table with outcomes")
+        raise DataError("concept drift needs known outcomes: draw from a table with outcomes")
 
 
 def _shifted(drift: Drift, free: Sequence[str], linked: Mapping[str, str]) -> tuple[str, ...]:
     """Return the columns to be shifted."""
     for name in drift.columns:
         if name in linked:
-            raise DataError(f"column {name} is determined by {linked[name]}: shift that one, and it follows")
+            raise DataError(f"{linked[name]} determines column {name}: shift {linked[name]}, and {name} follows")
         if name not in free:
             raise DataError(f"there is no number or integer {name!r} to be shifted: {nearest(name, free)}")
     return tuple(dict.fromkeys(drift.columns or free)) if drift.covariate else ()
@@ -240,7 +240,7 @@ def _draw(outcome: Values, rows: int, prior: float | None, generator: np.random.
         there = np.flatnonzero(outcome == value)
         if wanted and not there.size:
             raise DataError(
-                f"a churn rate of {prior:g} needs customers who {'churned' if value else 'stayed'}: none has"
+                f"a churn rate of {prior:g} needs customers who {'churned' if value else 'stayed'}: the table has none"
             )
         parts.append(generator.choice(there, wanted, replace=wanted > there.size) if wanted else there[:0])
     return generator.permutation(np.concatenate(parts))

@@ -18,4 +18,6 @@ def check_target(target: Path) -> None:
 def check_free(target: Path, sources: Iterable[Path], overwrite: bool) -> None:
     """Refuse an existing file, unless `overwrite` is given and the file is none of the sources."""
     if target.exists() and (not overwrite or not target.is_file() or any(map(target.samefile, sources))):
-        raise DataError(f"{target} exists already: name another file, or give --force (never the input itself)")
+        raise DataError(
+            f"{target} exists already: name another file, or give --force to replace it (the input is never replaced)"
+        )

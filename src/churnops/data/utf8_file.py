@@ -36,7 +36,9 @@ class Utf8File(io.FileIO):
             try:
                 self._rest = self._decoder.decode(data, final=not data).encode()  # type: ignore[union-attr]
             except (UnicodeDecodeError, UnicodeEncodeError):
-                raise ValueError(f"it is not {self._encoding.upper()} text, as its first bytes promise") from None
+                raise ValueError(
+                    f"it is not {self._encoding.upper()} text, although it has a byte-order mark"
+                ) from None
             if not data:
                 break
         size = len(self._rest) if size < 0 else size

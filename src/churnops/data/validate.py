@@ -188,17 +188,17 @@ def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_
     )
     everything = [name for name in merged.columns if not name.startswith(":")]
     failures = _repeated(
-        merged, everything, "duplicate row", None, "repeating an earlier one: tell customers apart by an id"
+        merged, everything, "duplicate row", None, "equal to an earlier row: remove them, or add an id column"
     )
     if schema.identifier and schema.identifier.name in everything:
         known = merged.filter(pl.col(schema.identifier.name).is_not_null())
-        text = "with the id of an earlier row: a customer stands once"
+        text = "with the id of an earlier row: keep one row per customer"
         failures += _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
     target = schema.target
     for choice in target.choices:
         count = int((merged.get_column(target.name) == choice).sum())
         if count < minimum_class:
-            text = f"{count} rows are {choice!r}, at least {minimum_class} of each outcome are needed"
+            text = f"{count} rows have the outcome {choice!r}; at least {minimum_class} of each outcome are needed"
             rule = "one class" if count == 0 else "few labels"
             failures.append(Failure("all tables", target.full_name, rule, text, count))
     return failures

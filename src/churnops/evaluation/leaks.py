@@ -60,9 +60,9 @@ def leak_warning(leaks: list[str], roc_auc: float) -> str:
     remedy = "remove from the schema every column that is not known when a customer is scored"
     if leaks:
         names = ", ".join(f"'{name}'" for name in leaks)
-        verb = "separates" if len(leaks) == 1 else "each separate"
-        reason = "the customers who churned from those who stayed, as if made from the outcome"
+        verb, it = ("separates", "it") if len(leaks) == 1 else ("each separate", "they")
+        reason = f"the customers who churned from those who stayed, so {it} may contain the outcome"
         return f"{names} alone {verb} {reason}: {remedy}"
     if roc_auc >= PERFECT:
-        return f"ROC-AUC {roc_auc:.4f} is too good: a column may contain the outcome: {remedy}"
+        return f"ROC-AUC {roc_auc:.4f} is too good, so a column may contain the outcome: {remedy}"
     return ""

@@ -14,8 +14,8 @@ from churnops.words import capital
 from churnops.words import title as label
 
 MEANINGS: Mapping[str, str] = {
-    "roc_auc": "Chance that a customer who churned has a higher score than one who stayed; 0.5 is a random order.",
-    "average_precision": "Mean precision over all thresholds; the churn rate is a random order.",
+    "roc_auc": "Chance that a customer who churned has a higher score than one who stayed; 0.5 means a random order.",
+    "average_precision": "Mean precision over all thresholds; a random order has the churn rate.",
     "log_loss": "Penalty for wrong probabilities, highest for confident ones; lower is better.",
     "brier": "Mean squared error of the probabilities; lower is better.",
     "calibration_error": "Mean gap between predicted and observed churn rate; lower is better.",
@@ -135,7 +135,10 @@ def _facts(evaluation: Evaluation, target: Column | None) -> list[tuple[str, str
         ("Customers", f"{rows:,}, not used in training"),
         ("Churned", f"{churned:,} ({churned / rows:.1%})"),
         ("Flagged from a probability of", f"{evaluation.threshold:.3g}"),
-        ("Right predictions", f"{evaluation.metrics['accuracy'].value:.1%}; {1 - churned / rows:.1%} without any flag"),
+        (
+            "Right predictions",
+            f"{evaluation.metrics['accuracy'].value:.1%}; if no customer were flagged: {1 - churned / rows:.1%}",
+        ),
     ]
 
 

@@ -235,7 +235,7 @@ def _diagonal(axes: Axes, label: str) -> None:
 
 
 def _cannot_tell(axes: Axes) -> None:
-    axes.text(0.5, 0.5, "cannot tell: outcomes of one class only", color=MUTED, ha="center")
+    axes.text(0.5, 0.5, "cannot tell: all outcomes are the same", color=MUTED, ha="center")
 
 
 def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -43,7 +43,7 @@ def read_arrays(data: bytes, expected: Mapping[str, Any], file: str) -> dict[str
             if sorted(members) != sorted(f"{name}.npy" for name in expected) or len(archive.infolist()) != len(members):
                 raise BundleError(f"{file} does not hold exactly the arrays of a bundle")
             if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
-                raise BundleError(f"{file} is compressed, but files of a bundle never are")
+                raise BundleError(f"{file} is compressed; a bundle has only uncompressed files")
             if sum(info.compress_size for info in members.values()) > len(data):
                 raise BundleError(f"{file} holds arrays that overlap")
             return {
@@ -58,7 +58,7 @@ def _check_directory(data: bytes, expected: Mapping[str, Any], file: str) -> Non
     """Refuse an archive with more entries than expected, because `zipfile` reads the whole directory."""
     end = data[-END:]
     if end[:4] != b"PK\5\6":
-        raise BundleError(f"{file} is not a readable archive (it has no plain end)")
+        raise BundleError(f"{file} is not a readable archive (its end record is missing or has a comment)")
     entries, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     longest = sum(MAX_ENTRY + len(name) for name in expected)
     if entries != len(expected) or length > longest or data[-END - ZIP64_END : -END][:4] == b"PK\6\7":

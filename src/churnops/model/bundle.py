@@ -302,7 +302,7 @@ class Bundle:
     def _compare_probes(self, expected: list[float]) -> None:
         scores = self.predict(self.probes).probability
         if len(expected) != scores.size or not np.allclose(scores, expected, rtol=0.0, atol=PROBE_TOLERANCE):
-            raise BundleError("its probe rows do not score as they did when it was made")
+            raise BundleError("the scores of its probe rows differ from the saved scores")
 
     def with_metadata(self, *, metrics: Mapping[str, Any], lineage: Mapping[str, Any]) -> "Bundle":
         """Return the same model with more metrics and lineage, under the same content hash."""
@@ -350,7 +350,7 @@ def _reference(names: list[str], data: bytes, schema: Schema) -> Profile:
 def _linked(linked: Any, watched: Set[str]) -> dict[str, str]:
     """Check that linked columns are watched, and that no column both determines another and is determined."""
     if not isinstance(linked, dict) or not {*linked, *linked.values()} <= watched:
-        raise BundleError("its linked columns are not columns of its profile")
+        raise BundleError("a linked column is missing from its reference profile")
     if set(linked) & set(linked.values()):
         raise BundleError("its linked columns form a chain")
     return linked

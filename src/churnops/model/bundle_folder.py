@@ -128,10 +128,12 @@ def _check_protocol(protocol: Any) -> None:
     if type(protocol) is not int or protocol < 1:
         raise BundleError(f"{DOCUMENT} names no protocol")
     if protocol > PROTOCOL:
-        raise BundleError(f"it has protocol {protocol}, this churnops reads {PROTOCOL}: upgrade churnops")
+        raise BundleError(
+            f"it has protocol {protocol}, but this version of churnops reads up to {PROTOCOL}: upgrade churnops"
+        )
     if protocol < OLDEST_PROTOCOL:
         raise BundleError(
-            f"it has protocol {protocol}, this churnops reads {OLDEST_PROTOCOL} and newer: "
+            f"it has protocol {protocol}, but this version of churnops reads {OLDEST_PROTOCOL} and newer: "
             "train again with `churnops run --deploy`"
         )
 

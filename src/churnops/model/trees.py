@@ -274,4 +274,6 @@ class TreeEnsemble(TreeArrays):
         nodes, levels = self.feature.size, min(depth, width)
         largest = int(np.diff(np.append(self.roots, nodes)).max())
         if largest * levels > MAX_TREE_STEPS or nodes * levels > MAX_STEPS:
-            raise BundleError(f"trees: {nodes} nodes, {largest} in one tree, are too many for a depth of {depth}")
+            raise BundleError(
+                f"trees: {nodes} nodes ({largest} in the largest tree) are too many at a depth of {depth}"
+            )

@@ -116,7 +116,7 @@ class FileScorer:
                 on_message("an earlier run used another input, model or option: starting again")
             if unread := unread_columns(source, bundle.schema):
                 listed = ", ".join(map(repr, unread[:5])) + (", …" if len(unread) > 5 else "")
-                on_message(f"not in the result, as their type cannot be read: {listed}")
+                on_message(f"the result lacks these columns, because their type cannot be read: {listed}")
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")

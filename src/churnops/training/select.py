@@ -59,8 +59,8 @@ def _overflow(name: str, schema: Schema) -> str:
         return f"feature '{name}' overflows for some customers: change its expression"
     limit = f"{np.finfo(np.float32).max:.2g}"
     return (
-        f"column {column.full_name} has a value outside ±{limit}, the range of the models: correct it, or set the "
-        "column's minimum and maximum to find its rows"
+        f"column {column.full_name} has a value outside ±{limit}, the range of the models: correct the value. To "
+        "find its row, set the column's minimum and maximum"
     )
 
 

@@ -110,7 +110,7 @@ def test_ids_of_a_file_are_listed_as_text_no_spreadsheet_computes(bundle: Bundle
     [
         (b"", "is empty"),
         (b"\x00\xff\xfe", "binary"),
-        (b"a,a\n1,2\n", "stands more than once"),
+        (b"a,a\n1,2\n", "several columns have the header"),
         (b"a,b\n1,2,3\n", "row 1"),
         (None, "no rows"),
     ],
