@@ -171,7 +171,7 @@ def test_a_failing_channel_is_retried_reported_and_told_later(desk: Desk, engine
         desk.now += timedelta(hours=1)
         (late,) = desk.alerts(failing.url, working.url).tell([DRIFT], [])  # no news, but what is owed
         assert (late.channel, late.delivered) == (bad.channel, True)
-        assert failing.asked[-1][1]["message"] == f"Late: this is of 2026-05-01 12:00 UTC.\n{BODY}"
+        assert failing.asked[-1][1]["message"] == f"Delayed message of 2026-05-01 12:00 UTC.\n{BODY}"
         assert len(working.asked) == 1
         assert desk.undelivered() == 0
         assert desk.alerts(failing.url, working.url).retry() == ()
@@ -206,7 +206,7 @@ def test_other_faults_are_reported_in_bounded_time(desk: Desk, endpoint: Endpoin
         assert SECRET not in delivery.error
     if fault == "hangs":
         assert str(faulty[0].error).startswith("no answer within 0.")
-        assert (faulty[1].attempts, faulty[1].error) == (0, "not tried: the earlier messages took all the time")
+        assert (faulty[1].attempts, faulty[1].error) == (0, "not sent: earlier messages used up the time limit")
 
 
 def test_a_hanging_channel_keeps_neither_the_others_nor_the_process(tmp_path: Path, endpoint: Endpoint):
@@ -232,7 +232,7 @@ def test_an_address_that_is_wrong_is_reported_each_time(desk: Desk, endpoint: En
     assert console.delivered
     assert good.delivered
     assert (bad.delivered, bad.attempts) == (False, 1)
-    assert bad.error == "Apprise does not know such an address, or a part of it is missing or wrong"
+    assert bad.error == "Apprise does not accept this address: its scheme is unknown, or a part is missing or wrong"
     (again,) = alerts.tell([DRIFT], [])
     assert (again.channel, again.error) == (bad.channel, bad.error)
     desk.now += timedelta(hours=30)
@@ -363,4 +363,4 @@ def test_a_process_killed_while_telling_is_made_good(tmp_path: Path, endpoint: E
     engine.dispose()
     assert late.delivered
     assert len(endpoint.asked) == told, "at least once"
-    assert endpoint.asked[-1][1]["message"].startswith("Late: this is of ")
+    assert endpoint.asked[-1][1]["message"].startswith("Delayed message of ")

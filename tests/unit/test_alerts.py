@@ -118,7 +118,8 @@ def test_a_recovery_says_what_is_over(desk: Desk):
     desk.now += timedelta(hours=3)
     desk.alerts(link=LINK).tell([], ["feature_drift"])
     assert desk.lines[-1] == (
-        f"[recovered] churnops: feature drift\n  Over. Sent on 2026-05-01 12:00 UTC: 4 of 12 columns drifted\n  {LINK}"
+        "[recovered] churnops: feature drift\n  This alert of 2026-05-01 12:00 UTC is over: 4 of 12 columns drifted\n"
+        f"  {LINK}"
     )
 
 
@@ -252,7 +253,7 @@ def test_a_secret_is_hidden_wherever_it_stands_in_an_address(secret: str):
 @given(st.text(max_size=40), st.sampled_from(["", "json://", "mailto://", "slack://", "pagerduty://"]))
 def test_any_text_is_an_address_with_a_verdict(text: str, scheme: str):
     channel = Channel(scheme + text)
-    assert channel.problem is None or channel.problem.startswith("Apprise does not know")
+    assert channel.problem is None or channel.problem.startswith("Apprise does not accept")
 
 
 def test_a_channel_shows_scheme_and_a_hash_that_differs():
@@ -308,7 +309,7 @@ def test_an_alarm_of_a_source_names_it_and_only_that_source_ends_it(desk: Desk):
     assert delivery.subject == "feature_drift@weekly"
     assert desk.lines == [
         "[recovered] churnops: source weekly: feature drift\n"
-        "  Over. Sent on 2026-05-01 12:00 UTC: 4 of 12 columns drifted"
+        "  This alert of 2026-05-01 12:00 UTC is over: 4 of 12 columns drifted"
     ]
 
 

@@ -116,7 +116,7 @@ def test_what_fired_before_stays_fired_while_it_is_big(name: str):
     verdicts = Verdicts(performance=GOOD, features=STEADY, scores=SAME, labels=SAME)
     again = recommend(replace(verdicts, **{argument: changed}), SETTINGS, 50, established={name})
     assert [trigger.name for trigger in again.triggers if trigger.fired] == [name]
-    assert "certain since an earlier look" in again.reasons[0]
+    assert "certain at an earlier look, and still big" in again.reasons[0]
     over = recommend(verdicts, SETTINGS, 51, established={name})
     assert not over.value
     assert {trigger.big for trigger in over.triggers} == {False}

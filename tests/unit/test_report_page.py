@@ -223,7 +223,7 @@ def test_what_is_big_and_not_certain_says_so():
     assert "Feature drift not certain yet" in text
     assert "Performance cannot tell" in text
     assert "Target drift not fired" in text
-    assert "No trigger fired; 1 of 3 would, but is not certain yet; 1 of 3 is unknown." in text
+    assert "No trigger fired; for 1 of 3, the difference is big but not certain yet; 1 of 3 is unknown." in text
     del waits["big"]  # as in older reports
     assert "Feature drift not fired" in shown(**recommended(waits))
 
@@ -273,7 +273,8 @@ def test_a_wide_report_stays_small_and_says_what_it_leaves_out(count: int, left:
     assert len({*drawn, *rows}) == len(drawn) + len(rows)
     if left:
         assert count - len(drawn) - len(rows) < left
-        assert f"{count - len(drawn) - len(rows):,} columns. The JSON report has them." in page
+        left_out = count - len(drawn) - len(rows)
+        assert f"{left_out:,} columns are left out to keep this page small. The JSON report contains them." in page
     else:
         assert {*drawn, *rows} == set(names)
         assert "cannot tell: too few rows" in page

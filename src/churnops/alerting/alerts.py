@@ -18,7 +18,7 @@ from churnops.settings import LIVE, AlertSettings, Settings
 NEWS_AGE = timedelta(hours=24)
 """Largest age at which an alert is still sent to a channel that missed it."""
 
-_LATE = "not tried: the earlier messages took all the time"
+_LATE = "not sent: earlier messages used up the time limit"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,11 @@ class Channel:
             known = self._plugin(apprise) is not None
         except Exception:  # a plugin may raise anything for a wrong address
             known = False
-        return None if known else "Apprise does not know such an address, or a part of it is missing or wrong"
+        return (
+            None
+            if known
+            else "Apprise does not accept this address: its scheme is unknown, or a part is missing or wrong"
+        )
 
     def send(self, message: Message, timeout: float) -> str | None:
         """Send a message once, within `timeout` seconds; return the error, or None.

@@ -124,7 +124,7 @@ def due(
     [1, 0, 1]
     >>> over = due([], ["feature_drift", "performance"], sent, start + day, settings)
     >>> [(notice.title, notice.body) for notice in over]
-    [('[recovered] churnops: feature drift', 'Over. Sent on 2026-05-01 12:00 UTC: 4 of 12 columns drifted')]
+    [('[recovered] churnops: feature drift', 'This alert of 2026-05-01 12:00 UTC is over: 4 of 12 columns drifted')]
     """
     news, repeat = [], timedelta(hours=settings.repeat_hours)
     for notice in firing:
@@ -175,7 +175,7 @@ def _recovery(last: Alert, link: str) -> Notice:
     subject, source = last.notice.subject, last.notice.source
     title = f"[recovered] churnops: {_whose(source)}{_NAMES.get(subject, subject.replace('_', ' '))}"
     alarm = last.notice.title.partition("churnops: ")[2].removeprefix(_whose(source))
-    body = _lines(f"Over. Sent on {_minute(last.at)}: {alarm}", _address(link))
+    body = _lines(f"This alert of {_minute(last.at)} is over: {alarm}", _address(link))
     return Notice(subject, "recovered", "info", title, body, source)
 
 
@@ -185,7 +185,7 @@ def message_of(alert: Alert, now: datetime) -> Message:
     # Good news is green, and opens no incident in services that keep incidents.
     good = notice.state == "recovered" or (notice.state == "event" and notice.severity == "info")
     kind = "good" if good else _KINDS[notice.severity]
-    late = f"Late: this is of {_minute(alert.at)}." if now - alert.at > _MINUTE else ""
+    late = f"Delayed message of {_minute(alert.at)}." if now - alert.at > _MINUTE else ""
     # Apprise sends no message without a body.
     return Message(notice.incident, kind, notice.title, _lines(late, notice.body) or notice.title)
 

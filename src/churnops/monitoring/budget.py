@@ -182,7 +182,7 @@ class _Condition:
         if p_value is not None and p_value <= level:
             return Trigger(name, big, True, p_value, level, reason)
         if established:
-            return Trigger(name, big, True, p_value, level, f"{reason}; certain since an earlier look")
+            return Trigger(name, big, True, p_value, level, f"{reason}; certain at an earlier look, and still big")
         if p_value is None:
-            return Trigger(name, big, None, None, level, f"{reason}; its certainty is unknown")
+            return Trigger(name, big, None, None, level, f"{reason}; cannot tell whether it is certain")
         return Trigger(name, big, False, p_value, level, f"{reason}; not certain yet")

@@ -50,6 +50,6 @@ MESSAGES: Mapping[str, TriggerMessage] = {
         "warning",
         "The churn rate changed",
         "the churn rate may have changed",
-        "Check that outcomes are recorded as before. If customers really leave differently, run `churnops retrain`.",
+        "Check that outcomes are recorded as before. If the churn rate really changed, run `churnops retrain`.",
     ),
 }

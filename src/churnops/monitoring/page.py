@@ -100,7 +100,7 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
 def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts at the head of the page, by name."""
     window = document["window"]
-    kind = ", simulated" if document["simulated"] else ", of the past" if document.get("past") else ""
+    kind = ", simulated" if document["simulated"] else ", of a past window" if document.get("past") else ""
     acts_as = document.get("acts_as", LIVE)  # older reports do not have it
     pairs = [
         ("When", moment(document["timestamp"])),
@@ -115,7 +115,7 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if window:
         pairs.append(("Window", f"{moment(window['since'])} to {moment(window['until'])}"))
     if document.get("examined_before"):
-        pairs.append(("Examined", "before: this report causes no alert and no retraining"))
+        pairs.append(("Examined", "already, by an earlier cycle: this report causes no alert and no retraining"))
     return pairs
 
 
@@ -136,7 +136,7 @@ def _verdict(recommended: Mapping[str, Any]) -> tuple[str, list[str]]:
         return "Cannot tell whether to retrain", [f"{capital(trigger['reason'])}." for trigger in triggers]
     waiting, why = sum(map(_waits, triggers)), "No trigger fired"
     if waiting:
-        why += f"; {waiting} of {len(triggers)} would, but {'is' if waiting == 1 else 'are'} not certain yet"
+        why += f"; for {waiting} of {len(triggers)}, the difference is big but not certain yet"
     if unknown:
         why += f"; {unknown} of {len(triggers)} {'is' if unknown == 1 else 'are'} unknown"
     return "Retraining is not recommended", [f"{why}."]
