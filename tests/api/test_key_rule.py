@@ -261,7 +261,7 @@ def test_the_rule_in_force_is_in_the_log(api_settings: Settings, monkeypatch: py
     make_key(api_settings, "predict")
     assert rule() == "every request needs an API key (valid keys: 1)"
     lose_journal(api_settings)
-    assert "the journal holds none that is valid: restore the journal" in rule()
+    assert "the journal has no valid key: restore the journal" in rule()
 
 
 # Metrics
