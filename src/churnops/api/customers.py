@@ -247,7 +247,7 @@ def _whole(value: Any) -> Any:
 
 
 def _category(column: Column) -> Any:
-    """Accept a choice as text. A number may stand for a choice of digits, a boolean for a flag's choice."""
+    """Accept a choice as text; also as a number if it consists of digits, and as a boolean for a flag."""
     decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
     numbers = {int(choice): choice for choice in decimal if str(int(choice)) == choice}
     is_flag = column.kind == "flag"

@@ -16,7 +16,7 @@ BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0
 
 
 class Metrics:
-    """Metrics of the service. Each of several workers (`PROMETHEUS_MULTIPROC_DIR`) returns the metrics of all."""
+    """Metrics of the service; with `PROMETHEUS_MULTIPROC_DIR`, each worker returns the metrics of all workers."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()

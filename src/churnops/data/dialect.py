@@ -150,7 +150,7 @@ class DecimalCommas:
         Parameters
         ----------
         above
-            Rows of the file before this batch.
+            Number of rows before this batch.
 
         Raises
         ------

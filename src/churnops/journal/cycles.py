@@ -76,7 +76,7 @@ class CycleLog:
         self._engine = engine
 
     def look(self, content_sha256: str, batch_sha256: str, source: str = LIVE) -> int:
-        """Return the number of this look at a model with a source's customers, counted from 1.
+        """Return the number of this look, counted from 1 for each model and source.
 
         The same evidence is the same look, so a repeated or killed cycle spends the error budget only once.
         """

@@ -48,7 +48,7 @@ class ProfileStore:
     def write(self, parts: Sequence[ProfilePart], at: datetime, oldest: datetime, newest: datetime = LAST) -> None:
         """Write parts, replacing their earlier versions.
 
-        Deletes parts that began before `oldest` or after `newest`; a later begin comes from a clock that was ahead.
+        Deletes parts that begin before `oldest`, or after `newest` (written while a clock was ahead).
 
         All is one transaction, so a repeated or killed write counts no customer twice.
         """

@@ -44,7 +44,7 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> Ba
     """Collect the predictions in the journal from a window of `length` (default `window_days`) up to `until` (now).
 
     Outcomes are those known by now, so a past window includes labels that arrived after it. Without `until`, an
-    empty window is moved: it ends at the newest prediction, if the deployed model made that prediction.
+    empty window is moved to end at the newest prediction, if the deployed model made that prediction.
     """
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:

@@ -268,7 +268,7 @@ class _Job:
         return permit(situation, self.settings.retraining)
 
     def _with_holdout(self, champion: Bundle) -> Settings:
-        """Return the settings, with a larger holdout if the gate's last "cannot tell" on this champion needs it."""
+        """Return the settings; the holdout grows if the gate's last decision on this champion needs more labels."""
         decisions = self.project.decisions.newest(100, subject="deploy")
         last = next((d for d in decisions if d.champion == champion.content_sha256), None)
         needed = last.details.get("labels_needed") if last and last.verdict == "cannot tell" else None

@@ -83,7 +83,7 @@ SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$"), Af
 
 
 def _always(value: Any) -> Any:
-    """Read YAML's `true` as "always"; no value turns API keys off."""
+    """Read YAML's `true` as "always"; refuse to turn API keys off."""
     if value is False or value in ("never", "no", "off"):
         raise ValueError(
             "API keys cannot be turned off: with auto, requests from this machine need no key until the first key is "

@@ -120,7 +120,7 @@ def _across(
 
 
 def _changes(own: Sequence[Point]) -> list[datetime]:
-    """Return the newest times of a change of the model."""
+    """Return the times of the newest model changes."""
     return [after.at for before, after in pairwise(own) if before.model != after.model][-MAX_CHANGES:]
 
 

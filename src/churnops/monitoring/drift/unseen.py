@@ -14,11 +14,11 @@ def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Find
 
     Notes
     -----
-    If nothing changed, all rows could have been dealt to the two sides in any other way. A category is unseen if the
-    batch is dealt all its rows. The p-value bounds the probability of at least as many unseen rows: that of a category
-    with so many rows alone, plus Chernoff's bound (1952) for smaller categories. The bound holds because the events
-    hinder each other (negative association: Joag-Dev and Proschan, Annals of Statistics 11 (1983) 286-295), and because
-    each unseen row is taken as a category of its own, which makes many unseen rows most likely.
+    If nothing changed, every division of all rows between the two sides is equally likely. A category is unseen if all
+    its rows are in the batch. The p-value bounds the probability of at least as many unseen rows. It adds
+    the probability of one category with so many rows and Chernoff's bound (1952) for smaller categories. The events
+    hinder each other (negative association: Joag-Dev and Proschan, Annals of Statistics 11 (1983) 286-295). Each unseen
+    row counts as a category of its own, which makes many unseen rows most likely. So the bound holds.
 
     The estimate by Good (1953), the share of the reference's rows whose category occurs once, would be sharper. But
     rows of one unseen category come together. A test that took rows one by one, at a level of 0.001, rejected 2 %
