@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowException
 
 from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
+from churnops.step import StepResult
 from churnops.tracking import Tracker
 from tests.support.deployments import opened_registry
 from tests.support.processes import CHURNOPS, PATIENCE, start, wait_for
@@ -101,3 +103,18 @@ def test_an_interrupted_run_is_marked_killed_and_deploys_nothing(folder: Path):
     states = {r.info.status for r in client.search_runs([experiment.experiment_id])}
     assert "KILLED" in states
     assert states <= {"KILLED", "FINISHED"}
+
+
+def test_an_interruption_within_a_call_of_the_store_is_one(folder: Path):
+    """The store's library turns Ctrl-C within a transaction into an error of its own."""
+
+    def step() -> StepResult:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise MlflowException("This transaction is closed")
+
+    tracker = Tracker(load_settings(folder / "config.yaml"))
+    with pytest.raises(KeyboardInterrupt), tracker.pipeline(EXPERIMENT, "a run") as run:
+        run.step("a step", step)
+    assert {tracker.client.get_run(one).info.status for one in (run.run_id, run.runs["a step"])} == {"KILLED"}

@@ -443,7 +443,7 @@ def test_a_port_that_is_taken_is_one_line(make_settings, workers: str):
 
 def test_help_teaches(make_settings):
     done = serve(make_settings(), "--help")
-    for word in ("--host", "--port", "--workers", "API keys", "SIGTERM", "curl", "/health/ready"):
+    for word in ("--host", "--port", "--workers", "API key", "SIGTERM", "curl", "/health/ready"):
         assert word in done.stdout, word
 
 

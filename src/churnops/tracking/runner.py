@@ -133,7 +133,16 @@ class Tracker:
                 run.log_environment()
                 yield run
         except mlflow.MlflowException as error:
+            if _interrupted(error):
+                raise KeyboardInterrupt from error
             raise ChurnopsError(f"the MLflow store {redact(self.uri)} failed: {first_line(error)}") from error
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Return whether an interruption, such as Ctrl-C within a call of the store, caused an error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class PipelineRun:
@@ -268,7 +277,7 @@ def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
         yield
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
-        state = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        state = "KILLED" if _interrupted(error) else "FAILED"
         if state == "KILLED":
             traceback.clear_frames(error.__traceback__)  # a cursor of an interrupted call would lock the store
         with _noted(error):

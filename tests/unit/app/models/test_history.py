@@ -59,7 +59,7 @@ def test_a_decision_says_what_to_do():
     assert "Send more outcomes" in shown(labels_needed=None, guards=[]).sentence
     assert shown(verdict="keep", guards=[], labels_needed=None).sentence == "Keep: the champion stays."
     assert shown(verdict="deploy").sentence.startswith("Deploy: the challenger is better")
-    assert "not known" in shown(verdict="perhaps", labels_needed=None, guards=[]).sentence
+    assert "does not know the verdict" in shown(verdict="perhaps", labels_needed=None, guards=[]).sentence
 
 
 def test_a_decision_names_the_models_it_was_on():
