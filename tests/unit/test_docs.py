@@ -133,7 +133,7 @@ def problem(line: str, *, complete: bool) -> str | None:
     words = words[: next((i for i, word in enumerate(words) if word in {">", "|", "&&", "&"}), len(words))]
     command: click.Command = main
     while True:
-        parser = command.make_parser(click.Context(command))
+        parser = command.make_parser(click.Context(command, **main.context_settings))
         parser.allow_interspersed_args = not isinstance(command, click.Group)
         try:
             values, others, _ = parser.parse_args(words)
@@ -150,7 +150,7 @@ def problem(line: str, *, complete: bool) -> str | None:
         return f"too much: {others}"
     for parameter in command.params if complete else ():
         if parameter.required and not isinstance(values.get(parameter.name or ""), str | tuple | list):
-            return f"no {parameter.make_metavar(click.Context(command))}"
+            return f"no {parameter.make_metavar(click.Context(command, **main.context_settings))}"
     return None
 
 
