@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -166,6 +167,9 @@ def chromium(playwright: Playwright) -> Browser:
 @contextmanager
 def dashboard(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start a project's dashboard on `PORT`; yield its process when it answers."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+            raise SystemExit(f"another program answers on port {PORT}: stop it first")
     command = [sys.executable, "-m", "churnops.cli", "dashboard", "--port", str(PORT)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

@@ -297,7 +297,7 @@ def test_labels_that_came_early_wait_until_they_are_due(deployed: Settings):
     assert (labels["due"], labels["waiting"], labels["label_horizon_days"]) == (0, 500, 30)
     assert datetime.fromisoformat(labels["first_due"]) == rows[0].at.replace(microsecond=0) + 30 * DAY
     due = f"{rows[0].at + 30 * DAY:%d %b %Y}".lstrip("0")
-    expected = f"500 outcomes are not due yet; the first are due on {due} (label_horizon 30 days)"
+    expected = f"500 outcomes wait; the first are due on {due} (label_horizon 30 days)"
     assert expected in " ".join(run(CHURNOPS, "monitor", cwd=deployed.root).stdout.split())
 
 

@@ -195,9 +195,9 @@ def test_outcomes_known_are_told_apart_from_the_customers_looked_at():
     window = {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"}
     journal, table = shown(window=window), shown()
     assert "Outcomes known 0 of 20 that are due" in journal
-    assert "these predictions are older than the customers above" in journal
+    assert "Performance uses only predictions older than the label horizon." in journal
     assert "Outcomes known 0 of 20 customers" in table
-    assert "older than the customers" not in table
+    assert "label horizon" not in table
 
 
 def recommended(*triggers: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from starlette.types import Receive, Scope
 
@@ -80,33 +79,20 @@ async def receive_body(
     announced = header(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced[:20]) > max_bytes:
         raise _too_large(max_bytes)
-    size, more, late = 0, True, False
-    task: Any = asyncio.current_task()
-    cancelled = task.cancelling()
-
-    def expire() -> None:
-        nonlocal late
-        late = True
-        task.cancel()
-
-    # Replaces `asyncio.timeout`, which takes 6 µs longer: 4 % of the time of an answer.
-    timer = asyncio.get_running_loop().call_later(seconds, expire)
+    size, more = 0, True
     try:
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Problem(400, "disconnected", "the client closed the connection")
-            piece, more = message.get("body", b""), message.get("more_body", False)
-            size += len(piece)
-            if size > max_bytes:
-                raise _too_large(max_bytes)
-            take(piece)
-    except asyncio.CancelledError:
-        if late and task.uncancel() <= cancelled:
-            raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
-        raise
-    finally:
-        timer.cancel()
+        async with asyncio.timeout(seconds):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem(400, "disconnected", "the client closed the connection")
+                piece, more = message.get("body", b""), message.get("more_body", False)
+                size += len(piece)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                take(piece)
+    except TimeoutError:
+        raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
     scope["state"]["whole"] = True
 
 

@@ -101,8 +101,8 @@ class _Subject:
 @click.option(
     "--act/--no-act",
     default=None,
-    help="Act on the file of --batch: alert, count a look, retrain. Default: --act if the file is in a folder of "
-    "data.batches, whose name is its source.",
+    help="Act on the file of --batch: alert, count a look, retrain. Default: act if a folder of data.batches "
+    "contains the file; the folder's name there is the source.",
 )
 @click.option("--source", "name", metavar="NAME", help="Source of the file: a-z, 0-9, _ and -. With --act.")
 @click.option(

@@ -13,7 +13,7 @@ from churnops.cli.root import json_option, main, settings_of, show_done
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="CSV or Parquet file with more customers of known outcome, beside those of the journal.",
+    help="CSV or Parquet file of customers with known outcomes, used in addition to the journal's.",
 )
 @click.option(
     "--reason",

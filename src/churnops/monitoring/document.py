@@ -52,9 +52,7 @@ class LabelsPart(Document):
         if not self.waiting or self.first_due is None:
             return ""
         one, due = self.waiting == 1, f"{self.first_due:%d %b %Y}".lstrip("0")
-        subject = (
-            "1 outcome is not due before" if one else f"{self.waiting:,} outcomes are not due yet; the first are due on"
-        )
+        subject = "1 outcome waits; it is due on" if one else f"{self.waiting:,} outcomes wait; the first are due on"
         horizon = "" if self.label_horizon_days is None else f" (label_horizon {self.label_horizon_days:g} days)"
         return f"{subject} {due}{horizon}"
 

@@ -65,14 +65,15 @@ def performance_sentence(performance: PerformancePart) -> str:
     share = None if accuracy is None or accuracy.value is None else percent(1 - accuracy.value)
     wrong = f"{share} of predictions are wrong. " if share else ""
     against = "" if line is None else f", {'below' if performance.below else 'not below'} the line of {line:.3f}"
-    expected = "" if promise is None else f"; training promised {promise:.3f}"
+    expected = "" if promise is None else f"; {promise:.3f} was expected"
     return f"{wrong}ROC-AUC is {auc.value:.3f} ({interval_text(auc)}){against}{expected}."
 
 
 def coverage_sentence(performance: PerformancePart) -> str:
     """Return the number of due outcomes and of the known ones among them."""
     if performance.coverage is None:
-        return "No outcome is due yet: a prediction counts only after the label horizon."
+        waiting = performance.labels.waiting_sentence or "a prediction counts only after the label horizon"
+        return f"No outcome is due yet: {waiting}."
     labels = performance.labels
     return f"{labels.labelled:,} of {labels.due:,} due outcomes are known ({percent(performance.coverage)})."
 

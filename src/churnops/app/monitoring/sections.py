@@ -35,7 +35,7 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
     left, right = st.columns([2, 3])
     if report is not None:
         measured = report.performance
-        levels = (("line", measured.line), ("promised", measured.promised_auc))
+        levels = (("line", measured.line), ("expected", measured.promised_auc))
         lines = [(name, level) for name, level in levels if level is not None]
         with left:
             auc = measured.known_metrics.get("roc_auc")
@@ -44,7 +44,7 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
                 figure = interval_figure(auc.value, auc.low, auc.high, lines)
                 st.plotly_chart(figure, config=CONFIG, key="auc", alt=one_line(performance_sentence(measured)))
             st.caption(
-                "Blue bar: interval of ROC-AUC. Line: below it, retraining is recommended. Promised: ROC-AUC of the "
+                "Blue bar: interval of ROC-AUC. Line: below it, retraining is recommended. Expected: ROC-AUC of the "
                 "held-out customers in training."
             )
             _past(report.performance.history)

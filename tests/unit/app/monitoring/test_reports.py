@@ -171,7 +171,7 @@ def test_values_of_the_wrong_type_are_not_known_and_break_nothing(key: str, valu
 
 def test_performance_is_told_against_its_line_and_promise():
     assert performance_sentence(parsed().performance) == (
-        "ROC-AUC is 0.850 (between 0.800 and 0.900), not below the line of 0.800; training promised 0.900."
+        "ROC-AUC is 0.850 (between 0.800 and 0.900), not below the line of 0.800; 0.900 was expected."
     )
     untold = report()["performance"] | {"verdict": "cannot tell", "reason": "3 outcomes are known"}
     assert "cannot be judged: 3 outcomes are known." in performance_sentence(parsed(performance=untold).performance)
@@ -181,6 +181,10 @@ def test_coverage_is_told_in_numbers():
     assert coverage_sentence(parsed().performance) == "10 of 20 due outcomes are known (50 %)."
     none = report()["performance"] | {"labels": {"due": 0, "labelled": 0}}
     assert "No outcome is due yet" in coverage_sentence(parsed(performance=none).performance)
+    none["labels"] |= {"waiting": 1500, "first_due": "2026-12-28T09:00:00+00:00", "label_horizon_days": 30}
+    assert coverage_sentence(parsed(performance=none).performance) == (
+        "No outcome is due yet: 1,500 outcomes wait; the first are due on 28 Dec 2026 (label_horizon 30 days)."
+    )
 
 
 def trigger(fired: bool | None, big: bool | None = None) -> dict[str, Any]:
