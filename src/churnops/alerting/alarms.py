@@ -10,11 +10,11 @@ from churnops.settings import LIVE
 from churnops.words import capital
 
 AFTER_RETRAINING: tuple[Subject, ...] = ("retraining_failed",)
-"""Subjects that are clear after every decision of a retraining."""
+"""Subjects whose alarms end when a retraining run has decided, for or against the new model."""
 
 
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
-    """Return the alarms of a finished cycle, and the subjects that are clear.
+    """Return the alarms of a finished cycle, and the subjects that are clear: their earlier alarms end.
 
     Both concern the report's source. A trigger that is unknown, or big but not certain, is in neither list, so its last
     alarm stays. A report without consequences has no alarm, and customers examined before cause none.

@@ -1,4 +1,4 @@
-"""Notices: the texts of alerts, and the decision which of them are news."""
+"""Notices: the texts of alerts, and the decision which of them to send."""
 
 import re
 import socket
@@ -26,7 +26,7 @@ Subject = Literal[
     "rolled_back",
 ]
 
-_NAMES: Mapping[str, str] = {  # another subject is named by its own words
+_NAMES: Mapping[str, str] = {  # the other subjects' names are their own words
     "cycle_failed": "failed monitoring cycle",
     "retraining_failed": "failed retraining",
 }
@@ -34,7 +34,7 @@ SEVERITY_RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
 _KINDS: Mapping[str, Kind] = {"critical": "critical", "warning": "warning", "info": "info"}
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Unicode's categories of invisible characters
 _MINUTE = timedelta(minutes=1)
-_TITLE, _FACT, _PLACE, _LINK, _FACTS = 120, 155, 100, 300, 3  # together below the 1024 characters PagerDuty takes
+_TITLE, _FACT, _PLACE, _LINK, _FACTS = 120, 155, 100, 300, 3  # characters, below PagerDuty's 1024 in all
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def message_of(alert: Alert, now: datetime) -> Message:
 
 
 def _address(link: str) -> str:
-    """Return an address or path; empty if it is too long or not safe, because a part of it leads nowhere."""
+    """Return an address or path; empty if it is unsafe or too long, because an address that is cut leads nowhere."""
     return link if len(link) <= _LINK and link.isprintable() and not re.search("[<>]", link) else ""
 
 

@@ -1,7 +1,7 @@
 """The database of events: deployments, predictions, labels, monitoring cycles, alerts, decisions; and API keys.
 
-SQLAlchemy Core on SQLite by default, on PostgreSQL with another URL. Rows are added and not changed, except that a key
-can be revoked. `JournalWriter` writes predictions, `Journal` reads them and records labels.
+SQLAlchemy Core on SQLite by default, on PostgreSQL with another URL. Events are added, never changed; a key can be
+revoked. `JournalWriter` writes predictions, `Journal` reads them and records labels.
 """
 
 from sqlalchemy import Engine

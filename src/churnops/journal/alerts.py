@@ -159,8 +159,8 @@ class AlertLog:
             rows = connection.execute(query).all()
             times = settle((row.at for row in rows), microseconds(datetime.now(UTC)))
             newest = [replace(_alert(row), at=moment(at)) for row, at in zip(rows, times, strict=True)]
-            of = deliveries.c.alert.in_([alert.id for alert in newest])
-            last = select(func.max(deliveries.c.id)).where(of).group_by(deliveries.c.alert, deliveries.c.channel)
+            shown = deliveries.c.alert.in_([alert.id for alert in newest])
+            last = select(func.max(deliveries.c.id)).where(shown).group_by(deliveries.c.alert, deliveries.c.channel)
             tries: dict[int, list[Try]] = {}
             for row in connection.execute(
                 select(deliveries).where(deliveries.c.id.in_(last)).order_by(deliveries.c.id)
@@ -176,15 +176,15 @@ class AlertLog:
                 (s, source) for s in subjects for source in distinct(connection, alerts.c.source, alerts.c.subject == s)
             ]
             for subject, source in pairs:
-                of = (alerts.c.subject == subject) & (alerts.c.source == source)
-                incidents = select(alerts).where(of)
-                newest = incidents.where(alerts.c.state != "event").order_by(alerts.c.id.desc()).limit(1)
+                same_incident = (alerts.c.subject == subject) & (alerts.c.source == source)
+                logged = select(alerts).where(same_incident)
+                newest = logged.where(alerts.c.state != "event").order_by(alerts.c.id.desc()).limit(1)
                 latest = connection.execute(newest).first()
                 if latest is None or latest.state != "firing":
                     continue
-                over = select(func.max(alerts.c.id)).where(of, alerts.c.state == "recovered")
-                unresolved = alerts.c.id > func.coalesce(over.scalar_subquery(), 0)
-                begun = incidents.where(alerts.c.state == "firing", unresolved)
+                recovery = select(func.max(alerts.c.id)).where(same_incident, alerts.c.state == "recovered")
+                unresolved = alerts.c.id > func.coalesce(recovery.scalar_subquery(), 0)
+                begun = logged.where(alerts.c.state == "firing", unresolved)
                 first = connection.execute(begun.order_by(alerts.c.id).limit(1)).one()
                 alert, now = _alert(latest), datetime.now(UTC)
                 firing.append(Firing(replace(alert, at=min(alert.at, now)), min(moment(first.at), now)))

@@ -93,7 +93,7 @@ def _copy(source: Path, mode: str, target: Path) -> int:
     target.unlink(missing_ok=True)
     target.touch()
     close_to_others(target)
-    # SQLite reads the source, because a backup too may have a log beside it.
+    # Read by SQLite, not copied as a file, because the source (a journal or a backup) may have a log beside it.
     address = f"{source.as_uri()}?mode={mode}"
     with closing(sqlite3.connect(address, uri=True)) as database, closing(sqlite3.connect(target)) as copy:
         database.backup(copy)
@@ -111,7 +111,9 @@ def _checked(path: Path) -> int:
             raise JournalError(f"the journal is damaged: {verdict.splitlines()[0]}")
         version = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
         if version is None or str(version[0]) > SCHEMA_VERSION:
-            raise JournalError(f"the journal is newer than this churnops, which reads version {SCHEMA_VERSION}")
+            raise JournalError(
+                f"the journal is newer than this churnops, which reads version {SCHEMA_VERSION}: upgrade churnops"
+            )
         return int(connection.execute("SELECT count(*) FROM predictions").fetchone()[0])
 
 

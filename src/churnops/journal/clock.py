@@ -1,7 +1,7 @@
-"""Entries dated ahead of the clock, written by a machine whose clock was wrong.
+"""Entries dated ahead: their time lies in the future, because the clock of the machine that wrote them was wrong.
 
-Entries are ordered by id. An entry dated after now takes the time of the next entry, or now if it is the newest.
-`entries_ahead` reports such entries.
+In all tables but `predictions`, ids give the true order. There, readers replace a future time by the time of the next
+entry that is not dated ahead, or by the present if there is none. `entries_ahead` reports all entries dated ahead.
 """
 
 from collections.abc import Iterable
@@ -26,19 +26,19 @@ TOLERANCE = timedelta(minutes=5)
 """Largest difference between two machines' clocks that is not reported."""
 
 _NEWEST = 10_000
-_NOW = "each takes the time of the next entry, or now"
+_REPLACED = "the time of the next entry, or the present, is used instead"
 _TABLES: tuple[tuple[Table, Column[Any], str], ...] = (
-    (deployments, deployments.c.at, _NOW),
-    (cycles, cycles.c.at, _NOW),
-    (decisions, decisions.c.at, _NOW),
-    (alerts, alerts.c.at, _NOW),
-    (labels, labels.c.recorded_at, _NOW),
-    (predictions, predictions.c.at, "they are in no window before that time"),
+    (deployments, deployments.c.at, _REPLACED),
+    (cycles, cycles.c.at, _REPLACED),
+    (decisions, decisions.c.at, _REPLACED),
+    (alerts, alerts.c.at, _REPLACED),
+    (labels, labels.c.recorded_at, _REPLACED),
+    (predictions, predictions.c.at, "no window contains these predictions before their time"),
 )
 
 
 def settle(newest_first: Iterable[int], now: int) -> list[int]:
-    """Return the times of entries, corrected where they lie after now.
+    """Return the times of entries; a time after `now` is replaced by the next entry's.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
     """
     limit, messages = now + TOLERANCE, []
     with answering(), engine.connect() as connection:
-        for table, at, counts in _TABLES:
+        for table, at, consequence in _TABLES:
             newest = select(table.c.id, at.label("at"))
             if table is not predictions:  # predictions have an index by time, and ids that are not numbers
                 newest = newest.order_by(table.c.id.desc()).limit(_NEWEST)
@@ -89,7 +89,7 @@ def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
                 time = in_utc(row.at) if table is deployments else moment(row.at)
                 messages.append(
                     f"the journal's table {table.name} has entries dated ahead of this machine's clock, entry "
-                    f"{row.id} by {_words(time - now)} ({time:%Y-%m-%d %H:%M} UTC): {counts}"
+                    f"{row.id} by {_words(time - now)} ({time:%Y-%m-%d %H:%M} UTC): {consequence}"
                 )
     return tuple(messages)
 

@@ -53,10 +53,10 @@ class Cycle:
 
 @dataclass(frozen=True)
 class CycleSeries:
-    """Cycles of a period, oldest first; their summaries lack the columns.
+    """Cycles of a period, oldest first; their summaries lack the key `columns`.
 
-    `every` is None if the series is complete. Otherwise the period is divided into stretches of this length, and the
-    series holds each stretch's newest cycle by status, `report_only` and source.
+    `every` is None if the series is complete. Otherwise the period is divided into stretches of this length. Of each
+    stretch, the series holds the newest cycle for each combination of status, `report_only` and source.
     """
 
     cycles: tuple[Cycle, ...]
@@ -185,7 +185,7 @@ class CycleLog:
         """
         now, end = microseconds(datetime.now(UTC)), microseconds(until)
         within: ColumnElement[bool] = cycles.c.at >= microseconds(since)
-        if end < now:  # otherwise the period includes cycles dated ahead, which take the time now
+        if end < now:  # otherwise the period includes cycles dated ahead, which count as of now
             within &= cycles.c.at < end
         if source is not None:
             within &= (cycles.c.source == source) | cycles.c.aside
@@ -207,7 +207,7 @@ class CycleLog:
         return CycleSeries(series, None if width is None else timedelta(microseconds=width))
 
     def _without_columns(self) -> ColumnElement[str]:
-        """Return the summary without the columns, which the database cuts off."""
+        """Return the SQL expression of the summary without its key `columns`."""
         if self._engine.dialect.name == "postgresql":
             return cast(cast(cycles.c.summary, JSONB) - "columns", Text)
         return func.json_remove(cycles.c.summary, "$.columns")

@@ -31,7 +31,7 @@ Durability = Literal["process", "power"]
 IN_MEMORY = (None, "", ":memory:")
 _LOCK = 0x636875726E  # number of the advisory lock in PostgreSQL: "churn"
 _BUSY_SECONDS = 10.0
-_VALUES = 1000  # limit of one statement
+_VALUES = 1000  # limit of values in one statement
 FILES = "files"
 """Key of a SQLite connection's `OpenedFiles` in its `info`."""
 
@@ -51,8 +51,8 @@ def open_database(url: str, *, durability: Durability = "power", moves_log: bool
         Whether a committed transaction survives only the end of the process, or also a power cut. SQLite flushes
         each commit to disk only for "power". PostgreSQL flushes by default; "power" enforces this.
     moves_log
-        Whether a commit may move a long log into the database, which takes tens of milliseconds. False if a
-        `SqliteLog` moves it.
+        Whether a commit may move SQLite's write-ahead log into the database when the log is long. This takes tens of
+        milliseconds. False if a `SqliteLog` moves it.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def _insert(dialect: str, table: str, columns: tuple[str, ...], rows: int, skip_
 
 
 def is_sqlite_file(engine: Engine) -> bool:
-    """Return whether the database is a SQLite file. A database in memory is none: it has a single connection."""
+    """Return whether the database is a SQLite file. A database in memory is not: it has a single connection."""
     database = engine.url.database
     return engine.dialect.name == "sqlite" and database not in IN_MEMORY and not str(database).startswith("file:")
 

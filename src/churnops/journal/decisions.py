@@ -63,7 +63,7 @@ class DecisionLog:
     def newest(self, limit: int = 1, *, subject: Subject | None = None) -> list[RecordedDecision]:
         """Return the last `limit` decisions on `subject`, or on both subjects, newest first.
 
-        A decision dated after now takes the time of the next one on either subject, or now (see `clock`).
+        A future time is replaced by the time of the next decision on either subject, or by the present (see `clock`).
         """
         now, later = microseconds(datetime.now(UTC)), decisions.alias()
         after = select(later.c.at).where(later.c.id > decisions.c.id, later.c.at <= now).order_by(later.c.id).limit(1)

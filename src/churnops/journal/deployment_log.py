@@ -37,8 +37,8 @@ _INTENT = tuple(field.name for field in fields(Intent))
 class Deployment:
     """One deployment: the folder below `models/versions`, the registered version, and the reason.
 
-    `at` is not after now. A deployment dated ahead takes the time of the next deployment. If there is none, it takes
-    the time of this model's first monitoring cycle since, or now.
+    `at` is never in the future. A future time is replaced by the time of the next deployment. The newest deployment
+    gets the time of the first monitoring cycle on its model since then, or the present.
     `closed` is None while the intent is open, then "done" or "undone". `previous` is the folder deployed before.
     `kind` is "rollback" if the folder was deployed earlier; `by` is the user's name, None in rows of older versions.
     """

@@ -64,7 +64,7 @@ class Journal:
             return None if row is None else self._recorded(row, now, LabelTimes(connection, now))
 
     def record_labels(self, labels: Sequence[Label], key: str | None = None) -> LabelCounts:
-        """Record labels with the id of the API key that sent them. Later labels win; all are kept.
+        """Record labels with the id of the API key that sent them. The latest label counts; all are kept.
 
         A label that repeats the latest one of its subject is counted as unchanged. One exception: "stayed" without a
         time is new after a day (`labels.SAME_STATEMENT`), because the customer has stayed longer.
@@ -99,8 +99,8 @@ class Journal:
         1. the latest one for the prediction itself, else
         2. the latest one for its customer with `at <= outcome_at`. An earlier outcome is no evidence.
 
-        `labels.outcome` derives the outcome from this label. Without a label, it is unknown, never "stayed". A label
-        dated ahead takes the time of the next recorded label, or now (see `clock`).
+        `labels.outcome` derives the outcome from this label. Without a label, it is unknown, never "stayed". Labels
+        dated ahead get a corrected time (see `clock`).
 
         The rows are streamed from one transaction, which ends with the iteration: iterate without pauses.
         """
@@ -133,7 +133,7 @@ class Journal:
         return None if begin is None else moment(begin)
 
     def waiting(self, since: datetime, until: datetime, content_sha256: str) -> tuple[int, datetime | None]:
-        """Count a model's predictions in a window that have a label; return the number and the first one's time."""
+        """Count a model's predictions in a window that have a label; return their number and the earliest time."""
         at = predictions.c.at
         own = exists().where(labels.c.subject_kind == "prediction", labels.c.subject == predictions.c.id)
         customers = exists().where(

@@ -91,7 +91,7 @@ class KeyStore:
             return connection.execute(select(api_keys.c.id).limit(1)).first() is not None
 
     def record(self, *, made: bool = False) -> None:
-        """Write the missing record of existing keys: an earlier version made the keys, or the record was lost.
+        """Write the record of existing keys if it is missing: an older churnops made the keys, or the file was lost.
 
         Nothing is written if the record's folder is gone, because a moved project must not be created again.
 

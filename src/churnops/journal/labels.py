@@ -14,7 +14,7 @@ from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
 
 SAME_STATEMENT = timedelta(days=1)
-"""Time in which a "stayed" without a time repeats the last one. Later it is new, as the customer stayed longer."""
+"""Period in which a second "stayed" without a time is a repetition. Later it is new: the customer stayed longer."""
 
 _MICROSECOND = timedelta(microseconds=1)
 _CHUNK = 500  # limit of one IN (...)
@@ -119,7 +119,7 @@ def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> t
 
 
 class LabelTimes:
-    """Corrects the times of labels dated ahead: each takes the time of the next label, or `now`.
+    """Corrects the times of labels dated ahead to the time of the next label, or `now`; see `clock`.
 
     The table of labels is read once, and only if a label is dated ahead.
     """
@@ -150,9 +150,9 @@ class LabelTimes:
 
 
 def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:
-    """Write the new labels, sent with an API key, in an exclusive transaction.
+    """Write labels, without those that repeat a known one, in the caller's exclusive transaction.
 
-    The counts lack `unmatched`, which `seen.unmatched` counts outside this transaction.
+    `key` is the id of the API key that sent them. `unmatched` stays 0: `seen.unmatched` counts it outside.
     """
     latest: dict[tuple[str, str], KnownLabel] = {}
     for kind in ("prediction", "customer"):

@@ -20,8 +20,8 @@ _PROBE_BYTES = 16_384  # more than a page, so the test row needs free space, as 
 class PredictionRow(NamedTuple):
     """One answer in the journal.
 
-    `at` has a time zone. `inputs` is a JSON object by the Schema's names, `top_shap_features` a JSON list, `source`
-    "api" or "batch". `key` is the id of the request's API key, None without one.
+    `at` has a time zone. `inputs` is a JSON object with the Schema's names as keys, `top_shap_features` a JSON list,
+    `source` "api" or "batch". `key` is the id of the request's API key, None without one.
     """
 
     id: str
@@ -54,7 +54,7 @@ def new_prediction_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-# Fetched many at once: a system call for each id would take longer than the rest and release Python's lock.
+# Fetched many at once: a system call for each id would more than double its time, and release Python's lock.
 _random: list[int] = []
 os.register_at_fork(after_in_child=_random.clear)
 

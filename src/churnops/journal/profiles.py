@@ -14,15 +14,13 @@ _WRITE = text(
     " VALUES (:content_sha256, :part, :worker, :updated_at, :data)"
     " ON CONFLICT (content_sha256, part, worker) DO UPDATE SET updated_at = excluded.updated_at, data = excluded.data"
 )
-
-
 LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class ProfilePart(NamedTuple):
     """One worker's counts in one part of the window.
 
-    `content_sha256` identifies the model, `part` is the begin of this part of the window, `data` a packed profile
+    `content_sha256` identifies the model, `part` is the start of this part of the window, `data` a packed profile
     (see `churnops.data.packing`): the number of customers by value of each column. `data` holds no
     customer's record, so it is written even if predictions are not recorded.
     """
@@ -62,7 +60,7 @@ class ProfileStore:
     def written(
         self, content_sha256: str, since: datetime, until: datetime = LAST
     ) -> dict[datetime, dict[str, datetime]]:
-        """Return the time of the last write by part and worker, for parts that began from `since` to `until`."""
+        """Return the time of each worker's last write to each part that starts from `since` to `until`."""
         table = profiles.c
         query = select(table.part, table.worker, table.updated_at).where(
             table.content_sha256 == content_sha256,

@@ -1,7 +1,7 @@
 """The set of customers with a prediction, kept without slowing down the writing of predictions.
 
-Writing a prediction appends a hash to `customers_log`, always on its last page. Housekeeping sorts the log into
-`customers`, a part at a time. So each page of `customers` is written once for many rows.
+Writing a prediction appends the hash of the customer's id to `customers_log`, always on its last page. Housekeeping
+sorts the log into `customers`, a part at a time. So each page of `customers` is written once for many rows.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ PART = 2_000
 """Number of hashes that one transaction sorts into `customers`; other writers wait for the transaction."""
 
 MAX_UNSORTED = 50_000
-"""Limit of hashes in the log that a lookup reads. With more in the log, the answer is unknown."""
+"""Number of hashes in the log that a lookup reads. If the log has more, the answer may be unknown."""
 
 NEWEST_LABELS = 10_000
 _CHUNK = 500  # limit of one IN (...)
@@ -46,7 +46,7 @@ def sort_customers(engine: Engine) -> bool:
 def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
     """Count the ids of customers without a prediction; None while too many predictions are unsorted.
 
-    A repeated id counts each time. Only 64-bit hashes are compared, so one id in 2**64 is missed.
+    A repeated id counts each time. An id is not counted if a customer with a prediction has the same 64-bit hash.
     """
     hashes = [_hash(id_) for id_ in ids]
     unknown = set(hashes)

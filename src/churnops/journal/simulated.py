@@ -1,6 +1,6 @@
-"""Files of simulated customers, by the SHA-256 of the whole file.
+"""The log of files with simulated customers; each file is identified by its SHA-256.
 
-Rows are not hashed: most rows of a simulated file are unchanged real customers.
+Single rows are not hashed: most rows of a simulated file are unchanged real customers.
 """
 
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ def is_simulated(path: Path, files: SimulatedFiles) -> bool:
 
 
 def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Settings) -> None:
-    """Refuse simulated customers in the role of production customers, unless the project is a demonstration.
+    """Refuse tables of simulated customers as production data, unless the project is a demonstration.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ def refuse_simulated(paths: Iterable[Path], files: SimulatedFiles, settings: Set
     """
     if settings.demonstration:
         return
-    for source in paths:
-        tables = [source] if source.is_file() else []  # a file may have any ending
-        if source.is_dir():
+    for path in paths:
+        tables = [path] if path.is_file() else []  # a file may have any ending
+        if path.is_dir():
             with suppress(DataError):
-                tables = table_paths([source])
+                tables = table_paths([path])
         for table in tables:
             if is_simulated(table, files):
                 raise DataError(

@@ -61,7 +61,7 @@ class OpenedFiles:
             check_identity(path, opened)
 
     def log_was_set_aside(self) -> bool:
-        """Return whether another process set the opened log aside."""
+        """Return whether another process renamed the opened log by `set_log_aside`."""
         opened = dict(self._identities).get(str(self.log))
         return any(identity(str(path)) == opened for path in self.log.parent.glob(_set_aside(self.log, "*").name))
 

@@ -2,8 +2,8 @@
 
 In WAL mode only a checkpoint writes to the database's file, and it records its progress in the wal-index (`-shm`). A
 file that changed without such progress was overwritten, for example by a backup. The log belongs to the previous
-database, and would destroy the new one if it were applied. A log was cut or overwritten if it is shorter than its
-index records, or begins with other salts.
+database, and would destroy the new one if it were applied. A log was cut or overwritten if it is shorter than the
+wal-index states, or if its salts (random numbers at its start) differ.
 
 The layout of the wal-index is documented: https://www.sqlite.org/walformat.html
 """
@@ -33,7 +33,7 @@ The move flushes to disk, so commits take milliseconds during it. A prediction t
 pages.
 """
 
-MARK_MILLISECONDS = 1000  # how long the mark waits for another commit
+MARK_MILLISECONDS = 1000  # how long `_mark` waits for another process's commit
 RESTS = 50  # attempts to move the rest of the log between two commits
 REST_PAUSE_SECONDS = 0.005
 RETRY_SECONDS = 5.0  # pause between attempts while a reader blocks the move
@@ -73,7 +73,7 @@ class SqliteLog:
     Parameters
     ----------
     engine : Engine
-        Engine of a database file. From now on, each transaction checks the file at its begin and after its commit, and
+        Engine of a database file. From now on, each transaction checks the file at its start and after its commit, and
         raises a JournalError if the file was overwritten.
     """
 
@@ -95,7 +95,7 @@ class SqliteLog:
         self._seen: tuple[object, ...] = ()
         self._not_before = 0.0
         self._mover: Thread | None = None
-        if not self._progress().finished:  # recovered after a crash: changes can be attributed only after a move
+        if not self._progress().finished:  # after a crash, `_judge` needs a complete move to compare with
             self._move()
         check_transactions(engine, self.check)
 
@@ -119,7 +119,7 @@ class SqliteLog:
             seen, known = self._settled
             before, state, after = self._progress(), self._state(), self._progress()
             settled = before == after and after.finished
-            touched = state[1:] == seen[1:]  # same content: each move by a service changes the header
+            touched = state[1:] == seen[1:]  # only the time differs: each move by a service changes the header
             if state != seen and settled and after == known and not touched:
                 self._refuse(_OVERWRITTEN)
             if settled:
@@ -139,7 +139,7 @@ class SqliteLog:
         if self._refusal is None:
             self._refusal = f"{self.files.database.name} {reason}"
             self._abandon()
-            log.error("%s; its log is set aside", self._refusal)
+            log.error("%s; its log is renamed", self._refusal)
         raise JournalError(self._refusal)
 
     def _abandon(self) -> None:
@@ -206,7 +206,7 @@ class SqliteLog:
             mark = self._mark()
             if self._move_rest() and int.from_bytes(self._state().header[60:64]) < mark:
                 self._refuse(_OVERWRITTEN)
-            self.check()  # later changes are not due to this move
+            self.check()  # records the state after this move
         except (sqlite3.Error, JournalError) as error:  # a later call tries again; until then the log only grows
             self._not_before = time.monotonic() + RETRY_SECONDS
             log.debug("the log is not moved: %s", error)

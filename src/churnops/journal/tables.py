@@ -1,7 +1,7 @@
 """Tables of the journal's database, and their representation of time.
 
-Times are whole microseconds since 1970 in UTC: equal in both databases (SQLite has no time zones) and quick to write.
-A range of times is a range of an index. Only `deployments`, the oldest table, has date-times.
+Times are whole microseconds since 1970 in UTC: equal in both databases (SQLite has no time zones), quick to write, and
+quick to search by an index. Only `deployments`, the oldest table, has date-times.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ deployments = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("event", String(16), nullable=False),  # intent, done or undone
-    Column("intent", Integer, ForeignKey("deployments.id"), unique=True),  # which this done or undone row closes
+    Column("intent", Integer, ForeignKey("deployments.id"), unique=True),  # the intent that this row closes
     Column("folder", String(200), nullable=False),
     Column("version", Integer, nullable=False),
     Column("content_sha256", String(64), nullable=False),
@@ -50,15 +50,15 @@ deployments = Table(
 )
 
 decisions = Table(
-    "decisions",  # whether to retrain, and whether a challenger replaces the deployed model, including "no"
+    "decisions",  # for or against retraining, and for or against deploying a challenger
     metadata,
     Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("subject", Text, nullable=False),  # retrain or deploy
     Column("verdict", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("champion", Text),  # content hash of the deployed model; NULL: none
-    Column("challenger", Text),  # content hash; NULL: none yet
+    Column("champion", Text),  # content hash of the deployed model; NULL: no model is deployed
+    Column("challenger", Text),  # content hash; NULL: no challenger exists yet
     Column("details", Text, nullable=False),  # JSON: the numbers behind the decision
     Index("decisions_at", "at"),
     Index("decisions_subject", "subject", "id"),
@@ -96,8 +96,8 @@ labels = Table(
     Column("outcome_at", BigInteger, nullable=False),  # when the customer left, or until when the customer stayed
     Column("recorded_at", BigInteger, nullable=False),
     Column("key", Text),  # id of the request's API key; NULL: none, or a row of an older version
-    # Prevents two processes from writing the same revision. Labels are looked up by the index, which begins with the
-    # subject because there are only two kinds.
+    # Prevents two processes from writing the same revision. Its index is for lookups, and begins with the subject
+    # because `subject_kind` has only two values.
     UniqueConstraint("subject", "subject_kind", "revision", name="labels_subject_revision"),
 )
 
@@ -171,7 +171,7 @@ profiles = Table(
     metadata,
     Column("id", _KEY, primary_key=True, autoincrement=True),
     Column("content_sha256", Text, nullable=False),
-    Column("part", BigInteger, nullable=False),  # begin of this part of the window
+    Column("part", BigInteger, nullable=False),  # start of this part of the window
     Column("worker", Text, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),

@@ -1,4 +1,4 @@
-"""A lock for a job that only one process on one machine may do at a time."""
+"""A lock for a job that only one process may do at a time, among all machines that share the database."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -11,7 +11,7 @@ from churnops.files import lock_folder
 from churnops.journal.database import answering
 
 # With keepalives, the server notices within 90 seconds that a machine has lost its power. This session is idle on
-# purpose: without the last setting, the server may end it.
+# purpose, and `idle_session_timeout = 0` keeps the server from ending it.
 _SESSION = (
     "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '60'),"
     " ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), ('idle_session_timeout', '0'))"
@@ -22,17 +22,17 @@ _SESSION = (
 
 @contextmanager
 def turn(engine: Engine, name: str, folder: Path) -> Iterator[bool]:
-    """Hold the turn for a job that only one process may do at a time, on all machines that share the database.
+    """Take the lock for a job that only one process may do at a time, among all machines that share the database.
 
-    Yields whether the turn was free. `turn` does not wait for another process or thread that holds it.
+    Yields whether the lock was free. `turn` does not wait for another process or thread that holds it.
 
-    On this machine the turn is a lock on `folder`; with PostgreSQL it is also an advisory lock of a session of its
-    own. The operating system and the server release both when the holder ends, for any reason. If the holder's machine
+    On this machine it is a lock on `folder`; with PostgreSQL it is also an advisory lock in a session of its own. The
+    operating system and the server release the locks when the holder ends, for any reason. If the holder's machine
     loses its power or network, the advisory lock is released after 90 seconds.
 
     The session may be lost during the job: the server restarts, or the network fails for long. Then other machines may
-    begin the same job unnoticed. The turn prevents double work; it does not protect data. A job that
-    must not happen twice, such as a deployment, needs a lock or a transaction of its own.
+    begin the same job unnoticed. The lock prevents double work; it does not protect data. A job that must not happen
+    twice, such as a deployment, needs a lock or a transaction of its own.
 
     Parameters
     ----------

@@ -26,10 +26,10 @@ from churnops.journal.database import commit_directly, is_sqlite_file, reason
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
 
 LOOP_ROWS = 500
-"""Largest number of rows that the loop itself commits, in a few milliseconds; the thread commits larger groups."""
+"""Largest number of rows that the asyncio loop commits itself, in a few milliseconds; a thread commits more."""
 
 MAX_GROUP_ROWS = 1_000
-"""Number of rows after which a transaction accepts no further append, so that the first append does not wait long."""
+"""Number of rows above which a transaction accepts no further append, so that the first append does not wait long."""
 
 BLOCKED_SECONDS = 2.0
 """Time that an append may wait before the journal counts as blocked."""
@@ -155,7 +155,7 @@ class JournalWriter:
             self._note(None)
         except (OperationalError, sqlite3.OperationalError):  # another process is writing
             return False
-        except Exception:  # the thread finds the append at fault
+        except Exception:  # the thread will find the append at fault
             self._leave()
             return False
         return True
@@ -179,11 +179,11 @@ class JournalWriter:
         try:
             self._commit([row for append in group for row in append.rows])
         except Exception as error:  # a value of a wrong type may raise anything
-            if not isinstance(error, _OF_A_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
+            if not isinstance(error, _WRONG_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
                 self._note(reason(error))
-            if len(group) == 1 or not _by_a_value(error):
+            if len(group) == 1 or not _due_to_value(error):
                 line = f"the prediction could not be written to the journal: {reason(error)}"
-                return [JournalError(line) for _ in group]  # one per append, because raising changes an error
+                return [JournalError(line) for _ in group]  # one object per append: raising adds its traceback
             return [self._write([append])[0] for append in group]  # so that only the faulty append fails
         self._note(None)
         return [None] * len(group)
@@ -244,7 +244,7 @@ class JournalWriter:
             self._hand_over()
 
 
-_OF_A_VALUE = (DataError, IntegrityError, InterfaceError)
+_WRONG_VALUE = (DataError, IntegrityError, InterfaceError)
 
 
 def _expire(written: asyncio.Future[None]) -> None:
@@ -252,8 +252,8 @@ def _expire(written: asyncio.Future[None]) -> None:
         written.set_exception(JournalError("the commit to the journal took too long"))
 
 
-def _by_a_value(error: Exception) -> bool:
+def _due_to_value(error: Exception) -> bool:
     """Return whether a value, and not the database, caused the error."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
-    return isinstance(error, (*_OF_A_VALUE, ProgrammingError)) or not isinstance(error, SQLAlchemyError | JournalError)
+    return isinstance(error, (*_WRONG_VALUE, ProgrammingError)) or not isinstance(error, SQLAlchemyError | JournalError)

@@ -20,8 +20,8 @@ class LabelCoverage:
     """Number of predictions past the label horizon (`due`), and of those with an outcome (`labelled`).
 
     `oldest`, `newest` and `median_age_days` describe predictions with an outcome; None without any. `waiting` is the
-    number of labels for predictions whose horizon has not passed. `first_due` is the end of the first such horizon.
-    Both are counted only while no outcome is known. `label_horizon_days` is None for a table.
+    number of predictions that have a label but are not past their horizon; `first_due` is the end of the first such
+    horizon. Both are given only while no outcome is known. `label_horizon_days` is None for a table.
     """
 
     due: int
@@ -66,7 +66,7 @@ class Batch:
         Predictions for performance and churn rate. In a window of the journal they are older than those in `columns`,
         because an outcome is due only after the label horizon. In a table they are the rows with an outcome.
     acts_as
-        Source that gets the looks, alarms and recoveries of this batch; None if the batch has no consequences.
+        Source to which this batch's looks, alarms and recoveries belong; None if the batch has no consequences.
     simulated, past
         Whether the customers are simulated, or the window is a past one.
     history

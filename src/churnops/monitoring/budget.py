@@ -50,8 +50,8 @@ class Trigger:
     big
         Whether the difference reaches its threshold; None if unknown.
     fired
-        Whether the difference is big and certain (`p_value` is not above `level`), or is still big after the trigger
-        fired before. None if unknown.
+        Whether the difference is big and certain (`p_value` is not above `level`), or is big and the trigger fired at
+        the previous look. None if unknown.
     p_value
         p-value of "nothing changed", corrected for the columns and tests behind it.
     level
@@ -75,7 +75,7 @@ class Recommendation:
     Attributes
     ----------
     look
-        Number of this look at fresh evidence in the model's life; None for a batch that is no part of that life.
+        Number of this look at fresh evidence on the model; None for a batch that spends no error budget.
     budget
         Chance of a false recommendation over the whole life; None under the plain rule, which has no budget.
     """
@@ -137,8 +137,8 @@ def recommend(
     Parameters
     ----------
     look
-        Number of this look; equal evidence has an equal number. None for a batch outside the model's life, such as a
-        simulated one; that batch gets the level of a first look.
+        Number of this look; equal evidence has an equal number. None for a batch that spends no error budget, such as
+        a simulated one; that batch gets the level of a first look.
     established
         Triggers that fired at the previous look. They stay fired while their difference is big, although the level is
         lower now. The budget still holds, because they fired within it.
@@ -166,7 +166,7 @@ def recommend(
 
 @dataclass(frozen=True)
 class _Condition:
-    """A difference that a trigger looks at; attributes as those of `Trigger`."""
+    """A difference that a trigger judges; attributes as those of `Trigger`."""
 
     name: TriggerName
     big: bool | None

@@ -20,7 +20,7 @@ from churnops.monitoring.batch import Batch, LabelCoverage, Resolved, Window
 from churnops.schema import RESERVED, Columns, Schema, is_marked
 from churnops.settings import LIVE
 
-PAST_WINDOWS = 4  # shown in a report, with labels that arrived since
+PAST_WINDOWS = 4  # earlier windows in a report, with the outcomes known by now
 ROWS = 50_000  # read from the journal at a time
 
 
@@ -84,9 +84,8 @@ def batch_from_journal(
 ) -> Batch:
     """Collect the deployed model's predictions in a window, and the outcomes that are due.
 
-    Outcomes belong to predictions that are at least a horizon old: a window as long, one horizon earlier. Among younger
-    predictions, only customers who left early have an outcome. Everything that was recorded after `known_at` is left
-    out.
+    The outcomes come from another window of the same length, one label horizon earlier, in which all outcomes are due.
+    Among younger predictions, only customers who left early have an outcome. Records after `known_at` are left out.
 
     Only predictions of `bundle` count: another model's scores are no evidence on `bundle`, which may even have been
     trained on their customers.

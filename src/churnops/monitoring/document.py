@@ -38,11 +38,11 @@ class LabelsPart(Document):
     median_age_days: Number
     waiting: MaybeCount = Field(
         None,
-        description="labels sent for predictions that are not due yet, counted while no outcome is known; older "
-        "reports lack it",
+        description="number of predictions that have a label but are not due yet; counted while no outcome is known; "
+        "older reports lack it",
     )
     first_due: MaybeMoment = Field(
-        None, description="time at which the first waiting label is due; older reports lack it"
+        None, description="time at which the first of these predictions is due; older reports lack it"
     )
     label_horizon_days: Number = Field(None, description="given with `waiting`; older reports lack it")
 
@@ -113,7 +113,7 @@ class PerformancePart(Document):
     delong: AUCPart | None
     rows: MaybeCount
     positives: MaybeCount
-    confidence: Number = Field(None, description="of the bootstrap intervals")
+    confidence: Number = Field(None, description="level of the bootstrap intervals")
     replicates: MaybeCount = None
     metrics: dict[str, IntervalPart] | None
     confusion: dict[str, Count] | None
@@ -169,9 +169,9 @@ class ColumnPart(Document):
 
     name: str
     kind: str
-    test: str = Field(description="the test that decided, or cannot tell")
+    test: str = Field(description="the test that decided the verdict, or cannot tell")
     statistic: Number
-    p_value: Share = Field(description="as tested, before any correction")
+    p_value: Share = Field(description="p-value before any correction")
     adjusted_p_value: Share
     effect: Number
     drifted: Flag | None = Field(description="null: cannot tell")
@@ -246,8 +246,8 @@ class ReportDocument(Document):
     source: str
     acts_as: str | None = Field(
         None,
-        description="source that gets the looks, alarms and recoveries: live, or a name of files; null if the report "
-        "has no consequences; older reports lack it",
+        description="source to which the looks, alarms and recoveries belong: live, or a name of files; null if the "
+        "report has no consequences; older reports lack it",
     )
     demonstration: Flag = Field(
         False,

@@ -1,4 +1,4 @@
-"""Small figures of a column then and now, drawn from profiles as SVG text: no library, about a kilobyte each.
+"""Small figures of a column in reference and batch, drawn as SVG text without a library, about a kilobyte each.
 
 The reference is a filled blue shape, the batch an orange line: they differ in form, and in colour for every kind of
 colour vision. Colours come from the style sheet of the page, so they follow light and dark mode.
@@ -44,7 +44,7 @@ def short(value: float) -> str:
 
 @dataclass(frozen=True)
 class Bins:
-    """Shares of a number's rows: below the first edge, between neighbouring edges, and above the last edge.
+    """Shares of a numeric column's rows: below the first edge, between neighbouring edges, and above the last edge.
 
     `ends` are the lowest and the highest value within the edges.
     """
@@ -99,7 +99,7 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
 
 
 def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> str:
-    """Draw the shares of a number's rows then (filled) and now (line) in about 30 bins; "" if nothing can be drawn.
+    """Draw the shares of a numeric column's rows, reference (filled) and batch (line), in about 30 bins; "" if empty.
 
     A separate bar at either end shows all values below or above.
 
@@ -143,7 +143,7 @@ def _steps(sides: Sequence[tuple[float, float]], heights: Floats) -> str:
 
 
 def bars_svg(name: str, reference: ColumnProfile, batch: ColumnProfile, choices: Sequence[str]) -> str:
-    """Draw the shares of each choice then and now as pairs of bars: the twelve largest, the others, and unseen ones.
+    """Draw the shares of choices, reference and batch, as pairs of bars: the twelve largest, the others, unseen ones.
 
     Examples
     --------

@@ -16,7 +16,7 @@ class TriggerMessage:
     event
         Sentence for a trigger that fired, without a full stop.
     doubt
-        The event while the evidence is not certain, without a capital letter.
+        Sentence for a big difference that is not certain yet, without a capital letter.
     todo
         Next step, in Markdown.
     """

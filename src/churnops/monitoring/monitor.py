@@ -108,7 +108,7 @@ class ModelMonitor:
         )
 
     def check(self, bundle: Bundle, batch: Batch, *, look: int | None = None) -> Report:
-        """Return the report of a batch without writing anything; `look=None` spends nothing of the error budget."""
+        """Return the report of a batch without writing anything, at the level of this look (None: of a first look)."""
         return self._check(bundle, batch, look, ())[0]
 
     def _check(

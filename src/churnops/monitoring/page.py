@@ -21,7 +21,7 @@ from churnops.words import capital, heading
 LIMIT = 300_000
 """Limit of a page's bytes, for any number of columns and choices."""
 MOST_FIGURES = 60
-UNTOLD = "cannot tell"
+CANNOT_TELL = "cannot tell"
 _SPARE = 2_000  # bytes of the sentences around the columns
 
 Draw = Callable[[Mapping[str, Any]], str]
@@ -37,7 +37,7 @@ class _Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class _Columns:
-    """Columns as cards with figures, as rows of a table, and how many are left out; cards and rows are HTML."""
+    """All columns: the first ones as cards with figures, the next ones as rows of a table (HTML), the rest counted."""
 
     cards: list[str]
     rows: list[str]
@@ -65,8 +65,8 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
 
     Notes
     -----
-    Each of many columns has a row of a table; the columns that differ most have figures. The page names the number of
-    columns that are left out.
+    The columns that differ most are cards with figures, the others rows of a table. If there are too many for the
+    limit, the page shows how many are left out.
     """
 
     def figure(column: Mapping[str, Any]) -> str:
@@ -171,7 +171,7 @@ def _trigger(trigger: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mark(value: bool | None, yes: str, no: str) -> _Mark:
     """Return a verdict in words; None is "cannot tell"."""
-    return _Mark("untold", UNTOLD) if value is None else _Mark("yes", yes) if value else _Mark("no", no)
+    return _Mark("untold", CANNOT_TELL) if value is None else _Mark("yes", yes) if value else _Mark("no", no)
 
 
 def _performance(performance: Mapping[str, Any], from_journal: bool) -> dict[str, Any]:
@@ -192,9 +192,9 @@ def _performance(performance: Mapping[str, Any], from_journal: bool) -> dict[str
     if waiting := LabelsPart.read(labels).waiting_sentence:
         pairs.append(("Not due yet", waiting))
     if finite(labels["median_age_days"]):
-        pairs.append(("Median age of these predictions", f"{labels['median_age_days']:.0f} days"))
+        pairs.append(("Median age of their predictions", f"{labels['median_age_days']:.0f} days"))
     if labels["oldest"] and labels["newest"]:
-        pairs.append(("They were made", f"{moment(labels['oldest'])} to {moment(labels['newest'])}"))
+        pairs.append(("Dates of their predictions", f"{moment(labels['oldest'])} to {moment(labels['newest'])}"))
     return shown | {"metrics": rows, "facts": pairs, "history": list(map(_past, performance.get("history") or ()))}
 
 
@@ -217,7 +217,7 @@ def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, A
 def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema, room: int) -> _Columns:
     """Show columns in at most `room` bytes: cards with figures first, then rows of a table.
 
-    Before the cards, room is reserved for the rows of all columns, up to two thirds of `room`.
+    Cards do not use the bytes that the rows of all columns need, up to two thirds of `room`.
     """
     ordered = sorted(columns, key=_place)
     adjusted = any(finite(column["adjusted_p_value"]) for column in ordered)
@@ -229,7 +229,7 @@ def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema,
 
 
 def _fitting(pieces: Iterable[str], room: int) -> list[str]:
-    """Return the first pieces that fit into `room` bytes; later ones are never made."""
+    """Return the first pieces that fit into `room` bytes, without rendering the later ones."""
     taken = []
     for piece in pieces:
         room -= _size(piece)
@@ -250,7 +250,7 @@ def _place(column: Mapping[str, Any]) -> tuple[bool, bool, float]:
 
 
 def _row(column: Mapping[str, Any], p_value: str, schema: Schema) -> str:
-    result = {True: "drifted", False: "no drift", None: f"{UNTOLD}: {column['reason']}"}[column["drifted"]]
+    result = {True: "drifted", False: "no drift", None: f"{CANNOT_TELL}: {column['reason']}"}[column["drifted"]]
     test = TEST_LABELS.get(column["test"], column["test"])
     cells = test, number(column["effect"]), p_text(column[p_value]), result
     return macro("monitoring_parts.html", "row")(_named(column["name"], schema), cells)

@@ -16,7 +16,7 @@ from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.settings import MonitoringSettings, Settings
 
 MIN_OUTCOMES = 10
-"""Smallest number of customers of each outcome with which there is a verdict."""
+"""Number of customers with each outcome that a verdict needs."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ def judge_decline(
 
     Notes
     -----
-    The line is `performance_threshold`, or the promise minus `max_decline` if that is higher. The p-value is
-    three times the smallest of three. One compares ROC-AUC with the promise by both standard errors, in log-odds, where
-    normal tails hold better with few churners. Two compare counts with the held-out evaluation by Fisher's exact test,
-    one-sided: wrong predictions among all, and customers who stayed among the flagged. These two need no normal tail,
-    and detect more if few churners make ROC-AUC uncertain. A change of the churn rate alone moves both, but then
-    ROC-AUC is not below the line.
+    The line is `performance_threshold`, or the promise (ROC-AUC of the held-out evaluation) minus `max_decline` if that
+    is higher. The p-value is the smallest of up to three, times their number. One compares ROC-AUC with the promise by
+    both standard errors, in log-odds, where the normal approximation is better with few churners. Two compare counts
+    with the held-out evaluation by Fisher's exact test, one-sided: wrong predictions among all, and customers who
+    stayed among those predicted to churn. These two need no approximation, and detect more if few churners make ROC-AUC
+    uncertain. A change of the churn rate alone moves both, but then ROC-AUC is not below the line.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
@@ -190,5 +190,5 @@ def _p_value_of_auc(auc: AUC, promise: _Promise | None, threshold: float) -> flo
         expected = min(max(expected, 0.5 / promise.rows), 1.0 - 0.5 / promise.rows)
     if not 0.0 < expected < 1.0:
         return float(expected <= 0.0)
-    here, there = (e / (v * (1.0 - v)) for e, v in ((auc.standard_error, auc.value), (error, expected)))
-    return float(ndtr((logit(auc.value) - logit(expected)) / math.hypot(here, there)))
+    errors = (e / (v * (1.0 - v)) for e, v in ((auc.standard_error, auc.value), (error, expected)))  # in log-odds
+    return float(ndtr((logit(auc.value) - logit(expected)) / math.hypot(*errors)))

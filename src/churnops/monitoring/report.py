@@ -29,12 +29,12 @@ class Report:
     Attributes
     ----------
     acts_as
-        Source that got the looks, alarms and recoveries of the batch; None for a report without consequences.
+        Source to which the batch's looks, alarms and recoveries belong; None for a report without consequences.
     demonstration
         Whether simulated customers count in this project.
     look
-        Number of this look at fresh evidence on the model, counted for its source from 1. None if the batch spends
-        no error budget: it has no consequences, or neither customers nor outcomes.
+        Number of this look at fresh evidence, counted from 1 for each model and source. None if the batch spends no
+        error budget: it has no consequences, or neither customers nor outcomes.
     repeated_rows
         Rows of the table that were left out, because a later row has the same customer's id.
     threshold

@@ -23,12 +23,12 @@ MIN_UNSEEN = 0.01
 """Share of rows with categories that the reference lacks, below which there is no drift."""
 
 SINGLE_LEVEL = 0.01
-"""Level of the tests of scores and of labels, each of which is a trigger by itself."""
+"""Significance level of the tests of scores and of labels, each of which is a trigger by itself."""
 SCORE_EDGES: NDArray[np.float64] = np.arange(1, 10) / 10
 """Edges of the bands in which scores are compared. Most customers of a tree model share a few scores, and these differ
 by a few thousandths between the reference's fits (out of fold) and the deployed fit."""
 SCORE_TOLERANCE = 0.05
-"""Distance by which a deployed fit's scores may differ from out-of-fold ones although no customer has changed."""
+"""KS distance between a deployed fit's scores and out-of-fold scores that the refit alone may cause."""
 MIN_SCORE_DISTANCE = 0.1
 MIN_KNOWN = 0.8
 """Share of due outcomes that must be known before their churn rate is compared."""
@@ -93,7 +93,7 @@ class FeatureDrift:
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Return adjusted p-values: those at most q have a false discovery rate of at most q.
+    """Return adjusted p-values: rejecting all up to q keeps the false discovery rate at or below q.
 
     Benjamini and Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995) 289-300.
 
@@ -126,7 +126,7 @@ def judge_columns(
         Column profiles; the batch is counted in the cells of the reference. Watched columns are the schema's inputs
         that the reference has. A watched column that the batch lacks has no verdict.
     linked
-        Each determined column, with the column that determines it, see `churnops.model.Bundle.linked`.
+        Maps each determined column to the column that determines it, see `churnops.model.Bundle.linked`.
 
     Notes
     -----
@@ -135,8 +135,8 @@ def judge_columns(
 
     The p-value of a unit is the smallest of its columns, times their number. The p-value of all columns is the smallest
     of the units, times their number (Bonferroni). So it is valid for any dependence between columns. A method for
-    independent columns, such as the fifth smallest of fourteen, would be sharper, but five dependent columns would then
-    raise a false alarm together.
+    independent columns, such as one on the fifth smallest of fourteen p-values, would be sharper, but five dependent
+    columns would then raise a false alarm together.
     """
     plain = settings.correction == "none"
     watched = [column for column in schema.inputs if column.name in reference]
@@ -155,8 +155,8 @@ def judge_columns(
 def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings) -> ColumnDrift:
     """Compare the deployed model's scores of a batch with the reference's out-of-fold scores.
 
-    The hypothesis is that the distributions, in ten bands, are at most `SCORE_TOLERANCE` apart. So the difference that
-    the refit itself makes causes no alarm, for any number of rows.
+    The null hypothesis is that the distributions, in ten bands, are at most `SCORE_TOLERANCE` apart. So the difference
+    due to the refit causes no alarm, for any number of rows.
     """
     if settings.correction == "none":
         return _single(SCORE, "score", ks_test(reference, batch), 0.0, settings)
@@ -204,8 +204,8 @@ def _tested(
     # Biometrics 46 (1990) 515-522).
     complete = reference.missing == batch.missing == 0
     findings = tuple(finding for finding in findings if not (complete and finding.test == "missing_rate"))
-    certain = [finding for finding in findings if finding.p_value is not None]
-    decides = min(certain, key=lambda f: (not _big(f, settings), f.p_value)) if certain else findings[0]
+    known = [finding for finding in findings if finding.p_value is not None]
+    decides = min(known, key=lambda f: (not _big(f, settings), f.p_value)) if known else findings[0]
     return ColumnDrift(
         column.name,
         column.kind,
@@ -270,8 +270,8 @@ def _together(columns: tuple[ColumnDrift, ...], schema: Schema, settings: Monito
 
     def excess(column: ColumnDrift) -> float:
         """Return the effect of a drifted column in multiples of its floor; 0 for any other."""
-        least = floor(column.test, settings)
-        return abs(column.effect or 0.0) / least if column.drifted and least else 0.0
+        smallest_effect = floor(column.test, settings)
+        return abs(column.effect or 0.0) / smallest_effect if column.drifted and smallest_effect else 0.0
 
     units: dict[str, list[ColumnDrift]] = {}
     for column in judged:

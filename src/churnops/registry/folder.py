@@ -194,11 +194,11 @@ class DeploymentFolder:
     def answered(self) -> "list[Deployment]":
         """Return the deployments that reached the link swap, open and closed, oldest first."""
         history, current = self.log.history(), self.current()
-        left = {later.previous: later.id for later in history}
+        successor = {later.previous: later.id for later in history}
         return [
             d
             for d in history
-            if d.closed == "done" or (d.closed is None and (d.folder == current or left.get(d.folder, -1) > d.id))
+            if d.closed == "done" or (d.closed is None and (d.folder == current or successor.get(d.folder, -1) > d.id))
         ]
 
     def since(self) -> datetime | None:

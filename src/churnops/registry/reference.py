@@ -1,6 +1,6 @@
 """Reference sample: inputs, outcomes and out-of-fold scores of customers, for the dashboard's analysis.
 
-The file is beside the deployed models and has no identifiers. Only its owner can read it.
+The file is beside the deployed models and has no identifiers. The setting `permissions` decides who can read it.
 """
 
 import re

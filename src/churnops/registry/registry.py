@@ -41,7 +41,7 @@ class Registry:
     Parameters
     ----------
     folder
-        The project's folder. `deployed` is the same folder, and moves MLflow's aliases too.
+        The folder of deployed models. The attribute `deployed` is the same folder, and moves MLflow's aliases too.
     """
 
     def __init__(self, tracker: Tracker, folder: DeploymentFolder) -> None:
@@ -159,13 +159,13 @@ class Registry:
             if version.version == number:
                 return version
         newest = ", ".join(str(version.version) for version in versions[:10])
-        known = f"the newest are {newest}" if newest else "no version is: type `churnops run`"
+        known = f"the newest are {newest}" if newest else "no version exists yet: type `churnops run`"
         raise RegistryError(f"version {number} is not registered; {known}")
 
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """Turn MLflow's errors into one line."""
+    """Turn MLflow's errors into a RegistryError of one line."""
     import mlflow
 
     try:

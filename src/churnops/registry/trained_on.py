@@ -1,6 +1,7 @@
 """Training customers of each model: hashes of ids and rows beside the deployed models, never in a Bundle.
 
-With a file, anybody can check whether a guessed id is a customer's. So only the user who runs churnops may read it.
+With such a file, anybody can check whether a guessed id is a customer's. So only accounts that the setting
+`permissions` allows can read it.
 """
 
 import json

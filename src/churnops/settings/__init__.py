@@ -2,7 +2,7 @@
 
 A variable's name joins the section and the key with `__`: `CHURNOPS_MONITORING__DRIFT_THRESHOLD=0.01`. Its value is
 read as YAML. An unknown name is an error, which suggests the nearest valid name. Relative paths count from the folder
-of `config.yaml`, so the current folder changes nothing.
+of `config.yaml`, not from the current folder.
 """
 
 from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings

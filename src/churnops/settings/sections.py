@@ -99,7 +99,7 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Tables of customers: files or folders of CSV and Parquet.
 
-    `batches` maps a source's name to its files of scored customers; `churnops monitor --batch` acts on such files.
+    `batches` maps a source's name to its files of scored customers. Monitoring such a file may alert and retrain.
     """
 
     raw: Annotated[tuple[FilePath, ...], Items(1, 1000)] = ("data/raw",)

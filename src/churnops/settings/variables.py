@@ -9,6 +9,6 @@ SECRETS = {
     ("retraining", "check_key"): ENV_CHECK_KEY,
     ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
 }
-"""Variable of each setting that the file must not contain."""
+"""Variable of each secret setting, which the file must not set."""
 FILE_ONLY = (("demonstration",),)
 """Settings that no variable may change: a forgotten variable would turn a real project into a demonstration."""

@@ -36,7 +36,7 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
             python_model=str(program),
             artifacts={ARTIFACT: str(saved)},
             signature=signature(bundle.schema),
-            pip_requirements=needed,  # without this, MLflow takes seconds to find them
+            pip_requirements=needed,  # MLflow would take seconds to collect them
             metadata={"content_sha256": bundle.content_sha256},
         )
     return str(logged.model_uri)

@@ -1,7 +1,7 @@
 """Drift tests: one statistical test of a column per file, all of one form.
 
-A test is a function from two `ColumnProfile`s to a `Finding`; the batch is counted in the cells of the reference. No
-data make a test fail: with too few rows it cannot tell. A new test is a new file, such as `tails.py`:
+A test is a function from two `ColumnProfile`s to a `Finding`; the batch is counted in the cells of the reference. With
+too few rows, a test raises no error but returns "cannot tell". A new test is a new file, such as `tails.py`:
 
     def tail_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
         if (short := cannot_tell("tails", reference, batch)) is not None:

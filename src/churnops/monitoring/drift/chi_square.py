@@ -111,7 +111,7 @@ def compare_counts(table: Counts) -> tuple[float | None, float]:
 
 
 def stability_index(table: Counts) -> float:
-    """Return the population stability index of two rows of counts; half a row in each cell keeps an empty one finite.
+    """Return the population stability index of two rows of counts; 0.5 is added to each cell to keep it finite.
 
     The index is Jeffreys' divergence (1946) of the shares, symmetric in the rows. Columns without rows do not count.
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def fisher_p_value(table: NDArray[np.int64], alternative: Literal["two-sided", "greater"] = "two-sided") -> float:
-    """Return the p-value of a table of two rows and two columns, `scipy.stats.fisher_exact`'s.
+    """Return the p-value of a table of two rows and two columns, equal to that of `scipy.stats.fisher_exact`.
 
     It is the probability, given the sums of rows and columns, of all tables that are not more probable than this one
     (Fisher, "The logic of inductive inference", Journal of the Royal Statistical Society 98 (1935) 39-82). One-sided,
@@ -30,7 +30,7 @@ def fisher_p_value(table: NDArray[np.int64], alternative: Literal["two-sided", "
     rows, columns, total = table.sum(axis=1).tolist(), table.sum(axis=0).tolist(), int(table.sum())
     lowest, highest = max(0, rows[0] + columns[0] - total), min(rows[0], columns[0])
     corner = np.arange(lowest, highest, dtype=np.float64)
-    # From one table to the next: sums of factorials' logarithms would lose digits that these ratios keep.
+    # Ratios of successive tables' probabilities. They keep digits that sums of factorials' logarithms would lose.
     ratio = (rows[0] - corner) * (columns[0] - corner) / ((corner + 1) * (total - rows[0] - columns[0] + corner + 1))
     log = np.concatenate([[0.0], np.cumsum(np.log(ratio))])
     probability = np.exp(log - log.max())

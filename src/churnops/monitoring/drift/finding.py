@@ -21,7 +21,7 @@ EFFECT_LABELS: Mapping[str, str] = {
 }
 """Effect size of each test."""
 MIN_ROWS = 30
-"""With fewer rows on either side a test cannot tell."""
+"""Number of rows that each side needs; with fewer, a test cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Finding:
     statistic
         Statistic of the test; None if it is unknown, or if an exact test has none.
     p_value
-        Probability, in [0, 1], of a difference at least as large although nothing changed. None: cannot tell.
+        Probability, in [0, 1], of a difference at least as large if nothing changed. None: cannot tell.
     effect
         Size of the difference, which does not grow with the number of rows: the KS distance in [0, 1], the population
         stability index, the difference of the missing rates in [-1, 1], or the share of rows with unseen categories.

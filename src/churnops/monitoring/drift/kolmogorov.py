@@ -12,9 +12,9 @@ from scipy.special import gammaln, smirnov
 Floats = NDArray[np.float64]
 
 _EXACT = 140  # number of rows up to which everything but the tail is exact
-_EXACT_START = 10_000  # number of rows up to which the beginning is exact; beyond, the series' error is below 1e-12
+_EXACT_START = 10_000  # number of rows up to which small distances are exact; beyond, the series' error is below 1e-12
 _SUMMED = 1000  # number of rows up to which SciPy's sum over rows is fast: 0.5 ms; a million rows take a second
-_NODES = 400
+_NODES = 400  # number of terms that stand for a longer sum
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 
 
@@ -38,10 +38,8 @@ def kolmogorov_tail(rows: int, distance: float) -> float:
     >>> round(kolmogorov_tail(100, 0.12), 6), round(kolmogorov_tail(10_000, 0.0136), 6)
     (0.103304, 0.049036)
     """
-    reach, scale = (
-        rows * distance,
-        rows * distance * distance,
-    )  # scale: the square of the variable with a limit distribution
+    reach = rows * distance
+    scale = reach * distance  # square of the variable that has a limit distribution
     if reach <= 0.5:
         return 1.0
     if distance >= 1.0:
@@ -56,9 +54,9 @@ def kolmogorov_tail(rows: int, distance: float) -> float:
 def _one_sided_tail(rows: int, distance: float) -> float:
     """Return P(D+ >= distance), Smirnov's sum (1944); in the tail, P(D >= distance) is twice that.
 
-    The terms of long sums are a smooth function that vanishes with all its derivatives at both ends, so a
-    few hundred places are as good as all. The binomial weights are split as in Loader, "Fast and accurate computation
-    of binomial probabilities" (2000); otherwise their logarithms would lose digits.
+    The terms of a long sum form a smooth function that vanishes with all its derivatives at both ends. So `_NODES`
+    equally spaced terms give the sum of all. The binomial weights are split as in Loader, "Fast and accurate
+    computation of binomial probabilities" (2000); otherwise their logarithms would lose digits.
     """
     if rows <= _SUMMED:
         return float(smirnov(rows, distance))

@@ -50,8 +50,8 @@ def ks_test(reference: ColumnProfile, batch: ColumnProfile, *, tolerance: float 
     -----
     Small samples get the exact p-value: the share of lattice paths that leave a band (Hodges, "The significance
     probability of the Smirnov two-sample test", Arkiv för Matematik 3 (1958) 469-486). Larger samples get that of one
-    sample of n m / (n + m) rows. Both are right if no value repeats. For repeated values, and for a reference of
-    bounded size, they are too large, never too small.
+    sample of n m / (n + m) rows. Both p-values assume that no value repeats. For repeated values, and for a reference
+    of bounded size, they are too large, never too small.
 
     If two distributions are d apart, the distance D of their samples exceeds d by at most the samples' own deviations
     (triangle inequality). So the p-value under a tolerance is that of D minus the tolerance. The deviations are assumed

@@ -15,14 +15,15 @@ def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Find
     Notes
     -----
     If nothing changed, every division of all rows between the two sides is equally likely. A category is unseen if all
-    its rows are in the batch. The p-value bounds the probability of at least as many unseen rows. It adds
-    the probability of one category with so many rows and Chernoff's bound (1952) for smaller categories. The events
-    hinder each other (negative association: Joag-Dev and Proschan, Annals of Statistics 11 (1983) 286-295). Each unseen
-    row counts as a category of its own, which makes many unseen rows most likely. So the bound holds.
+    its rows are in the batch. The p-value bounds the probability of at least as many unseen rows by the sum of two
+    parts: the probability that one category with so many rows is unseen, and Chernoff's bound (1952) for smaller
+    categories. The sum is a bound, because one unseen category makes another less likely (negative association:
+    Joag-Dev and Proschan, Annals of Statistics 11 (1983) 286-295). Each unseen row counts as a category of its own, the
+    case in which many unseen rows are most likely.
 
     The estimate by Good (1953), the share of the reference's rows whose category occurs once, would be sharper. But
-    rows of one unseen category come together. A test that took rows one by one, at a level of 0.001, rejected 2 %
-    of clean batches with a long tail of categories, and 17 % or more if the batch was ten times the reference.
+    it takes rows as independent, and rows of one unseen category come together. Such a test, at a level of 0.001,
+    rejected 2 % of clean batches with a long tail of categories, and 17 % or more of batches ten times the reference.
 
     Examples
     --------
@@ -56,7 +57,7 @@ def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int
     >>> unseen_p_value(np.array([500, 500]), 900, 103, 3) < (103 / 1003) ** 3 * 1.001
     True
     """
-    # An upper bound: without putting back, it is less likely that the batch is dealt all rows of a category.
+    # An upper bound: when drawing without replacement, it is less likely that the batch gets all rows of a category.
     log_share = -np.log1p(reference_rows / batch_rows)
     seen = seen[(seen > 0) & (seen <= batch_rows)]
     alone = float(np.exp(seen[seen >= unseen] * log_share).sum())

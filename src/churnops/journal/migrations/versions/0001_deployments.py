@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Create the table, unless it was made before databases had a version: then it is adopted."""
+    """Create the table, unless it exists already, from the time before databases had a version."""
     if sa.inspect(op.get_bind()).has_table("deployments"):
         return
     op.create_table(

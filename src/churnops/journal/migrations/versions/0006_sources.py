@@ -8,7 +8,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add a source to three tables, "live" for all rows there are, and make the table of simulated files."""
+    """Add a source to three tables, "live" for all existing rows, and make the table of simulated files."""
     for table in ("cycles", "looks", "alerts"):
         op.add_column(table, sa.Column("source", sa.Text, nullable=False, server_default="live"))
     with op.batch_alter_table("looks") as looks:  # SQLite changes a constraint by making the table again
