@@ -94,7 +94,7 @@ def measure() -> Result:
     return Result(
         title="Drift checks",
         about=(
-            f"{COLUMNS} columns of normally distributed numbers, all different, {len(SHIFTS)} of them shifted: a "
+            f"{COLUMNS} columns of normally distributed numbers without ties, {len(SHIFTS)} of them shifted: a "
             f"reference of {REFERENCE_ROWS:,} rows and a batch of {BATCH_ROWS:,}, the same files for all, with the "
             "Kolmogorov-Smirnov test for every column. Times are the CPU time (user and system) of the check alone, in "
             f"the second of two calls in a process, median of {REPEATS} processes. Imports, reading and the fit to the "

@@ -88,7 +88,7 @@ def measure() -> Result:
             "rest as the population. Comparison samples are drawn from the population with replacement, so the gain "
             "in the population is the true gain. Random forests and XGBoost at their defaults are trained on "
             f"bootstrap samples of the training rows: {SPLITS * GROUPS:,} champions with {CHALLENGERS} challengers "
-            f"each, and {SAMPLES} samples of {ROWS} rows. "
+            f"each. They are compared on {SAMPLES} samples of {ROWS} rows. "
             "A deployment is false if the true gain is not above 0."
         ),
         claims=[
@@ -116,17 +116,18 @@ def measure() -> Result:
             "Limits are upper limits of two-sided 95 % intervals. They are clustered by pair (a champion and its "
             "challengers) or by split: they use an effective number of trials, estimated from the variance over "
             "pairs or splits (Korn and Graubard 1998).",
-            "A gain of a known size: the challenger is a random forest; the champion's scores are those of XGBoost, "
-            "mixed with those of a bad model until the challenger has this gain. Gains are exact to 0.001 in the "
-            f"population. All guards are on. The required gain is {RULES['gate'].improvement:g}.",
+            "How a gain of a known size is made: the challenger is a random forest; the champion's scores are those of "
+            "XGBoost, mixed with those of a bad model until the challenger has this gain. Gains are exact to 0.001 in "
+            f"the population. All guards are on. The required gain is {RULES['gate'].improvement:g}.",
             "In use, the gate computes its number of rows from the measured gain: a smaller gain gives a larger "
-            "number, and after a larger gain the gate deploys. The table uses the true gain instead, and compares "
-            "the number with the curve.",
+            "number, and if the gain is larger, the gate deploys. The table uses the true gain instead, and compares "
+            "the number with the rows at which 90 % are deployed.",
             f"The monthly bill improves log loss by {gains.min():.3f} to {gains.max():.3f}.",
-            "Two equally good models: a better model's scores are mixed with permuted scores until it is exactly as "
-            "good as a worse model. For log loss, an overconfident and an equally good cautious model are compared "
-            "too. Guards are off. A lower bound on a normal difference would be wrong in 5 % of comparisons. Here it "
-            "can be wrong more often, because only the few churned customers (one in seven) distinguish the models.",
+            "How two equally good models are made: a better model's scores are mixed with permuted scores until it is "
+            "exactly as good as a worse model. For log loss, an overconfident and an equally good cautious model are "
+            "compared too. Guards are off. If the measured gain were normally distributed, its lower bound would be "
+            "wrong in 5 % of comparisons. Here it can be wrong more often, because only the few churned customers (one "
+            "in seven) distinguish the models.",
         ),
     )
 

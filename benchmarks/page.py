@@ -13,9 +13,9 @@ INTRO = """# Benchmarks
 
 This page measures the quality of the models on customers they were not trained on; the cost of the main job, derived
 columns, predictions and start; the error rates of monitoring and of the gate; and the speed of the service, the drift
-checks and the dashboard. A peer is measured in the same run on the same rows, unless it is quoted. So the ratio (ours
-divided by the peer's) depends less on the machine than the figures do. Times are medians, except for first calls. No
-test asserts a time.
+checks and the dashboard. A peer is another program for the same task. It is measured in the same run on the same rows,
+unless its figure is quoted. So the ratio (ours divided by the peer's) depends less on the machine than the figures do.
+Times are medians, except for first calls. No test asserts a time.
 
 Repeat everything with `make bench`, or one part with, for example, `python -m benchmarks quality`. The other parts keep
 their earlier results (`benchmarks/results.json` contains all).

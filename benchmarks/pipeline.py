@@ -38,8 +38,8 @@ def _result(first: Usage, job: Usage, steps: Usage, shares: Sequence[float]) -> 
         about=(
             "`python run_all.py` in a fresh copy of the project: all seven steps, with a search over four families, "
             f"tracking, registration and monitoring. Medians of {REPEATS} warm runs (the stores exist), which "
-            "alternate with runs of the same steps without tracking. MLflow's share is the difference in CPU time, "
-            "with MLflow's import. The brackets show its smallest and its largest value."
+            "alternate with runs of the same steps without tracking. MLflow's share is the difference in CPU time; it "
+            "includes the import of MLflow. The brackets show its smallest and its largest value."
         ),
         claims=[
             Claim("`run_all.py`, warm, wall", job.wall, "s", 30, peer=quoted, peer_measured=QUOTED_SECONDS),

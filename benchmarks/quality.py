@@ -115,8 +115,8 @@ def _cautions(wrong: Sequence[NDArray[np.bool_]], metrics: Metrics) -> list[str]
         f"{always} with every seed. So the seeds are hardly independent evidence. Most churned customers of "
         "this table follow a few exact rules, which the derived columns contain. No model here finds the others. On "
         f"the later customers a decision tree of five leaves on our features has accuracy {tree['accuracy']:.4f}, "
-        f"churnops {ours['accuracy']:.4f}. Other tables may give quite different figures. This peer was added after "
-        "the shared errors were known: a pruned tree on `data/raw` had five leaves.",
+        f"churnops {ours['accuracy']:.4f}. This tree was added to the peers after the errors of all seeds were known: "
+        "a pruned tree on `data/raw` had five leaves. Other tables may give quite different figures.",
         "A peer is ahead of churnops on the later customers in: " + ("; ".join(ahead) or "nothing") + ".",
     ]
 

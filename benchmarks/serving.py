@@ -61,9 +61,10 @@ def measure() -> Result:
         title="Serving",
         about=(
             f"`POST /predict`, one worker on one core, `wrk` on the other, {CONNECTIONS} connections, {SECONDS} s a "
-            f"round, median of {ROUNDS} rounds in turn. The bare app (`benchmarks/bare_app.py`) has the same request "
-            "and response models and the same server flags, but no model. Ours validates, scores, explains, checks an "
-            "API key and the rate limit, counts, logs, and commits to a SQLite journal before it answers."
+            f"round, median of {ROUNDS} rounds. The services take turns. The bare app (`benchmarks/bare_app.py`) has "
+            "the same request and response models and the same server flags, but no churn model. churnops validates, "
+            "scores, explains, checks an API key and the rate limit, counts, logs, and commits to a SQLite journal "
+            "before it answers."
         ),
         claims=[
             Claim("requests/s, share of the bare app's", rate["ours"] / rate["bare"], "", 0.66, at_least=True),

@@ -246,11 +246,12 @@ def _result(costs: Sequence[Cost], crowd: tuple[float, float, list[int]], idle: 
     return Result(
         title="Worst bodies",
         about=(
-            f"`churnops serve` on one core, clients on the other. {len(costs)} forms of body are sent one after "
-            f"another, each in several sizes up to the limit (files: up to 16 MiB) and {REPEATS} times, while an "
-            f"honest client sends {HONEST_RATE:g} `/predict` a second. Memory is the peak above the {idle:.0f} MiB "
-            "resident before the first body. Growth is the exponent g in time = constant × sizeᵍ, from the two "
-            f"largest sizes. It is shown for forms that take more than {NOTICEABLE * 1e3:.0f} ms. Linear growth is 1."
+            f"`churnops serve` on one core, clients on the other. {len(costs)} forms of request body are sent one "
+            f"after another, each in several sizes up to the limit (files: up to 16 MiB), each size {REPEATS} times. "
+            f"Meanwhile an honest client sends {HONEST_RATE:g} `/predict` a second. Memory is the peak above the "
+            f"{idle:.0f} MiB resident before the first body. Growth is the exponent g in time = constant × sizeᵍ, from "
+            "the two largest sizes. It is shown for forms that take more than "
+            f"{NOTICEABLE * 1e3:.0f} ms. Linear growth is 1."
         ),
         claims=[
             Claim(f"slowest JSON body ({slowest.form.name})", slowest.seconds[-1], "s", 2.0),
