@@ -49,7 +49,7 @@ def test_a_full_disk_is_not_ready_until_there_is_room_again(
         time.sleep(1.5)
         assert ready(client) == 503  # it was tried again
         limit["pages"] = 2**30
-        service._writer._leave()  # the loop's own connection
+        service._writer._disconnect()  # the loop's own connection
         wait_until(lambda: ready(client) == 200)  # without a request
         assert client.post("/predict", json=customer).status_code == 200
 

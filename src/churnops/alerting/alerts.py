@@ -52,7 +52,7 @@ class Alerts:
     Parameters
     ----------
     log : AlertLog or None
-        Firing alarms and deliveries. Without a log (None), every alarm is sent every time.
+        Log of alerts and deliveries. Without a log (None), every alarm is sent every time.
     console : callable
         Receives each message and each failure to send.
     frame : Frame

@@ -127,11 +127,11 @@ class AlertLog:
         with answering(), exclusive(self._engine) as connection:
             news = [_record(connection, notice, now) for notice in decide(_latest(connection))]
             # An attempt dated ahead was made with a wrong clock, so its lease is not valid.
-            alive = range(microseconds(now - lease) + 1, microseconds(now + TOLERANCE))
+            leased = range(microseconds(now - lease) + 1, microseconds(now + TOLERANCE))
             due = [
                 (_alert(row), row.channel)
                 for row in connection.execute(_pending(since)).all()
-                if row.channel in channels and (row.error != UNDER_WAY or row.tried_at not in alive)
+                if row.channel in channels and (row.error != UNDER_WAY or row.tried_at not in leased)
             ] + [(alert, channel) for alert in news for channel in channels]
             if due:
                 claims = [{"alert": a.id, "at": at, "channel": channel, "error": UNDER_WAY} for a, channel in due]

@@ -189,7 +189,7 @@ def _repeats(label: Label, last: KnownLabel, now: int) -> bool:
         return False
     if label.outcome_at is not None:
         return microseconds(label.outcome_at) == last.outcome_at
-    # Customers leave once, but "stayed" a month later is new. A label that corrects one dated ahead is new too.
+    # A second "churned" repeats the first; "stayed" a month later is new. A label that corrects one dated ahead is new.
     ahead = last.recorded_at > now + TOLERANCE // _MICROSECOND
     return not ahead and (label.churned or now - last.outcome_at < SAME_STATEMENT // _MICROSECOND)
 

@@ -55,9 +55,9 @@ def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
         unknown -= set(connection.execute(select(customers.c.hash).where(customers.c.hash.in_(part))).scalars())
     if not unknown:
         return 0
-    waiting = connection.execute(select(customers_log.c.hash).limit(MAX_UNSORTED + 1)).scalars().all()
-    unknown.difference_update(waiting)
-    if unknown and (len(waiting) > MAX_UNSORTED or connection.execute(select(customers_history)).first() is not None):
+    unsorted = connection.execute(select(customers_log.c.hash).limit(MAX_UNSORTED + 1)).scalars().all()
+    unknown.difference_update(unsorted)
+    if unknown and (len(unsorted) > MAX_UNSORTED or connection.execute(select(customers_history)).first() is not None):
         return None
     return sum(value in unknown for value in hashes)
 

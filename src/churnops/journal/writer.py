@@ -69,7 +69,7 @@ class JournalWriter:
         self._max_pending = max_pending
         self._timeout = timeout
         self._inline = inline and is_sqlite_file(engine)
-        self._here: Connection | None = None  # the loop's own connection
+        self._connection: Connection | None = None  # the loop's own connection
         # Only the loop uses these: waiting appends, number of uncommitted rows, whether the thread has a group.
         self._waiting: list[_Append] = []
         self._pending = 0
@@ -123,7 +123,7 @@ class JournalWriter:
                 self._hand_over()
             self._queue.put(None)
         self._thread.join()
-        self._leave()
+        self._disconnect()
 
     def _hand_over(self) -> None:
         """Commit the next group, or give it to the thread."""
@@ -136,37 +136,37 @@ class JournalWriter:
         group = self._waiting[:count]
         self._waiting = self._waiting[count:]
         self._handed_over = group
-        here = self._inline and sum(len(append.rows) for append in group) <= LOOP_ROWS
-        if here and self._committed_here(group):
+        on_loop = self._inline and sum(len(append.rows) for append in group) <= LOOP_ROWS
+        if on_loop and self._committed_on_loop(group):
             self._deliver(group, [None] * len(group))
         else:
             self._queue.put(group)
 
-    def _committed_here(self, group: list[_Append]) -> bool:
+    def _committed_on_loop(self, group: list[_Append]) -> bool:
         """Commit a group on the loop without waiting for locks; return False to leave the group to the thread."""
         try:
-            if self._here is None:
-                self._here = self._engine.connect()
-                self._here.exec_driver_sql("PRAGMA busy_timeout=0")
-                self._here.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
-                self._here.rollback()
+            if self._connection is None:
+                self._connection = self._engine.connect()
+                self._connection.exec_driver_sql("PRAGMA busy_timeout=0")
+                self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
+                self._connection.rollback()
             rows = [row for append in group for row in append.rows]
-            commit_directly(self._here, partial(insert_predictions, self._here, rows))
+            commit_directly(self._connection, partial(insert_predictions, self._connection, rows))
             self._note(None)
         except (OperationalError, sqlite3.OperationalError):  # another process is writing
             return False
         except Exception:  # the thread will find the append at fault
-            self._leave()
+            self._disconnect()
             return False
         return True
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         """Close the loop's connection. It does not wait for locks, so the pool must not reuse it."""
-        if self._here is not None:
-            here = self._here
-            self._here = None
-            here.invalidate()
-            here.close()
+        if self._connection is not None:
+            connection = self._connection
+            self._connection = None
+            connection.invalidate()
+            connection.close()
 
     def _run(self) -> None:
         while (group := self._queue.get()) is not None:

@@ -185,13 +185,13 @@ def interval_svg(value: float, low: float, high: float, marks: Sequence[tuple[st
     >>> interval_svg(0.8, 0.75, 0.85, [("expected", 0.9)]).count("<circle")
     1
     """
-    least = min(0.5, low, *(mark for _, mark in marks))
+    lowest = min(0.5, low, *(mark for _, mark in marks))
 
     def x(number: float) -> int:
-        return round(8 + (WIDTH - 16) * (number - least) / (1 - least))
+        return round(8 + (WIDTH - 16) * (number - lowest) / (1 - lowest))
 
     drawn = [f'<line class="axis" x1="8" x2="{WIDTH - 8}" y1="42" y2="42"/>']
-    drawn += [f'<text x="{x(end)}" y="58" text-anchor="middle">{short(end)}</text>' for end in (least, 1.0)]
+    drawn += [f'<text x="{x(end)}" y="58" text-anchor="middle">{short(end)}</text>' for end in (lowest, 1.0)]
     for place, (label, mark) in enumerate(marks):
         anchor = "end" if x(mark) > WIDTH / 2 else "start"
         y = (10, 76)[place % 2]

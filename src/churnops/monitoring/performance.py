@@ -123,10 +123,10 @@ def judge_decline(
         line = max(line, promise.auc - settings.max_decline)
     expected = promise.auc if promise else None
     auc = delong(y, p, confidence=confidence) if 0 < churned < y.size else None
-    least = 1 if plain else MIN_OUTCOMES
-    if auc is None or min(churned, y.size - churned) < least:
+    needed = 1 if plain else MIN_OUTCOMES
+    if auc is None or min(churned, y.size - churned) < needed:
         reason = (
-            f"{y.size} outcomes are known ({churned} churned, {y.size - churned} stayed); {least} of each are needed"
+            f"{y.size} outcomes are known ({churned} churned, {y.size - churned} stayed); {needed} of each are needed"
         )
         return Decline(auc, expected, line, None, None, reason)
     below = auc.value < line

@@ -135,8 +135,8 @@ class DeploymentFolder:
         Parameters
         ----------
         folder_name
-            Name of the model's folder below `versions`. None: the model that the present one replaced when it was
-            deployed, so that two rollbacks lead two deployments back.
+            Name of the model's folder below `versions`. None: the model that the deployed one replaced when it was
+            deployed, not rolled back to. So two rollbacks lead two deployments back.
         by
             Name for the log. Default: the user's.
 

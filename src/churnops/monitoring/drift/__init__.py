@@ -1,4 +1,4 @@
-"""Drift tests: one statistical test of a column per file, all of one form.
+"""Drift tests: one statistical test of a column per file, all with the same signature.
 
 A test is a function from two `ColumnProfile`s to a `Finding`; the batch is counted in the cells of the reference. With
 too few rows, a test raises no error but returns "cannot tell". A new test is a new file, such as `tails.py`:

@@ -24,8 +24,8 @@ def chi_square_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
     Examples
     --------
     >>> reference = ColumnProfile.fit(np.repeat([0.0, 1.0], [80, 20]))
-    >>> found = chi_square_test(reference, reference.count(np.repeat([0.0, 1.0], [60, 40])))
-    >>> round(found.statistic, 3), round(found.p_value, 4), found.reason
+    >>> finding = chi_square_test(reference, reference.count(np.repeat([0.0, 1.0], [60, 40])))
+    >>> round(finding.statistic, 3), round(finding.p_value, 4), finding.reason
     (9.524, 0.002, 'population stability index 0.191')
     """
     if (short := cannot_tell("chi_square", reference, batch)) is not None:

@@ -37,5 +37,5 @@ def fisher_p_value(table: NDArray[np.int64], alternative: Literal["two-sided", "
     place = int(table[0, 0]) - lowest
     if alternative == "greater":
         return min(1.0, float(probability[place:].sum() / probability.sum()))
-    equal = 1.0 + 1e-10  # rounding alone separates tables of the same probability
+    equal = 1.0 + 1e-10  # tables of the same probability may differ by rounding
     return min(1.0, float(probability[probability <= probability[place] * equal].sum() / probability.sum()))

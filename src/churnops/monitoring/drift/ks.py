@@ -60,8 +60,8 @@ def ks_test(reference: ColumnProfile, batch: ColumnProfile, *, tolerance: float 
     Examples
     --------
     >>> reference = ColumnProfile.fit(np.arange(100.0))
-    >>> found = ks_test(reference, reference.count(np.arange(100.0) + 25))
-    >>> round(found.effect, 2), round(found.p_value, 4), found.reason
+    >>> finding = ks_test(reference, reference.count(np.arange(100.0) + 25))
+    >>> round(finding.effect, 2), round(finding.p_value, 4), finding.reason
     (0.25, 0.0037, 'the distributions are up to 0.250 apart')
     >>> round(ks_test(reference, reference.count(np.arange(100.0) + 25), tolerance=0.1).p_value, 2)
     0.21

@@ -15,8 +15,8 @@ def missing_rate_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding
     Examples
     --------
     >>> reference = ColumnProfile.fit(np.arange(100.0))
-    >>> found = missing_rate_test(reference, reference.count(np.append(np.arange(90.0), np.full(10, np.nan))))
-    >>> found.effect, round(found.p_value, 4), found.reason
+    >>> finding = missing_rate_test(reference, reference.count(np.append(np.arange(90.0), np.full(10, np.nan))))
+    >>> finding.effect, round(finding.p_value, 4), finding.reason
     (0.1, 0.0012, '10.0% of the values are missing; in the reference 0.0%')
     """
     table = np.array([[profile.missing, profile.rows] for profile in (reference, batch)])

@@ -28,8 +28,8 @@ def unseen_category_test(reference: ColumnProfile, batch: ColumnProfile) -> Find
     Examples
     --------
     >>> reference = ColumnProfile.fit(np.repeat([0.0, 1.0], [600, 400]))
-    >>> found = unseen_category_test(reference, reference.count(np.repeat([0.0, 1.0, 2.0], [60, 36, 4])))
-    >>> found.reason
+    >>> finding = unseen_category_test(reference, reference.count(np.repeat([0.0, 1.0, 2.0], [60, 36, 4])))
+    >>> finding.reason
     '4 of 100 rows (4.0%) have a category that the reference lacks'
     """
     if (short := cannot_tell("unseen_categories", reference, batch)) is not None:
