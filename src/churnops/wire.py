@@ -73,7 +73,7 @@ class RecordedAnswer(BaseModel):
 
 
 class LabelsAnswer(BaseModel):
-    """Numbers of new outcomes, of known outcomes, and of outcomes for a customer without a prediction.
+    """Numbers of new outcomes, of outcomes known already, and of outcomes for a customer without a prediction.
 
     Unmatched outcomes are also recorded, because a prediction for the customer may follow. `unmatched` is null while
     the service reads the customers of an earlier version's predictions.
@@ -110,7 +110,7 @@ class ModelAnswer(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """State of the service; `warnings` name problems while it answers."""
+    """State of the service; `warnings` has problems that do not stop it from answering."""
 
     status: Literal["live", "ready"]
     model_version: str | None

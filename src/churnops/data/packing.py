@@ -46,9 +46,9 @@ def unpack_profile(data: bytes, reference: Profile) -> dict[str, ColumnProfile]:
     """
     body = len(_FORMAT) + _HASH_BYTES
     if not data.startswith(_FORMAT):
-        raise DataError("this is not a profile that this churnops reads")
+        raise DataError("this is not a profile in a format that this version of churnops reads")
     if data[len(_FORMAT) : body] != _identity(reference):
-        raise DataError("the profile is of another reference")
+        raise DataError("the profile was counted in the cells of another reference")
     reader = _Reader(_decompress(data[body:], _max_bytes(reference)))
     columns = {name: reader.column(column) for name, column in sorted(reference.items())}
     reader.end()
@@ -56,7 +56,7 @@ def unpack_profile(data: bytes, reference: Profile) -> dict[str, ColumnProfile]:
 
 
 def _max_bytes(reference: Profile) -> int:
-    return 1 + sum(16 + 12 * column.counts.size for column in reference.values())  # to zlib, 0 is no limit
+    return 1 + sum(16 + 12 * column.counts.size for column in reference.values())  # zlib takes 0 as no limit
 
 
 def _identity(profile: Profile) -> bytes:

@@ -25,11 +25,11 @@ Values = NDArray[np.float64]
 RECIPE_COLUMNS = 3
 """Number of columns that the recipe adds noise to by default."""
 RECIPE_NOISE = 0.1
-"""Size of the recipe's noise in standard deviations of the column; the report gives no size."""
+"""Size of the recipe's noise in standard deviations of the column; the recipe's source gives no size."""
 RECIPE_FLIPPED = (0.02, 0.05)
 """Limits of the share of outcomes that the recipe flips; the share is drawn between them."""
 SHORT = 0.1
-"""Share of a shift that may be missing before the description names it."""
+"""Largest shortfall, as a share of the shift, that the description leaves out."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Drift:
     ----------
     covariate
         Shift of the mean of each of `columns`, in standard deviations of the column; negative: downwards. If the table
-        has too few such customers, the shift is smaller, and the description contains the shift that was reached.
+        has too few suitable customers, the shift is smaller, and the description contains the shift reached.
     columns
         Numbers and integers to shift by `covariate`; empty: all that no other column determines.
     prior
-        Churn rate wanted, in [0, 1].
+        Target churn rate, in [0, 1]; None: not changed.
     concept
         Share of the customers, in [0, 1], whose outcome no longer depends on their behaviour: their outcomes are
         permuted, so the churn rate does not change.
     recipe
-        Recipe of the report: normal noise (`RECIPE_NOISE` standard deviations) on three columns, and 2 to 5 % of the
-        outcomes flipped.
+        Recipe of `docs/coming-from-the-report.md`: normal noise (`RECIPE_NOISE` standard deviations) on the columns
+        `noisy`, and 2 to 5 % of the outcomes flipped.
     noisy
         Columns of the recipe. If the table has none of them: the three numbers whose means differ most between the
         outcomes, in standard deviations. Numbers that another column determines are left out.
@@ -163,11 +163,11 @@ class _DrawnCustomers:
         self._rows = dict.fromkeys(groups, chosen)
 
     def columns(self) -> dict[str, Values]:
-        """Return the present customers."""
+        """Return the customers' encoded columns, with the changes so far."""
         return {name: values[self._rows[self._group[name]]] for name, values in self._table.items()}
 
     def shift(self, names: tuple[str, ...], size: float, generator: np.random.Generator) -> None:
-        """Shift the means of columns by `size` standard deviations, as far as the table has such customers."""
+        """Shift the means of columns by `size` standard deviations, as far as the table has suitable customers."""
         for group in self._rows:
             members = [name for name in names if self._group[name] == group]
             if members:
@@ -214,9 +214,9 @@ def _check(drift: Drift, rows: int, outcome: Values) -> None:
     if drift.columns and not drift.covariate:
         raise DataError(f"the size of the shift of {', '.join(drift.columns)} is missing: give covariate")
     if drift.prior is not None and not 0 <= drift.prior <= 1:
-        raise DataError(f"prior {drift.prior} is not a churn rate: between 0 and 1")
+        raise DataError(f"prior {drift.prior} is not a churn rate: give a number between 0 and 1")
     if not 0 <= drift.concept <= 1:
-        raise DataError(f"concept {drift.concept} is not a share of customers: between 0 and 1")
+        raise DataError(f"concept {drift.concept} is not a share of customers: give a number between 0 and 1")
     if drift.concept and np.isnan(outcome).all():
         raise DataError("concept drift needs known outcomes: draw from a table with outcomes")
 
@@ -273,7 +273,7 @@ def _permute(outcome: Values, share: float, generator: np.random.Generator) -> i
 
 
 def _flip(outcome: Values, generator: np.random.Generator) -> int:
-    """Flip the recipe's share of the known outcomes in place; return their number."""
+    """Flip the recipe's share of the known outcomes in place; return the number of flipped outcomes."""
     known = np.flatnonzero(~np.isnan(outcome))
     rows = generator.choice(known, round(generator.uniform(*RECIPE_FLIPPED) * known.size), replace=False)
     outcome[rows] = 1 - outcome[rows]

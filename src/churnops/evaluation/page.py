@@ -15,7 +15,7 @@ from churnops.words import title as label
 
 MEANINGS: Mapping[str, str] = {
     "roc_auc": "Chance that a customer who churned has a higher score than one who stayed; 0.5 means a random order.",
-    "average_precision": "Mean precision over all thresholds; a random order has the churn rate.",
+    "average_precision": "Mean precision over all thresholds; a random order gives the churn rate.",
     "log_loss": "Penalty for wrong probabilities, highest for confident ones; lower is better.",
     "brier": "Mean squared error of the probabilities; lower is better.",
     "calibration_error": "Mean gap between predicted and observed churn rate; lower is better.",
@@ -75,7 +75,7 @@ def evaluation_page(
                 "svg": plots.roc_svg(outcome, probability, metrics["roc_auc"]),
             },
             {
-                "caption": "The price of flagging more of the customers who churned: more flags are wrong.",
+                "caption": "Flagging more of the customers who churned makes more of the flags wrong.",
                 "svg": plots.precision_recall_svg(outcome, probability, metrics["average_precision"]),
             },
             {

@@ -41,7 +41,7 @@ def _nan_or(a: float, b: float, chosen: float) -> float:
     return a if a != a else b if b != b else chosen
 
 
-# Operations on columns, and on the numbers of one customer: for these, NumPy's calls would take ten times as long.
+# Operations on columns (arrays) and on one customer's numbers, for which NumPy's calls would take ten times as long.
 # Both round alike, so the results have the same bits.
 _ARRAYS: Mapping[Any, Callable[..., Any]] = {
     ast.Add: np.add,
@@ -130,7 +130,7 @@ def compile_expression(text: str, columns: Mapping[str, Column | None]) -> Expre
     Raises
     ------
     ExpressionError
-        If the text is not in the language, or has a column or choice that does not exist.
+        If the text is not in the language, or names a column or choice that does not exist.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def compile_expression(text: str, columns: Mapping[str, Column | None]) -> Expre
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ExpressionError(f"expression {text[:100]!r} is not valid: see the comment in config.yaml") from None
+        raise ExpressionError(f"expression {text[:100]!r} is not valid: see 'features' in config.yaml") from None
     nodes = list(ast.walk(tree))
     if len(nodes) > MAX_NODES:
         raise ExpressionError(f"expression {text[:60]!r}… has {len(nodes)} parts, at most {MAX_NODES} are allowed")
