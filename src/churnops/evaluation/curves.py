@@ -18,10 +18,10 @@ def roc_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Float
     >>> [rate.tolist() for rate in roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])]
     [[0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0]]
     """
-    hits, misses = _cumulative(outcome, probability)
+    churned, stayed = _cumulative(outcome, probability)
     return (
-        np.concatenate(([0.0], ratio(misses, misses[-1], math.nan))),
-        np.concatenate(([0.0], ratio(hits, hits[-1], math.nan))),
+        np.concatenate(([0.0], ratio(stayed, stayed[-1], math.nan))),
+        np.concatenate(([0.0], ratio(churned, churned[-1], math.nan))),
     )
 
 
@@ -37,10 +37,10 @@ def precision_recall_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[
     >>> recall.tolist(), precision.round(3).tolist()
     ([0.0, 0.5, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.667, 0.5])
     """
-    hits, misses = _cumulative(outcome, probability)
+    churned, stayed = _cumulative(outcome, probability)
     return (
-        np.concatenate(([0.0], ratio(hits, hits[-1], math.nan))),
-        np.concatenate(([1.0], hits / (hits + misses))),
+        np.concatenate(([0.0], ratio(churned, churned[-1], math.nan))),
+        np.concatenate(([1.0], churned / (churned + stayed))),
     )
 
 

@@ -146,8 +146,8 @@ def calibration_svg(outcome: ArrayLike, probability: ArrayLike, calibration_erro
     calibration only if its bar misses the diagonal. Arguments as in `metrics.evaluate`.
     """
     mean, observed, count = calibration_curve(outcome, probability)
-    held = count > 0
-    _, low, high = wilson(observed[held] * count[held], count[held])
+    filled = count > 0
+    _, low, high = wilson(observed[filled] * count[filled], count[filled])
 
     def draw(figure: Figure) -> None:
         axes = _unit_axes(figure, bottom=0.31)
@@ -155,8 +155,8 @@ def calibration_svg(outcome: ArrayLike, probability: ArrayLike, calibration_erro
         axes.tick_params(labelbottom=False)
         _headline(figure, "Calibration error", calibration_error)
         _diagonal(axes, "as predicted")
-        axes.vlines(mean[held], low, high, color=MAIN, linewidth=1.6, alpha=0.45)
-        axes.plot(mean[held], observed[held], "o-", color=MAIN, linewidth=1.2, markersize=5.5, clip_on=False)
+        axes.vlines(mean[filled], low, high, color=MAIN, linewidth=1.6, alpha=0.45)
+        axes.plot(mean[filled], observed[filled], "o-", color=MAIN, linewidth=1.2, markersize=5.5, clip_on=False)
         counts = figure.add_axes((0.15, 0.12, 0.8, 0.14), sharex=axes)
         counts.set(yticks=(), xlabel="predicted churn probability, customers in each bin")
         counts.grid(False)

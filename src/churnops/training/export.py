@@ -27,8 +27,8 @@ def export(fitted: Fitted) -> LinearModel | TreeEnsemble:
     if isinstance(fitted, XGBClassifier):
         return _xgboost(fitted)
     if isinstance(fitted, DecisionTreeClassifier):
-        return _ensemble([_sklearn_tree(fitted, share=1)], 0.0, "identity")
-    trees = [_sklearn_tree(tree, share=len(fitted.estimators_)) for tree in fitted.estimators_]
+        return _ensemble([_sklearn_tree(fitted, trees=1)], 0.0, "identity")
+    trees = [_sklearn_tree(tree, trees=len(fitted.estimators_)) for tree in fitted.estimators_]
     return _ensemble(trees, 0.0, "identity")
 
 
@@ -42,15 +42,15 @@ def _linear(fitted: Pipeline) -> LinearModel:
 def strictly_below(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return float32 thresholds s such that `x < s` if and only if `x <= threshold`, for every float32 x.
 
-    scikit-learn compares float32 features with float64 thresholds; the kernels here compare float32 numbers.
+    scikit-learn compares float32 features with float64 thresholds; a `TreeEnsemble` compares float32 numbers.
     """
     rounded = threshold.astype(np.float32)
     above = np.nextafter(rounded, np.float32(np.inf))
     return np.where(rounded.astype(np.float64) <= threshold, above, rounded).astype(np.float32)
 
 
-def _sklearn_tree(fitted: DecisionTreeClassifier, share: int) -> _Tree:
-    """Convert a tree of scikit-learn; its probabilities are divided by `share`, the number of trees in the average."""
+def _sklearn_tree(fitted: DecisionTreeClassifier, trees: int) -> _Tree:
+    """Convert a tree of scikit-learn; its probabilities are divided by `trees`, the number of trees in the forest."""
     tree = fitted.tree_
     leaf = tree.children_left == LEAF
     classes = tree.value[:, 0, :]
@@ -61,7 +61,7 @@ def _sklearn_tree(fitted: DecisionTreeClassifier, share: int) -> _Tree:
         "left": tree.children_left,
         "right": tree.children_right,
         "missing_left": ~leaf & tree.missing_go_to_left.astype(np.bool_),
-        "value": np.where(leaf, churned / share, 0.0),
+        "value": np.where(leaf, churned / trees, 0.0),
         "cover": tree.weighted_n_node_samples,
     }
 
