@@ -1,4 +1,4 @@
-"""A small HTTP client for the API: one connection a request, no redirects, limits on time and size."""
+"""A small HTTP client for the API: one connection per request, no redirects, limits on time and size."""
 
 import http.client
 import socket
@@ -45,7 +45,7 @@ class Reply:
 
 
 class Client:
-    """Client of one address. It uses no redirects and no proxies, so the key is sent nowhere else.
+    """Client of one address. It follows no redirect and uses no proxy, so the key is sent nowhere else.
 
     Safe for several threads at once.
 
@@ -56,7 +56,7 @@ class Client:
     key
         API key; empty for none.
     setting, variable
-        Sources of URL and key, for messages.
+        Names, for messages, of the setting with the URL and of the environment variable with the key.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from numba import njit
 
 
 def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for one signature, given as text or Numba types; the code runs without Python's lock.
+    """Compile a function for one signature, given as text or Numba types; the code runs without the GIL.
 
     The cache is beside the source or in the user's cache folder. If neither is writable (a read-only container), every
     start compiles the function again.

@@ -1,4 +1,4 @@
-"""Errors for users. Each message is one line: the given value, the allowed ones, and the next step."""
+"""Errors for users. A message is a line (or one per broken rule): the given value, the allowed ones, the next step."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class DataError(ChurnopsError):
 
 
 class BundleError(ChurnopsError):
-    """A bundle is damaged, forged or of a newer protocol, and refused as a whole."""
+    """A bundle is damaged, forged or of an unsupported protocol, and refused as a whole."""
 
 
 class RegistryError(ChurnopsError):

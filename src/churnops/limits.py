@@ -48,7 +48,7 @@ PAGES_SHARE = 4
 """Unpacked size of a Parquet file's pages, one page of each column: 256 MiB, or four times the file if that is more.
 
 Writers cut pages at 1 MiB, so 250 columns of any length are within the limit, and more columns make a larger file.
-All values of a file in the API have the same limit, or four times `api.max_upload_bytes`; in the dashboard 256 MiB.
+An uploaded file has a limit on all its values: 256 MiB, in the API four times `api.max_upload_bytes` if that is more.
 Without this limit, 8 KB could unpack to 50 GB of a repeated text.
 """
 

@@ -33,7 +33,7 @@ class FileBatch:
     first_row
         Number of rows before `table`.
     share
-        Share of the file that is read, in [0, 1].
+        Share of the file read so far, in [0, 1].
     """
 
     table: pl.DataFrame
@@ -62,9 +62,9 @@ def open_batches(
     Raises
     ------
     DataError
-        If the file is empty, damaged, binary, neither UTF-8 nor UTF-16, not of its format, repeats a header, has more
-        than 10,000 columns, or has a row with more or fewer values than the header, or of more than 1 MiB. The message
-        contains the row if it is known (1 is the first after the header). Rows above it were already yielded. See
+        If the file is empty, damaged, binary, neither UTF-8 nor UTF-16, or not of its format; if it repeats a header or
+        has more than 10,000 columns; or if a row exceeds 1 MiB or has more or fewer values than the header. The message
+        contains the row if it is known (1 is the first after the header). Earlier batches may have been yielded. See
         `churnops.limits`.
 
     Examples
@@ -125,11 +125,11 @@ def count_rows(path: Path, *, format: Format | None = None) -> int | None:
     try:
         return int(read_footer(path).num_rows)
     except (OSError, pa.ArrowException, DataError):
-        return None  # reading it raises the error
+        return None  # the reader of the rows raises the error
 
 
 def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) -> list[str]:
-    """Return the columns of a Parquet file that are left out because of their type; the schema has none of them."""
+    """Return the columns of a Parquet file that are left out because of their type; the schema declares none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -140,7 +140,7 @@ def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) 
             declared = file.schema_arrow
         read = set(readable_columns(declared, path, schema).names)
     except (OSError, pa.ArrowException, DataError):
-        return []  # reading it raises the error
+        return []  # the reader of the rows raises the error
     return [name for name in declared.names if name not in read]
 
 

@@ -23,7 +23,7 @@ _BITS = types.Array(types.int64, 1, "A", readonly=True)
 _POINTS = types.Array(types.float64, 1, "C", readonly=True)
 
 FEW = 100_000
-"""Up to this number of values, they are always sorted: an index would not save time."""
+"""Number of values up to which they are always sorted, because an index would not save time."""
 PER_POINT = 4
 """Buckets of the index for each point."""
 MAX_SHARED = 4.0
@@ -168,12 +168,12 @@ def _look_up(values: Floats, buckets: Buckets, points: Floats, first: Buckets, c
 def _scale(values: Floats, low: float, factor: float, last: float, result: Buckets) -> None:
     for row in range(values.size):
         scaled = (values[row] - low) * factor
-        result[row] = np.int32(min(scaled, last)) if scaled > 0.0 else np.int32(0)  # also for infinity times 0
+        result[row] = np.int32(min(scaled, last)) if scaled > 0.0 else np.int32(0)  # NaN too, from infinity times 0
 
 
 @compiled(types.void(_BITS, types.uint64[::1]))
 def _keys(bits: NDArray[np.int64], result: NDArray[np.uint64]) -> None:
-    """Write integers that have the same order as the numbers with these bits."""
+    """Write integers that sort like the floats with these bits."""
     top = np.uint64(1 << 63)
     for row in range(bits.size):
         result[row] = np.uint64(~bits[row]) if bits[row] < 0 else np.uint64(bits[row]) | top

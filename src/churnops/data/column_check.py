@@ -7,14 +7,14 @@ import polars as pl
 from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first, without_blanks
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column
 
-SHOWN = 5
-MAX_EXAMPLE_LENGTH = 40
+SHOWN = 5  # rows listed in a failure
+MAX_EXAMPLE_LENGTH = 40  # characters
 MAX_INTEGER = 2**53  # beyond it a float64 does not hold every whole number
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A broken rule of a file.
+    """A rule that a file breaks.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class _Rules:
         if count == 0:
             return
         rows = bad.arg_true().head(SHOWN)
-        # An id identifies the customer, and people pass reports on: these contain only the row number.
+        # An id identifies the customer, and reports are passed on, so they contain only its row number.
         given = [] if self.column.kind == "id" else self.raw.gather(rows).drop_nulls().to_list()
         examples = tuple(str(value)[:MAX_EXAMPLE_LENGTH] for value in given)
         text = f"{count} {'value' if count == 1 else 'values'} {message}"
@@ -181,7 +181,7 @@ def _cast_time(raw: pl.Series) -> pl.Series:
 
 
 def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return only nulls, for a type such as lists whose values never suit the kind."""
+    """Return a column of nulls, in place of a type such as lists that never suits the kind."""
     return pl.Series(raw.name, [None] * raw.len(), dtype=dtype)
 
 

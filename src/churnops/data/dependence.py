@@ -21,9 +21,9 @@ def linked_columns(columns: Columns) -> dict[str, str]:
 
     A column is determined if it is a monotone function of another column over all rows that have both values. At least
     30 of these rows must differ from its most frequent value. So a constant is not determined, and chance is excluded:
-    of all orders of such values at most 2 of (60 choose 30), 2 in 10^17, are sorted along a given column. If two
-    columns determine each other, the one with more distinct values is kept, or else the first. A chain of columns is
-    linked to its beginning.
+    a random order of such values is monotone with a probability of at most 2 / (60 choose 30), about 2 in 10^17. If two
+    columns determine each other, the one with more distinct values counts as determining, or the first if equally many.
+    In a chain, each column is linked to the first.
 
     One column is sorted at a time, so memory does not grow with the number of columns.
 

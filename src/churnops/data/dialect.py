@@ -36,7 +36,7 @@ class Dialect:
     headers
         Names of the columns, in order.
     above
-        Lines above the header: blank ones, and a line such as `sep=;`.
+        Number of lines above the header: blank lines, and a line such as `sep=;`.
     """
 
     encoding: str
@@ -48,13 +48,13 @@ class Dialect:
 def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
     r"""Detect the dialect of a CSV from its first MiB.
 
-    A line `sep=;` at the top names the separator. Without such a line, it is the one that yields the
-    most headers of `schema`; without known headers, the first of comma, semicolon, tab and bar in the header.
+    A line `sep=;` at the top names the separator. Otherwise the separator that yields the most headers of `schema` is
+    taken; if none yields any, the first of comma, semicolon, tab and bar that occurs in the header.
 
     Raises
     ------
     DataError
-        If the file is binary or has no row below the header; or if the header is no text, does not end within the
+        If the file is binary or has no row below the header; or if the header is not UTF-8, does not end within the
         first MiB, repeats a name or has more than 10,000 columns.
 
     Examples
@@ -116,7 +116,7 @@ def _known(headers: list[str], schema: Schema) -> set[str]:
 
 
 def _check(path: Path, headers: list[str], *, below: bool, more: bool) -> None:
-    """Refuse a file that is no table."""
+    """Refuse a file that is no table. `below`: text follows the header; `more`: the file exceeds its first MiB."""
     if any("\0" in header for header in headers):
         raise DataError(
             f"{path} is not a CSV file: it holds binary data (UTF-16 text needs a byte-order mark: save it as UTF-8)"

@@ -2,7 +2,7 @@
 
 Two columns are in a group if some of their common values never occur together (messages without a plan, a minimum above
 its maximum, only one of two values missing), or if one is a sum, product or ratio of others. Values from the same row
-obey the group's rule, so nobody has to know the rule.
+obey the group's rule, so the rule itself need not be known.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -22,13 +22,13 @@ MAX_CELLS, MAX_LEVELS = 8, 60
 ROWS_PER_PAIR = 25
 """Expected rows of a pair of parts if the two columns are independent."""
 EXCEPTIONS = 0.02
-"""Largest share of the expected rows with which a pair of parts still counts as never occurring."""
+"""Largest share of the expected rows at which a pair of parts still counts as empty."""
 EVIDENCE = 15.0
 """Evidence, in nats, that links two columns. An independent pair reaches it once in 3 million."""
 LINEAR = 1e-4
-"""Largest variance that rounding leaves unexplained in an exact sum of columns of variance 1."""
-LOADING = 0.02
-MIN_KNOWN = 0.8
+"""Largest variance of a sum of columns, each of variance 1, that counts as constant: rounding leaves some."""
+LOADING = 0.02  # smallest entry of the projection that links two columns
+MIN_KNOWN = 0.8  # smallest share of known values in a column that is tested for sums
 
 Values = NDArray[np.float64]
 Cells = NDArray[np.intp]

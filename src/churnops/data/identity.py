@@ -2,7 +2,7 @@
 
 They keep a model's training rows out of its evaluation.
 
-Needs only NumPy. Hashes replace customers if their rows must not be stored.
+Needs no table library. Hashes can be stored where customers' rows may not be.
 """
 
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ class Identities:
     Parameters
     ----------
     names
-        The columns of which contents are hashed.
+        Columns that the hashes of contents cover.
     customers
         Hashes of customers' ids.
     named, nameless
@@ -122,7 +122,7 @@ class Identities:
         columns
             Encoded columns, each of shape (n,), among them `names`.
         customers
-            The n rows' ids, None where there is none.
+            Ids of the n rows; None for a row without an id.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Step 2: merge the validated tables into one, in an order that does not depend on files or their rows."""
+"""Step 2: merge the validated tables into one, sorted by the content of the rows."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ class MergedTable(StepResult):
 def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequence[str] = ()) -> MergedTable:
     """Merge validated tables (by file name) and sort the rows by their content.
 
-    The columns `beside` are outside the schema. They are kept, and decide the order last.
+    The columns `beside` are outside the schema. They are kept, and are the last sort keys.
 
     Sorting makes all later results (split, folds, models, bundle hash) independent of the number, names and order of
     the files. A column that only some files have is null in the others.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-READ_ROWS = 25_000  # rows to read at once, at least: each batch repeats the dictionary
-LONG_ROWS = 64  # batch of a row group with more text than a batch may hold
+READ_ROWS = 25_000  # fewest rows to read at once, because each batch repeats the dictionary
+LONG_ROWS = 64  # rows to read at once from a row group with more text than a batch may hold
 
 
 def read_footer(path: Path) -> "pq.FileMetaData":
@@ -112,7 +112,7 @@ def _leaves_read(declared: "pa.Schema", plain: "pa.Schema") -> list[int]:
 
 
 def _texts(file: "pq.ParquetFile", leaves: list[int]) -> list[tuple[int, str]]:
-    """Return position and path of the leaves with values of any length: text and bytes."""
+    """Return position and path of the leaves with values of variable length: text and bytes."""
     return [
         (position, leaf.path)
         for position, leaf in ((position, file.schema.column(position)) for position in leaves)
@@ -121,7 +121,7 @@ def _texts(file: "pq.ParquetFile", leaves: list[int]) -> list[tuple[int, str]]:
 
 
 def _fitting(schema: "pa.Schema", path: Path) -> int:
-    """Return how many rows fit into a batch, judged by the columns of a fixed width."""
+    """Return how many rows fit into a batch, if a value of variable width takes 8 bytes."""
     width = 0
     for field in schema:
         try:

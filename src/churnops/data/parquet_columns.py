@@ -1,4 +1,4 @@
-"""Readable columns of a Parquet file. At a type that it does not support, Polars would panic with a trace."""
+"""Readable columns of a Parquet file: Polars would panic at a type that it does not support."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

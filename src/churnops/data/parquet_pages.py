@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 WINDOW = 2**13  # bytes read at once: a header has about 50, and its statistics at most some thousand
 MAX_HEADER = 2**24  # the limit of pyarrow
-MAX_SIZE = 2**31 - 1  # of a page: a reader with 32 bits reads a larger size as another number
-DELTA_BYTE_ARRAY = 7  # encoding in which a text repeats the beginning of the previous text
+MAX_SIZE = 2**31 - 1  # largest size of a page: a reader with 32-bit sizes misreads a larger one
+DELTA_BYTE_ARRAY = 7  # encoding in which a text may share a prefix with the previous text
 _MORE, _DAMAGED = -1, -2
 _STOP, _BYTE, _SHORT, _LONG, _DOUBLE, _BINARY, _STRUCT = 0, 3, 4, 6, 7, 8, 12
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -47,7 +47,7 @@ def _varint(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
 def _header(data: NDArray[np.uint8], at: int, header: NDArray[np.int64]) -> int:
     """Read the header at a position; return the position after it, negative if it is damaged or cut off.
 
-    Writes into `header`: type, unpacked size, stored size, number of values, and whether texts repeat beginnings. If a
+    Writes into `header`: type, unpacked size, stored size, number of values, and whether texts share prefixes. If a
     header describes several kinds of page, their largest number of values counts.
     """
     header[:] = 0
@@ -112,7 +112,7 @@ def _header(data: NDArray[np.uint8], at: int, header: NDArray[np.int64]) -> int:
 def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
     """Walk along the pages of a column with `left` more bytes, as far as their headers are in `data`.
 
-    Adds to `totals`: largest unpacked size, number of values, largest unpacked size of a page with repeated beginnings.
+    Adds to `totals`: largest unpacked size, number of values, largest unpacked size of a page with shared prefixes.
     Returns the position of the next header, negative if the first header is damaged or cut off.
     """
     header, at = np.empty(5, np.int64), 0
@@ -121,7 +121,7 @@ def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
         if body < 0:
             return at if body == _MORE and at > 0 else body
         totals[0] = max(totals[0], header[1])
-        if header[0] != 2:  # a dictionary's values are no rows
+        if header[0] != 2:  # a dictionary's values are not rows
             totals[1] += header[3]
             if header[4] > 0:
                 totals[2] = max(totals[2], header[1])
@@ -130,7 +130,7 @@ def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
 
 
 def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
-    """Check the unpacked size of a row group; return whether its texts repeat beginnings of the text before.
+    """Check the unpacked size of a row group; return whether its texts may share prefixes.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
 
 
 def _pages(path: Path, descriptor: int, start: int, length: int) -> tuple[int, int, int]:
-    """Return the largest unpacked page of a column, its values, and its largest page that repeats beginnings."""
+    """Return a column's largest unpacked page size, its number of values, and that size with shared prefixes only."""
     totals, window = np.zeros(3, np.int64), WINDOW
     while length > 0 and start >= 0:
         data = os.pread(descriptor, min(window, length + MAX_HEADER), start)

@@ -1,6 +1,6 @@
 """Step 3: hold rows out, and learn constants for missing values from the others.
 
-Needs only NumPy. A served model uses the same `Imputer`, with the constants in its bundle.
+Needs no table library. A served model uses the same `Imputer`, with the constants in its bundle.
 """
 
 import json
@@ -82,7 +82,7 @@ def stratified_holdout(outcome: NDArray[np.bool_], fraction: float, seed: int) -
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedTable(StepResult):
-    """Encoded columns and outcomes of all rows, which rows are held out, and the constants learned without them."""
+    """Encoded columns and outcomes of all rows, a mask of the held-out rows, and the constants learned without them."""
 
     columns: Columns
     outcome: NDArray[np.bool_]

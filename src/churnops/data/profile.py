@@ -1,8 +1,8 @@
 """Profile of a column: exact counts at the points of a reference and in the gaps around them.
 
-Needs only NumPy and Numba. The reference profile is fitted once, at training time, and travels in the bundle. Counts
-add up, so profiles of batches, days and machines merge into the profile of all their rows. The two-sample
-Kolmogorov-Smirnov statistic of the counts equals that of the rows.
+Needs no table library. The reference profile is fitted once, at training time, and travels in the bundle. Counts add
+up, so profiles of batches, days and machines merge into the profile of all their rows. The two-sample
+Kolmogorov-Smirnov statistic of the counts equals that of the rows, up to `ks_error` for a reference with a `limit`.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class ColumnProfile:
         values
             Shape (n,); n may be 0.
         limit
-            Largest number of points, at least 2. They are spread evenly over the rows, so that every value of more than
+            Largest number of points, at least 2. They are spread evenly over the rows, so that a value with more than
             n / (`limit` - 1) rows is a point. The other values are counted in the gaps; see `ks_error`.
 
         Raises
@@ -137,7 +137,7 @@ Profile = Mapping[str, ColumnProfile]
 
 
 def fit_profile(columns: Columns, limit: int | None = None) -> dict[str, ColumnProfile]:
-    """Profile every column, as references."""
+    """Return the profile of every column, as a reference for other profiles."""
     return {name: ColumnProfile.fit(values, limit) for name, values in columns.items()}
 
 

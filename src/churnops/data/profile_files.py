@@ -25,7 +25,7 @@ RUN = 2**20  # rows of consecutive row groups that a thread takes at once, at le
 def profile_parquet(
     sources: Sequence[Path], reference: Profile, *, on_rows: Callable[[int], None] = lambda rows: None
 ) -> dict[str, ColumnProfile]:
-    """Count the rows of Parquet files in the cells of a reference; threads do not change the counts.
+    """Count the rows of Parquet files in the cells of a reference; the number of threads changes no count.
 
     Every thread holds 131,072 rows of the reference's columns, so memory depends neither on the number of rows nor on
     their groups. Only the metadata of a file are held whole, about 1 KB for each group and column.
@@ -38,7 +38,7 @@ def profile_parquet(
         Profiles by column; every file must have these columns, as numbers or booleans. Numbers are rounded to float64;
         nulls count as missing.
     on_rows
-        Called from time to time, in any thread, with the number of rows counted.
+        Called from time to time, in any thread, with the number of rows counted so far.
 
     Raises
     ------

@@ -26,7 +26,7 @@ def _headers(path: Path) -> Sequence[str]:
     if path.suffix.lower() != ".csv":
         return next(open_batches(path, rows=1)).columns
     try:
-        return read_dialect(path).headers  # not the rows, which a wrong separator would damage
+        return read_dialect(path).headers  # the header only: with a wrong separator the rows may be refused
     except (OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
 

@@ -1,4 +1,4 @@
-"""Targets of commands that write a table; a bad target is refused before any work is done."""
+"""Paths of tables that commands write (targets): a bad path is refused before any work is done."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +8,7 @@ from churnops.errors import DataError
 
 
 def check_target(target: Path) -> None:
-    """Refuse a name without a table's ending, or in a folder that does not exist."""
+    """Refuse a path with an ending other than .csv and .parquet, or in a folder that does not exist."""
     if target.suffix.lower() not in ENDINGS:
         raise DataError(f"{target}: the name must end in .csv or .parquet")
     if not target.parent.is_dir():

@@ -1,7 +1,7 @@
-"""Move a group of columns by drawing other rows of the table, so that every combination of values occurs in it.
+"""Shift the means of columns by drawing other rows of the table, so that no combination of values is invented.
 
-Rows are weighted by exp(strengths · values). Among the distributions with the target means, this one is closest to the
-table in the sense of Kullback and Leibler (exponential tilting; Csiszár, Annals of Probability 3 (1975) 146-158). A row
+Rows are weighted by exp(strengths · values). Of all distributions with the target means, this one has the smallest
+Kullback-Leibler divergence from the table (exponential tilting; Csiszár, Annals of Probability 3 (1975) 146-158). A row
 is exchanged for the row at the same quantile of the weighted table, so that the order of customers is kept.
 """
 
@@ -12,7 +12,7 @@ MIN_SHARE, MIN_ROWS = 0.05, 20
 """Smallest effective sample size of the weighted table (Kish), as a share and as a number of rows."""
 RIDGE = 1e-3
 """Penalty that allows a compromise between incompatible means. It costs a shift about a thousandth of its size."""
-STEPS, HALVINGS = 50, 12
+STEPS, HALVINGS = 50, 12  # limits of Newton's steps, and of halvings of the range of a shift
 ENOUGH = 1e-10  # smallest fall of the dual for which another step is taken
 
 Values = NDArray[np.float64]
@@ -31,7 +31,7 @@ def tilted_rows(values: Values, strata: Rows, chosen: Rows, shifts: Values, gene
     chosen
         Rows to be exchanged, shape (m,).
     shifts
-        Target shift of each mean, shape (k,). A mean moves less if the table has too few such rows.
+        Target shift of each mean, shape (k,). A mean moves less if the table has too few suitable rows.
 
     Returns
     -------
@@ -65,12 +65,12 @@ def tilted_rows(values: Values, strata: Rows, chosen: Rows, shifts: Values, gene
 
 
 def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generator: np.random.Generator) -> Rows:
-    """Exchange rows for rows with a value next to a target, above or below at random, so that the mean is right.
+    """Exchange rows for rows with a value next to a target, above or below at random, so that the mean hits the target.
 
     Parameters
     ----------
     values
-        Shape (n,): the column; NaN is never exchanged.
+        Shape (n,): the column; a row with NaN is never exchanged.
     strata
         As for `tilted_rows`.
     rows, targets
@@ -171,6 +171,6 @@ class _Strata:
         return weights, np.add.reduceat(weights, self.start)
 
     def _effective(self, strengths: Values) -> float:
-        """Return the effective share of the rows, a mean over the strata."""
+        """Return the effective sample size as a share of the rows: the mean over the strata."""
         weights, total = self._totals(self._values @ strengths)
         return float(self.share @ (total**2 / np.add.reduceat(weights**2, self.start) / self.size))

@@ -1,4 +1,4 @@
-"""A CSV of any encoding as UTF-8."""
+"""A CSV in UTF-8 or UTF-16, read as UTF-8."""
 
 import codecs
 import io

@@ -1,4 +1,4 @@
-"""Step 1: check every raw table against the Schema, and list the failures.
+"""Step 1: check every table against the Schema, and list the failures.
 
 A failure names file, column, rule, the number of rows, and the first of them. No value is changed and no row dropped: a
 table is used whole or not at all.
@@ -38,7 +38,7 @@ class ValidationError(DataError):
         super().__init__("\n".join(_lines(self.failures)), artifacts=artifacts)
 
     def below(self, rows: int) -> "ValidationError":
-        """Return the error of a batch that follows `rows` other rows of the file."""
+        """Return the error with the row numbers of the file, for a batch that follows `rows` other rows."""
         moved = [replace(failure, rows=tuple(row + rows for row in failure.rows)) for failure in self.failures]
         return ValidationError(moved)
 
@@ -53,7 +53,7 @@ def validate_data(
     raw, production
         Files or folders; `production` may be empty.
     minimum_class
-        Rows of each outcome that the raw tables need.
+        Fewest rows of each outcome that the raw tables need together.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcom
 
 
 def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
-    """Check one column of rows to score, which the Schema need not declare.
+    """Check one column of rows to score; the Schema need not declare the column.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
 def _check_table(
     table: pl.DataFrame, schema: Schema, file: str, needed: Set[str], unknown: Sequence[str]
 ) -> tuple[pl.DataFrame, list[Failure]]:
-    """Type the columns of one table and list the failures.
+    """Convert the columns of one table to their types, and list the failures.
 
     `needed` are the required columns, with the target if outcomes must be known. `unknown` are headers outside the
     Schema.
@@ -226,7 +226,7 @@ def _lines(failures: Sequence[Failure]) -> list[str]:
 
 
 def _report(failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]]) -> dict[str, str]:
-    """Write the report twice: JSON for machines, text for people."""
+    """Return the report in two forms: JSON for machines, text for people."""
     document = {
         "valid": not failures,
         "rows": rows,

@@ -1,4 +1,4 @@
-"""Columns that are the outcome in another form, such as a score that an earlier model computed from it."""
+"""Columns that contain the outcome in another form, such as a score that was computed from it."""
 
 from collections.abc import Iterable
 

@@ -139,7 +139,7 @@ def evaluate(
     between samples of customers: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13. The
     intervals of `roc_auc` and `average_precision` leave out replicates with one outcome. Resampling adds noise that
     raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened until it
-    contains its own estimate.
+    contains its point estimate.
 
     Examples
     --------

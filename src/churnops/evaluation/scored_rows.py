@@ -21,7 +21,7 @@ class ScoredRows:
     Attributes
     ----------
     terms : array of shape (7 + BINS, rows)
-        Terms of the sums.
+        Each row's terms in the sums of the metrics.
     order : array of shape (rows,)
         Indices of the rows by falling probability.
     churned : array of shape (rows,)
@@ -87,9 +87,9 @@ class ScoredRows:
 
 
 def checked(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats, float]:
-    """Check outcomes and probabilities, and return both as float64 with the clipping of log loss.
+    """Check outcomes and probabilities; return both as float64, and the `eps` by which log loss clips.
 
-    The clipping is the precision of the probabilities' own type.
+    `eps` is the machine epsilon of the probabilities' own type.
 
     Raises
     ------

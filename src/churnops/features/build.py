@@ -120,7 +120,7 @@ class FeatureMatrix:
                 needed |= expression.names
         column_names = {column.name for column in inputs}
         place = {name: position for position, name in enumerate(selected)}
-        # (name, expression or None if the feature is a column, place in the matrix or None)
+        # (name, expression or None if the feature is a column, place in the matrix or None if not selected)
         self._plan = [
             (name, None if name in column_names else expression, place.get(name))
             for name, expression in compiled.items()

@@ -1,6 +1,6 @@
-"""The Bundle, and the models in it as plain arrays.
+"""The Bundle, and the model in it as plain arrays.
 
-Light to import and safe to load: NumPy and Numba only, no pickle, neither scikit-learn nor XGBoost.
+Light to import and safe to load: no pickle, no table library, neither scikit-learn nor XGBoost.
 """
 
 from churnops.model.bundle import Bundle

@@ -1,8 +1,8 @@
-"""Bundle: the deployed model as one folder of data, hashed, and audited before it is rebuilt.
+"""Bundle: a trained model as one folder of data, hashed, and audited before it is rebuilt.
 
 `bundle.json` holds the schema, feature expressions, imputation constants, threshold, probe rows, metrics, lineage and
 the SHA-256 of the other files. `estimator.npz` holds the model as plain arrays, `reference.npz` the reference profile.
-The same object answers in the API, in batch scoring, in monitoring and under `mlflow models serve`.
+The same object predicts in the API, in batch scoring, in monitoring and under `mlflow models serve`.
 """
 
 import re
@@ -60,7 +60,7 @@ class Bundle:
     threshold
         Lowest probability of a customer who is predicted to churn, in (0, 1).
     reference
-        Profile of the training rows and, under `churn_probability`, of their out-of-fold scores.
+        Profile of the reference rows: inputs, outcomes and, as `churn_probability`, scores by fits on other rows.
     linked
         Watched columns, each with the column that determines it; see `churnops.data.dependence`.
     probes
@@ -179,7 +179,7 @@ class Bundle:
     def base_value(self) -> float:
         """Average score of the training rows, on `explanation_scale`.
 
-        For XGBoost, a row has the weight p (1 - p), because its trees keep only sums of these.
+        For XGBoost, each row is weighted by p (1 - p), because its trees keep only sums of these weights.
         """
         return self.estimator.base_value
 

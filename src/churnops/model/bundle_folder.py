@@ -14,7 +14,7 @@ from churnops.files import fsync_folder
 
 FORMAT = "churnops-bundle"
 PROTOCOL = 3
-"""Form of new bundles. Each new form needs a reader of the previous one, so that old deployed models still load."""
+"""Number of the form of new bundles. A new form needs a reader of the previous one, so that old models still load."""
 OLDEST_PROTOCOL = 3
 READERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Readers by older protocol: each turns a document with checked hashes into a new document of the next form."""

@@ -109,7 +109,7 @@ def _paths(
         Old number of each node.
     links : array of shape (6, nodes)
         For each node: its parent; the nearest ancestor whose parent splits on the same feature as the node's parent, or
-        -1; the distinct features on its path; the inner nodes in its subtree; all nodes in its subtree; its depth.
+        -1; the number of distinct features on its path; those of inner nodes and all nodes in its subtree; its depth.
     shares : array of shape (2, nodes)
         For each node: the share of training rows that meet the merged condition on its parent's feature, and the share
         that reach the node.

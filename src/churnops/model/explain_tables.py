@@ -16,8 +16,8 @@ Floats = NDArray[np.float64]
 def find_subtrees(links: NDArray[np.int32], feature: NDArray[np.int32], limit: int) -> NDArray[np.int64]:
     """Cut the trees into the largest subtrees whose tables have at most `limit` numbers; a single leaf may have more.
 
-    Returns shape (subtrees, 4): root, and numbers of bits, features and conditions. It is empty if a leaf has more than
-    `MAX_BITS` bits.
+    Returns shape (subtrees, 4): root, and numbers of bits, features and conditions. It is empty if a leaf needs more
+    than `MAX_BITS` bits.
     """
     parent, distinct, inner, size, depth = links[0], links[2], links[3], links[4], links[5]
     subtrees = np.empty((feature.size, 4), np.int64)

@@ -30,7 +30,7 @@ class TreeArrays:
     missing_left : bool
         Whether a missing value goes left.
     value : float64
-        Share of the score that a leaf adds; 0 in other nodes.
+        Amount that a leaf adds to the score; 0 in other nodes.
     cover : float64
         Weight of the training rows that reached the node; exact SHAP values need it.
     link

@@ -1,7 +1,7 @@
 """All tree families in one form: a decision tree, a random forest and gradient boosting as plain arrays.
 
-A row goes left if its feature, rounded to float32 as in both libraries, is below the threshold. scikit-learn compares
-`x <= t` with a float64 threshold; `churnops.training.export` converts those thresholds.
+A row goes left if its feature, rounded to float32 as in scikit-learn and XGBoost, is below the threshold. scikit-learn
+compares `x <= t` with a float64 threshold; `churnops.training.export` converts those thresholds.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ MAX_TREE_STEPS = 2**26
 MAX_STEPS = 2**31
 """Limits of an ensemble. Steps are nodes times levels, or nodes times features if these are fewer than levels.
 
-An explanation takes at most half as many operations a customer, and 24 bytes for each step of the largest tree. The
+An explanation takes at most half as many operations per customer, and 24 bytes for each step of the largest tree. The
 families of `churnops.training.candidates` have at most 240 trees of depth 8. Other tools may grow trees fully: to
 depth 74 on 200,000 rows, and about 10 levels more for four times as many rows. A tree on a million rows and 100 columns
 has about 2**25 steps.
@@ -90,8 +90,8 @@ def _answer(
 ) -> None:
     """Score and explain one row in one call, because passing arguments and results takes longer than the work.
 
-    `result` gets the probability, the sum of the explanation, and the positions and values of the largest
-    contributions. The other arguments are passed to `_scores`, `look_up` (and the base value), and `largest`.
+    `result` gets the probability, the sum of base value and contributions, and the positions and values of the largest
+    contributions. `scoring` has arguments of `_scores`; `explaining` has those of `look_up`, then the base value.
     """
     rounded, contributions = _rounded(row), np.zeros(row.shape)
     scores = _scores(rounded, *scoring)
@@ -177,7 +177,7 @@ class TreeEnsemble(TreeArrays):
         return self.explainer.contributions(self.rounded(matrix))
 
     def answer(self, row: NDArray[np.float64], by_name: NDArray[np.int64], count: int) -> list[float] | None:
-        """Return one row's probability, the sum of its explanation, then positions and values of contributions.
+        """Return one row's probability, base value plus contributions, then positions and values of the largest.
 
         `largest` chooses `count` contributions. The bits are those of `probability` and `contributions`. The result is
         None if explanations have no tables.

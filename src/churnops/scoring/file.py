@@ -100,8 +100,8 @@ class FileScorer:
         Raises
         ------
         ChurnopsError
-            If there is no deployed model, a row breaks the Schema, or `target` exists or has another ending. A row that
-            breaks the Schema discards the finished parts, because the input has to change.
+            If there is no deployed model, a row breaks the Schema, or `target` exists or is neither CSV nor Parquet. A
+            row that breaks the Schema discards the finished parts, because the input has to change.
         """
         if not source.is_file() or source.suffix.lower() not in ENDINGS:
             raise DataError(f"{source} is not a .csv or .parquet file")

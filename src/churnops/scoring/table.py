@@ -35,7 +35,7 @@ class ScoredTable:
     columns
         `customers`, encoded (see `churnops.schema`).
     explanation
-        None without explanations.
+        Contributions to each score; None if `explain` is False.
     """
 
     table: pl.DataFrame

@@ -1,4 +1,4 @@
-"""Step 5: search every candidate, choose the winner by validated scores, and make the bundle to deploy."""
+"""Step 5: search every candidate, choose the winner by its validation metric, and make the bundle to deploy."""
 
 import json
 import time
@@ -48,7 +48,7 @@ class TrainedModels(StepResult):
     models
         Model of each candidate, by the candidate's name.
     winner
-        Name of the candidate with the best mean validated metric.
+        Name of the candidate with the best mean of the selection metric over the validation folds.
     refit
         Bundle to deploy: the winner, fitted again on all rows if the plan requires it.
     """
@@ -59,7 +59,7 @@ class TrainedModels(StepResult):
 
     @property
     def reference(self) -> bytes:
-        """Up to 10,000 rows of the reference profile, as Parquet: inputs, outcomes and out-of-fold scores."""
+        """Up to 10,000 reference rows as Parquet: inputs, outcomes, and scores by fits on other rows."""
         content = self.artifacts["reference.parquet"]
         assert isinstance(content, bytes)
         return content
@@ -114,7 +114,7 @@ def train_models(
     *,
     on_family: Callable[[str], None] = lambda name: None,
 ) -> TrainedModels:
-    """Search every candidate of `plan`, by default the main job's; the best mean validated metric wins.
+    """Search every candidate of `plan`, by default the main job's; the best mean validation metric wins.
 
     Held-out rows play no part in the choice. A plan without `reference` fits the winner again on all rows, held-out
     ones included. The bundle's lineage then names both fits; its metrics are those of the evaluated fit.
@@ -224,7 +224,7 @@ class _Reference:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Maker of Bundles: fits hyperparameters to rows of a table."""
+    """Maker of Bundles: fits models with given hyperparameters to rows of a table."""
 
     prepared: PreparedTable
     build: FeatureMatrix
