@@ -119,7 +119,7 @@ def test_more_customers_than_the_table_has_are_drawn_again(customers: dict[str, 
         (
             Drift(columns=("total_day_minutes",)),
             5,
-            "the size of the shift of total_day_minutes is missing: give covariate",
+            "the size of the shift of total_day_minutes is missing: give --covariate",
         ),
         (Drift(), 0, "at least 1"),
     ],

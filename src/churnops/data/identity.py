@@ -58,7 +58,7 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
     ['0x5cdfa57ed7dcc3fe', '0x5cdfa57ed7dcc3fe', '0x482d6dbacc28773b', '0x182243b6ca54a042']
     """
     if not names:
-        raise ValueError("contents are hashed by at least one column")
+        raise ValueError("names is empty: content hashes need at least one column")
     missing = next((name for name in names if name not in columns), None)
     if missing is not None:
         raise DataError(

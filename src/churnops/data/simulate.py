@@ -212,7 +212,7 @@ def _check(drift: Drift, rows: int, outcome: Values) -> None:
     if not np.isfinite(drift.covariate):
         raise DataError(f"covariate is {drift.covariate}: give a finite number of standard deviations")
     if drift.columns and not drift.covariate:
-        raise DataError(f"the size of the shift of {', '.join(drift.columns)} is missing: give covariate")
+        raise DataError(f"the size of the shift of {', '.join(drift.columns)} is missing: give --covariate")
     if drift.prior is not None and not 0 <= drift.prior <= 1:
         raise DataError(f"prior {drift.prior} is not a churn rate: give a number between 0 and 1")
     if not 0 <= drift.concept <= 1:

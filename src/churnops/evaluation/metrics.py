@@ -215,7 +215,7 @@ def weighted_metrics(
     y, p, eps = checked(outcome, probability)
     w = np.asarray(weight, dtype=np.float64)
     if w.ndim != 2 or w.shape[1] != y.size:
-        raise ValueError(f"weight has shape {w.shape}: give (replicates, {y.size}), one weight a row")
+        raise ValueError(f"weight has shape {w.shape}: give (replicates, {y.size}), one weight per row")
     if not (np.isfinite(w).all() and (w >= 0).all() and (w.sum(axis=1) > 0).all()):
         raise ValueError("weight is negative, not finite or all zero in a replicate: give counts of rows")
     values = ScoredRows.of(y, p, eps, threshold).metrics(w)
