@@ -132,10 +132,10 @@ def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Co
 def _comparison(retrained: "Retrained", console: Console) -> None:
     rows = retrained.rows
     trained = f"{rows['original']:,} original and {rows['production']:,} production customers"
-    chosen = f"the newest {rows['chosen_on']:,} of them choose the candidate"
+    chosen = f"the candidate was chosen on the newest {rows['chosen_on']:,} of them"
     console.print(f"\n[bold]Trained[/] on {trained}; {chosen}", highlight=False)
     console.print(f"[bold]Compared[/] on {rows['held_out']:,} newer customers", highlight=False)
-    table = _table(left=("model",), right=("log loss for the choice", "log loss", "ROC-AUC"))
+    table = _table(left=("model",), right=("log loss when chosen", "log loss compared", "ROC-AUC compared"))
     for name, evaluation in retrained.evaluated.evaluations.items():
         model = retrained.trained.models.get(name)
         chosen = "" if model is None else f"{model.search.best.mean('log_loss'):.4f}"
@@ -176,7 +176,7 @@ def show_models(
 
 
 def show_promotion(promotion: "Release", console: Console | None = None) -> None:
-    """Print a promotion's result, unless that is an error, and the gate's verdict if the gate ran."""
+    """Print a promotion's result if the model is deployed, and the gate's verdict if the gate ran."""
     console = console or Console()
     if promotion.status in ("deployed", "unchanged"):
         _released(console, promotion)

@@ -88,7 +88,7 @@ def test_a_file_of_changed_customers_is_reported_everywhere(deployed: Settings, 
     assert told.count("feature_drift") == 1  # the second cycle found the same, and said nothing again
 
 
-def test_customers_like_before_call_for_nothing(deployed: Settings, tmp_path: Path):
+def test_unchanged_customers_cause_no_recommendation(deployed: Settings, tmp_path: Path):
     customers(deployed).write_csv(tmp_path / "same.csv")
     summary = monitoring.run_monitoring(deployed, sources.file(tmp_path / "same.csv", "weekly"))
     assert summary.retraining == "not recommended"
@@ -137,7 +137,7 @@ def test_a_simulated_batch_spends_nothing_and_alerts_nobody(deployed: Settings):
         assert CycleLog(engine).newest() == []
 
 
-def test_a_window_of_the_journal_is_judged_on_what_is_due(deployed: Settings):
+def test_performance_uses_only_due_outcomes_of_a_window(deployed: Settings):
     """Drift on the newest predictions; performance on those that a whole horizon has passed for, early churners too."""
     now = datetime.now(UTC)
     table = customers(deployed)
@@ -198,7 +198,7 @@ def test_labels_that_come_in_day_by_day_are_looks_too(deployed: Settings):
     assert numbers == [1, 2, 3]
 
 
-def test_labels_of_churners_alone_say_nothing_of_the_churn_rate(deployed: Settings):
+def test_with_labels_of_churners_only_label_drift_cannot_tell(deployed: Settings):
     now = datetime.now(UTC)
     table = customers(deployed).head(600)
     rows = asked(deployed, table, now - 36 * DAY, now - 31 * DAY)
@@ -210,7 +210,7 @@ def test_labels_of_churners_alone_say_nothing_of_the_churn_rate(deployed: Settin
     assert report["recommend_retraining"]["value"] is False
 
 
-def test_nothing_follows_from_a_window_of_the_past(deployed: Settings):
+def test_a_past_window_causes_no_alert_or_retraining(deployed: Settings):
     now = datetime.now(UTC)
     rows = asked(deployed, customers(deployed, longer_calls).head(600), now - 60 * DAY, now - 55 * DAY)
     became(deployed, rows, [True] * 600, now - timedelta(hours=1))
@@ -227,7 +227,7 @@ def test_nothing_follows_from_a_window_of_the_past(deployed: Settings):
         assert CycleLog(engine).newest() == []
 
 
-def test_what_was_certain_stays_so_while_it_is_big(deployed: Settings, tmp_path: Path):
+def test_a_certain_change_stays_certain_while_it_is_big(deployed: Settings, tmp_path: Path):
     """The level falls from look to look: that alone neither ends an alarm nor a recommendation."""
     changed = customers(deployed, longer_calls)
     fired = []
@@ -312,7 +312,7 @@ def test_an_empty_journal_shows_the_newest_report_with_customers(deployed: Setti
     assert filed.cycle.page.name in printed
 
 
-def test_what_fails_is_recorded_told_and_recovers(deployed: Settings, tmp_path: Path):
+def test_a_failed_cycle_is_recorded_alerted_and_recovers(deployed: Settings, tmp_path: Path):
     bad = tmp_path / "bad.csv"
     customers(deployed).with_columns(pl.lit("Atlantis").alias("state")).write_csv(bad)
     with pytest.raises(ChurnopsError, match="state"):
@@ -329,7 +329,7 @@ def test_what_fails_is_recorded_told_and_recovers(deployed: Settings, tmp_path: 
     assert [tuple(row) for row in told] == [("cycle_failed", "firing"), ("cycle_failed", "recovered")]
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_its_reason(deployed: Settings):
+def test_an_unwritable_folder_is_alerted_with_its_reason(deployed: Settings):
     customers(deployed).write_csv(deployed.root / "same.csv")
     deployed.path("monitoring").write_text("a file")
     with pytest.raises(ChurnopsError, match=r"monitoring cannot be written: .*(exists|directory)"):
@@ -338,7 +338,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_its_reason(deployed: Setti
         assert "cannot be written" in CycleLog(engine).newest()[0].summary["error"]
 
 
-def test_a_typing_mistake_wakes_nobody(deployed: Settings):
+def test_a_mistyped_option_causes_no_alert(deployed: Settings):
     monitoring.run_monitoring(deployed, sources.window())
     for options in (("--batch", "no.csv"), ("--experiment", "no"), ("--simulate", "--experiment", "no")):
         run(CHURNOPS, "monitor", *options, cwd=deployed.root, code=2)
@@ -347,14 +347,14 @@ def test_a_typing_mistake_wakes_nobody(deployed: Settings):
         assert CycleLog(engine).newest()[0].status == "finished"
 
 
-def test_a_journal_that_does_not_open_is_told_too(deployed: Settings, capsys: pytest.CaptureFixture[str]):
+def test_a_journal_that_does_not_open_is_alerted(deployed: Settings, capsys: pytest.CaptureFixture[str]):
     (deployed.root / "journal.db").write_text("this is no database")
     with pytest.raises(ChurnopsError, match="journal"):
         monitoring.run_monitoring(deployed, sources.window())
     assert "[critical] churnops: A monitoring cycle failed" in capsys.readouterr().err
 
 
-def test_without_a_model_it_says_what_to_do(tmp_path: Path):
+def test_without_a_model_the_error_names_the_remedy(tmp_path: Path):
     settings = load_settings(write_project(tmp_path / "new", quick))
     with pytest.raises(ChurnopsError, match="churnops run"):
         monitoring.run_monitoring(settings, sources.window())
@@ -418,7 +418,7 @@ def test_cycles_at_once_and_a_killed_one_leave_whole_reports(deployed: Settings,
     assert len(told) == len(set(told))  # nothing was told twice
 
 
-def test_it_repeats_until_told_to_stop_and_one_at_a_time(deployed: Settings):
+def test_it_repeats_until_stopped_with_one_cycle_at_a_time(deployed: Settings):
     monitoring.run_monitoring(deployed, sources.window())
     folder = deployed.path("monitoring")
     command = (CHURNOPS, "monitor", "--every", "1s", "--no-retrain")

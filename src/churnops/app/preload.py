@@ -1,4 +1,4 @@
-"""Preloading of Plotly: the browser loads its largest file (half a second) while the user reads the first page."""
+"""Preloading of Plotly, the dashboard's largest file (half a second), while the user reads the first page."""
 
 from functools import cache
 from pathlib import Path
@@ -14,9 +14,9 @@ def preload_figures() -> None:
 
 @cache
 def preloading() -> str:
-    """Return the dashboard's only own script: the same for all users, and without data.
+    """Return the dashboard's only own script, which loads Plotly. It is the same for all users and contains no data.
 
-    The script is empty if the installed Streamlit has no such file. Then the first figure loads Plotly.
+    The result is empty if the installed Streamlit has no Plotly file of this name. Then the first figure loads Plotly.
     """
     scripts = Path(st.__file__).parent / "static" / "static" / "js"  # served as static/js
     name = next((script.name for script in scripts.glob("PlotlyChart.*.js")), "")

@@ -19,13 +19,13 @@ MAX_KEPT_BYTES = 400 << 20
 """Total size of uploaded files of all sessions."""
 
 MAX_AT_ONCE = 4
-"""Number of concurrent uploads; each takes up to twice the file's size in memory at its end."""
+"""Number of concurrent uploads. Each needs memory of up to twice the file's size when it completes."""
 
 SECONDS = 300.0
-"""Time limit of one upload."""
+"""Time limit of one upload, in seconds."""
 
 GRACE_SECONDS = 10.0
-"""Time for which the session and file of a browser that lost its connection are kept."""
+"""Seconds to keep a session and its file after the browser lost its connection."""
 
 _PATH = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
 
@@ -51,13 +51,13 @@ class UploadLimit:
             return
         upload = _PATH.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "PUT" else None
         if upload is None or not runtime.exists() or not runtime.get_instance().is_active_session(upload[1]):
-            await self._app(scope, receive, send)  # Streamlit itself refuses an upload without a session, unread
+            await self._app(scope, receive, send)  # Streamlit refuses an upload without a session, and does not read it
             return
         session = upload[1]
         if session in self._under_way:
             await PlainTextResponse("this session already has an upload in progress", 429)(scope, receive, send)
         elif len(self._under_way) >= MAX_AT_ONCE or self._kept(session) > MAX_KEPT_BYTES - _max_bytes():
-            await PlainTextResponse("too many uploads at this time", 503)(scope, receive, send)
+            await PlainTextResponse("too many uploads at once: try again in a minute", 503)(scope, receive, send)
         else:
             self._under_way.add(session)
             try:
@@ -88,7 +88,7 @@ class UploadLimit:
             await self._free()
 
     def _kept(self, session: str) -> int:
-        """Return the size of all other sessions' files, including uploads in progress."""
+        """Return the bytes of all other sessions' files; an upload in progress counts with the maximum size."""
         storage = list(_manager().file_storage.items())
         kept = sum(len(file.data) for owner, files in storage if owner != session for file in list(files.values()))
         return kept + len(self._under_way) * _max_bytes()

@@ -1,4 +1,4 @@
-"""HTML pages from Jinja2 templates: all text is escaped, and a page loads nothing from elsewhere.
+"""HTML pages from Jinja2 templates: all text is escaped, and a page loads nothing from other addresses.
 
 A page gets texts and figures as values; its layout is in the template. Only figures that `evaluation.plots` or
 `monitoring.figures` drew are marked as safe.
@@ -26,7 +26,7 @@ def printable(text: object) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a template of this folder. A value that the template needs and does not get is an error.
+    """Render a template of this folder. A missing value is an error.
 
     >>> "<title>A &lt;b&gt; title</title>" in render("base.html", title="A <b> title")
     True

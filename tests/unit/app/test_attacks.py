@@ -209,7 +209,7 @@ def assert_harmless(at: AppTest) -> list[str]:
     return found
 
 
-def test_the_check_finds_what_it_is_for():
+def test_the_check_detects_markup():
     assert markup(ATTACK)
     for one in ("<b>x</b>", "[x](y)", "![x](y)", "www.x.y", "http://x", "$x$", ":red[x]", ":material/delete:", "a@b.c"):
         assert markup(one), one
@@ -224,7 +224,7 @@ def test_a_page_shows_text_that_came_with_data_as_text(page: Any, name: str):
 
 
 @pytest.mark.parametrize("view", ["Over time", "Columns", "Retraining"])
-def test_every_view_of_monitoring(page: Any, view: str):
+def test_every_view_of_monitoring_shows_data_as_text(page: Any, view: str):
     at = page("monitoring")
     at.session_state["view"] = view
     at.session_state["range"] = "All"
@@ -234,7 +234,7 @@ def test_every_view_of_monitoring(page: Any, view: str):
 @pytest.mark.parametrize(
     "section", ["Segments", "Distributions", "Correlations", "Drivers", "Calibration", "Reach", "Offer"]
 )
-def test_every_section_of_the_analysis(page: Any, section: str):
+def test_every_section_of_the_analysis_shows_data_as_text(page: Any, section: str):
     at = page("analysis")
     at.session_state["section"] = section
     at.run()
@@ -250,14 +250,14 @@ def press(at: AppTest, label: str) -> AppTest:
     return next(button for button in at.button if button.label == label).click().run()
 
 
-def test_a_customer_who_was_asked_about(page: Any):
+def test_a_prediction_shows_text_from_outside_as_text(page: Any):
     at = press(press(page("predict").run(), HIGH), "Predict")
     assert [metric.label for metric in at.metric][:1] == ["Probability of leaving"]
     assert_harmless(at)
 
 
 @pytest.mark.parametrize("name", ["customers.csv", f"{ATTACK[:100].replace('/', '')}.csv"])
-def test_a_file_of_customers(page: Any, attacked: Settings, name: str):
+def test_a_scored_file_shows_data_as_text(page: Any, attacked: Settings, name: str):
     header, *rows = (attacked.root / "data/production/churn-later.csv").read_text().splitlines()[:40]
     assert any(STATE in row for row in rows)
     broken = [re.sub("No|Yes", lambda _: f'"{ATTACK}"', row) for row in rows]
@@ -270,14 +270,14 @@ def test_a_file_of_customers(page: Any, attacked: Settings, name: str):
 
 
 @pytest.mark.parametrize("index", range(6))
-def test_every_decision_and_retraining_on_the_models_page(page: Any, index: int):
+def test_the_models_page_shows_data_as_text(page: Any, index: int):
     at = page("models").run()
     at.selectbox(key="models_decision").set_value(index)
     at.selectbox(key="models_retraining").set_value(index % 3)
     assert_harmless(at.run())
 
 
-def test_an_error_of_ours_is_text_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None):
+def test_an_error_message_shows_data_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None):
     path = tmp_path / "config.yaml"
     path.write_text(f"dashboard: {{port: {json.dumps(ATTACK[:60])}}}\n")
     monkeypatch.setenv(ENV_CONFIG, str(path))
@@ -302,7 +302,7 @@ def test_a_foreign_host_name_is_refused_unless_allowed():
     ("secrets", "shown"),
     [(None, "Streamlit has no login provider"), ({"cookie_secret": "x" * 32, "redirect_uri": "http://localhost"}, "")],
 )
-def test_with_a_login_nobody_sees_a_page_before(
+def test_before_login_no_page_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None, secrets: dict[str, str] | None, shown: str
 ):
     config = write_project(tmp_path, lambda document: document.update({"dashboard": {"login": True}}))
@@ -337,7 +337,7 @@ def test_whoever_is_logged_in_is_named_as_text_and_can_log_out(
 
 
 @pytest.mark.parametrize("claim", ["true", "True", 1, "yes", None])
-def test_only_streamlit_s_own_word_is_a_login(
+def test_only_the_value_true_counts_as_logged_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None, claim: object
 ):
     config = write_project(tmp_path, lambda document: document.update({"dashboard": {"login": True}}))

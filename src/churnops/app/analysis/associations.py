@@ -11,7 +11,7 @@ from churnops.app.shared.sample import Variable
 Floats = NDArray[np.float64]
 
 MIN_CUSTOMERS = 10  # with a value in both columns
-REPEATS = 0.95  # at this strength, two columns hold the same information
+REPEATS = 0.95  # from this strength, two columns hold nearly the same information
 MEASURES = (
     "Numbers and yes/no columns: Spearman's rank correlation, from -1 (one falls as the other rises) through 0 (no "
     "relation) to 1 (both rise together). Categories have no direction, so values go from 0 to 1: the correlation "

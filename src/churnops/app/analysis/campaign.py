@@ -146,7 +146,7 @@ def _threshold(proposal: Proposal) -> str:
     if proposal.ranking.contacted[proposal.best] == 0:
         return "contact nobody"
     if proposal.setting is None:
-        return "contact all" if proposal.best == 0 else "the top only"
+        return "contact all" if proposal.best == 0 else "contact the top"
     return np.format_float_positional(proposal.setting, min_digits=2)
 
 

@@ -16,7 +16,7 @@ from churnops.words import with_unit
 
 Floats = NDArray[np.float64]
 
-OWN_VALUES = 12  # limit of distinct values of a number that is shown value by value
+OWN_VALUES = 12  # a number with at most this many distinct values is shown value by value
 BINS, MAX_GROUPS, INTERVALS = 8, 20, 30
 NOT_KNOWN, OTHERS = "not known", "all others"
 
@@ -177,7 +177,7 @@ class Calibrated:
 
 
 def calibration(outcome: Floats, score: Floats) -> tuple[Calibrated, ...]:
-    """Return the ten groups of `evaluation.metrics.calibration_curve`, without empty ones."""
+    """Return the ten groups of `evaluation.curves.calibration_curve`, without empty ones."""
     mean, observed, count = calibration_curve(outcome, score)
     churned = np.round(np.nan_to_num(observed * count)).astype(np.int64)
     rate, low, high = wilson(churned, count)
@@ -212,5 +212,5 @@ def _within(rate: float, group: Group, z: float) -> bool:
 
 
 def _z(groups: int) -> float:
-    """Return the normal quantile with which all `groups` intervals hold their rates in 95 of 100 cases."""
+    """Return the normal quantile for intervals that all cover their rates in 95 of 100 cases (Bonferroni)."""
     return NormalDist().inv_cdf(1 - 0.025 / max(groups, 1))

@@ -14,7 +14,7 @@ from churnops.words import heading
 
 ROW = 26  # pixels per bar
 MAX_LABEL = 34  # letters of a name beside an axis
-MAX_VALUES = 20  # limit of distinct values of a feature that is averaged value by value
+MAX_VALUES = 20  # a feature with at most this many distinct values is averaged value by value
 _PALE = "rgba(0,114,178,0.35)"
 # Colours are transparent near 0, so they work on light and dark pages.
 _DIVERGING = [[0.0, BLUE], [0.5, "rgba(0,114,178,0.03)"], [0.5, "rgba(213,94,0,0.03)"], [1.0, CHURNED]]
@@ -111,7 +111,7 @@ def distribution_figure(spread: Distribution, title: str) -> go.Figure:
 def associations_figure(table: Associations) -> go.Figure:
     """Draw each pair's strength as a coloured square: orange for a positive relation, blue for a negative one.
 
-    The names at the left have numbers, and only the numbers stand above: a phone has no room for names twice.
+    Names with numbers stand at the left, and only the numbers above: a phone has no room for names twice.
     """
     names = [_short(column.title, 24) for column in table.columns]
     places = list(range(len(names)))
@@ -173,7 +173,7 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
     known = ~np.isnan(variable.values)
     values, given = variable.values[known], contributions[known]
     distinct = np.unique(values)
-    # Customers with the same value would hide each other, so they are spread a little: by rank, not at random.
+    # Customers with the same value would hide each other, so they are spread a little, in a fixed pattern.
     spread = 0.0 if distinct.size > MAX_VALUES else 0.3 * float(np.diff(distinct).min(initial=1.0))
     x = values + spread * ((np.arange(values.size) * 0.618034) % 1 - 0.5)
     figure = go.Figure()

@@ -15,7 +15,7 @@ _BAND = "rgba(0,114,178,0.18)"
 
 
 def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
-    """Draw the share of leaving customers among those with the highest scores."""
+    """Draw the share of leaving customers who are reached, by the share of customers contacted in order of score."""
     contacted = np.linspace(0, 1, POINTS + 1)
     reached = ranking.reached(contacted)
     perfect = ranking.leavers / ranking.rows

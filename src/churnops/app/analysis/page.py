@@ -68,7 +68,7 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
             horizontal=True,
             key="customers",
             persist_state="session",
-            help="Reference: a sample of the customers used in training, scored out-of-fold. "
+            help="Reference: a sample of the training data, each scored by a model not trained on that customer. "
             f"Production: the newest {NEWEST:,} customers with a prediction and a known outcome.",
         )
     if not has_reference:
@@ -80,7 +80,7 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
             return None
     if chosen == REFERENCE:
         source = reference_source(project, bundle, path)
-        _introduce(source, "from the training data, scored out-of-fold")
+        _introduce(source, "from the training data, each scored by a model not trained on that customer")
         return source
     key, sample = production_sample(project, bundle)
     if not sample.enough:
@@ -155,8 +155,8 @@ def _correlations(source: Source) -> None:
         pairs = associations.pairs(table)
         st.dataframe(
             {
-                "One": [one for one, _, _ in pairs],
-                "Other": [other for _, other, _ in pairs],
+                "First column": [one for one, _, _ in pairs],
+                "Second column": [other for _, other, _ in pairs],
                 "Strength": [round(strength, 2) for _, _, strength in pairs],
             },
             hide_index=True,

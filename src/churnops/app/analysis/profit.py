@@ -110,7 +110,7 @@ class Ranking:
         return int(np.searchsorted(self.thresholds, threshold, side="left"))
 
     def reached(self, share: ArrayLike) -> Floats:
-        """Return the share of leaving customers among the `share` (0 to 1) of customers with the highest scores.
+        """Return the share of all leaving customers who are in the `share` (0 to 1) with the highest scores.
 
         Customers with the same score are picked at random; the result is the expectation. NaN if nobody left.
         """
@@ -125,9 +125,9 @@ class Ranking:
         return int(profit.size - 1 - np.argmax(profit[::-1]))
 
     def setting(self, position: int) -> float | None:
-        """Return the shortest decimal that contacts the same customers as a threshold, with at least two places.
+        """Return the shortest threshold that contacts the customers of a position, with at least two decimal places.
 
-        None if no number between 0 and 1 contacts them, because all customers or none are contacted.
+        None if no number between 0 and 1 contacts exactly them.
 
         >>> Ranking.of([0, 1, 1], [0.1, 0.30711, 0.4209]).setting(1)
         0.2

@@ -26,7 +26,7 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
         return
     labels = [
         one_line(f"{history.clock(c.at)} UTC: {c.verdict}, {c.challenger}", 120) for c in comparisons
-    ]  # options are shown as they are
+    ]  # a list of choices reads no markup
     chosen = st.selectbox(
         "Decision",
         range(len(labels)),
@@ -186,14 +186,14 @@ def _retraining(r: SummaryDocument) -> None:
             {
                 "Candidate": [one_line(name, 120) for name in r.candidates],
                 "Chosen": ["chosen" if name == r.winner else "" for name in r.candidates],
-                "Log loss, chosen by": [c.validation.get("log_loss") for c in r.candidates.values()],
-                "ROC-AUC, same customers": [c.validation.get("roc_auc") for c in r.candidates.values()],
+                "Log loss, newer customers": [c.validation.get("log_loss") for c in r.candidates.values()],
+                "ROC-AUC, newer customers": [c.validation.get("roc_auc") for c in r.candidates.values()],
                 "ROC-AUC, held-out customers": [c.held_out_roc_auc for c in r.candidates.values()],
             },
             hide_index=True,
             column_config={
                 name: st.column_config.NumberColumn(format="%.4f")
-                for name in ("Log loss, chosen by", "ROC-AUC, same customers", "ROC-AUC, held-out customers")
+                for name in ("Log loss, newer customers", "ROC-AUC, newer customers", "ROC-AUC, held-out customers")
             },
         )
         st.caption(

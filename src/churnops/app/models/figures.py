@@ -11,7 +11,7 @@ from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, RED, laid_out, 
 from churnops.journal.deployment_log import KIND_LABELS, InProduction
 
 MAX_PERIODS, MAX_GAINS = 30, 12
-_STATES = {"answers now": BLUE, "earlier": GREY}
+_STATES = {"in production now": BLUE, "earlier": GREY}
 _VERDICTS = {
     "deploy": (GREEN, "circle"),
     "keep": (GREY, "square"),
@@ -30,7 +30,7 @@ def timeline(periods: Sequence[InProduction], now: datetime) -> go.Figure:
     shown = periods[-MAX_PERIODS:]
     figure = go.Figure()
     for name, colour in _STATES.items():
-        group = [period for period in shown if (period.until is None) == (name == "answers now")]
+        group = [period for period in shown if (period.until is None) == (name == "in production now")]
         if not group:
             continue
         spans = [max(((period.until or now) - period.deployment.at).total_seconds(), 0.0) * 1000 for period in group]

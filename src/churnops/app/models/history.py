@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def more_labels(self) -> int | None:
-        """Approximate number of labels still needed for a verdict; None if it is not known or there are enough."""
+        """Number of labels that a verdict still needs, estimated; None if it is not known or there are enough."""
         if self.labels_needed is None or self.rows is None or self.labels_needed <= self.rows:
             return None
         return self.labels_needed - self.rows
@@ -141,7 +141,7 @@ def versions(
         by_model[key] = Version(
             d.version,
             model_name(d),
-            "answers now" if period.until is None else "was in production",
+            "in production now" if period.until is None else "was in production",
             before.first if before else d.at,
             until,
             (before.total or timedelta()) + span if before else span,

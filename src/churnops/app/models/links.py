@@ -14,7 +14,7 @@ class MlflowLinks:
     Parameters
     ----------
     address
-        MLflow's address: `http` or `https`. Any other gives no links and a `problem`.
+        MLflow's address: `http` or `https`. Another address gives no links; then `problem` holds the reason.
     model
         Name of the registered model.
 

@@ -121,8 +121,8 @@ def _in_production(read: _Read) -> None:
         )
     if read.unfinished:
         st.warning(
-            "A deployment is not finished: it is still running, or MLflow did not answer. The deployed model "
-            "still answers. `churnops serve` or the next deployment finishes it."
+            "A deployment is not finished: it is still running, or MLflow did not answer. Predictions are not "
+            "affected. `churnops serve` or the next deployment finishes it."
         )
     rollbacks = sum(period.deployment.kind == "rollback" for period in read.periods)
     columns = st.columns(3)
@@ -195,7 +195,7 @@ def _rollback_form(project: Project, offered: Sequence[Target], current: str | N
     tries, done = st.session_state.setdefault(FORM, (0, 0))
     chosen_for, st.session_state[SEEN] = st.session_state.get(SEEN), current
     with st.form("models_rollback_form"):
-        # A field with a new key is empty again: the admin key after each try, the others after a success.
+        # A new widget key empties a field: the field of the admin key after each try, the others after a success.
         chosen = st.selectbox(
             "Roll back to", range(len(offered)), format_func=lambda i: offered[i].label, key=f"{FORM}_to_{done}"
         )

@@ -34,7 +34,7 @@ def newest_files(folder: Path, limit: int = MAX_FILES) -> tuple[tuple[str, int, 
         If the folder cannot be read.
     """
     try:
-        # Names hold times. Files from a clock that was ahead come last, so the limit does not drop the others.
+        # Names contain times. Files dated in the future come last, so that they do not displace others in the limit.
         now = f"retraining_summary_{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.json"
         names = sorted((e.name for e in folder.iterdir() if FILE_NAME.fullmatch(e.name)), reverse=True)
         names = sorted(names, key=lambda name: name > now)[:limit]

@@ -49,7 +49,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Counted:
-    """Counts of a batch's columns in the reference's cells; `whole` is False if they cover the first rows only."""
+    """Counts of a batch's values in the cells of the reference profiles; not `whole` if only the first rows count."""
 
     profile: Mapping[str, ColumnProfile]
     rows: int
@@ -141,11 +141,11 @@ def column_sentence(column: Column | None, reference: ColumnProfile, batch: Colu
             unit = column.unit if column else ""
             parts.append(f"The median was {with_unit(number(before), unit)} and is {with_unit(number(now), unit)}.")
         else:
-            parts.append("All values now lie beyond those of training.")
+            parts.append("At least half of the values now lie outside the range of training.")
     else:
         parts.append(_largest(column, reference, batch))
         if batch.outside:
-            parts.append(f"{percent(batch.outside / batch.rows)} have a choice that is new since training.")
+            parts.append(f"{percent(batch.outside / batch.rows)} of customers have a choice new since training.")
     missing = [profile.missing / max(profile.missing + profile.rows, 1) for profile in (reference, batch)]
     if any(missing):
         parts.append(f"Missing values: {percent(missing[0])} before, {percent(missing[1])} now.")

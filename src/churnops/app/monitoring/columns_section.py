@@ -46,8 +46,8 @@ def section(project: Project, bundle: Bundle | None, file: ReportFile) -> None:
     model = bundle if bundle is not None and bundle.content_sha256 == report.content_sha256 else None
     if model is None:
         st.info(
-            "This report is about another model than the deployed one. Its columns are listed without figures, because "
-            "the reference customers of that model are not loaded."
+            "This report is on another model than the deployed one. Its columns are listed without figures, which need "
+            "that model's reference customers."
         )
         _table(ranked(listed, None, project.settings.monitoring), project.settings.table)
         return
@@ -101,15 +101,15 @@ def _table(columns: tuple[Ranked, ...], schema: Schema) -> None:
             "Difference": one.finding.effect,
             "Measured by": EFFECT_LABELS.get(one.finding.test, ""),
             "p": one.finding.p_value,
-            "Counted with": one_line(one.finding.linked_to or ""),
+            "Determined by": one_line(one.finding.linked_to or ""),
             "Why": one_line(one.finding.reason),
         }
         for one in columns
     ]
     number = st.column_config.NumberColumn
     formats = {
-        "Importance": number(format="percent", help="Share of the contributions to the model's scores."),
-        "Difference": number(format="%.3f", help="Size of the drift in the measure beside it; 0 is none."),
+        "Importance": number(format="percent", help="Share of the total contribution to the model's scores."),
+        "Difference": number(format="%.3f", help="Size of the drift in the measure at its right; 0 is no drift."),
         "p": number(format="%.2g", help="Probability of such a difference by chance, before correction."),
     }
     st.dataframe(rows, hide_index=True, column_config=formats, alt="Every column with its verdict and reason")
@@ -129,7 +129,7 @@ def _read_importance(_bundle: Bundle, sha256: str, path: Path, changed: int) -> 
     except DataError:
         sample = None
     if sample is None:
-        return column_importance(_bundle, None), "Importance is estimated from the model's few probe customers."
+        return column_importance(_bundle, None), "Importance is a rough estimate from a few example customers."
     return column_importance(_bundle, sample.columns), ""
 
 

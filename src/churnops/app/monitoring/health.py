@@ -19,11 +19,11 @@ from churnops.monitoring.messages import MESSAGES
 from churnops.settings import LIVE
 from churnops.words import capital
 
-Level = Literal["good", "watch", "bad", "untold"]
+Level = Literal["good", "watch", "bad", "unknown"]
 
-WORDS = {"good": "Healthy", "watch": "Look closer", "bad": "Act now", "untold": "Cannot tell"}
+WORDS = {"good": "Healthy", "watch": "Look closer", "bad": "Act now", "unknown": "Cannot tell"}
 MONITOR = "Type `churnops monitor`"
-_RANK = {"good": 0, "untold": 1, "watch": 2, "bad": 3}
+_RANK = {"good": 0, "unknown": 1, "watch": 2, "bad": 3}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Health:
     Attributes
     ----------
     sentence
-        Main sentence, with text from outside to be escaped.
+        Main sentence; it may contain text from outside, to be escaped.
     todo
         Next step in Markdown, without text from outside; empty if there is none.
     since
@@ -64,7 +64,7 @@ class Production:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the settings: largest drift rate and age of a report."""
+    """Limits from the settings: highest drift rate, and highest age of the newest report."""
 
     drift_rate: float
     age: timedelta
@@ -79,7 +79,7 @@ def judge(
     ----------
     cycles
         Cycles of all sources, newest first, with failed ones and without report-only ones. The state is that of live
-        traffic, or else of the newest cycle's source. Of other sources, only alarms count.
+        traffic, or else of the newest cycle's source. Other sources add only failed cycles, alarms, uncertain changes.
     firing
         Open alarms. Alarms from before this model's deployment are about another model.
     """
@@ -102,7 +102,7 @@ def judge(
             problems = [replace(health, sentence=f"Source {source}: {health.sentence}") for health in problems]
         states += problems
     if reports:
-        states += [*_uncertain(reports, limits), *_old(reports[0], limits, now), *_untold(reports)]
+        states += [*_uncertain(reports, limits), *_old(reports[0], limits, now), *_unjudged(reports)]
     else:
         states.append(_new(production))
     worst, *others = sorted(states, key=lambda health: -_RANK[health.level]) or [_good(reports, limits)]
@@ -114,14 +114,14 @@ def judge(
 
 def _unmonitored(*, deployed: bool) -> Health:
     if not deployed:
-        return Health("untold", "No model is deployed, so there is nothing to monitor.", "Type `churnops run`.")
+        return Health("unknown", "No model is deployed, so there is nothing to monitor.", "Type `churnops run`.")
     sentence = "There is no monitoring report yet, so the model's health is unknown."
-    return Health("untold", sentence, f"{MONITOR} for the first report.")
+    return Health("unknown", sentence, f"{MONITOR} for the first report.")
 
 
 def _new(production: Production) -> Health:
     return Health(
-        "untold",
+        "unknown",
         "The deployed model is new: no report covers it yet.",
         f"{MONITOR} after it has scored some customers.",
         production.deployed_at,
@@ -147,7 +147,7 @@ def _failed(cycles: Sequence[Cycle]) -> list[Health]:
     return [
         Health(
             "bad",
-            f"The model is not monitored: the newest cycle failed ({why}).",
+            f"The model is not monitored: the newest monitoring cycle failed ({why}).",
             f"{MONITOR} and follow its message.",
             since,
         )
@@ -205,8 +205,8 @@ def _uncertain(reports: Sequence[Cycle], limits: Limits) -> list[Health]:
     if not waiting:
         return []
     since = _run(reports, lambda cycle: bool(_waiting(cycle, limits)))
-    what = _joined([MESSAGES[name].doubt for name in waiting])
-    sentence = f"{capital(what)}, but there is not enough evidence yet."
+    doubts = _joined([MESSAGES[name].doubt for name in waiting])
+    sentence = f"{capital(doubts)}, but there is not enough evidence yet."
     return [Health("watch", sentence, "No action yet: wait for the next reports.", since)]
 
 
@@ -235,28 +235,28 @@ def _old(newest: Cycle, limits: Limits, now: datetime) -> list[Health]:
     ]
 
 
-def _untold(reports: Sequence[Cycle]) -> list[Health]:
-    untold = [name for name in TRIGGER_LABELS if _fired(reports[0], name) is None]
-    if not untold:
+def _unjudged(reports: Sequence[Cycle]) -> list[Health]:
+    unjudged = [name for name in TRIGGER_LABELS if _fired(reports[0], name) is None]
+    if not unjudged:
         return []
     since = _run(reports, lambda cycle: any(_fired(cycle, name) is None for name in TRIGGER_LABELS))
-    seen = _performance(reports[0])
-    labelled, due = number(seen.get("labelled")), number(seen.get("due"))
-    if set(untold) <= {"performance", "target_drift"}:
+    performance = _performance(reports[0])
+    labelled, due = number(performance.get("labelled")), number(performance.get("due"))
+    if set(unjudged) <= {"performance", "target_drift"}:
         known = f": {labelled:,.0f} of {due:,.0f} due outcomes are known" if due and labelled is not None else ""
         return [
             Health(
-                "untold",
+                "unknown",
                 f"The performance is not known yet{known}.",
                 "Send outcomes with `POST /labels` as customers leave or stay; without them, only drift is monitored.",
                 since,
             )
         ]
-    what = _joined([TRIGGER_LABELS[name] for name in untold])
+    labels = _joined([TRIGGER_LABELS[name] for name in unjudged])
     return [
         Health(
-            "untold",
-            f"There is too little data to judge {what}.",
+            "unknown",
+            f"There is too little data to judge {labels}.",
             "Wait for more customers, or use a longer window: `churnops monitor --window 30d`.",
             since,
         )
@@ -275,7 +275,7 @@ def _good(reports: Sequence[Cycle], limits: Limits) -> Health:
 
 
 def _run(cycles: Sequence[Cycle], holds: Callable[[Cycle], bool]) -> datetime:
-    """Return the beginning of the newest unbroken run of cycles for which `holds` is true."""
+    """Return the time of the oldest cycle in the unbroken run of newest cycles for which `holds` is true."""
     since = cycles[0].at
     for cycle in cycles:
         if not holds(cycle):

@@ -24,8 +24,8 @@ from churnops.settings import LIVE, RESERVED_SOURCES
 REPORTS = 100
 """Limit of reports offered for the chosen time."""
 VIEWS = ("Over time", "Columns", "Retraining")
-_BOXES: dict[str, Any] = {"good": st.success, "watch": st.warning, "bad": st.error, "untold": st.info}
-_ICONS = {"good": "check_circle", "watch": "visibility", "bad": "error", "untold": "help"}
+_BOXES: dict[str, Any] = {"good": st.success, "watch": st.warning, "bad": st.error, "unknown": st.info}
+_ICONS = {"good": "check_circle", "watch": "visibility", "bad": "error", "unknown": "help"}
 
 
 def page(project: Project) -> None:
@@ -97,7 +97,7 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
         newest = project.cycles.newest(1, report_only=None)
         with_customers = project.cycles.newest_with_customers(bundle.content_sha256) if bundle else None
         own = [with_customers] if with_customers else project.cycles.newest(1, status="finished")
-        chosen, report_only = _chosen(only_aside=not own)
+        chosen, report_only = _chosen(without_production=not own)
         source = _source(project, own[0].source) if own else None
         series = _series(project, newest, chosen, None if report_only else False, source)
         cycles = finished(series.cycles)
@@ -106,7 +106,7 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
             _shown(project, bundle, series, chosen, _details(project, cycles))
         else:
             st.info(
-                f"No report in this time range. The newest cycle ran on {newest[0].at:%d %B %Y, %H:%M} UTC: "
+                f"No report in this time range. The newest monitoring cycle ran on {newest[0].at:%d %B %Y, %H:%M} UTC: "
                 "choose a longer time range."
             )
         if for_failed:
@@ -127,7 +127,7 @@ def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen:
             sections.drift(project, series, chosen, report)
     for tab in (columns, retraining):
         if tab.open and report is None:
-            tab.caption("This view needs the report's file.")
+            tab.caption("This view needs the report's file, which cannot be read.")
     if columns.open and file is not None:
         with columns:
             columns_section.section(project, bundle, file)
@@ -136,7 +136,7 @@ def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen:
             sections.retraining(project, report)
 
 
-def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
+def _chosen(*, without_production: bool) -> tuple[Span, bool]:
     """Return the chosen time span, and whether to include report-only cycles."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     choice = left.segmented_control("Time range", [*RANGES, ALL, CUSTOM], default="30 days") or "30 days"
@@ -145,7 +145,7 @@ def _chosen(*, only_aside: bool) -> tuple[Span, bool]:
     if choice == CUSTOM:
         given = left.date_input("First and last day (UTC)", (today - timedelta(days=6), today), max_value=today)
         days = given if isinstance(given, tuple) else (given,)
-    if only_aside:
+    if without_production:
         st.info(
             "No report on production yet. All reports are on simulated or past customers, or on files without a "
             "source; no alert or retraining follows from them. Type `churnops monitor` for a production report."
@@ -202,18 +202,18 @@ def _numbers(report: ReportDocument) -> None:
         (
             "ROC-AUC",
             "cannot tell" if auc is None or auc.value is None else f"{auc.value:.3f}",
-            f"Quality of the order by score: 1 puts every customer who left first, 0.5 is chance. "
+            f"Quality of the ranking by score: 1 if all customers who left rank first, 0.5 for a random order. "
             f"{f'In this report it is {interval_text(auc)}.' if auc and auc.complete else ''}",
         ),
         (
             "Outcomes known",
             "none due" if performance.coverage is None else percent(performance.coverage),
-            "Share of predictions older than the label horizon with a recorded outcome.",
+            "Of the predictions older than the label horizon, the share with a recorded outcome.",
         ),
         (
             "Drift rate",
             "cannot tell" if drift_rate is None else percent(drift_rate),
-            "Share of columns that differ from training, beyond chance and by a relevant size.",
+            "Share of columns whose values differ from training, by more than chance and by a relevant size.",
         ),
         (
             "Customers",

@@ -57,7 +57,7 @@ def interval_text(measured: IntervalPart, digits: int = 3) -> str:
 
 
 def performance_sentence(performance: PerformancePart) -> str:
-    """Compare the model with its line and its training. Only a "cannot tell" contains text from outside."""
+    """Compare ROC-AUC with the line and with training. Only the sentence for "cannot tell" has text from outside."""
     metrics, line, promise = performance.known_metrics, performance.line, performance.promised_auc
     auc, accuracy = metrics.get("roc_auc"), metrics.get("accuracy")
     if auc is None or auc.value is None or performance.below is None:
@@ -83,13 +83,13 @@ def recommendation_sentence(report: ReportDocument) -> str:
     kind = f" The customers are {report.report_only}: no alert or retraining follows." if report.report_only else ""
     if report.recommend_retraining.value:
         return "Retraining is recommended." + kind
-    fired = [trigger.fired for trigger in report.recommend_retraining.triggers]
+    verdicts = [trigger.fired for trigger in report.recommend_retraining.triggers]
     waiting = sum(trigger.big is True and trigger.fired is False for trigger in report.recommend_retraining.triggers)
-    if fired and all(one is None for one in fired):
+    if verdicts and all(fired is None for fired in verdicts):
         return "The report cannot tell whether to retrain." + kind
     parts = ["Retraining is not recommended: no trigger fired"]
     if waiting:
-        parts.append(f"{waiting} of {len(fired)} {'is' if waiting == 1 else 'are'} not certain yet")
-    if None in fired:
-        parts.append(f"{fired.count(None)} of {len(fired)} cannot be judged")
+        parts.append(f"{waiting} of {len(verdicts)} {'is' if waiting == 1 else 'are'} not certain yet")
+    if None in verdicts:
+        parts.append(f"{verdicts.count(None)} of {len(verdicts)} cannot be judged")
     return "; ".join(parts) + "." + kind

@@ -44,8 +44,8 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
                 figure = interval_figure(auc.value, auc.low, auc.high, lines)
                 st.plotly_chart(figure, config=CONFIG, key="auc", alt=one_line(performance_sentence(measured)))
             st.caption(
-                "Blue bar: interval of ROC-AUC. Line: below it, retraining is recommended. Expected: ROC-AUC of the "
-                "held-out customers in training."
+                "Blue bar: interval of ROC-AUC. Line: below it, retraining is recommended. Expected: ROC-AUC on the "
+                "held-out customers of training."
             )
             _past(report.performance.history)
     with right:
@@ -166,17 +166,17 @@ def _evidence(recommendation: RecommendationPart) -> None:
         {
             "Trigger": one_line(capital(TRIGGER_LABELS.get(trigger.name, trigger.name))),
             "p": trigger.p_value,
-            "Fires up to": trigger.level,
+            "Fires at p up to": trigger.level,
             "Verdict": trigger.verdict,
         }
         for trigger in recommendation.triggers
     ]
-    small = {name: st.column_config.NumberColumn(format="%.2g") for name in ("p", "Fires up to")}
+    small = {name: st.column_config.NumberColumn(format="%.2g") for name in ("p", "Fires at p up to")}
     st.dataframe(rows, hide_index=True, column_config=small, alt="p-values of the triggers and their levels")
     if recommendation.look is not None and recommendation.budget is not None:
         st.caption(
-            f"This is look {recommendation.look:,} at this model and source. The levels become smaller with each look, "
-            "so that the chance of a false recommendation over the model's life stays at "
+            f"This is look {recommendation.look:,} at this model and source. The limits of p become smaller with each "
+            "look, so that the chance of a false recommendation over the model's life stays at "
             f"{percent(recommendation.budget)}."
         )
 

@@ -1,4 +1,4 @@
-"""Sources of predictions on the Predict page, with one interface: the API of the settings, or the deployed model.
+"""Sources of predictions on the Predict page, with one interface: the API in the settings, or the deployed model.
 
 The page computes the scores of its sliders itself, with the local model. So a moved slider records nothing and needs no
 key with the scope `admin`.
@@ -38,7 +38,7 @@ class Broken:
     rows: str = ""
 
 
-class NotAnswered(ChurnopsError):  # noqa: N818  (a verdict on the question or the API)
+class NotAnswered(ChurnopsError):  # noqa: N818  (a refusal, which the page shows as a result)
     """No prediction was made. The message names the reason and the remedy; `broken` lists broken rules."""
 
     def __init__(self, message: str, broken: tuple[Broken, ...] = ()) -> None:
@@ -94,7 +94,7 @@ class AnsweredFile:
 
 
 class Answers(Protocol):
-    """Source of predictions. Every method raises NotAnswered."""
+    """Source of predictions. Every method raises NotAnswered if it has no answer."""
 
     source: str
     """Name of the source in words."""

@@ -1,4 +1,4 @@
-"""Predictions by the API of the settings: answers are checked, and each failure is one line with its remedy."""
+"""Predictions by the API in the settings: answers are checked, and each failure is one line with its remedy."""
 
 import json
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class ApiAnswers:
-    """Predictions by the API of the settings, which records them in its journal."""
+    """Predictions by the API in the settings, which records them in its journal."""
 
     records = True
 
@@ -55,7 +55,7 @@ class ApiAnswers:
         try:
             schema = Schema.model_validate(model.table)
         except ValidationError:
-            raise self._stranger(reply.status) from None
+            raise self._not_our_api(reply.status) from None
         features = {
             feature.name: Feature(feature.name, feature.expression, feature.description) for feature in model.features
         }
@@ -86,9 +86,9 @@ class ApiAnswers:
             try:
                 table = pl.concat(open_batches(scored, rows=BATCH, format=kind))
             except DataError:
-                raise self._stranger(reply.status) from None
+                raise self._not_our_api(reply.status) from None
         if not {"churn_probability", "model_version", EXPLANATIONS} <= set(table.columns):
-            raise self._stranger(reply.status)
+            raise self._not_our_api(reply.status)
         return AnsweredFile(reply.content, table)
 
     def _ask(
@@ -113,7 +113,7 @@ class ApiAnswers:
     def _refusal(self, reply: Reply) -> NotAnswered:
         problem, status = reply.problem(), reply.status
         if problem is None:
-            return self._stranger(status)
+            return self._not_our_api(status)
         detail = one_line(problem.detail, 400)
         if status in (401, 403):
             return NotAnswered(
@@ -126,7 +126,7 @@ class ApiAnswers:
             return NotAnswered(f"The API refuses the request: {detail}.", _listed(problem.errors or ()))
         return NotAnswered(f"The API at {self._url} cannot answer now: {detail}. Try again in a moment.")
 
-    def _stranger(self, status: int) -> NotAnswered:
+    def _not_our_api(self, status: int) -> NotAnswered:
         return NotAnswered(
             f"The server at {self._url} does not answer as the API of churnops does (status {status}). "
             "Check dashboard.api_url."
@@ -135,7 +135,7 @@ class ApiAnswers:
     def _read(self, reply: Reply, kind: type[T]) -> T:
         answer = reply.read(kind)
         if answer is None:
-            raise self._stranger(reply.status)
+            raise self._not_our_api(reply.status)
         return answer
 
 

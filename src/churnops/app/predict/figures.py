@@ -58,7 +58,7 @@ def waterfall(reasons: Sequence[Reason], *, base: float, rest: float | None, sca
     margin = max(high - low, 1e-6) * 0.04
     percents = {"tickformat": ".0%"} if scale == "probability" else {}
     figure.update_xaxes(range=[low - margin, high + margin], nticks=6, **percents)
-    # The text of a bar stands below the name: a phone has no room for the text beside the bar.
+    # A bar's effect stands below its name: a phone has no room for it beside the bar.
     figure.update_yaxes(
         tickmode="array", tickvals=places, ticktext=labels, autorange="reversed", showgrid=False, zeroline=False
     )

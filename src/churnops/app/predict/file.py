@@ -79,8 +79,8 @@ def _scored(scored: ScoredUpload, card: Card) -> None:
         alt=f"{scored.risks.height:,} customers with the highest probability of leaving, highest first",
     )
     st.caption(
-        f"The {scored.risks.height:,} customers with the highest probability, and {REASONS} reasons each. Row 1 is the "
-        "first below the file's header."
+        f"The {scored.risks.height:,} customers with the highest probability, and {REASONS} reasons each. Row: the "
+        "customer's place in the file, counted from 1."
     )
 
 

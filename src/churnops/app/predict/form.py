@@ -22,7 +22,7 @@ from churnops.words import heading, title
 
 MAX_WHOLE = 2**53 - 1  # the largest whole number that a browser represents exactly
 HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
-STEPS = 9  # tried values of an input
+STEPS = 9  # values that are tried for an input
 LEVERS = 5
 
 
@@ -77,7 +77,7 @@ def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field
                 f"Nine in ten customers: {number(quantile(profile, 0.05))} to {number(quantile(profile, 0.95))}"
             )
     elif kind == "text":
-        parts.append(f"At most {MAX_ID_LENGTH} characters. It identifies the customer and is no input of the model")
+        parts.append(f"At most {MAX_ID_LENGTH} characters. It identifies the customer; the model does not read it")
     if column.alias and column.alias != column.name:
         parts.append(f"In the raw table: {column.alias}")
     text = "".join(f"{one_line(part)}. " for part in parts).strip()
@@ -244,7 +244,7 @@ def _lever_step(column: Column, values: NDArray[np.float64]) -> float:
 
 
 def quantile(profile: ColumnProfile, share: float) -> float:
-    """Return the quantile of a profile with rows and points: the point that `share` of the rows do not exceed.
+    """Return the smallest point of a profile that at least `share` of its rows do not exceed.
 
     Examples
     --------

@@ -50,20 +50,19 @@ def level(probability: float, threshold: float) -> Level:
     Examples
     --------
     >>> level(0.7, 0.5).sentence
-    'At or above the threshold of 50 %: this customer is predicted to leave.'
+    'This customer is predicted to leave: the probability is at or above the threshold of 50 %.'
     >>> level(0.3, 0.5).word, level(0.1, 0.5).word
     ('Medium risk', 'Low risk')
     """
     line = percent(threshold)
     if probability >= threshold:
-        return Level("High risk", "red", f"At or above the threshold of {line}: this customer is predicted to leave.")
+        sentence = f"This customer is predicted to leave: the probability is at or above the threshold of {line}."
+        return Level("High risk", "red", sentence)
     if probability >= threshold / 2:
-        return Level(
-            "Medium risk",
-            "orange",
-            f"Below the threshold of {line}, but at least half of it: predicted to stay.",
-        )
-    return Level("Low risk", "green", f"Below half of the threshold of {line}: predicted to stay.")
+        sentence = f"This customer is predicted to stay, but the probability is at least half the threshold of {line}."
+        return Level("Medium risk", "orange", sentence)
+    sentence = f"This customer is predicted to stay: the probability is below half the threshold of {line}."
+    return Level("Low risk", "green", sentence)
 
 
 def reasons(answer: Answer, card: Card, values: Mapping[str, float], limit: int = SHOWN) -> tuple[Reason, ...]:
@@ -127,7 +126,7 @@ def on_scale(probability: float, scale: str) -> float | None:
 
 
 def rest(answer: Answer, limit: int = SHOWN) -> float | None:
-    """Return the total contribution of the features that are not shown; None if not known."""
+    """Return the total contribution of the features that are not shown; None if `on_scale` gives no score."""
     score = on_scale(answer.probability, answer.scale)
     if score is None:
         return None

@@ -113,7 +113,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
 
 
 def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
-    """Refuse a file with too many customers, or with a long text that is stored once and repeated in every row."""
+    """Refuse a file with too many customers, or with too many decompressed bytes: Parquet stores equal texts once."""
     rows, unpacked = count_rows(path, format=kind) or 0, 0
     if rows <= MAX_ROWS:
         rows = 0
@@ -165,5 +165,5 @@ def list_as_csv(risks: pl.DataFrame) -> bytes:
     b"Rank,Customer\n1,'=1+1\n"
     """
     text = [name for name, dtype in risks.schema.items() if dtype == pl.String]
-    kept_apart = pl.col(text).str.replace(r"^([=+\-@\t\r])", "'$1")
-    return (risks.with_columns(kept_apart) if text else risks).write_csv().encode()
+    escaped = pl.col(text).str.replace(r"^([=+\-@\t\r])", "'$1")
+    return (risks.with_columns(escaped) if text else risks).write_csv().encode()

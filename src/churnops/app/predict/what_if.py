@@ -22,7 +22,7 @@ def vary(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> N
     st.divider()
     st.header("What if", help=HELP)
     if local is None or answer.version != local.version_name:
-        st.info("The sliders need the model of this prediction on this machine, in `models/production`.")
+        st.info("There are no sliders: the model of this prediction is not in `models/production` on this machine.")
         return
     columns = encoded(given, card.schema)
     inputs = {column.name: float(columns[column.name][0]) for column in card.schema.model_inputs}
@@ -33,7 +33,7 @@ def vary(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> N
 def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered: Sequence[Lever]) -> None:
     """Score again after each move of a slider, without the API; the rest of the page stays as it is."""
     if not offered:
-        st.text("The model reads no number of this customer that can be varied.")
+        st.text("There are no sliders: the model reads no number of this customer that can be changed.")
         return
     left, right = st.columns([5, 6], gap="large")
     moved = dict(inputs)

@@ -16,8 +16,8 @@ LOGIN_MISSING = (
 def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str], *, login: bool) -> str | None:
     """Return the reason to refuse a request to this host name; None to admit it.
 
-    A foreign web page can let its domain name lead to this machine, and then act as a page of the dashboard. The header
-    `Host` then contains the foreign name.
+    DNS rebinding: a foreign web page can point its domain name at this machine, and then act as a page of the
+    dashboard. The header `Host` of its requests contains the foreign name.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str],
     allowed
         Streamlit's `server.allowedHosts`, which Streamlit checks itself.
     login
-        Whether a login is required. A login holds for one host name only, so a foreign name has none.
+        Whether a login is required. A login is valid for one host name only, so a page of a foreign name has none.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def login_state(user: Mapping[str, Any]) -> bool | None:
 
 
 def person(user: Mapping[str, Any]) -> str | None:
-    """Return the provider's name for the user who is logged in; None if there is none."""
+    """Return the email, name or id of the user who is logged in, from the login provider; None if nobody is."""
     if not login_state(user):
         return None
     return next((str(user[claim]) for claim in ("email", "name", "sub") if user.get(claim)), "a user without a name")

@@ -30,7 +30,7 @@ def read_document(path: Path, max_bytes: int = MAX_BYTES) -> Mapping[str, Any]:
     except OSError:
         raise ValueError("it cannot be read") from None
     if len(data) > max_bytes:
-        raise ValueError(f"it has more than {max_bytes // 2**20} MB")
+        raise ValueError(f"it has more than {max_bytes // 2**20} MiB")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):

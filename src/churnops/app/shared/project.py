@@ -24,7 +24,7 @@ def project() -> Project:
     settings = load_settings(find_config(Path.cwd()))
     apply_permissions(settings)
     opened = Project(settings)
-    _ = opened.engine  # opened here, under the cache's lock
+    _ = opened.engine  # open the database now: the cache's lock keeps other sessions out
     return opened
 
 

@@ -20,7 +20,7 @@ from churnops.schema import Columns, Schema
 from churnops.words import title
 
 NEWEST = 10_000  # customers with outcomes
-STEP, MAX_READ = 10_000, 100_000  # limits of predictions, read at a time and in total
+STEP, MAX_READ = 10_000, 100_000  # predictions read at a time, and at most in total
 MIN_CUSTOMERS = 200  # with outcomes; fewer are too few for an analysis
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -38,7 +38,7 @@ class Sample:
     outcome
         1 churned, 0 stayed; shape (n,).
     score
-        Out-of-fold probability of churn, shape (n,).
+        Probability of churn, shape (n,): out-of-fold for reference customers, as recorded for production customers.
     """
 
     columns: Columns
@@ -100,7 +100,7 @@ def read_reference(path: Path, schema: Schema) -> Sample:
     Raises
     ------
     DataError
-        If the file is not such a sample. The message names the command that makes a new sample.
+        If the file is damaged or does not fit the Schema. The message names the command that makes a new sample.
     """
     try:
         table = pl.read_parquet(path)
@@ -164,12 +164,12 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
 
 
 def may_have_outcomes(journal: Journal, known_at: datetime, horizon: timedelta) -> bool:
-    """Return whether enough predictions are older than the horizon. The query reads only an index."""
+    """Return whether at least 200 predictions are older than the horizon. The query reads only an index."""
     return journal.newest_begin(MIN_CUSTOMERS, known_at - horizon + _MICROSECOND) is not None
 
 
 def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
-    """Return the inputs and the model's computed features, without those that have one value for all customers."""
+    """Return the inputs and the model's computed features; those with one value for all customers are left out."""
     shown = []
     for column in bundle.schema.inputs:
         if column.name in sample.columns:

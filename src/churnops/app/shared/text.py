@@ -6,7 +6,7 @@ import unicodedata
 MAX_LENGTH = 300
 # Characters of Markdown, Streamlit's directives (:red[...], :material/...:), formulas and HTML.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|$~:&=@/^\"']")
-# Streamlit turns these into links, pictures and arrows after it removes escapes. An invisible character prevents this.
+# Streamlit makes links, pictures and arrows of these, even if they are escaped. An invisible character prevents this.
 _JOINED = re.compile(r"(?<=:)(?=\S)|(?<=@)|(?<=www)(?=\.)|(?<=[-<>~])(?=[-=>])", re.IGNORECASE)
 _JOINER = "\u2060"
 
@@ -61,7 +61,7 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with the digits that people read.
+    """Return a number as text: whole numbers in full, others with one decimal from 100 up, else three digits.
 
     Examples
     --------

@@ -37,7 +37,7 @@ def test_rates_have_the_wilson_interval_that_scipy_gives(churned, customers):
     assert rate == churned / customers
 
 
-def test_of_nobody_everything_is_possible():
+def test_a_rate_of_no_customers_has_the_interval_0_to_1():
     rate, low, high = wilson([0], [0])
 
     assert np.isnan(rate[0])
@@ -96,7 +96,7 @@ def test_the_sentence_names_the_group_where_most_leave_for_sure():
     assert sentence.startswith("Customers with Calls 1 leave most: 50 % of 100 left (40.4 % to 59.6 %), against 8.6 %")
 
 
-def test_the_sentence_says_so_if_no_group_stands_out():
+def test_the_sentence_reports_that_no_group_stands_out():
     variable = a_variable(np.tile([0.0, 1.0], 50))
     found = groups(variable, np.repeat([0, 1], 50))
 
@@ -112,7 +112,7 @@ def test_the_highest_of_many_groups_is_high_by_chance_and_no_finding(rng):
     assert claims <= 12  # with plain 95 % intervals about 50
 
 
-def test_distributions_of_both_outcomes_add_up_and_say_the_medians(rng):
+def test_distributions_add_up_to_1_and_the_sentence_has_the_medians(rng):
     outcome = rng.integers(0, 2, 2000).astype(float)
     values = rng.normal(100 + 50 * outcome, 10)
     values[:5] = 1e9  # far outside: does not squeeze the rest into one interval
@@ -141,7 +141,7 @@ def test_a_column_with_values_for_only_one_outcome_is_not_compared():
     assert not np.isnan(found.churned).any()
 
 
-def test_numbers_go_together_as_spearman_says(rng):
+def test_numbers_with_gaps_have_about_spearmans_correlation(rng):
     x = np.round(rng.normal(size=300), 1)
     y = x + rng.normal(size=300)
     x[::7] = np.nan
@@ -186,7 +186,7 @@ def test_two_categories_have_cramers_v_without_what_chance_gives(rng):
     assert stats.contingency.association(table, method="cramer") > 0.2
 
 
-def test_what_does_not_vary_or_is_hardly_known_cannot_be_told():
+def test_constant_or_mostly_missing_columns_have_no_association():
     rare = np.full(50, np.nan)
     rare[:5] = np.arange(5)
     found = associations([a_variable(np.ones(50)), a_variable(rare)], an_outcome(np.tile([0, 1], 25)))
@@ -194,7 +194,7 @@ def test_what_does_not_vary_or_is_hardly_known_cannot_be_told():
     assert np.isnan(found.strength[0, 1:]).all()
 
 
-def test_columns_come_by_how_closely_they_go_with_leaving(rng):
+def test_columns_are_ordered_by_association_with_leaving(rng):
     outcome = rng.integers(0, 2, 500)
     columns = [
         a_variable(rng.random(500), name="noise"),
@@ -205,7 +205,7 @@ def test_columns_come_by_how_closely_they_go_with_leaving(rng):
     assert [v.name for v in by_strength(columns, an_outcome(outcome))] == ["against", "noise", "constant"]
 
 
-def test_the_sentence_and_the_table_name_what_is_nearly_the_same(rng):
+def test_the_sentence_and_the_table_name_nearly_equal_columns(rng):
     minutes, outcome = rng.random(500), rng.integers(0, 2, 500)
     columns = [
         a_variable(minutes, name="minutes"),
@@ -220,7 +220,7 @@ def test_the_sentence_and_the_table_name_what_is_nearly_the_same(rng):
     assert [strength for _, _, strength in pairs(found)] == sorted((s for _, _, s in pairs(found)), reverse=True)
 
 
-def test_calibrated_scores_are_taken_at_their_word(rng):
+def test_calibrated_scores_are_called_reliable(rng):
     score = rng.random(5000)
     outcome = (rng.random(5000) < score).astype(float)
     found = calibration(outcome, score)
@@ -232,7 +232,7 @@ def test_calibrated_scores_are_taken_at_their_word(rng):
 
 
 @pytest.mark.parametrize(("power", "way"), [(0.3, "more left than expected"), (3, "fewer left than expected")])
-def test_scores_that_are_off_are_named_with_the_way_they_are_off(rng, power, way):
+def test_miscalibrated_scores_are_named_with_their_direction(rng, power, way):
     score = rng.random(5000)
     outcome = (rng.random(5000) < score**power).astype(float)
 

@@ -116,7 +116,7 @@ def test_gain_runs_from_nobody_to_everybody_and_marks_the_choice(rng):
     assert drawn["deployed 0.5"].x[0] == (score >= 0.5).mean()
 
 
-def test_lift_ends_at_1_and_is_what_gain_says(rng):
+def test_lift_ends_at_1_and_agrees_with_gain(rng):
     *_, ranking = a_ranking(rng)
     drawn = shapes(lift_figure(ranking, 0.1))
 

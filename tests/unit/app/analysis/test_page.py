@@ -50,10 +50,10 @@ def test_every_section_has_a_figure_with_an_alternative_text(in_project, show, s
     assert figures
     assert all(figure.proto.alt for figure in figures)
     assert [tab.label for tab in page.tabs] == list(SECTIONS)
-    assert "customers from the training data, scored out-of-fold" in texts(page)
+    assert "customers from the training data, each scored by a model not trained on that customer" in texts(page)
 
 
-def test_only_the_open_section_is_worked_out(in_project: Path, show: Show):
+def test_only_the_open_section_is_computed(in_project: Path, show: Show):
     page = show("analysis")
 
     assert [box.label for box in page.selectbox] == ["Compare customers by"]
@@ -69,7 +69,7 @@ def test_another_column_is_compared_by_choosing_it(in_project: Path, show: Show)
     assert page.dataframe[0].value["Customers"].sum() > 500
 
 
-def test_an_offer_proposes_a_threshold_and_says_what_to_do(in_project: Path, show: Show):
+def test_an_offer_proposes_a_threshold_and_the_next_step(in_project: Path, show: Show):
     page = opened(show, "Offer")
     page.number_input(key="cost").set_value(1000.0).run()
     assert "Do not make this offer" in texts(page)
@@ -105,7 +105,7 @@ def test_the_contacted_share_decides_how_many_leavers_are_reached(in_project: Pa
     )
 
 
-def test_without_a_model_the_page_says_how_to_get_one(in_empty_project: Path, show: Show):
+def test_without_a_model_the_page_names_the_command(in_empty_project: Path, show: Show):
     page = show("analysis")
 
     assert [info.value for info in page.info] == [
@@ -147,7 +147,7 @@ def test_production_customers_are_offered_once_enough_are_old_enough(in_project:
     assert page.get("plotly_chart")
 
 
-def test_too_few_outcomes_are_said_to_be_too_few(in_project: Path, show: Show):
+def test_too_few_outcomes_are_reported_with_their_number(in_project: Path, show: Show):
     with_outcomes(in_project, customers=300, known=150)
     page = show("analysis")
     page.radio(key="customers").set_value("Production customers with known outcomes").run()

@@ -82,7 +82,7 @@ def test_a_change_is_rarely_advised_at_the_best_threshold():
     assert advised <= 8
 
 
-def test_the_gain_told_is_less_biased_than_the_one_seen():
+def test_the_corrected_gain_is_less_biased_than_the_observed_gain():
     offer, seen, told, true = Offer(cost=10, value=100, success=0.5), [], [], []
     for seed in range(100):
         found = a_proposal(offer, 0.3, rows=300, seed=seed)

@@ -16,7 +16,7 @@ def test_the_timeline_has_a_bar_and_a_mark_for_each_deployment():
     figure = timeline(spells(), NOW)
     bars = {trace.name: trace for trace in figure.data if trace.type == "bar"}
     day = 86400 * 1000
-    assert list(bars["answers now"].x) == [3 * day]
+    assert list(bars["in production now"].x) == [3 * day]
     assert list(bars["earlier"].x) == [4 * day, 3 * day]
     assert list(bars["earlier"].y) == ["Version 1", "Version 2"]
     marks = {trace.name: len(trace.x) for trace in figure.data if trace.type == "scatter"}

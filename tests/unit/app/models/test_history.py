@@ -30,7 +30,7 @@ def test_a_version_deployed_twice_is_listed_once_with_all_its_time():
     found = versions(spells(), kept={deployment(1, 1, 0).folder}, summaries=[], now=NOW)
     assert [(v.version, v.state, v.total, v.kept) for v in found] == [
         (2, "was in production", timedelta(days=3), False),
-        (1, "answers now", timedelta(days=7), True),
+        (1, "in production now", timedelta(days=7), True),
     ]
     assert found[1].first == BEGIN
     assert found[1].last == NOW
@@ -51,7 +51,7 @@ def test_models_have_the_names_that_answers_give_them():
     assert known_models(spells(), [])["2" + "0" * 11] == f"version 2 (xgboost-{'2' + '0' * 11})"
 
 
-def test_a_decision_says_what_to_do():
+def test_a_decision_names_the_next_step():
     assert shown().sentence == (
         "Cannot tell yet: the champion stays. About 840 more customers with known outcomes would decide it. "
         "The challenger is too much worse in log loss."
@@ -62,7 +62,7 @@ def test_a_decision_says_what_to_do():
     assert "does not know the verdict" in shown(verdict="perhaps", labels_needed=None, guards=[]).sentence
 
 
-def test_a_decision_names_the_models_it_was_on():
+def test_a_decision_names_the_compared_models():
     found = comparison(decided(), {"a" * 12: "version 2 (xgboost-aaaaaaaaaaaa)"})
     assert (found.champion, found.challenger) == ("version 2 (xgboost-aaaaaaaaaaaa)", "b" * 12)
     assert (found.metric, found.values, found.gain) == ("ROC-AUC", (0.90, 0.92), 0.02)
@@ -77,7 +77,7 @@ def test_a_decision_names_the_models_it_was_on():
         dict.fromkeys(("gain", "low", "high", "rows", "guards", "metric", "labels_needed", "confidence")),
     ],
 )
-def test_details_of_another_shape_are_unknown_and_nothing_else(changes: dict[str, Any]):
+def test_only_details_of_another_shape_are_unknown(changes: dict[str, Any]):
     found = shown(**changes)
     assert found.gain is None
     assert found.rows is None
@@ -115,7 +115,7 @@ def test_without_the_folder_there_are_no_summaries(tmp_path: Path):
         newest_files(tmp_path / "file")
 
 
-def test_a_summary_is_told_whole(tmp_path: Path):
+def test_every_part_of_a_summary_is_read(tmp_path: Path):
     document = {
         "status": "deployed",
         "started": "2026-11-24T14:14:28+00:00",
@@ -151,7 +151,7 @@ def test_a_summary_is_told_whole(tmp_path: Path):
 
 
 @pytest.mark.parametrize("document", [[], {}, {"status": "great"}, 3, None, {"status": ["deployed"]}])
-def test_what_is_no_summary_is_damaged(tmp_path: Path, document: object):
+def test_a_file_that_is_no_summary_is_damaged(tmp_path: Path, document: object):
     found, damaged = summary(tmp_path, document)
     assert found == []
     assert len(damaged) == 1
@@ -174,7 +174,7 @@ def test_files_that_cannot_be_read_in_bounds_are_named(tmp_path: Path):
     found, damaged = read_summaries(tmp_path, names)
     assert found == []
     assert [d.why for d in damaged] == [
-        "it has more than 2 MB",
+        "it has more than 2 MiB",
         "it is not an ordinary file",
         "it cannot be read",
         "it is not JSON",

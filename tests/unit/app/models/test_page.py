@@ -22,7 +22,7 @@ def texts(page: AppTest) -> str:
     return " ".join(str(box.value) for box in boxes).replace("\\", "").replace("\u2060", "")
 
 
-def test_without_a_model_the_page_says_what_to_type_first(in_empty_project: Path, show: Show):
+def test_without_a_model_the_page_names_the_first_command(in_empty_project: Path, show: Show):
     page = show("models")
     assert not page.exception
     assert "churnops run" in page.info[0].value
@@ -47,7 +47,7 @@ def test_the_first_model_is_named_with_who_deployed_it_and_why(in_project: Path,
     }
     when, listed = (frame.value for frame in page.dataframe)
     assert list(when["Until (UTC)"]) == ["now"]
-    assert list(listed["State"]) == ["answers now"]
+    assert list(listed["State"]) == ["in production now"]
     assert list(listed["MLflow"]) == ["http://127.0.0.1:5000/#/models/churn/versions/1"]
 
 
@@ -57,7 +57,7 @@ def load_name(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "http://ann:secret@mlflow"])
-def test_an_address_of_mlflow_that_is_none_makes_no_links(in_project: Path, show: Show, address: str):
+def test_an_invalid_mlflow_address_is_an_error_without_links(in_project: Path, show: Show, address: str):
     path = in_project / "config.yaml"
     document = yaml.safe_load(path.read_text())
     document["dashboard"] = {"mlflow_url": address}
@@ -101,7 +101,7 @@ def test_damaged_summaries_are_named_and_the_others_shown(in_project: Path, show
     assert "damaged" not in texts(page.run())  # the next run sees that the files changed
 
 
-def test_the_page_is_imported_without_what_it_does_not_need():
+def test_importing_the_page_loads_no_heavy_library():
     heavy = ("mlflow", "sklearn", "xgboost", "matplotlib", "pandas")
     code = f"import sys, churnops.app.models.page; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

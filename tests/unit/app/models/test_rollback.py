@@ -175,7 +175,7 @@ def test_a_form_that_was_filled_in_for_another_model_is_refused(
     assert folder.current() == before
 
 
-def test_without_an_admin_key_the_page_says_how_to_make_one(
+def test_without_an_admin_key_the_page_names_the_command(
     deployed: tuple[Settings, DeploymentFolder, KeyStore], show: Show
 ):
     deployed[2].add("crm", ["predict"])

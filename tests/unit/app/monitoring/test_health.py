@@ -71,8 +71,8 @@ def test_a_few_drifted_columns_are_mentioned_and_need_no_action():
 
 
 def test_without_a_model_or_a_cycle_the_page_names_the_next_command():
-    assert (health(model=None).level, "churnops run" in health(model=None).todo) == ("untold", True)
-    assert (health().level, "churnops monitor" in health().todo) == ("untold", True)
+    assert (health(model=None).level, "churnops run" in health(model=None).todo) == ("unknown", True)
+    assert (health().level, "churnops monitor" in health().todo) == ("unknown", True)
 
 
 def test_failed_cycles_count_from_the_first_failure_after_a_report():
@@ -91,7 +91,7 @@ def test_a_model_that_performs_worse_is_bad_since_it_first_did():
 
 
 @pytest.mark.parametrize("name", ["feature_drift", "prediction_drift", "target_drift"])
-def test_drift_that_is_certain_is_to_be_looked_at(name):
+def test_certain_drift_is_to_be_watched(name):
     found = health(cycle(1, summary(fired(name), rate=0.5)))
     assert (found.level, found.word) == ("watch", "Look closer")
     assert ("50 % of the columns" in found.sentence) == (name == "feature_drift")
@@ -113,33 +113,33 @@ def test_a_large_uncertain_effect_is_watched_without_an_action(found):
     assert "not enough evidence yet" in seen.sentence
 
 
-def test_outcomes_that_are_not_known_are_not_good_news():
+def test_unknown_outcomes_are_not_good_news():
     untold = summary(FINE | {"performance": None, "target_drift": None})
     found = health(cycle(1, untold), cycle(2, untold), cycle(3))
-    assert (found.level, found.since) == ("untold", NOW - 2 * HOUR)
+    assert (found.level, found.since) == ("unknown", NOW - 2 * HOUR)
     assert "12 of 40 due outcomes are known" in found.sentence
 
 
 @pytest.mark.parametrize("found", [{}, {"recommend_retraining": 3}, {"recommend_retraining": {"triggers": ["x"]}}])
-def test_a_summary_that_does_not_say_is_not_good_news(found):
+def test_a_summary_without_verdicts_is_not_good_news(found):
     seen = health(cycle(1, found))
-    assert seen.level == "untold"
+    assert seen.level == "unknown"
     assert "too little" in seen.sentence
 
 
-def test_nobody_having_looked_for_long_is_to_be_changed():
+def test_an_old_newest_report_is_to_be_watched():
     found = health(cycle(24 * 9))
     assert (found.level, found.since) == ("watch", NOW - 2 * DAY)
     assert "9 days" in found.sentence
 
 
-def test_an_alarm_that_began_earlier_says_since_when():
+def test_a_state_begins_with_its_alarm_if_that_is_earlier():
     worse = summary(fired("performance"))
     assert health(cycle(1, worse), firing=(alarm("performance", 3 * DAY),)).since == NOW - 3 * DAY
     assert health(cycle(1, worse), firing=(alarm("performance", timedelta(0)),)).since == NOW - HOUR
 
 
-def test_an_alert_stays_until_a_report_finds_all_well():
+def test_an_alert_stays_until_a_report_clears_it():
     told = alarm("performance", 2 * DAY)
     found = health(cycle(1, summary(FINE | {"performance": None})), firing=(told,))
     assert (found.level, found.since) == ("bad", NOW - 2 * DAY)
@@ -148,20 +148,20 @@ def test_an_alert_stays_until_a_report_finds_all_well():
     assert health(cycle(1), firing=(told,)).level == "good"
 
 
-def test_an_alarm_about_the_model_before_says_nothing_of_the_new_one():
+def test_alarms_about_the_previous_model_do_not_count():
     old = alarm("performance", 40 * DAY, told=30 * DAY)
     assert health(cycle(1), firing=(old,)).level == "good"
     again = alarm("performance", 40 * DAY, told=DAY)
     assert health(cycle(1, summary(FINE | {"performance": None})), firing=(again,)).level == "bad"
 
 
-def test_reports_about_the_model_before_say_nothing_of_the_new_one():
+def test_reports_about_the_previous_model_do_not_count():
     found = health(cycle(1, summary(fired("performance")), model="b"))
-    assert (found.level, found.since) == ("untold", MODEL.deployed_at)
+    assert (found.level, found.since) == ("unknown", MODEL.deployed_at)
     assert "new" in found.sentence
 
 
-def test_a_retraining_that_failed_is_bad_whatever_reports_say():
+def test_a_failed_retraining_is_bad_even_if_reports_are_good():
     found = health(cycle(1), firing=(alarm("retraining_failed", DAY),))
     assert (found.level, found.since) == ("bad", NOW - DAY)
     assert "{" not in found.sentence

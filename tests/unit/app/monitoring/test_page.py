@@ -55,14 +55,14 @@ def again(folder: Path, **changes: Any) -> Cycle:
     return cycle
 
 
-def test_without_a_model_the_page_says_what_to_type_first(in_empty_project: Path, show: Show):
+def test_without_a_model_the_page_names_the_first_command(in_empty_project: Path, show: Show):
     page = show("monitoring")
     assert not page.exception
     assert "No model is deployed" in page.info[0].value
     assert [code.value for code in page.code] == ["churnops run"]
 
 
-def test_without_a_report_the_page_says_how_to_make_one(in_project: Path, show: Show):
+def test_without_a_report_the_page_names_the_command(in_project: Path, show: Show):
     engine = open_database(f"sqlite:///{in_project}/journal.db")
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM cycles")
@@ -158,7 +158,7 @@ def test_with_simulated_reports_only_they_are_shown_and_marked(in_project: Path,
     assert page.metric
 
 
-def test_a_time_without_a_report_says_so_and_a_longer_one_has_it(in_project: Path, show: Show):
+def test_a_time_range_without_a_report_suggests_a_longer_one(in_project: Path, show: Show):
     engine = open_database(f"sqlite:///{in_project}/journal.db")
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE cycles SET at = at - 86400000000 * 40")
@@ -218,7 +218,7 @@ def test_all_columns_are_drawn_when_asked_for(in_project: Path, show: Show):
     assert all(any(said.startswith(f"{words(c['name'])}, ") for said in drawn) for c in columns)
 
 
-def test_retrainings_and_alerts_are_told_with_what_did_not_arrive(in_project: Path, show: Show):
+def test_retrainings_and_alerts_are_listed_with_failed_deliveries(in_project: Path, show: Show):
     engine = open_database(f"sqlite:///{in_project}/journal.db")
     now, log = datetime.now(UTC), AlertLog(engine)
     notice = Notice("feature_drift", "firing", "warning", EVIL, EVIL)
@@ -237,12 +237,12 @@ def test_retrainings_and_alerts_are_told_with_what_did_not_arrive(in_project: Pa
     assert "requested a retraining" in texts(page)
     evidence, requests, _ = (frame.value for frame in page.dataframe)
     assert evidence["Trigger"].iloc[0] == "Performance"
-    assert list(evidence.columns)[1:3] == ["p", "Fires up to"]
+    assert list(evidence.columns)[1:3] == ["p", "Fires at p up to"]
     assert requests["Permitted"][0] == "no"
     assert all(EVIL not in str(element.value) for element in page.markdown)
 
 
-def test_a_damaged_model_is_told_and_the_history_is_still_there(in_project: Path, show: Show):
+def test_a_damaged_model_is_reported_and_the_history_remains(in_project: Path, show: Show):
     (next((in_project / "models" / "versions").iterdir()) / "estimator.npz").write_bytes(b"damaged")
     page = show("monitoring")
     assert not page.exception

@@ -69,7 +69,7 @@ def parsed(**changes: Any) -> ReportDocument:
     return ReportDocument.read(report(**changes))
 
 
-def test_what_a_report_says_is_read():
+def test_every_part_of_a_report_is_read():
     found = parsed()
     assert (found.model_version, found.rows, found.feature_drift.drift_rate, found.report_only) == (
         "forest",
@@ -117,7 +117,7 @@ def test_the_files_of_a_real_cycle_are_read(project):
         "a\x00b",
     ],
 )
-def test_what_is_no_name_of_a_report_is_not_opened(tmp_path: Path, name: str):
+def test_a_name_that_is_no_report_name_is_not_opened(tmp_path: Path, name: str):
     (tmp_path / "reports").mkdir()
     (tmp_path / NAME).write_text(json.dumps(report()))
     with pytest.raises(DataError, match="not the name of a report"):
@@ -169,7 +169,7 @@ def test_values_of_the_wrong_type_are_not_known_and_break_nothing(key: str, valu
     assert recommendation_sentence(found).endswith(".")
 
 
-def test_performance_is_told_against_its_line_and_promise():
+def test_performance_is_compared_with_its_line_and_expectation():
     assert performance_sentence(parsed().performance) == (
         "ROC-AUC is 0.850 (between 0.800 and 0.900), not below the line of 0.800; 0.900 was expected."
     )
@@ -177,7 +177,7 @@ def test_performance_is_told_against_its_line_and_promise():
     assert "cannot be judged: 3 outcomes are known." in performance_sentence(parsed(performance=untold).performance)
 
 
-def test_coverage_is_told_in_numbers():
+def test_coverage_is_reported_in_numbers():
     assert coverage_sentence(parsed().performance) == "10 of 20 due outcomes are known (50 %)."
     none = report()["performance"] | {"labels": {"due": 0, "labelled": 0}}
     assert "No outcome is due yet" in coverage_sentence(parsed(performance=none).performance)

@@ -33,7 +33,7 @@ def test_a_custom_time_has_both_its_days_whole():
     assert (chosen.since, chosen.until) == (datetime(2026, 4, 30, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC))
 
 
-def test_points_are_of_finished_cycles_that_could_tell():
+def test_points_come_from_finished_cycles_with_a_value():
     auc = {"value": 0.9, "low": 0.8, "high": 0.95}
     cycles = [
         cycle(0, {"performance": {"metrics": {"roc_auc": auc}, "verdict": "below"}}),
@@ -70,7 +70,7 @@ def test_reports_have_different_names_also_within_a_second():
     ]
 
 
-def test_a_trend_is_told_in_a_sentence():
+def test_a_trend_is_a_sentence():
     points = drift_points(
         [cycle(h, {"drift_rate": rate}) for h, rate in ((0, 0.1), (24, 0.4), (48, 0.2))], "drift_rate"
     )
@@ -110,7 +110,7 @@ def test_a_retraining_belongs_to_the_first_deploy_decision_after_it():
         (3, False, True, ""),
     ],
 )
-def test_what_followed_from_a_report_is_what_came_after_it(hours, recommended, automatic, expected):
+def test_a_report_is_followed_by_the_first_later_request(hours, recommended, automatic, expected):
     asked = retrainings(
         [
             decision(3, "deploy", "keep"),

@@ -125,7 +125,7 @@ def test_a_customer_or_file_that_breaks_rules_is_listed_not_recorded(service: Se
     assert service.predictions() == before
 
 
-def test_a_limit_of_the_api_is_told_in_its_words(service: Service):
+def test_a_limit_of_the_api_is_reported_in_the_apis_words(service: Service):
     with pytest.raises(NotAnswered, match=r"The API refuses the request: .*50"):
         score_file("a.csv", table(60, "csv"), service.answers, service.answers.card(), service.bundle)
 
@@ -153,7 +153,7 @@ def test_only_http_addresses_are_asked(service: Service, url: str):
         answers(settings, None)
 
 
-def test_an_api_that_is_down_says_how_to_start_it():
+def test_an_api_that_is_down_is_reported_with_the_start_command():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         text = refused(ApiAnswers(f"http://127.0.0.1:{nobody.getsockname()[1]}", ""))
@@ -161,7 +161,7 @@ def test_an_api_that_is_down_says_how_to_start_it():
     assert "churnops serve" in text
 
 
-def test_an_api_without_a_model_says_so(tmp_path: Path):
+def test_an_api_without_a_model_is_reported(tmp_path: Path):
     with Server(load_settings(write_project(tmp_path))) as server:
         text = refused(ApiAnswers(f"http://127.0.0.1:{server.port}", ""))
     assert "no model is deployed" in text
@@ -180,7 +180,7 @@ def test_an_api_without_a_model_says_so(tmp_path: Path):
     ],
     ids=str,
 )
-def test_what_is_no_answer_of_ours_is_not_believed(
+def test_an_answer_of_another_form_is_refused(
     service: Service, starts: Mapping[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ):
     api = service.answers
@@ -198,7 +198,7 @@ def test_what_is_no_answer_of_ours_is_not_believed(
 @pytest.mark.parametrize(
     ("status", "content"), [(200, b"<html>evil"), (302, b""), (404, b"{}"), (500, b"[" * 9999), (200, b"\xff")]
 )
-def test_another_program_at_the_address_is_named_as_such(
+def test_another_program_at_the_address_is_reported(
     service: Service, monkeypatch: pytest.MonkeyPatch, status: int, content: bytes
 ):
     api = service.answers
@@ -208,7 +208,7 @@ def test_another_program_at_the_address_is_named_as_such(
     assert "evil" not in text
 
 
-def test_too_many_questions_are_told_to_wait(service: Service, monkeypatch: pytest.MonkeyPatch):
+def test_after_too_many_requests_the_user_is_asked_to_wait(service: Service, monkeypatch: pytest.MonkeyPatch):
     api = service.answers
     body = ProblemBody(type=f"{PROBLEM}rate", title="X", status=429, detail="evil", request_id="1")
     problem = body.model_dump_json().encode()

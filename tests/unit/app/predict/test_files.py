@@ -115,7 +115,7 @@ def test_ids_of_a_file_are_listed_as_text_no_spreadsheet_computes(bundle: Bundle
         (None, "no rows"),
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line_without_a_path(
+def test_a_file_that_is_no_table_is_one_line_without_a_path(
     bundle: Bundle, lines: list[str], content: bytes | None, said: str
 ):
     with pytest.raises(NotAnswered) as error:
@@ -148,7 +148,7 @@ def test_every_broken_rule_of_a_file_is_listed_once_with_examples(bundle: Bundle
     assert minutes.rows == "4"
 
 
-def test_a_file_beyond_the_limits_says_how_to_score_it(
+def test_a_file_beyond_the_limits_is_refused_with_the_command(
     bundle: Bundle, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(upload, "MAX_ROWS", 29)

@@ -173,14 +173,14 @@ def test_a_probability_that_was_rounded_to_certainty_has_no_rest(bundle: Bundle)
 @pytest.mark.parametrize(
     ("probability", "word"), [(0.3, "High risk"), (0.2999, "Medium risk"), (0.15, "Medium risk"), (0.1499, "Low risk")]
 )
-def test_the_level_is_tied_to_the_threshold_and_says_how(probability: float, word: str):
+def test_the_level_follows_from_the_threshold(probability: float, word: str):
     found = level(probability, 0.3)
     assert found.word == word
     assert "threshold of 30 %" in found.sentence
 
 
 @pytest.mark.parametrize(("share", "effect"), [(0.1, "raises the risk"), (-0.1, "lowers the risk"), (0.0, "no effect")])
-def test_the_sign_of_a_contribution_is_told_in_words(bundle: Bundle, share: float, effect: str):
+def test_the_sign_of_a_contribution_is_given_in_words(bundle: Bundle, share: float, effect: str):
     found = reason("total_day_minutes", share, Card.of(bundle), 265.1)
     assert found.effect == effect
     assert str(found) == f"Total day minutes (265.1) {effect}"

@@ -42,7 +42,7 @@ def later() -> bytes:
     return "\n".join(LATER.read_text().splitlines()[:31]).encode()
 
 
-def test_without_a_model_the_page_says_what_to_type(in_empty_project: Path, show: Show):
+def test_without_a_model_the_page_names_the_command(in_empty_project: Path, show: Show):
     page = show("predict")
     assert not page.exception
     assert "`churnops run`" in page.info[0].value
@@ -98,7 +98,7 @@ def test_the_probability_its_level_and_six_reasons_are_the_model_s(
     assert recorded(in_project) == 0
 
 
-def test_a_number_typed_in_changes_the_answer_as_the_model_says(in_project: Path, show: Show, bundle: Bundle):
+def test_a_number_typed_in_changes_the_answer_as_the_model_does(in_project: Path, show: Show, bundle: Bundle):
     given = dict(presets(bundle, in_project / "models")[LOW])
     page = press(show("predict"), LOW)
     next(box for box in page.number_input if str(box.key).startswith("predict:total_day_minutes:")).set_value(320.0)
@@ -188,7 +188,7 @@ def test_a_bad_file_lists_what_is_wrong_and_scores_nothing(in_project: Path, sho
 
 
 @pytest.mark.parametrize(("content", "told"), [(b"", "is empty"), (b"\x00\xff", "binary"), (b"a,b\n", "no rows")])
-def test_what_is_no_table_is_one_sentence(in_project: Path, show: Show, content: bytes, told: str):
+def test_a_file_that_is_no_table_is_one_sentence(in_project: Path, show: Show, content: bytes, told: str):
     page = upload(show("predict"), content)
     assert not page.exception
     assert told in page.error[0].value
@@ -203,7 +203,7 @@ def test_a_file_that_is_taken_away_takes_its_list_with_it(in_project: Path, show
     assert not page.dataframe
 
 
-def test_the_page_is_imported_without_what_it_does_not_need():
+def test_importing_the_page_loads_no_heavy_library():
     heavy = ("mlflow", "sklearn", "xgboost", "matplotlib", "pandas")
     code = f"import sys, churnops.app.predict.page; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -133,9 +133,7 @@ def test_late_outcomes_are_searched_further_back_up_to_a_limit(
     assert read_production(journal, bundle, datetime.now(UTC), HORIZON).score.tolist() == found
 
 
-def test_rows_that_a_file_brought_in_one_moment_are_all_looked_at(
-    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-):
+def test_all_rows_of_a_file_with_one_time_are_read(engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(samples, "STEP", 2)
     journal = Journal(engine, label_horizon=HORIZON)
     older, newer = asked(bundle, [60] * 5), asked(bundle, [50])
@@ -159,7 +157,7 @@ def test_a_clock_step_back_keeps_a_customers_newest_outcome(
     assert (found.outcome.tolist(), found.score.tolist()) == ([0], [0.4])
 
 
-def test_an_empty_journal_has_nobody(engine: Engine, bundle: Bundle):
+def test_an_empty_journal_has_no_customers(engine: Engine, bundle: Bundle):
     journal = Journal(engine, label_horizon=HORIZON)
     found = read_production(journal, bundle, datetime.now(UTC), HORIZON)
 
@@ -167,7 +165,7 @@ def test_an_empty_journal_has_nobody(engine: Engine, bundle: Bundle):
     assert not may_have_outcomes(journal, datetime.now(UTC), HORIZON)
 
 
-def test_only_predictions_that_are_old_enough_promise_outcomes(engine: Engine, bundle: Bundle):
+def test_only_predictions_older_than_the_horizon_may_have_outcomes(engine: Engine, bundle: Bundle):
     journal = Journal(engine, label_horizon=HORIZON)
     write_predictions(engine, asked(bundle, [10] * 300))
     assert not may_have_outcomes(journal, datetime.now(UTC), HORIZON)
@@ -209,7 +207,7 @@ def test_variables_have_the_labels_and_units_that_are_declared(sample: Sample, b
     assert (found["total_charge"].title, found["total_charge"].unit) == ("Bill (computed)", "USD")
 
 
-def test_what_is_the_same_for_all_tells_nobody_apart(sample: Sample, bundle: Bundle):
+def test_columns_with_one_value_are_left_out(sample: Sample, bundle: Bundle):
     columns = {**sample.columns, "total_day_calls": np.full(sample.rows, 100.0)}
     columns["state"] = np.full(sample.rows, np.nan)
 

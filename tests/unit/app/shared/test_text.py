@@ -18,7 +18,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("text", ATTACKS)
-def test_every_character_that_markup_is_written_with_is_escaped(text):
+def test_every_character_of_markup_is_escaped(text):
     shown = plain(text)
 
     assert "\n" not in shown
@@ -28,7 +28,7 @@ def test_every_character_that_markup_is_written_with_is_escaped(text):
 
 
 @pytest.mark.parametrize("text", ["https://evil.example", "WWW.evil.example", "a@evil.example", ":streamlit:", "a->b"])
-def test_what_is_replaced_after_escapes_are_undone_is_kept_apart(text):
+def test_links_and_arrows_are_prevented_although_escaped(text):
     undone = plain(text).replace("\\", "")
 
     assert text not in undone
@@ -44,12 +44,12 @@ def test_a_backslash_cannot_undo_the_escaping_after_it():
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\r", "\u202e", "\u2028", "\u200b", "\ud800"])
-def test_characters_that_steer_become_blanks(character):
+def test_control_characters_become_blanks(character):
     assert one_line(f"a{character}b") == "a b"
 
 
 @pytest.mark.parametrize("length", [301, 5000, 3_000_000])
-def test_long_text_is_cut_and_says_so(length):
+def test_long_text_is_cut_and_marked_with_an_ellipsis(length):
     shown = one_line("x" * length)
 
     assert len(shown) == 300
@@ -73,5 +73,5 @@ def test_shares_read_as_percent(share, text):
 @pytest.mark.parametrize(
     ("value", "text"), [(0.1 + 0.2, "0.3"), (1e20, "100,000,000,000,000,000,000.0"[:-2]), (-4.0, "-4")]
 )
-def test_numbers_have_the_digits_that_one_reads(value, text):
+def test_numbers_are_rounded_for_people(value, text):
     assert number(value) == text
