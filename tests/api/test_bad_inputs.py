@@ -345,7 +345,7 @@ def test_a_bad_request_is_refused(service: tuple[Settings, TestClient], request_
         assert problem["detail"].startswith(f"row {request_.row}: ")
 
 
-def test_nothing_of_all_that_was_recorded(service: tuple[Settings, TestClient]):
+def test_no_refused_request_was_recorded(service: tuple[Settings, TestClient]):
     settings, client = service
     assert recorded(settings) == 0
     assert "churnops_labels_total 0.0" in client.get("/metrics").text
@@ -430,7 +430,7 @@ CHUNKED = {"content_length": "", "transfer_encoding": "chunked"}
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict/probe", "/labels"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["with-content-length", "chunked"])
-def test_100_megabytes_are_not_held(server: Server, path: str, chunked: bool):
+def test_a_body_of_100_megabytes_is_not_kept_in_memory(server: Server, path: str, chunked: bool):
     before = server.megabytes("VmHWM")
     piece = b" " * MEGABYTE
     if chunked:
@@ -448,12 +448,12 @@ def test_the_answer_to_a_body_that_is_too_large_can_be_read(server: Server):
     assert_refused(server, server.send(http(b"", **CHUNKED), b"20000\r\n" + b" " * 0x20000 + b"\r\n"), 413)
 
 
-def test_a_slow_body_is_given_up(server: Server):
+def test_a_slow_body_is_abandoned(server: Server):
     answer = server.send(http(b"", content_length="500"), b'{"state"', timeout=10.0)
     assert_refused(server, answer, 408)
 
 
-def test_a_body_that_trickles_in_is_given_up(server: Server):
+def test_a_body_that_trickles_in_is_abandoned(server: Server):
     """The time counts for the whole body, not from piece to piece."""
     answer = server.send(http(b"", content_length="500"), *([b" "] * 30), pause=0.1, timeout=10.0)
     assert_refused(server, answer, 408, 0)
@@ -507,20 +507,20 @@ def test_a_smuggled_request_is_not_answered(server: Server):
         pytest.param(lambda: b"GET /", id="path"),
     ],
 )
-def test_an_endless_head_is_given_up(server: Server, head: Callable[[], bytes]):
+def test_an_endless_request_head_is_refused(server: Server, head: Callable[[], bytes]):
     before = server.megabytes("VmHWM")
     assert_refused(server, server.send(head(), *([b"a" * MEGABYTE] * 100)))
     assert server.megabytes("VmHWM") < before + 40
 
 
-def test_endless_headers_are_given_up(server: Server):
+def test_endless_headers_are_refused(server: Server):
     before = server.megabytes("VmHWM")
     lines = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(1000))
     assert_refused(server, server.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n", *([lines] * 60)))
     assert server.megabytes("VmHWM") < before + 40
 
 
-def test_a_continue_is_sent_before_a_body_that_is_wanted(server: Server):
+def test_continue_is_sent_only_for_a_body_that_will_be_read(server: Server):
     """And not where the body is refused unseen: then the client need not send it."""
     answer = server.send(http(b"", content_length="10", expect="100-continue"), b"x" * 10, pause=0.2)
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 ")

@@ -55,7 +55,7 @@ def test_a_list_is_parsed_as_json_parses_it(items: list[Any], indent: int | None
 
 
 @given(documents)
-def test_as_many_values_as_allowed_and_no_more(document: Any):
+def test_the_number_of_values_is_limited(document: Any):
     body, values = json.dumps(document).encode(), size(document)
     assert parse_json(body, values) == document
     if values:
@@ -67,7 +67,7 @@ def test_as_many_values_as_allowed_and_no_more(document: Any):
 
 
 @given(st.text(alphabet='[]{}",:1 \\na', max_size=12))
-def test_what_is_no_json_is_refused_by_both(text: str):
+def test_invalid_json_is_refused_by_both_parsers(text: str):
     body = text.encode()
     try:
         expected = strict_json._decoder.decode(text)

@@ -43,7 +43,7 @@ def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(scenario())
 
 
-def test_a_client_that_reads_is_not(monkeypatch: pytest.MonkeyPatch):
+def test_a_client_that_reads_is_not_cut_off(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(connection, "SEND_SECONDS", 5.0)
 
     async def scenario() -> bytes:
@@ -145,13 +145,13 @@ def test_trailers_are_no_headers():
     ],
     ids=["trailers", "a trailer", "an extension", "a header", "a path"],
 )
-def test_what_is_no_body_has_an_end(begin: bytes, piece: bytes):
+def test_request_parts_before_the_body_are_bounded(begin: bytes, piece: bytes):
     answer, server = Server().answer(begin, *[piece] * 20)
     assert answer.startswith(b"HTTP/1.1 400")
     assert len(server.headers) < 100
 
 
-def test_a_long_body_has_no_end_here_however_it_is_cut():
+def test_a_long_body_passes_this_layer_however_it_is_cut():
     server = Server()
     answer, _ = server.answer(CHUNKED, *[b"1\r\n \r\n" * 10_000] * 10, b"0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
@@ -170,7 +170,7 @@ def test_chunks_that_came_at_once_are_handed_over_at_once(monkeypatch: pytest.Mo
     assert pieces == [10_000]
 
 
-def test_requests_that_wait_for_the_first_are_few():
+def test_the_number_of_pipelined_requests_is_limited():
     request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
     answer, _ = Server().answer(request * connection.MAX_WAITING)
     assert answer.count(b"HTTP/1.1 200") == connection.MAX_WAITING

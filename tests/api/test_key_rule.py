@@ -65,7 +65,7 @@ def test_nginx_as_it_comes_is_not_this_machine(api_settings: Settings):
         ("", False),
     ],
 )
-def test_a_host_is_read_whole(host: str, local: bool):
+def test_the_whole_host_header_is_compared(host: str, local: bool):
     headers = {b"host": host.encode()}
     scope = {"type": "http", "client": ("127.0.0.1", 5), "http_version": "1.1", "state": {"headers": headers}}
     assert is_local(scope) is local
@@ -99,7 +99,7 @@ def closed(client: TestClient) -> bool:
     return statuses == {401}
 
 
-def test_a_lost_journal_opens_nothing(api_settings: Settings):
+def test_without_its_journal_a_service_still_needs_keys(api_settings: Settings):
     with client_of(api_settings) as client:
         assert not closed(client)
     token = make_key(api_settings, "admin")
@@ -167,7 +167,7 @@ def test_a_record_that_may_not_be_looked_at_counts(api_settings: Settings, monke
     assert not record_of(api_settings).exists()
 
 
-def test_a_journal_that_loses_its_keys_while_serving_opens_nothing(
+def test_keys_lost_from_the_journal_while_serving_are_still_needed(
     api_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(KeyRecord, "write", lambda _: None)
@@ -196,7 +196,7 @@ def test_a_key_that_cannot_be_recorded_is_not_made(api_settings: Settings, monke
 # api.require_key
 
 
-def test_a_key_may_be_needed_always(make_settings):
+def test_a_setting_makes_keys_always_required(make_settings):
     for value in ("always", True):
         with client_of(make_settings(api={"require_key": value})) as client:
             assert closed(client)
@@ -227,7 +227,7 @@ def test_uvicorn_beyond_this_machine_needs_a_key(api_settings: Settings, host: s
         process.wait(60)
 
 
-def test_looking_for_sockets_keeps_none_open():
+def test_looking_for_sockets_leaves_no_file_open():
     before = len(list(Path("/dev/fd").iterdir()))
     with socket.create_server(("127.0.0.1", 0)):
         assert not listens_elsewhere()

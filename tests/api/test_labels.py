@@ -94,7 +94,7 @@ def test_who_left_after_the_horizon_had_stayed(client: TestClient, api_settings:
     assert outcome(client, prediction_id)["churned"] is False
 
 
-def test_who_left_before_the_prediction_says_nothing_of_it(client: TestClient, customer: dict[str, Any]):
+def test_an_outcome_before_the_prediction_does_not_count_for_it(client: TestClient, customer: dict[str, Any]):
     prediction_id = predict(client, customer)
     client.post("/labels", json={"customer_id": "C-1", "churned": True, "outcome_at": "2020-01-01"})
     assert outcome(client, prediction_id)["churned"] is None
@@ -109,7 +109,7 @@ def test_the_horizon_is_a_setting(make_settings, customer: dict[str, Any]):
         assert outcome(client, prediction_id)["churned"] is False
 
 
-def test_no_label_is_never_stayed(client: TestClient, api_settings: Settings, customer: dict[str, Any]):
+def test_a_missing_label_never_counts_as_stayed(client: TestClient, api_settings: Settings, customer: dict[str, Any]):
     prediction_id = predict(client, customer)
     age(api_settings, timedelta(days=999))
     assert outcome(client, prediction_id) == {"churned": None, "known_at": None}
@@ -200,7 +200,7 @@ def test_ten_thousand_labels_at_once(client: TestClient):
     assert client.post("/labels", json=labels).json() == {"recorded": 0, "unchanged": 10_000, "unmatched": 10_000}
 
 
-def test_ids_are_taken_as_they_are(client: TestClient, api_settings: Settings):
+def test_ids_are_kept_unchanged(client: TestClient, api_settings: Settings):
     ids = ["Zoë", "Zoe\u0308", "ZOË", " C-1 ", "C-1", "'; DROP TABLE labels; --", "\u202eC", "😀" * 128, "%", "\\"]
     answer = client.post("/labels", json=[{"customer_id": name, "churned": True} for name in ids]).json()
     assert answer == {"recorded": len(ids), "unchanged": 0, "unmatched": len(ids)}
@@ -264,7 +264,7 @@ def test_a_csv_without_an_id_has_an_empty_cell(
     assert ids == ([None, None] if status == 200 else [])
 
 
-def test_many_clients_that_say_the_same_leave_one_row_each(client: TestClient, api_settings: Settings):
+def test_equal_labels_from_many_clients_leave_one_row_each(client: TestClient, api_settings: Settings):
     labels = [{"customer_id": f"C-{i}", "churned": True, "outcome_at": "2026-01-31"} for i in range(40)]
     with ThreadPoolExecutor(8) as pool:
         orders = [labels if number % 2 else labels[::-1] for number in range(16)]
@@ -274,7 +274,7 @@ def test_many_clients_that_say_the_same_leave_one_row_each(client: TestClient, a
     assert sorted(row[1] for row in rows(api_settings)) == sorted(f"C-{i}" for i in range(40))
 
 
-def test_many_clients_that_disagree_leave_revisions_without_gaps(client: TestClient, api_settings: Settings):
+def test_labels_that_disagree_leave_revisions_without_gaps(client: TestClient, api_settings: Settings):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: client.post("/labels", json={"customer_id": "C", "churned": i % 2 == 0}), range(40)))
     found = rows(api_settings)

@@ -93,7 +93,7 @@ def test_every_answered_customer_is_counted_once_on_every_route(api_settings: Se
     assert once["total_day_minutes"].rows == len(later)
 
 
-def test_what_is_not_answered_is_not_counted(make_settings: Callable[..., Settings], customer: dict[str, Any]):
+def test_refused_customers_are_not_counted(make_settings: Callable[..., Settings], customer: dict[str, Any]):
     with client_of(make_settings()) as client:
         assert client.post("/predict", json={}).status_code == 422
         assert client.post("/predict/batch", json=[customer, {}]).status_code == 422
@@ -138,7 +138,7 @@ def test_customers_like_the_training_rows_do_not_drift_but_others_do(make_settin
         assert gauge(after, "churnops_live_drift_rate") > 0.3
 
 
-def test_a_handful_of_customers_tells_nothing(client: TestClient, customer: dict[str, Any]):
+def test_one_customer_gives_no_verdict_on_drift(client: TestClient, customer: dict[str, Any]):
     client.post("/predict", json=customer)
     metrics = merged(client)
     assert gauge(metrics, "churnops_live_rows") == 1
@@ -157,7 +157,7 @@ def test_the_last_counts_are_written_and_shown_after_a_restart(api_settings: Set
         assert gauge(merged(client), "churnops_live_rows") == 4
 
 
-def test_switched_off_nothing_of_it_runs(make_settings: Callable[..., Settings], customer: dict[str, Any]):
+def test_live_drift_can_be_switched_off(make_settings: Callable[..., Settings], customer: dict[str, Any]):
     settings = make_settings(api={"live_drift": False})
     with client_of(settings) as client:
         client.post("/predict", json=customer)
@@ -339,7 +339,7 @@ def test_waiting_rows_are_limited_and_rows_not_counted_are_reported(
     assert worker.rows() == 14
 
 
-def test_forged_rows_are_left_out_and_said_once(
+def test_forged_rows_are_left_out_and_logged_once(
     make_worker: Callable[[], Worker], clock: Clock, caplog: pytest.LogCaptureFixture
 ):
     worker = make_worker()

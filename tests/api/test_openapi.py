@@ -160,13 +160,13 @@ OPERATIONS = [
 TAKE_BODIES = OPERATIONS[:4]
 
 
-def test_every_operation_is_here(service: Service):
+def test_the_tests_cover_every_operation(service: Service):
     found = [f"{method.upper()} {path}" for path, methods in service[1]["paths"].items() for method in methods]
     assert sorted(found) == sorted(OPERATIONS)
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_what_conforms_is_answered_as_documented(service: Service, broken: Service, label: str):
+def test_a_conforming_request_is_answered_as_documented(service: Service, broken: Service, label: str):
     """With an admin's key, a wrong one and none; and while the journal fails."""
     client, document, key, _ = service
     askers = (client, key), (client, WRONG), (client, None), (broken[0], broken[2])
@@ -189,7 +189,7 @@ def test_what_conforms_is_answered_as_documented(service: Service, broken: Servi
 
 
 @pytest.mark.parametrize("label", TAKE_BODIES)
-def test_what_does_not_conform_is_refused_as_documented(service: Service, broken: Service, label: str):
+def test_a_request_that_does_not_conform_is_refused_as_documented(service: Service, broken: Service, label: str):
     client, document, key, _ = service
     admin, nobody, journal_fails = check(
         document, label, NEGATIVE, (client, key), (client, None), (broken[0], broken[2])

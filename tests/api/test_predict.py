@@ -78,7 +78,7 @@ def test_charges_and_state_are_optional(client: TestClient, customer: dict[str, 
         ("total_day_minutes", 265, 265.0),
     ],
 )
-def test_what_means_the_same_is_accepted(
+def test_spellings_of_the_same_value_are_accepted(
     client: TestClient, customer: dict[str, Any], name: str, value: Any, same_as: Any
 ):
     answers = [client.post("/predict", json=customer | {name: given}) for given in (value, same_as)]
@@ -132,7 +132,7 @@ def test_every_path_is_the_same_under_a_root_path(make_settings: Callable[..., S
         assert by_setting.get("/churn/").json()["documentation"] == "/churn/docs"
 
 
-def test_a_prediction_is_recorded_with_what_it_was_answered_from(client: TestClient, customer: dict[str, Any]):
+def test_a_prediction_is_recorded_with_its_model_and_inputs(client: TestClient, customer: dict[str, Any]):
     answer = client.post("/predict", json=customer).json()
     recorded = client.get(f"/predictions/{answer['prediction_id']}").json()
     assert {name: recorded[name] for name in answer} == answer

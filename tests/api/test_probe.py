@@ -23,7 +23,7 @@ def without_ids(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("customers", [CUSTOMERS[:1], CUSTOMERS], ids=["one", "as-many-as-allowed"])
-def test_it_answers_as_a_batch_but_for_the_id(client: TestClient, customers: list[dict[str, Any]]):
+def test_a_probe_answers_like_a_batch_without_prediction_ids(client: TestClient, customers: list[dict[str, Any]]):
     response = client.post("/predict/probe", json=customers)
     assert response.status_code == 200
     assert response.json() == without_ids(client.post("/predict/batch", json=customers).json())
@@ -61,7 +61,7 @@ def test_nothing_is_recorded_and_nothing_counted(api_settings: Settings):
     assert stored(api_settings, served)[SCORE].rows == 1
 
 
-def test_it_answers_while_the_journal_cannot_be_written(
+def test_a_probe_is_answered_while_the_journal_cannot_be_written(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ):
     with client_of(make_settings()) as client:
@@ -84,7 +84,7 @@ def test_it_answers_while_the_journal_cannot_be_written(
     ],
     ids=["none", "no-list", "one", "too-many", "not-a-number", "no-customer", "number"],
 )
-def test_what_is_no_short_list_of_customers_is_refused(client: TestClient, body: Any, status: int):
+def test_any_body_but_a_short_list_of_customers_is_refused(client: TestClient, body: Any, status: int):
     assert_problem(client.post("/predict/probe", json=body), status)
 
 
@@ -99,7 +99,7 @@ def test_without_a_model_there_is_no_answer(api_settings: Settings):
         assert_problem(client.post("/predict/probe", json=CUSTOMERS), 503)
 
 
-def test_it_needs_a_key_that_may_everything(api_settings: Settings):
+def test_a_probe_needs_an_admin_key(api_settings: Settings):
     allowed, refused = make_key(api_settings, "admin", name="ops"), make_key(api_settings, "predict", "label")
     with client_of(api_settings) as client:
         assert client.post("/predict/probe", json=CUSTOMERS, headers={"x-api-key": allowed}).status_code == 200

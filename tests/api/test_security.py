@@ -232,7 +232,7 @@ def test_tokens_are_compared_in_constant_time(api_settings: Settings, monkeypatc
 
 
 @pytest.mark.parametrize(("method", "path", "needed", "body"), CLOSED)
-def test_without_any_key_only_this_machine_may_ask(
+def test_while_no_key_exists_only_this_machine_is_served(
     api_settings: Settings, method: str, path: str, needed: str, body: Any
 ):
     with from_elsewhere(api_settings) as client:
@@ -253,7 +253,9 @@ def test_without_any_key_only_this_machine_may_ask(
 @pytest.mark.parametrize(
     "address", ["0.0.0.0", "10.0.0.9", "8.8.8.8", "::", "fe80::1", "localhost.evil.com", "", "x" * 999]
 )
-def test_these_addresses_are_elsewhere(api_settings: Settings, customer: dict[str, Any], address: str):
+def test_clients_at_other_addresses_are_refused_without_a_key(
+    api_settings: Settings, customer: dict[str, Any], address: str
+):
     with from_elsewhere(api_settings, (address, 1)) as client:
         assert_problem(client.post("/predict", json=customer), 401)
 
@@ -274,24 +276,24 @@ def test_these_addresses_are_elsewhere(api_settings: Settings, customer: dict[st
         "localhost:80:evil.com",
     ],
 )
-def test_a_page_that_was_given_our_address_may_not_ask(client: TestClient, customer: dict[str, Any], host: str):
+def test_a_rebound_host_name_is_refused(client: TestClient, customer: dict[str, Any], host: str):
     """DNS rebinding: the browser believes that it asks evil.com, and connects to this machine."""
     assert_problem(client.post("/predict", json=customer, headers={"host": host}), 401)
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "127.8.8.8"])
-def test_this_machine_may_ask_under_its_names(client: TestClient, customer: dict[str, Any], host: str):
+def test_this_machine_is_served_under_each_of_its_names(client: TestClient, customer: dict[str, Any], host: str):
     assert client.post("/predict", json=customer, headers={"host": host}).status_code == 200
 
 
-def test_a_page_elsewhere_may_not_make_the_browser_ask(client: TestClient):
+def test_a_request_from_a_foreign_page_is_refused(client: TestClient):
     """A form needs no permission to post, and the browser runs on this machine."""
     assert_problem(client.post("/model/reload", headers={"origin": "https://evil.com"}), 401)
     assert_problem(client.post("/model/reload", headers={"origin": "null"}), 401)
     assert client.post("/model/reload", headers={"origin": "http://localhost:8501"}).status_code == 200
 
 
-def test_pages_elsewhere_get_no_leave_to_read(client: TestClient):
+def test_no_cors_header_lets_a_foreign_page_read_answers(client: TestClient):
     for method in ("OPTIONS", "GET"):
         response = client.request(method, "/health/live", headers={"origin": "https://evil.com"})
         assert not [name for name in response.headers if name.startswith("access-control")]
@@ -328,7 +330,7 @@ def test_requests_with_wrong_keys_do_not_use_up_a_clients_rate(make_settings):
 # What must never be seen
 
 
-def test_a_token_is_nowhere_but_with_its_owner(
+def test_a_token_is_in_no_answer_log_or_file(
     api_settings: Settings, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ):
     token = make_key(api_settings, "admin")

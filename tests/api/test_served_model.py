@@ -147,7 +147,7 @@ def test_a_service_without_a_model_starts_and_answers_with_the_first(
         assert client.post("/predict", json=customer).status_code == 200
 
 
-def test_the_service_says_that_a_deployment_is_refused(api_settings: Settings, models: Path, customer: dict[str, Any]):
+def test_the_service_reports_a_refused_deployment(api_settings: Settings, models: Path, customer: dict[str, Any]):
     good = folder_of(models)
     with client_of(api_settings) as client:
         version = client.get("/model").json()["model_version"]
@@ -166,7 +166,7 @@ def test_the_service_says_that_a_deployment_is_refused(api_settings: Settings, m
         assert "churnops_model_refused 0.0" in client.get("/metrics").text
 
 
-def test_a_failure_to_look_does_not_end_the_looking(
+def test_a_failed_look_does_not_stop_following_deployments(
     api_settings: Settings, models: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Else a service would keep revoked keys, and its model, for ever."""

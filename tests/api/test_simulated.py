@@ -50,7 +50,7 @@ def test_a_demonstration_answers_simulated_customers(demonstration: Settings, ki
     assert recorded(demonstration) == 2
 
 
-def test_a_demonstration_says_so(demonstration: Settings, client: TestClient):
+def test_a_demonstration_is_marked_as_such(demonstration: Settings, client: TestClient):
     assert "demonstration" not in client.get("/").json()
     assert DEMONSTRATION not in client.get("/docs").text
     with client_of(demonstration) as shown:

@@ -172,7 +172,7 @@ def test_a_bad_row_anywhere_refuses_the_whole_file(
     assert recorded(api_settings) == 0
 
 
-def test_what_is_not_ours_passes_through(client: TestClient):
+def test_columns_outside_the_schema_pass_through_unchanged(client: TestClient):
     notes = ['two\nlines, "quoted"', "Grüße 😀", "", "a,b;c", " spaces ", "=1+1", "null", "0012", "\ttab"]
     rows = [a_customer(customer_id=f"C-{i}") | {"Notiz (€)": note} for i, note in enumerate(notes)]
     for kind in (CSV, PARQUET):
@@ -317,7 +317,7 @@ def test_a_full_disk_is_a_problem(client: TestClient, monkeypatch: pytest.Monkey
     assert send(client, CSV, content).status_code == 200
 
 
-def test_lists_take_more_than_one_customer_may(client: TestClient):
+def test_a_list_may_be_larger_than_the_limit_of_one_customer(client: TestClient):
     assert len(client.post("/predict/batch", json=customers(400)).json()) == 400
 
 

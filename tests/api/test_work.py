@@ -175,7 +175,9 @@ def test_held_client_threads_do_not_delay_readiness_keys_or_models(
 
 
 @pytest.mark.parametrize("path", ["/predict/batch", "/labels"])
-def test_more_than_may_wait_are_refused(api_settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str):
+def test_requests_beyond_the_waiting_limit_are_refused(
+    api_settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
+):
     gate = Gate()
     monkeypatch.setattr(predict, "answer", gate)
     monkeypatch.setattr(Journal, "record_labels", gate)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.needs("chromium")
 SECTIONS = ("Segments", "Distributions", "Correlations", "Drivers", "Calibration", "Reach", "Offer")
 
 
-def test_every_part_shows_a_figure_and_says_what_it_means(look: Look, lived_in: str):
+def test_every_section_shows_a_figure_with_an_explanation(look: Look, lived_in: str):
     screen = look(lived_in).open("Analysis")
     for section in SECTIONS:
         screen.tab(section)

@@ -34,7 +34,7 @@ def test_the_drawing_library_is_loaded_once_before_the_first_figure(look: Look, 
     assert len(screen.page.evaluate(LOADED)) == 1
 
 
-def test_every_page_says_what_to_do_in_a_project_without_a_model(look: Look, tmp_path: Path):
+def test_without_a_model_every_page_names_the_next_command(look: Look, tmp_path: Path):
     folder = write_project(tmp_path / "empty").parent
     with dashboard(folder) as address:
         screen = look(address).open()
@@ -52,7 +52,7 @@ def test_a_page_fits_a_telephone_and_is_dark_where_the_system_is(look: Look, liv
 
 
 @pytest.mark.parametrize("command", [DASHBOARD, STREAMLIT], ids=["churnops", "streamlit"])
-def test_however_it_is_started_it_listens_on_this_machine_only(lived: Settings, command: tuple[str, ...]):
+def test_the_dashboard_always_listens_on_this_machine_only(lived: Settings, command: tuple[str, ...]):
     with dashboard(lived.root, command) as address:
         port = f":{urlsplit(address).port:04X}"
         tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
@@ -61,7 +61,7 @@ def test_however_it_is_started_it_listens_on_this_machine_only(lived: Settings, 
     assert listening == [f"0100007F{port}"]  # 127.0.0.1
 
 
-def test_it_answers_browsers_only(lived_in: str):
+def test_the_dashboard_answers_browsers_only(lived_in: str):
     request = urllib.request.Request(  # Streamlit's door for programs, which no page of ours knows of
         f"{lived_in}/_stcore/agent/interact", b"{}", {"Content-Type": "application/json"}
     )

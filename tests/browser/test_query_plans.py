@@ -44,7 +44,7 @@ def asked(lived: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_finds_everything_by_an_index(lived: Settings, asked: Asked, name: str):
+def test_pages_query_the_journal_only_through_indexes(lived: Settings, asked: Asked, name: str):
     page = AppTest.from_string(PAGE.format(name=name.lower()), default_timeout=SECONDS / 1000).run()
     assert not page.exception, page.exception
     for widget in (*page.toggle, *page.checkbox):
@@ -57,7 +57,7 @@ def test_a_page_finds_everything_by_an_index(lived: Settings, asked: Asked, name
     assert {statement: bad for statement, lines in plans.items() if (bad := slow(statement, lines))} == {}
 
 
-def test_what_reads_a_whole_table_is_found(lived: Settings):
+def test_the_check_detects_reads_of_a_whole_table(lived: Settings):
     for statement in (
         "SELECT count(*) FROM predictions",
         "SELECT * FROM predictions WHERE customer_id = 'C-1'",

@@ -40,7 +40,7 @@ def latest(log: AlertLog) -> Mapping[str, Alert]:
     return seen[0]
 
 
-def test_the_latest_alert_of_each_subject_is_what_decides(engine: Engine):
+def test_the_latest_alert_of_each_subject_decides(engine: Engine):
     log = AlertLog(engine)
     assert latest(log) == {}
     news, mine = log.take(lambda _: [DRIFT, DEPLOYED], ("a",), now=NOW, since=NOW - HOUR, lease=LEASE)
@@ -51,7 +51,7 @@ def test_the_latest_alert_of_each_subject_is_what_decides(engine: Engine):
     assert latest(AlertLog(engine))["feature_drift"].notice == OVER
 
 
-def test_what_arrived_is_not_handed_out_again_and_the_rest_is(engine: Engine):
+def test_only_undelivered_alerts_are_offered_again(engine: Engine):
     log = AlertLog(engine)
     (alert,), _ = log.take(lambda _: [DRIFT], ("a", "b"), now=NOW, since=NOW - HOUR, lease=LEASE)
     assert alert.id is not None
@@ -68,7 +68,7 @@ def test_what_arrived_is_not_handed_out_again_and_the_rest_is(engine: Engine):
     assert take(log, at=NOW + HOUR) == []
 
 
-def test_a_killed_process_is_made_good_after_its_lease(engine: Engine):
+def test_deliveries_of_a_killed_process_return_after_their_lease(engine: Engine):
     log = AlertLog(engine)
     assert take(log, DRIFT) == [("größer", "a"), ("größer", "b")]  # and nothing is heard of it
     assert take(log, at=NOW + LEASE - timedelta(seconds=1)) == []
@@ -77,7 +77,7 @@ def test_a_killed_process_is_made_good_after_its_lease(engine: Engine):
     assert take(log, at=NOW + 25 * HOUR) == [], "a day later nobody wants to know"
 
 
-def test_what_a_later_alert_overtook_is_not_told_any_more(engine: Engine):
+def test_an_alert_replaced_by_a_later_one_is_not_delivered(engine: Engine):
     log = AlertLog(engine)
     take(log, DRIFT, DEPLOYED)
     later = NOW + HOUR
@@ -128,13 +128,13 @@ def _once(url: str) -> int:
 
 
 @pytest.mark.parametrize("url", LASTING, indirect=True)
-def test_of_two_processes_one_tells(url: str):
+def test_only_one_of_two_processes_takes_an_alert(url: str):
     open_database(url).dispose()
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert sorted(pool.map(_once, [url, url], chunksize=1)) == [0, 1]
 
 
-def test_the_newest_alerts_come_with_what_became_of_telling_them(engine: Engine):
+def test_the_newest_alerts_come_with_their_delivery_results(engine: Engine):
     log = AlertLog(engine)
     assert log.newest() == []
     (drift, deployed), _ = log.take(lambda _: [DRIFT, DEPLOYED], ("a", "b"), now=NOW, since=NOW, lease=LEASE)
@@ -149,7 +149,7 @@ def test_the_newest_alerts_come_with_what_became_of_telling_them(engine: Engine)
     assert log.newest(1)[0].tries == ()
 
 
-def test_what_fires_is_told_since_when_without_a_recovery_between(engine: Engine):
+def test_an_open_alert_begins_after_the_last_recovery(engine: Engine):
     log = AlertLog(engine)
     subjects = ("feature_drift", "performance", "deployed")
     assert log.firing(subjects) == []

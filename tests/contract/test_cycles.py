@@ -39,7 +39,7 @@ def test_looks_of_processes_at_once_have_different_numbers(url: str):
     assert same[0] == same[1]
 
 
-def test_cycles_come_back_newest_first_and_chosen(engine: Engine):
+def test_cycles_are_filtered_and_returned_newest_first(engine: Engine):
     log = CycleLog(engine)
     made = [
         Cycle(NOW, "a", False, "finished", "one.json", {"drift_rate": 0.25, "name": "ä"}),
@@ -54,7 +54,7 @@ def test_cycles_come_back_newest_first_and_chosen(engine: Engine):
     assert log.newest(status="finished") == [made[0]]
 
 
-def test_what_had_fired_is_told_of_the_newest_cycle_of_a_model(engine: Engine):
+def test_fired_triggers_are_those_of_the_models_newest_cycle(engine: Engine):
     log = CycleLog(engine)
     assert log.established("a") == frozenset()
 
@@ -71,7 +71,7 @@ def test_what_had_fired_is_told_of_the_newest_cycle_of_a_model(engine: Engine):
     assert log.established("a") == {"performance"}
 
 
-def test_what_is_not_json_is_not_recorded(engine: Engine):
+def test_a_summary_that_is_not_json_is_not_recorded(engine: Engine):
     with pytest.raises(ValueError, match="JSON"):
         CycleLog(engine).record(Cycle(NOW, "a", False, "finished", "r", {"drift_rate": float("nan")}))
     assert CycleLog(engine).newest() == []
@@ -133,7 +133,7 @@ def test_cycles_of_a_time_are_found_by_the_index():
     engine.dispose()
 
 
-def test_looks_and_what_had_fired_belong_to_their_source(engine: Engine):
+def test_looks_and_fired_triggers_belong_to_their_source(engine: Engine):
     log = CycleLog(engine)
     assert [log.look("a", batch) for batch in ("x", "y")] == [1, 2]
     assert [log.look("a", batch, "weekly") for batch in ("y", "x", "y")] == [1, 2, 1]

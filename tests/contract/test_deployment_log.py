@@ -27,7 +27,7 @@ def test_an_intent_is_open_until_it_is_closed(engine: Engine):
     assert (two.folder, two.closed, two.previous, two.reason) == ("b", "done", "a", "it is better")
 
 
-def test_who_did_what_is_kept_as_it_was_given(engine: Engine):
+def test_user_and_reason_are_kept_unchanged(engine: Engine):
     log = DeploymentLog(engine)
     given = {"folder": "b", "version": 8, "content_sha256": "e" * 64, "previous": "c", "reason": "[red]Ünder\x1b\nnoon"}
     number = log.open_intent(Intent(**given, by="ann \u202e", kind="rollback"))
@@ -38,7 +38,7 @@ def test_who_did_what_is_kept_as_it_was_given(engine: Engine):
     assert log.get(intent(log, "a")).kind == "deploy"
 
 
-def test_what_is_longer_than_its_column_is_cut(engine: Engine):
+def test_texts_longer_than_their_column_are_cut(engine: Engine):
     log = DeploymentLog(engine)
     number = log.open_intent(
         Intent(folder="a", version=1, content_sha256="f" * 64, previous=None, reason="r" * 3000, by="b" * 300)
@@ -72,7 +72,7 @@ def test_times_are_utc_wherever_the_database_is(engine: Engine, zone: str):
 
 
 @pytest.mark.parametrize("url", LASTING, indirect=True)
-def test_what_was_written_is_there_for_the_next_process(url: str):
+def test_the_next_process_reads_earlier_entries(url: str):
     first = open_database(url)
     number = intent(DeploymentLog(first), "e")
     first.dispose()

@@ -126,7 +126,7 @@ def test_identical_posts_at_once_make_one_row(engine: Engine, journal: Journal):
     assert number_of_labels(engine) == len(labels)
 
 
-def test_stayed_without_a_time_is_news_after_a_day(engine: Engine, journal: Journal):
+def test_stayed_without_a_time_is_recorded_again_after_a_day(engine: Engine, journal: Journal):
     row = written(engine, a_prediction())
     label = Label(False, prediction_id=row.id)
     counts = [labelled(engine, START + days * DAY, label).recorded for days in (10, 10.5, 31, 31.5)]
@@ -151,7 +151,7 @@ def test_a_label_belongs_to_predictions_made_before_the_outcome(engine: Engine, 
     assert found == {before.id: True, after.id: None, nobodys.id: None}
 
 
-def test_when_an_outcome_became_known(engine: Engine, journal: Journal):
+def test_an_outcome_is_known_from_the_time_of_its_label(engine: Engine, journal: Journal):
     late, early = written(engine, a_prediction()), written(engine, a_prediction(customer_id="c2"))
     labelled(engine, START + 45 * DAY, Label(True, prediction_id=late.id, outcome_at=START + 40 * DAY))
     labelled(engine, START + 7 * DAY, Label(True, prediction_id=early.id, outcome_at=START + 5 * DAY))

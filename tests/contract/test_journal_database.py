@@ -121,7 +121,7 @@ def test_another_programs_versions_are_left_alone(url: str):
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])
-def test_what_sqlite_flushes(tmp_path: Path, durability: database.Durability, synchronous: int):
+def test_durability_decides_when_sqlite_flushes(tmp_path: Path, durability: database.Durability, synchronous: int):
     engine = open_database(f"sqlite:///{tmp_path}/journal.db", durability=durability)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
@@ -134,7 +134,9 @@ def test_what_sqlite_flushes(tmp_path: Path, durability: database.Durability, sy
     ("durability", "server", "expected"),
     [("process", "off", "off"), ("power", "off", "on"), ("power", "remote_apply", "remote_apply")],
 )
-def test_what_postgresql_flushes(url: str, durability: database.Durability, server: str, expected: str):
+def test_durability_decides_when_postgresql_flushes(
+    url: str, durability: database.Durability, server: str, expected: str
+):
     engine = open_database(url)
     name = url.rpartition("/")[2]
     with engine.begin() as connection:

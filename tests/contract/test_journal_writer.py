@@ -50,7 +50,7 @@ def counted_commits(engine: Engine) -> Iterator[list[None]]:
     event.remove(engine, "commit", note)
 
 
-def test_what_is_acknowledged_is_committed(engine: Engine):
+def test_acknowledged_rows_are_committed(engine: Engine):
     journal = Journal(engine, label_horizon=timedelta(days=30))
 
     async def use(writer: JournalWriter) -> None:
@@ -279,7 +279,7 @@ def test_a_server_that_crashes_under_load_loses_nothing_acknowledged(url: str, c
 
 
 @pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
-def test_a_connection_that_is_cut_is_not_even_noticed(url: str):
+def test_a_cut_connection_is_replaced_without_an_error(url: str):
     engine = open_database(url)
     cut = []
 
@@ -309,7 +309,7 @@ def file_engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_the_loop_commits_by_itself_what_it_may(file_engine: Engine):
+def test_the_loop_commits_small_groups_itself(file_engine: Engine):
     rows = [a_prediction() for _ in range(1_000)]
     threads: set[int] = set()
     commit = file_engine.dialect.do_commit

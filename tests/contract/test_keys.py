@@ -21,7 +21,7 @@ def store(engine: Engine) -> KeyStore:
     return KeyStore(engine)
 
 
-def test_a_token_is_for_its_key_only(store: KeyStore):
+def test_a_token_is_valid_for_its_own_key_only(store: KeyStore):
     tokens = [store.add(name, [scope]) for name, scope in (("a", "predict"), ("b", "label"))]
     active = store.active()
     for token, name in zip(tokens, "ab", strict=True):
@@ -50,7 +50,7 @@ def test_a_token_is_for_its_key_only(store: KeyStore):
     assert verify(tokens[0], {}) is None
 
 
-def test_scopes_are_what_was_given_and_admin_implies_the_others(store: KeyStore):
+def test_scopes_are_kept_and_admin_implies_the_others(store: KeyStore):
     for name, scopes in (("p", ["predict"]), ("both", ["label", "predict", "label"]), ("ops", ["admin"])):
         store.add(name, scopes)
     found = {key.name: set(key.scopes) for key in store.list()}
@@ -97,7 +97,7 @@ def test_a_key_is_revoked_by_its_id_and_again_without_effect(store: KeyStore):
             store.revoke(unknown)
 
 
-def test_only_hashes_are_in_the_file_and_in_what_is_printed(tmp_path: Path):
+def test_only_hashes_are_stored_and_printed(tmp_path: Path):
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     store = KeyStore(engine)
     token = store.add("a", ["predict"])

@@ -48,14 +48,14 @@ def test_only_predictions_before_the_moment_count(engine: Engine):
     assert journal.newest_begin(2, START + 5 * DAY) == START + 3 * DAY
 
 
-def test_fewer_predictions_reach_back_to_nowhere(engine: Engine):
+def test_fewer_predictions_than_asked_give_none(engine: Engine):
     write_one_a_day(engine, 2)
     journal = Journal(engine, label_horizon=30 * DAY)
 
     assert journal.newest_begin(3, START + 100 * DAY) is None
 
 
-def test_an_index_answers(tmp_path):
+def test_the_query_reads_only_an_index(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     asked = []
     event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))

@@ -21,7 +21,7 @@ def store(engine: Engine) -> ProfileStore:
     return ProfileStore(engine)
 
 
-def test_a_worker_replaces_what_it_wrote_and_nobody_elses(store: ProfileStore):
+def test_a_worker_replaces_only_its_own_profiles(store: ProfileStore):
     later = NOW + timedelta(seconds=10)
     store.write([ProfilePart("a", PART, "one", b"1"), ProfilePart("a", PART, "two", BYTES)], NOW, LONG_AGO)
     store.write([ProfilePart("a", PART, "one", b"11")], later, LONG_AGO)

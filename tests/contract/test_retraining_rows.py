@@ -115,7 +115,7 @@ def test_without_predictions_the_table_is_empty_and_has_its_columns(journal: Jou
     }
 
 
-def test_only_predictions_count_that_a_whole_horizon_has_passed_for(engine: Engine, journal: Journal):
+def test_a_prediction_counts_only_after_a_whole_horizon(engine: Engine, journal: Journal):
     microsecond = timedelta(microseconds=1)
     for name, at in (("early", START - microsecond), ("first", START), ("last", START + 40 * DAY)):
         written(engine, a_prediction(name, at=at), churned=False)
@@ -167,7 +167,7 @@ def test_a_customer_appears_once_with_the_newest_labelled_prediction(
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 50_000])
-def test_without_an_id_a_customer_is_told_by_the_inputs(
+def test_without_an_id_a_customer_is_identified_by_the_inputs(
     engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch, chunk: int
 ):
     monkeypatch.setattr(module, "ROWS", chunk)
@@ -182,7 +182,7 @@ def test_without_an_id_a_customer_is_told_by_the_inputs(
     assert rows.table.get_column("churn").to_list() == ["left", "left", "stayed"]
 
 
-def test_the_order_depends_on_what_is_there_and_not_on_how_it_came(engine: Engine, journal: Journal):
+def test_row_order_does_not_depend_on_the_order_of_arrival(engine: Engine, journal: Journal):
     people = [("ann", 3.0), ("bob", 1.0), ("carl", 2.0), ("dora", 1.0), ("eve", 1.0), (None, 4.0), (None, 5.0)]
     for day, order in ((0, people), (100, people[::-1])):
         for name, value in order:

@@ -76,7 +76,7 @@ def address(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=False)
 
 
-def test_one_at_a_time_and_then_the_next(engine: Engine, tmp_path: Path):
+def test_only_one_job_has_the_turn_and_then_the_next(engine: Engine, tmp_path: Path):
     folder = tmp_path / "models" / ".retraining"  # neither is there yet
     for _ in range(2):
         with turn(engine, JOB, folder) as first, turn(engine, JOB, folder) as second:
@@ -143,7 +143,7 @@ def test_machines_that_share_only_the_database_exclude_each_other(url: str, tmp_
 
 
 @postgresql
-def test_the_session_is_its_own_and_is_closed(engine: Engine, url: str, tmp_path: Path):
+def test_a_turn_has_its_own_database_session_and_closes_it(engine: Engine, url: str, tmp_path: Path):
     """What others do on the pool's connections must not end the turn, and no lock may stay in the pool."""
     with turn(engine, JOB, tmp_path / "turn") as mine:
         assert mine

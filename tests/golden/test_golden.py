@@ -6,7 +6,7 @@ from tests.golden.topics import TOPICS, difference
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_answers_are_the_golden_ones(topic: str):
+def test_answers_equal_the_golden_ones(topic: str):
     diff = difference(topic)
     hint = f"if that is meant: python -m tests.golden --write {topic}"
     assert not diff, f"answers of today differ from {topic}.json; {hint}\n{diff}"

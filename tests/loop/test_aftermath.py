@@ -114,7 +114,7 @@ def closed(settings: Settings) -> list[str | None]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_promotion_stands(settings: Settings, monkeypatch: Patch, fault: str):
+def test_a_promotion_stands_although_a_later_step_fails(settings: Settings, monkeypatch: Patch, fault: str):
     with monkeypatch.context() as patch:
         FAULTS[fault](patch)
         result = typed(settings, "promote", "2", "--reason", "a test", "--force")
@@ -125,7 +125,7 @@ def test_a_promotion_stands(settings: Settings, monkeypatch: Patch, fault: str):
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "the journal"])
-def test_a_rollback_stands(settings: Settings, monkeypatch: Patch, fault: str):
+def test_a_rollback_stands_although_a_later_step_fails(settings: Settings, monkeypatch: Patch, fault: str):
     assert typed(settings, "promote", "2", "--reason", "a test", "--force").exit_code == 0
     with monkeypatch.context() as patch:
         ({**FAULTS, **OF_A_RUN})[fault](patch)

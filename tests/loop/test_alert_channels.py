@@ -96,7 +96,7 @@ def test_a_mail_arrives_with_subject_and_body(desk: Desk):
     assert html is None or ("&amp; ‹b›" in html.get_content() and "<b>" not in html.get_content())
 
 
-def test_slack_is_sent_nothing_that_it_takes_for_markup(desk: Desk, endpoint: Endpoint, monkeypatch):
+def test_slack_receives_no_text_that_it_reads_as_markup(desk: Desk, endpoint: Endpoint, monkeypatch):
     monkeypatch.setattr(slack.NotifySlack, "webhook_url", f"http://127.0.0.1:{endpoint.port}/services")
     evil = "new category '<!channel> @here <https://x.example|*click*> `x` _y_'"
     for blocks in ("no", "yes"):
@@ -156,7 +156,7 @@ def test_the_command_sends_a_test_and_its_exit_code_is_the_result(tmp_path: Path
     assert "Project shop on " in endpoint.asked[0][1]["message"]
 
 
-def test_a_failing_channel_is_retried_reported_and_told_later(desk: Desk, engine: Engine):
+def test_a_failing_channel_is_retried_and_receives_the_alert_later(desk: Desk, engine: Engine):
     with listening(status=500) as failing, listening() as working:
         console, bad, good = desk.alerts(failing.url, working.url).tell([DRIFT], [])
         assert (console.channel, good.delivered, good.attempts) == ("console", True, 1)
@@ -180,7 +180,7 @@ def test_a_failing_channel_is_retried_reported_and_told_later(desk: Desk, engine
         assert [error for (error,) in tries] == ["under way", bad.error, bad.error, "under way", None]
 
 
-def test_a_recovery_overtakes_an_alarm_that_a_channel_never_heard_of(desk: Desk):
+def test_a_recovery_replaces_an_alarm_that_was_never_delivered(desk: Desk):
     with listening(status=503) as failing:
         desk.alerts(failing.url, attempts=1).tell([DRIFT], [])
         failing.status = 200
@@ -323,7 +323,7 @@ def _tell(url: str, channel: str) -> int:
         engine.dispose()
 
 
-def test_two_processes_at_once_tell_it_once(tmp_path: Path, endpoint: Endpoint):
+def test_two_processes_deliver_an_alert_once(tmp_path: Path, endpoint: Endpoint):
     url = f"sqlite:///{tmp_path}/journal.db"
     open_database(url).dispose()
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -350,7 +350,9 @@ def _dies(url: str, channel: str, when: str) -> None:
 
 
 @pytest.mark.parametrize(("when", "told"), [("before", 1), ("after", 2)])
-def test_a_process_killed_while_telling_is_made_good(tmp_path: Path, endpoint: Endpoint, when: str, told: int):
+def test_alerts_of_a_process_killed_in_delivery_are_delivered_later(
+    tmp_path: Path, endpoint: Endpoint, when: str, told: int
+):
     url = f"sqlite:///{tmp_path}/journal.db"
     process = multiprocessing.get_context("spawn").Process(target=_dies, args=(url, endpoint.url, when))
     process.start()

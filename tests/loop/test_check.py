@@ -125,7 +125,7 @@ def test_a_damaged_deployment_fails_the_check_and_changes_no_model(
     assert "the newest deployment is refused: reference.npz was changed" in found.reason
 
 
-def test_numbers_that_are_not_the_models_fail_the_check_at_once(served_settings: Settings):
+def test_answers_that_differ_from_the_models_fail_the_check_at_once(served_settings: Settings):
     """Such as a library of the service's machine might give."""
     bundle = served(served_settings)
     other = Shifted(**{part.name: getattr(bundle, part.name) for part in fields(bundle)})

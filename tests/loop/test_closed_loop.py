@@ -201,7 +201,7 @@ def assert_nobody_was_trained_on(folder: Path, model: str, since: datetime) -> N
     assert np.isfinite([row.churn_probability for row in found]).all()
 
 
-def test_without_drift_nothing_alerts_and_nothing_is_deployed(folder: Path):
+def test_without_drift_no_alert_is_sent_and_no_model_deployed(folder: Path):
     notes = Notes()
     timeline = run_loop(folder, smaller(0.0), notes)
     cycles = [event for event in timeline.events if event.kind == "cycle" and event.at > timeline.began]

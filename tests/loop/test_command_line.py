@@ -50,7 +50,7 @@ def test_everything_lands_in_the_project_wherever_it_is_typed(typed: tuple[Path,
     }
 
 
-def test_the_end_says_what_won_where_it_is_and_what_to_type_next(typed: tuple[Path, str]):
+def test_the_last_lines_name_the_winner_its_folder_and_next_commands(typed: tuple[Path, str]):
     folder, output = typed
     production = (folder / "models/production").readlink().name
     for expected in ("←", "ROC-AUC", "95% interval", "Deployed version 1", production, "churnops predict", "mlflow ui"):
@@ -66,7 +66,7 @@ def test_json_is_one_document_and_nothing_else(typed: tuple[Path, str]):
     assert done.stderr == ""
 
 
-def test_models_lists_versions_and_what_answers(typed: tuple[Path, str]):
+def test_models_lists_versions_and_the_deployed_model(typed: tuple[Path, str]):
     folder = typed[0]
     output = run(CHURNOPS, "models", cwd=folder / "data").stdout
     assert "production" in output
@@ -158,7 +158,7 @@ def test_config_show_is_a_config_and_check_checks_it(tmp_path: Path):
     )
 
 
-def test_without_a_config_each_command_says_how_to_get_one(tmp_path: Path):
+def test_without_a_config_each_command_names_the_remedy(tmp_path: Path):
     for command in (["run"], ["models"], ["predict", "a.csv", "b.csv"], ["config", "check"]):
         refuse(tmp_path, "churnops config show > config.yaml", CHURNOPS, *command)
 
@@ -175,7 +175,7 @@ def test_help_teaches_and_stays_light(tmp_path: Path):
     run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)
 
 
-def test_what_was_noted_on_an_error_of_the_system_is_printed_too():
+def test_notes_on_a_system_error_are_printed_too():
     @click.command
     def write() -> None:
         error = OSError(28, "No space left on device", "summary.json")

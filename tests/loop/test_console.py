@@ -108,14 +108,14 @@ def test_an_error_with_any_character_is_shown_in_any_encoding(folder: Path, vari
         assert b"Traceback" not in done.stderr
 
 
-def test_what_a_command_writes_as_a_file_is_utf_8(folder: Path):
+def test_files_written_by_commands_are_utf_8(folder: Path):
     plain = churnops("config show", folder)
     assert churnops("config show", folder, PYTHONIOENCODING="ascii").stdout == plain.stdout
     assert plain.stdout.decode("utf-8")
 
 
 @pytest.mark.parametrize("command", ["models", "models --json", "config show", "--help", "keys list"])
-def test_a_reader_that_has_enough_is_no_error(folder: Path, command: str):
+def test_a_reader_that_closes_early_is_no_error(folder: Path, command: str):
     with unread() as pipe:
         done = churnops(command, folder, out=pipe)
     assert done.stderr == b""
@@ -147,7 +147,7 @@ def _with(
 
 
 @pytest.mark.parametrize("streams", STREAMS)
-def test_a_deployment_stands_whatever_becomes_of_its_output(folder: Path, streams: str):
+def test_a_deployment_stands_although_its_output_fails(folder: Path, streams: str):
     before = (folder / "models/production").readlink()
     done = STREAMS[streams]("run --deploy", folder)
     assert done.returncode == 0, done.stderr

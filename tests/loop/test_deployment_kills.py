@@ -154,7 +154,7 @@ def dies() -> Iterator[Callable[[Settings, str, int | None], dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("what", SEQUENCES)
-def test_the_points_are_all_there_are(
+def test_the_list_of_kill_points_is_complete(
     tmp_path: Path, template: Template, dies: Callable[..., dict[str, Any]], what: str
 ):
     settings = copy(template.folders[what], tmp_path / "project")

@@ -86,7 +86,7 @@ def test_every_dialect_has_the_same_result(here: Path, tmp_path: Path, separator
         assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
 
 
-def test_a_batch_may_be_one_row(here: Path, tmp_path: Path):
+def test_batches_of_one_row_give_the_same_result(here: Path, tmp_path: Path):
     lines = LATER.read_text().splitlines(keepends=True)[:21]
     (tmp_path / "in.csv").write_text("".join(lines))
     for rows, name in ((1, "a.csv"), (20, "b.csv")):
@@ -255,7 +255,7 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_dying_at_any_change_of_a_file_loses_and_doubles_nothing(
+def test_a_kill_at_any_file_change_loses_and_doubles_no_row(
     here: Path, tmp_path: Path, ending: str, deadly: Callable[[int], None]
 ):
     deadly(-1)
@@ -329,7 +329,7 @@ def test_a_killed_process_is_continued_and_the_result_is_the_same(big: Path, tar
     assert (big / target).read_bytes() == expected.read_bytes()
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(big: Path):
+def test_ctrl_c_keeps_finished_rows_and_names_the_next_command(big: Path):
     unfinished = big / ".stopped.csv.unfinished"
     process = scoring(big, "stopped.csv", rows=20)
     wait_for_parts(process, unfinished, 3)
@@ -349,7 +349,9 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(big: Path):
 
 
 @pytest.mark.parametrize("change", ["input", "model", "options", "batches", "damage"])
-def test_other_work_is_not_continued(big: Path, tmp_path: Path, change: str, trained: TrainedModels):
+def test_unfinished_work_of_another_command_is_not_continued(
+    big: Path, tmp_path: Path, change: str, trained: TrainedModels
+):
     shutil.copytree(big / "models", tmp_path / "models", symlinks=True)
     shutil.copy(big / "in.csv", tmp_path)
     options: dict[str, Any] = {"rows": 100, "workers": 1}

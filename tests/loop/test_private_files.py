@@ -39,7 +39,7 @@ def open_to(folder: Path, bits: int) -> list[str]:
 
 
 @pytest.mark.usefixtures("usual_umask")
-def test_all_that_a_day_with_churnops_writes_is_private(tmp_path: Path):
+def test_every_file_that_churnops_writes_is_private(tmp_path: Path):
     settings = load_settings(write_project(tmp_path, quick))
     write_small_data(tmp_path, store=False)
     given = {"config.yaml", *open_to(tmp_path, 0o077), "server.log", "temporary"}

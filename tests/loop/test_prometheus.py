@@ -55,7 +55,7 @@ def test_every_rule_is_tested_both_ways():
     assert {check["alertname"] for check in checks if not check["exp_alerts"]} == set(RULES)
 
 
-def test_every_rule_says_what_and_what_to_do():
+def test_every_rule_has_a_severity_a_summary_and_a_description():
     for rule in RULES.values():
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert set(rule["annotations"]) == {"summary", "description"}

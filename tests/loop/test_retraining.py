@@ -211,7 +211,7 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     assert not again.cycle.report.recommendation.value  # the new model is watched against the new world
 
 
-def test_without_new_labels_nothing_is_retrained_and_why_is_recorded(settings: Settings):
+def test_without_new_labels_no_retraining_runs_and_records_why(settings: Settings):
     summary, path = trigger_retraining(settings, RetrainingTask("monitoring", ("drift",)))
     assert summary.status == "not permitted"
     assert "no customer with a known outcome" in summary.reason
@@ -300,7 +300,7 @@ def test_retraining_goes_on_after_a_version_was_forced_past_the_gate(settings: S
     assert retrain(settings, reversed_world).status == "deployed"
 
 
-def test_where_the_gate_could_not_tell_more_are_held_out_next_time(settings: Settings, reversed_world: Path):
+def test_after_cannot_tell_more_customers_are_held_out_next_time(settings: Settings, reversed_world: Path):
     before, details = production(settings), {"labels_needed": 400}
     unsure = RecordedDecision(datetime.now(UTC), "deploy", "cannot tell", "few", before.content_sha256, "0", details)
     with Project.open(settings) as project:
@@ -339,7 +339,7 @@ def test_a_failed_retraining_alerts_and_leaves_production_unchanged(settings: Se
     assert told(settings)[-1] == "retraining_failed"
 
 
-def test_a_file_that_is_not_there_is_said_and_nobody_is_woken(settings: Settings, tmp_path: Path):
+def test_a_missing_file_is_an_error_without_an_alert(settings: Settings, tmp_path: Path):
     with pytest.raises(DataError, match=r"may\.csv is not a file"):
         retrain(settings, tmp_path / "may.csv")
     assert "retraining_failed" not in told(settings)
@@ -437,7 +437,7 @@ def test_of_two_retrainings_at_once_one_runs_and_one_gives_a_reason(settings: Se
         assert [d.closed for d in DeploymentLog(engine).history()] == ["done", "done"]
 
 
-def test_while_another_has_the_turn_the_monitor_finishes_and_says_so(settings: Settings, reversed_world: Path):
+def test_monitoring_finishes_while_another_retraining_runs(settings: Settings, reversed_world: Path):
     with database(settings) as engine, turn(engine, "retraining of churn", settings.path("models/.retraining")) as mine:
         assert mine
         summary = monitoring.run_monitoring(settings, sources.file(reversed_world, "weekly"))
@@ -581,7 +581,7 @@ def test_a_deployment_is_checked_through_the_running_api(settings: Settings, rev
 
 
 @pytest.mark.parametrize(("rows", "churned"), [(1, None), (3, None), (600, "False"), (200, "True")])
-def test_of_few_customers_or_of_one_outcome_it_cannot_tell(
+def test_few_customers_or_one_outcome_cannot_tell(
     settings: Settings, reversed_world: Path, rows: int, churned: str | None
 ):
     observed(settings, part(reversed_world, rows, churned))

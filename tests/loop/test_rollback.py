@@ -168,7 +168,7 @@ def test_a_reason_is_text_and_never_markup_or_a_control_character(settings: Sett
     assert "\u202e" not in shown
 
 
-def test_what_cannot_be_done_is_one_line_and_changes_nothing(
+def test_an_impossible_command_is_one_line_and_changes_nothing(
     settings: Settings, typed: Callable[..., Result], trained_models: Trained
 ):
     def error(*command: str) -> str:

@@ -346,7 +346,7 @@ def test_a_database_that_stops_or_hangs_costs_503s_and_nothing_else(make_setting
     )
 
 
-def test_told_to_stop_it_answers_what_it_accepted(make_settings, customers):
+def test_when_stopped_the_service_answers_accepted_requests(make_settings, customers):
     settings, load = make_settings(), Load(customers)
     in_flight = 0
 
@@ -372,14 +372,14 @@ def test_told_to_stop_it_answers_what_it_accepted(make_settings, customers):
     )
 
 
-def test_told_to_stop_it_ends_with_0_and_leaves_no_temporary_file(make_settings):
+def test_when_stopped_it_exits_with_0_and_leaves_no_temporary_file(make_settings):
     with Server(make_settings()) as server:
         server.terminate()
         assert server.exit_code() == 0
     assert list(server.temporary.iterdir()) == []
 
 
-def test_told_to_stop_it_finishes_uploads(make_settings, customers):
+def test_when_stopped_the_service_finishes_uploads(make_settings, customers):
     settings = make_settings()
     lines = [json.dumps(customer | {"customer_id": f"U-{n}"}) + "\n" for n, customer in enumerate(customers * 200)]
     table = "".join(lines).encode()

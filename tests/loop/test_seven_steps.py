@@ -237,7 +237,7 @@ def test_a_new_winner_is_challenger_until_deployed(fresh: Settings):
         assert [d.closed for d in registry.deployed.log.history()] == ["done", "done"]
 
 
-def test_a_new_model_is_told_of_although_its_first_cycle_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_new_model_is_alerted_although_its_first_cycle_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     def change(document: dict[str, Any]) -> None:
         quick(document)
         document["training"]["families"] = ["decision_tree"]

@@ -43,7 +43,7 @@ def defined(values: Floats, points: Floats) -> list[int]:
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(NUMBERS, max_size=40), st.lists(NUMBERS, max_size=40), st.integers(1, 3))
-def test_both_ways_count_as_defined(values: list[float], reference: list[float], step: int):
+def test_both_ways_of_counting_agree_with_the_definition(values: list[float], reference: list[float], step: int):
     given_values = np.array(values, dtype=np.float64)[::step]
     points = points_of(np.array(reference, dtype=np.float64))
     expected = defined(given_values, points), int(np.isnan(given_values).sum())

@@ -28,7 +28,7 @@ def extend(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @given(
     st.recursive(LEAVES, extend, max_leaves=12), st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=5)
 )
-def test_equals_python(text: str, rows: list[tuple[float, float, float]]):
+def test_an_expression_has_pythons_value(text: str, rows: list[tuple[float, float, float]]):
     columns = {name: np.array([row[i] for row in rows]) for i, name in enumerate("abc")}
     computed = compile_expression(text, dict.fromkeys("abc"))(columns)
     expected = [

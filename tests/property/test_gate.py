@@ -63,7 +63,7 @@ def test_every_verdict_follows_from_its_numbers_and_is_json(given_rows: Comparis
 
 
 @given(comparisons(), rules)
-def test_the_two_models_exchanged_the_gain_changes_its_sign_only(given_rows: Comparison, rule: RetrainingSettings):
+def test_exchanging_the_models_changes_only_the_sign_of_the_gain(given_rows: Comparison, rule: RetrainingSettings):
     outcome, first, second = given_rows
     there, back = decide(outcome, first, second, rule, seed=1), decide(outcome, second, first, rule, seed=1)
     assert not (there.deploy and back.deploy)

@@ -79,7 +79,7 @@ def test_contents_have_one_hash_exactly_if_their_values_are_equal(values: list[t
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=8), st.integers(0, 2**52 - 1), st.booleans())
-def test_every_nan_is_the_same(values: list[float], payload: int, negative: bool):
+def test_every_nan_has_the_same_hash(values: list[float], payload: int, negative: bool):
     bits = 0x7FF0_0000_0000_0000 | payload | 1 | negative << 63
     odd = np.array([*values, 0.0])
     odd.view(np.uint64)[-1] = bits

@@ -94,7 +94,7 @@ def histories(draw: st.DrawFn) -> tuple[list[PredictionRow], list[tuple[datetime
 
 @given(histories(), days)
 @settings(max_examples=300, deadline=None)
-def test_outcomes_are_what_the_rule_says(
+def test_outcomes_follow_the_rule_of_the_label_horizon(
     engine: Engine, history: tuple[list[PredictionRow], list[tuple[datetime, list[Label]]]], asked: datetime
 ):
     rows, posts = history

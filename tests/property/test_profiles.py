@@ -117,7 +117,7 @@ def test_profiles_of_different_references_are_not_merged():
 
 
 @given(st.lists(VALUE, min_size=4, max_size=200), st.lists(VALUE, min_size=1, max_size=60), st.integers(2, 12))
-def test_a_bounded_reference_has_the_error_that_it_says(reference: list[float], batch: list[float], most: int):
+def test_a_bounded_reference_has_its_stated_error(reference: list[float], batch: list[float], most: int):
     values, others = np.array(reference), np.array(batch)
     if np.isnan(values).all() or np.isnan(others).all():
         return
@@ -147,7 +147,7 @@ COLUMNS = st.dictionaries(st.sampled_from(["minutes", "plan", "größe"]), COLUM
 
 
 @given(COLUMNS, COLUMNS)
-def test_what_is_unpacked_is_what_was_packed(reference: dict[str, np.ndarray], batch: dict[str, np.ndarray]):
+def test_a_profile_is_unchanged_by_packing(reference: dict[str, np.ndarray], batch: dict[str, np.ndarray]):
     profile = fit_profile(reference)
     counted = count_profile(profile, batch)
     again = unpack_profile(pack_profile(counted), profile)
@@ -202,7 +202,7 @@ def test_a_decompression_bomb_and_another_reference_are_refused():
         unpack_profile(b"\x80\x04\x95", reference)
 
 
-def test_a_typical_day_is_small(telecom_columns: dict[str, np.ndarray], rng: np.random.Generator):
+def test_the_profile_of_a_typical_day_is_small(telecom_columns: dict[str, np.ndarray], rng: np.random.Generator):
     reference = fit_profile(telecom_columns)
     day = {name: values[rng.integers(0, values.size, 5000)] for name, values in telecom_columns.items()}
     assert len(pack_profile(count_profile(reference, day))) < 40_000

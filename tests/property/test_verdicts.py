@@ -33,7 +33,7 @@ def test_adjusted_p_values_reject_what_the_step_up_procedure_rejects(p_values: l
 
 
 @given(st.floats(0.001, 0.5), st.integers(1, 5000))
-def test_the_budget_is_never_spent(budget: float, looks: int):
+def test_any_number_of_looks_stays_within_the_budget(budget: float, looks: int):
     spent = TRIGGERS * math.fsum(level(look, budget) for look in range(1, looks + 1))
     assert spent <= budget
     assert spent == pytest.approx(budget * looks / (looks + 1))
@@ -74,7 +74,7 @@ def all_pairs_error(matrix: Floats) -> float:
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
-def test_happening_more_often_is_fishers_exact_test(count: int, rest: int, other: int, other_rest: int):
+def test_the_p_value_of_more_events_is_fishers_exact_test(count: int, rest: int, other: int, other_rest: int):
     expected = fisher_exact([[count, rest], [other, other_rest]], alternative="greater").pvalue
     found = fisher_p_value(np.array([[count, rest], [other, other_rest]]), "greater")
     assert found == pytest.approx(expected, rel=1e-9)

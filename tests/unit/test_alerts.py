@@ -76,7 +76,7 @@ def test_an_alarm_is_title_three_facts_its_time_and_a_link(desk: Desk):
     )
 
 
-def test_an_alarm_that_lasts_is_told_once_and_its_end_once(desk: Desk):
+def test_a_lasting_alarm_is_sent_once_and_its_end_once(desk: Desk):
     told = "[warning] churnops: 4 of 12 columns drifted"
     for firing, clear, expected in (
         ([DRIFT], (), [told]),
@@ -113,7 +113,7 @@ def test_a_message_is_cut_between_words():
     assert plain("ROC-AUC is 0.7132", 15) == "ROC-AUC is…"
 
 
-def test_a_recovery_says_what_is_over(desk: Desk):
+def test_a_recovery_names_the_ended_alarm(desk: Desk):
     desk.alerts(link=LINK).tell([DRIFT], [])
     desk.now += timedelta(hours=3)
     desk.alerts(link=LINK).tell([], ["feature_drift"])
@@ -123,7 +123,7 @@ def test_a_recovery_says_what_is_over(desk: Desk):
     )
 
 
-def test_a_failed_retraining_is_told_once_and_over_once_one_decides(desk: Desk):
+def test_a_failed_retraining_is_sent_once_until_one_decides(desk: Desk):
     for _ in range(2):
         desk.alerts().tell([retraining_failed("there is no space on the disk", LINK)], [])
     assert desk.lines == [
@@ -145,7 +145,7 @@ def test_a_failed_cycle_is_over_with_the_next_that_ends(desk: Desk):
     ]
 
 
-def test_it_is_told_again_when_it_lasts_or_gets_worse(desk: Desk):
+def test_an_alarm_is_sent_again_when_it_lasts_or_gets_worse(desk: Desk):
     worse = Alarm("feature_drift", "critical", "10 of 12 columns drifted")
     hours = {0: DRIFT, 23: DRIFT, 24: DRIFT, 25: worse, 26: DRIFT, 27: worse, 48: worse, 49: worse}
     told = {}
@@ -157,18 +157,18 @@ def test_it_is_told_again_when_it_lasts_or_gets_worse(desk: Desk):
     assert told == {0: 1, 23: 0, 24: 1, 25: 1, 26: 0, 27: 0, 48: 0, 49: 1}
 
 
-def test_without_repeats_it_is_told_once_for_ever(desk: Desk):
+def test_without_repeats_an_alarm_is_sent_only_once(desk: Desk):
     desk.alerts(repeat_hours=0).tell([DRIFT], [])
     desk.now += timedelta(days=400)
     assert desk.alerts(repeat_hours=0).tell([DRIFT], []) == ()
 
 
-def test_of_two_alarms_on_one_subject_the_worse_is_told(desk: Desk):
+def test_of_two_alarms_on_one_subject_the_worse_is_sent(desk: Desk):
     desk.alerts().tell([Alarm("performance", "critical", "bad"), Alarm("performance", "warning", "so so")], [])
     assert desk.titles() == ["[critical] churnops: bad"]
 
 
-def test_an_event_is_told_each_time_and_has_no_end(desk: Desk):
+def test_an_event_is_sent_each_time_and_has_no_end(desk: Desk):
     for _ in range(2):
         desk.alerts().announce(Alarm("deployed", "info", "version 2 answers"))
     desk.alerts().tell([], ["deployed"])
@@ -200,7 +200,7 @@ def test_a_console_that_is_closed_breaks_nothing(desk: Desk, tmp_path: Path):
     assert (delivery.channel, delivery.delivered, delivery.error) == ("console", False, "ValueError")
 
 
-def test_the_console_is_standard_error_unless_told_otherwise(desk: Desk, capsys: pytest.CaptureFixture[str]):
+def test_the_console_is_standard_error_by_default(desk: Desk, capsys: pytest.CaptureFixture[str]):
     Alerts(desk.log, AlertSettings()).tell([DRIFT], [])
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -218,7 +218,7 @@ def test_the_console_is_standard_error_unless_told_otherwise(desk: Desk, capsys:
         ("größe 総額 №", "größe 総額 №"),
     ],
 )
-def test_text_does_no_harm(given_text: str, expected: str):
+def test_text_becomes_one_harmless_line(given_text: str, expected: str):
     assert plain(given_text, 100) == expected
 
 
@@ -251,7 +251,7 @@ def test_a_secret_is_hidden_wherever_it_stands_in_an_address(secret: str):
 
 @settings(deadline=None)
 @given(st.text(max_size=40), st.sampled_from(["", "json://", "mailto://", "slack://", "pagerduty://"]))
-def test_any_text_is_an_address_with_a_verdict(text: str, scheme: str):
+def test_any_text_as_an_address_is_accepted_or_refused(text: str, scheme: str):
     channel = Channel(scheme + text)
     assert channel.problem is None or channel.problem.startswith("Apprise does not accept")
 
@@ -274,7 +274,7 @@ def test_without_channels_apprise_is_not_imported():
     assert done.returncode == 0, done.stderr
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path):
+def test_without_the_extra_the_message_names_the_package(tmp_path: Path):
     (tmp_path / "apprise.py").write_text("raise ImportError('not here')")
     code = (
         "from churnops.alerting.alerts import *; from churnops.alerting.notices import *; "
@@ -290,7 +290,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path):
     assert "Token" not in done.stderr
 
 
-def test_an_alarm_that_was_told_by_a_clock_ahead_is_told_again():
+def test_an_alarm_dated_in_the_future_is_sent_again():
     drift = Notice("feature_drift", "firing", "warning", "[warning] churnops: drift", "")
     day, now, settings = timedelta(days=1), datetime(2026, 5, 1, tzinfo=UTC), AlertSettings(repeat_hours=24)
     for ahead, told in ((timedelta(minutes=1), 0), (365 * day, 1)):
@@ -313,7 +313,7 @@ def test_an_alarm_of_a_source_names_it_and_only_that_source_ends_it(desk: Desk):
     ]
 
 
-def test_every_message_of_a_demonstration_says_so_and_stays_short(desk: Desk):
+def test_every_message_of_a_demonstration_is_marked_and_short(desk: Desk):
     alerts = Alerts(
         desk.log, AlertSettings(link=LINK), frame=Frame(DEMONSTRATION, link=LINK), console=desk.lines.append
     )

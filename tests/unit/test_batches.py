@@ -74,7 +74,7 @@ def test_a_parquet_file_keeps_its_types_in_any_batches(tmp_path: Path, rows: int
         (b"a,b\n1,x\0y\n", [("1", "x\0y")]),
     ],
 )
-def test_what_a_csv_says(tmp_path: Path, text: bytes, rows: list[tuple[str | None, ...]]):
+def test_cells_of_a_csv_are_read_as_text(tmp_path: Path, text: bytes, rows: list[tuple[str | None, ...]]):
     path = tmp_path / "a.csv"
     path.write_bytes(text)
     assert read_table(path).rows() == rows
@@ -138,7 +138,7 @@ def test_a_damaged_parquet_file_is_one_line(tmp_path: Path):
         list(open_batches(tmp_path / "absent.parquet"))
 
 
-def test_the_format_may_be_told_where_the_ending_does_not(tmp_path: Path):
+def test_the_format_may_be_given_for_any_file_ending(tmp_path: Path):
     path = tmp_path / "upload"
     path.write_bytes(b"a,b\n1,2\n")
     assert next(open_batches(path, format="csv")).rows() == [("1", "2")]

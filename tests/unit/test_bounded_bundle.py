@@ -67,7 +67,7 @@ def test_there_are_at_most_10000_trees():
 @pytest.mark.parametrize(
     ("name", "steps"), [("MAX_STEPS", 3 * 81 * 20), ("MAX_TREE_STEPS", 81 * 20)], ids=["all-trees", "one-tree"]
 )
-def test_what_an_explanation_costs_is_bounded(monkeypatch: pytest.MonkeyPatch, name: str, steps: int):
+def test_the_cost_of_an_explanation_is_bounded(monkeypatch: pytest.MonkeyPatch, name: str, steps: int):
     arrays = chains(3, 40, 20)  # 81 nodes a tree
     monkeypatch.setattr(ensembles, name, steps)
     TreeEnsemble.from_arrays(arrays, PARAMETERS, 20)
@@ -76,7 +76,7 @@ def test_what_an_explanation_costs_is_bounded(monkeypatch: pytest.MonkeyPatch, n
         TreeEnsemble.from_arrays(arrays, PARAMETERS, 20)
 
 
-def test_what_training_can_make_is_far_below_the_bounds():
+def test_trained_models_are_far_below_the_bounds():
     """Also on a million rows: depth is bounded by the candidates, and with it the number of nodes."""
     for family in ("decision_tree", "random_forest", "xgboost"):
         space = CANDIDATES[family].space

@@ -30,7 +30,7 @@ def judged(
     return recommend(Verdicts(performance, features, scores, labels), settings, look)
 
 
-def test_nothing_changed():
+def test_an_unchanged_batch_fires_no_trigger():
     found = judged()
     assert (found.value, found.reasons, found.look, found.budget) == (False, (), 1, 0.05)
     assert [(trigger.name, trigger.fired, trigger.level) for trigger in found.triggers] == [
@@ -61,7 +61,7 @@ def test_each_trigger_recommends_alone_while_the_budget_allows_it(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_significant_and_small_is_nothing(name: str):
+def test_a_significant_but_small_change_fires_no_trigger(name: str):
     argument, changed = CHANGED[name]
     small = {
         "performance": replace(GOOD, p_value=1e-12),
@@ -73,7 +73,7 @@ def test_significant_and_small_is_nothing(name: str):
     assert not judged(**{argument: small}).value
 
 
-def test_what_cannot_be_told_is_told_as_such_and_recommends_nothing():
+def test_cannot_tell_fires_no_trigger_and_names_the_reason():
     unknown = replace(SAME, drifted=None, p_value=None, reason="12 values, at least 30 are needed")
     nothing = replace(STEADY, drift_rate=None, p_value=None, reason="no column can be told")
     no_labels = replace(GOOD, below=None, p_value=None, reason="0 of 9 outcomes are known")
@@ -83,7 +83,7 @@ def test_what_cannot_be_told_is_told_as_such_and_recommends_nothing():
     assert "12 values" in found.triggers[2].reason
 
 
-def test_a_big_decline_whose_certainty_is_unknown_cannot_be_told():
+def test_a_big_decline_without_a_p_value_cannot_tell():
     found = judged(performance=replace(GOOD, below=True, p_value=None))
     assert found.triggers[0].fired is None
     assert not found.value
@@ -111,7 +111,7 @@ def test_the_budget_and_the_drift_rate_are_those_of_the_settings():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_fired_before_stays_fired_while_it_is_big(name: str):
+def test_a_fired_trigger_stays_fired_while_the_change_is_big(name: str):
     argument, changed = CHANGED[name]
     verdicts = Verdicts(performance=GOOD, features=STEADY, scores=SAME, labels=SAME)
     again = recommend(replace(verdicts, **{argument: changed}), SETTINGS, 50, established={name})

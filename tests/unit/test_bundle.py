@@ -128,7 +128,7 @@ def test_it_holds_data_only_and_no_customer_but_the_probes(saved: Path):
             assert not any(archive[name].dtype.hasobject for name in archive.files)
 
 
-def test_the_content_hash_is_over_content(trained: TrainedModels):
+def test_the_content_hash_depends_on_content_and_not_on_metadata(trained: TrainedModels):
     bundle = trained.models["xgboost"].bundle
     assert bundle.with_metadata(metrics={"x": 1}, lineage={"created": "now"}).content_sha256 == bundle.content_sha256
     assert replace(bundle, threshold=0.4).content_sha256 != bundle.content_sha256
@@ -174,7 +174,7 @@ def test_a_missing_truncated_or_linked_file_is_refused(copy: Path, tmp_path: Pat
     refuse(copy, f"{file} is missing")
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path):
+def test_a_missing_folder_is_refused(tmp_path: Path):
     refuse(tmp_path / "absent", "bundle.json is missing")
 
 
@@ -328,7 +328,7 @@ def test_a_pickle_in_the_archive_is_never_unpickled(copy: Path):
     refuse(copy, "not a plain array|type or length")
 
 
-def test_a_header_that_claims_more_than_there_is_is_refused(copy: Path):
+def test_a_header_that_claims_too_many_values_is_refused(copy: Path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**13,)})
     forge_member(copy, "value.npy", header.getvalue())

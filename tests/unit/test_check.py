@@ -151,7 +151,7 @@ def test_a_slow_server_passes_with_the_rows_there_was_time_for(bundle: Bundle):
     assert found.reason.endswith({1: "rows, once", 2: "rows, 2 times", 3: "rows, 3 times"}[len(server.asked)])
 
 
-def test_being_asked_to_wait_is_no_fault_of_the_models(bundle: Bundle):
+def test_a_rate_limit_does_not_fail_the_check(bundle: Bundle):
     busy, new = problem(429, "rate-limit", "more than 1 requests a second"), http(200, right(bundle))
     assert checked(bundle, says(busy))[0].status == "not reached"
     found, _ = checked(bundle, says(new, busy))
@@ -240,7 +240,7 @@ NOT_THE_API = {
 
 
 @pytest.mark.parametrize("answer", NOT_THE_API.values(), ids=NOT_THE_API)
-def test_what_is_not_the_api_says_nothing_about_a_model(bundle: Bundle, answer: bytes):
+def test_another_program_at_the_address_does_not_fail_the_check(bundle: Bundle, answer: bytes):
     found, _ = checked(bundle, says(answer))
     assert (found.status, found.rows) == ("not reached", 0)
 
@@ -278,7 +278,7 @@ def test_proxies_are_not_used(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n["], ids=["head", "body"])
-def test_a_server_that_never_comes_to_an_end_does_not_hold_it(bundle: Bundle, begun: bytes):
+def test_an_endless_answer_does_not_block_the_check(bundle: Bundle, begun: bytes):
     def trickle(connection: socket.socket, _number: int) -> None:
         connection.sendall(begun)
         while True:
@@ -288,7 +288,7 @@ def test_a_server_that_never_comes_to_an_end_does_not_hold_it(bundle: Bundle, be
     assert checked(bundle, trickle)[0].status == "not reached"
 
 
-def test_a_server_that_says_nothing_does_not_hold_it(bundle: Bundle):
+def test_a_silent_server_does_not_block_the_check(bundle: Bundle):
     with socket.create_server(("127.0.0.1", 0)) as listener:  # the system accepts for it
         found = check_deployment(bundle, f"http://127.0.0.1:{listener.getsockname()[1]}", key=KEY, seconds=SECONDS)
     assert found.status == "not reached"
@@ -327,7 +327,7 @@ def test_a_key_that_cannot_be_one_is_not_sent_and_not_shown(bundle: Bundle, key:
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8000", "http://ann:hunter2@127.0.0.1", ""])
-def test_an_address_that_is_none_is_not_reached(bundle: Bundle, url: str):
+def test_an_invalid_address_is_not_reached_and_not_shown(bundle: Bundle, url: str):
     found = check_deployment(bundle, url, key=KEY, seconds=SECONDS)
     assert found.status == "not reached"
     assert found.reason.startswith("setting 'retraining.check_url' must be an address such as")

@@ -78,7 +78,7 @@ def test_the_figure_is_small_deterministic_and_has_text_as_text():
     assert "http" not in drawn.replace("http://www.w3.org/", "")
 
 
-def test_the_figure_of_nothing_changed_says_so():
+def test_the_figure_without_a_change_is_marked():
     everyone = replace(answered(), model=("random_forest-1",) * 1200)
     quiet = replace(timeline(), drift=0.0, slices=cut(everyone, CHANGED, 100), events=(), recovery=None)
     drawn = timeline_svg(quiet)

@@ -84,7 +84,7 @@ def stop(*_args: object, **_kwargs: object) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_crash_between_any_two_steps(
+def test_a_crash_between_any_two_steps_is_repaired(
     step: str,
     folder: DeploymentFolder,
     bundles: tuple[Bundle, Bundle],
@@ -125,7 +125,7 @@ def test_a_damaged_production_is_an_error_and_stays_where_it_is(
     assert folder.current() == saved.name
 
 
-def test_what_churnops_did_not_make_is_not_replaced(folder: DeploymentFolder, bundles: tuple[Bundle, Bundle]):
+def test_a_folder_that_churnops_did_not_make_is_not_replaced(folder: DeploymentFolder, bundles: tuple[Bundle, Bundle]):
     folder.link.mkdir(parents=True)
     with pytest.raises(RegistryError, match="move it away first"):
         folder.deploy(bundles[0], 1, "first")
@@ -152,7 +152,7 @@ def state(folder: DeploymentFolder) -> object:
     return folder.current(), folder.log.history(), sorted(folder.folder.rglob("*"))
 
 
-def test_going_back_twice_goes_two_back_and_not_to_and_fro(
+def test_two_rollbacks_go_two_models_back(
     folder: DeploymentFolder, versions: list[str], aliases: list[str], log: DeploymentLog
 ):
     contents = list(aliases)
@@ -173,13 +173,13 @@ def test_rollback_after_a_deployment_returns_to_the_replaced_model(
     assert folder.rollback(None, "it is worse").name == versions[0]
 
 
-def test_a_rollback_to_a_certain_model_may_also_go_forward(folder: DeploymentFolder, versions: list[str]):
+def test_a_rollback_to_a_named_model_may_go_forward(folder: DeploymentFolder, versions: list[str]):
     folder.rollback(versions[0], "far back")
     assert folder.rollback(versions[3], "no, it was better").name == versions[3]
     assert folder.rollback(None, "no, it was not").name == versions[2]
 
 
-def test_the_newest_folder_of_a_version_is_gone_back_to(folder: DeploymentFolder, bundles: tuple[Bundle, Bundle]):
+def test_a_rollback_takes_the_newest_folder_of_a_version(folder: DeploymentFolder, bundles: tuple[Bundle, Bundle]):
     first = folder.deploy(bundles[0], 1, "first")
     folder.deploy(bundles[1], 2, "second")
     again = folder.deploy(bundles[0], 1, "again")
@@ -250,7 +250,7 @@ def test_rollback_without_a_known_earlier_version_is_refused(
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "while the folder is written"])
-def test_a_crash_between_any_two_steps_of_a_rollback(
+def test_a_crash_between_any_two_steps_of_a_rollback_is_repaired(
     step: str,
     folder: DeploymentFolder,
     versions: list[str],
@@ -404,7 +404,7 @@ def test_pruning_nothing_removes_nothing(folder: DeploymentFolder):
     assert folder.prune(0).folders == ()
 
 
-def test_somebody_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch):
+def test_a_user_without_a_name_is_recorded_by_number(monkeypatch: pytest.MonkeyPatch):
     def nameless() -> str:
         raise KeyError("uid not found")
 

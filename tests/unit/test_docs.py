@@ -86,7 +86,7 @@ def test_the_tree_of_the_architecture_names_every_folder_and_layer():
     assert layers.splitlines() == [line.replace("churnops.", "") for line in contracts["contracts"][0]["layers"]]
 
 
-def test_mistakes_are_noticed():
+def test_the_checks_detect_wrong_commands_and_names():
     assert problem("churnops predict a.csv b.csv --explain", complete=True) is None
     assert problem("churnops predict a.csv", complete=True) == "no OUT"
     assert problem("churnops predict a.csv", complete=False) is None

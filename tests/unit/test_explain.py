@@ -130,13 +130,13 @@ def test_walked_trees_have_the_same_bits_alone_and_in_a_batch(matrix: Matrix, pr
         np.testing.assert_array_equal(trees.contributions(matrix[[row]])[0], batch[row])
 
 
-def test_no_rows(bundle: Bundle, prepared: PreparedTable):
+def test_no_rows_give_empty_explanations(bundle: Bundle, prepared: PreparedTable):
     explanation = bundle.explain({name: values[:0] for name, values in prepared.columns.items()})
     assert explanation.contributions.shape == (0, len(bundle.selected))
     assert explanation.top(bundle.selected)[0].shape == (0, 6)
 
 
-def test_what_predict_refuses_explain_refuses(bundle: Bundle, prepared: PreparedTable):
+def test_explain_refuses_the_same_inputs_as_predict(bundle: Bundle, prepared: PreparedTable):
     columns = {name: values[:2] for name, values in prepared.columns.items() if name != "account_length"}
     with pytest.raises(DataError, match="account_length"):
         bundle.explain(columns)

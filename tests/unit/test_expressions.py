@@ -38,7 +38,7 @@ ROWS = {"a": np.array([1.0, -2.0, 0.0]), "b": np.array([4.0, 0.0, 0.0]), "contra
         ('"year" != contract', [1, 0, 1]),
     ],
 )
-def test_what_it_computes(text: str, expected: list[float]):
+def test_an_expression_is_computed_in_float64(text: str, expected: list[float]):
     computed = compile_expression(text, COLUMNS)(ROWS)
     assert computed.dtype == np.float64
     np.testing.assert_array_equal(computed, expected)
@@ -79,7 +79,7 @@ def test_what_it_computes(text: str, expected: list[float]):
         ("f'{a}'", "not part of the language"),
     ],
 )
-def test_what_it_refuses(text: str, reason: str):
+def test_an_invalid_expression_is_refused_in_one_line(text: str, reason: str):
     with pytest.raises(ExpressionError, match=reason) as caught:
         compile_expression(text, COLUMNS)
     assert "\n" not in str(caught.value)

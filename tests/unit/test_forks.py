@@ -112,7 +112,7 @@ def test_a_forked_process_takes_signals_alone(number: signal.Signals):
     assert outcome(Forked, sys.executable, "-c", "print(1)") == (0, "1\n", "")  # the server still forks
 
 
-def test_a_session_of_its_own():
+def test_a_forked_process_may_have_its_own_session():
     program = "import os; print(os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid())"
     for kind in KINDS:
         assert outcome(kind, sys.executable, "-c", program, start_new_session=True)[1] == "True True\n"

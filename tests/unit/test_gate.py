@@ -49,7 +49,7 @@ def test_a_clear_gain_is_deployed_and_a_clear_loss_is_not() -> None:
     assert "and more than 0.01 is required" in back.reason
 
 
-def test_a_gain_on_few_labels_cannot_be_told_and_names_labels_needed() -> None:
+def test_a_gain_on_few_labels_cannot_tell_and_names_labels_needed() -> None:
     outcome, poor, good = rivals(rows=250, seed=5, weak=0.45)
     found = decide(outcome, poor, good, settings(), seed=1)
     assert found.verdict == "cannot tell"
@@ -240,14 +240,14 @@ def test_nine_in_ten_samples_with_the_needed_labels_are_deployed(gain: float, er
         (([0, 1], [0.1, 0.2], [0.1, math.nan]), "between 0 and 1"),
     ],
 )
-def test_what_is_no_comparison_is_refused(given: tuple[list[float], ...], said: str) -> None:
+def test_invalid_comparisons_are_refused(given: tuple[list[float], ...], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         decide(*given, settings(), seed=1)
     with pytest.raises(ValueError, match="at least 1"):
         decide([0, 1], [0.1, 0.2], [0.1, 0.2], settings(), compared=0, seed=1)
 
 
-def test_json_holds_everything_that_was_decided() -> None:
+def test_json_contains_the_whole_decision() -> None:
     outcome, poor, good = rivals()
     found = decide(outcome, poor, good, settings(), seed=1)
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))

@@ -78,7 +78,7 @@ def test_as_many_customers_as_rows_are_needed(identities: Identities, customers:
         identify(COLUMNS, customers, ["minutes"])
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path, identities: Identities):
+def test_saved_identities_are_loaded_unchanged(tmp_path: Path, identities: Identities):
     models = tmp_path / "new" / "models"
     assert load_trained_on(models, SHA) is None
     save_trained_on(models, SHA, identities)
@@ -170,7 +170,7 @@ def test_a_pickle_is_never_run(tmp_path: Path):
         load_trained_on(tmp_path, SHA)
 
 
-def test_a_file_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path):
+def test_an_unreadable_file_is_an_error_and_not_a_missing_one(tmp_path: Path):
     (tmp_path / "trained_on" / f"{SHA}.npz").mkdir(parents=True)
     with pytest.raises(RegistryError, match="cannot be read"):
         load_trained_on(tmp_path, SHA)

@@ -91,7 +91,7 @@ def test_curves_are_those_of_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("only", [0, 1])
-def test_one_class_cannot_be_ranked_but_the_rest_is_told(only: int) -> None:
+def test_one_outcome_gives_no_ranking_metric_but_all_others(only: int) -> None:
     found = evaluate([only] * 4, [0.1, 0.6, 0.6, 0.9], replicates=50, seed=1)
     for name in ("roc_auc", "average_precision"):
         assert all(math.isnan(part) for part in vars(found.metrics[name]).values())
@@ -108,7 +108,7 @@ def test_same_score_for_all_is_chance() -> None:
     assert values["calibration_error"] == pytest.approx(0, abs=1e-15)
 
 
-def test_a_single_row() -> None:
+def test_a_single_row_has_metrics_except_roc_auc() -> None:
     found = evaluate([1], [0.8], replicates=20, seed=0)
     accuracy = found.metrics["accuracy"]
     assert (accuracy.value, accuracy.low, accuracy.high) == (1, 1, 1)
@@ -181,7 +181,7 @@ def test_seed_decides_and_blocks_do_not(monkeypatch: pytest.MonkeyPatch) -> None
         assert vars(interval) == pytest.approx(vars(first.metrics[name]), abs=1e-12)
 
 
-def test_confusion_and_json() -> None:
+def test_json_contains_the_confusion_matrix() -> None:
     outcome, probability = customers(250, seed=10)
     found = evaluate(outcome, probability, threshold=0.4, replicates=30, seed=1)
     matrix = reference.confusion_matrix(outcome, probability >= 0.4).ravel().tolist()
@@ -213,7 +213,9 @@ def test_json_says_none_where_it_cannot_tell() -> None:
         ([0, 1], ["0.1", "0.2"], "probability is of type"),
     ],
 )
-def test_refuses_what_is_not_an_evaluation(outcome: ArrayLike, probability: ArrayLike, message: str) -> None:
+def test_invalid_outcomes_or_probabilities_are_refused(
+    outcome: ArrayLike, probability: ArrayLike, message: str
+) -> None:
     for call in (point_metrics, roc_curve, precision_recall_curve, calibration_curve):
         with pytest.raises(ValueError, match=message) as caught:
             call(outcome, probability)

@@ -80,7 +80,7 @@ def fired(report: Report) -> list[str]:
     return [trigger.name for trigger in report.recommendation.triggers if trigger.fired]
 
 
-def test_customers_like_those_of_training_call_for_nothing(check: Check, trained: TrainedModels, later: Customers):
+def test_unchanged_customers_cause_no_recommendation(check: Check, trained: TrainedModels, later: Customers):
     """Also the score trigger: its reference are out-of-fold scores, not those of rows the model was fitted on."""
     for model in (*(trained.models[name].bundle for name in trained.models), trained.refit):
         report = check(*later, model=model)
@@ -162,7 +162,7 @@ def test_a_missing_label_is_never_no_churn(
     assert "10 of each are needed" in report.performance.decline.reason
 
 
-def test_partly_labelled_batches_are_judged_on_what_is_known(check: Check, later: Customers):
+def test_partly_labelled_batches_are_judged_on_known_outcomes(check: Check, later: Customers):
     columns, outcome = later
     known = np.where(np.arange(outcome.size) < 800, outcome, np.nan)
     report = check(columns, known)
@@ -174,7 +174,7 @@ def test_partly_labelled_batches_are_judged_on_what_is_known(check: Check, later
     assert whole.target_drift.drifted is False
 
 
-def test_no_customers_no_verdict(check: Check):
+def test_without_customers_there_is_no_verdict(check: Check):
     report = check({}, np.empty(0))
     assert report.feature_drift.drift_rate is None
     assert report.prediction_drift.drifted is report.target_drift.drifted is None

@@ -33,7 +33,7 @@ def promise(rows: int = 667, seed: int = 0) -> dict[str, Any]:
 PROMISE = promise()
 
 
-def test_a_model_as_good_as_promised(rng: np.random.Generator):
+def test_a_model_as_good_as_expected_is_not_below_the_line(rng: np.random.Generator):
     found = judge_decline(*customers(2000, rng), promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
     assert found.below is False
     assert found.promised == PROMISE["metrics"]["roc_auc"]["value"]
@@ -169,7 +169,7 @@ def test_intervals_hold_the_truth():
     ("outcome", "probability", "message"),
     [([0, 1], [0.5], "shape"), ([0, 2], [0.1, 0.2], "neither 0 nor 1"), ([0, 1], [0.1, np.nan], "not finite")],
 )
-def test_delong_refuses_what_it_cannot_use(outcome: list[float], probability: list[float], message: str):
+def test_delong_refuses_invalid_inputs(outcome: list[float], probability: list[float], message: str):
     with pytest.raises(ValueError, match=message):
         delong(outcome, probability)
     with pytest.raises(ValueError, match=message):

@@ -86,20 +86,20 @@ def test_a_figure_is_well_formed_named_and_without_metadata(rows: Rows) -> None:
         assert "<!DOCTYPE" not in svg
 
 
-def test_figures_say_their_value_and_interval(rows: Rows) -> None:
+def test_figures_name_their_value_and_interval(rows: Rows) -> None:
     for svg, name in zip(figures(rows)[1:], ("ROC-AUC", "PR-AUC", "Calibration error"), strict=True):
         assert f"{name} 0.812" in words(svg)
         assert "interval 0.790 to 0.830" in words(svg)
 
 
-def test_the_confusion_matrix_says_every_count_and_its_share() -> None:
+def test_the_confusion_matrix_has_every_count_and_its_share() -> None:
     text = words(plots.confusion_matrix_svg({"tn": 1400, "fp": 100, "fn": 40, "tp": 160}))
     for expected in ("1,400", "93.3% of those who stayed", "100", "160", "20.0% of those who churned"):
         assert expected in text
 
 
 @pytest.mark.parametrize("only", [0, 1])
-def test_one_class_draws_no_curve_and_says_so(only: int) -> None:
+def test_one_outcome_draws_no_curve_and_a_note(only: int) -> None:
     outcome, probability = [only] * 3, [0.2, 0.4, 0.9]
     found = evaluate(outcome, probability, replicates=10, seed=1)
     for draw, name in ((plots.roc_svg, "roc_auc"), (plots.precision_recall_svg, "average_precision")):
@@ -186,7 +186,7 @@ def test_numbers_alone_do_not_load_matplotlib() -> None:
 
 
 @pytest.mark.parametrize("draw", [plots.roc_svg, plots.precision_recall_svg, plots.calibration_svg])
-def test_refuses_what_cannot_be_drawn(draw: Callable[..., str]) -> None:
+def test_invalid_inputs_are_not_drawn(draw: Callable[..., str]) -> None:
     with pytest.raises(ValueError, match=r"probability holds 1\.5"):
         draw([0, 1], [0.5, 1.5], Interval(0.5, 0.4, 0.6))
 
@@ -200,7 +200,7 @@ def test_refuses_what_cannot_be_drawn(draw: Callable[..., str]) -> None:
         ((98, 2, 0, 0), "None of these 100 customers churned, and 2 were flagged."),
     ],
 )
-def test_the_first_sentence_says_how_good_the_model_is(
+def test_the_first_sentence_summarizes_the_models_quality(
     evaluation: Evaluation, confusion: tuple[int, ...], sentence: str
 ) -> None:
     counts = dict(zip(("tn", "fp", "fn", "tp"), confusion, strict=True))

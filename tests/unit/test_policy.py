@@ -30,13 +30,13 @@ def test_enough_new_labels_are_a_reason():
         ({}, {"retraining_cooldown_days": 11}, "deployed 10.0 days ago, and the cooldown is 11 days"),
     ],
 )
-def test_what_is_against_it_is_said(change: dict[str, int], settings: dict[str, float], says: str):
+def test_a_refusal_names_its_reason(change: dict[str, int], settings: dict[str, float], says: str):
     permission = permit(replace(ENOUGH, **change), RetrainingSettings(**settings))
     assert not permission.value
     assert any(says in reason for reason in permission.reasons), permission.reasons
 
 
-def test_everything_against_it_is_said_at_once():
+def test_a_refusal_names_all_reasons_at_once():
     situation = replace(ENOUGH, unseen=100, new=100, labelled=100)
     permission = permit(situation, RetrainingSettings(retraining_cooldown_days=30))
     assert len(permission.reasons) == 3
@@ -58,7 +58,7 @@ def test_where_no_deployment_is_known_there_is_nothing_to_wait_for():
     assert not scheduled(settings, None, NOW)
 
 
-def test_a_person_need_not_wait_but_cannot_do_without_labels():
+def test_a_persons_request_skips_the_cooldown_but_needs_labels():
     settings = RetrainingSettings(retraining_cooldown_days=30)
     asked = replace(ENOUGH, cause="by hand", unseen=3, new=0)
     assert permit(asked, settings).value

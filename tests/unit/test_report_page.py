@@ -133,7 +133,7 @@ def test_columns_sort_by_drift_then_effect_with_untested_ones_last():
     assert shown == ["churn_probability", "churn", "more", "certain", "large", "negative", "middle", "small", "untold"]
 
 
-def test_what_was_found_is_said():
+def test_the_page_shows_columns_triggers_and_their_reasons():
     columns = [
         column("minutes", drifted=True, p_value=1e-30, reason="D = 0.4 between 2,666 and 500 rows"),
         column("charge", linked_to="minutes"),
@@ -191,7 +191,7 @@ def shown(**changes: Any) -> str:
     return read(report_page(report([]) | changes, {}, {}, schema(Column(name="x", kind="number")))).text
 
 
-def test_outcomes_known_are_told_apart_from_the_customers_looked_at():
+def test_known_outcomes_and_customers_are_counted_separately():
     window = {"since": "2026-11-01T00:00:00+00:00", "until": "2026-11-08T00:00:00+00:00"}
     journal, table = shown(window=window), shown()
     assert "Outcomes known 0 of 20 that are due" in journal
@@ -205,19 +205,19 @@ def recommended(*triggers: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"recommend_retraining": found | changes}
 
 
-def test_without_an_error_budget_none_is_spoken_of():
+def test_without_an_error_budget_the_page_shows_none():
     told = trigger("feature_drift", False, "as before")
     assert "number 2 Chance of a false recommendation, over all looks 0.05" in shown(**recommended(told))
     assert "Chance of a false" not in shown(**recommended(told, budget=None))
 
 
-def test_where_no_trigger_can_be_told_neither_can_the_verdict():
+def test_if_no_trigger_can_tell_the_verdict_is_cannot_tell():
     text = shown(**recommended(trigger("performance", None, "no outcomes"), trigger("target_drift", None, "no rows")))
     assert "Cannot tell whether to retrain No outcomes. No rows." in " ".join(text.split())
     assert "Retraining is" not in text
 
 
-def test_what_is_big_and_not_certain_says_so():
+def test_a_big_change_that_is_not_certain_is_marked():
     waits = trigger("feature_drift", False, "p = 0.03", big=True)
     text = shown(**recommended(waits, trigger("performance", None, "no outcomes"), trigger("target_drift", False, "")))
     assert "Feature drift not certain yet" in text
@@ -239,7 +239,7 @@ def test_a_column_has_its_label_and_unit():
     assert "<h3>calls</h3>" in html
 
 
-def test_nothing_that_data_says_is_run():
+def test_text_from_data_is_never_executed():
     evil = Column(name="plan", kind="category", choices=(EVIL, "b\x07"))
     reference = fit_profile({"plan": np.repeat([0.0, 1.0], 50)})
     columns = [column("plan", reason=EVIL, test=EVIL, linked_to=EVIL), column(EVIL)]
@@ -254,7 +254,7 @@ def test_nothing_that_data_says_is_run():
 
 
 @pytest.mark.parametrize(("count", "left"), [(61, 0), (1000, 0), (5000, 3200)])
-def test_a_wide_report_stays_small_and_says_what_it_leaves_out(count: int, left: int):
+def test_a_wide_report_stays_small_and_counts_omitted_columns(count: int, left: int):
     rng = np.random.default_rng(0)
     names = [f"a_column_with_a_long_name_{i:04d}" for i in range(count)]
     then = ColumnProfile.fit(rng.normal(size=5000))
@@ -295,7 +295,7 @@ def test_many_choices_and_long_texts_stay_small_too():
     assert all(name in page for name in names)
 
 
-def test_many_choices_become_others_and_unseen_ones_are_told_apart():
+def test_many_choices_become_others_and_unseen_ones_new():
     reference = ColumnProfile.fit(np.repeat(np.arange(50.0), np.arange(50, 0, -1)))
     svg = bars_svg("state", reference, reference.count(np.array([0.0, 49.0, 49.0, 77.0])), [f"S{i}" for i in range(50)])
     texts = [text.text for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]

@@ -226,11 +226,11 @@ def test_a_file_and_a_variable_are_read_alike(text: str, message: str, tmp_path:
 
 
 @pytest.mark.parametrize(("text", "port"), [("0x1F40", 8000), ("+8000", 8000), ("8000 # a comment", 8000)])
-def test_numbers_are_what_they_look_like(text: str, port: int, tmp_path: Path):
+def test_numbers_in_variables_are_read_in_each_notation(text: str, port: int, tmp_path: Path):
     assert load_settings(write_project(tmp_path), {"CHURNOPS_API__PORT": text}).api.port == port
 
 
-def test_what_yaml_11_took_for_a_boolean_or_date_is_text(tmp_path: Path):
+def test_words_that_yaml_11_reads_as_booleans_or_dates_are_text(tmp_path: Path):
     document = default_config() + "    - {name: plan, kind: category, choices: [No, Yes, on, 2024-01-01, 1:30]}\n"
     (tmp_path / "config.yaml").write_text(document)
     plan = load_settings(tmp_path / "config.yaml", {}).table.by_name["plan"]
@@ -317,7 +317,7 @@ def test_addresses_and_paths_are_checked(name: str, value: object, tmp_path: Pat
         ("monitoring.window_days", 15 / 86_400),
     ],
 )
-def test_what_projects_have_stays_valid(name: str, value: object, tmp_path: Path):
+def test_values_in_existing_projects_stay_valid(name: str, value: object, tmp_path: Path):
     document = read_yaml(default_config())
     section, key = name.split(".")
     document[section][key] = value

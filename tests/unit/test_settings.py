@@ -25,7 +25,7 @@ def test_the_default_is_valid_and_is_the_repositorys_own(settings: Settings):
     assert all_features(settings.table, settings.features)
 
 
-def test_every_key_is_in_the_default_and_says_what_it_is_for(settings: Settings):
+def test_every_key_is_explained_in_the_default_config(settings: Settings):
     lines = default_config().splitlines()
     for section, content in settings.model_dump(exclude={"table"}).items():
         keys = content if isinstance(content, dict) else {section: content}
@@ -42,7 +42,7 @@ def test_keys_left_out_take_the_default(tmp_path: Path, settings: Settings):
     assert short.model_dump(exclude=of_this_table) == settings.model_dump(exclude=of_this_table)
 
 
-def test_the_gain_asked_for_is_the_metrics_own_where_it_is_left_out(tmp_path: Path):
+def test_the_required_gain_has_a_default_for_each_metric(tmp_path: Path):
     def drop(document: dict[str, Any]) -> None:
         del document["retraining"]["min_improvement"]
 
@@ -88,7 +88,7 @@ def test_a_variable_overrides_a_setting(tmp_path: Path):
     assert load_settings(path, {"CHURNOPS_CONFIG": str(path)}).monitoring.drift_threshold == 0.05
 
 
-def test_a_demonstration_is_asked_for_and_says_so(tmp_path: Path):
+def test_a_demonstration_is_a_setting_and_shows_a_banner(tmp_path: Path):
     assert load_settings(write_project(tmp_path), {}).banner == ""
     demonstration = load_settings(write_project(tmp_path, lambda document: document.update(demonstration=True)), {})
     assert demonstration.banner == "Demonstration: simulated customers count as production in this project."
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str, messa
         load_settings(tmp_path / "config.yaml", {})
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path: Path):
+def test_a_missing_config_names_the_command(tmp_path: Path):
     with pytest.raises(SettingsError, match="churnops config show"):
         load_settings(tmp_path / "config.yaml", {})
     with pytest.raises(SettingsError, match="churnops config show"):

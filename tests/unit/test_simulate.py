@@ -124,7 +124,9 @@ def test_more_customers_than_the_table_has_are_drawn_again(customers: dict[str, 
         (Drift(), 0, "at least 1"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(customers: dict[str, Any], drift: Drift, rows: int, message: str):
+def test_an_impossible_simulation_is_refused_in_one_line(
+    customers: dict[str, Any], drift: Drift, rows: int, message: str
+):
     with pytest.raises(DataError, match=message) as raised:
         simulate(**customers, drift=drift, rows=rows, seed=0)
     assert "\n" not in str(raised.value)

@@ -37,7 +37,7 @@ def test_the_newest_are_held_out_and_those_before_chosen_on():
     assert sorted(training.at[fitted]) == [0] * 300 + list(range(1, 801))
 
 
-def test_of_few_rows_a_part_is_held_out():
+def test_with_few_rows_a_share_is_held_out():
     rows = table(300, 100)
     assert split(rows, nobody(rows), NAMES, SETTINGS).held_out.sum() == MAX_SHARE * 100
 
@@ -60,7 +60,7 @@ def test_row_order_does_not_matter_even_among_equal_times():
             assert mine == theirs
 
 
-def test_whom_production_was_trained_on_is_not_held_out():
+def test_training_customers_of_the_deployed_model_are_not_held_out():
     rows = table(300, 1000)
     known = rows.at > 950
     parts = split(rows, known, NAMES, SETTINGS)

@@ -27,7 +27,7 @@ def feature(name: str, expression: str) -> DerivedFeature:
     return DerivedFeature(name=name, expression=expression)
 
 
-def test_selection_leaves_out_what_says_nothing_and_records_why(settings: Settings, prepared: PreparedTable):
+def test_selection_drops_uninformative_features_and_records_why(settings: Settings, prepared: PreparedTable):
     wanted = FeatureSettings(
         derived=(
             feature("twice", "2 * total_day_minutes"),
@@ -214,9 +214,7 @@ def test_the_reference_has_held_out_scores_of_the_evaluated_fit(trained: Trained
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rows_that_count_nothing_are_as_if_they_were_not_there(
-    family: str, features: SelectedFeatures, prepared: PreparedTable
-):
+def test_rows_of_weight_0_change_nothing(family: str, features: SelectedFeatures, prepared: PreparedTable):
     matrix, candidate = features.build(prepared.imputer(prepared.columns)), CANDIDATES[family]
     half = np.arange(prepared.outcome.size) % 2 == 0
     weighted = candidate.fit(candidate.default, matrix, prepared.outcome, 1, 3.0 * half)
@@ -224,7 +222,7 @@ def test_rows_that_count_nothing_are_as_if_they_were_not_there(
     np.testing.assert_allclose(export(weighted).probability(matrix), export(alone).probability(matrix), atol=1e-6)
 
 
-def test_a_row_that_counts_twice_is_as_if_it_stood_there_twice(features: SelectedFeatures, prepared: PreparedTable):
+def test_a_row_of_weight_2_equals_two_rows(features: SelectedFeatures, prepared: PreparedTable):
     """The tree's settings count weights where they speak of rows, but for the least rows of a leaf."""
     matrix, candidate = features.build(prepared.imputer(prepared.columns)), CANDIDATES["decision_tree"]
     params = {"criterion": "gini", "max_depth": 4, "min_samples_leaf": 1}

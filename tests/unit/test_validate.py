@@ -151,7 +151,7 @@ def test_a_boolean_is_no_number(tmp_path: Path, settings: Settings):
     assert [(f.rule, f.count) for f in caught.value.failures] == [("type", 60)]
 
 
-def test_what_the_schema_does_not_know_is_ignored_and_reported(tmp_path: Path, settings: Settings):
+def test_columns_outside_the_schema_are_ignored_and_reported(tmp_path: Path, settings: Settings):
     path = write(tmp_path, raw().with_columns(note=pl.lit("x")).drop("State", "Total day charge"))
     found = validate_data([path], [], settings.table)
     assert "note" not in found.raw["raw/table.csv"].columns

@@ -192,7 +192,7 @@ def test_scores_of_a_refit_are_no_drift_however_many_there_are():
     assert plain.drifted
 
 
-def test_labels():
+def test_label_drift_is_a_change_of_the_churn_rate():
     reference = ColumnProfile.fit(np.repeat([0.0, 1.0], [2850, 483]))
 
     def judge(churned: int, rows: int, settings: MonitoringSettings = SETTINGS) -> Any:
