@@ -1,4 +1,4 @@
-"""What nobody should send: each is refused with a problem that says what is wrong, and leaves nothing behind."""
+"""Invalid requests: each is refused with a problem that names the fault, and leaves nothing in the journal."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, Ru
 
 @dataclass(frozen=True)
 class Bad:
-    """A request, and the answer that it must get; `field` and `rule` are those of the first error."""
+    """A request and its expected answer; `field` and `rule` are those of the first error."""
 
     id: str
     body: bytes
@@ -62,7 +62,7 @@ def bad(name: str, body: Any, status: int = 422, /, **expected: Any) -> Bad:
 
 
 def value(name: str, raw: str, rule: str, status: int = 422, says: str = "") -> Bad:
-    """A customer one of whose values is written `raw`."""
+    """A customer with one value written `raw`."""
     text = json.dumps(a_customer(**{name: None})).replace(f'"{name}": null', f'"{name}": {raw}')
     return bad(f"{name}={raw[:20]}", text, status, field=name, rule=rule, says=says)
 
@@ -399,7 +399,7 @@ def test_made_up_methods_do_not_fill_the_metrics(service: tuple[Settings, TestCl
 
 
 def http(body: bytes, path: str = "/predict", kind: str = JSON, **headers: str) -> bytes:
-    """Write a POST request; without a content-length among the headers the right one is sent."""
+    """Write a POST request; its content-length is that of the body unless the headers have one."""
     named = {"host": "localhost", "content-type": kind, "content-length": str(len(body)), "connection": "close"}
     named |= {key.replace("_", "-"): value for key, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value)
@@ -454,7 +454,7 @@ def test_a_slow_body_is_abandoned(server: Server):
 
 
 def test_a_body_that_trickles_in_is_abandoned(server: Server):
-    """The time counts for the whole body, not from piece to piece."""
+    """The time limit holds for the whole body, not for each piece."""
     answer = server.send(http(b"", content_length="500"), *([b" "] * 30), pause=0.1, timeout=10.0)
     assert_refused(server, answer, 408, 0)
 
@@ -521,7 +521,7 @@ def test_endless_headers_are_refused(server: Server):
 
 
 def test_continue_is_sent_only_for_a_body_that_will_be_read(server: Server):
-    """And not where the body is refused unseen: then the client need not send it."""
+    """If the headers suffice to refuse, the client need not send the body."""
     answer = server.send(http(b"", content_length="10", expect="100-continue"), b"x" * 10, pause=0.2)
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 ")
     assert b"100 Continue" not in server.send(http(b"", content_length="10", expect="100-continue", content_type="a/b"))

@@ -181,7 +181,7 @@ def wide(columns: int) -> Schema:
 
 
 def work(columns: int) -> int:
-    """Return the comparisons that a customer costs who has one column under both its names and unknown fields."""
+    """Return the number of comparisons for a customer with one column under both its names and unknown fields."""
     form = CustomerForm(wide(columns))
     document = {Counting(f"u{i}"): 1 for i in range(columns)} | {Counting("c0"): 1, Counting("C 0"): 1}
     Counting.work = 0

@@ -66,7 +66,7 @@ def test_a_client_that_reads_is_not_cut_off(monkeypatch: pytest.MonkeyPatch):
 
 
 class Server:
-    """A connection that is served without a network; `given` are the headers that the application saw."""
+    """A connection without a network; `given` holds the headers that the application received."""
 
     def __init__(self) -> None:
         self.given: list[tuple[bytes, bytes]] = []
@@ -83,7 +83,7 @@ class Server:
         await send({"type": "http.response.body", "body": b""})
 
     def answer(self, *pieces: bytes) -> tuple[bytes, Connection]:
-        """Send pieces, at most until the connection is closed; return what was answered."""
+        """Send pieces until the connection is closed, and return the answer."""
         written: list[bytes] = []
 
         class Transport(asyncio.Transport):

@@ -1,4 +1,4 @@
-"""When a request needs an API key, whatever was lost and whoever stands in between; and the key that metrics need."""
+"""Rules for API keys: when a request needs one, also behind a proxy and after a loss of the journal."""
 
 import os
 import socket
@@ -35,13 +35,13 @@ FORWARDED = """forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-fo
 
 @pytest.mark.parametrize("name", FORWARDED.split())
 def test_a_forwarded_request_is_not_this_machines(client: TestClient, customer: dict[str, Any], name: str):
-    """A proxy on the same machine: the request comes from 127.0.0.1, whoever sent it."""
+    """A proxy on the same machine: every request comes from 127.0.0.1."""
     for value in ("127.0.0.1", ""):
         assert_problem(client.post("/predict", json=customer, headers={name: value}), 401)
 
 
 def test_nginx_as_it_comes_is_not_this_machine(api_settings: Settings):
-    """It adds no header, calls us by the address that it is configured with, and speaks HTTP/1.0."""
+    """Nginx by default adds no header, sends its configured address as host, and speaks HTTP/1.0."""
     with serving(api_settings) as server:
         request = b"GET /model HTTP/%s\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
         assert b" 401 " in server.send(request % b"1.0")
@@ -92,7 +92,7 @@ def record_of(settings: Settings) -> KeyRecord:
 
 
 def closed(client: TestClient) -> bool:
-    """Whether no path that needs a key is answered without one."""
+    """Return whether every path that needs a key refuses a request without one."""
     statuses = {
         client.request(m, p.format(prediction_id="x"), json=b).status_code for m, p, needed, b in PATHS if needed
     }
@@ -210,7 +210,7 @@ def test_a_key_cannot_be_made_unnecessary(make_settings, value: Any):
 
 @pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("0.0.0.0", 401)])
 def test_uvicorn_beyond_this_machine_needs_a_key(api_settings: Settings, host: str, status: int):
-    """Started without `churnops serve`; also for a request from this machine, which ends at 127.0.0.1."""
+    """Uvicorn that listens beyond this machine without `churnops serve`: also a local request needs a key."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "churnops.api.main:app", "--host", host, "--port", str(port)]
     environment = os.environ | {"CHURNOPS_CONFIG": str(api_settings.root / "config.yaml")}

@@ -1,4 +1,4 @@
-"""`POST /labels`: outcomes that arrive later, and what they make of a recorded prediction."""
+"""`POST /labels`: outcomes that arrive later, and their effect on recorded predictions."""
 
 import io
 import itertools
@@ -36,7 +36,7 @@ def predict(client: TestClient, customer: dict[str, Any]) -> str:
 
 
 def age(settings: Settings, by: timedelta) -> None:
-    """Let the predictions have been made earlier than they were."""
+    """Move the predictions to an earlier time."""
     engine = open_database(settings.database_url(settings.journal.url))
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE predictions SET at = at - {by // timedelta(microseconds=1)}")
@@ -149,7 +149,7 @@ def test_a_label_of_the_prediction_counts_before_one_of_the_customer(client: Tes
 
 
 def test_a_customer_may_be_labelled_who_is_not_known_yet(client: TestClient, customer: dict[str, Any]):
-    """The outcome comes from another system, which may be quicker; here it dates from before the prediction."""
+    """The outcome comes from another system, which may be faster; here it precedes the prediction."""
     assert client.post("/labels", json={"customer_id": "C-1", "churned": True}).json()["recorded"] == 1
     assert outcome(client, predict(client, customer))["churned"] is None
 
@@ -171,7 +171,7 @@ MOMENT = datetime(2026, 1, 31, 10, 0, 0, tzinfo=UTC)
     ],
 )
 def test_times_are_kept_in_utc(client: TestClient, api_settings: Settings, text: str, expected: datetime):
-    """Without an offset they are in UTC."""
+    """Times without an offset are UTC."""
     label = {"customer_id": "C-1", "churned": True, "outcome_at": text}
     assert client.post("/labels", json=label).json()["recorded"] == 1
     assert rows(api_settings)[0][3] == (expected - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
@@ -208,7 +208,7 @@ def test_ids_are_kept_unchanged(client: TestClient, api_settings: Settings):
 
 
 def test_labels_that_match_nobody_are_counted_and_kept(client: TestClient, customer: dict[str, Any]):
-    """A wrong column of ids would otherwise show weeks later, as outcomes that never come."""
+    """Otherwise a wrong column of ids would show only weeks later, when no outcome arrives."""
     predict(client, customer)
     labels = [{"customer_id": id_, "churned": True} for id_ in ("C-1", "c-1", "1", "C-1 ")]
     assert client.post("/labels", json=labels).json() == {"recorded": 4, "unchanged": 0, "unmatched": 3}
@@ -222,7 +222,7 @@ BLANK = ["", " ", "\t\n", "\u00a0", "\u200b", "\ufeff\u2060", "\x1f"]
 
 @pytest.mark.parametrize("blank", BLANK)
 def test_a_blank_id_is_no_id(client: TestClient, api_settings: Settings, customer: dict[str, Any], blank: str):
-    """All customers that a client has no id of would be one: a label for it marked them all."""
+    """With a blank id, all customers without an id would be one, and a label would count for all of them."""
     for name in ("customer_id", "prediction_id"):
         (error,) = assert_problem(client.post("/labels", json=[{name: blank, "churned": True}]), 422)["errors"]
         assert (error["field"], error["row"]) == (name, 1)

@@ -35,7 +35,7 @@ START = datetime(2021, 11, 24, 12, tzinfo=UTC)  # outside the window of the serv
 
 
 def merged(client: TestClient) -> str:
-    """Let the service count and merge now, as it does by itself every few seconds; return its metrics."""
+    """Make the service count and merge now instead of in a few seconds; return its metrics."""
     service = service_of(client)
     assert service.live is not None
     service.live.count()
@@ -218,7 +218,7 @@ class Clock:
 
 
 class Worker:
-    """Counts as a worker does, by a clock of the test's."""
+    """A worker that counts by the test's clock."""
 
     def __init__(self, settings: Settings, served: Served, clock: Clock) -> None:
         self.engine = open_database(settings.database_url(settings.journal.url))

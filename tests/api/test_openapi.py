@@ -74,7 +74,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, R
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, RunSummary]) -> Iterator[Service]:
-    """The same, with a journal whose tables are gone."""
+    """A service whose journal has lost its tables."""
     settings = deployed(tmp_path_factory.mktemp("broken"), project[0], api={"rate_limit": 1_000_000})
     key = make_key(settings, "admin")
     with client_of(settings) as client:
@@ -106,7 +106,7 @@ def ask(client: TestClient, case: Any, key: str | None) -> Any:
 def check(
     document: dict[str, Any], label: str, mode: GenerationMode, *askers: Asker, examples: int = EXAMPLES
 ) -> list[Counter[int]]:
-    """Make requests up from the document, and check each answer of each asker; count the answers by status."""
+    """Generate requests from the document, and check the answer to each; count the answers by status."""
     # Keys are chosen by the askers: without the declaration no header is made up for them.
     plain = json.loads(json.dumps(document))
     for operations in plain["paths"].values():
@@ -412,7 +412,7 @@ def test_another_tables_document_is_true(own: Service, label: str, mode: Generat
 
 
 def test_another_tables_customers_are_kept_under_their_ids(own: Service):
-    """Also where the table declares no id: labels need one; and from a file as from a list."""
+    """Also if the table declares no id, because labels need one; from a file as from a list."""
     client, document, _, settings = own
     name = settings.table.identifier.name if settings.table.identifier else "customer_id"
     example = dict(examples(document))["/predict"] | {name: "Ö-1"}
@@ -457,7 +457,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_may_not_be_framed(service: Se
 
 
 def test_the_command_lines_of_the_page_work(service: Service, tmp_path: Path):
-    """Typed as they are into a shell, with a program in place of curl that sends nothing, only shows its arguments."""
+    """Run each command in a shell, with a program in place of curl that only prints its arguments."""
     client, _, key, _ = service
     text = html.unescape(client.get("/docs").text)
     lines = [line for line in re.findall(r"<pre>(.*?)</pre>", text, re.S) if line.startswith("curl")]

@@ -1,4 +1,4 @@
-"""`POST /predict`: the answer, what may be sent, and what is recorded before it is sent."""
+"""`POST /predict`: valid inputs, the answer, and its record in the journal."""
 
 import json
 from collections.abc import Callable
@@ -184,7 +184,7 @@ def test_nothing_of_a_refused_body_comes_back(client: TestClient, customer: dict
 
 
 def test_an_explanation_that_overflows_is_refused(make_settings, customer: dict[str, Any]):
-    """It is an error, and nothing is recorded: never zeros."""
+    """Overflow is an error and records nothing; the explanation is never zeros."""
     settings = make_settings()
     production = settings.path("models/production")
     bundle = Bundle.load(production)

@@ -38,7 +38,7 @@ def test_the_probe_rows_of_the_bundle_are_answered_with_its_own_bits(client: Tes
 
 
 def test_a_long_body_is_computed_beside_the_event_loop(client: TestClient):
-    """With the same answers: a customer's id may be 128 characters, and spaces are free."""
+    """A long id and spaces make a long body with the same answers."""
     padded = b" " * 70_000
     body = client.build_request("POST", "/predict/probe", json=CUSTOMERS).content
     headers = {"content-type": "application/json"}

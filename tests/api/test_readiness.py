@@ -1,4 +1,4 @@
-"""Readiness is what the last write to the journal was, and what waits for one."""
+"""Readiness follows the last write to the journal and the rows that wait for one."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""Who may ask: keys by scope, this machine while there is no key, rates; and what must never be seen."""
+"""Access: keys by scope, this machine while there is no key, rate limits, and secrets that stay secret."""
 
 import json
 import logging
@@ -91,7 +91,7 @@ def test_without_a_valid_key_each_path_is_closed(
 
 
 def test_a_key_in_the_address_or_a_cookie_is_no_key(api_settings: Settings, customer: dict[str, Any]):
-    """An address ends up in logs."""
+    """An address is written into logs."""
     token = make_key(api_settings, "admin")
     with client_of(api_settings) as client:
         assert_problem(client.post(f"/predict?x-api-key={token}&api_key={token}", json=customer), 401)
@@ -120,7 +120,7 @@ def test_a_key_may_come_as_a_bearer_token(api_settings: Settings, customer: dict
 
 
 def test_two_keys_are_refused(api_settings: Settings, customer: dict[str, Any]):
-    """Whoever stands in front may have checked the other one."""
+    """A proxy may have checked the other key."""
     token, other = make_key(api_settings, "predict"), make_key(api_settings, "admin", name="other")
     with client_of(api_settings) as client:
         for headers in (
@@ -381,7 +381,7 @@ def test_an_ill_formed_request_id_is_replaced(client: TestClient, capfd: pytest.
 
 
 def test_a_path_cannot_write_into_the_log(client: TestClient, capfd: pytest.CaptureFixture[str]):
-    """Neither as a line of its own, nor with what a customer is called."""
+    """Neither line breaks in a path nor a customer's name get into the log."""
     capfd.readouterr()
     client.get("/predictions/x%0A%7B%22level%22:%22critical%22%7D")
     client.get("/unknown/jane.doe@example.com%0D%0Ahello")

@@ -1,4 +1,4 @@
-"""Which model answers: a good deployment is followed, a damaged one is refused and the old one stays."""
+"""The served model: a valid deployment is followed; a damaged one is refused and the old model stays."""
 
 import asyncio
 import json
@@ -169,7 +169,7 @@ def test_the_service_reports_a_refused_deployment(api_settings: Settings, models
 def test_a_failed_look_does_not_stop_following_deployments(
     api_settings: Settings, models: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Else a service would keep revoked keys, and its model, for ever."""
+    """Otherwise a service would keep revoked keys and an old model for ever."""
     real = Bundle.load
     with client_of(api_settings) as client:
         monkeypatch.setattr(Bundle, "load", lambda folder: 1 / 0)

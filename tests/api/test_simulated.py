@@ -1,4 +1,4 @@
-"""Simulated customers are not answered as production, but in a demonstration, which says so."""
+"""Simulated customers are refused, except in a demonstration, which is marked."""
 
 import sqlite3
 from collections.abc import Callable

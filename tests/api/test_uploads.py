@@ -49,7 +49,7 @@ def customers(rows: int) -> list[dict[str, Any]]:
 
 
 def raw_headers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows, some of whose columns have the headers of the raw table."""
+    """The same rows; some columns have the headers of the raw table."""
     names = {name.lower().replace(" ", "_"): name for name in RAW_NAMES}
     return [{names.get(name, name): value for name, value in row.items()} for row in rows]
 
@@ -225,7 +225,7 @@ def test_more_customers_than_allowed_are_refused(make_settings, kind: str, monke
 
 
 async def ask(client: TestClient, content: bytes, send: Any, stays: bool) -> None:
-    """Send a CSV to the application, and its answer to `send`; then the client is gone, or silent if it stays."""
+    """Send a CSV to the application and its answer to `send`; then the client leaves, or stays without reading."""
     messages = [{"type": "http.request", "body": content, "more_body": False}]
 
     async def receive() -> dict[str, Any]:
@@ -268,7 +268,7 @@ def test_a_text_stored_once_counts_as_often_as_it_is_repeated(
 
 
 def test_a_client_that_leaves_before_the_answer_frees_its_place(client: TestClient):
-    """One that reads slowly lets the server wait with the head of the answer, and cancel it there."""
+    """A slow client lets the server wait at the start of the answer, where it can be cancelled."""
     content = to_file(CSV, customers(3))
     assert client.portal is not None
     for _ in range(uploads.AT_ONCE + 1):
@@ -388,7 +388,7 @@ def receive_all(connection: socket.socket) -> bytes:
 
 
 def test_a_large_file_is_answered_in_constant_memory(server: tuple[Server, Settings]):
-    """Six times the rows may not need much more memory; the files are removed."""
+    """Six times the rows need little more memory, and leave no file."""
     service, settings = server
     peaks = []
     for rows in (5_000, 30_000):
@@ -404,7 +404,7 @@ def test_a_large_file_is_answered_in_constant_memory(server: tuple[Server, Setti
 
 
 def test_clients_that_leave_give_their_places_back(server: tuple[Server, Settings]):
-    """While sending, while the file is checked, before the first byte and in the middle of the answer."""
+    """Clients leave while sending, during the check, before the first byte and in the middle of the answer."""
     service, _ = server
     content = to_file(CSV, customers(12_000))
     for _ in range(2):
@@ -451,7 +451,7 @@ def test_more_uploads_than_places_are_refused(server: tuple[Server, Settings]):
 
 @KINDS
 def test_a_journal_that_fails_midway_breaks_the_connection(server: tuple[Server, Settings], kind: str):
-    """A file that ends cleanly would pass for the whole answer."""
+    """A file with a regular end would look complete."""
     service, settings = server
     content = to_file(kind, customers(60_000))
     with socket.create_connection(("127.0.0.1", service.port), timeout=300) as connection:

@@ -1,4 +1,4 @@
-"""Work beside the event loop: bounded, abandoned with its client, and never in the way of housekeeping."""
+"""Work outside the event loop: bounded, stopped when its client leaves, and no obstacle for housekeeping."""
 
 import asyncio
 import json
@@ -221,7 +221,7 @@ KINDS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
 def test_requests_are_abandoned_when_their_client_leaves(
     api_settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
 ):
-    """The client leaves when the first step is taken: of 20 steps that checking takes, few more follow."""
+    """The client leaves at the first of 20 steps: few more steps follow."""
     monkeypatch.setattr(work, "STEP_ROWS", 50)
     monkeypatch.setattr("churnops.api.customers.STEP_ROWS", 50)
     monkeypatch.setattr(ndjson, "LINES", 50)
@@ -285,7 +285,7 @@ def _scope(path: str, kind: str, size: int) -> Scope:
 
 
 def test_the_journal_stays_open_for_housekeeping_under_way(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    """Reading a closed file would be an error, or another file that has its number."""
+    """A read after the close fails, or reads another file with the same number."""
     events: list[str] = []
     gate = Gate()
     close = Project.close

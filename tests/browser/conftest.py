@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A project whose main job has run, on customers of whom some live in a state of a strange name."""
+    """A project after the main job; some customers live in a state whose name contains markup."""
     folder = tmp_path_factory.mktemp("browser") / "project"
     settings = load_settings(write_project(folder, _strange))
     write_small_data(folder)
@@ -40,7 +40,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="package")
 def lived(deployed: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The same after months, with attacks in the journal, a report and a summary. Read it; do not write to it."""
+    """The same project after months, with attacks in the journal, a report and a summary. Do not write to it."""
     settings = copied(deployed, tmp_path_factory.mktemp("browser") / "lived")
     fill(settings, reports=8, predictions=2000)
     attack(settings)
@@ -49,7 +49,7 @@ def lived(deployed: Settings, tmp_path_factory: pytest.TempPathFactory) -> Setti
 
 @pytest.fixture(scope="package")
 def lived_in(lived: Settings) -> Iterator[str]:
-    """The address of its dashboard."""
+    """The address of the project's dashboard."""
     with dashboard(lived.root) as address:
         yield address
 

@@ -1,4 +1,4 @@
-"""The Analysis page: every part has its figure and a sentence, and an offer's figures move its advice."""
+"""The Analysis page: every section has a figure and a sentence; the offer's inputs change its advice."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What holds for every page: it is there, needs no network, runs nothing that came with data, and reads in the dark."""
+"""Every page is complete without a network, executes no text from data, and is readable in dark mode."""
 
 import urllib.error
 import urllib.request

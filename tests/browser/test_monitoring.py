@@ -1,4 +1,4 @@
-"""The Monitoring page: a report is there once it was made, and what is chosen of the time is what is shown."""
+"""The Monitoring page: a new report appears, and the chosen time range decides which reports are shown."""
 
 import sqlite3
 from contextlib import closing
@@ -49,7 +49,7 @@ def test_a_report_of_months_shows_health_series_columns_and_alerts(look: Look, l
 
 
 def forget_reports(settings: Settings) -> None:
-    """Make the project one that was never monitored: the main job makes a first report."""
+    """Remove the main job's first report, so that the project was never monitored."""
     with closing(sqlite3.connect(settings.path("journal.db"))) as connection, connection:
         connection.execute("DELETE FROM cycles")
         connection.execute("DELETE FROM looks")

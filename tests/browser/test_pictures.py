@@ -1,4 +1,4 @@
-"""The pictures of the pages in docs/images can be taken again, of what the pages show today."""
+"""The pictures in docs/images can be taken again, from the pages as they are today."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Predict page: the form answers what the API answers and explains it, sliders move, files are scored in place."""
+"""The Predict page: the form shows and explains the API's answer, sliders score again, files are scored."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""No page asks the journal's database anything that takes longer the more predictions, labels or reports there are."""
+"""No page queries the journal in a time that grows with the number of predictions, labels or reports."""
 
 import re
 import sqlite3
@@ -26,7 +26,7 @@ Asked = dict[str, Any]
 
 @pytest.fixture
 def asked(lived: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
-    """Every statement that this process asks a database from now on, with parameters, and nothing cached."""
+    """Every later SQL statement of this process with its parameters; caches are empty."""
     monkeypatch.setenv(ENV_CONFIG, str(lived.path("config.yaml")))
     statements: Asked = {}
 
@@ -85,7 +85,7 @@ def plan(settings: Settings, statement: str, parameters: Any) -> list[str]:
 
 
 def slow(statement: str, lines: list[str]) -> list[str]:
-    """Return the lines that read as much as there is; what is read in the order that is asked for may end at LIMIT."""
+    """Return the lines of a plan that read a whole table; an ordered read may end at LIMIT."""
     inner = re.search(r"(?i)\((select\b[^()]*\blimit\b[^()]*)\)", statement)
     if inner:  # what is chosen and sorted are the rows of a subquery, which ends at LIMIT
         end = next((n for n, line in enumerate(lines) if line.startswith("SCAN anon_")), len(lines))

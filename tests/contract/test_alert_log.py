@@ -1,4 +1,4 @@
-"""The log of alerts over every database: told once, kept over restarts, handed out again until it arrives."""
+"""The log of alerts on every database: recorded once, kept over restarts, offered until delivered."""
 
 import multiprocessing
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ DEPLOYED = Notice("deployed", "event", "info", "version 2", "")
 def take(
     log: AlertLog, *notices: Notice, channels: tuple[str, ...] = ("a", "b"), at: datetime = NOW
 ) -> list[tuple[str, str]]:
-    """Record notices, and return the titles and channels of what is to be delivered."""
+    """Record notices, and return title and channel of each delivery to make."""
     _, mine = log.take(lambda _: notices, channels, now=at, since=at - 24 * HOUR, lease=LEASE)
     return [(alert.notice.title, channel) for alert, channel in mine]
 

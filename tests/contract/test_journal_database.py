@@ -1,4 +1,4 @@
-"""How the database is made, migrated, adopted and refused."""
+"""The journal's database: created, migrated, adopted or refused."""
 
 import signal
 import subprocess
@@ -42,7 +42,7 @@ def test_the_newest_migration_is_the_version_that_the_code_knows():
 
 
 def first_release(engine: Engine) -> int:
-    """Make the one table that there was before databases had a version, with one deployment; return its number."""
+    """Make the only table of databases without a version, with one deployment; return its number."""
     deployments.create(engine)
     number = intent(DeploymentLog(engine), "a")
     with engine.begin() as connection:

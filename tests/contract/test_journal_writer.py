@@ -1,4 +1,4 @@
-"""Group commit: what `append` promises, on every database, while all is well and while it is not."""
+"""Group commit: the guarantees of `append` on every database, with and without faults."""
 
 import asyncio
 import sqlite3
@@ -344,7 +344,7 @@ def stored_of(engine: Engine, prediction_id: str) -> set[str]:
 
 
 def test_the_loop_does_not_wait_for_another_writer(file_engine: Engine):
-    """The thread waits in its place: the loop goes on with what else there is to do."""
+    """The thread waits instead, so that the event loop continues."""
 
     async def use(writer: JournalWriter) -> None:
         row = a_prediction()

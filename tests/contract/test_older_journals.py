@@ -28,7 +28,7 @@ TABLES["0004"] = (*TABLES["0003"], "decisions")
 
 @pytest.fixture(params=TABLES)
 def older(request: pytest.FixtureRequest, url: str) -> tuple[str, Rows]:
-    """A database of an older version that holds the rows of the fixture project, as far as it has tables for them."""
+    """A database of an older version with the rows of the fixture project, for the tables that it has."""
     engine, rows = create_engine(url), {}
     with engine.begin() as connection:
         migrate_to(connection, request.param)

@@ -1,4 +1,4 @@
-"""The rows that a new model learns from, on every database."""
+"""Training rows from the journal, on every database."""
 
 import json
 import tracemalloc

@@ -56,7 +56,7 @@ def test_an_unsorted_log_that_is_too_long_is_not_read(engine: Engine, monkeypatc
 
 @pytest.mark.parametrize("url", LASTING, indirect=True)
 def test_predictions_that_are_not_committed_yet_are_sorted_later(engine: Engine, url: str):
-    """Of two transactions the later one may commit first."""
+    """The later of two transactions may commit first."""
     if engine.dialect.name == "sqlite":
         pytest.skip("one transaction writes at a time")
     with engine.connect() as slow, slow.begin():
@@ -72,7 +72,7 @@ def test_predictions_that_are_not_committed_yet_are_sorted_later(engine: Engine,
 @pytest.mark.parametrize("url", LASTING, indirect=True)
 @pytest.mark.parametrize("rows", [0, 1, 20, 23])
 def test_customers_of_earlier_versions_are_read_once(url: str, rows: int, monkeypatch: pytest.MonkeyPatch):
-    """Until then nobody can tell who is unmatched; who is found already is not."""
+    """Before that, a customer with a sorted prediction is matched; of all others nothing is known."""
     monkeypatch.setattr(seen, "PART", 10)
     ids = [f"c{n}" for n in range(rows)]
     make_older(url, [a_prediction(customer_id=id_) for id_ in ids])

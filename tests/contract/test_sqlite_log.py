@@ -36,13 +36,13 @@ def log(engine: Engine) -> Iterator[SqliteLog]:
 
 
 def in_file(path: Path, table: str = "predictions") -> int:
-    """Return how many rows the database's file holds without its log."""
+    """Return the number of rows in the database's file without its log."""
     with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def rest(log: SqliteLog) -> None:
-    """Do what half a second without commits does."""
+    """Move the log as after half a second without commits."""
     for _ in range(2):
         log._not_before = 0.0
         log.rest()
@@ -80,7 +80,7 @@ def test_nothing_is_moved_between_commits_until_the_log_is_long(
 def test_commits_beside_a_move_are_moved_without_holding_any_up(
     engine: Engine, log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A checkpoint counts the log as it was at its start: rows that came meanwhile are moved by the next one."""
+    """A checkpoint covers the log at its start; the next one moves later rows."""
     checkpoint, modes, meanwhile = log._checkpoint, [], [500, 50, 5, 1, 1]
 
     def beside_commits(mode: str) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The turn: one process at a time has it, the next as soon as that is gone, however it went."""
+"""The turn: one process has it at a time, and the next gets it however the first one ended."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def watching(url: str) -> psycopg.Connection[Any]:
 
 
 def sessions(url: str) -> int:
-    """How many sessions of this database hold an advisory lock."""
+    """Return the number of sessions of this database with an advisory lock."""
     with watching(url) as connection:
         held = connection.execute(
             "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
@@ -125,7 +125,7 @@ def test_of_two_processes_one_has_the_turn(url: str, tmp_path: Path):
 
 @lasting
 def test_a_killed_process_lets_go_at_once(url: str, tmp_path: Path):
-    """On this machine; of the server it is known when it notices that the connection is closed."""
+    """At once on this machine; on a server as soon as it notices the closed connection."""
     with another(url, tmp_path / "turn") as (process, first):
         process.kill()
         process.wait()
@@ -144,7 +144,7 @@ def test_machines_that_share_only_the_database_exclude_each_other(url: str, tmp_
 
 @postgresql
 def test_a_turn_has_its_own_database_session_and_closes_it(engine: Engine, url: str, tmp_path: Path):
-    """What others do on the pool's connections must not end the turn, and no lock may stay in the pool."""
+    """Other statements on the pool's connections do not end the turn, and no lock stays in the pool."""
     with turn(engine, JOB, tmp_path / "turn") as mine:
         assert mine
         for _ in range(3):

@@ -12,7 +12,7 @@ from tests.support.projects import quick, write_project
 
 @pytest.fixture
 def deployed(project: tuple[Settings, RunSummary], tmp_path: Path) -> Settings:
-    """A project of its own with a deployed model, and nothing monitored yet."""
+    """A project with a deployed model and without a monitoring cycle."""
     folder = tmp_path / "project"
     write_project(folder, quick)
     models = project[0].path("models")

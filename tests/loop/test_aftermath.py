@@ -1,4 +1,4 @@
-"""Once the link is swapped a deployment has happened: whatever fails after it is a warning, and no failure."""
+"""After the swap of the link a deployment stands: every later failure is a warning."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def change(document: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with two versions; the first answers."""
+    """A project with two versions; the first one is deployed."""
     folder = tmp_path_factory.mktemp("aftermath")
     write_small_data(folder, 400)
     settings = load_settings(write_project(folder, change))

@@ -1,4 +1,4 @@
-"""Alerts to a real mail server and real HTTP endpoints on loopback: those that answer, fail, refuse and hang."""
+"""Alerts to a real mail server and HTTP endpoints on loopback that answer, fail, refuse and hang."""
 
 import json
 import multiprocessing
@@ -47,7 +47,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 class Desk:
-    """Alerts over one journal, a console that is read, and a clock that is set."""
+    """Alerts from one journal, with a readable console and an adjustable clock."""
 
     def __init__(self, engine: Engine) -> None:
         self.log = AlertLog(engine)
@@ -300,7 +300,7 @@ def test_nothing_but_the_address_is_connected_to(desk: Desk, endpoint: Endpoint,
 
 @pytest.fixture
 def connections() -> Iterator[list[Any]]:
-    """What this process connects to or looks up the address of."""
+    """Addresses that this process connects to or resolves."""
     seen: list[Any] = []
     watching = [True]
 
@@ -333,7 +333,7 @@ def test_two_processes_deliver_an_alert_once(tmp_path: Path, endpoint: Endpoint)
 
 
 def _dies(url: str, channel: str, when: str) -> None:
-    """Tell an alarm, and be killed before or after it is sent."""
+    """Send an alarm in a process that is killed before or after the delivery."""
     import os
 
     from churnops.alerting import alerts as module

@@ -60,7 +60,7 @@ def ready(server: Server) -> None:
 def test_each_deployment_is_seen_and_leaves_no_trace(
     served_settings: Settings, deployer: Deployer, trained: TrainedModels
 ):
-    """Of every family: their numbers go through JSON and back."""
+    """For every model family: numbers pass through JSON and back unchanged."""
     with Server(served_settings) as server:
         ready(server)
         for model in trained.models.values():
@@ -126,7 +126,7 @@ def test_a_damaged_deployment_fails_the_check_and_changes_no_model(
 
 
 def test_answers_that_differ_from_the_models_fail_the_check_at_once(served_settings: Settings):
-    """Such as a library of the service's machine might give."""
+    """Small differences as another machine's numeric library may cause."""
     bundle = served(served_settings)
     other = Shifted(**{part.name: getattr(bundle, part.name) for part in fields(bundle)})
     assert other.version_name == bundle.version_name

@@ -174,7 +174,7 @@ def test_simulated_customers_cause_retraining_only_in_demonstrations(folder: Pat
 
 
 def assert_nobody_was_trained_on(folder: Path, model: str, since: datetime) -> None:
-    """Nobody whom the new model answered after its first answer is among those it, or the first one, learned from."""
+    """No customer of the new model after its first answer is a training row of this or the first model."""
     project = Project(folder, smaller(1.0))
     settings = project.settings
     models = settings.path("models")

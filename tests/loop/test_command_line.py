@@ -1,4 +1,4 @@
-"""The commands as a stranger types them, in processes of their own."""
+"""The commands as a new user types them, in processes of their own."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""No character, no closed stream and no full disk behind standard output breaks a command or undoes its work."""
+"""No character, closed stream or full disk at standard output breaks a command or undoes its work."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def without_streams(arguments: str, cwd: Path) -> CompletedProcess[bytes]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose name is no UTF-8, in which the main job has run with an encoding that lacks what it prints."""
+    """A project whose path is not UTF-8; its main job ran with an encoding that lacks printed characters."""
     folder = tmp_path_factory.mktemp("console") / os.fsdecode(b"caf\xe9")
     write_small_data(folder, 300)
     write_project(folder, change)

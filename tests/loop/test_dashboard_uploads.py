@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Session:
-    """A session of the dashboard and what an upload in its name needs."""
+    """A session of the dashboard, and the ids that an upload in its name needs."""
 
     address: str
     id: str
@@ -50,7 +50,7 @@ class Session:
 
 @contextmanager
 def session(address: str) -> Iterator[Session]:
-    """Open a tab, as far as the server can tell."""
+    """Open a connection like that of a browser tab."""
     host = urlsplit(address).netloc
     connection = http.client.HTTPConnection(host, timeout=PATIENCE)
     connection.request("GET", "/_stcore/health")

@@ -1,4 +1,4 @@
-"""A process that kills itself at each point of a deployment or a rollback: whoever serves next has a whole model."""
+"""Processes killed at each point of a deployment or rollback: the next service has a whole model."""
 
 import json
 import subprocess
@@ -107,7 +107,7 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Template:
-    """Projects to copy: in that of `rollback`, version 2 was deployed on top of version 1, in the other it waits."""
+    """Projects to copy: for `rollback`, version 2 is deployed after version 1; for the other, it waits."""
 
     folders: dict[str, Path]
     bundles: tuple[Bundle, Bundle]
@@ -115,7 +115,7 @@ class Template:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, RunSummary]) -> Template:
-    """The small project, with a second of the models that it trained registered."""
+    """The small project with a second model registered."""
     folders = {what: tmp_path_factory.mktemp("kills") / what for what in ("deploy", "rollback")}
     settings = copy(project[0].root, folders["deploy"])
     tracker = Tracker(settings)
@@ -136,7 +136,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, 
 
 @pytest.fixture(scope="module")
 def dies() -> Iterator[Callable[[Settings, str, int | None], dict[str, Any]]]:
-    """Deploy or roll back in a process that kills itself after so many things done."""
+    """Deploy or roll back in a process that kills itself after a given number of steps."""
     with subprocess.Popen(
         [sys.executable, "-c", DIES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

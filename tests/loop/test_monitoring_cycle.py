@@ -186,7 +186,7 @@ def test_late_labels_change_past_windows_and_nothing_looks_ahead(deployed: Setti
 
 
 def test_labels_that_come_in_day_by_day_are_looks_too(deployed: Settings):
-    """Without new predictions there is fresh evidence all the same, and it is paid for."""
+    """New labels are new evidence even without new predictions, and count as a look."""
     now = datetime.now(UTC)
     table = customers(deployed).head(600)
     rows = asked(deployed, table, now - 36 * DAY, now - 31 * DAY)
@@ -263,7 +263,7 @@ def test_an_empty_journal_cannot_tell(deployed: Settings):
 
 
 def test_without_new_predictions_the_newest_window_is_shown(deployed: Settings):
-    """It acts once; shown again, it neither alerts, nor counts as a look, nor retrains."""
+    """A window acts once: shown again, it causes no alert, look or retraining."""
     now = datetime.now(UTC)
     asked(deployed, customers(deployed, longer_calls).head(600), now - 20 * DAY, now - 15 * DAY)
     called: list[RetrainingTask] = []
@@ -384,7 +384,7 @@ def test_the_module_is_a_command_too(deployed: Settings):
 
 
 def test_cycles_at_once_and_a_killed_one_leave_whole_reports(deployed: Settings, tmp_path: Path):
-    """Three at once, one of them killed: every report there is is whole, has its batch and page, and is one look."""
+    """Three cycles at once, one of them killed: every report is whole, has batch and page, and is one look."""
     path = tmp_path / "changed.csv"
     customers(deployed, longer_calls).write_csv(path)
     monitoring.run_monitoring(deployed, sources.window())  # makes the stores

@@ -1,4 +1,4 @@
-"""Somebody else's table: gaps, categories, an id, a time, and an own target, through the whole main job."""
+"""The user's own table: gaps, categories, id, time and target, through the whole main job."""
 
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def test_identifiers_stay_out_of_the_bundle_and_every_artifact(own: Own):
 
 
 def test_the_evaluated_rows_are_the_held_out_ones(own: Own, tmp_path: Path):
-    """What the report says can be computed again from the rows it names, and no fit has seen these."""
+    """The evaluation can be computed again from the rows it names, and no fit has used these rows."""
     settings, summary, table = own
     (path,) = (settings.root / "mlartifacts").rglob("test_data.parquet")
     held_out = pl.read_parquet(path)

@@ -223,7 +223,7 @@ class KilledError(BaseException):
 
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Let the process die at the n-th change of a file: that one and all later ones do not happen."""
+    """Stop the process at the n-th change of a file: this and all later changes do not happen."""
     left = [0]
 
     def guard(owner: Any, name: str) -> None:

@@ -28,7 +28,7 @@ def command(settings: Settings, *arguments: str, **variables: str) -> None:
 
 
 def open_to(folder: Path, bits: int) -> list[str]:
-    """Return what below a folder, which may be entered, has any of some permission bits."""
+    """Return the files and folders below an accessible folder that have any of some permission bits."""
     found = []
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):

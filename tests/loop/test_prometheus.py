@@ -1,4 +1,4 @@
-"""Prometheus' rules: valid, tested by promtool, about metrics that exist, and true in a real Prometheus."""
+"""Prometheus' rules: valid, tested by promtool, on existing metrics, and firing in a real Prometheus."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Retraining from end to end: when it may begin, what it compares, what it deploys, and that it never leaves a mess."""
+"""Retraining from end to end: permission, comparison, deployment, and a clean state after every failure."""
 
 import json
 import shutil
@@ -72,7 +72,7 @@ def settings(template: Path, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def reversed_world(tmp_path: Path) -> Path:
-    """Later customers in a world where those with a high bill stay, and those with a low one leave."""
+    """Later customers for whom the rule is reversed: high bills stay, low bills leave."""
     table = pl.read_csv(LATER, infer_schema_length=0)
     stays = (pl.col("Voice mail plan") == "No") & (BILL > 74)
     leaves = (pl.col("Voice mail plan") == "No") & (BILL < 48)
@@ -106,7 +106,7 @@ def told(settings: Settings) -> list[str]:
 
 
 def observed(settings: Settings, path: Path, *, days_ago: float = 40, labelled: bool = True) -> None:
-    """Let the API have been asked about a file's customers, and their outcomes come in since (or not)."""
+    """Record predictions for a file's customers, with or without their outcomes."""
     bundle, schema = production(settings), settings.table
     table = check_customers(read_table(path), schema, "t", keep_outcome=True)
     scores = bundle.predict(encode(table, schema)).probability.tolist()
@@ -278,7 +278,7 @@ def test_unlabelled_predictions_do_not_block_retraining_on_a_file(settings: Sett
 
 
 def test_a_large_file_does_not_replace_outcomes_missing_elsewhere(settings: Settings, tmp_path: Path):
-    """Where only those who left are reported, a file of everybody must not let those in."""
+    """If only customers who left are reported, a whole file must not replace the missing outcomes."""
     table = pl.read_csv(LATER, infer_schema_length=0)
     table[:200].write_csv(tmp_path / "silent.csv")
     observed(settings, tmp_path / "silent.csv", labelled=False)
@@ -447,7 +447,7 @@ def test_monitoring_finishes_while_another_retraining_runs(settings: Settings, r
 def test_a_model_deployed_meanwhile_is_not_replaced(
     settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The comparison was with another model, so it says nothing of the one that answers now."""
+    """A comparison with an earlier model does not describe the deployed model."""
     other = replace(production(settings), threshold=0.4)
     register = Registry.register
 
@@ -517,7 +517,7 @@ def replace_retraining(settings: Settings, **changes: float | str) -> Settings:
 
 
 def everything(settings: Settings) -> dict[str, Any]:
-    """What decides which model answers."""
+    """The files and rows that decide which model is deployed."""
     folder = settings.path("models")
     with opened_registry(settings) as registry:
         versions = [(v.version, v.aliases) for v in registry.versions()]
@@ -533,7 +533,7 @@ def everything(settings: Settings) -> dict[str, Any]:
 def test_a_deployment_the_running_api_does_not_follow_is_rolled_back(
     settings: Settings, reversed_world: Path, tmp_path: Path
 ):
-    """The address is of a service with other models: the check fails, and the model before answers again."""
+    """The address leads to a service with other models: the check fails, and the earlier model is deployed again."""
     shutil.copytree(settings.root, tmp_path / "elsewhere", symlinks=True)
     before = production(settings)
     with Server(load_settings(tmp_path / "elsewhere/config.yaml")) as server:
@@ -591,7 +591,7 @@ def test_few_customers_or_one_outcome_cannot_tell(
 
 
 def test_the_main_job_does_not_undo_a_retraining_on_newer_customers(settings: Settings, reversed_world: Path):
-    """`data.production` is older than what a retrained model has learned from: it would bring the old world back."""
+    """`data.production` is older than the retrained model's rows: training on it would undo the retraining."""
     assert retrain(settings, reversed_world).status == "deployed"
     before = production(settings)
     found = run_all(settings).deployed

@@ -32,7 +32,7 @@ DOWN = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RE
 
 @dataclass(frozen=True)
 class Trained:
-    """A project in which version 1 answers, and 2, which is wrong about nearly everybody, is registered."""
+    """A project with version 1 deployed, and version 2, wrong for nearly all customers, registered."""
 
     folder: Path
     good: Bundle

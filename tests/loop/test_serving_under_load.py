@@ -154,7 +154,7 @@ def test_every_answer_is_wholly_from_its_named_version_during_swaps(make_setting
 
 
 class FlipsAByte(DeploymentFolder):
-    """Damages the new bundle after it was checked, before the link moves."""
+    """A deployment whose bundle is damaged after its check and before the link moves."""
 
     def _swap(self, name: str) -> None:
         flip(self.folder / "versions" / name / "estimator.npz")

@@ -264,7 +264,7 @@ def test_a_damaged_production_stops_the_run_unless_it_is_replaced(fresh: Setting
 
 
 def test_later_customers_are_scored_with_the_deployed_models_schema(fresh: Settings, project: Project):
-    """Choices in another order are other codes: the model in production keeps its own."""
+    """Choices in another order have other codes: the deployed model keeps its own."""
     document = yaml.safe_load((fresh.root / "config.yaml").read_text())
     for column in document["schema"]["columns"]:
         if column["name"] == "voice_mail_plan":

@@ -1,4 +1,4 @@
-"""Whose customers a cycle acts for: live traffic, files by name, and never simulated ones."""
+"""Sources: cycles act on live traffic and named files, and never on simulated customers."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def told(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def counted(settings: Settings) -> dict[str, int]:
-    """How much there is of everything that may follow from a cycle."""
+    """Numbers of looks, alerts and decisions, which a cycle may cause."""
     return {table.name: number_of(settings, table) for table in (looks, alerts, decisions)}
 
 
@@ -58,7 +58,7 @@ def demonstration(settings: Settings) -> Settings:
 
 
 def test_the_documented_try_out_deploys_alerts_and_counts_nothing(deployed: Settings):
-    """Every command under "Trying it out" as it stands there, with a channel that would hear of an alert."""
+    """Every command under "Trying it out", with a channel that receives every alert."""
     section = (REPOSITORY / "docs/monitoring.md").read_text().partition("## Trying it out")[2].partition("\n## ")[0]
     commands = [shlex.split(line, comments=True) for line in re.findall(r"^    (churnops .*)$", section, re.MULTILINE)]
     assert [command[1] for command in commands] == ["simulate", "monitor"]
@@ -161,7 +161,7 @@ def test_simulated_files_are_marked_in_every_row_and_by_their_hash(
 
 
 def test_the_customers_of_a_simulated_report_stay_marked(deployed: Settings, tmp_path: Path):
-    """The batch file of a report can be read again, also as `--batch`: it must not become production on that way."""
+    """A report's batch file may be used as `--batch`: simulated customers must not become production that way."""
     made = simulated(deployed, tmp_path / "made.csv")
     (deployed.root / "data").mkdir()
     deployed.path("data/production").symlink_to(REPOSITORY / "data/production")

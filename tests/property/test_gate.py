@@ -1,4 +1,4 @@
-"""What holds of the gate whatever the outcomes and scores are."""
+"""Properties of the gate for any outcomes and scores."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Who is in a table, whatever the order of its rows and the bits of its numbers."""
+"""Identities of a table's rows do not depend on row order or the bits of numbers."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What holds of the metrics for any outcomes, probabilities and weights."""
+"""Properties of the metrics for any outcomes, probabilities and weights."""
 
 import math
 

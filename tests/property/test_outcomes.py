@@ -22,7 +22,7 @@ days = st.integers(0, 40).map(lambda n: START + n * DAY / 2)  # few, so that bou
 
 
 class Statement(NamedTuple):
-    """A label that was news, and when it was recorded."""
+    """A label that was recorded as new, and its time."""
 
     label: Label
     outcome_at: datetime
@@ -30,7 +30,7 @@ class Statement(NamedTuple):
 
 
 def slow_outcome(row: PredictionRow, told: list[Statement], known_at: datetime) -> bool | None:
-    """Read the rule word by word."""
+    """Apply the rule literally to each prediction."""
     known = [each for each in told if each.recorded_at <= known_at]
     own = [each for each in known if each.label.prediction_id == row.id]
     customers = [

@@ -1,4 +1,4 @@
-"""Profit, thresholds and their resamples are what counting customers one by one gives."""
+"""Profit, thresholds and resamples equal those of counting customers one by one."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Simulated customers are what was asked, and always customers that the Schema allows."""
+"""Simulated customers have the requested changes and always fit the Schema."""
 
 import numpy as np
 from hypothesis import given, settings

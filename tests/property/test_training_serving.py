@@ -1,4 +1,4 @@
-"""Training and serving cannot differ: a customer has one score, to the last bit, in whatever company."""
+"""Training and serving agree: a customer has one score, to the last bit, alone or in a batch."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""What holds of corrections, budgets, ROC-AUC and its errors whatever the numbers are."""
+"""Properties of corrections, budgets, ROC-AUC and its errors for any numbers."""
 
 import math
 from itertools import pairwise, product

@@ -1,4 +1,4 @@
-"""Which alarms follow from a report: those that fired, and an end only where nothing is big any more."""
+"""Alarms from a report: fired triggers begin one, and it ends only when no change is big any more."""
 
 from dataclasses import replace
 

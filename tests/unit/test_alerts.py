@@ -1,4 +1,4 @@
-"""What is told and when: new, worse, repeated, over; in words that do no harm."""
+"""Alerts: sent when new, worse, repeated or over, with harmless texts."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ LINK = "https://dashboard.example.org/monitoring"
 
 @dataclass
 class Desk:
-    """A console that is read, and a clock that is set."""
+    """A readable console and an adjustable clock."""
 
     log: AlertLog | None
     lines: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Desk:
         return Alerts(self.log, AlertSettings.model_validate(settings), console=self.lines.append, now=lambda: self.now)
 
     def titles(self) -> list[str]:
-        """What was told since this was asked last."""
+        """Return the messages since the last call."""
         told = [line.splitlines()[0] for line in self.lines]
         self.lines.clear()
         return told

@@ -1,4 +1,4 @@
-"""A settings file is bounded before it is parsed, and no short one means a billion values."""
+"""A settings file is bounded before it is parsed, and a short file cannot expand to a billion values."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The bundle: what is written is what is loaded, and whatever was changed or forged is refused in one clear line."""
+"""The bundle: a saved bundle is loaded unchanged, and any change or forgery is refused in one line."""
 
 import io
 import json
@@ -233,7 +233,7 @@ def test_a_forged_document_is_refused(copy: Path, change: Callable[[dict[str, An
 
 
 def test_a_forgery_that_changes_nothing_loads(copy: Path):
-    """So the refusals above are for what was changed, not for how it was written."""
+    """The refusals above are due to the change, not to the way of writing."""
     forge(copy, lambda document: None)
     assert Bundle.load(copy).algorithm == "xgboost"
 
@@ -346,7 +346,7 @@ def forge_member(folder: Path, name: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_nothing_compressed_is_unpacked(method: int):
-    """So a bundle cannot be a bomb, whose few bytes unpack to more than the memory holds."""
+    """So a few bytes cannot unpack to more than the memory holds."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr("x.npy", bytes(2**20))

@@ -1,4 +1,4 @@
-"""What the check makes of servers that are not the API, or not what it should be; the API itself is in tests/loop."""
+"""The check of a deployment against faulty servers; tests/loop uses the real API."""
 
 import json
 import socket
@@ -39,7 +39,7 @@ def bundle(trained: TrainedModels) -> Bundle:
 
 @dataclass
 class Impostor:
-    """A server that reads a request and does with the connection what it likes."""
+    """A server that reads a request and leaves the connection to a function."""
 
     port: int
     asked: list[bytes] = field(default_factory=list)
@@ -100,7 +100,7 @@ def problem(status: int, slug: str, detail: str) -> bytes:
 
 
 def says(*answers: bytes) -> Speak:
-    """Answer these one after another, and the last for ever."""
+    """Send these answers one after another, then repeat the last."""
     return lambda connection, number: connection.sendall(answers[min(number, len(answers)) - 1])
 
 

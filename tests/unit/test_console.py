@@ -1,4 +1,4 @@
-"""Standard streams: what is dropped, what raises, and what a step that prints gets."""
+"""Standard streams: errors that are dropped, errors that are raised, and streams of steps that print."""
 
 import io
 import os

@@ -23,13 +23,13 @@ def world(settings: Settings, drift: float = 1.0, seed: int = 3) -> World:
 
 
 def columns_of(customers: Sequence[Customer], settings: Settings) -> Columns:
-    """What the API makes of what it is sent, which it must accept."""
+    """Return the row that the API makes of a valid customer."""
     form = CustomerForm(settings.table)
     return form.encode([form.read(dict(customer.document)) for customer in customers])
 
 
 def kept_columns(customers: Sequence[Customer]) -> set[tuple[object, ...]]:
-    """What tells the rows apart that customers come from: the columns that are not moved."""
+    """Columns that identify the source rows of customers, because they are not changed."""
     moved = {*MINUTES, *(f"total_{part}_charge" for part in RATES), "customer_id"}
     return {tuple(value for name, value in one.document.items() if name not in moved) for one in customers}
 
@@ -109,7 +109,7 @@ def test_drift_is_the_share_of_later_customers_from_the_new_world(
     before, after = drawn.arrivals(1167), drawn.arrivals(1167, changed=True)
 
     def share(customers: Sequence[Customer]) -> float:
-        """Of those with a high bill and without voice mail, who stay."""
+        """Return the share of stayers among customers with a high bill and no voice mail."""
         columns = columns_of(customers, settings)
         chosen = (columns["voice_mail_plan"] == 0.0) & (bill(columns) > HIGH_BILL + 2)
         return float(1 - np.array([customer.churned for customer in customers])[chosen].mean())

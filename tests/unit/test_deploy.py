@@ -1,4 +1,4 @@
-"""Deploying and going back: after a crash between any two steps one whole model answers, and the log catches up."""
+"""Deployment and rollback: after a crash between any two steps one whole model is deployed, with its log."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from churnops.training.train import TrainedModels
 
 
 class ProcessEndsError(BaseException):
-    """The process ends here."""
+    """Raised in place of the end of the process."""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def log(tmp_path: Path) -> Iterator[DeploymentLog]:
 
 @pytest.fixture
 def aliases() -> list[str]:
-    """Content hashes of what was made production, in order."""
+    """Content hashes of deployed models, in order."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Published documents: their schemas are those of the models, and reading gives back what was written."""
+"""Published documents: their schemas equal those of the models, and a document is read as it was written."""
 
 import json
 

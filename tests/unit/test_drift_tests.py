@@ -1,4 +1,4 @@
-"""Drift tests: what they say in words, what they need, and what they must notice."""
+"""Drift tests: their sentences, their requirements, and changes that they must detect."""
 
 import subprocess
 import sys

@@ -55,7 +55,7 @@ def test_a_linear_model_knows_the_mean_of_each_feature(matrix: NDArray[np.float6
 def test_covers_are_positive_and_shrink_along_every_path(
     family: str, matrix: NDArray[np.float64], prepared: PreparedTable
 ):
-    """What loading demands, so that no fit is refused."""
+    """Loading requires this, so that no fitted model is refused."""
     for params in settings_to_try(CANDIDATES[family], trials=3, seed=2):
         trees = export(CANDIDATES[family].fit(params, matrix, prepared.outcome, seed=1))
         assert isinstance(trees, TreeEnsemble)

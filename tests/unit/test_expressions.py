@@ -1,4 +1,4 @@
-"""The language of derived columns: what it computes, and everything it refuses."""
+"""Expressions of derived columns: results and refusals."""
 
 import numpy as np
 import pytest

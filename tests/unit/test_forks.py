@@ -1,4 +1,4 @@
-"""Forked processes behave as those of `subprocess`: what a test sees of one is what it would see of the other."""
+"""Forked processes behave like those of `subprocess`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the gate decides, at each of its lines, and that its bounds are those of other libraries."""
+"""Decisions of the gate at each of its limits; its bounds equal those of other libraries."""
 
 import json
 import math

@@ -124,7 +124,7 @@ def test_a_name_that_is_no_hash_leads_nowhere(tmp_path: Path, identities: Identi
 
 
 def forged(**changes: object) -> bytes:
-    """A file with these arrays, or this document, in place of the right ones."""
+    """Write a file with these arrays, or this document, instead of valid ones."""
     document = changes.pop("document", {"version": 1, "names": ["minutes"]})
     arrays = {"document": np.frombuffer(json.dumps(document).encode(), dtype=np.uint8)}
     arrays |= {name: np.arange(3, dtype=np.uint64) for name in ("customers", "named", "nameless")}

@@ -121,7 +121,7 @@ def test_columns_that_others_determine_count_once(check: Check, later: Customers
     ],
 )
 def test_each_setting_changes_the_verdict(check: Check, later: Customers, setting: str, value: Any, trigger: str):
-    """A trigger appears, or one with a minus goes, when this setting alone is changed."""
+    """A trigger is added, or removed if it has a minus, when only this setting changes."""
     columns, outcome = later
     name = trigger.removeprefix("-")
     if name == "feature_drift" and trigger.startswith("-"):

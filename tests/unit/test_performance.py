@@ -1,4 +1,4 @@
-"""ROC-AUC against what was promised; an outcome that is not known is never "stayed"."""
+"""ROC-AUC compared with its expectation; an unknown outcome never counts as "stayed"."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The policy: when a retraining may begin, and that every "no" says why."""
+"""The policy: conditions of a retraining, and a reason for every "no"."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

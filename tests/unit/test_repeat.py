@@ -1,4 +1,4 @@
-"""A job that is repeated: on time, whatever it does, until told to stop, one process at a time."""
+"""A repeated job: on time, until it is stopped, in one process at a time."""
 
 import os
 import signal

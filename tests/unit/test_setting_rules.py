@@ -1,4 +1,4 @@
-"""Every setting has a rule, found by walking the model; what breaks one is refused in a line that names it."""
+"""Every setting has a rule (the test walks the model); a broken rule is one line that names the setting."""
 
 import types
 from collections.abc import Iterator, Mapping

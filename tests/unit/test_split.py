@@ -1,4 +1,4 @@
-"""The split by time: who is compared on, who is chosen on, and that nobody is in two places."""
+"""The split by time: rows for the comparison, rows for the choice, and no customer in two parts."""
 
 from dataclasses import replace
 
@@ -122,7 +122,7 @@ def test_a_customer_stands_once_as_last_seen():
 
 
 def test_a_repeated_customer_without_an_id_counts_once():
-    """Such as those of the journal, in a file whose owner took the ids out."""
+    """Like rows of the journal in a file from which the ids were removed."""
     rows = table(2, 6, ids=True)
     rows = replace(rows, at=np.array([0, 0, 1, 2, 3, 4, 5, 6]), customers=("a", None, "b", "c", None, None, None, None))
     for name in NAMES:

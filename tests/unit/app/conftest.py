@@ -1,4 +1,4 @@
-"""Pages as a browser asks for them: `in_project` is a copy of a project that ran, `show` renders one of its pages."""
+"""Pages without a browser: `in_project` is a copy of a project after the main job, `show` renders a page."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from tests.support.projects import write_project
 
 @pytest.fixture
 def no_caches() -> Iterator[None]:
-    """What pages keep does not outlive a test: each has a project of its own."""
+    """Clear the pages' caches after each test, because each test has its own project."""
     cache_data.clear()
     cache_resource.clear()
     yield
@@ -28,7 +28,7 @@ def no_caches() -> Iterator[None]:
 def in_project(
     project: tuple[Settings, RunSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None
 ) -> Path:
-    """A project's folder of one's own, to write to: the main job ran once, and the dashboard reads it."""
+    """A copy of a project after the main job, as the dashboard's project. Tests may write to it."""
     folder = tmp_path / "project"
     shutil.copytree(project[0].root, folder, symlinks=True, ignore=shutil.ignore_patterns("mlartifacts"))
     monkeypatch.setenv(ENV_CONFIG, str(folder / "config.yaml"))
@@ -37,7 +37,7 @@ def in_project(
 
 @pytest.fixture
 def in_empty_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_caches: None) -> Path:
-    """A project's folder in which nothing ran yet, and the dashboard reads it."""
+    """A project without a main job, as the dashboard's project."""
     monkeypatch.setenv(ENV_CONFIG, str(write_project(tmp_path / "empty")))
     return tmp_path / "empty"
 

@@ -1,4 +1,4 @@
-"""Whatever text came with data is shown as text on every page: no markup, link, picture, formula or script."""
+"""Every page shows text from data as text: no markup, link, picture, formula or script."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def poisoned(document: Any, key: str = "") -> Any:
 
 
 def attack(settings: Settings, engine: Engine) -> None:
-    """Write the attacks into the newest of everything that pages read."""
+    """Write the attacks into the newest entry of everything that pages read."""
     folder = settings.path(settings.monitoring.directory)
     now, cycles, decisions, alerts = datetime.now(UTC), CycleLog(engine), DecisionLog(engine), AlertLog(engine)
     newest = cycles.newest()[0]
@@ -118,7 +118,7 @@ def attack(settings: Settings, engine: Engine) -> None:
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A project with a past, and attacks in all of its texts. Read it; do not write to it."""
+    """A project after months, with attacks in all of its texts. Do not write to it."""
     folder = tmp_path_factory.mktemp("attacked")
     settings = load_settings(write_project(folder, strange))
     write_small_data(folder)
@@ -148,7 +148,7 @@ def page(attacked: Settings, monkeypatch: pytest.MonkeyPatch, no_caches: None) -
 
 
 def parts(at: AppTest) -> Iterator[tuple[str, str, str]]:
-    """Yield every text of a page: the kind of part that it is in, the field, and the text itself."""
+    """Yield kind of element, field and text for every text of a page."""
     for root in at._tree.children.values():
         for node in root:
             proto = getattr(node, "proto", None)
@@ -186,7 +186,7 @@ def is_data(key: str) -> bool:
 
 
 def assert_harmless(at: AppTest) -> list[str]:
-    """Assert that nothing of the attacks is anything but text; return the texts that have them."""
+    """Check that all attacks on a page are plain text; return the texts that contain them."""
     assert not at.exception, at.exception[0].message
     found = []
     for kind, field, text in parts(at):

@@ -1,4 +1,4 @@
-"""Groups, distributions, associations and calibration, and what is said of them."""
+"""Groups, distributions, associations and calibration, and the sentences about them."""
 
 import numpy as np
 import pytest

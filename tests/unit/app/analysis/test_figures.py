@@ -1,4 +1,4 @@
-"""Figures of the analysis page hold the data they are given, as text that runs nothing."""
+"""Figures of the Analysis page contain the given data, and no text is executed."""
 
 import numpy as np
 import pytest

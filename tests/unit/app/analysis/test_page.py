@@ -1,4 +1,4 @@
-"""The analysis page as a browser asks for it."""
+"""The Analysis page, rendered without a browser."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def texts(page: AppTest) -> str:
 
 
 def with_outcomes(folder: Path, customers: int, known: int) -> None:
-    """Ask about customers two months ago; a third of those whose outcome is known left."""
+    """Record predictions of two months ago; a third of the customers with a known outcome left."""
     bundle = production(folder / "models")
     engine = open_database(f"sqlite:///{folder}/journal.db")
     rows = asked(bundle, [60 + i / 1000 for i in range(customers)])

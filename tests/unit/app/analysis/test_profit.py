@@ -1,4 +1,4 @@
-"""What the page advises for an offer."""
+"""The page's advice for an offer."""
 
 import numpy as np
 import pytest

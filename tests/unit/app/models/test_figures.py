@@ -1,4 +1,4 @@
-"""Figures of the Models page show what is in their data, and read nothing in it as markup."""
+"""Figures of the Models page show their data, and read no text as markup."""
 
 from dataclasses import replace
 from datetime import timedelta

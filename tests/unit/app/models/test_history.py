@@ -1,4 +1,4 @@
-"""What the Models page says: versions, decisions and retraining summaries, whatever their details are."""
+"""Texts of the Models page: versions, decisions and retraining summaries with any details."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The Models page as a browser asks for it."""
+"""The Models page, rendered without a browser."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ Show = Callable[[str], AppTest]
 
 
 def texts(page: AppTest) -> str:
-    """Return all text of the page, as it reads."""
+    """Return all text of the page, in reading order."""
     boxes = [*page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error]
     return " ".join(str(box.value) for box in boxes).replace("\\", "").replace("\u2060", "")
 

@@ -22,7 +22,7 @@ SURE = "I want this version in production from now on"
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Attempts of this test only, and the seconds that wrong keys cost, which are not waited for."""
+    """A counter of wrong keys for this test, and the recorded pauses, which do not wait."""
     paused: list[float] = []
     monkeypatch.setattr(rollback, "ATTEMPTS", Attempts(limit=5, seconds=60.0))
     monkeypatch.setattr(rollback, "_pause", paused.append)
@@ -38,7 +38,7 @@ def keys(tmp_path: Path) -> Iterator[KeyStore]:
 
 @pytest.fixture
 def deployed(in_project: Path, trained: TrainedModels) -> Iterator[tuple[Settings, DeploymentFolder, KeyStore]]:
-    """A project in which a second version answers."""
+    """A project with a second version deployed."""
     engine = open_database(f"sqlite:///{in_project}/journal.db")
     folder = DeploymentFolder(in_project / "models", DeploymentLog(engine), lambda _sha256: None)
     folder.deploy(trained.models["decision_tree"].bundle, 2, "a try")

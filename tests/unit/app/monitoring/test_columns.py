@@ -1,4 +1,4 @@
-"""Columns then and now: what matters to the model and moved comes first, and counts are those of all the rows."""
+"""Columns before and now: important columns with large changes come first, and all rows are counted."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures of the monitoring page, from data: what is drawn where, and nothing from outside is markup."""
+"""Figures of the Monitoring page: positions and names, and no text from outside as markup."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

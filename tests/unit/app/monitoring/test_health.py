@@ -1,4 +1,4 @@
-"""Health at a glance: one answer from cycles and alarms, the worst first, since when, and never good by silence."""
+"""Health: one state from cycles and alarms, the worst first, with its beginning; unknown is never good."""
 
 from collections.abc import Mapping
 from dataclasses import replace

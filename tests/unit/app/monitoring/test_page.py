@@ -1,4 +1,4 @@
-"""The monitoring page as a browser asks for it."""
+"""The Monitoring page, rendered without a browser."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ EVIL = "<img src=x onerror=alert(1)> [click](javascript:x) **bold**"
 
 
 def texts(page: AppTest) -> str:
-    """Return all text of the page, as it reads."""
+    """Return all text of the page, in reading order."""
     boxes = [*page.markdown, *page.caption, *page.info, *page.success, *page.warning, *page.error, *page.header]
     return " ".join(str(element.value) for element in boxes).replace("\\", "")
 

@@ -1,4 +1,4 @@
-"""Reports as the dashboard reads them: by a name that is one, of the types that are expected, damaged ones named."""
+"""Reports in the dashboard: file names and types are checked, and damaged files are named."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The time that is chosen, points over time, and what followed from a report."""
+"""The chosen time range, points over time, and the requests that follow a report."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta

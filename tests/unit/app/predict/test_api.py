@@ -1,4 +1,4 @@
-"""The Predict page's answers by a real API: the deployed model's numbers, and one sentence for every failure."""
+"""The Predict page with a real API: the deployed model's numbers, and one sentence for every failure."""
 
 import io
 import json
@@ -73,7 +73,7 @@ def table(rows: int, kind: str) -> bytes:
 
 
 def refused(api: ApiAnswers) -> str:
-    """Return the sentence in which the API's model is not answered for; every question is refused with the same."""
+    """Return the sentence of the refusal; each kind of question is refused with the same one."""
     with pytest.raises(NotAnswered) as error:
         api.card()
     with pytest.raises(NotAnswered) as again:

@@ -1,4 +1,4 @@
-"""A file of customers on the Predict page, without Streamlit: what comes back, who is at risk, what is refused."""
+"""A file of customers on the Predict page, without Streamlit: the scored file, the ranking, refusals."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What the Predict page works out, without Streamlit: its form, risk in words, what to vary, and the figure."""
+"""Logic of the Predict page, without Streamlit: form, risk in words, sliders and figure."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The Predict page as a browser asks for it, answered by the deployed model itself."""
+"""The Predict page with the deployed model, rendered without a browser."""
 
 import sqlite3
 import subprocess

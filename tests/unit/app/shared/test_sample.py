@@ -1,4 +1,4 @@
-"""Whom the analysis page looks at: a model's reference customers, and those in production with known outcomes."""
+"""Samples for the Analysis page: a model's reference customers, and production customers with outcomes."""
 
 from collections.abc import Iterator
 from dataclasses import replace
