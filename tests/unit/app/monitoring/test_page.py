@@ -205,7 +205,7 @@ def test_a_report_on_another_model_lists_its_columns(in_project: Path, show: Sho
     path.write_text(json.dumps(json.loads(path.read_text()) | {"content_sha256": "0" * 64}))
     page = opened(show, "Columns")
     assert not page.exception
-    assert "about another model than the deployed one" in texts(page)
+    assert "on another model than the deployed one" in texts(page)
 
 
 def test_all_columns_are_drawn_when_asked_for(in_project: Path, show: Show):

@@ -289,4 +289,4 @@ def test_without_a_local_model_the_api_answers_and_what_if_explains(
         box.set_value(starts[HIGH].get(name))
     press(page, "Predict")
     assert [metric.label for metric in page.metric] == ["Probability of leaving"]
-    assert "need the model of this prediction on this machine" in said(page)
+    assert "There are no sliders: the model of this prediction" in said(page)

@@ -151,7 +151,7 @@ def test_a_replaced_models_answer_is_not_explained_by_the_new_one(
     assert not page.error
     assert f"{other.version} is deployed now. Predict again." in said(page)
     assert page.get("plotly_chart")
-    assert "need the model of this prediction" in said(page)
+    assert "There are no sliders: the model of this prediction" in said(page)
 
 
 def test_a_file_is_scored_and_comes_back_with_a_ranked_list(in_project: Path, show: Show, bundle: Bundle, later: bytes):
