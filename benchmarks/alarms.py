@@ -1,7 +1,8 @@
 """Alarms: rate of false alarms without drift, and rate of detection with drift.
 
 The 5,000 telecom customers are split at random many times: a model is trained on one part, deployed, and monitored on
-the other. `ALARMS_SPLITS`, `ALARMS_LIVES` (per split) and `ALARMS_SEED` change the size and the splits of a run.
+the other. A life is a series of monitoring cycles of one deployed model. `ALARMS_SPLITS`, `ALARMS_LIVES` (per split)
+and `ALARMS_SEED` change the size and the splits of a run.
 """
 
 import math
@@ -57,7 +58,7 @@ class Split:
     """Result of a split: cycles and lives with a false alarm by rule, and alarms by kind of drift and look."""
 
     auc: float  # ROC-AUC of the deployed model on unseen customers
-    left: float  # ROC-AUC after concept drift
+    auc_drifted: float  # ROC-AUC after concept drift
     cycles: Mapping[str, NDArray[np.bool_]]  # rule: (lives, cycles)
     triggers: Mapping[str, Mapping[str, int]]  # rule: trigger: cycles
     detected: Mapping[tuple[str, int], NDArray[np.bool_]]  # (drift, rows): (batches, looks)
@@ -121,10 +122,10 @@ def run_split(number: int) -> Split:
             for trigger in recommendation.triggers:
                 triggers[rule][trigger.name] += bool(trigger.fired)
     seeds = iter(generator.integers(2**31, size=10_000).tolist())
-    shown, left = {}, math.nan
-    for kind, rows, judges, left in drifted(deployed, seeds):  # noqa: B007, the last is concept drift
+    shown, auc_drifted = {}, math.nan
+    for kind, rows, judges, auc_drifted in drifted(deployed, seeds):  # noqa: B007, the last is concept drift
         shown[kind, rows] = np.array([[judge.at(look).value for look in LOOKS] for judge in judges])
-    return Split(point_metrics(deployed.unseen.outcome, scores)["roc_auc"], left, cycles, triggers, shown)
+    return Split(point_metrics(deployed.unseen.outcome, scores)["roc_auc"], auc_drifted, cycles, triggers, shown)
 
 
 class Judge:
@@ -188,7 +189,7 @@ def drifted(deployed: Deployed, seeds: Iterator[int]) -> Iterator[tuple[str, int
     auc = point_metrics(unseen.outcome, bundle.predict(unseen.columns).probability)["roc_auc"]
     # With the outcomes of a share s permuted, ROC-AUC is (1 - s) auc + s / 2.
     drift = Drift(concept=(auc - WORSE) / (auc - 0.5))
-    judges, left = [], []
+    judges, aucs = [], []
     for _ in range(BATCHES):
         outcome = unseen.outcome.astype(np.float64)
         made = simulate(
@@ -196,8 +197,8 @@ def drifted(deployed: Deployed, seeds: Iterator[int]) -> Iterator[tuple[str, int
         )
         made.outcome[LABELLED:] = np.nan
         judges.append(judge(made.columns, made.outcome))
-        left.append(judges[-1].auc)
-    yield "concept", LABELLED, judges, float(np.mean(left))
+        aucs.append(judges[-1].auc)
+    yield "concept", LABELLED, judges, float(np.mean(aucs))
 
 
 def shifted(deployed: Deployed, size: float, rows: int, seed: int) -> dict[str, Floats]:
@@ -258,11 +259,11 @@ def _false_alarms(alarms: Mapping[str, NDArray[np.bool_]]) -> list[Claim]:
 
 
 def _power(splits: Sequence[Split]) -> list[Claim]:
-    before, left = (float(np.mean([getattr(split, name) for split in splits])) for name in ("auc", "left"))
+    before, after = (float(np.mean([getattr(split, name) for split in splits])) for name in ("auc", "auc_drifted"))
     claims = []
     for kind, rows, drift in (
         ("0.3", ROWS, f"{SHIFTED} columns shifted by 0.3 sd, {ROWS} rows"),
-        ("concept", LABELLED, f"ROC-AUC from {before:.2f} to {left:.2f}, {LABELLED} labels"),
+        ("concept", LABELLED, f"ROC-AUC from {before:.2f} to {after:.2f}, {LABELLED} labels"),
     ):
         detected = np.concatenate([split.detected[kind, rows] for split in splits])
         for place, look in enumerate(LOOKS):

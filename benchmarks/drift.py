@@ -1,8 +1,8 @@
 """Drift checks of 20 columns between a hundred thousand rows and a million, against other libraries.
 
-Evidently, NannyML and alibi-detect need libraries that exclude each other and ours. So each has its own environment,
-made once from `drift_peers/<peer>.txt` in the folder named by `DRIFT_PEERS` (default: the user's cache), where
-`drift_peers/with_<peer>.py` runs and prints its figures.
+Evidently, NannyML and alibi-detect need library versions that conflict with each other and with ours. So each peer has
+its own environment, made once from `drift_peers/<peer>.txt` in the folder `DRIFT_PEERS` (default: the user's cache).
+`drift_peers/with_<peer>.py` runs there and prints its figures.
 """
 
 import hashlib
@@ -190,7 +190,7 @@ def _table(results: Mapping[str, Figures]) -> list[tuple[str, ...]]:
 
 
 def _sorts(results: Mapping[str, Figures], folder: Path) -> list[tuple[str, ...]]:
-    """Return, for each of NumPy's sorts, both ways of counting, our check, and what the peers take of it."""
+    """Return, for each of NumPy's sorts, the time of both ways of counting, of our check, and of the peers' checks."""
     peers = [peer for peer in results if peer != OURS]
     rows: list[tuple[str, ...]] = [
         ("sort", "by sorting", "by index", "chosen", NAMES[OURS], *(NAMES[peer] for peer in peers))

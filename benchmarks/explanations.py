@@ -1,4 +1,4 @@
-"""SHAP values: the bundle's tables and walk against shap, XGBoost itself and Woodelf, on the same rows."""
+"""SHAP values: both algorithms of the bundle (tables, walk through trees) against shap, XGBoost itself and Woodelf."""
 
 import warnings
 from collections.abc import Callable

@@ -51,7 +51,7 @@ class Split:
         By rule, shape (groups, samples, 2), the last axis as in CHOICES: the gate's decision, and whether the true gain
         of the metric is not above 0.
     curve
-        By gain and rows, shape (3, kinds, samples): whether the gate deployed; the labels that it needed, 0 if it
+        By gain and rows, shape (3, kinds, samples): whether the gate deployed; the labels that it asked for, 0 if it
         deployed and infinite if it gave no number; and the labels that its formula gives for the true gain. NaN where
         no such champion can be made.
     equal

@@ -1,4 +1,6 @@
-"""Recovery after the bill rule is reversed: ROC-AUC of the loop's new model, and the number of customers until then.
+"""Recovery after a concept drift: ROC-AUC of the retrained model, and the number of customers until its deployment.
+
+In the new world, the rule of the telecom table that links high bills to churn is reversed (`demo/world.py`).
 
 `RECOVERY_SEEDS` and `RECOVERY_LOOPS` change the number of worlds, and of runs of the whole loop.
 """
@@ -40,9 +42,9 @@ from churnops.retraining.policy import RetrainingTask
 from churnops.settings import Settings, default_config, load_settings
 
 SEEDS, LOOPS = (int(os.environ.get(f"RECOVERY_{name}", n)) for name, n in (("SEEDS", 10), ("LOOPS", 5)))
-RESOLVED = (1000, 2000)  # customers of the new world whose outcomes are known
-BEFORE = 2334  # earlier customers of the old world: twice the rows of the world's first part
-FRESH = 1167  # new customers of each of the two other parts of the rows
+RESOLVED = (1000, 2000)  # numbers of customers of the new world whose outcomes are known
+BEFORE = 2334  # customers of the old world: two for each row of the world's first part
+FRESH = 1167  # customers of the new world from each of the two other parts: two for each row
 DAY = timedelta(days=1)
 HORIZON = 30  # days
 
@@ -53,7 +55,7 @@ class Ended:
 
     deployed: bool
     champion: float
-    loop: float
+    retrained: float
     alone: float  # model trained on the resolved customers of the new world only
 
 
@@ -67,7 +69,7 @@ def measure() -> Result:
     claims: list[Claim] = []
     for rows, results in ended.items():
         subject = f"{rows:,} resolved customers of the new world"
-        behind = [one.alone - one.loop for one in results]
+        behind = [one.alone - one.retrained for one in results]
         mean, low, high = _interval(behind)
         claims += [
             Claim(
@@ -75,7 +77,7 @@ def measure() -> Result:
             ),
             Claim(
                 f"{subject}: ROC-AUC",
-                statistics.mean(one.loop for one in results),
+                statistics.mean(one.retrained for one in results),
                 peer="a model trained on these alone",
                 peer_measured=statistics.mean(one.alone for one in results),
             ),
@@ -138,10 +140,10 @@ def _retrained(first: Path, parent: Path, rows: int, seed: int) -> Ended:
     fresh = [*world.arrivals(FRESH, changed=True, part=1), *world.arrivals(FRESH, changed=True, part=2)]
     answer(settings, champion, [*old, *new])
     summary, _ = trigger_retraining(settings, RetrainingTask("by hand"))
-    loop = Bundle.load(deployed)
+    retrained = Bundle.load(deployed)
     columns, churned = _encoded(fresh, settings)
     alone = _alone(new, settings)
-    values = [delong(churned, bundle.predict(columns).probability).value for bundle in (champion, loop, alone)]
+    values = [delong(churned, bundle.predict(columns).probability).value for bundle in (champion, retrained, alone)]
     shutil.rmtree(folder)
     return Ended(summary.status == "deployed", *values)
 

@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 
 
 class Halves:
-    """One split: models are fitted on a half and score the other."""
+    """One split: models are fitted on one half of the customers and score the other half."""
 
     def __init__(self, project: Project, generator: np.random.Generator) -> None:
         raw, later = project.raw, project.production
@@ -63,7 +63,7 @@ def quality(outcome: Bools, scores: Floats, metric: str) -> float:
 def mixed(
     outcome: Bools, rival: Floats, good: Floats, weak: Floats, gain: float, metric: str = "roc_auc"
 ) -> Floats | None:
-    """Mix `good` with so much of `weak` that `rival` is better by `gain`; return None if no mixture is."""
+    """Mix `good` with so much of `weak` that `rival` is better by `gain`; return None if no mixture has this gain."""
     aim = quality(outcome, rival, metric) - gain
 
     def excess(share: float) -> float:

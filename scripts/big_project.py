@@ -1,8 +1,8 @@
 """Make a project with months of history: `python scripts/big_project.py FOLDER`.
 
 By default it has 100 monitoring reports, a million predictions with outcomes, alerts, decisions, retraining summaries
-and deployments. The main job trains the first model, and all predictions are real ones; only their times are made up.
-Benchmarks and tests of the dashboard use it.
+and deployments. The main job trains the models, and the winner scores simulated customers. Times, ids and retraining
+summaries are made up. Benchmarks and tests of the dashboard use the project.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from churnops.settings import LIVE, Settings, default_config, load_settings
 ROOT: Final = Path(__file__).resolve().parents[1]
 DAYS: Final = 120
 POOL: Final = 3_000
-"""Number of different customers among the predictions."""
+"""Number of different input rows among the predictions."""
 BATCH: Final = 600
 """Number of customers in a report's batch."""
 CHUNK: Final = 20_000
@@ -281,7 +281,7 @@ def _answers(bundle: Bundle, pool: Batch) -> list[PredictionRow]:
 
 
 def _id(at: int, number: int) -> str:
-    """Return an id that sorts by time like the product's (UUID, version 7), the same in each run."""
+    """Return an id that sorts by time like the product's (UUID, version 7), without a random part."""
     text = f"{at // 1000:012x}7{number % 4096:03x}{1 << 63 | number:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

@@ -4,7 +4,7 @@
     python -m scripts.fixture_project compare COMMIT [--project tests/fixtures/project-1]
 
 `make` runs the product's commands and its API: train, serve, label, monitor, retrain, roll back. It works in `HOME`, so
-that no address in the project names a folder of this machine, and moves the result to FOLDER. `compare` scores the
+that no path in the project names a folder of this machine, and moves the result to FOLDER. `compare` scores the
 recorded customers with the code of COMMIT and with the code of this folder, and fails unless all answers have the same
 bytes.
 """
@@ -40,7 +40,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 CHURNOPS: Final = (
     sys.executable,
     "-c",
-    "import sys; sys.argv[0] = 'churnops'; from churnops.cli import main; main()",  # MLflow keeps argv[0]
+    "import sys; sys.argv[0] = 'churnops'; from churnops.cli import main; main()",  # MLflow records argv[0]
 )
 DAY: Final = 86_400 * 10**6
 """A day in microseconds."""
@@ -223,15 +223,15 @@ def _iso(seconds: float) -> str:
 
 def _monitor_and_retrain(product: Product) -> None:
     """Run cycles that fail, finish and only report; retrain to a second model, and to a third that stays challenger."""
-    with listening() as heard, listening(status=500) as broken:
-        tell = {"CHURNOPS_ALERTS__URLS": json.dumps([heard.url, broken.url])}
-        product.run("monitor", **tell)
-        product.run("monitor", "--simulate", "--seed", "7", **tell)
-        product.run("monitor", "--batch", "batches/without-columns.csv", code=2, **tell)
-        product.run("monitor", "--window", "60d", "--until", _iso(time.time() - 86_400 * 20)[:19], **tell)
-        waits = {"CHURNOPS_RETRAINING__RETRAINING_COOLDOWN_DAYS": "5"}
-        product.run("monitor", "--batch", "batches/reversed.csv", **tell, **waits)
-        product.run("monitor", "--batch", "batches/reversed.csv", **tell)
+    with listening() as working, listening(status=500) as broken:
+        channels = {"CHURNOPS_ALERTS__URLS": json.dumps([working.url, broken.url])}
+        product.run("monitor", **channels)
+        product.run("monitor", "--simulate", "--seed", "7", **channels)
+        product.run("monitor", "--batch", "batches/without-columns.csv", code=2, **channels)
+        product.run("monitor", "--window", "60d", "--until", _iso(time.time() - 86_400 * 20)[:19], **channels)
+        cooldown = {"CHURNOPS_RETRAINING__RETRAINING_COOLDOWN_DAYS": "5"}
+        product.run("monitor", "--batch", "batches/reversed.csv", **channels, **cooldown)
+        product.run("monitor", "--batch", "batches/reversed.csv", **channels)
     other = {"CHURNOPS_RETRAINING__FAMILIES": "[random_forest]", "CHURNOPS_RETRAINING__MIN_IMPROVEMENT": "0.9"}
     product.run("retrain", "--batch", "batches/later.csv", "--reason", "the tariff changed", **other)
 

@@ -1,7 +1,7 @@
 """Measure one peer in its own process and environment. Needs only NumPy and Linux.
 
-A peer is four functions. Columns are a mapping of names to float64 arrays. `read` converts them to the peer's form,
-which is not counted, like all imports.
+A peer has four functions, the parameters of `run`. Columns are a mapping of names to float64 arrays. `read` converts
+them to the peer's form. This conversion is not counted, and neither are imports.
 """
 
 import json

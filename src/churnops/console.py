@@ -62,5 +62,5 @@ def _stream(descriptor: int, replaced: TextIO | None, *, strict: bool) -> io.Tex
     encoding = "utf-8" if replaced is None else replaced.encoding
     raw = _Descriptor(descriptor, strict=strict)
     buffer = io.BufferedWriter(raw)
-    lines = not strict or raw.isatty()
-    return io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=lines)
+    by_line = not strict or raw.isatty()
+    return io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=by_line)

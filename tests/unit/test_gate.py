@@ -46,7 +46,7 @@ def test_a_clear_gain_is_deployed_and_a_clear_loss_is_not() -> None:
     assert f"600 customers ({int(outcome.sum())} churned)" in found.reason
     back = decide(outcome, good, poor, settings(), seed=1)
     assert (back.verdict, back.gain) == ("keep", -found.gain)
-    assert "and more than 0.01 is required" in back.reason
+    assert "but more than 0.01 is required" in back.reason
 
 
 def test_a_gain_on_few_labels_cannot_tell_and_names_labels_needed() -> None:

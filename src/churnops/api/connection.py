@@ -5,7 +5,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 2**18  # the size of one received piece; usual heads have a few hundred bytes
-MAX_WAITING = 100  # number of unanswered requests on one connection
+MAX_WAITING = 100  # limit of unanswered requests on one connection
 HEAD_SECONDS = 30.0
 SEND_SECONDS = 300.0  # limit for a client to read a piece of its answer
 
@@ -17,28 +17,28 @@ class Connection(HttpToolsProtocol):
     """
 
     _kept_bytes = 0  # received since the last piece of a body or the last end of a request
-    _moves = False
-    _deadline: asyncio.TimerHandle | None = None  # set while a head is incomplete
-    _unread: asyncio.TimerHandle | None = None
+    _body_moves = False  # whether the last data had a piece of a body or an end of a request
+    _head_timer: asyncio.TimerHandle | None = None  # set while a head is incomplete
+    _read_timer: asyncio.TimerHandle | None = None  # set while the client does not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the head of the first request."""
         super().connection_made(transport)
         self._pieces: list[bytes] = []
-        self._expect_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers."""
-        self._stop_waiting()
-        self._forget_unread()
+        self._stop_head_timer()
+        self._stop_read_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse data, and limit the bytes of heads and trailers."""
-        self._moves = False
+        self._body_moves = False
         super().data_received(data)
         self._hand_over()
-        self._kept_bytes = 0 if self._moves else self._kept_bytes + len(data)
+        self._kept_bytes = 0 if self._body_moves else self._kept_bytes + len(data)
         if self._kept_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request's head is too large.")
 
@@ -46,28 +46,28 @@ class Connection(HttpToolsProtocol):
         """Start the timer for a head."""
         if len(self.pipeline) >= MAX_WAITING:
             raise ValueError("too many requests wait")  # stops the parser; uvicorn answers 400 and closes
-        self._stop_waiting()
-        self._expect_head()
+        self._stop_head_timer()
+        self._start_head_timer()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, unless it is a trailer."""
-        if self._deadline is not None:
+        if self._head_timer is not None:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Stop the timer for a head."""
-        self._stop_waiting()
+        self._stop_head_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Join the chunks of one received piece: uvicorn copies its buffer for each chunk, even for one byte."""
-        self._moves = True
+        self._body_moves = True
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         """Pass on the last piece of a body."""
-        self._moves = True
+        self._body_moves = True
         self._hand_over()
         super().on_message_complete()
 
@@ -80,23 +80,23 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Start the timer for the client to read. It calls `abort`, as `close` would wait for the unsent bytes."""
         super().pause_writing()
-        self._forget_unread()
-        self._unread = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+        self._stop_read_timer()
+        self._read_timer = self.loop.call_later(SEND_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Stop the timer for the client to read."""
-        self._forget_unread()
+        self._stop_read_timer()
         super().resume_writing()
 
-    def _forget_unread(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
-    def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

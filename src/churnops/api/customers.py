@@ -63,7 +63,7 @@ class CustomerForm:
             **{_PREFIX + column.name: _field(column) for column in self._columns},
         )
         self._validate = self.model.__pydantic_validator__.validate_python
-        self._names = {h: c.name for c in self._columns for h in (c.name, c.alias) if h}
+        self._names = {key: column.name for column in self._columns for key in (column.name, column.alias) if key}
         self._codes = [
             (column.name, {choice: float(i) for i, choice in enumerate(column.choices)} or None)
             for column in schema.model_inputs
@@ -117,9 +117,9 @@ class CustomerForm:
         if not document.keys() <= self._by_name.keys():
             renamed = {names.get(key, key): value for key, value in document.items()}
             if len(renamed) != len(document):
-                [(twice, _)] = Counter(names.get(key, key) for key in document).most_common(1)
-                message = f"{self._by_name[twice].full_name} is given twice: keep one of its names"
-                return {}, [FieldError(field=twice, rule="unique", message=message)]
+                [(repeated, _)] = Counter(names.get(key, key) for key in document).most_common(1)
+                message = f"{self._by_name[repeated].full_name} is given twice: keep one of its names"
+                return {}, [FieldError(field=repeated, rule="unique", message=message)]
             document = renamed
         try:
             customer = self._validate(document)

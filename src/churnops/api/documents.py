@@ -43,17 +43,17 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     paths = document["paths"] = {"/predict": {"post": operation}, **document["paths"]}
     customer, label = _reference("Customer"), _reference("Label")
     example = served.example if served else None
-    _take(paths["/predict"]["post"], {JSON: _content(customer, example)})
-    _answer(paths["/predict"]["post"], {JSON: {"schema": _reference("PredictionAnswer")}})
+    _set_body(paths["/predict"]["post"], {JSON: _content(customer, example)})
+    _set_answer(paths["/predict"]["post"], {JSON: {"schema": _reference("PredictionAnswer")}})
     batch = {JSON: _content(_list_of(customer), [example] if example else None)}
     files = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in UPLOADS}
-    _take(paths["/predict/batch"]["post"], batch | files)
-    _answer(paths["/predict/batch"]["post"], {JSON: {"schema": _list_of(_reference("PredictionAnswer"))}} | files)
-    few = _list_of(customer) | {"maxItems": MAX_PROBES}
-    _take(paths["/predict/probe"]["post"], {JSON: _content(few, [example] if example else None)})
-    _answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
+    _set_body(paths["/predict/batch"]["post"], batch | files)
+    _set_answer(paths["/predict/batch"]["post"], {JSON: {"schema": _list_of(_reference("PredictionAnswer"))}} | files)
+    probes = _list_of(customer) | {"maxItems": MAX_PROBES}
+    _set_body(paths["/predict/probe"]["post"], {JSON: _content(probes, [example] if example else None)})
+    _set_answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
     label_example = {"customer_id": "C-1001", "churned": True, "outcome_at": "2026-01-31T00:00:00Z"}
-    _take(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, label_example)})
+    _set_body(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, label_example)})
     document["components"]["securitySchemes"] = {
         "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "Bearer": {"type": "http", "scheme": "bearer"},
@@ -84,9 +84,9 @@ def _content(schema: dict[str, Any], example: Any) -> dict[str, Any]:
     return {"schema": schema} | ({"example": example} if example else {})
 
 
-def _take(operation: dict[str, Any], content: dict[str, Any]) -> None:
+def _set_body(operation: dict[str, Any], content: dict[str, Any]) -> None:
     operation["requestBody"] = {"required": True, "content": content}
 
 
-def _answer(operation: dict[str, Any], content: dict[str, Any]) -> None:
+def _set_answer(operation: dict[str, Any], content: dict[str, Any]) -> None:
     operation["responses"]["200"] = {"description": "The answer", "content": content}

@@ -60,7 +60,7 @@ class LiveGauges(Gauges):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "churnops_live")
-        self.rows = self.gauge("rows", "Customers answered in the window, of all workers, by the deployed model.")
+        self.rows = self.gauge("rows", "Customers that the deployed model scored in the window, over all workers.")
         self.drift_rate = self.gauge("drift_rate", "Share of the columns that drifted.")
         self.distance = self.gauge(
             "column_distance", "Distance of a column from the reference: KS distance, or PSI of a category.", "column"
@@ -130,14 +130,14 @@ class CycleGauges(Gauges):
             multiprocess_mode="livemostrecent",
         )
 
-        other = "the newest cycle of customers scored by file"
-        self.source_at = self.gauge("source_cycle_timestamp_seconds", f"Time of {other}.", "source")
-        self.source_failed = self.gauge("source_failed", f"1 if {other} failed, 0 if it finished.", "source")
+        cycle = "the newest cycle of customers scored by file"
+        self.source_at = self.gauge("source_cycle_timestamp_seconds", f"Time of {cycle}.", "source")
+        self.source_failed = self.gauge("source_failed", f"1 if {cycle} failed, 0 if it finished.", "source")
         self.source_recommends = self.gauge(
-            "source_recommend_retraining", f"1 if {other} recommends retraining, 0 if not.", "source"
+            "source_recommend_retraining", f"1 if {cycle} recommends retraining, 0 if not.", "source"
         )
         self.source_drift_rate = self.gauge(
-            "source_drift_rate", f"Share of the columns that drifted in {other}.", "source"
+            "source_drift_rate", f"Share of the columns that drifted in {cycle}.", "source"
         )
 
     def show_sources(self, cycles: Mapping[str, Cycle]) -> None:

@@ -120,7 +120,7 @@ def _refuse_repeated(scope: Scope) -> None:
     """Refuse a request that repeats a header of `ONCE`: a proxy may have checked only one of the two values."""
     names = [name for name, _ in scope["headers"] if name in ONCE]
     if len(names) > len(set(names)):
-        raise Problem(400, "repeated-header", f"a header is repeated that may appear only once: one of {ONCE_NAMES}")
+        raise Problem(400, "repeated-header", f"one of these headers is repeated: {ONCE_NAMES}; send it once")
 
 
 def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, seconds: float) -> None:

@@ -35,8 +35,8 @@ from churnops.settings import MonitoringSettings
 
 log = logging.getLogger("churnops.api")
 
-COUNT_SECONDS = 0.5  # between two counts of the list
-PARTS = 8  # of the window
+COUNT_SECONDS = 0.5  # time between two counts of the list
+PARTS = 8  # number of parts of the window
 MAX_WAITING = 20_000  # uncounted customers, a few MB
 CLOSE_SECONDS = 5.0  # how long the last counts wait for a merge in progress
 
@@ -79,7 +79,7 @@ def _codes(column: Column) -> dict[Any, float] | None:
 
 @dataclass(frozen=True)
 class _Count:
-    """Counts of this worker for one model in one part of the window, under a name that is used once."""
+    """Counts of this worker for one model in one part of the window; `worker` is the random name of the counts."""
 
     worker: str
     profile: Profile
@@ -119,7 +119,7 @@ class LiveDrift:
         self._customers: list[_Customers] = []
         self._tables: list[tuple[Served, Columns]] = []
         self._counts: dict[tuple[str, datetime], _Count] = {}
-        self._written: dict[str, Profile] = {}  # by name of the counts
+        self._written: dict[str, Profile] = {}  # last written counts, by their name
         self._parts: dict[datetime, _MergedCounts] = {}
         self._model = ""  # content hash of the model of `_parts`
 
@@ -254,7 +254,7 @@ class LiveDrift:
         self._gauges.show(profile[SCORE].rows, features, scores, missing, now)
 
     def close(self) -> None:
-        """Count and write the rest, without waiting for a database that hangs."""
+        """Count and write the rest; give up if a merge in progress does not end within `CLOSE_SECONDS`."""
         self.count()
         if self._merging.acquire(timeout=CLOSE_SECONDS):
             try:

@@ -9,7 +9,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from churnops.api.gauges import CycleGauges, LiveGauges
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused series for each
+disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would add an unused series
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # In seconds: an answer takes a few milliseconds, an upload minutes.
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -50,7 +50,7 @@ class Metrics:
         )
         self._refused = Gauge(
             "churnops_model_refused",
-            "1 while the newest deployment is refused and an older model predicts.",
+            "1 while the newest deployment is refused; the earlier model, if any, stays loaded.",
             registry=registry,
             multiprocess_mode="livemax",
         )

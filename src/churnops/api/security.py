@@ -81,7 +81,7 @@ class Access:
     def refresh(self) -> None:
         """Read the keys. After the first key, requests need one, even if all are revoked or the journal is lost."""
         if self._made:
-            self._record()  # first: without journal and record, the next start would need no key
+            self._record()  # before reading: if the journal is lost, the next start needs the record
         self._active = self._keys.active()
         # A journal that loses its keys must not open the running service.
         made = self._made = self._made or self._keys.were_made()

@@ -31,7 +31,7 @@ MAX_PENDING = 20_000  # uncommitted rows; at least two of the longest lists fit
 MAX_SOURCES = 50  # in /metrics, in addition to live traffic
 LOOK_SECONDS = 0.5  # between two checks for a new deployment
 KEY_SECONDS = 2.0  # between two reads of the API keys
-SORTED_PARTS = 50  # that one watch sorts, of 2,000 customers each
+SORTED_PARTS = 50  # limit of the parts that one watch sorts; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
 CHECK_SECONDS = 5.0  # limit for the journal's answer to a readiness check
 WATCH_SECONDS = 10.0  # between two merges of the workers' counts and reads of the newest monitoring cycle
@@ -44,7 +44,7 @@ class Service:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        # If commits are not flushed, the event loop commits. It must not move SQLite's log, because that flushes.
+        # Commits that are not flushed are fast enough for the event loop. Moving SQLite's log would flush.
         inline = settings.journal.durability == "process"
         self.project = project = Project(settings, durability=settings.journal.durability, moves_log=not inline)
         self._log = SqliteLog(project.engine) if is_sqlite_file(project.engine) else None

@@ -22,11 +22,11 @@ Steps = Generator[None, None, T]
 """Computation in steps of a few milliseconds. Between two steps, other computations run, or this one is abandoned."""
 
 STEP_ROWS = 500  # customers or labels in a step
-LOOP_BYTES = 8 * 1024  # limit of a body for the event loop, which takes a few milliseconds for it
-LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and have a common limit
-LARGE_BODIES = 8  # common limit of these bodies, in bodies of the largest size
-COMPUTATIONS = 64  # running or waiting
-QUESTIONS = 32  # to the journal, running or waiting
+LOOP_BYTES = 8 * 1024  # the event loop itself computes bodies up to this size, in a few milliseconds
+LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and their bytes have a common limit
+LARGE_BODIES = 8  # this common limit, as a number of bodies of the largest size
+COMPUTATIONS = 64  # limit of computations that run or wait
+QUESTIONS = 32  # limit of queries of the journal that run or wait
 HOUSEKEEPING = 5  # one job each of keys, model, readiness, monitoring and counting
 
 

@@ -12,7 +12,7 @@ from churnops.errors import ChurnopsError
 def alerts() -> None:
     """Check the channels of alerts.
 
-    The variable CHURNOPS_ALERTS__URLS holds the channels, as addresses of Apprise.
+    The environment variable CHURNOPS_ALERTS__URLS lists the channels as Apprise URLs.
     """
 
 
@@ -26,7 +26,7 @@ def alerts_test(ctx: click.Context, as_json: bool) -> None:
     Example:
       CHURNOPS_ALERTS__URLS='["slack://…"]' churnops alerts test
 
-    Exit code: 0 if it arrived everywhere, 1 if a channel failed, 2 if there is no channel.
+    Exit code: 0 if the message reached every channel, 1 if a channel failed, 2 if there is no channel.
     """  # noqa: D301
     from churnops.alerting.alerts import Alerts
 

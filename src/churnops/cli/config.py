@@ -39,7 +39,7 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
 @main.command()
 @json_option
 def version(as_json: bool) -> None:
-    """Print the version; with --json also the bundle protocol."""
+    """Print the version; with --json also the version of the bundle format."""
     if as_json:
         from churnops.model import PROTOCOL
 

@@ -13,14 +13,14 @@ from churnops.errors import ChurnopsError
 
 
 @main.command()
-@click.option("--host", help="Address to listen on. Default: dashboard.host of the settings, this machine only.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Default: dashboard.port of the settings, 8501.")
+@click.option("--host", help="Address to listen on. Default: dashboard.host, this machine only.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. Default: dashboard.port, 8501.")
 @click.pass_context
 def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
-    """Show predictions, monitoring, analysis and models in the browser.
+    """Show predictions, monitoring and models in the browser.
 
-    Predictions come from the API at dashboard.api_url, or directly from the deployed model if it is empty. The
-    dashboard works offline. Without dashboard.login everyone who can reach its address can use it: keep it on this
+    Predictions come from the API at dashboard.api_url. If this setting is empty, the dashboard uses the deployed model
+    directly. It works offline. Without dashboard.login everyone who can reach its address can use it: keep it on this
     machine, or set a login.
     """
     from churnops.settings import ENV_CONFIG, find_config

@@ -8,15 +8,15 @@ from churnops.cli.root import json_option, main, settings_of, show, show_done, w
 
 
 @main.command()
-@click.option("--deploy", is_flag=True, help="Deploy the winner without asking the gate.")
+@click.option("--deploy", is_flag=True, help="Deploy the best model of this run without asking the gate.")
 @json_option
 @click.pass_context
 def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
     """Run the seven steps, from raw tables to a deployed model.
 
-    The first winner is deployed. A later winner is deployed if the gate proves it better on customers that neither
-    model was trained on; otherwise it becomes the challenger. --deploy skips the gate. The same data and settings
-    give the same model, and the command changes nothing.
+    The best model of the first run is deployed. That of a later run is deployed if the gate proves it better on
+    customers that neither model was trained on; otherwise it becomes the challenger. --deploy skips the gate. A
+    repeated run on the same data and settings gives the same model, and the deployment stays.
     """
     from churnops.pipelines.run_all import STEPS, run_all
     from churnops.progress import steps_progress
@@ -32,7 +32,7 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List registered versions, the deployed one, and all deployments."""
+    """List registered model versions and all deployments."""
     if ctx.invoked_subcommand is not None:
         return
     from churnops.journal.deployment_log import in_production
@@ -108,9 +108,9 @@ def reason_text(ctx: click.Context, parameter: click.Parameter, value: str | Non
 def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json: bool) -> None:
     """Deploy a registered VERSION if the gate permits it.
 
-    The gate compares it with the deployed model on customers that neither was trained on, by the settings under
-    `retraining`. Its numbers are printed and its verdict is kept in the journal. If the gate refuses, nothing changes
-    and the exit code is 2.
+    The gate compares this version with the deployed model on customers that neither was trained on. Its limits are
+    settings under `retraining`. The comparison is printed, and recorded in the journal. If the gate refuses, the
+    deployed model stays and the exit code is 2.
 
     \b
     Examples:
@@ -138,7 +138,7 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     "--to",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="An earlier deployed version. Default: the previous model.",
+    help="Version to restore; it was deployed before. Default: the previous model.",
 )
 @click.option("--reason", callback=reason_text, metavar="TEXT", help="Reason, kept in the history.")
 @json_option
@@ -146,8 +146,8 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
 def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bool) -> None:
     """Roll back to an earlier model.
 
-    The command checks the files of the model, skips the gate and takes effect at once. Running servers follow within a
-    second. A second rollback restores the model before that.
+    The command checks the files of the earlier model and deploys it without the gate. Running servers use it within a
+    second. A second rollback goes one model further back.
 
     \b
     Examples:
@@ -171,11 +171,11 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
 @json_option
 @click.pass_context
 def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force: bool, as_json: bool) -> None:
-    """Score a file of customers, of any size, with the deployed model.
+    """Score a file of customers with the deployed model.
 
-    IN and OUT are .csv or .parquet files. OUT has the columns of IN and churn_probability, churn_prediction and
-    model_version; with --explain also base_value, explanation_scale and top_shap_features. OUT is written whole or
-    not at all. The same command continues an interrupted run.
+    IN and OUT are .csv or .parquet files of any size. OUT has the columns of IN and churn_probability,
+    churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features. OUT is
+    written whole or not at all. To continue an interrupted run, repeat the command.
     """
     from churnops.progress import rows_progress
     from churnops.scoring.file import FileScorer

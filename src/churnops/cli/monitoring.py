@@ -89,26 +89,26 @@ class _Subject:
 @click.option(
     "--until",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
-    help="End of a past window, UTC. It uses all labels known today and sends no alert. Default: now.",
+    metavar="TIME",
+    help="End of a past window, UTC: 2026-01-31 or 2026-01-31T12:00:00. The cycle only reports. Default: now.",
 )
 @click.option(
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Report on a CSV or Parquet file of customers instead, with or without outcomes. Without --act, and outside "
-    "the folders of data.batches, it sends no alert, spends no error budget and retrains nothing.",
+    help="Check a CSV or Parquet file of customers, not the journal. The cycle only reports, unless it acts (--act).",
 )
 @click.option(
     "--act/--no-act",
     default=None,
-    help="Act on the file of --batch: alert, count a look, retrain. Default: act if a folder of data.batches "
+    help="With --batch: send alerts, spend error budget and retrain. Default: act if a folder of data.batches "
     "contains the file; the folder's name there is the source.",
 )
-@click.option("--source", "name", metavar="NAME", help="Source of the file: a-z, 0-9, _ and -. With --act.")
+@click.option("--source", "name", metavar="NAME", help="Name of the file's source, of a-z, 0-9, _ and -. Needs --act.")
 @click.option(
     "--simulate",
     is_flag=True,
-    help="Report on simulated customers: noise and flipped labels. It sends no alert and spends no error budget.",
+    help="Check simulated customers, with noise and flipped labels. The cycle only reports.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Seed of --simulate. Default: random_state.")
 @click.option(
@@ -117,7 +117,7 @@ class _Subject:
     help="MLflow experiment to log to, which must exist. Default: ChurnPrediction-Monitoring.",
 )
 @click.option("--no-retrain", is_flag=True, help="Stop after the report, even if it recommends retraining.")
-@click.option("--every", type=_Duration(), metavar="1h", help="Repeat until stopped: SIGTERM or Ctrl-C.")
+@click.option("--every", type=_Duration(), metavar="1h", help="Run a cycle at this interval, until SIGTERM or Ctrl-C.")
 @json_option
 @click.pass_context
 def monitor(
@@ -131,13 +131,13 @@ def monitor(
 ) -> None:
     """Check the deployed model: run one monitoring cycle.
 
-    A cycle reads the predictions and labels of the journal, a file, or a simulation. It writes
-    monitoring_report_<time>.json and a page beside it, logs to MLflow and sends alerts. Cron or Kubernetes needs only
-    this command: cycles may be repeated, overlap, or be killed.
+    A cycle checks the customers of the journal, of a file, or simulated ones. It writes
+    monitoring_report_<time>.json and a page beside it, logs to MLflow and sends alerts. A scheduler such as cron needs
+    only this command: cycles may be repeated, overlap, or be killed.
 
-    A cycle on a file only reports, unless data.batches declares its folder or you add --act --source NAME. Alerts,
-    looks and recoveries then belong to that source, as those of the API belong to `live`. Cycles on files of `churnops
-    simulate` never act, except in a project with `demonstration: true`.
+    A cycle on a file only reports: no alert, no error budget spent, no retraining. It acts if data.batches declares
+    the file's folder, or with --act --source NAME. Each source has its own alerts and error budget; the source of the
+    API's predictions is `live`. A file of `churnops simulate` causes actions only with `demonstration: true`.
 
     \b
     Examples:
@@ -200,15 +200,15 @@ def _acts_as(batch: Path, settings: "Settings", act: bool | None, name: str | No
 @main.command()
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--rows", type=click.IntRange(1), default=500, show_default=True, help="Number of customers.")
-@click.option("--covariate", type=float, default=0.0, metavar="SD", help="Shift, in standard deviations.")
+@click.option("--covariate", type=float, default=0.0, metavar="SD", help="Shift in standard deviations of the column.")
 @click.option(
     "--column",
     "columns",
     multiple=True,
     metavar="NAME",
-    help="Column to shift; repeat the option for several. Default: all numbers that no other column determines.",
+    help="Column to shift; repeat the option for several. Default: numeric columns that no other column determines.",
 )
-@click.option("--prior", type=click.FloatRange(0, 1), metavar="RATE", help="Churn rate of the table.")
+@click.option("--prior", type=click.FloatRange(0, 1), metavar="RATE", help="Churn rate of OUT.")
 @click.option(
     "--concept",
     type=click.FloatRange(0, 1),
@@ -242,14 +242,14 @@ def simulate(
 ) -> None:
     """Write a table of simulated customers with known drift.
 
-    Use it to try monitoring. OUT is a .csv or .parquet file with the source's headers and the outcome. All customers
-    are plausible: to shift a column, a customer takes its value, and the values of all connected columns, from another
-    customer with the same outcome. So charges follow minutes, and a customer without a plan sends no messages. A shift
-    stops if no such customer is left; the output shows the reached shift. Without a drift option OUT is a random
-    sample.
+    Use it to try monitoring. OUT is a .csv or .parquet file with the source's headers and the outcome. To shift a
+    column, a customer takes the values of this column and of all connected columns from another customer with the same
+    outcome. So all customers stay plausible: charges follow minutes, and a customer without a plan sends no messages.
+    A shift ends early if no such customer is left; the output shows the shift reached. Without a drift option OUT is a
+    random sample.
 
-    Simulated customers never count as real ones: the file has a column churnops_simulated, and the journal keeps its
-    hash. `monitor --batch` reports on the file. No model is trained on it, except in a project with
+    Simulated customers never count as real ones: OUT has a column churnops_simulated, and the journal keeps the hash
+    of OUT. `churnops monitor --batch` reports on it. No model is trained on it, except in a project with
     `demonstration: true`.
 
     \b

@@ -13,7 +13,7 @@ from churnops.cli.root import json_option, main, settings_of, show_done
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="CSV or Parquet file of customers with known outcomes, used in addition to the journal's.",
+    help="CSV or Parquet file with more customers and their outcomes, used in addition to the journal.",
 )
 @click.option(
     "--reason",
@@ -32,13 +32,13 @@ from churnops.cli.root import json_option, main, settings_of, show_done
 def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str | None, as_json: bool) -> None:
     """Train a challenger, and deploy it if the gate proves it better.
 
-    The training rows are the raw tables and the production customers with known outcomes. The newest of these customers
-    are held out: on them the challenger must be better than the deployed model by more than
-    retraining.min_improvement, and the gain must be certain. Otherwise the deployed model stays, and
+    The training rows are the raw tables and the production customers with known outcomes. The newest production
+    customers are held out. On them the challenger must be better than the deployed model by more than
+    retraining.min_improvement, and the gain must be proven. Otherwise the deployed model stays, and
     retraining_summary_<time>.json contains the reason.
 
-    `churnops monitor` retrains automatically if its report recommends it. This command does not wait for the cooldown
-    or for retraining.min_new_labels.
+    `churnops monitor` retrains automatically if its report recommends it. This command also
+    retrains within the cooldown, and with fewer new labels than retraining.min_new_labels.
 
     \b
     Examples:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def serve(ctx: click.Context, host: str | None, port: int | None, root_path: str | None, workers: int) -> None:
     """Serve the deployed model over HTTP.
 
-    The API predicts with reasons, takes labels, and reports health and metrics. It follows deployments while it runs.
-    At the start it finishes or undoes a deployment that a killed process left open. On SIGTERM or Ctrl-C it finishes
-    the requests in progress.
+    The API returns predictions with reasons, accepts labels, and reports health and metrics. It loads a new deployment
+    within a second. At the start it finishes or undoes a deployment that a killed process left open. On SIGTERM or
+    Ctrl-C it answers the requests in progress, then stops.
     Try it:
 
     \b
@@ -50,7 +50,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None, root_path: str
 def warm(ctx: click.Context) -> None:
     """Compile the prediction code, so that `serve` starts quickly.
 
-    Use it when you build an image: the machine code stays on disk.
+    Use it when you build a container image: the machine code is stored on disk.
     """
     import time
 
@@ -95,12 +95,12 @@ def _key_store(ctx: click.Context) -> "KeyStore":
 def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
     """Create an API key and print its token, once.
 
-    NAME is the owner's name. The journal keeps only a hash of the token, so a lost key must be revoked and replaced.
-    Running servers accept the key within seconds. After the first key every request needs one, even if the journal is
-    lost or all keys are revoked: the file models.keys, which contains no secret, records that keys are needed.
+    NAME is the owner's name. The journal keeps only a hash of the token: revoke a key whose token is lost, and create
+    another. Running servers accept the key within seconds. Once a key was made, every request needs a key, even if the
+    journal is lost or all keys are revoked. The file models.keys records this; it contains no secret.
 
     \b
-    Example:
+    Examples:
       churnops keys add billing --scope predict --scope label
       churnops keys add prometheus --scope metrics
     """  # noqa: D301  (click wants the control character, not a backslash)

@@ -29,13 +29,13 @@ def has_open_deployments(settings: Settings) -> bool:
 def finish_open_deployments(settings: Settings) -> str | None:
     """Finish or undo open deployments; return the result in one line, or None if there are none.
 
-    If another process deploys, this waits for it; that process first finishes open deployments.
+    If another process is deploying, this function waits for it. That process finishes open deployments first.
     """
     with Project.open(settings) as project:
         if not project.deployments.open_intents():
             return None
-        closed, behind = recover(project)
-    return "; ".join([*map(_in_words, closed), *([behind] if behind else [])]) or None
+        closed, unfinished = recover(project)
+    return "; ".join([*map(_in_words, closed), *([unfinished] if unfinished else [])]) or None
 
 
 @contextmanager
@@ -48,16 +48,16 @@ def finishing_open_deployments(settings: Settings, config: Path) -> Iterator[Non
         yield
         return
     command = [sys.executable, "-m", "churnops.pipelines.recovery"]
-    beside = subprocess.Popen(command, env=os.environ | {ENV_CONFIG: str(config)}, stdout=sys.stderr)
+    recovery = subprocess.Popen(command, env=os.environ | {ENV_CONFIG: str(config)}, stdout=sys.stderr)
     try:
         yield
     finally:
-        beside.terminate()
+        recovery.terminate()
         try:
-            beside.wait(5.0)
+            recovery.wait(5.0)
         except subprocess.TimeoutExpired:
-            beside.kill()
-            beside.wait()
+            recovery.kill()
+            recovery.wait()
 
 
 def recover(project: Project) -> tuple[list[Deployment], str | None]:

@@ -36,7 +36,7 @@ class ReleaseCandidate:
     by
         Name for the deployment log. None: the user.
     otherwise
-        Status if the gate refuses. `challenger` also moves the alias; `refused` changes nothing.
+        Status if the gate refuses. `challenger` also gives the version this alias; `refused` changes nothing.
     decision
         The gate's decision, if it was made before the release. None: the gate compares now.
     champion
@@ -104,7 +104,7 @@ class Release:
 
     @property
     def full_warning(self) -> str | None:
-        """The warning, and the reason of a check that did not pass although the deployment stays; None without both."""
+        """The warning, and the reason why a deployed candidate did not pass its check; None if there is neither."""
         stays = self.status == "deployed" and self.check is not None and self.check.status != "passed"
         return "; ".join(filter(None, [self.warning, self.check.reason if self.check and stays else None])) or None
 
@@ -152,7 +152,7 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
         champion, note = None, "the deployed model was damaged"
     bundle, version = candidate.bundle, candidate.version
     if champion is not None and champion.content_sha256 == bundle.content_sha256:
-        registry.name_production(bundle.content_sha256)  # a new or emptied store lacks the alias
+        registry.name_production(bundle.content_sha256)  # a new or emptied MLflow store lacks the alias
         ruling = _Ruling(False, "the deployed model has the same content", candidate.decision)
         return _kept("unchanged", registry, candidate, ruling)
     if gate == "skip":
@@ -195,7 +195,7 @@ def record_decision(
     *,
     evidence: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record a decision of the gate in the journal; by `evidence`, the next retraining knows the rows of this one."""
+    """Record a decision of the gate. The next retraining does not count the outcomes in `evidence` as new."""
     details = decision.to_json() | ({} if evidence is None else {"evidence": dict(evidence)})
     models = champion.content_sha256, challenger.content_sha256
     now = datetime.now(UTC)

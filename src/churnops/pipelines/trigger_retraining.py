@@ -277,7 +277,7 @@ class _Job:
         return self.settings.model_copy(update={"retraining": options.model_copy(update={"holdout_rows": rows})})
 
     def _used_evidence(self, champion: Bundle) -> tuple[int, set[str]]:
-        """Return the evidence of earlier comparisons: time of the newest outcomes (microseconds since 1970), and files.
+        """Return the evidence of earlier comparisons: newest outcomes (microseconds since 1970), and SHA-256 of files.
 
         The comparison that led to the champion's deployment counts too.
         """

@@ -24,7 +24,7 @@ class PermissionPart(Document):
 class CandidatePart(Document):
     """A candidate: one family and weighting of rows."""
 
-    validation: dict[str, Number] = Field(description="scores on newer customers, by which a candidate is chosen")
+    validation: dict[str, Number] = Field(description="scores by which the winner is chosen")
     hyperparameters: dict[str, Any]
     held_out_roc_auc: Number
 
@@ -90,7 +90,7 @@ class SummaryDocument(Document):
     summary_version: Annotated[MaybeCount, WithJsonSchema({"const": SUMMARY_VERSION})]
     started: Moment
     cause: str = Field(json_schema_extra={"enum": list(CAUSE_LABELS)})
-    because: tuple[str, ...] = Field(description="reasons it was asked for")
+    because: tuple[str, ...] = Field(description="reasons for the request to retrain")
     status: str = Field(json_schema_extra={"enum": list(STATUS_LABELS)})
     reason: str
     permission: PermissionPart

@@ -82,7 +82,7 @@ class Decision:
         Guards; empty for the plain rule.
     labels_needed
         Total number of labels that proves a gain of this size in 90 % of cases. If an outcome is too rare: the number
-        that contains enough of it. None for other verdicts, or if no number is enough.
+        that probably has enough customers of it. None for other verdicts, or if no number is enough.
     """
 
     verdict: Verdict
@@ -244,7 +244,7 @@ class _Evidence:
             return "keep", f"{gain} is not above the required {required:g}"
         sure = f"{100 * confidence:g} % confidence" + (f", best of {self.compared}" if self.compared > 1 else "")
         if self.high <= required:
-            return "keep", f"{gain} is at most {self.high:.4f} ({sure}), and more than {required:g} is required"
+            return "keep", f"{gain} may be as high as {self.high:.4f} ({sure}), but more than {required:g} is required"
         if self.gain <= required:
             return "cannot tell", (
                 f"{gain} may be as low as {self.low:.4f} or as high as {self.high:.4f} ({sure} each), "

@@ -10,5 +10,5 @@ STATUS_LABELS: Mapping[str, str] = {
     "cannot tell": "there is not enough evidence, the deployed model stays",
     "rolled back": "the new model failed its check, the earlier one is deployed again",
     "not permitted": "nothing was trained",
-    "failed": "it ended with an error",
+    "failed": "the retraining ended with an error",
 }

@@ -21,7 +21,7 @@ MIN_TO_CHOOSE = 10
 MIN_TO_FIT = 10
 """Minimum of recent rows of each outcome, because a fit needs rows of both outcomes."""
 MIN_RECENT = 500
-"""Minimum of recent production rows, if there are as many."""
+"""Minimum of recent production rows, if there are that many."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ def one_row_each(table: Table, names: Sequence[str]) -> Mask:
     the same contents: it is the same customer from a file without ids, and would count twice.
     """
     ids, contents = customer_hashes(table.customers), content_hashes(table.columns, names)
-    who = np.where(ids != 0, ids, contents)
-    again = (ids == 0) & np.isin(contents, contents[table.production & (ids != 0)])
+    keys = np.where(ids != 0, ids, contents)
+    repeated = (ids == 0) & np.isin(contents, contents[table.production & (ids != 0)])
     kept = ~table.production
     newest_first = _newest_first(table.at, contents)
-    newest_first = newest_first[(table.production & ~again)[newest_first]]
-    _, first = np.unique(who[newest_first], return_index=True)
+    newest_first = newest_first[(table.production & ~repeated)[newest_first]]
+    _, first = np.unique(keys[newest_first], return_index=True)
     kept[newest_first[first]] = True
     return kept
 
@@ -125,18 +125,18 @@ class Split:
 
         def ages(rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], int]:
             """Return the number of newer rows for each of `rows`, and the number of recent rows."""
-            came, age = int(production[rows].sum()), np.argsort(np.argsort(place[rows]))
-            of_each = (np.sort(age[outcome[rows] == left])[:MIN_TO_FIT] for left in (True, False))
-            enough = 1 + max(int(newest[-1]) for newest in of_each if newest.size)
-            return age, max(round(settings.recent_fraction * came), min(came, MIN_RECENT), enough)
+            produced, age = int(production[rows].sum()), np.argsort(np.argsort(place[rows]))
+            to_fit = (np.sort(age[outcome[rows] == churned])[:MIN_TO_FIT] for churned in (True, False))
+            enough = 1 + max(int(ages_to_fit[-1]) for ages_to_fit in to_fit if ages_to_fit.size)
+            return age, max(round(settings.recent_fraction * produced), min(produced, MIN_RECENT), enough)
 
         def recent(rows: NDArray[np.intp]) -> NDArray[np.float64]:
-            age, newest = ages(rows)
-            return (age < newest).astype(np.float64)
+            age, recent_rows = ages(rows)
+            return (age < recent_rows).astype(np.float64)
 
         def weighted(rows: NDArray[np.intp]) -> NDArray[np.float64]:
-            age, newest = ages(rows)
-            return np.asarray(0.5 ** (age / newest))
+            age, recent_rows = ages(rows)
+            return np.asarray(0.5 ** (age / recent_rows))
 
         return dict(zip(SCHEMES, (None, recent, weighted), strict=True))
 
@@ -156,8 +156,8 @@ def split(table: Table, known: Mask, names: Sequence[str], settings: RetrainingS
     size = min(settings.holdout_rows, max(int(MAX_SHARE * production.sum()), 1))
     held_out = _first(order, production & ~known, size)
     training = ~held_out & ~table.held_by(table.rows(held_out).identities(names))
-    left = production & training
-    newest = _first(order, left, min(settings.holdout_rows, int(MAX_SHARE * left.sum())))
+    rest = production & training
+    newest = _first(order, rest, min(settings.holdout_rows, int(MAX_SHARE * rest.sum())))
     if min(int((table.outcome & newest).sum()), int((~table.outcome & newest).sum())) < MIN_TO_CHOOSE:
         newest = np.zeros_like(newest)
     return Split(held_out, training, newest, order)

@@ -26,7 +26,7 @@ class RetrainingSummary:
     status
         `deployed`: the new model is deployed. `kept`, `cannot tell`: verdict of the gate, the old model stays. `rolled
         back`: the new model failed its check, and the old one is deployed again. `not permitted`: nothing was trained.
-        `failed`: it ended with an error.
+        `failed`: the retraining ended with an error.
     reason
         One sentence.
     permission
@@ -105,5 +105,5 @@ def _candidates(made: Retrained) -> dict[str, Any]:
 
 
 def _held_out(made: Retrained) -> dict[str, Any]:
-    names = {CHAMPION: CHAMPION, "challenger": made.trained.winner}
-    return {name: made.evaluation(of).to_json() for name, of in names.items()}
+    models = {CHAMPION: CHAMPION, "challenger": made.trained.winner}
+    return {role: made.evaluation(name).to_json() for role, name in models.items()}

@@ -23,13 +23,13 @@ from churnops.settings import ApiSettings
 log = logging.getLogger("churnops.api")
 
 SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
-RECORDED_ROWS = 1000  # in one transaction, because other answers wait for its end
-AT_ONCE = 4  # uploads of one worker
-UPLOAD_TIMES = 10  # time limit of an upload, and of sending a piece, in time limits of a JSON body
+RECORDED_ROWS = 1000  # limit of one transaction, because other answers wait for its end
+AT_ONCE = 4  # limit of the uploads in progress in one worker
+UPLOAD_TIMES = 10  # an upload, or sending a piece, may take this many times the time limit of a JSON body
 
 
 class Uploads:
-    """Answers a few uploads at once, whose computations take turns batch by batch."""
+    """Answers a few uploads at once; their computations take turns batch by batch."""
 
     def __init__(self, recorder: Recorder, limits: ApiSettings, work: Work, live: LiveDrift | None) -> None:
         self._recorder = recorder

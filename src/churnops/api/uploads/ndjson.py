@@ -21,7 +21,7 @@ MAX_READ = 50_000  # limit of the lines read for them, including blank lines
 
 
 class NdjsonUpload:
-    """File with one JSON object a line; the answer has a line for each customer, with an answer of `/predict`."""
+    """File with one JSON object a line. The answer has one line for each customer: the answer of `/predict`."""
 
     def __init__(self, path: Path, served: Served, max_rows: int, key: str | None) -> None:
         self._path = path

@@ -73,9 +73,9 @@ class TableUpload:
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
         """Yield scored rows and their customers' ids."""
-        above = unpacked = 0
+        rows_before = unpacked = 0
         for table in open_batches(self._path, rows=ROWS, format=self._format, schema=self._served.bundle.schema):
-            if above + table.height > self._max_rows:
+            if rows_before + table.height > self._max_rows:
                 raise too_many(self._max_rows)
             unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV cannot unpack to more
             if unpacked > self._max_bytes:
@@ -87,11 +87,11 @@ class TableUpload:
             if is_marked(table.columns) and not self._served.form.simulated:
                 error = FieldError(field=SIMULATED, rule="simulated", message=REFUSED)
                 raise Problem(422, "validation", REFUSED, errors=[error])
-            scored = score_table(table, self._served.bundle, NAME, explain=explain, first_row=above)
-            yield scored, self._ids(scored, above)
-            above += table.height
+            scored = score_table(table, self._served.bundle, NAME, explain=explain, first_row=rows_before)
+            yield scored, self._ids(scored, rows_before)
+            rows_before += table.height
 
-    def _ids(self, scored: ScoredTable, above: int) -> list[str | None]:
+    def _ids(self, scored: ScoredTable, rows_before: int) -> list[str | None]:
         identifier = self._served.form.identifier
         if identifier in scored.customers.columns:
             return scored.customers.get_column(identifier).to_list()
@@ -99,7 +99,7 @@ class TableUpload:
             try:
                 return check_column(scored.table.get_column(identifier), CUSTOMER_ID, NAME).to_list()
             except ValidationError as error:
-                raise error.below(above) from None
+                raise error.below(rows_before) from None
         return [None] * scored.table.height
 
     def _rows(self, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
