@@ -17,7 +17,7 @@ router = APIRouter()
 
 @router.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))
 async def labels(request: Request) -> Response:
-    """Record one outcome or a list. A missing outcome does not mean "stayed". To correct an outcome, send it again."""
+    """Record one outcome or a list. A missing outcome does not mean "stayed". To correct an outcome, send a new one."""
     service = admitted(request, "label")
 
     def read(body: bytes) -> Steps[list[Label]]:
