@@ -137,8 +137,7 @@ def test_each_setting_changes_the_verdict(check: Check, later: Customers, settin
         outcome = outcome.copy()
         outcome[worse] = outcome[np.roll(worse, 1)]  # as many churners, others
     before = fired(check(columns, outcome, **({"max_decline": 0.4} if name == "performance" else {})))
-    extra = {"max_decline": 0.4} if setting == "performance_threshold" else {}
-    after = fired(check(columns, outcome, **extra, **{setting: value}))
+    after = fired(check(columns, outcome, **{"max_decline": 0.4} | {setting: value}))
     assert (name in before) == trigger.startswith("-"), before
     assert (name in after) != trigger.startswith("-"), after
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from churnops.alerting.notices import Alarm, Severity, Subject
 from churnops.monitoring.budget import Trigger, reason_without_prefix
+from churnops.monitoring.cautions import Caution
 from churnops.monitoring.messages import MESSAGES
 from churnops.monitoring.report import Report
 from churnops.settings import LIVE
@@ -16,15 +17,19 @@ AFTER_RETRAINING: tuple[Subject, ...] = ("retraining_failed",)
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """Return the alarms of a finished cycle, and the subjects that are clear: their earlier alarms end.
 
-    Both concern the report's source. A trigger that is unknown, or big but not certain, is in neither list, so its last
-    alarm stays. A report without consequences has no alarm, and customers examined before cause none.
+    Both concern the report's source. A trigger or caution that is unknown, or big but not certain, is in neither list,
+    so its last alarm stays. A report without consequences has no alarm, and customers examined before cause none.
     """
     if report.report_only:
         return [], []
     if report.examined_before:
         return [], ["cycle_failed"]
-    firing = [_alarm(trigger, report, link) for trigger in report.recommendation.triggers if trigger.fired]
-    clear: list[Subject] = [t.name for t in report.recommendation.triggers if t.big is False]
+    verdicts: tuple[Trigger | Caution, ...] = (*report.recommendation.triggers, *report.cautions)
+    fired = {verdict.name for verdict in verdicts if verdict.fired}
+    if "performance" in fired:  # its alarm names the wrong predictions
+        fired.discard("wrong_predictions")
+    firing = [_alarm(verdict, report, link) for verdict in verdicts if verdict.name in fired]
+    clear: list[Subject] = [verdict.name for verdict in verdicts if verdict.big is False]
     return firing, ["cycle_failed", *clear]
 
 
@@ -61,13 +66,12 @@ def rollback(model_version: str, reason: str, link: str) -> Alarm:
     return Alarm("rolled_back", "warning", f"Rolled back to {model_version}", (_sentence(reason),), link)
 
 
-def _alarm(trigger: Trigger, report: Report, link: str) -> Alarm:
-    message = MESSAGES[trigger.name]
-    reason = reason_without_prefix(trigger.reason)
+def _alarm(verdict: Trigger | Caution, report: Report, link: str) -> Alarm:
+    message = MESSAGES[verdict.name]
+    severity = verdict.severity if isinstance(verdict, Caution) else message.severity
+    reason = reason_without_prefix(verdict.reason)
     examined = f"Model {report.model_version} on {report.rows:,} customers ({report.source})."
-    return Alarm(
-        trigger.name, message.severity, message.event, (_sentence(reason), f"Next: {message.todo}", examined), link
-    )
+    return Alarm(verdict.name, severity, message.event, (_sentence(reason), f"Next: {message.todo}", examined), link)
 
 
 def _sentence(text: str) -> str:

@@ -20,6 +20,8 @@ Subject = Literal[
     "feature_drift",
     "prediction_drift",
     "target_drift",
+    "broken_columns",
+    "wrong_predictions",
     "cycle_failed",
     "retraining_failed",
     "deployed",

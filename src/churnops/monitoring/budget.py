@@ -7,7 +7,7 @@ look is as safe as a single one. The idea of spending error over looks is that o
 boundaries for clinical trials", Biometrika 70 (1983) 659-663.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -147,7 +147,9 @@ def recommend(
     scores, labels = verdicts.scores, verdicts.labels
     rate, allowed = features.drift_rate, settings.drift_rate_threshold
     conditions = (
-        _Condition("performance", performance.below, performance.p_value, performance.reason),
+        _Condition(
+            "performance", performance.below, performance.p_value, performance.reason, performance.more_outcomes
+        ),
         _Condition(
             "feature_drift",
             None if rate is None else rate > allowed,
@@ -166,12 +168,16 @@ def recommend(
 
 @dataclass(frozen=True)
 class _Condition:
-    """A difference that a trigger judges; attributes as those of `Trigger`."""
+    """A difference that a trigger looks at; attributes as those of `Trigger`.
+
+    `more` returns about how many more outcomes make the difference certain at a level; None if unknown.
+    """
 
     name: TriggerName
     big: bool | None
     p_value: float | None
     reason: str
+    more: Callable[[float], int | None] | None = None
 
     def trigger(self, level: float | None, established: bool) -> Trigger:
         """Return the trigger: it fires if the difference is big, and certain or `established` at an earlier look."""
@@ -185,4 +191,6 @@ class _Condition:
             return Trigger(name, big, True, p_value, level, f"{reason}; certain at an earlier look, and still big")
         if p_value is None:
             return Trigger(name, big, None, None, level, f"{reason}; cannot tell whether it is certain")
-        return Trigger(name, big, False, p_value, level, f"{reason}; not certain yet")
+        more = self.more(level) if self.more else None
+        needed = "" if more is None else f": about {more:,} more outcomes are needed"
+        return Trigger(name, big, False, p_value, level, f"{reason}; not certain yet{needed}")

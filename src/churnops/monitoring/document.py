@@ -1,13 +1,14 @@
 """The monitoring report as a JSON document: written, read and published as a JSON Schema by one model."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer, model_validator
 
 from churnops.document import Count, Document, Flag, MaybeCount, MaybeMoment, Moment, Number, Share
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.monitoring.budget import TRIGGER_LABELS, TRIGGERS, reason_without_prefix
+from churnops.monitoring.cautions import CautionName
 from churnops.monitoring.drift.finding import TEST_LABELS
 from churnops.settings import LIVE
 from churnops.words import capital
@@ -85,6 +86,25 @@ class PromisePart(Document):
     roc_auc: Share
 
 
+class DeclineTestPart(Document):
+    """Comparison of ROC-AUC with one line."""
+
+    name: Annotated[Literal["threshold", "expected"] | None, WithJsonSchema({"enum": ["threshold", "expected"]})]
+    line: Number = Field(description="lowest acceptable ROC-AUC")
+    below: Flag
+    p_value: Share
+
+
+class ErrorsPart(Document):
+    """Wrong predictions, beside those of the held-out evaluation at the same share of churners."""
+
+    wrong: Count
+    expected: Number
+    p_value: Share = Field(
+        description='p-value of "neither churners nor stayers are predicted wrongly more often than expected"'
+    )
+
+
 class PastWindowPart(Document):
     """ROC-AUC of an earlier window, with the labels that are known by now."""
 
@@ -105,10 +125,14 @@ class PerformancePart(Document):
         WithJsonSchema({"enum": ["below", "not below", "cannot tell"]}),
     ]
     reason: str
-    threshold: Share = Field(description="performance_threshold")
-    line: Number = Field(description="lowest acceptable ROC-AUC")
+    threshold: Share = Field(description="performance_threshold; null without one")
+    line: Number = Field(description="lowest acceptable ROC-AUC; null without threshold and expected ROC-AUC")
     promised: PromisePart | None
-    p_value: Share
+    p_value: Share = Field(description="smallest p-value of `tests`, times their number")
+    tests: tuple[DeclineTestPart, ...] = Field(
+        (), description="each with an equal part of the trigger's level; older reports lack it"
+    )
+    errors: ErrorsPart | None = Field(None, description="older reports lack it")
     labels: LabelsPart
     delong: AUCPart | None
     rows: MaybeCount
@@ -220,6 +244,16 @@ class TriggerPart(Document):
         return f"{capital(reason_without_prefix(self.reason))}."
 
 
+class CautionPart(Document):
+    """A finding that raises an alert, and never recommends retraining."""
+
+    name: str = Field(json_schema_extra={"enum": list(get_args(CautionName))})
+    severity: str = Field(json_schema_extra={"enum": ["critical", "warning"]})
+    big: Flag | None = Field(description="whether the difference is big enough; null: cannot tell")
+    fired: Flag | None = Field(description="whether the difference is big and certain; null: cannot tell")
+    reason: str
+
+
 class RecommendationPart(Document):
     """Whether to train again, and why."""
 
@@ -275,6 +309,7 @@ class ReportDocument(Document):
     prediction_drift: ColumnPart
     target_drift: ColumnPart
     recommend_retraining: RecommendationPart
+    cautions: tuple[CautionPart, ...] = Field((), description="older reports lack it")
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sentences for each trigger of monitoring, in alerts and on the dashboard: the event, the doubt and the next step."""
+"""Sentences for each trigger and caution of monitoring, in alerts and on the dashboard: the event, the doubt and the next step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TriggerMessage:
-    """Sentences for one trigger.
+    """Sentences for one trigger or caution.
 
     Attributes
     ----------
     severity
-        Severity of its alert.
+        Severity of its alert, unless the caution has its own.
     event
         Sentence for a trigger that fired, without a full stop.
     doubt
@@ -51,5 +51,17 @@ MESSAGES: Mapping[str, TriggerMessage] = {
         "The churn rate changed",
         "the churn rate may have changed",
         "Check that outcomes are recorded as before. If the churn rate really changed, run `churnops retrain`.",
+    ),
+    "broken_columns": TriggerMessage(
+        "warning",
+        "Data about customers is broken",
+        "data about customers may be broken",
+        "Repair the feed of these columns. Do not train a model on this data.",
+    ),
+    "wrong_predictions": TriggerMessage(
+        "warning",
+        "More predictions are wrong than expected",
+        "more predictions may be wrong than expected",
+        "Check whether `evaluation.threshold` still fits. Retrain only if ROC-AUC falls too.",
     ),
 }

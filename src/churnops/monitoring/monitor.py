@@ -17,6 +17,7 @@ from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, recommend
+from churnops.monitoring.cautions import cautions
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
@@ -143,6 +144,7 @@ class ModelMonitor:
             recommendation=recommend(
                 Verdicts(performance.decline, features, scores, labels), settings, look, established=established
             ),
+            cautions=cautions(bundle, profile, features, performance.decline.errors, settings, look),
         )
         return report, profile
 

@@ -79,14 +79,17 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
     drift, from_journal = document["feature_drift"], document["window"] is not None
     recommended = document["recommend_retraining"]
     headline, events = _verdict(recommended)
+    cautions = [caution for caution in document.get("cautions") or () if caution["fired"]]
+    fired = _fired(recommended) | {caution["name"] for caution in cautions}
     values = {
         "title": f"Monitoring of {document['model_version']}, {moment(document['timestamp'])}",
         "banner": DEMONSTRATION if document.get("demonstration") else "",
         "headline": headline,
-        "events": events,
-        "todo": next((MESSAGES[name].todo for name in MESSAGES if name in _fired(recommended)), ""),
+        "events": events + list(map(_event, cautions)),
+        "todo": [MESSAGES[name].todo for name in MESSAGES if name in fired][:2],
         "overview": _overview(document),
         "triggers": [_trigger(trigger) for trigger in recommended["triggers"]],
+        "statistics": _statistics(recommended["triggers"], document["performance"]),
         "looks": _looks(recommended),
         "performance": _performance(document["performance"], from_journal),
         "from_journal": from_journal,
@@ -147,7 +150,7 @@ def _fired(recommended: Mapping[str, Any]) -> set[str]:
 
 
 def _event(trigger: Mapping[str, Any]) -> str:
-    """Return a sentence: the event, and the numbers behind it."""
+    """Return a sentence on a trigger or caution that fired: the event, and the numbers behind it."""
     message = MESSAGES.get(trigger["name"])
     return f"{message.event if message else capital(trigger['name'])}: {reason_without_prefix(trigger['reason'])}."
 
@@ -163,10 +166,24 @@ def _trigger(trigger: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": _Mark("maybe", "not certain yet")
         if _waits(trigger)
         else _mark(trigger["fired"], "fired", "not fired"),
-        "p": p_text(trigger["p_value"]),
-        "level": number(trigger["level"]),
         "reason": capital(reason_without_prefix(trigger["reason"])),
     }
+
+
+def _statistics(
+    triggers: Iterable[Mapping[str, Any]], performance: Mapping[str, Any]
+) -> list[tuple[str, tuple[str, str]]]:
+    """Return the name, p-value and level of each trigger, and of each test of performance; older reports lack tests."""
+    rows = []
+    for trigger in triggers:
+        label, level = capital(TRIGGER_LABELS.get(trigger["name"], trigger["name"])), trigger["level"]
+        rows.append((label, (p_text(trigger["p_value"]), number(level))))
+        tests = performance.get("tests") or () if trigger["name"] == "performance" else ()
+        share = level / len(tests) if tests and level is not None else None
+        for test in tests:
+            against = "threshold" if test["name"] == "threshold" else "expected ROC-AUC"
+            rows.append((f"{label}, against the {against}", (p_text(test["p_value"]), number(share))))
+    return rows
 
 
 def _mark(value: bool | None, yes: str, no: str) -> _Mark:

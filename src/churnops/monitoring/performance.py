@@ -1,9 +1,9 @@
 """Performance: how well the model separates churners from the others, on known outcomes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,70 @@ MIN_OUTCOMES = 10
 
 
 @dataclass(frozen=True)
+class DeclineTest:
+    """Comparison of ROC-AUC with one line.
+
+    Attributes
+    ----------
+    name
+        `threshold`: the line is `performance_threshold`. `expected`: the line is `max_decline` below the ROC-AUC of the
+        held-out evaluation.
+    line
+        Lowest acceptable ROC-AUC.
+    below
+        Whether ROC-AUC is below the line.
+    p_value
+        p-value of "not lower than the threshold" or "not lower than expected"; None under the plain rule, and for equal
+        scores.
+    gap
+        Distance from the threshold or the expected ROC-AUC, in log-odds; negative if ROC-AUC is lower.
+    error, expected_error
+        Standard errors of both sides, in log-odds.
+    comparisons
+        Number of p-values whose smallest, times this number, is `p_value`.
+    """
+
+    name: Literal["threshold", "expected"]
+    line: float
+    below: bool
+    p_value: float | None
+    gap: float | None = None
+    error: float = math.nan
+    expected_error: float = 0.0
+    comparisons: int = 1
+
+    def rows_needed(self, rows: int, level: float) -> float:
+        """Return about how many outcomes make this ROC-AUC certain at a level; infinity if no number does."""
+        if self.gap is None or self.gap >= 0.0:
+            return math.inf
+        z = float(ndtri(level / self.comparisons))
+        variance = (self.gap / z) ** 2 - self.expected_error**2
+        return rows * self.error**2 / variance if variance > 0.0 else math.inf
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Wrong predictions, beside those of the held-out evaluation at the same share of churners.
+
+    Attributes
+    ----------
+    wrong, expected
+        Numbers of wrong predictions.
+    p_value
+        p-value of "neither churners nor stayers are predicted wrongly more often": twice the smaller one of two tests.
+    """
+
+    wrong: int
+    expected: float
+    rows: int
+    p_value: float
+
+    def __str__(self) -> str:
+        are = "prediction is" if self.wrong == 1 else "predictions are"
+        return f"{self.wrong:,} of {self.rows:,} {are} wrong, {round(self.expected):,} were expected"
+
+
+@dataclass(frozen=True)
 class Decline:
     """Verdict on ROC-AUC.
 
@@ -29,22 +93,50 @@ class Decline:
         ROC-AUC with DeLong's interval; None without both outcomes.
     promised
         ROC-AUC of the held-out evaluation, if the model has one.
-    line
-        Lowest acceptable ROC-AUC.
-    below
-        Whether ROC-AUC is below the line; None if unknown.
-    p_value
-        p-value of "as good as promised" (or, without a promise, "as good as the threshold"); None under the plain rule.
     reason
         The verdict in words.
+    tests
+        Comparisons with the threshold and with the expected ROC-AUC, as far as both exist. Each has an equal share of
+        the trigger's level.
+    errors
+        Wrong predictions; None without a held-out evaluation at the same threshold, and under the plain rule.
+    rows
+        Number of known outcomes.
     """
 
     auc: AUC | None
     promised: float | None
-    line: float
-    below: bool | None
-    p_value: float | None
     reason: str
+    tests: tuple[DeclineTest, ...] = ()
+    errors: Errors | None = None
+    rows: int = 0
+
+    @property
+    def line(self) -> float | None:
+        """Lowest acceptable ROC-AUC: the higher line."""
+        return max((test.line for test in self.tests), default=None)
+
+    @property
+    def below(self) -> bool | None:
+        """Whether ROC-AUC is below a line; None if unknown."""
+        return any(test.below for test in self.tests) if self.auc and self.tests else None
+
+    @property
+    def p_value(self) -> float | None:
+        """Smallest p-value, times the number of tests; of the tests whose line is crossed, if there are any."""
+        crossed = [test for test in self.tests if test.below] or self.tests
+        known = [test.p_value for test in crossed if test.p_value is not None]
+        return min(1.0, len(self.tests) * min(known)) if known else None
+
+    def more_outcomes(self, level: float) -> int | None:
+        """Return about how many more outcomes make this ROC-AUC certain at a level, with two digits.
+
+        Returns None if no number does, because the expected ROC-AUC is itself too uncertain.
+        """
+        crossed = [test for test in self.tests if test.below]
+        needed = min((test.rows_needed(self.rows, level / len(self.tests)) for test in crossed), default=math.inf)
+        more = max(1.0, needed - self.rows)
+        return int(float(f"{more:.2g}")) if math.isfinite(more) else None
 
 
 @dataclass(frozen=True)
@@ -102,25 +194,22 @@ def judge_decline(
     settings: MonitoringSettings,
     confidence: float = 0.95,
 ) -> Decline:
-    """Judge ROC-AUC: whether it is below the line, and the p-value of a decline.
+    """Judge ROC-AUC: whether it is below a line, and the p-value of a decline.
 
     Notes
     -----
-    The line is `performance_threshold`, or the promise (ROC-AUC of the held-out evaluation) minus `max_decline` if that
-    is higher. The p-value is the smallest of up to three, times their number. One compares ROC-AUC with the promise by
-    both standard errors, in log-odds, where the normal approximation is better with few churners. Two compare counts
-    with the held-out evaluation by Fisher's exact test, one-sided: wrong predictions among all, and customers who
-    stayed among those predicted to churn. These two need no approximation, and detect more if few churners make ROC-AUC
-    uncertain. A change of the churn rate alone moves both, but then ROC-AUC is not below the line.
+    There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the promise:
+    its line is `max_decline` lower, and its p-value is three times the smallest of three. The first of these compares
+    ROC-AUC by both standard errors, in log-odds, where normal tails hold better with few churners. Two compare counts
+    with the held-out evaluation by Fisher's exact test, one-sided: churners who are predicted to stay, among churners,
+    and stayers who are predicted to churn, among stayers. These two need no normal tail, and detect more if few
+    churners make ROC-AUC uncertain. All three are the same at any churn rate, so a changed churn rate is no decline.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
     churned = int(y.sum())
     promise = _Promise.read(promised)
     plain = settings.correction == "none"
-    line = settings.performance_threshold
-    if promise is not None and not plain:
-        line = max(line, promise.auc - settings.max_decline)
     expected = promise.auc if promise else None
     auc = delong(y, p, confidence=confidence) if 0 < churned < y.size else None
     needed = 1 if plain else MIN_OUTCOMES
@@ -128,30 +217,18 @@ def judge_decline(
         reason = (
             f"{y.size} outcomes are known ({churned} churned, {y.size - churned} stayed); {needed} of each are needed"
         )
-        return Decline(auc, expected, line, None, None, reason)
-    below = auc.value < line
-    reason = f"ROC-AUC is {auc.value:.3f}, {'below' if below else 'not below'} the line of {line:.3g}"
-    if plain:
-        return Decline(auc, expected, line, below, None, reason)
-    p_values = [_p_value_of_auc(auc, promise, settings.performance_threshold)]
-    if promise is not None:
-        reason += f" ({promise.auc:.3f} was expected)"
-        then = promise.confusion
-        if then is not None and promise.threshold == churn_threshold:
-            flagged, left = p >= churn_threshold, y == 1.0
-            wrong, before = int((flagged != left).sum()), then["fp"] + then["fn"]
-            stayed = int((flagged & ~left).sum())
-            tables = (
-                [[wrong, y.size - wrong], [before, promise.rows - before]],
-                [[stayed, int(flagged.sum()) - stayed], [then["fp"], then["tp"]]],
-            )
-            p_values += [fisher_p_value(np.array(table), "greater") for table in tables]
-            expected_wrong = round(y.size * before / promise.rows)
-            are = "prediction is" if wrong == 1 else "predictions are"
-            reason += f"; {wrong:,} of {y.size:,} {are} wrong, {expected_wrong:,} were expected"
-    known_p = [value for value in p_values if value is not None]
-    p_value = min(1.0, min(known_p) * len(known_p)) if known_p else None
-    return Decline(auc, expected, line, below, p_value, reason)
+        return Decline(auc, expected, reason, rows=y.size)
+    threshold, errors, tests = settings.performance_threshold, None, []
+    if threshold is not None:
+        tests.append(
+            DeclineTest("threshold", threshold, auc.value < threshold, None)
+            if plain
+            else _test("threshold", auc, threshold, threshold)
+        )
+    if promise is not None and not plain:
+        errors = _errors(y, p, promise, churn_threshold)
+        tests.append(_test("expected", auc, promise.auc - settings.max_decline, promise.auc, promise, errors))
+    return Decline(auc, expected, _reason(auc, expected, tests, errors, settings), tuple(tests), errors, y.size)
 
 
 @dataclass(frozen=True)
@@ -179,16 +256,66 @@ class _Promise:
         )
 
 
-def _p_value_of_auc(auc: AUC, promise: _Promise | None, threshold: float) -> float | None:
-    """Return the p-value of "not lower than promised" (or the threshold); None without a standard error."""
-    if auc.value >= 1.0:
-        return 1.0
-    if math.isnan(auc.standard_error):
-        return None
-    expected, error = (promise.auc, promise.standard_error) if promise else (threshold, 0.0)
+def _test(
+    name: Literal["threshold", "expected"],
+    auc: AUC,
+    line: float,
+    expected: float,
+    promise: _Promise | None = None,
+    errors: Errors | None = None,
+) -> DeclineTest:
+    """Test "ROC-AUC is not lower than `expected`"; with a promise, also "there are not more errors"."""
+    below = auc.value < line
+    comparisons = 3 if errors else 1
     if promise:  # 1 has no log-odds, so half a pair of rows is subtracted
         expected = min(max(expected, 0.5 / promise.rows), 1.0 - 0.5 / promise.rows)
-    if not 0.0 < expected < 1.0:
-        return float(expected <= 0.0)
-    errors = (e / (v * (1.0 - v)) for e, v in ((auc.standard_error, auc.value), (error, expected)))  # in log-odds
-    return float(ndtr((logit(auc.value) - logit(expected)) / math.hypot(*errors)))
+    gap, error, expected_error, p_value = None, math.nan, 0.0, None
+    if auc.value >= 1.0:
+        p_value = 1.0
+    elif not math.isnan(auc.standard_error) and 0.0 < expected < 1.0:
+        gap = float(logit(auc.value) - logit(expected))
+        error = auc.standard_error / (auc.value * (1.0 - auc.value))
+        if promise:
+            expected_error = promise.standard_error / (expected * (1.0 - expected))
+        p_value = float(ndtr(gap / math.hypot(error, expected_error)))
+    elif not math.isnan(auc.standard_error):
+        p_value = float(expected <= 0.0)
+    known = [value for value in (p_value, errors and errors.p_value / 2) if value is not None]
+    combined = min(1.0, comparisons * min(known)) if known else None
+    return DeclineTest(name, line, below, combined, gap, error, expected_error, comparisons)
+
+
+def _errors(y: NDArray[np.float64], p: NDArray[np.float64], promise: _Promise, churn_threshold: float) -> Errors | None:
+    """Compare the errors among churners and among stayers with those of the held-out evaluation."""
+    then = promise.confusion
+    if then is None or promise.threshold != churn_threshold:
+        return None
+    flagged, left = p >= churn_threshold, y == 1.0
+    p_values, wrong, expected = [], 0, 0.0
+    for errors, rows, before, all_before in (
+        (int((left & ~flagged).sum()), int(left.sum()), then["fn"], then["fn"] + then["tp"]),
+        (int((flagged & ~left).sum()), int((~left).sum()), then["fp"], then["fp"] + then["tn"]),
+    ):
+        p_values.append(fisher_p_value(np.array([[errors, rows - errors], [before, all_before - before]]), "greater"))
+        wrong += errors
+        expected += rows * before / all_before if all_before else 0.0
+    return Errors(wrong, expected, y.size, min(1.0, 2 * min(p_values)))
+
+
+def _reason(
+    auc: AUC, expected: float | None, tests: Sequence[DeclineTest], errors: Errors | None, settings: MonitoringSettings
+) -> str:
+    reason = f"ROC-AUC is {auc.value:.3f}"
+    if not tests:
+        return f"{reason}; there is no performance_threshold and no evaluation to compare it with"
+    crossed = {test.name for test in tests if test.below}
+    if not crossed:
+        reason += f", not below the line of {max(test.line for test in tests):.3g}"
+    if "threshold" in crossed:
+        reason += f", below the threshold of {settings.performance_threshold:.3g}"
+    if "expected" in crossed:
+        reason += f"{' and' if len(crossed) > 1 else ','} more than {settings.max_decline:.3g} below the expected "
+        reason += f"{expected:.3f}"
+    elif expected is not None:
+        reason += f" ({expected:.3f} was expected)"
+    return reason if errors is None else f"{reason}; {errors}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from churnops.monitoring.batch import LabelCoverage, Window
 from churnops.monitoring.budget import Recommendation
+from churnops.monitoring.cautions import Caution
 from churnops.monitoring.document import REPORT_VERSION, ReportDocument
 from churnops.monitoring.performance import Performance
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
@@ -38,7 +39,7 @@ class Report:
     repeated_rows
         Rows of the table that were left out, because a later row has the same customer's id.
     threshold
-        `performance_threshold` of the settings.
+        `performance_threshold` of the settings; None without one.
     examined_before
         Whether an earlier cycle examined the same customers and outcomes. The report shows them again, without alert
         or retraining.
@@ -54,13 +55,14 @@ class Report:
     window: Window | None
     rows: int
     look: int | None
-    threshold: float
+    threshold: float | None
     performance: Performance
     history: tuple[PastWindow, ...]
     feature_drift: FeatureDrift
     prediction_drift: ColumnDrift
     target_drift: ColumnDrift
     recommendation: Recommendation
+    cautions: tuple[Caution, ...] = ()
     demonstration: bool = False
     examined_before: bool = False
     repeated_rows: int = 0
@@ -98,6 +100,7 @@ class Report:
                 "prediction_drift": self.prediction_drift,
                 "target_drift": self.target_drift,
                 "recommend_retraining": self.recommendation,
+                "cautions": self.cautions,
             }
         )
 
@@ -128,10 +131,11 @@ class Report:
                 "value": self.recommendation.value,
                 "triggers": {trigger.name: trigger.fired for trigger in self.recommendation.triggers},
             },
+            "cautions": {c.name: None if c.big and not c.fired else c.fired for c in self.cautions},
         }
 
 
-def _performance(performance: Performance, threshold: float) -> dict[str, Any]:
+def _performance(performance: Performance, threshold: float | None) -> dict[str, Any]:
     evaluation, decline = performance.evaluation, performance.decline
     verdict = {True: "below", False: "not below", None: "cannot tell"}[decline.below]
     measured = evaluation.to_json() if evaluation else dict.fromkeys(("rows", "positives", "metrics", "confusion"))
@@ -143,6 +147,8 @@ def _performance(performance: Performance, threshold: float) -> dict[str, Any]:
         "line": decline.line,
         "promised": None if decline.promised is None else {"roc_auc": decline.promised},
         "p_value": decline.p_value,
+        "tests": decline.tests,
+        "errors": decline.errors,
         "labels": performance.coverage,
         "delong": decline.auc,
     } | measured

@@ -167,7 +167,7 @@ class EvaluationSettings(_Section):
 class MonitoringSettings(_Section):
     """Window, limits of performance and drift, and error budget of monitoring."""
 
-    performance_threshold: Annotated[float, share()] = 0.75
+    performance_threshold: Annotated[float | None, Number(0.0, 1.0, or_null=True)] = None
     drift_threshold: Annotated[float, share(1e-300, 0.5)] = 0.05
     drift_rate_threshold: Annotated[float, share()] = 0.30
     max_decline: Annotated[float, share(1e-6)] = 0.10

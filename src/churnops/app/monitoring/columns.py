@@ -13,20 +13,18 @@ from churnops.data.profile import ColumnProfile, count_profile, merge_profiles
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.errors import DataError
-from churnops.features.expressions import compile_expression
 from churnops.model import Bundle
 from churnops.monitoring.document import ColumnPart
 from churnops.monitoring.drift.finding import TEST_LABELS
 from churnops.monitoring.figures import median
 from churnops.monitoring.verdicts import floor
-from churnops.schema import Column, Columns
+from churnops.schema import Column
 from churnops.settings import MonitoringSettings
 from churnops.words import with_unit
 
 SHOWN = 12
 """Number of columns shown at first."""
 BLOCK, BLOCKS = 25_000, 4  # rows of a batch read at a time, and number of reads
-EXPLAINED = 500  # reference customers for the importance
 _FLOORS = {"ks": 0.08, "chi_square": 0.1}  # smallest effects that count as drift if the settings have none
 
 
@@ -72,41 +70,6 @@ def _size(finding: ColumnPart, settings: MonitoringSettings) -> float | None:
     if finding.effect is None or finding.test not in TEST_LABELS:
         return None
     return abs(finding.effect) / (floor(finding.test, settings) or _FLOORS[finding.test])
-
-
-def sources(bundle: Bundle) -> dict[str, frozenset[str]]:
-    """Return each selected feature's source columns, including those of the features that it is computed from."""
-    known: dict[str, Column | None] = {column.name: column for column in bundle.schema.model_inputs}
-    reads: dict[str, frozenset[str]] = {name: frozenset([name]) for name in known}
-    for feature in bundle.features:
-        names = compile_expression(feature.expression, known).names
-        columns = frozenset().union(*(reads[name] for name in names))
-        known.setdefault(feature.name, None)
-        reads.setdefault(feature.name, columns)
-    return {name: reads[name] for name in bundle.selected}
-
-
-def column_importance(bundle: Bundle, sample: Columns | None) -> dict[str, float]:
-    """Return each column's share of the contributions (SHAP) to the scores of the reference customers.
-
-    The mean size of a feature's contributions is split evenly between its source columns. Columns that the model does
-    not read are left out.
-
-    Parameters
-    ----------
-    sample
-        Encoded reference customers, of whom up to 500 are explained; None for the bundle's probe rows.
-    """
-    rows = bundle.probes if sample is None else sample
-    count = next(iter(rows.values())).size
-    picked = np.unique(np.linspace(0, count - 1, min(count, EXPLAINED)).astype(np.intp))
-    explained = bundle.explain({name: values[picked] for name, values in rows.items()})
-    sizes = np.abs(explained.contributions).mean(axis=0)
-    total, shares = float(sizes.sum()) or 1.0, dict.fromkeys((c.name for c in bundle.schema.model_inputs), 0.0)
-    for columns, size in zip(sources(bundle).values(), sizes, strict=True):
-        for column in columns:
-            shares[column] += float(size) / total / len(columns)
-    return {name: share for name, share in shares.items() if share}
 
 
 def count_batch(path: Path, bundle: Bundle) -> Counted:

@@ -9,7 +9,6 @@ from churnops.app.monitoring.columns import (
     SHOWN,
     Counted,
     Ranked,
-    column_importance,
     column_sentence,
     count_batch,
     ranked,
@@ -21,6 +20,7 @@ from churnops.app.shared.sample import read_reference
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import DataError
+from churnops.evaluation.importance import column_importance
 from churnops.features.build import feature_title
 from churnops.model import Bundle
 from churnops.monitoring.drift.finding import EFFECT_LABELS

@@ -158,7 +158,10 @@ def _alarmed(alarms: Sequence[Firing], reports: Sequence[Cycle], limits: Limits)
     """Return the states from the triggers of the newest report and from open alarms, worst first."""
     begun = {f.alert.notice.subject: f.since for f in alarms if not _over(f, reports, limits)}
     states = []
+    performance = bool(reports) and _fired(reports[0], "performance") is True
     for name in (*MESSAGES, "retraining_failed"):
+        if name == "wrong_predictions" and performance:  # the performance trigger names them
+            continue
         level, sentence, todo = _trigger_message(name) if name in MESSAGES else _RETRAINING_FAILED
         if reports and _fired(reports[0], name) is True:
             since = _run(reports, partial(_fires, name))
@@ -289,8 +292,9 @@ def _fires(name: str, cycle: Cycle) -> bool:
 
 
 def _fired(cycle: Cycle, name: str) -> bool | None:
-    """Return whether a trigger fired; None if it could not be tested or is missing in the summary."""
-    fired = mapping(mapping(cycle.summary.get("recommend_retraining")).get("triggers")).get(name)
+    """Return whether a trigger or caution fired; None if it could not be tested or is missing in the summary."""
+    triggers = mapping(mapping(cycle.summary.get("recommend_retraining")).get("triggers"))
+    fired = triggers.get(name, mapping(cycle.summary.get("cautions")).get(name))
     return fired if isinstance(fired, bool) else None
 
 

@@ -10,17 +10,16 @@ import pytest
 from churnops.app.monitoring import columns as module
 from churnops.app.monitoring.columns import (
     Ranked,
-    column_importance,
     column_sentence,
     count_batch,
     ranked,
-    sources,
     verdict,
 )
 from churnops.app.shared.sample import read_reference
 from churnops.data.profile import ColumnProfile, count_profile
 from churnops.data.read import decode
 from churnops.errors import DataError
+from churnops.evaluation.importance import column_importance, sources
 from churnops.model import Bundle
 from churnops.monitoring.document import ColumnPart
 from churnops.pipelines.run_all import RunSummary

@@ -1,0 +1,123 @@
+"""Cautions: findings that raise an alert of their own and never recommend retraining.
+
+A broken feed is repaired at its source, and a threshold that no longer fits is changed: a new model helps with neither.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.special import betainc
+
+from churnops.data.profile import ColumnProfile, Profile
+from churnops.evaluation.importance import column_importance
+from churnops.model import Bundle
+from churnops.monitoring.budget import level
+from churnops.monitoring.drift import MIN_ROWS
+from churnops.monitoring.performance import Errors
+from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
+from churnops.settings import MonitoringSettings
+from churnops.words import title
+
+CautionName = Literal["broken_columns", "wrong_predictions"]
+BROKEN = 0.5
+"""Share of rows that differ from the reference from which a column counts as broken."""
+ERROR_RATIO = 1.5
+"""Number of wrong predictions, as a multiple of the expected number, from which they cause a caution."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A finding that raises an alert, and recommends nothing.
+
+    Attributes
+    ----------
+    big
+        Whether the difference reaches its limit; None if unknown.
+    fired
+        Whether the difference is big and certain; None if unknown.
+    """
+
+    name: CautionName
+    severity: Literal["critical", "warning"]
+    big: bool | None
+    fired: bool | None
+    reason: str
+
+
+def cautions(
+    bundle: Bundle,
+    batch: Profile,
+    features: FeatureDrift,
+    errors: Errors | None,
+    settings: MonitoringSettings,
+    look: int | None,
+) -> tuple[Caution, ...]:
+    """Return the cautions of a cycle: broken columns, and wrong predictions.
+
+    Each caution spends as much of `false_alarm_budget` as a trigger does, beside the budget of the recommendation.
+
+    Parameters
+    ----------
+    batch
+        Profiles of the watched columns, counted in the cells of the bundle's reference.
+    """
+    certain = level(look or 1, settings.false_alarm_budget)
+    return _broken_columns(bundle, batch, features, certain), _wrong_predictions(errors, certain)
+
+
+def _broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float) -> Caution:
+    """Compare every column with its reference: the level is divided by the number of columns."""
+    share = certain / max(len(features.columns), 1)
+    broken: dict[str, str] = {}
+    tested = False
+    for column in features.columns:
+        profile = batch.get(column.name)
+        if profile is None or profile.rows + profile.missing < MIN_ROWS:
+            continue
+        tested = True
+        reason = next(_breaks(column, bundle.reference[column.name], profile, share), None)
+        if reason is not None:
+            broken[column.name] = f"{title(bundle.schema.by_name[column.name])} {reason}"
+    if not broken:
+        empty = "no column is empty, constant or on another scale" if tested else f"fewer than {MIN_ROWS} customers"
+        return Caution("broken_columns", "warning", False if tested else None, False if tested else None, empty)
+    importance = column_importance(bundle, None)
+    ordered = sorted(broken, key=lambda name: -importance.get(name, 0.0))
+    # "Important" is a share of the scores above that of the average column.
+    important = importance.get(ordered[0], 0.0) * len(importance) >= 1.0
+    more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
+    reason = "; ".join(broken[name] for name in ordered[:3]) + more
+    return Caution("broken_columns", "critical" if important else "warning", True, True, reason)
+
+
+def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile, certain: float) -> Iterator[str]:
+    """Yield the ways in which a column is certainly broken, in words."""
+    findings: Mapping[str, tuple[float, float]] = {
+        finding.test: (finding.effect, finding.p_value)
+        for finding in column.findings
+        if finding.effect is not None and finding.p_value is not None
+    }
+    rows = batch.rows + batch.missing
+    # One row is added to both sides of a share, so that a value never seen in a small reference is not impossible.
+    before = (reference.missing + 1) / (reference.rows + reference.missing + 2)
+    if batch.missing / rows - before >= BROKEN and betainc(batch.missing, batch.rows + 1, before) <= certain:
+        yield "is empty" if not batch.rows else f"is empty in {batch.missing / rows:.0%} of the rows"
+    if batch.rows >= MIN_ROWS and batch.counts.max() == batch.rows:
+        usual = (float(reference.counts[batch.counts.argmax()]) + 1) / (reference.rows + 2)
+        if usual**batch.rows <= certain:
+            yield "has the same value in every row"
+    for test, words in (
+        ("unseen_categories", "has choices that training did not have, in {:.0%} of the rows"),
+        ("ks", "has other values than in training (distance {:.2f}): has its unit changed?"),
+    ):
+        effect, p_value = findings.get(test, (0.0, 1.0))
+        if effect >= BROKEN and p_value <= certain:
+            yield words.format(effect)
+
+
+def _wrong_predictions(errors: Errors | None, certain: float) -> Caution:
+    if errors is None:
+        return Caution("wrong_predictions", "warning", None, None, "too few outcomes are known")
+    big = errors.wrong >= ERROR_RATIO * errors.expected and errors.wrong > errors.expected
+    return Caution("wrong_predictions", "warning", big, big and errors.p_value <= certain, str(errors))
