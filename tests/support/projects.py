@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,12 +20,18 @@ LATER = REPOSITORY / "data/production/churn-later.csv"
 
 def write_project(folder: Path, change: Callable[[dict[str, Any]], None] = lambda document: None) -> Path:
     """Make a project with the default settings (changed by `change`) and no data; return its config file."""
-    document = yaml.safe_load(default_config())
+    document = deepcopy(_defaults())
     change(document)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    path.write_text(yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False))
     return path
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(default_config())
+    return document
 
 
 def quick(document: dict[str, Any]) -> None:

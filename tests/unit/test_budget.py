@@ -6,13 +6,19 @@ from typing import get_args
 import pytest
 
 from churnops.monitoring.budget import Recommendation, TriggerName, Verdicts, level, recommend
-from churnops.monitoring.performance import Decline
+from churnops.monitoring.performance import Decline, DeclineTest
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 from churnops.settings import MonitoringSettings
 
 SETTINGS = MonitoringSettings()
 PLAIN = MonitoringSettings(correction="none")
-GOOD = Decline(None, 0.93, 0.83, False, 0.4, "ROC-AUC 0.920 is not below 0.83")
+
+
+def decline(*, below: bool, p_value: float | None) -> Decline:
+    return Decline(None, 0.93, "ROC-AUC is 0.920", (DeclineTest("expected", 0.83, below, p_value),))
+
+
+GOOD = decline(below=False, p_value=0.4)
 STEADY = FeatureDrift((), 0.1, 10, (), 0.5, "1 of 10 columns drifted (10%)")
 SAME = ColumnDrift("x", "score", "ks", 0.02, 0.8, 0.8, 0.02, False, "as before", None, ())
 NAMES = get_args(TriggerName)
@@ -39,7 +45,7 @@ def test_an_unchanged_batch_fires_no_trigger():
 
 
 CHANGED = {
-    "performance": ("performance", replace(GOOD, below=True, p_value=1e-4)),
+    "performance": ("performance", decline(below=True, p_value=1e-4)),
     "feature_drift": ("features", replace(STEADY, drift_rate=0.4, p_value=1e-4)),
     "prediction_drift": ("scores", replace(SAME, drifted=True, p_value=1e-4)),
     "target_drift": ("labels", replace(SAME, drifted=True, p_value=1e-4)),
@@ -64,7 +70,7 @@ def test_each_trigger_recommends_alone_while_the_budget_allows_it(name: str):
 def test_a_significant_but_small_change_fires_no_trigger(name: str):
     argument, changed = CHANGED[name]
     small = {
-        "performance": replace(GOOD, p_value=1e-12),
+        "performance": decline(below=False, p_value=1e-12),
         "features": replace(STEADY, drift_rate=0.3, p_value=1e-12),
         "scores": replace(SAME, p_value=1e-12),
         "labels": replace(SAME, p_value=1e-12),
@@ -73,25 +79,28 @@ def test_a_significant_but_small_change_fires_no_trigger(name: str):
     assert not judged(**{argument: small}).value
 
 
-def test_cannot_tell_fires_no_trigger_and_names_the_reason():
+def test_an_unknown_verdict_recommends_nothing():
     unknown = replace(SAME, drifted=None, p_value=None, reason="12 values, at least 30 are needed")
     nothing = replace(STEADY, drift_rate=None, p_value=None, reason="no column can be told")
-    no_labels = replace(GOOD, below=None, p_value=None, reason="0 of 9 outcomes are known")
+    no_labels = Decline(None, 0.93, "0 of 9 outcomes are known")
     found = judged(performance=no_labels, features=nothing, scores=unknown, labels=unknown)
     assert [trigger.fired for trigger in found.triggers] == [None] * 4
     assert not found.value
     assert "12 values" in found.triggers[2].reason
 
 
-def test_a_big_decline_without_a_p_value_cannot_tell():
-    found = judged(performance=replace(GOOD, below=True, p_value=None))
+def test_a_big_decline_without_a_p_value_is_unknown():
+    found = judged(performance=decline(below=True, p_value=None))
     assert found.triggers[0].fired is None
     assert not found.value
 
 
 def test_the_plain_rule_has_no_budget():
-    for argument, changed in CHANGED.values():
-        found = judged(PLAIN, look=10_000, **{argument: replace(changed, p_value=None)})
+    changes = {
+        argument: replace(changed, p_value=None) for argument, changed in CHANGED.values() if argument != "performance"
+    }
+    for argument, changed in (changes | {"performance": decline(below=True, p_value=None)}).items():
+        found = judged(PLAIN, look=10_000, **{argument: changed})
         assert found.value
         assert {trigger.level for trigger in found.triggers} == {None}
         assert found.budget is None

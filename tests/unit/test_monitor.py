@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from churnops.alerting.alarms import alarms
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
@@ -86,6 +88,64 @@ def test_unchanged_customers_cause_no_recommendation(check: Check, trained: Trai
         report = check(*later, model=model)
         assert report.recommendation.reasons == ()
         assert report.performance.coverage.labelled == report.rows == 1667
+
+
+BREAKS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], str]] = {
+    "empty": (lambda values: np.full_like(values, np.nan), "is empty"),
+    "half empty": (lambda values: np.where(np.arange(values.size) % 5 > 1, np.nan, values), "is empty in 60% of"),
+    "constant": (lambda values: np.full_like(values, np.median(values)), "has the same value in every row"),
+    "another unit": (lambda values: values * 60, "has its unit changed?"),
+    "another choice": (lambda values: np.full_like(values, 10_000.0), ""),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize(("name", "severity"), [("total_day_minutes", "critical"), ("total_night_calls", "warning")])
+def test_one_broken_column_is_an_alert_and_no_reason_to_retrain(
+    check: Check, later: Customers, how: str, name: str, severity: str
+):
+    columns, outcome = later
+    change, words = BREAKS[how]
+    report = check({**columns, name: change(columns[name])}, np.full_like(outcome, np.nan))
+    (caution,) = [caution for caution in report.cautions if caution.fired]
+    assert (caution.name, caution.severity) == ("broken_columns", severity)
+    assert caution.reason.startswith("Total day minutes" if severity == "critical" else "Total night calls")
+    assert words in caution.reason
+    firing, _ = alarms(replace(report, acts_as="live"), "")
+    (alarm,) = [alarm for alarm in firing if alarm.subject == "broken_columns"]
+    assert (alarm.severity, alarm.title) == (severity, "Data about customers is broken")
+    assert "feature_drift" not in fired(report)
+    document = report.to_json()
+    assert document["cautions"][0]["name"] == "broken_columns"
+    assert report.summary()["cautions"]["broken_columns"] is True
+
+
+def test_sound_columns_clear_the_alert(check: Check, later: Customers):
+    report = check(*later)
+    assert [caution.fired for caution in report.cautions] == [False, False]
+    firing, clear = alarms(replace(report, acts_as="live"), "")
+    assert not firing
+    assert {"broken_columns", "wrong_predictions"} <= set(clear)
+
+
+def test_few_customers_leave_columns_unknown(check: Check, later: Customers):
+    columns, outcome = later
+    report = check({name: values[:20] for name, values in columns.items()}, outcome[:20])
+    assert [caution.fired for caution in report.cautions] == [None, None]
+
+
+def test_more_wrong_predictions_are_a_warning(check: Check, later: Customers):
+    """Errors rise from 3 to 7 %: a threshold of performance that is still met keeps this from being a decline."""
+    columns, outcome = later
+    worse = np.random.default_rng(0).permutation(outcome.size)[: outcome.size // 5]
+    outcome = outcome.copy()
+    outcome[worse] = outcome[np.roll(worse, 1)]
+    report = check(columns, outcome, max_decline=0.4, performance_threshold=None)
+    assert fired(report) == []
+    firing, _ = alarms(replace(report, acts_as="live"), "")
+    (alarm,) = firing
+    assert (alarm.subject, alarm.severity) == ("wrong_predictions", "warning")
+    assert "predictions are wrong" in alarm.facts[0]
 
 
 @pytest.mark.parametrize("look", [1, 100])

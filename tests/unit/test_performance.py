@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from churnops.evaluation.delong import delong, delong_difference
 from churnops.evaluation.metrics import evaluate
 from churnops.monitoring.batch import LabelCoverage, Resolved
+from churnops.monitoring.budget import level
 from churnops.monitoring.performance import judge_decline, measure_performance
 from churnops.settings import EvaluationSettings, MonitoringSettings, Settings
 
@@ -73,16 +74,16 @@ def test_the_threshold_and_the_expected_auc_are_two_tests(rng: np.random.Generat
 
 
 def test_a_threshold_above_the_expected_auc_fires():
-    """The evaluation gave 0.928 and production gives 0.928: "as expected", and certainly below 0.95."""
+    """The evaluation gave 0.928 and production gives 0.928: "as expected", and certainly below 0.96."""
     generator = np.random.default_rng(1)
     outcome = (generator.random(1667) < 0.145).astype(np.float64)
     probability = 1 / (1 + np.exp(-(2.07 * outcome + generator.normal(size=1667) - 3)))
     promised = evaluate(outcome, probability, replicates=100, seed=1).to_json()
-    strict = MonitoringSettings(performance_threshold=0.95)
+    strict = MonitoringSettings(performance_threshold=0.96)
     result = judge_decline(outcome, probability, promised=promised, churn_threshold=0.5, settings=strict)
     assert result.below
     assert result.p_value is not None
-    assert result.p_value < 0.00625, "the level of a first look"
+    assert result.p_value < level(1, SETTINGS.false_alarm_budget)
 
 
 def test_a_low_expected_auc_is_no_reason_for_silence(rng: np.random.Generator):
@@ -103,22 +104,22 @@ def test_an_uncertain_decline_names_the_outcomes_that_are_needed(rng: np.random.
     auc = delong(outcome, probability)
     settings = MonitoringSettings(performance_threshold=auc.value + 0.03)
     result = judge_decline(outcome, probability, promised=None, churn_threshold=0.5, settings=settings)
-    level = 0.00625
-    more = result.more_outcomes(level)
+    certain = level(1, settings.false_alarm_budget)
+    more = result.more_outcomes(certain)
     assert more is not None
     assert result.p_value is not None
-    assert result.p_value > level
+    assert result.p_value > certain
     copies = 1 + math.ceil(more / 200)  # the same customers again: nearly the same ROC-AUC, with less error
     again = judge_decline(
         np.tile(outcome, copies), np.tile(probability, copies), promised=None, churn_threshold=0.5, settings=settings
     )
     assert again.p_value is not None
-    assert again.p_value <= 1.2 * level
+    assert again.p_value <= 1.2 * certain
 
 
 @pytest.mark.parametrize("separation", [0.87, 2.0])
 def test_a_changed_churn_rate_alone_is_no_decline(separation: float):
-    """ROC-AUC 0.73 and 0.92; the churn rate moves from 5.2 to 8 %. More predictions are wrong, and p is rarely small."""
+    """ROC-AUC 0.73 and 0.92; the churn rate moves from 5.2 to 8 %. More predictions are wrong; p is rarely small."""
     generator = np.random.default_rng(4)
 
     def drawn(rows: int, rate: float) -> tuple[Floats, Floats]:
@@ -235,8 +236,8 @@ def test_p_values_of_an_unchanged_model_are_rarely_small():
             )
             assert result.p_value is not None
             p_values.append(result.p_value)
-    for level in (0.05, 0.01):
-        assert np.mean(np.array(p_values) <= level) <= 1.5 * level
+    for share in (0.05, 0.01):
+        assert np.mean(np.array(p_values) <= share) <= 1.5 * share
     assert np.mean(np.array(p_values) <= 0.001) <= 0.002
 
 

@@ -103,8 +103,8 @@ def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile,
     before = (reference.missing + 1) / (reference.rows + reference.missing + 2)
     if batch.missing / rows - before >= BROKEN and betainc(batch.missing, batch.rows + 1, before) <= certain:
         yield "is empty" if not batch.rows else f"is empty in {batch.missing / rows:.0%} of the rows"
-    if batch.rows >= MIN_ROWS and batch.counts.max() == batch.rows:
-        usual = (float(reference.counts[batch.counts.argmax()]) + 1) / (reference.rows + 2)
+    if batch.rows >= MIN_ROWS and batch.at_points.max(initial=0) == batch.rows:
+        usual = (float(reference.at_points[batch.at_points.argmax()]) + 1) / (reference.rows + 2)
         if usual**batch.rows <= certain:
             yield "has the same value in every row"
     for test, words in (

@@ -1,4 +1,4 @@
-"""Sentences for each trigger and caution of monitoring, in alerts and on the dashboard: the event, the doubt and the next step."""
+"""Sentences for each trigger and caution of monitoring, in alerts and on the dashboard: event, doubt and next step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

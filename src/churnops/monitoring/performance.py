@@ -119,7 +119,7 @@ class Decline:
     @property
     def below(self) -> bool | None:
         """Whether ROC-AUC is below a line; None if unknown."""
-        return any(test.below for test in self.tests) if self.auc and self.tests else None
+        return any(test.below for test in self.tests) if self.tests else None
 
     @property
     def p_value(self) -> float | None:
@@ -198,12 +198,12 @@ def judge_decline(
 
     Notes
     -----
-    There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the promise:
-    its line is `max_decline` lower, and its p-value is three times the smallest of three. The first of these compares
-    ROC-AUC by both standard errors, in log-odds, where normal tails hold better with few churners. Two compare counts
-    with the held-out evaluation by Fisher's exact test, one-sided: churners who are predicted to stay, among churners,
-    and stayers who are predicted to churn, among stayers. These two need no normal tail, and detect more if few
-    churners make ROC-AUC uncertain. All three are the same at any churn rate, so a changed churn rate is no decline.
+    There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the
+    promise: its line is `max_decline` lower, and its p-value is three times the smallest of three. The first of these
+    compares ROC-AUC by both standard errors, in log-odds, where normal tails hold better with few churners. Two compare
+    counts with the held-out evaluation by Fisher's exact test, one-sided: churners who are predicted to stay, among
+    churners, and stayers who are predicted to churn, among stayers. These need no normal tail, and detect more if few
+    churners make ROC-AUC uncertain. None of the three depends on the churn rate, so its change is no decline.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
@@ -280,7 +280,8 @@ def _test(
         p_value = float(ndtr(gap / math.hypot(error, expected_error)))
     elif not math.isnan(auc.standard_error):
         p_value = float(expected <= 0.0)
-    known = [value for value in (p_value, errors and errors.p_value / 2) if value is not None]
+    smallest = [p_value, errors.p_value / 2 if errors else None]
+    known = [value for value in smallest if value is not None]
     combined = min(1.0, comparisons * min(known)) if known else None
     return DeclineTest(name, line, below, combined, gap, error, expected_error, comparisons)
 
