@@ -90,6 +90,7 @@ def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console 
         _earlier(summary.earlier, summary.cycle.path.parent, console)
     else:
         console.print(_triggers(report))
+        _cautions(report, console)
     drifted = [column for column in report.feature_drift.columns if column.drifted]
     if drifted:
         console.print(_drifted(drifted, schema))
@@ -110,6 +111,14 @@ def _triggers(report: "Report") -> Table:
             fired = "[yellow]not certain yet"
         table.add_row(TRIGGER_LABELS[trigger.name], fired, Text(reason_without_prefix(trigger.reason)))
     return table
+
+
+def _cautions(report: "Report", console: Console) -> None:
+    from churnops.monitoring.messages import MESSAGES
+
+    for caution in report.cautions:
+        if caution.fired:
+            _line(console, MESSAGES[caution.name].event, f": {caution.reason}", "red")
 
 
 def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Console | None = None) -> None:

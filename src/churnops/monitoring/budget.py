@@ -168,7 +168,7 @@ def recommend(
 
 @dataclass(frozen=True)
 class _Condition:
-    """A difference that a trigger looks at; attributes as those of `Trigger`.
+    """A difference that a trigger judges; attributes as those of `Trigger`.
 
     `more` returns about how many more outcomes make the difference certain at a level; None if unknown.
     """
