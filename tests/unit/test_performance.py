@@ -34,7 +34,7 @@ def promise(rows: int = 667, seed: int = 0) -> dict[str, Any]:
 PROMISE = promise()
 
 
-def test_a_model_as_good_as_promised(rng: np.random.Generator):
+def test_a_model_as_good_as_expected_is_not_below_the_line(rng: np.random.Generator):
     result = judge_decline(*customers(2000, rng), promised=PROMISE, churn_threshold=0.5, settings=SETTINGS)
     assert result.below is False
     assert result.promised == PROMISE["metrics"]["roc_auc"]["value"]
