@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -272,6 +274,17 @@ def test_rollback_needs_no_mlflow_and_the_next_service_sets_aliases(
             "it says so", lambda: re.search(r"the rollback of version 1 \(.*, is done: it is deployed", server.log())
         )
     assert aliases(settings) == {"production": 1, "previous": 2}
+
+
+def test_an_odd_answer_of_the_store_stops_no_rollback(settings: Settings, typed: Callable[..., Result]):
+    typed("promote", "2", "--reason", "x", "--force")
+    with closing(sqlite3.connect(settings.root / "mlflow.db")) as store:
+        store.execute("UPDATE model_versions SET creation_time = 1000000000000000000")
+        store.commit()
+    done = json.loads(typed("rollback", "--json").stdout)
+    assert done["version"] == 1
+    assert "the answer of the model registry cannot be read" in done["warning"]
+    assert len(done["warning"].splitlines()) == 1
 
 
 def test_a_starting_service_leaves_a_deployment_under_way_alone(

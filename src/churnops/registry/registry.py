@@ -1,17 +1,16 @@
 """Registry: model versions and the aliases `production`, `challenger` and `previous` in MLflow."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from churnops.errors import BundleError, RegistryError, first_line, redact
+from churnops.errors import BundleError, RegistryError, redact
 from churnops.files import temporary_folder
 from churnops.model import Bundle
 from churnops.registry.folder import DeploymentFolder, Pruned
 from churnops.tracking import Tracker
+from churnops.tracking.answers import answering
 from churnops.tracking.models import ARTIFACT
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Registry:
         """Return all registered versions, newest first."""
         import mlflow
 
-        with _answering():
+        with answering("the model registry", RegistryError):
             try:
                 aliases = self._client.get_registered_model(self.name).aliases
             except mlflow.MlflowException as error:
@@ -62,9 +61,9 @@ class Registry:
                     return []
                 raise
             items = self._client.search_model_versions(f"name='{self.name}'")
-        versions = [
-            _version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in items
-        ]
+            versions = [
+                _version(item, [alias for alias, v in aliases.items() if str(v) == str(item.version)]) for item in items
+            ]
         return sorted(versions, key=lambda version: -version.version)
 
     def register(self, bundle: Bundle, address: str, run_id: str) -> int:
@@ -75,7 +74,7 @@ class Registry:
             if version.content_sha256 == bundle.content_sha256:
                 return version.version
         tags = {HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
-        with _answering():
+        with answering("the model registry", RegistryError):
             try:
                 self._client.create_registered_model(self.name, description="Churn models made by churnops")
             except mlflow.MlflowException as error:
@@ -90,7 +89,7 @@ class Registry:
 
     def make_challenger(self, version: int) -> None:
         """Move the alias `challenger` to this version."""
-        with _answering():
+        with answering("the model registry", RegistryError):
             self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
 
     def bundle(self, version: int) -> Bundle:
@@ -106,7 +105,7 @@ class Registry:
         import mlflow
 
         registered = self._version(version)
-        with _answering():
+        with answering("the model registry", RegistryError):
             address = self._client.get_model_version_download_uri(self.name, str(version))
         with temporary_folder() as folder:
             try:
@@ -144,7 +143,7 @@ class Registry:
         version = next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)
         if version is None:
             return
-        with _answering():
+        with answering("the model registry", RegistryError):
             aliases = dict(self._client.get_registered_model(self.name).aliases)
             before = aliases.get(PRODUCTION)
             if before is not None and int(before) != version:
@@ -161,17 +160,6 @@ class Registry:
         newest = ", ".join(str(version.version) for version in versions[:10])
         known = f"the newest are {newest}" if newest else "no version exists yet: type `churnops run`"
         raise RegistryError(f"version {number} is not registered; {known}")
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Turn MLflow's errors into a RegistryError of one line."""
-    import mlflow
-
-    try:
-        yield
-    except mlflow.MlflowException as error:
-        raise RegistryError(f"the model registry does not answer: {first_line(error)}") from None
 
 
 def _version(item: "MlflowVersion", aliases: list[str]) -> ModelVersion:

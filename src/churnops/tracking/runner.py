@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import logging
 import os
 import sys
 import time
@@ -17,19 +18,26 @@ from churnops.console import OutputError
 from churnops.errors import ChurnopsError, first_line, redact
 from churnops.files import file_lock, temporary_folder
 from churnops.model import Bundle
+from churnops.process import has_ended, this_process
 from churnops.schema import nearest
 from churnops.settings import Settings
 from churnops.step import StepResult
+from churnops.tracking.answers import answering, interrupted
 from churnops.tracking.environment import environment, git_commit, requirements
+from churnops.tracking.moved import correct_addresses
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+log = logging.getLogger("churnops.tracking")
 
 Result = TypeVar("Result", bound=StepResult)
 Progress = Callable[[str, str], None]
 """Called with a step's name and "started", "finished" or "failed"."""
 
 ENV_URI = "MLFLOW_TRACKING_URI"
+PROCESS_TAG = "churnops.process"
+"""Tag of a run: the process that executes it."""
 LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens
 MAX_PARAM_LENGTH = 6000
 
@@ -65,6 +73,7 @@ class Tracker:
         lock = file_lock(settings.path(settings.registry.directory) / ".lock") if self._local else nullcontext()
         try:
             with lock, _quiet():
+                self._follow_move()
                 self.client: MlflowClient = mlflow.MlflowClient()
                 self.client.search_experiments(max_results=1)
         except Exception as error:  # a damaged file, a missing driver and a silent server each raise their own errors
@@ -73,6 +82,15 @@ class Tracker:
     @property
     def _local(self) -> bool:
         return self.uri.startswith("sqlite:")
+
+    def _follow_move(self) -> None:
+        """Correct the addresses of the artifacts if the project, with its store, was moved or copied."""
+        database, root = Path(self.uri.removeprefix("sqlite:///")), self.settings.root.resolve()
+        if not self._local or not database.resolve().is_relative_to(root):
+            return
+        before = correct_addresses(database, root, self.settings.tracking.artifacts)
+        if before is not None:
+            log.warning("the project was moved or copied from %s: MLflow's files are now found in %s", before, root)
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment `name`; create it if it does not exist."""
@@ -127,22 +145,18 @@ class Tracker:
         """
         import mlflow
 
+        with answering(f"the MLflow store {redact(self.uri)}"):
+            experiment_id = self.experiment(experiment)
+            _end_abandoned_runs(self.client, experiment_id)
+            run = PipelineRun(self, experiment_id, name, progress)
         try:
-            run = PipelineRun(self, self.experiment(experiment), name, progress)
             with _closing(self.client, run.run_id):
                 run.log_environment()
                 yield run
         except mlflow.MlflowException as error:
-            if _interrupted(error):
+            if interrupted(error):
                 raise KeyboardInterrupt from error
             raise ChurnopsError(f"the MLflow store {redact(self.uri)} failed: {first_line(error)}") from error
-
-
-def _interrupted(error: BaseException | None) -> bool:
-    """Return whether an interruption, such as Ctrl-C within a call of the store, caused an error."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 class PipelineRun:
@@ -157,7 +171,7 @@ class PipelineRun:
         self._experiment_id = experiment_id
         self._progress = progress
         self.commit = git_commit(tracker.settings.root)
-        self._tags = {"mlflow.source.name": "churnops", "mlflow.source.type": "LOCAL"}
+        self._tags = {"mlflow.source.name": "churnops", "mlflow.source.type": "LOCAL", PROCESS_TAG: this_process()}
         self._tags |= {"mlflow.source.git.commit": self.commit} if self.commit else {}
         self._environment = {
             "environment/requirements.txt": requirements(),
@@ -267,6 +281,13 @@ class PipelineRun:
                 self._client.log_artifacts(run_id, str(folder))
 
 
+def _end_abandoned_runs(client: "MlflowClient", experiment_id: str) -> None:
+    """End the runs of killed processes of this machine as KILLED."""
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        if has_ended(run.data.tags.get(PROCESS_TAG, "")):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
 @contextlib.contextmanager
 def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
     """End a run as FINISHED, or as FAILED or KILLED if the block raises; always raise the block's own error.
@@ -277,7 +298,7 @@ def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
         yield
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
-        state = "KILLED" if _interrupted(error) else "FAILED"
+        state = "KILLED" if interrupted(error) else "FAILED"
         if state == "KILLED":
             traceback.clear_frames(error.__traceback__)  # a cursor of an interrupted call would lock the store
         with _noted(error):
@@ -330,8 +351,6 @@ def _source(function: Callable[..., Any]) -> dict[str, str | bytes]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hide the log of the store's creation: dozens of lines on migrations."""
-    import logging
-
     loggers = [logging.getLogger(name) for name in ("alembic", "alembic.runtime.migration", "mlflow.store.db.utils")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
