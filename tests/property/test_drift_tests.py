@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import expit, logit
 
 from churnops.data.profile import ColumnProfile
 from churnops.monitoring.drift import (
@@ -25,6 +26,7 @@ from churnops.monitoring.drift.chi_square import MIN_EXPECTED, compare_counts, p
 from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.monitoring.drift.kolmogorov import kolmogorov_tail
 from churnops.monitoring.drift.ks import MAX_PATHS, two_sample_p_value
+from churnops.monitoring.drift.scores import score_distance
 from churnops.monitoring.drift.unseen import unseen_p_value
 
 ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test)
@@ -46,6 +48,26 @@ def test_the_ks_distance_is_scipys_bit_by_bit(reference: np.ndarray, batch: np.n
     with np.errstate(all="ignore"):  # SciPy's p-value divides by D = 0
         exact = stats.ks_2samp(reference, batch, method="asymp").statistic
     assert ks_statistic(*profiles(reference, batch)) == exact
+
+
+SCORES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40).map(np.array)
+
+
+@given(SCORES, SCORES, st.floats(0.0, 2.0))
+def test_the_score_distance_is_at_most_that_of_the_rows(reference: np.ndarray, batch: np.ndarray, slack: float):
+    with np.errstate(divide="ignore"):
+        ours, theirs = (np.log(values) - np.log1p(-values) for values in (reference, batch))
+    lower = max(np.mean(theirs <= x) - np.mean(ours <= x + slack) for x in theirs)
+    higher = max(np.mean(ours <= x) - np.mean(theirs <= x + slack) for x in ours)
+    found = score_distance(*profiles(reference, batch), slack)
+    assert 0.0 <= found <= max(lower, higher, 0.0) + 1e-12
+    assert found <= ks_statistic(*profiles(reference, batch)) + 1e-12
+
+
+@given(st.lists(st.floats(0.001, 0.999), min_size=1, max_size=40), st.floats(-0.29, 0.29))
+def test_scores_that_all_move_within_the_slack_are_equal(scores: list[float], move: float):
+    reference = np.array(scores)
+    assert score_distance(*profiles(reference, expit(logit(reference) + move))) == 0.0
 
 
 @given(COLUMN, COLUMN, st.integers(2, 10))

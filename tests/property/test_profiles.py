@@ -132,17 +132,6 @@ def test_a_bounded_reference_has_its_stated_error(reference: list[float], batch:
     assert bounded.ks_error <= 1.0 / (most - 1)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.lists(st.floats(0, 1), max_size=60))
-def test_a_coarse_profile_keeps_the_rows(scores: list[float], others: list[float]):
-    edges = np.arange(1, 10) / 10
-    profile = ColumnProfile.fit(np.array([*scores, *edges]))
-    for exact, values in ((profile, [*scores, *edges]), (profile.count(np.array(others)), others)):
-        coarse = exact.coarse(edges)
-        assert coarse.outside == 0
-        for step, count in zip(coarse.points, coarse.at_points, strict=True):
-            assert count == sum(step / 10 <= score < (step + 1) / 10 or (step == 9 and score == 1) for score in values)
-
-
 COLUMNS = st.dictionaries(st.sampled_from(["minutes", "plan", "größe"]), COLUMN, min_size=1)
 
 

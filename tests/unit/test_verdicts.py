@@ -179,6 +179,8 @@ def test_scores_of_a_refit_are_no_drift_however_many_there_are():
     reference = ColumnProfile.fit(scores(3333, 0.85))
     same = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), SETTINGS)
     assert (same.drifted, same.p_value) == (False, 1.0)
+    moved = judge_scores(reference, reference.count(scores(1_000_000, 0.85) * 0.8), SETTINGS)
+    assert (moved.drifted, moved.p_value) == (False, 1.0)
     refit = judge_scores(reference, reference.count(scores(1_000_000, 0.81)), SETTINGS)
     assert (refit.drifted, refit.p_value) == (False, 1.0)
     near = judge_scores(reference, reference.count(scores(1_000_000, 0.78)), SETTINGS)
@@ -190,6 +192,17 @@ def test_scores_of_a_refit_are_no_drift_however_many_there_are():
     assert other.effect == pytest.approx(0.2, abs=0.001)
     plain = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), PLAIN)
     assert plain.drifted
+
+
+def test_low_scores_that_double_are_drift_though_all_stay_below_a_tenth(rng: np.random.Generator):
+    """Nearly all scores of a table with few churners are below 0.1, where bands of fixed width see no change."""
+    before, now = (1 / (1 + np.exp(3.9 - shift - 0.35 * rng.normal(size=2000))) for shift in (0.0, 0.7))
+    assert np.mean(now < 0.1) > 0.9
+    reference = ColumnProfile.fit(before)
+    changed = judge_scores(reference, reference.count(now), SETTINGS)
+    assert changed.drifted
+    assert changed.effect is not None
+    assert changed.effect > 0.3
 
 
 def test_label_drift_is_a_change_of_the_churn_rate():

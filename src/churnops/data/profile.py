@@ -118,19 +118,6 @@ class ColumnProfile:
         """
         return float(self.counts[0::2].max() / max(self.rows, 1))
 
-    def coarse(self, edges: Floats) -> Self:
-        """Count how many `edges` (ascending) are at or below each value; return the profile of these numbers.
-
-        All numbers from 0 to the number of edges are points. A row in the same gap as an edge counts as below the edge.
-        """
-        at = np.searchsorted(edges, self.points, side="right")
-        steps = np.empty(self.counts.size, dtype=np.intp)
-        steps[0::2], steps[1::2] = np.append(0, at), at
-        at_points = np.bincount(steps, weights=self.counts, minlength=edges.size + 1).astype(np.int64)
-        counts = np.zeros(2 * at_points.size + 1, dtype=np.int64)
-        counts[1::2] = at_points
-        return type(self)(np.arange(edges.size + 1, dtype=np.float64), counts, self.missing)
-
 
 Profile = Mapping[str, ColumnProfile]
 """Column profiles by name."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.model.bundle import SCORE
-from churnops.monitoring.drift import Finding, chi_square_test, ks_test, tests_for
+from churnops.monitoring.drift import Finding, chi_square_test, ks_test, score_test, tests_for
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
 from churnops.words import title
@@ -24,11 +24,6 @@ MIN_UNSEEN = 0.01
 
 SINGLE_LEVEL = 0.01
 """Significance level of the tests of scores and of labels, each of which is a trigger by itself."""
-SCORE_EDGES: NDArray[np.float64] = np.arange(1, 10) / 10
-"""Edges of the bands in which scores are compared. Most customers of a tree model share a few scores, and these differ
-by a few thousandths between the reference's fits (out of fold) and the deployed fit."""
-SCORE_TOLERANCE = 0.05
-"""KS distance between a deployed fit's scores and out-of-fold scores that the refit alone may cause."""
 MIN_SCORE_DISTANCE = 0.1
 MIN_KNOWN = 0.8
 """Share of due outcomes that must be known before their churn rate is compared."""
@@ -155,14 +150,12 @@ def judge_columns(
 def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings) -> ColumnDrift:
     """Compare the deployed model's scores of a batch with the reference's out-of-fold scores.
 
-    The null hypothesis is that the distributions, in ten bands, are at most `SCORE_TOLERANCE` apart. So the difference
-    due to the refit causes no alarm, for any number of rows.
+    The null hypothesis allows for the difference that a refit makes, see `score_test`. So a refit alone causes no
+    alarm, for any number of rows.
     """
     if settings.correction == "none":
         return _single(SCORE, "score", ks_test(reference, batch), 0.0, settings)
-    bands, scores = reference.coarse(SCORE_EDGES), batch.coarse(SCORE_EDGES)
-    finding = ks_test(bands, scores, tolerance=SCORE_TOLERANCE)
-    return _single(SCORE, "score", finding, MIN_SCORE_DISTANCE, settings)
+    return _single(SCORE, "score", score_test(reference, batch), MIN_SCORE_DISTANCE, settings)
 
 
 def judge_labels(

@@ -19,6 +19,7 @@ from churnops.monitoring.drift.chi_square import chi_square_test
 from churnops.monitoring.drift.finding import MIN_ROWS, Finding
 from churnops.monitoring.drift.ks import ks_statistic, ks_test
 from churnops.monitoring.drift.missing import missing_rate_test
+from churnops.monitoring.drift.scores import score_test
 from churnops.monitoring.drift.unseen import unseen_category_test
 from churnops.schema import Column
 
@@ -51,6 +52,7 @@ __all__ = [
     "ks_statistic",
     "ks_test",
     "missing_rate_test",
+    "score_test",
     "tests_for",
     "unseen_category_test",
 ]
