@@ -403,7 +403,7 @@ def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
 
         def shown(*cycles: Cycle) -> str:
             for added in cycles:
-                log.record(added)
+                log.record(replace(added, content_sha256=service.model.current.bundle.content_sha256))
             service._show_cycle()
             return client.get("/metrics").text
 
@@ -439,7 +439,9 @@ def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
         assert gauge(found, prefix + "drift_rate") == 0.25
         assert gauge(found, prefix + "failed") == 1
         assert gauge(found, prefix + "cycle_timestamp_seconds") == (START + timedelta(minutes=1)).timestamp()
-        found = shown(cycle(4, drift_rate=0.5, columns={}, performance="of another version"))
+        log.record(cycle(4, drift_rate=0.9))
+        assert gauge(shown(), prefix + "drift_rate") == 0.25, "a cycle of another model is not shown"
+        found = shown(cycle(5, drift_rate=0.5, columns={}, performance="of another version"))
         assert gauge(found, prefix + "failed") == 0
         assert gauge(found, prefix + "drift_rate") == 0.5
         assert math.isnan(gauge(found, prefix + "column_drifted", "total_day_minutes"))
@@ -477,7 +479,7 @@ def test_gauges_show_live_traffic_and_other_sources_have_their_own(api_settings:
     with client_of(api_settings) as client:
         service = service_of(client)
         log = CycleLog(service.project.engine)
-        log.record(cycle(1))
+        log.record(replace(cycle(1), content_sha256=service.model.current.bundle.content_sha256))
         for added in (cycle(2, drift_rate=1.0), cycle(3, failed=True)):
             log.record(replace(added, source="weekly"))
         log.record(replace(cycle(4, report_only=True), source="file"))

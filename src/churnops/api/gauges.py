@@ -98,14 +98,14 @@ def _distance(column: ColumnDrift) -> float | None:
 
 
 class CycleGauges(Gauges):
-    """Gauges of the newest finished monitoring cycle of live traffic, and of a later failure.
+    """Gauges of the newest finished monitoring cycle of the loaded model on live traffic, and of a later failure.
 
     Other sources (files) have fewer gauges. Report-only cycles are left out.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "churnops_monitoring")
-        of = "in the newest finished cycle"
+        of = "in the newest finished cycle of the loaded model"
         self.metric = self.gauge("metric", f"A metric on the customers with a known outcome, {of}.", "metric")
         self.low = self.gauge("metric_low", "Lower end of the metric's interval.", "metric")
         self.high = self.gauge("metric_high", "Upper end of the metric's interval.", "metric")

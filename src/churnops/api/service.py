@@ -138,8 +138,10 @@ class Service:
         cycles = self.project.cycles
         newest = cycles.newest(source=LIVE)
         finished = cycles.newest(status="finished", source=LIVE)
+        model = self.model.current
+        own = cycles.newest(status="finished", source=LIVE, content_sha256=model.bundle.content_sha256) if model else []
         self.metrics.cycle.show(
-            finished[0].summary if finished else None,
+            own[0].summary if own else None,
             finished[0].at if finished else None,
             failed=bool(newest) and newest[0].status == "failed",
             undelivered=self.project.alerts.undelivered(since),

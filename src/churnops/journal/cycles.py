@@ -127,8 +127,9 @@ class CycleLog:
         status: Status | None = None,
         report_only: bool | None = False,
         source: str | None = None,
+        content_sha256: str | None = None,
     ) -> list[Cycle]:
-        """Return the last `limit` cycles, newest first. `status`, `report_only` and `source` filter; None takes all."""
+        """Return the last `limit` cycles, newest first. The other parameters filter; None takes all."""
         # Every id is above 0. The condition makes SQLite walk the primary key.
         query = select(cycles).where(cycles.c.id > 0).order_by(cycles.c.id.desc()).limit(limit)
         if status is not None:
@@ -137,6 +138,8 @@ class CycleLog:
             query = query.where(cycles.c.aside == report_only)
         if source is not None:
             query = query.where(cycles.c.source == source)
+        if content_sha256 is not None:
+            query = query.where(cycles.c.content_sha256 == content_sha256)
         with answering(), self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [_cycle(row, at, row.summary) for row, at in _settled(rows, microseconds(datetime.now(UTC)))]

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, get_args
+from typing import Any
 
 import streamlit as st
 
-from churnops.alerting.notices import Subject
 from churnops.app.monitoring import columns_section, sections
-from churnops.app.monitoring.health import Health, Limits, Production, judge
 from churnops.app.monitoring.reports import ReportFile, interval_text, read_report, recommendation_sentence
 from churnops.app.monitoring.series import ALL, CUSTOM, RANGES, Span, failures, finished, labels, span
+from churnops.app.shared.health import Health, deployed_health
 from churnops.app.shared.project import production, warn
 from churnops.app.shared.text import one_line, percent, plain
 from churnops.errors import BundleError, ChurnopsError, DataError
@@ -37,7 +36,7 @@ def page(project: Project) -> None:
     except BundleError as error:
         damaged = Health("bad", f"The deployed model cannot be read: {error}", "Type `churnops rollback`.")
     newest = project.cycles.newest(1, report_only=None)
-    _health(damaged or _judged(project, bundle, newest))
+    _health(damaged or deployed_health(project, bundle))
     warn(project)
     if newest:
         _reports(project, bundle)
@@ -53,18 +52,6 @@ def errors_in_one_line() -> Iterator[None]:
         yield
     except ChurnopsError as error:
         st.error(plain(str(error).splitlines()[0]))
-
-
-def _judged(project: Project, bundle: Bundle | None, newest: Sequence[Cycle]) -> Health:
-    now, settings = datetime.now(UTC), project.settings.monitoring
-    model = None
-    if bundle is not None:
-        answered = project.folder.answered()
-        logged = bool(answered) and answered[-1].content_sha256 == bundle.content_sha256
-        model = Production(bundle.content_sha256, answered[-1].at if logged else None)
-    cycles = _series(project, newest, span(ALL, now), False).cycles[::-1] if newest else ()
-    limits = Limits(settings.drift_rate_threshold, timedelta(days=settings.window_days))
-    return judge(model, cycles, project.alerts.firing(get_args(Subject)), limits, now)
 
 
 def _health(health: Health) -> None:
@@ -97,13 +84,14 @@ def _reports(project: Project, bundle: Bundle | None) -> None:
         newest = project.cycles.newest(1, report_only=None)
         with_customers = project.cycles.newest_with_customers(bundle.content_sha256) if bundle else None
         own = [with_customers] if with_customers else project.cycles.newest(1, status="finished")
-        chosen, report_only = _chosen(without_production=not own)
+        reported = bool(own) or bool(project.cycles.newest(1, status="finished", report_only=None))
+        chosen, report_only = _chosen(without_production=not own, reported=reported)
         source = _source(project, own[0].source) if own else None
         series = _series(project, newest, chosen, None if report_only else False, source)
         cycles = finished(series.cycles)
         for_failed = failures(series.cycles)
         if cycles:
-            _shown(project, bundle, series, chosen, _details(project, cycles))
+            _shown(project, bundle, series, chosen, _details(project, bundle, cycles))
         else:
             st.info(
                 f"No report in this time range. The newest monitoring cycle ran on {newest[0].at:%d %B %Y, %H:%M} UTC: "
@@ -136,7 +124,7 @@ def _shown(project: Project, bundle: Bundle | None, series: CycleSeries, chosen:
             sections.retraining(project, report)
 
 
-def _chosen(*, without_production: bool) -> tuple[Span, bool]:
+def _chosen(*, without_production: bool, reported: bool) -> tuple[Span, bool]:
     """Return the chosen time span, and whether to include report-only cycles."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     choice = left.segmented_control("Time range", [*RANGES, ALL, CUSTOM], default="30 days") or "30 days"
@@ -146,6 +134,9 @@ def _chosen(*, without_production: bool) -> tuple[Span, bool]:
         given = left.date_input("First and last day (UTC)", (today - timedelta(days=6), today), max_value=today)
         days = given if isinstance(given, tuple) else (given,)
     if without_production:
+        if not reported:
+            st.info("No monitoring cycle has finished yet.")
+            return span(choice, datetime.now(UTC), days), True
         st.info(
             "No report on production yet. All reports are on simulated or past customers, or on files without a "
             "source; no alert or retraining follows from them. Type `churnops monitor` for a production report."
@@ -175,13 +166,22 @@ def _source(project: Project, newest: str) -> str:
     )
 
 
-def _details(project: Project, cycles: Sequence[Cycle]) -> ReportFile | None:
-    """Let the user choose a report, and show its main numbers; None if its file cannot be read."""
-    names = labels(cycles[:REPORTS])
-    # The key names the newest report, so a newer one replaces an earlier choice.
-    first = next((i for i, cycle in enumerate(cycles[:REPORTS]) if cycle.summary.get("rows")), 0)
-    chosen = st.selectbox("Report", names, index=first, key=f"report of {names[0]}")
-    cycle = cycles[names.index(chosen)]
+def _details(project: Project, bundle: Bundle | None, cycles: Sequence[Cycle]) -> ReportFile | None:
+    """Let the user choose a report, and show its main numbers; None if its file cannot be read.
+
+    The first choice is the newest report on the deployed model that has customers.
+    """
+    offered = cycles[:REPORTS]
+    deployed = bundle.content_sha256 if bundle else None
+    names = labels(offered, deployed)
+    other = [(cycle.content_sha256 != deployed, not cycle.summary.get("rows")) for cycle in offered]
+    # The key names the newest report and the model, so a newer one replaces an earlier choice.
+    chosen = st.selectbox("Report", names, index=other.index(min(other)), key=f"report of {names[0]} on {deployed}")
+    cycle = offered[names.index(chosen)]
+    if bundle is not None and cycle.content_sha256 != deployed:
+        own = any(one.content_sha256 == deployed for one in offered)
+        missing = "" if own else " There is no report on the deployed model in this time range."
+        st.warning(f"This report is on an earlier model. {plain(bundle.version_name)} is deployed now.{missing}")
     try:
         file = _report(project, cycle.report or "")
     except DataError as error:

@@ -112,19 +112,20 @@ def finished(cycles: Sequence[Cycle]) -> list[Cycle]:
     return [cycle for cycle in reversed(_finished(cycles)) if cycle.report]
 
 
-def labels(cycles: Sequence[Cycle]) -> list[str]:
-    """Return a unique name for each cycle, from its time, for a list of choices."""
+def labels(cycles: Sequence[Cycle], deployed: str | None = None) -> list[str]:
+    """Return a unique name for each cycle, from its time, for a list of choices.
+
+    Cycles on other models than the `deployed` one (its content hash) are marked.
+    """
     named: dict[str, int] = {}
     names = []
     for cycle in cycles:
-        kind = (
-            "report only"
-            if cycle.report_only
-            else ""
-            if cycle.source == LIVE
-            else f"source {one_line(cycle.source, 64)}"
-        )
-        name = f"{cycle.at:%Y-%m-%d %H:%M:%S} UTC{f' ({kind})' if kind else ''}"
+        kinds = ["report only"] if cycle.report_only else []
+        if not cycle.report_only and cycle.source != LIVE:
+            kinds.append(f"source {one_line(cycle.source, 64)}")
+        if deployed is not None and cycle.content_sha256 != deployed:
+            kinds.append("earlier model")
+        name = f"{cycle.at:%Y-%m-%d %H:%M:%S} UTC" + (f" ({', '.join(kinds)})" if kinds else "")
         named[name] = number_of = named.get(name, 0) + 1
         names.append(name if number_of == 1 else f"{name}, {number_of}")
     return names

@@ -12,6 +12,7 @@ from churnops.app.predict.file import many, refusal
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, Field, customer, encoded, fields, presets
 from churnops.app.predict.risk import Reason, feature_values, level, reasons, rest
 from churnops.app.predict.what_if import vary
+from churnops.app.shared.health import deployed_health
 from churnops.app.shared.project import production
 from churnops.app.shared.text import percent, plain
 from churnops.app.shared.theme import CONFIG
@@ -51,11 +52,19 @@ def page(project: Project) -> None:
         card = Card.of(local)  # the API does not send labels of derived features
     recorded = "Predictions are recorded in its journal." if answering.records else "Nothing is recorded."
     st.caption(f"Predictions by {plain(answering.source)}, model {plain(card.version)}. {recorded}")
+    _unreliable(project, local)
     alone, file = st.tabs(["One customer", "A file of customers"])
     with alone:
         _one(project, answering, card, local)
     with file:
         many(answering, card, local)
+
+
+def _unreliable(project: Project, local: Bundle | None) -> None:
+    """Warn above all scores if monitoring found that they cannot be relied on."""
+    health = deployed_health(project, local) if local else None
+    if health is not None and health.level == "bad":
+        st.warning(f"**Do not rely on these scores yet.** {plain(health.sentence)} See *Monitoring*.")
 
 
 def _deployed(project: Project, *, needed: bool) -> Bundle | None:

@@ -131,6 +131,31 @@ def test_the_first_word_is_the_state_and_its_colour_the_kind_of_box(in_project: 
     assert "Failed cycles in this time range: 1" in [box.label for box in page.expander]
 
 
+def test_a_report_on_an_earlier_model_is_not_first_and_is_marked(in_project: Path, show: Show):
+    page = show("monitoring")
+    (chosen,) = [box for box in page.selectbox if box.label == "Report"]
+    before = chosen.value
+    again(in_project, content_sha256="1" * 64, at=datetime.now(UTC))
+    page = show("monitoring")
+    (chosen,) = [box for box in page.selectbox if box.label == "Report"]
+    assert chosen.value == before
+    assert "earlier model" in chosen.options[0]
+    assert "on an earlier model" not in texts(page)
+    page = chosen.set_value(chosen.options[0]).run()
+    assert "This report is on an earlier model" in texts(page)
+
+
+def test_a_failed_first_cycle_is_no_report_on_simulated_customers(in_project: Path, show: Show):
+    log = cycles(in_project)
+    engine = open_database(f"sqlite:///{in_project}/journal.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM cycles")
+    log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": "no customers"}))
+    said = texts(show("monitoring"))
+    assert "No monitoring cycle has finished yet" in said
+    assert "simulated or past customers, or on files" not in said
+
+
 def test_a_simulated_report_appears_when_it_is_asked_for(in_project: Path, show: Show):
     settings = load_settings(in_project / "config.yaml")
     run_monitoring(settings, simulation(seed=1, rows=300))

@@ -68,6 +68,7 @@ def test_reports_have_different_names_also_within_a_second():
         "2026-05-10 13:30:15 UTC (report only)",
         "2026-05-10 12:30:15 UTC, 2",
     ]
+    assert labels([one], "another model") == ["2026-05-10 12:30:15 UTC (earlier model)"]
 
 
 def test_a_trend_is_a_sentence():

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from churnops.app.predict.answers import BundleAnswers, Card
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, encoded, presets
 from churnops.app.predict.risk import level
 from churnops.app.shared.text import percent
+from churnops.journal import open_database
+from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.schema import Schema
 from tests.support.app_pages import SAID, ask, press, said
@@ -152,6 +155,17 @@ def test_a_replaced_models_answer_is_not_explained_by_the_new_one(
     assert f"{other.version} is deployed now. Predict again." in said(page)
     assert page.get("plotly_chart")
     assert "There are no sliders: the model of this prediction" in said(page)
+
+
+def test_an_unreliable_model_is_named_above_the_scores(in_project: Path, show: Show, bundle: Bundle):
+    assert "Do not rely on these scores" not in str([box.value for box in show("predict").warning])
+    log = CycleLog(open_database(f"sqlite:///{in_project}/journal.db"))
+    newest = log.newest()[0]
+    triggers = newest.summary["recommend_retraining"]["triggers"] | {"performance": True}
+    fired = newest.summary | {"recommend_retraining": {"value": True, "triggers": triggers}}
+    log.record(replace(newest, at=newest.at + timedelta(seconds=1), summary=fired))
+    (warning,) = [box.value for box in show("predict").warning if "Do not rely" in box.value]
+    assert "Predictions are worse than expected" in warning
 
 
 def test_a_file_is_scored_and_comes_back_with_a_ranked_list(in_project: Path, show: Show, bundle: Bundle, later: bytes):

@@ -6,16 +6,21 @@ The state follows from three facts: newest monitoring cycles of this model, open
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import streamlit as st
+
+from churnops.alerting.notices import Subject
 from churnops.app.shared.documents import mapping, number, text
 from churnops.app.shared.text import percent
 from churnops.journal.alerts import Firing
-from churnops.journal.cycles import Cycle
+from churnops.journal.cycles import Cycle, CycleLog
+from churnops.model import Bundle
 from churnops.monitoring.budget import TRIGGER_LABELS
 from churnops.monitoring.messages import MESSAGES
+from churnops.project import Project
 from churnops.settings import LIVE
 from churnops.words import capital
 
@@ -23,6 +28,7 @@ Level = Literal["good", "watch", "bad", "unknown"]
 
 WORDS = {"good": "Healthy", "watch": "Look closer", "bad": "Act now", "unknown": "Cannot tell"}
 MONITOR = "Type `churnops monitor`"
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 _RANK = {"good": 0, "unknown": 1, "watch": 2, "bad": 3}
 
 
@@ -52,6 +58,27 @@ class Health:
     def word(self) -> str:
         """One word for the level, beside its colour."""
         return WORDS[self.level]
+
+
+def deployed_health(project: Project, bundle: Bundle | None) -> Health:
+    """Return the health of the project's deployed model."""
+    now, settings = datetime.now(UTC), project.settings.monitoring
+    model = None
+    if bundle is not None:
+        answered = project.folder.answered()
+        logged = bool(answered) and answered[-1].content_sha256 == bundle.content_sha256
+        model = Production(bundle.content_sha256, answered[-1].at if logged else None)
+    newest = project.cycles.newest(1, report_only=None)
+    cycles = _cycles(project.cycles, str(project.settings.root), newest[0].at, newest[0].report) if newest else ()
+    limits = Limits(settings.drift_rate_threshold, timedelta(days=settings.window_days))
+    return judge(model, cycles, project.alerts.firing(get_args(Subject)), limits, now)
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _cycles(_log: CycleLog, root: str, newest: datetime, report: str | None) -> tuple[Cycle, ...]:
+    """Return the cycles that count, newest first; the last two parameters name the newest cycle."""
+    series = _log.between(_BEGIN, datetime.now(UTC) + timedelta(minutes=1), report_only=False)
+    return series.cycles[::-1]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from churnops.app.monitoring.health import Health, Limits, Production, judge
+from churnops.app.shared.health import Health, Limits, Production, judge
 from churnops.journal.alerts import Alert, Firing, Notice
 from churnops.journal.cycles import Cycle
 
