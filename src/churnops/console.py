@@ -22,7 +22,7 @@ class OutputError(Exception):
 
 
 class _Descriptor(io.FileIO):
-    """A standard stream. If it is `strict`, the first failed write raises `OutputError`; later failures are ignored."""
+    """A standard stream. If it is `strict`, the first failed write raises `OutputError`; other failures are ignored."""
 
     def __init__(self, descriptor: int, *, strict: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)

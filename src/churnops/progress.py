@@ -20,7 +20,7 @@ from rich.progress import (
 def steps_progress(
     steps: Sequence[str], families: int, *, hidden: bool = False, console: Console | None = None
 ) -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
-    """Show a line for each step on standard error; yield the callbacks of the runner and of the training step."""
+    """Show a line for each step on standard error; yield callbacks for a step's state and for a trained family."""
     display = Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}"),
@@ -60,7 +60,7 @@ def steps_progress(
 def rows_progress(
     name: str, *, hidden: bool = False, console: Console | None = None
 ) -> Iterator[tuple[Callable[[int, float], None], Callable[[str], None]]]:
-    """Show the progress of a file if standard error is a terminal; yield the callbacks of its reader."""
+    """Show a file's progress if standard error is a terminal; yield callbacks for finished rows and for messages."""
     console = console or Console(stderr=True)
     display = Progress(
         TextColumn("{task.description}", markup=False),
@@ -73,7 +73,7 @@ def rows_progress(
         transient=True,
     )
     task = display.add_task(name, total=1.0, rows="")
-    start: list[tuple[float, int]] = []  # time and rows of the first report: an earlier run finished these rows
+    start: list[tuple[float, int]] = []  # time and rows at the first call: an earlier run finished these rows
 
     def on_rows(done: int, share: float) -> None:
         now = time.monotonic()

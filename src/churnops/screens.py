@@ -83,8 +83,8 @@ def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console 
         _line(console, "Left out", f": {report.repeated_rows:,} {rows}, as a later row has the same customer id")
     _line(console, "Retraining", f": {summary.retraining}")
     if report.window and not report.past and report.window[1] < report.timestamp - timedelta(minutes=1):
-        again = "; examined before, so it causes no alert and no retraining" if report.examined_before else ""
-        _line(console, "Window", f": no prediction since {_time(report.window[1])}, so this is the newest{again}")
+        again = "; it was examined before, so it causes no alert and no retraining" if report.examined_before else ""
+        _line(console, "Window", f": the last one with predictions, which end on {_time(report.window[1])}{again}")
     _line(console, "Outcomes", f": {_outcomes(report.document().performance.labels)}")
     if summary.earlier is not None:
         _earlier(summary.earlier, summary.cycle.path.parent, console)
@@ -181,7 +181,7 @@ def show_models(
         for period in reversed(history[-MAX_DEPLOYMENTS:]):
             console.print(_in_production(period), soft_wrap=True)
         if len(history) > MAX_DEPLOYMENTS:
-            console.print(f"[dim]  and {len(history) - MAX_DEPLOYMENTS} earlier ones, with --json", highlight=False)
+            console.print(f"[dim]  and {len(history) - MAX_DEPLOYMENTS} earlier ones: see --json", highlight=False)
 
 
 def show_promotion(promotion: "Release", console: Console | None = None) -> None:
@@ -332,7 +332,7 @@ def _table(left: Sequence[str], right: Sequence[str] = ()) -> Table:
 
 
 def _next(summary: "RunSummary", settings: "Settings") -> str:
-    """Return the closing lines: each page or command, and its use."""
+    """Return the closing lines: pages and commands for the next steps, each with its use."""
     here = "" if settings.root == Path.cwd() else f" (run it in {settings.root})"
     lines = [
         ("churnops run --deploy", "deploy the challenger without the gate"),

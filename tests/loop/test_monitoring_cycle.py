@@ -282,9 +282,7 @@ def test_without_new_predictions_the_newest_window_is_shown(deployed: Settings):
     assert (len(called), told, number_of(deployed, alerts), number_of(deployed, looks)) == (1, told, told, 1)
     assert "an earlier cycle examined the same customers" in again.retraining
     printed = run(CHURNOPS, "monitor", cwd=deployed.root).stdout
-    assert "so this is the newest; examined before, so it causes no alert and no retraining" in " ".join(
-        printed.split()
-    )
+    assert "; it was examined before, so it causes no alert and no retraining" in " ".join(printed.split())
 
 
 def test_labels_that_came_early_wait_until_they_are_due(deployed: Settings):

@@ -159,7 +159,7 @@ def test_the_page_shows_columns_triggers_and_their_reasons():
         "2026-11-24 10:00 UTC",
         "number 3",
         "D = 0.4 between 2,666 and 500 rows",
-        "Counted with minutes",
+        "Determined by minutes",
         "&lt; 0.0001",
         "not fired",
         "2 of 2 drifted",
@@ -235,7 +235,7 @@ def test_a_column_has_its_label_and_unit():
     document = report([column("minutes"), column("calls", linked_to="minutes")])
     html = report_page(document, reference, {}, schema)
     assert "<h3>Talk &lt;by&gt; day (min)</h3>" in html
-    assert "Counted with Talk &lt;by&gt; day (min), which determines it." in html
+    assert "Determined by Talk &lt;by&gt; day (min). If p is corrected" in html
     assert "<h3>calls</h3>" in html
 
 

@@ -16,7 +16,7 @@ def preload_figures() -> None:
 def preloading() -> str:
     """Return the dashboard's only own script, which loads Plotly. It is the same for all users and contains no data.
 
-    The result is empty if the installed Streamlit has no Plotly file of this name. Then the first figure loads Plotly.
+    The result is empty if the installed Streamlit has no file `PlotlyChart.*.js`. Then the first figure loads Plotly.
     """
     scripts = Path(st.__file__).parent / "static" / "static" / "js"  # served as static/js
     name = next((script.name for script in scripts.glob("PlotlyChart.*.js")), "")

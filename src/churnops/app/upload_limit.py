@@ -16,7 +16,7 @@ from streamlit import get_option, runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 MAX_KEPT_BYTES = 400 << 20
-"""Total size of uploaded files of all sessions."""
+"""Limit of the total size of all sessions' uploaded files."""
 
 MAX_AT_ONCE = 4
 """Number of concurrent uploads. Each needs memory of up to twice the file's size when it completes."""
@@ -57,7 +57,7 @@ class UploadLimit:
         if session in self._under_way:
             await PlainTextResponse("this session already has an upload in progress", 429)(scope, receive, send)
         elif len(self._under_way) >= MAX_AT_ONCE or self._kept(session) > MAX_KEPT_BYTES - _max_bytes():
-            await PlainTextResponse("too many uploads at once: try again in a minute", 503)(scope, receive, send)
+            await PlainTextResponse("too many or too large uploads: try again in a minute", 503)(scope, receive, send)
         else:
             self._under_way.add(session)
             try:
@@ -88,7 +88,7 @@ class UploadLimit:
             await self._free()
 
     def _kept(self, session: str) -> int:
-        """Return the bytes of all other sessions' files; an upload in progress counts with the maximum size."""
+        """Return the bytes of all other sessions' files, plus the maximum file size for each upload in progress."""
         storage = list(_manager().file_storage.items())
         kept = sum(len(file.data) for owner, files in storage if owner != session for file in list(files.values()))
         return kept + len(self._under_way) * _max_bytes()

@@ -58,16 +58,17 @@ def count_cells(values: Floats, points: Floats) -> tuple[Counts, int]:
 
 
 def count_by_sorting(values: Floats, points: Floats) -> tuple[Counts, int]:
-    """Count as `count_cells` by sorting the values."""
+    """Return what `count_cells` returns, by sorting the values."""
     counts = np.zeros(2 * points.size + 1, dtype=np.int64)
     return counts, int(_walk(np.sort(values), points, counts))
 
 
 def count_by_index(values: Floats, points: Floats) -> tuple[Counts, int] | None:
-    """Count as `count_cells` by an index of the points; None if too many points share a bucket.
+    """Return what `count_cells` returns, from an index of the points; None if too many points share a bucket.
 
-    Buckets have equal width on the scale of the values. If these are too full, buckets have equal width on the scale of
-    the values' bits, which is nearly logarithmic.
+    The index sorts the points into buckets of equal width on the scale of the values. If these are too full, it uses
+    buckets of equal width on the scale of the values' bits, which is nearly logarithmic; None if these are too full as
+    well.
     """
     if points.size == 0:
         return None

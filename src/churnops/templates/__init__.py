@@ -17,7 +17,7 @@ _UNPRINTABLE = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def printable(text: object) -> str:
-    r"""Remove the control characters that XML does not allow.
+    r"""Remove the characters that XML does not allow, such as most control characters.
 
     >>> printable("a\x07b")
     'ab'

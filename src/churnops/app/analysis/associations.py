@@ -14,14 +14,15 @@ MIN_CUSTOMERS = 10  # with a value in both columns
 REPEATS = 0.95  # from this strength, two columns hold nearly the same information
 MEASURES = (
     "Numbers and yes/no columns: Spearman's rank correlation, from -1 (one falls as the other rises) through 0 (no "
-    "relation) to 1 (both rise together). Categories have no direction, so values go from 0 to 1: the correlation "
-    "ratio of ranks with a number, Cramér's V with another category. Both are corrected for the number of choices."
+    "relation) to 1 (both rise together). Pairs with a category have no direction, so their strength goes from 0 to 1: "
+    "the correlation ratio of ranks for a category and a number, Cramér's V for two categories. Both measures are "
+    "corrected for the number of choices."
 )
 
 
 @dataclass(frozen=True)
 class Associations:
-    """The outcome, the columns, and the strength of each pair, shape (k, k); NaN for too few customers."""
+    """The outcome and the columns, with the strength of each pair, shape (k, k); NaN if too few customers have both."""
 
     columns: tuple[Variable, ...]
     strength: Floats
@@ -58,7 +59,7 @@ def summary(table: Associations) -> str:
 
 
 def pairs(table: Associations, minimum: float = 0.1) -> list[tuple[str, str, float]]:
-    """Return the pairs with at least the `minimum` strength, as titles and strength, strongest first."""
+    """Return the titles and the strength of each pair with at least the `minimum` strength, strongest first."""
     size = np.triu(np.abs(np.nan_to_num(table.strength)), 1)
     rows, others = np.nonzero(size >= minimum)
     order = np.argsort(-size[rows, others], kind="stable")
@@ -87,7 +88,7 @@ class _RankedColumn:
 
 
 def _association(one: _RankedColumn, other: _RankedColumn) -> float:
-    """Return the association of two columns over the customers with both values."""
+    """Return the association of two columns, from the customers who have values in both."""
     both = ~(np.isnan(one.values) | np.isnan(other.values))
     x, y = one.values[both], other.values[both]
     if x.size < MIN_CUSTOMERS or np.ptp(x) == 0 or np.ptp(y) == 0:

@@ -37,8 +37,8 @@ def reach(source: Source) -> None:
         st.header("Lift")
         place(lift_figure(ranking, share), sentence)
     note(
-        "Gain: share of the leaving customers who are contacted. Lift: that share compared with a random choice; 1 is "
-        "no better than chance."
+        "Gain: share of the leaving customers who are contacted. Lift: that share divided by the share of all "
+        "customers who are contacted; a lift of 1 is no better than a random choice."
     )
 
 
@@ -54,12 +54,13 @@ def offer(source: Source) -> None:
     low, high = (band / ranking.rows * 1000 for band in resamples.band(proposal.offer, positions, source.confidence))
     place(profit_figure(proposal, positions, low, high, source.confidence), sentence)
     note(
-        "Expected profit = leaving customers contacted × offers that work × value − customers contacted × cost. "
+        "Expected profit = leaving customers contacted × share of offers that work × value − all customers contacted × "
+        "cost. "
         f"With exact probabilities, a contact pays {_break_even(proposal.offer)}."
     )
     note(
         "This page changes nothing. A model gets its threshold in training (churnops run or churnops retrain). The "
-        "gate does not deploy a model for its threshold alone: use churnops promote VERSION --force."
+        "gate does not deploy a model only for a better threshold: use churnops promote VERSION --force."
     )
     with st.expander("Statistics"):
         note(
@@ -152,4 +153,6 @@ def _threshold(proposal: Proposal) -> str:
 
 def _break_even(offer: Offer) -> str:
     at = offer.break_even
-    return "at no probability" if at > 1 else f"from a probability of {at:.2g} (cost ÷ (value × offers that work))"
+    if at > 1:
+        return "at no probability"
+    return f"from a probability of {at:.2g} (cost ÷ (value × share of offers that work))"

@@ -37,8 +37,8 @@ def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
     """Return the churn rate by choice, value or range of values.
 
     A number with more than 12 distinct values is cut into about eight ranges of about equally many customers. A value
-    that an eighth of the customers share is its own group. A category has a group for each of its 20 most
-    frequent choices, highest rate first, and one for the rest.
+    that at least an eighth of the customers have is its own group. A category has a group for each of its 20 most
+    frequent choices, highest rate first, and one for all other choices.
     """
     codes, labels = _coded(variable)
     customers = np.bincount(codes, minlength=len(labels))
@@ -53,10 +53,10 @@ def groups(variable: Variable, outcome: Floats) -> tuple[Group, ...]:
 
 
 def stand_out(variable: Variable, compared: Sequence[Group], overall: float) -> str:
-    """Name the group with the highest rate, if chance does not explain it.
+    """Name the group whose rate has the highest lower bound, if this bound is above the overall rate.
 
-    A group stands out if its interval lies above the overall rate. With many groups, one is high by chance, so the
-    intervals are wider (Bonferroni). By chance, at most 2.5 of 100 columns have a group that stands out.
+    With many groups, one of them has a high rate by chance, so the intervals are wider (Bonferroni). By chance, at most
+    2.5 of 100 columns have a group that stands out.
     """
     own = [group for group in compared if group.label not in (OTHERS, NOT_KNOWN)]
     title = variable.title
@@ -64,7 +64,7 @@ def stand_out(variable: Variable, compared: Sequence[Group], overall: float) -> 
     if certain <= overall:
         return f"{title}: no group stands out. Differences from the overall rate of {percent(overall)} may be chance."
     return (
-        f"Customers with {title} {worst.label} leave most: {percent(worst.rate)} of {worst.customers:,} left "
+        f"Customers with {title} {worst.label} leave more often: {percent(worst.rate)} of {worst.customers:,} left "
         f"({percent(worst.low)} to {percent(worst.high)}), against {percent(overall)} of all."
     )
 
@@ -95,7 +95,7 @@ def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
 
 
 def _starts(distinct: Floats, count: NDArray[np.integer]) -> Floats:
-    """Return the first values of ranges with about equally many customers; a very frequent value is its own range."""
+    """Return the first value of each range. Ranges hold about equally many customers; a frequent value is alone."""
     if distinct.size <= OWN_VALUES:
         return distinct
     frequent = count >= count.sum() / BINS
@@ -131,7 +131,7 @@ class Distribution:
 def distribution(variable: Variable, outcome: Floats) -> Distribution:
     """Return a variable's distributions among customers who stayed and customers who left.
 
-    The first and the last interval of a number also hold the values beyond them, 0.5 % of the customers each.
+    The first interval of a number also holds the lowest 0.5 % of the values, the last one the highest 0.5 %.
     """
     known = ~np.isnan(variable.values)
     values, left = variable.values[known], outcome[known] == 1
@@ -199,7 +199,7 @@ def calibration_advice(compared: Sequence[Calibrated], error: float) -> str:
         return f"The probabilities are reliable: no group differs by more than chance explains. {average}"
     worst = max(off, key=lambda c: abs(c.predicted - c.group.rate) * c.group.customers)
     way = "more" if worst.group.rate > worst.predicted else "fewer"
-    also = "" if len(off) == 1 else f" It is the largest of {len(off)} groups that differ by more than chance."
+    also = "" if len(off) == 1 else f" {len(off)} groups differ by more than chance; this one by the most customers."
     return (
         f"Of customers with a prediction of {worst.group.label}, {way} left than expected: {percent(worst.group.rate)} "
         f"of {worst.group.customers:,}, with {percent(worst.predicted)} predicted on average.{also} {average}"
@@ -212,5 +212,5 @@ def _within(rate: float, group: Group, z: float) -> bool:
 
 
 def _z(groups: int) -> float:
-    """Return the normal quantile for intervals that all cover their rates in 95 of 100 cases (Bonferroni)."""
+    """Return the normal quantile for intervals that all together cover their rates in 95 of 100 cases (Bonferroni)."""
     return NormalDist().inv_cdf(1 - 0.025 / max(groups, 1))

@@ -111,7 +111,7 @@ def distribution_figure(spread: Distribution, title: str) -> go.Figure:
 def associations_figure(table: Associations) -> go.Figure:
     """Draw each pair's strength as a coloured square: orange for a positive relation, blue for a negative one.
 
-    Names with numbers stand at the left, and only the numbers above: a phone has no room for names twice.
+    Names stand at the left with a number, and only this number stands above: a phone has no room for names twice.
     """
     names = [_short(column.title, 24) for column in table.columns]
     places = list(range(len(names)))
@@ -146,7 +146,7 @@ def associations_figure(table: Associations) -> go.Figure:
 
 
 def importance_figure(drivers: Drivers, limit: int = 15) -> go.Figure:
-    """Draw the mean size of the largest contributions to the scores; the rest is one bar."""
+    """Draw the mean absolute contribution of the first `limit` inputs, and of all other inputs together as one bar."""
     importance = drivers.importance
     names = [_short(variable.title) for variable in drivers.inputs[:limit]]
     sizes = importance[:limit].tolist()

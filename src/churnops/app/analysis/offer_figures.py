@@ -95,8 +95,8 @@ def profit_figure(
 ) -> go.Figure:
     """Draw profit per 1,000 customers by threshold with its interval, and the best and the deployed threshold.
 
-    `low` and `high` belong to `positions`. A threshold contacts the same customers as the next score above it, so the
-    curve is flat between two scores.
+    `low` and `high` are the ends of the interval at `positions`. Thresholds between two scores contact the same
+    customers as the higher score, so the curve is flat there.
     """
     ends = proposal.ranking.thresholds[positions]
     ends = np.concatenate(([0.0], np.where(np.isfinite(ends), ends, 1.0)))

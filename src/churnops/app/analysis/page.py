@@ -74,7 +74,7 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
     if not has_reference:
         st.info(
             "This model has no sample of reference customers: an older version of churnops deployed it. Type "
-            "`churnops run` with the same data to add it, or `churnops run --deploy` to replace the model."
+            "`churnops run` with the same data to add the sample, or `churnops run --deploy` to replace the model."
         )
         if not may_have:
             return None
@@ -86,8 +86,9 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
     if not sample.enough:
         st.info(
             f"Too few outcomes are known for an analysis: {sample.rows:,} customers, {sample.leavers:,} of whom left. "
-            f"At least {MIN_CUSTOMERS} are needed, with both outcomes and predictions of this model that are "
-            f"{horizon.days} days old or older. Send outcomes with `POST /labels`."
+            f"At least {MIN_CUSTOMERS} customers are needed, some who left and some who stayed, each with a known "
+            f"outcome and a prediction of this model that is at least {horizon.days} days old. Send outcomes with "
+            "`POST /labels`."
         )
         return None
     source = source_of(project, bundle, key, sample)
@@ -147,7 +148,7 @@ def _correlations(source: Source) -> None:
     sentence = associations.summary(table)
     say(sentence)
     place(figures.associations_figure(table), sentence)
-    note("Each square is a pair of columns. The number above it is the number of a column at the left.")
+    note("Each square is a pair of columns: one is named at the left of its row, the number above it is the other's.")
     with st.expander("Statistics"):
         note(associations.MEASURES)
     with st.expander("As a table"):
@@ -182,7 +183,7 @@ def _drivers(source: Source) -> None:
     say(sentence)
     place(figures.importance_figure(drivers), sentence)
     note(
-        f"Bar: mean change of a customer's score by a column, up or down ({drivers.scale}). "
+        f"Bar: mean size of a column's contribution to a customer's score, up or down ({drivers.scale}). "
         f"SHAP values of {drivers.outcome.size:,} customers."
         + (
             ""

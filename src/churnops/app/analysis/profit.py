@@ -1,4 +1,4 @@
-"""Expected profit of an offer to all customers above a threshold, for every threshold, and the best threshold."""
+"""Expected profit of an offer to all customers at or above a threshold; the threshold with the highest profit."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,7 +65,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Customers by score: numbers of all customers and of those who left at or above each threshold.
+    """Numbers of customers with a score at or above each threshold, and of customers among them who left.
 
     Attributes
     ----------
@@ -125,9 +125,9 @@ class Ranking:
         return int(profit.size - 1 - np.argmax(profit[::-1]))
 
     def setting(self, position: int) -> float | None:
-        """Return the shortest threshold that contacts the customers of a position, with at least two decimal places.
+        """Return the threshold with the fewest decimal places, at least two, that contacts the customers of a position.
 
-        None if no number between 0 and 1 contacts exactly them.
+        None if no number between 0 and 1 contacts exactly these customers.
 
         >>> Ranking.of([0, 1, 1], [0.1, 0.30711, 0.4209]).setting(1)
         0.2
@@ -226,10 +226,10 @@ class Proposal:
 def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: float, confidence: float) -> Proposal:
     """Find the best threshold and its gain over the deployed `threshold`.
 
-    A threshold chosen on some customers looks too good on the same customers. The gain is reduced by this optimism:
-    the mean extra gain of a replicate's best threshold on that replicate, compared with all customers (Harrell, Lee
-    and Mark, *Statistics in Medicine* 1996). The gain's percentile interval is shifted by the same amount (Noma et
-    al., *Statistics in Medicine* 2021).
+    A threshold chosen on some customers looks too good on the same customers. The gain is reduced by this optimism. Its
+    estimate: the profit of a replicate's best threshold in that replicate, minus the profit of the same threshold for
+    all customers, as a mean over the replicates (Harrell, Lee and Mark, *Statistics in Medicine* 1996). The gain's
+    percentile interval is shifted by the same amount (Noma et al., *Statistics in Medicine* 2021).
     """
     best, deployed = ranking.best(offer), ranking.at(threshold)
     setting = ranking.setting(best)
@@ -243,8 +243,8 @@ def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: flo
         return offer.profit(resamples.contacted[rows, position], resamples.churned[rows, position]) * scale
 
     own, at_best = resamples.best(offer), resampled(best)
-    # At the fixed `best`, a replicate's profit is on average that of all customers. The difference removes most
-    # of the noise of few replicates and leaves two terms that are never negative.
+    # The expectation of `at_best` is `profit[best]`. So their difference may be subtracted: it removes most of the
+    # noise of few replicates, and neither of the two terms is ever negative.
     optimism = float(np.mean((resampled(own) - at_best) + (profit[best] - profit[own])))
     low, high = np.quantile(at_best - resampled(deployed), ((1 - confidence) / 2, (1 + confidence) / 2))
     value = float(profit[best] - profit[deployed])
@@ -295,7 +295,7 @@ def _runs(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _above(counts: NDArray[np.integer], starts: NDArray[np.intp]) -> NDArray[np.integer]:
-    """Return for each run of equal scores the sum of it and all higher runs, then 0.
+    """Return, for each run of equal scores, the sum of the counts of this run and all higher runs; then a 0.
 
     `counts` has the shape (replicates, n), by ascending score.
     """

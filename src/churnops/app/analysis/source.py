@@ -17,7 +17,7 @@ from churnops.model import Bundle
 from churnops.project import Project
 
 REPLICATES = 400  # bootstrap samples for the profit
-HEATMAP = 24  # number of columns besides the outcome: more are not readable
+HEATMAP = 24  # number of columns besides the outcome; a figure of more is not readable
 _MAX_LETTERS = 1_000  # per sentence
 
 
@@ -45,7 +45,7 @@ class Source:
 
     @property
     def associations(self) -> Associations:
-        """Associations of the outcome and the first columns of `inputs`."""
+        """Associations of the outcome and the first `HEATMAP` columns of `inputs`."""
         return _associations(self.key, self)
 
     @property

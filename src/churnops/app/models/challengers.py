@@ -1,4 +1,4 @@
-"""Decisions of the gate and retraining runs on the Models page: layout only."""
+"""Layout of two parts of the Models page: the gate's decisions, and retraining runs."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def show_comparisons(comparisons: Sequence[history.Comparison]) -> None:
         return
     labels = [
         one_line(f"{history.clock(c.at)} UTC: {c.verdict}, {c.challenger}", 120) for c in comparisons
-    ]  # a list of choices reads no markup
+    ]  # not escaped: a list of choices reads no markup
     chosen = st.selectbox(
         "Decision",
         range(len(labels)),
@@ -88,14 +88,15 @@ def _decision(c: history.Comparison) -> None:
         capital(c.metric or "Metric"),
         _digits(c.values[1]),
         border=True,
-        help=f"Challenger. The champion has {_digits(c.values[0])} on the same customers; neither was trained on them.",
+        help=f"Value of the challenger. The champion has {_digits(c.values[0])} on the same customers. Neither model "
+        "was trained on them.",
     )
     columns[1].metric(
         "Gain",
         _digits(c.gain),
         border=True,
-        help="Challenger against champion; below 0 the challenger is worse. "
-        f"More than {_digits(c.min_improvement)} was required.",
+        help="Improvement of the challenger over the champion; below 0, the challenger is worse. "
+        f"A gain of more than {_digits(c.min_improvement)} was required.",
     )
     sure = "" if c.confidence is None else f" with {100 * c.confidence:g} % confidence"
     columns[2].metric(

@@ -73,7 +73,7 @@ def gains(comparisons: Sequence[Comparison]) -> go.Figure:
     Parameters
     ----------
     comparisons
-        Newest first, at most 12. Comparisons on another metric than the newest, or without a gain, are left out.
+        Newest first; at most 12 are drawn. Comparisons on another metric than the newest, or without a gain, are not.
     """
     shown = comparable(comparisons)
     figure = go.Figure()
@@ -155,7 +155,7 @@ def _arm(end: float | None, start: float | None) -> float:
 
 
 def _repeats(rows: Sequence[str]) -> list[int]:
-    """Return how often each row occurred before: the number of blanks that make its name unique."""
+    """Return how often each row's name occurred before: as many blanks after the name make it unique."""
     seen: Counter[str] = Counter()
     repeats = []
     for row in rows:

@@ -44,7 +44,7 @@ class GuardShown:
 class Comparison:
     """The gate's decision on a challenger, with texts as recorded; a number is None if it is not known.
 
-    `values` holds the metric of champion and challenger.
+    `values` are two values of the metric: the champion's and the challenger's.
     """
 
     at: datetime
@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def more_labels(self) -> int | None:
-        """Number of labels that a verdict still needs, estimated; None if it is not known or there are enough."""
+        """Estimated number of labels still missing for a verdict; None if not known or if none are missing."""
         if self.labels_needed is None or self.rows is None or self.labels_needed <= self.rows:
             return None
         return self.labels_needed - self.rows
@@ -160,7 +160,7 @@ def versions(
 
 
 def known_models(periods: Sequence[InProduction], summaries: Sequence[SummaryDocument]) -> dict[str, str]:
-    """Return the names of models by the first 12 digits of their content hashes."""
+    """Map the first 12 digits of each model's content hash to the model's name."""
     names = {s.challenger.rpartition("-")[2]: s.challenger for s in summaries if s.challenger}
     for period in periods:
         d = period.deployment

@@ -22,7 +22,7 @@ MAX_REASON, MAX_KEY = 500, 200
 
 
 class RefusedError(ChurnopsError):
-    """The rollback was refused and nothing changed: a field is empty, or the key lacks the scope."""
+    """The rollback was refused and nothing changed: there is no reason, or the key is not valid or lacks the scope."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Target:
 
 
 class Attempts:
-    """Wrong keys in this process, from all browsers: after `limit` wrong keys within `seconds`, the next must wait.
+    """Wrong keys in this process, from all browsers. After `limit` in `seconds`, the next wrong key has to wait.
 
     Good keys are not counted and never wait, so wrong keys cannot lock out an administrator. At any rate of tries,
     a key of 256 random bits cannot be guessed. Safe for several threads.
@@ -59,7 +59,7 @@ class Attempts:
         self._lock = threading.Lock()
 
     def wrong(self, now: float) -> float:
-        """Count a wrong key and return 0, or return the seconds to wait."""
+        """Count a wrong key and return 0; at the limit, return the seconds to wait and do not count it."""
         with self._lock:
             while self._times and self._times[0] <= now - self._seconds:
                 self._times.popleft()

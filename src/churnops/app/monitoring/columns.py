@@ -47,7 +47,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Counted:
-    """Counts of a batch's values in the cells of the reference profiles; not `whole` if only the first rows count."""
+    """Counts of a batch's values in the cells of the reference profiles; `whole` if all of its rows are counted."""
 
     profile: Mapping[str, ColumnProfile]
     rows: int
@@ -57,7 +57,7 @@ class Counted:
 def ranked(
     findings: Sequence[ColumnPart], importance: Mapping[str, float] | None, settings: MonitoringSettings
 ) -> tuple[Ranked, ...]:
-    """Order columns by importance times drift, largest first; ties, such as unused columns, by drift alone."""
+    """Order columns by importance times size of drift, largest first; equal ones, such as unused columns, by size."""
     known = importance or {}
     columns = [
         Ranked(finding, known.get(finding.name, 0.0) if importance is not None else None, _size(finding, settings))
@@ -73,7 +73,7 @@ def _size(finding: ColumnPart, settings: MonitoringSettings) -> float | None:
 
 
 def count_batch(path: Path, bundle: Bundle) -> Counted:
-    """Count the columns of a report's batch file, up to its first 100,000 customers.
+    """Count the values in each column of a report's batch file, up to its first 100,000 customers.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def column_sentence(column: Column | None, reference: ColumnProfile, batch: Colu
     else:
         parts.append(_largest(column, reference, batch))
         if batch.outside:
-            parts.append(f"{percent(batch.outside / batch.rows)} of customers have a choice new since training.")
+            parts.append(f"{percent(batch.outside / batch.rows)} of the known values are choices new since training.")
     missing = [profile.missing / max(profile.missing + profile.rows, 1) for profile in (reference, batch)]
     if any(missing):
         parts.append(f"Missing values: {percent(missing[0])} before, {percent(missing[1])} now.")
@@ -116,7 +116,7 @@ def column_sentence(column: Column | None, reference: ColumnProfile, batch: Colu
 
 
 def _largest(column: Column, reference: ColumnProfile, batch: ColumnProfile) -> str:
-    """Describe the choice with the largest change."""
+    """Describe the choice whose share changed most."""
     before, now = (profile.at_points / max(profile.rows, 1) for profile in (reference, batch))
     if not before.size:
         return "The reference customers have no value."

@@ -46,8 +46,8 @@ def section(project: Project, bundle: Bundle | None, file: ReportFile) -> None:
     model = bundle if bundle is not None and bundle.content_sha256 == report.content_sha256 else None
     if model is None:
         st.info(
-            "This report is on another model than the deployed one. Its columns are listed without figures, which need "
-            "that model's reference customers."
+            "This report is on another model than the deployed one. Its columns are listed without figures, because "
+            "figures need the reference customers of the report's model."
         )
         _table(ranked(listed, None, project.settings.monitoring), project.settings.table)
         return
@@ -109,8 +109,8 @@ def _table(columns: tuple[Ranked, ...], schema: Schema) -> None:
     number = st.column_config.NumberColumn
     formats = {
         "Importance": number(format="percent", help="Share of the total contribution to the model's scores."),
-        "Difference": number(format="%.3f", help="Size of the drift in the measure at its right; 0 is no drift."),
-        "p": number(format="%.2g", help="Probability of such a difference by chance, before correction."),
+        "Difference": number(format="%.3f", help="Size of the drift, in the next column's measure; 0 is no drift."),
+        "p": number(format="%.2g", help="Probability of at least such a difference by chance, before correction."),
     }
     st.dataframe(rows, hide_index=True, column_config=formats, alt="Every column with its verdict and reason")
 

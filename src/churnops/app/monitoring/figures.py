@@ -15,7 +15,7 @@ from churnops.schema import Column
 
 MAX_CHOICES = 8
 MAX_CHANGES = 12
-"""Limit of the changes of the model that a figure over time marks."""
+"""Largest number of model changes that are marked in a figure over time."""
 _LABEL = 18
 _DASHES = ("dash", "dot")
 
@@ -35,11 +35,13 @@ def over_time(
 ) -> go.Figure:
     """Draw a measure over time, oldest first, with its intervals.
 
-    `marked` points (with this name in the legend) are filled diamonds, others are circles. Report-only points are
-    hollow and not on the line. The line breaks where another model was deployed.
+    Points with `Point.marked` are filled diamonds, others are circles. Report-only points are hollow, and the line does
+    not pass through them. The line breaks where another model was deployed.
 
     Parameters
     ----------
+    marked
+        Name of the marked points in the legend.
     lines
         Levels for comparison, drawn across the figure.
     span
@@ -156,7 +158,7 @@ def interval_figure(value: float, low: float, high: float, lines: Sequence[Line]
 
 
 def column_figure(column: Column | None, reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
-    """Draw a column's shares before (grey area or bars) and now (blue line or bars); empty without values."""
+    """Draw a column's shares before (grey area or bars) and now (blue line or bars); empty if no value is known."""
     figure = _histogram(reference, batch) if column is None or column.numeric else _bars(column, reference, batch)
     laid_out(figure, height=180, legend=False)
     return figure

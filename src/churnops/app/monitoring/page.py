@@ -79,7 +79,7 @@ def _explain(*, deployed: bool) -> None:
 
 @st.fragment
 def _reports(project: Project, bundle: Bundle | None) -> None:
-    """Show the reports of a chosen time; only this part runs again after another choice."""
+    """Show the reports of a chosen time span; another choice runs only this part of the page again."""
     with errors_in_one_line():
         newest = project.cycles.newest(1, report_only=None)
         with_customers = project.cycles.newest_with_customers(bundle.content_sha256) if bundle else None

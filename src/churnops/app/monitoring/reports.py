@@ -70,9 +70,9 @@ def performance_sentence(performance: PerformancePart) -> str:
 
 
 def coverage_sentence(performance: PerformancePart) -> str:
-    """Return the number of due outcomes and of the known ones among them."""
+    """Describe how many outcomes are due and how many of these are known."""
     if performance.coverage is None:
-        waiting = performance.labels.waiting_sentence or "a prediction counts only after the label horizon"
+        waiting = performance.labels.waiting_sentence or "outcomes are due one label horizon after their predictions"
         return f"No outcome is due yet: {waiting}."
     labels = performance.labels
     return f"{labels.labelled:,} of {labels.due:,} due outcomes are known ({percent(performance.coverage)})."

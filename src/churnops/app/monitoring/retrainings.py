@@ -16,7 +16,7 @@ OPEN = "no decision yet: it is still running, or it failed (see the alerts)"
 
 @dataclass(frozen=True)
 class RetrainingRequest:
-    """A request to retrain; all texts except `outcome` come from outside."""
+    """A request to retrain; `because`, `reason` and an unknown verdict as `outcome` are texts from outside."""
 
     at: datetime
     by: str
@@ -27,12 +27,12 @@ class RetrainingRequest:
 
 
 def retrainings(decisions: Sequence[RecordedDecision]) -> list[RetrainingRequest]:
-    """Match decisions to retrain with the later decisions to deploy.
+    """Return the requests to retrain, each with the decision to deploy that ended it, newest first.
 
     Parameters
     ----------
     decisions
-        Decisions of both subjects, newest first. A decision to deploy ends the latest retraining permitted before it.
+        Decisions to retrain and to deploy, newest first. A decision to deploy ends the last request permitted before.
     """
     requests, ended = [], None
     for decision in decisions:

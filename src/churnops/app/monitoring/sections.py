@@ -24,7 +24,7 @@ from churnops.words import capital
 
 ALERTS, DECISIONS = 100, 50
 LONG = 1000
-"""Limit of characters of a reason."""
+"""Largest number of characters of a reason that are shown."""
 _BADGES = {"fired": "red", "not certain yet": "orange", "not fired": "green", "cannot tell": "gray"}
 
 
@@ -85,8 +85,8 @@ def drift(project: Project, series: CycleSeries, chosen: Span, report: ReportDoc
     if report is not None:
         st.markdown(plain(capital(report.feature_drift.reason), LONG) + "\\.")
     st.caption(
-        "Dashed line: smallest difference that counts. Orange diamond: a report with drift. Hollow circle: a report "
-        "on simulated or past customers."
+        "Dashed line: limit; a smaller value is no drift. Orange diamond: a report with drift. Hollow circle: a report "
+        "on simulated or past customers, or on a file without a source."
     )
     for place, (title, measure, lines, explanation) in zip(st.columns(3), _measures(settings), strict=True):
         with place:
@@ -109,7 +109,7 @@ def _measures(settings: MonitoringSettings) -> tuple[tuple[str, Measure, list[Li
             "Drifted columns",
             "drift_rate",
             [("limit", settings.drift_rate_threshold)],
-            "Share of drifted columns. Above the limit, customers count as changed.",
+            "Share of drifted columns. If it is above the limit, and not by chance, retraining is recommended.",
         ),
         (
             capital(TRIGGER_LABELS["prediction_drift"]),
@@ -121,7 +121,7 @@ def _measures(settings: MonitoringSettings) -> tuple[tuple[str, Measure, list[Li
             capital(TRIGGER_LABELS["target_drift"]),
             "target_drift",
             [("smallest that counts", MIN_LABEL_PSI)] if floors else [],
-            "Distance between the churn rates now and in training, as population stability index (0: the same).",
+            "Distance of the churn rate now from that in training, as population stability index (0: the same rate).",
         ),
     )
 
@@ -176,7 +176,7 @@ def _evidence(recommendation: RecommendationPart) -> None:
     if recommendation.look is not None and recommendation.budget is not None:
         st.caption(
             f"This is look {recommendation.look:,} at this model and source. The limits of p become smaller with each "
-            "look, so that the chance of a false recommendation over the model's life stays at "
+            "look, so that the chance of a false recommendation over the model's life is at most "
             f"{percent(recommendation.budget)}."
         )
 

@@ -35,7 +35,7 @@ class Point:
     low, high
         Ends of the interval; None without one.
     marked
-        Whether the measure counts as a change (drifted, below the line); None if not known.
+        Whether the measure is a change: drifted, above the limit, or below the line; None if not known.
     report_only
         Whether the cycle causes no alert or retraining: customers are simulated, past, or of a file without a source.
     """

@@ -1,7 +1,7 @@
 """Sources of predictions on the Predict page, with one interface: the API in the settings, or the deployed model.
 
-The page computes the scores of its sliders itself, with the local model. So a moved slider records nothing and needs no
-key with the scope `admin`.
+When a slider moves, the page computes the new score itself, with the local model. The API would record the score, or
+require a key with the scope `admin` not to record it.
 """
 
 import io
@@ -31,7 +31,7 @@ BATCH = 5000
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken rule: column, problem, and numbers of rows, counted from 1."""
+    """A broken rule: column, problem, and the places of the first rows that break it, counted from 1."""
 
     column: str
     problem: str
@@ -53,7 +53,7 @@ class Card:
     Attributes
     ----------
     features
-        Features that the model reads, by name, in its order.
+        Features that the model reads, by name, in the model's order.
     scale
         Scale of explanations: log-odds or probability.
     """

@@ -111,7 +111,7 @@ def _range(column: Column) -> list[str]:
 
 
 def customer(shown: Sequence[Field], values: Mapping[str, Any]) -> Customer:
-    """Return the filled-in form as a customer; an optional empty field is left out or null.
+    """Return the filled-in form as a customer; an empty optional field is null if the model reads it, else left out.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], limit: int = LEVERS) -> 
 
 
 def _span(column: Column, profile: ColumnProfile, value: float) -> NDArray[np.float64]:
-    """Return the values of an input to try, in ascending order."""
+    """Return the values to try for an input, in ascending order."""
     values = np.linspace(min(quantile(profile, 0.01), value), max(quantile(profile, 0.99), value), STEPS)
     return np.round(values) if column.kind == "integer" else values
 
@@ -244,7 +244,7 @@ def _lever_step(column: Column, values: NDArray[np.float64]) -> float:
 
 
 def quantile(profile: ColumnProfile, share: float) -> float:
-    """Return the smallest point of a profile that at least `share` of its rows do not exceed.
+    """Return the smallest point of a profile with at least `share` of its rows at or below it.
 
     Examples
     --------

@@ -124,7 +124,7 @@ def _fill(given: Customer, shown: Sequence[Field]) -> None:
 
 
 def _key(field: Field) -> str:
-    # A column of another schema may have the same name: the key keeps their values apart.
+    # Models may have fields of the same name with other choices or limits: the key keeps their values apart.
     return f"predict:{field.name}:{field.kind}:{','.join(field.choices)}:{field.minimum}:{field.maximum}"
 
 
@@ -159,7 +159,7 @@ def _inputs(shown: Sequence[Field], values: dict[str, Any]) -> None:
 
 def _input(field: Field) -> Any:
     label, description, key = plain(field.label), plain(field.help) or None, _key(field)
-    # A required field can be emptied only if it was empty at first, without a real customer to start from.
+    # A required field is empty until it has a value, such as a real customer's. Then it cannot be emptied again.
     clearable = field.may_be_empty or st.session_state.setdefault(key, None) is None
     if field.kind == "choice":
         return st.selectbox(

@@ -35,7 +35,7 @@ class Reason:
 
     @property
     def effect(self) -> str:
-        """Whether it raises or lowers the risk."""
+        """Whether the feature raises or lowers the risk, in words."""
         return (
             "raises the risk" if self.contribution > 0 else "lowers the risk" if self.contribution < 0 else "no effect"
         )
@@ -83,7 +83,7 @@ def reason(name: str, contribution: float, card: Card, value: float | None) -> R
 
 
 def shown_value(value: float | None, feature: Feature | None, schema: Schema) -> str:
-    """Return a feature's value in words: a flag's choice, yes or no for a comparison, else the number."""
+    """Return a feature's value in words: a flag's choice, yes or no if the feature is a comparison, else the number."""
     if value is None or feature is None or value != value:
         return ""
     column = schema.by_name.get(feature.name)

@@ -58,7 +58,7 @@ def kind_of(name: str) -> Kind:
     Raises
     ------
     NotAnswered
-        If it is neither CSV nor Parquet.
+        If the ending is neither .csv nor .parquet.
     """
     endings: dict[str, Kind] = {".csv": "csv", ".parquet": "parquet"}
     kind = endings.get(Path(name).suffix.lower())
@@ -113,7 +113,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
 
 
 def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
-    """Refuse a file with too many customers, or with too many decompressed bytes: Parquet stores equal texts once."""
+    """Refuse a file with too many customers or decompressed bytes; a small Parquet file may hold many equal texts."""
     rows, unpacked = count_rows(path, format=kind) or 0, 0
     if rows <= MAX_ROWS:
         rows = 0
@@ -129,7 +129,7 @@ def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
 
 
 def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, limit: int = LISTED) -> pl.DataFrame:
-    """Return the customers with the highest probability and reasons in words; see `ScoredUpload.risks`."""
+    """Return the customers with the highest probability, with reasons in words; see `ScoredUpload.risks`."""
     table = answered.table.with_columns(pl.col("churn_probability").cast(pl.Float64)).with_row_index(":row", 1)
     top = table.sort("churn_probability", descending=True, maintain_order=True).head(limit)
     customers = check_customers(top, card.schema, "the file")

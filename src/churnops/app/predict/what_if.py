@@ -33,7 +33,7 @@ def vary(given: Customer, answer: Answer, card: Card, local: Bundle | None) -> N
 def _what_if(bundle: Bundle, inputs: Mapping[str, float], before: float, offered: Sequence[Lever]) -> None:
     """Score again after each move of a slider, without the API; the rest of the page stays as it is."""
     if not offered:
-        st.text("There are no sliders: the model reads no number of this customer that can be changed.")
+        st.text("There are no sliders: no number that the model reads is known for this customer and can be varied.")
         return
     left, right = st.columns([5, 6], gap="large")
     moved = dict(inputs)

@@ -1,4 +1,4 @@
-"""Access to the dashboard: a login if the settings require one, else only this machine's own host names."""
+"""Access to the dashboard: a login, if the settings require one, and protection against DNS rebinding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,10 +14,11 @@ LOGIN_MISSING = (
 
 
 def wrong_name(host: str | None, listens_on: str | None, allowed: Sequence[str], *, login: bool) -> str | None:
-    """Return the reason to refuse a request to this host name; None to admit it.
+    """Return the reason to refuse a request to this host name; None if it is admitted.
 
     DNS rebinding: a foreign web page can point its domain name at this machine, and then act as a page of the
-    dashboard. The header `Host` of its requests contains the foreign name.
+    dashboard. The header `Host` of its requests contains the foreign name, so a dashboard that listens on this machine
+    only, without a login, admits only this machine's own host names.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Untrusted JSON: files read within limits, and values of the expected type or None."""
+"""Untrusted JSON: files read within limits, and values of the expected type, else None or an empty value."""
 
 import json
 import math
@@ -64,12 +64,12 @@ def count(value: object) -> int | None:
 
 
 def text(value: object) -> str:
-    """Return a text, or an empty text for any other type."""
+    """Return the first 2,000 characters of a text; an empty text for any other type."""
     return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the texts in a list; none for any other type."""
+    """Return the texts among the first 50 items of a list; an empty tuple for any other type."""
     return tuple(text(item) for item in value[:MAX_TEXTS] if isinstance(item, str)) if isinstance(value, list) else ()
 
 

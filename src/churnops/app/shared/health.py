@@ -105,10 +105,11 @@ def judge(
     Parameters
     ----------
     cycles
-        Cycles of all sources, newest first, with failed ones and without report-only ones. The state is that of live
-        traffic, or else of the newest cycle's source. Other sources add only failed cycles, alarms, uncertain changes.
+        Cycles of all sources, newest first, with failed ones and without report-only ones. The main source is live
+        traffic, or the newest cycle's source if live traffic has no cycle. The other sources add only failed cycles,
+        alarms and uncertain changes.
     firing
-        Open alarms. Alarms from before this model's deployment are about another model.
+        Open alarms. Those raised before this model was deployed are about another model, so they are ignored.
     """
     if production is None or not cycles:
         return _unmonitored(deployed=production is not None)
@@ -161,7 +162,7 @@ def _with_customers(cycles: Sequence[Cycle]) -> list[Cycle]:
 
 
 def _source(firing: Firing, main: str) -> str:
-    """Return the source of an alarm; an alarm without customers, such as a failed retraining, counts for `main`."""
+    """Return the source of an alarm; a failed retraining has none, so its alarm belongs to `main`."""
     notice = firing.alert.notice
     return main if notice.subject == "retraining_failed" else notice.source
 
@@ -187,7 +188,7 @@ def _alarmed(alarms: Sequence[Firing], reports: Sequence[Cycle], limits: Limits)
     states = []
     performance = bool(reports) and _fired(reports[0], "performance") is True
     for name in (*MESSAGES, "retraining_failed"):
-        if name == "wrong_predictions" and performance:  # the performance trigger names them
+        if name == "wrong_predictions" and performance:  # the performance trigger covers this caution
             continue
         level, sentence, todo = _trigger_message(name) if name in MESSAGES else _RETRAINING_FAILED
         if reports and _fired(reports[0], name) is True:
@@ -206,7 +207,7 @@ def _trigger_message(name: str) -> tuple[Level, str, str]:
 
 
 def _over(firing: Firing, reports: Sequence[Cycle], limits: Limits) -> bool:
-    """Return whether a later report clears an alarm for which no recovery was sent."""
+    """Return whether the newest report clears an open alarm, although no recovery was sent for it."""
     name = firing.alert.notice.subject
     if not reports or reports[0].at < firing.alert.at:
         return False

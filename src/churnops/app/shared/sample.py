@@ -63,7 +63,7 @@ class Sample:
 
     @property
     def enough(self) -> bool:
-        """Whether there are enough customers for an analysis: at least 200, with both outcomes."""
+        """Whether there are enough customers for an analysis: at least 200, some who left and some who stayed."""
         return self.rows >= MIN_CUSTOMERS and 0 < self.leavers < self.rows
 
 
@@ -129,9 +129,9 @@ def _sound(columns: Columns, outcome: Floats, score: Floats, schema: Schema) -> 
 def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizon: timedelta) -> Sample:
     """Read the newest 10,000 customers with a prediction of this model and a known outcome.
 
-    A prediction counts only after a whole label horizon. Before that, customers who left have an outcome and customers
-    who stay have none. A customer counts once, with the newest prediction. Up to 100,000 predictions are read, from the
-    newest backwards, because outcomes arrive late.
+    Predictions must be older than the label horizon. Among younger ones, customers who left may have an outcome, but
+    customers who stay have none yet. A customer is read once, with the newest prediction. Many predictions have no
+    outcome yet, so up to 100,000 predictions are read to find the customers, the newest first.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
         reached = journal.newest_begin(count, until)
         begin = reached or datetime.fromtimestamp(0, UTC)
         older: dict[str, RecordedPrediction] = {}
-        for entry in journal.resolved(begin, end, known_at):  # about `STEP` rows: more if times are equal
+        for entry in journal.resolved(begin, end, known_at):  # about `STEP` rows; more if times are equal
             if entry.churned is not None and entry.row.content_sha256 == bundle.content_sha256:
                 older[f"customer {entry.row.customer_id}" if entry.row.customer_id else entry.row.id] = entry
         newest = older | newest

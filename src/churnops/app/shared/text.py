@@ -61,7 +61,7 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number as text: whole numbers in full, others with one decimal from 100 up, else three digits.
+    """Return a number as text: whole numbers in full, others from 100 up with one decimal, smaller ones with 3 digits.
 
     Examples
     --------

@@ -93,7 +93,9 @@ def test_the_sentence_names_the_group_where_most_leave_for_sure():
 
     sentence = stand_out(variable, groups(variable, outcome), outcome.mean())
 
-    assert sentence.startswith("Customers with Calls 1 leave most: 50 % of 100 left (40.4 % to 59.6 %), against 8.6 %")
+    assert sentence.startswith(
+        "Customers with Calls 1 leave more often: 50 % of 100 left (40.4 % to 59.6 %), against 8.6 %"
+    )
 
 
 def test_the_sentence_reports_that_no_group_stands_out():
@@ -107,7 +109,7 @@ def test_the_highest_of_many_groups_is_high_by_chance_and_no_finding(rng):
     claims = 0
     for _ in range(200):
         variable, outcome = a_variable(rng.integers(0, 12, 2000)), (rng.random(2000) < 0.15).astype(float)
-        claims += stand_out(variable, groups(variable, outcome), 0.15).count("leave most: ")
+        claims += stand_out(variable, groups(variable, outcome), 0.15).count("leave more often: ")
 
     assert claims <= 12  # with plain 95 % intervals about 50
 
@@ -240,7 +242,7 @@ def test_miscalibrated_scores_are_named_with_their_direction(rng, power, way):
 
     assert way in sentence
     assert "expected calibration error" in sentence
-    assert "groups that differ by more than chance" in sentence
+    assert "groups differ by more than chance" in sentence
 
 
 def test_few_customers_are_no_proof_of_bad_calibration():

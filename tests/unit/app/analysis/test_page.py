@@ -64,7 +64,7 @@ def test_another_column_is_compared_by_choosing_it(in_project: Path, show: Show)
     page = show("analysis")
     page.selectbox(key="segment").select("international_plan").run()
 
-    assert "Customers with International plan Yes leave most" in texts(page)
+    assert "Customers with International plan Yes leave more often" in texts(page)
     assert list(page.dataframe[0].value["Group"]) == ["No", "Yes"]
     assert page.dataframe[0].value["Customers"].sum() > 500
 
