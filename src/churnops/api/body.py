@@ -56,7 +56,8 @@ async def read_body(
     Raises
     ------
     Problem
-        415 for another media type, 413 for more than `max_bytes`, 408 if the body is incomplete after `seconds`.
+        415 for another media type, 413 for more than `max_bytes`, 408 if the body is incomplete after `seconds`, 400
+        if the client disconnects.
     """
     headers = scope["state"]["headers"]
     plain = headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers
@@ -75,7 +76,7 @@ async def read_body(
 async def receive_body(
     scope: Scope, receive: Receive, max_bytes: int, seconds: float, take: Callable[[bytes], object]
 ) -> None:
-    """Pass a body of at most `max_bytes` to `take`, piece by piece. It raises the same problems as `read_body`."""
+    """Pass a body of at most `max_bytes` to `take`, piece by piece; raise a Problem 400 (disconnect), 408 or 413."""
     announced = header(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced[:20]) > max_bytes:
         raise _too_large(max_bytes)

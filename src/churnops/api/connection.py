@@ -11,13 +11,14 @@ SEND_SECONDS = 300.0  # limit for a client to read a piece of its answer
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that is closed if a head or trailers are too large or slow, or if too many requests wait.
+    """A connection that is closed if the client exceeds a limit; uvicorn has no such limits.
 
-    uvicorn has no such limits. Trailers are dropped, because uvicorn would treat them as headers.
+    Limits: size and time of a head, size of trailers, waiting requests, and time for reading a piece of an answer.
+    Trailers are dropped, because uvicorn would treat them as headers.
     """
 
-    _kept_bytes = 0  # received since the last piece of a body or the last end of a request
-    _body_moves = False  # whether the last data had a piece of a body or an end of a request
+    _kept_bytes = 0  # bytes received since the last part of a body or the last end of a request
+    _body_moves = False  # whether the newest data contain a part of a body or the end of a request
     _head_timer: asyncio.TimerHandle | None = None  # set while a head is incomplete
     _read_timer: asyncio.TimerHandle | None = None  # set while the client does not read
 
@@ -61,7 +62,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Join the chunks of one received piece: uvicorn copies its buffer for each chunk, even for one byte."""
+        """Collect chunks, to pass those of one received piece on together: uvicorn copies its buffer for each call."""
         self._body_moves = True
         self._pieces.append(body)
 
@@ -78,7 +79,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def pause_writing(self) -> None:
-        """Start the timer for the client to read. It calls `abort`, as `close` would wait for the unsent bytes."""
+        """Limit the time for the client to read. The timer calls `abort`: `close` would wait for the unsent bytes."""
         super().pause_writing()
         self._stop_read_timer()
         self._read_timer = self.loop.call_later(SEND_SECONDS, self.transport.abort)

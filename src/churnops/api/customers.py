@@ -18,7 +18,7 @@ from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, 
 from churnops.wire import FieldError
 from churnops.words import heading, title
 
-_PREFIX = "column_"  # of the model's attributes, because a column's name may be `copy` or `model_config`
+_PREFIX = "column_"  # before the model's attributes: pydantic reserves names that a column may have, such as `copy`
 MAX_WHOLE = 2**53  # the largest range in which a float64 holds every whole number
 MAX_DIGITS = 18  # limit for a choice that a client may also send as a number
 CUSTOMER_ID = Column(
@@ -237,7 +237,7 @@ def _whole(value: Any) -> Any:
 
 
 def _category(column: Column) -> Any:
-    """Accept a choice as text; also as a number if it consists of digits, and as a boolean for a flag."""
+    """Accept the text of a choice, a whole number if the choice consists of digits, and a boolean for a flag."""
     decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
     numbers = {int(choice): choice for choice in decimal if str(int(choice)) == choice}
     is_flag = column.kind == "flag"

@@ -1,7 +1,7 @@
 """Gauges of live drift and of the newest monitoring cycle.
 
 An unknown value is NaN, for which no alert's comparison is true. All workers set the same merged values, so Prometheus
-gets the most recent one.
+gets the value that was set last.
 """
 
 import os
@@ -17,7 +17,7 @@ from churnops.monitoring.verdicts import DISTRIBUTION, ColumnDrift, FeatureDrift
 
 
 class Gauges:
-    """Creates gauges, and sets those with a label."""
+    """Creates gauges, and sets the values of gauges with a label."""
 
     def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
         self._registry = registry
@@ -63,7 +63,9 @@ class LiveGauges(Gauges):
         self.rows = self.gauge("rows", "Customers that the deployed model scored in the window, over all workers.")
         self.drift_rate = self.gauge("drift_rate", "Share of the columns that drifted.")
         self.distance = self.gauge(
-            "column_distance", "Distance of a column from the reference: KS distance, or PSI of a category.", "column"
+            "column_distance",
+            "Distance of a column from the reference: KS distance, or PSI if it has choices.",
+            "column",
         )
         self.drifted = self.gauge("column_drifted", "1 if a column drifted, 0 if not, NaN if unknown.", "column")
         self.missing = self.gauge("missing_rate", "Share of null among the values sent for a column.", "column")
@@ -74,7 +76,7 @@ class LiveGauges(Gauges):
         )
         self.dropped = Counter(
             "churnops_live_dropped",
-            "Answered customers that are not in live drift, because the queue for counting was full.",
+            "Answered customers that are not in live drift: the queue for counting was full, or counting failed.",
             registry=registry,
         )
 

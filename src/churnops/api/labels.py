@@ -26,7 +26,7 @@ FUTURE = timedelta(days=1)  # tolerance, as clocks differ
 
 
 def _time(value: Any) -> Any:
-    """Return an ISO 8601 time in UTC; a time without an offset is in UTC already."""
+    """Convert an ISO 8601 time to UTC; a time without an offset is taken as UTC."""
     if value is None:
         return None
     if type(value) is not str or len(value) > 40:

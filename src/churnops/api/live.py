@@ -1,9 +1,9 @@
 """Live drift: answered customers are counted and compared with the model's reference.
 
-A request only adds its customer to a list. Twice a second a thread counts the list. Every ten seconds each worker
-writes its counts to the journal's database, reads the others' counts, and shows the drift of all in `/metrics`. The
-parts of the window begin at the same times for every worker, so the oldest part is dropped as a whole. A killed worker
-loses at most the counts of its last ten seconds.
+A request only adds its customer to a list. Twice a second a thread counts the customers on the list. Every ten seconds
+each worker writes its counts to the journal's database, reads the other workers' counts, and shows the drift of all
+customers in `/metrics`. The window (`monitoring.window_days`) has eight parts, which begin at the same times for every
+worker; the oldest part is dropped as a whole. A killed worker loses at most the counts of its last ten seconds.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ log = logging.getLogger("churnops.api")
 COUNT_SECONDS = 0.5  # time between two counts of the list
 PARTS = 8  # number of parts of the window
 MAX_WAITING = 20_000  # uncounted customers, a few MB
-CLOSE_SECONDS = 5.0  # how long the last counts wait for a merge in progress
+CLOSE_SECONDS = 5.0  # limit of the wait for a merge in progress, before the last counts are written
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_GIVEN = -inf  # value of an absent field; no customer has this value, because JSON has no infinity
@@ -79,7 +79,7 @@ def _codes(column: Column) -> dict[Any, float] | None:
 
 @dataclass(frozen=True)
 class _Count:
-    """Counts of this worker for one model in one part of the window; `worker` is the random name of the counts."""
+    """Counts of this worker for one model in one part of the window; the random name `worker` identifies them."""
 
     worker: str
     profile: Profile
@@ -197,11 +197,11 @@ class LiveDrift:
         return self._part(now) - (PARTS - 1) * self._length
 
     def _newest(self, now: datetime) -> datetime:
-        """Return the latest valid start of another worker's part; a later start comes from a wrong clock."""
+        """Return the latest start at which a worker's part is accepted: a later one comes from a wrong clock."""
         return self._part(now) + self._length
 
     def _write(self, now: datetime, served: Served | None) -> None:
-        """Write new counts, and drop those that are old or complete."""
+        """Write changed counts; then forget counts of ended parts, and of models other than the served one."""
         oldest = self._oldest(now)
         with self._counting:
             self._counts = {key: count for key, count in self._counts.items() if key[1] >= oldest}

@@ -1,4 +1,4 @@
-"""Local requests: those that come directly from this machine and address it."""
+"""Local requests: sent by a program on this machine to a loopback address, without a proxy."""
 
 import os
 import re
@@ -27,10 +27,11 @@ _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
 
 
 def is_local(scope: Scope) -> bool:
-    """Return whether a request comes directly from this machine and addresses it.
+    """Return whether a request comes from this machine without a proxy, and addresses loopback.
 
-    A web page may use a domain name of this address, or let the browser post a form. Then host or origin is not
-    loopback. A proxy on this machine adds a header that names its client, or uses HTTP/1.0 (nginx by default).
+    A web page can reach loopback by a domain name of its own, or by a form that the browser posts; then the request's
+    host or origin is not loopback. A proxy on this machine adds a header about its client, or uses HTTP/1.0 (nginx by
+    default).
     """
     client, server, origin = scope.get("client"), scope.get("server"), header(scope, b"origin")
     return (

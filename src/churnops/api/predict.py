@@ -1,7 +1,7 @@
 """The fast path of `POST /predict`: an ASGI application in front of the framework.
 
-As an ordinary route, the answer takes 1.8 times as long. FastAPI and its middleware need as much time as all
-work on a customer: reading, scoring, explaining and recording.
+An ordinary route takes 1.8 times as long: FastAPI and its middleware need about as much time as the work on a customer
+(reading, scoring, explaining and recording).
 """
 
 from fastapi import FastAPI

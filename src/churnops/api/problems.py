@@ -12,9 +12,9 @@ from churnops.limits import MAX_ERRORS
 from churnops.wire import PROBLEM, FieldError
 
 MEDIA_TYPE = "application/problem+json"
-MAX_LENGTH = 400  # of a message, which may quote a header of an uploaded file
+MAX_LENGTH = 400  # limit of a message, which may quote column names of an uploaded file
 REFUSALS = (400, 401, 403, 408, 413, 415, 422, 429, 503)
-"""Statuses of errors in place of a prediction."""
+"""Statuses of the errors that predictions, probes and labels have in common."""
 
 
 class Problem(Exception):  # noqa: N818  (the RFC's word)

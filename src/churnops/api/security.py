@@ -30,7 +30,7 @@ DEVELOPMENT = Caller("development", None)
 
 
 class RateLimit:
-    """Token buckets: each client may send `rate` requests a second, and `rate` at once after a pause.
+    """Token buckets: each client may send `rate` requests a second; after a pause, `rate` (at least one) at once.
 
     Examples
     --------
@@ -63,8 +63,8 @@ class Access:
         Limit of requests a second for each client.
     rule : {"auto", "always"}
         When a key is needed. "auto": if a key was ever made, if other machines can reach the service, or if the
-        request is not a direct request from this machine. There is no "never": a service that is made reachable later
-        would be open to all.
+        request is not local (see `is_local`). There is no "never": if the service became reachable later, it would be
+        open to all.
     """
 
     def __init__(self, keys: KeyStore, rate: float, rule: Literal["auto", "always"] = "auto") -> None:
@@ -83,7 +83,7 @@ class Access:
         if self._made:
             self._record()  # before reading: if the journal is lost, the next start needs the record
         self._active = self._keys.active()
-        # A journal that loses its keys must not open the running service.
+        # If the journal loses its keys, the running service must still require one.
         made = self._made = self._made or self._keys.were_made()
         self.required = self._rule == "always" or made
         self._show(self._in_force(made))

@@ -21,7 +21,7 @@ log = logging.getLogger("churnops.api")
 
 @dataclass(frozen=True)
 class Served:
-    """A loaded model. A request takes it once, so all of its answer is from one model."""
+    """A loaded model. A request takes the model once, so the whole answer comes from one model."""
 
     bundle: Bundle
     form: CustomerForm
@@ -78,13 +78,13 @@ class ServedModel:
         return self.current
 
     async def refresh(self, *, again: bool = False) -> None:
-        """Load the target of `production` if it changed (or `again`); a damaged bundle changes nothing."""
+        """Load the target of `production` if it changed (or `again`); if it is damaged, the loaded model stays."""
         async with self._lock:
             target = _follow(self._link)
             if target == self._seen and not again:
                 return
             if not target.is_dir():
-                self._seen = None  # so that the same target is loaded when it is back
+                self._seen = None  # so that the target is loaded when it exists again
                 if self.current is not None and self.refused is None:
                     self._refuse("the link models/production has no target")
                 return

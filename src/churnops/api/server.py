@@ -44,7 +44,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     sys.stderr.write(f"http://{host}:{port}  (Ctrl-C stops)\n")
-    # uvicorn raises the stopping signal again at its end, which is no failure.
+    # At its end uvicorn raises the stopping signal again; the exit code is to be 0 nevertheless.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))
     with ExitStack() as stack:
@@ -71,7 +71,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
 
 
 def _run(config: uvicorn.Config) -> None:
-    """Run as `uvicorn.run` does, with a time limit for the end of workers."""
+    """Run as `uvicorn.run` does, with a limit for the time that workers need to end."""
     if config.workers > 1:
         supervisor = _Workers(config, [config.bind_socket()])
         with ending_within(STOP_SECONDS):

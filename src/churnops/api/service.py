@@ -31,11 +31,11 @@ MAX_PENDING = 20_000  # uncommitted rows; at least two of the longest lists fit
 MAX_SOURCES = 50  # in /metrics, in addition to live traffic
 LOOK_SECONDS = 0.5  # between two checks for a new deployment
 KEY_SECONDS = 2.0  # between two reads of the API keys
-SORTED_PARTS = 50  # limit of the parts that one watch sorts; a part has 2,000 customers
+SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
 CHECK_SECONDS = 5.0  # limit for the journal's answer to a readiness check
-WATCH_SECONDS = 10.0  # between two merges of the workers' counts and reads of the newest monitoring cycle
-CLOCK_LOOKS = 6  # watches between two searches of the journal for entries dated ahead
+WATCH_SECONDS = 10.0  # between two rounds of `watch`
+CLOCK_LOOKS = 6  # every sixth round of `watch` searches the journal for entries dated ahead
 
 
 class Service:
@@ -44,7 +44,7 @@ class Service:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        # Commits that are not flushed are fast enough for the event loop. Moving SQLite's log would flush.
+        # Commits without a flush are fast enough for the event loop. Moving SQLite's log flushes: a thread does that.
         inline = settings.journal.durability == "process"
         self.project = project = Project(settings, durability=settings.journal.durability, moves_log=not inline)
         self._log = SqliteLog(project.engine) if is_sqlite_file(project.engine) else None
@@ -71,7 +71,7 @@ class Service:
         self.entries_ahead: tuple[str, ...] = ()
 
     async def keep_house(self) -> None:
-        """Do the work beside requests until cancelled."""
+        """Do the background work until cancelled: deployments, keys, journal, monitoring."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.look())
             group.create_task(self.follow_keys())
@@ -101,7 +101,7 @@ class Service:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def watch(self) -> None:
-        """Show live drift and the newest monitoring cycle until cancelled."""
+        """Show live drift and the newest monitoring cycle, and check and sort the journal, until cancelled."""
         for look in count():
             if look % CLOCK_LOOKS == 0:
                 await self._watch("the check of the journal's times", self._check_times)
@@ -115,7 +115,7 @@ class Service:
         await self.work.housekeeping.run(self._attempt, what, work)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """Call `work`; a failure is logged once, until it changes. Gauges of times show how old the values are."""
+        """Call `work`; log a failure, and again only if its reason changes. Gauges of times show the age of values."""
         try:
             work()
         except Exception as error:  # of any kind: the watch continues
@@ -150,7 +150,7 @@ class Service:
         self.metrics.cycle.show_sources({c.source: c for name in others for c in cycles.newest(source=name)})
 
     def _sort_customers(self) -> None:
-        """Sort the customers with a prediction, with pauses for other writers."""
+        """Sort newly recorded customers into the set that `journal.seen` keeps, with pauses for other writers."""
         for _ in range(SORTED_PARTS):
             if self._stopping or not sort_customers(self.project.engine):
                 break
@@ -188,7 +188,7 @@ class Service:
             self._writer.check()
 
     async def stop(self) -> None:
-        """Close the service; wait for the journal at most `CLOSE_SECONDS`: acknowledged rows are already committed."""
+        """Close the service. Wait at most `CLOSE_SECONDS` for the journal: acknowledged rows are committed already."""
         self._stopping = True
         closing = Threads("closing", 1)  # as the other threads may hang
         try:

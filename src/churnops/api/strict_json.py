@@ -1,7 +1,7 @@
 """Strict JSON of bounded size: a scan counts the values of a body before they are parsed.
 
-Parsed JSON takes up to thirty times its text: `[],` is three bytes, and becomes an object of 56 bytes. So a document
-with too many values or levels is refused before parsing, and a list is parsed item by item.
+Parsed JSON takes up to thirty times the memory of its text: the three bytes `[],` become an object of 56 bytes. So a
+document with too many values or levels is refused before parsing, and a list is parsed item by item.
 """
 
 import json
@@ -29,8 +29,8 @@ _RESULT = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-call]
 def _scan(body: NDArray[np.uint8], start: int) -> tuple[int, int, int]:
     """Find the end of the value that begins at `start`: a comma or bracket outside it, or the body's end.
 
-    Returns the end, the number of values in it (members and elements at any depth), and its depth. The kinds of
-    brackets are not compared, as the parser does that.
+    Returns the end, the number of values inside (members and elements at any depth), and the depth. The parser checks
+    later that brackets match in kind.
     """
     values, depth, deepest = 0, 0, 0
     in_string = escaped = False
@@ -67,21 +67,22 @@ def parse_json(body: bytes, max_values: int) -> Any:
     Raises
     ------
     Problem
-        400 if it is not JSON; 422 if it has more values, or more than 8 levels.
+        400 if it is not JSON; 422 for a repeated key, NaN, Infinity, a too long number, too many values, or more than
+        8 levels.
     """
     # Quick upper limits of the counts: commas and brackets in strings count too.
     brackets = body.count(b"{") + body.count(b"[")
     if brackets > MAX_DEPTH or brackets + body.count(b",") > max_values:
         end, values, depth = _scan(np.frombuffer(body, np.uint8), 0)
         _check(values, depth, max_values)
-        if end < len(body):  # a second document, which was not counted
+        if end < len(body):  # more text after the value, which was not scanned
             _decode(body[:end], body, 0)
             raise _not_json("Extra data", body, end)
     return _decode(body, body, 0)
 
 
 def parse_list(body: bytes, max_items: int, max_values: int) -> Iterator[Any]:
-    """Count the items of a JSON list; return an iterator that parses them one at a time, as `parse_json` does.
+    """Count the items of a JSON list, and return an iterator that parses each item as `parse_json` does.
 
     Parameters
     ----------
@@ -93,8 +94,8 @@ def parse_list(body: bytes, max_items: int, max_values: int) -> Iterator[Any]:
     Raises
     ------
     Problem
-        413 for more items, 422 if the body is no list or an empty one. The iterator raises the problem of an item,
-        with its row.
+        413 for more items; 400 or 422 if the body is no list or an empty one. The iterator raises the problem of an
+        item: 422 with the item's row, or 400.
     """
     start = len(body) - len(body.lstrip(_SPACE))
     if body[start : start + 1] != b"[":
@@ -137,7 +138,7 @@ def _check(values: int, depth: int, max_values: int) -> None:
 
 def _decode(text: bytes, body: bytes, start: int) -> Any:
     """Parse the part of `body` that begins at `start`."""
-    # pydantic's parser takes half the time but keeps the last of equal keys, so its result needs a count of the keys.
+    # pydantic's parser takes half the time, but drops repeated keys: then the text has more colons than keys remain.
     try:
         document = from_json(text, allow_inf_nan=False)
     except ValueError:  # the slower parser names the error

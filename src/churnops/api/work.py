@@ -24,7 +24,7 @@ Steps = Generator[None, None, T]
 STEP_ROWS = 500  # customers or labels in a step
 LOOP_BYTES = 8 * 1024  # the event loop itself computes bodies up to this size, in a few milliseconds
 LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and their bytes have a common limit
-LARGE_BODIES = 8  # this common limit, as a number of bodies of the largest size
+LARGE_BODIES = 8  # this common limit, divided by the limit of one body
 COMPUTATIONS = 64  # limit of computations that run or wait
 QUESTIONS = 32  # limit of queries of the journal that run or wait
 HOUSEKEEPING = 5  # one job each of keys, model, readiness, monitoring and counting
@@ -147,7 +147,7 @@ class Room:
 
 
 class Held:
-    """Bytes in memory of one request; bodies up to `LARGE_BYTES` do not count."""
+    """Bytes of one request in memory, counted in a `Room`; bodies up to `LARGE_BYTES` are not counted."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -185,7 +185,7 @@ class Work:
     Attributes
     ----------
     housekeeping : Threads
-        Threads for other work than clients' requests.
+        Threads for work that no client requested.
     """
 
     def __init__(self, body_bytes: int) -> None:

@@ -20,8 +20,8 @@ def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
     """Show predictions, monitoring and models in the browser.
 
     Predictions come from the API at dashboard.api_url. If this setting is empty, the dashboard uses the deployed model
-    directly. It works offline. Without dashboard.login everyone who can reach its address can use it: keep it on this
-    machine, or set a login.
+    directly. No internet is needed. Without dashboard.login everyone who can reach the address can use the dashboard:
+    keep it on this machine, or set a login.
     """
     from churnops.settings import ENV_CONFIG, find_config
 

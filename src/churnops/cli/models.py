@@ -16,7 +16,7 @@ def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
 
     The best model of the first run is deployed. That of a later run is deployed if the gate proves it better on
     customers that neither model was trained on; otherwise it becomes the challenger. --deploy skips the gate. A
-    repeated run on the same data and settings gives the same model, and the deployment stays.
+    repeated run on the same data and settings gives the same model, and the deployment stays as it is.
     """
     from churnops.pipelines.run_all import STEPS, run_all
     from churnops.progress import steps_progress

@@ -96,7 +96,7 @@ class _Subject:
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Check a CSV or Parquet file of customers, not the journal. The cycle only reports, unless it acts (--act).",
+    help="Check a CSV or Parquet file of customers, not the journal. The cycle only reports, unless --act applies.",
 )
 @click.option(
     "--act/--no-act",
@@ -135,9 +135,10 @@ def monitor(
     monitoring_report_<time>.json and a page beside it, logs to MLflow and sends alerts. A scheduler such as cron needs
     only this command: cycles may be repeated, overlap, or be killed.
 
-    A cycle on a file only reports: no alert, no error budget spent, no retraining. It acts if data.batches declares
-    the file's folder, or with --act --source NAME. Each source has its own alerts and error budget; the source of the
-    API's predictions is `live`. A file of `churnops simulate` causes actions only with `demonstration: true`.
+    A cycle on a file acts (alerts, error budget, retraining) if data.batches declares the file's folder, or with --act
+    --source NAME. Otherwise, or with --no-act, it only reports. Each source has its own alerts and error budget; the
+    source of the API's predictions is `live`. A file of `churnops simulate` causes actions only with
+    `demonstration: true`.
 
     \b
     Examples:
@@ -257,7 +258,7 @@ def simulate(
       churnops simulate same.csv                                     no drift
       churnops simulate shifted.csv --covariate 0.3 --column total_day_minutes
       churnops simulate season.csv --prior 0.25                      more customers churn
-      churnops simulate rival.csv --concept 0.5 --rows 2000          half of them churn for other reasons
+      churnops simulate rival.csv --concept 0.5 --rows 2000          half of the outcomes are random
       churnops simulate report.csv --recipe --seed 7                 noise and flipped outcomes
     """  # noqa: D301
     from churnops.data.simulate import Drift

@@ -16,13 +16,13 @@ from churnops.files import lock_folder
 def repeat(every: timedelta, job: Callable[[], None], folder: Path, on_error: Callable[[Exception], None]) -> None:
     """Run `job` at once and then once per `every`, until SIGTERM or Ctrl-C; finish a running job first.
 
-    After a job that takes longer than `every`, the next starts at once; missed ones are skipped. The exception of a
+    After a job that takes longer than `every`, the next starts at once; missed jobs are skipped. The exception of a
     failed job goes to `on_error`, and the next job runs as planned.
 
     Raises
     ------
     ChurnopsError
-        If another process repeats a job in `folder`, by a lock on the folder that ends with the process.
+        If another process repeats a job in `folder`. That process locks the folder until it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder) as held, _stop_signals() as stop:

@@ -106,7 +106,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """Load the settings, apply file permissions, warn of earlier setting names and print the banner."""
+    """Load the settings, apply the setting `permissions`, warn of outdated setting names, and print the banner."""
     from churnops.settings import apply_permissions, find_config, load_settings
 
     settings = load_settings(ctx.obj or find_config(Path.cwd()))

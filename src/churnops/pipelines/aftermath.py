@@ -30,7 +30,7 @@ class Aftermath:
 
     @contextmanager
     def warning(self, consequence: str) -> Iterator[None]:
-        """Run a block; after a deployment turn its error into a warning with consequence and reason."""
+        """Run a block; after a deployment, turn an error of the block into a warning with consequence and reason."""
         try:
             yield
         except Exception as error:
@@ -50,7 +50,7 @@ class Aftermath:
 
 
 def _reason(error: Exception) -> str:
-    """Return a one-line reason, with the message of another library's error."""
+    """Return a one-line reason; for an error of another library, its type and message."""
     if isinstance(error, ChurnopsError | OSError):
         return reason_of(error)
     message = first_line(error)

@@ -29,7 +29,7 @@ def has_open_deployments(settings: Settings) -> bool:
 def finish_open_deployments(settings: Settings) -> str | None:
     """Finish or undo open deployments; return the result in one line, or None if there are none.
 
-    If another process is deploying, this function waits for it. That process finishes open deployments first.
+    A process that deploys holds a lock and finishes open deployments before its own; this function waits for it.
     """
     with Project.open(settings) as project:
         if not project.deployments.open_intents():

@@ -36,7 +36,7 @@ class ReleaseCandidate:
     by
         Name for the deployment log. None: the user.
     otherwise
-        Status if the gate refuses. `challenger` also gives the version this alias; `refused` changes nothing.
+        Status if the gate refuses: `challenger` gives the version the alias of this name; `refused` changes nothing.
     decision
         The gate's decision, if it was made before the release. None: the gate compares now.
     champion
@@ -53,7 +53,7 @@ class ReleaseCandidate:
     champion: str | None = None
 
     def because(self, note: str) -> str:
-        """Return a note; the person's reason, if any, stands before it."""
+        """Return a note, after the person's reason if there is one."""
         return f"{self.reason}; {note}" if self.reason else note
 
 
@@ -71,7 +71,7 @@ class Release:
     decision
         The gate's decision; None if it did not run, or failed.
     check
-        Result of the check through the running API; None without a check or a `retraining.check_url`.
+        Result of the check through the running API; None if it was not made, such as without `retraining.check_url`.
     warning
         Failures after the link swap, and unfinished work; None if there are none.
     """
@@ -139,9 +139,9 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
     Raises
     ------
     ChurnopsError
-        If a required gate fails, the model to compare with is damaged, or the candidate cannot be deployed. Nothing has
-        changed then. Also if the candidate failed its check and the rollback failed too: the candidate stays deployed,
-        and an alert is sent. Other failures after the link swap become warnings.
+        If a required gate fails, the model to compare with is damaged, or the candidate cannot be deployed: nothing has
+        changed. Also if the candidate failed its check and the rollback failed too: the candidate stays deployed, and
+        an alert is sent. Other failures after the link swap become warnings.
     """
     note = "no model was deployed before"
     try:
@@ -224,7 +224,7 @@ def _ask(project: Project, candidate: ReleaseCandidate, champion: Bundle, gate: 
 
 
 def _decided_before(candidate: ReleaseCandidate, decision: Decision, champion: Bundle | None) -> _Ruling:
-    """Apply an earlier decision, if it compared with the deployed model."""
+    """Apply an earlier decision, if the model that the candidate was compared with is still deployed."""
     if champion is None or champion.content_sha256 != candidate.champion:
         meanwhile = "another model was deployed meanwhile, so the comparison no longer holds"
         return _Ruling(False, f"{meanwhile}; {decision.reason}")

@@ -136,7 +136,7 @@ def run_all(
 
 @dataclass(frozen=True)
 class _Made:
-    """Results of steps 1 to 6: later customers by file, the models, and the identities of their training rows."""
+    """Results of steps 1 to 6: production tables by name, the models, and the identities of the training rows."""
 
     production: Mapping[str, pl.DataFrame]
     trained: TrainedModels
@@ -224,7 +224,7 @@ def _watch(
 
 
 def _rows_needed(settings: Settings) -> int:
-    """Return the minimum number of rows of each outcome for every fold and the held-out part."""
+    """Return the minimum number of rows of each outcome in all tables, so that every fold and the holdout get some."""
     return max(settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME, ceil(1 / settings.evaluation.holdout_fraction))
 
 

@@ -90,10 +90,10 @@ def run_monitoring(
     Raises
     ------
     ChurnopsError
-        If the experiment does not exist, or the cycle would act on simulated customers outside a demonstration. If no
-        model is deployed, the batch cannot be collected, or the tracking store or the journal does not answer. Such a
-        failure is recorded and alerted if the cycle acts for a source. If a retraining fails: this is alerted too, and
-        the cycle itself is complete.
+        - If the experiment does not exist, or the cycle would act on simulated customers outside a demonstration.
+        - If no model is deployed, the batch cannot be collected, or the tracking store or the journal does not answer.
+          If the cycle acts for a source, this failure is alerted, and recorded if the journal answers.
+        - If the retraining fails. This failure is alerted by the retraining, and the cycle itself is complete.
     """
     acts_as = source.acts_as
     with Project.open(settings) as project:
@@ -131,11 +131,11 @@ def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringC
         batch = replace(batch, simulated=True)
     if batch.simulated and not project.settings.demonstration:  # the file may have changed since it was checked
         batch = replace(batch, acts_as=None)
-    # Without new predictions the newest window is examined again. It must not alert or retrain twice.
+    # Without new predictions the newest window is examined again, and must not cause a second alert or retraining.
     repeated = batch.acts_as == LIVE and batch.window is not None and batch.window[1] < started
     examined = repeated and project.cycles.examined(bundle.content_sha256, batch.sha256)
     cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch, examined_before=examined)
-    if batch.simulated:  # the cycle writes the customers to a new file
+    if batch.simulated:  # so that the file of customers that the cycle writes is known as simulated
         for name, content in cycle.artifacts.items():
             if name.endswith(".csv"):
                 project.simulated.add(sha256(str(content).encode()).hexdigest(), batch.source)

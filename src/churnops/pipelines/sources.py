@@ -44,7 +44,7 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> Ba
     """Collect the predictions in the journal from a window of `length` (default `window_days`) up to `until` (now).
 
     Outcomes are those known by now, so a past window includes labels that arrived after it. Without `until`, an
-    empty window is moved to end at the newest prediction, if the deployed model made that prediction.
+    empty window is moved to end at the newest prediction of any model, if it then has some of the deployed model.
     """
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
@@ -95,9 +95,9 @@ def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
 
 
 def source_of(path: Path, settings: Settings) -> str | None:
-    """Return the source whose path in `data.batches` is the innermost one around a file; None without such a path.
+    """Return the source in `data.batches` whose folder contains a file, the innermost of several; None without one.
 
-    Links are resolved first, so a link in a folder to a file elsewhere does not count.
+    Links are resolved first: the folder of a link's target counts, not that of the link.
     """
     folders = {name: settings.path(folder).resolve() for name, folder in settings.data.batches.items()}
     matches = {name: folder for name, folder in folders.items() if path.resolve().is_relative_to(folder)}

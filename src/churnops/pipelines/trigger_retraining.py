@@ -69,9 +69,9 @@ def trigger_retraining(
     Raises
     ------
     ChurnopsError
-        If the retraining fails. An alert and a summary then contain the reason and the deployed model. A missing file
-        or experiment, and a file of simulated customers, cause neither. After the challenger's deployment, failures are
-        warnings in the summary; the path is None if the summary cannot be written.
+        If the retraining fails. An alert and a summary then contain the reason and the deployed model; there is neither
+        for a missing file or experiment, or for a file of simulated customers. After the challenger's deployment,
+        failures are warnings in the summary; the path is None if the summary cannot be written.
     """
     if task.batch is not None:
         if not task.batch.is_file():
@@ -251,7 +251,7 @@ class _Job:
         unseen = ~table.held_by(known) if table.outcome.size else np.zeros(0, np.bool_)
         since, batches = self._used_evidence(champion)
         new = int((unseen & (rows.known > since)).sum()) + (0 if file.sha256 in batches else file.unseen)
-        # The policy sees the source with the lowest share of known outcomes; a source without outcomes adds no rows.
+        # The source with the lower share of known outcomes decides; one without outcomes adds no rows and is ignored.
         sources = [(rows.due, rows.labelled), (file.rows, file.labelled)]
         due, known_outcomes = min(
             (source for source in sources if source[1]), key=lambda source: source[1] / source[0], default=(0, 0)
@@ -277,9 +277,9 @@ class _Job:
         return self.settings.model_copy(update={"retraining": options.model_copy(update={"holdout_rows": rows})})
 
     def _used_evidence(self, champion: Bundle) -> tuple[int, set[str]]:
-        """Return the evidence of earlier comparisons: newest outcomes (microseconds since 1970), and SHA-256 of files.
+        """Return the time (microseconds since 1970) before which outcomes were compared, and the SHA-256 of used files.
 
-        The comparison that led to the champion's deployment counts too.
+        Earlier comparisons with the champion count, and the comparison that led to the champion's own deployment.
         """
         decisions = self.project.decisions.newest(100, subject="deploy")
         used = [

@@ -17,7 +17,7 @@ from churnops.settings import ENV_CHECK_KEY
 from churnops.wire import HealthAnswer, ProbeAnswer
 
 PROBE, READY = "/predict/probe", "/health/ready"
-AGREEMENTS = 5  # equal answers in a row, each over a new connection, because the API may have several workers
+AGREEMENTS = 5  # right answers in a row, each over a new connection, because the API may have several workers
 PAUSE_SECONDS = 0.1
 ANSWER_SECONDS = 10.0  # limit for one answer
 MAX_ANSWER_BYTES = 2**20  # 32 customers take some KB
@@ -78,10 +78,10 @@ class _ProbeOutcome:
 def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float, tolerance: float = 1e-9) -> Check:
     """Compare the API's answers with the bundle's own, for the probe rows of a deployed bundle.
 
-    The rows go to `POST /predict/probe`, which records and counts nothing, over a new connection each time. Five
-    answers in a row must have this version and its probabilities; at the time limit, one is enough. A different
-    probability fails the check at once. Another model's answer, a refusal, an error, or silence after a first answer
-    fails it at the time limit.
+    The rows go to `POST /predict/probe`, which records and counts nothing, over a new connection each time. The check
+    passes after five answers in a row with the bundle's version and probabilities; at the time limit, one such answer
+    is enough. A wrong probability fails it at once. At the time limit it fails if the API last answered with another
+    model or an error, or became silent after a first answer. A refused key ends it at once as `not reached`.
 
     No exception is raised: the result contains the reason. Redirects and proxies are not followed. Workers that get
     none of the five requests stay unchecked.
@@ -95,7 +95,8 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     key
         API key with the scope `admin`; empty for none. The result never contains the key.
     seconds
-        Time limit. The last request may end later than this: by `seconds`, but by at most 10 seconds.
+        Time limit. The last request may exceed it by min(`seconds`, 10) seconds, and asking for the reason of a failure
+        by 10 more.
     tolerance
         Largest allowed difference of a probability, because another machine's libraries may round differently.
 
@@ -174,7 +175,7 @@ def _times(number: int) -> str:
 
 
 def _judge(reply: Reply | str, version: str, expected: list[float], tolerance: float) -> _ProbeOutcome:
-    """Classify a reply, given the deployed version's own probabilities."""
+    """Classify a reply, given the probabilities that the deployed version itself computes."""
     if isinstance(reply, str):
         return _ProbeOutcome("silent", reply)
     status = reply.status

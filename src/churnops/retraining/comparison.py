@@ -29,9 +29,10 @@ RETRAINED_FROM = "champion"
 def compare_with_production(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
     """Compare the models on labelled production customers that neither was trained on, and decide.
 
-    These are the journal's customers if there are at least `min_new_labels`, because they are the newest. Otherwise
-    they are the labelled customers of `data.production`, unless the champion is a retrained model: it has learned from
-    newer customers, and older ones are no evidence against it. Without customers the verdict is "cannot tell".
+    The customers come from the journal, because these are the newest. If they are fewer than `min_new_labels`, the
+    customers of `data.production` are used, if it is set and the champion is no retrained model: a retrained model has
+    learned from newer customers, and older ones are no evidence against it. Without customers the verdict is "cannot
+    tell".
     """
     try:
         return _compared(project, challenger, champion)

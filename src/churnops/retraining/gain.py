@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 def spread(y: Floats, p: Floats, q: Floats, metric: GateMetric, *, seed: int) -> tuple[float, float]:
-    """Return the standard error of a gain, and its skewness for log loss; for other metrics the skewness is 0.
+    """Return the standard error and the skewness of a gain; the skewness is 0 unless the metric is log loss.
 
     Parameters
     ----------
@@ -109,13 +109,15 @@ def labels_needed(
     level : float in (0, 1)
         Probability with which the lower bound holds, such as the result of `corrected`.
     low
-        The gain's lower bound on these rows. Few or skewed customers make the interval wider than that of a normal
-        distribution. For more rows, the same factor is assumed. So an unproven gain always needs more labels.
+        Lower bound of the gain on these rows. With few or skewed customers it is more standard errors below the gain
+        than for a normal distribution. This number of standard errors is assumed for more rows too, so an unproven gain
+        always needs more labels.
 
     Notes
     -----
-    A normally distributed gain exceeds `min_improvement` in 90 % of cases if its error is at most
-    (gain - min_improvement) / z(0.9). Its lower bound exceeds 0 as often up to an error of gain / (z(level) + z(0.9)).
+    For a normally distributed gain: it exceeds `min_improvement` in 90 % of cases if its standard error is at most
+    (gain - min_improvement) / z(0.9); its lower bound exceeds 0 in 90 % of cases if the error is at most
+    gain / (z(level) + z(0.9)).
 
     Examples
     --------

@@ -81,8 +81,9 @@ class Decision:
     guards
         Guards; empty for the plain rule.
     labels_needed
-        Total number of labels that proves a gain of this size in 90 % of cases. If an outcome is too rare: the number
-        that probably has enough customers of it. None for other verdicts, or if no number is enough.
+        For the verdict `cannot tell`: total number of labels that proves a gain of this size in 90 % of cases; if an
+        outcome is too rare, the number that probably includes it often enough. None for other verdicts, or if no number
+        is enough.
     """
 
     verdict: Verdict
@@ -151,12 +152,13 @@ def decide(
     The standard error is DeLong's (1988) for the gain in ROC-AUC, and a paired bootstrap's for average precision. The
     gain in log loss is the mean of the customers' differences, with its standard error and skewness: an overconfident
     model is slightly better on nearly all customers, and much worse on a few. The bounds use Student's t. Its degrees
-    of freedom are the customers of the rarer outcome minus one, because these cause most of the uncertainty. Brunner
-    and Munzel (Biometrical Journal 42 (2000) 17-25) allow more, so these bounds are slightly wider.
+    of freedom are the number of customers of the rarer outcome minus one, because these customers cause most of the
+    uncertainty. Brunner and Munzel (Biometrical Journal 42 (2000) 17-25) allow more degrees, so these bounds are
+    slightly wider.
 
-    The best of k challengers is judged at (1 - confidence) / k (Bonferroni). A challenger without a gain is deployed
-    only if one of the k bounds is wrong. The probability of that is at most the sum of the k errors, for any dependence
-    and any choice of the best.
+    For the best of k challengers, a bound may be wrong with probability (1 - confidence) / k (Bonferroni). A challenger
+    without a gain is deployed only if one of the k bounds is wrong. The probability of that is at most the sum of the k
+    probabilities, for any dependence between the challengers and any choice of the best.
 
     Examples
     --------
@@ -264,7 +266,7 @@ class _Evidence:
         return "deploy", f"{gain} is above the required {required:g}, and at least {self.low:.4f} ({sure})"
 
     def labels_needed(self) -> int | None:
-        """Return the total number of labels for a verdict; None if no number is enough."""
+        """Return the total number of labels after which the gate can probably decide; None if no number is enough."""
         rarer, confidence = min(self.churned, self.rows - self.churned), self.settings.confidence
         if confidence is None or rarer == 0:
             return None

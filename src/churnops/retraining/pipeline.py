@@ -156,7 +156,7 @@ class RetrainingPipeline:
         return Retrained(trained, evaluated, evaluated.bundle, fitted_on, compared.decision, counts)
 
     def _labelled_rows(self, rows: ProductionRows, batch: Path | None) -> tuple[Table, str]:
-        """Run steps 1 and 2; return one row for each production customer, the original rows, and their SHA-256."""
+        """Run steps 1 and 2; return all original rows with one row for each production customer, and a SHA-256."""
         settings, schema = self._settings, self._settings.table
         with temporary_folder() as folder:
             production = [*_written(rows, folder), *([batch] if batch else [])]
@@ -195,7 +195,7 @@ def _written(rows: ProductionRows, folder: Path) -> list[Path]:
 
 
 def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) -> dict[str, pl.DataFrame]:
-    """Return the validated tables with two more columns: time of prediction (0 in the original table) and id."""
+    """Add time of prediction (0 in the original tables) and id to the tables; drop the batch's unlabelled rows."""
     schema, now = settings.table, int(datetime.now(UTC).timestamp() * 1e6)
     tables = {
         name: _beside(table, np.zeros(table.height, np.int64), customers_of(table, schema))

@@ -36,7 +36,8 @@ class Situation:
     deployed_at
         Time of the last deployment, from the deployment log; None if not known.
     due, labelled
-        Number of due production outcomes, and number of known ones among them.
+        Numbers of due outcomes, and of known ones among them: in the journal or the task's file, whichever has the
+        lower share of known ones.
     unseen
         Number of customers with known outcomes that the deployed model was not trained on.
     new
@@ -61,7 +62,7 @@ class Permission:
 
 
 def scheduled(settings: RetrainingSettings, deployed_at: datetime | None, now: datetime) -> bool:
-    """Return whether a schedule is set and the deployed model is older than its `every_days`."""
+    """Return whether `every_days` is set and at least that many days have passed since the deployment."""
     return bool(settings.every_days) and deployed_at is not None and now - deployed_at >= timedelta(settings.every_days)
 
 
@@ -100,7 +101,7 @@ def permit(situation: Situation, settings: RetrainingSettings) -> Permission:
 def _against_automatic(situation: Situation, settings: RetrainingSettings) -> list[str]:
     against = []
     cooldown = settings.retraining_cooldown_days
-    # Without a cooldown, a deployment with a future time (another machine's clock) must not matter.
+    # A cooldown of 0 days never refuses, even if another machine's clock dated the deployment ahead.
     if cooldown and situation.deployed_at and situation.now - situation.deployed_at < timedelta(cooldown):
         age = (situation.now - situation.deployed_at) / timedelta(days=1)
         against.append(f"the model was deployed {age:.1f} days ago, and the cooldown is {cooldown:g} days")

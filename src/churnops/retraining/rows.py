@@ -40,7 +40,7 @@ class ProductionRows:
     due
         Number of predictions in the period whose horizon has passed.
     labelled
-        Number of these with a known outcome; more than n if customers have several predictions.
+        Number of these with a known outcome. It exceeds n if a customer has several such predictions.
     """
 
     table: pl.DataFrame
@@ -61,8 +61,8 @@ def rows_from_journal(
 ) -> ProductionRows:
     """Collect the customers of predictions with `since <= at <= known_at - horizon`, and their outcomes.
 
-    Predictions of all models count. Predictions younger than the horizon do not: most of their known outcomes are of
-    customers who churned early. Entries recorded after `known_at` are ignored, so a later call returns the same rows.
+    Predictions of all models count. Predictions younger than the horizon do not: their known outcomes are mostly
+    early churn. Entries recorded after `known_at` are ignored, so a later call returns the same rows.
 
     A customer's row is the newest prediction with a known outcome. Customers without an id are identified by their
     inputs. Memory grows with the returned rows, not with the predictions read.

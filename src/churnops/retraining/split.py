@@ -17,11 +17,11 @@ MAX_SHARE = 0.3
 """Largest held-out share of the production rows, and largest share of the rest for choosing a candidate."""
 SCHEMES = ("all rows", "recent rows", "recency-weighted")
 MIN_TO_CHOOSE = 10
-"""Minimum rows of each outcome to choose a candidate on the newest rows; with fewer, folds of all rows are used."""
+"""Minimum rows of each outcome among the newest to choose a candidate on these; with fewer, all rows are folded."""
 MIN_TO_FIT = 10
-"""Minimum of recent rows of each outcome, because a fit needs rows of both outcomes."""
+"""Minimum number of recent rows of each outcome, because a fit needs both outcomes."""
 MIN_RECENT = 500
-"""Minimum of recent production rows, if there are that many."""
+"""Minimum number of recent rows; if production has fewer rows, all of them."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Table:
 def one_row_each(table: Table, names: Sequence[str]) -> Mask:
     """Choose the newest production row of every customer, and every row of the original table.
 
-    Customers without an id are identified by their contents. A row without an id is left out if a row with an id has
-    the same contents: it is the same customer from a file without ids, and would count twice.
+    Customers without an id are identified by their contents. A production row without an id is left out if one with
+    an id has the same contents: it is taken as the same customer, from a file without ids.
     """
     ids, contents = customer_hashes(table.customers), content_hashes(table.columns, names)
     keys = np.where(ids != 0, ids, contents)
@@ -102,8 +102,8 @@ class Split:
     def folds(self, table: Table, names: Sequence[str], folds: int, seed: int) -> list[Fold]:
         """Return the folds for choosing a candidate, as indices into the training rows.
 
-        There is one fold: scoring on the newest rows, fitting on the other rows without their customers. If the newest
-        rows are too few, there are `folds` stratified folds.
+        There is one fold. It scores on the newest rows, and fits on the rows of all other customers. If the newest rows
+        are too few, there are `folds` stratified folds.
         """
         training, newest = table.rows(self.training), self.newest[self.training]
         if not newest.any():

@@ -29,7 +29,7 @@ class ScoredTable:
     table
         The given columns unchanged, then `churn_probability`, `churn_prediction` and `model_version`. With
         explanations also `base_value`, `explanation_scale` and `top_shap_features`, a list of up to six structs of
-        `feature` and `shap_value`, largest first.
+        `feature` and `shap_value`, largest absolute value first.
     customers
         The columns of the Schema, typed, with snake_case names and without the outcome.
     columns

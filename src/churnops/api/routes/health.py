@@ -26,7 +26,7 @@ async def live() -> Response:
 @router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", response_model=HealthAnswer, responses=documented(503))
 async def ready(request: Request) -> Response:
-    """Answer 200 if predictions are possible: a model is loaded and the journal can be written."""
+    """Answer 200 if predictions are possible: a model is loaded, and the journal can be written if it is required."""
     service: Service = request.app.state.service
     served = service.model.require()
     warnings = [f"the newest deployment is refused: {service.model.refused}"] if service.model.refused else []

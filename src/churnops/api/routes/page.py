@@ -12,7 +12,7 @@ from fastapi import Response
 from churnops.api.body import JSON
 from churnops.templates import render
 
-MAX_CHOICES = 60  # of a column on the page
+MAX_CHOICES = 60  # limit of the choices that the page shows for a column
 
 Pieces = list[tuple[str, str]]
 """Texts in their order, each with the name of a schema to link to; "" is no link."""
@@ -76,7 +76,7 @@ def _curl(method: str, path: str, operation: Mapping[str, Any]) -> str:
 
 
 def _contents(content: Mapping[str, Any]) -> list[tuple[str, Pieces]]:
-    """Return the media types of a body, each with the type of its content, if there is one."""
+    """Return the media types of a body, each with the type of its content; empty if that is not declared."""
     return [(kind, list(_type(item["schema"])) if item.get("schema") else []) for kind, item in content.items()]
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger("churnops.api")
 SUFFIX = {kind: media_type for media_type, kind in UPLOADS.items()}
 RECORDED_ROWS = 1000  # limit of one transaction, because other answers wait for its end
 AT_ONCE = 4  # limit of the uploads in progress in one worker
-UPLOAD_TIMES = 10  # an upload, or sending a piece, may take this many times the time limit of a JSON body
+UPLOAD_TIMES = 10  # time limit of an upload, and of sending one piece, as a multiple of that of a JSON body
 
 
 class Uploads:

@@ -16,8 +16,8 @@ from churnops.api.work import Steps
 
 MAX_LINE_BYTES = 64 * 1024
 LINES = 1000  # customers scored at once
-LINES_BYTES = 4 * 2**20  # limit of the bytes of these lines
-MAX_READ = 50_000  # limit of the lines read for them, including blank lines
+LINES_BYTES = 4 * 2**20  # bytes of lines above which fewer customers are scored at once
+MAX_READ = 50_000  # limit of the lines read in a step, including blank lines
 
 
 class NdjsonUpload:
@@ -58,7 +58,7 @@ class NdjsonUpload:
                 row += len(lines)
 
     def _lines(self, file: IO[bytes]) -> Iterator[list[bytes]]:
-        """Yield lists of lines that are not blank; the limit of rows is also the limit of blank lines.
+        """Yield lists of lines without the blank ones; at most `max_rows` blank lines are allowed.
 
         A line is cut after `MAX_LINE_BYTES`, and then refused by `_parse`.
         """

@@ -153,7 +153,7 @@ class CsvPieces:
 
 
 class _Sink(io.RawIOBase):
-    """Output file whose content is removed piece by piece."""
+    """Output file in memory; `take` returns and removes the bytes written since the last call."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
