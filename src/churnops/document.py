@@ -64,10 +64,10 @@ MaybeCount = Annotated[
     WithJsonSchema({"type": ["integer", "null"], "minimum": 0}),
 ]
 Count = Annotated[MaybeCount, WithJsonSchema({"type": "integer", "minimum": 0})]
-"""A whole number, at least 0. It is None only if the file that was read lacks it."""
+"""A whole number, at least 0. It is None only after `read`, if the document lacks it or has a wrong value."""
 MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment), PlainSerializer(_seconds)]
 Moment = Annotated[MaybeMoment, WithJsonSchema({"type": "string", "format": "date-time"})]
-"""A time in UTC, written to the second. It is None only if the file that was read lacks it."""
+"""A time in UTC, written to the second. It is None only after `read`, if it is missing or wrong in the document."""
 
 
 class _Untitled(GenerateJsonSchema):
@@ -89,7 +89,7 @@ class Document(BaseModel):
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """Return the document of a file's content; cut texts, lists and objects to their limits.
+        """Return the document for a file's JSON object; cut texts, lists and objects to their limits.
 
         >>> class Drift(Document):
         ...     name: str

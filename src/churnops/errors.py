@@ -19,7 +19,7 @@ class ChurnopsError(Exception):
 
 
 class SettingsError(ChurnopsError):
-    """`config.yaml` or a `CHURNOPS_*` variable is missing, unknown or out of range."""
+    """`config.yaml` is unreadable, or a setting or `CHURNOPS_*` variable is missing, unknown or out of range."""
 
 
 class ExpressionError(ChurnopsError):
@@ -43,7 +43,7 @@ class JournalError(ChurnopsError):
 
 
 class UnknownPrediction(ChurnopsError):  # noqa: N818  (a verdict on the input)
-    """The prediction of a label is not in the journal. `index` is the label's position in the input."""
+    """A label names a prediction that is not in the journal. `index` is the label's position in the input."""
 
     def __init__(self, index: int, prediction_id: str) -> None:
         super().__init__(f"label {index}: prediction {prediction_id[:80]!r} is not in the journal")

@@ -27,7 +27,7 @@ def as_text(path: Path) -> str:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Wait for a lock between processes of this machine, and hold it; the death of a process releases it."""
+    """Wait for a lock between processes of this machine, and hold it; it is released when its process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -97,7 +97,7 @@ def usable_cores() -> int:
 def low_priority() -> Iterator[None]:
     """Lower the priority of this thread, and of the threads that it starts, below all other work.
 
-    The block's end restores the priority if the system allows that; otherwise it stays low.
+    At the block's end the priority is restored if the system allows that; otherwise the priority stays low.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, 19)  # 0 is the calling thread, on Linux

@@ -8,7 +8,7 @@ MAX_ERRORS = 20
 """Number of errors reported for one request, or for the tables of one command."""
 
 MAX_HINTS = 1000
-"""Number of names to compare with misspelt names, for one customer or table; the first misspelt name has no limit."""
+"""Number of valid names compared with a misspelt name; the misspelt names of one customer share this number."""
 
 MAX_COLUMNS = 10_000
 """Number of columns of a table or a Schema; in a Parquet file, parts of lists and structs count."""
@@ -48,7 +48,8 @@ PAGES_SHARE = 4
 """Unpacked size of a Parquet file's pages, one page of each column: 256 MiB, or four times the file if that is more.
 
 Writers cut pages at 1 MiB, so 250 columns of any length are within the limit, and more columns make a larger file.
-An uploaded file has a limit on all its values: 256 MiB, in the API four times `api.max_upload_bytes` if that is more.
+All values of an uploaded file together are limited to 256 MiB; in the API, to four times `api.max_upload_bytes` if
+that is more.
 Without this limit, 8 KB could unpack to 50 GB of a repeated text.
 """
 

@@ -84,7 +84,7 @@ class Project:
 
     @cached_property
     def folder(self) -> DeploymentFolder:
-        """Folder of the deployed models, without access to MLflow; `Registry.deployed` moves MLflow's aliases too."""
+        """Folder of the deployed models. Deploying here leaves MLflow's aliases; `Registry.deployed` moves them too."""
         return DeploymentFolder(self.models, self.deployments)
 
     @cached_property
@@ -144,7 +144,7 @@ class Project:
         return entries_ahead(self.engine, datetime.now(UTC))
 
     def unmatched_labels(self, share: float = 0.0) -> str | None:
-        """Return a sentence on labels without a prediction; None if they are at most `share` of the newest labels."""
+        """Return a warning if over `share` of the newest labels are for customers without a prediction, else None."""
         from churnops.journal.seen import unmatched_sentence
 
         return unmatched_sentence(self.engine, share)

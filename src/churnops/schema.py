@@ -59,13 +59,13 @@ RESERVED = (
 )
 """Columns that scoring adds."""
 SIMULATED = "churnops_simulated"
-"""Column that `churnops simulate` adds. Customers of a table with this column never count as production."""
+"""Column that `churnops simulate` adds. Customers of a table with this column never count as production customers."""
 _MARK = SIMULATED.replace("_", "")
 _MARK_WITHIN = 1000  # searched characters of a header: a wrong separator makes a file's first line one header
 
 
 def is_marked(headers: Iterable[str]) -> bool:
-    """Whether a table has the column of simulated customers, also under a changed name.
+    """Whether a table has the column that marks simulated customers, also under a changed name.
 
     Tools rename columns, so only letters and digits count, and a prefix or suffix, such as a join's, is ignored.
 

@@ -73,10 +73,10 @@ class RecordedAnswer(BaseModel):
 
 
 class LabelsAnswer(BaseModel):
-    """Numbers of new outcomes, of outcomes known already, and of outcomes for a customer without a prediction.
+    """Numbers of new outcomes, of outcomes known already, and of outcomes in either group without a prediction.
 
     Unmatched outcomes are also recorded, because a prediction for the customer may follow. `unmatched` is null while
-    the service reads the customers of an earlier version's predictions.
+    the service has not yet indexed the customers of all predictions.
     """
 
     recorded: int

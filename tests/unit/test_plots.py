@@ -221,5 +221,5 @@ def test_headings_are_in_order_and_statistics_come_last(document: str) -> None:
 
 def test_a_ranking_like_chance_is_named_with_the_next_step(evaluation: Evaluation, rows: Rows) -> None:
     chance = replace(evaluation, metrics=evaluation.metrics | {"roc_auc": Interval(0.52, 0.48, 0.56)})
-    assert "The ranking is not certainly better than chance." in pages.evaluation_page(chance, *rows, title="t")
+    assert "The ranking is not proven better than chance." in pages.evaluation_page(chance, *rows, title="t")
     assert "churnops dashboard" in pages.evaluation_page(evaluation, *rows, title="t")

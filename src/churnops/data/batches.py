@@ -31,7 +31,7 @@ class FileBatch:
     Attributes
     ----------
     first_row
-        Number of rows before `table`.
+        Number of the file's rows before `table`.
     share
         Share of the file read so far, in [0, 1].
     """
@@ -52,9 +52,9 @@ def open_batches(
     Parameters
     ----------
     rows
-        Rows of a batch. The last batch, and batches of long rows, have fewer.
+        Number of rows per batch. The last batch, and batches of long rows, may have fewer.
     format
-        Format of the file; None: the format that the file's ending names.
+        Format of the file. If None, the ending of the file's name decides.
     schema
         Schema, if the file should be a customer table. Its headers decide the separator. Numbers may have decimal
         commas if the separator is not a comma.
@@ -82,7 +82,7 @@ def open_batches(
 def read_batches(
     path: Path, *, rows: int = ROWS, format: Format | None = None, schema: Schema | None = None, skip: int = 0
 ) -> Iterator[FileBatch]:
-    """Read as `open_batches`, with the position of each batch; the first `skip` rows are left out at little cost."""
+    """Yield batches like `open_batches`, each with its position; leave out the first `skip` rows at little cost."""
     import pyarrow as pa
 
     kind = format or path.suffix.lower()[1:]
@@ -125,11 +125,11 @@ def count_rows(path: Path, *, format: Format | None = None) -> int | None:
     try:
         return int(read_footer(path).num_rows)
     except (OSError, pa.ArrowException, DataError):
-        return None  # the reader of the rows raises the error
+        return None  # reading the rows raises the error
 
 
 def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) -> list[str]:
-    """Return the columns of a Parquet file that are left out because of their type; the schema declares none."""
+    """Return a Parquet file's columns outside the schema that are left out, because their type cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -140,7 +140,7 @@ def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) 
             declared = file.schema_arrow
         read = set(readable_columns(declared, path, schema).names)
     except (OSError, pa.ArrowException, DataError):
-        return []  # the reader of the rows raises the error
+        return []  # reading the rows raises the error
     return [name for name in declared.names if name not in read]
 
 

@@ -1,4 +1,4 @@
-"""Texts of cells as numbers, choices and times. A cell of blanks is missing."""
+"""Texts of cells as numbers, choices and times. A cell that contains only blanks counts as missing."""
 
 import polars as pl
 
@@ -40,7 +40,7 @@ def as_numbers(text: pl.Series) -> pl.Series:
 def as_times(text: pl.Series) -> pl.Series:
     """Return ISO 8601 dates and times in UTC; null for any other text. A time without an offset is UTC.
 
-    The year comes first, so that day and month cannot be confused. No format is inferred from the other texts.
+    The year must come first, so that day and month cannot be confused. No format is inferred from the other texts.
 
     >>> [str(time) for time in as_times(pl.Series(["2024-03-05", "2024-03-05T10:00+02:00", "05/03/2024"]))]
     ['2024-03-05 00:00:00+00:00', '2024-03-05 08:00:00+00:00', 'None']

@@ -169,7 +169,7 @@ def _look_up(values: Floats, buckets: Buckets, points: Floats, first: Buckets, c
 def _scale(values: Floats, low: float, factor: float, last: float, result: Buckets) -> None:
     for row in range(values.size):
         scaled = (values[row] - low) * factor
-        result[row] = np.int32(min(scaled, last)) if scaled > 0.0 else np.int32(0)  # NaN too, from infinity times 0
+        result[row] = np.int32(min(scaled, last)) if scaled > 0.0 else np.int32(0)  # 0 for NaN, as inf * 0 gives
 
 
 @compiled(types.void(_BITS, types.uint64[::1]))

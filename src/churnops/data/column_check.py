@@ -64,7 +64,7 @@ def check_cells(raw: pl.Series, column: Column, file: str, *, may_be_null: bool)
         rules.apply("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
         blank = ~series.str.contains(SEEN_PATTERN)
         rules.apply("blank", blank, "blank: if a customer has no id, leave the cell empty")
-        # PostgreSQL cannot store this character in text.
+        # PostgreSQL cannot store the NUL character in text.
         rules.apply("characters", series.str.contains("\0", literal=True), "with a NUL character")
     return series.alias(column.name), rules.failures
 
@@ -181,7 +181,7 @@ def _cast_time(raw: pl.Series) -> pl.Series:
 
 
 def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return a column of nulls, in place of a type such as lists that never suits the kind."""
+    """Return a column of nulls in place of one whose type, such as lists, never suits the column's kind."""
     return pl.Series(raw.name, [None] * raw.len(), dtype=dtype)
 
 

@@ -22,8 +22,8 @@ def linked_columns(columns: Columns) -> dict[str, str]:
     A column is determined if it is a monotone function of another column over all rows that have both values. At least
     30 of these rows must differ from its most frequent value. So a constant is not determined, and chance is excluded:
     a random order of such values is monotone with a probability of at most 2 / (60 choose 30), about 2 in 10^17. If two
-    columns determine each other, the one with more distinct values counts as determining, or the first if equally many.
-    In a chain, each column is linked to the first.
+    columns determine each other, only one is linked, to the one with more distinct values, or to the first if they have
+    equally many. In a chain, each column is linked to the one that starts it.
 
     One column is sorted at a time, so memory does not grow with the number of columns.
 
@@ -36,7 +36,7 @@ def linked_columns(columns: Columns) -> dict[str, str]:
     distinct = {}
     for name, values in columns.items():
         counts = np.unique(values[~np.isnan(values)], return_counts=True)[1]
-        if counts.sum() - counts.max(initial=0) >= MIN_ROWS:  # other columns neither are determined nor determine
+        if counts.sum() - counts.max(initial=0) >= MIN_ROWS:  # other columns vary too little to be compared
             distinct[name] = counts.size
     ranked = sorted(distinct, key=lambda name: -distinct[name])
     linked: dict[str, str] = {}

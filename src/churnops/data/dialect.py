@@ -101,7 +101,7 @@ def _separator(text: str, schema: Schema | None) -> str:
     for separator in SEPARATORS:
         try:
             headers[separator] = _first_row(text, separator)[1]
-        except csv.Error:  # a cell is too long: the header is, or the separator is wrong
+        except csv.Error:  # a cell is too long: the separator is wrong, or a header is too long
             headers[separator] = []
     if schema is not None:
         known = {separator: len(_known(cells, schema)) for separator, cells in headers.items()}
@@ -116,7 +116,7 @@ def _known(headers: list[str], schema: Schema) -> set[str]:
 
 
 def _check(path: Path, headers: list[str], *, below: bool, more: bool) -> None:
-    """Refuse a file that is no table. `below`: text follows the header; `more`: the file exceeds its first MiB."""
+    """Refuse a file that is no table. `below`: text follows the header; `more`: the file is longer than 1 MiB."""
     if any("\0" in header for header in headers):
         raise DataError(
             f"{path} is not a CSV file: it holds binary data (UTF-16 text needs a byte-order mark: save it as UTF-8)"

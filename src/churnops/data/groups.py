@@ -1,8 +1,8 @@
 """Groups of columns that constrain each other, so that some combinations of values never occur in a table.
 
-Two columns are in a group if some of their common values never occur together (messages without a plan, a minimum above
-its maximum, only one of two values missing), or if one is a sum, product or ratio of others. Values from the same row
-obey the group's rule, so the rule itself need not be known.
+Two columns are in a group if some of their frequent values never occur together (messages without a plan, a minimum
+above its maximum, only one of two values missing), or if one is a sum, product or ratio of others. Values from the same
+row obey the group's rule, so the rule itself need not be known.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -18,11 +18,11 @@ SAMPLE = 20_000
 MAX_COLUMNS = 300
 """Largest number of columns to compare. A wider table is one group, because the time grows with the square."""
 MAX_CELLS, MAX_LEVELS = 8, 60
-"""Largest number of parts into which the values of a number, and the levels of a choice, are divided."""
+"""Largest number of quantile parts of a number, and largest number of parts of a choice: its rarest share the last."""
 ROWS_PER_PAIR = 25
-"""Expected rows of a pair of parts if the two columns are independent."""
+"""Expected number of rows in each pair of quantile parts of two independent numbers; it limits the number of parts."""
 EXCEPTIONS = 0.02
-"""Largest share of the expected rows at which a pair of parts still counts as empty."""
+"""A pair of parts counts as empty if it has at most this share of the rows expected of independent columns."""
 EVIDENCE = 15.0
 """Evidence, in nats, that links two columns. An independent pair reaches it once in 3 million."""
 LINEAR = 1e-4
@@ -51,8 +51,8 @@ def column_groups(columns: Columns, numbers: Collection[str]) -> list[tuple[str,
 
     Notes
     -----
-    If two columns are independent, the number of rows in a pair of parts is hypergeometric. The evidence is Chernoff's
-    bound on the improbability of all empty pairs together.
+    Each column's values are divided into parts (see `_cells`). If two columns are independent, the number of rows in a
+    pair of parts is hypergeometric. The evidence is Chernoff's bound on how improbable all empty pairs together are.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def column_groups(columns: Columns, numbers: Collection[str]) -> list[tuple[str,
 
 
 def _cells(values: Values, parts: int | None) -> Cells:
-    """Return each value's part: missing, one of the common values, or (for a number) a quantile of the rest."""
+    """Return each value's part: missing, a frequent value, or (for a number) a quantile of the other values."""
     known = ~np.isnan(values)
     distinct, inverse, counts = np.unique(values[known], return_inverse=True, return_counts=True)
     if parts is None:
@@ -98,7 +98,7 @@ def _cells(values: Values, parts: int | None) -> Cells:
 
 
 def _evidence(first: Cells, second: Cells, factorials: Values) -> float:
-    """Return the improbability of the empty pairs of parts if the columns are independent, in nats."""
+    """Return, in nats, how improbable the empty pairs of parts would be if the columns were independent."""
     rows, columns = int(first.max()) + 1, int(second.max()) + 1
     n = first.size
     counts = np.bincount(first * columns + second, minlength=rows * columns).reshape(rows, columns)

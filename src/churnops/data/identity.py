@@ -30,9 +30,9 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
 
     The bits of each value are folded into 64 with the finalizer of SplitMix64 (Steele, Lea and Flood 2014, "Fast
     splittable pseudorandom number generators") and a constant for the column's name. Each fold is a bijection, so rows
-    that differ in one column never have the same hash. Other pairs of rows collide with probability 2**-64. The chance
-    that one of a million rows has the hash of one of a million others is one in 18 million. Rows with equal hashes can
-    be constructed, so this is no protection against the author of a table.
+    that differ in exactly one column never have the same hash. Other pairs of rows collide with probability 2**-64. The
+    chance that one of a million rows has the hash of one of a million others is one in 18 million. Rows with equal
+    hashes can be constructed, so this is no protection against the author of a table.
 
     Parameters
     ----------
@@ -77,9 +77,10 @@ def content_hashes(columns: Columns, names: Sequence[str]) -> Hashes:
 
 
 def customer_hashes(customers: Sequence[str | None]) -> Hashes:
-    """Hash customers' ids: the first 64 bits of BLAKE2b, 0 for a customer without one.
+    """Hash customers' ids: the first 64 bits of BLAKE2b, 0 for a customer without an id.
 
-    Hashes have no salt, so that runs can be compared. A hash confirms a guessed id: protect hashes as well as ids.
+    Hashes have no salt, so that runs can be compared. Whoever guesses an id can check it against a hash: protect
+    hashes as well as ids.
 
     Examples
     --------
@@ -148,7 +149,7 @@ class Identities:
 
 
 def identify(columns: Columns, customers: Sequence[str | None], names: Sequence[str]) -> Identities:
-    """Return the identities of a table; parameters and errors as `Identities.holds` and `content_hashes`."""
+    """Return the identities of a table; see `Identities.holds` and `content_hashes` for parameters and errors."""
     ids, contents, has_id = _hashes(columns, customers, names)
     return Identities(tuple(names), np.unique(ids[has_id]), np.unique(contents[has_id]), np.unique(contents[~has_id]))
 

@@ -1,7 +1,7 @@
-"""Profiles as bytes: data only, small, bound to their reference, and refused if anything is wrong.
+"""Profiles as bytes: small, without executable content, bound to their reference, and refused if damaged.
 
-Most cells are empty, so only the others are written. Each column of the reference, in the order of names, has the
-number of rows without a value, the number of written cells, their positions and their counts.
+Most cells are empty, so only the others are written. The bytes hold, for each column of the reference in the order of
+names, the number of rows without a value, the number of written cells, their positions and their counts.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def unpack_profile(data: bytes, reference: Profile) -> dict[str, ColumnProfile]:
     Raises
     ------
     DataError
-        If the bytes are damaged, forged, or of another reference.
+        If the bytes are not a valid profile, or were counted in the cells of another reference.
     """
     body = len(_FORMAT) + _HASH_BYTES
     if not data.startswith(_FORMAT):

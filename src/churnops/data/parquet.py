@@ -52,7 +52,7 @@ def read_footer(path: Path) -> "pq.FileMetaData":
 def read_parquet(
     path: Path, rows: int, skip: int, schema: Schema | None = None
 ) -> Iterator[tuple["pa.RecordBatch", int, float]]:
-    """Yield pieces of a Parquet file, the rows above each, and the share of the file read.
+    """Yield pieces of a Parquet file, each with the number of rows above it and the share of the file read.
 
     Row groups within the skipped rows are not decoded. Until the length of the rows is known, text is held as
     dictionaries, so a repeated value takes memory once.
@@ -173,7 +173,7 @@ def _decoded(batch: "pa.RecordBatch", plain: "pa.Schema", above: int, path: Path
 
 
 def _plain(column: Any, kind: Any) -> Any:
-    """Return a column with its type `kind` in the file; a dictionary that only the reader made is decoded."""
+    """Return a column as `kind`, its type in the file; decode a dictionary that the reader has made."""
     import pyarrow as pa
 
     if column.type == kind or pa.types.is_dictionary(kind):
@@ -200,7 +200,7 @@ def _lengths(values: Any) -> npt.NDArray[np.int64]:
 
 
 def _leaves(column: Any) -> Iterator[Any]:
-    """Yield the columns within a nested one."""
+    """Yield the innermost columns of a nested column."""
     import pyarrow as pa
 
     kind = column.type

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 def readable_columns(declared: "pa.Schema", path: Path, schema: Schema | None) -> "pa.Schema":
     """Return the readable columns of a file, with the types to read them as.
 
-    A time zone that Polars does not know, such as +05:30, becomes UTC: the moments stay the same. A column of another
-    type that Polars lacks is left out, unless the customer table needs the column.
+    A time zone that Polars does not know, such as +05:30, becomes UTC: the moments stay the same. A column of any other
+    type that Polars lacks is left out.
 
     Raises
     ------
     DataError
-        If a column of `schema`, the column of simulated customers, or every column has such a type.
+        If Polars lacks the type of a column of `schema`, of the mark of simulated customers, or of all columns.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Unpacked size of the pages of a Parquet file, from the pages' own headers, because the footer may be wrong.
 
-A reader unpacks a whole page of every column at a time: 33 KB of a constant text unpack to 700 MB. The headers are in
-Thrift's compact protocol, as `PageHeader` of the Parquet format (parquet-format, `parquet.thrift`).
+A reader unpacks a whole page of every column at a time: 33 KB of a constant text may unpack to 700 MB. The headers
+are in Thrift's compact protocol, defined as `PageHeader` by the Parquet format (parquet-format, `parquet.thrift`).
 """
 
 import os
@@ -48,7 +48,7 @@ def _header(data: NDArray[np.uint8], at: int, header: NDArray[np.int64]) -> int:
     """Read the header at a position; return the position after it, negative if it is damaged or cut off.
 
     Writes into `header`: type, unpacked size, stored size, number of values, and whether texts share prefixes. If a
-    header describes several kinds of page, their largest number of values counts.
+    header describes several kinds of page, their largest number of values is taken.
     """
     header[:] = 0
     fields = np.zeros(8, np.int64)  # the last field at each depth; a header has structs in structs
@@ -112,7 +112,7 @@ def _header(data: NDArray[np.uint8], at: int, header: NDArray[np.int64]) -> int:
 def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
     """Walk along the pages of a column with `left` more bytes, as far as their headers are in `data`.
 
-    Adds to `totals`: largest unpacked size, number of values, largest unpacked size of a page with shared prefixes.
+    Updates `totals`: largest unpacked size, number of values, largest unpacked size of a page with shared prefixes.
     Returns the position of the next header, negative if the first header is damaged or cut off.
     """
     header, at = np.empty(5, np.int64), 0
@@ -136,7 +136,8 @@ def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
     ------
     DataError
         If the largest pages of all columns together unpack to more than 256 MiB or four times the file, whichever is
-        more; if pages have more values than the footer states; or if a page header is damaged.
+        more; if a page with shared prefixes unpacks to more than 4 MiB; if pages have more values than the footer
+        states; or if a page header is damaged.
     """
     stored, size = metadata.row_group(group), path.stat().st_size
     limit, together, prefixed = max(PAGES_BYTES, PAGES_SHARE * size), 0, False
@@ -160,7 +161,7 @@ def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
 
 
 def _pages(path: Path, descriptor: int, start: int, length: int) -> tuple[int, int, int]:
-    """Return a column's largest unpacked page size, its number of values, and that size with shared prefixes only."""
+    """Return a column's largest page, number of values, and largest page with shared prefixes (bytes unpacked)."""
     totals, window = np.zeros(3, np.int64), WINDOW
     while length > 0 and start >= 0:
         data = os.pread(descriptor, min(window, length + MAX_HEADER), start)

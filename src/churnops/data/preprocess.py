@@ -109,7 +109,7 @@ def preprocess(
     Parameters
     ----------
     held_out
-        Share of each outcome, drawn by `seed`; or the rows themselves, shape (n,).
+        Share of each outcome to hold out, drawn at random by `seed`; or the mask of the rows to hold out, shape (n,).
     """
     if isinstance(held_out, float):
         fraction, held_out = held_out, stratified_holdout(outcome, held_out, seed)

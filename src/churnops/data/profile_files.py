@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 4  # each has its own rows and counts, about 150 MiB for 20 columns
 ROWS = 2**17  # read at a time, by each thread
-READ_BYTES = 2**20  # of a column; without this buffer whole row groups are held, which may be gigabytes
+READ_BYTES = 2**20  # read at once from a column; by default whole row groups are read, which may be gigabytes
 RUN = 2**20  # rows of consecutive row groups that a thread takes at once, at least one group
 
 
@@ -43,7 +43,7 @@ def profile_parquet(
     Raises
     ------
     DataError
-        If there is no file, or a file is damaged, lacks a column, or has other values than numbers in it.
+        If there is no file, or if a file is damaged, lacks a column of the reference, or has one without numbers.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
 
 
 def _check(path: Path, reference: Profile) -> None:
-    """Refuse a file that lacks a column, or has other values than numbers in it."""
+    """Refuse a file that lacks a column of the reference, or whose column has another type than numbers."""
     import pyarrow as pa
 
     with _reading(path):

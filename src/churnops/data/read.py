@@ -40,12 +40,12 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
 
 
 def read_table(path: Path, schema: Schema | None = None) -> pl.DataFrame:
-    """Read one file whole; parameters and errors as `churnops.data.batches.open_batches`."""
+    """Read a whole file; see `churnops.data.batches.open_batches` for parameters and errors."""
     return pl.concat(open_batches(path, rows=100_000, schema=schema))
 
 
 def encode(table: pl.DataFrame, schema: Schema) -> Columns:
-    """Encode the input columns of a validated table; see `churnops.schema.Column.encode`."""
+    """Encode the input columns of a validated table; see `churnops.schema`."""
     columns = {}
     for column in schema.inputs:
         if column.name not in table.columns:
@@ -68,7 +68,7 @@ def outcomes(table: pl.DataFrame, schema: Schema) -> NDArray[np.float64]:
 def last_of_each(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """Return a validated table with the last row of each customer; rows without an id all stay.
 
-    A join may repeat a customer: the copies are no independent observations.
+    A join may repeat a customer, and repeated rows are not independent observations.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl
 
 
 def marked(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a table with the column that marks each row as simulated."""
+    """Add the column that marks every row as simulated."""
     return table.with_columns(pl.lit(value=True).alias(SIMULATED))
 
 

@@ -42,18 +42,18 @@ class Drift:
         Shift of the mean of each of `columns`, in standard deviations of the column; negative: downwards. If the table
         has too few suitable customers, the shift is smaller, and the description contains the shift reached.
     columns
-        Numbers and integers to shift by `covariate`; empty: all that no other column determines.
+        Numeric columns to shift by `covariate`; if empty, all that no other column determines.
     prior
         Target churn rate, in [0, 1]; None: not changed.
     concept
         Share of the customers, in [0, 1], whose outcome no longer depends on their behaviour: their outcomes are
         permuted, so the churn rate does not change.
     recipe
-        Recipe of `docs/coming-from-the-report.md`: normal noise (`RECIPE_NOISE` standard deviations) on the columns
-        `noisy`, and 2 to 5 % of the outcomes flipped.
+        Whether to add the changes of `docs/coming-from-the-report.md`: normal noise (`RECIPE_NOISE` standard
+        deviations) on the columns `noisy`, and 2 to 5 % of the outcomes flipped.
     noisy
-        Columns of the recipe. If the table has none of them: the three numbers whose means differ most between the
-        outcomes, in standard deviations. Numbers that another column determines are left out.
+        Columns to which the recipe adds noise. If the table has none of them, noise is added to the three numbers whose
+        means differ most between the outcomes, in standard deviations. Numbers that another column determines get none.
     """
 
     covariate: float = 0.0
@@ -85,9 +85,10 @@ def simulate(
 ) -> Simulated:
     """Draw customers from a table and change them.
 
-    Customers are drawn without replacement while there are enough. To shift a column, some customers take the values of
-    another customer with the same outcome, in that column and its whole group. So charges follow minutes, nobody
-    without a plan sends messages, totals and orders hold, whole numbers stay whole, and gaps stay.
+    Customers are drawn without replacement, or with replacement if the table has too few. To shift a column, some
+    customers take the values of another customer with the same outcome, in that column and its whole group. So charges
+    follow minutes, nobody without a plan sends messages, sums and inequalities hold, whole numbers stay whole, and gaps
+    stay.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def simulate(
     rows
         Number of customers to draw, at least 1.
     seed
-        The same seed gives the same bits. The drawn customers depend only on the seed and `prior`.
+        The same seed gives the same bits. Of the changes, only `prior` affects which customers are drawn.
     linked
         Determined columns, each with its determining column, which is shifted instead. By default they are detected in
         the table.
@@ -199,7 +200,7 @@ class _DrawnCustomers:
         strata = np.where(unknown, 2, self._outcome).astype(np.intp)
         for name in group:
             missing = np.isnan(self._table[name])
-            if missing.any():  # numbered again, so that many columns do not overflow
+            if missing.any():  # numbered anew, so that the numbers of many columns do not overflow
                 strata = np.unique(strata * 2 + missing, return_inverse=True)[1].astype(np.intp)
         return strata
 
@@ -247,7 +248,7 @@ def _draw(outcome: Values, rows: int, prior: float | None, generator: np.random.
 
 
 def _deviation(values: Values) -> float:
-    """Return the standard deviation of the known values, also of very large ones."""
+    """Return the standard deviation of the known values; very large values do not overflow."""
     known = values[~np.isnan(values)]
     largest = float(np.abs(known).max(initial=0.0))
     return float((known / largest).std() * largest) if largest else 0.0

@@ -1,4 +1,4 @@
-"""Recognize files of simulated customers: by their column, and by the hash of the whole file."""
+"""Recognize files of simulated customers: by the column that marks them, or by the hash of the whole file."""
 
 import csv
 import hashlib
@@ -13,11 +13,11 @@ from churnops.schema import is_marked
 
 
 def has_mark(path: Path) -> bool:
-    """Whether a CSV or Parquet file has the column of simulated customers; False if it cannot be read."""
+    """Whether a CSV or Parquet file has the column that marks simulated customers; False if it is unreadable."""
     try:
         headers = _headers(path)
     except DataError:
-        return False  # the reader of the file reports why
+        return False  # reading the rows raises the error
     # Without the Schema the separator may be wrong, and one header may contain several names.
     return is_marked(part for header in headers for part in re.split(r"[,;\t|]", header))
 

@@ -65,7 +65,9 @@ def tilted_rows(values: Values, strata: Rows, chosen: Rows, shifts: Values, gene
 
 
 def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generator: np.random.Generator) -> Rows:
-    """Exchange rows for rows with a value next to a target, above or below at random, so that the mean hits the target.
+    """Exchange rows for those with the nearest value above or below a target, so that the mean hits it.
+
+    Above or below is drawn at random; the nearer value is more likely.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generat
     strata
         As for `tilted_rows`.
     rows, targets
-        Shape (m,): rows, and the target value of each.
+        Shape (m,): rows to be exchanged, and the target value of each.
     """
     moved = rows.copy()
     chance, tie = generator.random(rows.size), generator.random(rows.size)

@@ -116,7 +116,7 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
 def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcome: bool = False) -> pl.DataFrame:
     """Check rows to score, with snake_case names or raw headers. Only the model's inputs are required.
 
-    An outcome column is left out, or, with `keep_outcome`, checked where it is known.
+    An outcome column is left out; with `keep_outcome` it stays, and its known values are checked.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _check_table(
 
 
 def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
-    """Check all training tables together for repeated rows and ids, and for the number of outcomes."""
+    """Check all training tables together for repeated rows and ids, and for enough rows of each outcome."""
     merged = pl.concat(
         (
             table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))

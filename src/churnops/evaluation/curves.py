@@ -26,7 +26,7 @@ def roc_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Float
 
 
 def precision_recall_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats]:
-    """Return (recall, precision): the customary point (0, 1), then one point per distinct probability, downwards.
+    """Return (recall, precision): the customary point (0, 1), then one per distinct probability, highest first.
 
     Average precision is the area of the steps: precision k holds from recall k-1 to recall k. Recall is NaN if nobody
     churned.

@@ -77,7 +77,8 @@ def delong(outcome: ArrayLike, probability: ArrayLike, *, confidence: float = 0.
 def delong_difference(outcome: ArrayLike, first: ArrayLike, second: ArrayLike) -> AUCDifference:
     """Compare two scores of the same rows.
 
-    The two ROC-AUCs are correlated, so their difference has a smaller standard error than on different rows.
+    Two ROC-AUCs on the same rows are usually positively correlated, so their difference has a smaller standard error
+    than on different rows.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def delong_difference(outcome: ArrayLike, first: ArrayLike, second: ArrayLike) -
     Returns
     -------
     AUCDifference
-        NaN if an outcome has fewer than two rows. Two scores with the same order of rows have a difference and a
+        NaN if an outcome has fewer than two rows. Two scores that rank the rows alike have a difference and a
         standard error of 0.
 
     Raises

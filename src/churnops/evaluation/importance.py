@@ -25,7 +25,7 @@ def sources(bundle: Bundle) -> dict[str, frozenset[str]]:
 def column_importance(bundle: Bundle, sample: Columns | None) -> dict[str, float]:
     """Return each column's share of the contributions (SHAP) to the scores of the reference customers.
 
-    The mean size of a feature's contributions is split evenly between its source columns. Columns that the model does
+    A feature's mean absolute contribution is split evenly between its source columns. Columns that the model does
     not read are left out.
 
     Parameters

@@ -14,13 +14,13 @@ Values = NDArray[np.float64]
 PERFECT = 0.999
 """ROC-AUC that, without a leak, neither a single column nor a model reaches."""
 MIN_OUTCOMES = 10
-"""Smallest number of held-out rows of each outcome with which a column is tested."""
+"""Smallest number of held-out rows of each outcome that the test of a column needs."""
 
 
 def leaking_columns(prepared: PreparedTable, inputs: Iterable[Column]) -> list[str]:
-    """Return the inputs that alone separate the held-out customers who churned from those who stayed.
+    """Return each input that by itself separates the held-out customers who churned from those who stayed.
 
-    A number is tested by its values, a choice by its churn rate among the training rows, and both by their gaps.
+    A number is tested by its values, a choice by its churn rate in the training rows, and both by their missing values.
     """
     held_out, outcome = prepared.held_out, prepared.outcome.astype(np.float64)
     leaks = []
@@ -34,7 +34,7 @@ def leaking_columns(prepared: PreparedTable, inputs: Iterable[Column]) -> list[s
 
 
 def _churn_rates(codes: Values, outcome: Values, rows: NDArray[np.bool_]) -> Values:
-    """Return for each customer the churn rate of the same choice among `rows`."""
+    """Return, for each customer, the churn rate of those `rows` that have the same choice."""
     places = np.where(np.isnan(codes), 0, codes + 1).astype(np.intp)
     count = np.bincount(places[rows], minlength=places.max(initial=0) + 1)
     churned = np.bincount(places[rows], weights=outcome[rows], minlength=count.size)

@@ -43,7 +43,7 @@ METRIC_LABELS: Mapping[str, str] = {
 }
 """Labels of metrics within a sentence, in the order of tables."""
 
-_BLOCK = 250_000  # weights in memory at a time: 2 MB, so that a bootstrap stays near the cache and under 20 MB
+_BLOCK = 250_000  # weights in a block: 2 MB, which fit into the cache; a bootstrap needs less than 20 MB
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def evaluate(
     -----
     Rows are resampled with replacement and without stratification, so the churn rate varies between replicates as
     between samples of customers: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13. The
-    intervals of `roc_auc` and `average_precision` leave out replicates with one outcome. Resampling adds noise that
-    raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened until it
+    intervals of `roc_auc` and `average_precision` leave out replicates with only one outcome. Resampling adds noise
+    that raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened until it
     contains its point estimate.
 
     Examples

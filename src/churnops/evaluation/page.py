@@ -75,7 +75,7 @@ def evaluation_page(
                 "svg": plots.roc_svg(outcome, probability, metrics["roc_auc"]),
             },
             {
-                "caption": "Flagging more of the customers who churned makes more of the flags wrong.",
+                "caption": "Finding more of the customers who churned means flagging more who stayed.",
                 "svg": plots.precision_recall_svg(outcome, probability, metrics["average_precision"]),
             },
             {
@@ -111,7 +111,7 @@ def _summary(evaluation: Evaluation) -> str:
 
 
 def _of(part: int, whole: int) -> str:
-    """Return a share as a count of 100, or of `whole` if that is smaller."""
+    """Return a share as a count out of 100, or out of `whole` if that is smaller."""
     return f"{part} of {whole}" if whole < 100 else f"{round(100 * part / whole)} of 100"
 
 
@@ -120,7 +120,7 @@ def _next_step(evaluation: Evaluation) -> str:
     if math.isnan(auc.low):
         return "Next: evaluate on customers of both outcomes."
     if auc.low <= 0.5:
-        return "Next: add customers or columns. The ranking is not certainly better than chance."
+        return "Next: add customers or columns. The ranking is not proven better than chance."
     return (
         "Next: choose a threshold by profit on the Analysis page of `churnops dashboard`. "
         "`churnops models` shows whether this model is deployed."

@@ -131,7 +131,7 @@ def precision_recall_svg(outcome: ArrayLike, probability: ArrayLike, average_pre
             return
         axes.plot([0, 1], [rate, rate], color=MUTED, linewidth=1, dashes=(4, 3))
         axes.text(0.01, rate + 0.015, f"churn rate {rate:.1%}", size=8.5, color=MUTED)
-        # No threshold reaches the customary point (0, 1), so the first step begins at its own height.
+        # No threshold gives the customary point (0, 1), so the curve begins at the precision of the first threshold.
         x, y = _thin(np.concatenate(([0.0], recall[1:])), np.concatenate((precision[1:2], precision[1:])))
         axes.fill_between(x, y, step="pre", color=MAIN, alpha=0.08, linewidth=0)
         axes.plot(x, y, color=MAIN, linewidth=2, drawstyle="steps-pre")
@@ -189,7 +189,7 @@ def _svg(title: str, description: str, draw: Callable[[Figure], None]) -> str:
 
 
 def _inline(drawn: str, label: str) -> str:
-    """Turn Matplotlib's file into an element of a page, with a name for screen readers and the page's colours."""
+    """Turn Matplotlib's file into an element with the page's colours and with a name for screen readers."""
     head, _, body = drawn[drawn.index("<svg") :].partition(">")
     view = re.search(r'viewBox="[^"]*"', head)
     used = set(re.findall(r"#([\w-]+)", body))  # figures of a page would repeat unused ids

@@ -42,7 +42,7 @@ class ScoredRows:
             raise ValueError(f"threshold is {threshold}: give a probability between 0 and 1")
         flagged = (p >= threshold).astype(np.float64)
         loss = -np.log(np.clip(np.where(y == 1, p, 1 - p), eps, 1 - eps))
-        # A bin's weight times |observed - mean probability| is |sum of (y - p)|, so one row a bin is enough.
+        # A bin's weight times |observed - mean probability| is |sum of (y - p)|, so each bin needs one row of terms.
         gaps = np.zeros((BINS, y.size))
         gaps[np.searchsorted(BIN_EDGES, p, side="right"), np.arange(y.size)] = y - p
         terms = np.vstack((y, 1 - y, flagged, y * flagged, y == flagged, loss, (y - p) ** 2, gaps))

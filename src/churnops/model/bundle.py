@@ -60,7 +60,7 @@ class Bundle:
     threshold
         Lowest probability of a customer who is predicted to churn, in (0, 1).
     reference
-        Profile of the reference rows: inputs, outcomes and, as `churn_probability`, scores by fits on other rows.
+        Profile of the reference rows: inputs, outcomes, and scores (`churn_probability`) by fits not trained on them.
     linked
         Watched columns, each with the column that determines it; see `churnops.data.dependence`.
     probes
@@ -269,8 +269,8 @@ class Bundle:
         except (ChurnopsError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"bundle {folder} is refused: its content does not fit together ({reason})") from None
-        # Keep the hash and the form of the file, also for `save`: an older program wrote the same content in another
-        # form, and the journal names the model by that hash.
+        # Keep the file's hash and form, also for `save`: an older program may have written an older form, and the
+        # journal names the model by the hash of that form.
         bundle.__dict__.update(content_sha256=document["content_sha256"], _content=content_of(document))
         if newest is not document:
             bundle.__dict__["_files"] = files
@@ -305,7 +305,7 @@ class Bundle:
             raise BundleError("the scores of its probe rows differ from the saved scores")
 
     def with_metadata(self, *, metrics: Mapping[str, Any], lineage: Mapping[str, Any]) -> "Bundle":
-        """Return the same model with more metrics and lineage, under the same content hash."""
+        """Return the same model, with the same content hash, and add or replace metrics and lineage."""
         bundle = replace(self, metrics={**self.metrics, **metrics}, lineage={**self.lineage, **lineage})
         kept = ("content_sha256", "_content", "_files")
         bundle.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})

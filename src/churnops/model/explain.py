@@ -1,17 +1,18 @@
 """Exact SHAP values of tree ensembles, path-dependent: each feature's share of one customer's score.
 
-A row reaches a leaf if every feature j on the leaf's path meets its merged condition. Let o_j be 1 if j does,
-else 0, and r_j the share of training rows with o_j = 1 (product of child cover / node cover over nodes that split on
-j). A leaf of value v adds this to the Shapley value of feature i (Lundberg et al. 2020, "From local explanations to
-global understanding with explainable AI for trees", with the Shapley weights as a Beta integral)::
+A row reaches a leaf if every feature j on the leaf's path meets its merged condition (all conditions of the path on
+that feature). Let o_j be 1 if j does, else 0, and r_j the share of training rows with o_j = 1 (product of child cover /
+node cover over nodes that split on j). A leaf of value v adds this to the Shapley value of feature i (Lundberg et al.
+2020, "From local explanations to global understanding with explainable AI for trees", with the Shapley weights as a
+Beta integral)::
 
     v (o_i - r_i) ∫₀¹ ∏_{j≠i} (t o_j + (1 - t) r_j) dt
 
 The integrand is a polynomial in t, so Gauss-Legendre quadrature is exact. Leaves are added up in one of two ways:
 
-- *Tables.* A customer only decides which conditions hold. For a small subtree, the sums for every pattern of its nodes'
-  decisions and of the conditions above it are computed once (Yang 2021, "Fast TreeSHAP", has tables of single leaves).
-  A customer then costs one table row per subtree.
+- *Tables.* A customer's values only decide which conditions hold. For a small subtree, the sums are computed once for
+  every pattern of its nodes' decisions and of the conditions above it (Yang 2021, "Fast TreeSHAP", has tables of single
+  leaves). A customer then costs one table row per subtree.
 - *Walk*, if tables would be too large. At every quadrature point, products along the path go down the tree and sums
   over leaves go up (Yu et al. 2022, "Linear TreeSHAP", uses polynomials instead).
 """
@@ -109,7 +110,8 @@ def _paths(
         Old number of each node.
     links : array of shape (6, nodes)
         For each node: its parent; the nearest ancestor whose parent splits on the same feature as the node's parent, or
-        -1; the number of distinct features on its path; those of inner nodes and all nodes in its subtree; its depth.
+        -1; the number of distinct features on its path; the numbers of inner nodes and of all nodes in its subtree; its
+        depth.
     shares : array of shape (2, nodes)
         For each node: the share of training rows that meet the merged condition on its parent's feature, and the share
         that reach the node.
@@ -156,8 +158,8 @@ def _edges(first: int, end: int, links: NDArray[np.int32], merged: Floats, point
     """Compute the factors of the edge above each node at each quadrature point, shape (nodes, 6, points).
 
     The condition of an edge narrows an earlier one on the same feature. There are three cases: both hold (0), only the
-    earlier one holds (1), neither holds (2). Rows 0 to 2 are factors of the path's product, by case. Rows 3 to 5 are
-    the factors of a leaf's contribution to the edge's feature.
+    earlier one holds (1), neither holds (2). On the second axis, 0 to 2 are the factors of the path's product in these
+    cases, and 3 to 5 the factors of a leaf's contribution to the edge's feature.
     """
     above = links[1]
     edges = np.empty((end - first, 6, points.size))

@@ -65,7 +65,7 @@ class LinearModel:
         return float(_scores(self.mean[None, :], self.coefficients, self.intercept)[0])
 
     def contributions(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Return the SHAP values of independent features, shape (n, k): coefficient · (feature - its mean).
+        """Return SHAP values as if features were independent, shape (n, k): coefficient · (feature - its mean).
 
         Source: Štrumbelj and Kononenko 2014, "Explaining prediction models and individual predictions with feature
         contributions".

@@ -63,7 +63,7 @@ class BriefExplanation(NamedTuple):
 
 @lru_cache(maxsize=32)
 def by_name(names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the positions of names in alphabetical order."""
+    """Return the positions that sort names alphabetically."""
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
 
 
@@ -80,7 +80,7 @@ def totals(base_value: float, contributions: Floats) -> Floats:
 
 @compiled("Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], int64[::1], int64)")
 def largest(contributions: Floats, by_name: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return the positions and values of each row's largest contributions; `by_name` orders equal values."""
+    """Return positions and values of each row's largest contributions (by absolute value); `by_name` breaks ties."""
     count = max(0, min(count, by_name.size))
     positions, values = np.empty((contributions.shape[0], count), np.int64), np.empty((contributions.shape[0], count))
     for row in range(contributions.shape[0]):

@@ -26,8 +26,8 @@ MAX_TREE_STEPS = 2**26
 MAX_STEPS = 2**31
 """Limits of an ensemble. Steps are nodes times levels, or nodes times features if these are fewer than levels.
 
-An explanation takes at most half as many operations per customer, and 24 bytes for each step of the largest tree. The
-families of `churnops.training.candidates` have at most 240 trees of depth 8. Other tools may grow trees fully: to
+An explanation takes at most one operation per two steps for each customer, and 24 bytes per step of the largest tree.
+The families of `churnops.training.candidates` have at most 240 trees of depth 8. Other tools may grow trees fully: to
 depth 74 on 200,000 rows, and about 10 levels more for four times as many rows. A tree on a million rows and 100 columns
 has about 2**25 steps.
 """
@@ -66,7 +66,7 @@ def _scores(
 
 @compiled("float32[:, ::1](float64[:, :])")
 def _rounded(matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to float32, faster than NumPy for one row. Too large numbers become infinite, above every threshold."""
+    """Round to float32, faster than NumPy for one row. Numbers beyond float32 become infinite."""
     rounded = np.empty(matrix.shape, np.float32)
     for row in range(matrix.shape[0]):
         for feature in range(matrix.shape[1]):
@@ -177,7 +177,7 @@ class TreeEnsemble(TreeArrays):
         return self.explainer.contributions(self.rounded(matrix))
 
     def answer(self, row: NDArray[np.float64], by_name: NDArray[np.int64], count: int) -> list[float] | None:
-        """Return one row's probability, base value plus contributions, then positions and values of the largest.
+        """Return one row's probability, its base value plus contributions, and positions and values of the largest.
 
         `largest` chooses `count` contributions. The bits are those of `probability` and `contributions`. The result is
         None if explanations have no tables.

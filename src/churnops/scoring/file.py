@@ -40,7 +40,7 @@ class InterruptedRunError(ChurnopsError):
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """Result of scoring a file: its rows, predicted churners, model, and rows that an earlier run had finished."""
+    """Numbers of scored rows, of predicted churners, and of rows that an earlier run had finished; and the model."""
 
     rows: int
     churners: int
@@ -134,7 +134,7 @@ class FileScorer:
             return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed)
 
     def _identity(self, source: Path, bundle: Bundle) -> dict[str, Any]:
-        """Return the identity of a run: versions, options, and the input's size, time, first and last bytes."""
+        """Return the identity of a run: versions, options, and the input's size, modification time, and both ends."""
         status = source.stat()
         digest = hashlib.sha256()
         with source.open("rb") as file:
@@ -168,7 +168,7 @@ def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, explain
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Yield `function` of each item in the given order, computed by threads; read at most one item ahead of them."""
+    """Yield `function(item)` in the order of the items, computed by threads; hold at most `workers` + 1 items."""
     pool = ThreadPoolExecutor(workers)
     pending: deque[Future[R]] = deque()
     try:

@@ -53,10 +53,10 @@ class CandidateFamily:
         if weight is not None:
             counted = weight > 0
             matrix, outcome, weight = matrix[counted], outcome[counted], weight[counted]
-        if weight is None or (weight == weight[0]).all():  # given even equal weights, a forest draws other rows
+        if weight is None or (weight == weight[0]).all():  # with weights, even equal ones, a forest draws other rows
             return estimator.fit(matrix, outcome.astype(np.int64))
         name = f"{estimator.steps[-1][0]}__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
-        scaled = weight / weight.mean()  # mean 1: limits such as a leaf's smallest weight still count rows
+        scaled = weight / weight.mean()  # mean 1, so that limits such as a leaf's smallest weight are in rows
         return estimator.fit(matrix, outcome.astype(np.int64), **{name: scaled})
 
 

@@ -74,7 +74,7 @@ class CrossValidation:
     columns, outcome
         Encoded training rows, and whether each churned.
     metric
-        Name of the metric that decides.
+        Name of the metric that chooses the best trial.
     pool
         Threads that run the fits; the result does not depend on their number.
     """
@@ -88,7 +88,7 @@ class CrossValidation:
     pool: ThreadPoolExecutor
 
     def search(self, candidate: CandidateFamily, trials: int, weighting: Weighting | None = None) -> Search:
-        """Score every trial in every fold, several at once.
+        """Score every trial in every fold, with several fits at once.
 
         Imputation constants are fitted in each fold, on its training rows. A `weighting` applies to training rows;
         validation rows have equal weights.

@@ -59,7 +59,7 @@ class TrainedModels(StepResult):
 
     @property
     def reference(self) -> bytes:
-        """Up to 10,000 reference rows as Parquet: inputs, outcomes, and scores by fits on other rows."""
+        """Up to 10,000 reference rows as Parquet: inputs, outcomes, and scores by fits not trained on the row."""
         content = self.artifacts["reference.parquet"]
         assert isinstance(content, bytes)
         return content
@@ -79,7 +79,7 @@ class Plan:
         Folds that choose the winner, as indices into the training rows.
     reference
         Mask of the table's rows for the reference profile, shape (n,). Each must be held out or validated by a fold, so
-        that its score comes from a fit on other rows. None: fit the winner again on all rows, and use all of them.
+        that a fit not trained on it gives its score. None: fit the winner again on all rows, and profile all of them.
     threads
         Number of fits at once; the result does not depend on it.
     """
@@ -91,7 +91,7 @@ class Plan:
     threads: int
 
     def candidates(self) -> dict[str, tuple[Family, Weighting | None]]:
-        """Return family and weighting by candidate; with one weighting, a candidate has its family's name."""
+        """Return family and weighting by candidate name; with a single weighting, that is the family's name."""
         return {
             family if len(self.weights) == 1 else f"{family}: {scheme}": (family, weighting)
             for family in self.families
@@ -117,7 +117,7 @@ def train_models(
     """Search every candidate of `plan`, by default the main job's; the best mean validation metric wins.
 
     Held-out rows play no part in the choice. A plan without `reference` fits the winner again on all rows, held-out
-    ones included. The bundle's lineage then names both fits; its metrics are those of the evaluated fit.
+    ones included. The bundle's lineage then names both fits. Its metrics come from the evaluated fit.
     """
     plan = plan or main_plan(prepared, settings)
     candidates, metric = plan.candidates(), settings.training.selection_metric
@@ -190,7 +190,7 @@ def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
 
 
 def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.float64]:
-    """Score every row by a fit on other rows: out of fold, or by the evaluated fit if the row is held out.
+    """Score every row by a fit not trained on it: out of fold, or by the evaluated fit if it is held out.
 
     The score is NaN for a training row that no fold validates.
     """
@@ -215,7 +215,8 @@ class _Reference:
     rows
         Mask of the table's rows, shape (n,).
     unseen
-        Scores by fits on other rows, shape (n,). NaN for a row outside the next fit; that fit scores the row.
+        Scores by fits that were not trained on the row, shape (n,); NaN if there is none yet. A reference row with NaN
+        must be outside the rows of the next fit, which then scores it.
     """
 
     rows: NDArray[np.bool_]
@@ -255,7 +256,7 @@ class _Maker:
         seed = self.settings.random_state
         estimator = export(candidate.fit(trial.params, self.build(imputer(columns)), outcome, seed, weight))
         scores, gaps = reference.unseen.copy(), reference.rows & np.isnan(reference.unseen)
-        assert not (gaps & rows).any(), "a reference row is scored by a fit on other rows"
+        assert not (gaps & rows).any(), "the next fit would score a reference row that it is trained on"
         if gaps.any():
             scores[gaps] = estimator.probability(self.build(imputer(prepared.rows(gaps))))
         watched = {name: prepared.columns[name][reference.rows] for name in present}
@@ -282,7 +283,7 @@ class _Maker:
         )
 
     def _fit(self, rows: NDArray[np.bool_], weight: NDArray[np.float64] | None) -> dict[str, Any]:
-        """Count the rows of a fit, without those of weight 0."""
+        """Return the numbers of a fit's rows and of those who churned, without rows of weight 0."""
         counted = rows.copy()
         if weight is not None:
             counted[rows] = weight > 0
