@@ -3,7 +3,7 @@
 Steps do not use MLflow; the runner in `churnops.tracking` records their results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -13,7 +13,8 @@ class StepResult:
 
     `artifacts` maps a file name to its content. `children` become nested runs, one for each model. A `bundle`
     (`churnops.model.Bundle`) becomes the run's model. `datasets` maps a data set's name to its source and the SHA-256
-    of its content.
+    of its content. `folds` maps a metric to its values in each fold. `seconds` is the duration of a child; None stands
+    for the duration of its tracking.
     """
 
     params: Mapping[str, object] = field(default_factory=dict)
@@ -22,3 +23,5 @@ class StepResult:
     datasets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     children: Mapping[str, "StepResult"] = field(default_factory=dict)
     bundle: object = None
+    folds: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    seconds: float | None = None

@@ -198,6 +198,12 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     assert {"random_forest: recent rows", "xgboost: recency-weighted"} <= names
     [parent] = [run for run in runs if "churnops.status" in run.data.tags]
     assert parent.data.tags["churnops.status"] == "deployed"
+    assert parent.data.params["champion"] != parent.data.params["challenger"] == after.version_name
+    assert parent.data.metrics["challenger_roc_auc"] > parent.data.metrics["champion_roc_auc"]
+    assert "The new model is deployed" in parent.data.tags["mlflow.note.content"]
+    files = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert {"config.yaml", "decision.json"} <= files
+    assert any(name.startswith("retraining_summary_") for name in files)
 
     # Whom it was trained on is known, and nobody of those it was compared on is among them.
     known = load_trained_on(settings.path("models"), after.content_sha256)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from churnops import __version__
 from churnops.data.validate import ValidationError
 from churnops.errors import BundleError, ChurnopsError
 from churnops.evaluation.metrics import METRICS
@@ -41,7 +43,6 @@ def fresh(tmp_path: Path, project: Project) -> Settings:
     settings, _ = project
     folder = tmp_path / "copy"
     shutil.copytree(settings.root, folder, symlinks=True)
-    # The artifacts' addresses in the copied store still point to the original: enough to read.
     return load_settings(folder / "config.yaml")
 
 
@@ -73,6 +74,53 @@ def test_the_seven_runs_hang_under_one_parent_in_order(project: Project, client:
     parent = client.get_run(summary.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["churnops.status"] == "deployed"
+
+
+def test_the_parent_run_holds_what_people_compare(project: Project, client: MlflowClient, tmp_path: Path):
+    settings, summary = project
+    parent = client.get_run(summary.run_id)
+    winner = summary.evaluated.winner
+    held_out = summary.evaluated.evaluations[winner].metrics
+    assert parent.data.metrics["roc_auc"] == pytest.approx(held_out["roc_auc"].value)
+    assert set(METRICS) <= set(parent.data.metrics)
+    assert parent.data.params["winner"] == winner
+    assert parent.data.tags["churnops.version"] == __version__
+    assert parent.data.tags["churnops.model_version"] == "1"
+    assert "evaluation.html" in parent.data.tags["mlflow.note.content"]
+    config = yaml.safe_load(read(client, summary.run_id, "config.yaml", tmp_path))
+    assert config["monitoring"]["performance_threshold"] == settings.monitoring.performance_threshold
+    assert json.loads(read(client, summary.run_id, "decision.json", tmp_path))["status"] == "deployed"
+
+
+def test_nested_runs_have_test_metrics_folds_and_their_search_s_duration(project: Project, client: MlflowClient):
+    summary = project[1]
+    training = children(client, summary.run_id)[STEPS[4]]
+    nested = children(client, training.info.run_id)
+    assert set(nested) == set(FAMILIES)
+    for name, run in nested.items():
+        expected = summary.evaluated.evaluations[name].metrics["roc_auc"].value
+        assert run.data.metrics["test_roc_auc"] == pytest.approx(expected)
+        history = client.get_metric_history(run.info.run_id, "fold_roc_auc")
+        assert [point.step for point in history] == [1, 2, 3]
+        assert np.mean([point.value for point in history]) == pytest.approx(run.data.metrics["cv_roc_auc"])
+        seconds = (run.info.end_time - run.info.start_time) / 1000
+        assert seconds == pytest.approx(run.data.metrics["search_seconds"], abs=0.01)
+        (output,) = run.outputs.model_outputs
+        model = client.get_logged_model(output.model_id)
+        assert model.params["trials"] == run.data.params["trials"]
+        assert {metric.key for metric in model.metrics} >= {"cv_roc_auc", "test_roc_auc"}
+
+
+def test_the_registered_version_is_described_and_listed_with_its_model(project: Project, client: MlflowClient):
+    settings, summary = project
+    (version,) = client.search_model_versions(f"name='{settings.registry.model_name}'")
+    assert summary.evaluated.bundle.version_name in version.description
+    assert {"roc_auc", "training_sha256", "reason", "content_sha256"} <= set(version.tags)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    models = client.search_logged_models([experiment.experiment_id])
+    (tag,) = [model.tags["mlflow.modelVersions"] for model in models if "mlflow.modelVersions" in model.tags]
+    assert json.loads(tag) == [{"name": settings.registry.model_name, "version": 1}]
 
 
 def test_every_step_tracks_its_code_output_and_environment(project: Project, client: MlflowClient):

@@ -1,5 +1,6 @@
 """Main job: seven steps from raw tables to a tracked, deployed and monitored model."""
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from churnops.registry.trained_on import save_trained_on
 from churnops.retraining.comparison import customers_of
 from churnops.schema import Columns
 from churnops.settings import Settings
+from churnops.step import StepResult
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.runner import Progress
 from churnops.training.select import select_features
@@ -136,12 +138,13 @@ def run_all(
 
 @dataclass(frozen=True)
 class _Made:
-    """Results of steps 1 to 6: production tables by name, the models, and the identities of the training rows."""
+    """Results of steps 1 to 6: production tables by name, the models, identities and hash of the training rows."""
 
     production: Mapping[str, pl.DataFrame]
     trained: TrainedModels
     evaluated: EvaluatedModels
     trained_on: Identities
+    merged_sha256: str
 
 
 def _run(
@@ -207,7 +210,7 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         settings,
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
-    return _Made(validated.production, trained, evaluated, trained_on)
+    return _Made(validated.production, trained, evaluated, trained_on, merged.sha256)
 
 
 def _watch(
@@ -241,7 +244,9 @@ def _release(
 ) -> Release:
     """Register the winner's refit, and release it."""
     bundle, run_id, models = made.evaluated.bundle, run.runs[STEPS[5]], project.models
-    version = registry.register(bundle, run.models[run_id], run_id)
+    auc = made.evaluated.evaluations[made.evaluated.winner].metrics["roc_auc"].value
+    tags = {"roc_auc": f"{auc:.4f}", "training_sha256": made.merged_sha256, "reason": "main job"}
+    version = registry.register(bundle, run.models[run_id], run_id, tags)
     save_trained_on(models, bundle.content_sha256, made.trained_on)
     save_reference(models, bundle.content_sha256, made.trained.reference)
     candidate = ReleaseCandidate(
@@ -250,10 +255,25 @@ def _release(
     released = release(project, registry, candidate, gate="skip" if deploy else "ask")
     aftermath.deployed = released.swapped
     aftermath.add(released.full_warning)
-    with aftermath.warning("MLflow lacks the status of this run"):
-        run.tag("churnops.status", released.status)
-        run.tag("churnops.version", str(version))
+    with aftermath.warning("MLflow lacks the result of this run"):
+        _conclude(run, made, released)
     return released
+
+
+def _conclude(run: PipelineRun, made: _Made, released: Release) -> None:
+    """Log the winner's parameters and metrics, and the decision, in the pipeline's run."""
+    winner, evaluations = made.evaluated.winner, made.evaluated.evaluations
+    for family, evaluation in evaluations.items():
+        run.add_metrics(family, {f"test_{name}": metric.value for name, metric in evaluation.metrics.items()})
+    result = StepResult(
+        params={"winner": winner, "model": released.model_version, **made.trained.models[winner].params},
+        metrics={name: metric.value for name, metric in evaluations[winner].metrics.items()},
+        artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
+    )
+    pages = f"The figures are in `{STEPS[5]}` (`evaluation.html`), the decision in `decision.json`."
+    description = f"**{released.headline}.** {released.reason}\n\n{_fact(made.evaluated)}. {pages}"
+    tags = {"status": released.status, "model_version": str(released.version), "reason": released.reason}
+    run.conclude(result, description, {f"churnops.{name}": value for name, value in tags.items()})
 
 
 def _fact(evaluated: EvaluatedModels) -> str:

@@ -1,5 +1,7 @@
 """Registry: model versions and the aliases `production`, `challenger` and `previous` in MLflow."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,14 +68,20 @@ class Registry:
             ]
         return sorted(versions, key=lambda version: -version.version)
 
-    def register(self, bundle: Bundle, address: str, run_id: str) -> int:
-        """Return the version with this content; register the model logged at `address` if there is none."""
+    def register(self, bundle: Bundle, address: str, run_id: str, tags: Mapping[str, str] | None = None) -> int:
+        """Return the version with this content; register the model logged at `address` if there is none.
+
+        Parameters
+        ----------
+        tags
+            Further tags of a new version, such as its metric and the reason for its training.
+        """
         import mlflow
 
         for version in self.versions():
             if version.content_sha256 == bundle.content_sha256:
                 return version.version
-        tags = {HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
+        tags = {**(tags or {}), HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
         with answering("the model registry", RegistryError):
             try:
                 self._client.create_registered_model(self.name, description="Churn models made by churnops")
@@ -83,8 +91,16 @@ class Registry:
             model_id = address.removeprefix("models:/")
             logged = self._client.get_logged_model(model_id)
             made = self._client.create_model_version(
-                self.name, logged.artifact_location, run_id=run_id, tags=tags, model_id=model_id
+                self.name,
+                logged.artifact_location,
+                run_id=run_id,
+                tags=tags,
+                description=f"{bundle.version_name}, from run {run_id}",
+                model_id=model_id,
             )
+            # The list of models in MLflow shows the registered version by this tag.
+            listed = json.dumps([{"name": self.name, "version": int(made.version)}])
+            self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": listed})
         return int(made.version)
 
     def make_challenger(self, version: int) -> None:

@@ -87,9 +87,14 @@ class RetrainingSummary:
     def write(self, folder: Path) -> Path:
         """Write `retraining_summary_<time>.json`, the time in UTC."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"retraining_summary_{self.started.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.json"
-        write_flushed(path, (json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n").encode())
-        return path
+        name, content = self.file()
+        write_flushed(folder / name, content.encode())
+        return folder / name
+
+    def file(self) -> tuple[str, str]:
+        """Return the name and the content of the file."""
+        name = f"retraining_summary_{self.started.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.json"
+        return name, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
 
 
 def _candidates(made: Retrained) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A Bundle as an MLflow model: logged in a run, registered as a version, served by `mlflow models serve`."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING
@@ -18,8 +19,8 @@ ARTIFACT = "bundle"
 _NEEDED = ("numba", "numpy", "polars", "pydantic", "pyyaml")
 
 
-def log_bundle(bundle: Bundle, run_id: str) -> str:
-    """Log the bundle's files as the model of a run; return its `models:/` address.
+def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object]) -> str:
+    """Log the bundle's files, with its hyperparameters, as the model of a run; return its `models:/` address.
 
     The model is "models from code": data files and a small program (`served_model.py`), no pickle.
     """
@@ -38,6 +39,7 @@ def log_bundle(bundle: Bundle, run_id: str) -> str:
             signature=signature(bundle.schema),
             pip_requirements=needed,  # MLflow would take seconds to collect them
             metadata={"content_sha256": bundle.content_sha256},
+            params={name: str(value) for name, value in params.items()},
         )
     return str(logged.model_uri)
 

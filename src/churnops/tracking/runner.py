@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import json
 import logging
 import os
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
+from churnops import __version__
 from churnops.console import OutputError
 from churnops.errors import ChurnopsError, first_line, redact
 from churnops.files import file_lock, temporary_folder
@@ -28,6 +32,7 @@ from churnops.tracking.moved import correct_addresses
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 log = logging.getLogger("churnops.tracking")
 
@@ -40,6 +45,7 @@ PROCESS_TAG = "churnops.process"
 """Tag of a run: the process that executes it."""
 LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens
 MAX_PARAM_LENGTH = 6000
+MAX_TAG_LENGTH = 5000
 
 
 def tracking_uri(settings: Settings) -> str:
@@ -162,8 +168,9 @@ class Tracker:
 class PipelineRun:
     """One execution of a pipeline: a parent run, and `step` to run functions below it.
 
-    `runs` maps a step's name to its run's id. `models` maps a run's id to the address of its logged bundle. `page` is
-    the address of the MLflow page that lists the runs; None if the store is a database other than SQLite.
+    `runs` maps the name of a step, or of its child, to its run's id. `models` maps a run's id to the address of its
+    logged bundle. `page` is the address of the MLflow page that lists the runs; None if the store is a database other
+    than SQLite.
     """
 
     def __init__(self, tracker: Tracker, experiment_id: str, name: str, progress: Progress) -> None:
@@ -177,6 +184,7 @@ class PipelineRun:
             "environment/requirements.txt": requirements(),
             "environment/environment.json": environment(),
         }
+        self._config = redact(tracker.settings.model_dump_json(by_alias=True))
         self.seconds: dict[str, float] = {}
         self.runs: dict[str, str] = {}
         self.models: dict[str, str] = {}
@@ -190,8 +198,21 @@ class PipelineRun:
         return f"{self.page}/{self.runs[step]}" if self._on_server and self.page else None
 
     def log_environment(self) -> None:
-        """Log packages and platform in the pipeline's run."""
-        self._log_files(self.run_id, self._environment)
+        """Log packages, platform and settings (without secrets) in the pipeline's run."""
+        config = yaml.safe_dump(json.loads(self._config), sort_keys=False, allow_unicode=True)
+        self._log_files(self.run_id, {**self._environment, "config.yaml": config})
+        self.tag("churnops.version", __version__)
+
+    def conclude(self, result: StepResult, description: str, tags: Mapping[str, str]) -> None:
+        """Log the pipeline's result in its own run, for people who compare runs; `description` is Markdown."""
+        self._log_result(self.run_id, result)
+        for key, value in {**tags, "mlflow.note.content": description}.items():
+            self.tag(key, value[:MAX_TAG_LENGTH])
+
+    def add_metrics(self, child: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics to a nested run."""
+        run_id = self.runs[child]
+        self._client.log_batch(run_id, metrics=self._metrics(metrics, self._model_of(run_id)))
 
     def step(self, name: str, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Call `function` and track its result in a run called `name`.
@@ -230,27 +251,42 @@ class PipelineRun:
         """Tag the pipeline's run."""
         self._client.set_tag(self.run_id, key, value)
 
-    def _create(self, name: str, parent: str | None) -> str:
+    def _create(self, name: str, parent: str | None, started: int | None = None) -> str:
         tags = self._tags | ({"mlflow.parentRunId": parent} if parent else {})
-        return str(self._client.create_run(self._experiment_id, tags=tags, run_name=name).info.run_id)
+        return str(self._client.create_run(self._experiment_id, started, tags=tags, run_name=name).info.run_id)
 
     def _log_result(self, run_id: str, result: StepResult) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Param
 
-        now = int(time.time() * 1000)
-        params = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in result.params.items()]
-        metrics = [Metric(key, float(value), now, 0) for key, value in result.metrics.items()]
-        self._client.log_batch(run_id, metrics=metrics, params=params)
-        self._log_files(run_id, result.artifacts)
-        self._log_datasets(run_id, result)
         if isinstance(result.bundle, Bundle):
             from churnops.tracking.models import log_bundle
 
-            self.models[run_id] = log_bundle(result.bundle, run_id)
+            self.models[run_id] = log_bundle(result.bundle, run_id, result.params)
+        params = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in result.params.items()]
+        metrics = self._metrics(result.metrics, self._model_of(run_id))
+        for name, values in result.folds.items():
+            for fold, value in enumerate(values, start=1):
+                metrics += self._metrics({name: value}, step=fold)
+        self._client.log_batch(run_id, metrics=metrics, params=params)
+        self._log_files(run_id, result.artifacts)
+        self._log_datasets(run_id, result)
+        begun = _milliseconds() - round(1000 * sum(child.seconds or 0.0 for child in result.children.values()))
         for name, child in result.children.items():
-            child_id = self._create(name, run_id)
-            with _closing(self._client, child_id):
+            ended = None if child.seconds is None else begun + round(1000 * child.seconds)
+            child_id = self.runs[name] = self._create(name, run_id, None if ended is None else begun)
+            with _closing(self._client, child_id, ended):
                 self._log_result(child_id, child)
+            begun = ended or begun
+
+    def _model_of(self, run_id: str) -> str | None:
+        address = self.models.get(run_id)
+        return address.removeprefix("models:/") if address else None
+
+    def _metrics(self, metrics: Mapping[str, float], model_id: str | None = None, step: int = 0) -> "list[Metric]":
+        from mlflow.entities import Metric
+
+        now = _milliseconds()
+        return [Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()]
 
     def _log_datasets(self, run_id: str, result: StepResult) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -281,6 +317,10 @@ class PipelineRun:
                 self._client.log_artifacts(run_id, str(folder))
 
 
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
+
+
 def _end_abandoned_runs(client: "MlflowClient", experiment_id: str) -> None:
     """End the runs of killed processes of this machine as KILLED."""
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
@@ -289,14 +329,16 @@ def _end_abandoned_runs(client: "MlflowClient", experiment_id: str) -> None:
 
 
 @contextlib.contextmanager
-def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
+def _closing(client: "MlflowClient", run_id: str, ended: int | None = None) -> Iterator[None]:
     """End a run as FINISHED, or as FAILED or KILLED if the block raises; always raise the block's own error.
+
+    A finished run ends at `ended`, in milliseconds since 1970, by default now.
 
     Nested runs that an interruption left open are ended too.
     """
     try:
         yield
-        client.set_terminated(run_id, "FINISHED")
+        client.set_terminated(run_id, "FINISHED", ended)
     except BaseException as error:
         state = "KILLED" if interrupted(error) else "FAILED"
         if state == "KILLED":

@@ -310,6 +310,8 @@ def _tracked(search: Search, bundle: Bundle, metric: str, seconds: float) -> Tra
         metrics={f"cv_{m}": best.mean(m) for m in REPORTED}
         | {f"cv_{metric}_fold_{i}": fold[metric] for i, fold in enumerate(best.folds, start=1)}
         | {"search_seconds": seconds},
+        folds={f"fold_{m}": [fold[m] for fold in best.folds] for m in REPORTED},
+        seconds=seconds,
         artifacts={"trials.json": json.dumps(trials, indent=2)},
     )
 
