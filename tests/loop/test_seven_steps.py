@@ -92,7 +92,7 @@ def test_the_parent_run_holds_what_people_compare(project: Project, client: Mlfl
     assert json.loads(read(client, summary.run_id, "decision.json", tmp_path))["status"] == "deployed"
 
 
-def test_nested_runs_have_test_metrics_folds_and_their_search_s_duration(project: Project, client: MlflowClient):
+def test_nested_runs_have_test_metrics_folds_and_a_duration(project: Project, client: MlflowClient):
     summary = project[1]
     training = children(client, summary.run_id)[STEPS[4]]
     nested = children(client, training.info.run_id)
@@ -111,7 +111,7 @@ def test_nested_runs_have_test_metrics_folds_and_their_search_s_duration(project
         assert {metric.key for metric in model.metrics} >= {"cv_roc_auc", "test_roc_auc"}
 
 
-def test_the_registered_version_is_described_and_listed_with_its_model(project: Project, client: MlflowClient):
+def test_the_registered_version_is_described_and_listed(project: Project, client: MlflowClient):
     settings, summary = project
     (version,) = client.search_model_versions(f"name='{settings.registry.model_name}'")
     assert summary.evaluated.bundle.version_name in version.description
