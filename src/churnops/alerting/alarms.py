@@ -17,7 +17,7 @@ AFTER_RETRAINING: tuple[Subject, ...] = ("retraining_failed",)
 def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     """Return the alarms of a finished cycle, and the subjects that are clear: their earlier alarms end.
 
-    Both concern the report's source. A trigger or caution that is unknown, or big but not certain, is in neither list,
+    Both lists concern the report's source. A trigger or caution that is unknown, or big but not certain, is in neither,
     so its last alarm stays. A report without consequences has no alarm, and customers examined before cause none.
     """
     if report.report_only:

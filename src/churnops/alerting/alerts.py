@@ -1,7 +1,7 @@
 """Alerts: each alarm is sent once, repeated while it lasts, and followed by its recovery.
 
-Firing alarms are kept in the journal's database, so a restart forgets no alarm, and only one of two processes sends
-it. A failure to send never breaks the work that the alert is about.
+Firing alarms are kept in the journal's database, so a restart forgets no alarm, and two processes do not both send the
+same alarm. A failure to send never breaks the work that the alert is about.
 """
 
 import sys

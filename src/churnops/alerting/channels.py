@@ -127,7 +127,7 @@ def deliver(
     Returns
     -------
     dict
-        For each channel, a list for each message: the error of each try, and None at the end if it arrived.
+        For each channel, a list for each message: the errors of its failed tries, then None if the message arrived.
     """
     if not messages:
         return {}

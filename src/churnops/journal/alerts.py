@@ -106,7 +106,7 @@ class AlertLog:
         ----------
         decide : callable
             Maps the latest alert of each incident (events excluded) to the new notices. It runs in an exclusive
-            transaction, so only one process records the same notice.
+            transaction, so two processes never record the same notice.
         channels : collection of str
             Names of the configured channels.
         since : datetime
@@ -146,7 +146,7 @@ class AlertLog:
                 connection.execute(insert(deliveries), rows)
 
     def undelivered(self, since: datetime) -> int:
-        """Count the alerts since a time that have not reached every channel."""
+        """Count the alerts made at `since` or later that have not reached every channel."""
         query = select(func.count(_pending(since).subquery().c.id.distinct()))
         with answering(), self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
@@ -169,7 +169,7 @@ class AlertLog:
         return [LoggedAlert(alert, tuple(tries.get(alert.id or 0, ()))) for alert in newest]
 
     def firing(self, subjects: Collection[str]) -> list[Firing]:
-        """Return the alarms of some subjects that have not recovered, of all sources, oldest first."""
+        """Return the alarms that have not recovered, of these subjects and of all sources, oldest first."""
         firing = []
         with answering(), self._engine.connect() as connection:
             pairs = [
@@ -208,7 +208,7 @@ def _latest(connection: Connection) -> dict[str, Alert]:
 
 
 def _pending(since: datetime) -> Select[tuple[object, ...]]:
-    """Return the query for alerts and channels whose last attempt failed and should be repeated."""
+    """Return the query for deliveries to repeat: events and latest alerts whose last attempt has not succeeded."""
     last = select(func.max(deliveries.c.id)).group_by(deliveries.c.alert, deliveries.c.channel)
     tries = deliveries.alias()  # if an alert is dated ahead, its attempts show when it was made
     return (

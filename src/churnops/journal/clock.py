@@ -1,7 +1,7 @@
 """Entries dated ahead: their time lies in the future, because the clock of the machine that wrote them was wrong.
 
-In all tables but `predictions`, ids give the true order. There, readers replace a future time by the time of the next
-entry that is not dated ahead, or by the present if there is none. `entries_ahead` reports all entries dated ahead.
+In all tables but `predictions`, ids give the true order. Readers of these tables replace a future time by the time of
+the next entry that is not dated ahead, or by the present if there is none. `entries_ahead` reports entries dated ahead.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ _TABLES: tuple[tuple[Table, Column[Any], str], ...] = (
 
 
 def settle(newest_first: Iterable[int], now: int) -> list[int]:
-    """Return the times of entries; a time after `now` is replaced by the next entry's.
+    """Return the times of entries; a time after `now` becomes that of the next entry that is not dated ahead, or `now`.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The log of monitoring cycles and of looks.
 
 A look is an analysis of fresh evidence; it spends some of the error budget. Each cycle has a source: `live` for
-customers of the API, another name for files. Looks are counted by source.
+customers of the API, another name for files. Looks are counted for each model and source.
 """
 
 import json
@@ -32,8 +32,8 @@ class Cycle:
     content_sha256
         Content hash of the monitored model; None if the cycle failed before it loaded a model.
     report_only
-        Whether the cycle causes no alert, look or retraining: the batch was simulated, of the past, or a file
-        without a source.
+        Whether the cycle causes no alert, look or retraining: the batch was a past window, a file without a source, or
+        simulated in a project that is not a demonstration.
     report
         File name of the report; None if the cycle failed.
     summary
@@ -76,9 +76,9 @@ class CycleLog:
         self._engine = engine
 
     def look(self, content_sha256: str, batch_sha256: str, source: str = LIVE) -> int:
-        """Return the number of this look, counted from 1 for each model and source.
+        """Record a look, and return its number, counted from 1 for each model and source.
 
-        The same evidence is the same look, so a repeated or killed cycle spends the error budget only once.
+        Evidence that was looked at before keeps its number, so a repeated or killed cycle spends the error budget once.
         """
         earlier = (looks.c.content_sha256 == content_sha256) & (looks.c.source == source)
         with answering(), exclusive(self._engine) as connection:
@@ -107,7 +107,7 @@ class CycleLog:
         return look is not None and summary is not None and look <= (json.loads(summary)["look"] or 0)
 
     def established(self, content_sha256: str, source: str = LIVE) -> frozenset[str]:
-        """Return the triggers that fired in the newest finished cycle of a model and a source."""
+        """Return the triggers that fired in the newest finished cycle of a model and a source (not report-only)."""
         with answering(), self._engine.connect() as connection:
             summary = connection.execute(_newest_summary(content_sha256, source)).scalar()
         triggers = json.loads(summary)["recommend_retraining"]["triggers"] if summary else {}
@@ -204,7 +204,7 @@ class CycleLog:
                 chosen = cycles.c.id.in_(newest.group_by(stretch, cycles.c.status, cycles.c.aside, cycles.c.source))
             query = select(cycles, self._without_columns().label("small")).where(chosen)
             rows = connection.execute(query).all()
-        rows = sorted(rows, key=attrgetter("id"), reverse=True)  # the database would scan the whole table
+        rows = sorted(rows, key=attrgetter("id"), reverse=True)  # not by the database, which would scan the whole table
         by_time = sorted([(at, row.id, row) for row, at in _settled(rows, now)], key=itemgetter(0, 1))
         series = tuple(_cycle(row, at, row.small) for at, _, row in by_time)
         return CycleSeries(series, None if width is None else timedelta(microseconds=width))

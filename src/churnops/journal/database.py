@@ -64,7 +64,8 @@ def open_database(url: str, *, durability: Durability = "power", moves_log: bool
         engine = _create_engine(make_url(url), durability, moves_log)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise JournalError(
-            "journal.url is not a database URL that can be opened: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+            "journal.url is not a database URL that can be opened: use sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST/NAME"
         ) from None
     try:
         _migrate(engine)
@@ -214,7 +215,7 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
 
 
 def check_transactions(engine: Engine, check: Callable[[], None]) -> None:
-    """Call `check` before each SQLite transaction and after its commit; its errors are raised there."""
+    """Call `check` before each SQLite transaction and after its commit; the transaction raises the check's errors."""
     _checks[engine].insert(0, check)
 
 

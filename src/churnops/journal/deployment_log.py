@@ -37,8 +37,8 @@ _INTENT = tuple(field.name for field in fields(Intent))
 class Deployment:
     """One deployment: the folder below `models/versions`, the registered version, and the reason.
 
-    `at` is never in the future. A future time is replaced by the time of the next deployment. The newest deployment
-    gets the time of the first monitoring cycle on its model since then, or the present.
+    `at` is never in the future. A future time is replaced by the time of the next deployment. If the newest deployment
+    has a future time, it gets the time of the first cycle that monitored it, or the present.
     `closed` is None while the intent is open, then "done" or "undone". `previous` is the folder deployed before.
     `kind` is "rollback" if the folder was deployed earlier; `by` is the user's name, None in rows of older versions.
     """
@@ -141,7 +141,7 @@ class DeploymentLog:
 
 
 def _first_watched(connection: Connection, content_sha256: str, now: datetime) -> datetime:
-    """Return the time of the first cycle on a model after the last one on another model; now if there is none."""
+    """Return the time of a model's first cycle after the last cycle of other models; now if there is none."""
     same, other = cycles.c.content_sha256 == content_sha256, cycles.c.content_sha256 != content_sha256
     before = select(func.coalesce(func.max(cycles.c.id), 0)).where(other).scalar_subquery()
     query = select(func.min(cycles.c.at)).where(same, cycles.c.id > before, cycles.c.at <= microseconds(now))

@@ -97,10 +97,10 @@ class Journal:
         labels, one counts for a prediction:
 
         1. the latest one for the prediction itself, else
-        2. the latest one for its customer with `at <= outcome_at`. An earlier outcome is no evidence.
+        2. the latest one for its customer with `at <= outcome_at`. An outcome before the prediction is no evidence.
 
-        `labels.outcome` derives the outcome from this label. Without a label, it is unknown, never "stayed". Labels
-        dated ahead get a corrected time (see `clock`).
+        `labels.outcome` derives the outcome from this label. Without a label, the outcome is unknown, not "stayed".
+        Labels dated ahead get a corrected time (see `clock`).
 
         The rows are streamed from one transaction, which ends with the iteration: iterate without pauses.
         """
@@ -124,7 +124,7 @@ class Journal:
     def newest_begin(self, count: int, until: datetime) -> datetime | None:
         """Return the time of the `count`-th newest prediction before `until`; None if there are fewer.
 
-        With this time, a reader of `resolved` can limit the number of rows.
+        As `since`, this time limits `resolved` to about `count` predictions.
         """
         at = predictions.c.at
         query = select(at).where(at < microseconds(until)).order_by(at.desc()).offset(count - 1).limit(1)
@@ -133,7 +133,7 @@ class Journal:
         return None if begin is None else moment(begin)
 
     def waiting(self, since: datetime, until: datetime, content_sha256: str) -> tuple[int, datetime | None]:
-        """Count a model's predictions in a window that have a label; return their number and the earliest time."""
+        """Return the number of a model's predictions in a window that have a label, and the earliest one's time."""
         at = predictions.c.at
         own = exists().where(labels.c.subject_kind == "prediction", labels.c.subject == predictions.c.id)
         customers = exists().where(

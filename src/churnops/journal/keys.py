@@ -52,8 +52,8 @@ class KeyStore:
         Raises
         ------
         JournalError
-            If the name is not 1 to 64 printable characters or an active key has it, if a scope is unknown, or if the
-            record of keys cannot be written.
+            If the name is not 1 to 64 printable characters or belongs to an active key, if there is no scope or an
+            unknown one, or if the record of keys cannot be written.
         """
         wanted = set(scopes)
         if not (1 <= len(name) <= 64 and name.isprintable() and name == name.strip()):
@@ -93,7 +93,7 @@ class KeyStore:
     def record(self, *, made: bool = False) -> None:
         """Write the record of existing keys if it is missing: an older churnops made the keys, or the file was lost.
 
-        Nothing is written if the record's folder is gone, because a moved project must not be created again.
+        Nothing is written if the record's folder is gone: a project that was moved must not reappear at its old place.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class KeyStore:
             return [_key(row) for row in connection.execute(query).mappings()]
 
     def revoke(self, id_or_name: str) -> ApiKey:
-        """Revoke a key by its id, or an active key by its name. Repeating it with the id changes nothing.
+        """Revoke a key by its id, or an active key by its name. Revoking an id twice changes nothing.
 
         Raises
         ------

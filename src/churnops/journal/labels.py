@@ -53,7 +53,7 @@ class LabelCounts:
     recorded, unchanged : int
         Number of new labels, and of labels that were already known.
     unmatched : int or None
-        Number of labels of either kind for customers without a prediction in the journal. They are kept, as a
+        Number of labels, new or known, for customers without a prediction in the journal. They are kept, because a
         prediction may follow. None while the number is unknown.
     """
 
@@ -152,7 +152,7 @@ class LabelTimes:
 def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:
     """Write labels, without those that repeat a known one, in the caller's exclusive transaction.
 
-    `key` is the id of the API key that sent them. `unmatched` stays 0: `seen.unmatched` counts it outside.
+    `key` is the id of the API key that sent them. `unmatched` stays 0; `seen.unmatched` counts it afterwards.
     """
     latest: dict[tuple[str, str], KnownLabel] = {}
     for kind in ("prediction", "customer"):

@@ -54,7 +54,8 @@ def new_prediction_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-# Fetched many at once: a system call for each id would more than double its time, and release Python's lock.
+# Fetched many at once: a system call for each id would more than double the time of `new_prediction_id`, and release
+# Python's lock.
 _random: list[int] = []
 os.register_at_fork(after_in_child=_random.clear)
 

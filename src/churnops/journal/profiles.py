@@ -60,7 +60,7 @@ class ProfileStore:
     def written(
         self, content_sha256: str, since: datetime, until: datetime = LAST
     ) -> dict[datetime, dict[str, datetime]]:
-        """Return the time of each worker's last write to each part that starts from `since` to `until`."""
+        """Return, for each part that starts from `since` to `until`, the time of each worker's last write."""
         table = profiles.c
         query = select(table.part, table.worker, table.updated_at).where(
             table.content_sha256 == content_sha256,

@@ -95,7 +95,7 @@ class SqliteLog:
         self._seen: tuple[object, ...] = ()
         self._not_before = 0.0
         self._mover: Thread | None = None
-        if not self._progress().finished:  # after a crash, `_judge` needs a complete move to compare with
+        if not self._progress().finished:  # a crash cut off the move; `_judge` compares with a finished one
             self._move()
         check_transactions(engine, self.check)
 
@@ -119,14 +119,14 @@ class SqliteLog:
             seen, known = self._settled
             before, state, after = self._progress(), self._state(), self._progress()
             settled = before == after and after.finished
-            touched = state[1:] == seen[1:]  # only the time differs: each move by a service changes the header
+            touched = state[1:] == seen[1:]  # only the time differs: an earlier copy has another header, see `_mark`
             if state != seen and settled and after == known and not touched:
                 self._refuse(_OVERWRITTEN)
             if settled:
                 self._settled = (state, after)
 
     def _log_is_cut(self) -> bool:
-        """Return whether the log lost pages or has foreign salts. SQLite itself changes the index before the log."""
+        """Return whether the log lost pages or has foreign salts. SQLite causes neither: it changes the index first."""
         index = self._index_header()
         page, frames = _LENGTH.unpack_from(index)
         if not frames or index[:48] != index[48:]:  # the log is empty, or the index is being written
@@ -180,7 +180,7 @@ class SqliteLog:
             self._mover.start()
 
     def _sound(self) -> bool:
-        """Check all files; a replaced or overwritten file is refused until the service restarts."""
+        """Return whether all files are the opened ones, and whole; refuse others until the service restarts."""
         try:
             self.check()
             self.files.check()
@@ -236,7 +236,7 @@ class SqliteLog:
         return mark
 
     def _checkpoint(self, mode: str) -> tuple[int, int, int]:
-        """Run a checkpoint; return 1 if it was blocked, the pages in the log, and the moved pages."""
+        """Run a checkpoint; return three numbers: 1 if it was blocked (else 0), pages in the log, and moved pages."""
         result: tuple[int, int, int] = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         return result
 

@@ -58,8 +58,8 @@ class JournalWriter:
     timeout : float
         Seconds that an append may wait for its commit.
     inline : bool
-        Let the loop commit itself if the database is a SQLite file and no other process is writing; otherwise the
-        thread commits. Useful if commits are not flushed to disk: such a commit is quicker than a hand-over.
+        Whether the loop itself commits if the database is a SQLite file and no other process is writing. Otherwise the
+        thread commits. Useful if commits are not flushed to disk: they are quicker than handing over to the thread.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ Window = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class LabelCoverage:
-    """Number of predictions past the label horizon (`due`), and of those with an outcome (`labelled`).
+    """Number of predictions past the label horizon (`due`; in a table: all), and of those with an outcome (`labelled`).
 
     `oldest`, `newest` and `median_age_days` describe predictions with an outcome; None without any. `waiting` is the
     number of predictions that have a label but are not past their horizon; `first_due` is the end of the first such
@@ -104,7 +104,7 @@ class Batch:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the evidence, independent of its origin."""
+        """Hash of the customers, scores and outcomes, independent of their origin."""
         digest = hashlib.sha256()
         for name in sorted(self.columns):
             digest.update(name.encode() + b"\0" + self.columns[name].tobytes())

@@ -1,10 +1,10 @@
 """Error budget: four triggers, judged again at each look, and one recommendation.
 
-The budget is the chance, over a model's whole life, of a recommendation to retrain although nothing changed. Each
-trigger gets an equal part, and spends 1 / (k (k + 1)) of its part at look k. These shares add up to 1 over all looks.
-So by the union bound the budget holds for any number of looks, whether they depend on each other or not: an hourly
-look is as safe as a single one. The idea of spending error over looks is that of Lan and DeMets, "Discrete sequential
-boundaries for clinical trials", Biometrika 70 (1983) 659-663.
+The budget is the chance, over a model's whole life and for one source of customers, of a recommendation to retrain
+although nothing changed. Each trigger gets an equal part, and spends 1 / (k (k + 1)) of its part at look k. These
+shares add up to 1 over all looks. So by the union bound the budget holds for any number of looks, whether they depend
+on each other or not: an hourly look is as safe as a single one. The idea of spending error over looks is that of Lan
+and DeMets, "Discrete sequential boundaries for clinical trials", Biometrika 70 (1983) 659-663.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -50,8 +50,8 @@ class Trigger:
     big
         Whether the difference reaches its threshold; None if unknown.
     fired
-        Whether the difference is big and certain (`p_value` is not above `level`), or is big and the trigger fired at
-        the previous look. None if unknown.
+        Whether the difference is big and meets one more condition: it is certain (`p_value` is not above `level`), or
+        the trigger fired at the previous look. The plain rule has no such condition. None if unknown.
     p_value
         p-value of "nothing changed", corrected for the columns and tests behind it.
     level
@@ -98,7 +98,7 @@ class Verdicts:
 
 
 def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
-    """Return the highest p-value with which one trigger may fire at a look.
+    """Return the level of one trigger at a look: the highest p-value of a certain difference.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
     Raises
     ------
     ValueError
-        If there is no such look.
+        If `look` is below 1.
 
     Examples
     --------
@@ -131,14 +131,14 @@ def recommend(
 ) -> Recommendation:
     """Decide whether to recommend retraining. Nothing else in churnops decides this.
 
-    A trigger fires when its difference is big and its p-value is not above the level of this look. With `correction:
+    A trigger fires if its difference is big and its p-value is not above the level of this look. With `correction:
     none` a big difference is enough: the plain rule.
 
     Parameters
     ----------
     look
-        Number of this look; equal evidence has an equal number. None for a batch that spends no error budget, such as
-        a simulated one; that batch gets the level of a first look.
+        Number of this look; a second look at the same batch keeps the number of the first. None for a batch that spends
+        no error budget, such as a simulated one; it is judged at the level of a first look.
     established
         Triggers that fired at the previous look. They stay fired while their difference is big, although the level is
         lower now. The budget still holds, because they fired within it.
@@ -170,7 +170,7 @@ def recommend(
 class _Condition:
     """A difference that a trigger judges; attributes as those of `Trigger`.
 
-    `more` returns about how many more outcomes make the difference certain at a level; None if unknown.
+    `more` estimates how many more outcomes would make the difference certain at a level; None if it cannot.
     """
 
     name: TriggerName
@@ -180,7 +180,7 @@ class _Condition:
     more: Callable[[float], int | None] | None = None
 
     def trigger(self, level: float | None, established: bool) -> Trigger:
-        """Return the trigger: it fires if the difference is big, and certain or `established` at an earlier look."""
+        """Return the trigger; see `Trigger.fired`. `established` means that it fired at the previous look."""
         name, big, p_value = self.name, self.big, self.p_value
         reason = f"{REASON_PREFIXES[name]}: {self.reason}"
         if not big or level is None:

@@ -21,9 +21,9 @@ from churnops.words import title
 
 CautionName = Literal["broken_columns", "wrong_predictions"]
 BROKEN = 0.5
-"""Share of rows that differ from the reference from which a column counts as broken."""
+"""Smallest effect of a break: difference of missing rates, share of unseen choices, or KS distance."""
 ERROR_RATIO = 1.5
-"""Number of wrong predictions, as a multiple of the expected number, from which they cause a caution."""
+"""Smallest ratio of wrong predictions to the expected number of them that causes a caution."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def cautions(
 ) -> tuple[Caution, ...]:
     """Return the cautions of a cycle: broken columns, and wrong predictions.
 
-    Each caution spends as much of `false_alarm_budget` as a trigger does, beside the budget of the recommendation.
+    Each caution has an error budget of its own: a quarter of `false_alarm_budget`, as large as a trigger's part of it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def cautions(
 
 
 def _broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float) -> Caution:
-    """Compare every column with its reference: the level is divided by the number of columns."""
+    """Compare every column with its reference, each at an equal part of the level `certain`."""
     share = certain / max(len(features.columns), 1)
     broken: dict[str, str] = {}
     tested = False
@@ -84,7 +84,7 @@ def _broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, cert
         return Caution("broken_columns", "warning", False if tested else None, False if tested else None, empty)
     importance = column_importance(bundle, None)
     ordered = sorted(broken, key=lambda name: -importance.get(name, 0.0))
-    # "Important" is a share of the scores above that of the average column.
+    # A column is important if its share of the scores is at least that of the average column.
     important = importance.get(ordered[0], 0.0) * len(importance) >= 1.0
     more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
     reason = "; ".join(broken[name] for name in ordered[:3]) + more
@@ -99,7 +99,7 @@ def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile,
         if finding.effect is not None and finding.p_value is not None
     }
     rows = batch.rows + batch.missing
-    # One row is added to both sides of a share, so that a value never seen in a small reference is not impossible.
+    # One row with the value and one without it are added: a value that a small reference lacks is not impossible.
     before = (reference.missing + 1) / (reference.rows + reference.missing + 2)
     if batch.missing / rows - before >= BROKEN and betainc(batch.missing, batch.rows + 1, before) <= certain:
         yield "is empty" if not batch.rows else f"is empty in {batch.missing / rows:.0%} of the rows"

@@ -41,7 +41,7 @@ def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -
 
 
 def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_as: str | None = None) -> Batch:
-    """Check and score the customers of a table. Each known outcome counts as due.
+    """Check and score the customers of a table. Every customer counts as due, with or without an outcome.
 
     The batch is simulated if the table has the column that `churnops simulate` adds.
 
@@ -87,8 +87,8 @@ def batch_from_journal(
     The outcomes come from another window of the same length, one label horizon earlier, in which all outcomes are due.
     Among younger predictions, only customers who left early have an outcome. Records after `known_at` are left out.
 
-    Only predictions of `bundle` count: another model's scores are no evidence on `bundle`, which may even have been
-    trained on their customers.
+    Predictions of other models are left out. Their scores are no evidence on `bundle`, which may even have been trained
+    on these customers.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ class WindowPart(Document):
 class LabelsPart(Document):
     """Numbers of due and known outcomes."""
 
-    due: Count = Field(description="predictions whose label horizon has passed")
+    due: Count = Field(description="predictions whose label horizon has passed; in a table, all customers")
     labelled: Count = Field(description="due predictions with a known outcome")
     oldest: MaybeMoment
     newest: MaybeMoment
@@ -49,7 +49,7 @@ class LabelsPart(Document):
 
     @property
     def waiting_sentence(self) -> str:
-        """Number of labels that wait, and when the first is due; empty without any."""
+        """Number of outcomes that wait, and when the first is due; empty if none waits."""
         if not self.waiting or self.first_due is None:
             return ""
         one, due = self.waiting == 1, f"{self.first_due:%d %b %Y}".lstrip("0")
@@ -126,11 +126,13 @@ class PerformancePart(Document):
     ]
     reason: str
     threshold: Share = Field(description="performance_threshold; null without one")
-    line: Number = Field(description="lowest acceptable ROC-AUC; null without threshold and expected ROC-AUC")
+    line: Number = Field(description="lowest acceptable ROC-AUC: the highest line of `tests`; null without tests")
     promised: PromisePart | None
-    p_value: Share = Field(description="smallest p-value of `tests`, times their number")
+    p_value: Share = Field(
+        description="smallest p-value of the `tests` whose line is crossed, or else of all, times the number of `tests`"
+    )
     tests: tuple[DeclineTestPart, ...] = Field(
-        (), description="each with an equal part of the trigger's level; older reports lack it"
+        (), description="each test has an equal part of the trigger's level; older reports lack them"
     )
     errors: ErrorsPart | None = Field(None, description="older reports lack it")
     labels: LabelsPart
@@ -181,7 +183,8 @@ class FindingPart(Document):
     statistic: Number
     p_value: Share
     effect: Number = Field(
-        description="KS distance, population stability index, difference of missing rates, or share of rows"
+        description="KS distance, population stability index, difference of missing rates, or share of rows with "
+        "unseen categories"
     )
     reason: str
 
@@ -193,14 +196,14 @@ class ColumnPart(Document):
 
     name: str
     kind: str
-    test: str = Field(description="the test that decided the verdict, or cannot tell")
+    test: str = Field(description="the test that decided the verdict; cannot tell if no test was run")
     statistic: Number
     p_value: Share = Field(description="p-value before any correction")
     adjusted_p_value: Share
     effect: Number
     drifted: Flag | None = Field(description="null: cannot tell")
     reason: str
-    linked_to: str | None = Field(description="the column that determines this one; both count once")
+    linked_to: str | None = Field(description="the column that determines this one; see `drift_rate`")
     findings: tuple[FindingPart, ...]
 
 
@@ -211,7 +214,8 @@ class FeatureDriftPart(Document):
 
     columns: tuple[ColumnPart, ...]
     drift_rate: Share = Field(
-        description="share of drifted columns; a column and the columns that it determines count as one"
+        description="share of drifted columns among those with a verdict; a column and the columns that it determines "
+        "count as one, except under the plain rule"
     )
     units: Count
     drifted: tuple[str, ...]
@@ -220,15 +224,16 @@ class FeatureDriftPart(Document):
 
 
 class TriggerPart(Document):
-    """One of the conditions that recommend retraining; `big` and not `fired` is not certain yet."""
+    """One of the conditions that recommend retraining. If `big` and not `fired`, its difference is not certain yet."""
 
     name: str = Field(json_schema_extra={"enum": list(TRIGGER_LABELS)})
     big: Flag | None = Field(description="whether the difference is big enough; null: cannot tell")
-    fired: Flag | None = Field(description="whether the difference is big and certain; null: cannot tell")
-    p_value: Share
-    level: Number = Field(
-        description="highest p-value with which the trigger may fire at this look; null under the plain rule"
+    fired: Flag | None = Field(
+        description="whether the difference is big, and one of these holds: it is certain, the trigger fired at the "
+        "previous look, or the plain rule applies; null: cannot tell"
     )
+    p_value: Share
+    level: Number = Field(description="highest p-value of a certain difference at this look; null under the plain rule")
     reason: str
 
     @property
@@ -280,8 +285,8 @@ class ReportDocument(Document):
     source: str
     acts_as: str | None = Field(
         None,
-        description="source to which the looks, alarms and recoveries belong: live, or a name of files; null if the "
-        "report has no consequences; older reports lack it",
+        description="source to which the looks, alarms and recoveries belong: live, or the name of a source of files; "
+        "null if the report has no consequences; older reports lack it",
     )
     demonstration: Flag = Field(
         False,

@@ -101,7 +101,7 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
 def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> str:
     """Draw the shares of a numeric column's rows, reference (filled) and batch (line), in about 30 bins; "" if empty.
 
-    A separate bar at either end shows all values below or above.
+    A separate bar at either end shows all values beyond the bins.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A monitoring report as one HTML page: opens offline, loads and runs nothing, and stays small however many columns."""
+"""A monitoring report as one HTML page: opens offline, loads and runs nothing, and stays small with many columns."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -234,7 +234,7 @@ def _singles(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, A
 def _columns(columns: Iterable[Mapping[str, Any]], figure: Draw, schema: Schema, room: int) -> _Columns:
     """Show columns in at most `room` bytes: cards with figures first, then rows of a table.
 
-    Cards do not use the bytes that the rows of all columns need, up to two thirds of `room`.
+    Cards leave free the bytes that all columns would take as rows, but at most two thirds of `room`.
     """
     ordered = sorted(columns, key=_place)
     adjusted = any(finite(column["adjusted_p_value"]) for column in ordered)
@@ -261,7 +261,7 @@ def _size(piece: str) -> int:
 
 
 def _place(column: Mapping[str, Any]) -> tuple[bool, bool, float]:
-    """Return a key that sorts drifted columns first, then the others, by effect; unknown verdicts are last."""
+    """Return a sort key: drifted columns, others, unknown verdicts; in each group, the largest effects first."""
     effect = column["effect"]
     return column["drifted"] is None, not column["drifted"], -abs(effect) if finite(effect) else 0.0
 

@@ -16,7 +16,7 @@ from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.settings import MonitoringSettings, Settings
 
 MIN_OUTCOMES = 10
-"""Number of customers with each outcome that a verdict needs."""
+"""Number of churners, and of stayers, that a verdict needs; under the plain rule, one of each is enough."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class DeclineTest:
     below
         Whether ROC-AUC is below the line.
     p_value
-        p-value of "not lower than the threshold" or "not lower than expected"; None under the plain rule, and for equal
-        scores.
+        p-value of "not lower than the threshold" or "not lower than expected". None under the plain rule, and if all
+        scores are equal and errors are not compared.
     gap
         Distance from the threshold or the expected ROC-AUC, in log-odds; negative if ROC-AUC is lower.
     error, expected_error
-        Standard errors of both sides, in log-odds.
+        Standard errors of ROC-AUC and of the expected ROC-AUC, in log-odds; the latter is 0 for a threshold.
     comparisons
-        Number of p-values whose smallest, times this number, is `p_value`.
+        Number of p-values behind `p_value`, which is the smallest of them times this number.
     """
 
     name: Literal["threshold", "expected"]
@@ -53,7 +53,7 @@ class DeclineTest:
     comparisons: int = 1
 
     def rows_needed(self, rows: int, level: float) -> float:
-        """Return about how many outcomes make this ROC-AUC certain at a level; infinity if no number does."""
+        """Return about how many outcomes would make this decline certain at a level; infinity if no number would."""
         if self.gap is None or self.gap >= 0.0:
             return math.inf
         z = float(ndtri(level / self.comparisons))
@@ -70,7 +70,7 @@ class Errors:
     wrong, expected
         Numbers of wrong predictions.
     p_value
-        p-value of "neither churners nor stayers are predicted wrongly more often": twice the smaller one of two tests.
+        p-value of "neither churners nor stayers are predicted wrongly more often": twice the smaller of two p-values.
     """
 
     wrong: int
@@ -96,8 +96,8 @@ class Decline:
     reason
         The verdict in words.
     tests
-        Comparisons with the threshold and with the expected ROC-AUC, as far as both exist. Each has an equal share of
-        the trigger's level.
+        Comparisons with the threshold and the expected ROC-AUC, if these exist; under the plain rule, only with the
+        threshold. Each has an equal share of the trigger's level.
     errors
         Wrong predictions; None without a held-out evaluation at the same threshold, and under the plain rule.
     rows
@@ -113,7 +113,7 @@ class Decline:
 
     @property
     def line(self) -> float | None:
-        """Lowest acceptable ROC-AUC: the higher line."""
+        """Lowest acceptable ROC-AUC: the highest line of the tests; None without tests."""
         return max((test.line for test in self.tests), default=None)
 
     @property
@@ -123,15 +123,15 @@ class Decline:
 
     @property
     def p_value(self) -> float | None:
-        """Smallest p-value, times the number of tests; of the tests whose line is crossed, if there are any."""
+        """Smallest p-value of the tests whose line is crossed, or else of all, times the number of tests."""
         crossed = [test for test in self.tests if test.below] or self.tests
         known = [test.p_value for test in crossed if test.p_value is not None]
         return min(1.0, len(self.tests) * min(known)) if known else None
 
     def more_outcomes(self, level: float) -> int | None:
-        """Return about how many more outcomes make this ROC-AUC certain at a level, with two digits.
+        """Return about how many more outcomes would make this decline certain at a level, with two digits.
 
-        Returns None if no number does, because the expected ROC-AUC is itself too uncertain.
+        Returns None if no number would: no line is crossed, or the expected ROC-AUC is itself too uncertain.
         """
         crossed = [test for test in self.tests if test.below]
         needed = min((test.rows_needed(self.rows, level / len(self.tests)) for test in crossed), default=math.inf)
@@ -156,7 +156,7 @@ def measure_performance(
     Parameters
     ----------
     resolved
-        An outcome that is NaN is unknown: it is left out, never "stayed".
+        Predictions with outcomes. A NaN is an unknown outcome: its row is left out, and never counts as "stayed".
     promised
         `bundle.metrics.get("held_out")`, the document of `Evaluation.to_json`.
     churn_threshold
@@ -200,10 +200,10 @@ def judge_decline(
     -----
     There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the
     promise: its line is `max_decline` lower, and its p-value is three times the smallest of three. The first of these
-    compares ROC-AUC by both standard errors, in log-odds, where normal tails hold better with few churners. Two compare
-    counts with the held-out evaluation by Fisher's exact test, one-sided: churners who are predicted to stay, among
-    churners, and stayers who are predicted to churn, among stayers. These need no normal tail, and detect more if few
-    churners make ROC-AUC uncertain. None of the three depends on the churn rate, so its change is no decline.
+    compares ROC-AUC by the standard errors of both sides, in log-odds, because normal tails hold better there with few
+    churners. Two compare a share with the held-out evaluation by Fisher's exact test, one-sided: the share of churners
+    predicted to stay, and the share of stayers predicted to churn. These need no normal tail, and detect more if few
+    churners make ROC-AUC uncertain. None of the three depends on the churn rate, so a change of it is no decline.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
@@ -264,7 +264,7 @@ def _test(
     promise: _Promise | None = None,
     errors: Errors | None = None,
 ) -> DeclineTest:
-    """Test "ROC-AUC is not lower than `expected`"; with a promise, also "there are not more errors"."""
+    """Test "ROC-AUC is not lower than `expected`"; if `errors` is given, also "there are not more errors"."""
     below = auc.value < line
     comparisons = 3 if errors else 1
     if promise:  # 1 has no log-odds, so half a pair of rows is subtracted

@@ -38,15 +38,17 @@ class ColumnDrift:
     Attributes
     ----------
     test, statistic, p_value, effect
-        Result of the test that decided the verdict, before correction. None if the column could not be tested.
+        Result of the test that decided the verdict, before correction. The numbers are None if the column could not be
+        tested; `test` is "cannot tell" if no test was run.
     adjusted_p_value
-        The p-value corrected for the column's tests and for the columns.
+        p-value corrected for the numbers of tests and of columns; for scores and labels, `p_value`. None if unknown,
+        and for columns under the plain rule.
     drifted
         Whether the column drifted; None if unknown.
     reason
         The verdict in words.
     linked_to
-        Column that determines this one; both are shown, and counted once.
+        Column that determines this one. Both belong to one unit of the drift rate, see `FeatureDrift`.
     findings
         Results of all tests of the column.
     """
@@ -72,7 +74,7 @@ class FeatureDrift:
     ----------
     drift_rate
         Share of drifted units among the `units` with a verdict; None without any. A unit is a column together with
-        the columns that it determines; it drifted if one of these drifted.
+        the columns that it determines; it drifted if any of them drifted. Under the plain rule, a unit is one column.
     drifted
         Names of drifted columns.
     p_value
@@ -88,7 +90,7 @@ class FeatureDrift:
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Return adjusted p-values: rejecting all up to q keeps the false discovery rate at or below q.
+    """Return adjusted p-values: to keep the false discovery rate at or below q, reject where they are at or below q.
 
     Benjamini and Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995) 289-300.
 
@@ -186,7 +188,7 @@ def _tested(
     linked_to: str | None,
     settings: MonitoringSettings,
 ) -> ColumnDrift:
-    """Run the tests of a column; the most significant of the big differences decides."""
+    """Run the tests of a column. The most significant of the big differences decides, or of all if none is big."""
     if batch is None:
         nothing = (column.name, column.kind, "cannot tell", None, None, None, None, None)
         return ColumnDrift(*nothing, "the batch lacks this column", linked_to, ())

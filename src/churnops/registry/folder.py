@@ -135,8 +135,8 @@ class DeploymentFolder:
         Parameters
         ----------
         folder_name
-            Name of the model's folder below `versions`. None: the model that the deployed one replaced when it was
-            deployed, not rolled back to. So two rollbacks lead two deployments back.
+            Name of the model's folder below `versions`. None: the model that the deployed one replaced at its own
+            deployment; rollbacks to it do not count. So a second rollback leads one deployment further back.
         by
             Name for the log. Default: the user's.
 
@@ -207,7 +207,7 @@ class DeploymentFolder:
         return answered[-1].at if answered else None
 
     def recover(self) -> "list[Deployment]":
-        """Finish open deployments whose link was swapped, undo the others in the log, and return both.
+        """Finish open deployments whose link was swapped, close the others as undone, and return all of them.
 
         Raises
         ------
@@ -324,7 +324,7 @@ class DeploymentFolder:
             ) from error
 
     def _undo(self) -> "list[Deployment]":
-        """Close the open intents without a link swap as undone."""
+        """Close as undone each open intent whose link was not swapped; return these deployments."""
         swapped = {deployment.id for deployment in self.answered()}
         undone = [intent for intent in self.log.open_intents() if intent.id not in swapped]
         for intent in undone:

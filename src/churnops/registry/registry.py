@@ -151,7 +151,7 @@ class Registry:
         return self.deployed.prune(keep, protected)
 
     def name_production(self, content_sha256: str) -> None:
-        """Move the alias `production` to the version with this content; `previous` to the one that had it.
+        """Move the alias `production` to the version with this content; the version that had it becomes `previous`.
 
         A repeated call changes nothing. A store without this version, such as a new store, stays as it is: the link
         decides which model is deployed, and the next run registers the version.

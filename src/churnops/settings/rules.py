@@ -40,7 +40,7 @@ class Rule:
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """Let pydantic check this rule first."""
+        """Return pydantic's schema for the type, with this rule checked before pydantic's own validation."""
         return core_schema.no_info_before_validator_function(self._check, handler(source))
 
 

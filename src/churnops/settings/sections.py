@@ -83,7 +83,7 @@ SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$"), Af
 
 
 def _always(value: Any) -> Any:
-    """Read YAML's `true` as "always"; refuse to turn API keys off."""
+    """Read YAML's `true` as "always"; refuse values that would turn API keys off."""
     if value is False or value in ("never", "no", "off"):
         raise ValueError(
             "API keys cannot be turned off: with auto, requests from this machine need no key until the first key is "
@@ -221,7 +221,7 @@ class RetrainingSettings(_Section):
 
     @property
     def improvement(self) -> float:
-        """Required gain in `metric`. A setting by an earlier name overrides `min_improvement`."""
+        """Required gain in `metric`. The earlier name of the metric's setting, if used, overrides `min_improvement`."""
         earlier = getattr(self, f"min_improvement_{self.metric}", None)
         return self.min_improvement if earlier is None else float(earlier)
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from churnops.errors import ChurnopsError, first_line
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
-"""Errors that an odd answer causes, such as a time out of range."""
+"""Errors that an unreadable answer causes, such as one with an impossible date."""
 
 
 @contextmanager
 def answering(store: str, error_type: type[ChurnopsError] = ChurnopsError) -> Iterator[None]:
-    """Turn the errors of a block that asks MLflow into one line; an interruption stays one.
+    """Turn the errors of a block that asks MLflow into one line, but an interruption into KeyboardInterrupt.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def answering(store: str, error_type: type[ChurnopsError] = ChurnopsError) -> It
 
 
 def interrupted(error: BaseException | None) -> bool:
-    """Return whether an interruption, such as Ctrl-C within a call of the store, caused an error."""
+    """Return whether an interruption caused an error, such as Ctrl-C during a call of the store."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

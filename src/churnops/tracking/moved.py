@@ -16,15 +16,15 @@ ADDRESSES = {
     "model_versions": ("source", "storage_location"),
 }
 """Columns of MLflow's tables that hold addresses of artifacts."""
-_LOOKED_AT = 20  # newest runs of which one must be in the present folder
+_LOOKED_AT = 20  # number of newest runs; at least one of them must be in the present folder
 _WAIT = 60.0
 
 
 def correct_addresses(database: Path, root: Path, artifacts: str) -> Path | None:
-    """Point the addresses of a store at the project's present folder; return the project's folder before.
+    """Point the addresses of a store at the project's present folder; return the project's previous folder.
 
-    Nothing is changed, and None is returned, if the addresses are right, or if the present folder does not hold the
-    runs: then its artifacts are still at the old place.
+    Changes nothing, and returns None, if the addresses are right, or if none of the newest runs is in the present
+    folder: then the artifacts are still at the old place.
 
     Parameters
     ----------

@@ -66,7 +66,8 @@ class Tracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # If tqdm is installed, MLflow would draw bars between the lines of churnops.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a wrong address takes minutes with 7
+        # With MLflow's default of 7, a wrong address would be an error only after minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         import mlflow
 
         self.settings = settings
@@ -217,8 +218,8 @@ class PipelineRun:
     def step(self, name: str, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Call `function` and track its result in a run called `name`.
 
-        The run has parameters, metrics, artifacts, data sets, source code, printed output and environment; children
-        become nested runs. A failure is tracked too, and raised again.
+        The run has parameters, metrics, artifacts, data sets, source code, printed output and environment; the
+        result's children become nested runs. A failure is tracked too, and raised again.
         """
         self._progress(name, "started")
         started = time.perf_counter()
@@ -354,7 +355,7 @@ def _closing(client: "MlflowClient", run_id: str, ended: int | None = None) -> I
 
 @contextlib.contextmanager
 def _noted(error: BaseException) -> Iterator[None]:
-    """Add a note to `error` if tracking it fails as well (disk full, server gone), and continue with `error`."""
+    """Turn a failure to track `error` (disk full, server gone) into a note on `error`, so that `error` is raised."""
     try:
         yield
     except Exception as untracked:

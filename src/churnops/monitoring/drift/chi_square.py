@@ -62,7 +62,8 @@ def pool_small(table: Counts, rest: Counts) -> tuple[Counts, int]:
         Counts without empty columns. The first column pools the rest and all columns with a small cell. If it still
         has a small cell, it also pools the smallest other column. The largest column is never pooled.
     count : int
-        Number of pooled columns. Sums of columns decide on pooling, so neither side is favoured.
+        Number of pooled columns; `rest`, unless empty, is one of them. Sums of both rows decide which columns are
+        pooled, so neither side is favoured.
 
     Examples
     --------
