@@ -89,7 +89,7 @@ def measure() -> Result:
             "Limits are upper limits of Clopper and Pearson's two-sided 95 % intervals. Batches of a split share a "
             "model and 1,667 customers, so they are not independent. The second limit is therefore clustered by "
             "split. It uses an effective number of trials, estimated from the variance over the splits (Korn and "
-            "Graubard 1998). Without any alarm, this is the number of splits.",
+            "Graubard 1998). If there was no alarm at all, the effective number of trials is the number of splits.",
             "The plain rule has no floor for the effect on scores, and the scores of a refit always differ a little "
             "from the out-of-fold ones. So the trigger for scores raises nearly all alarms of the plain rule. The "
             "table shows each trigger.",

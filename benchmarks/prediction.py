@@ -61,8 +61,8 @@ def measure() -> Result:
         claims=claims,
         notes=[
             "`Bundle.predict` includes imputation and derived columns. XGBoost adds its leaves in float32 and the "
-            "bundle in float64, which explains the larger difference. One row measures mostly the libraries' checks "
-            "and preparation per call; 100,000 rows measure mostly the walk through the trees.",
+            "bundle in float64, which explains the larger difference. A call with one customer mostly measures "
+            "the libraries' checks and preparation; a call with 100,000 customers, the walk through the trees.",
         ],
     )
 

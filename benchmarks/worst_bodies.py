@@ -264,7 +264,10 @@ def _result(costs: Sequence[Cost], crowd: tuple[float, float, list[int]], idle: 
             Claim(f"memory of {AT_ONCE} of the largest bodies of labels at once", peak, "MiB"),
         ],
         tables=[("Each form in its largest size, by path and format", _table(costs))],
-        notes=[f"The {AT_ONCE} bodies sent together were answered within {seconds:.1f} s, {refused} with 503 `busy`."],
+        notes=[
+            f"{AT_ONCE} of the largest bodies of labels, sent at once, were answered within {seconds:.1f} s, "
+            f"{refused} of them with 503 `busy`."
+        ],
     )
 
 

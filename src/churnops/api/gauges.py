@@ -69,7 +69,9 @@ class LiveGauges(Gauges):
         )
         self.drifted = self.gauge("column_drifted", "1 if a column drifted, 0 if not, NaN if unknown.", "column")
         self.missing = self.gauge("missing_rate", "Share of null among the values sent for a column.", "column")
-        self.score_distance = self.gauge("score_distance", "KS distance of the scores, computed in ten bands.")
+        self.score_distance = self.gauge(
+            "score_distance", "Distance of the scores: KS distance in log-odds, with a slack for the refit."
+        )
         self.score_drifted = self.gauge("score_drifted", "1 if the scores drifted, 0 if not, NaN if unknown.")
         self.updated = self.gauge(
             "updated_timestamp_seconds", "Time of the last merge of the workers' counts, 0 if never.", first=0.0
