@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -16,6 +17,7 @@ from churnops.settings.rules import Entries, Flag, Items, Number, Rule, Text, Wh
 from churnops.settings.yaml import read_yaml
 from tests.support.projects import write_project
 
+DEFAULT = read_yaml(default_config())
 ODD: tuple[Any, ...] = ("2:13:20", "1_000", "8000", "yes", "010", "0.5x", True, 1.5, None, [[]], {"a": {}}, b"x")
 """Values that a setting of some other type may hold, or that YAML 1.1 read as something else."""
 
@@ -59,7 +61,7 @@ def bounded(type_: Any) -> bool:
 
 
 def refused(place: tuple[str, ...], value: object, tmp_path: Path) -> str:
-    document = read_yaml(default_config())
+    document = deepcopy(DEFAULT)
     section = document
     for name in place[:-1]:
         section = section.setdefault(name, {})
@@ -127,7 +129,7 @@ def test_the_bounds_themselves_are_allowed(name: str, tmp_path: Path):
     rule = rule_of(metadata)
     assert isinstance(rule, Whole | Number)
     for value in (rule.low, rule.high, *([0] if isinstance(rule, Number) and rule.or_zero else [])):
-        document = read_yaml(default_config())
+        document = deepcopy(DEFAULT)
         section = document
         for part in place[:-1]:
             section = section.setdefault(part, {})
@@ -161,7 +163,7 @@ def test_every_key_of_a_column_is_tried():
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, (values, _) in COLUMN.items() for value in values])
 def test_a_column_out_of_bounds_is_refused(key: str, value: object, tmp_path: Path):
-    document = read_yaml(default_config())
+    document = deepcopy(DEFAULT)
     column = next(c for c in document["schema"]["columns"] if c["name"] == "total_day_minutes")
     column[key] = value
     with pytest.raises(SettingsError, match=COLUMN[key][1]) as caught:
@@ -178,14 +180,14 @@ def test_a_column_out_of_bounds_is_refused(key: str, value: object, tmp_path: Pa
     ],
 )
 def test_choices_are_bounded(choices: list[str], message: str, tmp_path: Path):
-    document = read_yaml(default_config())
+    document = deepcopy(DEFAULT)
     document["schema"]["columns"].append({"name": "plan", "kind": "category", "choices": choices})
     with pytest.raises(SettingsError, match=message):
         Settings.parse(document, tmp_path)
 
 
 def test_an_integers_bounds_are_whole_numbers(tmp_path: Path):
-    document = read_yaml(default_config())
+    document = deepcopy(DEFAULT)
     document["schema"]["columns"].append({"name": "calls", "kind": "integer", "minimum": 0.5})
     with pytest.raises(SettingsError, match="whole number"):
         Settings.parse(document, tmp_path)
@@ -318,7 +320,7 @@ def test_addresses_and_paths_are_checked(name: str, value: object, tmp_path: Pat
     ],
 )
 def test_values_in_existing_projects_stay_valid(name: str, value: object, tmp_path: Path):
-    document = read_yaml(default_config())
+    document = deepcopy(DEFAULT)
     section, key = name.split(".")
     document[section][key] = value
     Settings.parse(document, tmp_path)
