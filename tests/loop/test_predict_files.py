@@ -398,21 +398,17 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(big: Path, tmp_path:
         "limit = int(sys.argv.pop(1)); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)); cli.main()"
     )
 
-    def limited(size: int, target: Path) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-c", code, str(size), "predict", "big.csv", str(target)]
-        return subprocess.run(command, cwd=big, capture_output=True, text=True)
+    def limited(size: int, target: Path) -> str:
+        command = (sys.executable, "-c", code, str(size), "predict", "big.csv", str(target))
+        return run(*command, cwd=big, code=2).stderr
 
     for ending in ("csv", "parquet"):
         target = tmp_path / f"out.{ending}"
-        done = limited(50_000, target)
-        assert done.returncode == 2, done.stderr
-        (line,) = done.stderr.splitlines()
+        (line,) = limited(50_000, target).splitlines()
         assert "File too large" in line
         assert leftovers(target) == []
         predict(big, "big.csv", tmp_path / f"whole.{ending}")
-        done = limited((tmp_path / f"whole.{ending}").stat().st_size - 1000, target)
-        assert done.returncode == 2, done.stderr
-        (line,) = done.stderr.splitlines()
+        (line,) = limited((tmp_path / f"whole.{ending}").stat().st_size - 1000, target).splitlines()
         assert not target.exists()
 
 

@@ -38,6 +38,7 @@ needs_prometheus = pytest.mark.needs("prometheus")
         ("check", "config", "prometheus.yml"),
         ("check", "rules", "churnops.rules.yml"),
         ("test", "rules", "churnops.rules.test.yml"),
+        ("test", "rules", "churnops.days.test.yml"),
     ],
     ids=" ".join,
 )
@@ -49,7 +50,7 @@ def test_promtool_agrees(command: tuple[str, ...], tmp_path: Path):
 
 
 def test_every_rule_is_tested_both_ways():
-    tests = yaml.safe_load((FOLDER / "churnops.rules.test.yml").read_text())["tests"]
+    tests = [test for path in FOLDER.glob("*.test.yml") for test in yaml.safe_load(path.read_text())["tests"]]
     checks = [check for test in tests for check in test["alert_rule_test"]]
     assert {check["alertname"] for check in checks if check["exp_alerts"]} == set(RULES)
     assert {check["alertname"] for check in checks if not check["exp_alerts"]} == set(RULES)

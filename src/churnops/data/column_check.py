@@ -50,7 +50,7 @@ def check_cells(raw: pl.Series, column: Column, file: str, *, may_be_null: bool)
         raw = _blank_as_missing(raw, column)
     series = _cast(raw, column)
     rules = _Rules(raw, column, file)
-    if not may_be_null:
+    if not may_be_null and raw.null_count():
         missing = "missing label" if column.kind == "target" else "missing value"
         rules.apply(missing, raw.is_null(), f"missing: {_remedy(column)}")
     _check_type(raw, series, rules)
@@ -108,6 +108,8 @@ def _remedy(column: Column) -> str:
 
 def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
     """Apply the rule of the type, with a hint if the cause is known."""
+    if series.null_count() == raw.null_count():  # every null of `raw` is one of `series`
+        return
     bad = raw.is_not_null() & series.is_null()
     message = f"not {_expected(rules.column)}"
     if raw.dtype == pl.String and bad.any():
@@ -123,10 +125,11 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
 def _check_numbers(series: pl.Series, rules: _Rules) -> None:
     """Apply the rules of a number or an integer."""
     column, finite = rules.column, series.is_finite()
-    word = rules.raw.dtype == pl.String and series.is_nan().any()
-    rules.apply("finite", ~finite, f"not finite{' (a missing value is an empty cell)' if word else ''}")
+    if not finite.all():
+        word = rules.raw.dtype == pl.String and series.is_nan().any()
+        rules.apply("finite", ~finite, f"not finite{' (a missing value is an empty cell)' if word else ''}")
     if column.kind == "integer":
-        whole = (series == series.floor()) & (series.abs() <= MAX_INTEGER)
+        whole = (series == series.floor()) & (series >= -MAX_INTEGER) & (series <= MAX_INTEGER)
         rules.apply("integer", finite & ~whole, "not whole numbers")
     if column.minimum is not None:
         rules.apply("minimum", finite & (series < column.minimum), f"below the minimum {column.minimum:g}")

@@ -53,7 +53,7 @@ def encode(table: pl.DataFrame, schema: Schema) -> Columns:
         series = table.get_column(column.name)
         if not column.numeric:
             series = series.cast(pl.Enum(column.choices)).to_physical()
-        columns[column.name] = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        columns[column.name] = series.cast(pl.Float64).to_numpy()  # null becomes NaN
     return columns
 
 
