@@ -11,8 +11,9 @@ from pathlib import Path
 
 @cache
 def requirements() -> str:
-    """Return the installed packages as `name==version` lines; cached, because reading them takes half a second."""
-    versions = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
+    """Return the installed packages as `name==version` lines; cached, because it parses the metadata of each."""
+    parsed = (distribution.metadata for distribution in distributions())  # parsed at each access
+    versions = {metadata["Name"].lower(): metadata["Version"] for metadata in parsed if metadata["Name"]}
     return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()))
 
 
