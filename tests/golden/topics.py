@@ -26,9 +26,12 @@ def path_of(topic: str) -> Path:
     return ANSWERS / f"{topic}.json"
 
 
-def replay(topic: str) -> str:
-    """Return a topic's answers as text, from a new copy of the fixture project."""
-    with tempfile.TemporaryDirectory(prefix="churnops-golden-") as folder, golden_project(Path(folder)) as project:
+def replay(topic: str, within: str | None = None) -> str:
+    """Return a topic's answers as text, from a copy of the fixture project in a new folder `within` another."""
+    with (
+        tempfile.TemporaryDirectory(prefix="churnops-golden-", dir=within) as folder,
+        golden_project(Path(folder)) as project,
+    ):
         TOPICS[topic](project)
         return as_text(project.answers)
 
@@ -38,9 +41,9 @@ def as_text(answers: Mapping[str, Any]) -> str:
     return json.dumps(answers, indent=1, ensure_ascii=False) + "\n"
 
 
-def difference(topic: str, lines: int = 200) -> str:
+def difference(topic: str, lines: int = 200, within: str | None = None) -> str:
     """Return a diff of at most `lines` lines from the golden to the current answers; empty if they are equal."""
     golden = path_of(topic).read_text().splitlines()
-    diff = list(unified_diff(golden, replay(topic).splitlines(), "golden", "now", lineterm="", n=5))
+    diff = list(unified_diff(golden, replay(topic, within).splitlines(), "golden", "now", lineterm="", n=5))
     more = [f"... and {len(diff) - lines} lines more"] if len(diff) > lines else []
     return "\n".join([*diff[:lines], *more])

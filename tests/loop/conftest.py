@@ -7,7 +7,7 @@ import pytest
 
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings, load_settings
-from tests.support.projects import quick, write_project
+from tests.support.projects import quick, write_project, write_store
 
 
 @pytest.fixture
@@ -15,6 +15,7 @@ def deployed(project: tuple[Settings, RunSummary], tmp_path: Path) -> Settings:
     """A project with a deployed model and without a monitoring cycle."""
     folder = tmp_path / "project"
     write_project(folder, quick)
+    write_store(folder)
     models = project[0].path("models")
     shutil.copytree(models, folder / "models", symlinks=True)
     return load_settings(folder / "config.yaml")

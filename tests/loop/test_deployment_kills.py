@@ -20,7 +20,7 @@ from churnops.tracking import Tracker
 from churnops.tracking.models import log_bundle
 from tests.support.deployments import aliases, copy, history, opened_registry
 from tests.support.load import Recomputed
-from tests.support.processes import wait_for
+from tests.support.processes import start, wait_for
 from tests.support.serving import Server
 
 # What a process has done when it dies; "nothing" is before the first of them.
@@ -40,7 +40,7 @@ ROLLBACK = ("nothing", "log", "link made", "link swapped", "set alias", "set ali
 SEQUENCES = {"deploy": DEPLOY, "rollback": ROLLBACK}
 POINTS = [(what, number) for what, sequence in SEQUENCES.items() for number in range(len(sequence))]
 
-# Forks for each order on standard input, since loading MLflow takes seconds. The child prints what it has done.
+# Forks for each order on standard input. The child prints what it has done.
 DIES = """
 import json, os, signal, sys, traceback
 from pathlib import Path
@@ -137,9 +137,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, 
 @pytest.fixture(scope="module")
 def dies() -> Iterator[Callable[[Settings, str, int | None], dict[str, Any]]]:
     """Deploy or roll back in a process that kills itself after a given number of steps."""
-    with subprocess.Popen(
-        [sys.executable, "-c", DIES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with start([sys.executable, "-c", DIES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
 

@@ -160,6 +160,8 @@ def _serve(control: socket.socket, modules: Sequence[str]) -> dict[str, Any]:
 
     for module in modules:
         importlib.import_module(module)
+    if "mlflow.pyfunc" in modules:
+        _read_packages()
     gc.collect()
     gc.freeze()
     selector = selectors.DefaultSelector()
@@ -195,6 +197,18 @@ def _serve(control: socket.socket, modules: Sequence[str]) -> dict[str, Any]:
                 os.close(stream)
             _send(answer, pid)
             selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, answer))
+
+
+def _read_packages() -> None:
+    """Read the list of installed packages, as each process that logs a model would; no thread remains."""
+    from mlflow.utils.requirements_utils import _check_requirement_satisfied
+    from sqlalchemy.orm import configure_mappers
+
+    from churnops.tracking.environment import requirements
+
+    requirements()
+    _check_requirement_satisfied("mlflow")
+    configure_mappers()
 
 
 def _send(answer: socket.socket, number: int) -> None:

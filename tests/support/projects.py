@@ -47,7 +47,12 @@ def write_small_data(folder: Path, rows: int = 500, *, store: bool = True) -> No
         lines = source.read_text().splitlines(keepends=True)[: rows + 1]
         (folder / "data" / part / source.name).write_text("".join(lines))
     if store:
-        (folder / "mlflow.db").write_bytes(_empty_store())
+        write_store(folder)
+
+
+def write_store(folder: Path) -> None:
+    """Put MLflow's empty database into a project, which a process would make in more than a second."""
+    (folder / "mlflow.db").write_bytes(_empty_store())
 
 
 @cache
