@@ -24,12 +24,17 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("elsewhere")
 
 
+def change(document: dict[str, Any]) -> None:
+    quick(document)
+    document["training"]["families"] = ["logistic_regression", "decision_tree"]
+
+
 @pytest.fixture(scope="module")
 def typed(tmp_path_factory: pytest.TempPathFactory, elsewhere: Path) -> tuple[Path, str]:
     """A project on which `python run_all.py` was typed from another folder, and what it printed."""
     folder = tmp_path_factory.mktemp("typed")
     write_small_data(folder, store=False)
-    write_project(folder, quick)
+    write_project(folder, change)
     shutil.copy(REPOSITORY / "run_all.py", folder)
     done = run(sys.executable, str(folder / "run_all.py"), cwd=elsewhere)
     return folder, done.stdout

@@ -111,10 +111,14 @@ def test_mlflow_models_serve_answers_as_the_bundle_does(project: tuple[Settings,
 
 
 def test_a_tracking_server_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def change(document: dict[str, Any]) -> None:
+        quick(document)
+        document["training"]["families"] = ["decision_tree"]
+
     (tmp_path / "server").mkdir()
     (tmp_path / "project").mkdir()
     write_small_data(tmp_path / "project", 300, store=False)
-    settings = load_settings(write_project(tmp_path / "project", quick))
+    settings = load_settings(write_project(tmp_path / "project", change))
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = (MLFLOW, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowException
@@ -33,10 +34,15 @@ main(["run", "--deploy"])
 """
 
 
+def change(document: dict[str, Any]) -> None:
+    quick(document)
+    document["training"]["families"] = ["decision_tree"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_small_data(tmp_path, 300)
-    write_project(tmp_path, quick)
+    write_project(tmp_path, change)
     return tmp_path
 
 
@@ -71,10 +77,10 @@ def test_a_killed_deployment_and_a_new_store(folder: Path):
         assert registry.deployed.log.open_intents() == []
 
 
-def test_a_new_store_learns_what_is_in_production(tmp_path: Path, project: tuple[Settings, RunSummary]):
-    shutil.copytree(project[0].root, tmp_path / "copy", symlinks=True)
-    (tmp_path / "copy/mlflow.db").unlink()
-    settings = load_settings(tmp_path / "copy/config.yaml")
+def test_a_new_store_learns_what_is_in_production(folder: Path):
+    run_all(load_settings(folder / "config.yaml"))
+    settings = copied(load_settings(folder / "config.yaml"), folder / "copy")  # MLflow keeps the first store open
+    settings.path("mlflow.db").unlink()
     for _ in range(2):  # and the second time nothing changes
         assert run_all(settings).deployed.status == "unchanged"
         with opened_registry(settings) as registry:
@@ -93,6 +99,7 @@ def test_two_runs_at_once_deploy_once(folder: Path):
 
 
 def test_an_interrupted_run_is_marked_killed_and_deploys_nothing(folder: Path):
+    write_project(folder, quick)  # with every family, it runs long enough to be interrupted
     run = begin(CHURNOPS, "run", folder=folder)
     wait_for("the run has begun", (folder / "mlartifacts").exists)
     os.kill(run.pid, signal.SIGINT)
@@ -126,7 +133,7 @@ def test_an_interruption_within_a_call_of_the_store_is_one(folder: Path):
 KILLED_IN_A_STEP = """
 import os, sys
 from pathlib import Path
-from churnops.settings import load_settings
+from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from churnops.tracking.runner import PROCESS_TAG
 with Tracker(load_settings(Path("config.yaml"))).pipeline(sys.argv[1], "killed") as run:
