@@ -460,8 +460,8 @@ def test_a_model_deployed_meanwhile_is_not_replaced(
     other = replace(production(settings), threshold=0.4)
     register = Registry.register
 
-    def while_it_is_registered(registry: Registry, bundle: Bundle, address: str, run_id: str) -> int:
-        version = register(registry, bundle, address, run_id)
+    def while_it_is_registered(registry: Registry, *arguments: Any) -> int:
+        version = register(registry, *arguments)
         with registry.deployed.locked():
             registry.deployed.deploy(other, 99, "by somebody else")
         return version
