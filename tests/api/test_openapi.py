@@ -17,6 +17,7 @@ import pytest
 import schemathesis
 import yaml
 from fastapi.testclient import TestClient
+from httpx2 import ASGITransport, AsyncClient, Response
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from schemathesis import GenerationMode
@@ -43,7 +44,7 @@ from churnops.schema import Column, Schema
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
 from churnops.training.train import train_models
-from tests.support.api import client_of, make_key
+from tests.support.api import LOCAL, client_of, make_key
 from tests.support.projects import deployed
 
 EXAMPLES = 200  # requests made up for each operation, as far as there are so many different ones
@@ -100,7 +101,15 @@ def ask(client: TestClient, case: Any, key: str | None) -> Any:
     if key is not None:
         headers["X-API-Key"] = key
     body = {"json": sent["json"]} if "json" in sent else {"content": sent.get("data")}
-    return client.request(sent["method"], sent["url"], params=sent.get("params"), headers=headers, **body)
+
+    async def answer() -> Response:
+        """Ask within the event loop of the service: the test client would change threads eight times."""
+        transport = ASGITransport(client.app, client=LOCAL)
+        async with AsyncClient(transport=transport, base_url=client.base_url) as asker:
+            return await asker.request(sent["method"], sent["url"], params=sent.get("params"), headers=headers, **body)
+
+    assert client.portal is not None
+    return client.portal.call(answer)
 
 
 def check(
