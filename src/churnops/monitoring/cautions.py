@@ -103,8 +103,10 @@ def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile,
     before = (reference.missing + 1) / (reference.rows + reference.missing + 2)
     if batch.missing / rows - before >= BROKEN and betainc(batch.missing, batch.rows + 1, before) <= certain:
         yield "is empty" if not batch.rows else f"is empty in {batch.missing / rows:.0%} of the rows"
-    if batch.rows >= MIN_ROWS and batch.at_points.max(initial=0) == batch.rows:
-        usual = (float(reference.at_points[batch.at_points.argmax()]) + 1) / (reference.rows + 2)
+    # Between the smallest and the largest value of training, all rows in one cell have (nearly) one value.
+    inner = batch.counts[1:-1]
+    if batch.rows >= MIN_ROWS and inner.max(initial=0) == batch.rows:
+        usual = (float(reference.counts[1:-1][inner.argmax()]) + 1) / (reference.rows + 2)
         if usual**batch.rows <= certain:
             yield "has the same value in every row"
     for test, words in (
