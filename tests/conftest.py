@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import hypothesis
 import numpy as np
 import polars as pl
 import pytest
@@ -26,6 +27,10 @@ BROWSER = "tests/browser/"
 LONGEST = ("tests/loop/test_closed_loop.py", BROWSER, "tests/loop/", "tests/api/", "tests/unit/app/", "tests/contract/")
 MEMORY = "/dev/shm"
 MEMORY_BYTES = 8 * 2**30
+
+
+hypothesis.settings.register_profile("patient", deadline=None)  # on a busy machine an example may take any time
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

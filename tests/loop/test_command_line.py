@@ -12,6 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from churnops.cli import main
 from churnops.cli.root import _Commands
 from churnops.pipelines.run_all import STEPS
 from churnops.settings import default_config
@@ -130,7 +131,7 @@ def test_bad_input_is_one_clear_line_and_touches_nothing(typed: tuple[Path, str]
     (folder / "empty.csv").touch()
     refuse(folder, "not one of No, Yes, such as 'no' (row 1)", CHURNOPS, "predict", "bad.csv", "out.csv")
     refuse(folder, "empty.csv is empty", CHURNOPS, "predict", "empty.csv", "out.csv")
-    refuse(folder, "is not a .csv or .parquet file", CHURNOPS, "predict", "absent.csv", "out.csv")
+    refuse(folder, "absent.csv does not exist", CHURNOPS, "predict", "absent.csv", "out.csv")
     refuse(folder, "must end in .csv or .parquet", CHURNOPS, "predict", later, "out.xlsx")
     refuse(folder, "exists already", CHURNOPS, "predict", later, "bad.csv")
     refuse(folder, "exists already", CHURNOPS, "predict", later, later, "--force")
@@ -190,3 +191,28 @@ def test_notes_on_a_system_error_are_printed_too():
     result = CliRunner().invoke(_Commands("group", {"write": write}), ["write"])
     assert result.exit_code == 2
     assert result.stderr == "error: summary.json: No space left on device\n       production is as it was before\n"
+
+
+def test_with_json_an_error_is_a_document_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path)
+    for arguments, words, code in (
+        (["predict", "missing.csv", "out.csv", "--json"], "missing.csv does not exist", 2),
+        (["monitor", "--json", "--no-such-option"], "No such option", 2),
+        (["rollback", "--json"], "no model is deployed", 2),
+    ):
+        result = CliRunner().invoke(main, arguments)
+        document = json.loads(result.stdout)
+        assert words in document["error"]
+        assert (document["exit_code"], result.exit_code, document["schema_version"]) == (code, code, 1)
+        assert "rror: " in result.stderr
+    (tmp_path / "config.yaml").write_text("nonsense: 1\n")
+    assert "'schema' is required" in json.loads(CliRunner().invoke(main, ["config", "check", "--json"]).stdout)["error"]
+
+
+def test_the_check_of_the_settings_has_a_verdict_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path)
+    document = json.loads(CliRunner().invoke(main, ["config", "check", "--json"]).stdout)
+    assert document["valid"] is True
+    assert document["schema_version"] == 1

@@ -349,7 +349,7 @@ def test_a_failed_retraining_alerts_and_leaves_production_unchanged(settings: Se
 
 
 def test_a_missing_file_is_an_error_without_an_alert(settings: Settings, tmp_path: Path):
-    with pytest.raises(DataError, match=r"may\.csv is not a file"):
+    with pytest.raises(DataError, match=r"may\.csv does not exist"):
         retrain(settings, tmp_path / "may.csv")
     assert "retraining_failed" not in told(settings)
 

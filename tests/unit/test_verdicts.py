@@ -194,9 +194,9 @@ def test_scores_of_a_refit_are_no_drift_however_many_there_are():
     assert plain.drifted
 
 
-def test_low_scores_that_double_are_drift(rng: np.random.Generator):
+def test_low_scores_that_triple_are_drift(rng: np.random.Generator):
     """Nearly all scores of a table with few churners are below 0.1, where bands of fixed width see no change."""
-    before, now = (1 / (1 + np.exp(3.9 - shift - 0.35 * rng.normal(size=2000))) for shift in (0.0, 0.7))
+    before, now = (1 / (1 + np.exp(4.3 - shift - 0.35 * rng.normal(size=2000))) for shift in (0.0, 1.1))
     assert np.mean(now < 0.1) > 0.9
     reference = ColumnProfile.fit(before)
     changed = judge_scores(reference, reference.count(now), SETTINGS)

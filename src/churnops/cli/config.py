@@ -5,7 +5,7 @@ import json
 import click
 
 from churnops import __version__
-from churnops.cli.root import json_option, main, settings_of
+from churnops.cli.root import json_option, main, settings_of, show, show_json
 from churnops.errors import redact
 
 
@@ -33,7 +33,8 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
     features = all_features(settings.table, settings.features)
     valid = f"The settings are valid: {len(settings.table.columns)} columns, {len(features)} features."
     people = f"{valid} Paths start at {settings.root}"
-    click.echo(redact(settings.model_dump_json(by_alias=True)) if as_json else people)
+    document = {"valid": True, **json.loads(redact(settings.model_dump_json(by_alias=True)))}
+    show(as_json, lambda: document, lambda: click.echo(people))
 
 
 @main.command()
@@ -43,6 +44,6 @@ def version(as_json: bool) -> None:
     if as_json:
         from churnops.model import PROTOCOL
 
-        click.echo(json.dumps({"churnops": __version__, "bundle_protocol": PROTOCOL}))
+        show_json({"churnops": __version__, "bundle_protocol": PROTOCOL})
     else:
         click.echo(f"churnops {__version__}")

@@ -3,9 +3,10 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,11 +18,24 @@ if TYPE_CHECKING:
     from churnops.settings import Settings
 
 
+SCHEMA_VERSION = 1
+"""Version of the JSON documents of `--json`: keys are added, never changed or removed."""
+
+
+_SHOWN = "churnops.shown"
+
+
 class _Commands(click.Group):
-    """Prints a `ChurnopsError` or `OSError` on one line. Any other exception is a defect and keeps its traceback."""
+    """Prints a `ChurnopsError` or `OSError` on one line. Any other exception is a defect and keeps its traceback.
+
+    With `--json` the error is a JSON document on standard output too.
+    """
+
+    _as_json = False
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         prepare_streams()
+        self._as_json = "--json" in (sys.argv[1:] if args is None else args)
         try:
             try:
                 return super().main(args, *more, **options)
@@ -36,21 +50,45 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:  # click prints it
+            self._document(ctx, error, error.format_message(), error.exit_code)
+            raise
         except ChurnopsError as error:
-            show_error(error, str(error))
-            sys.exit(error.exit_code)
+            self._end(ctx, error, str(error), error.exit_code)
         except OSError as error:
             path = f"{error.filename}: " if error.filename else ""
-            show_error(error, f"{path}{error.strerror or error}")
-            sys.exit(ChurnopsError.exit_code)
+            self._end(ctx, error, f"{path}{error.strerror or error}", ChurnopsError.exit_code)
+
+    def _end(self, ctx: click.Context, error: Exception, message: str, exit_code: int) -> NoReturn:
+        show_error(error, message)
+        self._document(ctx, error, message, exit_code)
+        sys.exit(exit_code)
+
+    def _document(self, ctx: click.Context, error: Exception, message: str, exit_code: int) -> None:
+        if self._as_json and _SHOWN not in ctx.meta:  # a refusal by the gate has shown its result already
+            notes = list(getattr(error, "__notes__", ()))
+            show_json({"error": message, "notes": notes, "exit_code": exit_code})
 
 
 def show(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:
     """Print a command's result, as one JSON document or for people."""
     if as_json:
-        click.echo(json.dumps(document(), default=str))
+        show_json(document())
     else:
         people()
+
+
+def show_json(document: object) -> None:
+    """Print a JSON document: an object gets `schema_version`, and times are ISO 8601."""
+    if isinstance(document, Mapping):
+        document = {"schema_version": SCHEMA_VERSION, **document}
+    if (ctx := click.get_current_context(silent=True)) is not None:
+        ctx.meta[_SHOWN] = True
+    click.echo(json.dumps(document, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def show_done(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:

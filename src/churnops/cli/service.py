@@ -1,13 +1,12 @@
 """Commands of the HTTP service: serve, warm, keys."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of, show
+from churnops.cli.root import json_option, main, settings_of, show, show_json
 
 if TYPE_CHECKING:
     from churnops.journal.keys import KeyStore
@@ -106,7 +105,7 @@ def keys_add(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bo
     """  # noqa: D301  (click wants the control character, not a backslash)
     token = _key_store(ctx).add(name, scopes)
     if as_json:
-        click.echo(json.dumps({"name": name, "scopes": sorted(set(scopes)), "token": token}))
+        show_json({"name": name, "scopes": sorted(set(scopes)), "token": token})
     else:
         click.echo(token)
         click.secho(

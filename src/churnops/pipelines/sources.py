@@ -70,7 +70,7 @@ def file(path: Path, acts_as: str | None = None) -> BatchSource:
         If there is no such file.
     """
     if not path.is_file():
-        raise DataError(f"{path} is not a file")
+        raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
         return batch_from_file(path, bundle, acts_as=acts_as)

@@ -78,7 +78,7 @@ def trigger_retraining(
     """
     if task.batch is not None:
         if not task.batch.is_file():
-            raise DataError(f"{task.batch} is not a file")
+            raise DataError(f"{task.batch} {'is not a file' if task.batch.exists() else 'does not exist'}")
         with suppress(JournalError), Project.open(settings) as project:  # the code below reports a journal that is down
             refuse_simulated([task.batch], project.simulated, settings)
     attempt = _Attempt(settings, task, datetime.now(UTC))

@@ -19,7 +19,7 @@ ARTIFACT = "bundle"
 _NEEDED = ("numba", "numpy", "polars", "pydantic", "pyyaml")
 
 
-def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object]) -> str:
+def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object] | None = None) -> str:
     """Log the bundle's files, with its hyperparameters, as the model of a run; return its `models:/` address.
 
     The model is "models from code": data files and a small program (`served_model.py`), no pickle.
@@ -39,7 +39,7 @@ def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object]) -> str
             signature=signature(bundle.schema),
             pip_requirements=needed,  # MLflow would take seconds to collect them
             metadata={"content_sha256": bundle.content_sha256},
-            params={name: str(value) for name, value in params.items()},
+            params={name: str(value) for name, value in (params or {}).items()},
         )
     return str(logged.model_uri)
 

@@ -179,7 +179,8 @@ class PipelineRun:
         self._experiment_id = experiment_id
         self._progress = progress
         self.commit = git_commit(tracker.settings.root)
-        self._tags = {"mlflow.source.name": "churnops", "mlflow.source.type": "LOCAL", PROCESS_TAG: this_process()}
+        self._tags = {"mlflow.source.name": "churnops", "mlflow.source.type": "LOCAL"}
+        self._tags |= {"churnops.version": __version__, PROCESS_TAG: this_process()}
         self._tags |= {"mlflow.source.git.commit": self.commit} if self.commit else {}
         self._environment = {
             "environment/requirements.txt": requirements(),
@@ -192,17 +193,18 @@ class PipelineRun:
         self.run_id = self._create(name, parent=None)
         self._on_server = tracker.uri.startswith("http")
         server = LOCAL_SERVER if tracker.uri.startswith("sqlite:") else redact(tracker.uri).rstrip("/")
-        self.page = f"{server}/#/experiments/{experiment_id}/runs" if server.startswith("http") else None
+        self._runs = f"{server}/#/experiments/{experiment_id}/runs" if server.startswith("http") else None
+        # Without this, MLflow first shows its pages for language models.
+        self.page = f"{self._runs}?workflowType=machine_learning" if self._runs else None
 
     def address(self, step: str) -> str | None:
         """Return the address of a step's page on the tracking server; None if the store is a database."""
-        return f"{self.page}/{self.runs[step]}" if self._on_server and self.page else None
+        return f"{self._runs}/{self.runs[step]}" if self._on_server and self._runs else None
 
     def log_environment(self) -> None:
         """Log packages, platform and settings (without secrets) in the pipeline's run."""
         config = yaml.safe_dump(json.loads(self._config), sort_keys=False, allow_unicode=True)
         self._log_files(self.run_id, {**self._environment, "config.yaml": config})
-        self.tag("churnops.version", __version__)
 
     def conclude(self, result: StepResult, description: str, tags: Mapping[str, str]) -> None:
         """Log the pipeline's result in its own run, for people who compare runs; `description` is Markdown."""

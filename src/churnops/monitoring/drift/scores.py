@@ -7,11 +7,11 @@ from churnops.data.profile import ColumnProfile
 from churnops.monitoring.drift.finding import Finding, cannot_tell
 from churnops.monitoring.drift.ks import two_sample_p_value
 
-SLACK = 0.3
+SLACK = 0.6
 """Distance, in log-odds, within which two scores count as equal. The reference's scores come from the fits of the
-folds. A tree model gives most customers a few scores, and its refit moves these by up to 0.3, without any change of the
-customers; then a plain Kolmogorov-Smirnov distance is up to 0.85. With this slack it was at most 0.08 for four model
-families on the example table."""
+folds. A tree model gives most customers a few scores, and another fit moves these by up to 0.6, without any change of
+the customers; then a plain Kolmogorov-Smirnov distance is up to 0.85. With this slack it was at most 0.05 for four
+model families on the example table."""
 TOLERANCE = 0.05
 """Distance that may remain between the fits of the folds and the refit."""
 
@@ -52,8 +52,8 @@ def score_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
     --------
     >>> scores = np.linspace(0.01, 0.09, 1000)
     >>> reference = ColumnProfile.fit(scores)
-    >>> [round(score_test(reference, reference.count(batch)).effect, 2) for batch in (scores * 1.2, scores * 3)]
-    [0.0, 0.48]
+    >>> [round(score_test(reference, reference.count(batch)).effect, 2) for batch in (scores * 1.5, scores * 4)]
+    [0.0, 0.36]
     """
     if (short := cannot_tell("ks", reference, batch)) is not None:
         return short
