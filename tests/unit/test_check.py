@@ -181,7 +181,7 @@ def test_a_number_may_differ_by_as_much_as_allowed(bundle: Bundle):
 def test_another_number_of_answers_is_a_failure(bundle: Bundle, answers: Callable[[list[Any]], list[Any]]):
     found, _ = checked(bundle, says(http(200, answers(right(bundle)))), seconds=ENOUGH)
     assert found.status == "failed"
-    assert "customers with" in found.reason
+    assert "answers with" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Gauges of live drift and of the newest monitoring cycle.
 
-An unknown value is NaN, for which no alert's comparison is true. All workers set the same merged values, so Prometheus
-gets the value that was set last.
+An unknown value is NaN, for which no alert's comparison is true. All workers set the same values, so Prometheus gets
+the value that was set last.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from churnops.journal.cycles import Cycle
+from churnops.monitoring.drift.scores import SLACK
 from churnops.monitoring.verdicts import DISTRIBUTION, ColumnDrift, FeatureDrift
 
 
@@ -25,7 +26,7 @@ class Gauges:
         self._shown: dict[Gauge, set[str]] = {}
 
     def gauge(self, name: str, description: str, label: str | None = None, *, first: float = nan) -> Gauge:
-        """Create a gauge with the value `first`; one with a label has no series until it is set."""
+        """Create a gauge with the value `first`. A gauge with a label has no values until they are set."""
         made = Gauge(
             f"{self._prefix}_{name}",
             description,
@@ -33,7 +34,7 @@ class Gauges:
             registry=self._registry,
             multiprocess_mode="livemostrecent",
         )
-        # A new worker must not hide the values of other workers, so its gauge appears only when it is set.
+        # With several workers there is no first value: a new worker's would hide the values of the others.
         if label is None and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             made.set(first)
         return made
@@ -70,7 +71,9 @@ class LiveGauges(Gauges):
         self.drifted = self.gauge("column_drifted", "1 if a column drifted, 0 if not, NaN if unknown.", "column")
         self.missing = self.gauge("missing_rate", "Share of null among the values sent for a column.", "column")
         self.score_distance = self.gauge(
-            "score_distance", "Distance of the scores: KS distance in log-odds, with a slack for the refit."
+            "score_distance",
+            f"Distance of the scores: KS distance, if scores within {SLACK:g} log-odds count as equal (a refit alone "
+            "can move them that far).",
         )
         self.score_drifted = self.gauge("score_drifted", "1 if the scores drifted, 0 if not, NaN if unknown.")
         self.updated = self.gauge(

@@ -77,7 +77,7 @@ class LabelBody(BaseModel):
 
 
 MAX_VALUES = 2 * len(LabelBody.model_fields)
-"""Limit of the values in one label's JSON."""
+"""Largest number of members and elements in one label's JSON, at all depths together."""
 
 
 def read_labels(body: bytes, max_labels: int) -> Steps[list[Label]]:
@@ -86,7 +86,7 @@ def read_labels(body: bytes, max_labels: int) -> Steps[list[Label]]:
     Raises
     ------
     Problem
-        400, 413 or 422; 422 names row, field and rule of the first 20 errors.
+        400, 413 or 422. A 422 names row, field and rule of the first 20 errors.
     """
     is_list = body.lstrip()[:1] == b"["
     documents = parse_list(body, max_labels, MAX_VALUES) if is_list else [parse_json(body, MAX_VALUES)]

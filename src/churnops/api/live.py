@@ -91,7 +91,7 @@ class _MergedCounts:
 
     written: Mapping[str, datetime]  # time of each worker's last write; counts are read again only after a new one
     profile: Profile
-    damaged: frozenset[bytes]  # counts that are logged and not merged
+    damaged: frozenset[bytes]  # unreadable counts: logged, not merged
 
 
 class LiveDrift:
@@ -124,7 +124,10 @@ class LiveDrift:
         self._model = ""  # content hash of the model of `_parts`
 
     def add_one(self, served: Served, record: Record, score: float) -> None:
-        """Add a customer to the list."""
+        """Add an answered customer to those that wait to be counted.
+
+        If too many wait, the customer is only counted as dropped.
+        """
         with self._waiting_lock:
             if self._waiting < MAX_WAITING:
                 self._waiting += 1
@@ -135,7 +138,7 @@ class LiveDrift:
         self._gauges.dropped.inc()
 
     def add(self, served: Served, columns: Columns, scores: Sequence[float]) -> None:
-        """Add encoded customers to the list; `columns` are the result of `given_columns`."""
+        """Add encoded customers like `add_one`; `columns` are the result of `given_columns`."""
         with self._waiting_lock:
             if not self._waiting or self._waiting + len(scores) <= MAX_WAITING:
                 self._waiting += len(scores)
@@ -197,7 +200,7 @@ class LiveDrift:
         return self._part(now) - (PARTS - 1) * self._length
 
     def _newest(self, now: datetime) -> datetime:
-        """Return the latest start at which a worker's part is accepted: a later one comes from a wrong clock."""
+        """Return the latest accepted start of a worker's part; a later start comes from a wrong clock."""
         return self._part(now) + self._length
 
     def _write(self, now: datetime, served: Served | None) -> None:
@@ -268,8 +271,8 @@ class LiveDrift:
 def given_columns(served: Served, records: Sequence[Record]) -> dict[str, NDArray[np.float64]]:
     """Encode checked customers: an array for each column of the reference.
 
-    Null becomes NaN, a missing value. An absent optional field is no missing value and is left out, so arrays may be
-    shorter than `records`.
+    Null becomes NaN and counts as a missing value. An absent optional field is left out, so arrays may be shorter than
+    `records`.
     """
     customers = _Customers(served)
     for record in records:

@@ -30,7 +30,7 @@ DEVELOPMENT = Caller("development", None)
 
 
 class RateLimit:
-    """Token buckets: each client may send `rate` requests a second; after a pause, `rate` (at least one) at once.
+    """Token buckets: a client may send `rate` requests a second, and after a pause `rate` (at least one) at once.
 
     Examples
     --------
@@ -79,11 +79,11 @@ class Access:
         self.required = True
 
     def refresh(self) -> None:
-        """Read the keys. After the first key, requests need one, even if all are revoked or the journal is lost."""
+        """Read the keys. Once a key was made, requests need one, even if all are revoked or the journal is lost."""
         if self._made:
-            self._record()  # before reading: if the journal is lost, the next start needs the record
+            self._record()  # before reading, which may fail: if the journal is lost, the next start needs the record
         self._active = self._keys.active()
-        # If the journal loses its keys, the running service must still require one.
+        # `_made` stays true: if the journal loses its keys, the running service must still require one.
         made = self._made = self._made or self._keys.were_made()
         self.required = self._rule == "always" or made
         self._show(self._in_force(made))
@@ -97,7 +97,7 @@ class Access:
             self._warn(str(error))
 
     def _in_force(self, made: bool) -> str:
-        """Return the rule in force as one line."""
+        """Return in one line whether requests need an API key, and why; `made`: whether a key was ever made."""
         if self._active:
             return f"every request needs an API key (valid keys: {len(self._active)})"
         if made:
@@ -119,7 +119,7 @@ class Access:
             log.warning(line)
 
     def _show(self, rule: str) -> None:
-        """Log the rule in force when it changes."""
+        """Log the line of `_in_force` when it changes."""
         if rule != self._rule_shown:
             self._rule_shown = rule
             log.log(logging.INFO if self._active else logging.WARNING, rule)

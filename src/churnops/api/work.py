@@ -23,8 +23,8 @@ Steps = Generator[None, None, T]
 
 STEP_ROWS = 500  # customers or labels in a step
 LOOP_BYTES = 8 * 1024  # the event loop itself computes bodies up to this size, in a few milliseconds
-LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and their bytes have a common limit
-LARGE_BODIES = 8  # this common limit, divided by the limit of one body
+LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and a common limit applies to their bytes
+LARGE_BODIES = 8  # common limit, as a multiple of the limit of one body
 COMPUTATIONS = 64  # limit of computations that run or wait
 QUESTIONS = 32  # limit of queries of the journal that run or wait
 HOUSEKEEPING = 5  # one job each of keys, model, readiness, monitoring and counting
@@ -105,7 +105,7 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Room:
-    """A count with a limit; more is refused, as a longer queue would only delay the failure.
+    """A count with a limit. Requests above it are refused, because a longer queue would only delay their failure.
 
     Parameters
     ----------
@@ -163,7 +163,10 @@ class Held:
             self._taken += more
 
     def exchange(self, amount: int) -> None:
-        """Count an answer in place of the body. An answer is never refused, because its predictions are recorded."""
+        """Count an answer's bytes instead of the body's.
+
+        An answer is never refused, because its predictions are already in the journal.
+        """
         self.close()
         self._room.take(amount, refuse=False)
         self._taken = amount
@@ -226,7 +229,7 @@ class Work:
         return await while_connected(receive, self._compute.compute(steps))
 
     async def step(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Take one step of a computation; the caller watches for a disconnect."""
+        """Run one step of a computation in a thread; the caller watches for a disconnect."""
         return await self._compute.run(function, *arguments)
 
     async def ask(self, receive: Receive, function: Callable[..., T], *arguments: Any) -> T:

@@ -246,8 +246,8 @@ def simulate(
     Use it to try monitoring. OUT is a .csv or .parquet file with the source's headers and the outcome. To shift a
     column, a customer takes the values of this column and of all connected columns from another customer with the same
     outcome. So all customers stay plausible: charges follow minutes, and a customer without a plan sends no messages.
-    A shift ends early if no such customer is left; the output shows the shift reached. Without a drift option OUT is a
-    random sample.
+    If the table has too few suitable customers for the whole shift, the shift is smaller, and the output shows its
+    size. Without a drift option OUT is a random sample.
 
     Simulated customers never count as real ones: OUT has a column churnops_simulated, and the journal keeps the hash
     of OUT. `churnops monitor --batch` reports on it. No model is trained on it, except in a project with

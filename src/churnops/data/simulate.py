@@ -52,8 +52,9 @@ class Drift:
         Whether to add the changes of `docs/coming-from-the-report.md`: normal noise (`RECIPE_NOISE` standard
         deviations) on the columns `noisy`, and 2 to 5 % of the outcomes flipped.
     noisy
-        Columns to which the recipe adds noise. If the table has none of them, noise is added to the three numbers whose
-        means differ most between the outcomes, in standard deviations. Numbers that another column determines get none.
+        Columns to which the recipe adds noise. If the table has none of them, noise is added to the three numeric
+        columns whose means differ most between the outcomes, in standard deviations. A column that another one
+        determines gets no noise.
     """
 
     covariate: float = 0.0
@@ -99,7 +100,7 @@ def simulate(
     rows
         Number of customers to draw, at least 1.
     seed
-        The same seed gives the same bits. Of the changes, only `prior` affects which customers are drawn.
+        The same seed gives the same customers, bit for bit. Of the changes, only `prior` affects the draw.
     linked
         Determined columns, each with its determining column, which is shifted instead. By default they are detected in
         the table.
@@ -200,7 +201,7 @@ class _DrawnCustomers:
         strata = np.where(unknown, 2, self._outcome).astype(np.intp)
         for name in group:
             missing = np.isnan(self._table[name])
-            if missing.any():  # numbered anew, so that the numbers of many columns do not overflow
+            if missing.any():  # numbered from 0 again, because the numbers would overflow after many columns
                 strata = np.unique(strata * 2 + missing, return_inverse=True)[1].astype(np.intp)
         return strata
 
@@ -266,7 +267,10 @@ def _standardized(values: Values) -> Values:
 
 
 def _permute(outcome: Values, share: float, generator: np.random.Generator) -> int:
-    """Permute the outcomes of a share of the customers in place; return the number of customers."""
+    """Permute in place the outcomes of a share of the customers with known outcomes.
+
+    Return the size of this share in customers.
+    """
     known = np.flatnonzero(~np.isnan(outcome))
     rows = generator.choice(known, round(share * known.size), replace=False)
     outcome[rows] = outcome[generator.permutation(rows)]

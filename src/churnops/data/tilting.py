@@ -12,8 +12,8 @@ MIN_SHARE, MIN_ROWS = 0.05, 20
 """Smallest effective sample size of the weighted table (Kish), as a share and as a number of rows."""
 RIDGE = 1e-3
 """Penalty that allows a compromise between incompatible means. It costs a shift about a thousandth of its size."""
-STEPS, HALVINGS = 50, 12  # limits of Newton's steps, and of halvings of the range of a shift
-ENOUGH = 1e-10  # smallest fall of the dual for which another step is taken
+STEPS, HALVINGS = 50, 12  # limits of Newton's steps, and of the bisection that makes a shift smaller
+ENOUGH = 1e-10  # Newton's method ends if the next step would lower the dual by less
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -65,18 +65,18 @@ def tilted_rows(values: Values, strata: Rows, chosen: Rows, shifts: Values, gene
 
 
 def near_rows(values: Values, strata: Rows, rows: Rows, targets: Values, generator: np.random.Generator) -> Rows:
-    """Exchange rows for those with the nearest value above or below a target, so that the mean hits it.
+    """Exchange each row for a row of its stratum with the nearest value above or below the row's target.
 
-    Above or below is drawn at random; the nearer value is more likely.
+    Above or below is drawn so that the expected value is the target, if the target lies within the stratum's values.
 
     Parameters
     ----------
     values
-        Shape (n,): the column; a row with NaN is never exchanged.
+        Shape (n,): the column; a row with NaN never replaces another.
     strata
         As for `tilted_rows`.
     rows, targets
-        Shape (m,): rows to be exchanged, and the target value of each.
+        Shape (m,): rows to be exchanged, and the target value of each; a row with the target NaN stays.
     """
     moved = rows.copy()
     chance, tie = generator.random(rows.size), generator.random(rows.size)
@@ -116,7 +116,7 @@ class _Strata:
         self._values = values[self.rows]
 
     def strengths(self, shifts: Values) -> Values:
-        """Return strengths that move the means by `shifts`, or by less if too few rows would keep a notable weight."""
+        """Return strengths that move the means by `shifts`, or by less if a few rows would have most of the weight."""
         floor = min(1.0, max(MIN_SHARE, MIN_ROWS / self.rows.size))
         strengths = self._solved(shifts)
         if self._effective(strengths) >= floor:

@@ -11,7 +11,8 @@ from churnops.evaluation.scored_rows import BIN_EDGES, BINS, Floats, ScoredRows,
 def roc_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats]:
     """Return (false_positive_rate, true_positive_rate), from (0, 0) to (1, 1).
 
-    There is one point per distinct probability. A rate is NaN if no customer has the outcome.
+    One point for each distinct probability follows (0, 0). At these points, the false positive rate is NaN if nobody
+    stayed, and the true positive rate is NaN if nobody churned.
 
     Examples
     --------
@@ -28,8 +29,8 @@ def roc_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Float
 def precision_recall_curve(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats]:
     """Return (recall, precision): the customary point (0, 1), then one per distinct probability, highest first.
 
-    Average precision is the area of the steps: precision k holds from recall k-1 to recall k. Recall is NaN if nobody
-    churned.
+    Average precision is the area below steps: point k gives the precision from recall k-1 to recall k. After the first
+    point, recall is NaN if nobody churned.
 
     Examples
     --------

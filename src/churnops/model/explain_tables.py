@@ -7,7 +7,7 @@ from churnops.compiled import compiled
 
 MAX_BITS = 14  # limit of a pattern's bits
 FEW = 4  # from this number of rows on, a block is faster
-BLOCK = 2048  # rows that share a subtree's table while it is in the cache
+BLOCK = 2048  # rows in a block; they use a subtree's table one after another, while it is in the cache
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +49,10 @@ def find_subtrees(links: NDArray[np.int32], feature: NDArray[np.int32], limit: i
 
 @compiled("float64[:, ::1](float64, float64[::1], float64[::1], float64[::1])")
 def _leaf_shares(value: float, ratio: Floats, points: Floats, weights: Floats) -> Floats:
-    """Compute a leaf's contribution to each of its merged conditions, for every set (as bits) of true conditions."""
+    """Compute a leaf's part of each SHAP value, for every set (as bits) of features whose merged condition holds.
+
+    See `explain.py` for the formula; only features on the leaf's path have a part.
+    """
     shares, factor = np.zeros((1 << ratio.size, ratio.size)), np.empty(ratio.size)
     for held in range(1 << ratio.size):
         for point in range(points.size):
@@ -174,8 +177,8 @@ def look_up(
 ) -> None:
     """Add up one table row per subtree; each failed condition clears its bit in the pattern of that row.
 
-    A few rows are computed one by one. Many rows are computed in blocks, which share a subtree's table while it is in
-    the cache.
+    A few rows are computed one by one. Many rows are computed in blocks: all rows of a block use a subtree's table
+    while it is in the cache.
     """
     count = subtrees.shape[0]
     if matrix.shape[0] < FEW:

@@ -90,8 +90,8 @@ def _answer(
 ) -> None:
     """Score and explain one row in one call, because passing arguments and results takes longer than the work.
 
-    `result` gets the probability, the sum of base value and contributions, and the positions and values of the largest
-    contributions. `scoring` has arguments of `_scores`; `explaining` has those of `look_up`, then the base value.
+    `result` is filled as `TreeEnsemble.answer` describes. `scoring` has the arguments of `_scores` after the matrix.
+    `explaining` has those of `look_up` between matrix and result, then the base value.
     """
     rounded, contributions = _rounded(row), np.zeros(row.shape)
     scores = _scores(rounded, *scoring)
@@ -177,10 +177,11 @@ class TreeEnsemble(TreeArrays):
         return self.explainer.contributions(self.rounded(matrix))
 
     def answer(self, row: NDArray[np.float64], by_name: NDArray[np.int64], count: int) -> list[float] | None:
-        """Return one row's probability, its base value plus contributions, and positions and values of the largest.
+        """Return one list of numbers for a row; None if the trees are too large for tables of explanations.
 
-        `largest` chooses `count` contributions. The bits are those of `probability` and `contributions`. The result is
-        None if explanations have no tables.
+        The list has the row's probability; the sum of base value and contributions; the positions of its `count`
+        largest contributions (see `largest`); their values. They equal those of `probability` and `contributions`, bit
+        for bit.
         """
         if (arguments := self._arguments) is None:
             return None
@@ -219,8 +220,8 @@ class TreeEnsemble(TreeArrays):
         Raises
         ------
         BundleError
-            If an index points outside, a child comes before its parent or has two parents, a number is not finite, a
-            cover is not positive or is above the parent's, or a limit is exceeded.
+            If an index points outside its tree or the features, a child comes before its parent or has two parents, a
+            number is not finite, a cover is not positive or is above the parent's, or a limit is exceeded.
         """
         if set(parameters) != {"base", "link"} or parameters["link"] not in ("logistic", "identity"):
             raise BundleError("trees: base or link is missing or unknown")

@@ -66,7 +66,7 @@ def batch_from_columns(
     *,
     acts_as: str | None = None,
 ) -> Batch:
-    """Score encoded customers; `outcome` (n,) is 1, 0 or NaN; with n = 0, columns may be missing."""
+    """Score n encoded customers; `outcome` (n,) is 1, 0 or NaN. If n is 0, `columns` may be empty."""
     probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
     known = ~np.isnan(outcome)
     coverage = LabelCoverage(due=outcome.size, labelled=int(known.sum()))
@@ -93,8 +93,9 @@ def batch_from_journal(
     Parameters
     ----------
     newest
-        Whether the window holds the newest predictions, although it ended before `known_at`. If so, outcomes due by
-        `known_at` count. Otherwise, a window that ended before `known_at` is a past one.
+        Whether the window holds the newest predictions, although it ended before `known_at`. If so, the outcomes'
+        window ends one label horizon before `known_at`, but not after this window's end. If not, a window that ended
+        before `known_at` is a past one: its report is report-only.
     """
     until, length, horizon = window[1], window[1] - window[0], journal.label_horizon
     parts: list[Columns] = []

@@ -129,7 +129,8 @@ class PerformancePart(Document):
     line: Number = Field(description="lowest acceptable ROC-AUC: the highest line of `tests`; null without tests")
     promised: PromisePart | None
     p_value: Share = Field(
-        description="smallest p-value of the `tests` whose line is crossed, or else of all, times the number of `tests`"
+        description="smallest p-value of the `tests` with `below` true (if there are none, of all), times the number "
+        "of `tests`"
     )
     tests: tuple[DeclineTestPart, ...] = Field(
         (), description="each test has an equal part of the trigger's level; older reports lack them"
@@ -196,7 +197,7 @@ class ColumnPart(Document):
 
     name: str
     kind: str
-    test: str = Field(description="the test that decided the verdict; cannot tell if no test was run")
+    test: str = Field(description='the test that decided the verdict, or the text "cannot tell" if no test was run')
     statistic: Number
     p_value: Share = Field(description="p-value before any correction")
     adjusted_p_value: Share

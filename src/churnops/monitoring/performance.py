@@ -16,7 +16,8 @@ from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.settings import MonitoringSettings, Settings
 
 MIN_OUTCOMES = 10
-"""Number of churners, and of stayers, that a verdict needs; under the plain rule, one of each is enough."""
+"""Number of churners, and of stayers, that a verdict needs. With `correction: none` (the plain rule), one of each is
+enough."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class DeclineTest:
     below
         Whether ROC-AUC is below the line.
     p_value
-        p-value of "not lower than the threshold" or "not lower than expected". None under the plain rule, and if all
-        scores are equal and errors are not compared.
+        p-value of "not lower than the threshold" or "not lower than expected". None under the plain rule, or if all
+        scores are equal and wrong predictions are not compared.
     gap
         Distance from the threshold or the expected ROC-AUC, in log-odds; negative if ROC-AUC is lower.
     error, expected_error
@@ -123,7 +124,7 @@ class Decline:
 
     @property
     def p_value(self) -> float | None:
-        """Smallest p-value of the tests whose line is crossed, or else of all, times the number of tests."""
+        """Smallest p-value, times the number of tests: of the tests with ROC-AUC below their line, or else of all."""
         crossed = [test for test in self.tests if test.below] or self.tests
         known = [test.p_value for test in crossed if test.p_value is not None]
         return min(1.0, len(self.tests) * min(known)) if known else None
@@ -131,7 +132,8 @@ class Decline:
     def more_outcomes(self, level: float) -> int | None:
         """Return about how many more outcomes would make this decline certain at a level, with two digits.
 
-        Returns None if no number would: no line is crossed, or the expected ROC-AUC is itself too uncertain.
+        Return None if no number is enough, because ROC-AUC is not below any line (lowest acceptable value), or because
+        the expected ROC-AUC is itself too uncertain.
         """
         crossed = [test for test in self.tests if test.below]
         needed = min((test.rows_needed(self.rows, level / len(self.tests)) for test in crossed), default=math.inf)
@@ -199,11 +201,12 @@ def judge_decline(
     Notes
     -----
     There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the
-    promise: its line is `max_decline` lower, and its p-value is three times the smallest of three. The first of these
-    compares ROC-AUC by the standard errors of both sides, in log-odds, because normal tails hold better there with few
-    churners. Two compare a share with the held-out evaluation by Fisher's exact test, one-sided: the share of churners
-    predicted to stay, and the share of stayers predicted to churn. These need no normal tail, and detect more if few
-    churners make ROC-AUC uncertain. None of the three depends on the churn rate, so a change of it is no decline.
+    held-out evaluation: its line is `max_decline` lower, and its p-value is three times the smallest of three. The
+    first of these compares ROC-AUC by the standard errors of both sides, in log-odds, where a normal distribution fits
+    better if there are few churners. The other two compare a share by Fisher's exact test, one-sided: the share of
+    churners predicted to stay, and the share of stayers predicted to churn. They assume no normal distribution, and
+    detect more if few churners make ROC-AUC uncertain. None of the three depends on the churn rate, so a change of it
+    is no decline.
     """
     known = ~np.isnan(outcome)
     y, p = outcome[known], probability[known]
@@ -267,7 +270,7 @@ def _test(
     """Test "ROC-AUC is not lower than `expected`"; if `errors` is given, also "there are not more errors"."""
     below = auc.value < line
     comparisons = 3 if errors else 1
-    if promise:  # 1 has no log-odds, so half a pair of rows is subtracted
+    if promise:  # at least half a row's share away from 0 and 1, which have no log-odds
         expected = min(max(expected, 0.5 / promise.rows), 1.0 - 0.5 / promise.rows)
     gap, error, expected_error, p_value = None, math.nan, 0.0, None
     if auc.value >= 1.0:

@@ -80,8 +80,9 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
 
     The rows go to `POST /predict/probe`, which records and counts nothing, over a new connection each time. The check
     passes after five answers in a row with the bundle's version and probabilities; at the time limit, one such answer
-    is enough. A wrong probability fails it at once. At the time limit it fails if the API last answered with another
-    model or an error, or became silent after a first answer. A refused key ends it at once as `not reached`.
+    is enough, if it is the last. A wrong probability fails the check at once. At the time limit the check fails if the
+    API last answered with another model or an error, or became silent after a first answer. A refused key ends the
+    check at once as `not reached`.
 
     No exception is raised: the result contains the reason. Redirects and proxies are not followed. Workers that get
     none of the five requests stay unchecked.
@@ -95,8 +96,8 @@ def check_deployment(bundle: Bundle, url: str, *, key: str = "", seconds: float,
     key
         API key with the scope `admin`; empty for none. The result never contains the key.
     seconds
-        Time limit. The last request may exceed it by min(`seconds`, 10) seconds, and asking for the reason of a failure
-        by 10 more.
+        Time limit. The last request may exceed it by min(`seconds`, 10) seconds; a request for the reason of a failure
+        may take 10 more.
     tolerance
         Largest allowed difference of a probability, because another machine's libraries may round differently.
 
@@ -197,7 +198,7 @@ def _compare(answers: list[_Probed], version: str, expected: list[float], tolera
     if others:
         return _ProbeOutcome("other", f"answers with {_line(others[0], 80)}, not with {version}")
     if len(answers) != len(expected):
-        return _ProbeOutcome("differs", f"answers {len(answers)} of {len(expected)} customers with {version}")
+        return _ProbeOutcome("differs", f"gives {len(answers)} answers with {version} for {len(expected)} probe rows")
     worst = max(range(len(expected)), key=lambda row: _distance(answers[row].churn_probability, expected[row]))
     actual, wanted = answers[worst].churn_probability, expected[worst]
     if _distance(actual, wanted) <= tolerance:

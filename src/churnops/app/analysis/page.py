@@ -137,8 +137,8 @@ def _distributions(source: Source) -> None:
     say(shown.summary)
     place(figures.distribution_figure(shown, heading(chosen.title, chosen.unit)), shown.summary)
     note(
-        "Each colour adds up to 100 %, so groups of different sizes can be compared. The first and the last range of a "
-        "number also hold the few customers beyond them."
+        "Each colour adds up to 100 %, so groups of different sizes can be compared. For a numeric column, the first "
+        "and the last range also hold the few customers with smaller or larger values."
     )
 
 
@@ -148,7 +148,7 @@ def _correlations(source: Source) -> None:
     sentence = associations.summary(table)
     say(sentence)
     place(figures.associations_figure(table), sentence)
-    note("Each square is a pair of columns: one is named at the left of its row, the number above it is the other's.")
+    note("Each square is a pair of columns: the one at the left of its row, and the one whose number stands above it.")
     with st.expander("Statistics"):
         note(associations.MEASURES)
     with st.expander("As a table"):
@@ -183,7 +183,7 @@ def _drivers(source: Source) -> None:
     say(sentence)
     place(figures.importance_figure(drivers), sentence)
     note(
-        f"Bar: mean size of a column's contribution to a customer's score, up or down ({drivers.scale}). "
+        f"Bar: mean size of a column's contribution to a customer's score, whether up or down ({drivers.scale}). "
         f"SHAP values of {drivers.outcome.size:,} customers."
         + (
             ""
@@ -201,8 +201,8 @@ def _drivers(source: Source) -> None:
         f"Contribution of {chosen.title} to each customer's score, by its value.",
     )
     note(
-        f"Dot: a customer; above 0 the value raises the score, below 0 it lowers it ({drivers.scale}). Line: mean. "
-        "Dots above each other have the same value and differ in other columns."
+        f"Dot: a customer; above 0 the value raises the score, below 0 it lowers the score ({drivers.scale}). Line: "
+        "mean. Dots above each other have the same value and differ in other columns."
     )
 
 

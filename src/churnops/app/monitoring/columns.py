@@ -47,7 +47,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Counted:
-    """Counts of a batch's values in the cells of the reference profiles; `whole` if all of its rows are counted."""
+    """Counts of a batch's values in the cells of the reference profiles; `whole`: whether all rows are counted."""
 
     profile: Mapping[str, ColumnProfile]
     rows: int
@@ -57,7 +57,7 @@ class Counted:
 def ranked(
     findings: Sequence[ColumnPart], importance: Mapping[str, float] | None, settings: MonitoringSettings
 ) -> tuple[Ranked, ...]:
-    """Order columns by importance times size of drift, largest first; equal ones, such as unused columns, by size."""
+    """Order columns by importance times size of drift, largest first; columns with equal products by size."""
     known = importance or {}
     columns = [
         Ranked(finding, known.get(finding.name, 0.0) if importance is not None else None, _size(finding, settings))
@@ -94,7 +94,10 @@ def count_batch(path: Path, bundle: Bundle) -> Counted:
 
 
 def column_sentence(column: Column | None, reference: ColumnProfile, batch: ColumnProfile) -> str:
-    """Describe a column before and now, also for screen readers. The text may contain choices from outside."""
+    """Describe a column before and now, also for screen readers.
+
+    The text may contain a category's choices, which come from users' tables, so escape it before display.
+    """
     parts = []
     if not batch.rows:
         return "No customer has a value now."
@@ -108,7 +111,8 @@ def column_sentence(column: Column | None, reference: ColumnProfile, batch: Colu
     else:
         parts.append(_largest(column, reference, batch))
         if batch.outside:
-            parts.append(f"{percent(batch.outside / batch.rows)} of the known values are choices new since training.")
+            new = percent(batch.outside / batch.rows)
+            parts.append(f"{new} of the known values are choices that are new since training.")
     missing = [profile.missing / max(profile.missing + profile.rows, 1) for profile in (reference, batch)]
     if any(missing):
         parts.append(f"Missing values: {percent(missing[0])} before, {percent(missing[1])} now.")

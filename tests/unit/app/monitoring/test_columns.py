@@ -157,7 +157,7 @@ def test_a_category_is_described_by_largest_change_and_new_choices():
     column = Column(name="plan", kind="category", choices=("gold", "<b>", "new"))
     before = profile([0.0, 0.0, 0.0, 1.0])
     assert column_sentence(column, before, profile([1.0, 1.0, 0.0, 2.0], before)) == (
-        "gold: 75 % before, 25 % now. 25 % of the known values are choices new since training."
+        "gold: 75 % before, 25 % now. 25 % of the known values are choices that are new since training."
     )
 
 
