@@ -103,12 +103,13 @@ def measure() -> Result:
         ],
         tables=(
             (
-                "Share deployed, and deployed falsely, of all comparisons and of those without a true gain",
+                "Shares of all comparisons: deployed, without a true gain, deployed falsely. Last column: deployed "
+                "falsely, as a share of the comparisons without a true gain",
                 _rules_table(splits),
             ),
             (
-                "Share deployed, by true gain of ROC-AUC and rows (in brackets, by the bad model that is mixed into "
-                f"the champion: {' / '.join(KINDS)})",
+                "Share deployed, by true gain of ROC-AUC and number of rows. The brackets show it for each of the "
+                f"three bad models that are mixed into the champion (see below): {' / '.join(KINDS)}",
                 _curve_table(curve),
             ),
             (

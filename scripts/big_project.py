@@ -184,7 +184,7 @@ def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence
         batch = _batch(settings, bundle, Drift(), (at, at), number)
         scores = challenger.predict(batch.columns).probability
         decision = decide(batch.outcome, batch.probability, scores, settings.retraining, seed=number)
-        because = ("performance: ROC-AUC is below the line",)
+        because = ("performance: ROC-AUC is below the limit",)
         hashes = (bundle.content_sha256, challenger.content_sha256)
         request = {"cause": "monitoring", "because": list(because)}
         log.record(RecordedDecision(at, "retrain", "yes", "enough new customers", hashes[0], None, request))

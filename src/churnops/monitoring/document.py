@@ -87,7 +87,7 @@ class PromisePart(Document):
 
 
 class DeclineTestPart(Document):
-    """Comparison of ROC-AUC with one line."""
+    """Comparison of ROC-AUC with one limit."""
 
     name: Annotated[Literal["threshold", "expected"] | None, WithJsonSchema({"enum": ["threshold", "expected"]})]
     line: Number = Field(description="lowest acceptable ROC-AUC")
@@ -126,7 +126,7 @@ class PerformancePart(Document):
     ]
     reason: str
     threshold: Share = Field(description="performance_threshold; null without one")
-    line: Number = Field(description="lowest acceptable ROC-AUC: the highest line of `tests`; null without tests")
+    line: Number = Field(description="lowest acceptable ROC-AUC: the highest `line` of `tests`; null without tests")
     promised: PromisePart | None
     p_value: Share = Field(
         description="smallest p-value of the `tests` with `below` true (if there are none, of all), times the number "
@@ -149,7 +149,7 @@ class PerformancePart(Document):
 
     @property
     def below(self) -> bool | None:
-        """Whether ROC-AUC is below the line; None if unknown."""
+        """Whether ROC-AUC is below the limit; None if unknown."""
         return {"below": True, "not below": False}.get(self.verdict or "")
 
     @property

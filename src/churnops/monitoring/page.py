@@ -196,7 +196,7 @@ def _performance(performance: Mapping[str, Any], from_journal: bool) -> dict[str
     labels, promised, auc = performance["labels"], (performance["promised"] or {}), performance["delong"]
     shown = {"reason": f"{capital(performance['reason'])}.", "figure": "", "headline": ""}
     if auc and all(finite(auc[part]) for part in ("value", "low", "high")):
-        marks = [("line", performance["line"]), ("expected", promised.get("roc_auc"))]
+        marks = [("limit", performance["line"]), ("expected", promised.get("roc_auc"))]
         shown["figure"] = interval_svg(auc["value"], auc["low"], auc["high"], [(n, m) for n, m in marks if finite(m)])
         shown["headline"] = f"ROC-AUC {auc['value']:.3f}"
     rows = []

@@ -314,7 +314,7 @@ def _reason(
         return f"{reason}; there is no performance_threshold and no evaluation to compare it with"
     crossed = {test.name for test in tests if test.below}
     if not crossed:
-        reason += f", not below the line of {max(test.line for test in tests):.3g}"
+        reason += f", not below the limit of {max(test.line for test in tests):.3g}"
     if "threshold" in crossed:
         reason += f", below the threshold of {settings.performance_threshold:.3g}"
     if "expected" in crossed:

@@ -57,14 +57,14 @@ def interval_text(measured: IntervalPart, digits: int = 3) -> str:
 
 
 def performance_sentence(performance: PerformancePart) -> str:
-    """Compare ROC-AUC with the line and with training. Only the sentence for "cannot tell" has text from outside."""
+    """Compare ROC-AUC with its limit and with training. Only the sentence for "cannot tell" has text from outside."""
     metrics, line, promise = performance.known_metrics, performance.line, performance.promised_auc
     auc, accuracy = metrics.get("roc_auc"), metrics.get("accuracy")
     if auc is None or auc.value is None or performance.below is None:
         return f"The performance cannot be judged: {performance.reason or 'the report gives no reason'}."
     share = None if accuracy is None or accuracy.value is None else percent(1 - accuracy.value)
     wrong = f"{share} of predictions are wrong. " if share else ""
-    against = "" if line is None else f", {'below' if performance.below else 'not below'} the line of {line:.3f}"
+    against = "" if line is None else f", {'below' if performance.below else 'not below'} the limit of {line:.3f}"
     expected = "" if promise is None else f"; {promise:.3f} was expected"
     return f"{wrong}ROC-AUC is {auc.value:.3f} ({interval_text(auc)}){against}{expected}."
 

@@ -35,7 +35,7 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
     left, right = st.columns([2, 3])
     if report is not None:
         measured = report.performance
-        levels = (("line", measured.line), ("expected", measured.promised_auc))
+        levels = (("limit", measured.line), ("expected", measured.promised_auc))
         lines = [(name, level) for name, level in levels if level is not None]
         with left:
             auc = measured.known_metrics.get("roc_auc")
@@ -44,7 +44,7 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
                 figure = interval_figure(auc.value, auc.low, auc.high, lines)
                 st.plotly_chart(figure, config=CONFIG, key="auc", alt=one_line(performance_sentence(measured)))
             st.caption(
-                "Blue bar: interval of ROC-AUC. Line: if ROC-AUC is certainly below it, retraining is recommended. "
+                "Blue bar: interval of ROC-AUC. Limit: if ROC-AUC is certainly below it, retraining is recommended. "
                 "Expected: ROC-AUC on the held-out customers of training."
             )
             _past(report.performance.history)
@@ -53,7 +53,9 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
         metric = st.selectbox("Measure over time", list(measures), format_func=measures.__getitem__)
         points = metric_points(series.cycles, metric)
         marks = lines if metric == "roc_auc" else []
-        figure = over_time(points, y=measures[metric], marked="Below the line", lines=marks, span=_axis(chosen, series))
+        figure = over_time(
+            points, y=measures[metric], marked="Below the limit", lines=marks, span=_axis(chosen, series)
+        )
         sentence = trend(points, measures[metric])
         st.plotly_chart(figure, config=CONFIG, key="performance", alt=sentence)
         st.caption(sentence + _thinned(series))

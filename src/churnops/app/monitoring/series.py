@@ -35,7 +35,7 @@ class Point:
     low, high
         Ends of the interval; None without one.
     marked
-        Whether the measure is a change: drifted, above the limit, or below the line; None if not known.
+        Whether the measure is a change: drifted, above the limit, or ROC-AUC below its limit; None if not known.
     report_only
         Whether the cycle causes no alert or retraining: customers are simulated, past, or of a file without a source.
     """
@@ -76,7 +76,7 @@ def span(choice: str, now: datetime, days: Sequence[date] = ()) -> Span:
 
 
 def metric_points(cycles: Sequence[Cycle], metric: str) -> list[Point]:
-    """Return a metric with its interval from finished cycles; ROC-AUC points are marked if below the line."""
+    """Return a metric with its interval from finished cycles; ROC-AUC points are marked if below the limit."""
     points = []
     for cycle in _finished(cycles):
         performance = mapping(cycle.summary.get("performance"))

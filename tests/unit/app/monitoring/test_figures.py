@@ -28,10 +28,10 @@ def test_reports_marked_and_report_only_differ_in_form_and_name():
     figure = over_time(
         [point(0, 0.9), point(1, 0.7, marked=True), point(2, 0.8, report_only=True), point(3, 0.6, marked=None)],
         y="ROC-AUC",
-        marked="Below the line",
+        marked="Below the limit",
     )
     found = traces(figure)
-    assert list(found) == ["Reports", "Below the line", "Report only"]
+    assert list(found) == ["Reports", "Below the limit", "Report only"]
     assert len({trace.marker.symbol for trace in found.values()}) == 3
     assert [list(trace.y) for trace in found.values()] == [[0.9, 0.6], [0.7], [0.8]]
     assert list(figure.data[0].y) == [0.9, 0.7, 0.6], "a report-only point is not on the line"

@@ -171,7 +171,7 @@ def test_values_of_the_wrong_type_are_not_known_and_break_nothing(key: str, valu
 
 def test_performance_is_compared_with_its_line_and_expectation():
     assert performance_sentence(parsed().performance) == (
-        "ROC-AUC is 0.850 (between 0.800 and 0.900), not below the line of 0.800; 0.900 was expected."
+        "ROC-AUC is 0.850 (between 0.800 and 0.900), not below the limit of 0.800; 0.900 was expected."
     )
     untold = report()["performance"] | {"verdict": "cannot tell", "reason": "3 outcomes are known"}
     assert "cannot be judged: 3 outcomes are known." in performance_sentence(parsed(performance=untold).performance)
