@@ -15,7 +15,7 @@ demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retr
 
 test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3  # tests that wait leave a core free; the many processes of the tests start sooner from bytecode
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2  # the many processes of the tests start sooner from bytecode
 
 endurance: .venv/ready-dev  ## the full test of kills and deployments under load, with numbers (minutes)
 	bash scripts/test_parts.sh
