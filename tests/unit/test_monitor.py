@@ -148,6 +148,15 @@ def test_more_wrong_predictions_are_a_warning(check: Check, later: Customers):
     assert "predictions are wrong" in alarm.facts[0]
 
 
+def test_a_performance_alarm_names_the_wrong_predictions_itself(check: Check, later: Customers):
+    columns, outcome = later
+    report = check(columns, 1.0 - outcome)
+    firing, clear = alarms(replace(report, acts_as="live"), "")
+    subjects = [alarm.subject for alarm in firing]
+    assert "performance" in subjects
+    assert "wrong_predictions" not in (*subjects, *clear)
+
+
 @pytest.mark.parametrize("look", [1, 100])
 def test_shifted_customers_are_noticed_at_any_look(check: Check, later: Customers, look: int):
     columns, outcome = later

@@ -25,10 +25,7 @@ def alarms(report: Report, link: str) -> tuple[list[Alarm], list[Subject]]:
     if report.examined_before:
         return [], ["cycle_failed"]
     verdicts: tuple[Trigger | Caution, ...] = (*report.recommendation.triggers, *report.cautions)
-    fired = {verdict.name for verdict in verdicts if verdict.fired}
-    if "performance" in fired:  # its alarm names the wrong predictions
-        fired.discard("wrong_predictions")
-    firing = [_alarm(verdict, report, link) for verdict in verdicts if verdict.name in fired]
+    firing = [_alarm(verdict, report, link) for verdict in verdicts if verdict.fired]
     clear: list[Subject] = [verdict.name for verdict in verdicts if verdict.big is False]
     return firing, ["cycle_failed", *clear]
 

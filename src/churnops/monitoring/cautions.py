@@ -12,11 +12,10 @@ from scipy.special import betainc
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.importance import column_importance
 from churnops.model import Bundle
-from churnops.monitoring.budget import level
+from churnops.monitoring.budget import Trigger
 from churnops.monitoring.drift import MIN_ROWS
 from churnops.monitoring.performance import Errors
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
-from churnops.settings import MonitoringSettings
 from churnops.words import title
 
 CautionName = Literal["broken_columns", "wrong_predictions"]
@@ -49,9 +48,9 @@ def cautions(
     bundle: Bundle,
     batch: Profile,
     features: FeatureDrift,
+    performance: Trigger,
     errors: Errors | None,
-    settings: MonitoringSettings,
-    look: int | None,
+    certain: float,
 ) -> tuple[Caution, ...]:
     """Return the cautions of a cycle: broken columns, and wrong predictions.
 
@@ -61,9 +60,12 @@ def cautions(
     ----------
     batch
         Profiles of the watched columns, counted in the cells of the bundle's reference.
+    performance
+        Trigger of retraining. If it fired, it names the wrong predictions, and there is no caution on them.
+    certain
+        Highest p-value of a certain difference at this look, see `budget.level`.
     """
-    certain = level(look or 1, settings.false_alarm_budget)
-    return _broken_columns(bundle, batch, features, certain), _wrong_predictions(errors, certain)
+    return _broken_columns(bundle, batch, features, certain), _wrong_predictions(errors, performance, certain)
 
 
 def _broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float) -> Caution:
@@ -118,7 +120,9 @@ def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile,
             yield words.format(effect)
 
 
-def _wrong_predictions(errors: Errors | None, certain: float) -> Caution:
+def _wrong_predictions(errors: Errors | None, performance: Trigger, certain: float) -> Caution:
+    if performance.fired:
+        return Caution("wrong_predictions", "warning", None, None, "the trigger performance names them")
     if errors is None:
         return Caution("wrong_predictions", "warning", None, None, "too few outcomes are known")
     big = errors.wrong >= ERROR_RATIO * errors.expected and errors.wrong > errors.expected

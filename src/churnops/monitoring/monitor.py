@@ -16,7 +16,7 @@ from churnops.files import fsync_folder, write_flushed
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import Batch, Resolved, Window
-from churnops.monitoring.budget import Verdicts, recommend
+from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import cautions
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
@@ -122,6 +122,9 @@ class ModelMonitor:
         features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings)
         labels = judge_labels(target, reference[target], profile[target], settings, known=resolved.coverage.share)
+        verdicts = Verdicts(performance.decline, features, scores, labels)
+        recommendation = recommend(verdicts, settings, look, established=established)
+        certain = level(look or 1, settings.false_alarm_budget)
         report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,
@@ -141,10 +144,10 @@ class ModelMonitor:
             feature_drift=features,
             prediction_drift=scores,
             target_drift=labels,
-            recommendation=recommend(
-                Verdicts(performance.decline, features, scores, labels), settings, look, established=established
+            recommendation=recommendation,
+            cautions=cautions(
+                bundle, profile, features, recommendation.triggers[0], performance.decline.errors, certain
             ),
-            cautions=cautions(bundle, profile, features, performance.decline.errors, settings, look),
         )
         return report, profile
 

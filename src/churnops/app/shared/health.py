@@ -186,10 +186,7 @@ def _alarmed(alarms: Sequence[Firing], reports: Sequence[Cycle], limits: Limits)
     """Return the states from the triggers of the newest report and from open alarms, worst first."""
     begun = {f.alert.notice.subject: f.since for f in alarms if not _over(f, reports, limits)}
     states = []
-    performance = bool(reports) and _fired(reports[0], "performance") is True
     for name in (*MESSAGES, "retraining_failed"):
-        if name == "wrong_predictions" and performance:  # the performance trigger covers this caution
-            continue
         level, sentence, todo = _trigger_message(name) if name in MESSAGES else _RETRAINING_FAILED
         if reports and _fired(reports[0], name) is True:
             since = _run(reports, partial(_fires, name))
