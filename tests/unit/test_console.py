@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from churnops.console import OutputError, _Descriptor
-from churnops.tracking.runner import _Tee
+from churnops.tracking.output import Tee
 
 
 def buffered(file: io.FileIO, *, strict: bool) -> io.BufferedWriter:
@@ -57,6 +57,6 @@ def test_a_step_may_print_whatever_there_is_to_print_to(kind: str):
             "full": io.TextIOWrapper(buffered(full, strict=True), "utf-8"),
         }
         copy = io.StringIO()
-        tee = _Tee(streams[kind], copy)
+        tee = Tee(streams[kind], copy)
         print("\u2713 done", file=tee, flush=True)
         assert copy.getvalue() == "\u2713 done\n"

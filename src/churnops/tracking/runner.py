@@ -12,13 +12,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from churnops import __version__
-from churnops.console import OutputError
 from churnops.errors import ChurnopsError, first_line, redact
 from churnops.files import file_lock, temporary_folder
 from churnops.model import Bundle
@@ -29,6 +28,7 @@ from churnops.step import StepResult
 from churnops.tracking.answers import answering, interrupted
 from churnops.tracking.environment import environment, git_commit, requirements
 from churnops.tracking.moved import correct_addresses
+from churnops.tracking.output import Tee, printed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -230,17 +230,17 @@ class PipelineRun:
         out, err = io.StringIO(), io.StringIO()
         with _closing(self._client, run_id):
             try:
-                with redirect_stdout(_Tee(sys.stdout, out)), redirect_stderr(_Tee(sys.stderr, err)):
+                with redirect_stdout(Tee(sys.stdout, out)), redirect_stderr(Tee(sys.stderr, err)):
                     result = function(*args, **kwargs)
                 self._log_result(run_id, result)
             except BaseException as error:
                 self._progress(name, "failed")
-                files |= {"error.txt": traceback.format_exc()} | _printed(out, err)
+                files |= {"error.txt": traceback.format_exc()} | printed(out, err)
                 files |= error.artifacts if isinstance(error, ChurnopsError) else {}
                 with _noted(error):
                     self._log_files(run_id, files)
                 raise
-            self._log_files(run_id, files | _printed(out, err))
+            self._log_files(run_id, files | printed(out, err))
         self.seconds[name] = time.perf_counter() - started
         self._progress(name, "finished")
         return result
@@ -362,29 +362,6 @@ def _noted(error: BaseException) -> Iterator[None]:
         yield
     except Exception as untracked:
         error.add_note(f"MLflow could not record this failure: {first_line(untracked)}")
-
-
-class _Tee(io.TextIOBase):
-    """Writes to a buffer and to the original stream, which may be None, closed or unable to encode a character."""
-
-    def __init__(self, stream: TextIO | None, copy: io.StringIO) -> None:
-        self._stream = stream
-        self._copy = copy
-
-    def write(self, text: str) -> int:
-        if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError, OutputError):
-                self._stream.write(text)
-        return self._copy.write(text)
-
-    def flush(self) -> None:
-        if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError, OutputError):
-                self._stream.flush()
-
-
-def _printed(out: io.StringIO, err: io.StringIO) -> dict[str, str | bytes]:
-    return {"output/stdout.txt": out.getvalue(), "output/stderr.txt": err.getvalue()}
 
 
 def _source(function: Callable[..., Any]) -> dict[str, str | bytes]:
