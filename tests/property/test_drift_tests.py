@@ -23,7 +23,7 @@ from churnops.monitoring.drift import (
     unseen_category_test,
 )
 from churnops.monitoring.drift.chi_square import MIN_EXPECTED, compare_counts, pool_small, stability_index
-from churnops.monitoring.drift.exact import fisher_p_value
+from churnops.monitoring.drift.exact import fisher_p_value, stratified_p_value
 from churnops.monitoring.drift.kolmogorov import kolmogorov_tail
 from churnops.monitoring.drift.ks import MAX_PATHS, two_sample_p_value
 from churnops.monitoring.drift.scores import score_distance
@@ -268,3 +268,16 @@ def test_a_batch_like_the_reference_is_no_difference(values: np.ndarray, times: 
         found = test(side, side)
         assert found.p_value in (None, pytest.approx(1.0))
         assert found.effect in (None, 0.0)
+
+
+@given(st.lists(st.integers(1, 12), min_size=8, max_size=8))
+def test_the_stratified_p_value_is_that_of_all_pairs_of_tables(cells: list[int]):
+    first, second = np.array(cells).reshape(2, 2, 2)
+    shares = []
+    for table in (first, second):
+        rows, columns = table.sum(axis=1), table.sum(axis=0)
+        cell = stats.hypergeom(int(table.sum()), int(columns[0]), int(rows[0]))
+        shares.append([cell.pmf(count) for count in range(13 * 2)])
+    total = first[0, 0] + second[0, 0]
+    expected = sum(a * b for (i, a), (j, b) in itertools.product(*map(enumerate, shares)) if i + j >= total)
+    assert stratified_p_value(first, second) == pytest.approx(expected, rel=1e-9, abs=1e-12)

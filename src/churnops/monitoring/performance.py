@@ -12,7 +12,7 @@ from scipy.special import logit, ndtr, ndtri
 from churnops.evaluation.delong import AUC, delong
 from churnops.evaluation.metrics import Evaluation, evaluate
 from churnops.monitoring.batch import LabelCoverage, Resolved
-from churnops.monitoring.drift.exact import fisher_p_value
+from churnops.monitoring.drift.exact import fisher_p_value, stratified_p_value
 from churnops.settings import MonitoringSettings, Settings
 
 MIN_OUTCOMES = 10
@@ -203,8 +203,8 @@ def judge_decline(
     There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the
     held-out evaluation: its line is `max_decline` lower, and its p-value is three times the smallest of three. The
     first of these compares ROC-AUC by the standard errors of both sides, in log-odds, where a normal distribution fits
-    better if there are few churners. The other two compare a share by Fisher's exact test, one-sided: the share of
-    churners predicted to stay, and the share of stayers predicted to churn. They assume no normal distribution, and
+    better if there are few churners. The other two are exact tests of counts, one-sided: of wrong predictions among
+    churners and among stayers together, and of stayers predicted to churn. They assume no normal distribution, and
     detect more if few churners make ROC-AUC uncertain. None of the three depends on the churn rate, so a change of it
     is no decline.
     """
@@ -295,15 +295,16 @@ def _errors(y: NDArray[np.float64], p: NDArray[np.float64], promise: _Promise, c
     if then is None or promise.threshold != churn_threshold:
         return None
     flagged, left = p >= churn_threshold, y == 1.0
-    p_values, wrong, expected = [], 0, 0.0
+    tables, wrong, expected = [], 0, 0.0
     for errors, rows, before, all_before in (
         (int((left & ~flagged).sum()), int(left.sum()), then["fn"], then["fn"] + then["tp"]),
         (int((flagged & ~left).sum()), int((~left).sum()), then["fp"], then["fp"] + then["tn"]),
     ):
-        p_values.append(fisher_p_value(np.array([[errors, rows - errors], [before, all_before - before]]), "greater"))
+        tables.append(np.array([[errors, rows - errors], [before, all_before - before]]))
         wrong += errors
         expected += rows * before / all_before if all_before else 0.0
-    return Errors(wrong, expected, y.size, min(1.0, 2 * min(p_values)))
+    smaller = min(stratified_p_value(*tables), fisher_p_value(tables[1], "greater"))
+    return Errors(wrong, expected, y.size, min(1.0, 2 * smaller))
 
 
 def _reason(
