@@ -13,9 +13,10 @@ run: .venv/ready  ## the main job on the data in the repository
 demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retraining, gate, deployment, recovery (minutes)
 	$(BIN)/python -m demo
 
+# The many processes of the tests start sooner from bytecode.
 test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2  # the many processes of the tests start sooner from bytecode
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2
 
 endurance: .venv/ready-dev  ## the full test of kills and deployments under load, with numbers (minutes)
 	bash scripts/test_parts.sh

@@ -7,13 +7,19 @@ from pathlib import Path
 
 
 def this_process() -> str:
-    """Return the name of this process: host, process id and start time."""
+    """Return the name of this process: machine, process id and start time."""
     return _name(os.getpid())
 
 
 @cache
 def _name(pid: int) -> str:  # cached by process id, because a forked process has another one
-    return f"{socket.gethostname()}:{pid}:{_started(pid)}"
+    return f"{_machine()}:{pid}:{_started(pid)}"
+
+
+def _machine() -> str:
+    """Return the host and the namespace of its process ids: containers with one host name count them separately."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{namespace.stat().st_ino if namespace.exists() else ''}"
 
 
 def has_ended(name: str) -> bool:
@@ -24,11 +30,13 @@ def has_ended(name: str) -> bool:
 
     >>> has_ended(this_process()), has_ended("another-machine:1:1"), has_ended("")
     (False, False, False)
-    >>> has_ended(f"{socket.gethostname()}:{os.getpid()}:0")
+    >>> has_ended(f"{this_process()}0")
     True
     """
-    host, pid, started = ["", "", "", *name.rsplit(":", 2)][-3:]
-    return bool(host) and host == socket.gethostname() and pid.isdecimal() and _started(int(pid)) != started
+    machine, _, process = name.rpartition(":")[0].rpartition(":")
+    if machine != _machine() or not process.isdecimal():
+        return False
+    return _started(int(process)) != name.rpartition(":")[2]
 
 
 def _started(pid: int) -> str:

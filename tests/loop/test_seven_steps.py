@@ -97,6 +97,16 @@ def test_the_parent_run_holds_what_people_compare(project: Project, client: Mlfl
     assert json.loads(read(client, summary.run_id, "decision.json", tmp_path))["status"] == "deployed"
 
 
+def test_the_settings_of_a_run_hold_no_password(fresh: Settings, tmp_path: Path):
+    variables = {"CHURNOPS_JOURNAL__URL": "postgresql+psycopg://user:hunter2@localhost/x"}
+    tracker = Tracker(load_settings(fresh.root / "config.yaml", variables))
+    with tracker.pipeline(EXPERIMENT, "a run") as run:
+        pass
+    config = read(tracker.client, run.run_id, "config.yaml", tmp_path)
+    assert "localhost/x" in config
+    assert "hunter2" not in config
+
+
 def test_nested_runs_have_test_metrics_folds_and_a_duration(project: Project, client: MlflowClient):
     summary = project[1]
     training = children(client, summary.run_id)[STEPS[4]]

@@ -120,6 +120,19 @@ def test_one_broken_column_is_an_alert_and_no_reason_to_retrain(
     assert report.summary()["cautions"]["broken_columns"] is True
 
 
+def test_a_broken_column_without_enough_evidence_keeps_the_alert(check: Check, later: Customers):
+    """At a late look, 31 customers are too few to be certain that half of a column is missing; the alarm stays."""
+    columns, _ = later
+    few = {name: values[:31].copy() for name, values in columns.items()}
+    few["total_day_minutes"][:17] = np.nan
+    report = check(few, np.full(31, np.nan), look=10**9, false_alarm_budget=1e-40)
+    caution = report.cautions[0]
+    assert (caution.name, caution.big, caution.fired) == ("broken_columns", True, False)
+    firing, clear = alarms(replace(report, acts_as="live"), "")
+    assert "broken_columns" not in (*clear, *(alarm.subject for alarm in firing))
+    assert report.summary()["cautions"]["broken_columns"] is None
+
+
 def test_sound_columns_clear_the_alert(check: Check, later: Customers):
     report = check(*later)
     assert [caution.fired for caution in report.cautions] == [False, False]

@@ -3,7 +3,7 @@
 A broken feed is repaired at its source, and a threshold that no longer fits is changed: a new model helps with neither.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +12,10 @@ from scipy.special import betainc
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.importance import column_importance
 from churnops.model import Bundle
-from churnops.monitoring.budget import Trigger
+from churnops.monitoring.budget import Recommendation
 from churnops.monitoring.drift import MIN_ROWS
 from churnops.monitoring.performance import Errors
-from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
+from churnops.monitoring.verdicts import SINGLE_LEVEL, ColumnDrift, FeatureDrift
 from churnops.words import title
 
 CautionName = Literal["broken_columns", "wrong_predictions"]
@@ -48,7 +48,7 @@ def cautions(
     bundle: Bundle,
     batch: Profile,
     features: FeatureDrift,
-    performance: Trigger,
+    recommendation: Recommendation,
     errors: Errors | None,
     certain: float,
 ) -> tuple[Caution, ...]:
@@ -60,69 +60,67 @@ def cautions(
     ----------
     batch
         Profiles of the watched columns, counted in the cells of the bundle's reference.
-    performance
-        Trigger of retraining. If it fired, it names the wrong predictions, and there is no caution on them.
+    recommendation
+        If its trigger `performance` fired, that trigger names the wrong predictions, and there is no caution on them.
     certain
         Highest p-value of a certain difference at this look, see `budget.level`.
     """
-    return _broken_columns(bundle, batch, features, certain), _wrong_predictions(errors, performance, certain)
+    declined = any(trigger.fired for trigger in recommendation.triggers if trigger.name == "performance")
+    wrong = Caution("wrong_predictions", "warning", None, None, "the trigger performance names them")
+    return _broken_columns(bundle, batch, features, certain), wrong if declined else _wrong_predictions(errors, certain)
 
 
 def _broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float) -> Caution:
     """Compare every column with its reference, each at an equal part of the level `certain`."""
     share = certain / max(len(features.columns), 1)
-    broken: dict[str, str] = {}
-    tested = False
-    for column in features.columns:
-        profile = batch.get(column.name)
-        if profile is None or profile.rows + profile.missing < MIN_ROWS:
-            continue
-        tested = True
-        reason = next(_breaks(column, bundle.reference[column.name], profile, share), None)
-        if reason is not None:
-            broken[column.name] = f"{title(bundle.schema.by_name[column.name])} {reason}"
+    profiles = {column.name: batch[column.name] for column in features.columns if column.name in batch}
+    enough = [name for name, profile in profiles.items() if profile.rows + profile.missing >= MIN_ROWS]
+    if not enough:
+        return Caution("broken_columns", "warning", None, None, f"fewer than {MIN_ROWS} customers")
+    breaks = {
+        column.name: list(_breaks(column, bundle.reference[column.name], profiles[column.name]))
+        for column in features.columns
+        if column.name in enough
+    }
+    certainly = {name: [words for p_value, words in ways if p_value <= share] for name, ways in breaks.items()}
+    broken = {name: words[0] for name, words in certainly.items() if words}
     if not broken:
-        empty = "no column is empty, constant or on another scale" if tested else f"fewer than {MIN_ROWS} customers"
-        return Caution("broken_columns", "warning", False if tested else None, False if tested else None, empty)
+        doubtful = any(breaks.values())
+        reason = f"no column is {'certainly ' if doubtful else ''}empty, constant or on another scale"
+        return Caution("broken_columns", "warning", doubtful, False, reason)
     importance = column_importance(bundle, None)
     ordered = sorted(broken, key=lambda name: -importance.get(name, 0.0))
     # A column is important if its share of the scores is at least that of the average column.
     important = importance.get(ordered[0], 0.0) * len(importance) >= 1.0
     more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-    reason = "; ".join(broken[name] for name in ordered[:3]) + more
+    reason = "; ".join(f"{title(bundle.schema.by_name[name])} {broken[name]}" for name in ordered[:3]) + more
     return Caution("broken_columns", "critical" if important else "warning", True, True, reason)
 
 
-def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile, certain: float) -> Iterator[str]:
-    """Yield the ways in which a column is certainly broken, in words."""
-    findings: Mapping[str, tuple[float, float]] = {
-        finding.test: (finding.effect, finding.p_value)
-        for finding in column.findings
-        if finding.effect is not None and finding.p_value is not None
-    }
+def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile) -> Iterator[tuple[float, str]]:
+    """Yield the p-value and the words of each way in which a column seems broken."""
     rows = batch.rows + batch.missing
     # One row with the value and one without it are added: a value that a small reference lacks is not impossible.
     before = (reference.missing + 1) / (reference.rows + reference.missing + 2)
-    if batch.missing / rows - before >= BROKEN and betainc(batch.missing, batch.rows + 1, before) <= certain:
-        yield "is empty" if not batch.rows else f"is empty in {batch.missing / rows:.0%} of the rows"
+    if batch.missing / rows - before >= BROKEN:
+        words = "is empty" if not batch.rows else f"is empty in {batch.missing / rows:.0%} of the rows"
+        yield float(betainc(batch.missing, batch.rows + 1, before)), words
     # Between the smallest and the largest value of training, all rows in one cell have (nearly) one value.
     inner = batch.counts[1:-1]
     if batch.rows >= MIN_ROWS and inner.max(initial=0) == batch.rows:
         usual = (float(reference.counts[1:-1][inner.argmax()]) + 1) / (reference.rows + 2)
-        if usual**batch.rows <= certain:
-            yield "has the same value in every row"
-    for test, words in (
-        ("unseen_categories", "has choices that training did not have, in {:.0%} of the rows"),
-        ("ks", "has other values than in training (distance {:.2f}): has its unit changed?"),
-    ):
-        effect, p_value = findings.get(test, (0.0, 1.0))
-        if effect >= BROKEN and p_value <= certain:
-            yield words.format(effect)
+        if usual**batch.rows <= SINGLE_LEVEL:
+            yield usual**batch.rows, "has the same value in every row"
+    texts = {
+        "unseen_categories": "has choices that training did not have, in {:.0%} of the rows",
+        "ks": "has other values than in training (distance {:.2f}): has its unit changed?",
+    }
+    for finding in column.findings:
+        if finding.test in texts and finding.p_value is not None and (finding.effect or 0.0) >= BROKEN:
+            yield finding.p_value, texts[finding.test].format(finding.effect)
 
 
-def _wrong_predictions(errors: Errors | None, performance: Trigger, certain: float) -> Caution:
-    if performance.fired:
-        return Caution("wrong_predictions", "warning", None, None, "the trigger performance names them")
+def _wrong_predictions(errors: Errors | None, certain: float) -> Caution:
     if errors is None:
         return Caution("wrong_predictions", "warning", None, None, "too few outcomes are known")
     big = errors.wrong >= ERROR_RATIO * errors.expected and errors.wrong > errors.expected

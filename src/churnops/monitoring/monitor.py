@@ -145,9 +145,7 @@ class ModelMonitor:
             prediction_drift=scores,
             target_drift=labels,
             recommendation=recommendation,
-            cautions=cautions(
-                bundle, profile, features, recommendation.triggers[0], performance.decline.errors, certain
-            ),
+            cautions=cautions(bundle, profile, features, recommendation, performance.decline.errors, certain),
         )
         return report, profile
 

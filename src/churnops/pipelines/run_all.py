@@ -1,6 +1,5 @@
 """Main job: seven steps from raw tables to a tracked, deployed and monitored model."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from churnops.monitoring import ModelMonitor, MonitoringCycle
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.aftermath import Aftermath
+from churnops.pipelines.conclusions import conclude_run
 from churnops.pipelines.release import Release, ReleaseCandidate, check_replaceable, release
 from churnops.pipelines.run_monitoring import alert_failure
 from churnops.pipelines.sources import PRODUCTION
@@ -38,7 +38,6 @@ from churnops.registry.trained_on import save_trained_on
 from churnops.retraining.comparison import customers_of
 from churnops.schema import Columns
 from churnops.settings import Settings
-from churnops.step import StepResult
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.runner import Progress
 from churnops.training.select import select_features
@@ -256,24 +255,8 @@ def _release(
     aftermath.deployed = released.swapped
     aftermath.add(released.full_warning)
     with aftermath.warning("MLflow lacks the result of this run"):
-        _conclude(run, made, released)
+        conclude_run(run, made.trained, made.evaluated, released, _fact(made.evaluated))
     return released
-
-
-def _conclude(run: PipelineRun, made: _Made, released: Release) -> None:
-    """Log the winner's parameters and metrics, and the decision, in the pipeline's run."""
-    winner, evaluations = made.evaluated.winner, made.evaluated.evaluations
-    for family, evaluation in evaluations.items():
-        run.add_metrics(family, {f"test_{name}": metric.value for name, metric in evaluation.metrics.items()})
-    result = StepResult(
-        params={"winner": winner, "model": released.model_version, **made.trained.models[winner].params},
-        metrics={name: metric.value for name, metric in evaluations[winner].metrics.items()},
-        artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
-    )
-    pages = f"The figures are in `{STEPS[5]}` (`evaluation.html`), the decision in `decision.json`."
-    description = f"**{released.headline}.** {released.reason}\n\n{_fact(made.evaluated)}. {pages}"
-    tags = {"status": released.status, "model_version": str(released.version), "reason": released.reason}
-    run.conclude(result, description, {f"churnops.{name}": value for name, value in tags.items()})
 
 
 def _fact(evaluated: EvaluatedModels) -> str:

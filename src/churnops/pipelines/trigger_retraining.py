@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.model.deployed import deployed_version
 from churnops.pipelines.aftermath import Aftermath
+from churnops.pipelines.conclusions import conclude_retraining
 from churnops.pipelines.entry_point import run_command
 from churnops.pipelines.release import ReleaseCandidate, record_decision, release
 from churnops.project import Project
@@ -36,17 +36,15 @@ from churnops.registry.folder import who
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.retraining.comparison import customers_of, labelled, production_rows
-from churnops.retraining.outcome import STATUS_LABELS, Status
-from churnops.retraining.pipeline import CHAMPION, EXPERIMENT, STEPS, Retrained, RetrainingPipeline
+from churnops.retraining.outcome import Status
+from churnops.retraining.pipeline import EXPERIMENT, STEPS, Retrained, RetrainingPipeline
 from churnops.retraining.policy import Permission, RetrainingTask, Situation, permit
 from churnops.retraining.rows import ProductionRows
 from churnops.retraining.summary import RetrainingSummary
 from churnops.schema import Schema
 from churnops.settings import Settings
-from churnops.step import StepResult
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.runner import Progress
-from churnops.words import capital
 
 RUNNING = "another retraining is running and will write its own summary"
 
@@ -165,32 +163,6 @@ def _send(settings: Settings, alarm: Alarm) -> None:
         Alerts.of(settings, log).tell([alarm], [])
 
 
-def _conclude(run: PipelineRun, summary: RetrainingSummary, retrained: Retrained, champion: Bundle) -> None:
-    """Log both models' metrics, the decision and the summary in the pipeline's run."""
-    names = {"champion": champion.version_name, "challenger": retrained.challenger.version_name}
-    models = {"champion": CHAMPION, "challenger": retrained.trained.winner}
-    metrics = {
-        f"{role}_{name}": metric.value
-        for role, model in models.items()
-        for name, metric in retrained.evaluation(model).metrics.items()
-    }
-    for family in retrained.trained.models:
-        evaluation = retrained.evaluation(family)
-        run.add_metrics(family, {f"test_{name}": metric.value for name, metric in evaluation.metrics.items()})
-    name, content = summary.file()
-    decision = json.dumps(retrained.decision.to_json(), indent=2)
-    result = StepResult(
-        params={**names, "winner": retrained.trained.winner, "cause": summary.cause},
-        metrics=metrics,
-        artifacts={"decision.json": decision, name: content},
-    )
-    reasons = "".join(f"\n- {reason}" for reason in summary.because)
-    status = capital(STATUS_LABELS[summary.status])
-    description = f"**{status}.** {capital(summary.reason)}.\n\nCause: {summary.cause}{reasons}"
-    tags = {"status": summary.status, "reason": summary.reason, "model_version": str(summary.version)}
-    run.conclude(result, description, {f"churnops.{key}": value for key, value in tags.items()})
-
-
 @dataclass(frozen=True)
 class _Job:
     """One retraining, from the policy's permission to the release of the challenger."""
@@ -235,7 +207,7 @@ class _Job:
                 evidence = {"known_at": microseconds(self.attempt.started), "batch": file.sha256}
                 record_decision(self.project, retrained.decision, retrained.challenger, champion, evidence=evidence)
                 summary = self._release(retrained, version, champion, permission)
-                _conclude(run, summary, retrained, champion)
+                conclude_retraining(run, summary, retrained, champion)
         except Exception as error:
             if summary is None:
                 raise

@@ -9,14 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-ADDRESSES = {
+_ADDRESSES = {
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "logged_models": ("artifact_location",),
     "model_versions": ("source", "storage_location"),
 }
 """Columns of MLflow's tables that hold addresses of artifacts."""
-_LOOKED_AT = 20  # number of newest runs; at least one of them must be in the present folder
+_NEWEST = 20  # runs; at least one of them must be in the present folder
 _WAIT = 60.0
 
 
@@ -47,14 +47,14 @@ def correct_addresses(database: Path, root: Path, artifacts: str) -> Path | None
     below = now.removeprefix(root.as_uri())
     with closing(sqlite3.connect(database, timeout=_WAIT, isolation_level=None)) as store:
         tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not ADDRESSES.keys() <= tables:
+        if not _ADDRESSES.keys() <= tables:
             return None
         stored = store.execute("SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")
         before = next((address for (address,) in stored if address.endswith(below) and address != now), None)
         if before is None or not _holds_runs(store, before, folder):
             return None
         store.execute("BEGIN IMMEDIATE")
-        for table, columns in ADDRESSES.items():
+        for table, columns in _ADDRESSES.items():
             for column in columns:
                 store.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608  (names of MLflow's tables)
@@ -68,5 +68,5 @@ def correct_addresses(database: Path, root: Path, artifacts: str) -> Path | None
 def _holds_runs(store: sqlite3.Connection, before: str, folder: Path) -> bool:
     """Return whether a folder holds artifacts of one of the newest runs; true if there is no run."""
     query = "SELECT artifact_uri FROM runs WHERE substr(artifact_uri, 1, ?) = ? ORDER BY start_time DESC LIMIT ?"
-    rows = store.execute(query, (len(before) + 1, f"{before}/", _LOOKED_AT)).fetchall()
+    rows = store.execute(query, (len(before) + 1, f"{before}/", _NEWEST)).fetchall()
     return not rows or any((folder / unquote(uri[len(before) + 1 :])).exists() for (uri,) in rows)

@@ -207,9 +207,13 @@ class PipelineRun:
         self._log_files(self.run_id, {**self._environment, "config.yaml": config})
 
     def conclude(self, result: StepResult, description: str, tags: Mapping[str, str]) -> None:
-        """Log the pipeline's result in its own run, for people who compare runs; `description` is Markdown."""
+        """Log the pipeline's result in its own run, for people who compare runs.
+
+        `description` is Markdown. The names of `tags` get the prefix `churnops.`.
+        """
         self._log_result(self.run_id, result)
-        for key, value in {**tags, "mlflow.note.content": description}.items():
+        named = {f"churnops.{name}": value for name, value in tags.items()}
+        for key, value in {**named, "mlflow.note.content": description}.items():
             self.tag(key, value[:MAX_TAG_LENGTH])
 
     def add_metrics(self, child: str, metrics: Mapping[str, float]) -> None:

@@ -17,12 +17,12 @@ TOLERANCE = 0.05
 
 
 def score_distance(reference: ColumnProfile, batch: ColumnProfile, slack: float = SLACK) -> float:
-    """Return the largest distance of the two distribution functions that a move of all scores by `slack` leaves.
+    """Return the Kolmogorov-Smirnov distance that remains if scores within `slack` of each other count as equal.
 
     It is the largest of F_batch(x) - F_reference(x + slack) and F_reference(x - slack) - F_batch(x), over all x in
-    log-odds, as in Lévy's metric (Huber, "Robust Statistics", Wiley 1981, section 2.3). It is never larger than the
-    Kolmogorov-Smirnov distance. The batch's function is known at the reference's scores only, so that the result may be
-    too small between them, and is never too large.
+    log-odds, as in Lévy's metric (Huber, "Robust Statistics", Wiley 1981, section 2.3). So it is at most the
+    Kolmogorov-Smirnov distance. Because F_batch is known at the reference's scores only, the result may be too small,
+    and is never too large.
 
     Examples
     --------

@@ -1,0 +1,71 @@
+"""Conclusions: the result of a main job or a retraining, in the pipeline's own run of MLflow."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from churnops.evaluation.held_out import EvaluatedModels
+from churnops.evaluation.metrics import Evaluation
+from churnops.model import Bundle
+from churnops.pipelines.release import Release
+from churnops.retraining.outcome import STATUS_LABELS
+from churnops.retraining.pipeline import CHAMPION, Retrained
+from churnops.retraining.summary import RetrainingSummary
+from churnops.step import StepResult
+from churnops.tracking import PipelineRun
+from churnops.training.train import TrainedModels
+from churnops.words import capital
+
+
+def conclude_run(
+    run: PipelineRun, trained: TrainedModels, evaluated: EvaluatedModels, released: Release, fact: str
+) -> None:
+    """Log the main job's result: the winner's parameters and metrics, and the decision.
+
+    Parameters
+    ----------
+    fact
+        The winner's performance in a few words.
+    """
+    winner = evaluated.winner
+    _log_test_metrics(run, trained.models, evaluated.evaluations)
+    result = StepResult(
+        params={"winner": winner, "model": released.model_version, **trained.models[winner].params},
+        metrics=_values(evaluated.evaluations[winner], ""),
+        artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
+    )
+    pages = "The figures are in `evaluation.html` of the run `6/7 Evaluation`, the decision is in `decision.json`."
+    description = f"**{released.headline}.** {capital(released.reason)}.\n\n{fact}. {pages}"
+    tags = {"status": released.status, "model_version": str(released.version), "reason": released.reason}
+    run.conclude(result, description, tags)
+
+
+def conclude_retraining(run: PipelineRun, summary: RetrainingSummary, retrained: Retrained, champion: Bundle) -> None:
+    """Log a retraining's result: the metrics of both models, the decision and the summary."""
+    winner, evaluations = retrained.trained.winner, retrained.evaluated.evaluations
+    _log_test_metrics(run, retrained.trained.models, evaluations)
+    name, content = summary.file()
+    result = StepResult(
+        params={
+            "champion": champion.version_name,
+            "challenger": retrained.challenger.version_name,
+            "winner": winner,
+            "cause": summary.cause,
+        },
+        metrics=_values(evaluations[CHAMPION], "champion_") | _values(evaluations[winner], "challenger_"),
+        artifacts={"decision.json": json.dumps(retrained.decision.to_json(), indent=2), name: content},
+    )
+    reasons = "".join(f"\n- {reason}" for reason in summary.because)
+    status = capital(STATUS_LABELS[summary.status])
+    description = f"**{status}.** {capital(summary.reason)}.\n\nCause: {summary.cause}{reasons}"
+    tags = {"status": summary.status, "model_version": str(summary.version), "reason": summary.reason}
+    run.conclude(result, description, tags)
+
+
+def _log_test_metrics(run: PipelineRun, families: Iterable[str], evaluations: Mapping[str, Evaluation]) -> None:
+    """Add the metrics on the held-out customers to the nested run of each model."""
+    for family in families:
+        run.add_metrics(family, _values(evaluations[family], "test_"))
+
+
+def _values(evaluation: Evaluation, prefix: str) -> dict[str, float]:
+    return {f"{prefix}{name}": metric.value for name, metric in evaluation.metrics.items()}
