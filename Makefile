@@ -18,11 +18,12 @@ test: .venv/ready-dev  ## all tests; installs the programs that they need (see s
 	bash scripts/test_parts.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2
 
-endurance: .venv/ready-dev  ## the full test of kills and deployments under load, with numbers (minutes)
+endurance: .venv/ready-dev  ## full test of the service under load, while it is killed and models are deployed (minutes)
 	bash scripts/test_parts.sh
 	ENDURANCE=1 $(BIN)/python -m pytest --log-cli-level=INFO tests/loop/test_serving_under_load.py
 
-# The formatter decides the layout: no exceptions but one published formula, and one assignment on a line.
+# The formatter decides the layout: no exceptions but one published formula, and only one assignment to `self` on each
+# line.
 LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
 
 lint: .venv/ready-dev  ## formatting, strict types, import contracts, plain English

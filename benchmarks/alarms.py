@@ -74,7 +74,7 @@ def measure() -> Result:
         title="Alarms",
         about=(
             f"The 5,000 telecom customers are split at random {SPLITS} times: {TRAINING_ROWS:,} for training, the rest "
-            "unseen. The product's steps train a random forest at its well-tried setting (without the search, to save "
+            "unseen. The product's steps train a random forest with its default hyperparameters (no search, to save "
             "time) and deploy its refit, with out-of-fold scores as reference. Each split has "
             f"{LIVES} lives of {CYCLES} cycles. A cycle monitors {ROWS} unseen customers, whose outcomes are all "
             "known, in one look that spends from the budget. Single cycles are judged as first looks, which get the "
@@ -95,8 +95,8 @@ def measure() -> Result:
             "table shows each trigger.",
             f"Shifted columns are {SHIFTED} of the 11 numbers and integers that no other column determines, drawn for "
             "each batch; charges follow the minutes. No outcomes are known, so only drift of columns and scores can "
-            "detect the shift. In concept drift the outcomes of a share of the customers are permuted; "
-            f"{ROWS} customers are scored and {LABELLED} outcomes are known.",
+            "detect the shift. For the lines 'ROC-AUC from … to …' (concept drift), the outcomes of a share of the "
+            f"customers are permuted; {ROWS} customers are scored, and {LABELLED} outcomes are known.",
         ),
     )
 
@@ -154,7 +154,7 @@ class Judge:
 
 
 def deploy(project: Project, generator: np.random.Generator, *, seed: int) -> Deployed:
-    """Split the customers, and train a forest with the product's steps, at its well-tried setting without a search."""
+    """Split the customers, and train a forest with the product's steps: default hyperparameters, no search."""
     raw, later = project.raw, project.production
     columns = {name: np.concatenate([values, later.columns[name]]) for name, values in raw.columns.items()}
     everyone = Customers(columns, np.concatenate([raw.outcome, later.outcome]), "0" * 64)

@@ -135,8 +135,8 @@ def _claims(results: Mapping[str, Figures]) -> list[Claim]:
     assert apart is not None
     assert p_apart is not None
     differences = [
-        Claim("largest difference to SciPy's statistic", apart, target=0.0),
-        Claim("largest difference to SciPy's p-value", p_apart, target=1e-9),
+        Claim("largest difference from SciPy's statistic", apart, target=0.0),
+        Claim("largest difference from SciPy's p-value", p_apart, target=1e-9),
     ]
     started = [
         Claim(
@@ -154,7 +154,7 @@ def _claims(results: Mapping[str, Figures]) -> list[Claim]:
 
 
 def _table(results: Mapping[str, Figures]) -> list[tuple[str, ...]]:
-    """Return each peer's figures, with ours, and the largest difference of its results to SciPy's."""
+    """Return each peer's figures, with ours, and the largest difference of its results from SciPy's."""
     rows: list[tuple[str, ...]] = [
         (
             "",
@@ -163,8 +163,8 @@ def _table(results: Mapping[str, Figures]) -> list[tuple[str, ...]]:
             "memory beyond the data",
             "import",
             "runs",
-            "statistic, from SciPy's",
-            "p-value, from SciPy's",
+            "statistic: difference from SciPy's",
+            "p-value: difference from SciPy's",
         )
     ]
     for peer, figures in results.items():

@@ -106,7 +106,7 @@ def _compare(label: str, fitted: Any, many: Matrix, targets: dict[str, tuple[int
     some = many[:WALKED_ROWS]
     ours, theirs = trees.contributions(some), np.asarray(peers["shap"](some))
     theirs = theirs[..., 1] if theirs.ndim == 3 else theirs
-    claims.append(Claim(f"{label}, largest difference to shap", float(np.abs(ours - theirs).max()), target=1e-4))
+    claims.append(Claim(f"{label}, largest difference from shap", float(np.abs(ours - theirs).max()), target=1e-4))
     probability = trees.probability(some)
     score = np.log(probability / (1.0 - probability)) if trees.link == "logistic" else probability
     missing = float(np.abs(trees.base_value + ours.sum(axis=1) - score).max())

@@ -354,7 +354,7 @@ def _needed_table(
             "rows at which 90 % are deployed",
             f"gate's number, from {ROWS} rows",
             "ratio",
-            "its number after 300 rows if it cannot tell: median",
+            "median of the gate's number after 300 rows, over the comparisons in which it gives one",
         )
     ]
     for gain, measured, planned, ratio in needed:

@@ -87,16 +87,16 @@ def measure() -> Result:
 
 
 def _linear(used: Mapping[int, Usage]) -> list[Claim]:
-    """Return the CPU seconds per further million rows, from the last two folders; the two before are the peer."""
+    """Return the CPU seconds for each further million rows in the last step; the step before is the peer."""
     steps = [(a, b, (used[b].cpu - used[a].cpu) / (b - a)) for a, b in pairwise(sorted(used))]
     if not steps:
         return []
     start, end, last = steps[-1]
-    name = f"CPU seconds a further million rows, from {start} to {end} million"
+    name = f"CPU seconds for each further million rows, between {start} and {end} million rows"
     if len(steps) == 1:
         return [Claim(name, last, "s")]
     start, end, before = steps[-2]
-    return [Claim(name, last, "s", peer=f"from {start} to {end}", peer_measured=before)]
+    return [Claim(name, last, "s", peer=f"between {start} and {end} million rows", peer_measured=before)]
 
 
 def _arguments(folder: Path, target: Path | None) -> list[str]:

@@ -113,8 +113,8 @@ def measure() -> Result:
             "smallest and the largest value.",
             f"In the loop {plan.rate:g} customers a second arrive, outcomes follow {plan.label_horizon_seconds:g} s "
             f"later, the window is {plan.window_seconds:g} s and a cycle runs every {plan.cycle_seconds} s. "
-            f"{plan.rate * plan.label_horizon_seconds:,.0f} customers arrive after the change before the first outcome "
-            "can be known.",
+            f"After the change, {plan.rate * plan.label_horizon_seconds:,.0f} customers arrive before the first of "
+            "their outcomes can be known.",
         ),
     )
 

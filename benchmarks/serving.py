@@ -77,7 +77,7 @@ def measure() -> Result:
                 at_least=True,
             ),
             Claim("requests/s without journal", rate["journal off"], "/s", peer="bare app", peer_measured=rate["bare"]),
-            Claim("p99 at 1 connection, times the bare app's", tail["ours"] / tail["bare"], "", 3.0),
+            Claim("p99 at 1 connection, as a multiple of the bare app's", tail["ours"] / tail["bare"], "", 3.0),
             Claim("p99 at 1 connection", tail["ours"], "ms", peer="bare app", peer_measured=tail["bare"]),
             Claim("CPU from start to ready", ready, "s", 3.0),
             Claim("resident after 10,000 requests", fresh, "MiB", 250),

@@ -254,13 +254,13 @@ def _result(costs: Sequence[Cost], crowd: tuple[float, float, list[int]], idle: 
             f"{NOTICEABLE * 1e3:.0f} ms. Linear growth is 1."
         ),
         claims=[
-            Claim(f"slowest JSON body ({slowest.form.name})", slowest.seconds[-1], "s", 2.0),
-            Claim(f"memory of a JSON body, at most ({largest.form.name})", largest.peaks[-1], "MiB", 150.0),
-            Claim("growth of time with size, steepest", max(grown, default=0.0), "", 1.25),
+            Claim(f"slowest JSON body (form: {slowest.form.name})", slowest.seconds[-1], "s", 2.0),
+            Claim(f"largest memory of a JSON body (form: {largest.form.name})", largest.peaks[-1], "MiB", 150.0),
+            Claim("steepest growth of time with size", max(grown, default=0.0), "", 1.25),
             Claim("honest `/predict`, median", float(np.median(honest)), "ms", 50.0),
             Claim("honest `/predict`, p99.9", float(np.quantile(honest, 0.999)), "ms", 250.0),
             Claim("slowest file", max(cost.seconds[-1] for cost in uploads), "s"),
-            Claim("memory of a file, at most", max(cost.peaks[-1] for cost in uploads), "MiB"),
+            Claim("largest memory of a file", max(cost.peaks[-1] for cost in uploads), "MiB"),
             Claim(f"memory of {AT_ONCE} of the largest bodies of labels at once", peak, "MiB"),
         ],
         tables=[("Each form in its largest size, by path and format", _table(costs))],

@@ -45,7 +45,8 @@ of 100 million rows in groups of 50,000 has 6.4 MiB, less than 1 % of the file. 
 
 PAGES_BYTES = 2**28
 PAGES_SHARE = 4
-"""Unpacked size of a Parquet file's pages, one page of each column: 256 MiB, or four times the file if that is more.
+"""Sum of the unpacked sizes of the largest page of each column, in one row group of a Parquet file: 256 MiB, or four
+times the file if that is more.
 
 Writers cut pages at 1 MiB, so 250 columns of any length are within the limit, and more columns make a larger file.
 All values of an uploaded file together are limited to 256 MiB; in the API, to four times `api.max_upload_bytes` if

@@ -26,7 +26,7 @@ from churnops.monitoring.collect import decode_inputs
 from churnops.registry.trained_on import load_trained_on
 from tests.support.processes import start
 
-# The commands are forks of a server that has imported the libraries.
+# Each command is a fork of a server process that has already imported the libraries.
 FORKING = SimpleNamespace(
     **{name: getattr(subprocess, name) for name in ("PIPE", "TimeoutExpired")},
     Popen=start,

@@ -1,6 +1,6 @@
 """The service as a process: killed, redeployed, cut off from its database and stopped while clients are asking.
 
-`make endurance` runs the same at full length.
+`make endurance` runs the same tests with more kills, answers and deployments.
 """
 
 import asyncio

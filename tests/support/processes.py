@@ -44,13 +44,13 @@ async def until(event: str, condition: Callable[[], Any], seconds: float = PATIE
 
 
 def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[Any]":
-    """Start a command as `subprocess.Popen` does. Python commands are forks of a server (see `forks.py`)."""
+    """Start a command as `subprocess.Popen` does. A Python command is a fork of a server process (see `forks.py`)."""
     python = Path(command[0]).parent == Path(sys.executable).parent  # the interpreter, or a script beside it
     return Forked(command, **options) if python and POSSIBLE else Popen(command, **options)
 
 
 def run(*command: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, and check its exit code. Python commands are forks of a server (see `forks.py`)."""
+    """Run a command to its end, and check its exit code. A Python command is a fork, as in `start`."""
     return _run(start, command, cwd, code, variables)
 
 

@@ -89,7 +89,10 @@ class CustomerForm:
         return (yield from self._reading(documents, 1))
 
     def read_all(self, documents: Iterable[Any], first_row: int = 1) -> list[Record]:
-        """Check customers, and stop at 20 errors; `first_row` is the number of the first customer in messages."""
+        """Check customers, and stop at 20 errors.
+
+        `first_row` is the row number by which messages name the first customer.
+        """
         return at_once(self._reading(documents, first_row))
 
     def _reading(self, documents: Iterable[Any], first_row: int) -> Steps[list[Record]]:

@@ -14,9 +14,10 @@ def preload_figures() -> None:
 
 @cache
 def preloading() -> str:
-    """Return the dashboard's only own script, which loads Plotly. It is the same for all users and contains no data.
+    """Return the one script that churnops adds to the dashboard; it loads Plotly.
 
-    The result is empty if the installed Streamlit has no file `PlotlyChart.*.js`. Then the first figure loads Plotly.
+    The script is the same for all users and contains no data. The result is empty if the installed Streamlit has no
+    file `PlotlyChart.*.js`. Then the first figure loads Plotly.
     """
     scripts = Path(st.__file__).parent / "static" / "static" / "js"  # served as static/js
     name = next((script.name for script in scripts.glob("PlotlyChart.*.js")), "")

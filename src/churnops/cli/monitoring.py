@@ -90,7 +90,8 @@ class _Subject:
     "--until",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
     metavar="TIME",
-    help="End of a past window, UTC: 2026-01-31 or 2026-01-31T12:00:00. The cycle only reports. Default: now.",
+    help="End of a past window, UTC: 2026-01-31 or 2026-01-31T12:00:00. With this option the cycle only reports. "
+    "Default: now.",
 )
 @click.option(
     "--batch",

@@ -60,7 +60,7 @@ def validate_data(
     DataError
         If a file or folder does not exist.
     ValidationError
-        With the rules broken by any table, 20 at most.
+        If a table breaks the Schema; `failures` lists the broken rules of all tables, 20 at most.
     """
     required = {column.name for column in schema.columns if column.required and column.kind != "target"}
     training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name})
@@ -123,7 +123,7 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcom
     DataError
         If a header occurs twice.
     ValidationError
-        With the rules broken, 20 at most.
+        If the table breaks the Schema; `failures` lists the broken rules, 20 at most.
     """
     names = schema.rename(raw.columns)
     unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
@@ -143,7 +143,7 @@ def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
     Raises
     ------
     ValidationError
-        With the rules broken, 20 at most.
+        If a value breaks a rule of the column; `failures` lists the broken rules, 20 at most.
     """
     typed, failures = check_cells(raw, column, name, may_be_null=column.nullable)
     if failures:

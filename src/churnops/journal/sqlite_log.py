@@ -209,7 +209,7 @@ class SqliteLog:
             self.check()  # records the state after this move
         except (sqlite3.Error, JournalError) as error:  # a later call tries again; until then the log only grows
             self._not_before = time.monotonic() + RETRY_SECONDS
-            log.debug("the log is not moved: %s", error)
+            log.debug("SQLite's log is not moved into the database yet: %s", error)
 
     def _move_rest(self) -> bool:
         """Move the pages that commits added during the move; return whether no page is left.

@@ -48,7 +48,7 @@ def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_a
     Raises
     ------
     ValidationError
-        With the rules of the bundle's Schema that the table breaks, 20 at most.
+        If the table breaks the bundle's Schema; `failures` lists the broken rules, 20 at most.
     """
     answers = [name for name in RESERVED if name in table.columns]  # columns of an earlier scoring
     checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)

@@ -43,7 +43,7 @@ class LabelsPart(Document):
         "older reports lack it",
     )
     first_due: MaybeMoment = Field(
-        None, description="time at which the first of these predictions is due; older reports lack it"
+        None, description="time at which the first of the waiting outcomes is due; older reports lack it"
     )
     label_horizon_days: Number = Field(None, description="given with `waiting`; older reports lack it")
 

@@ -188,7 +188,10 @@ def _tested(
     linked_to: str | None,
     settings: MonitoringSettings,
 ) -> ColumnDrift:
-    """Run the tests of a column. The most significant of the big differences decides, or of all if none is big."""
+    """Run the tests of a column, and choose the one that decides.
+
+    The most significant big difference decides; if none is big, the most significant difference does.
+    """
     if batch is None:
         nothing = (column.name, column.kind, "cannot tell", None, None, None, None, None)
         return ColumnDrift(*nothing, "the batch lacks this column", linked_to, ())

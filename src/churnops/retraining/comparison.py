@@ -82,7 +82,7 @@ def check_same_inputs(bundle: Bundle, schema: Schema) -> None:
     Raises
     ------
     DataError
-        With the name of the first such column.
+        If there is such an input; the message names the first.
     """
     for column in bundle.schema.model_inputs:
         other = schema.by_name.get(column.name)

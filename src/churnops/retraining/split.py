@@ -115,8 +115,8 @@ class Split:
         """Return the weights of training rows for each scheme.
 
         In `recent rows` only the newest rows have a weight: `recent_fraction` of the production rows, at least
-        `MIN_RECENT`, and enough for `MIN_TO_FIT` rows of each outcome. In `recency-weighted` a row's weight halves for
-        each k newer rows; k is the number of rows with a weight in `recent rows`.
+        `MIN_RECENT`, and enough for `MIN_TO_FIT` rows of each outcome. In `recency-weighted` a row's weight halves with
+        every k rows that are newer; k is the number of rows with a weight in `recent rows`.
         """
         place = np.empty(self.order.size, dtype=np.intp)
         place[self.order] = np.arange(self.order.size)

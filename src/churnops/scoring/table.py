@@ -60,7 +60,7 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
     Raises
     ------
     ValidationError
-        With the broken rules of the bundle's Schema, at most 20.
+        If the table breaks the bundle's Schema; `failures` lists the broken rules, 20 at most.
     DataError
         If a column has a name that scoring adds, or is repeated.
     ChurnopsError

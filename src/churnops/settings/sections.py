@@ -356,7 +356,7 @@ class Settings(_Section):
         Raises
         ------
         SettingsError
-            If a name or value is not allowed; the message is one line on the first one.
+            If a name or value is not allowed; the message describes the first error in one line.
         """
         try:
             settings = cls.model_validate(document)

@@ -42,7 +42,7 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge the keys that `<<` names into a mapping, up to a limit."""
+        """Merge the keys of the mappings after `<<` into this mapping, which may have at most `MAX_MERGED` keys."""
         super().flatten_mapping(node)
         if len(node.value) > MAX_MERGED:
             raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_MERGED} keys", node.start_mark)

@@ -105,7 +105,8 @@ def admitted(
 ) -> ApiKey:
     """Return the active admin key of a token, checked as the API does.
 
-    Keys are read anew each time, so a revoked key is refused at once. `attempts` is by default this process's count.
+    Keys are read anew each time, so a revoked key is refused at once. `attempts` counts wrong keys; by default it is
+    the counter of this process.
 
     Raises
     ------

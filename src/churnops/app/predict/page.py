@@ -149,7 +149,7 @@ def _form(shown: Sequence[Field], answering: Answers, card: Card) -> None:
 
 
 def _inputs(shown: Sequence[Field], values: dict[str, Any]) -> None:
-    """Draw inputs in two columns, read line by line."""
+    """Draw inputs in two columns; their order is from left to right, then down."""
     for start in range(0, len(shown), 2):
         beside = st.columns(2, vertical_alignment="bottom")
         for column, field in zip(beside, shown[start : start + 2], strict=False):
