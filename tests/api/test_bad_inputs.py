@@ -237,8 +237,8 @@ BAD = [
     batch("csv-both-names", csv({"Account length": 1}), kind=CSV, says="given twice"),
     batch("csv-reserved-column", csv({"prediction_id": 1}), kind=CSV, says="'prediction_id' already"),
     batch(
-        "csv-repeated-long-header",
-        csv({"z" * 100_000: 1}, last=",1\n").replace("\n", f",{'z' * 100_000}\n", 1),
+        "csv-repeated-header",
+        csv({}, last=",KS\n").replace("\n", ",state\n", 1),
         kind=CSV,
         says="several columns have the header",
     ),

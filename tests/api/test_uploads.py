@@ -11,10 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 
@@ -180,6 +183,37 @@ def test_columns_outside_the_schema_pass_through_unchanged(client: TestClient):
         assert [answer["Notiz (€)"] or "" for answer in answers] == notes
     refused = assert_problem(send(client, NDJSON, to_file(NDJSON, rows)), 422)
     assert refused["errors"][0]["rule"] == "unknown"  # as in /predict
+
+
+def test_columns_outside_the_schema_may_hold_anything(client: TestClient):
+    lines = to_file(CSV, customers(2)).splitlines()
+    content = b"\n".join([lines[0] + b",note,x,x", lines[1] + b',27" caf\xe9,,', lines[2] + b",=1+1,,", b""])
+    response = send(client, CSV, content)
+    assert [row["note"] for row in from_file(CSV, response.content)] == ['27" caf\ufffd', "=1+1"]
+    assert b",x," not in response.content.splitlines()[0]  # a repeated column is left out
+    table = pl.DataFrame(customers(2)).to_arrow()
+    for column in (
+        pa.array([Decimal("1.5"), None], pa.decimal256(60, 2)),
+        pa.array([[1, 2], None], pa.list_(pa.int8(), 2)),
+        pa.array([b"caf\xe9", None]).view(pa.string()),
+        pa.array(["z" * 3_000_000, None]),
+    ):
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(table.append_column("note", column), file)
+        response = send(client, PARQUET, file.getvalue())
+        assert response.status_code == 200, response.text
+        assert len(from_file(PARQUET, response.content)) == 2
+
+
+def test_a_csv_answer_is_safe_in_spreadsheets_by_a_setting(api_settings: Settings):
+    given = [customer | {"@note": "=1+1", "debt": "-5"} for customer in customers(2)]
+    for safe, header, note in ((False, "@note", "=1+1"), (True, "'@note", "'=1+1")):
+        with client_of(api_settings.model_copy(update={"safe_csv": safe})) as client:
+            rows = from_file(CSV, send(client, CSV, to_file(CSV, given)).content)
+        assert [(row[header], row["debt"], row["customer_id"]) for row in rows] == [
+            (note, "-5", "Kündin-0"),
+            (note, "-5", "Kündin-1"),
+        ]
 
 
 def test_the_raw_table_itself_is_answered(client: TestClient):

@@ -26,7 +26,7 @@ from churnops.model import Bundle
 from churnops.progress import rows_progress
 from churnops.schema import RESERVED, Schema
 from churnops.scoring.file import FileScorer, ScoredFile
-from churnops.scoring.table import score_table, without_nesting
+from churnops.scoring.table import score_table, with_json_reasons
 from churnops.training.train import TrainedModels
 from tests.support.processes import CHURNOPS, run, start
 from tests.support.projects import LATER, write_project
@@ -141,11 +141,43 @@ def test_columns_the_model_does_not_know_pass_through(here: Path, tmp_path: Path
     found = pl.read_parquet(tmp_path / "out.parquet")
     assert found.select(extra.columns).equals(extra)
     assert found.select(extra.columns).schema == extra.schema
-    for column, kind in (("tags", "list"), ("raw", "binary")):
-        extra.select(pl.exclude("tags", "raw"), column).write_parquet(tmp_path / "in.parquet")
-        with pytest.raises(DataError, match=f"out.csv cannot contain .*{kind}"):
-            FileScorer(here / "models").score(tmp_path / "in.parquet", tmp_path / "out.csv")
+    messages: list[str] = []
+    FileScorer(here / "models").score(tmp_path / "in.parquet", tmp_path / "out.csv", on_message=messages.append)
+    assert messages == ["the result lacks these columns, which are repeated or have an unsupported type: 'tags', 'raw'"]
+    found = pl.read_csv(tmp_path / "out.csv")
+    assert found.columns[:23] == [name for name in extra.columns if name not in ("tags", "raw")]
     assert leftovers(tmp_path / "out.csv") == []
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_other_columns_of_a_csv_may_hold_anything(here: Path, tmp_path: Path, ending: str):
+    header, *rows = LATER.read_bytes().splitlines()[:41]
+    cells = [b"caf\xe9", b'27" screen', b"=1+1", b"-5"]
+    lines = [header + b",note,,"] + [row + b"," + cells[place % 4] + b",," for place, row in enumerate(rows)]
+    (tmp_path / "in.csv").write_bytes(b"\n".join(lines))
+    messages: list[str] = []
+    out = tmp_path / f"out.{ending}"
+    FileScorer(here / "models", rows=7).score(tmp_path / "in.csv", out, on_message=messages.append)
+    found = pl.read_csv(out, infer_schema=False) if ending == "csv" else pl.read_parquet(out)
+    assert found["note"].to_list() == ["caf\ufffd", '27" screen', "=1+1", "-5"] * 10
+    assert len(messages) == 1
+    assert "repeated or have an unsupported type: ''" in messages[0]
+
+
+def test_a_csv_is_safe_in_spreadsheets_if_the_setting_says_so(here: Path, tmp_path: Path):
+    project = tmp_path / "project"
+    shutil.copytree(here / "models", project / "models", symlinks=True)
+    shutil.copy(here / "config.yaml", project)
+    table = pl.read_csv(LATER, infer_schema=False).head(4)
+    notes = pl.Series("@note", ["=1+1", "-1.5", "a-b", "\tx"])
+    table.with_columns(notes, pl.Series("debt", ["-5", "+3", "-1e3", "--"])).write_csv(project / "in.csv")
+    run(CHURNOPS, "predict", "in.csv", "plain.csv", cwd=project)
+    run(CHURNOPS, "predict", "in.csv", "safe.csv", cwd=project, CHURNOPS_SAFE_CSV="true")
+    plain, safe = (pl.read_csv(project / name, infer_schema=False) for name in ("plain.csv", "safe.csv"))
+    assert plain["@note"].equals(notes)
+    assert safe["'@note"].to_list() == ["'=1+1", "-1.5", "a-b", "'\tx"]
+    assert safe["debt"].to_list() == ["-5", "+3", "-1e3", "'--"]
+    assert safe.drop("'@note", "debt").equals(plain.drop("@note", "debt"))
 
 
 @pytest.mark.parametrize("column", RESERVED)
@@ -211,7 +243,7 @@ def test_a_row_without_a_score_is_named(trained: TrainedModels, explain: bool):
 def test_text_of_reasons_is_json_for_any_number_of_them():
     for count in (1, 3):
         pairs = [{"feature": f"f{place}", "shap_value": -1.23456789e-9 * place} for place in range(count)]
-        (text,) = without_nesting(pl.DataFrame({"top_shap_features": [pairs]}), "x.csv")["top_shap_features"]
+        (text,) = with_json_reasons(pl.DataFrame({"top_shap_features": [pairs]}))["top_shap_features"]
         assert json.loads(text) == [
             {"feature": pair["feature"], "shap_value": pytest.approx(pair["shap_value"], rel=5e-6)} for pair in pairs
         ]

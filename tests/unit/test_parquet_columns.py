@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from churnops.data.batches import open_batches, read_batches, unread_columns
+from churnops.data.batches import columns_left_out, open_batches, read_batches
 from churnops.data.parquet_columns import leaves_of
 from churnops.data.simulated import has_mark
 from churnops.data.validate import validate_data
@@ -52,11 +52,15 @@ def test_a_column_outside_the_schema_is_never_read(
         tmp_path,
         **{"a": pa.array([{"b": "c"}, None]), name: UNREADABLE[kind], "note": text, "Minutes": pa.array([1.0, 2.0])},
     )
-    table = pl.concat(open_batches(path, rows=1, schema=SCHEMA))
+    names = pl.concat(open_batches(path, rows=1, schema=SCHEMA))
+    assert names.columns == ["a", name, "note", "Minutes"]  # headers of columns that are not read stay
+    assert names.select(pl.exclude("Minutes")).null_count().row(0) == (2, 2, 2)
+    table = pl.concat(open_batches(path, rows=1, schema=SCHEMA, others="all"))
     assert table.columns == ["a", "note", "Minutes"]
     assert table["note"].to_list() == ["x" * 50, None]
     assert [batch.table["Minutes"].to_list() for batch in read_batches(path, skip=1, schema=SCHEMA)] == [[2.0]]
-    assert unread_columns(path, SCHEMA) == [name]
+    assert columns_left_out(path, SCHEMA, "all") == [name]
+    assert columns_left_out(path, SCHEMA, "flat") == ["a", name]
     assert capfd.readouterr().err == ""
 
 
@@ -79,10 +83,10 @@ def test_a_time_in_a_zone_that_is_not_known_is_the_same_moment(
 ):
     times = pa.array([NOON, None], pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
     path = write(tmp_path, since=times, other=times, minutes=pa.array([1.0, 2.0]), churn=pa.array(["No", "Yes"]))
-    table = pl.concat(open_batches(path, schema=SCHEMA))
+    table = pl.concat(open_batches(path, schema=SCHEMA, others="all"))
     moment = NOON.replace(tzinfo=dt.UTC)
     assert table["other"].to_list() == table["since"].to_list() == [moment, None]
-    assert unread_columns(path, SCHEMA) == []
+    assert columns_left_out(path, SCHEMA, "all") == []
     path = write(tmp_path, since=times[:1], minutes=pa.array([1.0]), churn=pa.array(["No"]))
     with pytest.raises(DataError, match="0 rows have the outcome 'Yes'"):  # the table itself is valid
         validate_data([path], [], SCHEMA)

@@ -65,7 +65,7 @@ class Service:
         self.live = None
         if settings.api.live_drift:
             self.live = LiveDrift(ProfileStore(project.engine), settings.monitoring, metrics.live)
-        self.uploads = Uploads(self.recorder, settings.api, self.work, self.live)
+        self.uploads = Uploads(self.recorder, settings.api, self.work, self.live, safe_csv=settings.safe_csv)
         self._failing: dict[str, str] = {}
         self._stopping = False
         self.entries_ahead: tuple[str, ...] = ()

@@ -183,7 +183,7 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     settings = settings_of(ctx)
     models = settings.path(settings.registry.directory)
     with rows_progress(source.name, hidden=as_json) as (on_rows, on_message):
-        done = FileScorer(models, explain).score(
+        done = FileScorer(models, explain, settings.safe_csv).score(
             source, target, overwrite=force, on_rows=on_rows, on_message=on_message
         )
     document = {

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from churnops.data.dialect import SEPARATORS, DecimalCommas, Dialect, read_dialect
+from churnops.data.csv_columns import CsvColumns
+from churnops.data.dialect import SEPARATORS, DecimalCommas, Dialect, read_dialect, with_readable_headers
 from churnops.data.parquet import read_footer, read_parquet
-from churnops.data.parquet_columns import readable_columns
+from churnops.data.parquet_columns import Others, readable_columns, wanted_columns
 from churnops.data.utf8_file import Utf8File
 from churnops.errors import DataError
 from churnops.limits import MAX_BATCH_BYTES, MAX_BATCH_CELLS, MAX_ROW_BYTES
@@ -42,7 +43,12 @@ class FileBatch:
 
 
 def open_batches(
-    path: Path, *, rows: int = ROWS, format: Format | None = None, schema: Schema | None = None
+    path: Path,
+    *,
+    rows: int = ROWS,
+    format: Format | None = None,
+    schema: Schema | None = None,
+    others: Others = "names",
 ) -> Iterator[pl.DataFrame]:
     r"""Yield a file's rows in order, in constant memory.
 
@@ -58,6 +64,10 @@ def open_batches(
     schema
         Schema, if the file should be a customer table. Its headers decide the separator. Numbers may have decimal
         commas if the separator is not a comma.
+    others
+        What is read of columns outside the Schema. "names": these columns are null. "all": their values too; columns
+        that are repeated or whose type cannot be read are left out, and U+FFFD replaces bytes that are not UTF-8.
+        "flat": as "all", without columns that a CSV cannot hold. Without a Schema every column is read.
 
     Raises
     ------
@@ -76,11 +86,18 @@ def open_batches(
     ...     [batch.rows() for batch in open_batches(path, rows=2)]
     [[('KS', '265.1'), ('NJ', None)], [('OH', '161.6')]]
     """
-    return (batch.table for batch in read_batches(path, rows=rows, format=format, schema=schema))
+    batches = read_batches(path, rows=rows, format=format, schema=schema, others=others)
+    return (batch.table for batch in batches)
 
 
 def read_batches(
-    path: Path, *, rows: int = ROWS, format: Format | None = None, schema: Schema | None = None, skip: int = 0
+    path: Path,
+    *,
+    rows: int = ROWS,
+    format: Format | None = None,
+    schema: Schema | None = None,
+    others: Others = "names",
+    skip: int = 0,
 ) -> Iterator[FileBatch]:
     """Yield batches like `open_batches`, each with its position; leave out the first `skip` rows at little cost."""
     import pyarrow as pa
@@ -89,7 +106,9 @@ def read_batches(
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
-        pieces = read_parquet(path, rows, skip, schema) if kind == "parquet" else _read_csv(path, schema)
+        pieces = (
+            read_parquet(path, rows, skip, schema, others) if kind == "parquet" else _read_csv(path, schema, others)
+        )
         first = skip
         for table, share in _even(pieces, rows, skip):
             yield FileBatch(table, first, share)
@@ -128,20 +147,42 @@ def count_rows(path: Path, *, format: Format | None = None) -> int | None:
         return None  # reading the rows raises the error
 
 
-def unread_columns(path: Path, schema: Schema, *, format: Format | None = None) -> list[str]:
-    """Return a Parquet file's columns outside the schema that are left out, because their type cannot be read."""
+def headers_of(path: Path, *, format: Format | None = None) -> list[str]:
+    """Return the names of a file's columns, in order; names may be repeated.
+
+    Raises
+    ------
+    DataError
+        If the file or its header cannot be read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if (format or path.suffix.lower()[1:]) != "parquet":
-        return []
     try:
+        if (format or path.suffix.lower()[1:]) != "parquet":
+            return list(read_dialect(path).headers)
         with pq.ParquetFile(path, metadata=read_footer(path)) as file:
-            declared = file.schema_arrow
-        read = set(readable_columns(declared, path, schema).names)
+            return list(file.schema_arrow.names)
+    except (OSError, pa.ArrowException, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {_line(error)}") from None
+
+
+def columns_left_out(path: Path, schema: Schema, others: Literal["flat", "all"]) -> list[str]:
+    """Return the columns outside the Schema that are not read, because they are repeated or of an unsupported type."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix.lower() != ".parquet":
+            headers = headers_of(path)
+            read = wanted_columns(headers, path, schema, others)
+        else:
+            with pq.ParquetFile(path, metadata=read_footer(path)) as file:
+                headers = file.schema_arrow.names
+                read = [field is not None for field in readable_columns(file, path, schema, others)]
     except (OSError, pa.ArrowException, DataError):
         return []  # reading the rows raises the error
-    return [name for name in declared.names if name not in read]
+    return list(dict.fromkeys(name for name, is_read in zip(headers, read, strict=True) if not is_read))
 
 
 _Pieces = Iterator[tuple["pa.RecordBatch", int, float]]
@@ -176,34 +217,37 @@ def _to_polars(pieces: "list[pa.RecordBatch]") -> pl.DataFrame:
 
     table = pl.from_arrow(pa.Table.from_batches(pieces))
     assert isinstance(table, pl.DataFrame)
+    table.columns = pieces[0].schema.names  # Polars replaces an empty name
     return table
 
 
-def _read_csv(path: Path, schema: Schema | None) -> _Pieces:
+def _read_csv(path: Path, schema: Schema | None, others: Others) -> _Pieces:
     """Read a CSV with one thread, in order, so that an error can contain the row's number."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    dialect = read_dialect(path, schema)
-    headers = list(dialect.headers)
-    columns = [str(number) for number in range(len(headers))]  # Arrow would replace empty headers
+    dialect = with_readable_headers(path, read_dialect(path, schema), schema)
+    columns = CsvColumns.of(path, dialect, schema, others)
     numbers = DecimalCommas(path, dialect, schema)
     above = 0
-    with Utf8File(path, dialect.encoding) as file:
+    with Utf8File(path, dialect.encoding, dialect.separator) as file:
         try:
             reader = arrow_csv.open_csv(
                 file,
                 read_options=arrow_csv.ReadOptions(
-                    column_names=columns,
+                    column_names=[*columns.types],
                     skip_rows_after_names=1 + dialect.above,
                     block_size=MAX_ROW_BYTES,
                     use_threads=False,
                 ),
                 parse_options=arrow_csv.ParseOptions(
-                    delimiter=dialect.separator, newlines_in_values=True, ignore_empty_lines=len(headers) > 1
+                    delimiter=dialect.separator,
+                    newlines_in_values=True,
+                    ignore_empty_lines=len(dialect.headers) > 1,
                 ),
                 convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(columns, pa.string()),
+                    column_types=columns.types,
+                    include_columns=columns.parsed,
                     null_values=[""],
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=True,
@@ -211,13 +255,13 @@ def _read_csv(path: Path, schema: Schema | None) -> _Pieces:
             )
             size = path.stat().st_size // (1 if dialect.encoding == "utf-8" else 2)
             for number, batch in enumerate(reader, start=1):  # each batch is one block; the file is read ahead
-                piece = numbers.as_points(batch.rename_columns(headers), above)
+                piece = numbers.as_points(columns.complete(batch), above)
                 yield piece, above, min(number * MAX_ROW_BYTES / size, 1.0)
                 above += batch.num_rows
         except pa.ArrowInvalid as error:
             raise DataError(f"{path}{_csv_error(str(error), dialect, above)}") from None
         if file.quotes % 2:
-            raise DataError(f"{path}: a quote is never closed, or stands in a value without quotes around it")
+            raise DataError(f"{path}: a quote is never closed, or text follows a closing quote")
 
 
 def _csv_error(text: str, dialect: Dialect, above: int) -> str:

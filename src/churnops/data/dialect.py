@@ -4,8 +4,7 @@ import codecs
 import csv
 import io
 import re
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n)', re.IGNORECASE)
+_UNREADABLE = re.compile("[\udc80-\udcff]")
 _DECIMAL_COMMA = r"^(\s*[+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?\s*)$"
 _DECIMAL_POINT = r"^\s*[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?\s*$"
 
@@ -34,7 +34,7 @@ class Dialect:
     separator
         Character between two cells of a row.
     headers
-        Names of the columns, in order.
+        Names of the columns, in order; names may be repeated. A byte that is not UTF-8 is a lone surrogate.
     above
         Number of lines above the header: blank lines, and a line such as `sep=;`.
     """
@@ -54,8 +54,8 @@ def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
     Raises
     ------
     DataError
-        If the file is binary or has no row below the header; or if the header is not UTF-8, does not end within the
-        first MiB, repeats a name or has more than 10,000 columns.
+        If the file is binary or has no row below the header; or if the header does not end within the first MiB or has
+        more than 10,000 columns.
 
     Examples
     --------
@@ -121,17 +121,29 @@ def _check(path: Path, headers: list[str], *, below: bool, more: bool) -> None:
         raise DataError(
             f"{path} is not a CSV file: it holds binary data (UTF-16 text needs a byte-order mark: save it as UTF-8)"
         )
-    if any("\udc80" <= character <= "\udcff" for character in "".join(headers)):
-        raise DataError(f"{path} is not a readable CSV table: its header is not UTF-8 text: save it as UTF-8")
     if not below and more:
         raise DataError(f"{path} is not a readable CSV table: its header does not end within {MAX_ROW_BYTES >> 20} MiB")
     if len(headers) > MAX_COLUMNS:
         raise DataError(f"{path} has {len(headers)} columns: at most {MAX_COLUMNS} are read")
-    header, count = Counter(headers).most_common(1)[0] if headers else ("", 0)
-    if count > 1:
-        raise DataError(f"{path}: several columns have the header {header!r}: rename all but one")
     if not below:
         raise DataError(f"{path} {'has a header but no rows' if headers else 'is empty'}")
+
+
+def with_readable_headers(path: Path, dialect: Dialect, schema: Schema | None) -> Dialect:
+    """Return the dialect with U+FFFD in place of bytes that are not UTF-8, in headers outside the Schema.
+
+    Raises
+    ------
+    DataError
+        If there is such a header, and no Schema or a column of the Schema is missing: the header may be that column's.
+    """
+    unreadable = [_UNREADABLE.search(header) is not None for header in dialect.headers]
+    if not any(unreadable):
+        return dialect
+    given = schema.rename(dialect.headers).values() if schema else ()
+    if schema is None or any(column.name not in given for column in schema.model_inputs):
+        raise DataError(f"{path} is not a readable CSV table: its header is not UTF-8 text: save it as UTF-8")
+    return replace(dialect, headers=tuple(_UNREADABLE.sub("\ufffd", header) for header in dialect.headers))
 
 
 class DecimalCommas:

@@ -1,14 +1,16 @@
 """Read Parquet in constant memory, although a few bytes of it may represent gigabytes of text."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from churnops.data.parquet_columns import leaves_of, readable_columns
+from churnops.data.parquet_columns import Others, is_needed, leaves_of, readable_columns
 from churnops.data.parquet_pages import check_pages
+from churnops.data.text_columns import with_valid_text
 from churnops.errors import DataError
 from churnops.limits import FOOTER_BYTES, FOOTER_SHARE, MAX_BATCH_BYTES, MAX_COLUMNS, MAX_FOOTER_BYTES, MAX_ROW_BYTES
 from churnops.schema import Schema
@@ -50,65 +52,123 @@ def read_footer(path: Path) -> "pq.FileMetaData":
 
 
 def read_parquet(
-    path: Path, rows: int, skip: int, schema: Schema | None = None
+    path: Path, rows: int, skip: int, schema: Schema | None = None, others: Others = "all"
 ) -> Iterator[tuple["pa.RecordBatch", int, float]]:
     """Yield pieces of a Parquet file, each with the number of rows above it and the share of the file read.
 
     Row groups within the skipped rows are not decoded. Until the length of the rows is known, text is held as
-    dictionaries, so a repeated value takes memory once.
+    dictionaries, so a repeated value takes memory once. If `others` is "names", columns outside the Schema are null.
 
     Raises
     ------
     DataError
         If a row has more than 1 MiB, columns are stored in the same bytes, lists hold more values than fit into memory,
-        or `read_footer`, `check_pages` or `readable_columns` refuse the file.
+        or `read_footer`, `check_pages` or `readable_columns` refuse the file. Only the columns that are read count.
     """
     import pyarrow.parquet as pq
 
     metadata = read_footer(path)
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20) as file:
-        plain, total = readable_columns(file.schema_arrow, path, schema), file.metadata.num_rows
-        leaves = _leaves_read(file.schema_arrow, plain)
-        texts = _texts(file, leaves)
+        layout = _Layout.of(file, path, schema, others)
+        texts, total = _texts(file, layout.leaves), file.metadata.num_rows
         first = above = 0
         while first < metadata.num_row_groups and above + metadata.row_group(first).num_rows <= skip:
             above += metadata.row_group(first).num_rows
             first += 1
-        limit = min(max(rows, READ_ROWS), _fitting(plain, path))
-        columns = None if len(plain) == len(file.schema_arrow) else plain.names
+        limit = min(max(rows, READ_ROWS), _fitting(layout.read, path))
     names = [name for _, name in texts]
     unread = path.stat().st_size
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
         for group in range(first, metadata.num_row_groups):
-            unread -= _stored_bytes(metadata, group)
+            unread -= _stored_bytes(metadata, group, layout.leaves)
             if unread < 0:
                 raise DataError(f"{path} is not a readable Parquet table: its columns overlap")
-            prefixed = check_pages(path, metadata, group)
+            prefixed = check_pages(path, metadata, group, layout.leaves)
             size = _first(
-                file, group, [position for position, _ in texts], LONG_ROWS if prefixed else limit, leaves, path
+                file, group, [position for position, _ in texts], LONG_ROWS if prefixed else limit, layout.leaves, path
             )
-            for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False, columns=columns):
-                for large in _decoded(batch.select(plain.names) if columns else batch, plain, above, path):
+            # Columns are chosen by position, because names may be repeated.
+            for batch in file.reader.iter_batches(size, [group], column_indices=layout.leaves, use_threads=False):
+                for large in _decoded(batch, layout, above, path) if layout.leaves else (batch,):
                     for start in range(0, large.num_rows, rows):
-                        piece = large.slice(start, rows)
+                        piece = layout.complete(large.slice(start, rows), path, above)
                         above += piece.num_rows
                         yield piece, above - piece.num_rows, above / total
 
 
-def _stored_bytes(metadata: "pq.FileMetaData", group: int) -> int:
+@dataclass(frozen=True)
+class _Layout:
+    """Columns of a file.
+
+    Attributes
+    ----------
+    read
+        Columns that are read.
+    leaves
+        Positions of their parts in the file.
+    result
+        Names of the columns of the result: those that are read, and those that are null.
+    needed
+        Names of the columns whose texts must be UTF-8.
+    """
+
+    read: "pa.Schema"
+    leaves: list[int]
+    result: list[str]
+    needed: frozenset[str]
+
+    @classmethod
+    def of(cls, file: "pq.ParquetFile", path: Path, schema: Schema | None, others: Others) -> "_Layout":
+        import pyarrow as pa
+
+        fields = readable_columns(file, path, schema, others)
+        leaves: list[int] = []
+        first = 0
+        for declared, field in zip(file.schema_arrow, fields, strict=True):
+            after = first + leaves_of(declared.type)
+            leaves += range(first, after) if field is not None else ()
+            first = after
+        read = [field for field in fields if field is not None]
+        names = [field.name for field in read]
+        needed = frozenset(name for name in names if schema is None or is_needed(name, schema))
+        result = [*dict.fromkeys(file.schema_arrow.names)] if others == "names" or not read else names
+        return cls(pa.schema(read), leaves, result, needed)
+
+    def shortened(self, batch: "pa.RecordBatch") -> "pa.RecordBatch | None":
+        """Return rows without the long values of the columns that are not needed: they are null.
+
+        What is left of these columns fits into a row. Returns None if there is no such value.
+        """
+        import pyarrow as pa
+
+        arrays, changed = [], False
+        for column, field in zip(batch.columns, self.read, strict=True):
+            long = _row_bytes(column, batch.num_rows) > MAX_ROW_BYTES // batch.num_columns
+            long &= column.is_valid().to_numpy(zero_copy_only=False)
+            if field.name not in self.needed and long.any():
+                column, changed = column.take(pa.array(np.arange(len(column)), mask=long)), True
+            arrays.append(column)
+        return pa.RecordBatch.from_arrays(arrays, schema=batch.schema) if changed else None
+
+    def complete(self, batch: "pa.RecordBatch", path: Path, above: int) -> "pa.RecordBatch":
+        """Return rows with valid texts, and nulls in the columns that are not read."""
+        import pyarrow as pa
+
+        places = {name: place for place, name in enumerate(batch.schema.names)}
+        arrays, fields = [], []
+        for name in self.result:
+            array, field = pa.nulls(batch.num_rows), pa.field(name, pa.null())
+            if name in places:
+                array, field = batch.column(places[name]), batch.schema.field(places[name])
+                array = with_valid_text(array, name, needed=name in self.needed, path=path, above=above)
+            arrays.append(array)
+            fields.append(field)
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _stored_bytes(metadata: "pq.FileMetaData", group: int, leaves: list[int]) -> int:
     stored = metadata.row_group(group)
-    return sum(max(stored.column(position).total_compressed_size, 0) for position in range(stored.num_columns))
-
-
-def _leaves_read(declared: "pa.Schema", plain: "pa.Schema") -> list[int]:
-    """Return the positions of the leaves of the columns that are read."""
-    read, first = set(plain.names), 0
-    leaves: list[int] = []
-    for field in declared:
-        after = first + leaves_of(field.type)
-        leaves += range(first, after) if field.name in read else ()
-        first = after
-    return leaves
+    return sum(max(stored.column(position).total_compressed_size, 0) for position in leaves)
 
 
 def _texts(file: "pq.ParquetFile", leaves: list[int]) -> list[tuple[int, str]]:
@@ -149,27 +209,30 @@ def _first(file: "pq.ParquetFile", group: int, texts: list[int], rows: int, leav
     return rows
 
 
-def _decoded(batch: "pa.RecordBatch", plain: "pa.Schema", above: int, path: Path) -> Iterator["pa.RecordBatch"]:
+def _decoded(batch: "pa.RecordBatch", layout: _Layout, above: int, path: Path) -> Iterator["pa.RecordBatch"]:
     """Cut a batch so that no piece is too large once its dictionaries are plain text."""
     import pyarrow as pa
 
-    columns = list(zip(batch.columns, plain, strict=True))
+    columns = list(zip(batch.columns, layout.read, strict=True))
     longest = sum(_longest(column) for column, _ in columns)
     if longest > MAX_ROW_BYTES or longest * batch.num_rows > MAX_BATCH_BYTES:
         sizes = np.zeros(batch.num_rows, dtype=np.int64)
         for column, _ in columns:
             sizes += _row_bytes(column, batch.num_rows)
         if sizes.max(initial=0) > MAX_ROW_BYTES:
+            if shorter := layout.shortened(batch):
+                yield from _decoded(shorter, layout, above, path)
+                return
             row = above + int(np.argmax(sizes > MAX_ROW_BYTES)) + 1
             raise DataError(f"{path}: row {row} is longer than {MAX_ROW_BYTES >> 20} MiB")
         if sizes.sum() > MAX_BATCH_BYTES and batch.num_rows > 1:
             half = batch.num_rows // 2
-            yield from _decoded(batch.slice(0, half), plain, above, path)
-            yield from _decoded(batch.slice(half), plain, above + half, path)
+            yield from _decoded(batch.slice(0, half), layout, above, path)
+            yield from _decoded(batch.slice(half), layout, above + half, path)
             return
     arrays = [_plain(column, field.type) for column, field in columns]
     fields = [field.with_type(array.type) for array, (_, field) in zip(arrays, columns, strict=True)]
-    yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=plain.metadata))
+    yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _plain(column: Any, kind: Any) -> Any:

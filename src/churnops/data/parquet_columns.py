@@ -1,7 +1,9 @@
-"""Readable columns of a Parquet file: Polars would panic at a type that it does not support."""
+"""Columns of a file that are read: those of the Schema, and others if they are passed on to an answer."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -10,41 +12,103 @@ from churnops.schema import Schema, is_marked
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
+
+Others = Literal["names", "flat", "all"]
+"""Reading of columns outside the Schema: only their names, those that a CSV can hold, or all that can be read."""
 
 
-def readable_columns(declared: "pa.Schema", path: Path, schema: Schema | None) -> "pa.Schema":
-    """Return the readable columns of a file, with the types to read them as.
-
-    A time zone that Polars does not know, such as +05:30, becomes UTC: the moments stay the same. A column of any other
-    type that Polars lacks is left out.
+def wanted_columns(headers: Sequence[str], path: Path, schema: Schema | None, others: Others) -> list[bool]:
+    """Return whether each column is read. Without a Schema all are; repeated columns outside the Schema never are.
 
     Raises
     ------
     DataError
-        If Polars lacks the type of a column of `schema`, of the mark of simulated customers, or of all columns.
+        If a header that is read is repeated.
 
     Examples
     --------
-    >>> import pyarrow as pa
-    >>> declared = pa.schema({"at": pa.timestamp("us", "+05:30"), "fee": pa.decimal256(60, 2), "calls": pa.int64()})
-    >>> [f"{field.name}: {field.type}" for field in readable_columns(declared, Path("customers.parquet"), None)]
-    ['at: timestamp[us, tz=UTC]', 'calls: int64']
+    >>> from churnops.schema import Column
+    >>> schema = Schema(columns=(
+    ...     Column(name="calls", kind="integer"), Column(name="churn", kind="target", choices=("False", "True"))))
+    >>> headers = ["calls", "note", "", ""]
+    >>> wanted_columns(headers, Path("a.csv"), schema, "names"), wanted_columns(headers, Path("a.csv"), schema, "all")
+    ([True, False, False, False], [True, True, False, False])
     """
-    import pyarrow as pa
+    counts = Counter(headers)
+    wanted = []
+    for header in headers:
+        needed = schema is None or is_needed(header, schema)
+        if needed and counts[header] > 1:
+            raise DataError(f"{path}: several columns have the header {header!r}: rename all but one")
+        wanted.append(needed or (others != "names" and counts[header] == 1))
+    return wanted
 
-    fields = []
-    for field in declared:
-        kind = _readable_type(field.type)
-        if kind is not None:
-            fields.append(field.with_type(kind))
-        elif (schema is not None and schema.rename([field.name])) or is_marked([field.name]):
+
+def is_needed(header: str, schema: Schema) -> bool:
+    """Whether a column is one of the Schema, or marks simulated customers."""
+    return bool(schema.rename([header])) or is_marked([header])
+
+
+def readable_columns(
+    file: "pq.ParquetFile", path: Path, schema: Schema | None, others: Others
+) -> "list[pa.Field | None]":
+    """Return each column of a Parquet file with the type to read it as; None for a column that is not read.
+
+    A time zone that Polars does not know, such as +05:30, becomes UTC: the moments stay the same. A column of any other
+    type that Polars lacks is not read.
+
+    Raises
+    ------
+    DataError
+        If a column of `schema`, or the mark of simulated customers, is repeated or has a type that Polars lacks; or
+        without a `schema`, if all columns have such types.
+    """
+    declared = file.schema_arrow
+    wanted = wanted_columns(declared.names, path, schema, others)
+    fields: list[pa.Field | None] = []
+    first = 0
+    for field, is_wanted in zip(declared, wanted, strict=True):
+        kind = _readable_type(field.type) if is_wanted else None
+        needed = schema is not None and is_needed(field.name, schema)
+        if kind is None and needed:
             raise DataError(
                 f"{path}: column {field.name!r} has type {field.type}, which churnops does not read: write the column "
                 "with another type"
             )
-    if len(declared) and not fields:
+        if kind is not None and not needed and not _can_be_passed(kind, others, file.metadata, first):
+            kind = None
+        fields.append(None if kind is None else field.with_type(kind))
+        first += leaves_of(field.type)
+    if schema is None and fields and not any(fields):
         raise DataError(f"{path} has no column with a type that churnops reads")
-    return pa.schema(fields, metadata=declared.metadata)
+    return fields
+
+
+def _can_be_passed(kind: Any, others: Others, metadata: "pq.FileMetaData", leaf: int) -> bool:
+    """Whether a column outside the Schema can be passed on; pyarrow cannot read a missing list of fixed size."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if others == "flat" and not is_flat(kind):
+        return False
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    if not types.is_fixed_size_list(kind):
+        return True
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    whole = (group.column(leaf).num_values == group.num_rows * kind.list_size for group in groups)
+    return bool(kind.list_size > 1 and all(whole))  # a missing list has one value in the file
+
+
+def is_flat(kind: Any) -> bool:
+    """Whether a CSV can hold a type: a number, truth value, text, date or time."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    binary = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    sized = types.is_fixed_size_binary(kind) or types.is_duration(kind)
+    return not (binary or sized or types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType))
 
 
 def _readable_type(kind: Any) -> Any:
@@ -57,12 +121,16 @@ def _readable_type(kind: Any) -> Any:
     if types.is_dictionary(kind):
         return kind if _is_plain(kind.value_type) else None
     if types.is_struct(kind):
-        return kind if all(_stays(kind.field(place).type) for place in range(kind.num_fields)) else None
+        parts = [kind.field(place) for place in range(kind.num_fields)]
+        unique = len({part.name for part in parts}) == len(parts)
+        return kind if unique and all(_stays(part.type) for part in parts) else None
     if types.is_map(kind):
         return kind if _stays(kind.key_type) and _stays(kind.item_type) else None
     if isinstance(kind, pa.BaseExtensionType):
-        return kind if _stays(kind.storage_type) else None
-    if types.is_list(kind) or types.is_large_list(kind) or (types.is_fixed_size_list(kind) and kind.list_size):
+        return kind if _readable_type(kind.storage_type) == kind.storage_type else None
+    if types.is_fixed_size_list(kind):
+        return kind if kind.list_size and _is_plain(kind.value_type) and _stays(kind.value_type) else None
+    if types.is_list(kind) or types.is_large_list(kind):
         return kind if _stays(kind.value_type) else None
     return kind if _is_plain(kind) else None
 
@@ -84,7 +152,11 @@ def leaves_of(kind: Any) -> int:
 
 
 def _stays(kind: Any) -> bool:
-    return bool(_readable_type(kind) == kind)
+    """Whether a part of a nested type is read with its own type."""
+    from pyarrow import types
+
+    views = types.is_string_view(kind) or types.is_binary_view(kind)  # pyarrow lacks their cast within lists
+    return bool(_readable_type(kind) == kind and not views and not types.is_fixed_size_list(kind))
 
 
 def _is_plain(kind: Any) -> bool:

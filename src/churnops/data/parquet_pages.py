@@ -5,6 +5,7 @@ are in Thrift's compact protocol, defined as `PageHeader` by the Parquet format 
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,13 +130,13 @@ def _walk(data: NDArray[np.uint8], left: int, totals: NDArray[np.int64]) -> int:
     return at
 
 
-def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
-    """Check the unpacked size of a row group; return whether its texts may share prefixes.
+def check_pages(path: Path, metadata: "pq.FileMetaData", group: int, leaves: Iterable[int]) -> bool:
+    """Check the unpacked size of some columns (leaves) of a row group; return whether texts may share prefixes.
 
     Raises
     ------
     DataError
-        If the largest pages of all columns together unpack to more than 256 MiB or four times the file, whichever is
+        If the largest pages of these columns together unpack to more than 256 MiB or four times the file, whichever is
         more; if a page with shared prefixes unpacks to more than 4 MiB; if pages have more values than the footer
         states; or if a page header is damaged.
     """
@@ -143,7 +144,7 @@ def check_pages(path: Path, metadata: "pq.FileMetaData", group: int) -> bool:
     limit, together, prefixed = max(PAGES_BYTES, PAGES_SHARE * size), 0, False
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        for position in range(stored.num_columns):
+        for position in leaves:
             column = stored.column(position)
             start, dictionary = column.data_page_offset, column.dictionary_page_offset
             if dictionary is not None and 0 < dictionary < start:

@@ -1,13 +1,10 @@
 """Recognize files of simulated customers: by the column that marks them, or by the hash of the whole file."""
 
-import csv
 import hashlib
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from churnops.data.batches import open_batches
-from churnops.data.dialect import read_dialect
+from churnops.data.batches import headers_of
 from churnops.errors import DataError
 from churnops.schema import is_marked
 
@@ -15,20 +12,11 @@ from churnops.schema import is_marked
 def has_mark(path: Path) -> bool:
     """Whether a CSV or Parquet file has the column that marks simulated customers; False if it is unreadable."""
     try:
-        headers = _headers(path)
+        headers = headers_of(path)
     except DataError:
         return False  # reading the rows raises the error
     # Without the Schema the separator may be wrong, and one header may contain several names.
     return is_marked(part for header in headers for part in re.split(r"[,;\t|]", header))
-
-
-def _headers(path: Path) -> Sequence[str]:
-    if path.suffix.lower() != ".csv":
-        return next(open_batches(path, rows=1)).columns
-    try:
-        return read_dialect(path).headers  # the header only: with a wrong separator the rows may be refused
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def file_sha256(path: Path) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import polars as pl
 
-from churnops.data.batches import unread_columns
 from churnops.data.column_check import SHOWN, Failure, check_cells
 from churnops.data.read import read_table, table_paths
 from churnops.errors import DataError
@@ -106,7 +105,7 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
             checked.failures.append(Failure(name, None, "file", str(error).removeprefix(str(path)).lstrip(": ")))
             continue
         unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
-        checked.ignored[name] = unknown + unread_columns(path, schema)
+        checked.ignored[name] = unknown
         typed, failures = _check_table(raw.select(list(names)).rename(names), schema, name, needed, unknown)
         checked.failures.extend(failures)
         checked.tables[name] = typed

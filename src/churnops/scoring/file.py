@@ -9,19 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import polars as pl
 
 from churnops import __version__
-from churnops.data.batches import FileBatch, read_batches, unread_columns
+from churnops.data.batches import FileBatch, columns_left_out, read_batches
 from churnops.data.read import ENDINGS
 from churnops.data.targets import check_free, check_target
 from churnops.errors import ChurnopsError, DataError
 from churnops.files import usable_cores
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
-from churnops.scoring.table import score_table, without_nesting
+from churnops.scoring.csv_answer import csv_of
+from churnops.scoring.table import score_table
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 
 ROWS = 10_000  # of a batch: smaller batches take more time, larger ones more memory
@@ -66,6 +67,8 @@ class FileScorer:
         Folder of deployed models; its link `production` points to the bundle.
     explain
         Whether to add the largest contributions to each score.
+    safe_csv
+        Whether a CSV has an apostrophe before texts that a spreadsheet reads as formulas.
     rows
         Rows of a batch; each scored batch is saved as a part.
     workers
@@ -74,6 +77,7 @@ class FileScorer:
 
     models: Path
     explain: bool = False
+    safe_csv: bool = False
     rows: int = ROWS
     workers: int | None = None
 
@@ -114,16 +118,17 @@ class FileScorer:
             identity = self._identity(source, bundle)
             if unfinished.resume(identity):
                 on_message("an earlier run used another input, model or option: starting again")
-            if unread := unread_columns(source, bundle.schema):
-                listed = ", ".join(map(repr, unread[:5])) + (", …" if len(unread) > 5 else "")
-                on_message(f"the result lacks these columns, because their type cannot be read: {listed}")
+            others: Literal["flat", "all"] = "all" if target.suffix.lower() == ".parquet" else "flat"
+            if left_out := columns_left_out(source, bundle.schema, others):
+                listed = ", ".join(map(repr, left_out[:5])) + (", …" if len(left_out) > 5 else "")
+                on_message(f"the result lacks these columns, which are repeated or have an unsupported type: {listed}")
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
             with _keeping_parts(unfinished):
                 if not unfinished.whole:
-                    score = partial(_score, bundle=bundle, name=source.name, target=target, explain=self.explain)
-                    batches = read_batches(source, rows=self.rows, schema=bundle.schema, skip=resumed)
+                    score = partial(_score, bundle=bundle, name=source.name, target=target, scorer=self)
+                    batches = read_batches(source, rows=self.rows, schema=bundle.schema, others=others, skip=resumed)
                     on_rows(resumed, 0.0)
                     for scored in _in_order(score, batches, self.workers or min(usable_cores(), MAX_WORKERS)):
                         unfinished.add(scored.data, scored.rows, scored.churners)
@@ -145,6 +150,7 @@ class FileScorer:
             "churnops": __version__,
             "model": bundle.content_sha256,
             "explain": self.explain,
+            "safe_csv": self.safe_csv,
             "rows": self.rows,
             "input": source.suffix.lower(),
             "size": status.st_size,
@@ -153,18 +159,19 @@ class FileScorer:
         }
 
 
-def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, explain: bool) -> _ScoredBatch:
+def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, scorer: FileScorer) -> _ScoredBatch:
     """Score one batch and return it as a part; the first part of a CSV has the header."""
-    scored = score_table(batch.table, bundle, name, explain=explain, first_row=batch.first_row)
-    buffer = io.BytesIO()
+    scored = score_table(batch.table, bundle, name, explain=scorer.explain, first_row=batch.first_row)
     try:
         if target.suffix.lower() == ".parquet":
+            buffer = io.BytesIO()
             scored.table.write_parquet(buffer, compression="lz4")  # fast, because parts are read only once
+            data = buffer.getbuffer()
         else:
-            without_nesting(scored.table, target.name).write_csv(buffer, include_header=batch.first_row == 0)
+            data = memoryview(csv_of(scored.table, header=batch.first_row == 0, safe=scorer.safe_csv))
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{target} cannot contain this table: {str(error).partition(chr(10))[0]}") from None
-    return _ScoredBatch(buffer.getbuffer(), batch.table.height, int(scored.prediction.churn.sum()), batch.share)
+    return _ScoredBatch(data, batch.table.height, int(scored.prediction.churn.sum()), batch.share)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

@@ -106,27 +106,18 @@ def _largest(explanation: Explanation, bundle: Bundle) -> pl.Series:
     return pairs.to_struct(EXPLANATIONS).reshape(positions.shape).arr.to_list()
 
 
-def without_nesting(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return the table for a CSV: the largest contributions as JSON text, with six digits each.
-
-    Raises
-    ------
-    DataError
-        If another column contains lists, structs or bytes.
+def with_json_reasons(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with the largest contributions as JSON text, with six digits each.
 
     Examples
     --------
     >>> pair = {"feature": "total_charge", "shap_value": 0.31234567}
-    >>> without_nesting(pl.DataFrame({"top_shap_features": [[pair]]}), "scored.csv").item()
+    >>> with_json_reasons(pl.DataFrame({"top_shap_features": [[pair]]})).item()
     '[{"feature":"total_charge","shap_value":0.312346}]'
     """
-    if EXPLANATIONS in table.columns:
-        table = table.with_columns(_as_json(table.get_column(EXPLANATIONS)))
-    for column, dtype in table.schema.items():
-        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
-            kind = str(dtype.base_type()).lower()
-            raise DataError(f"{name} cannot contain column '{column}' of type {kind}: name a .parquet file")
-    return table
+    if EXPLANATIONS not in table.columns:
+        return table
+    return table.with_columns(_as_json(table.get_column(EXPLANATIONS)))
 
 
 def _as_json(lists: pl.Series) -> pl.Series:

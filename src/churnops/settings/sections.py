@@ -292,6 +292,7 @@ class Settings(_Section):
     random_state: Annotated[int, Whole(0, 2**31 - 1)] = 42
     permissions: Literal["private", "group"] = "private"
     demonstration: Annotated[bool, Flag()] = False
+    safe_csv: Annotated[bool, Flag()] = False
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     training: TrainingSettings = TrainingSettings()

@@ -31,8 +31,11 @@ UPLOAD_TIMES = 10  # time limit of an upload, and of sending one piece, as a mul
 class Uploads:
     """Answers a few uploads at once; their computations take turns batch by batch."""
 
-    def __init__(self, recorder: Recorder, limits: ApiSettings, work: Work, live: LiveDrift | None) -> None:
+    def __init__(
+        self, recorder: Recorder, limits: ApiSettings, work: Work, live: LiveDrift | None, *, safe_csv: bool
+    ) -> None:
         self._recorder = recorder
+        self._safe_csv = safe_csv
         self._live = live
         self._limits = limits
         self._work = work
@@ -60,12 +63,20 @@ class Uploads:
                 file.flush()
             except OSError as error:
                 raise _no_space(error) from None
-            upload = await self._work.step(_open, kind, path, served, self._limits, key)
+            upload = await self._work.step(self._open, kind, path, served, key)
             await self._work.upload(request.receive, upload.check())
         except BaseException:
             self._release(file)
             raise
         return Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds)
+
+    def _open(self, kind: str, path: Path, served: Served, key: str | None) -> Upload:
+        if kind == "ndjson":
+            return NdjsonUpload(path, served, self._limits.max_upload_rows, key)
+        from churnops.api.uploads.tables import CsvPieces, ParquetPieces, TableUpload  # cost memory and start-up
+
+        writer = CsvPieces(safe=self._safe_csv) if kind == "csv" else ParquetPieces()
+        return TableUpload(path, served, writer, self._limits, key)
 
     async def _stream(self, upload: Upload, served: Served) -> AsyncIterator[bytes]:
         pieces = upload.scored()
@@ -88,11 +99,3 @@ class Uploads:
 def _no_space(error: OSError) -> Problem:
     log.error("an upload cannot be kept: %s", error.strerror or error)
     return Problem(503, "storage", "the file cannot be stored temporarily", headers={"Retry-After": "30"})
-
-
-def _open(kind: str, path: Path, served: Served, limits: ApiSettings, key: str | None) -> Upload:
-    if kind == "ndjson":
-        return NdjsonUpload(path, served, limits.max_upload_rows, key)
-    from churnops.api.uploads.tables import TableUpload  # the table libraries cost memory and start-up
-
-    return TableUpload(path, served, "csv" if kind == "csv" else "parquet", limits, key)

@@ -4,7 +4,7 @@ import io
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow.parquet
@@ -15,13 +15,14 @@ from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
-from churnops.data.batches import count_rows, open_batches, unpacked_bytes
+from churnops.data.batches import Format, count_rows, open_batches, unpacked_bytes
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
-from churnops.scoring.table import EXPLANATIONS, ScoredTable, score_table, without_nesting
+from churnops.scoring.csv_answer import csv_of
+from churnops.scoring.table import EXPLANATIONS, ScoredTable, score_table, with_json_reasons
 from churnops.settings import ApiSettings
 from churnops.wire import FieldError
 
@@ -33,14 +34,15 @@ class TableUpload:
     """Table of customers; the answer is the table with `prediction_id` and the answer's columns added."""
 
     def __init__(
-        self, path: Path, served: Served, format: Literal["csv", "parquet"], limits: ApiSettings, key: str | None
+        self, path: Path, served: Served, writer: "CsvPieces | ParquetPieces", limits: ApiSettings, key: str | None
     ) -> None:
         self._path = path
         self._max_rows = limits.max_upload_rows
         self._max_bytes = max(PAGES_BYTES, PAGES_SHARE * limits.max_upload_bytes)
         self._key = key
         self._served = served
-        self._format: Literal["csv", "parquet"] = format
+        self._writer = writer
+        self._format = writer.format
 
     def check(self) -> Steps[None]:
         """Read and score the whole file, a batch a step; see `churnops.api.uploads.formats.Upload`."""
@@ -64,17 +66,17 @@ class TableUpload:
 
     def scored(self) -> Generator[Piece, None, None]:
         """Yield the answer piece by piece; see `churnops.api.uploads.formats.Upload`."""
-        writer = CsvPieces() if self._format == "csv" else ParquetPieces()
         for scored, customer_ids in self._batches(explain=True):
             rows = self._rows(scored, customer_ids)
             ids = pl.Series("prediction_id", [row.id for row in rows])
-            yield Piece(writer.write(scored.table.with_columns(ids)), rows, scored.columns)
-        yield Piece(writer.end(), [], {})
+            yield Piece(self._writer.write(scored.table.with_columns(ids)), rows, scored.columns)
+        yield Piece(self._writer.end(), [], {})
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
         """Yield scored rows and their customers' ids."""
         rows_before = unpacked = 0
-        for table in open_batches(self._path, rows=ROWS, format=self._format, schema=self._served.bundle.schema):
+        schema = self._served.bundle.schema
+        for table in open_batches(self._path, rows=ROWS, format=self._format, schema=schema, others="all"):
             if rows_before + table.height > self._max_rows:
                 raise too_many(self._max_rows)
             unpacked += unpacked_bytes(table) if self._format == "parquet" else 0  # a CSV cannot unpack to more
@@ -105,7 +107,7 @@ class TableUpload:
     def _rows(self, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
         bundle, identifier = self._served.bundle, self._served.form.identifier
         inputs = scored.customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
-        reasons = without_nesting(scored.table.select(EXPLANATIONS), NAME).to_series()
+        reasons = with_json_reasons(scored.table.select(EXPLANATIONS)).to_series()
         now = datetime.now(UTC)
         assert scored.explanation is not None
         return [
@@ -136,16 +138,19 @@ class TableUpload:
 
 
 class CsvPieces:
-    """Writes one CSV file in pieces."""
+    """Writes one CSV file in pieces; `safe` as in `csv_of`."""
 
-    def __init__(self) -> None:
+    format: ClassVar[Format] = "csv"
+
+    def __init__(self, *, safe: bool) -> None:
+        self._safe = safe
         self._first = True
 
     def write(self, table: pl.DataFrame) -> bytes:
         """Return the table's lines, with a header the first time."""
         header = self._first
         self._first = False
-        return without_nesting(table, NAME).write_csv(include_header=header).encode()
+        return csv_of(table, header=header, safe=self._safe)
 
     def end(self) -> bytes:
         """Return nothing: a CSV file has no end."""
@@ -178,6 +183,8 @@ class _Sink(io.RawIOBase):
 
 class ParquetPieces:
     """Writes one Parquet file in pieces, a row group each."""
+
+    format: ClassVar[Format] = "parquet"
 
     def __init__(self) -> None:
         self._sink = _Sink()

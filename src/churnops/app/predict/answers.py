@@ -19,7 +19,8 @@ from churnops.errors import ChurnopsError
 from churnops.features.build import Feature
 from churnops.model import Bundle
 from churnops.schema import Schema
-from churnops.scoring.table import EXPLANATIONS, score_table, without_nesting
+from churnops.scoring.csv_answer import csv_of
+from churnops.scoring.table import EXPLANATIONS, score_table
 
 Customer = Mapping[str, Any]
 """One customer: snake_case names, JSON values; a category or flag as its choice."""
@@ -116,8 +117,9 @@ class BundleAnswers:
 
     source, records = "the deployed model on this machine", False
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, safe_csv: bool = False) -> None:
         self._bundle = bundle
+        self._safe_csv = safe_csv
 
     def card(self) -> Card:
         """See `Answers`."""
@@ -147,12 +149,12 @@ class BundleAnswers:
         pieces: list[pl.DataFrame] = []
         above = 0
         try:
-            for batch in open_batches(path, rows=BATCH, format=kind, schema=self._bundle.schema):
+            for batch in open_batches(path, rows=BATCH, format=kind, schema=self._bundle.schema, others="all"):
                 scored = score_table(batch, self._bundle, "the file", explain=True, first_row=above)
                 pieces.append(scored.table)
                 above += batch.height
             table = pl.concat(pieces)
-            content = _write(table, kind)
+            content = csv_of(table, safe=self._safe_csv) if kind == "csv" else _parquet_of(table)
         except ChurnopsError as error:
             raise refused(error) from None
         return AnsweredFile(content, table)
@@ -177,9 +179,8 @@ def refused(error: ChurnopsError) -> NotAnswered:
     return NotAnswered(f"Nothing was scored: {rules} broken.", broken)
 
 
-def _write(table: pl.DataFrame, kind: Kind) -> bytes:
-    if kind == "csv":
-        return without_nesting(table, "the file").write_csv().encode()
+def _parquet_of(table: pl.DataFrame) -> bytes:
+    """Return a table as the content of a Parquet file."""
     buffer = io.BytesIO()
     table.write_parquet(buffer)
     return buffer.getvalue()

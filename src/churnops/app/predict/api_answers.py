@@ -29,6 +29,7 @@ from churnops.features.build import Feature
 from churnops.files import temporary_file
 from churnops.model import Bundle
 from churnops.schema import Schema
+from churnops.scoring.csv_answer import with_formulas
 from churnops.scoring.table import EXPLANATIONS
 from churnops.settings import ENV_DASHBOARD_KEY, Settings
 from churnops.wire import FieldError, ModelAnswer, PredictionAnswer
@@ -84,7 +85,7 @@ class ApiAnswers:
             file.write(reply.content)
             file.flush()
             try:
-                table = pl.concat(open_batches(scored, rows=BATCH, format=kind))
+                table = with_formulas(pl.concat(open_batches(scored, rows=BATCH, format=kind)))
             except DataError:
                 raise self._not_our_api(reply.status) from None
         if not {"churn_probability", "model_version", EXPLANATIONS} <= set(table.columns):
@@ -149,7 +150,7 @@ def answers(settings: Settings, bundle: Bundle | None) -> Answers | None:
     """
     if settings.dashboard.api_url:
         return ApiAnswers(settings.dashboard.api_url, settings.dashboard.api_key)
-    return BundleAnswers(bundle) if bundle else None
+    return BundleAnswers(bundle, safe_csv=settings.safe_csv) if bundle else None
 
 
 def _listed(errors: Sequence[FieldError]) -> tuple[Broken, ...]:

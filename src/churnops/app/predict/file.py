@@ -5,11 +5,16 @@ from collections.abc import Sequence
 import streamlit as st
 
 from churnops.app.predict.answers import Answers, Broken, Card, NotAnswered
-from churnops.app.predict.upload import LARGER, MAX_MIB, MAX_ROWS, REASONS, ScoredUpload, list_as_csv, score_file
+from churnops.app.predict.upload import LARGER, MAX_MIB, MAX_ROWS, REASONS, ScoredUpload, score_file
 from churnops.app.shared.text import percent, plain
 from churnops.model import Bundle
+from churnops.scoring.csv_answer import csv_of
 
 FILE = "predict:file"
+ONE_DOWNLOAD = """<style>
+.st-key-predict_risks [data-testid=stElementToolbarButton]:has([aria-label="Download as CSV"]) { display: none; }
+</style>"""
+"""Hides the table's own download, which keeps formulas: the button "Download this list" has a safe one."""
 
 
 def many(answering: Answers, card: Card, local: Bundle | None) -> None:
@@ -64,20 +69,21 @@ def _scored(scored: ScoredUpload, card: Card) -> None:
             type="primary",
             on_click="ignore",
         )
-        st.download_button(
-            "Download this list", list_as_csv(scored.risks), "customers-at-risk.csv", "text/csv", on_click="ignore"
-        )
+        content = csv_of(scored.risks, safe=True)
+        st.download_button("Download this list", content, "customers-at-risk.csv", "text/csv", on_click="ignore")
     st.header("Customers most at risk")
     narrow = {name: st.column_config.Column(width="small") for name in ("Rank", "Row", "Risk")}
     chance = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0, width="small")
-    st.dataframe(
-        scored.risks,
-        hide_index=True,
-        width="stretch",
-        height=480,
-        column_config={**narrow, "Probability": chance},
-        alt=f"{scored.risks.height:,} customers with the highest probability of leaving, highest first",
-    )
+    st.html(ONE_DOWNLOAD)
+    with st.container(key="predict_risks"):
+        st.dataframe(
+            scored.risks,
+            hide_index=True,
+            width="stretch",
+            height=480,
+            column_config={**narrow, "Probability": chance},
+            alt=f"{scored.risks.height:,} customers with the highest probability of leaving, highest first",
+        )
     st.caption(
         f"The {scored.risks.height:,} customers with the highest probability, and {REASONS} reasons each. Row: the "
         "customer's place in the file, counted from 1."

@@ -117,7 +117,7 @@ def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
     rows, unpacked = count_rows(path, format=kind) or 0, 0
     if rows <= MAX_ROWS:
         rows = 0
-        for batch in open_batches(path, format=kind, schema=schema):
+        for batch in open_batches(path, format=kind, schema=schema, others="all"):
             rows += batch.height
             unpacked += unpacked_bytes(batch)
             if rows > MAX_ROWS or unpacked > PAGES_BYTES:
@@ -154,16 +154,3 @@ def _pairs(given: Any) -> list[tuple[str, float]]:
     """Return contributions from a typed table, or from the JSON in a CSV."""
     listed = json.loads(given) if isinstance(given, str) else given
     return [(str(pair["feature"]), float(pair["shap_value"])) for pair in listed]
-
-
-def list_as_csv(risks: pl.DataFrame) -> bytes:
-    r"""Return the list as a CSV without texts that a spreadsheet reads as formulas.
-
-    Examples
-    --------
-    >>> list_as_csv(pl.DataFrame({"Rank": [1], "Customer": ["=1+1"]}))
-    b"Rank,Customer\n1,'=1+1\n"
-    """
-    text = [name for name, dtype in risks.schema.items() if dtype == pl.String]
-    escaped = pl.col(text).str.replace(r"^([=+\-@\t\r])", "'$1")
-    return (risks.with_columns(escaped) if text else risks).write_csv().encode()

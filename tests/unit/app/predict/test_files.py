@@ -9,9 +9,10 @@ import pytest
 from churnops.app.predict import upload
 from churnops.app.predict.answers import BundleAnswers, NotAnswered
 from churnops.app.predict.risk import level
-from churnops.app.predict.upload import list_as_csv, score_file
+from churnops.app.predict.upload import score_file
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
+from churnops.scoring.csv_answer import csv_of
 from churnops.settings import Settings
 from tests.support.projects import LATER
 
@@ -102,7 +103,7 @@ def test_ids_of_a_file_are_listed_as_text_no_spreadsheet_computes(bundle: Bundle
     )
     by_row = dict(zip(found.risks["Row"], found.risks["Customer"], strict=True))
     assert [by_row[row] for row in range(1, 31)] == ids
-    assert ",'=1+1," in list_as_csv(found.risks).decode()
+    assert ",'=1+1," in csv_of(found.risks, safe=True).decode()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_ids_of_a_file_are_listed_as_text_no_spreadsheet_computes(bundle: Bundle
     [
         (b"", "is empty"),
         (b"\x00\xff\xfe", "binary"),
-        (b"a,a\n1,2\n", "several columns have the header"),
+        (b"State,State\n1,2\n", "several columns have the header"),
         (b"a,b\n1,2,3\n", "row 1"),
         (None, "no rows"),
     ],
