@@ -4,25 +4,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 @contextmanager
 def steps_progress(
     steps: Sequence[str], families: int, *, hidden: bool = False, console: Console | None = None
 ) -> Iterator[tuple[Callable[[str, str], None], Callable[[str], None]]]:
-    """Show a line for each step on standard error; yield callbacks for a step's state and for a trained family."""
+    """Show a line for each step on standard error; yield callbacks for a step's state and for a trained family.
+
+    Nothing is shown before the first step starts: until then the work may be refused.
+    """
     display = Progress(
-        SpinnerColumn(finished_text="[green]✓"),
+        _StateColumn(finished_text="[green]✓"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         TimeElapsedColumn(),
@@ -32,12 +37,14 @@ def steps_progress(
     )
     training = steps[4]
     tasks = {
-        step: display.add_task(step, total=families if step == training else 1, start=False, note="") for step in steps
+        step: display.add_task(step, total=families if step == training else 1, start=False, note="", failed=False)
+        for step in steps
     }
 
     def on_step(step: str, state: str) -> None:
         task = tasks[step]
         if state == "started":
+            display.start()
             display.start_task(task)
         elif state == "finished":
             display.update(task, completed=display.tasks[task].total, note="")
@@ -48,19 +55,30 @@ def steps_progress(
     def on_family(family: str) -> None:
         display.update(tasks[training], advance=1, note=family)
 
-    with display:
-        try:
-            yield on_step, on_family
-        finally:
-            for task in display.tasks:
-                display.update(task.id, visible=task.started)
+    try:
+        yield on_step, on_family
+    finally:
+        for task in display.tasks:
+            display.update(task.id, visible=task.started, failed=task.started and not task.finished)
+        if display.live.is_started:
+            display.stop()
+
+
+class _StateColumn(SpinnerColumn):
+    """A spinner, which ends as a tick or, for a failed step, as a cross."""
+
+    def render(self, task: Task) -> RenderableType:
+        return Text("✗", style="red") if task.fields["failed"] else super().render(task)
 
 
 @contextmanager
 def rows_progress(
     name: str, *, hidden: bool = False, console: Console | None = None
 ) -> Iterator[tuple[Callable[[int, float], None], Callable[[str], None]]]:
-    """Show a file's progress if standard error is a terminal; yield callbacks for finished rows and for messages."""
+    """Show a file's progress if standard error is a terminal; yield callbacks for finished rows and for messages.
+
+    The bar appears with the first call for finished rows: until then the file may be refused.
+    """
     console = console or Console(stderr=True)
     display = Progress(
         TextColumn("{task.description}", markup=False),
@@ -77,6 +95,7 @@ def rows_progress(
 
     def on_rows(done: int, share: float) -> None:
         now = time.monotonic()
+        display.start()
         if not start:
             start.append((now, done))
         rate = (done - start[0][1]) / max(now - start[0][0], 1e-9)
@@ -86,5 +105,8 @@ def rows_progress(
         if not hidden:
             console.print(f"[dim]{text}", highlight=False, soft_wrap=True)
 
-    with display:
+    try:
         yield on_rows, on_message
+    finally:
+        if display.live.is_started:
+            display.stop()

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from churnops.cli import main
-from churnops.cli.root import _Commands
+from churnops.cli.root import _Commands, show_json
 from churnops.pipelines.run_all import STEPS
 from churnops.settings import default_config
 from tests.support.processes import CHURNOPS, run, run_fresh
@@ -193,19 +193,22 @@ def test_notes_on_a_system_error_are_printed_too():
     assert result.stderr == "error: summary.json: No space left on device\n       production is as it was before\n"
 
 
-def test_with_json_an_error_is_a_document_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_with_json_an_error_is_a_document_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     write_project(tmp_path)
     for arguments, words, code in (
         (["predict", "missing.csv", "out.csv", "--json"], "missing.csv does not exist", 2),
         (["monitor", "--json", "--no-such-option"], "No such option", 2),
         (["rollback", "--json"], "no model is deployed", 2),
+        (["--no-such-option", "rollback", "--json"], "No such option", 2),
+        (["rollback", "--json", "--to", "x"], "not a valid integer", 2),
+        (["journal", "backup", "absent/journal.db", "--json"], "absent is not a folder", 2),
     ):
         result = CliRunner().invoke(main, arguments)
         document = json.loads(result.stdout)
         assert words in document["error"]
         assert (document["exit_code"], result.exit_code, document["schema_version"]) == (code, code, 1)
-        assert "rror: " in result.stderr
+        assert result.stderr == ""
     (tmp_path / "config.yaml").write_text("nonsense: 1\n")
     assert "'schema' is required" in json.loads(CliRunner().invoke(main, ["config", "check", "--json"]).stdout)["error"]
 
@@ -216,3 +219,19 @@ def test_the_check_of_the_settings_has_a_verdict_in_json(tmp_path: Path, monkeyp
     document = json.loads(CliRunner().invoke(main, ["config", "check", "--json"]).stdout)
     assert document["valid"] is True
     assert document["schema_version"] == 1
+
+
+def test_objects_in_a_list_have_the_schema_version_too(capsys: pytest.CaptureFixture[str]):
+    show_json([{"channel": "slack#dfd74c", "delivered": True}])
+    assert json.loads(capsys.readouterr().out) == [{"schema_version": 1, "channel": "slack#dfd74c", "delivered": True}]
+
+
+@pytest.mark.parametrize("command", [("monitor", "--batch"), ("retrain", "--batch"), ("predict",)])
+def test_a_refused_file_is_named_once_and_before_any_progress(typed: tuple[Path, str], command: tuple[str, ...]):
+    folder = typed[0]
+    (folder / "headers.csv").write_text((folder / "data/raw/churn-20.csv").read_text().splitlines()[0] + "\n")
+    options = {"monitor": ("--act", "--source", "weekly"), "retrain": (), "predict": ("scored.csv",)}[command[0]]
+    done = run(CHURNOPS, *command, "headers.csv", *options, cwd=folder, code=2)
+    assert done.stdout == ""
+    assert done.stderr.count("headers.csv has a header but no rows") == 1
+    assert done.stderr.startswith("error: ")

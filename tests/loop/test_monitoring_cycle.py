@@ -345,11 +345,22 @@ def test_a_mistyped_option_causes_no_alert(deployed: Settings):
         assert CycleLog(engine).newest()[0].status == "finished"
 
 
-def test_a_journal_that_does_not_open_is_alerted(deployed: Settings, capsys: pytest.CaptureFixture[str]):
+def test_a_journal_that_does_not_open_is_alerted(
+    deployed: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[str] = []
+    monkeypatch.setattr(
+        "churnops.alerting.alerts.deliver",
+        lambda messages, *_: {
+            channel: [[sent.append(m.title)] for m in of_channel] for channel, of_channel in messages.items()
+        },
+    )
+    alerts = deployed.alerts.model_copy(update={"urls": ("json://127.0.0.1:9",)})
     (deployed.root / "journal.db").write_text("this is no database")
     with pytest.raises(ChurnopsError, match="journal"):
-        monitoring.run_monitoring(deployed, sources.window())
-    assert "[critical] churnops: A monitoring cycle failed" in capsys.readouterr().err
+        monitoring.run_monitoring(deployed.model_copy(update={"alerts": alerts}), sources.window())
+    assert [title for title in sent if "A monitoring cycle failed" in title]
+    assert "A monitoring cycle failed" not in capsys.readouterr().err  # the error is printed by the command
 
 
 def test_without_a_model_the_error_names_the_remedy(tmp_path: Path):

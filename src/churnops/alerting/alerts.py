@@ -82,7 +82,9 @@ class Alerts:
         """Return the alerts of a project."""
         return cls(log, settings.alerts, frame=Frame.of(settings))
 
-    def tell(self, firing: Sequence[Alarm], clear: Iterable[Subject], source: str = LIVE) -> tuple[Delivery, ...]:
+    def tell(
+        self, firing: Sequence[Alarm], clear: Iterable[Subject], source: str = LIVE, *, raised: bool = False
+    ) -> tuple[Delivery, ...]:
         """Send new alarms and recoveries, and repeat messages that missed a channel.
 
         Parameters
@@ -93,6 +95,9 @@ class Alerts:
             Subjects known to be fine: one that was firing gets one recovery. A subject in neither list keeps its state.
         source : str
             Source of the customers. Alarms of other sources are neither repeated nor ended.
+        raised : bool
+            Whether the caller raises the error that the alarm is about. The console then gets no message, because the
+            error is printed.
         """
         worst = {alarm.subject: alarm for alarm in sorted(firing, key=lambda alarm: SEVERITY_RANK[alarm.severity])}
         begun = self._begun(tuple(worst))
@@ -106,7 +111,7 @@ class Alerts:
             news = due(notices, over, latest, self._now(), self._settings)
             return [self._frame.marked(notice) if notice.state == "recovered" else notice for notice in news]
 
-        return self._tell(decide, notices)
+        return self._tell(decide, notices, printed=not raised)
 
     def announce(self, alarm: Alarm) -> tuple[Delivery, ...]:
         """Send an event, such as a deployment, once; it has no recovery."""
@@ -131,7 +136,11 @@ class Alerts:
         return {one.alert.notice.incident: one.since for one in firing}
 
     def _tell(
-        self, decide: Callable[[Mapping[str, Alert]], list[Notice]], otherwise: Sequence[Notice]
+        self,
+        decide: Callable[[Mapping[str, Alert]], list[Notice]],
+        otherwise: Sequence[Notice],
+        *,
+        printed: bool = True,
     ) -> tuple[Delivery, ...]:
         """Send the notices that `decide` returns; without a database, send `otherwise`."""
         now, deliveries = self._now(), []
@@ -146,7 +155,7 @@ class Alerts:
             news = [Alert(None, now, notice) for notice in otherwise]
             handed_out = [(alert, label) for alert in news for label in self._channels]
             deliveries.append(Delivery("journal", "", False, 1, str(error)))
-        deliveries += [self._print(alert.notice) for alert in news]
+        deliveries += [self._print(alert.notice) for alert in news if printed]
         deliveries += self._send(handed_out)
         broken = {label for label, channel in self._channels.items() if channel.problem is not None}
         for label in sorted(broken - {delivery.channel for delivery in deliveries}):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from churnops.cli.completion import completing, deployed_before, registered
 from churnops.cli.root import json_option, main, settings_of, show, show_done, warn
 
 
@@ -100,7 +101,7 @@ def reason_text(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 
 @main.command()
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=click.IntRange(1), shell_complete=completing(registered))
 @click.option("--reason", required=True, callback=reason_text, metavar="TEXT", help="Reason, kept in the history.")
 @click.option("--force", is_flag=True, help="Deploy the version even if the gate refuses it.")
 @json_option
@@ -125,7 +126,7 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
 
     done = promoting.promote(settings_of(ctx), version, reason, force=force)
     show_done(as_json, done.to_json, lambda: show_promotion(done))
-    if done.full_warning:
+    if done.full_warning and not as_json:
         warn(done.full_warning)
     if done.status == "rolled back":
         raise RegistryError(f"version {version} failed its check and was rolled back: {done.reason}")
@@ -137,6 +138,7 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
 @click.option(
     "--to",
     type=click.IntRange(1),
+    shell_complete=completing(deployed_before),
     metavar="VERSION",
     help="Version to restore; it was deployed before. Default: the previous model.",
 )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of, show_done, show_error
+from churnops.cli.completion import batch_sources, completing, numeric_columns
+from churnops.cli.root import json_option, main, report_error, settings_of, show_done
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
@@ -105,7 +106,13 @@ class _Subject:
     help="With --batch: send alerts, spend error budget and retrain. Default: act if a folder of data.batches "
     "contains the file; the folder's name there is the source.",
 )
-@click.option("--source", "name", metavar="NAME", help="Name of the file's source, of a-z, 0-9, _ and -. Needs --act.")
+@click.option(
+    "--source",
+    "name",
+    metavar="NAME",
+    shell_complete=completing(batch_sources),
+    help="Name of the file's source, of a-z, 0-9, _ and -. Needs --act.",
+)
 @click.option(
     "--simulate",
     is_flag=True,
@@ -165,8 +172,8 @@ def monitor(
         show_done(as_json, summary.to_json, lambda: show_cycle(summary, settings.table))
 
     def on_error(error: Exception) -> None:
-        if isinstance(error, ChurnopsError):
-            show_error(error, str(error))
+        if isinstance(error, ChurnopsError | OSError):
+            report_error(error, as_json=as_json)
         else:
             traceback.print_exception(error)
 
@@ -208,6 +215,7 @@ def _acts_as(batch: Path, settings: "Settings", act: bool | None, name: str | No
     "columns",
     multiple=True,
     metavar="NAME",
+    shell_complete=completing(numeric_columns),
     help="Column to shift; repeat the option for several. Default: numeric columns that no other column determines.",
 )
 @click.option("--prior", type=click.FloatRange(0, 1), metavar="RATE", help="Churn rate of OUT.")

@@ -28,7 +28,7 @@ _SHOWN = "churnops.shown"
 class _Commands(click.Group):
     """Prints a `ChurnopsError` or `OSError` on one line. Any other exception is a defect and keeps its traceback.
 
-    With `--json` the error is a JSON document on standard output too.
+    With `--json` the error is a JSON document on standard output, and not on standard error.
     """
 
     _as_json = False
@@ -47,27 +47,33 @@ class _Commands(click.Group):
             show_error(error, str(error))
             sys.exit(ChurnopsError.exit_code)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            if not self._as_json:
+                raise  # click prints it
+            report_error(error, as_json=True)
+            sys.exit(error.exit_code)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except click.UsageError as error:  # click prints it
-            self._document(ctx, error, error.format_message(), error.exit_code)
-            raise
+        except click.UsageError as error:
+            if not self._as_json:
+                raise  # click prints it
+            self._end(ctx, error, error.exit_code)
         except ChurnopsError as error:
-            self._end(ctx, error, str(error), error.exit_code)
+            self._end(ctx, error, error.exit_code)
         except OSError as error:
-            path = f"{error.filename}: " if error.filename else ""
-            self._end(ctx, error, f"{path}{error.strerror or error}", ChurnopsError.exit_code)
+            self._end(ctx, error, ChurnopsError.exit_code)
 
-    def _end(self, ctx: click.Context, error: Exception, message: str, exit_code: int) -> NoReturn:
-        show_error(error, message)
-        self._document(ctx, error, message, exit_code)
+    def _end(self, ctx: click.Context, error: Exception, exit_code: int) -> NoReturn:
+        if not (self._as_json and _SHOWN in ctx.meta):  # a refusal by the gate has shown its document already
+            report_error(error, as_json=self._as_json)
         sys.exit(exit_code)
-
-    def _document(self, ctx: click.Context, error: Exception, message: str, exit_code: int) -> None:
-        if self._as_json and _SHOWN not in ctx.meta:  # a refusal by the gate has shown its result already
-            notes = list(getattr(error, "__notes__", ()))
-            show_json({"error": message, "notes": notes, "exit_code": exit_code})
 
 
 def show(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:
@@ -79,9 +85,11 @@ def show(as_json: bool, document: Callable[[], object], people: Callable[[], obj
 
 
 def show_json(document: object) -> None:
-    """Print a JSON document: an object gets `schema_version`, and times are ISO 8601."""
+    """Print a JSON document: an object, or each object of a list, gets `schema_version`; times are ISO 8601."""
     if isinstance(document, Mapping):
         document = {"schema_version": SCHEMA_VERSION, **document}
+    elif isinstance(document, list):
+        document = [{"schema_version": SCHEMA_VERSION, **item} for item in document]
     if (ctx := click.get_current_context(silent=True)) is not None:
         ctx.meta[_SHOWN] = True
     click.echo(json.dumps(document, default=_plain))
@@ -106,6 +114,19 @@ def show_done(as_json: bool, document: Callable[[], object], people: Callable[[]
 def warn(message: str) -> None:
     """Print a warning on standard error."""
     click.secho(f"warning: {message}", fg="yellow", err=True)
+
+
+def report_error(error: Exception, *, as_json: bool) -> None:
+    """Print a `ChurnopsError`, `OSError` or usage error once: as a JSON document, or on standard error."""
+    message, exit_code = str(error), getattr(error, "exit_code", ChurnopsError.exit_code)
+    if isinstance(error, click.ClickException):
+        message = error.format_message()
+    elif isinstance(error, OSError):
+        message = f"{error.filename}: {error.strerror or error}" if error.filename else error.strerror or str(error)
+    if as_json:
+        show_json({"error": message, "notes": list(getattr(error, "__notes__", ())), "exit_code": exit_code})
+    else:
+        show_error(error, message)
 
 
 def show_error(error: Exception, message: str) -> None:

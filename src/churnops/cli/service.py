@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from churnops.cli.completion import active_keys, complete_scopes, completing
 from churnops.cli.root import json_option, main, settings_of, show, show_json
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def _key_store(ctx: click.Context) -> "KeyStore":
     multiple=True,
     required=True,
     metavar="SCOPE",
+    shell_complete=complete_scopes,
     help="Permission: predict, label, metrics, or admin, which implies the others. Repeat the option for several.",
 )
 @json_option
@@ -129,7 +131,7 @@ def keys_list(ctx: click.Context, as_json: bool) -> None:
 
 
 @keys.command("revoke")
-@click.argument("key", metavar="NAME_OR_ID")
+@click.argument("key", metavar="NAME_OR_ID", shell_complete=completing(active_keys))
 @json_option
 @click.pass_context
 def keys_revoke(ctx: click.Context, key: str, as_json: bool) -> None:

@@ -34,6 +34,8 @@ def back_up(url: str, target: Path) -> int:
     source = _file(url)
     if target.exists():
         raise JournalError(f"{target} already exists: choose another file name")
+    if not target.parent.is_dir():
+        raise JournalError(f"{target.parent} is not a folder: make it first")
     if not source.exists():
         raise JournalError(f"there is no journal {source}")
     unfinished = target.with_name(f".{target.name}.unfinished")

@@ -123,8 +123,11 @@ def run_all(
     Raises
     ------
     ChurnopsError
-        If a step refuses its input. Steps 1 to 6 do not change the deployed model.
+        If a file or folder of the settings is missing (before any step starts), or a step refuses its input. Steps 1
+        to 6 do not change the deployed model.
     """
+    for sources in (settings.data.raw, settings.data.production):
+        table_paths(_paths(settings, sources))
     tracker = Tracker(settings)
     with Project.open(settings) as project:
         registry = Registry(tracker, project.folder)

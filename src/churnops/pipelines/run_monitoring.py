@@ -101,7 +101,8 @@ def run_monitoring(
             alerts = Alerts.of(settings, project.alerts)
         except JournalError as error:
             if acts_as is not None:
-                Alerts.of(settings, None).tell([failure(str(error), settings.alerts.link, acts_as)], [], acts_as)
+                alarm = failure(str(error), settings.alerts.link, acts_as)
+                Alerts.of(settings, None).tell([alarm], [], acts_as, raised=True)
             raise
         if source.path is not None and acts_as is not None:
             refuse_simulated([source.path], project.simulated, settings)
@@ -153,7 +154,7 @@ def alert_failure(log: CycleLog, alerts: Alerts, settings: Settings, source: str
             log.record(Cycle(datetime.now(UTC), None, False, "failed", None, {"error": reason}, source))
         except ChurnopsError as unrecorded:
             error.add_note(f"the failure could not be recorded: {unrecorded}")
-        alerts.tell([failure(reason, settings.alerts.link, source)], [], source)
+        alerts.tell([failure(reason, settings.alerts.link, source)], [], source, raised=True)
         raise
 
 

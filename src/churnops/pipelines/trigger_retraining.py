@@ -160,7 +160,7 @@ def _send(settings: Settings, alarm: Alarm) -> None:
             log = project.alerts
         except JournalError:
             log = None
-        Alerts.of(settings, log).tell([alarm], [])
+        Alerts.of(settings, log).tell([alarm], [], raised=True)
 
 
 @dataclass(frozen=True)

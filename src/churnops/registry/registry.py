@@ -174,7 +174,11 @@ class Registry:
             if version.version == number:
                 return version
         newest = ", ".join(str(version.version) for version in versions[:10])
-        known = f"the newest are {newest}" if newest else "no version exists yet: type `churnops run`"
+        known = (
+            f"the newest {'are' if ',' in newest else 'is'} {newest}"
+            if newest
+            else "no version exists yet: type `churnops run`"
+        )
         raise RegistryError(f"version {number} is not registered; {known}")
 
 
