@@ -47,6 +47,8 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
         _line(console, "caution", doubt, "yellow")
     if summary.evaluated.leak_warning:
         _line(console, "caution", f" {summary.evaluated.leak_warning}", "yellow")
+    for sentence in summary.skipped.sentences():
+        _line(console, "caution", f" {sentence}", "yellow")
     metric = METRIC_LABELS[str(summary.trained.params["selection_metric"])]
     console.print(f"\n[bold]Candidates, cross-validated on the training rows and chosen by {metric}", highlight=False)
     console.print(_families(summary))
@@ -70,6 +72,7 @@ def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
     reasons = (report.performance.decline.reason, report.feature_drift.reason, *report.recommendation.reasons)
     for reason in reasons if report.rows else (report.source,):
         _line(console, "", f"  - {reason}")
+    _cautions(report, console)
     _path(console, "Report", cycle.page)
 
 
@@ -119,6 +122,8 @@ def _cautions(report: "Report", console: Console) -> None:
     for caution in report.cautions:
         if caution.fired:
             _line(console, MESSAGES[caution.name].event, f": {caution.reason}", "red")
+        elif caution.name == "training_rows" and report.training_rows:
+            _line(console, "Training rows", f": {caution.reason}")
 
 
 def show_retraining(summary: "RetrainingSummary", path: Path | None, console: Console | None = None) -> None:
@@ -144,6 +149,8 @@ def _comparison(retrained: "Retrained", console: Console) -> None:
     chosen = f"the candidate was chosen on the newest {rows['chosen_on']:,} of them"
     console.print(f"\n[bold]Trained[/] on {trained}; {chosen}", highlight=False)
     console.print(f"[bold]Compared[/] on {rows['held_out']:,} newer customers", highlight=False)
+    for sentence in retrained.skipped.sentences():
+        _line(console, "caution", f" {sentence}", "yellow")
     table = _table(left=("model",), right=("log loss when chosen", "log loss compared", "ROC-AUC compared"))
     for name, evaluation in retrained.evaluated.evaluations.items():
         model = retrained.trained.models.get(name)

@@ -22,6 +22,7 @@ Subject = Literal[
     "target_drift",
     "broken_columns",
     "wrong_predictions",
+    "training_rows",
     "cycle_failed",
     "retraining_failed",
     "deployed",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from churnops.cli.completion import batch_sources, completing, numeric_columns
-from churnops.cli.root import json_option, main, report_error, settings_of, show_done
+from churnops.cli.root import json_option, main, report_error, settings_of, show_done, warn
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
@@ -271,6 +271,7 @@ def simulate(
       churnops simulate report.csv --recipe --seed 7                 noise and flipped outcomes
     """  # noqa: D301
     from churnops.data.simulate import Drift
+    from churnops.data.skipped import Skipped, skipped_files
     from churnops.pipelines.simulate import simulate_file
 
     settings = settings_of(ctx)
@@ -278,5 +279,9 @@ def simulate(
     drift = Drift(**changes, noisy=settings.monitoring.recipe_columns)
     seed = settings.random_state if seed is None else seed
     made = simulate_file(chosen, target, settings, drift, rows=rows, seed=seed, overwrite=force)
+    skipped = Skipped(skipped_files(chosen))
+    for sentence in () if as_json else skipped.sentences():
+        warn(sentence)
     document = {"rows": rows, "output": str(target), "seed": seed, "description": made.description}
+    document |= {"skipped_files": skipped.files}
     show_done(as_json, lambda: document, lambda: click.echo(f"Wrote {target}: {made.description}"))

@@ -147,6 +147,23 @@ class Identities:
         held[~has_id] |= _among(contents[~has_id], self.named)
         return held
 
+    def holds_rows(self, columns: Columns) -> NDArray[np.bool_]:
+        """Return which rows of another table have the content of a row of this one, whatever their ids.
+
+        Examples
+        --------
+        >>> identities = identify({"minutes": np.array([1.0, 2.0])}, ["ann", None], ["minutes"])
+        >>> identities.holds_rows({"minutes": np.array([1.0, 2.0, 3.0])})
+        array([ True,  True, False])
+        """
+        contents = content_hashes(columns, self.names)
+        return _among(contents, self.named) | _among(contents, self.nameless)
+
+    @property
+    def different(self) -> int:
+        """Number of rows with different contents."""
+        return int(np.union1d(self.named, self.nameless).size)
+
 
 def identify(columns: Columns, customers: Sequence[str | None], names: Sequence[str]) -> Identities:
     """Return the identities of a table; see `Identities.holds` and `content_hashes` for parameters and errors."""

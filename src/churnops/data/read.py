@@ -18,6 +18,8 @@ ENDINGS = (".csv", ".parquet")
 def table_paths(sources: Sequence[Path]) -> list[Path]:
     """Return the CSV and Parquet files of `sources`, which are files or folders, sorted within a folder.
 
+    Hidden files in a folder are left out, because other programs keep temporary copies there.
+
     Raises
     ------
     DataError
@@ -26,7 +28,9 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
     paths: list[Path] = []
     for source in sources:
         if source.is_dir():
-            tables = sorted(p for p in source.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+            tables = sorted(
+                p for p in source.iterdir() if p.suffix.lower() in ENDINGS and p.is_file() and not is_hidden(p)
+            )
             if not tables:
                 raise DataError(f"{source} holds no .csv or .parquet file")
             paths += tables
@@ -37,6 +41,11 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
         else:
             paths.append(source)
     return list(dict.fromkeys(path.resolve() for path in paths))
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether the name begins with a dot."""
+    return path.name.startswith(".")
 
 
 def read_table(path: Path, schema: Schema | None = None) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import polars as pl
 
 from churnops.data.column_check import SHOWN, Failure, check_cells
 from churnops.data.read import read_table, table_paths
+from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
 from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
@@ -22,10 +23,11 @@ from churnops.step import StepResult
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedData(StepResult):
-    """Typed raw and production tables, by file, with snake_case columns."""
+    """Typed raw and production tables, by file, with snake_case columns; and the files and columns not used."""
 
     raw: Mapping[str, pl.DataFrame]
     production: Mapping[str, pl.DataFrame]
+    skipped: Skipped
 
 
 class ValidationError(DataError):
@@ -33,7 +35,7 @@ class ValidationError(DataError):
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         self.failures = tuple(failures[:MAX_ERRORS])
-        artifacts = _report(self.failures, rows={}, ignored={})
+        artifacts = _report(self.failures, {}, {}, Skipped())
         super().__init__("\n".join(_lines(self.failures)), artifacts=artifacts)
 
     def below(self, rows: int) -> "ValidationError":
@@ -68,15 +70,20 @@ def validate_data(
     if failures := [*failures, *later.failures]:
         raise ValidationError(failures)
     rows = {name: table.height for name, table in (training.tables | later.tables).items()}
+    ignored = training.ignored | later.ignored
+    columns = dict.fromkeys((header for headers in ignored.values() for header in headers), UNDECLARED)
+    columns |= uninformative_columns(pl.concat(training.tables.values(), how="diagonal_relaxed"), schema)
+    skipped = Skipped(skipped_files([*raw, *production]), columns)
     return ValidatedData(
         raw=training.tables,
         production=later.tables,
+        skipped=skipped,
         params={"files": list(rows), "columns": [column.name for column in schema.columns]},
         metrics={
             "raw_rows": sum(table.height for table in training.tables.values()),
             "production_rows": sum(table.height for table in later.tables.values()),
         },
-        artifacts=_report([], rows, training.ignored | later.ignored),
+        artifacts=_report([], rows, ignored, skipped),
     )
 
 
@@ -224,16 +231,20 @@ def _lines(failures: Sequence[Failure]) -> list[str]:
     return [*map(str, failures), *more]
 
 
-def _report(failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]]) -> dict[str, str]:
+def _report(
+    failures: Sequence[Failure], rows: dict[str, int], ignored: dict[str, list[str]], skipped: Skipped
+) -> dict[str, str]:
     """Return the report in two forms: JSON for machines, text for people."""
     document = {
         "valid": not failures,
         "rows": rows,
         "ignored_columns": ignored,
+        "skipped": asdict(skipped),
         "failures": [asdict(failure) for failure in failures],
     }
     lines = _lines(failures) or [f"{n} rows of {file} are valid" for file, n in rows.items()]
     lines += [f"{file}: ignored column {c!r}: it is not in the schema" for file, cs in ignored.items() for c in cs]
+    lines += skipped.sentences()
     return {
         "validation_report.json": json.dumps(document, indent=2, ensure_ascii=False),
         "validation_report.txt": "\n".join(lines) + "\n",

@@ -1,6 +1,7 @@
 """Cautions: findings that raise an alert of their own and never recommend retraining.
 
-A broken feed is repaired at its source, and a threshold that no longer fits is changed: a new model helps with neither.
+A broken feed is repaired at its source, a threshold that no longer fits is changed, and training rows are left out of
+the batch: a new model helps with none of them.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from churnops.monitoring.performance import Errors
 from churnops.monitoring.verdicts import SINGLE_LEVEL, ColumnDrift, FeatureDrift
 from churnops.words import title
 
-CautionName = Literal["broken_columns", "wrong_predictions"]
+CautionName = Literal["broken_columns", "wrong_predictions", "training_rows"]
 BROKEN = 0.5
 """Smallest effect of a break: difference of missing rates, share of unseen choices, or KS distance."""
 ERROR_RATIO = 1.5

@@ -307,6 +307,11 @@ class ReportDocument(Document):
         description="rows of the table that were left out, because a later row has the same customer id; absent if "
         "none",
     )
+    training_rows: MaybeCount = Field(
+        None,
+        description="rows with the same model inputs as a row that the model was trained on; null: not known; older "
+        "reports lack it",
+    )
     look: MaybeCount = Field(
         description="number of this look at fresh evidence on the model; null for a batch that spends no error budget"
     )

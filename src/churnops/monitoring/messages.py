@@ -64,4 +64,10 @@ MESSAGES: Mapping[str, TriggerMessage] = {
         "more predictions may be wrong than expected",
         "Check whether `evaluation.threshold` still fits. Retrain only if ROC-AUC falls too.",
     ),
+    "training_rows": TriggerMessage(
+        "warning",
+        "Training rows came back as production customers",
+        "training rows may have come back as production customers",
+        "Find out why they are in the data. Until they are left out, the figures are better than for new customers.",
+    ),
 }

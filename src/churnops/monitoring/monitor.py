@@ -20,6 +20,7 @@ from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import cautions
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
+from churnops.monitoring.training_rows import count_training_rows
 from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
 from churnops.settings import Settings
 from churnops.step import StepResult
@@ -125,6 +126,8 @@ class ModelMonitor:
         verdicts = Verdicts(performance.decline, features, scores, labels)
         recommendation = recommend(verdicts, settings, look, established=established)
         certain = level(look or 1, settings.false_alarm_budget)
+        repeated = count_training_rows(bundle, batch, self._settings.path(self._settings.registry.directory))
+        found = cautions(bundle, profile, features, recommendation, performance.decline.errors, certain)
         report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,
@@ -145,7 +148,8 @@ class ModelMonitor:
             prediction_drift=scores,
             target_drift=labels,
             recommendation=recommendation,
-            cautions=cautions(bundle, profile, features, recommendation, performance.decline.errors, certain),
+            training_rows=repeated.count,
+            cautions=(*found, repeated.caution(certain)),
         )
         return report, profile
 

@@ -38,6 +38,8 @@ class Report:
         error budget: it has no consequences, or neither customers nor outcomes.
     repeated_rows
         Rows of the table that were left out, because a later row has the same customer's id.
+    training_rows
+        Rows of the batch that the model was trained on; None if unknown.
     threshold
         `performance_threshold` of the settings; None without one.
     examined_before
@@ -66,6 +68,7 @@ class Report:
     demonstration: bool = False
     examined_before: bool = False
     repeated_rows: int = 0
+    training_rows: int | None = None
 
     @property
     def report_only(self) -> bool:
@@ -94,6 +97,7 @@ class Report:
                 "window": self.window,
                 "rows": self.rows,
                 "repeated_rows": self.repeated_rows,
+                "training_rows": self.training_rows,
                 "look": self.look,
                 "performance": _performance(self.performance, self.threshold) | {"history": self.history},
                 "feature_drift": self.feature_drift,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
@@ -17,7 +17,8 @@ from churnops.data.identity import Identities, identify
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes, table_paths
-from churnops.data.validate import validate_data
+from churnops.data.skipped import Skipped
+from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
@@ -68,6 +69,8 @@ class RunSummary:
         The winner's evaluation page; None if it is on another machine.
     runs_page
         Address of the MLflow page that lists the runs, served by `mlflow ui` for a local store; None if unknown.
+    skipped
+        Files and columns that were not used.
     """
 
     trained: TrainedModels
@@ -78,6 +81,7 @@ class RunSummary:
     evaluation_page: Path | None
     runs_page: str | None
     seconds: Mapping[str, float]
+    skipped: Skipped
 
     @property
     def evaluation(self) -> Evaluation:
@@ -103,6 +107,7 @@ class RunSummary:
             "monitoring_report": str(self.cycle.path) if self.cycle else None,
             "run_id": self.run_id,
             "seconds": dict(self.seconds),
+            "skipped": asdict(self.skipped),
         }
 
 
@@ -140,9 +145,9 @@ def run_all(
 
 @dataclass(frozen=True)
 class _Made:
-    """Results of steps 1 to 6: production tables by name, the models, identities and hash of the training rows."""
+    """Results of steps 1 to 6: the checked tables, the models, identities and hash of the training rows."""
 
-    production: Mapping[str, pl.DataFrame]
+    validated: ValidatedData
     trained: TrainedModels
     evaluated: EvaluatedModels
     trained_on: Identities
@@ -166,7 +171,7 @@ def _run(
         with registry.deployed.locked():
             deployed = _release(project, registry, run, made, deploy, aftermath)
         with aftermath.warning("the first monitoring cycle failed"):
-            cycle = _watch(project, alerts, run, made.production)
+            cycle = _watch(project, alerts, run, made.validated.production)
         if aftermath.text:
             run.tag("churnops.warning", aftermath.text)
     if cycle is not None:
@@ -174,7 +179,17 @@ def _run(
             link = settings.alerts.link or run.address(STEPS[6]) or str(cycle.page)
             alerts.tell(*alarms(cycle.report, link), PRODUCTION)
     deployed = replace(deployed, warning=aftermath.text)
-    return RunSummary(made.trained, made.evaluated, deployed, cycle, run.run_id, evaluation_page, run.page, run.seconds)
+    return RunSummary(
+        made.trained,
+        made.evaluated,
+        deployed,
+        cycle,
+        run.run_id,
+        evaluation_page,
+        run.page,
+        run.seconds,
+        made.validated.skipped,
+    )
 
 
 def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None]) -> _Made:
@@ -212,7 +227,7 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         settings,
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
-    return _Made(validated.production, trained, evaluated, trained_on, merged.sha256)
+    return _Made(validated, trained, evaluated, trained_on, merged.sha256)
 
 
 def _watch(

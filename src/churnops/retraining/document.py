@@ -81,6 +81,13 @@ class CheckPart(Document):
     seconds: Number
 
 
+class SkippedPart(Document):
+    """Files and columns that were not used, each with the reason."""
+
+    files: dict[str, str]
+    columns: dict[str, str]
+
+
 class SummaryDocument(Document):
     """Retraining summary. Within a summary_version keys are added, never changed or removed."""
 
@@ -110,6 +117,7 @@ class SummaryDocument(Document):
     failures: tuple[str, ...] = Field(description="rules that a table broke")
     run_id: str | None
     seconds: dict[str, Number] | None
+    skipped: SkippedPart | None = Field(None, description="null if nothing was trained; older summaries lack it")
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "SummaryDocument":

@@ -15,6 +15,7 @@ from churnops.data.identity import Identities
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
+from churnops.data.skipped import Skipped
 from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
@@ -64,6 +65,8 @@ class Retrained:
         Identities of its training rows.
     rows
         Number of rows by use.
+    skipped
+        Files and columns that were not used.
     """
 
     trained: TrainedModels
@@ -72,6 +75,7 @@ class Retrained:
     trained_on: Identities
     decision: Decision
     rows: Mapping[str, int]
+    skipped: Skipped
 
     def evaluation(self, name: str) -> Evaluation:
         """Return a model's evaluation on the held-out rows."""
@@ -121,7 +125,7 @@ class RetrainingPipeline:
         settings, schema, step = self._settings, self._settings.table, self._run.step
         check_same_inputs(champion, schema)
         names = [column.name for column in schema.model_inputs]
-        table, sha256 = self._labelled_rows(rows, batch)
+        table, sha256, skipped = self._labelled_rows(rows, batch)
         parts = split(table, table.held_by(trained_on), names, settings.retraining)
         if not parts.held_out.any():
             raise DataError("no customer with a known outcome is new to the deployed model: no comparison is possible")
@@ -153,9 +157,9 @@ class RetrainingPipeline:
             "held_out": int(parts.held_out.sum()),
             "left_out": int((~used).sum()),
         }
-        return Retrained(trained, evaluated, evaluated.bundle, fitted_on, compared.decision, counts)
+        return Retrained(trained, evaluated, evaluated.bundle, fitted_on, compared.decision, counts, skipped)
 
-    def _labelled_rows(self, rows: ProductionRows, batch: Path | None) -> tuple[Table, str]:
+    def _labelled_rows(self, rows: ProductionRows, batch: Path | None) -> tuple[Table, str, Skipped]:
         """Run steps 1 and 2; return all original rows with one row for each production customer, and a SHA-256."""
         settings, schema = self._settings, self._settings.table
         with temporary_folder() as folder:
@@ -165,7 +169,8 @@ class RetrainingPipeline:
             validated = self._run.step(STEPS[0], validate_data, raw, production, schema, minimum_class=folds)
         merged = self._run.step(STEPS[1], merge, _tables(validated, rows, settings), schema, beside=(AT, CUSTOMER))
         table = _encoded(merged.table, settings)
-        return table.rows(one_row_each(table, [column.name for column in schema.model_inputs])), merged.sha256
+        once = one_row_each(table, [column.name for column in schema.model_inputs])
+        return table.rows(once), merged.sha256, validated.skipped
 
     def _lineage(self, champion: Bundle) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="seconds")

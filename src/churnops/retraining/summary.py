@@ -76,6 +76,7 @@ class RetrainingSummary:
             "winner": made.trained.winner if made else None,
             "held_out": _held_out(made) if made else None,
             "decision": made.decision if made else None,
+            "skipped": made.skipped if made else None,
             "seconds": dict(self.seconds) if self.seconds else None,
         }
         return SummaryDocument.model_validate(values)

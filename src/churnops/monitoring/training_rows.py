@@ -1,0 +1,75 @@
+"""Customers of a batch whose rows the deployed model was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scipy.special import betainc
+
+from churnops.errors import RegistryError
+from churnops.model import Bundle
+from churnops.monitoring.batch import Batch
+from churnops.monitoring.cautions import Caution
+from churnops.monitoring.drift import MIN_ROWS
+from churnops.registry.trained_on import load_trained_on
+
+SHARE = 0.05
+"""Smallest share of training rows, beyond those expected by chance, that causes a caution."""
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows of a batch with the same model inputs as a training row.
+
+    Attributes
+    ----------
+    count
+        Number of these rows; None if the training rows are not known.
+    rows
+        Number of rows in the batch.
+    usual
+        Highest share expected by chance. In a small table with few different values, customers are often equal.
+    problem
+        Reason why `count` is None.
+    """
+
+    count: int | None
+    rows: int
+    usual: float = 0.0
+    problem: str = ""
+
+    def caution(self, certain: float) -> Caution:
+        """Return the caution; `certain` is the highest p-value of a certain difference at this look."""
+        if self.count is None or not self.rows:
+            return Caution("training_rows", "warning", None, None, self.problem or "there are no customers")
+        share = self.count / self.rows
+        reason = f"{self.count:,} of {self.rows:,} rows are rows the model was trained on"
+        if not self.count:
+            return Caution("training_rows", "warning", False, False, f"none of {self.rows:,} rows is a training row")
+        if share - self.usual < SHARE:
+            chance = ", as expected by chance" if share <= self.usual else ""
+            return Caution("training_rows", "warning", False, False, reason + chance)
+        reason += ": they say nothing about new customers"
+        if self.rows < MIN_ROWS:
+            return Caution("training_rows", "warning", None, None, reason)
+        p_value = float(betainc(self.count, self.rows - self.count + 1, self.usual))
+        return Caution("training_rows", "warning", True, p_value <= certain, reason)
+
+
+def count_training_rows(bundle: Bundle, batch: Batch, models: Path) -> TrainingRows:
+    """Count the rows of a batch that the model was trained on, by hashes of the model inputs; `models` is its folder.
+
+    The time grows with the rows of the batch, and hardly with those of the training. The chance of equal rows is
+    estimated by the share of training rows that repeat another one, and doubled, since the whole training table is
+    searched.
+    """
+    if not batch.rows:
+        return TrainingRows(None, 0)
+    try:
+        known = load_trained_on(models, bundle.content_sha256)
+    except RegistryError as error:
+        return TrainingRows(None, batch.rows, problem=str(error))
+    if known is None:
+        return TrainingRows(None, batch.rows, problem="the training rows of the model are not known")
+    rows = bundle.lineage.get("fits", {}).get("deployed", {}).get("rows") or known.different
+    usual = min(1.0, max(0.0, 2 * (1 - known.different / rows)))
+    return TrainingRows(int(known.holds_rows(batch.columns).sum()), batch.rows, usual)
