@@ -288,6 +288,8 @@ def _advice(report: "Report", subject: str) -> tuple[str, str, str]:
     """Return the verdict, its subject and its style, for `_line`."""
     if report.recommendation.value:
         return "Retraining is recommended", subject, "yellow"
+    if any(caution.fired for caution in report.cautions if caution.name == "broken_columns"):
+        return "No retraining, because data about customers is broken", subject, "yellow"
     if all(trigger.fired is None for trigger in report.recommendation.triggers):
         return "Cannot tell", subject, "yellow"
     return "No reason to retrain", subject, "green"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, Report
+from churnops.monitoring.batch import Window
 from churnops.monitoring.collect import batch_from_columns, batch_from_table, decode_inputs
 from churnops.monitoring.document import ReportDocument
 from churnops.monitoring.page import report_page
@@ -62,14 +64,21 @@ def check(tmp_path: Path, trained: TrainedModels, log: CycleLog) -> Check:
     bundle = trained.refit.with_metadata(metrics={"held_out": held_out}, lineage={})
 
     def run(
-        columns: Columns, outcome: NDArray[np.float64], *, model: Bundle = bundle, look: int = 1, **monitoring: Any
+        columns: Columns,
+        outcome: NDArray[np.float64],
+        *,
+        model: Bundle = bundle,
+        look: int = 1,
+        window: Window | None = None,
+        **monitoring: Any,
     ) -> Report:
         def change(document: dict[str, Any]) -> None:
             quick(document)
             document["monitoring"] |= monitoring
 
         monitor = ModelMonitor(load_settings(write_project(tmp_path, change)), log)
-        return monitor.check(model, batch_from_columns(columns, outcome, model, "later"), look=look)
+        batch = replace(batch_from_columns(columns, outcome, model, "later"), window=window)
+        return monitor.check(model, batch, look=look)
 
     return run
 
@@ -118,6 +127,33 @@ def test_one_broken_column_is_an_alert_and_no_reason_to_retrain(
     document = report.to_json()
     assert document["cautions"][0]["name"] == "broken_columns"
     assert report.summary()["cautions"]["broken_columns"] is True
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("name", ["total_day_minutes", "total_intl_minutes", "total_night_calls"])
+def test_a_broken_column_in_a_file_is_one_alert_and_no_retraining(check: Check, later: Customers, how: str, name: str):
+    """Also if scores and predictions are wrong because of it: a model trained on the broken column would be worse."""
+    columns, outcome = later
+    report = check({**columns, name: BREAKS[how][0](columns[name])}, outcome)
+    firing, _ = alarms(replace(report, acts_as="weekly"), "")
+    assert [alarm.subject for alarm in firing] == ["broken_columns"]
+    assert (report.recommendation.value, report.recommendation.reasons) == (False, ())
+
+
+def test_a_decline_of_earlier_predictions_is_not_explained_by_a_broken_column(check: Check, later: Customers):
+    columns, outcome = later
+    broken = {**columns, "total_day_minutes": np.full_like(outcome, 180.0)}
+    now = datetime.now(UTC)
+    report = check(broken, outcome[::-1], window=(now - timedelta(days=7), now))
+    assert fired(report) == ["performance"]
+    assert report.cautions[0].fired
+
+
+def test_many_broken_columns_are_drift_and_recommend_retraining(check: Check, later: Customers):
+    columns, outcome = later
+    report = check(shifted(columns, MINUTES, 60), outcome)
+    assert "feature_drift" in fired(report)
+    assert report.recommendation.value
 
 
 def test_a_broken_column_without_enough_evidence_keeps_the_alert(check: Check, later: Customers):

@@ -8,7 +8,7 @@ and DeMets, "Discrete sequential boundaries for clinical trials", Biometrika 70 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from churnops.monitoring.performance import Decline
@@ -89,12 +89,16 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Verdicts of a monitoring cycle: ROC-AUC, and drift of inputs, of scores and of known outcomes."""
+    """Verdicts of a monitoring cycle: ROC-AUC, and drift of inputs, of scores and of known outcomes.
+
+    `explained` are triggers whose difference a broken column explains.
+    """
 
     performance: Decline
     features: FeatureDrift
     scores: ColumnDrift
     labels: ColumnDrift
+    explained: Collection[TriggerName] = ()
 
 
 def level(look: int, budget: float, triggers: int = TRIGGERS) -> float:
@@ -142,6 +146,11 @@ def recommend(
     established
         Triggers that fired at the previous look. They stay fired while their difference is big, although the level is
         lower now. The budget still holds, because they fired within it.
+
+    Notes
+    -----
+    A model trained on a broken column would be worse, so a broken column alone recommends nothing (`explained`). The
+    plain rule ignores it.
     """
     performance, features = verdicts.performance, verdicts.features
     scores, labels = verdicts.scores, verdicts.labels
@@ -162,8 +171,22 @@ def recommend(
     budget = None if settings.correction == "none" else settings.false_alarm_budget
     allowed_p = None if budget is None else level(look or 1, budget)
     triggers = tuple(condition.trigger(allowed_p, condition.name in established) for condition in conditions)
+    if budget is not None:
+        triggers = _without_explained(triggers, verdicts.explained)
     reasons = tuple(trigger.reason for trigger in triggers if trigger.fired)
     return Recommendation(bool(reasons), reasons, triggers, look, budget)
+
+
+def _without_explained(triggers: tuple[Trigger, ...], explained: Collection[str]) -> tuple[Trigger, ...]:
+    """Leave the explained triggers with a big difference unknown, unless so many columns drifted that they fire too."""
+    if any(trigger.fired for trigger in triggers if trigger.name == "feature_drift"):
+        return triggers
+    return tuple(
+        replace(trigger, big=None, fired=None, reason=f"{trigger.reason}; cannot tell, because a column is broken")
+        if trigger.big and trigger.name in explained
+        else trigger
+        for trigger in triggers
+    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A broken feed is repaired at its source, a threshold that no longer fits is chan
 the batch: a new model helps with none of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from scipy.special import betainc
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.importance import column_importance
 from churnops.model import Bundle
-from churnops.monitoring.budget import Recommendation
+from churnops.monitoring.budget import Recommendation, TriggerName
 from churnops.monitoring.drift import MIN_ROWS
 from churnops.monitoring.performance import Errors
 from churnops.monitoring.verdicts import SINGLE_LEVEL, ColumnDrift, FeatureDrift
@@ -45,15 +45,22 @@ class Caution:
     reason: str
 
 
-def cautions(
-    bundle: Bundle,
-    batch: Profile,
-    features: FeatureDrift,
-    recommendation: Recommendation,
-    errors: Errors | None,
-    certain: float,
-) -> tuple[Caution, ...]:
-    """Return the cautions of a cycle: broken columns, and wrong predictions.
+def explained_by(broken: Caution, *, same_rows: bool) -> frozenset[TriggerName]:
+    """Return the triggers whose difference the broken columns explain.
+
+    Parameters
+    ----------
+    same_rows
+        Whether the outcomes are those of the customers with the broken columns, as in a file. In the journal they
+        belong to earlier predictions, so a decline has another cause.
+    """
+    if not broken.fired:
+        return frozenset()
+    return frozenset({"prediction_drift", "performance"} if same_rows else {"prediction_drift"})
+
+
+def broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float) -> Caution:
+    """Compare every column with its reference, each at an equal part of the level `certain`.
 
     Each caution has an error budget of its own: a quarter of `false_alarm_budget`, as large as a trigger's part of it.
 
@@ -61,18 +68,9 @@ def cautions(
     ----------
     batch
         Profiles of the watched columns, counted in the cells of the bundle's reference.
-    recommendation
-        If its trigger `performance` fired, that trigger names the wrong predictions, and there is no caution on them.
     certain
         Highest p-value of a certain difference at this look, see `budget.level`.
     """
-    declined = any(trigger.fired for trigger in recommendation.triggers if trigger.name == "performance")
-    wrong = Caution("wrong_predictions", "warning", None, None, "the trigger performance names them")
-    return _broken_columns(bundle, batch, features, certain), wrong if declined else _wrong_predictions(errors, certain)
-
-
-def _broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float) -> Caution:
-    """Compare every column with its reference, each at an equal part of the level `certain`."""
     share = certain / max(len(features.columns), 1)
     profiles = {column.name: batch[column.name] for column in features.columns if column.name in batch}
     enough = [name for name, profile in profiles.items() if profile.rows + profile.missing >= MIN_ROWS]
@@ -121,8 +119,19 @@ def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile)
             yield finding.p_value, texts[finding.test].format(finding.effect)
 
 
-def _wrong_predictions(errors: Errors | None, certain: float) -> Caution:
+def wrong_predictions(
+    errors: Errors | None, recommendation: Recommendation, explained: Collection[TriggerName], certain: float
+) -> Caution:
+    """Compare the number of wrong predictions with the expected one.
+
+    If the trigger `performance` fired, that trigger names them. If it is in `explained`, a broken column explains them.
+    In both cases there is no caution.
+    """
+    if any(trigger.fired for trigger in recommendation.triggers if trigger.name == "performance"):
+        return Caution("wrong_predictions", "warning", None, None, "the trigger performance names them")
     if errors is None:
         return Caution("wrong_predictions", "warning", None, None, "too few outcomes are known")
     big = errors.wrong >= ERROR_RATIO * errors.expected and errors.wrong > errors.expected
+    if big and "performance" in explained:
+        return Caution("wrong_predictions", "warning", None, None, f"{errors}; cannot tell, because a column is broken")
     return Caution("wrong_predictions", "warning", big, big and errors.p_value <= certain, str(errors))

@@ -17,7 +17,7 @@ from churnops.model import Bundle
 from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, level, recommend
-from churnops.monitoring.cautions import cautions
+from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.training_rows import count_training_rows
@@ -123,11 +123,13 @@ class ModelMonitor:
         features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings)
         labels = judge_labels(target, reference[target], profile[target], settings, known=resolved.coverage.share)
-        verdicts = Verdicts(performance.decline, features, scores, labels)
-        recommendation = recommend(verdicts, settings, look, established=established)
         certain = level(look or 1, settings.false_alarm_budget)
+        broken = broken_columns(bundle, profile, features, certain)
+        explained = explained_by(broken, same_rows=batch.window is None)
+        verdicts = Verdicts(performance.decline, features, scores, labels, explained)
+        recommendation = recommend(verdicts, settings, look, established=established)
+        wrong = wrong_predictions(performance.decline.errors, recommendation, explained, certain)
         repeated = count_training_rows(bundle, batch, self._settings.path(self._settings.registry.directory))
-        found = cautions(bundle, profile, features, recommendation, performance.decline.errors, certain)
         report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,
@@ -149,7 +151,7 @@ class ModelMonitor:
             target_drift=labels,
             recommendation=recommendation,
             training_rows=repeated.count,
-            cautions=(*found, repeated.caution(certain)),
+            cautions=(broken, wrong, repeated.caution(certain)),
         )
         return report, profile
 

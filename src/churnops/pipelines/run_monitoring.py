@@ -171,6 +171,8 @@ def _retraining(project: Project, report: Report, source: BatchSource, retrain: 
             return "recommended, but retraining.automatic is false: run `churnops retrain`"
         return retrain(settings, RetrainingTask("monitoring", tuple(report.recommendation.reasons), source.path))
     if permitted and automatic and not report.report_only and scheduled(settings.retraining, deployed_at, now):
+        if any(caution.fired for caution in report.cautions if caution.name == "broken_columns"):
+            return "due by retraining.every_days, but data about customers is broken: it waits for a sound cycle"
         because = f"the deployed model is older than {settings.retraining.every_days:g} days"
         return retrain(settings, RetrainingTask("schedule", (because,), source.path))
     return "not recommended"
