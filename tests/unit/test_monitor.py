@@ -140,7 +140,7 @@ def test_a_broken_column_in_a_file_is_one_alert_and_no_retraining(check: Check, 
     assert (report.recommendation.value, report.recommendation.reasons) == (False, ())
 
 
-def test_a_decline_of_earlier_predictions_is_not_explained_by_a_broken_column(check: Check, later: Customers):
+def test_an_earlier_decline_is_not_explained_by_a_broken_column(check: Check, later: Customers):
     columns, outcome = later
     broken = {**columns, "total_day_minutes": np.full_like(outcome, 180.0)}
     now = datetime.now(UTC)
