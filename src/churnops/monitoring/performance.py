@@ -19,6 +19,9 @@ MIN_OUTCOMES = 10
 """Number of churners, and of stayers, that a verdict needs. With `correction: none` (the plain rule), one of each is
 enough."""
 
+STRONG = 0.8
+"""ROC-AUC from which the whole `max_decline` is accepted."""
+
 
 @dataclass(frozen=True)
 class DeclineTest:
@@ -27,8 +30,8 @@ class DeclineTest:
     Attributes
     ----------
     name
-        `threshold`: the line is `performance_threshold`. `expected`: the line is `max_decline` below the ROC-AUC of the
-        held-out evaluation.
+        `threshold`: the line is `performance_threshold`. `expected`: the line is `allowed_decline` below the ROC-AUC of
+        the held-out evaluation.
     line
         Lowest acceptable ROC-AUC.
     below
@@ -201,8 +204,8 @@ def judge_decline(
     Notes
     -----
     There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the
-    held-out evaluation: its line is `max_decline` lower, and its p-value is that of the most significant of three
-    comparisons, multiplied by three. The first compares ROC-AUC, with the standard errors of both sides, in log-odds,
+    held-out evaluation: its line is `allowed_decline` lower, and its p-value is that of the most significant of
+    three comparisons, multiplied by three. The first compares ROC-AUC, with the standard errors of both sides, in log-odds,
     where a normal distribution fits better if there are few churners. The second compares the error rates of churners
     and of stayers, combined in one test. The third compares the share of stayers predicted to churn. The last two are
     exact one-sided tests of counts. They assume no normal distribution, and detect more if few churners make ROC-AUC
@@ -230,8 +233,25 @@ def judge_decline(
         )
     if promise is not None and not plain:
         errors = _errors(y, p, promise, churn_threshold)
-        tests.append(_test("expected", auc, promise.auc - settings.max_decline, promise.auc, promise, errors))
+        line = promise.auc - allowed_decline(promise.auc, settings)
+        tests.append(_test("expected", auc, line, promise.auc, promise, errors))
     return Decline(auc, expected, _reason(auc, expected, tests, errors, settings), tuple(tests), errors, y.size)
+
+
+def allowed_decline(expected: float, settings: MonitoringSettings) -> float:
+    """Return the decline below the expected ROC-AUC that is accepted.
+
+    This is `max_decline` if a ROC-AUC of at least 0.8 is expected. A weaker model has less to lose, so it may lose the
+    same share of its distance to 0.5 as a model with 0.8: a third, with the default. Otherwise a model with 0.72 could
+    lose half of its distance, and still be below the line only by chance.
+
+    Examples
+    --------
+    >>> settings = MonitoringSettings(max_decline=0.1)
+    >>> [round(allowed_decline(expected, settings), 3) for expected in (0.95, 0.8, 0.73, 0.5)]
+    [0.1, 0.1, 0.077, 0.0]
+    """
+    return settings.max_decline * min(1.0, max(0.0, (expected - 0.5) / (STRONG - 0.5)))
 
 
 @dataclass(frozen=True)
@@ -319,8 +339,8 @@ def _reason(
     if "threshold" in crossed:
         reason += f", below the threshold of {settings.performance_threshold:.3g}"
     if "expected" in crossed:
-        reason += f"{' and' if len(crossed) > 1 else ','} more than {settings.max_decline:.3g} below the expected "
-        reason += f"{expected:.3f}"
+        allowed = 0.0 if expected is None else allowed_decline(expected, settings)
+        reason += f"{' and' if len(crossed) > 1 else ','} more than {allowed:.3g} below the expected {expected:.3f}"
     elif expected is not None:
         reason += f" ({expected:.3f} was expected)"
     return reason if errors is None else f"{reason}; {errors}"
