@@ -1,4 +1,8 @@
-"""Measure, print, and write `benchmarks/results.json` and `docs/benchmarks.md`: `python -m benchmarks [names...]`."""
+"""Measure, print, and write `benchmarks/results.json` and `docs/benchmarks.md`: `python -m benchmarks [names...]`.
+
+`alarms` and `gate` exist for three tables. `python -m benchmarks alarms rare` measures on the table `rare`, and `python
+-m benchmarks alarms` on the telecom table.
+"""
 
 import argparse
 import importlib
@@ -6,7 +10,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,11 +34,17 @@ NAMES = (
     "drift",
     "profiles",
     "alarms",
+    "alarms rare",
+    "alarms common",
     "gate",
+    "gate rare",
+    "gate common",
+    "sequences",
     "recovery",
     "retraining",
     "dashboard",
 )
+TELECOM = "telecom"
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PACKAGES = ("numpy", "numba", "polars", "scikit-learn", "xgboost-cpu", "mlflow")
@@ -44,20 +54,52 @@ def main() -> None:
     """Run the benchmarks named on the command line, or all."""
     prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"Default: all of {', '.join(NAMES)}.")
-    chosen = parser.parse_args().names or NAMES
-    if unknown := set(chosen) - set(NAMES):
-        parser.error(f"there is no benchmark {sorted(unknown)[0]!r}: choose from {', '.join(NAMES)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="name",
+        help=f"Default: all of {', '.join(NAMES)}. A table after alarms or gate: {TELECOM}, rare or common.",
+    )
+    try:
+        chosen = selected(parser.parse_args().names)
+    except ValueError as error:
+        parser.error(str(error))
     console = Console()
     console.width = max(console.width, 150)
     documents: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for name in NAMES:
         if name in chosen:
             with console.status(f"{name} …"):
-                result: Result = importlib.import_module(f"benchmarks.{name}").measure()
+                benchmark, *table = name.split()
+                result: Result = importlib.import_module(f"benchmarks.{benchmark}").measure(*table)
             console.print(screen_table(result))
             documents[name] = {"environment": environment(), **result.to_json()}
             _write(documents)
+
+
+def selected(words: Sequence[str]) -> Sequence[str]:
+    """Return the names of the results to measure; a table counts for every benchmark named beside it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such benchmark, or not on this table.
+
+    Examples
+    --------
+    >>> selected(["gate", "rare", "common"]), selected(["alarms"]), selected(["alarms", "telecom"])
+    (['gate rare', 'gate common'], ['alarms'], ['alarms'])
+    """
+    names, tables = [], []
+    known = {TELECOM, *(name.split()[1] for name in NAMES if " " in name)}
+    for word in words:
+        (tables if word in known else names).append(word)
+    if tables and not names:
+        raise ValueError(f"{tables[0]} is a table: name a benchmark too, such as alarms")
+    results = [name if table == TELECOM else f"{name} {table}" for name in names for table in tables or [TELECOM]]
+    if unknown := [name for name in results if name not in NAMES]:
+        raise ValueError(f"there is no benchmark {unknown[0]!r}: choose from {', '.join(NAMES)}")
+    return results or NAMES
 
 
 def environment() -> str:

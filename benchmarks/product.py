@@ -58,6 +58,13 @@ class Project:
         """Later customers than those of training."""
         return self._customers("production")
 
+    @cached_property
+    def everyone(self) -> Customers:
+        """Both tables, the training table first."""
+        raw, later = self.raw, self.production
+        columns = {name: np.concatenate([values, later.columns[name]]) for name, values in raw.columns.items()}
+        return Customers(columns, np.concatenate([raw.outcome, later.outcome]), "0" * 64)
+
     def _customers(self, part: str) -> Customers:
         schema = self.settings.table
         merged = merge(getattr(self._validated, part), schema)

@@ -1,36 +1,44 @@
-"""Models of known quality: fitted on one half of the customers, measured on the whole other half."""
+"""Models of known quality: fitted on one part of the customers, measured on the whole other part."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.product import Project
+from benchmarks.product import Customers, Project
+from benchmarks.simulated import TABLES, simulated_settings
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
+from churnops.settings import Settings
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
 from churnops.training.select import select_features
 
-TRAINING_ROWS = 2500
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
 class Halves:
-    """One split: models are fitted on one half of the customers and score the other half."""
+    """One split: models are fitted on one part of the customers and score the other part."""
 
-    def __init__(self, project: Project, generator: np.random.Generator) -> None:
-        raw, later = project.raw, project.production
-        self._columns = {name: np.concatenate([raw.columns[name], later.columns[name]]) for name in raw.columns}
-        self._outcome = np.concatenate([raw.outcome, later.outcome])
+    def __init__(self, customers: Customers, settings: Settings, training: int, generator: np.random.Generator) -> None:
+        self._columns, self._outcome = customers.columns, customers.outcome
         order = generator.permutation(self._outcome.size)
-        self._training = order[:TRAINING_ROWS]
-        self._unseen = order[TRAINING_ROWS:]
-        self._settings = project.settings
+        self._training = order[:training]
+        self._unseen = order[training:]
+        self._settings = settings
         self._generator = generator
         self.outcome = self._outcome[self._unseen]
 
+    @classmethod
+    def of(cls, table: str, training: int, population: int, generator: np.random.Generator) -> "Halves":
+        """Split a table: the telecom customers, or new customers of a simulated table."""
+        if table in TABLES:
+            customers = TABLES[table].draw(training + population, generator)
+            return cls(customers, simulated_settings(), training, generator)
+        project = Project.default()
+        return cls(project.everyone, project.settings, training, generator)
+
     def matrix(self, *excluded: str) -> Floats:
-        """Return the features of all customers, selected by the product's step on the training half."""
+        """Return the features of all customers, selected by the product's step on the training part."""
         held_out = np.ones(self._outcome.size, dtype=np.bool_)
         held_out[self._training] = False
         known = {name: values[~held_out] for name, values in self._columns.items()}
@@ -41,12 +49,14 @@ class Halves:
         settings = self._settings.features.model_copy(update={"exclude": excluded})
         return select_features(prepared, self._settings.table, settings).build(imputer(self._columns))
 
-    def scores(self, family: str, matrix: Floats, *, rows: int = TRAINING_ROWS, stale: float = 0.0) -> Floats:
-        """Fit a family at its default to a bootstrap sample of `rows` and return the other half's probabilities.
+    def scores(self, family: str, matrix: Floats, *, rows: int | None = None, stale: float = 0.0) -> Floats:
+        """Fit a family at its default to a bootstrap sample and return the other part's probabilities.
 
-        The outcomes of a share `stale` are permuted among themselves.
+        The sample has `rows` rows, by default as many as there are for training. The outcomes of a share `stale` are
+        permuted among themselves.
         """
         generator, candidate = self._generator, CANDIDATES[family]
+        rows = rows or self._training.size
         chosen = generator.choice(self._training, rows)
         outcome = self._outcome[chosen]
         moved = generator.choice(rows, round(stale * rows), replace=False)

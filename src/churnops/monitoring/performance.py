@@ -203,9 +203,9 @@ def judge_decline(
 
     Notes
     -----
-    There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the
-    held-out evaluation: its line is `allowed_decline` lower, and its p-value is that of the most significant of
-    three comparisons, multiplied by three. The first compares ROC-AUC, with the standard errors of both sides, in log-odds,
+    There are up to two tests. One compares ROC-AUC with `performance_threshold`. The other compares it with the held-
+    out evaluation: its line is `allowed_decline` lower, and its p-value is that of the most significant of three
+    comparisons, multiplied by three. The first compares ROC-AUC, with the standard errors of both sides, in log-odds,
     where a normal distribution fits better if there are few churners. The second compares the error rates of churners
     and of stayers, combined in one test. The third compares the share of stayers predicted to churn. The last two are
     exact one-sided tests of counts. They assume no normal distribution, and detect more if few churners make ROC-AUC
