@@ -29,12 +29,16 @@ from churnops.errors import DataError
 from churnops.limits import MAX_CHOICES, MAX_COLUMNS, MAX_ERRORS, MAX_HINTS
 
 Kind = Literal["number", "integer", "category", "flag", "id", "time", "target"]
+Encoding = Literal["utf-8", "windows-1252"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Columns = Mapping[str, NDArray[np.float64]]
 """Encoded columns of equal length, by name."""
 
 MAX_ID_LENGTH = 128
 MAX_LISTED = 100  # names in a message
+MAX_MISSING_WORDS = 50
+_FORMS = {"missing": "", "encoding": "utf-8", "decimal": ".", "thousands": ""}
+"""Fields of a Schema on the form of texts in files, with their defaults; empty: none."""
 # Spaces, control characters and other invisible ones, such as U+200B (zero width space).
 _UNSEEN = (
     r"\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f"
@@ -192,6 +196,17 @@ class Column(BaseModel):
 class Schema(BaseModel):
     """The columns of the customer table, in order; exactly one is the target, at most one the id.
 
+    Parameters
+    ----------
+    missing
+        Texts that mean a missing value, besides an empty cell, in columns that do not have them as a choice.
+    encoding
+        Encoding of a CSV without a byte-order mark.
+    decimal
+        Decimal mark of numbers in texts. A CSV whose separator is not a comma may have decimal commas anyway.
+    thousands
+        Mark between groups of three digits of numbers in texts; empty: none.
+
     Examples
     --------
     >>> schema = Schema(columns=(
@@ -204,9 +219,26 @@ class Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     columns: tuple[Column, ...] = Field(min_length=2, max_length=MAX_COLUMNS)
+    missing: tuple[Annotated[str, StringConstraints(min_length=1, max_length=40)], ...] = Field(
+        default=(), max_length=MAX_MISSING_WORDS
+    )
+    encoding: Encoding = "utf-8"
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the forms of texts that are the default, so that older Schemas keep their bytes and hash."""
+        return {
+            name: value
+            for name, value in write(self).items()
+            if name not in _FORMS or (value and value != _FORMS[name])
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}: they must differ")
         headers = [h for c in self.columns for h in dict.fromkeys((c.name, c.alias or c.name))]
         twice = sorted(header for header, count in Counter(headers).items() if count > 1)
         if twice:
@@ -263,7 +295,7 @@ class Schema(BaseModel):
         names: dict[str, str] = {}
         taken: set[str] = set()
         for header in headers:
-            name = self._headers.get(header)
+            name = self._headers.get(header) or self._headers.get(header.strip())
             if name is None:
                 continue
             if name in taken:

@@ -166,7 +166,7 @@ def test_config_show_is_a_config_and_check_checks_it(tmp_path: Path):
 
 def test_without_a_config_each_command_names_the_remedy(tmp_path: Path):
     for command in (["run"], ["models"], ["predict", "a.csv", "b.csv"], ["config", "check"]):
-        refuse(tmp_path, "churnops config show > config.yaml", CHURNOPS, *command)
+        refuse(tmp_path, "churnops init TABLE --target HEADER", CHURNOPS, *command)
 
 
 def test_help_teaches_and_stays_light(tmp_path: Path):

@@ -159,9 +159,9 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str, messa
 
 
 def test_a_missing_config_names_the_command(tmp_path: Path):
-    with pytest.raises(SettingsError, match="churnops config show"):
+    with pytest.raises(SettingsError, match="churnops init TABLE"):
         load_settings(tmp_path / "config.yaml", {})
-    with pytest.raises(SettingsError, match="churnops config show"):
+    with pytest.raises(SettingsError, match="churnops init TABLE"):
         find_config(tmp_path, {})
 
 

@@ -5,27 +5,54 @@ from pathlib import Path
 import click
 
 from churnops.cli.completion import completing, deployed_before, registered
+from churnops.cli.init import describe, table_options
 from churnops.cli.root import json_option, main, settings_of, show, show_done, warn
 
 
 @main.command()
+@table_options
 @click.option("--deploy", is_flag=True, help="Deploy the best model of this run without asking the gate.")
 @json_option
 @click.pass_context
-def run(ctx: click.Context, deploy: bool, as_json: bool) -> None:
+def run(
+    ctx: click.Context,
+    tables: tuple[Path, ...],
+    target: str | None,
+    positive: str | None,
+    identifier: str | None,
+    force: bool,
+    deploy: bool,
+    as_json: bool,
+) -> None:
     """Run the seven steps, from raw tables to a deployed model.
+
+    With TABLE and --target, `churnops init` first writes config.yaml for this table into the current folder.
 
     The best model of the first run is deployed. That of a later run is deployed if the gate proves it better on
     customers that neither model was trained on; otherwise it becomes the challenger. --deploy skips the gate. A
     repeated run on the same data and settings gives the same model, and the deployment stays as it is.
     """
+    from churnops.data.validate import ValidationError
+    from churnops.discovery.summary import summary as table_summary
     from churnops.pipelines.run_all import STEPS, run_all
     from churnops.progress import steps_progress
     from churnops.screens import show_run
 
+    described = (target, positive, identifier, force or None)
+    if tables and target is not None:
+        if ctx.obj:
+            raise click.UsageError("--config and TABLE exclude each other: the settings of TABLE are written anew")
+        table, ctx.obj = describe(tables, target, positive, identifier, Path(), force)
+        click.echo(table_summary(table, ctx.obj), err=as_json)
+    elif tables or any(value is not None for value in described):
+        raise click.UsageError("to describe a new table, give both: churnops run TABLE --target HEADER")
     settings = settings_of(ctx)
-    with steps_progress(STEPS, len(settings.training.families), hidden=as_json) as (progress, on_family):
-        summary = run_all(settings, deploy=deploy, progress=progress, on_family=on_family)
+    try:
+        with steps_progress(STEPS, len(settings.training.families), hidden=as_json) as (progress, on_family):
+            summary = run_all(settings, deploy=deploy, progress=progress, on_family=on_family)
+    except ValidationError as error:
+        error.add_note("to describe this table anew: churnops init TABLE --target HEADER")
+        raise
     show_done(as_json, summary.to_json, lambda: show_run(summary, settings))
 
 

@@ -151,7 +151,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
     \b
     A first day with churnops:
-      churnops config show > config.yaml   write the settings file; describe your table in it
+      churnops init t.csv --target Churn   write config.yaml for your table t.csv
       churnops run                         train, evaluate, track and deploy a model
       churnops models                      list the registered models and the deployed one
       churnops predict new.csv scored.csv  score customers with the deployed model

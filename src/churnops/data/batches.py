@@ -16,7 +16,7 @@ from churnops.data.parquet_columns import Others, readable_columns, wanted_colum
 from churnops.data.utf8_file import Utf8File
 from churnops.errors import DataError
 from churnops.limits import MAX_BATCH_BYTES, MAX_BATCH_CELLS, MAX_ROW_BYTES
-from churnops.schema import Schema
+from churnops.schema import Encoding, Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +49,7 @@ def open_batches(
     format: Format | None = None,
     schema: Schema | None = None,
     others: Others = "names",
+    encoding: Encoding = "utf-8",
 ) -> Iterator[pl.DataFrame]:
     r"""Yield a file's rows in order, in constant memory.
 
@@ -68,6 +69,8 @@ def open_batches(
         What is read of columns outside the Schema. "names": these columns are null. "all": their values too; columns
         that are repeated or whose type cannot be read are left out, and U+FFFD replaces bytes that are not UTF-8.
         "flat": as "all", without columns that a CSV cannot hold. Without a Schema every column is read.
+    encoding
+        Encoding of a CSV without a byte-order mark, if there is no Schema, whose encoding is used otherwise.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def open_batches(
     ...     [batch.rows() for batch in open_batches(path, rows=2)]
     [[('KS', '265.1'), ('NJ', None)], [('OH', '161.6')]]
     """
-    batches = read_batches(path, rows=rows, format=format, schema=schema, others=others)
+    batches = read_batches(path, rows=rows, format=format, schema=schema, others=others, encoding=encoding)
     return (batch.table for batch in batches)
 
 
@@ -98,6 +101,7 @@ def read_batches(
     schema: Schema | None = None,
     others: Others = "names",
     skip: int = 0,
+    encoding: Encoding = "utf-8",
 ) -> Iterator[FileBatch]:
     """Yield batches like `open_batches`, each with its position; leave out the first `skip` rows at little cost."""
     import pyarrow as pa
@@ -107,7 +111,9 @@ def read_batches(
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
         pieces = (
-            read_parquet(path, rows, skip, schema, others) if kind == "parquet" else _read_csv(path, schema, others)
+            read_parquet(path, rows, skip, schema, others)
+            if kind == "parquet"
+            else _read_csv(path, schema, others, encoding)
         )
         first = skip
         for table, share in _even(pieces, rows, skip):
@@ -221,12 +227,12 @@ def _to_polars(pieces: "list[pa.RecordBatch]") -> pl.DataFrame:
     return table
 
 
-def _read_csv(path: Path, schema: Schema | None, others: Others) -> _Pieces:
+def _read_csv(path: Path, schema: Schema | None, others: Others, encoding: Encoding) -> _Pieces:
     """Read a CSV with one thread, in order, so that an error can contain the row's number."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    dialect = with_readable_headers(path, read_dialect(path, schema), schema)
+    dialect = with_readable_headers(path, read_dialect(path, schema, encoding), schema)
     columns = CsvColumns.of(path, dialect, schema, others)
     numbers = DecimalCommas(path, dialect, schema)
     above = 0
@@ -253,7 +259,7 @@ def _read_csv(path: Path, schema: Schema | None, others: Others) -> _Pieces:
                     quoted_strings_can_be_null=True,
                 ),
             )
-            size = path.stat().st_size // (1 if dialect.encoding == "utf-8" else 2)
+            size = path.stat().st_size // (2 if dialect.encoding.startswith("utf-16") else 1)
             for number, batch in enumerate(reader, start=1):  # each batch is one block; the file is read ahead
                 piece = numbers.as_points(columns.complete(batch), above)
                 yield piece, above, min(number * MAX_ROW_BYTES / size, 1.0)

@@ -1,6 +1,10 @@
 """Texts of cells as numbers, choices and times. A cell that contains only blanks counts as missing."""
 
+import re
+
 import polars as pl
+
+from churnops.schema import Column, Schema
 
 UTC = pl.Datetime("us", "UTC")
 MISSING_WORDS = ("na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a")
@@ -25,16 +29,46 @@ def without_blanks(text: pl.Series) -> pl.Series:
     return stripped.set(stripped == "", None)
 
 
-def as_numbers(text: pl.Series) -> pl.Series:
-    """Return texts as numbers; null for any other text.
+def without_missing(raw: pl.Series, column: Column, schema: Schema) -> pl.Series:
+    """Return texts with null for the Schema's `missing` texts, unless such a text is a choice of the column.
+
+    >>> target = Column(name="churn", kind="target", choices=("No", "Yes"))
+    >>> spend = Column(name="spend", kind="number")
+    >>> without_missing(pl.Series(["1", " ?"]), spend, Schema(columns=(spend, target), missing=("?",))).to_list()
+    ['1', None]
+    """
+    if raw.dtype != pl.String or not schema.missing:
+        return raw
+    missing = raw.str.strip_chars().is_in(list(schema.missing))
+    if column.choices:
+        missing &= ~raw.is_in(list(column.choices))
+    return raw.set(missing, None) if missing.any() else raw
+
+
+def as_numbers(text: pl.Series, decimal: str = ".", thousands: str = "") -> pl.Series:
+    """Return texts as numbers; null for any other text, also if a mark is in the wrong place.
 
     >>> as_numbers(pl.Series(["1.5", " 2 ", " ", "many"])).to_list()
     [1.5, 2.0, None, None]
+    >>> as_numbers(pl.Series(["1.234,5", "7", "1.5"]), decimal=",", thousands=".").to_list()
+    [1234.5, 7.0, None]
     """
+    if decimal != "." or thousands:
+        text = _plain_numbers(text, decimal, thousands)
     numbers = text.cast(pl.Float64, strict=False)
     if numbers.null_count() == text.null_count():
         return numbers
     return without_blanks(text).cast(pl.Float64, strict=False)
+
+
+def _plain_numbers(text: pl.Series, decimal: str, thousands: str) -> pl.Series:
+    """Return numbers with a decimal point and without thousands marks; null for any other text."""
+    group, point = re.escape(thousands), re.escape(decimal)
+    whole = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d*)" if thousands else r"\d*"
+    numbers = text.str.contains(rf"^\s*[+-]?{whole}(?:{point}\d*)?(?:[eE][+-]?\d+)?\s*$")
+    plain = text.str.replace_all(thousands, "", literal=True) if thousands else text
+    plain = plain.str.replace(decimal, ".", literal=True)
+    return plain.set(~numbers.fill_null(value=False), None)
 
 
 def as_times(text: pl.Series) -> pl.Series:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first, without_blanks
-from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column
+from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 
 SHOWN = 5  # rows listed in a failure
 MAX_EXAMPLE_LENGTH = 40  # characters
@@ -42,13 +42,18 @@ class Failure:
         return f"{where}{self.message}{given}{at}"
 
 
-def check_cells(raw: pl.Series, column: Column, file: str, *, may_be_null: bool) -> tuple[pl.Series, list[Failure]]:
-    """Return a column with the type of its kind, and the rules that it breaks."""
+def check_cells(
+    raw: pl.Series, column: Column, file: str, *, may_be_null: bool, schema: Schema | None = None
+) -> tuple[pl.Series, list[Failure]]:
+    """Return a column with the type of its kind, and the rules that it breaks.
+
+    `schema` gives the marks of numbers in texts; None: a decimal point.
+    """
     if raw.dtype.is_float():
         raw = raw.fill_nan(None)  # in a typed table, NaN means a missing number
     elif raw.dtype == pl.String and column.kind != "id":
         raw = _blank_as_missing(raw, column)
-    series = _cast(raw, column)
+    series = _cast(raw, column, schema)
     rules = _Rules(raw, column, file)
     if not may_be_null and raw.null_count():
         missing = "missing label" if column.kind == "target" else "missing value"
@@ -147,12 +152,13 @@ def _check_choices(series: pl.Series, rules: _Rules) -> None:
     rules.apply("choices", bad, message)
 
 
-def _cast(raw: pl.Series, column: Column) -> pl.Series:
+def _cast(raw: pl.Series, column: Column, schema: Schema | None) -> pl.Series:
     """Bring a column to the type of its kind, with null where that is impossible."""
     text = raw.dtype in (pl.String, pl.Categorical, pl.Enum)
     if column.numeric:
         if text:
-            return as_numbers(raw.cast(pl.String))
+            marks = (schema.decimal, schema.thousands) if schema else ()
+            return as_numbers(raw.cast(pl.String), *marks)
         # A Boolean is not a number, though it casts to one.
         return raw.cast(pl.Float64, strict=False) if raw.dtype.is_numeric() else _nothing(raw, pl.Float64())
     if column.kind == "time":

@@ -5,18 +5,21 @@ import csv
 import io
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from churnops.errors import DataError
 from churnops.limits import MAX_COLUMNS, MAX_ROW_BYTES
-from churnops.schema import Schema
+from churnops.schema import Encoding, Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FIRST_ROWS = 20
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_CODECS = {"utf-8": ("utf-8-sig", "surrogateescape"), "windows-1252": ("windows-1252", "replace")}
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 _UNREADABLE = re.compile("[\udc80-\udcff]")
 _DECIMAL_COMMA = r"^(\s*[+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?\s*)$"
@@ -30,7 +33,7 @@ class Dialect:
     Attributes
     ----------
     encoding
-        utf-8, utf-16-le or utf-16-be.
+        utf-8, utf-16-le, utf-16-be or windows-1252.
     separator
         Character between two cells of a row.
     headers
@@ -45,11 +48,12 @@ class Dialect:
     above: int
 
 
-def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
+def read_dialect(path: Path, schema: Schema | None = None, encoding: Encoding = "utf-8") -> Dialect:
     r"""Detect the dialect of a CSV from its first MiB.
 
     A line `sep=;` at the top names the separator. Otherwise the separator that yields the most headers of `schema` is
-    taken; if none yields any, the first of comma, semicolon, tab and bar that occurs in the header.
+    taken. If none yields any: the one of comma, semicolon, tab and bar that gives the first 20 rows the length of the
+    header.
 
     Raises
     ------
@@ -67,8 +71,10 @@ def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
     Dialect(encoding='utf-8', separator=';', headers=('state', 'minutes'), above=0)
     """
     with path.open("rb") as binary:
-        encoding = ENCODINGS.get(binary.read(2), "utf-8")
-    codec, errors = ("utf-8-sig", "surrogateescape") if encoding == "utf-8" else ("utf-16", "replace")
+        mark = binary.read(3)
+    declared = encoding if schema is None else schema.encoding
+    name = ENCODINGS.get(mark[:2], "utf-8" if mark == codecs.BOM_UTF8 else declared)
+    codec, errors = _CODECS.get(name, ("utf-16", "replace"))
     with path.open(encoding=codec, errors=errors, newline="") as file:
         begin = file.read(MAX_ROW_BYTES)  # with a quote that is never closed, the whole file would be the header
         named = _SEPARATOR_LINE.match(begin)
@@ -81,7 +87,7 @@ def read_dialect(path: Path, schema: Schema | None = None) -> Dialect:
         above, headers, below = _first_row(text, separator)
         more = bool(file.read(1))
     _check(path, headers, below=below, more=more)
-    return Dialect(encoding, separator, tuple(headers), above + bool(named))
+    return Dialect(name, separator, tuple(headers), above + bool(named))
 
 
 _NAMES = "commas, semicolons, tabs and bars"
@@ -108,7 +114,18 @@ def _separator(text: str, schema: Schema | None) -> str:
         best = max(known, key=lambda separator: known[separator])
         if known[best]:
             return best
-    return next((separator for separator, cells in headers.items() if len(cells) > 1), ",")
+    possible = [separator for separator, cells in headers.items() if len(cells) > 1]
+    return max(possible, key=lambda separator: _agreeing(text, separator), default=",")
+
+
+def _agreeing(text: str, separator: str) -> int:
+    """Return how many of the first rows below the header have as many cells as the header."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        lengths = [len(row) for row in islice(filter(None, rows), 1 + FIRST_ROWS)]
+    except csv.Error:  # the first MiB ends within a quoted cell
+        return 0
+    return sum(length == lengths[0] for length in lengths[1:])
 
 
 def _known(headers: list[str], schema: Schema) -> set[str]:
@@ -152,7 +169,8 @@ class DecimalCommas:
     def __init__(self, path: Path, dialect: Dialect, schema: Schema | None) -> None:
         self._path = path
         numbers = {name for c in schema.columns if c.numeric for name in (c.name, c.alias)} if schema else set()
-        given = [] if dialect.separator == "," else list(enumerate(dialect.headers))
+        known = dialect.separator == "," or (schema is not None and (schema.decimal, schema.thousands) != (".", ""))
+        given = [] if known else list(enumerate(dialect.headers))  # `as_numbers` reads the Schema's marks
         self._columns = [(position, header) for position, header in given if header in numbers]
         self._first: dict[str, str] = {}
 

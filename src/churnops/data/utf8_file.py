@@ -1,4 +1,4 @@
-"""A CSV in UTF-8 or UTF-16, read as UTF-8."""
+"""A CSV in UTF-8, UTF-16 or Windows-1252, read as UTF-8."""
 
 import codecs
 import io
@@ -60,7 +60,7 @@ class Utf8File(io.FileIO):
         self._encoding = encoding
         self._decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
         self._rest = b""
-        if self._decoder:
+        if encoding.startswith("utf-16"):
             self.seek(2)  # after the byte-order mark
 
     def read(self, size: int | None = -1) -> bytes:
@@ -84,9 +84,8 @@ class Utf8File(io.FileIO):
             try:
                 self._rest = self._decoder.decode(data, final=not data).encode()  # type: ignore[union-attr]
             except (UnicodeDecodeError, UnicodeEncodeError):
-                raise ValueError(
-                    f"it is not {self._encoding.upper()} text, although it has a byte-order mark"
-                ) from None
+                why = ", although it has a byte-order mark" if self._encoding.startswith("utf-16") else ""
+                raise ValueError(f"it is not {self._encoding.upper()} text{why}") from None
             if not data:
                 break
         size = len(self._rest) if size < 0 else size

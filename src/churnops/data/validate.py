@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from churnops.data.cell_text import without_missing
 from churnops.data.column_check import SHOWN, Failure, check_cells
 from churnops.data.read import read_table, table_paths
 from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
@@ -173,7 +174,8 @@ def _check_table(
             break
         if column.name in present:
             may_be_null = column.nullable or (column.kind == "target" and column.name not in needed)
-            series, broken = check_cells(table.get_column(column.name), column, file, may_be_null=may_be_null)
+            cells = without_missing(table.get_column(column.name), column, schema)
+            series, broken = check_cells(cells, column, file, may_be_null=may_be_null, schema=schema)
             typed.append(series)
             failures += broken
         elif column.name in needed:

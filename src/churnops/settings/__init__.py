@@ -26,6 +26,7 @@ from churnops.settings.sections import (
     SourceName,
 )
 from churnops.settings.variables import ENV_ALERT_URLS, ENV_CHECK_KEY, ENV_DASHBOARD_KEY, ENV_PREFIX, SECRETS
+from churnops.settings.yaml import read_yaml
 
 __all__ = [
     "CONFIG_NAME",
@@ -55,4 +56,5 @@ __all__ = [
     "default_config",
     "find_config",
     "load_settings",
+    "read_yaml",
 ]

@@ -37,8 +37,8 @@ def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Pat
         if (folder / CONFIG_NAME).is_file():
             return folder / CONFIG_NAME
     raise SettingsError(
-        f"no {CONFIG_NAME} in {start} or above: write one with `churnops config show > {CONFIG_NAME}`, "
-        "or name one with --config"
+        f"no {CONFIG_NAME} in {start} or above: write one with `churnops init TABLE --target HEADER`, or name one with "
+        "--config"
     )
 
 
@@ -69,7 +69,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise SettingsError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
         document = read_yaml(data.decode("utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist: write one with `churnops config show > {CONFIG_NAME}`") from None
+        raise SettingsError(f"{path} does not exist: write one with `churnops init TABLE --target HEADER`") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:

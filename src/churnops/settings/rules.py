@@ -95,6 +95,8 @@ class Number(Rule):
         Whether 0 is allowed too, although it is below `low`; 0 means "off".
     or_null
         Whether null is allowed too.
+    or_word
+        A word that is allowed too; empty: none.
     """
 
     low: float
@@ -102,18 +104,22 @@ class Number(Rule):
     unit: str = ""
     or_zero: bool = False
     or_null: bool = False
+    or_word: str = ""
 
     @property
     def words(self) -> str:
         """The allowed values in words."""
         unit = f" {self.unit}" if self.unit else ""
         also = (", or 0" if self.or_zero else "") + (", or null" if self.or_null else "")
+        also += f", or {self.or_word}" if self.or_word else ""
         return f"a number from {_digits(self.low)} to {_digits(self.high)}{unit}{also}"
 
     def allows(self, value: object) -> bool:
         """Whether a value is a finite number in the range."""
         if value is None:
             return self.or_null
+        if self.or_word and value == self.or_word:
+            return True
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return self.low <= value <= self.high or (self.or_zero and value == 0)

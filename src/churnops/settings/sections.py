@@ -159,7 +159,7 @@ class EvaluationSettings(_Section):
     """Evaluation on a holdout, on which nothing is fitted."""
 
     holdout_fraction: Annotated[float, share(0.05, 0.5)] = 0.2
-    threshold: Annotated[float, share(1e-6, 1 - 1e-6)] = 0.5
+    threshold: Annotated[float | Literal["auto"], Number(1e-6, 1 - 1e-6, or_word="auto")] = 0.5
     confidence: Annotated[float, share(0.01, 0.9999)] = 0.95
     bootstrap_replicates: Annotated[int, Whole(100, 100_000)] = 1000
 

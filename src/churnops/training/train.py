@@ -16,6 +16,7 @@ from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
 from churnops.data.read import to_parquet
 from churnops.evaluation.metrics import HIGHER_IS_BETTER
+from churnops.evaluation.threshold import best_f1_threshold
 from churnops.features.build import FeatureMatrix
 from churnops.model.bundle import MAX_PROBES, SCORE, Bundle
 from churnops.schema import Columns
@@ -271,7 +272,7 @@ class _Maker:
             imputer=imputer,
             algorithm=candidate.name,
             estimator=estimator,
-            threshold=self.settings.evaluation.threshold,
+            threshold=self._threshold(prepared.outcome[reference.rows], scores[reference.rows]),
             reference=fit_profile(watched, REFERENCE_POINTS),
             probes=_spread(columns, MAX_PROBES),
             linked=linked_columns({name: prepared.columns[name][rows] for name in present}),
@@ -281,6 +282,11 @@ class _Maker:
             metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
             lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
         )
+
+    def _threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+        """Return the threshold of the settings, or the best one for scores of rows that their fits did not see."""
+        threshold = self.settings.evaluation.threshold
+        return best_f1_threshold(outcome, scores) if threshold == "auto" else threshold
 
     def _fit(self, rows: NDArray[np.bool_], weight: NDArray[np.float64] | None) -> dict[str, Any]:
         """Return the numbers of a fit's rows and of those who churned, without rows of weight 0."""

@@ -1,0 +1,77 @@
+"""The command that describes a new table: init."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from churnops.cli.root import json_option, main, show_done
+
+if TYPE_CHECKING:
+    from churnops.discovery.discover import Discovery
+
+OPTIONS = (
+    click.option("--target", metavar="HEADER", help="Header of the outcome's column."),
+    click.option("--positive", metavar="VALUE", help="Outcome that means churned. Default: by its name, or the rarer."),
+    click.option(
+        "--id", "identifier", metavar="HEADER", help="Header of the customer's id. Default: it is looked for."
+    ),
+    click.option("--force", is_flag=True, help="Replace an existing config.yaml."),
+)
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument TABLE and the options that describe it."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return click.argument("tables", nargs=-1, metavar="[TABLE]...", type=click.Path(path_type=Path))(command)
+
+
+def describe(
+    tables: tuple[Path, ...], target: str, positive: str | None, identifier: str | None, folder: Path, force: bool
+) -> "tuple[Discovery, Path]":
+    """Find out what the tables hold, and write `config.yaml` into a folder."""
+    from churnops.data.read import table_paths
+    from churnops.discovery.discover import discover
+    from churnops.discovery.write import check_free, write_config
+    from churnops.progress import rows_progress
+
+    check_free(folder, force=force)
+    paths = table_paths(tables)
+    with rows_progress(tables[0].name) as (on_rows, _):
+        table = discover(paths, target, positive=positive, identifier=identifier, progress=on_rows)
+    return table, write_config(table, tables, folder, force=force)
+
+
+@main.command()
+@table_options
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Project folder. Default: this folder.")
+@json_option
+def init(
+    tables: tuple[Path, ...],
+    target: str | None,
+    positive: str | None,
+    identifier: str | None,
+    force: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Write a commented config.yaml for the customers in TABLE.
+
+    TABLE is a CSV or Parquet file, or a folder of them. Several tables must have the same columns. The command reads
+    all rows, decides what each column is, and looks for columns that contain the outcome. It prints what it found,
+    what it decided, and what you should check in config.yaml. No table is changed.
+
+    \b
+    Examples:
+      churnops init customers.csv --target Churn
+      churnops init exports/ --target status --positive closed --out my-churn
+      churnops run                                    the next command, in the project's folder
+    """  # noqa: D301
+    from churnops.discovery.summary import summary
+
+    if not tables or target is None:
+        raise click.UsageError("give the table and its outcome: churnops init TABLE --target HEADER")
+    table, path = describe(tables, target, positive, identifier, out or Path(), force)
+    show_done(as_json, lambda: table.to_json() | {"config": str(path)}, lambda: click.echo(summary(table, path)))

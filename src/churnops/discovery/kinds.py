@@ -1,0 +1,340 @@
+"""Decide what each column of a surveyed table is: its kind, its choices, or why it is left out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from churnops.data.cell_text import MISSING_WORDS
+from churnops.discovery.survey import ColumnFacts, Survey
+from churnops.errors import DataError
+from churnops.schema import MAX_MISSING_WORDS, RESERVED, Kind, is_marked, nearest
+
+MAX_CATEGORY_LEVELS = 255
+"""Largest number of levels of a category. More are left out until the user decides."""
+MAX_CODE_LEVELS = 100
+"""Largest number of levels of numbers that are codes."""
+MAX_MISSING_IN_NUMBERS = 3
+"""Largest number of distinct words in a column of numbers that count as missing values."""
+UNIQUE = 0.999
+"""Share of distinct values from which a column identifies the customer."""
+MIN_ROWS_PER_LEVEL = 2
+"""Average number of rows of a level below which texts are no category."""
+WORDS_OF_PROSE = 4
+"""Mean number of words from which texts are prose."""
+MISSING_LEVELS = frozenset(MISSING_WORDS) - {"none", "nil"}
+"""Words that also mean a missing value among the levels of a category. "None" may be a level: no contract."""
+YES_NO = (("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("0", "1"), ("0.0", "1.0"), ("off", "on"))
+_ID = re.compile(
+    r"(^|_)(id|ids|uid|uuid|guid|key|account|acct|customer|client|member|subscriber|user|phone|msisdn|email|iban)"
+    r"(_?(id|no|nr|num|number|key|code))?$|^(row_?)?(number|index|nr|no)?$|^(unnamed|column)_?\d*$|(^|_)row_?id"
+)
+_CODE = re.compile(
+    r"(^|_)(code|zip|postcode|plz|type|class|category|region|branch|segment|channel|area|store|cluster)($|_)"
+)
+_NUMBERS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True)
+class DescribedColumn:
+    """Kind of a column, or the reason why it is left out.
+
+    Attributes
+    ----------
+    name
+        snake_case name.
+    kind
+        Kind, or None if the column is left out.
+    choices
+        Choices of a category, flag or target.
+    nullable
+        Whether cells are empty.
+    reason
+        Why it has this kind, or why it is left out; for people.
+    check
+        Whether a person should look at the decision.
+    """
+
+    header: str
+    name: str
+    kind: Kind | None
+    choices: tuple[str, ...] = ()
+    nullable: bool = False
+    reason: str = ""
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class DescribedColumns:
+    """Descriptions of all columns but the target, and the texts that mean a missing value."""
+
+    columns: tuple[DescribedColumn, ...]
+    missing: tuple[str, ...]
+
+
+def snake_case(header: str) -> str:
+    """Return a header as a snake_case name; empty if it has no letter or digit of ASCII.
+
+    >>> snake_case(" Total Day-Minutes (€)"), snake_case("customerID"), snake_case("2nd plan")
+    ('total_day_minutes', 'customer_id', 'n2nd_plan')
+    """
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKD", header.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", plain)
+    name = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+    return f"n{name}"[:64] if name[:1].isdigit() else name[:64]
+
+
+def names_of(headers: Iterable[str]) -> dict[str, str]:
+    """Return a distinct snake_case name for each header.
+
+    >>> names_of(["Plan", "plan ", "€"])
+    {'Plan': 'plan', 'plan ': 'plan_2', '€': 'column_3'}
+    """
+    names: dict[str, str] = {}
+    taken = set(RESERVED)
+    for number, header in enumerate(headers, start=1):
+        base = snake_case(header)
+        if not base or is_marked([base]):
+            base = f"column_{number}"
+        name, copy = base, 2
+        while name in taken:
+            name, copy = f"{base[:58]}_{copy}", copy + 1
+        names[header] = name
+        taken.add(name)
+    return names
+
+
+def decide(survey: Survey, target: str, identifier: str | None = None) -> DescribedColumns:
+    """Decide on every column but the target.
+
+    Parameters
+    ----------
+    target, identifier
+        Headers of the outcome and of the customer's id; the id is looked for if None.
+
+    Raises
+    ------
+    DataError
+        If no column has the header `identifier`.
+    """
+    headers = [column.header for column in survey.columns]
+    if identifier is not None and identifier not in headers:
+        raise DataError(f"there is no column {identifier!r}: {nearest(identifier, headers)}")
+    names = names_of(column.header for column in survey.columns)
+    missing: Counter[str] = Counter()
+    decided = []
+    for facts in survey.columns:
+        if facts.header == target:
+            continue
+        words = missing_words(facts)
+        missing.update(words)
+        column = _FilledColumn(facts, names[facts.header], frozenset(words))
+        decided.append(column.as_("id", "as you said") if facts.header == identifier else _decide(column))
+    one_id = next((d for d in decided if d.header == identifier), None) or _best_id(decided)
+    columns = tuple(
+        _without_kind(d, "identifies the customer, as another column does") if d.kind == "id" and d is not one_id else d
+        for d in decided
+    )
+    return DescribedColumns(columns, tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS)))
+
+
+def missing_words(facts: ColumnFacts) -> list[str]:
+    """Return the texts of a column that mean a missing value, as they are written."""
+    if facts.many_words or not facts.words:
+        return []
+    known = [text.strip() for text in facts.words]
+    standard = [text for text in known if text.lower() in MISSING_WORDS]
+    if facts.numbers * 2 < facts.filled:  # mostly words
+        return [text for text in standard if text.lower() in MISSING_LEVELS]
+    others = set(known) - set(standard)
+    return known if len(others) <= MAX_MISSING_IN_NUMBERS else standard
+
+
+@dataclass(frozen=True)
+class _FilledColumn:
+    """Facts on a column, with the texts that mean a missing value taken out."""
+
+    facts: ColumnFacts
+    name: str
+    missing: frozenset[str]
+    levels: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        levels = Counter({t: n for t, n in self.facts.levels.items() if t.strip() not in self.missing})
+        object.__setattr__(self, "levels", levels)
+
+    @property
+    def absent(self) -> int:
+        """Number of missing values."""
+        return self.facts.empty + sum(n for t, n in self.facts.words.items() if t.strip() in self.missing)
+
+    @property
+    def known(self) -> int:
+        return self.facts.rows - self.absent
+
+    @property
+    def unique(self) -> bool:
+        """Whether almost every value occurs once."""
+        if not self.facts.many_levels:
+            return len(self.levels) >= UNIQUE * self.known
+        return self.facts.repeats <= (1 - UNIQUE) * self.known
+
+    @property
+    def numeric(self) -> bool:
+        """Whether every known value is a number."""
+        return self.known > 0 and self.facts.numbers == self.known
+
+    def as_(self, kind: Kind, reason: str, *, choices: tuple[str, ...] = (), check: bool = False) -> DescribedColumn:
+        return DescribedColumn(self.facts.header, self.name, kind, choices, self.absent > 0, reason, check)
+
+    def out(self, reason: str, *, check: bool = False) -> DescribedColumn:
+        return DescribedColumn(self.facts.header, self.name, None, (), False, reason, check)
+
+
+def _decide(column: _FilledColumn) -> DescribedColumn:
+    facts = column.facts
+    if facts.nested:
+        return column.out("holds lists or structs")
+    if column.known == 0:
+        return column.out("is empty")
+    if not facts.many_levels and len(column.levels) == 1 and not facts.times:
+        return column.out(f"has one value only, {next(iter(column.levels))!r}")
+    if facts.times and facts.times >= column.known:
+        return column.out("is a date or time: the days since then can be an input", check=True)
+    if facts.ambiguous_times >= column.known:
+        return column.out("holds dates such as 05/03/2024, in which day and month can be confused", check=True)
+    if column.numeric:
+        return _decide_number(column)
+    return _decide_text(column)
+
+
+def _decide_number(column: _FilledColumn) -> DescribedColumn:
+    facts, count = column.facts, len(column.levels)
+    whole = facts.whole == facts.numbers
+    identifying = bool(_ID.search(column.name)) or facts.zero_first > 0
+    if whole and column.unique and column.known >= 20 and (identifying or _numbers_the_rows(facts)):
+        return column.as_("id", "every value occurs once")
+    if (pair := flag_choices(column.levels)) is not None and not facts.many_levels:
+        return column.as_("flag", f"has two values, {pair[0]!r} and {pair[1]!r}", choices=pair)
+    few = not facts.many_levels and count <= MAX_CODE_LEVELS and count * MIN_ROWS_PER_LEVEL <= column.known
+    if whole and few and (facts.zero_first or _CODE.search(column.name) or _looks_like_codes(column)):
+        reason = "numbers that begin with 0 are codes" if facts.zero_first else "its numbers look like codes"
+        return column.as_("category", reason, choices=ordered(column.levels), check=not facts.zero_first)
+    if facts.zero_first:
+        return column.out(f"holds codes with {_many(facts, count)} levels", check=True)
+    if column.missing:
+        words = ", ".join(sorted(map(repr, column.missing)))
+        return column.as_("integer" if whole else "number", f"numbers; {words} means missing", check=True)
+    return column.as_("integer" if whole else "number", "whole numbers" if whole else "numbers")
+
+
+def _decide_text(column: _FilledColumn) -> DescribedColumn:
+    facts, count = column.facts, len(column.levels)
+    if column.unique and column.known >= 20:
+        if _prose(facts):
+            return column.out("is free text")
+        return column.as_("id", "every value occurs once")
+    if facts.many_levels or count > MAX_CATEGORY_LEVELS or count * MIN_ROWS_PER_LEVEL > column.known:
+        if _prose(facts):
+            return column.out("is free text")
+        share = facts.numbers / column.known
+        if share > 0.5:
+            return column.out(f"is a mixture of numbers ({share:.0%}) and texts", check=True)
+        return column.out(f"has {_many(facts, count)} levels: too many for a category", check=True)
+    if (pair := flag_choices(column.levels)) is not None:
+        return column.as_("flag", f"has two values, {pair[0]!r} and {pair[1]!r}", choices=pair)
+    return column.as_("category", f"{count} levels", choices=ordered(column.levels))
+
+
+def flag_choices(levels: Iterable[str]) -> tuple[str, str] | None:
+    """Return the two values of a flag, false first, as they are written; None if these are no words for no and yes.
+
+    >>> flag_choices(["Yes", "No"]), flag_choices(["1.0", "0.0"]), flag_choices(["DSL", "Fiber"])
+    (('No', 'Yes'), ('0.0', '1.0'), None)
+    """
+    given = {text.strip().lower(): text for text in levels}
+    for no, yes in YES_NO:
+        if given.keys() == {no, yes}:
+            return given[no], given[yes]
+    return None
+
+
+def ordered(levels: Iterable[str]) -> tuple[str, ...]:
+    """Return levels in natural order: words of an order in theirs, numbers by value, texts by letter.
+
+    >>> ordered(["high", "Low", "medium"]), ordered(["10+", "2-5", "<1"]), ordered(["b", "a"])
+    (('Low', 'medium', 'high'), ('<1', '2-5', '10+'), ('a', 'b'))
+    """
+    given = list(levels)
+    plain = [text.strip().lower() for text in given]
+    for scale in _SCALES:
+        if len(plain) > 1 and set(plain) <= set(scale):
+            return tuple(sorted(given, key=lambda text: scale.index(text.strip().lower())))
+    return tuple(sorted(given, key=_natural))
+
+
+_SCALES = (
+    ("never", "very low", "lowest", "low", "medium", "moderate", "mid", "average", "high", "highest", "very high"),
+    ("very bad", "bad", "poor", "fair", "ok", "average", "good", "very good", "excellent"),
+    ("none", "basic", "bronze", "silver", "gold", "platinum", "diamond"),
+    ("xs", "s", "m", "l", "xl", "xxl"),
+    ("very small", "small", "medium", "large", "very large"),
+    ("daily", "weekly", "biweekly", "monthly", "quarterly", "half-yearly", "yearly"),
+    ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    (
+        *("january", "february", "march", "april", "may", "june"),
+        *("july", "august", "september", "october", "november", "december"),
+    ),
+)
+
+
+def _natural(text: str) -> tuple[object, ...]:
+    """Return a key that sorts "<1", "2-5", "10+" by their numbers, with texts without numbers last."""
+    parts = _NUMBERS.findall(text)
+    sign = -1 if text.strip().startswith(("<", "≤", "under", "less")) else 0
+    return (not parts, int(parts[0][:18]) if parts else 0, sign, text)
+
+
+def _many(facts: ColumnFacts, count: int) -> str:
+    return "more than 10,000" if facts.many_levels else f"{count:,}"
+
+
+def _prose(facts: ColumnFacts) -> bool:
+    words = sum(facts.words.values())
+    return not words or facts.blanks + words >= WORDS_OF_PROSE * words
+
+
+def _numbers_the_rows(facts: ColumnFacts) -> bool:
+    """Whether unique whole numbers leave few gaps, as row numbers do."""
+    return facts.high - facts.low + 1 <= 1.5 * facts.numbers
+
+
+def _looks_like_codes(column: _FilledColumn) -> bool:
+    """Whether few whole numbers of three digits or more have gaps between all of them, such as 408, 415, 510."""
+    values = sorted({int(float(text)) for text in column.levels if _is_whole(text)})
+    if not 3 <= len(values) <= 12 or values[0] < 100 or values[-1] > 10 * values[0]:
+        return False
+    gaps = [after - before for before, after in pairwise(values)]
+    return len(set(gaps)) > 1 and any(gap % 5 for gap in gaps)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return float(text).is_integer()
+    except ValueError:
+        return False
+
+
+def _best_id(decisions: Sequence[DescribedColumn]) -> DescribedColumn | None:
+    """Return the id column: one with a header for ids, without missing values, as far to the left as possible."""
+    ids = [d for d in decisions if d.kind == "id"]
+    return min(ids, key=lambda d: (d.nullable, not _ID.search(d.name), ids.index(d)), default=None)
+
+
+def _without_kind(decision: DescribedColumn, reason: str) -> DescribedColumn:
+    return DescribedColumn(decision.header, decision.name, None, (), False, reason)

@@ -1,0 +1,60 @@
+"""From an unknown file to a deployed model: `churnops init`, and `churnops run TABLE`, as a stranger types them."""
+
+import json
+from pathlib import Path
+
+from tests.support.dirty_tables import write_table
+from tests.support.processes import CHURNOPS, run
+
+QUICK = {
+    "CHURNOPS_TRAINING__FAMILIES": "[logistic_regression]",
+    "CHURNOPS_TRAINING__TRIALS": "{logistic_regression: 1}",
+    "CHURNOPS_EVALUATION__BOOTSTRAP_REPLICATES": "100",
+}
+
+
+def test_init_prints_one_screen_and_run_deploys(tmp_path: Path):
+    write_table("points-and-commas.csv", tmp_path)
+    command = (CHURNOPS, "init", "points-and-commas.csv", "--target", "churn", "--out", "project")
+    screen = run(*command, cwd=tmp_path).stdout
+    assert screen.splitlines()[0].startswith("Found    400 rows, 8 columns; 167 customers (41.8%) churned")
+    assert "decimal commas; thousands marks '.'" in screen
+    assert "'Yes' in 'Churn' means churned: by its name" in screen
+    assert screen.endswith("project/config.yaml is written. Next: cd project && churnops run\n")
+    assert len(screen.splitlines()) < 24
+    result = run(CHURNOPS, "run", "--json", cwd=tmp_path / "project", **QUICK)
+    document = json.loads(result.stdout)
+    assert document["status"] == "deployed"
+    assert document["held_out"]["threshold"] != 0.5
+    scored = run(CHURNOPS, "predict", "../points-and-commas.csv", "scored.csv", cwd=tmp_path / "project").stdout
+    assert scored.startswith("Scored 400 customers")
+
+
+def test_run_with_a_table_describes_it_first(tmp_path: Path):
+    write_table("utf-16.csv", tmp_path)
+    command = (CHURNOPS, "run", "utf-16.csv", "--target", "Churn")
+    result = run(*command, cwd=tmp_path, **QUICK)
+    assert "Deployed version 1 (logistic_regression-" in result.stdout
+    refused = run(*command, cwd=tmp_path, code=2, **QUICK)
+    assert refused.stderr == "error: config.yaml exists: give --out another folder, or --force to replace it\n"
+
+
+def test_incomplete_commands_teach_the_whole_one(tmp_path: Path):
+    write_table("plain.csv", tmp_path)
+    for words in (
+        ("init", "plain.csv"),
+        ("init", "--target", "Churn"),
+        ("run", "plain.csv"),
+        ("run", "--positive", "Yes"),
+    ):
+        assert "TABLE --target HEADER" in run(CHURNOPS, *words, cwd=tmp_path, code=2).stderr
+    missing = run(CHURNOPS, "init", "no.csv", "--target", "Churn", cwd=tmp_path, code=2).stderr
+    assert missing.startswith("error: no.csv does not exist")
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_a_table_that_breaks_its_schema_is_answered_with_the_way_out(tmp_path: Path):
+    path = write_table("plain.csv", tmp_path)
+    run(CHURNOPS, "init", "plain.csv", "--target", "Churn", cwd=tmp_path)
+    path.write_text(path.read_text().replace("One year", "Ten years"))
+    assert "churnops init TABLE --target HEADER" in run(CHURNOPS, "run", cwd=tmp_path, code=2, **QUICK).stderr

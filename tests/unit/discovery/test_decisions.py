@@ -1,0 +1,153 @@
+"""DescribedColumns on columns, on the target, and on leaks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from churnops.discovery.discover import Discovery, discover
+from churnops.discovery.kinds import names_of
+from churnops.discovery.survey import MAX_LEVELS, SAMPLE, survey
+from churnops.discovery.write import write_config
+from churnops.errors import ChurnopsError, DataError, SettingsError
+from churnops.settings import load_settings
+from tests.support.dirty_tables import ROWS, as_csv, customers
+
+RNG = np.random.default_rng(3)
+CHURNED = [value == "Yes" for value in customers()["Churn"]]
+
+
+def discovered(folder: Path, **more: Any) -> Discovery:
+    path = folder / "table.csv"
+    path.write_bytes(as_csv(customers() | more))
+    return discover([path], "Churn")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "choices"),
+    [
+        ([f"{n:05d}" for n in RNG.integers(0, 40, ROWS)], "category", None),
+        (RNG.choice([408, 415, 510], ROWS), "category", ("408", "415", "510")),
+        (RNG.choice([12, 24, 36], ROWS), "integer", ()),
+        (RNG.choice(["high", "Low", "medium"], ROWS), "category", ("Low", "medium", "high")),
+        (RNG.choice(["51+", "18-30", "<18", "31-50"], ROWS), "category", ("<18", "18-30", "31-50", "51+")),
+        (RNG.choice(["0.0", "1.0"], ROWS), "flag", ("0.0", "1.0")),
+        (RNG.choice(["TRUE", "FALSE"], ROWS), "flag", ("FALSE", "TRUE")),
+        (RNG.choice(["DSL", "Fiber"], ROWS), "category", ("DSL", "Fiber")),
+        (["x"] * ROWS, None, ()),
+        ([f"the bill of month {n} was wrong" for n in range(ROWS)], None, ()),
+        ([f"token{n}" for n in range(ROWS)], None, ()),
+        ([f"{n % 28 + 1:02d}/03/2024" for n in range(ROWS)], None, ()),
+        ([f"2024-03-{n % 28 + 1:02d} 10:00" for n in range(ROWS)], None, ()),
+        ([str(n) if n % 3 else f"v{n}" for n in range(ROWS)], None, ()),
+    ],
+)
+def test_kind_and_choices(tmp_path: Path, cells: Any, kind: str | None, choices: tuple[str, ...] | None):
+    decision = next(d for d in discovered(tmp_path, Extra=cells).columns if d.header == "Extra")
+    assert decision.kind == kind
+    assert decision.reason
+    if choices is not None:
+        assert decision.choices == choices
+
+
+def test_only_one_id_and_it_is_the_one_with_a_name_for_ids(tmp_path: Path):
+    table = discovered(tmp_path, Token=[f"token{n}" for n in range(ROWS)])
+    assert [d.header for d in table.columns if d.kind == "id"] == ["customerID"]
+
+
+def test_headers_become_distinct_names_that_churnops_does_not_use():
+    names = names_of(["A b", "a-b", "model_version", "churnops_simulated", "", "日本"])
+    assert list(names.values()) == ["a_b", "a_b_2", "model_version_2", "column_4", "column_5", "column_6"]
+
+
+@pytest.mark.parametrize(
+    ("values", "churned"),
+    [(("Existing Customer", "Attrited Customer"), "Attrited Customer"), (("kept", "gone"), "gone"), (("0", "1"), "1"),
+     (("No", "Yes"), "Yes"), (("active", "B"), "B")],
+)  # fmt: skip
+def test_the_positive_class_is_known_by_name(tmp_path: Path, values: tuple[str, str], churned: str):
+    table = discovered(tmp_path, Churn=[values[churn] for churn in CHURNED])
+    assert table.target.choices == values
+    assert table.target.choices[1] == churned
+    assert not table.target.check
+
+
+def test_without_a_telling_name_the_rarer_value_is_positive_and_to_check(tmp_path: Path):
+    table = discovered(tmp_path, Churn=["P" if n % 4 else "Q" for n in range(ROWS)])
+    assert table.target.choices == ("P", "Q")
+    assert table.target.check
+
+
+def test_a_target_of_three_values_is_refused_with_the_values(tmp_path: Path):
+    with pytest.raises(DataError, match=r"'Churn' has 3 values: 'a' \(134\).*needs exactly two values"):
+        discovered(tmp_path, Churn=["abc"[n % 3] for n in range(ROWS)])
+
+
+def test_an_unknown_target_is_refused_with_the_nearest_header(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(as_csv(customers()))
+    with pytest.raises(DataError, match="no column 'Chrn': did you mean 'Churn'"):
+        discover([path], "Chrn")
+    with pytest.raises(DataError, match="has no value 'maybe': its values are"):
+        discover([path], "Churn", positive="maybe")
+    assert discover([path], "churn", positive="No").target.choices == ("Yes", "No")
+
+
+def test_copies_of_the_target_are_left_out(tmp_path: Path):
+    table = discovered(
+        tmp_path,
+        Status=["closed" if churn else "open" for churn in CHURNED],
+        Reason=[RNG.choice(["price", "moved"]) if churn else "" for churn in CHURNED],
+    )
+    decisions = {d.header: d for d in table.columns}
+    for header, evidence in (("Status", "copy of the target"), ("Reason", "filled in only for customers who churned")):
+        assert decisions[header].kind is None
+        assert evidence in decisions[header].reason
+    assert {leak.header for leak in table.leaks if leak.certain} == {"Status", "Reason"}
+
+
+def test_a_suspected_leak_stays_and_is_named(tmp_path: Path):
+    score = [churn + RNG.normal(0, 0.35) for churn in CHURNED]
+    table = discovered(tmp_path, Score=score)
+    assert [(leak.header, leak.certain) for leak in table.leaks] == [("Score", False)]
+    assert next(d for d in table.columns if d.header == "Score").kind == "number"
+
+
+def test_honest_columns_are_no_leaks(tmp_path: Path):
+    assert discovered(tmp_path).leaks == ()
+
+
+def test_the_survey_counts_all_rows_and_samples_evenly(tmp_path: Path):
+    rows = 2 * SAMPLE + 30_000
+    path = tmp_path / "long.csv"
+    pl.DataFrame({"row": range(rows), "plan": ["a", "b"] * (rows // 2)}).write_csv(path)
+    facts = survey([path, path])
+    row = facts.columns[0]
+    assert facts.rows == row.rows == 2 * rows
+    assert (row.low, row.high, row.many_levels) == (0, rows - 1, True)
+    assert facts.columns[1].levels == {"a": rows, "b": rows}
+    assert len(row.levels) == MAX_LEVELS + 1
+    sample = facts.sample.get_column("row").cast(pl.Int64)
+    assert SAMPLE <= sample.len() <= 2 * SAMPLE
+    assert set(sample.diff().drop_nulls().unique()) <= {4, 4 - rows, 2, 2 - rows} or sample.diff().n_unique() <= 3
+
+
+def test_an_existing_config_is_never_overwritten_without_force(tmp_path: Path):
+    table = discovered(tmp_path)
+    path = write_config(table, [tmp_path / "table.csv"], tmp_path, force=False)
+    path.write_text("mine")
+    with pytest.raises(SettingsError, match="exists: give --out"):
+        write_config(table, [tmp_path / "table.csv"], tmp_path, force=False)
+    assert path.read_text() == "mine"
+    write_config(table, [tmp_path / "table.csv"], tmp_path, force=True)
+    assert load_settings(path).data.raw == ("table.csv",)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_table_without_an_input_is_refused(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(as_csv({"Country": ["DE"] * ROWS, "Churn": customers()["Churn"]}))
+    with pytest.raises(ChurnopsError, match="no column can be an input of a model: 'Country' has one value only"):
+        discover([path], "Churn")
