@@ -196,6 +196,8 @@ class _FilledColumn:
 
 def _decide(column: _FilledColumn) -> DescribedColumn:
     facts = column.facts
+    if not facts.header.strip():
+        return column.out("has no header")
     if facts.nested:
         return column.out("holds lists or structs")
     if column.known == 0:

@@ -74,7 +74,7 @@ def test_the_positive_class_is_known_by_name(tmp_path: Path, values: tuple[str, 
     assert not table.target.check
 
 
-def test_without_a_telling_name_the_rarer_value_is_positive_and_to_check(tmp_path: Path):
+def test_without_a_telling_name_the_rarer_value_is_positive(tmp_path: Path):
     table = discovered(tmp_path, Churn=["P" if n % 4 else "Q" for n in range(ROWS)])
     assert table.target.choices == ("P", "Q")
     assert table.target.check
