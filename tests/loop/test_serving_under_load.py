@@ -26,6 +26,7 @@ from churnops.pipelines.run_all import RunSummary
 from churnops.registry import DeploymentFolder
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
+from tests.support.api import make_key
 from tests.support.load import CLIENTS, Connection, Load, Recomputed, check_recorded
 from tests.support.postgres import private_cluster
 from tests.support.processes import run, run_fresh, until, wait_for
@@ -434,11 +435,28 @@ def test_it_is_not_reachable_from_elsewhere_without_keys(make_settings):
 def test_a_port_that_is_taken_is_one_line(make_settings, workers: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = serve(make_settings(), "--port", port, "--workers", workers, code=3)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.lower().startswith("error")]
-    assert "in use" in line
+        done = serve(make_settings(), "--port", port, "--workers", workers, code=2)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: port {port} of 127.0.0.1 is in use: ")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_prints_its_address_and_that_no_model_is_deployed(make_settings, workers: str):
+    with Server(make_settings(deployed=False), "--workers", workers) as server:
+        wait_for("the lines are printed", lambda: "no model is deployed" in server.log())
+        shown = [line for line in server.log().splitlines() if not line.startswith("{")]
+    assert shown == [
+        f"http://127.0.0.1:{server.port}  (Ctrl-C stops)",
+        "no model is deployed, so predictions are refused (503): run `churnops run`",
+    ]
+
+
+def test_an_address_of_another_machine_is_one_line(make_settings):
+    settings = make_settings()
+    make_key(settings, "predict")
+    done = serve(settings, "--host", "192.0.2.1", code=2)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: cannot listen on 192.0.2.1, port 8000: ")
 
 
 def test_help_teaches(make_settings):

@@ -1,11 +1,14 @@
 """Start of the service: uvicorn with one or several workers."""
 
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -15,8 +18,9 @@ from uvicorn.supervisors import Multiprocess
 from churnops.address import is_loopback
 from churnops.api.connection import Connection
 from churnops.api.stopping import DRAIN_SECONDS, STOP_SECONDS, WORKER_SECONDS, ending_within
-from churnops.errors import SettingsError
+from churnops.errors import ChurnopsError, SettingsError
 from churnops.files import temporary_folder
+from churnops.model.deployed import deployed_folder
 from churnops.project import Project
 from churnops.settings import ENV_CONFIG, Settings
 
@@ -31,6 +35,8 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     ------
     SettingsError
         If other machines could reach the service and no API key is valid.
+    ChurnopsError
+        If the address cannot be used, for example because the port is taken.
     """
     with Project.open(settings) as project:
         project.keys.record()
@@ -43,7 +49,8 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     os.environ[ENV_CONFIG] = str(config)  # workers are processes of their own
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
-    sys.stderr.write(f"http://{host}:{port}  (Ctrl-C stops)\n")
+    sockets = bound_sockets(host, port)
+    notice = _Notice(host, port, settings.path(settings.registry.directory))
     # At its end uvicorn raises the stopping signal again; the exit code is to be 0 nevertheless.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))
@@ -67,25 +74,104 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
             timeout_keep_alive=30,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
-        _run(server)
+        _run(server, sockets, notice)
 
 
-def _run(config: uvicorn.Config) -> None:
+def bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of a host, bound but not listening yet.
+
+    Raises
+    ------
+    ChurnopsError
+        If the port is in use at one of the addresses, or no address can be used.
+    """
+    sockets: list[socket.socket] = []
+    reason = None
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            try:
+                sockets.append(_bound(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise ChurnopsError(
+                        f"port {port} of {host} is in use: stop the program that uses it, or choose another --port"
+                    ) from None
+                reason = error.strerror  # a name may have an address that this machine lacks, such as ::1
+    except socket.gaierror as error:
+        reason = error.strerror
+    if not sockets:
+        raise ChurnopsError(f"cannot listen on {host}, port {port}: {reason}")
+    return sockets
+
+
+def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@dataclass(frozen=True)
+class _Notice:
+    """Lines for the terminal once the service listens: its address, and whether a model is missing."""
+
+    host: str
+    port: int
+    models: Path
+
+    def show(self) -> None:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        sys.stderr.write(f"http://{host}:{self.port}  (Ctrl-C stops)\n")
+        if deployed_folder(self.models) is None:
+            sys.stderr.write("no model is deployed, so predictions are refused (503): run `churnops run`\n")
+
+
+def _run(config: uvicorn.Config, sockets: list[socket.socket], notice: _Notice) -> None:
     """Run as `uvicorn.run` does, with a limit for the time that workers need to end."""
     if config.workers > 1:
-        supervisor = _Workers(config, [config.bind_socket()])
+        supervisor = _Workers(config, sockets, notice)
         with ending_within(STOP_SECONDS):
             supervisor.run()
         return
-    server = uvicorn.Server(config)
+    server = _Server(config, notice)
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run(sockets)
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 
 
+class _Server(uvicorn.Server):
+    """Service in this process; shows its notice once it listens."""
+
+    def __init__(self, config: uvicorn.Config, notice: _Notice) -> None:
+        super().__init__(config)
+        self._notice = notice
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then show the notice."""
+        await super().startup(sockets)
+        self._notice.show()
+
+
 class _Workers(Multiprocess):
-    """Worker processes that share a socket; they are killed if they do not end in time."""
+    """Worker processes that share sockets; they are killed if they do not end in time."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], notice: _Notice) -> None:
+        super().__init__(config, sockets)
+        self._notice: _Notice | None = notice
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace dead workers; show the notice once a worker listens. uvicorn calls this twice a second."""
+        super().keep_subprocess_alive()
+        if self._notice and all(bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for bound in self.sockets):
+            self._notice.show()
+            self._notice = None
 
     def join_all(self) -> None:
         """Wait for all workers."""
