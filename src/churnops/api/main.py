@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from churnops import __version__
+from churnops.api.cors import CrossOrigin
 from churnops.api.documents import openapi_document
 from churnops.api.guard import Guard, configure_logging
 from churnops.api.metrics import Metrics
@@ -33,7 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Application) -> AsyncIterator[None]:
         end_with_parent()
         with ending_within(WORKER_SECONDS):
             async with _serving(app, settings, metrics):
@@ -52,13 +53,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _serving(app: FastAPI, settings: Settings | None, metrics: Metrics) -> AsyncIterator[None]:
+async def _serving(app: "Application", settings: Settings | None, metrics: Metrics) -> AsyncIterator[None]:
     configure_logging()
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # takes effect when the first upload imports Polars
     chosen = settings or load_settings(find_config(Path.cwd()))
     if settings is None:  # this process is the service's own
         apply_permissions(chosen)
     app.root_path = chosen.api.root_path
+    app.cors = CrossOrigin(app.answer, metrics, chosen.api.cors_origins) if chosen.api.cors_origins else None
     app.state.service = service = Service(chosen, metrics)
     await service.refresh_keys()
     await service.refresh_model()
@@ -78,12 +80,20 @@ async def _serving(app: FastAPI, settings: Settings | None, metrics: Metrics) ->
 
 
 class Application(FastAPI):
-    """FastAPI with `direct` paths, which are answered in front of the framework (see `churnops.api.predict`)."""
+    """FastAPI with `direct` paths, which are answered in front of the framework (see `churnops.api.predict`).
+
+    `cors` answers every request if pages of other origins are allowed (see `churnops.api.cors`).
+    """
 
     direct: Mapping[str, ASGIApp]
+    cors: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        await (self.cors or self.answer)(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request as if no other origin existed."""
         path, root = scope.get("path", ""), self.root_path or scope.get("root_path", "")
         if root and path.startswith(f"{root}/"):
             path = path.removeprefix(root)

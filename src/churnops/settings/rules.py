@@ -246,6 +246,22 @@ def is_web_address(text: str) -> bool:
     return True
 
 
+def is_origin(text: str) -> bool:
+    """Whether a text is the origin of web pages as browsers send it: without path, and without the usual port.
+
+    >>> origins = ("https://crm.example.org", "http://localhost:3000", "https://x/", "https://x:443", "https://X", "*")
+    >>> [is_origin(origin) for origin in origins]
+    [True, True, False, False, False, False]
+    """
+    try:
+        parts = split_address(text)
+    except ValueError:
+        return False
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    written = text == f"{parts.scheme}://{parts.netloc}".lower() and not text.endswith(":")
+    return written and parts.port != usual and is_host(parts.hostname or "")
+
+
 def is_root_path(text: str) -> bool:
     """Whether a text is an absolute path of a URL, without a slash at its end.
 
@@ -336,6 +352,7 @@ ROOT_PATH = Text("a path such as /churn", 2, 200, is_root_path, or_empty=True)
 WEB_ADDRESS = Text("an address such as http://127.0.0.1:8000, without user, password, ? and #", 8, 2000, is_web_address)
 NO_OR_WEB_ADDRESS = Text(WEB_ADDRESS.description, 8, 2000, is_web_address, or_empty=True)
 LINK = Text("an http or https address without user and password", 8, 300, is_link, or_empty=True)
+ORIGIN = Text("an origin such as https://crm.example.org, without path and usual port", 8, 300, is_origin)
 JOURNAL_URL = Text("sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME", 9, 2000, is_journal_url)
 STORE_URI = Text("a sqlite, postgresql, mysql, mssql, http, https or databricks address", 10, 2000, is_store_uri)
 CHANNEL = Text("an Apprise address such as slack://…", 4, 2000, is_channel)

@@ -34,6 +34,7 @@ from churnops.settings.rules import (
     LABEL,
     LINK,
     NO_OR_WEB_ADDRESS,
+    ORIGIN,
     ROOT_PATH,
     STORE_URI,
     UNIT,
@@ -261,6 +262,7 @@ class ApiSettings(_Section):
     host: Annotated[str, HOST] = "127.0.0.1"
     port: Annotated[int, Whole(1, 65535)] = 8000
     root_path: Annotated[str, ROOT_PATH] = ""
+    cors_origins: Annotated[tuple[Annotated[str, ORIGIN], ...], Items(0, 100)] = ()
     require_key: Annotated[Literal["auto", "always"], BeforeValidator(_always)] = "auto"
     public_metrics: Annotated[bool, Flag()] = False
     rate_limit: Annotated[float, Number(0.001, 1e6, "requests a second")] = 1000
