@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
+from typing_extensions import TypeAliasType
 
 PROBLEM = "urn:churnops:problem:"
 """Prefix of each error's type."""
@@ -22,7 +23,8 @@ def _short(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_short)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scale = Literal["log-odds", "probability"]
+Scale = TypeAliasType("Scale", Literal["log-odds", "probability"])
+"""Scale of contributions; an alias with a name is one type in the OpenAPI document."""
 
 
 class ShapFeature(BaseModel):
@@ -41,6 +43,7 @@ class ProbeAnswer(BaseModel):
     explanation_scale: Scale
     top_shap_features: list[ShapFeature]
     model_version: Name
+    warnings: list[str] = Field([], description="Contradictions between the customer's fields; absent if there is none")
 
 
 class PredictionAnswer(ProbeAnswer):
@@ -115,6 +118,16 @@ class HealthAnswer(BaseModel):
     status: Literal["live", "ready"]
     model_version: str | None
     warnings: list[str]
+
+
+class IndexAnswer(BaseModel):
+    """The service, its version and its paths; `demonstration` is the notice of a demonstration."""
+
+    service: str
+    version: str
+    documentation: str
+    paths: list[str]
+    demonstration: str = ""
 
 
 class FieldError(BaseModel):

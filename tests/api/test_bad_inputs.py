@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pyarrow import parquet, table
 
+from churnops.api.body import FORMS
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of, recorded
@@ -18,6 +19,7 @@ from tests.support.projects import deployed
 
 SECRET = "hunter2"
 JSON, CSV, NDJSON, PARQUET = "application/json", "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
+FORM = {"content-type": "multipart/form-data; boundary=x"}
 MEGABYTE = 2**20
 
 
@@ -137,12 +139,12 @@ BAD = [
     value("customer_id", "17", "type"),
     value("customer_id", "{}", "type"),
     # fields
-    bad("unknown-field", a_customer(shoe_size=SECRET), field="shoe_size", rule="unknown"),
+    bad("unknown-field", a_customer(shoe_size=SECRET), field="shoe_size", rule="unknown", says="no field 'shoe_size'"),
     bad("empty-field-name", a_customer(**{"": 1}), field="", rule="unknown"),
     bad("surrogate-in-field-name", ONE[:-1] + r', "\ud800": 1}', rule="characters"),
     bad("misspelt-field", without("account_length") | {"acount_length": 1}, rule="required"),
     bad("misspelt-extra-field", a_customer(acount_length=1), rule="unknown", says="did you mean 'account_length'?"),
-    bad("outcome-sent-along", a_customer(churn=SECRET), field="churn", rule="unknown", says="/labels"),
+    bad("outcome-sent-along", a_customer(churn=SECRET), field="churn", rule="unknown", says="'churn' is the outcome"),
     bad("outcome-by-its-header", a_customer(Churn="True"), field="Churn", rule="unknown", says="/labels"),
     bad("both-names", a_customer(**{"Account length": 128}), field="account_length", rule="unique"),
     bad("prediction-id-sent-along", a_customer(prediction_id="x"), field="prediction_id", rule="unknown"),
@@ -181,7 +183,18 @@ BAD = [
     typed("text-plain", 415, content_type="text/plain"),
     typed("no-content-type", 415),
     typed("form", 415, content_type="application/x-www-form-urlencoded", body=b"state=KS"),
-    typed("multipart", 415, content_type="multipart/form-data; boundary=x", body=b"--x\r\n\r\n--x--"),
+    *(
+        Bad(f"multipart-{path[1:]}", b"--x\r\n\r\n--x--", 415, says=f"{FORMS}: send {instead}", path=path, headers=FORM)
+        for path, instead in (
+            ("/predict", "JSON with the header Content-Type: application/json"),
+            ("/predict/probe", "JSON with the header Content-Type: application/json"),
+            ("/labels", "JSON with the header Content-Type: application/json"),
+            (
+                "/predict/batch",
+                "the file itself as the body, with one of the media types text/csv, application/x-ndjson",
+            ),
+        )
+    ),
     typed("csv-for-one", 415, content_type=CSV),
     typed("json-with-a-suffix", 415, content_type="application/problem+json"),
     typed("charset-utf-16", 415, content_type=f"{JSON}; charset=utf-16"),
@@ -315,7 +328,9 @@ BAD = [
     label("nul-id", '{"churned": true, "customer_id": "a\\u0000"}', field="customer_id"),
     label("surrogate-id", '{"churned": true, "customer_id": "\\udfff"}', field="customer_id"),
     label("surrogate-field", '{"churned": true, "customer_id": "a", "\\udfff": 1}'),
-    label("unknown-field", {"churned": True, "customer_id": "a", "why": SECRET}, field="why"),
+    label(
+        "unknown-field", {"churned": True, "customer_id": "a", "why": SECRET}, field="why", says="why: there is no such"
+    ),
     label("one-bad-of-two", [{"churned": True, "customer_id": "a"}, {"churned": SECRET}], row=2, field="churned"),
     label("thousands-bad", [{}] * 9000, row=1),
     label("empty-list", [], says="at least one"),

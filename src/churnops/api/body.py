@@ -32,6 +32,14 @@ def media_type(scope: Scope) -> str:
     return kind.strip()
 
 
+FORMS = "multipart forms are not accepted"
+
+
+def is_form(kind: str) -> bool:
+    """Return whether a media type is that of a form with files."""
+    return kind.startswith("multipart/")
+
+
 def is_left_unread(scope: Scope) -> bool:
     """Return whether the client announced a body that was not read to its end."""
     if "whole" in scope["state"]:
@@ -61,8 +69,9 @@ async def read_body(
     """
     headers = scope["state"]["headers"]
     plain = headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers
-    if not plain and media_type(scope) != JSON:
-        raise Problem(415, "media-type", f"send JSON with the header Content-Type: {JSON}")
+    if not plain and (kind := media_type(scope)) != JSON:
+        detail = f"send JSON with the header Content-Type: {JSON}"
+        raise Problem(415, "media-type", f"{FORMS}: {detail}" if is_form(kind) else detail)
     pieces: list[bytes] = []
 
     def keep(piece: bytes) -> None:

@@ -1,5 +1,6 @@
 """Customers in requests, checked by a model that is generated from the Schema."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from churnops.words import heading, title
 
 _PREFIX = "column_"  # before the model's attributes: pydantic reserves names that a column may have, such as `copy`
 MAX_WHOLE = 2**53  # the largest range in which a float64 holds every whole number
+MAX_SHOWN = 64  # characters of an unknown field's name in a message
 MAX_DIGITS = 18  # limit for a choice that a client may also send as a number
 CUSTOMER_ID = Column(
     name="customer_id", kind="id", required=False, nullable=True, description="A string that is unique to each customer"
@@ -139,7 +141,7 @@ class CustomerForm:
             return FieldError(field=None, rule="characters", message="a field's name must be Unicode text")
         name, kind, context = str(error["loc"][0]), error["type"], error.get("ctx", {})
         if kind == "extra_forbidden":
-            return FieldError(field=name[:64], rule="unknown", message=self._unknown(name, hint=hint))
+            return FieldError(field=name[:MAX_SHOWN], rule="unknown", message=self._unknown(name, hint=hint))
         column = self._by_name[name]
         rules = {
             "missing": ("required", "is required"),
@@ -160,11 +162,12 @@ class CustomerForm:
     def _unknown(self, name: str, *, hint: bool) -> str:
         target = self.schema.target
         if name in (target.name, target.alias):
-            return "the outcome is not an input: send the outcome to /labels when it is known"
+            return f"'{name}' is the outcome, not an input: send it to /labels when it is known"
         if is_marked([name]):
             return REFUSED
         close = nearest(name, self._names) if hint else ""
-        return f"there is no such field; {close}" if close.startswith("did") else "there is no such field"
+        meant = f"; {close}" if close.startswith("did") else ""
+        return f"there is no field '{name[:MAX_SHOWN]}'{meant}"
 
     def encode(self, records: Sequence[Record]) -> Columns:
         """Encode checked customers as one array for each model input, of shape (len(records),)."""
@@ -217,10 +220,32 @@ def _field(column: Column) -> Any:
     if column.nullable:
         kind = kind | None
     required = column.required and column.kind in ("number", "integer", "category", "flag")
-    described = column.description + (f" (also accepted as '{column.alias}')" if column.alias else "")
+    described = " ".join(part for part in (column.description, _also(column)) if part)
     shown = heading(title(column), column.unit) if column.label or column.unit else None
     default = ... if required else None
     return kind, Field(default=default, title=shown, description=described or None, alias=column.name)
+
+
+def _also(column: Column) -> str:
+    """Describe what a field accepts beside its type in the document, which is one type, as generated clients need."""
+    also = [f"as '{column.alias}'"] if column.alias else []
+    also += ["as true or false"] if column.kind == "flag" else []
+    also += ["as a number"] if _numbers(column) else []
+    return f"(also accepted {', '.join(also)})" if also else ""
+
+
+def _numbers(column: Column) -> dict[int, str]:
+    """Return the choices that consist of digits by their numbers."""
+    decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
+    return {int(choice): choice for choice in decimal if str(int(choice)) == choice}
+
+
+def _distinct(choices: Sequence[str]) -> dict[str, list[str]]:
+    """Return names of choices for generated clients, if choices differ in case and signs only, as 'a b' and 'A-b'."""
+    plain = [re.sub(r"[\W_]+", "", choice).upper() for choice in choices]
+    if len(set(plain)) == len(plain):
+        return {}
+    return {"x-enum-varnames": [f"CHOICE_{place}_{name}" for place, name in enumerate(plain)]}
 
 
 def _number(column: Column) -> Any:
@@ -241,9 +266,7 @@ def _whole(value: Any) -> Any:
 
 def _category(column: Column) -> Any:
     """Accept the text of a choice, a whole number if the choice consists of digits, and a boolean for a flag."""
-    decimal = (choice for choice in column.choices if choice.isdecimal() and len(choice) < MAX_DIGITS)
-    numbers = {int(choice): choice for choice in decimal if str(int(choice)) == choice}
-    is_flag = column.kind == "flag"
+    numbers, is_flag = _numbers(column), column.kind == "flag"
 
     def text(value: Any) -> Any:
         if type(value) is bool:
@@ -251,10 +274,8 @@ def _category(column: Column) -> Any:
         value = _whole(value)
         return numbers.get(value, value) if type(value) is int else value
 
-    kinds: list[dict[str, Any]] = [{"type": "string", "enum": [*column.choices]}]
-    kinds += [{"type": "integer", "enum": [*numbers]}] if numbers else []
-    kinds += [{"type": "boolean"}] if is_flag else []
-    shown = {"anyOf": kinds} if len(kinds) > 1 else kinds[0]
+    shown = {"type": "string", "enum": [*column.choices], **_distinct(column.choices)}
+    shown |= {"title": title(column)} if column.nullable else {}  # beside null, the field's own title is further out
     return Annotated[Literal[column.choices], BeforeValidator(text), WithJsonSchema(shown)]
 
 

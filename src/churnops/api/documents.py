@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from churnops.api.body import JSON
+from churnops.api.examples import LABEL, example_answers
 from churnops.api.labels import LabelBody
 from churnops.api.problems import REFUSALS, documented
 from churnops.api.served import Served
@@ -16,6 +17,13 @@ MAX_PROBES = 64
 _REFERENCE = "#/components/schemas/{model}"
 PREDICT = "Score and explain one customer. The answer is recorded before it is sent."
 OPEN = ("/", "/health/live", "/health/ready")
+TAGS = [
+    {"name": "predictions", "description": "Score and explain customers."},
+    {"name": "outcomes", "description": "Record what is known about customers later."},
+    {"name": "model", "description": "The deployed model."},
+    {"name": "service", "description": "Health, metrics and index of the service."},
+]
+"""Groups of operations; a generated client has a module for each."""
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
@@ -24,25 +32,52 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         title=app.title,
         version=app.version,
         routes=app.routes,
+        tags=TAGS,
         description="Explained churn predictions. Errors are problem documents (RFC 9457).",
     )
     served: Served | None = app.state.service.model.current
+    document["paths"] = {"/predict": {"post": _predict()}, **document["paths"]}
+    _add_schemas(document, served)
+    _add_bodies(document["paths"], served.example if served else None)
+    _add_examples(document["paths"], served)
+    document["components"]["securitySchemes"] = {
+        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "Bearer": {"type": "http", "scheme": "bearer"},
+    }
+    for path, operations in document["paths"].items():
+        if path not in OPEN:
+            for operation in operations.values():
+                operation["security"] = [{"ApiKey": []}, {"Bearer": []}]
+    return document
+
+
+def _predict() -> dict[str, Any]:
+    """Return the operation that the framework does not know, because `Predict` answers it in front of the framework."""
+    return {
+        "tags": ["predictions"],
+        "summary": "Predict one customer",
+        "operationId": "predict",
+        "description": PREDICT,
+        "responses": {str(status): response for status, response in documented(*REFUSALS).items()},
+    }
+
+
+def _add_schemas(document: dict[str, Any], served: Served | None) -> None:
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     for model in (PredictionAnswer, ProbeAnswer, LabelBody, ProblemBody):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
     schemas["Customer"] = _customer_schema(served)
-    # The framework does not know `/predict`, because `Predict` answers it in front of the framework.
-    operation = {
-        "summary": "Predict",
-        "operationId": "predict",
-        "description": PREDICT,
-        "responses": {str(status): response for status, response in documented(*REFUSALS).items()},
-    }
-    paths = document["paths"] = {"/predict": {"post": operation}, **document["paths"]}
+    # The framework's own answer to an invalid parameter: the only parameter, an id, is valid as any text.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    document["paths"]["/predictions/{prediction_id}"]["get"]["responses"].pop("422", None)
+
+
+def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None) -> None:
+    """Add the bodies of requests and answers that the framework does not know, as routes read and write them."""
     customer, label = _reference("Customer"), _reference("Label")
-    example = served.example if served else None
     _set_body(paths["/predict"]["post"], {JSON: _content(customer, example)})
     _set_answer(paths["/predict"]["post"], {JSON: {"schema": _reference("PredictionAnswer")}})
     batch = {JSON: _content(_list_of(customer), [example] if example else None)}
@@ -52,17 +87,14 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     probes = _list_of(customer) | {"maxItems": MAX_PROBES}
     _set_body(paths["/predict/probe"]["post"], {JSON: _content(probes, [example] if example else None)})
     _set_answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
-    label_example = {"customer_id": "C-1001", "churned": True, "outcome_at": "2026-01-31T00:00:00Z"}
-    _set_body(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, label_example)})
-    document["components"]["securitySchemes"] = {
-        "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-        "Bearer": {"type": "http", "scheme": "bearer"},
-    }
-    for path, operations in paths.items():
-        if path not in OPEN:
-            for operation in operations.values():
-                operation["security"] = [{"ApiKey": []}, {"Bearer": []}]
-    return document
+    _set_body(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, LABEL)})
+
+
+def _add_examples(paths: dict[str, Any], served: Served | None) -> None:
+    """Add an invented answer to each operation."""
+    for (method, path), example in example_answers(served.form.schema if served else None, [*paths]).items():
+        contents = paths[path][method]["responses"]["200"]["content"]
+        next(iter(contents.values()))["example"] = example
 
 
 def _customer_schema(served: Served | None) -> dict[str, Any]:

@@ -1,14 +1,25 @@
-"""An invented customer for the documentation, valid by the Schema."""
+"""Invented customers and answers for the documentation.
 
+They come from the Schema alone, because anybody may read the document: it shows nothing that the model learned.
+"""
+
+from collections.abc import Mapping, Sequence
 from math import ceil, floor
 from typing import Any
 
+from churnops import __version__
 from churnops.api.customers import MAX_WHOLE, CustomerForm
-from churnops.schema import Column
+from churnops.schema import Column, Schema
 
 IDENTIFIER = "C-1001"
+LABEL = {"customer_id": IDENTIFIER, "churned": True, "outcome_at": "2026-01-31T00:00:00Z"}
 _COARSE = 10.0  # a wider range gets a whole number
 _PLAIN = 1e6  # in a wider range, the middle is no typical value
+_BASE = 0.15
+_SHARES = (0.5, 0.2, -0.1, 0.05, -0.03, 0.02)  # of the first features, in the order of their size
+_VERSION = "random_forest-0123456789ab"
+_PREDICTION = "01a22671-8caa-7b0e-b71f-f08d4fd740dc"
+_TIME = "2026-01-01T00:00:00Z"
 
 
 def example_customer(form: CustomerForm) -> dict[str, Any]:
@@ -41,3 +52,77 @@ def example_value(column: Column) -> Any:
         first, last = ceil(max(low, -MAX_WHOLE)), floor(min(high, MAX_WHOLE))
         return None if first > last else min(max(floor(middle), first), last)
     return min(max(float(round(middle)) if high - low > _COARSE else middle, low), high)
+
+
+def example_answers(schema: Schema | None, paths: Sequence[str]) -> Mapping[tuple[str, str], Any]:
+    """Return an answer of each operation, by method and path.
+
+    Parameters
+    ----------
+    schema
+        The deployed model's Schema; None if no model is deployed.
+    paths
+        All paths of the service.
+    """
+    inputs = schema.model_inputs if schema else ()
+    probe = _probe([column.name for column in inputs])
+    prediction = {"prediction_id": _PREDICTION} | probe
+    recorded = prediction | {"at": _TIME, "customer_id": IDENTIFIER}
+    recorded |= {
+        "inputs": {column.name: example_value(column) for column in inputs},
+        "outcome": {"churned": True, "known_at": _TIME},
+    }
+    ready = {"status": "ready", "model_version": _VERSION, "warnings": []}
+    return {
+        ("post", "/predict"): prediction,
+        ("post", "/predict/batch"): [prediction],
+        ("post", "/predict/probe"): [probe],
+        ("post", "/labels"): {"recorded": 1, "unchanged": 0, "unmatched": 0},
+        ("get", "/predictions/{prediction_id}"): recorded,
+        ("get", "/model"): _model(schema, probe),
+        ("post", "/model/reload"): ready,
+        ("get", "/health/live"): {"status": "live", "model_version": None, "warnings": []},
+        ("get", "/health/ready"): ready,
+        ("get", "/metrics"): f'churnops_predictions_total{{churn="true",model_version="{_VERSION}"}} 1.0\n',
+        ("get", "/"): {
+            "service": "churnops",
+            "version": __version__,
+            "documentation": "/docs",
+            "paths": [*paths],
+        },
+    }
+
+
+def _probe(features: Sequence[str]) -> dict[str, Any]:
+    shares = _SHARES[: len(features)]
+    probability = round(_BASE + sum(shares), 2)
+    return {
+        "churn_probability": probability,
+        "churn_prediction": probability >= 0.5,
+        "base_value": _BASE,
+        "explanation_scale": "probability",
+        "top_shap_features": [
+            {"feature": name, "shap_value": share} for name, share in zip(features, shares, strict=False)
+        ],
+        "model_version": _VERSION,
+    }
+
+
+def _model(schema: Schema | None, probe: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model_version": _VERSION,
+        "algorithm": _VERSION.partition("-")[0],
+        "content_sha256": "0123456789ab" + "0" * 52,
+        "deployment": "20260101T000000.000000Z-random_forest-v1",
+        "loaded_at": _TIME,
+        "threshold": 0.5,
+        "explanation_scale": probe["explanation_scale"],
+        "base_value": probe["base_value"],
+        "features": [
+            {"name": column.name, "description": column.description, "expression": column.name}
+            for column in (schema.model_inputs if schema else ())
+        ][:1],
+        "metrics": {},
+        "lineage": {},
+        "schema": {"columns": [column.model_dump(mode="json") for column in (schema.columns if schema else ())][:1]},
+    }

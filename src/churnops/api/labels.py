@@ -19,7 +19,7 @@ from churnops.api.strict_json import parse_json, parse_list
 from churnops.api.work import STEP_ROWS, Steps
 from churnops.journal.labels import Label
 from churnops.limits import MAX_ERRORS
-from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
+from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, nearest
 from churnops.wire import FieldError
 
 FUTURE = timedelta(days=1)  # tolerance, as clocks differ
@@ -46,17 +46,22 @@ def _time(value: Any) -> Any:
     return time
 
 
+def _given(name: str) -> dict[str, Any]:
+    """Return the JSON Schema of objects in which a field is a text."""
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
 class LabelBody(BaseModel):
     """One outcome, with either `prediction_id` or `customer_id`. Sending it again changes nothing."""
 
     model_config = ConfigDict(
         extra="forbid",
         title="Label",
+        # Exactly one of the two. With `oneOf`, generated clients would have two models without the common fields.
         json_schema_extra={
-            "oneOf": [
-                {"required": [name], "properties": {name: {"type": "string"}}}
-                for name in ("prediction_id", "customer_id")
-            ]
+            "if": _given("prediction_id"),
+            "then": {"not": _given("customer_id")},
+            "else": _given("customer_id"),
         },
     )
 
@@ -116,5 +121,7 @@ def _explain(error: Any, row: int) -> FieldError:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
         message = "must have a visible character, and no NUL"
+    if error["type"] == "extra_forbidden":
+        message = f"there is no such field; {nearest(str(field), LabelBody.model_fields)}"
     rule = "value" if error["type"] == "value_error" else error["type"]
     return FieldError(field=field, rule=rule, message=message, row=row)

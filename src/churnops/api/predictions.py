@@ -14,6 +14,7 @@ from churnops.api.served import Served
 from churnops.errors import ChurnopsError, JournalError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.journal.writer import JournalWriter
+from churnops.model.prediction import BriefExplanation
 
 log = logging.getLogger("churnops.api")
 
@@ -41,42 +42,53 @@ def answer(
         explained = [bundle.answer(form.encode_one(records[0]))] if one else bundle.answers(form.encode(records))
     except ChurnopsError:
         raise Problem(422, "no-score", "a value is too large for the model to score") from None
-    now, identifier, selected, base_value = datetime.now(UTC), form.identifier, bundle.selected, bundle.base_value
+    now, base_value = datetime.now(UTC), bundle.base_value
     answers, rows = [], []
-    for record, (probability, churn, features, shares) in zip(records, explained, strict=True):
-        reasons = [
-            {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
-        ]
-        given = dict(record)
-        customer = given.pop(identifier, None) if identifier else None
-        row = PredictionRow(
-            id=new_prediction_id(),
-            at=now,
-            customer_id=customer,
-            model_version=served.version,
-            content_sha256=bundle.content_sha256,
-            churn_probability=probability,
-            churn_prediction=churn,
-            base_value=base_value,
-            explanation_scale=bundle.explanation_scale,
-            top_shap_features=to_json(reasons).decode(),
-            inputs=to_json(given).decode(),
-            source=SOURCE,
-            key=key,
-        )
+    for record, explanation in zip(records, explained, strict=True):
+        item, row = _answer(served, record, explanation, base_value, now, key)
+        answers.append(item)
         rows.append(row)
-        answers.append(
-            {
-                "prediction_id": row.id,
-                "churn_probability": probability,
-                "churn_prediction": churn,
-                "base_value": row.base_value,
-                "explanation_scale": row.explanation_scale,
-                "top_shap_features": reasons,
-                "model_version": row.model_version,
-            }
-        )
     return answers, rows
+
+
+def _answer(
+    served: Served, record: Record, explanation: BriefExplanation, base_value: float, now: datetime, key: str | None
+) -> tuple[dict[str, Any], PredictionRow]:
+    """Return a customer's answer, and its row for the journal."""
+    bundle, identifier, selected = served.bundle, served.form.identifier, served.bundle.selected
+    probability, churn, features, shares = explanation
+    reasons = [
+        {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
+    ]
+    given = dict(record)
+    customer = given.pop(identifier, None) if identifier else None
+    row = PredictionRow(
+        id=new_prediction_id(),
+        at=now,
+        customer_id=customer,
+        model_version=served.version,
+        content_sha256=bundle.content_sha256,
+        churn_probability=probability,
+        churn_prediction=churn,
+        base_value=base_value,
+        explanation_scale=bundle.explanation_scale,
+        top_shap_features=to_json(reasons).decode(),
+        inputs=to_json(given).decode(),
+        source=SOURCE,
+        key=key,
+    )
+    item = {
+        "prediction_id": row.id,
+        "churn_probability": probability,
+        "churn_prediction": churn,
+        "base_value": row.base_value,
+        "explanation_scale": row.explanation_scale,
+        "top_shap_features": reasons,
+        "model_version": row.model_version,
+    }
+    if warnings := served.contradictions.of(record):
+        item["warnings"] = warnings
+    return item, row
 
 
 class Recorder:

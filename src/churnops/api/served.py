@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from churnops.api.contradictions import Contradictions
 from churnops.api.customers import CustomerForm
 from churnops.api.examples import example_customer
 from churnops.api.problems import Problem
@@ -32,6 +33,11 @@ class Served:
     def version(self) -> str:
         """Version of the model in answers."""
         return self.bundle.version_name
+
+    @cached_property
+    def contradictions(self) -> Contradictions:
+        """Check of a customer's fields against each other."""
+        return Contradictions(self.bundle)
 
     @cached_property
     def example(self) -> dict[str, Any]:
@@ -116,4 +122,6 @@ def _follow(link: Path) -> Path:
 def _load(folder: Path, simulated: bool) -> Served:
     bundle = Bundle.load(folder)
     bundle.explain(bundle.probes).top(bundle.selected)  # prepares explanations before the first request
-    return Served(bundle, CustomerForm(bundle.schema, simulated=simulated), folder.name, datetime.now(UTC))
+    served = Served(bundle, CustomerForm(bundle.schema, simulated=simulated), folder.name, datetime.now(UTC))
+    _ = served.contradictions  # made before the first request, too
+    return served

@@ -1,13 +1,13 @@
 """Description of the service: its documentation as a page, and an index."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from churnops import __version__
 from churnops.api.routes.page import documentation_page
+from churnops.api.routes.shared import as_json
+from churnops.wire import IndexAnswer
 
-router = APIRouter()
+router = APIRouter(tags=["service"])
 
 
 @router.get("/docs", include_in_schema=False)
@@ -20,13 +20,14 @@ async def docs(request: Request) -> Response:
     return last[1]
 
 
-@router.get("/")
-async def index(request: Request) -> dict[str, Any]:
+@router.get("/", operation_id="get_index", summary="Describe the service", response_model=IndexAnswer)
+async def index(request: Request) -> Response:
     """Return the service's name, version and paths."""
     banner = request.app.state.service.settings.banner
-    return {
+    document = {
         "service": "churnops",
         "version": __version__,
         "documentation": f"{request.scope.get('root_path', '')}/docs",
         "paths": [*request.app.openapi()["paths"]],
-    } | ({"demonstration": banner} if banner else {})
+    }
+    return as_json(document | ({"demonstration": banner} if banner else {}))

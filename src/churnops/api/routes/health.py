@@ -11,20 +11,28 @@ from churnops.api.service import Service
 from churnops.errors import JournalError
 from churnops.wire import HealthAnswer
 
-router = APIRouter()
+router = APIRouter(tags=["service"])
 
-PLAIN: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+PLAIN: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 @router.head("/health/live", include_in_schema=False)
-@router.get("/health/live", response_model=HealthAnswer)
+@router.get(
+    "/health/live", operation_id="check_live", summary="Check that the process runs", response_model=HealthAnswer
+)
 async def live() -> Response:
     """Answer 200 while the process runs."""
     return as_json({"status": "live", "model_version": None, "warnings": []})
 
 
 @router.head("/health/ready", include_in_schema=False)
-@router.get("/health/ready", response_model=HealthAnswer, responses=documented(503))
+@router.get(
+    "/health/ready",
+    operation_id="check_ready",
+    summary="Check that predictions are possible",
+    response_model=HealthAnswer,
+    responses=documented(503),
+)
 async def ready(request: Request) -> Response:
     """Answer 200 if predictions are possible: a model is loaded, and the journal can be written if it is required."""
     service: Service = request.app.state.service
@@ -43,7 +51,13 @@ async def ready(request: Request) -> Response:
     return as_json({"status": "ready", "model_version": served.version, "warnings": warnings})
 
 
-@router.get("/metrics", response_class=Response, responses=PLAIN | documented(400, 401, 403, 429))
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    summary="Get metrics for Prometheus",
+    response_class=Response,
+    responses=PLAIN | documented(400, 401, 403, 429),
+)
 async def metrics(request: Request) -> Response:
     """Return metrics in Prometheus' text format; they include the model's quality and the churn rate."""
     service: Service = request.app.state.service

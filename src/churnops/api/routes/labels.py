@@ -12,10 +12,16 @@ from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal.labels import Label
 from churnops.wire import LabelsAnswer
 
-router = APIRouter()
+router = APIRouter(tags=["outcomes"])
 
 
-@router.post("/labels", response_model=LabelsAnswer, responses=documented(404, *REFUSALS))
+@router.post(
+    "/labels",
+    operation_id="record_outcomes",
+    summary="Record outcomes",
+    response_model=LabelsAnswer,
+    responses=documented(404, *REFUSALS),
+)
 async def labels(request: Request) -> Response:
     """Record one outcome or a list. A missing outcome does not mean "stayed". To correct an outcome, send a new one."""
     service = admitted(request, "label")

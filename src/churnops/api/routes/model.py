@@ -7,17 +7,29 @@ from churnops.api.routes.shared import admitted, as_json
 from churnops.api.served import Served
 from churnops.wire import HealthAnswer, ModelAnswer
 
-router = APIRouter()
+router = APIRouter(tags=["model"])
 
 
-@router.get("/model", response_model=ModelAnswer, responses=documented(400, 401, 403, 429, 503))
+@router.get(
+    "/model",
+    operation_id="get_model",
+    summary="Describe the deployed model",
+    response_model=ModelAnswer,
+    responses=documented(400, 401, 403, 429, 503),
+)
 async def model(request: Request) -> Response:
     """Return the deployed model's version, metrics, schema, features and lineage."""
     service = admitted(request, "predict")
     return as_json(_describe(service.model.require()).model_dump(mode="json", by_alias=True))
 
 
-@router.post("/model/reload", response_model=HealthAnswer, responses=documented(400, 401, 403, 409, 429, 503))
+@router.post(
+    "/model/reload",
+    operation_id="reload_model",
+    summary="Load the deployed model now",
+    response_model=HealthAnswer,
+    responses=documented(400, 401, 403, 409, 429, 503),
+)
 async def reload(request: Request) -> Response:
     """Load the deployed model now. The service itself loads a new deployment within a second."""
     service = admitted(request, "admin")

@@ -55,12 +55,20 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> dict[str
         "description": operation.get("description", ""),
         "needs_key": "security" in operation,
         "command": _curl(method, path, operation),
+        "example": _example(operation),
         "takes": _contents(operation.get("requestBody", {}).get("content", {})),
         "answers": [
             (status, answer["description"], _contents(answer.get("content", {})))
             for status, answer in operation["responses"].items()
         ],
     }
+
+
+def _example(operation: Mapping[str, Any]) -> str:
+    """Return the example of an answer as text."""
+    contents = operation["responses"].get("200", {}).get("content", {})
+    example = next((content["example"] for content in contents.values() if "example" in content), "")
+    return example if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)
 
 
 def _curl(method: str, path: str, operation: Mapping[str, Any]) -> str:

@@ -21,10 +21,15 @@ from churnops.api.work import LARGE_BYTES, STEP_ROWS, Steps
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import Columns
 
-router = APIRouter()
+router = APIRouter(tags=["predictions"])
 
 
-@router.post("/predict/batch", responses=documented(*REFUSALS))
+@router.post(
+    "/predict/batch",
+    operation_id="predict_batch",
+    summary="Predict many customers",
+    responses=documented(*REFUSALS),
+)
 async def predict_batch(request: Request) -> Response:
     """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
 
@@ -54,7 +59,12 @@ async def predict_batch(request: Request) -> Response:
         return Released(in_pieces(content), stack.pop_all().close, JSON, limits.timeout_seconds, len(content))
 
 
-@router.post("/predict/probe", responses=documented(*REFUSALS))
+@router.post(
+    "/predict/probe",
+    operation_id="predict_probe",
+    summary="Predict invented customers, unrecorded",
+    responses=documented(*REFUSALS),
+)
 async def predict_probe(request: Request) -> Response:
     """Score and explain a few invented customers as `/predict/batch` does, without recording them.
 

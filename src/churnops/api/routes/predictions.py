@@ -13,13 +13,15 @@ from churnops.errors import JournalError
 from churnops.journal.journal import RecordedPrediction
 from churnops.wire import RecordedAnswer
 
-router = APIRouter()
+router = APIRouter(tags=["predictions"])
 
 PREDICTION_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 @router.get(
     "/predictions/{prediction_id}",
+    operation_id="get_prediction",
+    summary="Get a recorded prediction",
     response_model=RecordedAnswer,
     responses=documented(400, 401, 403, 404, 429, 503),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
-from churnops.api.body import JSON
+from churnops.api.body import FORMS, JSON, is_form
 from churnops.api.problems import Problem
 from churnops.api.work import Steps
 from churnops.journal.predictions import PredictionRow
@@ -23,8 +23,10 @@ FORMATS = UPLOADS | {name: kind for kind, names in OTHER_NAMES.items() for name 
 def wrong_media_type(kind: str) -> Problem:
     """Return the refusal of a body that is neither a JSON list nor a file of a known format."""
     files = ", ".join(UPLOADS)
-    if kind.startswith("multipart/"):
-        detail = f"forms are not accepted: send the file itself as the body, with one of the media types {files}"
+    if is_form(kind):
+        detail = (
+            f"{FORMS}: send the file itself as the body, with one of the media types {files}, or a list with {JSON}"
+        )
     else:
         detail = f"send a list with the header Content-Type: {JSON}, or a file with one of {files}"
     return Problem(415, "media-type", detail)

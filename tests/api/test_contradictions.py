@@ -1,0 +1,87 @@
+"""A number that contradicts the number that determines it is reported beside the customer's answer."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from churnops.model import Bundle
+from churnops.settings import Settings
+from tests.support.api import a_customer, client_of
+from tests.support.projects import LATER
+
+WARNING = (
+    "total_day_charge ('Total day charge') contradicts total_day_minutes ('Total day minutes'): expected {}, as in the "
+    "training data"
+)
+
+
+def test_a_charge_that_contradicts_the_minutes_is_reported(client: TestClient, customer: dict[str, Any]):
+    fits = client.post("/predict", json=customer).json()
+    contradicts = client.post("/predict", json=customer | {"total_day_charge": 9.5}).json()
+    assert "warnings" not in fits
+    assert contradicts["warnings"] == [WARNING.format("45.07")]
+    assert contradicts["churn_probability"] == fits["churn_probability"]
+
+
+def test_minutes_between_those_of_the_training_data_have_a_range(client: TestClient):
+    between = a_customer(total_day_minutes=265.125, total_day_charge=9.5)
+    (line,) = client.post("/predict", json=between).json()["warnings"]
+    low, high = map(float, line.partition("expected ")[2].partition(",")[0].split(" to "))
+    assert low < 45.07125 < high < low + 1.0
+    assert line == WARNING.format(f"{low:.6g} to {high:.6g}")
+
+
+@pytest.mark.parametrize("minutes", [0.0, 1440.0])
+def test_minutes_beyond_the_training_data_have_one_bound(client: TestClient, minutes: float):
+    def warned(charge: float) -> bool:
+        customer = a_customer(total_day_minutes=minutes, total_day_charge=charge)
+        return "warnings" in client.post("/predict", json=customer).json()
+
+    assert not warned(round(0.17 * minutes, 2))
+    assert warned(30.0)
+
+
+def test_a_missing_charge_contradicts_nothing(client: TestClient, customer: dict[str, Any]):
+    for charge in ({"total_day_charge": None}, {}):
+        without = {name: value for name, value in customer.items() if name != "total_day_charge"} | charge
+        assert "warnings" not in client.post("/predict", json=without).json()
+
+
+def test_lists_probes_and_lines_report_each_customer(client: TestClient):
+    customers = [a_customer(customer_id=f"C-{n}", total_day_charge=charge) for n, charge in enumerate((45.07, 9.5))]
+    lines = "".join(json.dumps(customer) + "\n" for customer in customers)
+    upload = client.post("/predict/batch", content=lines, headers={"content-type": "application/x-ndjson"})
+    answers = [
+        client.post("/predict/batch", json=customers).json(),
+        client.post("/predict/probe", json=customers).json(),
+        [json.loads(line) for line in upload.text.splitlines()],
+    ]
+    for one, other in answers:
+        assert "warnings" not in one
+        assert len(other["warnings"]) == 1
+
+
+def test_no_customer_of_the_later_table_is_reported(client: TestClient, bundle: Bundle):
+    """Their charges follow from the minutes, also for minutes that the training data lack."""
+    table = pl.read_csv(LATER, infer_schema_length=0)
+    names = bundle.schema.rename(table.columns)
+    numeric = {header: pl.Float64 for header, name in names.items() if bundle.schema.by_name[name].numeric}
+    rows = table.select(*names).drop("Churn").cast(numeric).to_dicts()  # type: ignore[arg-type]
+    answers = client.post("/predict/batch", json=rows).json()
+    assert len(answers) == len(rows) > 1000
+    assert [answer["warnings"] for answer in answers if "warnings" in answer] == []
+
+
+def test_a_table_without_determined_columns_has_no_warnings(
+    make_settings: Callable[..., Settings], customer: dict[str, Any]
+):
+    with client_of(make_settings()) as client:
+        served = client.app.state.service.model.current  # type: ignore[attr-defined]
+        object.__setattr__(served.bundle, "linked", {})
+        vars(served).pop("contradictions")
+        answer = client.post("/predict", json=customer | {"total_day_charge": 9.5}).json()
+    assert "warnings" not in answer
