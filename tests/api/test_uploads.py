@@ -109,6 +109,8 @@ def test_a_file_comes_back_with_the_answers_of_predict(client: TestClient, kind:
     assert len(answers) == len(given)
     for customer, row, answer in zip(given, sent, answers, strict=True):
         expected = client.post("/predict", json=customer).json()
+        if kind != NDJSON:
+            expected.pop("warnings", None)  # a table has no column of warnings
         found = {name: answer[name] for name in expected}
         assert found["prediction_id"] != expected["prediction_id"]
         if kind == CSV:
