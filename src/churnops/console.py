@@ -1,9 +1,14 @@
-"""Standard output and standard error that survive characters outside the encoding, closed streams and full disks."""
+"""Standard output and error of commands: they survive any character, closed streams and full disks, and stay quiet.
+
+Warnings and log lines of other libraries are kept off the screen. The log of churnops itself is shown.
+"""
 
 import io
+import logging
 import os
 import select
 import sys
+import warnings
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -56,6 +61,32 @@ def prepare_streams() -> None:
         sys.stdout = _stream(1, sys.stdout, strict=True)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _stream(2, sys.stderr, strict=False)
+
+
+def quiet_libraries() -> None:
+    """Hide the warnings and log lines of other libraries; warnings and errors in the log of churnops are printed.
+
+    Filters of warnings that the user (`-W`, `PYTHONWARNINGS`) or the calling program chose stay.
+    """
+    if not sys.warnoptions and not any(action == "error" for action, *_ in warnings.filters):
+        warnings.simplefilter("ignore")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # MLflow would add a handler of its own
+    root = logging.getLogger()
+    if not any(isinstance(handler, _OwnLog) for handler in root.handlers):
+        root.addHandler(_OwnLog(logging.WARNING))
+
+
+def quiet_processes() -> None:
+    """Hide the warnings of Python's libraries in the processes that this one starts, unless the user shows them."""
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+
+
+class _OwnLog(logging.Handler):
+    """Prints the messages of churnops on standard error, and no others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.partition(".")[0] == "churnops":
+            sys.stderr.write(f"warning: {record.getMessage()}\n")
 
 
 def _stream(descriptor: int, replaced: TextIO | None, *, strict: bool) -> io.TextIOWrapper:

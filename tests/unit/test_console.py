@@ -2,12 +2,15 @@
 
 import io
 import os
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from churnops.console import OutputError, _Descriptor
 from churnops.tracking.output import Tee
+from tests.support.processes import run_fresh
 
 
 def buffered(file: io.FileIO, *, strict: bool) -> io.BufferedWriter:
@@ -60,3 +63,22 @@ def test_a_step_may_print_whatever_there_is_to_print_to(kind: str):
         tee = Tee(streams[kind], copy)
         print("\u2713 done", file=tee, flush=True)
         assert copy.getvalue() == "\u2713 done\n"
+
+
+NOISE = """
+import logging, warnings
+from churnops.console import quiet_libraries
+quiet_libraries()
+quiet_libraries()
+warnings.warn("a library is old")
+logging.getLogger("urllib3.connectionpool").warning("Retrying")
+logging.getLogger("churnops.tracking").warning("the project was moved")
+"""
+
+
+def test_only_the_log_of_churnops_reaches_the_screen(tmp_path: Path):
+    quiet = run_fresh(sys.executable, "-c", NOISE, cwd=tmp_path, PYTHONWARNINGS="")
+    assert quiet.stderr == "warning: the project was moved\n"
+    loud = run_fresh(sys.executable, "-W", "default", "-c", NOISE, cwd=tmp_path)
+    assert "UserWarning: a library is old" in loud.stderr
+    assert "Retrying" not in loud.stderr

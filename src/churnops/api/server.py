@@ -1,6 +1,5 @@
 """Start of the service: uvicorn with one or several workers."""
 
-import errno
 import logging
 import os
 import signal
@@ -18,9 +17,10 @@ from uvicorn.supervisors import Multiprocess
 from churnops.address import is_loopback
 from churnops.api.connection import Connection
 from churnops.api.stopping import DRAIN_SECONDS, STOP_SECONDS, WORKER_SECONDS, ending_within
-from churnops.errors import ChurnopsError, SettingsError
+from churnops.errors import SettingsError
 from churnops.files import temporary_folder
 from churnops.model.deployed import deployed_folder
+from churnops.port import address, bound_sockets
 from churnops.project import Project
 from churnops.settings import ENV_CONFIG, Settings
 
@@ -77,46 +77,6 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
         _run(server, sockets, notice)
 
 
-def bound_sockets(host: str, port: int) -> list[socket.socket]:
-    """Return a socket for each address of a host, bound but not listening yet.
-
-    Raises
-    ------
-    ChurnopsError
-        If the port is in use at one of the addresses, or no address can be used.
-    """
-    sockets: list[socket.socket] = []
-    reason = None
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            try:
-                sockets.append(_bound(family, kind, protocol, address))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise ChurnopsError(
-                        f"port {port} of {host} is in use: stop the program that uses it, or choose another --port"
-                    ) from None
-                reason = error.strerror  # a name may have an address that this machine lacks, such as ::1
-    except socket.gaierror as error:
-        reason = error.strerror
-    if not sockets:
-        raise ChurnopsError(f"cannot listen on {host}, port {port}: {reason}")
-    return sockets
-
-
-def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
-    bound = socket.socket(family, kind, protocol)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
 @dataclass(frozen=True)
 class _Notice:
     """Lines for the terminal once the service listens: its address, and whether a model is missing."""
@@ -126,8 +86,7 @@ class _Notice:
     models: Path
 
     def show(self) -> None:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        sys.stderr.write(f"http://{host}:{self.port}  (Ctrl-C stops)\n")
+        sys.stderr.write(f"{address(self.host, self.port)}  (Ctrl-C stops)\n")
         if deployed_folder(self.models) is None:
             sys.stderr.write("no model is deployed, so predictions are refused (503): run `churnops run`\n")
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from churnops.cli.root import main, settings_of
+from churnops.console import quiet_processes
 from churnops.errors import ChurnopsError
+from churnops.port import check_port
 
 
 @main.command()
@@ -28,8 +30,10 @@ def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
     if find_spec("streamlit") is None:
         raise ChurnopsError("the dashboard needs Streamlit: install churnops with its extra, churnops[dashboard]")
     settings = settings_of(ctx)
+    address, port = host or settings.dashboard.host, port or settings.dashboard.port
+    check_port(address, port)
+    quiet_processes()
     os.environ[ENV_CONFIG] = str((ctx.obj or find_config(Path.cwd())).resolve())
     entry = str(files("churnops.app").joinpath("streamlit_app.py"))  # its options are in .streamlit/ beside it
-    address = "--server.address", host or settings.dashboard.host
-    port_option = "--server.port", str(port or settings.dashboard.port)
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", entry, *address, *port_option])  # noqa: S606
+    options = ("--server.address", address, "--server.port", str(port))
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", entry, *options])  # noqa: S606

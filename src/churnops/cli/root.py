@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from churnops import __version__
-from churnops.console import OutputError, prepare_streams
+from churnops.console import OutputError, prepare_streams, quiet_libraries
 from churnops.errors import ChurnopsError, reason_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class _Commands(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         prepare_streams()
+        quiet_libraries()
         self._as_json = "--json" in (sys.argv[1:] if args is None else args)
         try:
             try:

@@ -8,6 +8,7 @@ import click
 
 from churnops.cli.completion import active_keys, complete_scopes, completing
 from churnops.cli.root import json_option, main, settings_of, show, show_json
+from churnops.console import quiet_processes
 
 if TYPE_CHECKING:
     from churnops.journal.keys import KeyStore
@@ -41,6 +42,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None, root_path: str
         os.environ["CHURNOPS_API__ROOT_PATH"] = root_path  # also for the workers
     settings = settings_of(ctx)
     config = (ctx.obj or find_config(Path.cwd())).resolve()
+    quiet_processes()
     with finishing_open_deployments(settings, config):
         serve_api(settings, config, host or settings.api.host, port or settings.api.port, workers)
 
