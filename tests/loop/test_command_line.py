@@ -210,7 +210,10 @@ def test_with_json_an_error_is_a_document_and_nothing_else(tmp_path: Path, monke
         assert (document["exit_code"], result.exit_code, document["schema_version"]) == (code, code, 1)
         assert result.stderr == ""
     (tmp_path / "config.yaml").write_text("nonsense: 1\n")
-    assert "'schema' is required" in json.loads(CliRunner().invoke(main, ["config", "check", "--json"]).stdout)["error"]
+    result = CliRunner().invoke(main, ["config", "check", "--json"])
+    document = json.loads(result.stdout)
+    assert (document["valid"], document["exit_code"], result.exit_code) == (False, 2, 2)
+    assert "'schema' is required" in document["error"]
 
 
 def test_the_check_of_the_settings_has_a_verdict_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,8 +5,8 @@ import json
 import click
 
 from churnops import __version__
-from churnops.cli.root import json_option, main, settings_of, show, show_json
-from churnops.errors import redact
+from churnops.cli.root import error_document, json_option, main, settings_of, show, show_json
+from churnops.errors import ChurnopsError, redact
 
 
 @main.group()
@@ -26,11 +26,20 @@ def config_show() -> None:
 @json_option
 @click.pass_context
 def config_check(ctx: click.Context, as_json: bool) -> None:
-    """Check config.yaml, CHURNOPS_* variables and feature expressions."""
+    """Check config.yaml, CHURNOPS_* variables and feature expressions.
+
+    Exit code: 0 if they are valid, 2 if not. With --json the verdict is `valid`.
+    """
     from churnops.features import all_features
 
-    settings = settings_of(ctx)
-    features = all_features(settings.table, settings.features)
+    try:
+        settings = settings_of(ctx)
+        features = all_features(settings.table, settings.features)
+    except ChurnopsError as error:
+        if not as_json:
+            raise
+        show_json({"valid": False, **error_document(error)})
+        ctx.exit(error.exit_code)
     valid = f"The settings are valid: {len(settings.table.columns)} columns, {len(features)} features."
     people = f"{valid} Paths start at {settings.root}"
     document = {"valid": True, **json.loads(redact(settings.model_dump_json(by_alias=True)))}

@@ -119,15 +119,21 @@ def warn(message: str) -> None:
 
 def report_error(error: Exception, *, as_json: bool) -> None:
     """Print a `ChurnopsError`, `OSError` or usage error once: as a JSON document, or on standard error."""
+    document = error_document(error)
+    if as_json:
+        show_json(document)
+    else:
+        show_error(error, document["error"])
+
+
+def error_document(error: Exception) -> dict[str, Any]:
+    """Return an error as a JSON document."""
     message, exit_code = str(error), getattr(error, "exit_code", ChurnopsError.exit_code)
     if isinstance(error, click.ClickException):
         message = error.format_message()
     elif isinstance(error, OSError):
         message = f"{error.filename}: {error.strerror or error}" if error.filename else error.strerror or str(error)
-    if as_json:
-        show_json({"error": message, "notes": list(getattr(error, "__notes__", ())), "exit_code": exit_code})
-    else:
-        show_error(error, message)
+    return {"error": message, "notes": list(getattr(error, "__notes__", ())), "exit_code": exit_code}
 
 
 def show_error(error: Exception, message: str) -> None:
