@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema_rs
@@ -25,6 +26,8 @@ from churnops.monitoring.batch import Window
 from churnops.monitoring.collect import batch_from_columns, batch_from_table, decode_inputs
 from churnops.monitoring.document import ReportDocument
 from churnops.monitoring.page import report_page
+from churnops.pipelines.run_monitoring import _retraining
+from churnops.pipelines.sources import BatchSource
 from churnops.schema import Columns
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
@@ -360,3 +363,19 @@ def test_a_customer_repeated_by_a_join_counts_once(
     assert ReportDocument.read(document).repeated_rows == (batch.repeated_rows or None)
     page = report_page(document, trained.refit.reference, {}, settings.table)
     assert ("76: a later row has the same customer id" in page) is (copies == 3)
+
+
+def test_a_schedule_waits_while_data_is_broken(check: Check, later: Customers, settings: Settings):
+    columns, outcome = later
+    report = replace(check({**columns, "total_day_minutes": np.full_like(outcome, 180.0)}, outcome), acts_as="weekly")
+    options = settings.retraining.model_copy(update={"every_days": 1})
+    project = SimpleNamespace(
+        settings=settings.model_copy(update={"retraining": options}),
+        folder=SimpleNamespace(since=lambda: datetime(2020, 1, 1, tzinfo=UTC)),
+    )
+
+    def unexpected(*_: Any) -> str:
+        raise AssertionError
+
+    sentence = _retraining(project, report, BatchSource(unexpected, "weekly"), unexpected, permitted=True)  # type: ignore[arg-type]
+    assert "data about customers is broken" in sentence

@@ -35,7 +35,7 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
                 raise DataError(f"{source} holds no .csv or .parquet file")
             paths += tables
         elif not source.exists():
-            raise DataError(f"{source} does not exist: put the table there, or change the path in config.yaml")
+            raise DataError(f"{source} does not exist: put the table there, or correct the path")
         elif source.suffix.lower() not in ENDINGS:
             raise DataError(f"{source} is not a table churnops reads: its name must end in .csv or .parquet")
         else:
