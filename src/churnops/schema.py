@@ -27,6 +27,7 @@ from pydantic import (
 
 from churnops.errors import DataError
 from churnops.limits import MAX_CHOICES, MAX_COLUMNS, MAX_ERRORS, MAX_HINTS
+from churnops.spelling import plain, spellings
 
 Kind = Literal["number", "integer", "category", "flag", "id", "time", "target"]
 Encoding = Literal["utf-8", "windows-1252"]
@@ -181,6 +182,18 @@ class Column(BaseModel):
     def codes(self) -> Mapping[str, int]:
         """Index of each choice."""
         return {choice: code for code, choice in enumerate(self.choices)}
+
+    def choice(self, text: str) -> str | None:
+        """Return the choice that a text means, whatever its spelling (`churnops.spelling`); None if it means none.
+
+        >>> Column(name="plan", kind="category", choices=("Gold", "3")).choice(" gold")
+        'Gold'
+        """
+        return text if text in self.codes else self._spellings.get(plain(text))
+
+    @cached_property
+    def _spellings(self) -> Mapping[str, str]:
+        return spellings(self.choices, is_flag=self.kind in ("flag", "target"))
 
     @property
     def numeric(self) -> bool:

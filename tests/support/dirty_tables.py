@@ -114,6 +114,8 @@ TABLES: Mapping[str, Callable[[], bytes]] = {
     "dates.csv": lambda: as_csv(_with(Since=_each("tenure", lambda _, v: date(2020, 1, 1) + timedelta(days=30 * v)))),
     "numbered-outcomes.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda _, v: 2 if v == "Yes" else 1))),
     "outcomes-in-words.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda _, v: "left" if v == "Yes" else "kept"))),
+    "mixed-case.csv": lambda: as_csv(_with(TechSupport=_each("TechSupport", lambda n, v: v if n % 9 else v.upper()))),
+    "mixed-flags.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda row, v: v if row % 2 else v.lower()))),
     "text.parquet": lambda: _parquet(pl.DataFrame({k: [str(v) for v in cells] for k, cells in customers().items()})),
     "typed.parquet": _typed,
     **{f"missing-{number}.csv": lambda word=word: as_csv(_gaps(word)) for number, word in enumerate(WORDS)},

@@ -37,7 +37,7 @@ def cell(column: str, value: str | None, row: int = 3) -> Callable[[pl.DataFrame
 @pytest.mark.parametrize(
     ("change", "column", "rule", "rows"),
     [
-        (cell("International plan", "yes"), "international_plan ('International plan')", "choices", (3,)),
+        (cell("International plan", "perhaps"), "international_plan ('International plan')", "choices", (3,)),
         (cell("State", "Ohio"), "state ('State')", "choices", (3,)),
         (cell("Area code", "999"), "area_code ('Area code')", "choices", (3,)),
         (cell("Total day minutes", "many"), "total_day_minutes ('Total day minutes')", "type", (3,)),
@@ -83,7 +83,7 @@ def test_each_broken_rule_is_named(
 def test_every_failure_is_reported_at_once_with_its_count(tmp_path: Path, settings: Settings):
     empty = tmp_path / "empty.csv"
     empty.touch()
-    broken = raw().with_columns(pl.lit("-5").alias("Total eve minutes"), pl.lit("NO").alias("Voice mail plan"))
+    broken = raw().with_columns(pl.lit("-5").alias("Total eve minutes"), pl.lit("PERHAPS").alias("Voice mail plan"))
     with pytest.raises(ValidationError) as caught:
         validate_data([write(tmp_path, broken), empty], [], settings.table)
     first, second, third = sorted(caught.value.failures, key=lambda f: f.rule)
@@ -210,7 +210,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_header(tmp_path: Path):
 
 
 def test_raw_and_production_tables_are_reported_together(tmp_path: Path, settings: Settings):
-    one = write(tmp_path, cell("Voice mail plan", "yes")(raw()), "one.csv")
+    one = write(tmp_path, cell("Voice mail plan", "perhaps")(raw()), "one.csv")
     two = write(tmp_path, cell("Total day calls", "-3")(raw()), "two.csv")
     with pytest.raises(ValidationError) as caught:
         validate_data([one], [two], settings.table)
@@ -251,3 +251,23 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path, settings: Settings, r
         (tmp_path / "t.parquet").write_bytes(data)
         with suppress(ValidationError):  # a flipped bit may also give another valid number
             validate_data([tmp_path / "t.parquet"], [], settings.table)
+
+
+@pytest.mark.parametrize("given", ["yes", " YES ", "true", "TRUE", "1", "1.0"])
+def test_another_spelling_of_a_choice_is_that_choice(tmp_path: Path, settings: Settings, given: str):
+    path = write(tmp_path, raw().with_columns(pl.lit(given).alias("International plan")))
+    table = next(iter(validate_data([path], [], settings.table).raw.values()))
+    assert table.get_column("international_plan").unique().to_list() == ["Yes"]
+
+
+@pytest.mark.parametrize(("given", "area"), [("408.0", "408"), (" 415", "415")])
+def test_a_numeric_choice_may_be_written_as_a_float(tmp_path: Path, settings: Settings, given: str, area: str):
+    path = write(tmp_path, raw().with_columns(pl.lit(given).alias("Area code")))
+    table = next(iter(validate_data([path], [], settings.table).raw.values()))
+    assert table.get_column("area_code").unique().to_list() == [area]
+
+
+def test_codes_that_begin_with_0_keep_their_zeros(tmp_path: Path, settings: Settings):
+    path = write(tmp_path, raw().with_columns(pl.lit("0408").alias("Area code")))
+    with pytest.raises(ValidationError, match="not one of 408, 415, 510"):
+        validate_data([path], [], settings.table)

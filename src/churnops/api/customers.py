@@ -265,13 +265,15 @@ def _whole(value: Any) -> Any:
 
 
 def _category(column: Column) -> Any:
-    """Accept the text of a choice, a whole number if the choice consists of digits, and a boolean for a flag."""
+    """Accept a choice in any spelling, a whole number if the choice consists of digits, and a boolean for a flag."""
     numbers, is_flag = _numbers(column), column.kind == "flag"
 
     def text(value: Any) -> Any:
         if type(value) is bool:
             return column.choices[value] if is_flag else value
         value = _whole(value)
+        if type(value) is str:
+            return column.choice(value) or value
         return numbers.get(value, value) if type(value) is int else value
 
     shown = {"type": "string", "enum": [*column.choices], **_distinct(column.choices)}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first, without_blanks
+from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 
 SHOWN = 5  # rows listed in a failure
@@ -170,14 +170,15 @@ def _cast(raw: pl.Series, column: Column, schema: Schema | None) -> pl.Series:
         raw = raw.cast(pl.Int64, strict=False)
     if not text and not raw.dtype.is_numeric():
         return _nothing(raw, pl.String())
-    return _padded_choices(raw.cast(pl.String, strict=False), column)
+    text = raw.cast(pl.String, strict=False)
+    return _as_choices(text, column) if column.choices else text
 
 
-def _padded_choices(text: pl.Series, column: Column) -> pl.Series:
-    """Return texts; if the choices of a flag are numbers, blanks around them are removed."""
-    if column.kind != "flag" or not all(choice.isdecimal() for choice in column.choices):
-        return text
-    return without_blanks(text)
+def _as_choices(text: pl.Series, column: Column) -> pl.Series:
+    """Return texts with the choice in place of each other spelling of it."""
+    others = text.filter(~text.is_in(list(column.choices))).unique().drop_nulls()
+    known = {other: choice for other in others if (choice := column.choice(other)) is not None}
+    return text.replace(known) if known else text
 
 
 def _cast_time(raw: pl.Series) -> pl.Series:

@@ -10,6 +10,7 @@ from churnops.data.cell_text import MISSING_WORDS
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, Kind, is_marked, nearest
+from churnops.spelling import YES_NO, plain
 
 MAX_CATEGORY_LEVELS = 255
 """Largest number of levels of a category. More are left out until the user decides."""
@@ -25,7 +26,6 @@ WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
 MISSING_LEVELS = frozenset(MISSING_WORDS) - {"none", "nil"}
 """Words that also mean a missing value among the levels of a category. "None" may be a level: no contract."""
-YES_NO = (("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("0", "1"), ("0.0", "1.0"), ("off", "on"))
 _ID = re.compile(
     r"(^|_)(id|ids|uid|uuid|guid|key|account|acct|customer|client|member|subscriber|user|phone|msisdn|email|iban)"
     r"(_?(id|no|nr|num|number|key|code))?$|^(row_?)?(number|index|nr|no)?$|^(unnamed|column)_?\d*$|(^|_)row_?id"
@@ -161,9 +161,14 @@ class _FilledColumn:
     name: str
     missing: frozenset[str]
     levels: Counter[str] = field(init=False)
+    """Count of each level, under its most frequent spelling."""
 
     def __post_init__(self) -> None:
-        levels = Counter({t: n for t, n in self.facts.levels.items() if t.strip() not in self.missing})
+        levels: Counter[str] = Counter()
+        spelled: dict[str, str] = {}
+        for text, count in self.facts.levels.most_common():
+            if text.strip() not in self.missing:
+                levels[spelled.setdefault(plain(text), text.strip())] += count
         object.__setattr__(self, "levels", levels)
 
     @property
@@ -257,10 +262,12 @@ def flag_choices(levels: Iterable[str]) -> tuple[str, str] | None:
     >>> flag_choices(["Yes", "No"]), flag_choices(["1.0", "0.0"]), flag_choices(["DSL", "Fiber"])
     (('No', 'Yes'), ('0.0', '1.0'), None)
     """
-    given = {text.strip().lower(): text for text in levels}
+    given: dict[str, list[str]] = {}
+    for text in levels:
+        given.setdefault(plain(text), []).append(text)
     for no, yes in YES_NO:
         if given.keys() == {no, yes}:
-            return given[no], given[yes]
+            return given[no][0], given[yes][0]
     return None
 
 

@@ -9,6 +9,7 @@ from churnops.discovery.kinds import flag_choices
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
 from churnops.schema import nearest
+from churnops.spelling import plain
 
 POSITIVE = (
     *("churn", "churned", "churner", "left", "leaver", "lost", "exited", "exit", "cancelled"),
@@ -54,9 +55,10 @@ def find_target(survey: Survey, header: str, positive: str | None = None) -> Tar
     """
     facts = _column(survey.columns, header)
     levels = Counter[str]()
-    for text, count in facts.levels.items():
-        if text.strip().lower() not in MISSING_WORDS:
-            levels[text] += count
+    spelled: dict[str, str] = {}
+    for text, count in facts.levels.most_common():
+        if plain(text) not in MISSING_WORDS:
+            levels[spelled.setdefault(plain(text), text.strip())] += count
     if facts.many_levels or len(levels) != 2:
         raise DataError(f"column {facts.header!r} has {_values(facts, levels)}: the target needs exactly two values")
     churned, reason, certain = _positive(levels, facts.header, positive)
@@ -84,15 +86,15 @@ def _values(facts: ColumnFacts, levels: Counter[str]) -> str:
 def _positive(levels: Counter[str], header: str, given: str | None) -> tuple[str, str, bool]:
     """Return the value that counts as churned, the reason, and whether it is certain."""
     if given is not None:
+        given = next((text for text in levels if plain(text) == plain(given)), given)
         if given not in levels:
             values = " and ".join(map(repr, levels))
             raise DataError(f"column {header!r} has no value {given!r}: its values are {values}")
         return given, "as you said", True
     if pair := flag_choices(levels):
         return pair[1], "by its name", True
-    plain = {text: text.strip().lower() for text in levels}
-    positive = [text for text, word in plain.items() if word in POSITIVE]
-    negative = [text for text, word in plain.items() if word in NEGATIVE]
+    positive = [text for text in levels if plain(text) in POSITIVE]
+    negative = [text for text in levels if plain(text) in NEGATIVE]
     if len(positive) == 1:
         return positive[0], "by its name", True
     if len(negative) == 1:
