@@ -192,7 +192,7 @@ def test_cells_of_blanks_are_missing_where_they_may_be(tmp_path: Path):
 def test_words_for_missing_are_refused_with_the_way_out(tmp_path: Path, word: str, column: int):
     lines = [LINES[0], [*LINES[1]]]
     lines[1][column] = word
-    with pytest.raises(ValidationError, match=r"\(a missing value is an empty cell\).*\(row 1\)"):
+    with pytest.raises(ValidationError, match=r"\(a missing value is an empty cell, or.*\(row 1\)"):
         customers(write(tmp_path, text(",", lines)))
 
 

@@ -7,6 +7,7 @@ import polars as pl
 from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 
+MISSING_HINT = " (a missing value is an empty cell, or a text that `schema.missing` lists)"
 SHOWN = 5  # rows listed in a failure
 MAX_EXAMPLE_LENGTH = 40  # characters
 MAX_INTEGER = 2**53  # beyond it a float64 does not hold every whole number
@@ -119,7 +120,7 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
     message = f"not {_expected(rules.column)}"
     if raw.dtype == pl.String and bad.any():
         if raw.filter(bad).str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS).any():
-            message += " (a missing value is an empty cell)"
+            message += MISSING_HINT
         elif rules.column.kind == "time" and day_or_month_first(raw.filter(bad)).any():
             message += " (write 2024-03-05: in 05/03/2024 day and month can be confused)"
         elif rules.column.numeric and raw.filter(bad).str.contains(",", literal=True).any():
@@ -132,7 +133,7 @@ def _check_numbers(series: pl.Series, rules: _Rules) -> None:
     column, finite = rules.column, series.is_finite()
     if not finite.all():
         word = rules.raw.dtype == pl.String and series.is_nan().any()
-        rules.apply("finite", ~finite, f"not finite{' (a missing value is an empty cell)' if word else ''}")
+        rules.apply("finite", ~finite, f"not finite{MISSING_HINT if word else ''}")
     if column.kind == "integer":
         whole = (series == series.floor()) & (series >= -MAX_INTEGER) & (series <= MAX_INTEGER)
         rules.apply("integer", finite & ~whole, "not whole numbers")
@@ -148,7 +149,7 @@ def _check_choices(series: pl.Series, rules: _Rules) -> None:
     bad = ~series.is_in(list(choices))
     message = f"not one of {', '.join(choices[:6])}{', …' if len(choices) > 6 else ''}"
     if bad.any() and series.filter(bad).str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS).any():
-        message += " (a missing value is an empty cell)"
+        message += MISSING_HINT
     rules.apply("choices", bad, message)
 
 
@@ -170,8 +171,8 @@ def _cast(raw: pl.Series, column: Column, schema: Schema | None) -> pl.Series:
         raw = raw.cast(pl.Int64, strict=False)
     if not text and not raw.dtype.is_numeric():
         return _nothing(raw, pl.String())
-    text = raw.cast(pl.String, strict=False)
-    return _as_choices(text, column) if column.choices else text
+    texts = raw.cast(pl.String, strict=False)
+    return _as_choices(texts, column) if column.choices else texts
 
 
 def _as_choices(text: pl.Series, column: Column) -> pl.Series:
