@@ -4,12 +4,14 @@ from importlib.util import find_spec
 
 import streamlit as st
 
+from churnops import __version__
 from churnops.app.analysis.page import page as analysis
 from churnops.app.models.page import page as models
 from churnops.app.monitoring.page import page as monitoring
 from churnops.app.predict.page import page as predict
 from churnops.app.preload import preload_figures
 from churnops.app.shared.access import LOGIN_MISSING, login_state, person, wrong_name
+from churnops.app.shared.brand import brand
 from churnops.app.shared.project import guarded, production, project
 from churnops.app.shared.text import plain
 from churnops.errors import ChurnopsError
@@ -18,7 +20,7 @@ from churnops.project import Project
 
 def main() -> None:
     """Lay out the pages for a browser that may see them."""
-    st.set_page_config(page_title="churnops", layout="wide")
+    brand()
     try:
         settings = project().settings
     except ChurnopsError as error:
@@ -37,8 +39,10 @@ def main() -> None:
         st.Page(guarded(models), title="Models", url_path="models"),
     ]
     page = st.navigation(pages)
+    st.set_page_config(page_title=f"{page.title} · churnops")
     with st.sidebar:
-        st.markdown(f"**churnops**  \n{_deployed(project())}")
+        st.markdown(_deployed(project()))
+        st.caption(f"churnops {__version__}")
         if login:
             st.caption(f"Logged in as {plain(person(st.user), 100)}")
             st.button("Log out", on_click=st.logout)
@@ -52,7 +56,7 @@ def _deployed(opened: Project) -> str:
         bundle = production(opened.models)
     except ChurnopsError:
         return "The deployed model cannot be read"
-    return "No model is deployed" if bundle is None else f"Deployed model: {plain(bundle.version_name, 100)}"
+    return "No model is deployed" if bundle is None else f"**Deployed model**  \n{plain(bundle.version_name, 100)}"
 
 
 def _admitted(login: bool) -> bool:
