@@ -111,6 +111,10 @@ def test_a_file_is_scored_in_place_with_the_models_answers(look: Look, lived: Se
     risks = pl.read_csv(listed.value.path())
     assert risks["Probability"].to_list() == sorted(expected, reverse=True)[: risks.height]
     assert risks["Row"][0] == int(np.argmax(expected)) + 1
+    screen.page.get_by_test_id("stDataFrame").first.hover()
+    tools = screen.page.get_by_test_id("stElementToolbarButton").locator("button")
+    expect(tools.filter(visible=True).first).to_be_visible()
+    assert not [tool for tool in tools.all() if tool.is_visible() and "CSV" in (tool.get_attribute("aria-label") or "")]
 
 
 def test_an_invalid_file_is_refused_with_every_rule_as_plain_text(look: Look, lived: Settings, lived_in: str):

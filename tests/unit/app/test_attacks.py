@@ -18,10 +18,12 @@ from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
 
 from churnops.app import pages
+from churnops.app.predict.file import ONE_DOWNLOAD
 from churnops.app.predict.form import HIGH
 from churnops.app.predict.page import RESULT_FIRST
 from churnops.app.preload import preloading
 from churnops.app.shared.access import wrong_name
+from churnops.app.shared.brand import READABLE
 from churnops.app.shared.text import plain
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
@@ -45,7 +47,8 @@ EVERYTHING = f"{ATTACK} {STEERING}"
 STATE = ATTACK[:60]
 KEPT = {"name", "kind", "test", "verdict", "metric", "content_sha256", "state", "status", "timestamp", "model_version"}
 """Fields of documents that are looked up, or that the product chooses from a list."""
-OURS = (preloading(), RESULT_FIRST)
+STYLES = (RESULT_FIRST, ONE_DOWNLOAD, READABLE)
+OURS = (preloading(), *STYLES)
 PAGES = ("predict", "monitoring", "analysis", "models")
 
 # What shows text letter by letter: part of a page, and the field of it. Everything else is read as Markdown.
@@ -321,7 +324,7 @@ def test_our_own_html_is_a_script_file_of_streamlit_and_a_style():
     assert re.fullmatch(
         r"<script>import\(new URL\('static/js/PlotlyChart\.[\w-]+\.js', [\w.]+\)\)\.\S+</script>", OURS[0]
     )
-    assert re.fullmatch(r"<style>[^<]+</style>", RESULT_FIRST)
+    assert all(re.fullmatch(r"<style>[^<]+</style>", style) for style in STYLES)
 
 
 def test_whoever_is_logged_in_is_named_as_text_and_can_log_out(

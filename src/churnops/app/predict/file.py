@@ -12,7 +12,7 @@ from churnops.scoring.csv_answer import csv_of
 
 FILE = "predict:file"
 ONE_DOWNLOAD = """<style>
-.st-key-predict_risks [data-testid=stElementToolbarButton]:has([aria-label="Download as CSV"]) { display: none; }
+.st-key-predict_risks [data-testid=stElementToolbarButton]:has([aria-label^="Download as CSV"]) { display: none; }
 </style>"""
 """Hides the table's own download, which keeps formulas: the button "Download this list" has a safe one."""
 
