@@ -96,15 +96,15 @@ def _notes(table: str, plan: Plan) -> Sequence[str]:
     )
     if table == "telecom":
         drift = (
-            f"Shifted columns are {plan.shifted} of the 11 numbers and integers that no other column determines, drawn "
-            "for each batch; charges follow the minutes. No outcomes are known, so only drift of columns and scores "
-            "can detect the shift. For the lines 'ROC-AUC from … to …' (concept drift), the outcomes of a share of the "
-            f"customers are permuted; {plan.concept[0][0]} customers are scored, and {plan.concept[0][1]} outcomes are "
-            "known."
+            f"For each batch, {plan.shifted} columns are drawn and shifted, from the 11 columns of kind number or "
+            "integer that no other column determines. The charges follow the minutes. In the shifted batches no "
+            "outcomes are known, so only drift of columns and scores can detect the shift. For the lines 'ROC-AUC from "
+            "… to …' (concept drift), the outcomes of a share of the customers are permuted; "
+            f"{plan.concept[0][0]} customers are scored, and {plan.concept[0][1]} outcomes are known."
         )
         return limits, PLAIN_NOTE, drift
     drift = (
-        f"Shifted columns are {plan.shifted} of the 7 numbers, drawn for each batch: a third of the 12 inputs. "
+        f"For each batch, {plan.shifted} of the 7 numbers are drawn and shifted: a third of the 12 inputs. "
         "`drift_rate_threshold` is 0.30, so the trigger for columns needs all of them. No outcomes are known. The KS "
         "distance of a shift of 0.3 standard deviations is 0.09 to 0.13, close to `min_distance` (0.08). So large "
         "batches are needed to be certain of four columns together. For the lines 'ROC-AUC from … to …' (concept "

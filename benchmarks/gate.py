@@ -55,8 +55,8 @@ def measure(table: str = "telecom") -> Result:
     ]
     tables = [
         (
-            "Shares of all comparisons: deployed, without a true gain, deployed falsely. Last column: deployed "
-            "falsely, as a share of the comparisons without a true gain",
+            "Three columns are shares of all comparisons: those deployed, those without a true gain, and those "
+            "deployed falsely. The last column is the share deployed falsely among the comparisons without a true gain",
             _rules_table(splits, plan),
         ),
         (
@@ -133,7 +133,7 @@ def _telecom_claims(
     splits: Sequence[Split], plan: Plan, needed: Sequence[tuple[float, float, float, float]]
 ) -> list[Claim]:
     factor = max(max(ratio, 1 / ratio) for _, _, _, ratio in needed)
-    name = f"log loss with the monthly bill instead of without, {plan.rows} rows: deployed"
+    name = f"gate by log loss, only the challenger has the monthly bill, {plan.rows} rows: deployed"
     return [
         _deployed(name, _bills(splits)[1], 95),
         Claim("labels needed: largest factor between the gate's number and the measurement", factor, target=1.25),

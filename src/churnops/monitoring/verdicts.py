@@ -168,7 +168,7 @@ def judge_labels(
     Parameters
     ----------
     known
-        Share of the due outcomes that are known. Outcomes of customers who left often arrive first, or alone. So with
+        Share of the due outcomes that are known. Outcomes of churned customers often arrive first, or alone. So with
         less than `MIN_KNOWN` there is no verdict.
     """
     if known < MIN_KNOWN and settings.correction != "none":

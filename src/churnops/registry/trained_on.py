@@ -96,7 +96,7 @@ def _names(data: NDArray[Any], path: Path) -> tuple[str, ...]:
         document = json.loads(data.tobytes())
         version, names = document["version"], document["names"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise _damaged(path, "is damaged (it has no version and names)") from None
+        raise _damaged(path, "is damaged (its version or its column names cannot be read)") from None
     if version != VERSION:
         raise _damaged(path, f"has version {version!r:.20}; this churnops reads {VERSION}")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

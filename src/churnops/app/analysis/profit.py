@@ -70,8 +70,8 @@ class Ranking:
     Attributes
     ----------
     thresholds
-        The m distinct scores, ascending, then infinity, shape (m + 1,). Any threshold contacts the same customers as
-        one of these.
+        The m distinct scores, ascending, then infinity, shape (m + 1,). For every threshold, one of these
+        selects the same customers.
     contacted, churned
         Numbers of all customers, and of customers who left, with `score >= threshold`; shape (m + 1,).
 
@@ -106,7 +106,7 @@ class Ranking:
         return int(self.churned[0])
 
     def at(self, threshold: float) -> int:
-        """Return the position in `thresholds` that contacts the same customers as `threshold`."""
+        """Return the position in `thresholds` that selects the same customers as `threshold`."""
         return int(np.searchsorted(self.thresholds, threshold, side="left"))
 
     def reached(self, share: ArrayLike) -> Floats:
