@@ -88,8 +88,8 @@ PLANS: Mapping[str, Plan] = {
     "rare": Plan(
         training_rows=10_000,
         population=10_000,
-        splits=36,
-        other_splits=5,
+        splits=24,
+        other_splits=4,
         groups=3,
         families=("logistic_regression", "xgboost"),
         rules=("gate", "plain rule", "gate, log loss"),

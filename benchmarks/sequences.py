@@ -23,7 +23,7 @@ from churnops.evaluation.metrics import evaluate
 from churnops.monitoring.budget import TRIGGERS, level
 from churnops.monitoring.performance import allowed_decline, judge_decline
 
-LIVES, SEED = (int(os.environ.get(f"SEQUENCES_{name}", n)) for name, n in (("LIVES", 150), ("SEED", 1)))
+LIVES, SEED = (int(os.environ.get(f"SEQUENCES_{name}", n)) for name, n in (("LIVES", 100), ("SEED", 1)))
 CYCLES, POOLED = 100, 4
 CHANGES = ((0.5, 0), (0.5, 20), (0.75, 20))  # lost share of the distance to 0.5, and cycles before the change
 HELD_OUT = {"rare": 10_000, "common": 1000}  # customers of the held-out evaluation
