@@ -37,11 +37,11 @@ class GoldenProject:
         assert name not in self.answers, f"two answers are called {name}"
         self.answers[name] = masked(value, self.root, fitted=fitted)
 
-    def run(self, *command: str, fitted: bool = False, name: str = "") -> Any:
+    def run(self, *command: str, fitted: bool = False, name: str = "", **variables: str) -> Any:
         """Run a command and record its exit code, output and messages; return the document of `--json`."""
         from churnops.cli import main
 
-        result = CliRunner().invoke(main, list(command), prog_name="churnops")
+        result = CliRunner().invoke(main, list(command), prog_name="churnops", env=variables)
         answer: dict[str, Any] = {"exit code": result.exit_code}
         document = None
         if "--json" in command and result.stdout.strip():
