@@ -69,8 +69,7 @@ def _first_cycle(cycle: "MonitoringCycle", console: Console) -> None:
     report = cycle.report
     subject = f"{report.model_version} on {report.rows:,} later customers" if report.rows else report.model_version
     _line(console, *_advice(report, f": {subject}"))
-    reasons = (report.performance.decline.reason, report.feature_drift.reason, *report.recommendation.reasons)
-    for reason in reasons if report.rows else (report.source,):
+    for reason in report.reasons:
         _line(console, "", f"  - {reason}")
     _cautions(report, console)
     _path(console, "Report", cycle.page)
@@ -286,13 +285,9 @@ def _earlier(cycle: "Cycle", folder: Path, console: Console) -> None:
 
 def _advice(report: "Report", subject: str) -> tuple[str, str, str]:
     """Return the verdict, its subject and its style, for `_line`."""
-    if report.recommendation.value:
-        return "Retraining is recommended", subject, "yellow"
-    if any(caution.fired for caution in report.cautions if caution.name == "broken_columns"):
-        return "No retraining, because data about customers is broken", subject, "yellow"
-    if all(trigger.fired is None for trigger in report.recommendation.triggers):
-        return "Cannot tell", subject, "yellow"
-    return "No reason to retrain", subject, "green"
+    from churnops.monitoring.report import NO_REASON
+
+    return report.verdict, subject, "green" if report.verdict == NO_REASON else "yellow"
 
 
 def _line(console: Console, label: str, text: str, style: str = "bold") -> None:

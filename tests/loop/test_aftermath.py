@@ -19,7 +19,7 @@ from churnops.pipelines.run_all import EXPERIMENT, run_all
 from churnops.registry import DeploymentFolder, Registry
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
-from churnops.tracking.runner import PipelineRun
+from churnops.tracking.pipeline_run import PipelineRun
 from tests.support.deployments import opened_registry
 from tests.support.projects import quick, write_project, write_small_data
 

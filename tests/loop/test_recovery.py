@@ -19,7 +19,7 @@ from churnops.pipelines.run_all import EXPERIMENT, RunSummary, run_all
 from churnops.settings import Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
-from churnops.tracking.runner import PROCESS_TAG
+from churnops.tracking.ending import PROCESS_TAG
 from tests.support.deployments import opened_registry
 from tests.support.processes import CHURNOPS, PATIENCE, start, wait_for
 from tests.support.projects import copied, quick, write_project, write_small_data
@@ -135,7 +135,7 @@ import os, sys
 from pathlib import Path
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
-from churnops.tracking.runner import PROCESS_TAG
+from churnops.tracking.ending import PROCESS_TAG
 with Tracker(load_settings(Path("config.yaml"))).pipeline(sys.argv[1], "killed") as run:
     run.step("a step", lambda: os._exit(9))
 """

@@ -204,6 +204,10 @@ def test_from_a_batch_file_to_a_better_model_in_production(settings: Settings, r
     assert parent.data.params["champion"] != parent.data.params["challenger"] == after.version_name
     assert parent.data.metrics["challenger_roc_auc"] > parent.data.metrics["champion_roc_auc"]
     assert "The new model is deployed" in parent.data.tags["mlflow.note.content"]
+    assert "[version 2](#/models/churn/versions/2)" in parent.data.tags["mlflow.note.content"]
+    (source,) = client.list_artifacts(parent.info.run_id, "code")
+    assert source.path == "code/churnops.zip"
+    assert client.get_model_version("churn", "2").tags.keys() >= {"roc_auc", "training_sha256", "reason"}
     files = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert {"config.yaml", "decision.json"} <= files
     assert any(name.startswith("retraining_summary_") for name in files)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import xml.etree.ElementTree as ElementTree
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+import churnops
 from churnops import __version__
 from churnops.data.validate import ValidationError
 from churnops.errors import BundleError, ChurnopsError
@@ -25,7 +27,7 @@ from churnops.pipelines.run_all import EXPERIMENT, STEPS, RunSummary, run_all
 from churnops.settings import FAMILIES, Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
-from churnops.tracking.runner import _noted
+from churnops.tracking.ending import noted
 from tests.support.deployments import opened_registry
 from tests.support.projects import quick, write_project, write_small_data, write_store
 
@@ -91,7 +93,10 @@ def test_the_parent_run_holds_what_people_compare(project: Project, client: Mlfl
     assert parent.data.params["winner"] == winner
     assert parent.data.tags["churnops.version"] == __version__
     assert parent.data.tags["churnops.model_version"] == "1"
-    assert "evaluation.html" in parent.data.tags["mlflow.note.content"]
+    note, evaluation = parent.data.tags["mlflow.note.content"], children(client, summary.run_id)[STEPS[5]].info
+    page = f"#/experiments/{evaluation.experiment_id}/runs/{evaluation.run_id}/artifacts/evaluation.html"
+    assert f"[evaluation.html]({page})" in note
+    assert "[version 1](#/models/churn/versions/1)" in note
     config = yaml.safe_load(read(client, summary.run_id, "config.yaml", tmp_path))
     assert config["monitoring"]["performance_threshold"] == settings.monitoring.performance_threshold
     assert json.loads(read(client, summary.run_id, "decision.json", tmp_path))["status"] == "deployed"
@@ -122,8 +127,67 @@ def test_nested_runs_have_test_metrics_folds_and_a_duration(project: Project, cl
         assert seconds == pytest.approx(run.data.metrics["search_seconds"], abs=0.01)
         (output,) = run.outputs.model_outputs
         model = client.get_logged_model(output.model_id)
-        assert model.params["trials"] == run.data.params["trials"]
-        assert {metric.key for metric in model.metrics} >= {"cv_roc_auc", "test_roc_auc"}
+        assert model.params == run.data.params
+        measured_on = {metric.key: metric.dataset_name for metric in model.metrics}
+        assert measured_on["cv_roc_auc"] == "training"
+        assert measured_on["test_roc_auc"] == "held_out"
+        assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"training", "held_out"}
+
+
+def test_the_winners_model_has_its_own_metrics_data_and_parameters(project: Project, client: MlflowClient):
+    summary = project[1]
+    run = children(client, summary.run_id)[STEPS[5]]
+    (output,) = run.outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    (held_out,) = run.inputs.dataset_inputs
+    assert {metric.key for metric in model.metrics} == set(METRICS)
+    assert {(m.dataset_name, m.dataset_digest) for m in model.metrics} == {("held_out", held_out.dataset.digest)}
+    best = summary.trained.models[summary.evaluated.winner].search.best.params
+    assert {name: str(value) for name, value in best.items()}.items() <= model.params.items()
+    others = {f"{family}.roc_auc" for family in FAMILIES if family != summary.evaluated.winner}
+    assert others <= set(run.data.metrics)
+
+
+def test_figures_are_logged_as_images(project: Project, client: MlflowClient, tmp_path: Path):
+    evaluation = children(client, project[1].run_id)[STEPS[5]].info.run_id
+    images = artifacts(client, evaluation, "figures")
+    names = ("calibration", "confusion_matrix", "precision_recall", "roc_curve")
+    assert images == {f"figures/{name}.svg" for name in names}
+    monitoring = children(client, project[1].run_id)[STEPS[6]].info.run_id
+    for run_id, image in [*((evaluation, image) for image in images), (monitoring, "figures/columns.svg")]:
+        root = ElementTree.fromstring(read(client, run_id, image, tmp_path))
+        assert root.tag.endswith("svg")
+        assert {"width", "height", "viewBox"} <= set(root.attrib)  # without a size, MLflow shows nothing
+
+
+def test_the_source_of_a_run_is_complete(project: Project, client: MlflowClient, tmp_path: Path):
+    package = Path(churnops.__file__).parent
+    archive = client.download_artifacts(project[1].run_id, "code/churnops.zip", str(tmp_path))
+    assert Path(archive).stat().st_size < 1_000_000
+    shutil.unpack_archive(archive, tmp_path / "source")
+    files = {path.relative_to(package.parent) for path in package.rglob("*") if path.is_file()}
+    expected = {path for path in files if "__pycache__" not in path.parts}
+    source = tmp_path / "source"
+    unpacked = {path.relative_to(source): path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    assert unpacked == {path: (package.parent / path).read_bytes() for path in expected}
+    packages = read(client, project[1].run_id, "environment/requirements.txt", tmp_path)
+    assert "mlflow==" in packages
+    assert "churnops" not in packages  # no package index has it
+
+
+def test_the_output_of_each_step_is_its_result_in_words(project: Project, client: MlflowClient, tmp_path: Path):
+    summary, text = project[1], {}
+    for name, run in children(client, summary.run_id).items():
+        text[name] = read(client, run.info.run_id, "output/stdout.txt", tmp_path / name[0])
+        assert read(client, run.info.run_id, "output/stderr.txt", tmp_path / name[0]) == ""
+    assert "rows of raw/churn-20.csv are valid" in text[STEPS[0]]
+    assert "churned" in text[STEPS[1]]
+    assert "held-out rows; 0 missing values" in text[STEPS[2]]
+    assert "features are selected" in text[STEPS[3]]
+    assert f"{summary.evaluated.winner} has the best log loss" in text[STEPS[4]]
+    assert all(f"  {family}: log loss " in text[STEPS[4]] for family in FAMILIES)
+    assert f"ROC-AUC: {summary.evaluation.metrics['roc_auc'].value:.4f}" in text[STEPS[5]]
+    assert summary.cycle.report.reasons[0] in text[STEPS[6]]
 
 
 def test_the_registered_version_is_described_and_listed(project: Project, client: MlflowClient):
@@ -264,6 +328,7 @@ def test_a_defect_in_a_step_fails_the_run_and_is_not_swallowed(fresh: Settings, 
     failed = client.search_runs([experiment.experiment_id], "status = 'FAILED'", order_by=["start_time DESC"])
     step = next(run for run in failed if run.info.run_name == STEPS[1])
     assert "about to fail" in read(client, step.info.run_id, "output/stdout.txt", fresh.root)
+    assert read(client, step.info.run_id, "output/stderr.txt", fresh.root) == "ZeroDivisionError\n"
     assert "ZeroDivisionError" in read(client, step.info.run_id, "error.txt", fresh.root)
     assert len(failed) == 2
 
@@ -386,7 +451,7 @@ def test_a_store_that_fails_meanwhile_is_one_line(tmp_path: Path):
 
 def test_a_tracking_failure_is_noted_in_one_line_without_passwords():
     error = ValueError("what a step failed with")
-    with _noted(error):
+    with noted(error):
         raise OSError("no answer from https://ann:secret@mlflow:5000\nand where it happened")
     assert error.__notes__ == ["MLflow could not record this failure: no answer from https://***@mlflow:5000"]
 

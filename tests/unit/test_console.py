@@ -1,15 +1,20 @@
 """Standard streams: errors that are dropped, errors that are raised, and streams of steps that print."""
 
 import io
+import logging
 import os
 import sys
 import threading
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from churnops.console import OutputError, _Descriptor
-from churnops.tracking.output import Tee
+from churnops.errors import ChurnopsError
+from churnops.tracking.output import Tee, kept_output
+from churnops.tracking.source import package_source
 from tests.support.processes import run_fresh
 
 
@@ -82,3 +87,34 @@ def test_only_the_log_of_churnops_reaches_the_screen(tmp_path: Path):
     loud = run_fresh(sys.executable, "-W", "default", "-c", NOISE, cwd=tmp_path)
     assert "UserWarning: a library is old" in loud.stderr
     assert "Retrying" not in loud.stderr
+
+
+def test_a_steps_log_is_kept_and_shown_but_warnings_only_kept(capsys: pytest.CaptureFixture[str]):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with kept_output() as kept:
+            sys.stdout.write("rows\n")
+            sys.stderr.write("a log line\n")
+            warnings.warn("a library warns", UserWarning, stacklevel=1)
+            logging.getLogger("urllib3").warning("Retrying")
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning):  # the earlier handling is back
+            warnings.warn("later", UserWarning, stacklevel=1)
+    kept.add_result("2 rows")
+    kept.add_error(ChurnopsError("refused"))
+    files = kept.files()
+    assert files["output/stdout.txt"] == "rows\n2 rows\n"
+    err = str(files["output/stderr.txt"])
+    assert err.startswith("a log line\n")
+    assert "UserWarning: a library warns" in err
+    assert "WARNING urllib3: Retrying\n" in err
+    assert err.endswith("churnops.errors.ChurnopsError: refused\n")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("rows\n", "a log line\n")
+
+
+def test_the_archive_of_the_source_depends_on_the_files_only():
+    again = package_source.__wrapped__()
+    assert again == package_source()
+    with zipfile.ZipFile(io.BytesIO(again)) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -39,7 +40,15 @@ def evaluation(rows: Rows) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def document(evaluation: Evaluation, rows: Rows) -> str:
-    return pages.evaluation_page(evaluation, *rows, title="Evaluation of xgboost")
+    return page(evaluation, rows, title="Evaluation of xgboost")
+
+
+def page(evaluation: Evaluation, rows: Rows, **texts: Any) -> str:
+    return pages.evaluation_page(evaluation, pages.draw_figures(evaluation, *rows), **texts)
+
+
+def confusion_page(evaluation: Evaluation, **texts: str) -> str:
+    return pages.confusion_matrix_page(evaluation, plots.confusion_matrix_svg(evaluation.confusion), **texts)
 
 
 class Elements(HTMLParser):
@@ -104,9 +113,9 @@ def test_one_outcome_draws_no_curve_and_a_note(only: int) -> None:
     found = evaluate(outcome, probability, replicates=10, seed=1)
     for draw, name in ((plots.roc_svg, "roc_auc"), (plots.precision_recall_svg, "average_precision")):
         assert "cannot tell: all outcomes are the same" in words(draw(outcome, probability, found.metrics[name]))
-    page = pages.evaluation_page(found, outcome, probability, title="One class")
-    assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
-    assert ("nobody churned" if only == 0 else "nobody stayed") in page
+    document = page(found, (np.array(outcome), np.array(probability)), title="One class")
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", document, flags=re.DOTALL)
+    assert ("nobody churned" if only == 0 else "nobody stayed") in document
 
 
 def test_the_page_is_small_and_has_every_metric_and_figure(document: str, evaluation: Evaluation) -> None:
@@ -144,17 +153,17 @@ def test_ids_that_figures_refer_to_are_their_own(document: str) -> None:
 
 def test_whatever_comes_from_data_is_escaped(evaluation: Evaluation, rows: Rows) -> None:
     target = Column(name="churn", kind="target", label=ATTACK, choices=("no", ATTACK))
-    attacked = pages.evaluation_page(evaluation, *rows, title=ATTACK, target=target, banner=ATTACK)
-    harmless = pages.evaluation_page(evaluation, *rows, title="t")
+    attacked = page(evaluation, rows, title=ATTACK, target=target, banner=ATTACK)
+    harmless = page(evaluation, rows, title="t")
     assert {tag for tag, _ in Elements(attacked).seen} == {tag for tag, _ in Elements(harmless).seen}
     assert attacked.count("&lt;img src=x onerror=alert(1)&gt;") == 5
-    for document in (attacked, pages.confusion_matrix_page(evaluation, title="{style}" + ATTACK, banner=ATTACK)):
+    for document in (attacked, confusion_page(evaluation, title="{style}" + ATTACK, banner=ATTACK)):
         assert "<img" not in document
         assert "&lt;img src=x onerror=alert(1)&gt;" in document
 
 
 def test_the_confusion_page_has_its_one_figure(evaluation: Evaluation) -> None:
-    document = pages.confusion_matrix_page(evaluation, title="Confusion matrix of {xgboost}")
+    document = confusion_page(evaluation, title="Confusion matrix of {xgboost}")
     assert document.count("<figure>") == 1
     assert "<table>" not in document
     assert "<h1>Confusion matrix of {xgboost}</h1>" in document
@@ -205,7 +214,7 @@ def test_the_first_sentence_summarizes_the_models_quality(
 ) -> None:
     counts = dict(zip(("tn", "fp", "fn", "tp"), confusion, strict=True))
     shown = replace(evaluation, rows=sum(confusion), positives=confusion[2] + confusion[3], confusion=counts)
-    assert f'<p class="lead">{sentence}</p>' in pages.confusion_matrix_page(shown, title="t")
+    assert f'<p class="lead">{sentence}</p>' in confusion_page(shown, title="t")
 
 
 def test_headings_are_in_order_and_statistics_come_last(document: str) -> None:
@@ -221,5 +230,5 @@ def test_headings_are_in_order_and_statistics_come_last(document: str) -> None:
 
 def test_a_ranking_like_chance_is_named_with_the_next_step(evaluation: Evaluation, rows: Rows) -> None:
     chance = replace(evaluation, metrics=evaluation.metrics | {"roc_auc": Interval(0.52, 0.48, 0.56)})
-    assert "The ranking is not proven better than chance." in pages.evaluation_page(chance, *rows, title="t")
-    assert "churnops dashboard" in pages.evaluation_page(evaluation, *rows, title="t")
+    assert "The ranking is not proven better than chance." in page(chance, rows, title="t")
+    assert "churnops dashboard" in page(evaluation, rows, title="t")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from churnops.data.profile import ColumnProfile, Profile, fit_profile
 from churnops.monitoring.figures import Bins, bars_svg, histogram_svg, median
+from churnops.monitoring.image import report_image
 from churnops.monitoring.page import LIMIT, MOST_FIGURES, report_page
 from churnops.schema import Column, Schema
 
@@ -344,3 +345,26 @@ def test_a_column_without_values_now_is_drawn_as_it_was():
     read(page)
     assert page.count('class="then"') == 1
     assert 'path class="now"' not in page
+
+
+def test_the_image_has_a_named_figure_of_each_profile_and_no_overlap():
+    names = [f"c{i}" for i in range(7)]
+    given = schema(*(Column(name=name, kind="number", label=EVIL + name) for name in names))
+    values = {name: np.arange(100.0) for name in names[:5]} | {"churn": np.repeat([0.0, 1.0], 50)}
+    profiles = fit_profile(values, 100)
+    document = report([column(name, effect=0.1 * place) for place, name in enumerate(names)])
+    root = ElementTree.fromstring(report_image(document, profiles, profiles, given))
+    head, *shown = [text.text for text in root.findall(f"{SVG}text")]
+    assert "reference (blue) and batch (orange)" in str(head)
+    assert shown == ["churn", *(EVIL + name for name in ("c4", "c3", "c2", "c1", "c0"))]
+    boxes = [[float(figure.get(key)) for key in ("x", "y", "width", "height")] for figure in root.findall(f"{SVG}svg")]
+    assert len(boxes) == len(shown)
+    for i, (x, y, width, height) in enumerate(boxes):
+        assert x + width <= float(root.get("width"))
+        assert y + height <= float(root.get("height"))
+        assert not any(x < x2 + w and x2 < x + width and y < y2 + h and y2 < y + height for x2, y2, w, h in boxes[:i])
+
+
+def test_the_image_of_a_report_without_profiles_is_its_title():
+    root = ElementTree.fromstring(report_image(report([]), {}, {}, schema(Column(name="x", kind="number"))))
+    assert len(root.findall(f"{SVG}text")) == 1

@@ -34,13 +34,15 @@ def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequenc
     sha256 = hashlib.sha256(table.write_csv().encode()).hexdigest()
     churned = table.get_column(schema.target.name) == schema.target.choices[1]
     kept = table.drop(*beside, *([schema.identifier.name] if schema.identifier else []), strict=False)
+    churn_rate = float(churned.mean() or 0.0)  # type: ignore[arg-type]
     parquet = io.BytesIO()
     kept.write_parquet(parquet)
     return MergedTable(
         table=table,
         sha256=sha256,
         params={"files": list(tables), "sha256": sha256},
-        metrics={"rows": table.height, "churn_rate": float(churned.mean() or 0.0)},  # type: ignore[arg-type]
+        metrics={"rows": table.height, "churn_rate": churn_rate},
         artifacts={"merged.parquet": parquet.getvalue()},
         datasets={"raw": (", ".join(tables), sha256)},
+        summary=f"{table.height:,} rows of {', '.join(tables)}; {churn_rate:.1%} churned",
     )

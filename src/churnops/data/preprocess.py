@@ -118,6 +118,7 @@ def preprocess(
     training = {name: values[~held_out] for name, values in columns.items()}
     imputer = Imputer.fit(training, inputs)
     missing = {name: int(np.isnan(columns[name]).sum()) for name in imputer.constants}
+    rows, gaps = outcome.size - int(held_out.sum()), sum(missing.values())
     return PreparedTable(
         columns=columns,
         outcome=outcome,
@@ -126,10 +127,11 @@ def preprocess(
         sha256=sha256,
         params={"holdout_fraction": fraction, "random_state": seed},
         metrics={
-            "training_rows": int((~held_out).sum()),
-            "held_out_rows": int(held_out.sum()),
-            "missing_values": sum(missing.values()),
+            "training_rows": rows,
+            "held_out_rows": outcome.size - rows,
+            "missing_values": gaps,
         },
         artifacts={"imputation.json": json.dumps({"constants": dict(imputer.constants), "missing": missing}, indent=2)},
         datasets={"training": ("rows of merged.parquet", sha256)},
+        summary=f"{rows:,} training rows and {outcome.size - rows:,} held-out rows; {gaps:,} missing values",
     )

@@ -75,6 +75,7 @@ def validate_data(
     columns = dict.fromkeys((header for headers in ignored.values() for header in headers), UNDECLARED)
     columns |= uninformative_columns(pl.concat(training.tables.values(), how="diagonal_relaxed"), schema)
     skipped = Skipped(skipped_files([*raw, *production]), columns)
+    report = _report([], rows, ignored, skipped)
     return ValidatedData(
         raw=training.tables,
         production=later.tables,
@@ -84,7 +85,8 @@ def validate_data(
             "raw_rows": sum(table.height for table in training.tables.values()),
             "production_rows": sum(table.height for table in later.tables.values()),
         },
-        artifacts=_report([], rows, ignored, skipped),
+        artifacts=report,
+        summary=report["validation_report.txt"].rstrip(),
     )
 
 

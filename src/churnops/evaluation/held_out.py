@@ -9,7 +9,7 @@ import numpy as np
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.evaluation.leaks import leak_warning, leaking_columns
-from churnops.evaluation.metrics import Evaluation, evaluate
+from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate
 from churnops.model import Bundle
 from churnops.settings import Settings
 from churnops.step import StepResult
@@ -40,7 +40,7 @@ def evaluate_models(
     The winner is chosen before this step, never by these rows. Its metrics go into `refit`, whose lineage names the
     evaluated fit as their origin.
     """
-    from churnops.evaluation.page import confusion_matrix_page, evaluation_page  # imports Matplotlib
+    from churnops.evaluation.page import confusion_matrix_page, draw_figures, evaluation_page  # imports Matplotlib
 
     options, held_out = settings.evaluation, prepared.held_out
     columns, outcome = prepared.rows(held_out), prepared.outcome[held_out]
@@ -61,6 +61,7 @@ def evaluate_models(
     scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
     inputs = [column for column in settings.table.model_inputs if column.name in prepared.columns]
     warning = leak_warning(leaking_columns(prepared, inputs), best.metrics["roc_auc"].value)
+    figures = draw_figures(best, outcome, probabilities[winner])
     title = f"Evaluation of {winner} on {best.rows:,} held-out customers"
     banner = f"{settings.banner} Caution: {warning}.".strip() if warning else settings.banner
     return EvaluatedModels(
@@ -69,19 +70,37 @@ def evaluate_models(
         leak_warning=warning,
         bundle=refit.with_metadata(metrics={"held_out": best.to_json()}, lineage={}),
         params={"threshold": best.threshold, "confidence": best.confidence, "winner": winner},
-        metrics={
-            name if family == winner else f"{family}.{name}": metric.value
+        metrics=_finite(best),
+        other_metrics={
+            f"{family}.{name}": value
             for family, evaluation in evaluations.items()
-            for name, metric in evaluation.metrics.items()
-            if np.isfinite(metric.value)
+            if family != winner
+            for name, value in _finite(evaluation).items()
         },
         datasets={"held_out": ("rows of merged.parquet", refit.lineage["data_sha256"])},
         artifacts={
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
-            "evaluation.html": evaluation_page(
-                best, outcome, probabilities[winner], title=title, target=settings.table.target, banner=banner
-            ),
-            "confusion_matrix.html": confusion_matrix_page(best, title=title, banner=banner),
+            "evaluation.html": evaluation_page(best, figures, title=title, target=settings.table.target, banner=banner),
+            "confusion_matrix.html": confusion_matrix_page(best, figures.confusion_matrix, title=title, banner=banner),
+            **figures.files(),
             "test_data.parquet": to_parquet(scored),
         },
+        summary=_summary(winner, best, warning),
     )
+
+
+def _finite(evaluation: Evaluation) -> dict[str, float]:
+    return {name: metric.value for name, metric in evaluation.metrics.items() if np.isfinite(metric.value)}
+
+
+def _summary(winner: str, evaluation: Evaluation, warning: str) -> str:
+    """Describe the winner's metrics, with their intervals."""
+    lines = [
+        f"{winner} on {evaluation.rows:,} held-out customers, {evaluation.positives:,} of whom churned",
+        *(
+            f"  {label}: {metric.value:.4f}, {evaluation.confidence:.0%} interval {metric.low:.4f} to {metric.high:.4f}"
+            for name, label in METRIC_LABELS.items()
+            if np.isfinite((metric := evaluation.metrics[name]).value)
+        ),
+    ]
+    return "\n".join([*lines, f"caution: {warning}"] if warning else lines)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -27,10 +28,40 @@ MEANINGS: Mapping[str, str] = {
 """Meanings of metrics for people who do not use them every day."""
 
 
+@dataclass(frozen=True)
+class Figures:
+    """Figures of an evaluation, as SVG elements."""
+
+    confusion_matrix: str
+    roc_curve: str
+    precision_recall: str
+    calibration: str
+
+    def files(self) -> dict[str, str]:
+        """Return the figures as image files."""
+        return {f"figures/{name}.svg": plots.image(svg) for name, svg in vars(self).items()}
+
+
+def draw_figures(evaluation: Evaluation, outcome: ArrayLike, probability: ArrayLike) -> Figures:
+    """Draw the figures of an evaluation.
+
+    Parameters
+    ----------
+    outcome, probability : arrays of shape (rows,)
+        The rows that were evaluated.
+    """
+    metrics = evaluation.metrics
+    return Figures(
+        plots.confusion_matrix_svg(evaluation.confusion),
+        plots.roc_svg(outcome, probability, metrics["roc_auc"]),
+        plots.precision_recall_svg(outcome, probability, metrics["average_precision"]),
+        plots.calibration_svg(outcome, probability, metrics["calibration_error"]),
+    )
+
+
 def evaluation_page(
     evaluation: Evaluation,
-    outcome: ArrayLike,
-    probability: ArrayLike,
+    figures: Figures,
     *,
     title: str,
     target: Column | None = None,
@@ -42,8 +73,8 @@ def evaluation_page(
     ----------
     evaluation
         Results to show.
-    outcome, probability : arrays of shape (rows,)
-        The rows that were evaluated.
+    figures
+        Figures of the same evaluation.
     title
         Heading of the page, as plain text.
     target
@@ -55,11 +86,12 @@ def evaluation_page(
     --------
     >>> from churnops.evaluation import evaluate
     >>> rows = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
-    >>> page = evaluation_page(evaluate(*rows, replicates=50, seed=42), *rows, title="A <b> title")
+    >>> evaluation = evaluate(*rows, replicates=50, seed=42)
+    >>> page = evaluation_page(evaluation, draw_figures(evaluation, *rows), title="A <b> title")
     >>> "<h1>A &lt;b&gt; title</h1>" in page, "1 of 1 flagged customers churned" in page
     (True, True)
     """
-    confidence, metrics = f"{evaluation.confidence:.0%}", evaluation.metrics
+    confidence = f"{evaluation.confidence:.0%}"
     return render(
         "evaluation.html",
         title=title,
@@ -69,18 +101,18 @@ def evaluation_page(
         facts=_facts(evaluation, target),
         metrics=[_metric(name, evaluation) for name in METRIC_LABELS],
         figures=[
-            _confusion(evaluation),
+            _confusion(evaluation, figures.confusion_matrix),
             {
                 "caption": "Ranking: the curve is steep if high scores go to customers who churned.",
-                "svg": plots.roc_svg(outcome, probability, metrics["roc_auc"]),
+                "svg": figures.roc_curve,
             },
             {
                 "caption": "Finding more of the customers who churned means flagging more who stayed.",
-                "svg": plots.precision_recall_svg(outcome, probability, metrics["average_precision"]),
+                "svg": figures.precision_recall,
             },
             {
                 "caption": "Reliability of the probabilities. Vertical bars: 95% interval of the observed rate.",
-                "svg": plots.calibration_svg(outcome, probability, metrics["calibration_error"]),
+                "svg": figures.calibration,
             },
         ],
         statistics=f"{confidence} intervals from {evaluation.replicates:,} bootstrap resamples of the customers.",
@@ -88,14 +120,14 @@ def evaluation_page(
     )
 
 
-def confusion_matrix_page(evaluation: Evaluation, *, title: str, banner: str = "") -> str:
-    """Return the confusion matrix alone as one HTML page."""
+def confusion_matrix_page(evaluation: Evaluation, svg: str, *, title: str, banner: str = "") -> str:
+    """Return the confusion matrix alone, an SVG element, as one HTML page."""
     return render(
         "confusion_matrix.html",
         title=title,
         banner=banner,
         summary=_summary(evaluation),
-        figure=_confusion(evaluation),
+        figure=_confusion(evaluation, svg),
     )
 
 
@@ -152,8 +184,8 @@ def _metric(name: str, evaluation: Evaluation) -> dict[str, str]:
     }
 
 
-def _confusion(evaluation: Evaluation) -> dict[str, Any]:
+def _confusion(evaluation: Evaluation, svg: str) -> dict[str, Any]:
     return {
         "caption": f"Predictions and outcomes. Flagged: probability of at least {evaluation.threshold:.3g}.",
-        "svg": plots.confusion_matrix_svg(evaluation.confusion),
+        "svg": svg,
     }

@@ -204,6 +204,19 @@ def _inline(drawn: str, label: str) -> str:
     )
 
 
+def image(svg: str) -> str:
+    """Return an image file of a figure: with a size, which some viewers need, and a white background.
+
+    >>> image('<svg viewBox="0 0 374.4 331.2"></svg>')
+    '<svg width="374.4pt" height="331.2pt" style="background: #ffffff" viewBox="0 0 374.4 331.2"></svg>'
+    """
+    return re.sub(
+        r'<svg (.*?viewBox="0 0 ([\d.]+) ([\d.]+)")',
+        r'<svg width="\2pt" height="\3pt" style="background: #ffffff" \1',
+        svg,
+    )
+
+
 def _unit_axes(figure: Figure, bottom: float = 0.12) -> Axes:
     axes = figure.add_axes((0.15, bottom, 0.8, 0.86 - bottom))
     ticks = np.linspace(0, 1, 6)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.data.profile import ColumnProfile
+from churnops.data.profile import ColumnProfile, Profile
+from churnops.schema import Schema
 from churnops.templates import printable
 
 Floats = NDArray[np.float64]
@@ -96,6 +97,17 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
         low, high = max(low - half, -largest), min(high + half, largest)
     steps = np.linspace(0.0, 1.0, BINS + 1)
     return np.unique(low * (1 - steps) + high * steps), ends
+
+
+def column_figure(name: str, reference: Profile, batch: Profile, schema: Schema) -> str:
+    """Return the figure of a column, as SVG; "" if the column has no profile."""
+    if name not in reference:
+        return ""
+    then, column = reference[name], schema.by_name.get(name)
+    now = batch.get(name, then.empty())
+    if column is None or column.numeric:
+        return histogram_svg(name, then, now)
+    return bars_svg(name, then, now, column.choices)
 
 
 def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> str:

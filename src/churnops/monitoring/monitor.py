@@ -63,6 +63,7 @@ class ModelMonitor:
         """
         from churnops.data.read import decode, marked
         from churnops.journal.cycles import Cycle
+        from churnops.monitoring.image import report_image
         from churnops.monitoring.page import report_page
 
         look, established = None, frozenset[str]()
@@ -74,6 +75,7 @@ class ModelMonitor:
         document, summary = report.to_json(), report.summary()
         table = decode(batch.columns, batch.outcome, bundle.schema)
         page = report_page(document, bundle.reference, profile, bundle.schema)
+        image = report_image(document, bundle.reference, profile, bundle.schema)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         files = {
             f"production_batch_{report.name}.csv": (marked(table) if batch.simulated else table).write_csv(),
@@ -106,7 +108,8 @@ class ModelMonitor:
             },
             metrics=_metrics(summary),
             datasets={"production": (report.source[:200], batch.sha256)},
-            artifacts=files,
+            artifacts={**files, "figures/columns.svg": image},
+            summary=report.in_words(),
         )
 
     def check(self, bundle: Bundle, batch: Batch, *, look: int | None = None) -> Report:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from churnops.data.profile import ColumnProfile, Profile
+from churnops.data.profile import Profile
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.model.bundle import SCORE
 from churnops.monitoring.budget import TRIGGER_LABELS, reason_without_prefix
 from churnops.monitoring.document import LabelsPart
 from churnops.monitoring.drift.finding import EFFECT_LABELS, TEST_LABELS
-from churnops.monitoring.figures import bars_svg, histogram_svg, interval_svg
+from churnops.monitoring.figures import column_figure, interval_svg
 from churnops.monitoring.messages import MESSAGES
 from churnops.monitoring.numbers import finite, metric, moment, number, p_text
 from churnops.schema import Schema
@@ -70,11 +70,7 @@ def report_page(document: Mapping[str, Any], reference: Profile, batch: Profile,
     """
 
     def figure(column: Mapping[str, Any]) -> str:
-        name = column["name"]
-        if name not in reference:
-            return ""
-        then = reference[name]
-        return _figure(name, then, batch.get(name, then.empty()), schema)
+        return column_figure(column["name"], reference, batch, schema)
 
     drift, from_journal = document["feature_drift"], document["window"] is not None
     recommended = document["recommend_retraining"]
@@ -270,7 +266,7 @@ def _row(column: Mapping[str, Any], p_value: str, schema: Schema) -> str:
     result = {True: "drifted", False: "no drift", None: f"{CANNOT_TELL}: {column['reason']}"}[column["drifted"]]
     test = TEST_LABELS.get(column["test"], column["test"])
     cells = test, number(column["effect"]), p_text(column[p_value]), result
-    return macro("monitoring_parts.html", "row")(_named(column["name"], schema), cells)
+    return macro("monitoring_parts.html", "row")(column_title(column["name"], schema), cells)
 
 
 def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
@@ -285,24 +281,22 @@ def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
             pairs.append((label, p_text(column[key])))
     root = column.get("linked_to")
     shown = {
-        "title": _named(column["name"], schema),
+        "title": column_title(column["name"], schema),
         "verdict": _mark(column["drifted"], "drifted", "no drift"),
         "figure": figure(column),
         "facts": pairs,
         "reason": column["reason"],
-        "root": _named(root, schema) if root else "",
+        "root": column_title(root, schema) if root else "",
     }
     return macro("monitoring_parts.html", "card")(shown)
 
 
-def _named(name: str, schema: Schema) -> str:
+def column_title(name: str, schema: Schema) -> str:
     """Return a column's label and unit, or its name if it has no label."""
     column = schema.by_name.get(name)
     return heading(column.label or name, column.unit) if column else name
 
 
-def _figure(name: str, reference: ColumnProfile, batch: ColumnProfile, schema: Schema) -> str:
-    column = schema.by_name.get(name)
-    if column is None or column.numeric:
-        return histogram_svg(name, reference, batch)
-    return bars_svg(name, reference, batch, column.choices)
+def ordered_columns(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, Any]]:
+    """Return the results of score, outcome and columns in the order of the page."""
+    return [*_singles(document, schema), *sorted(document["feature_drift"]["columns"], key=_place)]

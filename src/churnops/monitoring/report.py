@@ -11,6 +11,8 @@ from churnops.monitoring.document import REPORT_VERSION, ReportDocument
 from churnops.monitoring.performance import Performance
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 
+NO_REASON = "No reason to retrain"
+
 
 @dataclass(frozen=True)
 class PastWindow:
@@ -76,9 +78,32 @@ class Report:
         return self.acts_as is None
 
     @property
+    def verdict(self) -> str:
+        """The recommendation in a few words."""
+        if self.recommendation.value:
+            return "Retraining is recommended"
+        if any(caution.fired for caution in self.cautions if caution.name == "broken_columns"):
+            return "No retraining, because data about customers is broken"
+        if all(trigger.fired is None for trigger in self.recommendation.triggers):
+            return "Cannot tell"
+        return NO_REASON
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Results of the tests of performance and columns, and reasons for a retraining; without rows, the source."""
+        if not self.rows:
+            return (self.source,)
+        return (self.performance.decline.reason, self.feature_drift.reason, *self.recommendation.reasons)
+
+    @property
     def name(self) -> str:
         """Common part of the names of this cycle's files: the time, in UTC."""
         return f"{self.timestamp.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+
+    def in_words(self) -> str:
+        """Return the verdict, its subject and its reasons, as lines."""
+        head = f"{self.verdict}: {self.model_version} on {self.rows:,} customers ({self.source})"
+        return "\n".join([head, *(f"  - {reason}" for reason in self.reasons)])
 
     def document(self) -> ReportDocument:
         """Return the report as a document."""

@@ -1,14 +1,14 @@
 """Conclusions: the result of a main job or a retraining, in the pipeline's own run of MLflow."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from churnops.evaluation.held_out import EvaluatedModels
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
 from churnops.pipelines.release import Release
 from churnops.retraining.outcome import STATUS_LABELS
-from churnops.retraining.pipeline import CHAMPION, Retrained
+from churnops.retraining.pipeline import CHAMPION, STEPS, Retrained
 from churnops.retraining.summary import RetrainingSummary
 from churnops.step import StepResult
 from churnops.tracking import PipelineRun
@@ -27,14 +27,14 @@ def conclude_run(
         The winner's performance in a few words.
     """
     winner = evaluated.winner
-    _log_test_metrics(run, trained.models, evaluated.evaluations)
+    _log_test_metrics(run, trained.models, evaluated)
     result = StepResult(
         params={"winner": winner, "model": released.model_version, **trained.models[winner].params},
         metrics=_values(evaluated.evaluations[winner], ""),
         artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
     )
-    pages = "The figures are in `evaluation.html` of the run `6/7 Evaluation`, the decision is in `decision.json`."
-    description = f"**{released.headline}.** {capital(released.reason)}.\n\n{fact}. {pages}"
+    links = _links(run, released.version, "decision.json")
+    description = f"**{released.headline}.** {capital(released.reason)}.\n\n{links}\n\n{fact}."
     tags = {"status": released.status, "model_version": str(released.version), "reason": released.reason}
     run.conclude(result, description, tags)
 
@@ -42,7 +42,7 @@ def conclude_run(
 def conclude_retraining(run: PipelineRun, summary: RetrainingSummary, retrained: Retrained, champion: Bundle) -> None:
     """Log a retraining's result: the metrics of both models, the decision and the summary."""
     winner, evaluations = retrained.trained.winner, retrained.evaluated.evaluations
-    _log_test_metrics(run, retrained.trained.models, evaluations)
+    _log_test_metrics(run, retrained.trained.models, retrained.evaluated)
     name, content = summary.file()
     result = StepResult(
         params={
@@ -56,15 +56,23 @@ def conclude_retraining(run: PipelineRun, summary: RetrainingSummary, retrained:
     )
     reasons = "".join(f"\n- {reason}" for reason in summary.because)
     status = capital(STATUS_LABELS[summary.status])
-    description = f"**{status}.** {capital(summary.reason)}.\n\nCause: {summary.cause}{reasons}"
+    links = _links(run, summary.version, "decision.json", name)
+    description = f"**{status}.** {capital(summary.reason)}.\n\n{links}\n\nCause: {summary.cause}\n{reasons}"
     tags = {"status": summary.status, "model_version": str(summary.version), "reason": summary.reason}
     run.conclude(result, description, tags)
 
 
-def _log_test_metrics(run: PipelineRun, families: Iterable[str], evaluations: Mapping[str, Evaluation]) -> None:
+def _log_test_metrics(run: PipelineRun, families: Iterable[str], evaluated: EvaluatedModels) -> None:
     """Add the metrics on the held-out customers to the nested run of each model."""
     for family in families:
-        run.add_metrics(family, _values(evaluations[family], "test_"))
+        metrics = _values(evaluated.evaluations[family], "test_")
+        run.add(family, StepResult(metrics=metrics, datasets=evaluated.datasets))
+
+
+def _links(run: PipelineRun, version: int | None, *files: str) -> str:
+    """Return Markdown links to the evaluation, to files of the pipeline's run, and to the registered version."""
+    links = [run.link("evaluation.html", STEPS[5], "evaluation.html"), *(run.link(name, None, name) for name in files)]
+    return " · ".join([*links, run.version_link(version)] if version else links)
 
 
 def _values(evaluation: Evaluation, prefix: str) -> dict[str, float]:

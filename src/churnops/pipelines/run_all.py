@@ -40,7 +40,7 @@ from churnops.retraining.comparison import customers_of
 from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
-from churnops.tracking.runner import Progress
+from churnops.tracking.pipeline_run import Progress
 from churnops.training.select import select_features
 from churnops.training.train import TrainedModels, train_models
 
@@ -195,6 +195,7 @@ def _run(
 def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None]) -> _Made:
     """Run steps 1 to 6."""
     schema, seed = settings.table, settings.random_state
+    run.log_source()
     validated = run.step(
         STEPS[0],
         validate_data,

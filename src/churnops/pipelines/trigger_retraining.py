@@ -44,7 +44,7 @@ from churnops.retraining.summary import RetrainingSummary
 from churnops.schema import Schema
 from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
-from churnops.tracking.runner import Progress
+from churnops.tracking.pipeline_run import Progress
 
 RUNNING = "another retraining is running and will write its own summary"
 
@@ -242,7 +242,8 @@ class _Job:
         save_trained_on(models, sha256, retrained.trained_on)
         save_reference(models, sha256, retrained.trained.reference)
         auc = retrained.evaluation(retrained.trained.winner).metrics["roc_auc"].value
-        tags = {"reason": self.task.cause, "roc_auc": f"{auc:.4f}"}
+        lineage = retrained.challenger.lineage
+        tags = {"reason": self.task.cause, "roc_auc": f"{auc:.4f}", "training_sha256": lineage["data_sha256"]}
         return self.registry.register(retrained.challenger, run.models[run_id], run_id, tags)
 
     def _permission(self, champion: Bundle, known: Identities, rows: ProductionRows, file: "_File") -> Permission:

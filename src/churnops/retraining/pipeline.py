@@ -23,7 +23,7 @@ from churnops.evaluation.metrics import Evaluation
 from churnops.files import temporary_folder
 from churnops.model import Bundle
 from churnops.retraining.comparison import RETRAINED_FROM, check_same_inputs, customers_of, judge
-from churnops.retraining.gate import Decision
+from churnops.retraining.gate import VERDICT_LABELS, Decision
 from churnops.retraining.rows import ProductionRows
 from churnops.retraining.split import Split, Table, one_row_each, split
 from churnops.settings import Settings
@@ -124,6 +124,7 @@ class RetrainingPipeline:
         """
         settings, schema, step = self._settings, self._settings.table, self._run.step
         check_same_inputs(champion, schema)
+        self._run.log_source()
         names = [column.name for column in schema.model_inputs]
         table, sha256, skipped = self._labelled_rows(rows, batch)
         parts = split(table, table.held_by(trained_on), names, settings.retraining)
@@ -249,6 +250,7 @@ def _compare(held_out: Table, challenger: Bundle, champion: Bundle, settings: Se
         },
         metrics={"rows": decision.rows, "churned": decision.churned, **numbers},
         artifacts={"decision.json": json.dumps(decision.to_json(), indent=2, allow_nan=False)},
+        summary=f"{VERDICT_LABELS[decision.verdict]}: {decision.reason}",
     )
 
 

@@ -4,6 +4,7 @@ Only this package and `registry` use MLflow. Its import takes seconds, so it is 
 `churnops --help` nor the API imports it.
 """
 
-from churnops.tracking.runner import PipelineRun, Tracker
+from churnops.tracking.pipeline_run import PipelineRun
+from churnops.tracking.runner import Tracker
 
 __all__ = ["PipelineRun", "Tracker"]

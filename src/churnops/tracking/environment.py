@@ -11,9 +11,13 @@ from pathlib import Path
 
 @cache
 def requirements() -> str:
-    """Return the installed packages as `name==version` lines; cached, because it parses the metadata of each."""
+    """Return the installed packages as `name==version` lines, without churnops, which no package index has.
+
+    Cached, because it parses the metadata of each package.
+    """
     parsed = (distribution.metadata for distribution in distributions())  # parsed at each access
     versions = {metadata["Name"].lower(): metadata["Version"] for metadata in parsed if metadata["Name"]}
+    versions.pop("churnops", None)
     return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()))
 
 

@@ -20,12 +20,13 @@ _NEEDED = ("numba", "numpy", "polars", "pydantic", "pyyaml")
 
 
 def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object] | None = None) -> str:
-    """Log the bundle's files, with its hyperparameters, as the model of a run; return its `models:/` address.
+    """Log the bundle's files, with `params` and its hyperparameters, as a run's model; return its `models:/` address.
 
     The model is "models from code": data files and a small program (`served_model.py`), no pickle.
     """
     import mlflow
 
+    described = {**(params or {}), **bundle.lineage.get("hyperparameters", {})}
     needed = [line for line in requirements().splitlines() if line.partition("==")[0] in _NEEDED]
     with temporary_folder() as folder, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example")  # the signature needs no example
@@ -39,7 +40,7 @@ def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object] | None 
             signature=signature(bundle.schema),
             pip_requirements=needed,  # MLflow would take seconds to collect them
             metadata={"content_sha256": bundle.content_sha256},
-            params={name: str(value) for name, value in (params or {}).items()},
+            params={name: str(value) for name, value in described.items()},
         )
     return str(logged.model_uri)
 

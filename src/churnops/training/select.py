@@ -51,6 +51,12 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
         | {f"feature.{item.name}": item.expression for item in settings.derived},
         metrics={"features": len(features), "selected_features": len(selected)},
         artifacts={"selected_features.json": json.dumps(record, indent=2)},
+        summary="\n".join(
+            [
+                f"{len(selected)} of {len(features)} features are selected",
+                *(f"  left out: {name}, {reason}" for name, reason in left_out.items()),
+            ]
+        ),
     )
 
 

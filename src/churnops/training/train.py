@@ -15,7 +15,7 @@ from churnops.data.dependence import linked_columns
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
 from churnops.data.read import to_parquet
-from churnops.evaluation.metrics import HIGHER_IS_BETTER
+from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
 from churnops.evaluation.threshold import best_f1_threshold
 from churnops.features.build import FeatureMatrix
 from churnops.model.bundle import MAX_PROBES, SCORE, Bundle
@@ -153,6 +153,7 @@ def train_models(
             "reference.parquet": to_parquet(_spread(reference, MAX_REFERENCE_ROWS)),
         },
         children=models,
+        summary=_summary(models, metric, winner),
     )
 
 
@@ -318,7 +319,23 @@ def _tracked(search: Search, bundle: Bundle, metric: str, seconds: float) -> Tra
         | {"search_seconds": seconds},
         folds={f"fold_{m}": [fold[m] for fold in best.folds] for m in REPORTED},
         seconds=seconds,
+        datasets={"training": ("rows of merged.parquet", bundle.lineage["data_sha256"])},
         artifacts={"trials.json": json.dumps(trials, indent=2)},
+    )
+
+
+def _summary(models: Mapping[str, TrainedModel], metric: str, winner: str) -> str:
+    """Describe the winner, and every candidate's validation metrics."""
+    return "\n".join(
+        [
+            f"{winner} has the best {METRIC_LABELS[metric]} on validation rows",
+            *(
+                f"  {name}: "
+                + ", ".join(f"{METRIC_LABELS[m]} {model.search.best.mean(m):.4f}" for m in REPORTED)
+                + f"; {len(model.search.trials)} trials in {model.seconds:.1f} s"
+                for name, model in models.items()
+            ),
+        ]
     )
 
 
