@@ -297,9 +297,9 @@ def test_the_registered_model_predicts_as_the_bundle_does(project: Project, clie
 
 def test_the_parent_and_the_step_fail_when_a_step_does(fresh: Settings):
     later = fresh.root / "data/raw/churn-20.csv"
-    later.write_text(later.read_text().replace(",Yes,", ",yes,", 1))
+    later.write_text(later.read_text().replace(",Yes,", ",perhaps,", 1))
     before = sorted(p.name for p in (fresh.root / "models/versions").iterdir())
-    with pytest.raises(ValidationError, match="not one of No, Yes, such as 'yes'"):
+    with pytest.raises(ValidationError, match="not one of No, Yes, such as 'perhaps'"):
         run_all(fresh)
     client = Tracker(fresh).client
     experiment = client.get_experiment_by_name(EXPERIMENT)
