@@ -116,11 +116,13 @@ TABLES: Mapping[str, Callable[[], bytes]] = {
     "outcomes-in-words.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda _, v: "left" if v == "Yes" else "kept"))),
     "mixed-case.csv": lambda: as_csv(_with(TechSupport=_each("TechSupport", lambda n, v: v if n % 9 else v.upper()))),
     "mixed-flags.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda row, v: v if row % 2 else v.lower()))),
+    "repeated-rows.csv": lambda: as_csv({k: [*v[:-9], *v[:9]] for k, v in customers().items() if k != "customerID"}),
+    "no-outcome.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda row, v: v if row % 50 else ""))),
     "text.parquet": lambda: _parquet(pl.DataFrame({k: [str(v) for v in cells] for k, cells in customers().items()})),
     "typed.parquet": _typed,
     **{f"missing-{number}.csv": lambda word=word: as_csv(_gaps(word)) for number, word in enumerate(WORDS)},
 }
-"""Content of each file, by name. From each, the six inputs and the outcome can be read."""
+"""Content of each file, by name. From each, the six inputs and the outcomes can be read."""
 
 
 def write_table(name: str, folder: Path) -> Path:

@@ -54,7 +54,6 @@ def cell(column: str, value: str | None, row: int = 3) -> Callable[[pl.DataFrame
         (cell("Churn", "maybe"), "churn ('Churn')", "choices", (3,)),
         (lambda frame: frame.drop("Voice mail plan"), "voice_mail_plan ('Voice mail plan')", "missing column", ()),
         (lambda frame: frame.drop("Churn"), "churn ('Churn')", "missing column", ()),
-        (lambda frame: pl.concat([frame, frame[4:5]]), None, "duplicate row", (61,)),
         (lambda frame: frame.filter(pl.col("Churn") == "False"), "churn ('Churn')", "one class", ()),
         (lambda frame: frame.with_columns(customer_id=pl.lit("7")), "customer_id", "duplicate id", (2, 3, 4, 5, 6)),
         (lambda frame: frame.with_columns(customer_id=pl.lit("7" * 129)), "customer_id", "length", (1, 2, 3, 4, 5)),
@@ -121,11 +120,35 @@ def test_a_misspelt_header_is_recognised(tmp_path: Path, settings: Settings):
         validate_data([path], [], settings.table)
 
 
-def test_rows_and_ids_are_compared_across_files(tmp_path: Path, settings: Settings):
+def test_repeated_rows_without_an_id_are_reported_and_kept(tmp_path: Path, settings: Settings):
     one, two = write(tmp_path, raw()[:40], "a.csv"), write(tmp_path, raw()[30:], "b.csv")
+    validated = validate_data([one, two], [], settings.table)
+    assert sum(table.height for table in validated.raw.values()) == 70
+    assert list(validated.skipped.rows) == ["raw/b.csv"]
+    assert validated.skipped.rows["raw/b.csv"].startswith("10 rows equal to an earlier row, which may be the same")
+
+
+def test_ids_are_compared_across_files(tmp_path: Path, settings: Settings):
+    frame = raw().with_columns(customer_id=pl.int_range(pl.len()).cast(pl.String))
+    one, two = write(tmp_path, frame[:40], "a.csv"), write(tmp_path, frame[30:], "b.csv")
     with pytest.raises(ValidationError) as caught:
         validate_data([one, two], [], settings.table)
-    assert [(f.file, f.rule, f.count) for f in caught.value.failures] == [("raw/b.csv", "duplicate row", 10)]
+    assert [(f.file, f.rule, f.count) for f in caught.value.failures] == [("raw/b.csv", "duplicate id", 10)]
+
+
+def test_broken_rows_are_left_out_up_to_the_limit(tmp_path: Path, settings: Settings):
+    broken = cell("Total day minutes", "many", 3)(cell("Churn", None, 5)(cell("State", "Ohio", 3)(raw())))
+    path = write(tmp_path, broken)
+    validated = validate_data([path], [], settings.table, max_broken_rows=2 / 60)
+    assert next(iter(validated.raw.values())).height == 58
+    sentence = validated.skipped.rows["raw/table.csv"]
+    assert sentence.startswith("2 of 60 rows left out: column state ('State'): 1 value not one of AK, AL")
+    for reason in ("such as 'many' (row 3)", "1 value missing: every row needs an outcome", "(row 5)"):
+        assert reason in sentence
+    with pytest.raises(ValidationError, match="column total_day_minutes"):
+        validate_data([path], [], settings.table, max_broken_rows=1.9 / 60)
+    with pytest.raises(ValidationError, match="required column is missing"):
+        validate_data([write(tmp_path, raw().drop("Voice mail plan"))], [], settings.table, max_broken_rows=0.5)
 
 
 def test_too_few_of_one_outcome(settings: Settings):

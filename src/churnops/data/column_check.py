@@ -50,6 +50,22 @@ def check_cells(
 
     `schema` gives the marks of numbers in texts; None: a decimal point.
     """
+    series, rules = _check(raw, column, file, may_be_null, schema)
+    return series, rules.failures
+
+
+def broken_cells(raw: pl.Series, column: Column, *, may_be_null: bool, schema: Schema) -> pl.Series:
+    """Return which cells of a column break a rule; shape (n,), Boolean."""
+    _, rules = _check(raw, column, "", may_be_null, schema)
+    broken = pl.Series(raw.name, [False], dtype=pl.Boolean).new_from_index(0, raw.len())
+    for bad in rules.bad:
+        broken |= bad.fill_null(value=False)
+    return broken
+
+
+def _check(
+    raw: pl.Series, column: Column, file: str, may_be_null: bool, schema: Schema | None
+) -> tuple[pl.Series, "_Rules"]:
     if raw.dtype.is_float():
         raw = raw.fill_nan(None)  # in a typed table, NaN means a missing number
     elif raw.dtype == pl.String and column.kind != "id":
@@ -72,7 +88,7 @@ def check_cells(
         rules.apply("blank", blank, "blank: if a customer has no id, leave the cell empty")
         # PostgreSQL cannot store the NUL character in text.
         rules.apply("characters", series.str.contains("\0", literal=True), "with a NUL character")
-    return series.alias(column.name), rules.failures
+    return series.alias(column.name), rules
 
 
 @dataclass(frozen=True)
@@ -83,12 +99,14 @@ class _Rules:
     column: Column
     file: str
     failures: list[Failure] = field(default_factory=list)
+    bad: list[pl.Series] = field(default_factory=list)
 
     def apply(self, rule: str, bad: pl.Series, message: str) -> None:
         """Add a failure if any row is bad."""
         count = int(bad.sum() or 0)
         if count == 0:
             return
+        self.bad.append(bad)
         rows = bad.arg_true().head(SHOWN)
         # An id identifies the customer, and reports are passed on, so they contain only its row number.
         given = [] if self.column.kind == "id" else self.raw.gather(rows).drop_nulls().to_list()

@@ -31,10 +31,13 @@ class Skipped:
         Entries of the folders of tables that were not read, by `folder/name`.
     columns
         Headers outside the Schema, which are not read, and columns without information, by their names.
+    rows
+        Sentences on broken rows that were left out, and on repeated rows, which were not, by file.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
 
     def sentences(self) -> Iterator[str]:
         """Yield a sentence for each kind of thing and each reason.
@@ -47,6 +50,8 @@ class Skipped:
                 listed = [name for name in names if names[name] == reason]
                 more = f" and {len(listed) - SHOWN:,} more" if len(listed) > SHOWN else ""
                 yield f"{kind} not used ({reason}): {', '.join(listed[:SHOWN])}{more}"
+        for name, sentence in self.rows.items():
+            yield f"{name}: {sentence}"
 
 
 def skipped_files(sources: Sequence[Path]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from churnops.data.cell_text import without_missing
-from churnops.data.column_check import SHOWN, Failure, check_cells
+from churnops.data.column_check import SHOWN, Failure, broken_cells, check_cells
 from churnops.data.read import read_table, table_paths
 from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
 from churnops.errors import DataError
@@ -46,7 +46,12 @@ class ValidationError(DataError):
 
 
 def validate_data(
-    raw: Sequence[Path], production: Sequence[Path], schema: Schema, *, minimum_class: int = 1
+    raw: Sequence[Path],
+    production: Sequence[Path],
+    schema: Schema,
+    *,
+    minimum_class: int = 1,
+    max_broken_rows: float = 0.0,
 ) -> ValidatedData:
     """Check the raw tables, which need outcomes, and the production tables, which need none.
 
@@ -56,6 +61,8 @@ def validate_data(
         Files or folders; `production` may be empty.
     minimum_class
         Fewest rows of each outcome that the raw tables need together.
+    max_broken_rows
+        Largest share of a raw table's rows that may break the Schema, in [0, 1). They are left out, and reported.
 
     Raises
     ------
@@ -65,7 +72,7 @@ def validate_data(
         If a table breaks the Schema; `failures` lists the broken rules of all tables, 20 at most.
     """
     required = {column.name for column in schema.columns if column.required and column.kind != "target"}
-    training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name})
+    training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name}, max_broken_rows)
     later = _check_tables("production", table_paths(production), schema, required)
     failures = training.failures or _check_together(training.tables, schema, minimum_class)
     if failures := [*failures, *later.failures]:
@@ -74,7 +81,8 @@ def validate_data(
     ignored = training.ignored | later.ignored
     columns = dict.fromkeys((header for headers in ignored.values() for header in headers), UNDECLARED)
     columns |= uninformative_columns(pl.concat(training.tables.values(), how="diagonal_relaxed"), schema)
-    skipped = Skipped(skipped_files([*raw, *production]), columns)
+    doubtful = training.rows | _repeated_rows(training.tables, schema)
+    skipped = Skipped(skipped_files([*raw, *production]), columns, doubtful)
     report = _report([], rows, ignored, skipped)
     return ValidatedData(
         raw=training.tables,
@@ -92,16 +100,19 @@ def validate_data(
 
 @dataclass(frozen=True)
 class _Checked:
-    """Typed tables, failures, and headers outside the Schema, each by file."""
+    """Typed tables, failures, headers outside the Schema, and sentences on rows that were left out, each by file."""
 
     tables: dict[str, pl.DataFrame]
     failures: list[Failure]
     ignored: dict[str, list[str]]
+    rows: dict[str, str]
 
 
-def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set[str]) -> _Checked:
+def _check_tables(
+    group: str, paths: Sequence[Path], schema: Schema, needed: Set[str], max_broken_rows: float = 0.0
+) -> _Checked:
     """Read and check each table by itself."""
-    checked = _Checked({}, [], {})
+    checked = _Checked({}, [], {}, {})
     for path in paths:
         if len(checked.failures) >= MAX_ERRORS:
             break
@@ -116,10 +127,37 @@ def _check_tables(group: str, paths: Sequence[Path], schema: Schema, needed: Set
             continue
         unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
         checked.ignored[name] = unknown
-        typed, failures = _check_table(raw.select(list(names)).rename(names), schema, name, needed, unknown)
+        table = raw.select(list(names)).rename(names)
+        typed, failures = _check_table(table, schema, name, needed, unknown)
+        if failures and max_broken_rows:
+            broken = _broken_rows(table, schema, needed)
+            count = int(broken.sum())
+            if count <= max_broken_rows * table.height:
+                checked.rows[name] = f"{count:,} of {table.height:,} rows left out: {'; '.join(map(_short, failures))}"
+                typed, failures = _check_table(table.filter(~broken), schema, name, needed, unknown)
         checked.failures.extend(failures)
         checked.tables[name] = typed
     return checked
+
+
+def _broken_rows(table: pl.DataFrame, schema: Schema, needed: Set[str]) -> pl.Series:
+    """Return which rows break a rule of a column; shape (n,), Boolean."""
+    broken = pl.Series("broken", [False], dtype=pl.Boolean).new_from_index(0, table.height)
+    for column in schema.columns:
+        if column.name in table.columns:
+            cells = without_missing(table.get_column(column.name), column, schema)
+            may_be_null = _may_be_null(column, needed)
+            broken |= broken_cells(cells, column, may_be_null=may_be_null, schema=schema)
+    return broken
+
+
+def _may_be_null(column: Column, needed: Set[str]) -> bool:
+    return column.nullable or (column.kind == "target" and column.name not in needed)
+
+
+def _short(failure: Failure) -> str:
+    """Return a failure without its file."""
+    return str(failure).removeprefix(f"{failure.file}: ")
 
 
 def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcome: bool = False) -> pl.DataFrame:
@@ -175,7 +213,7 @@ def _check_table(
         if len(failures) >= MAX_ERRORS:
             break
         if column.name in present:
-            may_be_null = column.nullable or (column.kind == "target" and column.name not in needed)
+            may_be_null = _may_be_null(column, needed)
             cells = without_missing(table.get_column(column.name), column, schema)
             series, broken = check_cells(cells, column, file, may_be_null=may_be_null, schema=schema)
             typed.append(series)
@@ -188,19 +226,10 @@ def _check_table(
 
 
 def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
-    """Check all training tables together for repeated rows and ids, and for enough rows of each outcome."""
-    merged = pl.concat(
-        (
-            table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
-            for name, table in tables.items()
-        ),
-        how="diagonal",
-    )
-    everything = [name for name in merged.columns if not name.startswith(":")]
-    failures = _repeated(
-        merged, everything, "duplicate row", None, "equal to an earlier row: remove them, or add an id column"
-    )
-    if schema.identifier and schema.identifier.name in everything:
+    """Check all training tables together for repeated ids, and for enough rows of each outcome."""
+    merged = _together(tables)
+    failures: list[Failure] = []
+    if schema.identifier and schema.identifier.name in merged.columns:
         known = merged.filter(pl.col(schema.identifier.name).is_not_null())
         text = "with the id of an earlier row: keep one row per customer"
         failures += _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
@@ -212,6 +241,23 @@ def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_
             rule = "one class" if count == 0 else "few labels"
             failures.append(Failure("all tables", target.full_name, rule, text, count))
     return failures
+
+
+def _together(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return the rows of all tables, with the columns `:file` and `:row`."""
+    named = (
+        table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
+        for name, table in tables.items()
+    )
+    return pl.concat(named, how="diagonal")
+
+
+def _repeated_rows(tables: Mapping[str, pl.DataFrame], schema: Schema) -> dict[str, str]:
+    """Return a sentence for each file with rows that equal an earlier row, if no id tells the customers apart."""
+    merged = _together(tables)
+    names = [name for name in merged.columns if not name.startswith(":")]
+    text = "equal to an earlier row, which may be the same customer: an id column tells"
+    return {f.file: _short(f) for f in _repeated(merged, names, "duplicate row", None, text)}
 
 
 def _repeated(merged: pl.DataFrame, names: list[str], rule: str, column: str | None, message: str) -> list[Failure]:

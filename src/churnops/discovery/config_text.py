@@ -30,6 +30,8 @@ def config_text(table: Discovery, paths: Sequence[str]) -> str:
     rows = ceil(CHURNERS_TO_COMPARE / max(table.target.churn_rate, 1e-4))
     if rows > 300:
         values |= {("retraining", "holdout_rows"): str(rows), ("retraining", "min_new_labels"): str(2 * rows)}
+    unknown = table.target.unknown / table.rows
+    values[("data", "max_broken_rows")] = f"{max(0.01, ceil(unknown * 100) / 100):g}" if unknown < 0.5 else "0"
     values |= {("monitoring", "performance_threshold"): "null", ("evaluation", "threshold"): "auto"}
     settings, _, _ = default_config().partition("\n# The customer table.")
     settings = _without_derived(settings)

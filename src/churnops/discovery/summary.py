@@ -44,7 +44,9 @@ def checks(table: Discovery) -> list[str]:
     if target.check:
         lines.append(f"does {target.choices[1]!r} mean churned? It is the rarer value; else give --positive VALUE")
     if target.unknown:
-        lines.append(f"{target.unknown:,} rows have no outcome in {target.header!r}: `churnops run` refuses them")
+        lines.append(
+            f"{target.unknown:,} rows have no outcome in {target.header!r}: they are left out (data.max_broken_rows)"
+        )
     leaking = {leak.header for leak in table.leaks}
     lines += [f"{d.header!r} {d.reason}" for d in table.columns if d.check and d.header not in leaking]
     return lines

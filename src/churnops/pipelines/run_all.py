@@ -203,6 +203,7 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         _paths(settings, settings.data.production),
         schema,
         minimum_class=_rows_needed(settings),
+        max_broken_rows=settings.data.max_broken_rows,
     )
     merged = run.step(STEPS[1], merge, validated.raw, schema)
     columns = encode(merged.table, schema)

@@ -82,10 +82,11 @@ class CheckPart(Document):
 
 
 class SkippedPart(Document):
-    """Files and columns that were not used, each with the reason."""
+    """Files and columns that were not used, each with the reason, and sentences on broken and repeated rows by file."""
 
     files: dict[str, str]
     columns: dict[str, str]
+    rows: dict[str, str] = Field({}, description="older summaries lack it")
 
 
 class SummaryDocument(Document):

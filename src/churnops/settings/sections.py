@@ -106,6 +106,7 @@ class DataSettings(_Section):
     raw: Annotated[tuple[FilePath, ...], Items(1, 1000)] = ("data/raw",)
     production: Annotated[tuple[FilePath, ...], Items(0, 1000)] = ("data/production",)
     batches: Annotated[Mapping[SourceName, FilePath], Entries(0, 100)] = Field(default={})
+    max_broken_rows: Annotated[float, share(0.0, 0.5)] = 0.0
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
