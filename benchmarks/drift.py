@@ -225,8 +225,8 @@ def _notes(results: Mapping[str, Figures]) -> list[str]:
         "not need the reference's rows. SciPy, Evidently and alibi-detect need them, and sort both at every check.",
         "A count by sorting takes as long as NumPy's sort, which depends on the processor. A count by an index of "
         "buckets does not. Both give the same counts, so a process measures once which is faster.",
-        "Memory is the peak of both calls above that of the process with its imports and the data. It includes code "
-        "that is compiled or imported at the first use.",
+        "Memory is the peak during both calls, minus the memory of the process before them, when the imports and the "
+        "data are loaded. It includes code that is compiled or imported at the first use.",
     ]
     if EVIDENTLY in results:
         notes.append(

@@ -69,8 +69,9 @@ def measure() -> Result:
             *_cautions(wrong, metrics),
             "The peers have scikit-learn's defaults without a search, except for the number of leaves of the decision "
             "tree. The same peer on the 19 raw columns and on our features shows the value of the derived columns.",
-            f"Of the {len(OTHER_STATES)} other values of `random_state`, {len(missing)} miss at least one target on "
-            f"the later customers{': ' + ', '.join(row[0] for row in missing) if missing else ''}.",
+            f"{len(missing) or 'None'} of the {len(OTHER_STATES)} other values of `random_state` "
+            f"{'miss' if len(missing) > 1 else 'misses'} a target on the later customers"
+            f"{': ' + ', '.join(row[0] for row in missing) if missing else ''}.",
         ),
     )
 

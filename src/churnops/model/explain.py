@@ -80,7 +80,7 @@ class TreeExplainer:
 
     @cached_property
     def _walks(self) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """Arguments of one walk over all trees, their roots and edges; empty if the edges are too large to keep."""
+        """Roots and edges of all trees, for one walk over them; empty if the edges are too large to keep."""
         if self._merged.size * 6 * self._points.size * 8 > TABLE_BYTES:
             return []
         return [(self._roots, _edges(0, self._merged.size, self._links, self._merged, self._points))]

@@ -70,8 +70,8 @@ class Ranking:
     Attributes
     ----------
     thresholds
-        The m distinct scores, ascending, then infinity, shape (m + 1,). For every threshold, one of these
-        selects the same customers.
+        The m distinct scores, ascending, then infinity, shape (m + 1,). Any possible threshold
+        selects the same customers as one of these values.
     contacted, churned
         Numbers of all customers, and of customers who left, with `score >= threshold`; shape (m + 1,).
 
