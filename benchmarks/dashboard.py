@@ -89,8 +89,8 @@ def measure() -> Result:
             Claim("first page, from the start", statistics.median(starts), "s", 5.0, low=min(starts), high=max(starts)),
             Claim("first figure in a browser, from the click on the button Predict", first[FIGURE], "s"),
             Claim(
-                "first switch of a visit, to Monitoring as soon as the first page is complete; it draws the visit's "
-                "first figures",
+                "first switch of a visit: a click on Monitoring as soon as the first page is complete; this switch "
+                "draws the visit's first figures",
                 statistics.median(straight),
                 "s",
                 1.0,

@@ -58,3 +58,17 @@ def test_a_table_that_breaks_its_schema_is_answered_with_the_way_out(tmp_path: P
     run(CHURNOPS, "init", "plain.csv", "--target", "Churn", cwd=tmp_path)
     path.write_text(path.read_text().replace("One year", "Ten years"))
     assert "churnops init TABLE --target HEADER" in run(CHURNOPS, "run", cwd=tmp_path, code=2, **QUICK).stderr
+
+
+def test_config_check_opens_the_tables_and_lists_every_broken_column(tmp_path: Path):
+    path = write_table("plain.csv", tmp_path)
+    run(CHURNOPS, "init", "plain.csv", "--target", "Churn", cwd=tmp_path)
+    assert "The tables are valid: 400 rows of raw/plain.csv." in run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
+    path.write_text(path.read_text().replace("One year", "Ten years").replace(",0,", ",none,"))
+    errors = run(CHURNOPS, "config", "check", cwd=tmp_path, code=2).stderr
+    assert "column contract ('Contract')" in errors
+    assert "column calls ('Calls')" in errors
+    document = json.loads(run(CHURNOPS, "config", "check", "--json", cwd=tmp_path, code=2).stdout)
+    assert document["valid"] is False
+    path.unlink()
+    assert "The settings are valid" in run(CHURNOPS, "config", "check", cwd=tmp_path).stdout

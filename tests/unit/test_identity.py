@@ -140,8 +140,8 @@ def forged(**changes: object) -> bytes:
         pytest.param(forged(more=np.zeros(1)), "is damaged", id="another-array"),
         pytest.param(forged(named=np.zeros(2)), "is damaged", id="another-type"),
         pytest.param(forged(named=np.array([None, "x"], dtype=object).astype("U1")), "is damaged", id="text"),
-        pytest.param(forged(customers=np.array([2, 1], dtype=np.uint64)), "not in order", id="order"),
-        pytest.param(forged(customers=np.array([1, 1], dtype=np.uint64)), "not in order", id="twice"),
+        pytest.param(forged(customers=np.array([2, 1], dtype=np.uint64)), "not in ascending order", id="order"),
+        pytest.param(forged(customers=np.array([1, 1], dtype=np.uint64)), "not in ascending order", id="twice"),
         pytest.param(forged(document=[]), "its version or its column names cannot be read", id="a-list"),
         pytest.param(
             forged(document={"names": ["x"]}), "its version or its column names cannot be read", id="no-version"

@@ -1,12 +1,16 @@
 """Commands on the settings and the program: config, version."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from churnops import __version__
 from churnops.cli.root import error_document, json_option, main, settings_of, show, show_json
 from churnops.errors import ChurnopsError, redact
+
+if TYPE_CHECKING:
+    from churnops.settings import Settings
 
 
 @main.group()
@@ -26,24 +30,40 @@ def config_show() -> None:
 @json_option
 @click.pass_context
 def config_check(ctx: click.Context, as_json: bool) -> None:
-    """Check config.yaml, CHURNOPS_* variables and feature expressions.
+    """Check config.yaml, CHURNOPS_* variables, feature expressions, and the tables of `data`.
 
-    Exit code: 0 if they are valid, 2 if not. With --json the verdict is `valid`.
+    Each table that exists is read whole and checked against the schema; the broken rules of all columns are listed.
+
+    Exit code: 0 if everything is valid, 2 if not. With --json the verdict is `valid`.
     """
     from churnops.features import all_features
 
     try:
         settings = settings_of(ctx)
         features = all_features(settings.table, settings.features)
+        rows = _check_tables(settings)
     except ChurnopsError as error:
         if not as_json:
             raise
         show_json({"valid": False, **error_document(error)})
         ctx.exit(error.exit_code)
     valid = f"The settings are valid: {len(settings.table.columns)} columns, {len(features)} features."
-    people = f"{valid} Paths start at {settings.root}"
-    document = {"valid": True, **json.loads(redact(settings.model_dump_json(by_alias=True)))}
+    tables = ", ".join(f"{count:,} rows of {name}" for name, count in rows.items())
+    people = f"{valid} {f'The tables are valid: {tables}. ' if tables else ''}Paths start at {settings.root}"
+    document = {"valid": True, "tables": rows, **json.loads(redact(settings.model_dump_json(by_alias=True)))}
     show(as_json, lambda: document, lambda: click.echo(people))
+
+
+def _check_tables(settings: "Settings") -> dict[str, int]:
+    """Check the tables of `data.raw` and `data.production` that exist; return the number of rows of each."""
+    from churnops.data.validate import validate_data
+
+    raw, later = (list(map(settings.path, paths)) for paths in (settings.data.raw, settings.data.production))
+    if not all(path.exists() for path in raw):
+        return {}
+    later = [path for path in later if path.exists()]
+    validated = validate_data(raw, later, settings.table, max_broken_rows=settings.data.max_broken_rows)
+    return {name: table.height for name, table in (*validated.raw.items(), *validated.production.items())}
 
 
 @main.command()

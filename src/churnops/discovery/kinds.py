@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from churnops.data.cell_text import MISSING_WORDS
+import polars as pl
+
+from churnops.data.cell_text import MISSING_WORDS, as_times
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, Kind, is_marked, nearest
@@ -24,12 +26,15 @@ MIN_ROWS_PER_LEVEL = 2
 """Average number of rows of a level below which texts are no category."""
 WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
+FIRST_DATE, LAST_DATE = 19_000_101, 21_001_231
+"""Whole numbers between these may be dates without signs."""
 MISSING_LEVELS = frozenset(MISSING_WORDS) - {"none", "nil"}
 """Words that also mean a missing value among the levels of a category. "None" may be a level: no contract."""
 _ID = re.compile(
     r"(^|_)(id|ids|uid|uuid|guid|key|account|acct|customer|client|member|subscriber|user|phone|msisdn|email|iban)"
     r"(_?(id|no|nr|num|number|key|code))?$|^(row_?)?(number|index|nr|no)?$|^(unnamed|column)_?\d*$|(^|_)row_?id"
 )
+_ROW_NUMBER = re.compile(r"^(row_?)?(number|index|nr|no|num)$|^(unnamed|column)_?\d*$|row_?id")
 _CODE = re.compile(
     r"(^|_)(code|zip|postcode|plz|type|class|category|region|branch|segment|channel|area|store|cluster)($|_)"
 )
@@ -221,6 +226,8 @@ def _decide(column: _FilledColumn) -> DescribedColumn:
 def _decide_number(column: _FilledColumn) -> DescribedColumn:
     facts, count = column.facts, len(column.levels)
     whole = facts.whole == facts.numbers
+    if whole and facts.low >= FIRST_DATE and facts.high <= LAST_DATE and _are_dates(column.levels):
+        return column.out("holds dates such as 20240305", check=True)
     identifying = bool(_ID.search(column.name)) or facts.zero_first > 0
     if whole and column.unique and column.known >= 20 and (identifying or _numbers_the_rows(facts)):
         return column.as_("id", "every value occurs once")
@@ -254,6 +261,12 @@ def _decide_text(column: _FilledColumn) -> DescribedColumn:
     if (pair := flag_choices(column.levels)) is not None:
         return column.as_("flag", f"has two values, {pair[0]!r} and {pair[1]!r}", choices=pair)
     return column.as_("category", f"{count} levels", choices=ordered(column.levels))
+
+
+def _are_dates(levels: Iterable[str]) -> bool:
+    """Whether each text is a date such as 20240305."""
+    texts = pl.Series([text.strip() for text in levels], dtype=pl.String)
+    return bool(as_times(texts).is_not_null().all())
 
 
 def flag_choices(levels: Iterable[str]) -> tuple[str, str] | None:
@@ -340,9 +353,14 @@ def _is_whole(text: str) -> bool:
 
 
 def _best_id(decisions: Sequence[DescribedColumn]) -> DescribedColumn | None:
-    """Return the id column: one with a header for ids, without missing values, as far to the left as possible."""
+    """Return the id column: without missing values, with a header for ids, rather not a row number, the first."""
     ids = [d for d in decisions if d.kind == "id"]
-    return min(ids, key=lambda d: (d.nullable, not _ID.search(d.name), ids.index(d)), default=None)
+
+    def rank(decision: DescribedColumn) -> tuple[bool, bool, bool, int]:
+        named = bool(_ID.search(decision.name))
+        return decision.nullable, not named, bool(_ROW_NUMBER.search(decision.name)), ids.index(decision)
+
+    return min(ids, key=rank, default=None)
 
 
 def _without_kind(decision: DescribedColumn, reason: str) -> DescribedColumn:

@@ -79,7 +79,7 @@ def load_trained_on(models: Path, content_sha256: str) -> Identities | None:
         raise _damaged(path, f"is damaged ({error})") from None
     names = _names(arrays.pop("document"), path)
     if not all((values[1:] > values[:-1]).all() for values in arrays.values()):
-        raise _damaged(path, "is damaged (its hashes are not in order)")
+        raise _damaged(path, "is damaged (its hashes are not in ascending order)")
     return Identities(names, **arrays)
 
 

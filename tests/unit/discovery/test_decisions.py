@@ -41,6 +41,8 @@ def discovered(folder: Path, **more: Any) -> Discovery:
         ([f"token{n}" for n in range(ROWS)], None, ()),
         ([f"{n % 28 + 1:02d}/03/2024" for n in range(ROWS)], None, ()),
         ([f"2024-03-{n % 28 + 1:02d} 10:00" for n in range(ROWS)], None, ()),
+        ([f"202403{n % 28 + 1:02d}" for n in range(ROWS)], None, ()),
+        ([str(20_240_000 + 2 * n) for n in range(ROWS)], "integer", ()),
         ([str(n) if n % 3 else f"v{n}" for n in range(ROWS)], None, ()),
     ],
 )
@@ -55,6 +57,12 @@ def test_kind_and_choices(tmp_path: Path, cells: Any, kind: str | None, choices:
 def test_only_one_id_and_it_is_the_one_with_a_name_for_ids(tmp_path: Path):
     table = discovered(tmp_path, Token=[f"token{n}" for n in range(ROWS)])
     assert [d.header for d in table.columns if d.kind == "id"] == ["customerID"]
+
+
+def test_a_customer_number_is_preferred_to_a_row_number(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(as_csv({"RowNumber": range(ROWS), **customers()}))
+    assert [d.header for d in discover([path], "Churn").columns if d.kind == "id"] == ["customerID"]
 
 
 def test_headers_become_distinct_names_that_churnops_does_not_use():

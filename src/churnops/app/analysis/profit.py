@@ -65,7 +65,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Numbers of customers with a score at or above each threshold, and of customers among them who left.
+    """Number of customers with a score at or above each threshold, and number of these who left.
 
     Attributes
     ----------
