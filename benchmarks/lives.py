@@ -79,7 +79,7 @@ PLANS: Mapping[str, Plan] = {
     "telecom": Plan(
         training_rows=3333,
         splits=80,
-        other_splits=12,
+        other_splits=4,
         lives=5,
         rows=500,
         shifted=8,

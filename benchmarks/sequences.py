@@ -23,7 +23,7 @@ from churnops.evaluation.metrics import evaluate
 from churnops.monitoring.budget import TRIGGERS, level
 from churnops.monitoring.performance import allowed_decline, judge_decline
 
-LIVES, SEED = (int(os.environ.get(f"SEQUENCES_{name}", n)) for name, n in (("LIVES", 100), ("SEED", 1)))
+LIVES, SEED = (int(os.environ.get(f"SEQUENCES_{name}", n)) for name, n in (("LIVES", 200), ("SEED", 1)))
 CYCLES, POOLED = 100, 4
 CHANGES = ((0.5, 0), (0.5, 20), (0.75, 20))  # lost share of the distance to 0.5, and cycles before the change
 HELD_OUT = {"rare": 10_000, "common": 1000}  # customers of the held-out evaluation
@@ -159,7 +159,7 @@ def measure() -> Result:
                 table,
                 rows,
                 run(table, rows, (0.0, 0), LIVES),
-                {change: run(table, rows, change, LIVES // 2) for change in CHANGES},
+                {change: run(table, rows, change, LIVES // 4) for change in CHANGES},
             )
             for table, sizes in ROWS.items()
             for rows in sizes
@@ -172,7 +172,7 @@ def measure() -> Result:
             "may add up the evidence of many cycles. All rules see the same streams of outcomes by due date, on the "
             f"simulated tables. The scores are the true probabilities. The held-out evaluation has "
             f"{HELD_OUT['rare']:,} customers (5 % churn) or {HELD_OUT['common']:,} (27 % churn). A life has {CYCLES} "
-            f"cycles. {LIVES} lives have no change, and {LIVES // 2} have each change: ROC-AUC loses a half or three "
+            f"cycles. {LIVES} lives have no change, and {LIVES // 4} have each change: ROC-AUC loses a half or three "
             "quarters of its distance to 0.5, at once or after 20 cycles. `performance_threshold` is not set."
         ),
         claims=_claims(comparisons),
