@@ -105,11 +105,11 @@ def _notes(table: str, plan: Plan) -> Sequence[str]:
         return limits, PLAIN_NOTE, drift
     drift = (
         f"For each batch, {plan.shifted} of the 7 numbers are drawn and shifted: a third of the 12 inputs. "
-        "`drift_rate_threshold` is 0.30, so the trigger for columns needs all of them. No outcomes are known. The KS "
-        "distance of a shift of 0.3 standard deviations is 0.09 to 0.13, close to `min_distance` (0.08). So large "
-        "batches are needed to be certain of four columns together. For the lines 'ROC-AUC from … to …' (concept "
-        "drift), the outcomes of half of the customers are permuted, so ROC-AUC falls halfway to 0.5; all outcomes are "
-        "known."
+        "`drift_rate_threshold` is 0.30, so the trigger for columns fires only if all of the shifted columns drifted. "
+        "No outcomes are known. The KS distance of a shift of 0.3 standard deviations is 0.09 to 0.13, close to "
+        "`min_distance` (0.08). So large batches are needed to be certain of four columns together. For the lines "
+        "'ROC-AUC from … to …' (concept drift), the outcomes of half of the customers are permuted, so ROC-AUC falls "
+        "halfway to 0.5; all outcomes are known."
     )
     return limits, PLAIN_NOTE, drift
 

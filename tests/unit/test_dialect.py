@@ -130,7 +130,7 @@ def test_a_quoted_header_may_hold_other_separators(tmp_path: Path):
             "row 1 has 5 values, but the header has 1: the first line must hold",
         ),
         (text(";").encode() + b"c,0,DSL,1,2\n", r"row 3 has 1 value, but the header has 5 \(separated by semicolons\)"),
-        (text(",").encode("utf-16-le"), "UTF-16 text needs a byte-order mark: save it as UTF-8"),
+        (text(",").encode("utf-16-le"), "UTF-16 text without a byte-order mark, save it as UTF-8"),
         (codecs.BOM_UTF16_LE + text(",").encode("utf-16-le") + b"x", "it is not UTF-16-LE text"),
         (codecs.BOM_UTF16_LE + text(",").encode("utf-16-le") + b"\x00\xd8x\x00", "it is not UTF-16-LE text"),
         (text(",").encode() + b"\xe9,0,DSL,1,2\n", "row 3 is not UTF-8 text in column 'customerID': save the file as"),

@@ -136,7 +136,8 @@ def _check(path: Path, headers: list[str], *, below: bool, more: bool) -> None:
     """Refuse a file that is no table. `below`: text follows the header; `more`: the file is longer than 1 MiB."""
     if any("\0" in header for header in headers):
         raise DataError(
-            f"{path} is not a CSV file: it holds binary data (UTF-16 text needs a byte-order mark: save it as UTF-8)"
+            f"{path} is not a CSV file: it holds binary data. If it is UTF-16 text without a byte-order mark, save it "
+            "as UTF-8"
         )
     if not below and more:
         raise DataError(f"{path} is not a readable CSV table: its header does not end within {MAX_ROW_BYTES >> 20} MiB")
