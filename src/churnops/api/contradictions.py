@@ -8,7 +8,7 @@ from churnops.data.relation import Relation
 from churnops.model import Bundle
 
 
-class _Check(NamedTuple):
+class _LinkedPair(NamedTuple):
     determined: str
     root: str
     relation: Relation
@@ -30,7 +30,7 @@ class Contradictions:
                 relation = Relation.of(bundle.reference[root], bundle.reference[determined])
                 message = f"{columns[determined].full_name} contradicts {columns[root].full_name}"
                 if relation is not None:
-                    self._checks.append(_Check(determined, root, relation, message))
+                    self._checks.append(_LinkedPair(determined, root, relation, message))
 
     def of(self, record: Record) -> list[str]:
         """Return a line for each contradiction of a checked customer; missing values contradict nothing."""

@@ -50,7 +50,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     sockets = bound_sockets(host, port)
-    notice = _Notice(host, port, settings.path(settings.registry.directory))
+    notice = _StartLine(host, port, settings.path(settings.registry.directory))
     # At its end uvicorn raises the stopping signal again; the exit code is to be 0 nevertheless.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))
@@ -78,7 +78,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
 
 
 @dataclass(frozen=True)
-class _Notice:
+class _StartLine:
     """Lines for the terminal once the service listens: its address, and whether a model is missing."""
 
     host: str
@@ -91,7 +91,7 @@ class _Notice:
             sys.stderr.write("no model is deployed, so predictions are refused (503): run `churnops run`\n")
 
 
-def _run(config: uvicorn.Config, sockets: list[socket.socket], notice: _Notice) -> None:
+def _run(config: uvicorn.Config, sockets: list[socket.socket], notice: _StartLine) -> None:
     """Run as `uvicorn.run` does, with a limit for the time that workers need to end."""
     if config.workers > 1:
         supervisor = _Workers(config, sockets, notice)
@@ -108,7 +108,7 @@ def _run(config: uvicorn.Config, sockets: list[socket.socket], notice: _Notice) 
 class _Server(uvicorn.Server):
     """Service in this process; shows its notice once it listens."""
 
-    def __init__(self, config: uvicorn.Config, notice: _Notice) -> None:
+    def __init__(self, config: uvicorn.Config, notice: _StartLine) -> None:
         super().__init__(config)
         self._notice = notice
 
@@ -121,9 +121,9 @@ class _Server(uvicorn.Server):
 class _Workers(Multiprocess):
     """Worker processes that share sockets; they are killed if they do not end in time."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], notice: _Notice) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], notice: _StartLine) -> None:
         super().__init__(config, sockets)
-        self._notice: _Notice | None = notice
+        self._notice: _StartLine | None = notice
 
     def keep_subprocess_alive(self) -> None:
         """Replace dead workers; show the notice once a worker listens. uvicorn calls this twice a second."""
