@@ -62,7 +62,7 @@ def tabs(screen: Screen) -> Iterator[Screen]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_enough_contrast(look: Look, lived_in: str, scheme: str):
+def test_texts_have_contrast_and_headings_descend(look: Look, lived_in: str, scheme: str):
     screen = look(lived_in, color_scheme=scheme, viewport=WIDE).open()
     screen.press("Predict")
     places: set[str] = set()
@@ -74,20 +74,17 @@ def test_every_text_has_enough_contrast(look: Look, lived_in: str, scheme: str):
             texts = shown.settled(name).page.evaluate(TEXTS)
             places |= {place for _, place, _ in texts}
             assert [text for text in texts if text[0] < CONTRAST] == []
+            check_structure(shown)
     assert places >= {"stCaptionContainer", "stMarkdownContainer", "figure"}
 
 
-def test_headings_descend_in_one_main_area(look: Look, lived_in: str):
-    screen = look(lived_in).open()
-    screen.press("Predict")
-    for name in PAGES:
-        screen.go(name)
-        for shown in tabs(screen):
-            levels = shown.page.evaluate(HEADINGS)
-            assert levels[0] == 1
-            assert set(levels[1:]) <= {2}
-            assert shown.page.locator("main, [role=main]").count() == 1
-            assert shown.page.locator("main h1").count() == 1
+def check_structure(screen: Screen) -> None:
+    """Check that a page has one main area, and one h1 with h2 below it."""
+    levels = screen.page.evaluate(HEADINGS)
+    assert levels[0] == 1
+    assert set(levels[1:]) <= {2}
+    assert screen.page.locator("main, [role=main]").count() == 1
+    assert screen.page.locator("main h1").count() == 1
 
 
 def test_the_sidebar_has_name_icon_and_deployed_model(look: Look, lived: Settings, lived_in: str):

@@ -127,9 +127,9 @@ def refuse(folder: Path, message: str, *command: str, **variables: str) -> None:
 def test_bad_input_is_one_clear_line_and_touches_nothing(typed: tuple[Path, str]):
     folder = typed[0]
     later = "data/production/churn-later.csv"
-    (folder / "bad.csv").write_text((folder / later).read_text().replace(",No,", ",no,", 1))
+    (folder / "bad.csv").write_text((folder / later).read_text().replace(",No,", ",perhaps,", 1))
     (folder / "empty.csv").touch()
-    refuse(folder, "not one of No, Yes, such as 'no' (row 1)", CHURNOPS, "predict", "bad.csv", "out.csv")
+    refuse(folder, "not one of No, Yes, such as 'perhaps' (row 1)", CHURNOPS, "predict", "bad.csv", "out.csv")
     refuse(folder, "empty.csv is empty", CHURNOPS, "predict", "empty.csv", "out.csv")
     refuse(folder, "absent.csv does not exist", CHURNOPS, "predict", "absent.csv", "out.csv")
     refuse(folder, "must end in .csv or .parquet", CHURNOPS, "predict", later, "out.xlsx")
