@@ -20,7 +20,8 @@ class Halves:
     """One split: models are fitted on one part of the customers and score the other part."""
 
     def __init__(self, customers: Customers, settings: Settings, training: int, generator: np.random.Generator) -> None:
-        self._columns, self._outcome = customers.columns, customers.outcome
+        self._columns = customers.columns
+        self._outcome = customers.outcome
         order = generator.permutation(self._outcome.size)
         self._training = order[:training]
         self._unseen = order[training:]

@@ -72,9 +72,14 @@ def test_headers_become_distinct_names_that_churnops_does_not_use():
 
 @pytest.mark.parametrize(
     ("values", "churned"),
-    [(("Existing Customer", "Attrited Customer"), "Attrited Customer"), (("kept", "gone"), "gone"), (("0", "1"), "1"),
-     (("No", "Yes"), "Yes"), (("active", "B"), "B")],
-)  # fmt: skip
+    [
+        (("Existing Customer", "Attrited Customer"), "Attrited Customer"),
+        (("kept", "gone"), "gone"),
+        (("0", "1"), "1"),
+        (("No", "Yes"), "Yes"),
+        (("active", "B"), "B"),
+    ],
+)
 def test_the_positive_class_is_known_by_name(tmp_path: Path, values: tuple[str, str], churned: str):
     table = discovered(tmp_path, Churn=[values[churn] for churn in CHURNED])
     assert table.target.choices == values
