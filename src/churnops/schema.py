@@ -214,7 +214,7 @@ class Schema(BaseModel):
     missing
         Texts that mean a missing value, besides an empty cell, in columns that do not have them as a choice.
     encoding
-        Encoding of a CSV without a byte-order mark.
+        Encoding of a CSV that is neither UTF-8 nor has a byte-order mark.
     decimal
         Decimal mark of numbers in texts. A CSV whose separator is not a comma may have decimal commas anyway.
     thousands

@@ -131,7 +131,7 @@ BAD = [
     value("area_code", '"0415"', "choices"),
     value("area_code", "true", "choices"),
     value("voice_mail_plan", '"perhaps"', "choices", says="No, Yes"),
-    value("voice_mail_plan", "1", "choices"),
+    value("voice_mail_plan", "7", "choices"),
     value("voice_mail_plan", "[]", "choices"),
     value("customer_id", r'"\ud800"', "characters"),
     value("customer_id", r'"a\u0000b"', "characters"),

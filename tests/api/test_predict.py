@@ -105,7 +105,7 @@ def test_a_flag_of_digits_is_accepted_as_a_number(choices: tuple[str, str], valu
 
 
 @pytest.mark.parametrize(
-    ("choices", "value"), [(("0", "1"), 2), (("0", "1"), 0.5), (("0", "1"), "00"), (("No", "Yes"), 1)]
+    ("choices", "value"), [(("0", "1"), 2), (("0", "1"), 0.5), (("0", "1"), "00"), (("No", "Yes"), 2)]
 )
 def test_another_number_for_a_flag_is_refused(choices: tuple[str, str], value: Any):
     target = Column(name="left", kind="target", choices=("no", "yes"))
@@ -248,3 +248,9 @@ def test_a_durable_journals_log_is_moved_as_it_grows(make_settings: Callable[...
             assert client.post("/predict/batch", json=[customer] * 3000).status_code == 200
         whole, log = ((settings.root / name).stat().st_size for name in ("journal.db", "journal.db-wal"))
     assert log < whole / 2
+
+
+@pytest.mark.parametrize("given", [1, 1.0, True, "1", "yes", " TRUE "])
+def test_a_flag_has_one_meaning_in_each_spelling(client: TestClient, customer: dict[str, Any], given: Any):
+    answers = [client.post("/predict", json={**customer, "voice_mail_plan": value}).json() for value in ("Yes", given)]
+    assert answers[0]["churn_probability"] == answers[1]["churn_probability"]

@@ -36,7 +36,7 @@ def test_run_with_a_table_describes_it_first(tmp_path: Path):
     result = run(*command, cwd=tmp_path, **QUICK)
     assert "Deployed version 1 (logistic_regression-" in result.stdout
     refused = run(*command, cwd=tmp_path, code=2, **QUICK)
-    assert refused.stderr == "error: config.yaml exists: give --out another folder, or --force to replace it\n"
+    assert refused.stderr == "error: config.yaml exists: --force replaces it\n"
 
 
 def test_incomplete_commands_teach_the_whole_one(tmp_path: Path):

@@ -20,6 +20,7 @@ from churnops.monitoring.drift import (
     ks_statistic,
     ks_test,
     missing_rate_test,
+    rarity_test,
     unseen_category_test,
 )
 from churnops.monitoring.drift.chi_square import MIN_EXPECTED, compare_counts, pool_small, stability_index
@@ -29,7 +30,7 @@ from churnops.monitoring.drift.ks import MAX_PATHS, two_sample_p_value
 from churnops.monitoring.drift.scores import score_distance
 from churnops.monitoring.drift.unseen import unseen_p_value
 
-ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test)
+ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test, rarity_test)
 TIED = st.integers(-3, 3).map(float)
 VALUE = st.one_of(TIED, st.floats(allow_nan=False), st.sampled_from([0.0, -0.0, np.inf, -np.inf]))
 COLUMN = st.lists(VALUE, min_size=1, max_size=60).map(np.array)
@@ -222,7 +223,7 @@ def test_long_tailed_categories_raise_no_more_alarms_than_the_level(
         reference, batch = profiles(
             np.repeat(points, rng.multinomial(n, shares)), np.repeat(points, rng.multinomial(m, shares))
         )
-        for test in (chi_square_test, unseen_category_test):
+        for test in (chi_square_test, unseen_category_test, rarity_test):
             for level in (0.05, 0.002):
                 p_value = test(reference, batch).p_value
                 assert p_value is not None

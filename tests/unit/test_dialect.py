@@ -210,3 +210,11 @@ def test_a_header_that_is_near_a_name_or_alias_is_shown(tmp_path: Path, given: s
     lines = [[given if name == "SeniorCitizen" else name for name in LINES[0]], *LINES[1:]]
     with pytest.raises(ValidationError, match=f"is missing; is it {given!r}.* rename that header to {wanted!r}"):
         customers(write(tmp_path, text(",", lines)))
+
+
+def test_a_declared_encoding_is_for_files_that_are_not_utf8(tmp_path: Path):
+    schema = SCHEMA.model_copy(update={"encoding": "windows-1252"})
+    lines = [LINES[0], ["é", *LINES[1][1:]]]
+    for encoding in ("utf-8", "windows-1252", "utf-8-sig"):
+        path = write(tmp_path, text(",", lines).encode(encoding))
+        assert check_customers(read_table(path, schema), schema, "customers.csv").row(0)[0] == "é"

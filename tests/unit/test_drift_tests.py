@@ -8,10 +8,18 @@ import pytest
 
 from churnops.data.profile import ColumnProfile
 from churnops.monitoring import drift
-from churnops.monitoring.drift import Test, chi_square_test, ks_test, missing_rate_test, unseen_category_test
+from churnops.monitoring.drift import (
+    Test,
+    chi_square_test,
+    ks_test,
+    missing_rate_test,
+    rarity_test,
+    unseen_category_test,
+)
+from churnops.monitoring.verdicts import MIN_RARITY
 from churnops.schema import Column
 
-ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test)
+ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test, rarity_test)
 NOTHING = np.empty(0)
 STATES = ColumnProfile.fit(np.repeat(np.arange(51.0), 52))
 
@@ -137,6 +145,30 @@ def test_each_kind_of_column_has_its_tests(kind: str, tests: list[str]):
     required, optional = (Column(name="x", kind=kind, choices=choices, required=r) for r in (True, False))
     assert [test.__name__ for test in drift.tests_for(required)] == tests
     assert [test.__name__ for test in drift.tests_for(optional)] == tests[:-1]
+
+
+def test_a_category_with_many_choices_is_tested_for_rare_ones():
+    many = Column(name="city", kind="category", choices=tuple(map(str, range(drift.MANY_CHOICES + 1))), required=False)
+    names = [test.__name__ for test in drift.tests_for(many)]
+    assert names == ["chi_square_test", "unseen_category_test", "rarity_test"]
+
+
+@pytest.mark.parametrize("rows", [5_000, 20_000])
+def test_customers_who_move_into_a_long_tail_are_detected(rows: int):
+    rng = np.random.default_rng(3)
+    shares = 1 / np.arange(1, 2834)
+    shares /= shares.sum()
+    tail = np.where(np.arange(2833) > 566, 1.0, 0.0)
+    moved = 0.85 * shares + 0.15 * tail / tail.sum()
+    detected = false = 0
+    for _ in range(100):
+        reference = ColumnProfile.fit(rng.choice(2833, rows, p=shares) * 1.0)
+        clean, changed = (reference.count(rng.choice(2833, 2_000, p=p) * 1.0) for p in (shares, moved))
+        false += rarity_test(reference, clean).p_value < 0.01
+        finding = rarity_test(reference, changed)
+        detected += finding.p_value < 0.001 and finding.effect >= MIN_RARITY
+    assert detected >= 95
+    assert false <= 4
 
 
 def test_drift_is_tested_without_heavy_libraries():

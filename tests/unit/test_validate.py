@@ -121,11 +121,21 @@ def test_a_misspelt_header_is_recognised(tmp_path: Path, settings: Settings):
 
 
 def test_repeated_rows_without_an_id_are_reported_and_kept(tmp_path: Path, settings: Settings):
-    one, two = write(tmp_path, raw()[:40], "a.csv"), write(tmp_path, raw()[30:], "b.csv")
+    one, two = write(tmp_path, raw()[:40], "a.csv"), write(tmp_path, raw()[34:], "b.csv")
     validated = validate_data([one, two], [], settings.table)
-    assert sum(table.height for table in validated.raw.values()) == 70
+    assert sum(table.height for table in validated.raw.values()) == 66
     assert list(validated.skipped.rows) == ["raw/b.csv"]
-    assert validated.skipped.rows["raw/b.csv"].startswith("10 rows equal to an earlier row, which may be the same")
+    assert validated.skipped.rows["raw/b.csv"].startswith("6 rows equal to an earlier row, which may be the same")
+
+
+def test_many_repeated_rows_are_refused(tmp_path: Path, settings: Settings):
+    path = write(tmp_path, pl.concat([raw()] * 3))
+    with pytest.raises(
+        ValidationError, match="120 rows equal to an earlier row: keep one row per customer, or add an id"
+    ):
+        validate_data([path], [], settings.table)
+    told_apart = pl.concat([raw()] * 3).with_columns(customer_id=pl.int_range(pl.len()).cast(pl.String))
+    assert validate_data([write(tmp_path, told_apart)], [], settings.table).metrics["raw_rows"] == 180
 
 
 def test_ids_are_compared_across_files(tmp_path: Path, settings: Settings):

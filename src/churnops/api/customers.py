@@ -195,7 +195,7 @@ class CustomerForm:
 
 
 def _refused(errors: Sequence[FieldError]) -> Problem:
-    first = errors[0]
+    first = next((error for error in errors if error.rule == "unknown"), errors[0])  # the likely cause of the others
     where = f"row {first.row}: " if first.row is not None else ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem(422, "validation", f"{where}{first.message}{more}", errors=errors)
@@ -274,7 +274,9 @@ def _category(column: Column) -> Any:
         value = _whole(value)
         if type(value) is str:
             return column.choice(value) or value
-        return numbers.get(value, value) if type(value) is int else value
+        if type(value) is int:
+            return numbers.get(value) or column.choice(str(value)) or value
+        return value
 
     shown = {"type": "string", "enum": [*column.choices], **_distinct(column.choices)}
     shown |= {"title": title(column)} if column.nullable else {}  # beside null, the field's own title is further out

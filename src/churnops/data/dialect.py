@@ -73,7 +73,8 @@ def read_dialect(path: Path, schema: Schema | None = None, encoding: Encoding = 
     with path.open("rb") as binary:
         mark = binary.read(3)
     declared = encoding if schema is None else schema.encoding
-    name = ENCODINGS.get(mark[:2], "utf-8" if mark == codecs.BOM_UTF8 else declared)
+    plain = declared == "utf-8" or is_utf8(path)
+    name = ENCODINGS.get(mark[:2], "utf-8" if plain else declared)
     codec, errors = _CODECS.get(name, ("utf-16", "replace"))
     with path.open(encoding=codec, errors=errors, newline="") as file:
         begin = file.read(MAX_ROW_BYTES)  # with a quote that is never closed, the whole file would be the header
@@ -88,6 +89,22 @@ def read_dialect(path: Path, schema: Schema | None = None, encoding: Encoding = 
         more = bool(file.read(1))
     _check(path, headers, below=below, more=more)
     return Dialect(name, separator, tuple(headers), above + bool(named))
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether all bytes of a file are UTF-8, or it is UTF-16 with a byte-order mark."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return True
+        file.seek(0)
+        try:
+            while data := file.read(2**20):
+                decoder.decode(data)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 _NAMES = "commas, semicolons, tabs and bars"

@@ -21,6 +21,10 @@ from churnops.limits import MAX_ERRORS
 from churnops.schema import Column, Schema, is_marked
 from churnops.step import StepResult
 
+MAX_REPEATED = 0.1
+"""Largest share of training rows that may equal an earlier row. More are refused: copies of training rows among the
+held-out rows would make every model look perfect."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedData(StepResult):
@@ -226,13 +230,17 @@ def _check_table(
 
 
 def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
-    """Check all training tables together for repeated ids, and for enough rows of each outcome."""
+    """Check all training tables together for repeated rows and ids, and for enough rows of each outcome."""
     merged = _together(tables)
     failures: list[Failure] = []
     if schema.identifier and schema.identifier.name in merged.columns:
         known = merged.filter(pl.col(schema.identifier.name).is_not_null())
         text = "with the id of an earlier row: keep one row per customer"
-        failures += _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
+        failures = _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
+    text = "equal to an earlier row: keep one row per customer, or add an id column if they are different customers"
+    rows = [] if failures else _repeated(merged, _columns(merged), "duplicate row", None, text)
+    if sum(row.count for row in rows) > MAX_REPEATED * merged.height:
+        failures += rows
     target = schema.target
     for choice in target.choices:
         count = int((merged.get_column(target.name) == choice).sum())
@@ -255,9 +263,12 @@ def _together(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 def _repeated_rows(tables: Mapping[str, pl.DataFrame], schema: Schema) -> dict[str, str]:
     """Return a sentence for each file with rows that equal an earlier row, if no id tells the customers apart."""
     merged = _together(tables)
-    names = [name for name in merged.columns if not name.startswith(":")]
     text = "equal to an earlier row, which may be the same customer: an id column tells"
-    return {f.file: _short(f) for f in _repeated(merged, names, "duplicate row", None, text)}
+    return {f.file: _short(f) for f in _repeated(merged, _columns(merged), "duplicate row", None, text)}
+
+
+def _columns(merged: pl.DataFrame) -> list[str]:
+    return [name for name in merged.columns if not name.startswith(":")]
 
 
 def _repeated(merged: pl.DataFrame, names: list[str], rule: str, column: str | None, message: str) -> list[Failure]:

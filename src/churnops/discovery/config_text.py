@@ -48,7 +48,8 @@ def _with_value(text: str, section: str, key: str, value: str) -> str:
     match = line.search(text, start)
     assert match is not None
     before, old, blanks, comment = match.groups(default="")
-    gap = " " * max(len(old) + len(blanks) - len(value), 1 if comment else 0)
+    room = len(old) + len(blanks) - len(value)
+    gap = " " * (0 if not comment else room if 3 <= room <= 40 else 3)
     return f"{text[: match.start()]}{before}{value}{gap}{comment}{text[match.end() :]}"
 
 
@@ -85,7 +86,7 @@ def _forms(table: Discovery) -> list[str]:
     if table.missing:
         lines.append(f"  missing: {_list(table.missing)}   # texts that mean a missing value, besides an empty cell")
     if forms.encoding != "utf-8":
-        lines.append(f"  encoding: {forms.encoding}   # of a CSV without a byte-order mark")
+        lines.append(f"  encoding: {forms.encoding}   # of a CSV that is not UTF-8")
     if forms.decimal != ".":
         lines.append(f"  decimal: {_text(forms.decimal)}   # decimal mark of the numbers")
     if forms.thousands:

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from keyword import iskeyword
 
 import polars as pl
 
 from churnops.data.cell_text import MISSING_WORDS, as_times
+from churnops.data.column_check import MAX_INTEGER
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, Kind, is_marked, nearest
@@ -26,6 +28,8 @@ MIN_ROWS_PER_LEVEL = 2
 """Average number of rows of a level below which texts are no category."""
 WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
+WORDS_OF_EXPRESSIONS = ("min", "max", "abs", "true", "false", "null", "yes", "no", "on", "off", "y", "n")
+"""Names that YAML or an expression would read as something else."""
 FIRST_DATE, LAST_DATE = 19_000_101, 21_001_231
 """Whole numbers between these may be dates without signs."""
 MISSING_LEVELS = frozenset(MISSING_WORDS) - {"none", "nil"}
@@ -102,6 +106,8 @@ def names_of(headers: Iterable[str]) -> dict[str, str]:
     taken = set(RESERVED)
     for number, header in enumerate(headers, start=1):
         base = snake_case(header)
+        if iskeyword(base) or base in WORDS_OF_EXPRESSIONS:
+            base = f"{base}_column"
         if not base or is_marked([base]):
             base = f"column_{number}"
         name, copy = base, 2
@@ -208,6 +214,8 @@ def _decide(column: _FilledColumn) -> DescribedColumn:
     facts = column.facts
     if not facts.header.strip():
         return column.out("has no header")
+    if facts.header in RESERVED or is_marked([facts.header]):
+        return column.out("is a column that churnops adds")
     if facts.nested:
         return column.out("holds lists or structs")
     if column.known == 0:
@@ -226,6 +234,11 @@ def _decide(column: _FilledColumn) -> DescribedColumn:
 def _decide_number(column: _FilledColumn) -> DescribedColumn:
     facts, count = column.facts, len(column.levels)
     whole = facts.whole == facts.numbers
+    if max(abs(facts.low), abs(facts.high)) > MAX_INTEGER:
+        exact = column.unique and bool(_ID.search(column.name))
+        return (
+            column.as_("id", "every value occurs once") if exact else column.out("has numbers beyond 2^53", check=True)
+        )
     if whole and facts.low >= FIRST_DATE and facts.high <= LAST_DATE and _are_dates(column.levels):
         return column.out("holds dates such as 20240305", check=True)
     identifying = bool(_ID.search(column.name)) or facts.zero_first > 0

@@ -3,7 +3,6 @@
 Only facts: `kinds` decides what they mean.
 """
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import polars as pl
 
 from churnops.data.batches import open_batches, read_batches
 from churnops.data.cell_text import as_numbers, as_times, day_or_month_first
+from churnops.data.dialect import is_utf8
 from churnops.schema import Encoding
 
 MAX_LEVELS = 10_000
@@ -167,7 +167,7 @@ class _SpreadRows:
 def read_forms(paths: Sequence[Path]) -> Forms:
     """Detect the encoding from all bytes, and the marks of numbers from the first rows of the first table."""
     texts = [path for path in paths if path.suffix.lower() == ".csv"]
-    encoding: Encoding = "utf-8" if all(map(_is_utf8, texts)) else "windows-1252"
+    encoding: Encoding = "utf-8" if all(map(is_utf8, texts)) else "windows-1252"
     if not texts:
         return Forms()
     first = next(open_batches(texts[0], rows=FIRST_ROWS, encoding=encoding))
@@ -186,22 +186,6 @@ def read_forms(paths: Sequence[Path]) -> Forms:
     decimal: Literal[".", ","] = "," if comma and not point else "."
     marks = [mark for mark, _ in thousands.most_common() if mark != decimal and not (mark == "." and decimal == ".")]
     return Forms(encoding, decimal, marks[0] if marks else "")  # type: ignore[arg-type]
-
-
-def _is_utf8(path: Path) -> bool:
-    """Whether a file is UTF-8, or UTF-16 with a byte-order mark."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return True
-        file.seek(0)
-        try:
-            while data := file.read(2**20):
-                decoder.decode(data)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return False
-    return True
 
 
 def _add(column: ColumnFacts, cells: pl.Series, forms: Forms) -> None:

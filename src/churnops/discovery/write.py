@@ -24,7 +24,7 @@ def check_free(folder: Path, *, force: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"{folder} is not a folder")
     if path.exists() and not force:
-        raise SettingsError(f"{path} exists: give --out another folder, or --force to replace it")
+        raise SettingsError(f"{path} exists: --force replaces it")
     return path
 
 

@@ -180,7 +180,7 @@ class PerformancePart(Document):
 class FindingPart(Document):
     """Result of one test of a column."""
 
-    test: str = Field(description="ks, chi_square, missing_rate, unseen_categories")
+    test: str = Field(description="ks, chi_square, missing_rate, unseen_categories, rarity")
     statistic: Number
     p_value: Share
     effect: Number = Field(

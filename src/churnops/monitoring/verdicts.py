@@ -21,6 +21,8 @@ MIN_MISSING = 0.05
 """Difference of missing rates below which there is no drift."""
 MIN_UNSEEN = 0.01
 """Share of rows with categories that the reference lacks, below which there is no drift."""
+MIN_RARITY = 0.05
+"""Distance of the frequencies of choices below which there is no drift."""
 
 SINGLE_LEVEL = 0.01
 """Significance level of the tests of scores and of labels, each of which is a trigger by itself."""
@@ -226,6 +228,7 @@ def floor(test: str, settings: MonitoringSettings) -> float:
         "chi_square": settings.min_psi,
         "missing_rate": MIN_MISSING,
         "unseen_categories": MIN_UNSEEN,
+        "rarity": MIN_RARITY,
     }
     return floors[test]
 

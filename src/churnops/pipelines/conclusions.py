@@ -7,6 +7,7 @@ from churnops.evaluation.held_out import EvaluatedModels
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
 from churnops.pipelines.release import Release
+from churnops.retraining.gate import Decision
 from churnops.retraining.outcome import STATUS_LABELS
 from churnops.retraining.pipeline import CHAMPION, STEPS, Retrained
 from churnops.retraining.summary import RetrainingSummary
@@ -30,7 +31,7 @@ def conclude_run(
     _log_test_metrics(run, trained.models, evaluated)
     result = StepResult(
         params={"winner": winner, "model": released.model_version, **trained.models[winner].params},
-        metrics=_values(evaluated.evaluations[winner], ""),
+        metrics=_values(evaluated.evaluations[winner], "") | _compared(released.decision),
         artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
     )
     links = _links(run, released.version, "decision.json")
@@ -60,6 +61,13 @@ def conclude_retraining(run: PipelineRun, summary: RetrainingSummary, retrained:
     description = f"**{status}.** {capital(summary.reason)}.\n\n{links}\n\nCause: {summary.cause}\n{reasons}"
     tags = {"status": summary.status, "model_version": str(summary.version), "reason": summary.reason}
     run.conclude(result, description, tags)
+
+
+def _compared(decision: Decision | None) -> dict[str, float]:
+    """Return the metric by which the gate compared the champion and the challenger, for both."""
+    if decision is None or decision.champion is None or decision.challenger is None:
+        return {}
+    return {f"champion_{decision.metric}": decision.champion, f"challenger_{decision.metric}": decision.challenger}
 
 
 def _log_test_metrics(run: PipelineRun, families: Iterable[str], evaluated: EvaluatedModels) -> None:

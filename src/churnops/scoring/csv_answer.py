@@ -44,7 +44,13 @@ def without_formulas(table: pl.DataFrame) -> pl.DataFrame:
     formula = cells.str.contains(FORMULA) & ~cells.str.contains(_NUMBER)
     escaped = table.with_columns(pl.when(formula).then("'" + cells).otherwise(cells).name.keep()) if texts else table
     headers = pl.Series(table.columns, dtype=pl.String)
-    return escaped.rename({name: f"'{name}" for name in headers.filter(headers.str.contains(FORMULA))})
+    names: dict[str, str] = {}
+    for header in headers.filter(headers.str.contains(FORMULA)):
+        name = f"'{header}"
+        while name in table.columns or name in names.values():
+            name = f"'{name}"
+        names[header] = name
+    return escaped.rename(names)
 
 
 def with_formulas(table: pl.DataFrame) -> pl.DataFrame:

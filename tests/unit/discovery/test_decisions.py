@@ -151,7 +151,7 @@ def test_an_existing_config_is_never_overwritten_without_force(tmp_path: Path):
     table = discovered(tmp_path)
     path = write_config(table, [tmp_path / "table.csv"], tmp_path, force=False)
     path.write_text("mine")
-    with pytest.raises(SettingsError, match="exists: give --out"):
+    with pytest.raises(SettingsError, match="exists: --force replaces it"):
         write_config(table, [tmp_path / "table.csv"], tmp_path, force=False)
     assert path.read_text() == "mine"
     write_config(table, [tmp_path / "table.csv"], tmp_path, force=True)
@@ -164,3 +164,21 @@ def test_a_table_without_an_input_is_refused(tmp_path: Path):
     path.write_bytes(as_csv({"Country": ["DE"] * ROWS, "Churn": customers()["Churn"]}))
     with pytest.raises(ChurnopsError, match="no column can be an input of a model: 'Country' has one value only"):
         discover([path], "Churn")
+
+
+@pytest.mark.parametrize(
+    "header", ["class", "if", "in", "null", "true", "No", "y", "min", "churn_probability", "import"]
+)
+def test_any_header_gives_a_config_that_loads(tmp_path: Path, header: str):
+    cells = RNG.choice(["a", "b", "c"], ROWS)
+    path = tmp_path / "table.csv"
+    path.write_bytes(as_csv(customers() | {header: cells}))
+    settings = load_settings(write_config(discover([path], "Churn"), [path], tmp_path, force=False))
+    assert len(settings.table.model_inputs) == (6 if header == "churn_probability" else 7)
+
+
+def test_numbers_that_a_float_cannot_hold_are_no_inputs(tmp_path: Path):
+    table = discovered(tmp_path, Big=[2**60 + 7 * n for n in range(ROWS)], Account=[2**61 + n for n in range(ROWS)])
+    kinds = {d.header: d.kind for d in table.columns}
+    assert kinds["Big"] is None
+    assert kinds["customerID"] == "id"

@@ -19,6 +19,7 @@ from churnops.monitoring.drift.chi_square import chi_square_test
 from churnops.monitoring.drift.finding import MIN_ROWS, Finding
 from churnops.monitoring.drift.ks import ks_statistic, ks_test
 from churnops.monitoring.drift.missing import missing_rate_test
+from churnops.monitoring.drift.rarity import MANY_CHOICES, rarity_test
 from churnops.monitoring.drift.scores import score_test
 from churnops.monitoring.drift.unseen import unseen_category_test
 from churnops.schema import Column
@@ -39,12 +40,14 @@ def tests_for(column: Column) -> tuple[Test, ...]:
     tests: tuple[Test, ...] = (ks_test if column.numeric else chi_square_test,)
     if column.kind == "category":
         tests += (unseen_category_test,)
+        tests += (rarity_test,) if len(column.choices) > MANY_CHOICES else ()
     if column.required:  # an optional column may be missing
         tests += (missing_rate_test,)
     return tests
 
 
 __all__ = [
+    "MANY_CHOICES",
     "MIN_ROWS",
     "Finding",
     "Test",
@@ -52,6 +55,7 @@ __all__ = [
     "ks_statistic",
     "ks_test",
     "missing_rate_test",
+    "rarity_test",
     "score_test",
     "tests_for",
     "unseen_category_test",

@@ -12,12 +12,14 @@ TEST_LABELS: Mapping[str, str] = {
     "chi_square": "chi-square",
     "missing_rate": "missing values",
     "unseen_categories": "unseen choices",
+    "rarity": "frequent and rare choices",
 }
 EFFECT_LABELS: Mapping[str, str] = {
     "ks": "distance",
     "chi_square": "stability index",
     "missing_rate": "difference of rates",
     "unseen_categories": "share of rows",
+    "rarity": "distance of frequencies",
 }
 """Effect size of each test."""
 MIN_ROWS = 30
