@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from churnops.data.dependence import linked_columns
-from churnops.discovery.kinds import DescribedColumn, decide, names_of
+from churnops.discovery.kinds import DescribedColumn, decide
 from churnops.discovery.leaks import Leak, encoded, find_leaks
+from churnops.discovery.naming import names_of
 from churnops.discovery.survey import Forms, survey
 from churnops.discovery.target import TargetColumn, find_target
 from churnops.errors import DataError

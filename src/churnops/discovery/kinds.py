@@ -5,16 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from keyword import iskeyword
 
 import polars as pl
 
 from churnops.data.cell_text import MISSING_WORDS, as_times
 from churnops.data.column_check import MAX_INTEGER
+from churnops.discovery.levels import flag_choices, ordered
+from churnops.discovery.naming import names_of
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, Kind, is_marked, nearest
-from churnops.spelling import YES_NO, plain
+from churnops.spelling import plain
 
 MAX_CATEGORY_LEVELS = 255
 """Largest number of levels of a category. More are left out until the user decides."""
@@ -28,8 +29,6 @@ MIN_ROWS_PER_LEVEL = 2
 """Average number of rows of a level below which texts are no category."""
 WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
-WORDS_OF_EXPRESSIONS = ("min", "max", "abs", "true", "false", "null", "yes", "no", "on", "off", "y", "n")
-"""Names that YAML or an expression would read as something else."""
 FIRST_DATE, LAST_DATE = 19_000_101, 21_001_231
 """Whole numbers between these may be dates without signs."""
 MISSING_LEVELS = frozenset(MISSING_WORDS) - {"none", "nil"}
@@ -42,7 +41,6 @@ _ROW_NUMBER = re.compile(r"^(row_?)?(number|index|nr|no|num)$|^(unnamed|column)_
 _CODE = re.compile(
     r"(^|_)(code|zip|postcode|plz|type|class|category|region|branch|segment|channel|area|store|cluster)($|_)"
 )
-_NUMBERS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True)
@@ -80,42 +78,6 @@ class DescribedColumns:
 
     columns: tuple[DescribedColumn, ...]
     missing: tuple[str, ...]
-
-
-def snake_case(header: str) -> str:
-    """Return a header as a snake_case name; empty if it has no letter or digit of ASCII.
-
-    >>> snake_case(" Total Day-Minutes (€)"), snake_case("customerID"), snake_case("2nd plan")
-    ('total_day_minutes', 'customer_id', 'n2nd_plan')
-    """
-    import unicodedata
-
-    plain = unicodedata.normalize("NFKD", header.replace("ß", "ss")).encode("ascii", "ignore").decode()
-    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", plain)
-    name = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
-    return f"n{name}"[:64] if name[:1].isdigit() else name[:64]
-
-
-def names_of(headers: Iterable[str]) -> dict[str, str]:
-    """Return a distinct snake_case name for each header.
-
-    >>> names_of(["Plan", "plan ", "€"])
-    {'Plan': 'plan', 'plan ': 'plan_2', '€': 'column_3'}
-    """
-    names: dict[str, str] = {}
-    taken = set(RESERVED)
-    for number, header in enumerate(headers, start=1):
-        base = snake_case(header)
-        if iskeyword(base) or base in WORDS_OF_EXPRESSIONS:
-            base = f"{base}_column"
-        if not base or is_marked([base]):
-            base = f"column_{number}"
-        name, copy = base, 2
-        while name in taken:
-            name, copy = f"{base[:58]}_{copy}", copy + 1
-        names[header] = name
-        taken.add(name)
-    return names
 
 
 def decide(survey: Survey, target: str, identifier: str | None = None) -> DescribedColumns:
@@ -280,59 +242,6 @@ def _are_dates(levels: Iterable[str]) -> bool:
     """Whether each text is a date such as 20240305."""
     texts = pl.Series([text.strip() for text in levels], dtype=pl.String)
     return bool(as_times(texts).is_not_null().all())
-
-
-def flag_choices(levels: Iterable[str]) -> tuple[str, str] | None:
-    """Return the two values of a flag, false first, as they are written; None if these are no words for no and yes.
-
-    >>> flag_choices(["Yes", "No"]), flag_choices(["1.0", "0.0"]), flag_choices(["DSL", "Fiber"])
-    (('No', 'Yes'), ('0.0', '1.0'), None)
-    """
-    given: dict[str, list[str]] = {}
-    for text in levels:
-        given.setdefault(plain(text), []).append(text)
-    for no, yes in YES_NO:
-        if given.keys() == {no, yes}:
-            return given[no][0], given[yes][0]
-    return None
-
-
-def ordered(levels: Iterable[str]) -> tuple[str, ...]:
-    """Return levels in natural order: words of an order in theirs, numbers by value, texts by letter.
-
-    >>> ordered(["high", "Low", "medium"]), ordered(["10+", "2-5", "<1"]), ordered(["b", "a"])
-    (('Low', 'medium', 'high'), ('<1', '2-5', '10+'), ('a', 'b'))
-    """
-    given = list(levels)
-    plain = [text.strip().lower() for text in given]
-    for scale in _SCALES:
-        if len(plain) > 1 and set(plain) <= set(scale):
-            return tuple(sorted(given, key=lambda text: scale.index(text.strip().lower())))
-    return tuple(sorted(given, key=_natural))
-
-
-_SCALES = (
-    ("never", "very low", "lowest", "low", "medium", "moderate", "mid", "average", "high", "highest", "very high"),
-    ("very bad", "bad", "poor", "fair", "ok", "average", "good", "very good", "excellent"),
-    ("none", "basic", "bronze", "silver", "gold", "platinum", "diamond"),
-    ("xs", "s", "m", "l", "xl", "xxl"),
-    ("very small", "small", "medium", "large", "very large"),
-    ("daily", "weekly", "biweekly", "monthly", "quarterly", "half-yearly", "yearly"),
-    ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
-    ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
-    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
-    (
-        *("january", "february", "march", "april", "may", "june"),
-        *("july", "august", "september", "october", "november", "december"),
-    ),
-)
-
-
-def _natural(text: str) -> tuple[object, ...]:
-    """Return a key that sorts "<1", "2-5", "10+" by their numbers, with texts without numbers last."""
-    parts = _NUMBERS.findall(text)
-    sign = -1 if text.strip().startswith(("<", "≤", "under", "less")) else 0
-    return (not parts, int(parts[0][:18]) if parts else 0, sign, text)
 
 
 def _many(facts: ColumnFacts, count: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from churnops.data.cell_text import MISSING_WORDS
-from churnops.discovery.kinds import flag_choices
+from churnops.discovery.levels import flag_choices
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
 from churnops.schema import nearest

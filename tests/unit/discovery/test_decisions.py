@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from churnops.discovery.discover import Discovery, discover
-from churnops.discovery.kinds import names_of
+from churnops.discovery.naming import names_of
 from churnops.discovery.survey import MAX_LEVELS, SAMPLE, survey
 from churnops.discovery.write import write_config
 from churnops.errors import ChurnopsError, DataError, SettingsError
