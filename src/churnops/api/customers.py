@@ -93,7 +93,7 @@ class CustomerForm:
     def read_all(self, documents: Iterable[Any], first_row: int = 1) -> list[Record]:
         """Check customers, and stop at 20 errors.
 
-        `first_row` is the row number by which messages name the first customer.
+        `first_row` is the row number of the first customer in messages.
         """
         return at_once(self._reading(documents, first_row))
 

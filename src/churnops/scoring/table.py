@@ -68,7 +68,9 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
     """
     taken = [column for column in RESERVED if column in table.columns]
     if taken:
-        raise DataError(f"{name} has a column '{taken[0]}' already, which scoring adds: rename it")
+        raise DataError(
+            f"{name} already has a column '{taken[0]}', but scoring adds a column of this name: rename yours"
+        )
     try:
         customers = check_customers(table, bundle.schema, name)
     except ValidationError as error:
