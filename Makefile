@@ -16,7 +16,7 @@ demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retr
 # The many processes of the tests start sooner from bytecode.
 test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
 
 endurance: .venv/ready-dev  ## full test of the service under load, while it is killed and models are deployed (minutes)
 	bash scripts/test_parts.sh

@@ -185,10 +185,10 @@ def measure() -> Result:
             "sequences use half of the trigger's share for the uncertainty of the expected ROC-AUC. Sequences since "
             "any earlier cycle spend 1 / (j (j + 1)) of the other half on the j-th cycle.",
             "**Result: the present rule stays.** If all cycles are judged together, the good ones before a change hide "
-            "the change for a long time, both with spending and with a confidence sequence. Sequences since any earlier "
-            "cycle need up to twice as many outcomes as the present rule if a cycle has enough outcomes, and fewer only "
-            "if a cycle has too few to be certain. In that case a longer window needs fewer still (the second rule): "
-            "`window_days` sets it.",
+            "the change for a long time, both with spending and with a confidence sequence. Sequences since any "
+            "earlier cycle need up to twice as many outcomes as the present rule if a cycle has enough outcomes, and "
+            "fewer only if a cycle has too few to be certain. In that case a longer window needs fewer still (the "
+            "second rule): `window_days` sets it.",
         ),
     )
 

@@ -200,7 +200,10 @@ def damaged(tmp_path: Path, line: int, change: Callable[[str], str]) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda line: line.replace(",No,", ",no,", 1), "international_plan .*not one of No, Yes, such as 'no'"),
+        (
+            lambda line: line.replace(",No,", ",perhaps,", 1),
+            "international_plan .*not one of No, Yes, such as 'perhaps'",
+        ),
         (lambda line: line.replace(",No,", ",,", 1), "1 value missing"),
         (lambda line: line.partition(",")[2], "has 19 values, but the header has 20"),
     ],
