@@ -82,7 +82,7 @@ def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console 
     _line(console, *_advice(report, f": {report.model_version} on {report.rows:,} customers ({report.source})"))
     if report.repeated_rows:
         rows = "row" if report.repeated_rows == 1 else "rows"
-        _line(console, "Left out", f": {report.repeated_rows:,} {rows}, because a later row has the same customer id")
+        _line(console, "Left out", f": {report.repeated_rows:,} {rows}, copies of other rows")
     _line(console, "Retraining", f": {summary.retraining}")
     if report.window and not report.past and report.window[1] < report.timestamp - timedelta(minutes=1):
         again = "; it was examined before, so it causes no alert and no retraining" if report.examined_before else ""

@@ -183,7 +183,7 @@ def test_a_csv_is_safe_in_spreadsheets_if_the_setting_says_so(here: Path, tmp_pa
 @pytest.mark.parametrize("column", RESERVED)
 def test_a_column_with_the_name_of_an_answer_is_refused(here: Path, tmp_path: Path, column: str):
     pl.read_csv(LATER).with_columns(pl.lit(1).alias(column)).write_csv(tmp_path / "in.csv")
-    with pytest.raises(DataError, match=f"in.csv has a column '{column}' already"):
+    with pytest.raises(DataError, match=f"in.csv already has a column '{column}'"):
         FileScorer(here / "models").score(tmp_path / "in.csv", tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 

@@ -104,3 +104,48 @@ def test_customers_with_few_different_values_are_equal_by_chance(rng: np.random.
     counted = count_training_rows(bundle, batch, project.path("models"))
     assert counted.count == 667
     assert counted.caution(0.01).fired is False
+
+
+@pytest.fixture
+def few(project: Settings, bundle: Bundle) -> Batch:
+    """40 later customers."""
+    validated = validate_data([RAW[1]], [LATER], project.table)
+    (later,) = validated.production.values()
+    columns = {name: values[:40] for name, values in encode(later, project.table).items()}
+    return batch_from_columns(columns, outcomes(later, project.table)[:40], bundle, "weekly", acts_as="weekly")
+
+
+def copies_of(batch: Batch, bundle: Bundle, times: int) -> Batch:
+    columns = {name: np.tile(values, times) for name, values in batch.columns.items()}
+    return batch_from_columns(columns, np.tile(batch.outcome, times), bundle, "weekly", acts_as="weekly")
+
+
+def test_rows_multiplied_by_a_join_count_once(project: Settings, bundle: Bundle, few: Batch):
+    once, often = check(project, bundle, few), check(project, bundle, copies_of(few, bundle, 50))
+    assert (often.rows, often.repeated_rows) == (40, 1960)
+    assert often.feature_drift == once.feature_drift
+    assert often.performance.decline == once.performance.decline
+    assert not often.recommendation.value
+
+
+def test_equal_rows_with_another_outcome_are_other_customers(project: Settings, bundle: Bundle, few: Batch):
+    columns = {name: np.tile(values, 2) for name, values in few.columns.items()}
+    both = batch_from_columns(columns, np.append(few.outcome, 1 - few.outcome), bundle, "weekly", acts_as="weekly")
+    assert check(project, bundle, both).rows == 80
+
+
+def test_a_feed_in_which_every_column_is_broken_is_no_copy(project: Settings, bundle: Bundle, few: Batch):
+    columns = {name: np.repeat(values[:1], 200) for name, values in few.columns.items()}
+    broken = batch_from_columns(columns, np.full(200, np.nan), bundle, "weekly", acts_as="weekly")
+    report = check(project, bundle, broken)
+    assert report.rows == 200
+    assert report.cautions[0].fired
+
+
+def test_equal_customers_are_usual_in_a_table_with_few_values(tmp_path: Path, bundle: Bundle, few: Batch):
+    settings = load_settings(write_project(tmp_path))
+    names = [column.name for column in settings.table.model_inputs]
+    trained_on = {name: np.tile(values, 3333 // 40) for name, values in few.columns.items()}
+    identities = identify(trained_on, [None] * (40 * (3333 // 40)), names)
+    save_trained_on(settings.path("models"), bundle.content_sha256, identities)
+    assert check(settings, bundle, copies_of(few, bundle, 50)).rows == 2000

@@ -72,7 +72,7 @@ class Batch:
     history
         Earlier windows, with the outcomes that are known by now.
     repeated_rows
-        Rows of a table that were left out, because a later row has the same customer's id.
+        Rows that were left out as copies: a later row has the same customer's id, or see `copies`.
     """
 
     columns: Columns

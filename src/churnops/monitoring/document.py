@@ -304,8 +304,8 @@ class ReportDocument(Document):
     rows: Count
     repeated_rows: MaybeCount = Field(
         None,
-        description="rows of the table that were left out, because a later row has the same customer id; absent if "
-        "none",
+        description="rows that were left out as copies: a later row has the same customer id, or far more rows are "
+        "equal than in the training table; absent if none",
     )
     training_rows: MaybeCount = Field(
         None,

@@ -18,6 +18,7 @@ from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions
+from churnops.monitoring.copies import without_copies
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.training_rows import count_training_rows
@@ -120,6 +121,8 @@ class ModelMonitor:
         self, bundle: Bundle, batch: Batch, look: int | None, established: Collection[str]
     ) -> tuple[Report, dict[str, ColumnProfile]]:
         settings, reference, target = self._settings.monitoring, bundle.reference, bundle.schema.target.name
+        models = self._settings.path(self._settings.registry.directory)
+        batch = without_copies(bundle, batch, models)
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
         performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
@@ -132,7 +135,7 @@ class ModelMonitor:
         verdicts = Verdicts(performance.decline, features, scores, labels, explained)
         recommendation = recommend(verdicts, settings, look, established=established)
         wrong = wrong_predictions(performance.decline.errors, recommendation, explained, certain)
-        repeated = count_training_rows(bundle, batch, self._settings.path(self._settings.registry.directory))
+        repeated = count_training_rows(bundle, batch, models)
         report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,

@@ -108,7 +108,7 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("From", document["source"]),
     ]
     if document.get("repeated_rows"):
-        pairs.append(("Rows left out", f"{document['repeated_rows']:,}: a later row has the same customer id"))
+        pairs.append(("Rows left out", f"{document['repeated_rows']:,}: copies of other rows"))
     if acts_as != LIVE:
         pairs.append(("Source", acts_as or "none: this report has no consequences"))
     if window:

@@ -39,7 +39,7 @@ class Report:
         Number of this look at fresh evidence, counted from 1 for each model and source. None if the batch spends no
         error budget: it has no consequences, or neither customers nor outcomes.
     repeated_rows
-        Rows of the table that were left out, because a later row has the same customer's id.
+        Rows that were left out as copies of others, see `churnops.monitoring.copies`.
     training_rows
         Rows of the batch that the model was trained on; None if unknown.
     threshold

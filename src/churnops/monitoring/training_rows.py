@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scipy.special import betainc
 
+from churnops.data.identity import Identities
 from churnops.errors import RegistryError
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch
@@ -55,6 +56,25 @@ class TrainingRows:
         return Caution("training_rows", "warning", True, p_value <= certain, reason)
 
 
+def usual_repeats(bundle: Bundle, rows: int, models: Path) -> float | None:
+    """Return the share of repeated rows that chance explains in a table of `rows` rows; None if it is not known.
+
+    It is that of the model's training table, in proportion to the rows if the table is longer; at most 1.
+    """
+    try:
+        known = load_trained_on(models, bundle.content_sha256)
+    except RegistryError:
+        return None
+    if known is None:
+        return None
+    trained = _training_rows(bundle, known)
+    return min(1.0, max(0.0, 1 - known.different / trained) * max(1.0, rows / trained))
+
+
+def _training_rows(bundle: Bundle, known: Identities) -> int:
+    return bundle.lineage.get("fits", {}).get("deployed", {}).get("rows") or known.different
+
+
 def count_training_rows(bundle: Bundle, batch: Batch, models: Path) -> TrainingRows:
     """Count the rows of a batch that the model was trained on, by hashes of the model inputs; `models` is its folder.
 
@@ -70,6 +90,5 @@ def count_training_rows(bundle: Bundle, batch: Batch, models: Path) -> TrainingR
         return TrainingRows(None, batch.rows, problem=str(error))
     if known is None:
         return TrainingRows(None, batch.rows, problem="the training rows of the model are not known")
-    rows = bundle.lineage.get("fits", {}).get("deployed", {}).get("rows") or known.different
-    usual = min(1.0, max(0.0, 2 * (1 - known.different / rows)))
+    usual = min(1.0, max(0.0, 2 * (1 - known.different / _training_rows(bundle, known))))
     return TrainingRows(int(known.holds_rows(batch.columns).sum()), batch.rows, usual)

@@ -163,5 +163,5 @@ def test_a_file_beyond_the_limits_is_refused_with_the_command(
 
 
 def test_a_column_named_as_an_answer_is_not_overwritten(bundle: Bundle, lines: list[str]):
-    with pytest.raises(NotAnswered, match="rename it"):
+    with pytest.raises(NotAnswered, match="rename yours"):
         scored(bundle, csv([f"{lines[0]},churn_probability", f"{lines[1]},1"]))
