@@ -352,6 +352,11 @@ def test_a_new_winner_is_challenger_until_deployed(fresh: Settings):
 
     found = run_all(with_one_family(fresh))
     assert found.deployed.status == "challenger"
+    decision = found.deployed.decision
+    assert decision is not None
+    metrics = Tracker(fresh).client.get_run(found.run_id).data.metrics
+    assert metrics["champion_roc_auc"] == pytest.approx(decision.champion)
+    assert metrics["challenger_roc_auc"] == pytest.approx(decision.challenger)
     assert (fresh.root / "models/production").readlink() == link
     with opened_registry(fresh) as registry:
         assert {v.version: v.aliases for v in registry.versions()} == {1: ("production",), 2: ("challenger",)}
