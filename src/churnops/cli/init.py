@@ -34,10 +34,10 @@ def describe(
     """Find out what the tables hold, and write `config.yaml` into a folder."""
     from churnops.data.read import table_paths
     from churnops.discovery.discover import discover
-    from churnops.discovery.write import check_free, write_config
+    from churnops.discovery.write import free_path, write_config
     from churnops.progress import rows_progress
 
-    check_free(folder, force=force)
+    free_path(folder, force=force)
     paths = table_paths(tables)
     with rows_progress(tables[0].name) as (on_rows, _):
         table = discover(paths, target, positive=positive, identifier=identifier, progress=on_rows)

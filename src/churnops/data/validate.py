@@ -136,7 +136,7 @@ def _check_tables(
         if failures and max_broken_rows:
             broken = _broken_rows(table, schema, needed)
             count = int(broken.sum())
-            if count <= max_broken_rows * table.height:
+            if 0 < count <= max_broken_rows * table.height:
                 checked.rows[name] = f"{count:,} of {table.height:,} rows left out: {'; '.join(map(_short, failures))}"
                 typed, failures = _check_table(table.filter(~broken), schema, name, needed, unknown)
         checked.failures.extend(failures)

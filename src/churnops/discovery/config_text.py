@@ -9,6 +9,7 @@ from textwrap import wrap
 from churnops.discovery.discover import Discovery
 from churnops.discovery.kinds import DescribedColumn
 from churnops.settings import default_config
+from churnops.settings.rules import LABEL
 from churnops.words import words
 
 CHURNERS_TO_COMPARE = 40
@@ -67,9 +68,10 @@ def _schema(table: Discovery) -> str:
         *_forms(table),
         "  columns:",
     ]
+    notes = table.notes()
     for decision in table.columns:
         if decision.kind is not None:
-            lines += _column(decision, table.notes.get(decision.header, ""))
+            lines += _column(decision, notes.get(decision.header, ""))
     target = table.target
     given = f"name: {table.target_name}, {_alias(target.header, table.target_name)}kind: target"
     lines.append(f"    - {{{given}, choices: {_list(target.choices)}}}   # stayed, churned ({target.reason})")
@@ -127,7 +129,7 @@ def _label(decision: DescribedColumn) -> str:
     """Return the header as label, if it has words that the name does not show."""
     header = " ".join(decision.header.split())
     same = words(decision.name).casefold() == header.casefold()
-    return "" if same or " " not in header else f", label: {_text(header)}"
+    return "" if same or " " not in header or not LABEL.allows(header) else f", label: {_text(header)}"
 
 
 def _list(texts: Iterable[str]) -> str:

@@ -5,13 +5,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from churnops.data.dependence import linked_columns
-from churnops.discovery.kinds import DescribedColumn, decide
-from churnops.discovery.leaks import Leak, encoded, find_leaks
+from churnops.data.read import encode, outcomes
+from churnops.data.validate import check_customers
+from churnops.discovery.kinds import DescribedColumn, DescribedColumns, decide
+from churnops.discovery.leaks import Leak, find_leaks
 from churnops.discovery.naming import names_of
-from churnops.discovery.survey import Forms, survey
+from churnops.discovery.survey import Forms, Survey, survey
 from churnops.discovery.target import TargetColumn, find_target
 from churnops.errors import DataError
+from churnops.schema import Column, Columns, Schema
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Discovery:
     Attributes
     ----------
     columns
-        DescribedColumns on all columns but the target, in the order of the table.
+        Descriptions of all columns but the target, in the order of the table.
     missing
         Texts that mean a missing value.
     leaks
@@ -39,9 +45,8 @@ class Discovery:
     leaks: tuple[Leak, ...]
     linked: Mapping[str, str]
 
-    @property
     def notes(self) -> Mapping[str, str]:
-        """A short comment for each column that a person should look at, by header."""
+        """Return a short comment for each column that a person should look at, by header."""
         notes = {d.header: f"check: {d.reason}" for d in self.columns if d.check and d.kind}
         names = {d.name: d for d in self.columns}
         notes |= {names[name].header: f"determined by {other}" for name, other in self.linked.items()}
@@ -89,18 +94,40 @@ def discover(
     facts = survey(paths, progress)
     outcome = find_target(facts, target, positive)
     decisions = decide(facts, outcome.header, identifier)
-    leaks = find_leaks(facts, decisions.columns, outcome)
+    name = names_of([column.header for column in facts.columns])[outcome.header]
+    columns, churned = _encoded(facts, decisions, outcome, name)
+    leaks = find_leaks(facts.sample, columns, churned, decisions.columns)
     certain = {leak.header: leak for leak in leaks if leak.certain}
-    columns = tuple(
+    described = tuple(
         replace(d, kind=None, choices=(), reason=f"contains the outcome: {certain[d.header].evidence}", check=True)
         if d.header in certain and d.kind != "id"
         else d
         for d in decisions.columns
     )
-    if not any(d.kind in ("number", "integer", "category", "flag") for d in columns):
-        raise DataError(
-            "no column can be an input of a model: " + "; ".join(f"{d.header!r} {d.reason}" for d in columns)
-        )
-    name = names_of([column.header for column in facts.columns])[outcome.header]
-    linked = linked_columns(encoded(facts, columns))
-    return Discovery(facts.rows, outcome, name, columns, decisions.missing, facts.forms, tuple(leaks), linked)
+    inputs = [d.name for d in described if d.kind not in (None, "id")]
+    if not inputs:
+        raise _without_inputs(described)
+    linked = linked_columns({name: columns[name] for name in inputs})
+    return Discovery(facts.rows, outcome, name, described, decisions.missing, facts.forms, tuple(leaks), linked)
+
+
+def _encoded(
+    facts: Survey, decisions: DescribedColumns, target: TargetColumn, name: str
+) -> tuple[Columns, NDArray[np.float64]]:
+    """Return the sample's inputs and outcomes as `churnops run` would read them with these decisions."""
+    columns = [
+        Column(name=d.name, alias=d.header, kind=d.kind, choices=d.choices, nullable=True)
+        for d in decisions.columns
+        if d.kind not in (None, "id")
+    ]
+    if not columns:
+        raise _without_inputs(decisions.columns)
+    columns.append(Column(name=name, alias=target.header, kind="target", choices=target.choices))
+    schema = Schema(columns=tuple(columns), missing=decisions.missing, **asdict(facts.forms))
+    table = check_customers(facts.sample, schema, "the table", keep_outcome=True)
+    return encode(table, schema), outcomes(table, schema)
+
+
+def _without_inputs(columns: Sequence[DescribedColumn]) -> DataError:
+    reasons = "; ".join(f"{column.header!r} {column.reason}" for column in columns)
+    return DataError(f"no column can be an input of a model: {reasons}")

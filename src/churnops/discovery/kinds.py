@@ -15,6 +15,7 @@ from churnops.discovery.naming import names_of
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, Kind, is_marked, nearest
+from churnops.settings.columns import CHOICE, RULES
 from churnops.spelling import plain
 
 MAX_CATEGORY_LEVELS = 255
@@ -176,6 +177,8 @@ def _decide(column: _FilledColumn) -> DescribedColumn:
     facts = column.facts
     if not facts.header.strip():
         return column.out("has no header")
+    if not RULES["alias"].allows(facts.header):
+        return column.out("has a header with control characters, or of more than 200 characters", check=True)
     if facts.header in RESERVED or is_marked([facts.header]):
         return column.out("is a column that churnops adds")
     if facts.nested:
@@ -235,6 +238,8 @@ def _decide_text(column: _FilledColumn) -> DescribedColumn:
         return column.out(f"has {_many(facts, count)} levels: too many for a category", check=True)
     if (pair := flag_choices(column.levels)) is not None:
         return column.as_("flag", f"has two values, {pair[0]!r} and {pair[1]!r}", choices=pair)
+    if not all(map(CHOICE.allows, column.levels)):
+        return column.out("has texts with control characters, or of more than 200 characters", check=True)
     return column.as_("category", f"{count} levels", choices=ordered(column.levels))
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from churnops.data.cell_text import as_numbers
 from churnops.discovery.kinds import DescribedColumn
-from churnops.discovery.survey import Forms, Survey
-from churnops.discovery.target import TargetColumn
 from churnops.evaluation.delong import delong
+from churnops.evaluation.leaks import churn_rates
+from churnops.schema import Columns
 
 SUSPECTED = 0.95
 """ROC-AUC of a single column from which it is suspected to contain the outcome."""
@@ -21,8 +21,6 @@ MAX_COPY_LEVELS = 20
 """Largest number of values of a copy of the target."""
 MAX_PARTS, ROWS_PER_PART = 100, 50
 """Largest number of quantile parts of a number whose churn rates are compared, and average rows of a part."""
-PRIOR_ROWS = 10.0
-"""Rows at the overall churn rate that are added to each part's own."""
 
 Values = NDArray[np.float64]
 
@@ -45,129 +43,94 @@ class Leak:
     evidence: str
 
 
-def find_leaks(survey: Survey, decisions: Iterable[DescribedColumn], target: TargetColumn) -> list[Leak]:
-    """Return the columns that by themselves separate the customers who churned from those who stayed."""
-    texts = survey.sample.get_column(target.header).cast(pl.String)
-    known = survey.sample.filter(texts.is_in(list(target.choices)))
-    outcome = (known.get_column(target.header).cast(pl.String) == target.choices[1]).cast(pl.Float64).to_numpy()
-    if min(outcome.sum(), outcome.size - outcome.sum()) < MIN_OUTCOMES:
+def find_leaks(
+    sample: pl.DataFrame, columns: Columns, outcome: Values, decisions: Iterable[DescribedColumn]
+) -> list[Leak]:
+    """Return the columns that by themselves separate the customers who churned from those who stayed.
+
+    Parameters
+    ----------
+    sample
+        Rows of the table as they are in the files, shape (n,).
+    columns
+        The inputs of these rows, encoded, by name.
+    outcome
+        Shape (n,): 1 churned, 0 stayed, NaN unknown.
+    """
+    known = ~np.isnan(outcome)
+    churned = outcome[known]
+    if min(churned.sum(), churned.size - churned.sum()) < MIN_OUTCOMES:
         return []
+    rows = sample.filter(pl.Series(known))
     leaks = []
     for decision in decisions:
-        cells = known.get_column(decision.header)
-        if cells.dtype.is_nested():
-            continue
-        if leak := _leak(decision, cells, outcome, survey.forms):
+        cells = rows.get_column(decision.header)
+        values = columns[decision.name][known] if decision.name in columns else None
+        if not cells.dtype.is_nested() and (leak := _leak(decision, cells, values, churned)):
             leaks.append(leak)
     return leaks
 
 
-def encoded(survey: Survey, decisions: Iterable[DescribedColumn]) -> dict[str, Values]:
-    """Return the inputs of the sample as numbers, by name: a choice as its index, a missing value as NaN."""
-    columns = {}
-    for decision in decisions:
-        cells = survey.sample.get_column(decision.header) if decision.kind not in (None, "id") else None
-        if cells is None:
-            continue
-        if decision.choices:
-            codes = {choice: float(code) for code, choice in enumerate(decision.choices)}
-            cells = cells.cast(pl.String).replace_strict(codes, default=None, return_dtype=pl.Float64)
-            columns[decision.name] = cells.to_numpy()
-        else:
-            columns[decision.name] = _numbers(cells, survey.forms)
-    return columns
-
-
-def _leak(decision: DescribedColumn, cells: pl.Series, outcome: Values, forms: Forms) -> Leak | None:
+def _leak(decision: DescribedColumn, cells: pl.Series, values: Values | None, churned: Values) -> Leak | None:
     filled = _filled(cells)
-    if evidence := _one_outcome_each(filled.cast(pl.String), outcome, "it is filled in", "it is empty"):
-        return Leak(decision.header, 1.0, True, evidence)
+    if _one_outcome_each(filled, churned):
+        who = "churned" if churned[filled == 1.0].any() else "stayed"
+        return Leak(decision.header, 1.0, True, f"it is filled in only for customers who {who}")
     if decision.kind == "id":
-        area = _area(_numbers(cells, forms), outcome)
+        area = _area(as_numbers(cells.cast(pl.String)).to_numpy(), churned)
         evidence = f"sorting the customers by it sorts them by outcome (ROC-AUC {area:.3f})"
         return Leak(decision.header, area, True, evidence) if area >= SUSPECTED else None
-    if decision.kind is None:
+    if values is None:
         return None
-    texts = cells.cast(pl.String)
-    if evidence := _one_outcome_each(texts, outcome):
+    if _one_outcome_each(values, churned):
+        evidence = "each of its values has one outcome only: it is a copy of the target"
         return Leak(decision.header, 1.0, True, evidence)
-    area = 0.5
-    if decision.kind in ("number", "integer"):
-        numbers = _numbers(cells, forms)
-        area, codes = _area(numbers, outcome), _parts(numbers)
-    else:
-        codes = _codes(texts)
-    area = max(area, _area(_rates_of_others(codes, outcome), outcome))
+    area = _rates_area(values if decision.choices else _parts(values), churned)
+    if not decision.choices:
+        area = max(area, _area(values, churned))
     if area < SUSPECTED:
         return None
     return Leak(decision.header, area, False, f"alone it predicts the outcome with a ROC-AUC of {area:.3f}")
 
 
-def _filled(cells: pl.Series) -> pl.Series:
-    text = cells.cast(pl.String) if cells.dtype != pl.String else cells
-    return text.is_not_null() & (text.str.strip_chars() != "").fill_null(value=False)
+def _filled(cells: pl.Series) -> Values:
+    """Return 1 for each cell with a value, 0 for an empty one."""
+    texts = cells.cast(pl.String)
+    return (texts.str.strip_chars() != "").fill_null(value=False).cast(pl.Float64).to_numpy()
 
 
-def _one_outcome_each(values: pl.Series, outcome: Values, *names: str) -> str:
-    """Return the evidence if each of a few values has one outcome only, and both outcomes occur; else an empty text."""
-    counts = (
-        pl.DataFrame({"value": values.fill_null(""), "churned": outcome})
-        .group_by("value")
-        .agg(pl.len().alias("rows"), pl.col("churned").sum())
-        .sort("rows", descending=True)
-    )
-    rows, churned = counts.get_column("rows").to_numpy(), counts.get_column("churned").to_numpy()
-    if not 2 <= rows.size <= MAX_COPY_LEVELS or not ((churned == 0) | (churned == rows)).all():
-        return ""
-    if not (churned == 0).any() or not (churned > 0).any():
-        return ""
-    if names:
-        yes = bool(churned[counts.get_column("value").to_list().index("true")] > 0)
-        return f"it is filled in only for customers who {'churned' if yes else 'stayed'}"
-    return "each of its values has one outcome only: it is a copy of the target"
+def _one_outcome_each(values: Values, churned: Values) -> bool:
+    """Whether each of a few values (missing is one) has one outcome only, and both outcomes occur."""
+    codes = np.unique(values, return_inverse=True)[1]  # NaN equals NaN
+    count = np.bincount(codes)
+    if not 2 <= count.size <= MAX_COPY_LEVELS:
+        return False
+    rates = np.bincount(codes, weights=churned) / count
+    return bool(np.isin(rates, (0.0, 1.0)).all() and rates.min() < rates.max())
 
 
-def _numbers(cells: pl.Series, forms: Forms) -> Values:
-    if cells.dtype == pl.String:
-        cells = as_numbers(cells, forms.decimal, forms.thousands)
-    return cells.cast(pl.Float64, strict=False).to_numpy()
-
-
-def _parts(numbers: Values) -> NDArray[np.intp]:
-    """Return the quantile part of each number; missing values are a part of their own."""
+def _parts(numbers: Values) -> Values:
+    """Return the quantile part of each number; NaN if it is missing."""
     known = numbers[np.isfinite(numbers)]
     if known.size == 0:
-        return np.zeros(numbers.size, dtype=np.intp)
+        return numbers
     parts = min(MAX_PARTS, max(known.size // ROWS_PER_PART, 2))
     edges = np.unique(np.quantile(known, np.linspace(0, 1, parts + 1)[1:-1]))
-    codes = np.searchsorted(edges, numbers, side="right")
-    codes[~np.isfinite(numbers)] = edges.size + 1
-    return codes
+    return np.where(np.isfinite(numbers), np.searchsorted(edges, numbers, side="right"), np.nan)
 
 
-def _codes(texts: pl.Series) -> NDArray[np.intp]:
-    return texts.fill_null("").cast(pl.Categorical).to_physical().to_numpy().astype(np.intp)
+def _rates_area(codes: Values, churned: Values) -> float:
+    """Return the ROC-AUC of each row's churn rate, that of its code among the rows of the other half."""
+    half = np.arange(codes.size) % 2 == 0
+    rates = np.where(half, churn_rates(codes, churned, ~half), churn_rates(codes, churned, half))
+    return _area(rates, churned)
 
 
-def _rates_of_others(codes: NDArray[np.intp], outcome: Values) -> Values:
-    """Return for each row the churn rate of its part among the rows of the other half."""
-    half = np.arange(codes.size) % 2
-    scores = np.empty(codes.size)
-    size = int(codes.max(initial=0)) + 1
-    for number in (0, 1):
-        others = half != number
-        count = np.bincount(codes[others], minlength=size)
-        churned = np.bincount(codes[others], weights=outcome[others], minlength=size)
-        rate = (churned + PRIOR_ROWS * outcome[others].mean()) / (count + PRIOR_ROWS)
-        scores[half == number] = rate[codes[half == number]]
-    return scores
-
-
-def _area(scores: Values, outcome: Values) -> float:
+def _area(scores: Values, churned: Values) -> float:
     """Return the ROC-AUC of scores or of their opposite; 0.5 if too few rows have a score."""
     known = np.isfinite(scores)
-    scores, outcome = scores[known], outcome[known]
-    if min(outcome.sum(), outcome.size - outcome.sum()) < MIN_OUTCOMES:
+    scores, churned = scores[known], churned[known]
+    if min(churned.sum(), churned.size - churned.sum()) < MIN_OUTCOMES:
         return 0.5
-    area = delong(outcome, scores).value
+    area = delong(churned, scores).value
     return max(area, 1 - area)

@@ -51,8 +51,8 @@ class ColumnFacts:
         Number of cells such as 0042.
     times, ambiguous_times
         Number of cells that are ISO 8601 dates or times, or of a time type; and of those such as 05/03/2024.
-    letters, blanks
-        Number of characters of all texts, and of blanks within them.
+    blanks
+        Number of blanks within all texts that are not numbers.
     words
         Count of each distinct text that is not a number, up to `MAX_LEVELS` of them; `many_words` beyond.
     levels
@@ -73,7 +73,6 @@ class ColumnFacts:
     zero_first: int = 0
     times: int = 0
     ambiguous_times: int = 0
-    letters: int = 0
     blanks: int = 0
     words: Counter[str] = field(default_factory=Counter)
     levels: Counter[str] = field(default_factory=Counter)
@@ -90,7 +89,7 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class Forms:
-    """Form of the texts in the files: encoding of a CSV without a byte-order mark, and the marks of numbers."""
+    """Form of the texts in the files: encoding of a CSV that is not UTF-8, and the marks of numbers."""
 
     encoding: Encoding = "utf-8"
     decimal: Literal[".", ","] = "."
@@ -212,7 +211,6 @@ def _add(column: ColumnFacts, cells: pl.Series, forms: Forms) -> None:
     if words.len():
         column.times += int(as_times(words).is_not_null().sum())
         column.ambiguous_times += int(day_or_month_first(words).sum())
-        column.letters += int(words.str.len_chars().sum())
         column.blanks += int(words.str.count_matches(" ", literal=True).sum())
         column.many_words |= _count(column.words, words, full=column.many_words)
     column.many_levels |= _count(column.levels, known, full=column.many_levels)

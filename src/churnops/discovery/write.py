@@ -12,7 +12,7 @@ from churnops.files import write_flushed
 from churnops.settings import CONFIG_NAME, Settings, read_yaml
 
 
-def check_free(folder: Path, *, force: bool) -> Path:
+def free_path(folder: Path, *, force: bool) -> Path:
     """Return the path of `config.yaml` in a folder; refuse an existing one unless `force`, and a bad folder.
 
     Raises
@@ -41,7 +41,7 @@ def write_config(table: Discovery, sources: Sequence[Path], folder: Path, *, for
     SettingsError
         If there is a `config.yaml` already and `force` is False.
     """
-    path = check_free(folder, force=force)
+    path = free_path(folder, force=force)
     text = config_text(table, [os.path.relpath(source.resolve(), folder.resolve()) for source in sources])
     settings = Settings.parse(read_yaml(text), folder.resolve())
     all_features(settings.table, settings.features)

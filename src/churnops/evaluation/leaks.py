@@ -27,13 +27,13 @@ def leaking_columns(prepared: PreparedTable, inputs: Iterable[Column]) -> list[s
     for column in inputs:
         values = prepared.columns[column.name]
         scores = [np.isnan(values).astype(np.float64)]
-        scores.append(values if column.numeric else _churn_rates(values, outcome, ~held_out))
+        scores.append(values if column.numeric else churn_rates(values, outcome, ~held_out))
         if any(_separates(score[held_out], outcome[held_out]) for score in scores):
             leaks.append(column.name)
     return leaks
 
 
-def _churn_rates(codes: Values, outcome: Values, rows: NDArray[np.bool_]) -> Values:
+def churn_rates(codes: Values, outcome: Values, rows: NDArray[np.bool_]) -> Values:
     """Return, for each customer, the churn rate of those `rows` that have the same choice."""
     places = np.where(np.isnan(codes), 0, codes + 1).astype(np.intp)
     count = np.bincount(places[rows], minlength=places.max(initial=0) + 1)
