@@ -1,0 +1,16 @@
+"""Results of the commands in the terminal, as sentences and tables: a file for each group of commands."""
+
+from churnops.screens.models import show_gate, show_keys, show_models, show_promotion
+from churnops.screens.monitoring import show_cycle
+from churnops.screens.retraining import show_retraining
+from churnops.screens.run import show_run
+
+__all__ = [
+    "show_cycle",
+    "show_gate",
+    "show_keys",
+    "show_models",
+    "show_promotion",
+    "show_retraining",
+    "show_run",
+]
