@@ -100,14 +100,36 @@ def test_a_clean_file_does_not_end_the_alarm_of_live_traffic(deployed: Settings,
     assert [row for row in told(deployed) if row[0] == "feature_drift"] == live + weekly
 
 
+def test_a_file_without_a_required_column_alerts_its_source(deployed: Settings, tmp_path: Path):
+    bad = tmp_path / "bad.csv"
+    customers(deployed, longer_calls).drop("customer_service_calls").write_csv(bad)
+    command = (CHURNOPS, "monitor", "--batch", str(bad), "--json")
+    assert json.loads(run(*command, cwd=deployed.root).stdout)["report"]["unreadable_columns"] == [
+        "customer_service_calls"
+    ]
+    assert told(deployed) == []
+    printed = run(*command[:-1], "--act", "--source", "weekly", cwd=deployed.root)
+    assert "recommended, but no model can be trained on a file with broken columns" in " ".join(printed.stdout.split())
+    assert {("broken_columns", "weekly", "firing"), ("feature_drift", "weekly", "firing")} == set(told(deployed))
+    assert number_of(deployed, decisions) == 0
+    customers(deployed).write_csv(bad)
+    monitoring.run_monitoring(deployed, sources.file(bad, "weekly"), permitted=False)
+    assert ("broken_columns", "weekly", "recovered") in told(deployed)
+
+
 def test_a_file_with_wrong_columns_is_an_error_and_nothing_else(deployed: Settings, tmp_path: Path):
     bad = tmp_path / "bad.csv"
-    customers(deployed).drop("total_day_minutes").write_csv(bad)
-    with pytest.raises(ChurnopsError, match="total_day_minutes"):
+    customers(deployed).select("total_day_minutes", "churn").write_csv(bad)
+    few = tmp_path / "few.csv"
+    wrong = pl.when(pl.int_range(pl.len()) < 9).then(pl.lit("Atlantis")).otherwise("state").alias("state")
+    customers(deployed).with_columns(wrong).write_csv(few)
+    with pytest.raises(ChurnopsError, match="state"):
+        monitoring.run_monitoring(deployed, sources.file(few))
+    with pytest.raises(ChurnopsError, match="total_day_calls"):
         monitoring.run_monitoring(deployed, sources.file(bad))
     assert counted(deployed) == NOTHING
     assert number_of(deployed, cycles) == 0
-    with pytest.raises(ChurnopsError, match="total_day_minutes"):
+    with pytest.raises(ChurnopsError, match="total_day_calls"):
         monitoring.run_monitoring(deployed, sources.file(bad, "weekly"))
     assert told(deployed) == [("cycle_failed", "weekly", "firing")]
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from churnops.alerting.alarms import alarms
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import encode, outcomes
-from churnops.data.validate import validate_data
+from churnops.data.validate import ValidationError, validate_data
 from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, Report
-from churnops.monitoring.batch import Window
-from churnops.monitoring.collect import batch_from_columns, batch_from_table, decode_inputs
+from churnops.monitoring.batch import Batch, Window
+from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_table, decode_inputs
 from churnops.monitoring.document import ReportDocument
 from churnops.monitoring.page import report_page
 from churnops.pipelines.run_monitoring import _retraining
@@ -341,6 +341,106 @@ def test_derived_columns_follow_the_columns_they_come_from(trained: TrainedModel
     place = bundle.selected.index("total_charge")
     bills = [bundle.matrix(bundle.imputer(c))[:, place] for c in (columns, more)]
     np.testing.assert_allclose(bills[1] - bills[0], 17.0)
+
+
+def texts(name: str, value: str | None, share: float = 1.0) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Return a change that sets a share of a column's cells."""
+
+    def change(table: pl.DataFrame) -> pl.DataFrame:
+        some = pl.int_range(pl.len()) < share * pl.len()
+        return table.with_columns(pl.when(some).then(pl.lit(value, pl.String)).otherwise(pl.col(name)).alias(name))
+
+    return change
+
+
+UNUSABLE: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
+    "absent": (lambda table: table.drop("Total day minutes"), "Total day minutes is missing"),
+    "renamed": (
+        lambda table: table.rename({"Total day minutes": "Total day minuts"}),
+        "Total day minutes is missing; is it 'Total day minuts'?",
+    ),
+    "empty": (texts("Total day minutes", None), "Total day minutes is empty"),
+    "mostly empty": (texts("Total day minutes", None, 0.6), "Total day minutes is empty in 60% of the rows"),
+    "words": (
+        texts("Total day minutes", "n/a", 0.5),
+        "Total day minutes cannot be read in 50% of the rows: 834 values not a number",
+    ),
+    "above the range": (texts("Total day minutes", "9e9"), "Total day minutes cannot be read in 100% of the rows: "),
+    "another choice": (texts("International plan", "maybe"), "International plan cannot be read in 100% of the rows: "),
+}
+
+
+@pytest.fixture
+def batch_of(tmp_path: Path, trained: TrainedModels) -> Callable[[pl.DataFrame], Batch]:
+    def read(table: pl.DataFrame) -> Batch:
+        table.write_csv(tmp_path / "later.csv")
+        return batch_from_file(tmp_path / "later.csv", trained.refit, acts_as="weekly")
+
+    return read
+
+
+@pytest.mark.parametrize("how", UNUSABLE)
+@pytest.mark.parametrize("rows", [1667, 10])
+def test_a_required_column_that_cannot_be_read_is_an_alert(
+    settings: Settings,
+    trained: TrainedModels,
+    log: CycleLog,
+    batch_of: Callable[[pl.DataFrame], Batch],
+    how: str,
+    rows: int,
+):
+    change, reason = UNUSABLE[how]
+    batch = batch_of(change(pl.read_csv(LATER, infer_schema=False).head(rows)))
+    report = ModelMonitor(settings, log).check(trained.refit, batch)
+    broken, wrong, repeated = report.cautions
+    assert (broken.name, broken.severity, broken.fired) == ("broken_columns", "critical", True)
+    assert broken.reason.startswith(reason.partition(": ")[0] if rows == 10 else reason)
+    assert (wrong.fired, repeated.fired) == (None, None)
+    firing, clear = alarms(report, "")
+    assert [alarm.subject for alarm in firing] == ["broken_columns"]
+    assert not {"performance", "prediction_drift"} & set(clear)
+    for why in (report.performance.decline.reason, report.prediction_drift.reason):
+        assert why == "customers cannot be scored, because a required column is broken"
+    columns = {column.name: column for column in report.feature_drift.columns}
+    (name,) = report.unreadable_columns
+    unread = columns.pop(name)
+    assert (unread.drifted, unread.reason.startswith("the column ")) == (None, True)
+    if rows == 1667:
+        assert {column.drifted for column in columns.values()} == {False}
+        assert report.target_drift.drifted is False
+    document = report.to_json()
+    assert ReportDocument.read(document).to_json() == document
+    assert document["unreadable_columns"] == [name]
+    page = report_page(document, trained.refit.reference, {}, settings.table)
+    assert "Data about customers is broken" in page
+
+
+def test_an_unreadable_optional_column_leaves_the_scores(
+    settings: Settings, trained: TrainedModels, log: CycleLog, batch_of: Callable[[pl.DataFrame], Batch]
+):
+    later = pl.read_csv(LATER, infer_schema=False)
+    batch = batch_of(texts("Total day charge", "?")(later))
+    assert np.array_equal(batch.probability, batch_of(later).probability)
+    report = ModelMonitor(settings, log).check(trained.refit, batch)
+    caution = report.cautions[0]
+    assert (caution.severity, caution.fired) == ("warning", True)
+    assert caution.reason.startswith("Total day charge cannot be read in 100% of the rows: 1667 values not a number")
+    assert report.performance.decline.below is False
+    report = ModelMonitor(settings, log).check(trained.refit, batch_of(later.drop("Total day charge")))
+    assert report.cautions[0].fired is False
+
+
+def test_a_few_broken_cells_and_another_table_are_refused(batch_of: Callable[[pl.DataFrame], Batch]):
+    later = pl.read_csv(LATER, infer_schema=False)
+    broken = texts("Total day minutes", "n/a")(texts("State", "Atlantis", 0.1)(later))
+    with pytest.raises(ValidationError) as refused:
+        batch_of(broken)
+    assert {failure.column for failure in refused.value.failures} == {
+        "state ('State')",
+        "total_day_minutes ('Total day minutes')",
+    }
+    with pytest.raises(ValidationError):
+        batch_of(later.select("Churn", "Total day charge"))
 
 
 @pytest.mark.parametrize("copies", [1, 3])

@@ -1,6 +1,7 @@
 """Batch: the customers and outcomes of one monitoring cycle."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +14,8 @@ from churnops.settings import LIVE
 
 Window = tuple[datetime, datetime]
 """Start (included) and end (excluded)."""
+NO_SCORES = "customers cannot be scored, because a required column is broken"
+"""Reason of a verdict that needs scores, see `Batch.scored`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ class Batch:
         Earlier windows, with the outcomes that are known by now.
     repeated_rows
         Rows that were left out as copies: a later row has the same customer's id, or see `copies`.
+    broken
+        Columns of a file that are absent or cannot be read, with the reason, see `churnops.data.broken_columns`. Their
+        broken cells are NaN in `columns`. With a broken model input, all probabilities are NaN.
     """
 
     columns: Columns
@@ -86,6 +92,12 @@ class Batch:
     past: bool = False
     history: tuple[tuple[Window, Resolved], ...] = field(default=())
     repeated_rows: int = 0
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> bool:
+        """Whether the customers have scores."""
+        return not np.isnan(self.probability).any()
 
     @property
     def rows(self) -> int:

@@ -4,7 +4,7 @@ A broken feed is repaired at its source, a threshold that no longer fits is chan
 the batch: a new model helps with none of them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,7 +59,9 @@ def explained_by(broken: Caution, *, same_rows: bool) -> frozenset[TriggerName]:
     return frozenset({"prediction_drift", "performance"} if same_rows else {"prediction_drift"})
 
 
-def broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float) -> Caution:
+def broken_columns(
+    bundle: Bundle, batch: Profile, features: FeatureDrift, certain: float, unreadable: Mapping[str, str]
+) -> Caution:
     """Compare every column with its reference, each at an equal part of the level `certain`.
 
     Each caution has an error budget of its own: a quarter of `false_alarm_budget`, as large as a trigger's part of it.
@@ -70,11 +72,18 @@ def broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certa
         Profiles of the watched columns, counted in the cells of the bundle's reference.
     certain
         Highest p-value of a certain difference at this look, see `budget.level`.
+    unreadable
+        Columns that are certainly broken, with the reason (`Batch.broken`). Without a model input no customer can be
+        scored, so the alert is critical.
     """
     share = certain / max(len(features.columns), 1)
-    profiles = {column.name: batch[column.name] for column in features.columns if column.name in batch}
+    profiles = {
+        column.name: batch[column.name]
+        for column in features.columns
+        if column.name in batch and column.name not in unreadable
+    }
     enough = [name for name, profile in profiles.items() if profile.rows + profile.missing >= MIN_ROWS]
-    if not enough:
+    if not enough and not unreadable:
         return Caution("broken_columns", "warning", None, None, f"fewer than {MIN_ROWS} customers")
     breaks = {
         column.name: list(_breaks(column, bundle.reference[column.name], profiles[column.name]))
@@ -82,15 +91,16 @@ def broken_columns(bundle: Bundle, batch: Profile, features: FeatureDrift, certa
         if column.name in enough
     }
     certainly = {name: [words for p_value, words in ways if p_value <= share] for name, ways in breaks.items()}
-    broken = {name: words[0] for name, words in certainly.items() if words}
+    broken = {**unreadable, **{name: words[0] for name, words in certainly.items() if words}}
     if not broken:
         doubtful = any(breaks.values())
         reason = f"no column is {'certainly ' if doubtful else ''}empty, constant or on another scale"
         return Caution("broken_columns", "warning", doubtful, False, reason)
     importance = column_importance(bundle, None)
-    ordered = sorted(broken, key=lambda name: -importance.get(name, 0.0))
+    unscored = {column.name for column in bundle.schema.model_inputs} & unreadable.keys()
+    ordered = sorted(broken, key=lambda name: (name not in unscored, -importance.get(name, 0.0)))
     # A column is important if its share of the scores is at least that of the average column.
-    important = importance.get(ordered[0], 0.0) * len(importance) >= 1.0
+    important = bool(unscored) or importance.get(ordered[0], 0.0) * len(importance) >= 1.0
     more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
     reason = "; ".join(f"{title(bundle.schema.by_name[name])} {broken[name]}" for name in ordered[:3]) + more
     return Caution("broken_columns", "critical" if important else "warning", True, True, reason)
@@ -130,7 +140,10 @@ def wrong_predictions(
     if any(trigger.fired for trigger in recommendation.triggers if trigger.name == "performance"):
         return Caution("wrong_predictions", "warning", None, None, "the trigger performance names them")
     if errors is None:
-        return Caution("wrong_predictions", "warning", None, None, "too few outcomes are known")
+        reason = (
+            "cannot tell, because a column is broken" if "performance" in explained else "too few outcomes are known"
+        )
+        return Caution("wrong_predictions", "warning", None, None, reason)
     big = errors.wrong >= ERROR_RATIO * errors.expected and errors.wrong > errors.expected
     if big and "performance" in explained:
         return Caution("wrong_predictions", "warning", None, None, f"{errors}; cannot tell, because a column is broken")

@@ -1,15 +1,17 @@
 """Collect a batch: from a table, or from the journal by time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from churnops.data.broken_columns import SoundCells, check_sound_cells
 from churnops.data.read import encode, last_of_each, outcomes, read_table
 from churnops.data.validate import check_customers
 from churnops.errors import DataError
@@ -35,27 +37,40 @@ def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -
     Raises
     ------
     DataError
-        If the file cannot be read or breaks the bundle's Schema.
+        If the file cannot be read, or breaks the bundle's Schema in more than broken columns (`Batch.broken`).
     """
-    return batch_from_table(read_table(path, bundle.schema), bundle, as_text(Path(path.name)), acts_as=acts_as)
+    table, name = read_table(path, bundle.schema), as_text(Path(path.name))
+    return batch_from_table(table, bundle, name, acts_as=acts_as, tolerate_broken=True)
 
 
-def batch_from_table(table: pl.DataFrame, bundle: Bundle, source: str, *, acts_as: str | None = None) -> Batch:
+def batch_from_table(
+    table: pl.DataFrame, bundle: Bundle, source: str, *, acts_as: str | None = None, tolerate_broken: bool = False
+) -> Batch:
     """Check and score the customers of a table. Every customer counts as due, with or without an outcome.
 
     The batch is simulated if the table has the column that `churnops simulate` adds.
+
+    Parameters
+    ----------
+    tolerate_broken
+        Whether columns may be broken, see `churnops.data.broken_columns`.
 
     Raises
     ------
     ValidationError
         If the table breaks the bundle's Schema; `failures` lists the broken rules, 20 at most.
     """
-    answers = [name for name in RESERVED if name in table.columns]  # columns of an earlier scoring
-    checked = check_customers(table.drop(answers), bundle.schema, source, keep_outcome=True)
-    once = last_of_each(checked, bundle.schema)
-    columns, outcome = encode(once, bundle.schema), outcomes(once, bundle.schema)
-    batch = batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as)
-    return replace(batch, simulated=is_marked(table.columns), repeated_rows=checked.height - once.height)
+    schema = bundle.schema
+    customers = table.drop([name for name in RESERVED if name in table.columns])  # without an earlier scoring
+    checked = (
+        check_sound_cells(customers, schema, source)
+        if tolerate_broken
+        else SoundCells(check_customers(customers, schema, source, keep_outcome=True), {})
+    )
+    once = last_of_each(checked.table, schema)
+    columns, outcome = encode(once, schema), outcomes(once, schema)
+    batch = batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as, broken=checked.broken)
+    return replace(batch, simulated=is_marked(table.columns), repeated_rows=checked.table.height - once.height)
 
 
 def batch_from_columns(
@@ -65,13 +80,18 @@ def batch_from_columns(
     source: str,
     *,
     acts_as: str | None = None,
+    broken: Mapping[str, str] = MappingProxyType({}),
 ) -> Batch:
-    """Score n encoded customers; `outcome` (n,) is 1, 0 or NaN. If n is 0, `columns` may be empty."""
-    probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
+    """Score n encoded customers; `outcome` (n,) is 1, 0 or NaN. If n is 0, `columns` may be empty.
+
+    If a model input is `broken` (see `Batch`), there are no scores.
+    """
+    sound = all(column.name not in broken for column in bundle.schema.model_inputs)
+    probability = bundle.predict(columns).probability if outcome.size and sound else np.full(outcome.size, np.nan)
     known = ~np.isnan(outcome)
     coverage = LabelCoverage(due=outcome.size, labelled=int(known.sum()))
     resolved = Resolved(probability[known], outcome[known], coverage)
-    return Batch(columns, probability, outcome, resolved, source, acts_as=acts_as)
+    return Batch(columns, probability, outcome, resolved, source, acts_as=acts_as, broken=broken)
 
 
 def batch_from_journal(

@@ -21,14 +21,14 @@ def without_copies(bundle: Bundle, batch: Batch, models: Path) -> Batch:
     Rows are equal if their model inputs and outcomes are. In a table with few different values, different customers are
     often equal, so the share of repeated training rows is the measure; it is assumed to grow with the number of rows. A
     batch stays as it is if the training rows are not known, or if fewer than 30 different rows would remain: then its
-    columns are rather broken than its customers repeated.
+    columns are rather broken than its customers repeated. It also stays as it is without scores.
 
     Parameters
     ----------
     models
         Folder of the deployed models, which has the hashes of the training rows.
     """
-    if batch.rows < MIN_ROWS:
+    if batch.rows < MIN_ROWS or not batch.scored:
         return batch
     inputs = [column.name for column in bundle.schema.model_inputs]
     contents = content_hashes({**batch.columns, ":outcome": batch.outcome}, [*inputs, ":outcome"])

@@ -278,6 +278,7 @@ class ReportDocument(Document):
     """Findings of one monitoring cycle. Within a report_version keys are added, never changed or removed."""
 
     model_config = ConfigDict(title="churnops monitoring report", json_schema_extra={"additionalProperties": True})
+    limits: ClassVar[Mapping[str, int]] = {"unreadable_columns": MAX_COLUMNS}
 
     report_version: Annotated[MaybeCount, WithJsonSchema({"const": REPORT_VERSION})]
     timestamp: Moment
@@ -312,6 +313,11 @@ class ReportDocument(Document):
         description="rows with the same model inputs as a row that the model was trained on; null: not known; older "
         "reports lack it",
     )
+    unreadable_columns: tuple[str, ...] = Field(
+        (),
+        description="columns of a file that are missing or cannot be read: broken columns without a verdict; absent if "
+        "none",
+    )
     look: MaybeCount = Field(
         description="number of this look at fresh evidence on the model; null for a batch that spends no error budget"
     )
@@ -325,8 +331,9 @@ class ReportDocument(Document):
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if not self.repeated_rows:
-            del written["repeated_rows"]
+        for name in ("repeated_rows", "unreadable_columns"):
+            if not written[name]:
+                del written[name]
         return written
 
     @classmethod

@@ -15,7 +15,7 @@ from churnops.evaluation.delong import delong
 from churnops.files import fsync_folder, write_flushed
 from churnops.model import Bundle
 from churnops.model.bundle import SCORE
-from churnops.monitoring.batch import Batch, Resolved, Window
+from churnops.monitoring.batch import NO_SCORES, Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions
 from churnops.monitoring.copies import without_copies
@@ -126,11 +126,13 @@ class ModelMonitor:
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
         performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
-        features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings)
+        features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings, batch.broken)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings)
+        if not batch.scored:
+            scores = replace(scores, reason=NO_SCORES)
         labels = judge_labels(target, reference[target], profile[target], settings, known=resolved.coverage.share)
         certain = level(look or 1, settings.false_alarm_budget)
-        broken = broken_columns(bundle, profile, features, certain)
+        broken = broken_columns(bundle, profile, features, certain, batch.broken)
         explained = explained_by(broken, same_rows=batch.window is None)
         verdicts = Verdicts(performance.decline, features, scores, labels, explained)
         recommendation = recommend(verdicts, settings, look, established=established)
@@ -157,6 +159,7 @@ class ModelMonitor:
             target_drift=labels,
             recommendation=recommendation,
             training_rows=repeated.count,
+            unreadable_columns=tuple(batch.broken),
             cautions=(broken, wrong, repeated.caution(certain)),
         )
         return report, profile

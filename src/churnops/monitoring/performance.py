@@ -11,7 +11,7 @@ from scipy.special import logit, ndtr, ndtri
 
 from churnops.evaluation.delong import AUC, delong
 from churnops.evaluation.metrics import Evaluation, evaluate
-from churnops.monitoring.batch import LabelCoverage, Resolved
+from churnops.monitoring.batch import NO_SCORES, LabelCoverage, Resolved
 from churnops.monitoring.drift.exact import fisher_p_value, stratified_p_value
 from churnops.settings import MonitoringSettings, Settings
 
@@ -161,13 +161,18 @@ def measure_performance(
     Parameters
     ----------
     resolved
-        Predictions with outcomes. A NaN is an unknown outcome: its row is left out, and never counts as "stayed".
+        Predictions with outcomes. A NaN is an unknown outcome: its row is left out, and never counts as "stayed". If
+        there are no scores (NaN), the verdict is "cannot tell".
     promised
         `bundle.metrics.get("held_out")`, the document of `Evaluation.to_json`.
     churn_threshold
         Probability from which a customer is predicted to churn.
     """
     outcome, probability, options = resolved.churned, resolved.probability, settings.evaluation
+    if np.isnan(probability).any():
+        promise = _Promise.read(promised)
+        decline = Decline(None, promise.auc if promise else None, NO_SCORES, rows=outcome.size)
+        return Performance(None, decline, resolved.coverage)
     decline = judge_decline(
         outcome,
         probability,

@@ -42,6 +42,8 @@ class Report:
         Rows that were left out as copies of others, see `churnops.monitoring.copies`.
     training_rows
         Rows of the batch that the model was trained on; None if unknown.
+    unreadable_columns
+        Names of the columns that are absent or cannot be read, see `Batch.broken`.
     threshold
         `performance_threshold` of the settings; None without one.
     examined_before
@@ -71,6 +73,7 @@ class Report:
     examined_before: bool = False
     repeated_rows: int = 0
     training_rows: int | None = None
+    unreadable_columns: tuple[str, ...] = ()
 
     @property
     def report_only(self) -> bool:
@@ -123,6 +126,7 @@ class Report:
                 "rows": self.rows,
                 "repeated_rows": self.repeated_rows,
                 "training_rows": self.training_rows,
+                "unreadable_columns": self.unreadable_columns,
                 "look": self.look,
                 "performance": _performance(self.performance, self.threshold) | {"history": self.history},
                 "feature_drift": self.feature_drift,

@@ -84,6 +84,8 @@ def count_training_rows(bundle: Bundle, batch: Batch, models: Path) -> TrainingR
     """
     if not batch.rows:
         return TrainingRows(None, 0)
+    if not batch.scored:
+        return TrainingRows(None, batch.rows, problem="rows cannot be compared, because a required column is broken")
     try:
         known = load_trained_on(models, bundle.content_sha256)
     except RegistryError as error:

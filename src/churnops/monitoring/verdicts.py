@@ -5,6 +5,7 @@ With `correction: none` the plain rule holds instead: one test a column, and p b
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -115,7 +116,12 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def judge_columns(
-    schema: Schema, reference: Profile, batch: Profile, linked: Mapping[str, str], settings: MonitoringSettings
+    schema: Schema,
+    reference: Profile,
+    batch: Profile,
+    linked: Mapping[str, str],
+    settings: MonitoringSettings,
+    unreadable: Mapping[str, str] = MappingProxyType({}),
 ) -> FeatureDrift:
     """Judge every watched column, and all of them together.
 
@@ -126,6 +132,8 @@ def judge_columns(
         that the reference has. A watched column that the batch lacks has no verdict.
     linked
         Maps each determined column to the column that determines it, see `churnops.model.Bundle.linked`.
+    unreadable
+        Columns of the batch without a verdict, with the reason: "is missing".
 
     Notes
     -----
@@ -140,7 +148,9 @@ def judge_columns(
     plain = settings.correction == "none"
     watched = [column for column in schema.inputs if column.name in reference]
     tested = [
-        _tested(column, reference[column.name], batch.get(column.name), linked.get(column.name), settings)
+        _untested(column, linked.get(column.name), f"the column {unreadable[column.name]}")
+        if column.name in unreadable
+        else _tested(column, reference[column.name], batch.get(column.name), linked.get(column.name), settings)
         for column in watched
     ]
     judged = [column for column in tested if column.p_value is not None]
@@ -183,6 +193,10 @@ def judge_labels(
     return _single(name, "target", finding, MIN_LABEL_PSI, settings)
 
 
+def _untested(column: Column, linked_to: str | None, reason: str) -> ColumnDrift:
+    return ColumnDrift(column.name, column.kind, "cannot tell", None, None, None, None, None, reason, linked_to, ())
+
+
 def _tested(
     column: Column,
     reference: ColumnProfile,
@@ -195,8 +209,7 @@ def _tested(
     The most significant big difference decides; if none is big, the most significant difference does.
     """
     if batch is None:
-        nothing = (column.name, column.kind, "cannot tell", None, None, None, None, None)
-        return ColumnDrift(*nothing, "the batch lacks this column", linked_to, ())
+        return _untested(column, linked_to, "the batch lacks this column")
     findings = tuple(test(reference, batch) for test in tests_for(column))
     if settings.correction == "none":
         findings = tuple(finding for finding in findings if finding.test in DISTRIBUTION)

@@ -165,6 +165,8 @@ def _retraining(project: Project, report: Report, source: BatchSource, retrain: 
     if report.recommendation.value:
         if report.report_only or report.examined_before:
             return f"recommended, but {_why_not(report)}"
+        if report.unreadable_columns:
+            return "recommended, but no model can be trained on a file with broken columns: repair them first"
         if not permitted:
             return "recommended, but this cycle stops after the report (--no-retrain)"
         if not automatic:

@@ -1,0 +1,88 @@
+"""Broken columns of a table to monitor: the other columns are read, so that one broken feed hides no other change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from churnops.data.cell_text import without_missing
+from churnops.data.column_check import broken_cells, check_cells
+from churnops.data.validate import ValidationError, check_customers
+from churnops.schema import Column, Schema, is_marked
+
+BROKEN = 0.5
+"""Share of cells that break a rule from which a column is broken. With a smaller share, the table is refused."""
+
+
+@dataclass(frozen=True)
+class SoundCells:
+    """A checked table, with nulls for the cells of broken columns that break a rule.
+
+    `broken` has the reason of each broken column, to follow its name: "is missing", or "cannot be read in 60% ...".
+    """
+
+    table: pl.DataFrame
+    broken: Mapping[str, str]
+
+
+def check_sound_cells(raw: pl.DataFrame, schema: Schema, name: str) -> SoundCells:
+    """Check customers with outcomes, as `check_customers` does, but tolerate broken columns.
+
+    A column is broken if it is required and absent, or if at least half of its cells break a rule.
+
+    Raises
+    ------
+    DataError
+        If a header occurs twice.
+    ValidationError
+        If a column that is not broken breaks a rule, or more than half of the required inputs are broken: then the file
+        is another table.
+    """
+    try:
+        return SoundCells(check_customers(raw, schema, name, keep_outcome=True), {})
+    except ValidationError as error:
+        repaired, broken = _without_broken_cells(raw, schema)
+        unusable = sum(column.name in broken for column in schema.model_inputs)
+        if not broken or unusable > len(schema.model_inputs) / 2:
+            raise
+        try:
+            table = check_customers(repaired, _with_nulls(schema, broken), name, keep_outcome=True)
+        except ValidationError:
+            raise error from None
+        return SoundCells(table, broken)
+
+
+def _without_broken_cells(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Return a table with nulls for the broken cells of broken columns, and the reason of each broken column."""
+    headers = {name: header for header, name in schema.rename(raw.columns).items()}
+    unknown = [header for header in raw.columns if header not in headers.values() and not is_marked([header])]
+    broken = {}
+    for column in schema.inputs:
+        if column.name not in headers:
+            if column.required:
+                near = schema.closest_header(column.name, unknown)
+                broken[column.name] = "is missing" + (f"; is it {near!r}?" if near else "")
+                raw = raw.with_columns(pl.lit(None, pl.String).alias(column.name))
+            continue
+        cells = without_missing(raw.get_column(headers[column.name]), column, schema)
+        bad = broken_cells(cells, column, may_be_null=column.nullable, schema=schema)
+        if bad.sum() >= BROKEN * raw.height:
+            broken[column.name] = _reason(cells, bad, column, schema)
+            raw = raw.with_columns(cells.zip_with(~bad, cells.clear(raw.height)))
+    return raw, broken
+
+
+def _reason(cells: pl.Series, bad: pl.Series, column: Column, schema: Schema) -> str:
+    share = f"{bad.mean():.0%} of the rows"
+    _, failures = check_cells(cells.drop_nulls(), column, "", may_be_null=True, schema=schema)
+    if failures:
+        such = f", such as {failures[0].examples[0]!r}" if failures[0].examples else ""
+        return f"cannot be read in {share}: {failures[0].message}{such}"
+    return "is empty" if cells.null_count() == cells.len() else f"is empty in {share}"
+
+
+def _with_nulls(schema: Schema, names: Mapping[str, str]) -> Schema:
+    """Return the Schema with some columns nullable."""
+    columns = (c.model_copy(update={"nullable": True}) if c.name in names else c for c in schema.columns)
+    forms = {name: getattr(schema, name) for name in type(schema).model_fields}
+    return Schema(**forms | {"columns": tuple(columns)})
