@@ -16,7 +16,7 @@ from tests.support.journals import LASTING
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 LEASE = timedelta(minutes=2)
-DRIFT = Notice("feature_drift", "firing", "warning", "größer", "one\ntwo")
+DRIFT = Notice("feature_drift", "firing", "warning", "größer", "one\ntwo", reasons=("größe", "tenure"))
 OVER = Notice("feature_drift", "recovered", "info", "over", "")
 DEPLOYED = Notice("deployed", "event", "info", "version 2", "")
 

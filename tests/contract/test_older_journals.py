@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, MetaData, Table, create_engine, select
 
 from churnops.journal import DecisionLog, DeploymentLog, Journal, open_database
-from churnops.journal.alerts import AlertLog
+from churnops.journal.alerts import AlertLog, Notice
 from churnops.journal.cycles import CycleLog
 from churnops.journal.keys import KeyStore, verify
 from churnops.journal.tables import VERSION_TABLE
@@ -98,3 +98,19 @@ def test_an_older_database_is_read_as_before(upgraded: tuple[Engine, Rows]):
         assert len(AlertLog(engine).newest(100)) == len(rows["alerts"])
     if "decisions" in rows:
         assert len(DecisionLog(engine).newest(100)) == len(rows["decisions"])
+
+
+@pytest.mark.parametrize("url", LASTING, indirect=True)
+def test_an_alert_of_version_0006_still_fires(url: str):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        migrate_to(connection, "0006")
+    with engine.begin() as connection:
+        table = Table("alerts", MetaData(), autoload_with=connection)
+        given = {"at": 0, "subject": "broken_columns", "source": "weekly", "state": "firing"}
+        connection.execute(table.insert(), given | {"severity": "critical", "title": "Broken", "body": ""})
+    engine.dispose()
+    opened = open_database(url)
+    (firing,) = AlertLog(opened).firing(["broken_columns"])
+    opened.dispose()
+    assert firing.alert.notice == Notice("broken_columns", "firing", "critical", "Broken", "", "weekly")

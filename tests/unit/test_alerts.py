@@ -157,6 +157,50 @@ def test_an_alarm_is_sent_again_when_it_lasts_or_gets_worse(desk: Desk):
     assert told == {0: 1, 23: 0, 24: 1, 25: 1, 26: 0, 27: 0, 48: 0, 49: 1}
 
 
+def broken(*columns: str) -> Alarm:
+    reasons = {column: column.capitalize() for column in columns}
+    return Alarm("broken_columns", "critical", "Broken", (f"{' and '.join(reasons.values())} broke.",), "", reasons)
+
+
+def test_a_new_reason_is_sent_at_once_and_repeated_later(desk: Desk):
+    hours = {0: "a", 1: "a", 2: "ab", 3: "ab", 4: "b", 5: "ab", 6: "c", 7: "abc", 29: "a", 30: "a", 31: "ab", 32: "b"}
+    sent = {}
+    for hour, columns in hours.items():
+        desk.now = START + timedelta(hours=hour)
+        desk.alerts(repeat_hours=24).tell([broken(*columns)], [])
+        if desk.lines:
+            sent[hour] = desk.lines.pop().splitlines()[1].strip()
+        assert not desk.lines
+    # After the message of hour 6, the same columns are repeated 24 hours later; b and c are new again after that.
+    assert sent == {
+        0: "A broke.",
+        2: "New: B. A and B broke.",
+        6: "New: C. C broke.",
+        30: "A broke.",
+        31: "New: B. A and B broke.",
+    }
+
+
+def test_a_reason_that_comes_and_goes_is_sent_once(desk: Desk):
+    for columns in ("a", "b", "a", "b", "ab", "abcdef", "b"):
+        desk.now += timedelta(days=1)
+        desk.alerts(repeat_hours=0).tell([broken(*columns)], [])
+    facts = [line.splitlines()[1].strip() for line in desk.lines]
+    assert facts == ["A broke.", "New: B. B broke.", "New: C, D, E and 1 more. A and B and C and D and E and F broke."]
+    desk.lines.clear()
+    desk.alerts(repeat_hours=0).tell([], ["broken_columns"])
+    desk.alerts(repeat_hours=0).tell([broken("a")], [])
+    assert desk.titles() == ["[recovered] churnops: broken columns", "[critical] churnops: Broken"]
+
+
+def test_unknown_reasons_of_an_earlier_alert_send_nothing(desk: Desk):
+    """An alarm of an earlier version fires."""
+    desk.alerts().tell([Alarm("broken_columns", "critical", "Broken")], [])
+    desk.titles()
+    desk.alerts(repeat_hours=24).tell([broken("a", "b")], [])
+    assert desk.titles() == []
+
+
 def test_without_repeats_an_alarm_is_sent_only_once(desk: Desk):
     desk.alerts(repeat_hours=0).tell([DRIFT], [])
     desk.now += timedelta(days=400)

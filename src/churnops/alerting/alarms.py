@@ -68,7 +68,9 @@ def _alarm(verdict: Trigger | Caution, report: Report, link: str) -> Alarm:
     severity = verdict.severity if isinstance(verdict, Caution) else message.severity
     reason = reason_without_prefix(verdict.reason)
     examined = f"Model {report.model_version} on {report.rows:,} customers ({report.source})."
-    return Alarm(verdict.name, severity, message.event, (_sentence(reason), f"Next: {message.todo}", examined), link)
+    facts = (_sentence(reason), f"Next: {message.todo}", examined)
+    columns = verdict.columns if isinstance(verdict, Caution) else {}
+    return Alarm(verdict.name, severity, message.event, facts, link, columns)
 
 
 def _sentence(text: str) -> str:

@@ -90,7 +90,7 @@ class Alerts:
         Parameters
         ----------
         firing : sequence of Alarm
-            Sent when new, when more severe than before, and again after `alerts.repeat_hours`.
+            Sent when new, when more severe than before or with a new reason, and again after `alerts.repeat_hours`.
         clear : iterable of str
             Subjects known to be fine: one that was firing gets one recovery. A subject in neither list keeps its state.
         source : str
@@ -101,17 +101,22 @@ class Alerts:
         """
         worst = {alarm.subject: alarm for alarm in sorted(firing, key=lambda alarm: SEVERITY_RANK[alarm.severity])}
         begun = self._begun(tuple(worst))
-        notices = [
-            self._frame.notice(alarm, "firing", source, begun.get(incident(alarm.subject, source), self._now()))
-            for alarm in worst.values()
-        ]
+
+        def notices(latest: Mapping[str, Alert]) -> list[Notice]:
+            made = []
+            for alarm in worst.values():
+                name = incident(alarm.subject, source)
+                since = begun.get(name, self._now())
+                made.append(self._frame.notice(alarm, "firing", source, since, latest.get(name)))
+            return made
+
         over = tuple(incident(subject, source) for subject in clear if subject not in worst)
 
         def decide(latest: Mapping[str, Alert]) -> list[Notice]:
-            news = due(notices, over, latest, self._now(), self._settings)
+            news = due(notices(latest), over, latest, self._now(), self._settings)
             return [self._frame.marked(notice) if notice.state == "recovered" else notice for notice in news]
 
-        return self._tell(decide, notices, printed=not raised)
+        return self._tell(decide, notices({}), printed=not raised)
 
     def announce(self, alarm: Alarm) -> tuple[Delivery, ...]:
         """Send an event, such as a deployment, once; it has no recovery."""

@@ -3,8 +3,8 @@
 import re
 import socket
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -50,6 +50,8 @@ class Alarm:
         Sentences, the most important first. Three are sent.
     link : str
         Address or path to look at; empty for the settings' `alerts.link`.
+    reasons : mapping
+        Names of the reasons, such as broken columns, each with its title. A new reason is sent at once.
     """
 
     subject: Subject
@@ -57,6 +59,7 @@ class Alarm:
     title: str
     facts: tuple[str, ...] = ()
     link: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,23 @@ class Frame:
         """Return the frame of a project on this host."""
         return cls(settings.banner, f"Project {settings.root.name} on {socket.gethostname()}", settings.alerts.link)
 
-    def notice(self, alarm: Alarm, state: Literal["firing", "event"], source: str, at: datetime) -> Notice:
-        """Return the message of an alarm; `at` is the time of an event, or the start of an alarm."""
+    def notice(
+        self, alarm: Alarm, state: Literal["firing", "event"], source: str, at: datetime, last: Alert | None = None
+    ) -> Notice:
+        """Return the message of an alarm, which names the reasons first that its `last` alert had not.
+
+        `at` is the time of an event, or the start of an alarm.
+        """
         title = plain(f"[{alarm.severity}] churnops: {_whose(source)}{alarm.title}", _TITLE)
         length = _FACT - len(self.banner) // _FACTS  # a message is as long with the banner as without
-        facts = [plain(fact, length) for fact in alarm.facts[:_FACTS]]
+        new = [alarm.reasons[name] for name in new_reasons(tuple(alarm.reasons), last)]
+        more = f" and {len(new) - 3} more" if len(new) > 3 else ""
+        first = f"New: {', '.join(new[:3])}{more}. " if new else ""
+        facts = [plain(fact, length) for fact in (first + "".join(alarm.facts[:1]), *alarm.facts[1:_FACTS])]
         when = f"{'since' if state == 'firing' else 'at'} {_minute(at)}."
         place = plain(self.place, _PLACE - len(when) - 2)
         body = _lines(*facts, f"{place}, {when}" if place else capital(when), _address(alarm.link or self.link))
-        return self.marked(Notice(alarm.subject, state, alarm.severity, title, body, source))
+        return self.marked(Notice(alarm.subject, state, alarm.severity, title, body, source, tuple(alarm.reasons)))
 
     def test(self) -> Notice:
         """Return a test message."""
@@ -110,6 +121,10 @@ def due(
     settings: AlertSettings,
 ) -> list[Notice]:
     """Return the notices to send, given the latest alert of each incident.
+
+    An alarm that fires already is sent again after `repeat_hours`, or at once if it is worse or has a new reason. A
+    reason is new if no alert had it since the alarm began or was last repeated. So a reason that comes and goes is sent
+    once in this time.
 
     Parameters
     ----------
@@ -135,14 +150,23 @@ def due(
         if last is not None and last.notice.state == "firing":
             worse = SEVERITY_RANK[notice.severity] > SEVERITY_RANK[last.notice.severity]
             age = now - last.at  # a negative age means that a clock was wrong: the alarm is sent again
-            if not (worse or (repeat and not -TOLERANCE <= age < repeat)):
-                continue
+            if not repeat or -TOLERANCE <= age < repeat:
+                if not (worse or new_reasons(notice.reasons, last)):
+                    continue
+                notice = replace(notice, reasons=tuple(dict.fromkeys((*last.notice.reasons, *notice.reasons))))
         news.append(notice)
     for name in clear:
         last = latest.get(name)
         if last is not None and last.notice.state == "firing":
             news.append(_recovery(last, settings.link))
     return news
+
+
+def new_reasons(reasons: Sequence[str], last: Alert | None) -> list[str]:
+    """Return the reasons that the last alert of a firing alarm had not; none if its reasons are not known."""
+    if last is None or last.notice.state != "firing" or not last.notice.reasons:
+        return []
+    return [reason for reason in reasons if reason not in last.notice.reasons]
 
 
 def plain(text: str, limit: int) -> str:

@@ -73,12 +73,12 @@ def _without_broken_cells(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFra
 
 
 def _reason(cells: pl.Series, bad: pl.Series, column: Column, schema: Schema) -> str:
-    share = f"{bad.mean():.0%} of the rows"
+    share = f"{bad.sum() / bad.len():.0%} of the rows"
     _, failures = check_cells(cells.drop_nulls(), column, "", may_be_null=True, schema=schema)
     if failures:
         such = f", such as {failures[0].examples[0]!r}" if failures[0].examples else ""
         return f"cannot be read in {share}: {failures[0].message}{such}"
-    return "is empty" if cells.null_count() == cells.len() else f"is empty in {share}"
+    return "is empty" if bad.all() else f"is empty in {share}"
 
 
 def _with_nulls(schema: Schema, names: Mapping[str, str]) -> Schema:

@@ -1,5 +1,6 @@
 """The alert log: alerts, and the attempts to deliver them to each channel."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,8 @@ UNDER_WAY = "under way"
 class Notice:
     """One message: an alarm that fires, its recovery, or an event, which has no recovery.
 
-    `source` names the customers of the alarm (see `Cycle.source`).
+    `source` names the customers of the alarm (see `Cycle.source`). `reasons` are names of the reasons that were sent,
+    such as broken columns, since the alarm began or was last repeated.
     """
 
     subject: str
@@ -32,6 +34,7 @@ class Notice:
     title: str
     body: str
     source: str = LIVE
+    reasons: tuple[str, ...] = ()
 
     @property
     def incident(self) -> str:
@@ -192,7 +195,8 @@ class AlertLog:
 
 
 def _record(connection: Connection, notice: Notice, now: datetime) -> Alert:
-    added = connection.execute(insert(alerts), vars(notice) | {"at": microseconds(now)})
+    row = vars(notice) | {"at": microseconds(now), "reasons": json.dumps(notice.reasons) if notice.reasons else None}
+    added = connection.execute(insert(alerts), row)
     assert added.inserted_primary_key is not None
     return Alert(int(added.inserted_primary_key[0]), now, notice)
 
@@ -223,5 +227,6 @@ def _pending(since: datetime) -> Select[tuple[object, ...]]:
 
 
 def _alert(row: Row[tuple[object, ...]]) -> Alert:
-    notice = Notice(row.subject, row.state, row.severity, row.title, row.body, row.source)
+    reasons = tuple(json.loads(row.reasons)) if row.reasons else ()
+    notice = Notice(row.subject, row.state, row.severity, row.title, row.body, row.source, reasons)
     return Alert(row.id, moment(row.at), notice)

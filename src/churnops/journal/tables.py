@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -189,6 +189,7 @@ alerts = Table(
     Column("severity", Text, nullable=False),
     Column("title", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("reasons", Text),  # JSON: a list of `Notice.reasons`; NULL without reasons, and in rows before 0007
     Index("alerts_subject", "subject", "source", "id"),
 )
 

@@ -5,7 +5,7 @@ the batch: a new model helps with none of them.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from scipy.special import betainc
@@ -36,6 +36,8 @@ class Caution:
         Whether the difference reaches its limit; None if unknown.
     fired
         Whether the difference is big and certain; None if unknown.
+    columns
+        Names of the broken columns, each with its title for people.
     """
 
     name: CautionName
@@ -43,6 +45,7 @@ class Caution:
     big: bool | None
     fired: bool | None
     reason: str
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def explained_by(broken: Caution, *, same_rows: bool) -> frozenset[TriggerName]:
@@ -102,8 +105,9 @@ def broken_columns(
     # A column is important if its share of the scores is at least that of the average column.
     important = bool(unscored) or importance.get(ordered[0], 0.0) * len(importance) >= 1.0
     more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-    reason = "; ".join(f"{title(bundle.schema.by_name[name])} {broken[name]}" for name in ordered[:3]) + more
-    return Caution("broken_columns", "critical" if important else "warning", True, True, reason)
+    columns = {name: title(bundle.schema.by_name[name]) for name in ordered}
+    reason = "; ".join(f"{columns[name]} {broken[name]}" for name in ordered[:3]) + more
+    return Caution("broken_columns", "critical" if important else "warning", True, True, reason, columns)
 
 
 def _breaks(column: ColumnDrift, reference: ColumnProfile, batch: ColumnProfile) -> Iterator[tuple[float, str]]:
