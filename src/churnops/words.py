@@ -1,5 +1,6 @@
 """Names, labels and units for people."""
 
+import re
 from typing import Protocol
 
 
@@ -19,13 +20,20 @@ class Labelled(Protocol):
         """Unit of its numbers, or empty."""
 
 
+_PROPER = re.compile(r"\S*?\w(?:[._/\\]|://)\w|\S*-[0-9a-f]{12}\b|churnops\b")
+
+
 def capital(text: str) -> str:
     """Return a text with a capital first letter; the other letters stay as they are.
 
-    >>> capital("log loss"), capital("ROC-AUC"), capital("")
-    ('Log loss', 'ROC-AUC', '')
+    A first word that is the name of a file, setting, column or model version, or an address, stays as it is.
+
+    >>> capital("log loss"), capital("ROC-AUC"), capital(""), capital("row 7: it is wrong")
+    ('Log loss', 'ROC-AUC', '', 'Row 7: it is wrong')
+    >>> capital("customers.csv is empty"), capital("total_day_calls is missing"), capital("xgboost-dcf010f86dc4 failed")
+    ('customers.csv is empty', 'total_day_calls is missing', 'xgboost-dcf010f86dc4 failed')
     """
-    return text[:1].upper() + text[1:]
+    return text if _PROPER.match(text) else text[:1].upper() + text[1:]
 
 
 def words(name: str) -> str:

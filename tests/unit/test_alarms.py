@@ -76,6 +76,7 @@ def test_a_cycle_keeps_the_retraining_alert_and_a_decision_ends_it(report: Repor
 
 
 def test_events_name_their_reason():
-    assert "disk" in failure("the disk is full", "").facts[0]
+    assert failure("the disk is full", "").facts[0] == "The disk is full."
+    assert failure("customers.csv is empty", "").facts[0] == "customers.csv is empty."
     assert deployment("forest-1", "asked for", ["ROC-AUC 0.9"], "").facts == ("Asked for.", "ROC-AUC 0.9")
     assert rollback("forest-0", "worse", "").severity == "warning"
