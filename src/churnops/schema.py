@@ -62,7 +62,7 @@ RESERVED = (
     "top_shap_features",
     "prediction_id",
 )
-"""Columns that scoring adds."""
+"""Columns that scoring adds. A Schema cannot have them. In a file to be scored, they are not read and replaced."""
 SIMULATED = "churnops_simulated"
 """Column that `churnops simulate` adds. Customers of a table with this column never count as production customers."""
 _MARK = SIMULATED.replace("_", "")

@@ -248,7 +248,6 @@ BAD = [
     batch("csv-half-a-utf-16-unit", csv({}).encode("utf-16")[:-1], kind=CSV),
     batch("csv-latin-1", csv({"customer_id": "Käse"}).encode("latin-1"), kind=CSV, says="row 1 is not UTF-8"),
     batch("csv-both-names", csv({"Account length": 1}), kind=CSV, says="given twice"),
-    batch("csv-reserved-column", csv({"prediction_id": 1}), kind=CSV, says="already has a column 'prediction_id'"),
     batch(
         "csv-repeated-header",
         csv({}, last=",KS\n").replace("\n", ",state\n", 1),

@@ -177,6 +177,17 @@ def test_a_bad_row_anywhere_refuses_the_whole_file(
     assert recorded(api_settings) == 0
 
 
+@pytest.mark.parametrize("kind", [CSV, PARQUET], ids=["csv", "parquet"])
+def test_an_answer_can_be_sent_again_and_a_header_says_so(client: TestClient, kind: str):
+    first = send(client, kind, to_file(kind, customers(5)))
+    assert "x-replaced-columns" not in first.headers
+    second = send(client, kind, first.content)
+    assert second.headers["x-replaced-columns"] == ", ".join(ADDED)
+    for one, other in zip(from_file(kind, first.content), from_file(kind, second.content), strict=True):
+        assert one.pop("prediction_id") != other.pop("prediction_id")
+        assert one == other
+
+
 def test_columns_outside_the_schema_pass_through_unchanged(client: TestClient):
     notes = ['two\nlines, "quoted"', "Grüße 😀", "", "a,b;c", " spaces ", "=1+1", "null", "0012", "\ttab"]
     rows = [a_customer(customer_id=f"C-{i}") | {"Notiz (€)": note} for i, note in enumerate(notes)]

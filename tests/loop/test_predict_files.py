@@ -180,12 +180,24 @@ def test_a_csv_is_safe_in_spreadsheets_if_the_setting_says_so(here: Path, tmp_pa
     assert safe.drop("'@note", "debt").equals(plain.drop("@note", "debt"))
 
 
-@pytest.mark.parametrize("column", RESERVED)
-def test_a_column_with_the_name_of_an_answer_is_refused(here: Path, tmp_path: Path, column: str):
-    pl.read_csv(LATER).with_columns(pl.lit(1).alias(column)).write_csv(tmp_path / "in.csv")
-    with pytest.raises(DataError, match=f"in.csv already has a column '{column}'"):
-        FileScorer(here / "models").score(tmp_path / "in.csv", tmp_path / "out.csv")
-    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_file_scored_before_is_scored_again_and_says_so(here: Path, tmp_path: Path, ending: str):
+    once, stale, again = (tmp_path / f"{name}.{ending}" for name in ("once", "stale", "again"))
+    predict(here, "in.csv", once, explain=True)
+    if ending == "csv":
+        pl.read_csv(once, infer_schema=False).with_columns(pl.lit("car").alias("model_version")).write_csv(stale)
+    else:
+        pl.read_parquet(once).with_columns(pl.lit(0.0).alias("churn_probability")).write_parquet(stale)
+    messages: list[str] = []
+    done = predict(here, str(stale), again, explain=True, on_message=messages.append)
+    assert again.read_bytes() == once.read_bytes()
+    assert done.replaced == RESERVED[:-1]  # all but prediction_id, which the API adds
+    assert len(messages) == 1
+    assert f"those of stale.{ending} are replaced or left out: churn_probability, " in messages[0]
+    predict(here, str(stale), again, overwrite=True)
+    columns = pl.read_csv(again).columns if ending == "csv" else pl.read_parquet(again).columns
+    assert columns[-3:] == ["churn_probability", "churn_prediction", "model_version"]
+    assert "base_value" not in columns
 
 
 def damaged(tmp_path: Path, line: int, change: Callable[[str], str]) -> Path:

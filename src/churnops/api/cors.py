@@ -9,10 +9,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from churnops.api.guard import Guard
 from churnops.api.metrics import Metrics
 from churnops.api.problems import Problem
+from churnops.api.released import REPLACED
 
 ROUTE = "(preflight)"
 SENT = ("X-API-Key", "Authorization", "Content-Type", "X-Request-ID")
-READ = ("X-Request-ID", "Retry-After")
+READ = ("X-Request-ID", "Retry-After", REPLACED)
 
 
 class CrossOrigin:

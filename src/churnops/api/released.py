@@ -1,7 +1,7 @@
 """Streamed answers that release a file, a place or memory at their end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -9,6 +9,8 @@ from starlette.types import Message, Receive, Scope, Send
 from churnops.api.problems import Problem
 
 PIECE_BYTES = 256 * 1024  # sent at once
+REPLACED = "X-Replaced-Columns"
+"""Header with the columns of a file that the columns of its answer replace, if there are any."""
 
 
 class Released(StreamingResponse):
@@ -23,9 +25,8 @@ class Released(StreamingResponse):
         release: Callable[[], None],
         media_type: str,
         seconds: float,
-        length: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        headers = None if length is None else {"content-length": str(length)}
         super().__init__(content, media_type=media_type, headers=headers)
         self._release = release
         self._seconds = seconds

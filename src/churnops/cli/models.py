@@ -203,7 +203,8 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     """Score a file of customers with the deployed model.
 
     IN and OUT are .csv or .parquet files of any size. OUT has the columns of IN and churn_probability,
-    churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features. OUT is
+    churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features. If IN
+    has columns of these names, for example from an earlier scoring, they are not read, and a message names them. OUT is
     written whole or not at all. To continue an interrupted run, repeat the command.
     """
     from churnops.progress import rows_progress
@@ -222,6 +223,7 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
         "output": str(target),
         "explained": explain,
         "resumed_rows": done.resumed_rows,
+        "replaced_columns": done.replaced,
     }
     scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
     show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))

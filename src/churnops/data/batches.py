@@ -16,7 +16,7 @@ from churnops.data.parquet_columns import Others, readable_columns, wanted_colum
 from churnops.data.utf8_file import Utf8File
 from churnops.errors import DataError
 from churnops.limits import MAX_BATCH_BYTES, MAX_BATCH_CELLS, MAX_ROW_BYTES
-from churnops.schema import Encoding, Schema
+from churnops.schema import RESERVED, Encoding, Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +67,8 @@ def open_batches(
         commas if the separator is not a comma.
     others
         What is read of columns outside the Schema. "names": these columns are null. "all": their values too; columns
-        that are repeated or whose type cannot be read are left out, and U+FFFD replaces bytes that are not UTF-8.
+        that are repeated, whose type cannot be read, or that scoring adds (`schema.RESERVED`) are left out, and U+FFFD
+        replaces bytes that are not UTF-8.
         "flat": as "all", without columns that a CSV cannot hold. Without a Schema every column is read.
     encoding
         Encoding of a CSV without a byte-order mark, if there is no Schema, whose encoding is used otherwise.
@@ -174,7 +175,10 @@ def headers_of(path: Path, *, format: Format | None = None) -> list[str]:
 
 
 def columns_left_out(path: Path, schema: Schema, others: Literal["flat", "all"]) -> list[str]:
-    """Return the columns outside the Schema that are not read, because they are repeated or of an unsupported type."""
+    """Return the columns outside the Schema that are not read, because they are repeated or of an unsupported type.
+
+    Columns that scoring adds are not among them, see `replaced_columns`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -188,7 +192,17 @@ def columns_left_out(path: Path, schema: Schema, others: Literal["flat", "all"])
                 read = [field is not None for field in readable_columns(file, path, schema, others)]
     except (OSError, pa.ArrowException, DataError):
         return []  # reading the rows raises the error
-    return list(dict.fromkeys(name for name, is_read in zip(headers, read, strict=True) if not is_read))
+    left_out = (name for name, is_read in zip(headers, read, strict=True) if not is_read and name not in RESERVED)
+    return list(dict.fromkeys(left_out))
+
+
+def replaced_columns(path: Path, *, format: Format | None = None) -> list[str]:
+    """Return the columns of a file to be scored that scoring adds, such as those of an earlier scoring."""
+    try:
+        headers = headers_of(path, format=format)
+    except DataError:
+        return []  # reading the rows raises the error
+    return [name for name in RESERVED if name in headers]
 
 
 _Pieces = Iterator[tuple["pa.RecordBatch", int, float]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from churnops.errors import DataError
-from churnops.schema import Schema, is_marked
+from churnops.schema import RESERVED, Schema, is_marked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,9 @@ Others = Literal["names", "flat", "all"]
 
 
 def wanted_columns(headers: Sequence[str], path: Path, schema: Schema | None, others: Others) -> list[bool]:
-    """Return whether each column is read. Without a Schema all are; repeated columns outside the Schema never are.
+    """Return whether each column is read. Without a Schema all are.
+
+    Columns outside the Schema are not read if they are repeated, or have the name of a column that scoring adds.
 
     Raises
     ------
@@ -31,9 +33,9 @@ def wanted_columns(headers: Sequence[str], path: Path, schema: Schema | None, ot
     >>> from churnops.schema import Column
     >>> schema = Schema(columns=(
     ...     Column(name="calls", kind="integer"), Column(name="churn", kind="target", choices=("False", "True"))))
-    >>> headers = ["calls", "note", "", ""]
-    >>> wanted_columns(headers, Path("a.csv"), schema, "names"), wanted_columns(headers, Path("a.csv"), schema, "all")
-    ([True, False, False, False], [True, True, False, False])
+    >>> headers = ["calls", "note", "", "", "model_version"]
+    >>> [wanted_columns(headers, Path("a.csv"), schema, others) for others in ("names", "all")]
+    [[True, False, False, False, False], [True, True, False, False, False]]
     """
     counts = Counter(headers)
     wanted = []
@@ -41,7 +43,7 @@ def wanted_columns(headers: Sequence[str], path: Path, schema: Schema | None, ot
         needed = schema is None or is_needed(header, schema)
         if needed and counts[header] > 1:
             raise DataError(f"{path}: several columns have the header {header!r}: rename all but one")
-        wanted.append(needed or (others != "names" and counts[header] == 1))
+        wanted.append(needed or (others != "names" and counts[header] == 1 and header not in RESERVED))
     return wanted
 
 

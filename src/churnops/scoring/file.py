@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import polars as pl
 
 from churnops import __version__
-from churnops.data.batches import FileBatch, columns_left_out, read_batches
+from churnops.data.batches import FileBatch, columns_left_out, read_batches, replaced_columns
 from churnops.data.read import ENDINGS
 from churnops.data.targets import check_free, check_target
 from churnops.errors import ChurnopsError, DataError
@@ -41,12 +41,16 @@ class InterruptedRunError(ChurnopsError):
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """Numbers of scored rows, of predicted churners, and of rows that an earlier run had finished; and the model."""
+    """Numbers of scored rows, of predicted churners, and of rows that an earlier run had finished; and the model.
+
+    `replaced` are the input's columns with names that scoring adds: they are not in the result.
+    """
 
     rows: int
     churners: int
     model_version: str
     resumed_rows: int
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,11 @@ class FileScorer:
             if left_out := columns_left_out(source, bundle.schema, others):
                 listed = ", ".join(map(repr, left_out[:5])) + (", …" if len(left_out) > 5 else "")
                 on_message(f"the result lacks these columns, which are repeated or have an unsupported type: {listed}")
+            if replaced := replaced_columns(source):
+                on_message(
+                    f"scoring adds columns of these names, so those of {source.name} are replaced or left out: "
+                    f"{', '.join(replaced)}"
+                )
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
@@ -136,7 +145,7 @@ class FileScorer:
                     if self._identity(source, bundle) != identity:
                         raise DataError(f"{source} changed while it was read: type the command again")
                 unfinished.finish()
-            return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed)
+            return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed, tuple(replaced))
 
     def _identity(self, source: Path, bundle: Bundle) -> dict[str, Any]:
         """Return the identity of a run: versions, options, and the input's size, modification time, and both ends."""

@@ -27,9 +27,9 @@ class ScoredTable:
     Attributes
     ----------
     table
-        The given columns unchanged, then `churn_probability`, `churn_prediction` and `model_version`. With
-        explanations also `base_value`, `explanation_scale` and `top_shap_features`, a list of up to six structs of
-        `feature` and `shap_value`, largest absolute value first.
+        The given columns unchanged, without those of an earlier scoring (`schema.RESERVED`), then `churn_probability`,
+        `churn_prediction` and `model_version`. With explanations also `base_value`, `explanation_scale` and
+        `top_shap_features`, a list of up to six structs of `feature` and `shap_value`, largest absolute value first.
     customers
         The columns of the Schema, typed, with snake_case names and without the outcome.
     columns
@@ -62,15 +62,11 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
     ValidationError
         If the table breaks the bundle's Schema; `failures` lists the broken rules, 20 at most.
     DataError
-        If a column has a name that scoring adds, or is repeated.
+        If a column is repeated.
     ChurnopsError
         If a row has no score because a feature overflows.
     """
-    taken = [column for column in RESERVED if column in table.columns]
-    if taken:
-        raise DataError(
-            f"{name} already has a column '{taken[0]}', but scoring adds a column of this name: rename yours"
-        )
+    table = table.drop([column for column in RESERVED if column in table.columns])
     try:
         customers = check_customers(table, bundle.schema, name)
     except ValidationError as error:

@@ -34,7 +34,8 @@ async def predict_batch(request: Request) -> Response:
     """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
 
     The answer to a list is a list in the same order. The answer to a file is a stream in the same format, with the
-    columns of the answer added. A file is checked as a whole before the first row is answered.
+    columns of the answer added. Columns of these names in the file, for example from an earlier scoring, are replaced;
+    the header X-Replaced-Columns names them. A file is checked as a whole before the first row is answered.
     """
     service = admitted(request, "predict")
     kind = media_type(request.scope)
@@ -56,7 +57,8 @@ async def predict_batch(request: Request) -> Response:
         if len(content) <= LARGE_BYTES:
             return Response(content, media_type=JSON)
         held.exchange(len(content))
-        return Released(in_pieces(content), stack.pop_all().close, JSON, limits.timeout_seconds, len(content))
+        length = {"Content-Length": str(len(content))}
+        return Released(in_pieces(content), stack.pop_all().close, JSON, limits.timeout_seconds, length)
 
 
 @router.post(

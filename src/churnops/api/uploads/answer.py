@@ -12,7 +12,7 @@ from churnops.api.body import receive_body
 from churnops.api.live import LiveDrift
 from churnops.api.predictions import Recorder
 from churnops.api.problems import Problem
-from churnops.api.released import Released
+from churnops.api.released import REPLACED, Released
 from churnops.api.served import Served
 from churnops.api.uploads.formats import UPLOADS, Upload
 from churnops.api.uploads.ndjson import NdjsonUpload
@@ -68,7 +68,8 @@ class Uploads:
         except BaseException:
             self._release(file)
             raise
-        return Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds)
+        headers = {REPLACED: ", ".join(upload.replaced)} if upload.replaced else {}
+        return Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds, headers)
 
     def _open(self, kind: str, path: Path, served: Served, key: str | None) -> Upload:
         if kind == "ndjson":

@@ -1,6 +1,6 @@
 """Media types of uploads, and the interface of their formats."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import NamedTuple, Protocol
 
 from churnops.api.body import FORMS, JSON, is_form
@@ -42,6 +42,10 @@ class Piece(NamedTuple):
 
 class Upload(Protocol):
     """A file of customers of one format."""
+
+    @property
+    def replaced(self) -> Sequence[str]:
+        """Columns of the file with names that the answer adds."""
 
     def check(self) -> Steps[None]:
         """Check the whole file in steps; a Problem names the invalid row."""

@@ -24,6 +24,7 @@ class NdjsonUpload:
     """File with one JSON object a line. The answer has one line for each customer: the answer of `/predict`."""
 
     def __init__(self, path: Path, served: Served, max_rows: int, key: str | None) -> None:
+        self.replaced = ()  # a field that the answer adds is refused, like any unknown field
         self._path = path
         self._served = served
         self._max_rows = max_rows

@@ -15,7 +15,7 @@ from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
-from churnops.data.batches import Format, count_rows, open_batches, unpacked_bytes
+from churnops.data.batches import Format, count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
@@ -43,6 +43,7 @@ class TableUpload:
         self._served = served
         self._writer = writer
         self._format = writer.format
+        self.replaced = replaced_columns(path, format=writer.format)
 
     def check(self) -> Steps[None]:
         """Read and score the whole file, a batch a step; see `churnops.api.uploads.formats.Upload`."""

@@ -60,6 +60,9 @@ def _scored(scored: ScoredUpload, card: Card) -> None:
             f"probability is at least {percent(card.threshold)}. Scored by {scored.version}."
         )
     )
+    if scored.replaced:
+        names = ", ".join(scored.replaced)
+        st.caption(plain(f"Scoring adds columns of these names, so those of the file are replaced: {names}."))
     with st.container(horizontal=True):
         st.download_button(
             "Download the scored file",

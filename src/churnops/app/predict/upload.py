@@ -11,7 +11,7 @@ import polars as pl
 from churnops.app.predict.answers import MEDIA_TYPES, AnsweredFile, Answers, Card, Kind, NotAnswered, refused
 from churnops.app.predict.risk import feature_values, level, reason
 from churnops.app.shared.text import one_line
-from churnops.data.batches import count_rows, open_batches, unpacked_bytes
+from churnops.data.batches import count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.errors import ChurnopsError
@@ -36,6 +36,8 @@ class ScoredUpload:
     ----------
     content, name, media_type
         File for the download, with the given columns and the columns of the answer.
+    replaced
+        Columns of the file that the columns of the answer replace.
     rows, leaving
         Numbers of all customers and of customers at or above the threshold.
     risks
@@ -50,6 +52,7 @@ class ScoredUpload:
     leaving: int
     version: str
     risks: pl.DataFrame
+    replaced: tuple[str, ...] = ()
 
 
 def kind_of(name: str) -> Kind:
@@ -91,6 +94,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
         file.flush()
         try:
             _check_size(path, kind, card.schema)
+            replaced = tuple(replaced_columns(path, format=kind))
             answered = answers.file(path, kind)
         except NotAnswered as error:
             raise NotAnswered(str(error).replace(str(path), "the file"), error.broken) from None
@@ -109,6 +113,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
         leaving=int(leaves.sum()),
         version=version,
         risks=ranked(answered, card, bundle),
+        replaced=replaced,
     )
 
 

@@ -12,6 +12,7 @@ from churnops.app.predict.risk import level
 from churnops.app.predict.upload import score_file
 from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary
+from churnops.schema import RESERVED
 from churnops.scoring.csv_answer import csv_of
 from churnops.settings import Settings
 from tests.support.projects import LATER
@@ -162,6 +163,9 @@ def test_a_file_beyond_the_limits_is_refused_with_the_command(
         scored(bundle, csv(lines))
 
 
-def test_a_column_named_as_an_answer_is_not_overwritten(bundle: Bundle, lines: list[str]):
-    with pytest.raises(NotAnswered, match="rename yours"):
-        scored(bundle, csv([f"{lines[0]},churn_probability", f"{lines[1]},1"]))
+def test_a_file_scored_before_is_scored_again(bundle: Bundle, lines: list[str]):
+    once = scored(bundle, csv(lines))
+    again = scored(bundle, once.content)
+    assert again.content == once.content
+    assert once.replaced == ()
+    assert again.replaced == RESERVED[:6]  # only the API adds the others
