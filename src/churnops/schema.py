@@ -61,6 +61,7 @@ RESERVED = (
     "explanation_scale",
     "top_shap_features",
     "prediction_id",
+    "prediction_warnings",
 )
 """Columns that scoring adds. A Schema cannot have them. In a file to be scored, they are not read and replaced."""
 SIMULATED = "churnops_simulated"

@@ -10,8 +10,9 @@ from fastapi.testclient import TestClient
 
 from churnops.model import Bundle
 from churnops.settings import Settings
-from tests.support.api import a_customer, client_of
+from tests.support.api import a_customer, assert_problem, client_of
 from tests.support.projects import LATER
+from tests.support.uploads import CSV, KINDS, NDJSON, from_file, send, to_file
 
 WARNING = (
     "total_day_charge ('Total day charge') contradicts total_day_minutes ('Total day minutes'): expected {}, as in the "
@@ -63,6 +64,38 @@ def test_lists_probes_and_lines_report_each_customer(client: TestClient):
     for one, other in answers:
         assert "warnings" not in one
         assert len(other["warnings"]) == 1
+
+
+@KINDS
+def test_a_table_has_a_column_of_warnings_if_it_is_requested(
+    client: TestClient, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("churnops.api.uploads.tables.ROWS", 2)
+    charges = (45.07, 45.07, 9.5, 45.07, None)
+    given = [a_customer(customer_id=f"C-{n}", total_day_charge=charge) for n, charge in enumerate(charges)]
+    content = to_file(kind, given)
+    plain = send(client, kind, content)
+    asked = client.post("/predict/batch?warnings=true", content=content, headers={"content-type": kind})
+    name = "warnings" if kind == NDJSON else "prediction_warnings"
+    if kind == CSV:
+        cells = pl.read_csv(asked.content).get_column(name).to_list()
+        rows = [json.loads(cell) if cell else None for cell in cells]
+    else:
+        rows = [row.get(name) for row in from_file(kind, asked.content)]
+    assert rows == [None, None, [WARNING.format("45.07")], None, None]
+    if kind != NDJSON:
+        assert name.encode() not in plain.content
+        again = send(client, kind, asked.content)
+        assert name in again.headers["x-replaced-columns"]
+        assert name.encode() not in again.content
+
+
+@pytest.mark.parametrize("value", ["yes", "", "True", "true&warnings=1"])
+def test_another_value_of_the_parameter_is_refused(client: TestClient, value: str):
+    content = to_file(CSV, [a_customer()])
+    headers = {"content-type": CSV}
+    problem = assert_problem(client.post(f"/predict/batch?warnings={value}", content=content, headers=headers), 422)
+    assert problem["detail"] == "the parameter warnings must be true or false"
 
 
 def test_no_customer_of_the_later_table_is_reported(client: TestClient, bundle: Bundle):

@@ -1,7 +1,6 @@
 """`POST /predict/batch` with files: the answer is the file with its scores, recorded before it is sent, or nothing."""
 
 import asyncio
-import csv
 import errno
 import io
 import json
@@ -30,7 +29,7 @@ from churnops.settings import Settings
 from tests.support.api import LOCAL, a_customer, assert_problem, client_of, recorded
 from tests.support.api_server import Server, serving
 from tests.support.projects import RAW, deployed
-from tests.support.uploads import CSV, KINDS, NDJSON, PARQUET, send, to_file
+from tests.support.uploads import CSV, KINDS, NDJSON, PARQUET, from_file, send, to_file
 
 ADDED = [
     "churn_probability",
@@ -55,19 +54,6 @@ def raw_headers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same rows; some columns have the headers of the raw table."""
     names = {name.lower().replace(" ", "_"): name for name in RAW_NAMES}
     return [{names.get(name, name): value for name, value in row.items()} for row in rows]
-
-
-def from_file(kind: str, content: bytes) -> list[dict[str, Any]]:
-    if kind == NDJSON:
-        return [json.loads(line) for line in content.splitlines()]
-    if kind == PARQUET:
-        return pl.read_parquet(io.BytesIO(content)).to_dicts()
-    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
-    for row in rows:
-        row |= {name: float(row[name]) for name in ("churn_probability", "base_value")}
-        row |= {"churn_prediction": row["churn_prediction"] == "true"}
-        row |= {"top_shap_features": json.loads(row["top_shap_features"])}
-    return rows
 
 
 def test_a_csv_of_another_dialect_gets_the_same_answers(client: TestClient):
@@ -110,7 +96,7 @@ def test_a_file_comes_back_with_the_answers_of_predict(client: TestClient, kind:
     for customer, row, answer in zip(given, sent, answers, strict=True):
         expected = client.post("/predict", json=customer).json()
         if kind != NDJSON:
-            expected.pop("warnings", None)  # a table has no column of warnings
+            expected.pop("warnings", None)  # a table has a column of warnings only if it is requested
         found = {name: answer[name] for name in expected}
         assert found["prediction_id"] != expected["prediction_id"]
         if kind == CSV:

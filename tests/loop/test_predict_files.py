@@ -191,7 +191,7 @@ def test_a_file_scored_before_is_scored_again_and_says_so(here: Path, tmp_path: 
     messages: list[str] = []
     done = predict(here, str(stale), again, explain=True, on_message=messages.append)
     assert again.read_bytes() == once.read_bytes()
-    assert done.replaced == RESERVED[:-1]  # all but prediction_id, which the API adds
+    assert done.replaced == RESERVED[:6]  # the API adds the others
     assert len(messages) == 1
     assert f"those of stale.{ending} are replaced or left out: churn_probability, " in messages[0]
     predict(here, str(stale), again, overwrite=True)

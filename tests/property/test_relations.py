@@ -45,8 +45,12 @@ def test_another_rate_is_a_contradiction(name: str, rng: np.random.Generator):
     function = FUNCTIONS[name]
     recovered = relation(x, function(x))
     assert recovered is not None
-    wrong = (function(later) * 1.1).tolist()
-    assert np.mean(list(map(recovered.allows, later.tolist(), wrong))) < 0.05
+    wrong = function(later) * 1.1
+    wrong[:40] = np.nan
+    allowed = np.array(list(map(recovered.allows, later.tolist(), wrong.tolist())))
+    assert np.mean(allowed) < 0.05
+    later[40:50] = np.nan
+    assert recovered.broken_rows(later, wrong).tolist() == (np.flatnonzero(~allowed[50:]) + 50).tolist()
 
 
 @pytest.mark.parametrize("limit", [None, 300])

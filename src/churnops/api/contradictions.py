@@ -6,6 +6,7 @@ from typing import NamedTuple
 from churnops.api.customers import Record
 from churnops.data.relation import Relation
 from churnops.model import Bundle
+from churnops.schema import Columns
 
 
 class _LinkedPair(NamedTuple):
@@ -13,6 +14,10 @@ class _LinkedPair(NamedTuple):
     root: str
     relation: Relation
     message: str
+
+    def line(self, root: float) -> str:
+        """Return the line on a contradiction, given the determining number."""
+        return f"{self.message}: expected {_range(*self.relation.bounds(root))}, as in the training data"
 
 
 class Contradictions:
@@ -38,8 +43,17 @@ class Contradictions:
         for check in self._checks:
             value, root = record.get(check.determined), record.get(check.root)
             if value is not None and root is not None and not check.relation.allows(root, value):
-                expected = _range(*check.relation.bounds(root))
-                lines.append(f"{check.message}: expected {expected}, as in the training data")
+                lines.append(check.line(root))
+        return lines
+
+    def of_rows(self, columns: Columns) -> dict[int, list[str]]:
+        """Return the lines of encoded customers by position, for those with a contradiction."""
+        lines: dict[int, list[str]] = {}
+        for check in self._checks:
+            if check.determined in columns and check.root in columns:
+                roots = columns[check.root]
+                for row in check.relation.broken_rows(roots, columns[check.determined]).tolist():
+                    lines.setdefault(row, []).append(check.line(float(roots[row])))
         return lines
 
 

@@ -92,6 +92,27 @@ class Relation:
         low, high = self.bounds(value)
         return low - self.step < determined < high + self.step
 
+    def broken_rows(self, values: NDArray[np.float64], determined: NDArray[np.float64]) -> Ranks:
+        """Return the positions of rows for which `allows` is false; a missing value (NaN) breaks nothing.
+
+        Parameters
+        ----------
+        values, determined
+            Shape (n,).
+
+        Examples
+        --------
+        >>> minutes = np.array([0.0, 10.0, 10.0, 20.0, 30.0])
+        >>> relation = Relation.of(ColumnProfile.fit(minutes), ColumnProfile.fit(minutes * 0.5))
+        >>> relation.broken_rows(np.array([10.0, 10.0, 10.0]), np.array([5.0, 50.0, np.nan]))
+        array([1])
+        """
+        before = np.array(self.before)[np.searchsorted(self.points, values, side="right")]
+        after = np.array(self.after)[np.searchsorted(self.points, values, side="left")]
+        low, high = (before, after) if self.rises else (after, before)
+        allowed = (low - self.step < determined) & (determined < high + self.step)
+        return np.flatnonzero(~(allowed | np.isnan(values) | np.isnan(determined)))
+
 
 def _cells(root: ColumnProfile, determined: ColumnProfile, *, rises: bool) -> Ranks | None:
     """Return the determined column's cell at each point of `root`; None if a point's rows would be in two cells."""

@@ -1,10 +1,11 @@
 """CSV of scored customers, which a spreadsheet may open."""
 
 import io
+import json
 
 import polars as pl
 
-from churnops.scoring.table import with_json_reasons
+from churnops.scoring.table import WARNINGS, with_json_reasons
 
 FORMULA = r"^[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
 """Beginning of a cell that a spreadsheet may read as a formula; the last four are = + - @ of full width."""
@@ -14,7 +15,7 @@ _A_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def csv_of(table: pl.DataFrame, *, header: bool = True, safe: bool = False) -> bytes:
-    """Return scored customers as CSV: reasons as JSON, and an empty cell for a date beyond all calendars.
+    """Return scored customers as CSV: reasons and warnings as JSON, and an empty cell for a date beyond all calendars.
 
     Parameters
     ----------
@@ -23,7 +24,7 @@ def csv_of(table: pl.DataFrame, *, header: bool = True, safe: bool = False) -> b
     safe
         Whether to protect spreadsheets, see `without_formulas`.
     """
-    table = _in_calendar(with_json_reasons(table))
+    table = _in_calendar(_with_json_warnings(with_json_reasons(table)))
     buffer = io.BytesIO()
     (without_formulas(table) if safe else table).write_csv(buffer, include_header=header)
     return buffer.getvalue()
@@ -64,6 +65,14 @@ def with_formulas(table: pl.DataFrame) -> pl.DataFrame:
     restored = table.with_columns(pl.col(texts).str.replace(escaped, "$1")) if texts else table
     headers = pl.Series(table.columns, dtype=pl.String)
     return restored.rename(dict(zip(headers, headers.str.replace(escaped, "$1"), strict=True)))
+
+
+def _with_json_warnings(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with lists of warnings as JSON text, and an empty cell without warnings."""
+    if WARNINGS not in table.columns:
+        return table
+    texts = [json.dumps(lines, ensure_ascii=False) if lines else None for lines in table.get_column(WARNINGS).to_list()]
+    return table.with_columns(pl.Series(WARNINGS, texts, dtype=pl.String))
 
 
 def _in_calendar(table: pl.DataFrame) -> pl.DataFrame:

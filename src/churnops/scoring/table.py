@@ -18,6 +18,7 @@ from churnops.schema import RESERVED, Columns
 TOP_FEATURES = 6
 DIGITS = 6  # significant digits of a contribution in a text
 EXPLANATIONS = "top_shap_features"
+WARNINGS = "prediction_warnings"
 
 
 @dataclass(frozen=True)

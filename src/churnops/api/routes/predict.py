@@ -11,7 +11,7 @@ from churnops.api.body import JSON, media_type
 from churnops.api.documents import MAX_PROBES
 from churnops.api.live import given_columns
 from churnops.api.predictions import answer
-from churnops.api.problems import REFUSALS, documented
+from churnops.api.problems import REFUSALS, Problem, documented
 from churnops.api.released import Released, in_pieces
 from churnops.api.routes.shared import admitted, as_json, computed, key_of
 from churnops.api.served import Served
@@ -23,12 +23,22 @@ from churnops.schema import Columns
 
 router = APIRouter(tags=["predictions"])
 
+_WARNINGS = {
+    "name": "warnings",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean", "default": False},
+    "description": "Whether the answer to a CSV or Parquet file has the column prediction_warnings: contradictions "
+    "between the customer's fields, in a CSV as a JSON list. Other answers have warnings in any case.",
+}
+
 
 @router.post(
     "/predict/batch",
     operation_id="predict_batch",
     summary="Predict many customers",
     responses=documented(*REFUSALS),
+    openapi_extra={"parameters": [_WARNINGS]},
 )
 async def predict_batch(request: Request) -> Response:
     """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
@@ -41,9 +51,9 @@ async def predict_batch(request: Request) -> Response:
     kind = media_type(request.scope)
     served = service.model.require()
     request.scope["state"]["model_version"] = served.version
-    limits = service.settings.api
+    limits, warnings = service.settings.api, _wants_warnings(request)
     if kind in FORMATS:
-        return await service.uploads.answer(request, FORMATS[kind], served)
+        return await service.uploads.answer(request, FORMATS[kind], served, warnings=warnings)
     if kind != JSON:
         raise wrong_media_type(kind)
     with ExitStack() as stack:
@@ -59,6 +69,13 @@ async def predict_batch(request: Request) -> Response:
         held.exchange(len(content))
         length = {"Content-Length": str(len(content))}
         return Released(in_pieces(content), stack.pop_all().close, JSON, limits.timeout_seconds, length)
+
+
+def _wants_warnings(request: Request) -> bool:
+    given = request.query_params.getlist("warnings")
+    if not set(given) <= {"true", "false"}:
+        raise Problem(422, "validation", "the parameter warnings must be true or false")
+    return "true" in given
 
 
 @router.post(

@@ -41,8 +41,13 @@ class Uploads:
         self._work = work
         self._places = Room(AT_ONCE, f"{AT_ONCE} uploads are in progress, which is the limit: try again later")
 
-    async def answer(self, request: Request, kind: str, served: Served) -> Response:
+    async def answer(self, request: Request, kind: str, served: Served, *, warnings: bool) -> Response:
         """Return the streamed answer to a file of customers.
+
+        Parameters
+        ----------
+        warnings
+            Whether the answer to a table has a column of warnings.
 
         Raises
         ------
@@ -63,7 +68,7 @@ class Uploads:
                 file.flush()
             except OSError as error:
                 raise _no_space(error) from None
-            upload = await self._work.step(self._open, kind, path, served, key)
+            upload = await self._work.step(self._open, kind, path, served, key, warnings)
             await self._work.upload(request.receive, upload.check())
         except BaseException:
             self._release(file)
@@ -71,13 +76,13 @@ class Uploads:
         headers = {REPLACED: ", ".join(upload.replaced)} if upload.replaced else {}
         return Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds, headers)
 
-    def _open(self, kind: str, path: Path, served: Served, key: str | None) -> Upload:
+    def _open(self, kind: str, path: Path, served: Served, key: str | None, warnings: bool) -> Upload:
         if kind == "ndjson":
             return NdjsonUpload(path, served, self._limits.max_upload_rows, key)
         from churnops.api.uploads.tables import CsvPieces, ParquetPieces, TableUpload  # cost memory and start-up
 
         writer = CsvPieces(safe=self._safe_csv) if kind == "csv" else ParquetPieces()
-        return TableUpload(path, served, writer, self._limits, key)
+        return TableUpload(path, served, writer, self._limits, key, warnings=warnings)
 
     async def _stream(self, upload: Upload, served: Served) -> AsyncIterator[bytes]:
         pieces = upload.scored()

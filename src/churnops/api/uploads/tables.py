@@ -22,7 +22,7 @@ from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import EXPLANATIONS, ScoredTable, score_table, with_json_reasons
+from churnops.scoring.table import EXPLANATIONS, WARNINGS, ScoredTable, score_table, with_json_reasons
 from churnops.settings import ApiSettings
 from churnops.wire import FieldError
 
@@ -31,15 +31,27 @@ NAME = "the file"
 
 
 class TableUpload:
-    """Table of customers; the answer is the table with `prediction_id` and the answer's columns added."""
+    """Table of customers; the answer is the table with `prediction_id` and the answer's columns added.
+
+    With `warnings` there is a column of warnings too, also if no row has any: the columns of an answer do not depend on
+    its rows.
+    """
 
     def __init__(
-        self, path: Path, served: Served, writer: "CsvPieces | ParquetPieces", limits: ApiSettings, key: str | None
+        self,
+        path: Path,
+        served: Served,
+        writer: "CsvPieces | ParquetPieces",
+        limits: ApiSettings,
+        key: str | None,
+        *,
+        warnings: bool = False,
     ) -> None:
         self._path = path
         self._max_rows = limits.max_upload_rows
         self._max_bytes = max(PAGES_BYTES, PAGES_SHARE * limits.max_upload_bytes)
         self._key = key
+        self._warnings = warnings
         self._served = served
         self._writer = writer
         self._format = writer.format
@@ -69,8 +81,12 @@ class TableUpload:
         """Yield the answer piece by piece; see `churnops.api.uploads.formats.Upload`."""
         for scored, customer_ids in self._batches(explain=True):
             rows = self._rows(scored, customer_ids)
-            ids = pl.Series("prediction_id", [row.id for row in rows])
-            yield Piece(self._writer.write(scored.table.with_columns(ids)), rows, scored.columns)
+            added = [pl.Series("prediction_id", [row.id for row in rows])]
+            if self._warnings:
+                lines = self._served.contradictions.of_rows(scored.columns)
+                texts = map(lines.get, range(scored.table.height))
+                added.append(pl.Series(WARNINGS, texts, dtype=pl.List(pl.String)))
+            yield Piece(self._writer.write(scored.table.with_columns(added)), rows, scored.columns)
         yield Piece(self._writer.end(), [], {})
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
