@@ -32,6 +32,7 @@ from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
 from churnops.project import Project
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.trained_on import load_trained_on
+from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.pipeline import EXPERIMENT, STEPS
 from churnops.retraining.policy import RetrainingTask
 from churnops.retraining.summary import RetrainingSummary
@@ -592,6 +593,18 @@ def test_a_deployment_is_checked_through_the_running_api(settings: Settings, rev
     assert summary.status == "deployed"
     assert summary.check is not None
     assert (summary.check.status, summary.check.rows) == ("passed", 32)
+
+
+def test_the_gate_names_the_threshold_if_only_it_differs(deployed: Settings):
+    champion = Bundle.load(deployed.path("models/production"))
+    with Project.open(deployed) as project:
+        decision = compare_with_production(project, replace(champion, threshold=0.25), champion)
+        linked = compare_with_production(project, replace(champion, threshold=0.25, linked={}), champion)
+    assert (decision.verdict, linked.verdict) == ("keep", "cannot tell")
+    assert decision.reason.startswith(
+        "only the threshold differs, 0.25 instead of 0.5: both models give the same scores"
+    )
+    assert "`churnops run --deploy`" in decision.reason
 
 
 @pytest.mark.parametrize(("rows", "churned"), [(1, None), (3, None), (600, "False"), (200, "True")])

@@ -32,12 +32,19 @@ def compare_with_production(project: Project, challenger: Bundle, champion: Bund
     The customers come from the journal, because these are the newest. If they are fewer than `min_new_labels`, the
     customers of `data.production` are used, if it is set and the champion is no retrained model: a retrained model has
     learned from newer customers, and older ones are no evidence against it. Without customers the verdict is "cannot
-    tell".
+    tell". If only the thresholds differ, the verdict is "keep", because the gate compares scores.
     """
     try:
-        return _compared(project, challenger, champion)
+        decision = _compared(project, challenger, champion)
     except DataError as error:
-        return _cannot_tell(str(error).partition("\n")[0], project.settings)
+        decision = _cannot_tell(str(error).partition("\n")[0], project.settings)
+    if replace(challenger, threshold=champion.threshold).content_sha256 != champion.content_sha256:
+        return decision
+    reason = (
+        f"only the threshold differs, {challenger.threshold:.4g} instead of {champion.threshold:.4g}: both models give "
+        "the same scores, and the gate compares scores. `churnops run --deploy` deploys the threshold"
+    )
+    return replace(decision, verdict="keep", reason=reason, labels_needed=None)
 
 
 def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
