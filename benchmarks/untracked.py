@@ -32,7 +32,7 @@ def main(config: Path) -> None:
     later, bundle = project.production, evaluated.bundle
     engine = open_database(settings.database_url(settings.journal.url))
     batch = batch_from_columns(later.columns, later.outcome.astype(float), bundle, "later", acts_as="data.production")
-    ModelMonitor(settings, CycleLog(engine)).run(bundle, batch)
+    ModelMonitor(settings, CycleLog(engine)).run_batch(bundle, batch)
     engine.dispose()
 
 

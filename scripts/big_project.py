@@ -137,7 +137,7 @@ def _monitor(settings: Settings, engine: Engine, bundle: Bundle, count: int, now
         drift = Drift(covariate=max(share - 0.75, 0) * 4, concept=0.3 if share > 0.9 else 0.0)
         window = (at - timedelta(days=settings.monitoring.window_days), at)
         batch = _batch(settings, bundle, drift, window, seed + number, simulated=number % 10 == 5)
-        report = replace(monitor.check(bundle, batch, look=number + 1), timestamp=at)
+        report = replace(monitor.check_batch(bundle, batch, look=number + 1), timestamp=at)
         counted = {**batch.columns, SCORE: batch.probability, bundle.schema.target.name: batch.resolved.churned}
         document, profile = report.to_json(), count_profile(bundle.reference, counted)
         name = f"monitoring_report_{report.name}"

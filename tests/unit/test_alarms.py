@@ -20,7 +20,7 @@ from churnops.training.train import TrainedModels
 def report(settings: Settings, trained: TrainedModels) -> Report:
     engine = open_database("sqlite:///:memory:")
     batch = batch_from_columns({}, np.empty(0), trained.refit, "nobody", acts_as="live")
-    found = ModelMonitor(settings, CycleLog(engine)).check(trained.refit, batch)
+    found = ModelMonitor(settings, CycleLog(engine)).check_batch(trained.refit, batch)
     engine.dispose()
     return found
 

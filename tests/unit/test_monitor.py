@@ -81,7 +81,7 @@ def check(tmp_path: Path, trained: TrainedModels, log: CycleLog) -> Check:
 
         monitor = ModelMonitor(load_settings(write_project(tmp_path, change)), log)
         batch = replace(batch_from_columns(columns, outcome, model, "later"), window=window)
-        return monitor.check(model, batch, look=look)
+        return monitor.check_batch(model, batch, look=look)
 
     return run
 
@@ -457,7 +457,7 @@ def test_a_customer_repeated_by_a_join_counts_once(
     kept = np.r_[np.arange(2 * (copies - 1)), np.arange(batch.rows)[-40:]][-40:]
     assert np.array_equal(batch.probability[kept], expected.probability)
     assert batch_from_table(joined.drop("customer_id"), trained.refit, "joined.csv").rows == joined.height
-    report = ModelMonitor(settings, log).check(trained.refit, batch)
+    report = ModelMonitor(settings, log).check_batch(trained.refit, batch)
     document = report.to_json()
     assert document.get("repeated_rows") == (batch.repeated_rows or None)
     assert ReportDocument.read(document).repeated_rows == (batch.repeated_rows or None)

@@ -50,7 +50,7 @@ def mixed(project: Settings, bundle: Bundle) -> Batch:
 
 def check(settings: Settings, bundle: Bundle, batch: Batch) -> Report:
     engine = open_database("sqlite:///:memory:")
-    report = ModelMonitor(settings, CycleLog(engine)).check(bundle, batch, look=1)
+    report = ModelMonitor(settings, CycleLog(engine)).check_batch(bundle, batch, look=1)
     engine.dispose()
     return report
 

@@ -31,17 +31,20 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def describe(
     tables: tuple[Path, ...], target: str, positive: str | None, identifier: str | None, folder: Path, force: bool
 ) -> "tuple[Discovery, Path]":
-    """Find out what the tables hold, and write `config.yaml` into a folder."""
-    from churnops.data.read import table_paths
-    from churnops.discovery.discover import discover
-    from churnops.discovery.write import free_path, write_config
+    """Make a project of the tables, and show the progress."""
+    from churnops.discovery.project import init_project
     from churnops.progress import rows_progress
 
-    free_path(folder, force=force)
-    paths = table_paths(tables)
     with rows_progress(tables[0].name) as (on_rows, _):
-        table = discover(paths, target, positive=positive, identifier=identifier, progress=on_rows)
-    return table, write_config(table, tables, folder, force=force)
+        return init_project(
+            tables,
+            target,
+            positive=positive,
+            identifier=identifier,
+            folder=folder,
+            force=force,
+            progress=on_rows,
+        )
 
 
 @main.command()

@@ -272,10 +272,10 @@ def simulate(
     """  # noqa: D301
     from churnops.data.simulate import Drift
     from churnops.data.skipped import Skipped, skipped_files
-    from churnops.pipelines.simulate import simulate_file
+    from churnops.pipelines.simulate import simulate_file, source_tables
 
     settings = settings_of(ctx)
-    chosen = sources or [settings.path(path) for path in settings.data.production or settings.data.raw]
+    chosen = sources or source_tables(settings)
     drift = Drift(**changes, noisy=settings.monitoring.recipe_columns)
     seed = settings.random_state if seed is None else seed
     made = simulate_file(chosen, target, settings, drift, rows=rows, seed=seed, overwrite=force)

@@ -173,9 +173,9 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 def settings_of(ctx: click.Context) -> "Settings":
     """Load the settings, apply the setting `permissions`, warn of outdated setting names, and print the banner."""
-    from churnops.settings import apply_permissions, find_config, load_settings
+    from churnops.settings import apply_permissions, project_settings
 
-    settings = load_settings(ctx.obj or find_config(Path.cwd()))
+    settings = project_settings(ctx.obj)
     apply_permissions(settings)
     for line in settings.renamed:
         warn(line)

@@ -20,6 +20,7 @@ from churnops.journal import Journal, RecordedPrediction
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch, LabelCoverage, Resolved, Window
 from churnops.schema import RESERVED, Columns, Schema, is_marked
+from churnops.scoring.customers import as_table
 from churnops.settings import LIVE
 
 PAST_WINDOWS = 4  # earlier windows in a report, with the outcomes known by now
@@ -41,6 +42,20 @@ def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -
     """
     table, name = read_table(path, bundle.schema), as_text(Path(path.name))
     return batch_from_table(table, bundle, name, acts_as=acts_as, tolerate_broken=True)
+
+
+def batch_from_customers(customers: object, bundle: Bundle, *, acts_as: str | None = None) -> Batch:
+    """Check and score customers in any form of `scoring.customers.as_table`; a path as `batch_from_file` does.
+
+    Raises
+    ------
+    DataError
+        As in `batch_from_file`.
+    """
+    if isinstance(customers, str | Path):
+        return batch_from_file(Path(customers), bundle, acts_as=acts_as)
+    table = as_table(customers, bundle.schema)
+    return batch_from_table(table, bundle, "customers", acts_as=acts_as, tolerate_broken=True)
 
 
 def batch_from_table(
@@ -150,6 +165,24 @@ def batch_from_journal(
         past=is_past,
         history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
     )
+
+
+def newest_batch(
+    journal: Journal, bundle: Bundle, length: timedelta, *, now: datetime, until: datetime | None = None
+) -> Batch:
+    """Collect the predictions in the journal from a window of `length` up to `until`, or up to `now`.
+
+    Outcomes are those known at `now`, so a past window includes labels that arrived after it. Without `until`, an empty
+    window is moved to end at the newest prediction of any model, if it then has some of the deployed model.
+    """
+    end = until or now
+    batch = batch_from_journal(journal, bundle, (end - length, end), known_at=now)
+    newest = None if until or batch.rows else journal.newest_begin(1, end - length)
+    if newest is None:
+        return batch
+    end = newest + timedelta(microseconds=1)
+    earlier = batch_from_journal(journal, bundle, (end - length, end), known_at=now, newest=True)
+    return earlier if earlier.rows else batch
 
 
 def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,14 @@ from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import NO_SCORES, Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions
+from churnops.monitoring.collect import batch_from_customers, newest_batch
 from churnops.monitoring.copies import without_copies
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.training_rows import count_training_rows
 from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
-from churnops.settings import Settings
+from churnops.project import Project
+from churnops.settings import MonitoringSettings, Settings, project_settings
 from churnops.step import StepResult
 
 if TYPE_CHECKING:
@@ -40,19 +42,71 @@ class MonitoringCycle(StepResult):
 
 
 class ModelMonitor:
-    """Runs monitoring cycles with the thresholds of the settings.
+    """Checks of the deployed model with the thresholds of the settings.
+
+    `check` reports on customers. A cycle with files, MLflow and alerts is `churnops.monitor()` or `churnops monitor`,
+    which use `run_batch`.
 
     Parameters
     ----------
+    settings
+        Default: the `config.yaml` of this folder or of one above.
     log
-        Counts the looks at a model, which spend the error budget, and keeps the results of cycles.
+        Counts the looks at a model, which spend the error budget, and keeps the results of cycles; `run_batch` needs
+        it.
+    thresholds
+        Settings of the section `monitoring` that differ from `config.yaml`, such as `drift_threshold=0.01`.
+
+    Raises
+    ------
+    SettingsError
+        If there is no `config.yaml`, or a threshold is unknown or out of range.
+
+    Examples
+    --------
+    >>> from churnops.monitoring import ModelMonitor
+    >>> monitor = ModelMonitor()                                                           # doctest: +SKIP
+    >>> monitor.thresholds.performance_threshold, monitor.thresholds.drift_threshold       # doctest: +SKIP
+    (0.75, 0.05)
+    >>> report = monitor.check("data/production/churn-later.csv")                          # doctest: +SKIP
+    >>> report.feature_drift.drift_rate, report.recommendation.value                       # doctest: +SKIP
+    (0.0, False)
     """
 
-    def __init__(self, settings: Settings, log: "CycleLog") -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings | None = None, log: "CycleLog | None" = None, **thresholds: object) -> None:
+        settings = project_settings() if settings is None else settings
+        self._settings = settings.changed("monitoring", thresholds) if thresholds else settings
         self._log = log
 
-    def run(self, bundle: Bundle, batch: Batch, *, examined_before: bool = False) -> MonitoringCycle:
+    @property
+    def thresholds(self) -> MonitoringSettings:
+        """Thresholds and levels of the checks."""
+        return self._settings.monitoring
+
+    def check(self, customers: object = None) -> Report:
+        """Return the report on customers of the deployed model. Nothing is written, and no look is counted.
+
+        Parameters
+        ----------
+        customers
+            A list of dicts, a pandas or Polars DataFrame, or the path of a CSV or Parquet file, with or without
+            outcomes. None: the newest predictions of the journal and the outcomes that are due.
+
+        Raises
+        ------
+        ChurnopsError
+            If no model is deployed, the customers break its Schema, or the journal does not answer.
+        """
+        with Project.open(self._settings) as project:
+            bundle = project.require_deployed()
+            if customers is None:
+                length = timedelta(days=self.thresholds.window_days)
+                batch = newest_batch(project.journal, bundle, length, now=datetime.now(UTC))
+            else:
+                batch = batch_from_customers(customers, bundle)
+        return self.check_batch(bundle, replace(batch, acts_as=None))
+
+    def run_batch(self, bundle: Bundle, batch: Batch, *, examined_before: bool = False) -> MonitoringCycle:
         """Check a batch against the bundle's reference, write the report and its files, and record the cycle.
 
         `monitoring_report_<time>.json` is written last. If it exists, so do the batch and the page.
@@ -67,6 +121,8 @@ class ModelMonitor:
         from churnops.monitoring.image import report_image
         from churnops.monitoring.page import report_page
 
+        if self._log is None:
+            raise ValueError("ModelMonitor without a log only checks: see churnops.monitor()")
         look, established = None, frozenset[str]()
         if not batch.report_only and (batch.rows or batch.resolved.churned.size):
             look = self._log.look(bundle.content_sha256, batch.sha256, batch.whose)
@@ -113,7 +169,7 @@ class ModelMonitor:
             summary=report.in_words(),
         )
 
-    def check(self, bundle: Bundle, batch: Batch, *, look: int | None = None) -> Report:
+    def check_batch(self, bundle: Bundle, batch: Batch, *, look: int | None = None) -> Report:
         """Return the report of a batch without writing anything, at the level of this look (None: of a first look)."""
         return self._check(bundle, batch, look, ())[0]
 

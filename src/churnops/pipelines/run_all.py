@@ -57,7 +57,7 @@ STEPS = (
 ROWS_PER_FOLD_AND_OUTCOME = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunSummary:
     """Results of the main job, for people and as JSON.
 
@@ -83,15 +83,28 @@ class RunSummary:
     seconds: Mapping[str, float]
     skipped: Skipped
 
+    def __repr__(self) -> str:
+        return f"<RunSummary {self.winner}: {self.deployed.headline}>"
+
+    @property
+    def winner(self) -> str:
+        """Family of the best model."""
+        return self.evaluated.winner
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The winner's metrics on held-out rows; `evaluation` has their intervals."""
+        return {name: metric.value for name, metric in self.evaluation.metrics.items()}
+
     @property
     def evaluation(self) -> Evaluation:
         """The winner's evaluation on held-out rows."""
-        return self.evaluated.evaluations[self.evaluated.winner]
+        return self.evaluated.evaluations[self.winner]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            "winner": self.evaluated.winner,
+            "winner": self.winner,
             "status": self.deployed.status,
             "reason": self.deployed.reason,
             "gate": self.deployed.decision.to_json() if self.deployed.decision else None,
@@ -242,7 +255,7 @@ def _watch(
         batch = _batch(production, deployed)
         tables = table_paths(_paths(settings, settings.data.production))
         simulated = any(is_simulated(table, project.simulated) for table in tables)
-        return run.step(STEPS[6], ModelMonitor(settings, log).run, deployed, replace(batch, simulated=simulated))
+        return run.step(STEPS[6], ModelMonitor(settings, log).run_batch, deployed, replace(batch, simulated=simulated))
 
 
 def _rows_needed(settings: Settings) -> int:

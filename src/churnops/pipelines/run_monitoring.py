@@ -34,7 +34,7 @@ Retrain = Callable[[Settings, RetrainingTask], str]
 """Runs a retraining task and returns its result as a sentence."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MonitoringSummary:
     """Result of a cycle, for people and as JSON.
 
@@ -54,6 +54,9 @@ class MonitoringSummary:
     retraining: str
     warnings: tuple[str, ...] = ()
     earlier: Cycle | None = None
+
+    def __repr__(self) -> str:
+        return f"<MonitoringSummary {self.cycle.report.in_words()}>"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -135,7 +138,7 @@ def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringC
     # Without new predictions the newest window is examined again, and must not cause a second alert or retraining.
     repeated = batch.acts_as == LIVE and batch.window is not None and batch.window[1] < started
     examined = repeated and project.cycles.examined(bundle.content_sha256, batch.sha256)
-    cycle = ModelMonitor(project.settings, project.cycles).run(bundle, batch, examined_before=examined)
+    cycle = ModelMonitor(project.settings, project.cycles).run_batch(bundle, batch, examined_before=examined)
     if batch.simulated:  # so that the file of customers that the cycle writes is known as simulated
         for name, content in cycle.artifacts.items():
             if name.endswith(".csv"):

@@ -51,14 +51,26 @@ def simulate_file(
     paths = table_paths(sources)
     check_target(target)
     check_free(target, paths, overwrite)
-    made, headers = simulate_customers(paths, settings.table, drift, rows=rows, seed=seed)
-    written = decode(made.columns, made.outcome, settings.table)
-    renamed = written.rename({name: headers[name] for name in written.columns if name in headers})
-    content = _content(marked(renamed), target.suffix.lower())
+    made, table = simulate_table(paths, settings.table, drift, rows=rows, seed=seed)
+    content = _content(table, target.suffix.lower())
     remember(settings, [content], made.description)
     write_flushed(target, content)
     fsync_folder(target.parent)
     return made
+
+
+def source_tables(settings: Settings) -> list[Path]:
+    """Return the tables to draw from by default: `data.production`, or `data.raw` if there is none."""
+    return [settings.path(source) for source in settings.data.production or settings.data.raw]
+
+
+def simulate_table(
+    sources: Sequence[Path], schema: Schema, drift: Drift, *, rows: int, seed: int
+) -> tuple[Simulated, pl.DataFrame]:
+    """Simulate customers like those in `sources`; return them, also as the table that `simulate_file` writes."""
+    made, headers = simulate_customers(sources, schema, drift, rows=rows, seed=seed)
+    table = decode(made.columns, made.outcome, schema)
+    return made, marked(table.rename({name: headers[name] for name in table.columns if name in headers}))
 
 
 def remember(settings: Settings, contents: Iterable[bytes], description: str) -> None:

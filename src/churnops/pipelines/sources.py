@@ -13,7 +13,7 @@ from churnops.errors import DataError
 from churnops.journal import Journal
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch
-from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_journal
+from churnops.monitoring.collect import batch_from_columns, batch_from_customers, newest_batch
 from churnops.settings import LIVE, Settings
 
 PRODUCTION = "data.production"
@@ -41,22 +41,11 @@ class BatchSource:
 
 
 def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
-    """Collect the predictions in the journal from a window of `length` (default `window_days`) up to `until` (now).
-
-    Outcomes are those known by now, so a past window includes labels that arrived after it. Without `until`, an
-    empty window is moved to end at the newest prediction of any model, if it then has some of the deployed model.
-    """
+    """Collect a window of the journal, by default of `window_days` up to now: see `collect.newest_batch`."""
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
-        now, span = datetime.now(UTC), length or timedelta(days=settings.monitoring.window_days)
-        end = until or now
-        batch = batch_from_journal(journal, bundle, (end - span, end), known_at=now)
-        newest = None if until or batch.rows else journal.newest_begin(1, end - span)
-        if newest is None:
-            return batch
-        end = newest + timedelta(microseconds=1)
-        earlier = batch_from_journal(journal, bundle, (end - span, end), known_at=now, newest=True)
-        return earlier if earlier.rows else batch
+        span = length or timedelta(days=settings.monitoring.window_days)
+        return newest_batch(journal, bundle, span, now=datetime.now(UTC), until=until)
 
     return BatchSource(collect, acts_as=LIVE if until is None else None)
 
@@ -73,21 +62,29 @@ def file(path: Path, acts_as: str | None = None) -> BatchSource:
         raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
-        return batch_from_file(path, bundle, acts_as=acts_as)
+        return batch_from_customers(path, bundle, acts_as=acts_as)
 
     return BatchSource(collect, acts_as, path)
+
+
+def table(customers: object) -> BatchSource:
+    """Report on customers in any form of `scoring.customers.as_table`."""
+
+    def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
+        return batch_from_customers(customers, bundle)
+
+    return BatchSource(collect)
 
 
 def simulation(seed: int | None = None, rows: int = 500) -> BatchSource:
     """Simulate a batch with noise and flipped labels from the production tables, or without these the raw tables."""
     from churnops.data.simulate import Drift
-    from churnops.pipelines.simulate import simulate_customers
+    from churnops.pipelines.simulate import simulate_customers, source_tables
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
-        sources = [settings.path(source) for source in settings.data.production or settings.data.raw]
         chosen = settings.random_state if seed is None else seed
         drift = Drift(recipe=True, noisy=settings.monitoring.recipe_columns)
-        made, _ = simulate_customers(sources, bundle.schema, drift, rows=rows, seed=chosen)
+        made, _ = simulate_customers(source_tables(settings), bundle.schema, drift, rows=rows, seed=chosen)
         batch = batch_from_columns(made.columns, made.outcome, bundle, f"simulated: {made.description}")
         return replace(batch, simulated=True)
 

@@ -47,13 +47,38 @@ def compare_with_production(project: Project, challenger: Bundle, champion: Bund
     return replace(decision, verdict="keep", reason=reason, labels_needed=None)
 
 
-def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
-    settings = project.settings
-    names = [column.name for column in settings.table.model_inputs]
-    known = [load_trained_on(project.models, bundle.content_sha256) for bundle in (champion, challenger)]
-    for bundle, identities in zip((champion, challenger), known, strict=True):
+def compare_on_customers(project: Project, customers: pl.DataFrame, challenger: Bundle, champion: Bundle) -> Decision:
+    """Compare the models on the rows of a checked table that have an outcome and are new to both models, and decide.
+
+    A customer with several rows counts once. If the training rows of a model are not known, or its Schema differs from
+    that of the settings, the verdict is "cannot tell".
+    """
+    try:
+        known = _trained_on(project, champion, challenger)
+        table = labelled_tables({"customers": customers}, project.settings.table)
+        return judge(table.rows(_new_customers(table, known, project.settings)), challenger, champion, project.settings)
+    except DataError as error:
+        return _cannot_tell(str(error).partition("\n")[0], project.settings)
+
+
+def _trained_on(project: Project, *bundles: Bundle) -> list[Identities]:
+    """Return the training customers of each model; raise `DataError` if those of one are not known."""
+    known = []
+    for bundle in bundles:
+        identities = load_trained_on(project.models, bundle.content_sha256)
         if identities is None:
-            return _cannot_tell(f"the training rows of {bundle.version_name} are not known", settings)
+            raise DataError(f"the training rows of {bundle.version_name} are not known")
+        known.append(identities)
+    return known
+
+
+def _new_customers(table: Table, known: Sequence[Identities], settings: Settings) -> Mask:
+    """Choose one row of each customer that none of the models was trained on."""
+    return unseen(table, known) & one_row_each(table, [column.name for column in settings.table.model_inputs])
+
+
+def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
+    settings, known = project.settings, _trained_on(project, champion, challenger)
     rows = production_rows(project)
     table = labelled(rows.table, settings.table, rows.at, rows.customers)
     chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
@@ -63,7 +88,7 @@ def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decisio
         later = validate_data(raw, paths, settings.table, max_broken_rows=settings.data.max_broken_rows).production
         if later:
             table = labelled_tables(later, settings.table)
-            chosen = unseen(table, known) & one_row_each(table, names)
+            chosen = _new_customers(table, known, settings)
     return judge(table.rows(chosen), challenger, champion, settings)
 
 

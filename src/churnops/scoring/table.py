@@ -30,7 +30,7 @@ class ScoredTable:
     table
         The given columns unchanged, without those of an earlier scoring (`schema.RESERVED`), then `churn_probability`,
         `churn_prediction` and `model_version`. With explanations also `base_value`, `explanation_scale` and
-        `top_shap_features`, a list of up to six structs of `feature` and `shap_value`, largest absolute value first.
+        `top_shap_features`, a list of up to `top` structs of `feature` and `shap_value`, largest absolute value first.
     customers
         The columns of the Schema, typed, with snake_case names and without the outcome.
     columns
@@ -46,7 +46,15 @@ class ScoredTable:
     explanation: Explanation | None
 
 
-def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool, first_row: int = 0) -> ScoredTable:
+def score_table(
+    table: pl.DataFrame,
+    bundle: Bundle,
+    name: str,
+    *,
+    explain: bool,
+    first_row: int = 0,
+    top: int = TOP_FEATURES,
+) -> ScoredTable:
     """Check and score a table with snake_case names or raw headers.
 
     Parameters
@@ -57,6 +65,8 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
         Whether to add the largest contributions to each score.
     first_row
         Number of rows above the table in the same file; row numbers in errors include them.
+    top
+        Maximum number of contributions of each row.
 
     Raises
     ------
@@ -90,14 +100,14 @@ def score_table(table: pl.DataFrame, bundle: Bundle, name: str, *, explain: bool
         added += [
             pl.lit(float(explanation.base_value)).alias("base_value"),
             pl.lit(bundle.explanation_scale).alias("explanation_scale"),
-            _largest(explanation, bundle),
+            _largest(explanation, bundle, top),
         ]
     return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation)
 
 
-def _largest(explanation: Explanation, bundle: Bundle) -> pl.Series:
+def _largest(explanation: Explanation, bundle: Bundle, top: int) -> pl.Series:
     """Return each row's largest contributions, list[struct[feature, shap_value]]."""
-    positions, values = explanation.top(bundle.selected, TOP_FEATURES)
+    positions, values = explanation.top(bundle.selected, top)
     names = pl.Series("feature", bundle.selected, dtype=pl.String)
     pairs = pl.DataFrame(
         [names.gather(pl.Series(positions.ravel(), dtype=pl.UInt32)), pl.Series("shap_value", values.ravel())]

@@ -5,8 +5,8 @@ read as YAML. An unknown name is an error, which suggests the nearest valid name
 of `config.yaml`, not from the current folder.
 """
 
-from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings
-from churnops.settings.permissions import apply_permissions
+from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings, project_settings
+from churnops.settings.permissions import apply_permissions, permissions_applied
 from churnops.settings.sections import (
     DEMONSTRATION,
     FAMILIES,
@@ -56,5 +56,7 @@ __all__ = [
     "default_config",
     "find_config",
     "load_settings",
+    "permissions_applied",
+    "project_settings",
     "read_yaml",
 ]

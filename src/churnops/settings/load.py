@@ -42,6 +42,18 @@ def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Pat
     )
 
 
+def project_settings(project: Path | str | None = None) -> Settings:
+    """Load the settings of a project: its folder or its config file; None: that of `find_config` in this folder.
+
+    Raises
+    ------
+    SettingsError
+        As in `find_config` and `load_settings`.
+    """
+    path = find_config(Path.cwd()) if project is None else Path(project)
+    return load_settings(path / CONFIG_NAME if path.is_dir() else path)
+
+
 def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings in `path`; the `CHURNOPS_*` variables of `environment` override them.
 

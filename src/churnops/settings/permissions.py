@@ -1,6 +1,8 @@
 """Permissions of a project's files, which contain customers' data."""
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from churnops.files import close_to_others, create_files_for
@@ -15,6 +17,17 @@ def apply_permissions(settings: Settings) -> None:
     create_files_for(group=settings.permissions == "group")
     for path in _owned(settings):
         close_to_others(path)
+
+
+@contextmanager
+def permissions_applied(settings: Settings) -> Iterator[None]:
+    """Apply the setting `permissions` in a program of the user's; at the block's end the umask is as before."""
+    before = os.umask(0o077)
+    try:
+        apply_permissions(settings)
+        yield
+    finally:
+        os.umask(before)
 
 
 def _owned(settings: Settings) -> Iterator[Path]:

@@ -337,6 +337,18 @@ class Settings(_Section):
             if key in getattr(self, section).model_fields_set
         )
 
+    def changed(self, section: str, values: Mapping[str, object]) -> Self:
+        """Return the settings with other values in a section.
+
+        Raises
+        ------
+        SettingsError
+            If a name or value is not allowed.
+        """
+        document = self.model_dump(mode="json", by_alias=True)
+        document[section] |= values
+        return self.model_copy(update={section: getattr(self.parse(document, self._root), section)})
+
     def path(self, relative: str) -> Path:
         """Resolve a path of the settings against `root`."""
         return self._root / relative

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import polars as pl
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
+from churnops.scoring.customers import as_table
 
 
 class BundleModel(PythonModel):
@@ -23,9 +23,8 @@ class BundleModel(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Score customers; the columns have the Schema's snake_case names."""
         schema = self.bundle.schema
-        values = model_input.astype(object).where(model_input.notna(), None)  # pandas writes a missing value as NaN
-        given = pl.DataFrame({name: values[name].tolist() for name in values.columns}, strict=False)
-        scored = self.bundle.predict(encode(check_customers(given, schema, "request"), schema))
+        customers = check_customers(as_table(model_input, schema), schema, "request")
+        scored = self.bundle.predict(encode(customers, schema))
         return pd.DataFrame(
             {
                 "churn_probability": scored.probability,

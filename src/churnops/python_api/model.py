@@ -1,0 +1,144 @@
+"""A deployed or saved model that scores and explains the customers of a program."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from churnops.errors import ChurnopsError, SettingsError
+from churnops.model import Bundle
+from churnops.model.bundle_folder import DOCUMENT
+from churnops.project import Project
+from churnops.schema import RESERVED, Schema
+from churnops.scoring.customers import as_table, like
+from churnops.scoring.table import TOP_FEATURES, score_table
+from churnops.settings import CONFIG_NAME, project_settings
+
+Frame = TypeVar("Frame")
+"""A pandas or Polars DataFrame."""
+
+
+def load_model(source: Path | str | None = None) -> "Model":
+    """Load a model.
+
+    Parameters
+    ----------
+    source
+        A project (its folder or its `config.yaml`): its deployed model. The folder of a Bundle, such as one in
+        `models/versions`: this model. None: the deployed model of the project in this folder or one above.
+
+    Raises
+    ------
+    ChurnopsError
+        If there is no project or model, or the model is damaged.
+
+    Examples
+    --------
+    >>> import churnops
+    >>> model = churnops.load_model()
+    >>> model.threshold
+    0.5
+    """
+    if source is not None and Path(source).is_dir():
+        folder = Path(source)
+        if (folder / DOCUMENT).exists():
+            return Model(Bundle.load(folder))
+        if not (folder / CONFIG_NAME).exists():
+            raise SettingsError(
+                f"{folder} has neither {DOCUMENT} nor {CONFIG_NAME}: give the folder of a project or model"
+            )
+    return Model(Project(project_settings(source)).require_deployed())
+
+
+class Model:
+    """A model with the product's own checks: the same numbers as from the API and from `churnops predict`.
+
+    Customers are a dict (one customer), a list of dicts, a pandas or Polars DataFrame, or the path of a CSV or Parquet
+    file, with raw headers or snake_case names. The answers have the same form, with one row for each customer; for a
+    file, a Polars DataFrame. A pandas table keeps its index. Columns outside the Schema are ignored.
+
+    Attributes
+    ----------
+    bundle
+        The model itself.
+
+    Examples
+    --------
+    >>> import churnops
+    >>> model = churnops.load_model()
+    >>> customer = {"state": "KS", "account_length": 128, "area_code": 415, "international_plan": "No",
+    ...     "voice_mail_plan": "Yes", "number_vmail_messages": 25, "total_day_minutes": 265.1, "total_day_calls": 110,
+    ...     "total_eve_minutes": 197.4, "total_eve_calls": 99, "total_night_minutes": 244.7, "total_night_calls": 91,
+    ...     "total_intl_minutes": 10.0, "total_intl_calls": 3, "customer_service_calls": 1}
+    >>> answer = model.predict(customer)
+    >>> answer["churn_prediction"], answer["model_version"] == model.version
+    (False, True)
+    >>> reasons = model.explain(customer, top=2)["top_shap_features"]
+    >>> [sorted(reason) for reason in reasons]
+    [['feature', 'shap_value'], ['feature', 'shap_value']]
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def __repr__(self) -> str:
+        return f"<churnops.Model {self.version}, threshold {self.threshold:g}>"
+
+    @property
+    def schema(self) -> Schema:
+        """Columns of the customer table."""
+        return self.bundle.schema
+
+    @property
+    def threshold(self) -> float:
+        """Lowest probability of a customer who is predicted to churn, in (0, 1)."""
+        return self.bundle.threshold
+
+    @property
+    def version(self) -> str:
+        """Family and the first 12 digits of the content hash, such as `random_forest-dcf010f86dc4`."""
+        return self.bundle.version_name
+
+    @overload
+    def predict(self, customers: Mapping[str, Any]) -> dict[str, Any]: ...
+    @overload
+    def predict(self, customers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
+    @overload
+    def predict(self, customers: Frame) -> Frame: ...
+    def predict(self, customers: object) -> Any:
+        """Score customers: `churn_probability`, `churn_prediction` and `model_version` of each.
+
+        Raises
+        ------
+        DataError
+            If the customers cannot be read or break the Schema; each line names a column, the rule and the rows.
+        """
+        return self._answers(customers, explain=False)
+
+    @overload
+    def explain(self, customers: Mapping[str, Any], top: int = ...) -> dict[str, Any]: ...
+    @overload
+    def explain(self, customers: Sequence[Mapping[str, Any]], top: int = ...) -> list[dict[str, Any]]: ...
+    @overload
+    def explain(self, customers: Frame, top: int = ...) -> Frame: ...
+    def explain(self, customers: object, top: int = TOP_FEATURES) -> Any:
+        """Score customers, with the reasons: also `base_value`, `explanation_scale` and `top_shap_features`.
+
+        Parameters
+        ----------
+        top
+            Maximum number of reasons. Each is a dict of `feature` and `shap_value`; the largest absolute value is
+            first.
+
+        Raises
+        ------
+        DataError
+            As in `predict`.
+        """
+        if top < 1:
+            raise ChurnopsError(f"top is {top}: give the number of reasons, at least 1")
+        return self._answers(customers, explain=True, top=top)
+
+    def _answers(self, customers: object, *, explain: bool, top: int = TOP_FEATURES) -> Any:
+        table = as_table(customers, self.schema).drop(RESERVED, strict=False)
+        scored = score_table(table, self.bundle, "customers", explain=explain, top=top).table
+        return like(customers, scored.select([name for name in RESERVED if name in scored.columns]))
