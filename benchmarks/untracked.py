@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.product import Project, prepare
+from churnops.data.skipped import Skipped
 from churnops.evaluation.held_out import evaluate_models
 from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
@@ -28,6 +29,8 @@ def main(config: Path) -> None:
         trained.refit,
         prepared,
         settings,
+        skipped=Skipped(),
+        left_out=features.left_out,
     )
     later, bundle = project.production, evaluated.bundle
     engine = open_database(settings.database_url(settings.journal.url))

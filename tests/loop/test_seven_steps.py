@@ -28,6 +28,7 @@ from churnops.settings import FAMILIES, Settings, load_settings
 from churnops.step import StepResult
 from churnops.tracking import Tracker
 from churnops.tracking.ending import noted
+from tests.support import processes
 from tests.support.deployments import opened_registry
 from tests.support.projects import quick, write_project, write_small_data, write_store
 
@@ -220,9 +221,8 @@ def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, t
     assert "imputation.json" in made[STEPS[2]]
     assert "selected_features.json" in made[STEPS[3]]
     assert {"selection.json", "reference.parquet"} <= made[STEPS[4]]
-    assert {"evaluation_results.json", "evaluation.html", "confusion_matrix.html", "test_data.parquet"} <= made[
-        STEPS[5]
-    ]
+    pages = {"evaluation.html", "confusion_matrix.html", "model_card.html"}
+    assert pages | {"evaluation_results.json", "test_data.parquet"} <= made[STEPS[5]]
     assert any(path.startswith("monitoring_report_") for path in made[STEPS[6]])
     results = json.loads(read(client, steps[STEPS[5]], "evaluation_results.json", tmp_path))
     assert set(results["models"]) == set(FAMILIES)
@@ -232,6 +232,23 @@ def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, t
     page = Path(client.download_artifacts(steps[STEPS[5]], "evaluation.html", str(tmp_path)))
     assert page.stat().st_size < 200_000
     assert "<script" not in page.read_text()
+
+
+def test_the_card_of_a_version_is_written_to_a_file(project: Project, tmp_path: Path):
+    settings, summary = project
+    command = (processes.CHURNOPS, "--config", str(settings.root / "config.yaml"), "models", "card")
+    assert processes.run(*command, cwd=tmp_path).stdout == "Wrote the card of version 1: model_card.html\n"
+    card = (tmp_path / "model_card.html").read_text()
+    assert f"Model card: {summary.deployed.model_version}" in card
+    assert "not in the schema" not in card
+    assert "exists already" in processes.run(*command, cwd=tmp_path, code=2).stderr
+    assert (
+        "version 9 is not registered"
+        in processes.run(*command, "9", "--out", "other.html", cwd=tmp_path, code=2).stderr
+    )
+    assert not (tmp_path / "other.html").exists()
+    document = json.loads(processes.run(*command, "1", "--force", "--json", cwd=tmp_path).stdout)
+    assert document["version"] == 1
 
 
 def test_the_first_cycle_tests_the_deployed_model_on_later_customers(project: Project):

@@ -1,5 +1,6 @@
 """A column that is the outcome in another form is named; an honest strong column is not."""
 
+import html
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable
-from churnops.evaluation.held_out import evaluate_models
+from churnops.data.skipped import Skipped
+from churnops.evaluation.held_out import CARD, evaluate_models
 from churnops.evaluation.leaks import leak_warning, leaking_columns
 from churnops.schema import Column
 from churnops.settings import Settings
@@ -54,6 +56,8 @@ def test_the_evaluation_page_names_the_column(prepared: PreparedTable, trained: 
     refit = trained.refit.with_metadata(metrics={}, lineage={})
     for columns, warned in ((prepared.columns, False), (leaking, True)):
         table = replace(prepared, columns=columns)
-        evaluated = evaluate_models({"decision_tree": model}, "decision_tree", refit, table, settings)
+        bundles = {"decision_tree": model}
+        evaluated = evaluate_models(bundles, "decision_tree", refit, table, settings, skipped=Skipped(), left_out={})
         assert ("'total_day_minutes' alone separates" in evaluated.leak_warning) is warned
-        assert ("total_day_minutes" in evaluated.artifacts["evaluation.html"]) is warned
+        for page in ("evaluation.html", CARD):
+            assert ("'total_day_minutes' alone" in html.unescape(str(evaluated.artifacts[page]))) is warned

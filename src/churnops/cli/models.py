@@ -116,6 +116,37 @@ def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
     show_done(as_json, lambda: document, lambda: click.echo("\n".join(lines)))
 
 
+@models.command("card")
+@click.argument("version", type=click.IntRange(1), required=False, shell_complete=completing(registered))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("model_card.html"),
+    show_default=True,
+    metavar="FILE",
+    help="File to write.",
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
+@json_option
+@click.pass_context
+def models_card(ctx: click.Context, version: int | None, out: Path, force: bool, as_json: bool) -> None:
+    """Write the model card of a registered VERSION, by default of the deployed model.
+
+    The card is one HTML page, which opens offline: data, columns, compared families, quality with intervals, lift,
+    drivers, worst segments, limits and origin. It was made in the evaluation of the version, and is in its MLflow run.
+
+    \b
+    Examples:
+      churnops models card
+      churnops models card 3 --out card-of-3.html
+    """  # noqa: D301
+    from churnops.pipelines.card import write_card
+
+    written = write_card(settings_of(ctx), version, out, overwrite=force)
+    document = {"version": written, "output": str(out)}
+    show_done(as_json, lambda: document, lambda: click.echo(f"Wrote the card of version {written}: {out}"))
+
+
 def reason_text(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse a reason that is empty or not UTF-8."""
     if value is not None and not value.strip():

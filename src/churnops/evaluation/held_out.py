@@ -8,11 +8,15 @@ import numpy as np
 
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
+from churnops.data.skipped import Skipped
 from churnops.evaluation.leaks import leak_warning, leaking_columns
 from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate
 from churnops.model import Bundle
 from churnops.settings import Settings
 from churnops.step import StepResult
+
+CARD = "model_card.html"
+"""File name of the model card among the artifacts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +38,22 @@ def evaluate_models(
     refit: Bundle,
     prepared: PreparedTable,
     settings: Settings,
+    *,
+    skipped: Skipped,
+    left_out: Mapping[str, str],
 ) -> EvaluatedModels:
     """Evaluate on the held-out rows, which no model in `bundles` was trained on.
 
     The winner is chosen before this step, never by these rows. Its metrics go into `refit`, whose lineage names the
     evaluated fit as their origin.
+
+    Parameters
+    ----------
+    skipped, left_out
+        Parts of the data, and features, that were not used, for the model card.
     """
-    from churnops.evaluation.page import confusion_matrix_page, draw_figures, evaluation_page  # imports Matplotlib
+    from churnops.evaluation.model_card import CardSubject, model_card  # imports Matplotlib
+    from churnops.evaluation.page import confusion_matrix_page, draw_figures, evaluation_page
 
     options, held_out = settings.evaluation, prepared.held_out
     columns, outcome = prepared.rows(held_out), prepared.outcome[held_out]
@@ -64,6 +77,17 @@ def evaluate_models(
     figures = draw_figures(best, outcome, probabilities[winner])
     title = f"Evaluation of {winner} on {best.rows:,} held-out customers"
     banner = f"{settings.banner} Caution: {warning}.".strip() if warning else settings.banner
+    subject = CardSubject(
+        bundle=refit,
+        fits=bundles,
+        evaluations=evaluations,
+        winner=winner,
+        prepared=prepared,
+        settings=settings,
+        skipped=skipped,
+        left_out=left_out,
+        caution=warning,
+    )
     return EvaluatedModels(
         evaluations=evaluations,
         winner=winner,
@@ -82,6 +106,7 @@ def evaluate_models(
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
             "evaluation.html": evaluation_page(best, figures, title=title, target=settings.table.target, banner=banner),
             "confusion_matrix.html": confusion_matrix_page(best, figures.confusion_matrix, title=title, banner=banner),
+            CARD: model_card(subject, figures),
             **figures.files(),
             "test_data.parquet": to_parquet(scored),
         },

@@ -12,7 +12,7 @@ from churnops.evaluation.metrics import METRIC_LABELS, Evaluation
 from churnops.schema import Column
 from churnops.templates import render
 from churnops.words import capital
-from churnops.words import title as label
+from churnops.words import title as label_of
 
 MEANINGS: Mapping[str, str] = {
     "roc_auc": "Chance that a customer who churned has a higher score than one who stayed; 0.5 means a random order.",
@@ -96,10 +96,10 @@ def evaluation_page(
         "evaluation.html",
         title=title,
         banner=banner,
-        summary=_summary(evaluation),
+        summary=summary_of(evaluation),
         next=_next_step(evaluation),
-        facts=_facts(evaluation, target),
-        metrics=[_metric(name, evaluation) for name in METRIC_LABELS],
+        facts=facts_of(evaluation, target),
+        metrics=metric_rows(evaluation),
         figures=[
             _confusion(evaluation, figures.confusion_matrix),
             {
@@ -126,12 +126,12 @@ def confusion_matrix_page(evaluation: Evaluation, svg: str, *, title: str, banne
         "confusion_matrix.html",
         title=title,
         banner=banner,
-        summary=_summary(evaluation),
+        summary=summary_of(evaluation),
         figure=_confusion(evaluation, svg),
     )
 
 
-def _summary(evaluation: Evaluation) -> str:
+def summary_of(evaluation: Evaluation) -> str:
     """Describe the quality of the predictions in one sentence."""
     hits, wrong, missed = (evaluation.confusion[name] for name in ("tp", "fp", "fn"))
     churned, flagged = hits + missed, hits + wrong
@@ -159,9 +159,10 @@ def _next_step(evaluation: Evaluation) -> str:
     )
 
 
-def _facts(evaluation: Evaluation, target: Column | None) -> list[tuple[str, str]]:
+def facts_of(evaluation: Evaluation, target: Column | None) -> list[tuple[str, str]]:
+    """Return the numbers that the metrics are to be read with, each with its name."""
     rows, churned = evaluation.rows, evaluation.positives
-    facts = [("Outcome", f"{label(target)}: {target.choices[1]}")] if target else []
+    facts = [("Outcome", f"{label_of(target)}: {target.choices[1]}")] if target else []
     return [
         *facts,
         ("Customers", f"{rows:,}, not used in training"),
@@ -174,14 +175,17 @@ def _facts(evaluation: Evaluation, target: Column | None) -> list[tuple[str, str
     ]
 
 
-def _metric(name: str, evaluation: Evaluation) -> dict[str, str]:
-    measured = evaluation.metrics[name]
-    return {
-        "label": capital(METRIC_LABELS[name]),
-        "value": plots.number(measured.value),
-        "range": plots.interval_text(measured),
-        "meaning": MEANINGS[name],
-    }
+def metric_rows(evaluation: Evaluation) -> list[dict[str, str]]:
+    """Return a row for each metric: its label, value, interval and meaning."""
+    return [
+        {
+            "label": capital(label),
+            "value": plots.number(evaluation.metrics[name].value),
+            "range": plots.interval_text(evaluation.metrics[name]),
+            "meaning": MEANINGS[name],
+        }
+        for name, label in METRIC_LABELS.items()
+    ]
 
 
 def _confusion(evaluation: Evaluation, svg: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from churnops.evaluation.held_out import EvaluatedModels
+from churnops.evaluation.held_out import CARD, EvaluatedModels
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
 from churnops.pipelines.release import Release
@@ -79,7 +79,8 @@ def _log_test_metrics(run: PipelineRun, families: Iterable[str], evaluated: Eval
 
 def _links(run: PipelineRun, version: int | None, *files: str) -> str:
     """Return Markdown links to the evaluation, to files of the pipeline's run, and to the registered version."""
-    links = [run.link("evaluation.html", STEPS[5], "evaluation.html"), *(run.link(name, None, name) for name in files)]
+    pages = [run.link(name, STEPS[5], name) for name in ("evaluation.html", CARD)]
+    links = [*pages, *(run.link(name, None, name) for name in files)]
     return " · ".join([*links, run.version_link(version)] if version else links)
 
 

@@ -240,6 +240,8 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         trained.refit.with_metadata(metrics={}, lineage=_lineage(run)),
         prepared,
         settings,
+        skipped=validated.skipped,
+        left_out=features.left_out,
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
     return _Made(validated, trained, evaluated, trained_on, merged.sha256)

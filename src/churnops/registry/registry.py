@@ -78,9 +78,8 @@ class Registry:
         """
         import mlflow
 
-        for version in self.versions():
-            if version.content_sha256 == bundle.content_sha256:
-                return version.version
+        if (known := self.version_of(bundle.content_sha256)) is not None:
+            return known
         tags = {**(tags or {}), HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
         with answering("the model registry", RegistryError):
             try:
@@ -140,6 +139,31 @@ class Registry:
             )
         return bundle
 
+    def page(self, version: int, name: str) -> bytes:
+        """Return a file of the run that made a registered version.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version, or its run has no such file.
+        """
+        import mlflow
+
+        run_id = self._version(version).run_id
+        with temporary_folder() as folder:
+            try:
+                copied = mlflow.artifacts.download_artifacts(
+                    run_id=run_id, artifact_path=name, dst_path=str(folder), tracking_uri=self._uri
+                )
+                return Path(copied).read_bytes()
+            except Exception as error:  # each kind of artifact store raises its own errors
+                reason = redact(" ".join(str(error).split())[:300])
+                raise RegistryError(f"the run of version {version} has no {name} that can be read: {reason}") from None
+
+    def version_of(self, content_sha256: str) -> int | None:
+        """Return the number of the version with this content; None if it is not registered."""
+        return next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)
+
     def prune(self, keep: int) -> Pruned:
         """Remove the oldest version folders; those of production, previous and challenger stay.
 
@@ -156,7 +180,7 @@ class Registry:
         A repeated call changes nothing. A store without this version, such as a new store, stays as it is: the link
         decides which model is deployed, and the next run registers the version.
         """
-        version = next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)
+        version = self.version_of(content_sha256)
         if version is None:
             return
         with answering("the model registry", RegistryError):

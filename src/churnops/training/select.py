@@ -1,7 +1,7 @@
 """Step 4: compute the features and select those that carry information, by the training rows only."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,14 @@ from churnops.step import StepResult
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedFeatures(StepResult):
-    """Result of the selection: `build` computes the matrix of the selected features from imputed columns."""
+    """Result of the selection.
+
+    `build` computes the matrix of the selected features from imputed columns; `left_out` has the reason for each other
+    feature.
+    """
 
     build: FeatureMatrix
+    left_out: Mapping[str, str]
 
 
 def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSettings) -> SelectedFeatures:
@@ -47,6 +52,7 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
     record = {"selected": selected, "left_out": left_out, "features": [feature.to_json() for feature in features]}
     return SelectedFeatures(
         build=FeatureMatrix(schema.model_inputs, features, selected),
+        left_out=left_out,
         params={"max_correlation": settings.max_correlation, "exclude": list(settings.exclude)}
         | {f"feature.{item.name}": item.expression for item in settings.derived},
         metrics={"features": len(features), "selected_features": len(selected)},

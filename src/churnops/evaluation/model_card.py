@@ -1,0 +1,234 @@
+"""Model card: one HTML page on a model's data, quality, drivers, weak segments, limits and origin."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from churnops.data.preprocess import PreparedTable
+from churnops.data.skipped import Skipped
+from churnops.evaluation import plots
+from churnops.evaluation.importance import column_importance
+from churnops.evaluation.lift import lift_table
+from churnops.evaluation.metrics import METRIC_LABELS, Evaluation
+from churnops.evaluation.page import Figures, facts_of, metric_rows, summary_of
+from churnops.evaluation.segments import Segment, worst_segments
+from churnops.model import Bundle
+from churnops.schema import Column
+from churnops.settings import Settings
+from churnops.templates import render
+from churnops.words import capital, words
+from churnops.words import title as label
+
+LISTED = 100
+"""Number of columns in a table of the card, so that a wide table gives no large page."""
+DRIVERS = 10
+CV_METRICS = ("log_loss", "roc_auc")
+
+
+@dataclass(frozen=True)
+class CardSubject:
+    """A model and the evidence on it.
+
+    Attributes
+    ----------
+    bundle
+        The model, with its lineage.
+    fits
+        The compared fits, made without the held-out rows, by family; also the champion of a retraining.
+    evaluations
+        Their results on the held-out rows.
+    winner
+        Name of the fit whose hyperparameters the model has.
+    prepared
+        All rows, with the mask of the held-out ones.
+    skipped
+        Files, columns and rows that were not used.
+    left_out
+        Features that the selection left out, each with its reason.
+    caution
+        Warning about a column that may contain the outcome; empty if there is none.
+    """
+
+    bundle: Bundle
+    fits: Mapping[str, Bundle]
+    evaluations: Mapping[str, Evaluation]
+    winner: str
+    prepared: PreparedTable
+    settings: Settings
+    skipped: Skipped
+    left_out: Mapping[str, str]
+    caution: str = ""
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The model's results on the held-out rows."""
+        return self.evaluations[self.winner]
+
+    def validated(self, name: str) -> Mapping[str, float]:
+        """Return the cross-validated metrics of a fit; empty for a champion, which was validated on other data."""
+        fit = self.fits[name]
+        same = fit.lineage.get("data_sha256") == self.bundle.lineage["data_sha256"]
+        return fit.metrics["cross_validation"] if same else {}
+
+
+def model_card(subject: CardSubject, figures: Figures) -> str:
+    """Return the card as one HTML page, which opens offline and has no script.
+
+    Parameters
+    ----------
+    figures
+        Figures of `subject.evaluation`.
+    """
+    schema, prepared, evaluation = subject.bundle.schema, subject.prepared, subject.evaluation
+    held_out = prepared.held_out
+    rows, outcome = prepared.rows(held_out), prepared.outcome[held_out]
+    fit = subject.fits[subject.winner]
+    probability = fit.predict(rows).probability
+    names = {column.name: label(column) for column in schema.columns}
+    confidence = f"{evaluation.confidence:.0%}"
+    return render(
+        "model_card.html",
+        title=f"Model card: {subject.bundle.version_name}",
+        banner=f"{subject.settings.banner} {subject.caution and f'Caution: {subject.caution}.'}".strip(),
+        summary=summary_of(evaluation),
+        facts=[("Family", subject.winner), *facts_of(evaluation, schema.target)],
+        data=_data(subject),
+        columns=[_column(column, prepared) for column in schema.inputs[:LISTED]],
+        more_columns=max(0, len(schema.inputs) - LISTED),
+        left_out=list(_left_out(subject))[:LISTED],
+        families=[_family(name, subject) for name in subject.evaluations],
+        metrics=metric_rows(evaluation),
+        interval=f"{confidence} interval",
+        figures=[
+            {
+                "caption": "Do probabilities mean what they say? Bars: 95% interval of the rate.",
+                "svg": figures.calibration,
+            },
+            {
+                "caption": "Ranking: the curve is steep if high scores go to customers who churned.",
+                "svg": figures.roc_curve,
+            },
+        ],
+        lift=[_lift_row(row) for row in lift_table(outcome, probability)],
+        drivers=_drivers(column_importance(fit, rows), names),
+        segments=[_segment(s, names) for s in worst_segments(rows, schema.inputs, outcome, probability)],
+        limits=list(_limits(subject)),
+        lineage=_lineage(subject),
+    )
+
+
+def _data(subject: CardSubject) -> list[tuple[str, str]]:
+    lineage, prepared = subject.bundle.lineage, subject.prepared
+    fits = lineage["fits"]
+    return [
+        ("Customers", f"{prepared.outcome.size:,}, of whom {int(prepared.outcome.sum()):,} churned"),
+        ("Fitted for these numbers on", _fit(fits["evaluated"])),
+        ("Fitted for use on", _fit(fits["deployed"])),
+        ("Held out", f"{int(prepared.held_out.sum()):,} customers, in no fit of these numbers"),
+        ("SHA-256 of the data", lineage["data_sha256"]),
+    ]
+
+
+def _fit(fit: Mapping[str, Any]) -> str:
+    return f"{fit['rows']:,} customers, of whom {fit['churned']:,} churned"
+
+
+def _column(column: Column, prepared: PreparedTable) -> dict[str, str]:
+    values = prepared.columns.get(column.name)
+    if values is None:
+        return {"label": label(column), "kind": column.kind, "range": "", "missing": "", "use": "absent in the data"}
+    known = values[~np.isnan(values)]
+    if not known.size:
+        shown = ""
+    elif column.numeric:
+        shown = f"{known.min():.6g} to {known.max():.6g} {column.unit}".strip()
+    elif column.kind == "flag":
+        shown = f"{column.choices[1]}: {known.mean():.1%}"
+    else:
+        shown = f"{len(column.choices):,} choices"
+    return {
+        "label": label(column),
+        "kind": column.kind,
+        "range": shown,
+        "missing": f"{1 - known.size / values.size:.1%}",
+        "use": "input" if column.required else "watched only: not in every table",
+    }
+
+
+def _left_out(subject: CardSubject) -> Iterator[tuple[str, str]]:
+    yield from subject.skipped.columns.items()
+    yield from ((words(name), reason) for name, reason in subject.left_out.items())
+
+
+def _family(name: str, subject: CardSubject) -> dict[str, Any]:
+    metrics, validated = subject.evaluations[name].metrics, subject.validated(name)
+    return {
+        "label": name,
+        "chosen": name == subject.winner,
+        "validated": [plots.number(validated[metric]) if validated else "" for metric in CV_METRICS],
+        "held_out": [
+            f"{plots.number(metrics[metric].value)} ({plots.interval_text(metrics[metric])})" for metric in CV_METRICS
+        ],
+    }
+
+
+def _lift_row(row: Any) -> dict[str, str]:
+    share = "cannot tell" if math.isnan(row.recall) else f"{row.recall:.0%}"
+    lift = "cannot tell" if math.isnan(row.lift) else f"{row.lift:.1f}"
+    return {"share": f"{row.share:.0%}", "precision": f"{row.precision:.0%}", "recall": share, "lift": lift}
+
+
+def _drivers(shares: Mapping[str, float], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    largest = sorted(shares.items(), key=lambda item: -item[1])[:DRIVERS]
+    return [{"label": names[name], "share": f"{share:.1%}", "width": round(100 * share, 1)} for name, share in largest]
+
+
+def _segment(segment: Segment, names: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "label": f"{names[segment.column]}: {segment.values}",
+        "rows": f"{segment.rows:,}",
+        "churned": f"{segment.churned / segment.rows:.1%}",
+        "expected": f"{segment.expected / segment.rows:.1%}",
+        "log_loss": plots.number(segment.log_loss),
+        "others": plots.number(segment.others),
+        "p_value": f"{segment.p_value:.2g}",
+    }
+
+
+def _limits(subject: CardSubject) -> Iterator[str]:
+    evaluation = subject.evaluation
+    auc = evaluation.metrics["roc_auc"]
+    if math.isnan(auc.low):
+        yield "The ranking could not be measured: all held-out customers have the same outcome."
+    elif auc.low <= 0.5:
+        yield "The ranking is not proven better than chance."
+    yield (
+        f"The numbers hold for customers like the {evaluation.rows:,} held-out ones, which are from the tables of the "
+        "training. Later customers may differ: `churnops monitor` measures that."
+    )
+    yield "Reasons and drivers describe the model's scores. They are no proof of causes."
+    yield (
+        "A customer without a value in an input gets the constant learned in training; a value outside the schema is "
+        "refused."
+    )
+    if subject.bundle.lineage["fits"]["deployed"] != subject.bundle.lineage["fits"]["evaluated"]:
+        yield "The model was fitted again on all customers. The numbers are those of the fit without the held-out ones."
+    yield from (f"{capital(name)}: {sentence}." for name, sentence in subject.skipped.rows.items())
+
+
+def _lineage(subject: CardSubject) -> list[tuple[str, str]]:
+    bundle, lineage = subject.bundle, subject.bundle.lineage
+    parameters = ", ".join(f"{name} = {value}" for name, value in lineage["hyperparameters"].items())
+    return [
+        ("Content hash", bundle.content_sha256),
+        ("Made", lineage.get("created", "unknown")),
+        ("MLflow run", lineage.get("run_id", "unknown")),
+        ("Git commit", lineage.get("git_commit") or "unknown"),
+        ("Hyperparameters", parameters or "none"),
+        ("Seed", str(subject.settings.random_state)),
+        ("Features", f"{len(bundle.selected):,} of {len(bundle.selected) + len(subject.left_out):,}"),
+        ("Chosen by", METRIC_LABELS[subject.settings.training.selection_metric] + ", cross-validated"),
+    ]
