@@ -107,12 +107,12 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def without_empty_labels(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document without an empty `label` or `unit`.
+    """Return a document without an empty `label` or `unit`, and without `sensitive` if it is False.
 
     >>> without_empty_labels({"name": "a", "label": "", "unit": "min"})
     {'name': 'a', 'unit': 'min'}
     """
-    return {name: value for name, value in document.items() if value or name not in ("label", "unit")}
+    return {name: value for name, value in document.items() if value or name not in ("label", "unit", "sensitive")}
 
 
 class Column(BaseModel):
@@ -133,6 +133,9 @@ class Column(BaseModel):
     required
         Whether every table must have the column. Only required columns are model inputs, so an optional column never
         changes a score.
+    sensitive
+        Whether the column describes a group that must not be treated differently, such as gender or age. It is never a
+        model input (`required` is False), and the model card compares its groups.
     nullable
         Whether single values may be missing; a constant in the bundle replaces them.
     minimum, maximum
@@ -150,6 +153,7 @@ class Column(BaseModel):
     unit: str = ""
     description: str = ""
     required: bool = Field(default=True, strict=True)
+    sensitive: bool = Field(default=False, strict=True)
     nullable: bool = Field(default=False, strict=True)
     minimum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     maximum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
@@ -170,13 +174,18 @@ class Column(BaseModel):
             raise ValueError(f"column '{self.name}': a category needs its choices")
         if self.kind not in ("category", "flag", "target") and self.choices:
             raise ValueError(f"column '{self.name}': a column of kind {self.kind} has no choices")
+        if self.sensitive and (self.required or self.kind in ("id", "time", "target")):
+            raise ValueError(
+                f"column '{self.name}': only a number, integer, category or flag can be sensitive, and it is no input "
+                "of a model: write `required: false`"
+            )
         if len(set(self.choices)) != len(self.choices):
             raise ValueError(f"column '{self.name}': a choice is listed twice")
         return self
 
     @model_serializer(mode="wrap")
     def _without_empty(self, document: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out an empty label or unit, so that older Schemas, which have none, keep their bytes and hash."""
+        """Leave out fields that older Schemas do not have, if they are empty, so that these keep bytes and hash."""
         return without_empty_labels(document(self))
 
     @cached_property

@@ -8,10 +8,11 @@ import pytest
 
 from churnops.data.preprocess import PreparedTable
 from churnops.data.skipped import Skipped
+from churnops.evaluation.fairness import group_results
 from churnops.evaluation.held_out import CARD, evaluate_models
 from churnops.evaluation.lift import lift_table
 from churnops.evaluation.segments import MISSING, worst_segments
-from churnops.schema import Column, Columns
+from churnops.schema import Column, Columns, Schema
 from churnops.settings import Settings
 from churnops.training.train import TrainedModels
 
@@ -125,6 +126,52 @@ def test_lift_of_tied_scores_is_the_mean_over_their_orders():
     best = lift_table(outcome, outcome * 0.5)
     assert [row.recall for row in best] == pytest.approx([0.2, 0.4, 0.8, 1.0, 1.0])
     assert np.isnan(lift_table(np.zeros(10), probability[:10])[0].lift)
+
+
+def test_the_groups_of_a_sensitive_column_are_compared(prepared, trained, settings):
+    columns = [
+        c.model_copy(update={"sensitive": True}) if c.name in ("state", "total_day_charge") else c
+        for c in settings.table.columns
+    ]
+    refit = replace(trained.refit, schema=Schema(columns=tuple(columns)))
+    bundles = {trained.winner: trained.models[trained.winner].bundle}
+    unused = {"skipped": Skipped(), "left_out": {}}
+    page = str(evaluate_models(bundles, trained.winner, refit, prepared, settings, **unused).artifacts[CARD])
+    fairness = text_of(page.partition("<h2>Fairness</h2>")[2].partition("<h2>Limits")[0])
+    assert fairness.count("above ") == 3
+    assert "Total day charge" in fairness
+    assert re.search(r" 16\d .*?% .*?% .*?% \d+\.\d% \(", fairness)
+    assert "State No group has 50 held-out customers." in fairness
+    assert "sensitive: no input" in text_of(page)
+
+
+def test_group_results_are_those_of_the_counts():
+    column = Column(name="gender", kind="category", choices=("f", "m", "x"), required=False, sensitive=True)
+    codes = np.repeat([0.0, 1.0, 2.0], [100, 60, 40])
+    outcome, probability = np.arange(200) % 5 == 0, np.where(np.arange(200) % 10 == 0, 0.8, 0.1)
+    women, men = group_results(codes, column, outcome, probability, 0.5)
+    assert (women.rows, women.churned, women.flagged, women.hits.value, women.false_alarms.value) == (
+        100,
+        0.2,
+        0.1,
+        0.5,
+        0,
+    )
+    assert women.expected == pytest.approx(0.17)
+    assert women.hits.low < 0.5 < women.hits.high
+    assert (men.values, men.rows) == ("m", 60)
+    nobody = group_results(codes, column, np.zeros(200, np.bool_), probability, 0.5)[0]
+    assert np.isnan(nobody.hits.value)
+
+
+def test_a_sensitive_column_is_never_an_input():
+    with pytest.raises(ValueError, match="it is no input of a model: write `required: false`"):
+        Column(name="age", kind="integer", sensitive=True)
+    with pytest.raises(ValueError, match="sensitive"):
+        Column(name="id", kind="id", required=False, sensitive=True)
+    age = Column(name="age", kind="integer", required=False, sensitive=True)
+    assert age.model_dump(exclude_defaults=True)["sensitive"] is True
+    assert "sensitive" not in Column(name="age", kind="integer").model_dump()
 
 
 def test_the_champion_of_a_retraining_has_no_cross_validation(prepared, trained, settings):

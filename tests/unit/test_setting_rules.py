@@ -149,6 +149,7 @@ COLUMN: dict[str, tuple[list[Any], str]] = {
     "unit": (["a" * 31, "\x1b[31m", 1, None], "unit"),
     "description": (["a" * 2001, "\x1b[31m", 1], "description"),
     "required": (["yes", 1, None], "required"),
+    "sensitive": (["yes", 1, None, True], "sensitive"),
     "nullable": (["no", 0, None], "nullable"),
     "minimum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), 1441], "minimum|inimum"),
     "maximum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), -1], "maximum|aximum"),

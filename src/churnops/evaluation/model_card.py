@@ -1,7 +1,7 @@
 """Model card: one HTML page on a model's data, quality, drivers, weak segments, limits and origin."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from churnops.data.preprocess import PreparedTable
 from churnops.data.skipped import Skipped
 from churnops.evaluation import plots
+from churnops.evaluation.fairness import Group, Share, group_results
 from churnops.evaluation.importance import column_importance
 from churnops.evaluation.lift import lift_table
 from churnops.evaluation.metrics import METRIC_LABELS, Evaluation
@@ -115,6 +116,11 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
         lift=[_lift_row(row) for row in lift_table(outcome, probability)],
         drivers=_drivers(column_importance(fit, rows), names),
         segments=[_segment(s, names) for s in worst_segments(rows, schema.inputs, outcome, probability)],
+        fairness=[
+            _compared_groups(column, group_results(rows[column.name], column, outcome, probability, fit.threshold))
+            for column in schema.inputs
+            if column.sensitive and column.name in rows
+        ],
         limits=list(_limits(subject)),
         lineage=_lineage(subject),
     )
@@ -154,7 +160,7 @@ def _column(column: Column, prepared: PreparedTable) -> dict[str, str]:
         "kind": column.kind,
         "range": shown,
         "missing": f"{1 - known.size / values.size:.1%}",
-        "use": "input" if column.required else "watched only: not in every table",
+        "use": "input" if column.required else "sensitive: no input" if column.sensitive else "watched: no input",
     }
 
 
@@ -196,6 +202,23 @@ def _segment(segment: Segment, names: Mapping[str, str]) -> dict[str, str]:
         "others": plots.number(segment.others),
         "p_value": f"{segment.p_value:.2g}",
     }
+
+
+def _compared_groups(column: Column, groups: Sequence[Group]) -> dict[str, Any]:
+    rows = [
+        {
+            "label": group.values,
+            "rows": f"{group.rows:,}",
+            "rates": [f"{rate:.1%}" for rate in (group.churned, group.expected, group.flagged)],
+            "shares": [_share(group.hits), _share(group.false_alarms)],
+        }
+        for group in groups
+    ]
+    return {"label": label(column), "groups": rows}
+
+
+def _share(share: Share) -> str:
+    return "cannot tell" if math.isnan(share.value) else f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
 
 
 def _limits(subject: CardSubject) -> Iterator[str]:

@@ -93,7 +93,7 @@ def worst_segments(
         _tested(column.name, values, mask, outcome, probability, loss)
         for column in inputs
         if column.name in columns
-        for values, mask in _slices(columns[column.name], column)
+        for values, mask in slices(columns[column.name], column)
         if MIN_ROWS <= mask.sum() <= mask.size / 2
     ]
     corrected = _holm([segment.p_value for segment in tested])
@@ -105,7 +105,8 @@ def worst_segments(
     return sorted(proven, key=lambda segment: segment.others - segment.log_loss)
 
 
-def _slices(values: Floats, column: Column) -> Iterator[tuple[str, Mask]]:
+def slices(values: Floats, column: Column) -> Iterator[tuple[str, Mask]]:
+    """Yield the choices of a column, or the quarters of a number's range, and missing values, each with its rows."""
     missing = np.isnan(values)
     yield MISSING, missing
     known = values[~missing]
