@@ -47,13 +47,14 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name at its first use, so that `import churnops` and `churnops --help` load no large library."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'churnops' has no attribute {name!r}")
-    value: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would allow any name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name at its first use: `import churnops` and `churnops --help` load no large library."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'churnops' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+import polars as pl
+
 from churnops.errors import ChurnopsError, SettingsError
 from churnops.model import Bundle
 from churnops.model.bundle_folder import DOCUMENT
@@ -103,6 +105,8 @@ class Model:
     @overload
     def predict(self, customers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
     @overload
+    def predict(self, customers: Path | str) -> pl.DataFrame: ...
+    @overload
     def predict(self, customers: Frame) -> Frame: ...
     def predict(self, customers: object) -> Any:
         """Score customers: `churn_probability`, `churn_prediction` and `model_version` of each.
@@ -118,6 +122,8 @@ class Model:
     def explain(self, customers: Mapping[str, Any], top: int = ...) -> dict[str, Any]: ...
     @overload
     def explain(self, customers: Sequence[Mapping[str, Any]], top: int = ...) -> list[dict[str, Any]]: ...
+    @overload
+    def explain(self, customers: Path | str, top: int = ...) -> pl.DataFrame: ...
     @overload
     def explain(self, customers: Frame, top: int = ...) -> Frame: ...
     def explain(self, customers: object, top: int = TOP_FEATURES) -> Any:
