@@ -113,6 +113,22 @@ def test_a_gap_and_a_quarter_of_a_number_are_segments():
         assert worst_segments(columns, NOISE, outcome, probability)[0].values.startswith(name)
 
 
+def test_segments_compare_the_losses_as_a_t_test_does():
+    from scipy.stats import ttest_ind
+
+    rng = np.random.default_rng(3)
+    columns, probability = noise(800, rng), rng.uniform(0.05, 0.6, 800)
+    outcome = rng.random(800) < probability
+    loss = -np.log(np.where(outcome, probability, 1 - probability))
+    rows = columns["flag_1"] == 1
+    expected = ttest_ind(loss[rows], loss[~rows], equal_var=False, alternative="greater")
+    (segment,) = worst_segments({"flag_1": columns["flag_1"]}, NOISE, outcome, probability, level=1.0)
+    assert segment.p_value == pytest.approx(expected.pvalue)
+    assert (segment.rows, segment.log_loss) == (rows.sum(), pytest.approx(loss[rows].mean()))
+    assert segment.others == pytest.approx(loss[~rows].mean())
+    assert segment.expected == pytest.approx(probability[rows].sum())
+
+
 def test_small_or_constant_columns_have_no_segments():
     outcome, probability = np.arange(120) % 2 == 0, np.full(120, 0.5)
     columns = {"number_0": np.full(120, np.nan), "number_1": np.ones(120), "flag_0": (np.arange(120) < 30) * 1.0}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.evaluation.segments import MIN_ROWS, slices
+from churnops.evaluation.segments import MIN_ROWS, groups
 from churnops.evaluation.wilson import wilson
 from churnops.schema import Column
 
@@ -51,7 +51,9 @@ class Group:
     false_alarms: Share
 
 
-def group_results(values: Floats, column: Column, outcome: Mask, probability: Floats, threshold: float) -> list[Group]:
+def group_results(
+    values: Floats, column: Column, outcome: Mask, probability: Floats, threshold: float, limit: int = 100
+) -> list[Group]:
     """Return the results for each group of at least `MIN_ROWS` customers.
 
     Parameters
@@ -62,28 +64,32 @@ def group_results(values: Floats, column: Column, outcome: Mask, probability: Fl
         Shape (n,): whether the customer churned, and the model's probability.
     threshold
         Lowest probability of a customer who is predicted to churn.
+    limit
+        Maximum number of groups; the first ones are kept.
 
     Examples
     --------
     >>> column = Column(name="gender", kind="flag", choices=("f", "m"), required=False, sensitive=True)
     >>> outcome = np.arange(200) % 4 == 0
-    >>> groups = group_results(np.arange(200) // 100 * 1.0, column, outcome, np.where(outcome, 0.9, 0.1), 0.5)
-    >>> [(group.values, group.rows, group.flagged, group.hits.value) for group in groups]
+    >>> results = group_results(np.arange(200) // 100 * 1.0, column, outcome, np.where(outcome, 0.9, 0.1), 0.5)
+    >>> [(group.values, group.rows, group.flagged, group.hits.value) for group in results]
     [('f', 100, 0.25, 1.0), ('m', 100, 0.25, 1.0)]
     """
     flagged = probability >= threshold
+    names, place = groups(values, column)
+    counts = np.bincount(place, minlength=len(names))
+    large = np.flatnonzero(counts >= MIN_ROWS)[:limit]
     return [
         Group(
-            values=text,
-            rows=int(mask.sum()),
+            values=names[group],
+            rows=int(counts[group]),
             churned=float(outcome[mask].mean()),
             expected=float(probability[mask].mean()),
             flagged=float(flagged[mask].mean()),
             hits=_share(flagged[mask & outcome]),
             false_alarms=_share(flagged[mask & ~outcome]),
         )
-        for text, mask in slices(values, column)
-        if mask.sum() >= MIN_ROWS
+        for group, mask in ((group, place == group) for group in large)
     ]
 
 

@@ -26,6 +26,7 @@ from churnops.words import title as label
 LISTED = 100
 """Number of columns in a table of the card, so that a wide table gives no large page."""
 DRIVERS = 10
+SEGMENTS = 20
 CV_METRICS = ("log_loss", "roc_auc")
 
 
@@ -89,6 +90,7 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
     fit = subject.fits[subject.winner]
     probability = fit.predict(rows).probability
     names = {column.name: label(column) for column in schema.columns}
+    segments = worst_segments(rows, schema.inputs, outcome, probability)
     confidence = f"{evaluation.confidence:.0%}"
     return render(
         "model_card.html",
@@ -115,7 +117,8 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
         ],
         lift=[_lift_row(row) for row in lift_table(outcome, probability)],
         drivers=_drivers(column_importance(fit, rows), names),
-        segments=[_segment(s, names) for s in worst_segments(rows, schema.inputs, outcome, probability)],
+        segments=[_segment(segment, names) for segment in segments[:SEGMENTS]],
+        more_segments=max(0, len(segments) - SEGMENTS),
         fairness=[
             _compared_groups(column, group_results(rows[column.name], column, outcome, probability, fit.threshold))
             for column in schema.inputs

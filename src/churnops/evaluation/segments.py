@@ -1,6 +1,6 @@
 """Segments of customers for whom a model's probabilities are proven worse than for the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -90,11 +90,10 @@ def worst_segments(
     inside = np.where(outcome, probability, 1 - probability)
     loss = -np.log(np.clip(inside, np.finfo(np.float64).eps, None))
     tested = [
-        _tested(column.name, values, mask, outcome, probability, loss)
+        segment
         for column in inputs
         if column.name in columns
-        for values, mask in slices(columns[column.name], column)
-        if MIN_ROWS <= mask.sum() <= mask.size / 2
+        for segment in _tested(column.name, *groups(columns[column.name], column), outcome, probability, loss)
     ]
     corrected = _holm([segment.p_value for segment in tested])
     proven = [
@@ -105,43 +104,70 @@ def worst_segments(
     return sorted(proven, key=lambda segment: segment.others - segment.log_loss)
 
 
-def slices(values: Floats, column: Column) -> Iterator[tuple[str, Mask]]:
-    """Yield the choices of a column, or the quarters of a number's range, and missing values, each with its rows."""
+def groups(values: Floats, column: Column) -> tuple[list[str], NDArray[np.intp]]:
+    """Return the names of a column's groups, and the group of each customer, shape (n,).
+
+    The groups are the choices, the values of a number with up to four, or else its quarters between quartiles. The last
+    one has the missing values.
+
+    >>> calls = Column(name="calls", kind="integer", nullable=True)
+    >>> names, place = groups(np.array([1.0, 2.0, np.nan, 3.0, 4.0, 9.0]), calls)
+    >>> names
+    ['1 to 2', 'above 2, up to 3', 'above 3, up to 4', 'above 4, up to 9', 'missing']
+    >>> place.tolist()
+    [0, 0, 4, 1, 2, 3]
+    """
     missing = np.isnan(values)
-    yield MISSING, missing
-    known = values[~missing]
-    if not known.size:
-        return
     if not column.numeric:
-        for code, choice in enumerate(column.choices):
-            yield choice, values == code
-        return
-    edges = np.unique([known.min(), *np.quantile(known, QUARTILES), known.max()])
-    for low, high in pairwise(edges):
-        first = low == edges[0]
-        text = f"{low:.6g} to {high:.6g}" if first else f"above {low:.6g}, up to {high:.6g}"
-        yield text, (values >= low if first else values > low) & (values <= high)
+        names = list(column.choices)
+        place = np.where(missing, len(names), values).astype(np.intp)
+        return [*names, MISSING], place
+    known = values[~missing]
+    distinct = np.unique(known)
+    if distinct.size <= len(QUARTILES) + 1:
+        names, inner = [f"{value:.6g}" for value in distinct], distinct[:-1]
+    else:
+        first, *edges = np.unique([distinct[0], *np.quantile(known, QUARTILES), distinct[-1]])
+        names = [f"{first:.6g} to {edges[0]:.6g}", *(f"above {a:.6g}, up to {b:.6g}" for a, b in pairwise(edges))]
+        inner = np.array(edges[:-1])
+    return [*names, MISSING], np.where(missing, len(names), np.searchsorted(inner, values))
 
 
-def _tested(name: str, values: str, mask: Mask, outcome: Mask, probability: Floats, loss: Floats) -> Segment:
-    """Compare a segment with the rest; its p-value is not corrected yet."""
-    inside, outside = loss[mask], loss[~mask]
-    parts = inside.var(ddof=1) / inside.size, outside.var(ddof=1) / outside.size
-    error, difference = sum(parts), inside.mean() - outside.mean()
-    p_value = 1.0
-    if error > 0:
-        freedom = error**2 / (parts[0] ** 2 / (inside.size - 1) + parts[1] ** 2 / (outside.size - 1))
-        p_value = float(stdtr(freedom, -difference / np.sqrt(error)))
-    return Segment(
-        column=name,
-        values=values,
-        rows=int(mask.sum()),
-        churned=int(outcome[mask].sum()),
-        expected=float(probability[mask].sum()),
-        log_loss=float(inside.mean()),
-        others=float(outside.mean()),
-        p_value=p_value,
+def _tested(
+    column: str, names: Sequence[str], place: NDArray[np.intp], outcome: Mask, probability: Floats, loss: Floats
+) -> list[Segment]:
+    """Compare each group with the rest; the p-values are not corrected yet."""
+    mean = loss.mean()
+    ones, churned, expected, total, squares = (
+        np.bincount(place, weights, len(names)).astype(np.float64)
+        for weights in (None, outcome, probability, loss - mean, (loss - mean) ** 2)
     )
+    large = (ones >= MIN_ROWS) & (ones <= place.size / 2)
+    others = ones.sum() - ones[large]
+    inside, inside_error = _mean_and_error(ones[large], total[large], squares[large])
+    outside, outside_error = _mean_and_error(others, total.sum() - total[large], squares.sum() - squares[large])
+    error = inside_error + outside_error
+    freedom = error**2 / (inside_error**2 / (ones[large] - 1) + outside_error**2 / (others - 1))
+    p_values = np.where(error > 0, stdtr(freedom, (outside - inside) / np.sqrt(error)), 1.0)
+    return [
+        Segment(
+            column=column,
+            values=names[group],
+            rows=int(ones[group]),
+            churned=int(churned[group]),
+            expected=float(expected[group]),
+            log_loss=float(mean + inside[i]),
+            others=float(mean + outside[i]),
+            p_value=float(p_values[i]),
+        )
+        for i, group in enumerate(np.flatnonzero(large).tolist())
+    ]
+
+
+def _mean_and_error(count: Floats, total: Floats, squares: Floats) -> tuple[Floats, Floats]:
+    """Return the mean of each group, and its squared standard error."""
+    mean = total / count
+    return mean, np.maximum(squares / count - mean**2, 0.0) / (count - 1)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
