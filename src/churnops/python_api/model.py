@@ -145,6 +145,6 @@ class Model:
         return self._answers(customers, explain=True, top=top)
 
     def _answers(self, customers: object, *, explain: bool, top: int = TOP_FEATURES) -> Any:
-        table = as_table(customers, self.schema).drop(RESERVED, strict=False)
+        table = as_table(customers, self.schema)
         scored = score_table(table, self.bundle, "customers", explain=explain, top=top).table
         return like(customers, scored.select([name for name in RESERVED if name in scored.columns]))
