@@ -2,7 +2,8 @@
 
 Validation, the API's request model, the dashboard's form and the monitored columns follow it. Inside churnops a column
 has a snake_case name; its header in the raw file is the `alias`. After reading, columns are *encoded*: one float64
-array each, with NaN for a missing value, the index of the choice for a category, and 0 or 1 for a flag.
+array each, with NaN for a missing value, the index of the choice for a category, 0 or 1 for a flag, and the days since
+1970-01-01 UTC for a date.
 """
 
 import difflib
@@ -29,7 +30,8 @@ from churnops.errors import DataError
 from churnops.limits import MAX_CHOICES, MAX_COLUMNS, MAX_ERRORS, MAX_HINTS
 from churnops.spelling import plain, spellings
 
-Kind = Literal["number", "integer", "category", "flag", "id", "time", "target"]
+Kind = Literal["number", "integer", "category", "flag", "date", "id", "time", "target"]
+DateFormat = Literal["iso", "day_first", "month_first"]
 Encoding = Literal["utf-8", "windows-1252"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Columns = Mapping[str, NDArray[np.float64]]
@@ -123,7 +125,7 @@ class Column(BaseModel):
     name
         snake_case name inside churnops.
     kind
-        number, integer, category, flag, id, time or target.
+        number, integer, category, flag, date, id, time or target. A date is an input; the time of the row is none.
     alias
         Header in the raw file, accepted beside `name`.
     label
@@ -142,6 +144,9 @@ class Column(BaseModel):
         Inclusive range of a number or integer.
     choices
         Allowed values of a category; (false, true) of a flag; (stayed, churned) of the target.
+    format
+        Order of day and month in a date or time such as 05/03/2024. "iso": such texts are refused. Texts that begin
+        with the year are always read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -158,6 +163,7 @@ class Column(BaseModel):
     minimum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     maximum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     choices: tuple[str, ...] = Field(default=(), max_length=MAX_CHOICES)
+    format: DateFormat = "iso"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -166,6 +172,8 @@ class Column(BaseModel):
             raise ValueError(f"column '{self.name}': only a number or integer has a minimum or maximum")
         if not numeric and self.unit:
             raise ValueError(f"column '{self.name}': only a number or integer has a unit")
+        if self.kind not in ("date", "time") and self.format != "iso":
+            raise ValueError(f"column '{self.name}': only a date or time has a format")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"column '{self.name}': minimum {self.minimum} is above maximum {self.maximum}")
         if self.kind in ("flag", "target") and len(self.choices) != 2:
@@ -185,8 +193,9 @@ class Column(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, document: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out fields that older Schemas do not have, if they are empty, so that these keep bytes and hash."""
-        return without_empty_labels(document(self))
+        """Leave out newer fields at their defaults, so that older Schemas keep their bytes and hash."""
+        written = without_empty_labels(document(self))
+        return {name: value for name, value in written.items() if name != "format" or value != "iso"}
 
     @cached_property
     def codes(self) -> Mapping[str, int]:
@@ -207,8 +216,8 @@ class Column(BaseModel):
 
     @property
     def numeric(self) -> bool:
-        """Whether the kind is number or integer."""
-        return self.kind in ("number", "integer")
+        """Whether encoded values are quantities: of a number, integer or date."""
+        return self.kind in ("number", "integer", "date")
 
     @property
     def full_name(self) -> str:
@@ -275,7 +284,7 @@ class Schema(BaseModel):
         if kinds.count("id") > 1 or kinds.count("time") > 1:
             raise ValueError("at most one column may be of kind id, and one of kind time")
         if not self.model_inputs:
-            raise ValueError("at least one required number, integer, category or flag is needed to predict from")
+            raise ValueError("at least one required number, integer, category, flag or date is needed to predict from")
         return self
 
     @cached_property
@@ -295,7 +304,7 @@ class Schema(BaseModel):
 
     @cached_property
     def inputs(self) -> tuple[Column, ...]:
-        """Columns that describe a customer: numbers, integers, categories and flags."""
+        """Columns that describe a customer: numbers, integers, categories, flags and dates."""
         return tuple(c for c in self.columns if c.numeric or c.kind in ("category", "flag"))
 
     @cached_property

@@ -1,5 +1,8 @@
 """The user's own table: gaps, categories, id, time and target, through the whole main job."""
 
+import json
+from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,18 @@ import polars as pl
 import pytest
 import yaml
 
+from churnops.app.monitoring.columns import column_sentence
+from churnops.app.predict.form import TYPICAL, customer, fields, presets
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
+from churnops.monitoring.collect import decode_inputs
+from churnops.monitoring.figures import column_figure
 from churnops.pipelines.run_all import RunSummary, run_all
+from churnops.project import Project
 from churnops.scoring.file import FileScorer
 from churnops.settings import Settings, load_settings
+from tests.support.api import client_of
 
 CONFIG = """
 training: {folds: 3, trials: {logistic_regression: 1, decision_tree: 1, random_forest: 1, xgboost: 1}}
@@ -29,6 +38,7 @@ schema:
   columns:
     - {name: customer, alias: Kunde, kind: id, required: false}
     - {name: since, alias: Since, kind: time}
+    - {name: signup, alias: Signup, kind: date, format: day_first, nullable: true}
     - {name: tenure, alias: Tenure, kind: integer, minimum: 0, nullable: true}
     - {name: spend, alias: Spend (€), kind: number, minimum: 0, nullable: true}
     - name: contract
@@ -39,6 +49,7 @@ schema:
     - {name: support, alias: Support, kind: flag, choices: ["0", "1"], nullable: true}
     - {name: left, alias: Left, kind: target, choices: ["no", "yes"]}
 """
+FIRST_DAY = date(2020, 1, 1)
 Own = tuple[Settings, RunSummary, pl.DataFrame]
 
 
@@ -51,6 +62,7 @@ def customers(rows: int, rng: np.random.Generator) -> pl.DataFrame:
         {
             "Kunde": [f"Ä-{i:05d}" for i in range(rows)],
             "Since": ["2026-01-15"] * rows,
+            "Signup": [f"{FIRST_DAY + timedelta(days=int(days)):%d.%m.%Y}" for days in rng.integers(0, 2000, rows)],
             "Tenure": tenure,
             "Spend (€)": spend,
             "Contract": contract,
@@ -59,7 +71,7 @@ def customers(rows: int, rng: np.random.Generator) -> pl.DataFrame:
             "Notes": ["x"] * rows,
         }
     )
-    gaps = {name: rng.random(rows) < 0.1 for name in ("Tenure", "Spend (€)", "Contract", "Support")}
+    gaps = {name: rng.random(rows) < 0.1 for name in ("Signup", "Tenure", "Spend (€)", "Contract", "Support")}
     return table.with_columns(
         pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name) for name, gap in gaps.items()
     )
@@ -72,9 +84,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     (folder / "data/raw").mkdir(parents=True)
     table[:300].write_csv(folder / "data/raw/one.csv")
     table[300:500].write_csv(folder / "data/raw/two.csv")
-    table[500:].with_columns(pl.col("Contract").cast(pl.Categorical), pl.col("Since").str.to_date()).write_parquet(
-        folder / "data/raw/three.parquet"
-    )
+    table[500:].with_columns(
+        pl.col("Contract").cast(pl.Categorical), pl.col("Since").str.to_date(), pl.col("Signup").str.to_date("%d.%m.%Y")
+    ).write_parquet(folder / "data/raw/three.parquet")
     (folder / "config.yaml").write_text(CONFIG)
     settings = load_settings(folder / "config.yaml")
     return settings, run_all(settings), table
@@ -85,6 +97,8 @@ def test_the_table_is_learned_with_its_gaps(own: Own):
     assert summary.deployed.status == "deployed"
     assert summary.evaluation.metrics["roc_auc"].value > 0.6
     constants = summary.evaluated.bundle.imputer.constants
+    signups = table["Signup"].str.to_date("%d.%m.%Y")
+    assert constants["signup"] == (signups - date(1970, 1, 1)).dt.total_days().median()
     assert constants["tenure"] == table["Tenure"].median()
     assert constants["spend"] == pytest.approx(table["Spend (€)"].median())
     counts = dict(table["Contract"].drop_nulls().value_counts().iter_rows())
@@ -111,6 +125,52 @@ def test_a_customer_with_gaps_scores_the_same_everywhere(own: Own, tmp_path: Pat
     frame = pd.DataFrame(rows.with_columns(pl.col("support").cast(pl.String)).to_dict(as_series=False))
     assert frame["tenure"].isna().any()
     np.testing.assert_array_equal(served.predict(frame)["churn_probability"].to_numpy(), expected)
+
+
+def test_the_api_reads_dates_and_the_journal_keeps_texts(own: Own):
+    settings = own[0]
+    customer = {"customer": "d", "signup": "2024-03-05", "tenure": 5, "spend": 10.0, "contract": None, "support": "1"}
+    texts = {"signup": ["05.03.2024"], "Tenure": [5], "Spend (€)": [10.0], "Contract": [None], "Support": ["1"]}
+    table, parquet = pl.DataFrame(texts), BytesIO()
+    table.with_columns(pl.lit(datetime(2024, 3, 5)).alias("signup")).write_parquet(parquet)
+    with client_of(settings) as client:
+        expected = client.post("/predict", json=customer).json()["churn_probability"]
+        later = client.post("/predict", json=customer | {"signup": "2024-03-05T14:00+02:00"}).json()
+        for body, kind in (
+            (json.dumps(customer), "application/x-ndjson"),
+            (table.write_csv(), "text/csv"),
+            (parquet.getvalue(), "application/vnd.apache.parquet"),
+        ):
+            answer = client.post("/predict/batch", content=body, headers={"content-type": kind})
+            assert answer.status_code == 200, answer.text
+        for wrong in ("05.03.2024", "2024-02-30", 19787, True):
+            problem = client.post("/predict", json=customer | {"signup": wrong}).json()
+            assert problem["detail"] == "signup ('Signup') must be an ISO 8601 date, such as 2024-03-05"
+        document = client.get("/openapi.json").json()["components"]["schemas"]["Customer"]["properties"]["signup"]
+        assert {"type": "string", "format": "date"} in document["anyOf"]
+    with Project.open(settings) as project:
+        now = datetime.now(UTC)
+        recorded = [entry.row for entry in project.journal.resolved(now - timedelta(hours=1), now, now)]
+    inputs = [json.loads(row.inputs)["signup"] for row in recorded]
+    assert sorted(inputs) == ["2024-03-05"] * 4 + ["2024-03-05T14:00+02:00"]
+    assert [row.churn_probability for row in recorded if row.id != later["prediction_id"]] == [expected] * 4
+    days = decode_inputs([row.inputs for row in recorded], settings.table)["signup"]
+    assert sorted(days) == [19787.0] * 4 + [19787.5]
+
+
+def test_pages_show_dates(own: Own):
+    bundle = own[1].evaluated.bundle
+    reference = bundle.reference["signup"]
+    batch = reference.count(np.array([19787.0]))
+    column = bundle.schema.by_name["signup"]
+    assert "and is 2024-03-0" in column_sentence(column, reference, batch)
+    assert "and is 2024-03-0" in column_figure("signup", bundle.reference, {"signup": batch}, bundle.schema)
+    (field,) = (field for field in fields(bundle.schema, bundle.reference) if field.name == "signup")
+    assert field.kind == "date"
+    assert "Nine in ten customers: 2020-0" in field.help
+    given = presets(bundle, own[0].path("models"))[TYPICAL]
+    assert date.fromisoformat(given["signup"]).year >= 2020
+    assert customer([field], {"signup": date(2024, 3, 5)}) == {"signup": "2024-03-05"}
 
 
 def test_identifiers_stay_out_of_the_bundle_and_every_artifact(own: Own):

@@ -84,6 +84,28 @@ def _typed() -> bytes:
     return _parquet(table)
 
 
+def signups() -> list[date]:
+    """Return a date of each customer, from 2020 to 2025."""
+    return [
+        date(2020, 1, 1) + timedelta(days=30 * tenure + row % 30) for row, tenure in enumerate(customers()["tenure"])
+    ]
+
+
+def _dates(form: str) -> list[str]:
+    return [f"{day:{form}}" for day in signups()]
+
+
+DATE_FORMS = {
+    "with-time": "%Y-%m-%dT00:00:00Z",
+    "day-first": "%d.%m.%Y",
+    "month-first": "%m/%d/%y",
+    "month-first-with-time": "%m/%d/%Y 12:00:00 AM",
+    "compact": "%Y%m%d",
+    "compact-as-float": "%Y%m%d.0",
+    "named-month": "%d-%b-%Y",
+    "american": "%B %d, %Y",
+}
+"""Forms of dates by the name of the table."""
 GERMAN = {"Month-to-month": "Monatlich kündbar", "One year": "Ein Jahr", "Two year": "Zwei Jahre"}
 WORDS = ("", " ", "NA", "NULL", "?", "-", "n/a", "NaN", "#N/A")
 TABLES: Mapping[str, Callable[[], bytes]] = {
@@ -111,7 +133,9 @@ TABLES: Mapping[str, Callable[[], bytes]] = {
     "blanks-between-thousands.csv": lambda: as_csv(_with(MonthlyCharges=_large(",.2f", " ."))),
     "flags-as-floats.csv": lambda: as_csv(_with(SeniorCitizen=_each("SeniorCitizen", lambda _, v: float(v)))),
     "whole-floats.csv": lambda: as_csv(_with(Calls=_each("Calls", lambda _, v: float(v)))),
-    "dates.csv": lambda: as_csv(_with(Since=_each("tenure", lambda _, v: date(2020, 1, 1) + timedelta(days=30 * v)))),
+    "dates.parquet": lambda: _parquet(pl.DataFrame(_with(Since=signups()))),
+    "dates.csv": lambda: as_csv(_with(Since=signups())),
+    **{f"dates-{name}.csv": lambda form=form: as_csv(_with(Since=_dates(form))) for name, form in DATE_FORMS.items()},
     "numbered-outcomes.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda _, v: 2 if v == "Yes" else 1))),
     "outcomes-in-words.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda _, v: "left" if v == "Yes" else "kept"))),
     "mixed-case.csv": lambda: as_csv(_with(TechSupport=_each("TechSupport", lambda n, v: v if n % 9 else v.upper()))),

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from churnops.data.cell_text import as_numbers, as_times
+from churnops.data.cell_text import as_days, as_numbers, as_times, date_texts
 from churnops.data.validate import ValidationError, check_column
+from churnops.dates import date_text, days_of
 from churnops.schema import Column
 
 DAY = Column(name="signup", kind="time")
@@ -48,11 +49,44 @@ def test_iso_times_may_be_mixed_in_any_order(backwards: bool):
 
 @pytest.mark.parametrize("text", ["05/03/2024", "5.3.24", "05-03-2024 10:00"])
 def test_a_time_that_begins_with_day_or_month_is_refused(text: str):
-    hint = r"\(write 2024-03-05: in 05/03/2024 day and month can be confused\)"
+    hint = r"\(write 2024-03-05, or declare `format: day_first` or `month_first`: in .*\)"
     message = rf"signup: 1 value not an ISO 8601 time {hint}, such as"
     with pytest.raises(ValidationError, match=message) as caught:
         check_column(pl.Series(["2024-03-05", text]), DAY, "customers.csv")
     assert str(caught.value).endswith(f"{text!r} (row 2)")
+
+
+@pytest.mark.parametrize("text", [*TIMES, *NO_TIMES, "0000-01-01", "2024-03-05T12:00+23:59", "20240305.0"])
+def test_the_api_and_files_read_the_same_dates(text: str):
+    (expected,) = as_days(pl.Series([text])).to_list()
+    try:
+        days = days_of(text)
+    except ValueError:
+        days = None
+    assert days == expected
+    if days is not None:
+        assert as_days(pl.Series([date_text(days)])).to_list() == [pytest.approx(days, abs=1e-8)]
+
+
+@pytest.mark.parametrize(
+    ("text", "day_first", "month_first"),
+    [
+        ("05/03/2024", "2024-03-05", "2024-05-03"),
+        ("25.3.24", "2024-03-25", None),
+        (" 3-25-99 2:30:15 pm ", None, "1999-03-25T14:30:15Z"),
+        ("12/12/2024 12:00 AM", "2024-12-12", "2024-12-12"),
+        ("12/12/2024 13:00 AM", None, None),
+        ("31/02/2024", None, None),
+        ("5 March 2024", "2024-03-05", "2024-03-05"),
+        ("Sept 5, 2024", "2024-09-05", "2024-09-05"),
+        ("05MAR1968:00", None, None),
+        ("2024-03-05", "2024-03-05", "2024-03-05"),
+        ("Mai 5, 2024", None, None),
+    ],
+)
+def test_the_declared_format_decides_the_order_of_day_and_month(text: str, day_first: str | None, month_first: str):
+    for format, expected in (("day_first", day_first), ("month_first", month_first)):
+        assert date_texts(as_times(pl.Series([text]), format)).to_list() == [expected]
 
 
 def test_blanks_around_a_number_do_not_count():

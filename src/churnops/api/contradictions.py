@@ -8,6 +8,8 @@ from churnops.data.relation import Relation
 from churnops.model import Bundle
 from churnops.schema import Columns
 
+NUMBERS = ("number", "integer")
+
 
 class _LinkedPair(NamedTuple):
     determined: str
@@ -31,7 +33,7 @@ class Contradictions:
         columns = bundle.schema.by_name
         self._checks = []
         for determined, root in bundle.linked.items():
-            if columns[determined].numeric and columns[root].numeric:
+            if columns[determined].kind in NUMBERS and columns[root].kind in NUMBERS:
                 relation = Relation.of(bundle.reference[root], bundle.reference[determined])
                 message = f"{columns[determined].full_name} contradicts {columns[root].full_name}"
                 if relation is not None:

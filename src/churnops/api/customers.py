@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from churnops.api.problems import Problem
 from churnops.api.strict_json import parse_list
 from churnops.api.work import STEP_ROWS, Steps, at_once
+from churnops.dates import date_text, days_of
 from churnops.limits import MAX_ERRORS, MAX_HINTS
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, is_marked, nearest
 from churnops.wire import FieldError
@@ -22,6 +23,7 @@ from churnops.words import heading, title
 _PREFIX = "column_"  # before the model's attributes: pydantic reserves names that a column may have, such as `copy`
 MAX_WHOLE = 2**53  # the largest range in which a float64 holds every whole number
 MAX_SHOWN = 64  # characters of an unknown field's name in a message
+MAX_DATE_LENGTH = 40  # characters
 MAX_DIGITS = 18  # limit for a choice that a client may also send as a number
 CUSTOMER_ID = Column(
     name="customer_id", kind="id", required=False, nullable=True, description="A string that is unique to each customer"
@@ -66,10 +68,7 @@ class CustomerForm:
         )
         self._validate = self.model.__pydantic_validator__.validate_python
         self._names = {key: column.name for column in self._columns for key in (column.name, column.alias) if key}
-        self._codes = [
-            (column.name, {choice: float(i) for i, choice in enumerate(column.choices)} or None)
-            for column in schema.model_inputs
-        ]
+        self._codes = [(column.name, codes_of(column)) for column in schema.model_inputs]
 
     def read(self, document: Any) -> Record:
         """Check one customer: a JSON object with snake_case names or the aliases of the Schema.
@@ -176,7 +175,7 @@ class CustomerForm:
             if codes is None:
                 values = [record[name] for record in records]
             else:
-                values = [codes.get(record[name]) for record in records]
+                values = [nan if record[name] is None else codes[record[name]] for record in records]
             columns[name] = np.array(values, dtype=np.float64)  # None becomes NaN
         return columns
 
@@ -206,11 +205,32 @@ def _decode(column: Column, value: float) -> Any:
         return None
     if column.choices:
         return column.choices[int(value)]
+    if column.kind == "date":
+        return date_text(value)
     return int(value) if column.kind == "integer" else value
 
 
+class _Days(dict[Any, float]):
+    """Days since 1970-01-01 UTC by ISO 8601 text, computed when they are needed."""
+
+    def __missing__(self, text: str) -> float:
+        return days_of(text)
+
+
+def codes_of(column: Column) -> dict[Any, float] | None:
+    """Return the encoded value of each JSON value of a column; None if it is the value itself."""
+    if column.kind == "date":
+        return _Days()
+    return {choice: float(i) for i, choice in enumerate(column.choices)} or None
+
+
 def _expected(column: Column) -> str:
-    kinds = {"number": "a number", "integer": "a whole number", "time": "an ISO 8601 time"}
+    kinds = {
+        "number": "a number",
+        "integer": "a whole number",
+        "date": "an ISO 8601 date, such as 2024-03-05",
+        "time": "an ISO 8601 time",
+    }
     return kinds.get(column.kind, "a string")
 
 
@@ -219,7 +239,7 @@ def _field(column: Column) -> Any:
     kind: Any = _KINDS[column.kind](column)
     if column.nullable:
         kind = kind | None
-    required = column.required and column.kind in ("number", "integer", "category", "flag")
+    required = column.required and column.kind in ("number", "integer", "category", "flag", "date")
     described = " ".join(part for part in (column.description, _also(column)) if part)
     shown = heading(title(column), column.unit) if column.label or column.unit else None
     default = ... if required else None
@@ -229,6 +249,7 @@ def _field(column: Column) -> Any:
 def _also(column: Column) -> str:
     """Describe what a field accepts beside its type in the document, which is one type, as generated clients need."""
     also = [f"as '{column.alias}'"] if column.alias else []
+    also += ["as a date with a time"] if column.kind == "date" else []
     also += ["as true or false"] if column.kind == "flag" else []
     also += ["as a number"] if _numbers(column) else []
     return f"(also accepted {', '.join(also)})" if also else ""
@@ -283,9 +304,20 @@ def _category(column: Column) -> Any:
     return Annotated[Literal[column.choices], BeforeValidator(text), WithJsonSchema(shown)]
 
 
+def _date(_column: Column) -> Any:
+    def check(value: Any) -> Any:
+        if type(value) is not str or len(value) > MAX_DATE_LENGTH:
+            raise ValueError
+        days_of(value)
+        return value
+
+    shown = {"type": "string", "format": "date"}
+    return Annotated[str, BeforeValidator(check), WithJsonSchema(shown)]
+
+
 def _time(_column: Column) -> Any:
     def check(value: Any) -> Any:
-        if type(value) is not str or len(value) > 40:
+        if type(value) is not str or len(value) > MAX_DATE_LENGTH:
             raise ValueError
         datetime.fromisoformat(value)
         return value
@@ -298,4 +330,12 @@ def _id(_column: Column) -> Any:
     return Annotated[str, Strict(), Field(max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
 
 
-_KINDS = {"number": _number, "integer": _integer, "category": _category, "flag": _category, "time": _time, "id": _id}
+_KINDS = {
+    "number": _number,
+    "integer": _integer,
+    "category": _category,
+    "flag": _category,
+    "date": _date,
+    "time": _time,
+    "id": _id,
+}

@@ -45,6 +45,8 @@ def example_value(column: Column) -> Any:
     """
     if column.choices:
         return column.choices[0]
+    if column.kind == "date":
+        return "2024-03-05"
     low = float("-inf") if column.minimum is None else column.minimum
     high = float("inf") if column.maximum is None else column.maximum
     middle = low / 2 + high / 2 if max(-low, high) <= _PLAIN else 1.0

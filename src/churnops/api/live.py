@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.api.customers import Record
+from churnops.api.customers import Record, codes_of
 from churnops.api.gauges import LiveGauges
 from churnops.api.served import Served
 from churnops.api.work import Threads
@@ -70,11 +70,11 @@ class _Customers:
 
 
 def _codes(column: Column) -> dict[Any, float] | None:
-    """Return the code of each choice, of null and of an absent field; None for numbers."""
-    if not column.choices:
-        return None
-    codes: dict[Any, float] = {choice: float(code) for code, choice in enumerate(column.choices)}
-    return codes | {None: nan, _NOT_GIVEN: _NOT_GIVEN}
+    """Return the encoded value of each JSON value, of null and of an absent field; None for numbers."""
+    codes = codes_of(column)
+    if codes is not None:
+        codes.update({None: nan, _NOT_GIVEN: _NOT_GIVEN})
+    return codes
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,33 @@
 """Texts of cells as numbers, choices and times. A cell that contains only blanks counts as missing."""
 
 import re
+from collections.abc import Mapping
 
 import polars as pl
 
-from churnops.schema import Column, Schema
+from churnops.dates import ISO_TIME
+from churnops.schema import Column, DateFormat, Schema
 
 UTC = pl.Datetime("us", "UTC")
 MISSING_WORDS = ("na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a")
 """Words that other programs write for a missing value, in lower case. churnops reads only an empty cell as missing."""
 
-_TIME = (
-    r"^\s*(?P<year>\d{4})(?:-(?P<month>\d\d?)-(?P<day>\d\d?)|/(?P<month_2>\d\d?)/(?P<day_2>\d\d?)"
-    r"|(?P<month_3>\d\d)(?P<day_3>\d\d))"
-    r"(?:[T ](?P<hour>\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
-    r"\s*(?:Z|z|UTC|(?P<sign>[+-])(?P<hours>\d\d)(?::?(?P<minutes>\d\d))?)?)?\s*$"
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july", "august"),
+    *("september", "october", "november", "december"),
 )
-_DAY_OR_MONTH_FIRST = r"^\s*\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b"
+_NUMBERS_OF_MONTHS = {name[:length]: f"{n:02d}" for n, name in enumerate(_MONTHS, 1) for length in (3, 4, len(name))}
+_YEAR = r"(?P<year>\d{4}|\d\d)"
+_CLOCK = (
+    r"(?:,?[T ]\s*(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.\d{1,9})?)?"
+    r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?)?\s*$"
+)
+_DAY_OR_MONTH_FIRST = rf"^\s*(?P<first>\d\d?)[-/.](?P<then>\d\d?)[-/.]{_YEAR}{_CLOCK}"
+_NAMED_MONTHS = (
+    rf"^\s*(?P<day>\d\d?)[-/. ]*(?P<month>[A-Za-z]{{3,9}})[-/., ]*{_YEAR}{_CLOCK}",
+    rf"^\s*(?P<month>[A-Za-z]{{3,9}})\.?[- ]*(?P<day>\d\d?),?[- ]+{_YEAR}{_CLOCK}",
+)
+_FIRST_YEAR = 69  # 69 to 99 are years from 1969 on, 00 to 68 from 2000 on, as in POSIX
 
 
 def without_blanks(text: pl.Series) -> pl.Series:
@@ -71,15 +82,35 @@ def _plain_numbers(text: pl.Series, decimal: str, thousands: str) -> pl.Series:
     return plain.set(~numbers.fill_null(value=False), None)
 
 
-def as_times(text: pl.Series) -> pl.Series:
-    """Return ISO 8601 dates and times in UTC; null for any other text. A time without an offset is UTC.
+def as_times(text: pl.Series, format: DateFormat = "iso") -> pl.Series:
+    """Return texts as times in UTC; null for any other text. A time without an offset is UTC.
 
-    The year must come first, so that day and month cannot be confused. No format is inferred from the other texts.
+    ISO 8601, and dates with the English name of the month, are always read. `format` is the order of day and month in
+    other dates. No format is inferred from the other texts.
 
     >>> [str(time) for time in as_times(pl.Series(["2024-03-05", "2024-03-05T10:00+02:00", "05/03/2024"]))]
     ['2024-03-05 00:00:00+00:00', '2024-03-05 08:00:00+00:00', 'None']
+    >>> [str(time) for time in as_times(pl.Series(["05/03/2024", "5-Mar-24"]), "day_first")]
+    ['2024-03-05 00:00:00+00:00', '2024-03-05 00:00:00+00:00']
     """
-    parts = text.str.extract_groups(_TIME).struct.unnest()
+    distinct = text.drop_nulls().unique()
+    if 2 * distinct.len() > text.len():
+        return _parsed_times(text, format)
+    return text.replace_strict(distinct, _parsed_times(distinct, format), default=None, return_dtype=UTC)
+
+
+def _parsed_times(text: pl.Series, format: DateFormat) -> pl.Series:
+    times = _iso_times(text)
+    forms = [*_NAMED_MONTHS, *((_DAY_OR_MONTH_FIRST,) if format != "iso" else ())]
+    for form in forms:
+        if times.null_count() == text.null_count():
+            break
+        times = times.zip_with(times.is_not_null(), _other_times(text, form, format))
+    return times
+
+
+def _iso_times(text: pl.Series) -> pl.Series:
+    parts = text.str.extract_groups(ISO_TIME).struct.unnest()
     month, day = (pl.coalesce(name, f"{name}_2", f"{name}_3").str.pad_start(2, "0") for name in ("month", "day"))
     hour, minute, second, hours, minutes = (
         pl.col(name).fill_null("00") for name in ("hour", "minute", "second", "hours", "minutes")
@@ -90,7 +121,56 @@ def as_times(text: pl.Series) -> pl.Series:
     offset = pl.concat_str(pl.col("sign").fill_null("+"), hours, pl.lit(":"), minutes)
     canonical = pl.concat_str(date, pl.lit("T"), clock, pl.lit("."), fraction, offset)
     times = parts.select(canonical.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us"))
-    return times.to_series().cast(UTC).alias(text.name)
+    series = times.to_series().cast(UTC).alias(text.name)
+    return series.set(series.dt.year() < 1, None)
+
+
+def _other_times(text: pl.Series, form: str, format: DateFormat) -> pl.Series:
+    """Return texts of one form other than ISO 8601 as times; null for any other text."""
+    parts = text.str.extract_groups(form).struct.unnest()
+    if "first" in parts.columns:
+        parts = parts.rename(dict(zip(("first", "then"), _ORDER[format], strict=True)))
+    month = pl.col("month").str.to_lowercase()
+    if form in _NAMED_MONTHS:
+        month = month.replace_strict(_NUMBERS_OF_MONTHS, default=None, return_dtype=pl.String)
+    short = pl.col("year").str.len_chars() == 2
+    century = pl.when(~short).then(pl.lit("")).when(pl.col("year") < str(_FIRST_YEAR)).then(pl.lit("20"))
+    hour = pl.col("hour").fill_null("0").cast(pl.UInt8)
+    noon = pl.when(pl.col("half").str.to_lowercase() == "p").then(12).otherwise(0)
+    hour = pl.when(pl.col("half").is_null()).then(hour).when(hour.is_between(1, 12)).then(hour % 12 + noon)
+    numbers = [part.cast(pl.String).str.pad_start(2, "0") for part in (month, pl.col("day"), hour)]
+    canonical = pl.concat_str(
+        century.otherwise(pl.lit("19")),
+        "year",
+        *numbers,
+        pl.col("minute").fill_null("00"),
+        pl.col("second").fill_null("00"),
+    )
+    times = parts.select(canonical.str.to_datetime("%Y%m%d%H%M%S", strict=False, time_unit="us", time_zone="UTC"))
+    return times.to_series().alias(text.name)
+
+
+_ORDER: Mapping[DateFormat, tuple[str, str]] = {"day_first": ("day", "month"), "month_first": ("month", "day")}
+
+
+def as_days(dates: pl.Series) -> pl.Series:
+    """Return times or ISO 8601 texts as days since 1970-01-01 UTC.
+
+    >>> as_days(pl.Series(["2024-03-05", None, "1970-01-01T06:00Z"])).to_list()
+    [19787.0, None, 0.25]
+    """
+    times = as_times(dates) if dates.dtype == pl.String else dates.cast(UTC)
+    return times.dt.epoch("us").cast(pl.Float64) / 86_400_000_000
+
+
+def date_texts(times: pl.Series) -> pl.Series:
+    """Return times in UTC as ISO 8601 texts, without a time of day if it is midnight; see `churnops.dates.date_text`.
+
+    >>> date_texts(as_times(pl.Series(["2024-03-05", "2024-03-05T10:00+02:00"]))).to_list()
+    ['2024-03-05', '2024-03-05T08:00:00Z']
+    """
+    seconds = times.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").str.replace(".000Z", "Z", literal=True)
+    return seconds.str.strip_suffix("T00:00:00Z")
 
 
 def day_or_month_first(text: pl.Series) -> pl.Series:

@@ -8,6 +8,12 @@ from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, da
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 
 MISSING_HINT = " (a missing value is an empty cell, or a text that `schema.missing` lists)"
+_DATE_HINTS = {
+    "iso": " (write 2024-03-05, or declare `format: day_first` or `month_first`: in 05/03/2024 day and month can be "
+    "confused)",
+    "day_first": " (`format: day_first` reads 05/03/2024 as 5 March)",
+    "month_first": " (`format: month_first` reads 05/03/2024 as May 3)",
+}
 SHOWN = 5  # rows listed in a failure
 MAX_EXAMPLE_LENGTH = 40  # characters
 MAX_INTEGER = 2**53  # beyond it a float64 does not hold every whole number
@@ -76,7 +82,7 @@ def _check(
         missing = "missing label" if column.kind == "target" else "missing value"
         rules.apply(missing, raw.is_null(), f"missing: {_remedy(column)}")
     _check_type(raw, series, rules)
-    if column.numeric:
+    if column.kind in ("number", "integer"):
         _check_numbers(series, rules)
         if column.kind == "integer" and not rules.failures:
             series = series.cast(pl.Int64)
@@ -139,8 +145,8 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
     if raw.dtype == pl.String and bad.any():
         if raw.filter(bad).str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS).any():
             message += MISSING_HINT
-        elif rules.column.kind == "time" and day_or_month_first(raw.filter(bad)).any():
-            message += " (write 2024-03-05: in 05/03/2024 day and month can be confused)"
+        elif rules.column.kind in ("date", "time") and day_or_month_first(raw.filter(bad)).any():
+            message += _DATE_HINTS[rules.column.format]
         elif rules.column.numeric and raw.filter(bad).str.contains(",", literal=True).any():
             message += " (write 1234.5, without a thousands separator)"
     rules.apply("type", bad, message)
@@ -174,14 +180,14 @@ def _check_choices(series: pl.Series, rules: _Rules) -> None:
 def _cast(raw: pl.Series, column: Column, schema: Schema | None) -> pl.Series:
     """Bring a column to the type of its kind, with null where that is impossible."""
     text = raw.dtype in (pl.String, pl.Categorical, pl.Enum)
+    if column.kind in ("date", "time"):
+        return _cast_time(raw, column)
     if column.numeric:
         if text:
             marks = (schema.decimal, schema.thousands) if schema else ()
             return as_numbers(raw.cast(pl.String), *marks)
         # A Boolean is not a number, though it casts to one.
         return raw.cast(pl.Float64, strict=False) if raw.dtype.is_numeric() else _nothing(raw, pl.Float64())
-    if column.kind == "time":
-        return _cast_time(raw)
     if raw.dtype == pl.Boolean and column.kind in ("flag", "target"):
         no, yes = column.choices
         return raw.replace_strict({False: no, True: yes}, return_dtype=pl.String)
@@ -200,13 +206,17 @@ def _as_choices(text: pl.Series, column: Column) -> pl.Series:
     return text.replace(known) if known else text
 
 
-def _cast_time(raw: pl.Series) -> pl.Series:
-    """Bring times and dates to UTC; one without an offset is taken as UTC."""
-    if raw.dtype == pl.String:
-        return as_times(raw)
+def _cast_time(raw: pl.Series, column: Column) -> pl.Series:
+    """Bring times and dates to UTC; one without an offset is taken as UTC. A whole number is a date as 20240305."""
     if raw.dtype == pl.Datetime and raw.dtype.time_zone is None:  # type: ignore[attr-defined]
         return raw.dt.replace_time_zone("UTC").cast(UTC)
-    return raw.cast(UTC) if raw.dtype in (pl.Date, pl.Datetime) else _nothing(raw, UTC)
+    if raw.dtype in (pl.Date, pl.Datetime):
+        return raw.cast(UTC)
+    if raw.dtype.is_numeric():
+        raw = raw.cast(pl.Int64, strict=False)
+    elif raw.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return _nothing(raw, UTC)
+    return as_times(raw.cast(pl.String), column.format)
 
 
 def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -215,6 +225,4 @@ def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def _expected(column: Column) -> str:
-    if column.numeric:
-        return "a number"
-    return "an ISO 8601 time" if column.kind == "time" else "text"
+    return {"date": "a date", "time": "an ISO 8601 time"}.get(column.kind, "a number" if column.numeric else "text")

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churnops.data.batches import open_batches
+from churnops.data.cell_text import as_days, date_texts
 from churnops.errors import DataError
 from churnops.schema import SIMULATED, Column, Columns, Schema
 
@@ -54,13 +55,15 @@ def read_table(path: Path, schema: Schema | None = None) -> pl.DataFrame:
 
 
 def encode(table: pl.DataFrame, schema: Schema) -> Columns:
-    """Encode the input columns of a validated table; see `churnops.schema`."""
+    """Encode the input columns of a validated table; see `churnops.schema`. Dates may be ISO 8601 texts."""
     columns = {}
     for column in schema.inputs:
         if column.name not in table.columns:
             continue
         series = table.get_column(column.name)
-        if not column.numeric:
+        if column.kind == "date":
+            series = as_days(series)
+        elif not column.numeric:
             series = series.cast(pl.Enum(column.choices)).to_physical()
         columns[column.name] = series.cast(pl.Float64).to_numpy()  # null becomes NaN
     return columns
@@ -97,6 +100,8 @@ def last_of_each(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl.DataFrame:
     """Return encoded customers as a table with snake_case names: the inverse of `encode` and `outcomes`.
 
+    Dates are ISO 8601 texts.
+
     Parameters
     ----------
     outcome
@@ -114,6 +119,12 @@ def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl
     return pl.DataFrame([*series, _decode(outcome, schema.target)])
 
 
+def with_date_texts(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return a validated table with its dates as ISO 8601 texts."""
+    dates = [column.name for column in schema.inputs if column.kind == "date" and column.name in table.columns]
+    return table.with_columns([date_texts(table.get_column(name)) for name in dates])
+
+
 def marked(table: pl.DataFrame) -> pl.DataFrame:
     """Add the column that marks every row as simulated."""
     return table.with_columns(pl.lit(value=True).alias(SIMULATED))
@@ -121,6 +132,9 @@ def marked(table: pl.DataFrame) -> pl.DataFrame:
 
 def _decode(values: NDArray[np.float64], column: Column) -> pl.Series:
     series = pl.Series(column.name, values).fill_nan(None)
+    if column.kind == "date":
+        milliseconds = (series * 86_400_000).round().cast(pl.Int64)
+        return date_texts(milliseconds.cast(pl.Datetime("ms", "UTC")))
     if column.numeric:
         return series.cast(pl.Int64) if column.kind == "integer" else series
     return pl.Series(column.name, column.choices, dtype=pl.String).gather(series.cast(pl.UInt32))

@@ -61,9 +61,10 @@ def _without_derived(text: str) -> str:
 
 def _schema(table: Discovery) -> str:
     lines = [
-        "# The customer table. kind: number, integer, category, flag, id, time or target. `alias` is the header in the",
-        "# files. Only required columns are model inputs; only columns with `nullable: true` may have missing values.",
-        "# `minimum` and `maximum` of a number are limits that its values must keep: none is set here.",
+        "# The customer table. kind: number, integer, category, flag, date, id, time or target. `alias` is the header",
+        "# in the files. Only required columns are model inputs; only columns with `nullable: true` may have missing",
+        "# values. `minimum` and `maximum` of a number are limits that its values must keep: none is set here. A date",
+        "# may be 2024-03-05, or with `format: day_first` or `month_first` also 05/03/2024.",
         "schema:",
         *_forms(table),
         "  columns:",
@@ -99,6 +100,7 @@ def _forms(table: Discovery) -> list[str]:
 def _column(decision: DescribedColumn, note: str) -> list[str]:
     given = f"name: {decision.name}, {_alias(decision.header, decision.name)}kind: {decision.kind}{_label(decision)}"
     given += ", required: false" if decision.kind == "id" else ""
+    given += f", format: {decision.format}" if decision.format != "iso" else ""
     given += ", nullable: true" if decision.nullable else ""
     comment = f"   # {note}" if note else ""
     if not decision.choices:

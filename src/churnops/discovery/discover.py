@@ -116,7 +116,7 @@ def _encoded(
 ) -> tuple[Columns, NDArray[np.float64]]:
     """Return the sample's inputs and outcomes as `churnops run` would read them with these decisions."""
     columns = [
-        Column(name=d.name, alias=d.header, kind=d.kind, choices=d.choices, nullable=True)
+        Column(name=d.name, alias=d.header, kind=d.kind, choices=d.choices, format=d.format, nullable=True)
         for d in decisions.columns
         if d.kind not in (None, "id")
     ]

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import polars as pl
@@ -14,7 +14,7 @@ from churnops.discovery.levels import flag_choices, ordered
 from churnops.discovery.naming import names_of
 from churnops.discovery.survey import ColumnFacts, Survey
 from churnops.errors import DataError
-from churnops.schema import MAX_MISSING_WORDS, RESERVED, Kind, is_marked, nearest
+from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, Kind, is_marked, nearest
 from churnops.settings.columns import CHOICE, RULES
 from churnops.spelling import plain
 
@@ -23,7 +23,7 @@ MAX_CATEGORY_LEVELS = 255
 MAX_CODE_LEVELS = 100
 """Largest number of levels of numbers that are codes."""
 MAX_MISSING_IN_NUMBERS = 3
-"""Largest number of distinct words in a column of numbers that count as missing values."""
+"""Largest number of distinct words in a column of numbers or dates that count as missing values."""
 UNIQUE = 0.999
 """Share of distinct values from which a column identifies the customer."""
 MIN_ROWS_PER_LEVEL = 2
@@ -62,6 +62,8 @@ class DescribedColumn:
         Why it has this kind, or why it is left out; for people.
     check
         Whether a person should look at the decision.
+    format
+        Order of day and month of a date.
     """
 
     header: str
@@ -71,6 +73,7 @@ class DescribedColumn:
     nullable: bool = False
     reason: str = ""
     check: bool = False
+    format: DateFormat = "iso"
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,21 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
 
 def missing_words(facts: ColumnFacts) -> list[str]:
     """Return the texts of a column that mean a missing value, as they are written."""
+    if facts.times * 2 >= facts.filled > 0:
+        return _few_or_standard([text.strip() for text in facts.no_times])
     if facts.many_words or not facts.words:
         return []
     known = [text.strip() for text in facts.words]
     standard = [text for text in known if text.lower() in MISSING_WORDS]
     if facts.numbers * 2 < facts.filled:  # mostly words
         return [text for text in standard if text.lower() in MISSING_LEVELS]
-    others = set(known) - set(standard)
-    return known if len(others) <= MAX_MISSING_IN_NUMBERS else standard
+    return _few_or_standard(known)
+
+
+def _few_or_standard(words: list[str]) -> list[str]:
+    """Return words in a column of numbers or dates that mean a missing value: all, or many words' standard ones."""
+    standard = [text for text in words if text.lower() in MISSING_WORDS]
+    return words if len(set(words) - set(standard)) <= MAX_MISSING_IN_NUMBERS else standard
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,8 @@ class _FilledColumn:
     @property
     def absent(self) -> int:
         """Number of missing values."""
-        return self.facts.empty + sum(n for t, n in self.facts.words.items() if t.strip() in self.missing)
+        words = self.facts.no_times if self.facts.many_words else self.facts.words
+        return self.facts.empty + sum(n for t, n in words.items() if t.strip() in self.missing)
 
     @property
     def known(self) -> int:
@@ -165,6 +176,11 @@ class _FilledColumn:
     def numeric(self) -> bool:
         """Whether every known value is a number."""
         return self.known > 0 and self.facts.numbers == self.known
+
+    @property
+    def missing_note(self) -> str:
+        """The end of a reason: the texts that mean a missing value; empty if there are none."""
+        return f"; {', '.join(sorted(map(repr, self.missing)))} means missing" if self.missing else ""
 
     def as_(self, kind: Kind, reason: str, *, choices: tuple[str, ...] = (), check: bool = False) -> DescribedColumn:
         return DescribedColumn(self.facts.header, self.name, kind, choices, self.absent > 0, reason, check)
@@ -185,15 +201,33 @@ def _decide(column: _FilledColumn) -> DescribedColumn:
         return column.out("holds lists or structs")
     if column.known == 0:
         return column.out("is empty")
-    if not facts.many_levels and len(column.levels) == 1 and not facts.times:
+    if not facts.many_levels and len(column.levels) == 1:
         return column.out(f"has one value only, {next(iter(column.levels))!r}")
-    if facts.times and facts.times >= column.known:
-        return column.out("is a date or time: the days since then can be an input", check=True)
-    if facts.ambiguous_times >= column.known:
-        return column.out("holds dates such as 05/03/2024, in which day and month can be confused", check=True)
+    if facts.times >= column.known:
+        return _decide_date(column)
     if column.numeric:
         return _decide_number(column)
     return _decide_text(column)
+
+
+def _decide_date(column: _FilledColumn) -> DescribedColumn:
+    facts = column.facts
+    if facts.first_time is not None and not facts.several_times:
+        return column.out(f"has one value only, {facts.first_time}")
+    others = column.known - facts.iso
+    if not others:
+        return column.as_("date", f"dates{column.missing_note}", check=bool(column.missing))
+    if max(facts.day_first, facts.month_first) < others:
+        return column.out("holds dates such as 25/03/2024 and such as 03/25/2024", check=True)
+    if facts.day_first != facts.month_first:
+        format: DateFormat = "day_first" if facts.day_first > facts.month_first else "month_first"
+        reason = f"dates with the {format.replace('_', ' ')}{column.missing_note}"
+        return replace(column.as_("date", reason, check=bool(column.missing)), format=format)
+    return column.out(
+        "holds dates such as 05/03/2024, in which day and month can be confused: declare it with kind: date and "
+        "format: day_first or month_first",
+        check=True,
+    )
 
 
 def _decide_number(column: _FilledColumn) -> DescribedColumn:
@@ -205,7 +239,7 @@ def _decide_number(column: _FilledColumn) -> DescribedColumn:
             column.as_("id", "every value occurs once") if exact else column.out("has numbers beyond 2^53", check=True)
         )
     if whole and facts.low >= FIRST_DATE and facts.high <= LAST_DATE and _are_dates(column.levels):
-        return column.out("holds dates such as 20240305", check=True)
+        return column.as_("date", "dates such as 20240305")
     identifying = bool(_ID.search(column.name)) or facts.zero_first > 0
     if whole and column.unique and column.known >= 20 and (identifying or _numbers_the_rows(facts)):
         return column.as_("id", "every value occurs once")
@@ -218,8 +252,7 @@ def _decide_number(column: _FilledColumn) -> DescribedColumn:
     if facts.zero_first:
         return column.out(f"holds codes with {_many(facts, count)} levels", check=True)
     if column.missing:
-        words = ", ".join(sorted(map(repr, column.missing)))
-        return column.as_("integer" if whole else "number", f"numbers; {words} means missing", check=True)
+        return column.as_("integer" if whole else "number", f"numbers{column.missing_note}", check=True)
     return column.as_("integer" if whole else "number", "whole numbers" if whole else "numbers")
 
 

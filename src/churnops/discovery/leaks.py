@@ -17,6 +17,8 @@ SUSPECTED = 0.95
 """ROC-AUC of a single column from which it is suspected to contain the outcome."""
 MIN_OUTCOMES = 20
 """Smallest number of sampled rows of each outcome that the test needs."""
+MIN_FILLED = 50
+"""Smallest number of filled cells from which a column that only customers who churned have is a leak."""
 MAX_COPY_LEVELS = 20
 """Largest number of values of a copy of the target."""
 MAX_PARTS, ROWS_PER_PART = 100, 50
@@ -34,7 +36,7 @@ class Leak:
     roc_auc
         ROC-AUC of the column alone, from parts' churn rates on other rows.
     certain
-        Whether it is a copy of the target: each of a few values has one outcome only.
+        Whether it follows from the outcome: a copy of it, or a value that only one outcome has.
     """
 
     header: str
@@ -73,7 +75,7 @@ def find_leaks(
 
 def _leak(decision: DescribedColumn, cells: pl.Series, values: Values | None, churned: Values) -> Leak | None:
     filled = _filled(cells)
-    if _one_outcome_each(filled, churned):
+    if _one_outcome_each(filled, churned) or _filled_after_churn(filled, churned):
         who = "churned" if churned[filled == 1.0].any() else "stayed"
         return Leak(decision.header, 1.0, True, f"it is filled in only for customers who {who}")
     if decision.kind == "id":
@@ -85,12 +87,27 @@ def _leak(decision: DescribedColumn, cells: pl.Series, values: Values | None, ch
     if _one_outcome_each(values, churned):
         evidence = "each of its values has one outcome only: it is a copy of the target"
         return Leak(decision.header, 1.0, True, evidence)
+    if _one_outcome_each(_most_frequent(values), churned):
+        evidence = "its most frequent value has one outcome only, and the other values have the other outcome"
+        return Leak(decision.header, 1.0, True, evidence)
     area = _rates_area(values if decision.choices else _parts(values), churned)
     if not decision.choices:
         area = max(area, _area(values, churned))
     if area < SUSPECTED:
         return None
     return Leak(decision.header, area, False, f"alone it predicts the outcome with a ROC-AUC of {area:.3f}")
+
+
+def _filled_after_churn(filled: Values, churned: Values) -> bool:
+    """Whether many cells have a value, and all of them belong to customers who churned."""
+    rows = filled == 1.0
+    return bool(MIN_FILLED <= rows.sum() < rows.size and churned[rows].all())
+
+
+def _most_frequent(values: Values) -> Values:
+    """Return 1 for each row with the most frequent value, 0 for any other; missing is a value."""
+    codes, counts = np.unique(values, return_inverse=True, return_counts=True)[1:]
+    return np.equal(codes, counts.argmax()).astype(np.float64)
 
 
 def _filled(cells: pl.Series) -> Values:

@@ -8,7 +8,7 @@ from churnops.discovery.discover import Discovery
 
 SHOWN = 8
 """Number of columns named in one line."""
-KINDS = {"number": "numbers", "integer": "whole numbers", "category": "categories", "flag": "flags"}
+KINDS = {"number": "numbers", "integer": "whole numbers", "category": "categories", "flag": "flags", "date": "dates"}
 
 
 def summary(table: Discovery, config: Path) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from churnops.data.batches import open_batches, read_batches
-from churnops.data.cell_text import as_numbers, as_times, day_or_month_first
+from churnops.data.cell_text import as_numbers, as_times
 from churnops.data.dialect import is_utf8
 from churnops.schema import Encoding
 
@@ -49,8 +49,14 @@ class ColumnFacts:
         Smallest and largest number; infinite without one.
     zero_first
         Number of cells such as 0042.
-    times, ambiguous_times
-        Number of cells that are ISO 8601 dates or times, or of a time type; and of those such as 05/03/2024.
+    times
+        Number of cells that are dates or times in any format, or of a time type.
+    iso, day_first, month_first
+        Number of cells that are dates in the format "iso", and of the others, those in each of the other two formats.
+    no_times
+        Count of each distinct text that is no date, if others are; up to `MAX_LEVELS` of them.
+    first_time, several_times
+        First cell of a time type, and whether another cell differs.
     blanks
         Number of blanks within all texts that are not numbers.
     words
@@ -72,7 +78,12 @@ class ColumnFacts:
     high: float = -inf
     zero_first: int = 0
     times: int = 0
-    ambiguous_times: int = 0
+    iso: int = 0
+    day_first: int = 0
+    month_first: int = 0
+    no_times: Counter[str] = field(default_factory=Counter)
+    first_time: Any = None
+    several_times: bool = False
     blanks: int = 0
     words: Counter[str] = field(default_factory=Counter)
     levels: Counter[str] = field(default_factory=Counter)
@@ -195,8 +206,13 @@ def _add(column: ColumnFacts, cells: pl.Series, forms: Forms) -> None:
         column.empty += cells.null_count()
         return
     if cells.dtype.is_temporal():
-        column.times += cells.len() - cells.null_count()
         column.empty += cells.null_count()
+        known = cells.drop_nulls()
+        column.times += known.len()
+        column.iso += known.len()
+        if known.len():
+            column.first_time = known[0] if column.first_time is None else column.first_time
+            column.several_times |= bool((known != column.first_time).any())
         return
     if cells.dtype.is_float():
         cells = cells.fill_nan(None)
@@ -209,12 +225,25 @@ def _add(column: ColumnFacts, cells: pl.Series, forms: Forms) -> None:
     _add_numbers(column, numbers.drop_nulls(), known)
     words = known.filter(numbers.is_null())
     if words.len():
-        column.times += int(as_times(words).is_not_null().sum())
-        column.ambiguous_times += int(day_or_month_first(words).sum())
+        _add_times(column, words)
         column.blanks += int(words.str.count_matches(" ", literal=True).sum())
         column.many_words |= _count(column.words, words, full=column.many_words)
     column.many_levels |= _count(column.levels, known, full=column.many_levels)
     column.repeats += known.len() - known.n_unique()
+
+
+def _add_times(column: ColumnFacts, words: pl.Series) -> None:
+    with_digits = words.filter(words.str.contains(r"\d"))
+    rest = with_digits.filter(as_times(with_digits).is_null())
+    day_first, month_first = (as_times(rest, format).is_not_null() for format in ("day_first", "month_first"))
+    dates = day_first | month_first
+    column.iso += with_digits.len() - rest.len()
+    column.day_first += int(day_first.sum())
+    column.month_first += int(month_first.sum())
+    column.times += with_digits.len() - rest.len() + int(dates.sum())
+    if column.times:
+        others = [words.filter(~words.str.contains(r"\d")), rest.filter(~dates)]
+        _count(column.no_times, pl.concat(others), full=len(column.no_times) > MAX_LEVELS)
 
 
 def _texts(cells: pl.Series) -> pl.Series:

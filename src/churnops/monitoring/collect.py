@@ -197,7 +197,7 @@ def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
     >>> decode_inputs(['{"minutes": 3.5, "plan": "Yes"}', '{"minutes": null, "plan": "No"}'], schema)
     {'minutes': array([3.5, nan]), 'plan': array([1., 0.])}
     """
-    kinds = {column.name: pl.Float64 if column.numeric else pl.String for column in schema.inputs}
+    kinds = {c.name: pl.Float64 if c.kind in ("number", "integer") else pl.String for c in schema.inputs}
     try:
         table = pl.Series("inputs", documents).str.json_decode(pl.Struct(kinds)).struct.unnest()
         return encode(table, schema)

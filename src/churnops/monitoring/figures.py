@@ -5,13 +5,14 @@ colour vision. Colours come from the style sheet of the page, so they follow lig
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.profile import ColumnProfile, Profile
+from churnops.dates import day_text
 from churnops.schema import Schema
 from churnops.templates import printable
 
@@ -106,14 +107,16 @@ def column_figure(name: str, reference: Profile, batch: Profile, schema: Schema)
     then, column = reference[name], schema.by_name.get(name)
     now = batch.get(name, then.empty())
     if column is None or column.numeric:
-        return histogram_svg(name, then, now)
+        return histogram_svg(name, then, now, day_text if column and column.kind == "date" else short)
     return bars_svg(name, then, now, column.choices)
 
 
-def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> str:
+def histogram_svg(
+    name: str, reference: ColumnProfile, batch: ColumnProfile, text: Callable[[float], str] = short
+) -> str:
     """Draw the shares of a numeric column's rows, reference (filled) and batch (line), in about 30 bins; "" if empty.
 
-    A separate bar at either end shows all values beyond the bins.
+    A separate bar at either end shows all values beyond the bins. `text` writes a value.
 
     Examples
     --------
@@ -136,10 +139,10 @@ def histogram_svg(name: str, reference: ColumnProfile, batch: ColumnProfile) -> 
     axis = f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT - FOOT}" y2="{HEIGHT - FOOT}"/>'
     ticks = (0, "start", "below ", outside[0], bins.ends[0]), (WIDTH, "end", "above ", outside[1], bins.ends[1])
     labels = "".join(
-        f'<text x="{x}" y="{HEIGHT - 3}" text-anchor="{side}">{word if beyond else ""}{short(end)}</text>'
+        f'<text x="{x}" y="{HEIGHT - 3}" text-anchor="{side}">{word if beyond else ""}{text(end)}</text>'
         for x, side, word, beyond, end in ticks
     )
-    return _svg(name, _medians(reference, batch), HEIGHT, lines + axis + labels)
+    return _svg(name, _medians(reference, batch, text), HEIGHT, lines + axis + labels)
 
 
 def _steps(sides: Sequence[tuple[float, float]], heights: Floats) -> str:
@@ -246,8 +249,8 @@ def median(profile: ColumnProfile) -> float | None:
     return middle if np.isfinite(middle) else None
 
 
-def _medians(reference: ColumnProfile, batch: ColumnProfile) -> str:
+def _medians(reference: ColumnProfile, batch: ColumnProfile, text: Callable[[float], str]) -> str:
     before, now = median(reference), median(batch)
     if before is None or now is None:
         return "Shares of rows, then and now"
-    return f"Shares of rows; the median was {short(before)} and is {short(now)}"
+    return f"Shares of rows; the median was {text(before)} and is {text(now)}"

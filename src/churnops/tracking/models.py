@@ -54,7 +54,7 @@ def signature(schema: Schema) -> "ModelSignature":
     def type_of(column: Column) -> DataType:
         if column.kind == "integer" and not column.nullable:  # pandas stores integers with missing values as floats
             return DataType.long
-        return DataType.double if column.numeric else DataType.string
+        return DataType.double if column.kind in ("number", "integer") else DataType.string
 
     inputs: list[ColSpec | TensorSpec] = [ColSpec(type_of(column), column.name) for column in schema.model_inputs]
     outputs: list[ColSpec | TensorSpec] = [

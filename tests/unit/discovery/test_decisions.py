@@ -1,5 +1,6 @@
 """DescribedColumns on columns, on the target, and on leaks."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,12 @@ def discovered(folder: Path, **more: Any) -> Discovery:
         (["x"] * ROWS, None, ()),
         ([f"the bill of month {n} was wrong" for n in range(ROWS)], None, ()),
         ([f"token{n}" for n in range(ROWS)], None, ()),
-        ([f"{n % 28 + 1:02d}/03/2024" for n in range(ROWS)], None, ()),
-        ([f"2024-03-{n % 28 + 1:02d} 10:00" for n in range(ROWS)], None, ()),
-        ([f"202403{n % 28 + 1:02d}" for n in range(ROWS)], None, ()),
+        ([f"{n % 12 + 1:02d}/03/2024" for n in range(ROWS)], None, ()),
+        (["25/03/2024" if n % 2 else "03/25/2024" for n in range(ROWS)], None, ()),
+        ([f"2024-03-{n % 28 + 1:02d} 10:00" for n in range(ROWS)], "date", ()),
+        ([f"202403{n % 28 + 1:02d}" for n in range(ROWS)], "date", ()),
+        ([f"{n % 28 + 1}-Mar-24" for n in range(ROWS)], "date", ()),
+        (["2024-03-05"] * ROWS, None, ()),
         ([str(20_240_000 + 2 * n) for n in range(ROWS)], "integer", ()),
         ([str(n) if n % 3 else f"v{n}" for n in range(ROWS)], None, ()),
     ],
@@ -52,6 +56,32 @@ def test_kind_and_choices(tmp_path: Path, cells: Any, kind: str | None, choices:
     assert decision.reason
     if choices is not None:
         assert decision.choices == choices
+
+
+@pytest.mark.parametrize(("form", "format"), [("%d/%m/%Y", "day_first"), ("%m/%d/%y", "month_first")])
+def test_one_date_that_can_be_read_in_one_way_decides_the_format(tmp_path: Path, form: str, format: str):
+    first_days = [date(2024, n % 12 + 1, n % 12 + 1 if n else 25) for n in range(ROWS)]
+    described = {d.header: d for d in discovered(tmp_path, Since=[f"{day:{form}}" for day in first_days]).columns}
+    assert described["Since"].format == format
+
+
+def test_a_few_words_among_dates_mean_missing(tmp_path: Path):
+    dates = ["2024-03-05", "2024-01-01 10:00", "2023-01-01", "5 May 2023", "2024-02-30", "never", "0000-00-00"]
+    table = discovered(tmp_path, Since=[dates[n % 7] for n in range(ROWS)])
+    described = next(d for d in table.columns if d.header == "Since")
+    assert (described.kind, described.nullable, described.check) == ("date", True, True)
+    assert set(table.missing) == {"2024-02-30", "never", "0000-00-00"}
+
+
+@pytest.mark.parametrize("stayed", ["", "NULL", "9999-12-31"])
+def test_a_date_of_leaving_is_left_out(tmp_path: Path, stayed: str):
+    days = [f"2024-{n % 12 + 1:02d}-{n % 28 + 1:02d}" for n in range(ROWS)]
+    left = [day if churn else stayed for day, churn in zip(days, CHURNED, strict=True)]
+    surveyed = [day if churn and n % 3 else "" for n, (day, churn) in enumerate(zip(days, CHURNED, strict=True))]
+    table = discovered(tmp_path, Left=left, Survey=surveyed)
+    reasons = {d.header: d.reason for d in table.columns if d.kind is None}
+    assert reasons.keys() == {"Left", "Survey"}
+    assert all(reason.startswith("contains the outcome") for reason in reasons.values())
 
 
 def test_only_one_id_and_it_is_the_one_with_a_name_for_ids(tmp_path: Path):

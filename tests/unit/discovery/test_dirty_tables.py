@@ -1,6 +1,7 @@
 """Tables as people have them: a config.yaml is written with which steps 1 to 4 accept them, without an edit."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from churnops.discovery.discover import discover
 from churnops.discovery.write import write_config
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
-from tests.support.dirty_tables import INPUTS, ROWS, TABLES, customers, write_table
+from tests.support.dirty_tables import INPUTS, ROWS, TABLES, customers, signups, write_table
 
 
 def described(path: Path, folder: Path) -> Settings:
@@ -28,7 +29,10 @@ def test_a_described_table_can_be_trained_on(tmp_path: Path, name: str):
     validated = validate_data(paths, [], settings.table, max_broken_rows=settings.data.max_broken_rows)
     table = merge(validated.raw, settings.table).table
     columns, churned = encode(table, settings.table), outcomes(table, settings.table) == 1.0
-    assert {column.name for column in settings.table.model_inputs} == INPUTS
+    dated = name.startswith("dates")
+    assert {column.name for column in settings.table.model_inputs} == INPUTS | ({"since"} if dated else set())
+    if dated:
+        assert sorted(columns["since"]) == sorted((day - date(1970, 1, 1)).days for day in signups())
     if name == "no-outcome.csv":
         assert table.height == ROWS - 8
         assert "8 of 400 rows left out" in validated.skipped.rows["raw/no-outcome.csv"]
@@ -55,6 +59,6 @@ def test_the_written_text_explains_each_setting_and_column(tmp_path: Path):
     assert settings.data.production == ()
     assert settings.evaluation.threshold == "auto"
     assert settings.monitoring.performance_threshold is None
-    assert "#   'Since' is a date or time" in text
+    assert "{name: since, alias: Since, kind: date}" in text
     keys = re.findall(r"^  \w+: .*$", text.partition("\nschema:")[0], re.MULTILINE)
     assert [key for key in keys if "#" not in key] == ["  derived: []"]

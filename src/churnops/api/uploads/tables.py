@@ -16,6 +16,7 @@ from churnops.api.served import Served
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
 from churnops.data.batches import Format, count_rows, open_batches, replaced_columns, unpacked_bytes
+from churnops.data.read import with_date_texts
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
@@ -123,7 +124,8 @@ class TableUpload:
 
     def _rows(self, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
         bundle, identifier = self._served.bundle, self._served.form.identifier
-        inputs = scored.customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
+        customers = with_date_texts(scored.customers, bundle.schema)
+        inputs = customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
         reasons = with_json_reasons(scored.table.select(EXPLANATIONS)).to_series()
         now = datetime.now(UTC)
         assert scored.explanation is not None

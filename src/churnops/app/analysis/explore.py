@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.app.shared.sample import Variable
-from churnops.app.shared.text import number, one_line, percent, points
+from churnops.app.shared.text import one_line, percent, points
 from churnops.evaluation.curves import calibration_curve
 from churnops.evaluation.wilson import wilson
 from churnops.words import with_unit
@@ -88,7 +88,7 @@ def _coded(variable: Variable) -> tuple[NDArray[np.intp], list[str]]:
         labels = []
         for group in range(first.size):
             inside = values[known & (codes == group)]
-            low, high = number(inside.min()), number(inside.max())
+            low, high = variable.text(inside.min()), variable.text(inside.max())
             labels.append(low if low == high else f"{low} to {high}")
     codes[~known] = len(labels)
     return codes, [*labels, NOT_KNOWN]
@@ -116,7 +116,7 @@ class Distribution:
     Attributes
     ----------
     edges
-        Edges of a number's intervals, shape (k + 1,); empty if each label is a single value.
+        Edges of a number's intervals, shape (k + 1,); empty if each label is a single value. Days for a date.
     stayed, churned
         Shares of customers, shape (k,); each adds up to 1.
     """
@@ -126,6 +126,7 @@ class Distribution:
     stayed: Floats
     churned: Floats
     summary: str
+    is_date: bool = False
 
 
 def distribution(variable: Variable, outcome: Floats) -> Distribution:
@@ -142,15 +143,16 @@ def distribution(variable: Variable, outcome: Floats) -> Distribution:
             codes, labels = codes[known], labels[:-1]
         else:
             distinct, codes = np.unique(values, return_inverse=True)
-            labels = [number(value) for value in distinct]
+            labels = [variable.text(value) for value in distinct]
     else:
         low, high = np.quantile(values, (0.005, 0.995))
         low, high = (low, high) if low < high else (values.min(), values.max())
         edges = np.linspace(low, high, INTERVALS + 1)
         codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, INTERVALS - 1)
-        labels = [f"{number(a)} to {number(b)}" for a, b in pairwise(edges)]
+        labels = [f"{variable.text(a)} to {variable.text(b)}" for a, b in pairwise(edges)]
     shares = [np.bincount(codes[part], minlength=len(labels)) / max(part.sum(), 1) for part in (~left, left)]
-    return Distribution(tuple(labels), edges, shares[0], shares[1], _summary(variable, values, left, labels, shares))
+    summary = _summary(variable, values, left, labels, shares)
+    return Distribution(tuple(labels), edges, shares[0], shares[1], summary, variable.is_date)
 
 
 def _summary(
@@ -159,7 +161,8 @@ def _summary(
     if not left.any() or left.all():
         return f"{variable.title}: values are known for one outcome only."
     if not variable.choices:
-        stayed, churned = (with_unit(number(float(np.median(values[part]))), variable.unit) for part in (~left, left))
+        medians = (float(np.median(values[part])) for part in (~left, left))
+        stayed, churned = (with_unit(variable.text(median), variable.unit) for median in medians)
         return f"{variable.title}: the median is {churned} among those who left and {stayed} among those who stayed."
     widest = int(np.argmax(shares[1] - shares[0]))
     return (

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from churnops.app.analysis.associations import Associations
 from churnops.app.analysis.explore import Calibrated, Distribution, Group
 from churnops.app.shared.sample import Drivers, Floats, Variable
 from churnops.app.shared.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, safe
+from churnops.dates import day_text, moments
 from churnops.words import heading
 
 ROW = 26  # pixels per bar
@@ -69,7 +71,7 @@ def distribution_figure(spread: Distribution, title: str) -> go.Figure:
     for name, shares, colour in (("stayed", spread.stayed, STAYED), ("left", spread.churned, CHURNED)):
         if spread.edges.size:
             figure.add_scatter(
-                x=np.repeat(spread.edges, 2),
+                x=_axis(np.repeat(spread.edges, 2), is_date=spread.is_date),
                 y=np.concatenate(([0.0], np.repeat(shares, 2), [0.0])),
                 name=name,
                 mode="lines",
@@ -80,7 +82,7 @@ def distribution_figure(spread: Distribution, title: str) -> go.Figure:
             )
             middles = (spread.edges[1:] + spread.edges[:-1]) / 2
             figure.add_scatter(
-                x=middles,
+                x=_axis(middles, is_date=spread.is_date),
                 y=shares,
                 name=name,
                 mode="markers",
@@ -179,7 +181,7 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
     figure = go.Figure()
     for name, part, colour in (("raises the risk", given > 0, RAISES), ("lowers it", given <= 0, LOWERS)):
         figure.add_scattergl(
-            x=x[part],
+            x=_axis(x[part], is_date=variable.is_date),
             y=given[part],
             mode="markers",
             name=name,
@@ -188,7 +190,8 @@ def dependence_figure(variable: Variable, contributions: Floats, scale: str) -> 
             hovertemplate="%{customdata}<br>adds %{y:.3g}<extra></extra>",
         )
     middle, mean = _along(values, given)
-    figure.add_scatter(x=middle, y=mean, mode="lines+markers", name="mean", line={"color": GREY, "width": 2})
+    along, line = _axis(middle, is_date=variable.is_date), {"color": GREY, "width": 2}
+    figure.add_scatter(x=along, y=mean, mode="lines+markers", name="mean", line=line)
     legend_above(
         laid_out(figure, height=380, x=heading(variable.title, variable.unit), y=f"Added to the score ({scale})")
     )
@@ -262,10 +265,14 @@ def _along(values: Floats, given: Floats) -> tuple[Floats, Floats]:
     return np.bincount(place, weights=values) / count, np.bincount(place, weights=given) / count
 
 
+def _axis(values: Floats, *, is_date: bool) -> Floats | NDArray[np.datetime64]:
+    return moments(values) if is_date else values
+
+
 def _value_texts(variable: Variable, values: Floats) -> list[str]:
     if variable.choices:
         return [_short(variable.choices[int(value)]) for value in values]
-    return [f"{value:,.6g}" for value in values]
+    return [day_text(value) if variable.is_date else f"{value:,.6g}" for value in values]
 
 
 def _short(name: str, limit: int = MAX_LABEL) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from churnops.app.shared.text import number, percent
+from churnops.app.shared.text import number, percent, quantity
 from churnops.data.batches import open_batches
 from churnops.data.profile import ColumnProfile, count_profile, merge_profiles
 from churnops.data.read import encode
@@ -20,7 +20,6 @@ from churnops.monitoring.figures import median
 from churnops.monitoring.verdicts import floor
 from churnops.schema import Column
 from churnops.settings import MonitoringSettings
-from churnops.words import with_unit
 
 SHOWN = 12
 """Number of columns shown at first."""
@@ -104,8 +103,9 @@ def column_sentence(column: Column | None, reference: ColumnProfile, batch: Colu
     if column is None or column.numeric:
         before, now = median(reference), median(batch)
         if before is not None and now is not None:
-            unit = column.unit if column else ""
-            parts.append(f"The median was {with_unit(number(before), unit)} and is {with_unit(number(now), unit)}.")
+            unit, is_date = (column.unit, column.kind == "date") if column else ("", False)
+            was, is_now = (quantity(value, unit, is_date=is_date) for value in (before, now))
+            parts.append(f"The median was {was} and is {is_now}.")
         else:
             parts.append("At least half of the values now lie outside the range of training.")
     else:

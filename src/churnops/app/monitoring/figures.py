@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from churnops.app.monitoring.series import Point
 from churnops.app.shared.theme import BLUE, CURRENT, GREY, ORANGE, REFERENCE, laid_out, safe
 from churnops.data.profile import ColumnProfile
+from churnops.dates import day_text, moments
 from churnops.monitoring.figures import Bins
 from churnops.schema import Column
 
@@ -159,12 +160,15 @@ def interval_figure(value: float, low: float, high: float, lines: Sequence[Line]
 
 def column_figure(column: Column | None, reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
     """Draw a column's shares before (grey area or bars) and now (blue line or bars); empty if no value is known."""
-    figure = _histogram(reference, batch) if column is None or column.numeric else _bars(column, reference, batch)
+    if column is None or column.numeric:
+        figure = _histogram(reference, batch, is_date=column is not None and column.kind == "date")
+    else:
+        figure = _bars(column, reference, batch)
     laid_out(figure, height=180, legend=False)
     return figure
 
 
-def _histogram(reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
+def _histogram(reference: ColumnProfile, batch: ColumnProfile, *, is_date: bool) -> go.Figure:
     """Draw steps along the tops of bins, with one more bin at each end for values beyond the axis."""
     figure, bins = go.Figure(), Bins.of(reference, batch)
     if bins is None:
@@ -173,9 +177,9 @@ def _histogram(reference: ColumnProfile, batch: ColumnProfile) -> go.Figure:
     last = bins.edges.size + 1 if bins.before[-1] + bins.now[-1] else bins.edges.size
     steps = np.diff(bins.edges)
     edges = np.concatenate([[bins.edges[0] - steps[0]], bins.edges, [bins.edges[-1] + steps[-1]]])
-    names = [f"below {bins.edges[0]:.4g}", *(f"{a:.4g} to {b:.4g}" for a, b in pairwise(bins.edges))]
-    names.append(f"above {bins.edges[-1]:.4g}")
-    x = edges[first : last + 1]
+    texts = [day_text(edge) if is_date else f"{edge:.4g}" for edge in bins.edges]
+    names = [f"below {texts[0]}", *(f"{a} to {b}" for a, b in pairwise(texts)), f"above {texts[-1]}"]
+    x = moments(edges[first : last + 1]) if is_date else edges[first : last + 1]
     kinds = (
         ("Reference", bins.before, {"color": REFERENCE, "width": 1}, "tozeroy"),
         ("Now", bins.now, {"color": CURRENT, "width": 2}, "none"),

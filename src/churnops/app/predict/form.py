@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churnops.app.predict.answers import Broken, Customer, NotAnswered
-from churnops.app.shared.text import number, one_line
+from churnops.app.shared.text import number, one_line, quantity
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.data.read import decode, encode
 from churnops.data.validate import check_customers
@@ -33,7 +34,7 @@ class Field:
     Attributes
     ----------
     kind
-        number, integer, choice or text.
+        number, integer, choice, date or text.
     help
         Description, allowed values, and the range of most customers.
     needed
@@ -74,7 +75,8 @@ def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field
         parts += _range(column)
         if profile is not None and profile.rows:
             parts.append(
-                f"Nine in ten customers: {number(quantile(profile, 0.05))} to {number(quantile(profile, 0.95))}"
+                f"Nine in ten customers: {_quantile_text(column, profile, 0.05)} to "
+                f"{_quantile_text(column, profile, 0.95)}"
             )
     elif kind == "text":
         parts.append(f"At most {MAX_ID_LENGTH} characters. It identifies the customer; the model does not read it")
@@ -94,6 +96,10 @@ def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field
         needed,
         may_be_empty,
     )
+
+
+def _quantile_text(column: Column, profile: ColumnProfile, share: float) -> str:
+    return quantity(quantile(profile, share), is_date=column.kind == "date")
 
 
 def _step(column: Column) -> float:
@@ -126,6 +132,8 @@ def customer(shown: Sequence[Field], values: Mapping[str, Any]) -> Customer:
             value = value.strip() or None
         if value is None and not field.may_be_empty:
             empty.append(field)
+        elif isinstance(value, date):
+            filled[field.name] = value.isoformat()
         elif value is not None:
             filled[field.name] = int(value) if field.kind == "integer" else value
         elif field.needed:
@@ -205,7 +213,7 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], limit: int = LEVERS) -> 
     tried: list[tuple[Column, NDArray[np.float64]]] = []
     for column in bundle.schema.model_inputs:
         value = inputs[column.name]
-        if column.numeric and not isnan(value) and bundle.reference[column.name].rows:
+        if column.kind in ("number", "integer") and not isnan(value) and bundle.reference[column.name].rows:
             tried.append((column, _span(column, bundle.reference[column.name], value)))
     if not tried:
         return ()

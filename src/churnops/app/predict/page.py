@@ -1,6 +1,7 @@
 """Predict page: one customer or a file, with reasons."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import streamlit as st
@@ -120,7 +121,9 @@ def _fill(given: Customer, shown: Sequence[Field]) -> None:
     st.session_state[FILLED] = True
     for field in shown:
         value = given.get(field.name)
-        st.session_state[_key(field)] = float(value) if field.kind == "number" and value is not None else value
+        if value is not None and field.kind in ("number", "date"):
+            value = float(value) if field.kind == "number" else date.fromisoformat(value[:10])
+        st.session_state[_key(field)] = value
 
 
 def _key(field: Field) -> str:
@@ -173,6 +176,16 @@ def _input(field: Field) -> Any:
         )
     if field.kind == "text":
         return st.text_input(label, value=None, key=key, help=description, max_chars=128, persist_state="session")
+    if field.kind == "date":
+        return st.date_input(
+            label,
+            value=None,
+            min_value=date.min,
+            max_value=date.max,
+            key=key,
+            help=description,
+            persist_state="session",
+        )
     number: type[int] | type[float] = int if field.kind == "integer" else float
     low, high = (None if limit is None else number(limit) for limit in (field.minimum, field.maximum))
     options: dict[str, Any] = {"min_value": low, "max_value": high, "step": number(field.step)}

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from math import log
 
 from churnops.app.predict.answers import Answer, Card
-from churnops.app.shared.text import number, one_line, percent
+from churnops.app.shared.text import one_line, percent, quantity
 from churnops.features.build import Feature, feature_title
 from churnops.model import Bundle
 from churnops.schema import Columns, Schema
-from churnops.words import with_unit
 
 SHOWN = 6
 
@@ -91,7 +90,8 @@ def shown_value(value: float | None, feature: Feature | None, schema: Schema) ->
         return one_line(column.choices[int(value)])
     if _is_comparison(feature.expression):
         return "yes" if value else "no"
-    return with_unit(number(value), one_line((column or feature).unit))
+    is_date = column is not None and column.kind == "date"
+    return quantity(value, one_line((column or feature).unit), is_date=is_date)
 
 
 def _is_comparison(expression: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from churnops.app.shared.text import quantity
 from churnops.errors import DataError
 from churnops.features.build import FeatureMatrix
 from churnops.journal import Journal, RecordedPrediction
@@ -79,6 +80,8 @@ class Variable:
         Choices of a category or flag; empty for a number.
     unit
         Unit of a number; may be empty.
+    is_date
+        Whether values are days since 1970-01-01 UTC.
     """
 
     name: str
@@ -87,6 +90,11 @@ class Variable:
     values: Floats
     choices: tuple[str, ...] = ()
     unit: str = ""
+    is_date: bool = False
+
+    def text(self, value: float) -> str:
+        """Return a value of a number or date as text."""
+        return quantity(value, is_date=self.is_date)
 
     @property
     def ordered(self) -> bool:
@@ -174,7 +182,8 @@ def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
     for column in bundle.schema.inputs:
         if column.name in sample.columns:
             values = sample.columns[column.name]
-            shown.append(Variable(column.name, title(column), column.description, values, column.choices, column.unit))
+            described = column.description, values, column.choices, column.unit, column.kind == "date"
+            shown.append(Variable(column.name, title(column), *described))
     computed = [
         f
         for f in bundle.features

@@ -3,6 +3,9 @@
 import re
 import unicodedata
 
+from churnops.dates import day_text
+from churnops.words import with_unit
+
 MAX_LENGTH = 300
 # Characters of Markdown, Streamlit's directives (:red[...], :material/...:), formulas and HTML.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|$~:&=@/^\"']")
@@ -73,6 +76,17 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3g}"
+
+
+def quantity(value: float, unit: str = "", *, is_date: bool = False) -> str:
+    """Return a value of a column as text: a number with its unit, or a date.
+
+    Examples
+    --------
+    >>> quantity(265.1, "min"), quantity(19787.0, is_date=True)
+    ('265.1 min', '2024-03-05')
+    """
+    return day_text(value) if is_date else with_unit(number(value), unit)
 
 
 def points(share: float) -> str:
