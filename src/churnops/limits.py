@@ -34,6 +34,15 @@ MAX_BATCH_BYTES = 2**26
 MAX_BATCH_CELLS = 2**20
 """Number of cells in one batch of a table. Empty cells count, because they take as much memory as short texts."""
 
+MAX_EXCEL_BYTES = 2**28
+"""Size of an Excel workbook."""
+
+MAX_EXCEL_UNPACKED = 2**30
+"""Sum of the unpacked sizes of a workbook's parts."""
+
+MAX_EXCEL_CELLS = 20_000_000
+"""Number of cells of a sheet, empty ones included: a loaded cell takes 31 bytes, so all take 0.6 GiB."""
+
 FOOTER_BYTES = 2**22
 FOOTER_SHARE = 32
 MAX_FOOTER_BYTES = 2**26

@@ -319,15 +319,21 @@ class Schema(BaseModel):
     def rename(self, headers: Iterable[str]) -> dict[str, str]:
         """Map declared headers to snake_case names; leave out the others.
 
+        Blanks around a header do not count, unless another header has none.
+
         Raises
         ------
         DataError
             If two headers belong to the same column, or a header is repeated.
         """
+        headers = list(headers)
+        given = set(headers)
         names: dict[str, str] = {}
         taken: set[str] = set()
         for header in headers:
-            name = self._headers.get(header) or self._headers.get(header.strip())
+            name = self._headers.get(header)
+            if name is None and header.strip() not in given:
+                name = self._headers.get(header.strip())
             if name is None:
                 continue
             if name in taken:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tests.support.workbooks import workbook
+
 ROWS = 400
 INPUTS = {"tenure", "monthly_charges", "contract", "tech_support", "calls", "senior_citizen"}
 Cells = Sequence[Any]
@@ -52,6 +54,11 @@ def _with(**changed: Cells) -> dict[str, list[Any]]:
 
 def _each(name: str, change: Callable[[int, Any], Any]) -> list[Any]:
     return [change(row, value) for row, value in enumerate(customers()[name])]
+
+
+def _fifth(form: str) -> Callable[[int, Any], Any]:
+    """Return a change of every fifth value."""
+    return lambda row, value: value if row % 5 else form.format(value)
 
 
 def _large(form: str, swap: str = "") -> list[str]:
@@ -106,6 +113,14 @@ DATE_FORMS = {
     "american": "%B %d, %Y",
 }
 """Forms of dates by the name of the table."""
+
+
+def _workbook(columns: Mapping[str, Cells]) -> bytes:
+    """Return a workbook with a title and an empty row above the header."""
+    rows = [[None if value == "" else value for value in row] for row in zip(*columns.values(), strict=True)]
+    return workbook([["Customers"], [], list(columns), *rows])
+
+
 GERMAN = {"Month-to-month": "Monatlich kündbar", "One year": "Ein Jahr", "Two year": "Zwei Jahre"}
 WORDS = ("", " ", "NA", "NULL", "?", "-", "n/a", "NaN", "#N/A")
 TABLES: Mapping[str, Callable[[], bytes]] = {
@@ -131,6 +146,22 @@ TABLES: Mapping[str, Callable[[], bytes]] = {
     "whole-thousands.csv": lambda: as_csv(_with(MonthlyCharges=_large(",.0f"))),
     "points-and-commas.csv": lambda: as_csv(_with(MonthlyCharges=_large(",.2f", ".,")), ";"),
     "blanks-between-thousands.csv": lambda: as_csv(_with(MonthlyCharges=_large(",.2f", " ."))),
+    "no-break-spaces.csv": lambda: as_csv(_with(MonthlyCharges=_large(",.2f", "\u00a0,")), ";"),
+    "narrow-spaces.csv": lambda: as_csv(_with(MonthlyCharges=_large(",.2f", "\u202f."))),
+    "dollars.csv": lambda: as_csv(_with(MonthlyCharges=[f"${text}" for text in _large(",.2f")])),
+    "euros.csv": lambda: as_csv(_with(MonthlyCharges=[f"{text} €" for text in _large(",.2f", ".,")]), ";"),
+    "currency-codes.csv": lambda: as_csv(_with(MonthlyCharges=[f"CHF {text}" for text in _large(",.2f", "'.")])),
+    "percent.csv": lambda: as_csv(_with(MonthlyCharges=_each("MonthlyCharges", lambda _, v: f"{v}%"))),
+    "some-units.csv": lambda: as_csv(_with(MonthlyCharges=_each("MonthlyCharges", _fifth("{} $")))),
+    "minus-last.csv": lambda: as_csv(_with(MonthlyCharges=_each("MonthlyCharges", _fifth("{}-")))),
+    "brackets.csv": lambda: as_csv(_with(MonthlyCharges=_each("MonthlyCharges", _fifth("({})")))),
+    "exponents.csv": lambda: as_csv(_with(MonthlyCharges=_each("MonthlyCharges", lambda _, v: f"{v:e}"))),
+    "title.csv": lambda: as_csv(customers(), above='"Customers, all of them"\n\n'),
+    "titles.csv": lambda: as_csv(customers(), ";", above="Customers;;;;;;;\nexported 1 March, by hand\n"),
+    "comments.csv": lambda: as_csv(customers(), above="# exported, by hand\n#\n"),
+    "total-row.csv": lambda: as_csv(customers()) + b"Total,14000,24000.5,,,800,,\n",
+    "repeated-headers.csv": lambda: b"Note,Note," + as_csv(customers()).replace(b"\n", b"\na,b,", ROWS),
+    "padded-twins.csv": lambda: as_csv(_with(**{"Contract ": ["x"] * ROWS})),
     "flags-as-floats.csv": lambda: as_csv(_with(SeniorCitizen=_each("SeniorCitizen", lambda _, v: float(v)))),
     "whole-floats.csv": lambda: as_csv(_with(Calls=_each("Calls", lambda _, v: float(v)))),
     "dates.parquet": lambda: _parquet(pl.DataFrame(_with(Since=signups()))),
@@ -142,6 +173,8 @@ TABLES: Mapping[str, Callable[[], bytes]] = {
     "mixed-flags.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda row, v: v if row % 2 else v.lower()))),
     "repeated-rows.csv": lambda: as_csv({k: [*v[:-9], *v[:9]] for k, v in customers().items() if k != "customerID"}),
     "no-outcome.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda row, v: v if row % 50 else ""))),
+    "workbook.xlsx": lambda: _workbook(_gaps("")),
+    "dates.xlsx": lambda: _workbook(_with(Since=signups())),
     "text.parquet": lambda: _parquet(pl.DataFrame({k: [str(v) for v in cells] for k, cells in customers().items()})),
     "typed.parquet": _typed,
     **{f"missing-{number}.csv": lambda word=word: as_csv(_gaps(word)) for number, word in enumerate(WORDS)},

@@ -89,6 +89,40 @@ def test_the_declared_format_decides_the_order_of_day_and_month(text: str, day_f
         assert date_texts(as_times(pl.Series([text]), format)).to_list() == [expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "unit", "number"),
+    [
+        ("$1,234.50", "$", 1234.5),
+        ("-$5", "$", -5.0),
+        ("$ -5", "$", -5.0),
+        ("($5)", "$", -5.0),
+        ("5 min", "min", 5.0),
+        ("5\u00a0%", "%", 5.0),
+        ("5", "%", 5.0),
+        ("5%", "", None),
+        ("5€", "$", None),
+        ("$", "$", None),
+        ("$5$", "$", 5.0),
+        ("5-", "", -5.0),
+        ("(5.5)", "", -5.5),
+        ("(-5)", "", None),
+        ("-5-", "", None),
+        ("5--", "", None),
+        ("0x10", "", None),
+        ("1_000", "", None),
+        ("1e5", "", 100_000.0),
+        ("٣", "", None),
+    ],
+)
+def test_a_number_may_have_the_unit_of_its_column(text: str, unit: str, number: float | None):
+    assert as_numbers(pl.Series([text]), thousands=",", unit=unit).to_list() == [number]
+
+
+def test_a_unit_that_the_column_lacks_is_named():
+    with pytest.raises(ValidationError, match=r"not a number \(a number may have a unit .*: `unit: '€'`\)"):
+        check_column(pl.Series(["5", "6 €"]), Column(name="spend", kind="number"), "customers.csv")
+
+
 def test_blanks_around_a_number_do_not_count():
     texts = [" 1", "2.5 ", "\t3\t", "\u00a04", "5 5", " ", None, "1e3 ", "many"]
     assert as_numbers(pl.Series(texts)).to_list() == [1.0, 2.5, 3.0, 4.0, None, None, None, 1000.0, None]

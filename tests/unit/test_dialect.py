@@ -126,8 +126,8 @@ def test_a_quoted_header_may_hold_other_separators(tmp_path: Path):
     ("content", "reason"),
     [
         (
-            b"Customer report\n" + text(",").encode(),
-            "row 1 has 5 values, but the header has 1: the first line must hold",
+            b"Customer report\n" * 30 + text(",").encode(),
+            "row 30 has 5 values, but the header has 1: the first line must hold",
         ),
         (text(";").encode() + b"c,0,DSL,1,2\n", r"row 3 has 1 value, but the header has 5 \(separated by semicolons\)"),
         (text(",").encode("utf-16-le"), "UTF-16 text without a byte-order mark, save it as UTF-8"),

@@ -28,13 +28,13 @@ def test_every_file_that_is_not_read_is_named_with_its_reason(folder: Path):
     assert table_paths([folder]) == [folder / "a.csv"]
     assert skipped_files([folder, folder / "a.csv"]) == {
         "raw/.b.csv": "hidden",
-        "raw/c.csv.gz": "without the ending .csv or .parquet",
-        "raw/notes.txt": "without the ending .csv or .parquet",
+        "raw/c.csv.gz": "without the ending .csv, .parquet or .xlsx",
+        "raw/notes.txt": "without the ending .csv, .parquet or .xlsx",
         "raw/old": "in a subfolder",
     }
     assert table_paths([folder / ".b.csv"]) == [folder / ".b.csv"]  # a hidden file may be named
     (folder / "a.csv").unlink()
-    with pytest.raises(DataError, match=r"holds no \.csv or \.parquet file"):
+    with pytest.raises(DataError, match=r"holds no \.csv, \.parquet or \.xlsx file"):
         table_paths([folder])
 
 

@@ -232,9 +232,9 @@ def test_folders_and_files_are_found(tmp_path: Path):
     for source, reason in ((tmp_path, "holds no .csv"), (tmp_path / "x.csv", "does not exist")):
         with pytest.raises(DataError, match=reason):
             table_paths([source])
-    (tmp_path / "x.xlsx").touch()
+    (tmp_path / "x.xls").touch()
     with pytest.raises(DataError, match="must end in"):
-        table_paths([tmp_path / "x.xlsx"])
+        table_paths([tmp_path / "x.xls"])
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_header(tmp_path: Path):

@@ -233,10 +233,10 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
 def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force: bool, as_json: bool) -> None:
     """Score a file of customers with the deployed model.
 
-    IN and OUT are .csv or .parquet files of any size. OUT has the columns of IN and churn_probability,
-    churn_prediction and model_version; with --explain also base_value, explanation_scale and top_shap_features. If IN
-    has columns of these names, for example from an earlier scoring, they are not read, and a message names them. OUT is
-    written whole or not at all. To continue an interrupted run, repeat the command.
+    IN and OUT are .csv or .parquet files of any size; IN may be an Excel workbook (.xlsx). OUT has the columns of IN
+    and churn_probability, churn_prediction and model_version; with --explain also base_value, explanation_scale and
+    top_shap_features. If IN has columns of these names, for example from an earlier scoring, they are not read, and a
+    message names them. OUT is written whole or not at all. To continue an interrupted run, repeat the command.
     """
     from churnops.progress import rows_progress
     from churnops.scoring.file import FileScorer

@@ -98,7 +98,7 @@ class _Subject:
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Check a CSV or Parquet file of customers, not the journal. The cycle only reports, unless --act applies.",
+    help="Check a CSV, Parquet or Excel file, not the journal. The cycle only reports, unless --act applies.",
 )
 @click.option(
     "--act/--no-act",

@@ -13,7 +13,7 @@ from churnops.cli.root import json_option, main, settings_of, show_done
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="CSV or Parquet file with more customers and their outcomes, used in addition to the journal.",
+    help="CSV, Parquet or Excel file with more customers and their outcomes, used in addition to the journal.",
 )
 @click.option(
     "--reason",

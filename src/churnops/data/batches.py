@@ -1,4 +1,4 @@
-"""Read a CSV or Parquet file in batches of rows, in constant memory."""
+"""Read a CSV or Parquet file in batches of rows, in constant memory; an Excel workbook is loaded whole."""
 
 import csv
 import re
@@ -11,6 +11,7 @@ import polars as pl
 
 from churnops.data.csv_columns import CsvColumns
 from churnops.data.dialect import SEPARATORS, DecimalCommas, Dialect, read_dialect, with_readable_headers
+from churnops.data.excel import headers_of_workbook, read_excel
 from churnops.data.parquet import read_footer, read_parquet
 from churnops.data.parquet_columns import Others, readable_columns, wanted_columns
 from churnops.data.utf8_file import Utf8File
@@ -21,7 +22,7 @@ from churnops.schema import RESERVED, Encoding, Schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Format = Literal["csv", "parquet"]
+Format = Literal["csv", "parquet", "xlsx"]
 ROWS = 25_000
 
 
@@ -51,10 +52,10 @@ def open_batches(
     others: Others = "names",
     encoding: Encoding = "utf-8",
 ) -> Iterator[pl.DataFrame]:
-    r"""Yield a file's rows in order, in constant memory.
+    r"""Yield a file's rows in order, in constant memory (but for an Excel workbook).
 
-    Every column of a CSV is text and an empty cell is null. Blank lines are left out, unless the table has a single
-    column. Separator and encoding are detected (`churnops.data.dialect`). Parquet keeps its types.
+    Every column of a CSV or workbook is text and an empty cell is null. Blank lines are left out, unless the table
+    has a single column. Separator and encoding are detected (`churnops.data.dialect`). Parquet keeps its types.
 
     Parameters
     ----------
@@ -111,11 +112,12 @@ def read_batches(
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
-        pieces = (
-            read_parquet(path, rows, skip, schema, others)
-            if kind == "parquet"
-            else _read_csv(path, schema, others, encoding)
-        )
+        if kind == "xlsx":
+            pieces = read_excel(path, schema, others)
+        elif kind == "parquet":
+            pieces = read_parquet(path, rows, skip, schema, others)
+        else:
+            pieces = _read_csv(path, schema, others, encoding)
         first = skip
         for table, share in _even(pieces, rows, skip):
             yield FileBatch(table, first, share)
@@ -143,7 +145,7 @@ def unpacked_bytes(table: pl.DataFrame) -> int:
 
 
 def count_rows(path: Path, *, format: Format | None = None) -> int | None:
-    """Return the number of rows in the footer of a Parquet file; None for a CSV or an unreadable file."""
+    """Return the number of rows in the footer of a Parquet file; None for another or an unreadable file."""
     import pyarrow as pa
 
     if (format or path.suffix.lower()[1:]) != "parquet":
@@ -166,8 +168,8 @@ def headers_of(path: Path, *, format: Format | None = None) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
-        if (format or path.suffix.lower()[1:]) != "parquet":
-            return list(read_dialect(path).headers)
+        if (kind := format or path.suffix.lower()[1:]) != "parquet":
+            return headers_of_workbook(path) if kind == "xlsx" else list(read_dialect(path).headers)
         with pq.ParquetFile(path, metadata=read_footer(path)) as file:
             return list(file.schema_arrow.names)
     except (OSError, pa.ArrowException, csv.Error) as error:

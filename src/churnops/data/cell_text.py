@@ -56,30 +56,58 @@ def without_missing(raw: pl.Series, column: Column, schema: Schema) -> pl.Series
     return raw.set(missing, None) if missing.any() else raw
 
 
-def as_numbers(text: pl.Series, decimal: str = ".", thousands: str = "") -> pl.Series:
+def as_numbers(text: pl.Series, decimal: str = ".", thousands: str = "", unit: str = "") -> pl.Series:
     """Return texts as numbers; null for any other text, also if a mark is in the wrong place.
+
+    A number may have the unit before or after it. A minus sign may follow the number, and a number in brackets is
+    negative.
 
     >>> as_numbers(pl.Series(["1.5", " 2 ", " ", "many"])).to_list()
     [1.5, 2.0, None, None]
     >>> as_numbers(pl.Series(["1.234,5", "7", "1.5"]), decimal=",", thousands=".").to_list()
     [1234.5, 7.0, None]
+    >>> as_numbers(pl.Series(["$1,234.50", "7", "5-", "($3)", "7 €"]), thousands=",", unit="$").to_list()
+    [1234.5, 7.0, -5.0, -3.0, None]
     """
-    if decimal != "." or thousands:
-        text = _plain_numbers(text, decimal, thousands)
-    numbers = text.cast(pl.Float64, strict=False)
+    numbers = _plain_numbers(text, decimal, thousands)
     if numbers.null_count() == text.null_count():
         return numbers
-    return without_blanks(text).cast(pl.Float64, strict=False)
+    rest = text.filter(numbers.is_null()).drop_nulls().unique()
+    marked = without_unit(rest, re.escape(unit)) if unit else rest
+    marked = marked.str.replace(_BRACKETS, "-$1").str.replace(_MINUS_LAST, "-$1")
+    others = _plain_numbers(without_blanks(marked), decimal, thousands)
+    if others.null_count() == others.len():
+        return numbers
+    return numbers.fill_null(text.replace_strict(rest, others, default=None, return_dtype=pl.Float64))
+
+
+BLANKS = r"[ \x{a0}\x{202f}\x{2009}]"  # blanks between groups of digits
+_BRACKETS = r"^\s*\(([^+-].*)\)\s*$"
+_MINUS_LAST = r"^\s*([\d.,][^-]*)-\s*$"
+
+
+def without_unit(text: pl.Series, unit: str) -> pl.Series:
+    r"""Return texts without a unit before or after a number; `unit` is a regular expression.
+
+    >>> without_unit(pl.Series(["$1,234.50", "-$5", "15 $", "$"]), r"\$").to_list()
+    ['1,234.50', '-5', '15', '$']
+    """
+    before, after = rf"^(\s*[+(-]?)\s*(?:{unit})\s*([+-]?[\d.,])", rf"([\d.,]-?)\s*(?:{unit})(\)?\s*)$"
+    return text.str.replace(before, "$1$2").str.replace(after, "$1$2")
 
 
 def _plain_numbers(text: pl.Series, decimal: str, thousands: str) -> pl.Series:
-    """Return numbers with a decimal point and without thousands marks; null for any other text."""
-    group, point = re.escape(thousands), re.escape(decimal)
+    """Return texts with the given marks as numbers; null for any other text."""
+    if decimal == "." and not thousands:
+        return text.cast(pl.Float64, strict=False)
+    group = BLANKS if thousands == " " else re.escape(thousands)
+    point = re.escape(decimal)
     whole = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d*)" if thousands else r"\d*"
     numbers = text.str.contains(rf"^\s*[+-]?{whole}(?:{point}\d*)?(?:[eE][+-]?\d+)?\s*$")
-    plain = text.str.replace_all(thousands, "", literal=True) if thousands else text
+    plain = text.str.strip_chars()
+    plain = plain.str.replace_all(group, "") if thousands else plain
     plain = plain.str.replace(decimal, ".", literal=True)
-    return plain.set(~numbers.fill_null(value=False), None)
+    return plain.set(~numbers.fill_null(value=False), None).cast(pl.Float64, strict=False)
 
 
 def as_times(text: pl.Series, format: DateFormat = "iso") -> pl.Series:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first
+from churnops.data.units import units_of
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 
 MISSING_HINT = " (a missing value is an empty cell, or a text that `schema.missing` lists)"
@@ -147,9 +148,17 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
             message += MISSING_HINT
         elif rules.column.kind in ("date", "time") and day_or_month_first(raw.filter(bad)).any():
             message += _DATE_HINTS[rules.column.format]
+        elif rules.column.kind in ("number", "integer") and (unit := _other_unit(raw.filter(bad), rules.column)):
+            message += f" (a number may have a unit that the column declares: `unit: {unit!r}`)"
         elif rules.column.numeric and raw.filter(bad).str.contains(",", literal=True).any():
             message += " (write 1234.5, without a thousands separator)"
     rules.apply("type", bad, message)
+
+
+def _other_unit(texts: pl.Series, column: Column) -> str:
+    """Return the first unit beside a number that is not the column's; empty if there is none."""
+    units = units_of(texts).drop_nulls()
+    return "" if not units.len() or units[0] == column.unit else str(units[0])
 
 
 def _check_numbers(series: pl.Series, rules: _Rules) -> None:
@@ -184,8 +193,8 @@ def _cast(raw: pl.Series, column: Column, schema: Schema | None) -> pl.Series:
         return _cast_time(raw, column)
     if column.numeric:
         if text:
-            marks = (schema.decimal, schema.thousands) if schema else ()
-            return as_numbers(raw.cast(pl.String), *marks)
+            marks = (schema.decimal, schema.thousands) if schema else (".", "")
+            return as_numbers(raw.cast(pl.String), *marks, column.unit)
         # A Boolean is not a number, though it casts to one.
         return raw.cast(pl.Float64, strict=False) if raw.dtype.is_numeric() else _nothing(raw, pl.Float64())
     if raw.dtype == pl.Boolean and column.kind in ("flag", "target"):

@@ -4,11 +4,13 @@ import codecs
 import csv
 import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from churnops.data.titles import header_of
 from churnops.errors import DataError
 from churnops.limits import MAX_COLUMNS, MAX_ROW_BYTES
 from churnops.schema import Encoding, Schema
@@ -39,7 +41,7 @@ class Dialect:
     headers
         Names of the columns, in order; names may be repeated. A byte that is not UTF-8 is a lone surrogate.
     above
-        Number of lines above the header: blank lines, and a line such as `sep=;`.
+        Number of rows above the header: blank lines, a line such as `sep=;`, and titles and comments.
     """
 
     encoding: str
@@ -53,7 +55,7 @@ def read_dialect(path: Path, schema: Schema | None = None, encoding: Encoding = 
 
     A line `sep=;` at the top names the separator. Otherwise the separator that yields the most headers of `schema` is
     taken. If none yields any: the one of comma, semicolon, tab and bar that gives the first 20 rows the length of the
-    header.
+    header. Above the header may be rows of one cell and rows that begin with `#`, if they are shorter than the header.
 
     Raises
     ------
@@ -111,11 +113,20 @@ _NAMES = "commas, semicolons, tabs and bars"
 
 
 def _first_row(text: str, separator: str) -> tuple[int, list[str], bool]:
-    """Return the number of blank lines at the top, the cells of the next line, and whether text follows."""
+    """Return the number of rows above the header, the header's cells, and whether text follows."""
     lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=separator)
-    blank, cells = next(((number, row) for number, row in enumerate(rows) if row), (0, []))
-    return blank, cells, bool(lines.read(1))
+    header = header_of(_rows(text, separator))
+    above, cells = next(((number, row) for number, row in enumerate(rows) if number >= (header or 0) and row), (0, []))
+    return above, cells, bool(lines.read(1))
+
+
+def _rows(text: str, separator: str) -> list[list[str]]:
+    """Return the first rows, as far as they can be read."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):  # the first MiB ends within a quoted cell
+        rows.extend(islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), 1 + FIRST_ROWS))
+    return rows
 
 
 def _separator(text: str, schema: Schema | None) -> str:
@@ -136,13 +147,9 @@ def _separator(text: str, schema: Schema | None) -> str:
 
 
 def _agreeing(text: str, separator: str) -> int:
-    """Return how many of the first rows below the header have as many cells as the header."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        lengths = [len(row) for row in islice(filter(None, rows), 1 + FIRST_ROWS)]
-    except csv.Error:  # the first MiB ends within a quoted cell
-        return 0
-    return sum(length == lengths[0] for length in lengths[1:])
+    """Return how many of the first rows have as many cells as the header."""
+    above, header, _ = _first_row(text, separator)
+    return sum(len(row) == len(header) for row in _rows(text, separator)[above:])
 
 
 def _known(headers: list[str], schema: Schema) -> set[str]:
@@ -186,7 +193,11 @@ class DecimalCommas:
 
     def __init__(self, path: Path, dialect: Dialect, schema: Schema | None) -> None:
         self._path = path
-        numbers = {name for c in schema.columns if c.numeric for name in (c.name, c.alias)} if schema else set()
+        numbers = (
+            {name for c in schema.columns if c.kind in ("number", "integer") for name in (c.name, c.alias)}
+            if schema
+            else set()
+        )
         known = dialect.separator == "," or (schema is not None and (schema.decimal, schema.thousands) != (".", ""))
         given = [] if known else list(enumerate(dialect.headers))  # `as_numbers` reads the Schema's marks
         self._columns = [(position, header) for position, header in given if header in numbers]

@@ -23,6 +23,8 @@ def wanted_columns(headers: Sequence[str], path: Path, schema: Schema | None, ot
 
     Columns outside the Schema are not read if they are repeated, or have the name of a column that scoring adds.
 
+    Without a Schema, repeated columns are refused if `others` is "names".
+
     Raises
     ------
     DataError
@@ -41,7 +43,9 @@ def wanted_columns(headers: Sequence[str], path: Path, schema: Schema | None, ot
     wanted = []
     for header in headers:
         needed = schema is None or is_needed(header, schema)
-        if needed and counts[header] > 1:
+        if schema is None and others != "names":
+            needed = counts[header] == 1
+        elif needed and counts[header] > 1:
             raise DataError(f"{path}: several columns have the header {header!r}: rename all but one")
         wanted.append(needed or (others != "names" and counts[header] == 1 and header not in RESERVED))
     return wanted

@@ -1,4 +1,4 @@
-"""Read raw tables: CSV as text, so that validation sees the original cells, and Parquet with its types."""
+"""Read raw tables: CSV and Excel as text, so that validation sees the original cells, and Parquet with its types."""
 
 import io
 from collections.abc import Sequence
@@ -13,11 +13,12 @@ from churnops.data.cell_text import as_days, date_texts
 from churnops.errors import DataError
 from churnops.schema import SIMULATED, Column, Columns, Schema
 
-ENDINGS = (".csv", ".parquet")
+ENDINGS = (".csv", ".parquet", ".xlsx")
+"""Endings of the names of files that are read."""
 
 
 def table_paths(sources: Sequence[Path]) -> list[Path]:
-    """Return the CSV and Parquet files of `sources`, which are files or folders, sorted within a folder.
+    """Return the CSV, Parquet and Excel files of `sources`, which are files or folders, sorted within a folder.
 
     Hidden files in a folder are left out, because other programs keep temporary copies there.
 
@@ -33,12 +34,12 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
                 p for p in source.iterdir() if p.suffix.lower() in ENDINGS and p.is_file() and not is_hidden(p)
             )
             if not tables:
-                raise DataError(f"{source} holds no .csv or .parquet file")
+                raise DataError(f"{source} holds no .csv, .parquet or .xlsx file")
             paths += tables
         elif not source.exists():
             raise DataError(f"{source} does not exist: put the table there, or correct the path")
         elif source.suffix.lower() not in ENDINGS:
-            raise DataError(f"{source} is not a table churnops reads: its name must end in .csv or .parquet")
+            raise DataError(f"{source} is not a table churnops reads: its name must end in .csv, .parquet or .xlsx")
         else:
             paths.append(source)
     return list(dict.fromkeys(path.resolve() for path in paths))

@@ -15,7 +15,7 @@ SHOWN = 5
 
 HIDDEN = "hidden"
 SUBFOLDER = "in a subfolder"
-ENDING = "without the ending .csv or .parquet"
+ENDING = "without the ending .csv, .parquet or .xlsx"
 UNDECLARED = "not in the schema"
 EMPTY = "empty"
 CONSTANT = "the same value in every row"
@@ -43,7 +43,7 @@ class Skipped:
         """Yield a sentence for each kind of thing and each reason.
 
         >>> list(Skipped({"raw/notes.txt": ENDING}, {"plan": EMPTY}).sentences())
-        ['Files not used (without the ending .csv or .parquet): raw/notes.txt', 'Columns not used (empty): plan']
+        ['Files not used (without the ending .csv, .parquet or .xlsx): raw/notes.txt', 'Columns not used (empty): plan']
         """
         for kind, names in (("Files", self.files), ("Columns", self.columns)):
             for reason in dict.fromkeys(names.values()):

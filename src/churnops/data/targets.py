@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from churnops.data.read import ENDINGS
 from churnops.errors import DataError
+
+WRITTEN = (".csv", ".parquet")
+"""Endings of the names of files that are written."""
 
 
 def check_target(target: Path) -> None:
     """Refuse a path with an ending other than .csv and .parquet, or in a folder that does not exist."""
-    if target.suffix.lower() not in ENDINGS:
+    if target.suffix.lower() not in WRITTEN:
         raise DataError(f"{target}: the name must end in .csv or .parquet")
     if not target.parent.is_dir():
         raise DataError(f"{target.parent} is not a folder: make it first")

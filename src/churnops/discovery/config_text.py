@@ -101,6 +101,7 @@ def _column(decision: DescribedColumn, note: str) -> list[str]:
     given = f"name: {decision.name}, {_alias(decision.header, decision.name)}kind: {decision.kind}{_label(decision)}"
     given += ", required: false" if decision.kind == "id" else ""
     given += f", format: {decision.format}" if decision.format != "iso" else ""
+    given += f", unit: {_text(decision.unit)}" if decision.unit else ""
     given += ", nullable: true" if decision.nullable else ""
     comment = f"   # {note}" if note else ""
     if not decision.choices:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from churnops.data.dependence import linked_columns
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import check_customers
+from churnops.discovery.facts import Forms
 from churnops.discovery.kinds import DescribedColumn, DescribedColumns, decide
 from churnops.discovery.leaks import Leak, find_leaks
 from churnops.discovery.naming import names_of
-from churnops.discovery.survey import Forms, Survey, survey
+from churnops.discovery.survey import Survey, survey
 from churnops.discovery.target import TargetColumn, find_target
 from churnops.errors import DataError
 from churnops.schema import Column, Columns, Schema
@@ -116,7 +117,7 @@ def _encoded(
 ) -> tuple[Columns, NDArray[np.float64]]:
     """Return the sample's inputs and outcomes as `churnops run` would read them with these decisions."""
     columns = [
-        Column(name=d.name, alias=d.header, kind=d.kind, choices=d.choices, format=d.format, nullable=True)
+        Column(name=d.name, alias=d.header, kind=d.kind, choices=d.choices, format=d.format, unit=d.unit, nullable=True)
         for d in decisions.columns
         if d.kind not in (None, "id")
     ]

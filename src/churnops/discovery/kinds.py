@@ -3,31 +3,36 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import polars as pl
 
 from churnops.data.cell_text import MISSING_WORDS, as_times
 from churnops.data.column_check import MAX_INTEGER
+from churnops.discovery.facts import ColumnFacts
 from churnops.discovery.levels import flag_choices, ordered
 from churnops.discovery.naming import names_of
-from churnops.discovery.survey import ColumnFacts, Survey
+from churnops.discovery.survey import Survey
 from churnops.errors import DataError
+from churnops.features.build import MAX_FEATURES
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, Kind, is_marked, nearest
 from churnops.settings.columns import CHOICE, RULES
 from churnops.spelling import plain
 
-MAX_CATEGORY_LEVELS = 255
-"""Largest number of levels of a category. More are left out until the user decides."""
 MAX_CODE_LEVELS = 100
 """Largest number of levels of numbers that are codes."""
+LONG_LIST = 255
+"""Number of levels from which a category must not be free text."""
+REPEATED = 0.5
+"""Share of a category's rows whose level occurs more than once, at least."""
 MAX_MISSING_IN_NUMBERS = 3
 """Largest number of distinct words in a column of numbers or dates that count as missing values."""
 UNIQUE = 0.999
 """Share of distinct values from which a column identifies the customer."""
 MIN_ROWS_PER_LEVEL = 2
-"""Average number of rows of a level below which texts are no category."""
+"""Average number of rows of a level below which numbers are no codes."""
 WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
 FIRST_DATE, LAST_DATE = 19_000_101, 21_001_231
@@ -64,6 +69,8 @@ class DescribedColumn:
         Whether a person should look at the decision.
     format
         Order of day and month of a date.
+    unit
+        Unit that stands beside a number in the files.
     """
 
     header: str
@@ -74,6 +81,7 @@ class DescribedColumn:
     reason: str = ""
     check: bool = False
     format: DateFormat = "iso"
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,12 +118,35 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
         missing.update(words)
         column = _FilledColumn(facts, names[facts.header], frozenset(words))
         decided.append(column.as_("id", "as you said") if facts.header == identifier else _decide(column))
+    decided += [_repeated(header) for header in survey.repeated]
     one_id = next((d for d in decided if d.header == identifier), None) or _best_id(decided)
     columns = tuple(
         _without_kind(d, "identifies the customer, as another column does") if d.kind == "id" and d is not one_id else d
         for d in decided
     )
-    return DescribedColumns(columns, tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS)))
+    return DescribedColumns(
+        _within_features(columns), tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS))
+    )
+
+
+def _within_features(columns: tuple[DescribedColumn, ...]) -> tuple[DescribedColumn, ...]:
+    """Leave out the categories with the most levels, if all levels together are more than a model's features."""
+    inputs = sorted((d for d in columns if d.kind not in (None, "id")), key=lambda d: len(d.choices))
+    room, kept = MAX_FEATURES, set()
+    for column in inputs:
+        room -= max(len(column.choices) - 1, 1)
+        if room >= 0:
+            kept.add(column.header)
+    reason = "has {:,} levels: more than a model has features"
+    return tuple(
+        d if d.kind in (None, "id") or d.header in kept else _without_kind(d, reason.format(len(d.choices)), check=True)
+        for d in columns
+    )
+
+
+def _repeated(header: str) -> DescribedColumn:
+    reason = "is the header of several columns: rename all but one" if header.strip() else "has no header"
+    return DescribedColumn(header, "", None, reason=reason, check=bool(header.strip()))
 
 
 def missing_words(facts: ColumnFacts) -> list[str]:
@@ -144,16 +175,22 @@ class _FilledColumn:
     facts: ColumnFacts
     name: str
     missing: frozenset[str]
-    levels: Counter[str] = field(init=False)
-    """Count of each level, under its most frequent spelling."""
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def levels(self) -> Counter[str]:
+        """Count of each level, under its most frequent spelling."""
         levels: Counter[str] = Counter()
         spelled: dict[str, str] = {}
-        for text, count in self.facts.levels.most_common():
+        for text, count in self.facts.levels.items():
             if text.strip() not in self.missing:
                 levels[spelled.setdefault(plain(text), text.strip())] += count
-        object.__setattr__(self, "levels", levels)
+        return levels
+
+    @property
+    def flag(self) -> tuple[str, str] | None:
+        """The choices if the values are words for no and yes."""
+        few = self.facts.distinct is not None and self.facts.distinct <= MAX_CODE_LEVELS
+        return flag_choices(self.levels) if few and len(self.levels) == 2 else None
 
     @property
     def absent(self) -> int:
@@ -168,8 +205,8 @@ class _FilledColumn:
     @property
     def unique(self) -> bool:
         """Whether almost every value occurs once."""
-        if not self.facts.many_levels:
-            return len(self.levels) >= UNIQUE * self.known
+        if self.facts.distinct is not None:
+            return self.facts.distinct - len(self.missing) >= UNIQUE * self.known
         return self.facts.repeats <= (1 - UNIQUE) * self.known
 
     @property
@@ -201,7 +238,7 @@ def _decide(column: _FilledColumn) -> DescribedColumn:
         return column.out("holds lists or structs")
     if column.known == 0:
         return column.out("is empty")
-    if not facts.many_levels and len(column.levels) == 1:
+    if facts.distinct is not None and facts.distinct <= MAX_CODE_LEVELS and len(column.levels) == 1:
         return column.out(f"has one value only, {next(iter(column.levels))!r}")
     if facts.times >= column.known:
         return _decide_date(column)
@@ -231,59 +268,70 @@ def _decide_date(column: _FilledColumn) -> DescribedColumn:
 
 
 def _decide_number(column: _FilledColumn) -> DescribedColumn:
-    facts, count = column.facts, len(column.levels)
+    facts = column.facts
     whole = facts.whole == facts.numbers
     if max(abs(facts.low), abs(facts.high)) > MAX_INTEGER:
         exact = column.unique and bool(_ID.search(column.name))
         return (
             column.as_("id", "every value occurs once") if exact else column.out("has numbers beyond 2^53", check=True)
         )
-    if whole and facts.low >= FIRST_DATE and facts.high <= LAST_DATE and _are_dates(column.levels):
+    if whole and facts.low >= FIRST_DATE and facts.high <= LAST_DATE and _are_dates(facts.levels):
         return column.as_("date", "dates such as 20240305")
     identifying = bool(_ID.search(column.name)) or facts.zero_first > 0
     if whole and column.unique and column.known >= 20 and (identifying or _numbers_the_rows(facts)):
         return column.as_("id", "every value occurs once")
-    if (pair := flag_choices(column.levels)) is not None and not facts.many_levels:
+    if len(facts.units) > 1:
+        return column.out(f"mixes the units {' and '.join(map(repr, sorted(facts.units)))}", check=True)
+    if (pair := column.flag) is not None:
         return column.as_("flag", f"has two values, {pair[0]!r} and {pair[1]!r}", choices=pair)
-    few = not facts.many_levels and count <= MAX_CODE_LEVELS and count * MIN_ROWS_PER_LEVEL <= column.known
-    if whole and few and (facts.zero_first or _CODE.search(column.name) or _looks_like_codes(column)):
-        reason = "numbers that begin with 0 are codes" if facts.zero_first else "its numbers look like codes"
-        return column.as_("category", reason, choices=ordered(column.levels), check=not facts.zero_first)
-    if facts.zero_first:
-        return column.out(f"holds codes with {_many(facts, count)} levels", check=True)
-    if column.missing:
-        return column.as_("integer" if whole else "number", f"numbers{column.missing_note}", check=True)
-    return column.as_("integer" if whole else "number", "whole numbers" if whole else "numbers")
+    if whole and facts.zero_first:
+        return _decide_levels(column, "numbers that begin with 0 are codes")
+    few = facts.distinct is not None and facts.distinct <= min(MAX_CODE_LEVELS, column.known // MIN_ROWS_PER_LEVEL)
+    if whole and few and not facts.units and (_CODE.search(column.name) or _looks_like_codes(column)):
+        return column.as_("category", "its numbers look like codes", choices=ordered(column.levels), check=True)
+    unit = next(iter(facts.units), "")
+    with_unit = f" with {unit}" if unit else ""
+    reason = f"{'whole ' if whole else ''}numbers{with_unit}{column.missing_note}"
+    part = 0 < facts.units[unit] < column.known
+    if part:
+        reason += f"; {unit} is beside {facts.units[unit] / column.known:.0%} of them"
+    return replace(column.as_("integer" if whole else "number", reason, check=bool(column.missing) or part), unit=unit)
 
 
 def _decide_text(column: _FilledColumn) -> DescribedColumn:
-    facts, count = column.facts, len(column.levels)
+    facts = column.facts
     if column.unique and column.known >= 20:
         if _prose(facts):
             return column.out("is free text")
         return column.as_("id", "every value occurs once")
-    if facts.many_levels or count > MAX_CATEGORY_LEVELS or count * MIN_ROWS_PER_LEVEL > column.known:
-        if _prose(facts):
-            return column.out("is free text")
-        share = facts.numbers / column.known
-        if share > 0.5:
-            return column.out(f"is a mixture of numbers ({share:.0%}) and texts", check=True)
-        return column.out(f"has {_many(facts, count)} levels: too many for a category", check=True)
-    if (pair := flag_choices(column.levels)) is not None:
+    if (pair := column.flag) is not None:
         return column.as_("flag", f"has two values, {pair[0]!r} and {pair[1]!r}", choices=pair)
+    return _decide_levels(column, "")
+
+
+def _decide_levels(column: _FilledColumn, reason: str) -> DescribedColumn:
+    """Decide on texts that are a category if enough rows share their level with another row."""
+    facts, count = column.facts, len(column.levels)
+    rare = facts.repeated_share < REPEATED
+    if (rare or count > LONG_LIST) and facts.words and _prose(facts):
+        return column.out("is free text")
+    levels = f"{count:,}" if not facts.many_levels else "more than 10,000"
+    if rare:
+        share = facts.numbers / column.known
+        if 0.5 < share < 1:
+            return column.out(f"is a mixture of numbers ({share:.0%}) and texts", check=True)
+        return column.out(f"has {levels} levels, most of them of one row: too many for a category", check=True)
+    if facts.many_levels:
+        return column.out(f"has {levels} levels: too many for a category", check=True)
     if not all(map(CHOICE.allows, column.levels)):
         return column.out("has texts with control characters, or of more than 200 characters", check=True)
-    return column.as_("category", f"{count} levels", choices=ordered(column.levels))
+    return column.as_("category", reason or f"{levels} levels", choices=ordered(column.levels))
 
 
 def _are_dates(levels: Iterable[str]) -> bool:
     """Whether each text is a date such as 20240305."""
     texts = pl.Series([text.strip() for text in levels], dtype=pl.String)
     return bool(as_times(texts).is_not_null().all())
-
-
-def _many(facts: ColumnFacts, count: int) -> str:
-    return "more than 10,000" if facts.many_levels else f"{count:,}"
 
 
 def _prose(facts: ColumnFacts) -> bool:
@@ -323,5 +371,5 @@ def _best_id(decisions: Sequence[DescribedColumn]) -> DescribedColumn | None:
     return min(ids, key=rank, default=None)
 
 
-def _without_kind(decision: DescribedColumn, reason: str) -> DescribedColumn:
-    return DescribedColumn(decision.header, decision.name, None, (), False, reason)
+def _without_kind(decision: DescribedColumn, reason: str, *, check: bool = False) -> DescribedColumn:
+    return DescribedColumn(decision.header, decision.name, None, (), False, reason, check)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from churnops.data.cell_text import as_numbers
 from churnops.discovery.kinds import DescribedColumn
-from churnops.evaluation.delong import delong
 from churnops.evaluation.leaks import churn_rates
 from churnops.schema import Columns
 
@@ -25,6 +24,7 @@ MAX_PARTS, ROWS_PER_PART = 100, 50
 """Largest number of quantile parts of a number whose churn rates are compared, and average rows of a part."""
 
 Values = NDArray[np.float64]
+Codes = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def find_leaks(
     rows = sample.filter(pl.Series(known))
     leaks = []
     for decision in decisions:
+        if decision.header not in rows.columns:
+            continue
         cells = rows.get_column(decision.header)
         values = columns[decision.name][known] if decision.name in columns else None
         if not cells.dtype.is_nested() and (leak := _leak(decision, cells, values, churned)):
@@ -75,8 +77,8 @@ def find_leaks(
 
 def _leak(decision: DescribedColumn, cells: pl.Series, values: Values | None, churned: Values) -> Leak | None:
     filled = _filled(cells)
-    if _one_outcome_each(filled, churned) or _filled_after_churn(filled, churned):
-        who = "churned" if churned[filled == 1.0].any() else "stayed"
+    if _one_outcome_each(filled.astype(np.intp), churned) or _filled_after_churn(filled, churned):
+        who = "churned" if churned[filled].any() else "stayed"
         return Leak(decision.header, 1.0, True, f"it is filled in only for customers who {who}")
     if decision.kind == "id":
         area = _area(as_numbers(cells.cast(pl.String)).to_numpy(), churned)
@@ -84,45 +86,45 @@ def _leak(decision: DescribedColumn, cells: pl.Series, values: Values | None, ch
         return Leak(decision.header, area, True, evidence) if area >= SUSPECTED else None
     if values is None:
         return None
-    if _one_outcome_each(values, churned):
+    codes = _codes(values)
+    if _one_outcome_each(codes, churned):
         evidence = "each of its values has one outcome only: it is a copy of the target"
         return Leak(decision.header, 1.0, True, evidence)
-    if _one_outcome_each(_most_frequent(values), churned):
+    if _one_outcome_each((codes == np.bincount(codes).argmax()).astype(np.intp), churned):
         evidence = "its most frequent value has one outcome only, and the other values have the other outcome"
         return Leak(decision.header, 1.0, True, evidence)
     area = _rates_area(values if decision.choices else _parts(values), churned)
     if not decision.choices:
-        area = max(area, _area(values, churned))
+        known = np.isfinite(values)
+        area = max(area, _codes_area(codes[known], churned[known]))
     if area < SUSPECTED:
         return None
     return Leak(decision.header, area, False, f"alone it predicts the outcome with a ROC-AUC of {area:.3f}")
 
 
-def _filled_after_churn(filled: Values, churned: Values) -> bool:
+def _filled_after_churn(filled: NDArray[np.bool_], churned: Values) -> bool:
     """Whether many cells have a value, and all of them belong to customers who churned."""
-    rows = filled == 1.0
-    return bool(MIN_FILLED <= rows.sum() < rows.size and churned[rows].all())
+    return bool(MIN_FILLED <= filled.sum() < filled.size and churned[filled].all())
 
 
-def _most_frequent(values: Values) -> Values:
-    """Return 1 for each row with the most frequent value, 0 for any other; missing is a value."""
-    codes, counts = np.unique(values, return_inverse=True, return_counts=True)[1:]
-    return np.equal(codes, counts.argmax()).astype(np.float64)
-
-
-def _filled(cells: pl.Series) -> Values:
-    """Return 1 for each cell with a value, 0 for an empty one."""
+def _filled(cells: pl.Series) -> NDArray[np.bool_]:
+    """Return whether each cell has a value."""
     texts = cells.cast(pl.String)
-    return (texts.str.strip_chars() != "").fill_null(value=False).cast(pl.Float64).to_numpy()
+    return (texts.str.strip_chars() != "").fill_null(value=False).to_numpy()
 
 
-def _one_outcome_each(values: Values, churned: Values) -> bool:
-    """Whether each of a few values (missing is one) has one outcome only, and both outcomes occur."""
-    codes = np.unique(values, return_inverse=True)[1]  # NaN equals NaN
+def _codes(values: Values) -> Codes:
+    """Return the place of each value among the distinct values in ascending order; NaN equals NaN, and is the last."""
+    codes: Codes = np.unique(values, return_inverse=True)[1]
+    return codes
+
+
+def _one_outcome_each(codes: Codes, churned: Values) -> bool:
+    """Whether each of a few values has one outcome only, and both outcomes occur."""
     count = np.bincount(codes)
     if not 2 <= count.size <= MAX_COPY_LEVELS:
         return False
-    rates = np.bincount(codes, weights=churned) / count
+    rates = np.bincount(codes, weights=churned) / np.maximum(count, 1)
     return bool(np.isin(rates, (0.0, 1.0)).all() and rates.min() < rates.max())
 
 
@@ -146,8 +148,14 @@ def _rates_area(codes: Values, churned: Values) -> float:
 def _area(scores: Values, churned: Values) -> float:
     """Return the ROC-AUC of scores or of their opposite; 0.5 if too few rows have a score."""
     known = np.isfinite(scores)
-    scores, churned = scores[known], churned[known]
+    return _codes_area(_codes(scores[known]), churned[known])
+
+
+def _codes_area(codes: Codes, churned: Values) -> float:
+    """Return the ROC-AUC of scores or of their opposite, from the scores' places in ascending order."""
     if min(churned.sum(), churned.size - churned.sum()) < MIN_OUTCOMES:
         return 0.5
-    area = delong(churned, scores).value
+    left = np.bincount(codes, weights=churned)
+    stayed = np.bincount(codes) - left
+    area = float((left * (np.cumsum(stayed) - stayed / 2)).sum() / (left.sum() * stayed.sum()))
     return max(area, 1 - area)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from churnops.data.cell_text import MISSING_WORDS
+from churnops.discovery.facts import ColumnFacts
 from churnops.discovery.levels import flag_choices
-from churnops.discovery.survey import ColumnFacts, Survey
+from churnops.discovery.survey import Survey
 from churnops.errors import DataError
 from churnops.schema import nearest
 from churnops.spelling import plain
@@ -53,6 +54,8 @@ def find_target(survey: Survey, header: str, positive: str | None = None) -> Tar
     DataError
         If no column has this header, or its values are not two; or if `positive` is none of them.
     """
+    if header in survey.repeated:
+        raise DataError(f"several columns have the header {header!r}: rename all but the one with the outcome")
     facts = _column(survey.columns, header)
     levels = Counter[str]()
     spelled: dict[str, str] = {}

@@ -112,7 +112,9 @@ class FileScorer:
             row that breaks the Schema discards the finished parts, because the input has to change.
         """
         if not source.is_file() or source.suffix.lower() not in ENDINGS:
-            raise DataError(f"{source} {'is not a .csv or .parquet file' if source.exists() else 'does not exist'}")
+            raise DataError(
+                f"{source} {'is not a .csv, .parquet or .xlsx file' if source.exists() else 'does not exist'}"
+            )
         check_target(target)
         if not unfinished_folder(target).exists():  # refuse before a folder is made
             check_free(target, [source], overwrite)

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from churnops.discovery.discover import Discovery, discover
+from churnops.discovery.facts import MAX_LEVELS
 from churnops.discovery.naming import names_of
-from churnops.discovery.survey import MAX_LEVELS, SAMPLE, survey
+from churnops.discovery.survey import SAMPLE, survey
 from churnops.discovery.write import write_config
 from churnops.errors import ChurnopsError, DataError, SettingsError
 from churnops.settings import load_settings
@@ -82,6 +83,25 @@ def test_a_date_of_leaving_is_left_out(tmp_path: Path, stayed: str):
     reasons = {d.header: d.reason for d in table.columns if d.kind is None}
     assert reasons.keys() == {"Left", "Survey"}
     assert all(reason.startswith("contains the outcome") for reason in reasons.values())
+
+
+def test_a_city_of_thousands_of_levels_is_a_category(tmp_path: Path):
+    rows, rng = 10_000, np.random.default_rng(1)
+    cities = [f"City {n}" for n in (rng.pareto(0.7, rows) * 30).astype(np.int64) % 5_000]
+    columns = {
+        "City": cities,
+        "Zip": [f"{int(city[5:]) % 500:05d}" for city in cities],
+        "Name": [f"name{n}" for n in rng.integers(0, 20_000, rows)],
+        "Comment": [f"the customer wrote to us about {city}" for city in cities],
+        "Churn": rng.choice(["No", "Yes"], rows),
+    }
+    path = tmp_path / "table.csv"
+    path.write_bytes(as_csv(columns))
+    described = {d.header: d for d in discover([path], "Churn").columns}
+    assert len(described["City"].choices) == len(set(cities)) > 1_400
+    assert described["Zip"].kind == "category"
+    assert "most of them of one row" in described["Name"].reason
+    assert described["Comment"].reason == "is free text"
 
 
 def test_only_one_id_and_it_is_the_one_with_a_name_for_ids(tmp_path: Path):
@@ -171,7 +191,7 @@ def test_the_survey_counts_all_rows_and_samples_evenly(tmp_path: Path):
     assert facts.rows == row.rows == 2 * rows
     assert (row.low, row.high, row.many_levels) == (0, rows - 1, True)
     assert facts.columns[1].levels == {"a": rows, "b": rows}
-    assert len(row.levels) == MAX_LEVELS + 1
+    assert len(row.levels) == MAX_LEVELS
     sample = facts.sample.get_column("row").cast(pl.Int64)
     assert sample.to_list() == [*range(0, rows, 4)] * 2
 

@@ -33,6 +33,8 @@ def test_a_described_table_can_be_trained_on(tmp_path: Path, name: str):
     assert {column.name for column in settings.table.model_inputs} == INPUTS | ({"since"} if dated else set())
     if dated:
         assert sorted(columns["since"]) == sorted((day - date(1970, 1, 1)).days for day in signups())
+    if name == "total-row.csv":
+        assert "1 of 401 rows left out" in validated.skipped.rows["raw/total-row.csv"]
     if name == "no-outcome.csv":
         assert table.height == ROWS - 8
         assert "8 of 400 rows left out" in validated.skipped.rows["raw/no-outcome.csv"]
