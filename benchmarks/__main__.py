@@ -27,6 +27,7 @@ NAMES = (
     "features",
     "prediction",
     "batch",
+    "init",
     "explanations",
     "serving",
     "worst_bodies",
