@@ -72,7 +72,13 @@ def test_the_card_has_every_section_and_escapes_texts(card, trained):
         "Limits",
         "Origin",
     ]
-    for text in ("Note &lt;i&gt;", "State: WY", "2 of 9 rows left out", "&lt;b&gt;today&lt;/b&gt;", "(this model)"):
+    for text in (
+        "Note &lt;i&gt;",
+        "State: WY",
+        "<li>raw/a.csv: 2 of 9 rows left out",
+        "&lt;b&gt;today&lt;/b&gt;",
+        "(this model)",
+    ):
         assert text in card
     assert trained.refit.content_sha256 in card
     assert "<i>" not in card

@@ -20,7 +20,7 @@ from churnops.model import Bundle
 from churnops.schema import Column
 from churnops.settings import Settings
 from churnops.templates import render
-from churnops.words import capital, words
+from churnops.words import words
 from churnops.words import title as label
 
 LISTED = 100
@@ -236,13 +236,10 @@ def _limits(subject: CardSubject) -> Iterator[str]:
         "training. Later customers may differ: `churnops monitor` measures that."
     )
     yield "Reasons and drivers describe the model's scores. They are no proof of causes."
-    yield (
-        "A customer without a value in an input gets the constant learned in training; a value outside the schema is "
-        "refused."
-    )
+    yield "A missing value of an input is replaced by a constant that was learned from the training rows."
     if subject.bundle.lineage["fits"]["deployed"] != subject.bundle.lineage["fits"]["evaluated"]:
         yield "The model was fitted again on all customers. The numbers are those of the fit without the held-out ones."
-    yield from (f"{capital(name)}: {sentence}." for name, sentence in subject.skipped.rows.items())
+    yield from (f"{name}: {sentence}." for name, sentence in subject.skipped.rows.items())
 
 
 def _lineage(subject: CardSubject) -> list[tuple[str, str]]:
