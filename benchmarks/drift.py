@@ -5,13 +5,8 @@ its own environment, made once from `drift_peers/<peer>.txt` in the folder `DRIF
 `drift_peers/with_<peer>.py` runs there and prints its figures.
 """
 
-import hashlib
 import json
-import os
-import re
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.environments import QUIET, PeerError, cache, environment_of, output_of
 from benchmarks.harness import Claim, Result, run_process
 from benchmarks.page import shown
 
@@ -53,14 +49,6 @@ SORTS = {
 }
 """NumPy's sorts, with the environment that forces each."""
 QUICK = 5.0  # CPU seconds of a check: peers that take longer run once, with the sort that NumPy chooses
-# One thread each, and no usage statistics.
-QUIET = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
-) | {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
-
-
-class PeerError(Exception):
-    """A peer could not be installed or run; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -285,38 +273,10 @@ def _run(peer: str, python: str, folder: Path, environment: Mapping[str, str] = 
 
 def _answer(command: Sequence[str], name: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the figures that a script prints last."""
-    answer: dict[str, Any] = json.loads(_output(command, f"{name} does not run", environment).splitlines()[-1])
+    answer: dict[str, Any] = json.loads(output_of(command, f"{name} does not run", environment).splitlines()[-1])
     return answer
 
 
 def _environment(peer: str) -> str:
-    """Return the Python of a peer's environment; make the environment if these versions have none."""
-    wanted = SCRIPTS / f"{peer}.txt"
-    digest = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("DRIFT_PEERS") or cache / "churnops" / "drift_peers") / f"{peer}-{digest}"
-    python, complete = folder / "bin" / "python", folder / "complete"
-    if not complete.exists():  # also after an interruption
-        shutil.rmtree(folder, ignore_errors=True)
-        reason = f"{NAMES[peer]} cannot be installed"
-        _output([sys.executable, "-m", "venv", str(folder)], reason)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)]
-        _output(install, reason)
-        complete.touch()
-    return str(python)
-
-
-def _output(command: Sequence[str], reason: str, environment: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return the output of a command.
-
-    Raises
-    ------
-    PeerError
-        If it failed, with the last line of its output.
-    """
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | QUIET | environment)
-    if done.returncode != 0:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-        last = re.sub(r"(\w+:/)?/\S+", "…", lines[-1])  # keeps paths and addresses of this machine off the page
-        raise PeerError(f"{reason}: {last} (exit code {done.returncode})")
-    return done.stdout
+    """Return the Python of a peer's environment."""
+    return environment_of(SCRIPTS / f"{peer}.txt", cache("DRIFT_PEERS", "drift_peers"), NAMES[peer])
