@@ -1,7 +1,8 @@
 """Measure, print, and write `benchmarks/results.json` and `docs/benchmarks.md`: `python -m benchmarks [names...]`.
 
 `alarms` and `gate` exist for three tables. `python -m benchmarks alarms rare` measures on the table `rare`, and `python
--m benchmarks alarms` on the telecom table.
+-m benchmarks alarms` on the telecom table. `python -m benchmarks tables bank` measures on the public table `bank`, and
+`python -m benchmarks tables` on all of `tables_peers/tables.json`. Their figures are in one result.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from benchmarks.harness import ROOT, Result
 from benchmarks.page import page, screen_table
+from benchmarks.table_files import TABLES
 from churnops.console import prepare_streams
 
 NAMES = (
@@ -44,7 +46,10 @@ NAMES = (
     "recovery",
     "retraining",
     "dashboard",
+    "tables",
+    "leaks",
 )
+PARTS = tuple(f"tables {table}" for table in TABLES)  # of the result `tables`
 TELECOM = "telecom"
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -59,7 +64,8 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="name",
-        help=f"Default: all of {', '.join(NAMES)}. A table after alarms or gate: {TELECOM}, rare or common.",
+        help=f"Default: all of {', '.join(NAMES)}. A table after alarms or gate: {TELECOM}, rare or common; after "
+        f"tables: {', '.join(TABLES)}.",
     )
     try:
         chosen = selected(parser.parse_args().names)
@@ -68,13 +74,13 @@ def main() -> None:
     console = Console()
     console.width = max(console.width, 150)
     documents: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for name in NAMES:
+    for name in (*NAMES, *PARTS):
         if name in chosen:
             with console.status(f"{name} …"):
                 benchmark, *table = name.split()
                 result: Result = importlib.import_module(f"benchmarks.{benchmark}").measure(*table)
             console.print(screen_table(result))
-            documents[name] = {"environment": environment(), **result.to_json()}
+            documents[benchmark if name in PARTS else name] = {"environment": environment(), **result.to_json()}
             _write(documents)
 
 
@@ -92,13 +98,13 @@ def selected(words: Sequence[str]) -> Sequence[str]:
     (['gate rare', 'gate common'], ['alarms'], ['alarms'])
     """
     names, tables = [], []
-    known = {TELECOM, *(name.split()[1] for name in NAMES if " " in name)}
+    known = {TELECOM, *(name.split()[1] for name in (*NAMES, *PARTS) if " " in name)}
     for word in words:
         (tables if word in known else names).append(word)
     if tables and not names:
         raise ValueError(f"{tables[0]} is a table: name a benchmark too, such as alarms")
     results = [name if table == TELECOM else f"{name} {table}" for name in names for table in tables or [TELECOM]]
-    if unknown := [name for name in results if name not in NAMES]:
+    if unknown := [name for name in results if name not in (*NAMES, *PARTS)]:
         raise ValueError(f"there is no benchmark {unknown[0]!r}: choose from {', '.join(NAMES)}")
     return results or NAMES
 

@@ -51,7 +51,15 @@ def output_of(command: Sequence[str], reason: str, environment: Mapping[str, str
     """
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | QUIET | environment)
     if done.returncode != 0:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-        last = re.sub(r"(\w+:/)?/\S+", "…", lines[-1])  # keeps paths and addresses of this machine off the page
+        last = last_line(done.stderr.strip() or done.stdout.strip() or "no output")
         raise PeerError(f"{reason}: {last} (exit code {done.returncode})")
     return done.stdout
+
+
+def last_line(text: str) -> str:
+    """Return the last line without paths and addresses of this machine.
+
+    >>> last_line("exited with 1: error: /tmp/valid.csv: 8 values")
+    'exited with 1: error: … 8 values'
+    """
+    return re.sub(r"(\w+:/)?/\S+", "…", text.strip().splitlines()[-1])

@@ -41,7 +41,7 @@ def folder() -> Path:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the list: its origin, and the columns that are not inputs."""
+    """A table of the list: origin, columns that are not inputs, and share of the positive value (`rate`)."""
 
     package: str
     version: str
@@ -56,6 +56,8 @@ class Table:
     left_out: Sequence[str]
     about: str
     data_licence: str
+    rows: int
+    rate: float
     name: str
 
     @property
