@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from churnops.dates import day_text
 from churnops.errors import DataError
 from churnops.limits import MAX_CHOICES, MAX_COLUMNS, MAX_ERRORS, MAX_HINTS
 from churnops.spelling import plain, spellings
@@ -218,6 +219,14 @@ class Column(BaseModel):
     def numeric(self) -> bool:
         """Whether encoded values are quantities: of a number, integer or date."""
         return self.kind in ("number", "integer", "date")
+
+    def text(self, value: float) -> str:
+        """Return an encoded quantity as text: a number with six digits, or a date.
+
+        >>> Column(name="spend", kind="number").text(12.3456789), Column(name="since", kind="date").text(19787.5)
+        ('12.3457', '2024-03-05')
+        """
+        return day_text(value) if self.kind == "date" else f"{value:.6g}"
 
     @property
     def full_name(self) -> str:

@@ -174,6 +174,7 @@ TABLES: Mapping[str, Callable[[], bytes]] = {
     "repeated-rows.csv": lambda: as_csv({k: [*v[:-9], *v[:9]] for k, v in customers().items() if k != "customerID"}),
     "no-outcome.csv": lambda: as_csv(_with(Churn=_each("Churn", lambda row, v: v if row % 50 else ""))),
     "workbook.xlsx": lambda: _workbook(_gaps("")),
+    "dollars.xlsx": lambda: _workbook(_with(MonthlyCharges=[f"${text}" for text in _large(",.2f")])),
     "dates.xlsx": lambda: _workbook(_with(Since=signups())),
     "text.parquet": lambda: _parquet(pl.DataFrame({k: [str(v) for v in cells] for k, cells in customers().items()})),
     "typed.parquet": _typed,

@@ -108,11 +108,9 @@ def read_forms(paths: Sequence[Path]) -> Forms:
     """Detect the encoding from all bytes, and the marks of numbers from the first rows of the first table."""
     texts = [path for path in paths if path.suffix.lower() == ".csv"]
     encoding: Encoding = "utf-8" if all(map(is_utf8, texts)) else "windows-1252"
-    if not texts:
-        return Forms()
-    first = next(open_batches(texts[0], rows=FIRST_ROWS, others="all", encoding=encoding))
+    first = next(open_batches(paths[0], rows=FIRST_ROWS, others="all", encoding=encoding))
     comma, point, thousands = False, False, Counter[str]()
-    for series in first.get_columns():
+    for series in first.select(pl.selectors.string()).get_columns():
         known = series.drop_nulls()
         if not known.str.contains(r"\d").any():
             continue

@@ -20,8 +20,8 @@ from churnops.model import Bundle
 from churnops.schema import Column
 from churnops.settings import Settings
 from churnops.templates import render
-from churnops.words import words
 from churnops.words import title as label
+from churnops.words import words
 
 LISTED = 100
 """Number of columns in a table of the card, so that a wide table gives no large page."""
@@ -153,7 +153,7 @@ def _column(column: Column, prepared: PreparedTable) -> dict[str, str]:
     if not known.size:
         shown = ""
     elif column.numeric:
-        shown = f"{known.min():.6g} to {known.max():.6g} {column.unit}".strip()
+        shown = f"{column.text(known.min())} to {column.text(known.max())} {column.unit}".strip()
     elif column.kind == "flag":
         shown = f"{column.choices[1]}: {known.mean():.1%}"
     else:

@@ -125,10 +125,11 @@ def groups(values: Floats, column: Column) -> tuple[list[str], NDArray[np.intp]]
     known = values[~missing]
     distinct = np.unique(known)
     if distinct.size <= len(QUARTILES) + 1:
-        names, inner = [f"{value:.6g}" for value in distinct], distinct[:-1]
+        names, inner = [column.text(value) for value in distinct], distinct[:-1]
     else:
         first, *edges = np.unique([distinct[0], *np.quantile(known, QUARTILES), distinct[-1]])
-        names = [f"{first:.6g} to {edges[0]:.6g}", *(f"above {a:.6g}, up to {b:.6g}" for a, b in pairwise(edges))]
+        start, *ends = map(column.text, (first, *edges))
+        names = [f"{start} to {ends[0]}", *(f"above {a}, up to {b}" for a, b in pairwise(ends))]
         inner = np.array(edges[:-1])
     return [*names, MISSING], np.where(missing, len(names), np.searchsorted(inner, values))
 
