@@ -127,10 +127,10 @@ def groups(values: Floats, column: Column) -> tuple[list[str], NDArray[np.intp]]
     if distinct.size <= len(QUARTILES) + 1:
         names, inner = [column.text(value) for value in distinct], distinct[:-1]
     else:
-        first, *edges = np.unique([distinct[0], *np.quantile(known, QUARTILES), distinct[-1]])
-        start, *ends = map(column.text, (first, *edges))
-        names = [f"{start} to {ends[0]}", *(f"above {a}, up to {b}" for a, b in pairwise(ends))]
-        inner = np.array(edges[:-1])
+        edges = np.unique([distinct[0], *np.quantile(known, QUARTILES), distinct[-1]])
+        first, *others = map(column.text, edges)
+        names = [f"{first} to {others[0]}", *(f"above {low}, up to {high}" for low, high in pairwise(others))]
+        inner = edges[1:-1]
     return [*names, MISSING], np.where(missing, len(names), np.searchsorted(inner, values))
 
 

@@ -28,7 +28,7 @@ ROWS = 50_000  # read from the journal at a time
 
 
 def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -> Batch:
-    """Read a CSV or Parquet file of customers, with or without the target, with raw headers or snake_case names.
+    """Read a CSV, Parquet or Excel file of customers, with or without the target, with raw headers or snake_case names.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ class ModelMonitor:
         Parameters
         ----------
         customers
-            A list of dicts, a pandas or Polars DataFrame, or the path of a CSV or Parquet file, with or without
+            A list of dicts, a pandas or Polars DataFrame, or the path of a CSV, Parquet or Excel file, with or without
             outcomes. None: the newest predictions of the journal and the outcomes that are due.
 
         Raises

@@ -51,7 +51,7 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> Ba
 
 
 def file(path: Path, acts_as: str | None = None) -> BatchSource:
-    """Collect a CSV or Parquet file of customers.
+    """Collect a CSV, Parquet or Excel file of customers.
 
     Raises
     ------

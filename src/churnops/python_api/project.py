@@ -46,7 +46,7 @@ def init(
     Parameters
     ----------
     table
-        CSV or Parquet files, or folders of them.
+        CSV, Parquet or Excel files, or folders of them.
     target
         Header of the outcome's column.
     positive

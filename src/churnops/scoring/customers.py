@@ -17,7 +17,7 @@ from churnops.data.read import read_table
 from churnops.errors import DataError
 from churnops.schema import Schema
 
-FORMS = "a dict, a list of dicts, a pandas or Polars DataFrame, or the path of a CSV or Parquet file"
+FORMS = "a dict, a list of dicts, a pandas or Polars DataFrame, or the path of a CSV, Parquet or Excel file"
 
 
 def as_table(customers: object, schema: Schema) -> pl.DataFrame:
@@ -26,8 +26,8 @@ def as_table(customers: object, schema: Schema) -> pl.DataFrame:
     Parameters
     ----------
     customers
-        A dict (one customer), a list of dicts, a pandas or Polars DataFrame, or the path of a CSV or Parquet file.
-        NaN, NaT and pandas.NA in a dict or a pandas table are missing values. A column of a pandas table that the
+        A dict (one customer), a list of dicts, a pandas or Polars DataFrame, or the path of a CSV, Parquet or Excel
+        file. NaN, NaT and pandas.NA in a dict or a pandas table are missing values. A column of a pandas table that the
         Schema does not declare has its header and no values.
 
     Raises
@@ -91,14 +91,20 @@ def _from_rows(rows: object) -> pl.DataFrame:
 
 
 def _from_values(header: str, values: Iterable[object]) -> pl.Series:
-    """Return values of Python as a column; numbers beside texts become texts, as in a CSV."""
-    return pl.Series(header, list(map(_cell, values)), strict=False)
+    """Return values of Python as a column; values of several kinds become texts, as in a CSV."""
+    cells = list(map(_cell, values))
+    column = pl.Series(header, cells, strict=False)
+    if column.dtype == pl.Object:
+        column = pl.Series(header, [None if cell is None else str(cell) for cell in cells])
+    return column
 
 
 def _cell(value: object) -> object:
     """Return a single value, None for a missing one, and anything else as a text, which no rule of a column accepts."""
+    if isinstance(value, np.generic):
+        value = value.astype("datetime64[us]").item() if isinstance(value, np.datetime64) else value.item()
     if value is None or isinstance(value, str | int):
         return value
-    if isinstance(value, float | date | Decimal | np.generic):
+    if isinstance(value, float | date | Decimal):
         return None if value != value else value
     return None if type(value).__name__ == "NAType" else str(value)
