@@ -391,7 +391,7 @@ def test_a_required_column_that_cannot_be_read_is_an_alert(
 ):
     change, reason = UNUSABLE[how]
     batch = batch_of(change(pl.read_csv(LATER, infer_schema=False).head(rows)))
-    report = ModelMonitor(settings, log).check(trained.refit, batch)
+    report = ModelMonitor(settings, log).check_batch(trained.refit, batch)
     broken, wrong, repeated = report.cautions
     assert (broken.name, broken.severity, broken.fired) == ("broken_columns", "critical", True)
     assert broken.reason.startswith(reason.partition(": ")[0] if rows == 10 else reason)
@@ -421,12 +421,12 @@ def test_an_unreadable_optional_column_leaves_the_scores(
     later = pl.read_csv(LATER, infer_schema=False)
     batch = batch_of(texts("Total day charge", "?")(later))
     assert np.array_equal(batch.probability, batch_of(later).probability)
-    report = ModelMonitor(settings, log).check(trained.refit, batch)
+    report = ModelMonitor(settings, log).check_batch(trained.refit, batch)
     caution = report.cautions[0]
     assert (caution.severity, caution.fired) == ("warning", True)
     assert caution.reason.startswith("Total day charge cannot be read in 100% of the rows: 1667 values not a number")
     assert report.performance.decline.below is False
-    report = ModelMonitor(settings, log).check(trained.refit, batch_of(later.drop("Total day charge")))
+    report = ModelMonitor(settings, log).check_batch(trained.refit, batch_of(later.drop("Total day charge")))
     assert report.cautions[0].fired is False
 
 
