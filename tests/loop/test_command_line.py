@@ -177,7 +177,7 @@ def test_help_teaches_and_stays_light(tmp_path: Path):
     assert run_fresh(sys.executable, "-c", code, cwd=tmp_path).stdout.strip() == "[]"
     assert run(CHURNOPS, "version", cwd=tmp_path).stdout.startswith("churnops ")
     assert run(CHURNOPS, "--version", cwd=tmp_path).stdout == run(CHURNOPS, "version", cwd=tmp_path).stdout
-    assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 3
+    assert json.loads(run(CHURNOPS, "version", "--json", cwd=tmp_path).stdout)["bundle_protocol"] == 4
     run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)
 
 

@@ -68,7 +68,7 @@ def test_every_older_protocol_has_a_reader():
 def test_an_older_protocols_bundle_answers_and_is_saved_unchanged(
     saved: Path, tmp_path: Path, prepared: PreparedTable, monkeypatch: pytest.MonkeyPatch
 ):
-    """As after an upgrade: the program writes protocol 4."""
+    """As after an upgrade: the program writes protocol 4, whose bundles differ."""
     before = Bundle.load(saved).predict(prepared.columns).probability
     document = json.loads((saved / "bundle.json").read_text())
     assert document["protocol"] == 3
@@ -185,7 +185,7 @@ def column(document: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.update(protocol=4), "protocol 4, but this version of churnops reads up to 3: upgrade"),
+        (lambda d: d.update(protocol=5), "protocol 5, but this version of churnops reads up to 4: upgrade"),
         (lambda d: d.update(protocol=2), "protocol 2, but this version of churnops reads 3 and newer: train again"),
         (lambda d: d.update(protocol=0), "names no protocol"),
         (lambda d: d.update(protocol="1"), "names no protocol"),

@@ -40,7 +40,7 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
 
     try:
         settings = settings_of(ctx)
-        features = all_features(settings.table, settings.features)
+        features = all_features(settings.table, settings.features, one_hot=settings.training.recipe == "report")
         rows = _check_tables(settings)
     except ChurnopsError as error:
         if not as_json:

@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from churnops.discovery.discover import Discovery
 from churnops.discovery.kinds import DescribedColumn
-from churnops.settings import default_config
+from churnops.settings import FAMILIES, default_config
 from churnops.settings.rules import LABEL
 from churnops.words import words
 
@@ -34,6 +34,8 @@ def config_text(table: Discovery, paths: Sequence[str]) -> str:
     unknown = table.target.unknown / table.rows
     values[("data", "max_broken_rows")] = f"{max(0.01, ceil(unknown * 100) / 100):g}" if unknown < 0.5 else "0"
     values |= {("monitoring", "performance_threshold"): "null", ("evaluation", "threshold"): "auto"}
+    values |= {("training", "recipe"): "general", ("training", "families"): _list((*FAMILIES, "blend"))}
+    values[("retraining", "families")] = "[logistic_regression, xgboost, blend]"
     settings, _, _ = default_config().partition("\n# The customer table.")
     settings = _without_derived(settings)
     settings = settings.replace("show their defaults for the telecom table", "have a default")

@@ -44,7 +44,7 @@ def write_config(table: Discovery, sources: Sequence[Path], folder: Path, *, for
     path = free_path(folder, force=force)
     text = config_text(table, [os.path.relpath(source.resolve(), folder.resolve()) for source in sources])
     settings = Settings.parse(read_yaml(text), folder.resolve())
-    all_features(settings.table, settings.features)
+    all_features(settings.table, settings.features, one_hot=settings.training.recipe == "report")
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{CONFIG_NAME}.{os.getpid()}")
     try:

@@ -35,11 +35,11 @@ class Feature:
         return without_empty_labels(vars(self))
 
 
-def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ...]:
+def all_features(schema: Schema, settings: FeatureSettings, *, one_hot: bool = True) -> tuple[Feature, ...]:
     """Return every feature that the Schema and the settings define, before selection.
 
-    The required columns come first: a category as one 0/1 feature for each choice but the first. The derived features
-    follow in the order of the settings.
+    The required columns come first: a category as one 0/1 feature for each choice but the first, or without `one_hot`
+    as the code of its choice. The derived features follow in the order of the settings.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def all_features(schema: Schema, settings: FeatureSettings) -> tuple[Feature, ..
     """
     features: list[Feature] = []
     for column in schema.model_inputs:
-        if column.kind == "category":
+        if column.kind == "category" and one_hot:
             for choice in column.choices[1:]:
                 text = f"{column.name} == {json.dumps(choice, ensure_ascii=False)}"
                 features.append(Feature(f"{column.name}={choice}", text, f"{column.full_name} is {choice}"))
@@ -107,16 +107,17 @@ class FeatureMatrix:
         if len(features) > MAX_FEATURES:
             raise ExpressionError(f"{len(features)} features: at most {MAX_FEATURES} are allowed")
         known: dict[str, Column | None] = {column.name: column for column in inputs}
-        compiled: dict[str, Expression] = {}
+        compiled: dict[str, Expression | None] = {}
         for feature in features:
-            compiled[feature.name] = compile_expression(feature.expression, known)
+            is_column = feature.expression == feature.name and feature.name in known
+            compiled[feature.name] = None if is_column else compile_expression(feature.expression, known)
             known.setdefault(feature.name, None)
         missing = set(selected) - set(compiled)
         if missing or len(set(selected)) != len(self.selected) or not selected:
             raise ExpressionError(f"selected features are unknown or repeated: {sorted(missing) or list(selected)}")
         needed = set(selected)
         for name, expression in reversed(compiled.items()):
-            if name in needed:
+            if name in needed and expression is not None:
                 needed |= expression.names
         column_names = {column.name for column in inputs}
         place = {name: position for position, name in enumerate(selected)}
@@ -127,8 +128,11 @@ class FeatureMatrix:
             if name in needed
         ]
 
-    def __call__(self, columns: Columns) -> NDArray[np.float64]:
-        """Build the matrix of shape (n, number of selected features) from imputed columns of length n."""
+    def __call__(self, columns: Columns, given: Columns | None = None) -> NDArray[np.float64]:
+        """Build the matrix of shape (n, number of selected features) from imputed columns of length n.
+
+        With `given`, the same columns before the imputation, features that are columns keep their missing values.
+        """
         rows = len(columns[self.inputs[0].name])
         matrix = np.empty((rows, len(self.selected)))
         with np.errstate(over="ignore", invalid="ignore"):  # the score is checked, not each step
@@ -136,9 +140,12 @@ class FeatureMatrix:
                 stop = min(start + BLOCK, rows)
                 block = {column.name: columns[column.name][start:stop] for column in self.inputs}
                 self._fill(block, matrix[start:stop])
+                for name, expression, place in self._plan if given else ():
+                    if expression is None and place is not None:
+                        matrix[start:stop, place] = given[name][start:stop]  # type: ignore[index]
         return matrix
 
-    def one(self, values: Mapping[str, float]) -> NDArray[np.float64]:
+    def one(self, values: Mapping[str, float], given: Mapping[str, float] | None = None) -> NDArray[np.float64]:
         """Build the matrix of one customer, shape (1, number of selected features), from imputed numbers.
 
         The bits are the same as for columns of length 1, in a fraction of the time.
@@ -149,7 +156,7 @@ class FeatureMatrix:
             value = known[name] if expression is None else expression.compute_one(known)
             known[name] = value
             if place is not None:
-                row[place] = value
+                row[place] = given[name] if given and expression is None else value
         return np.array((row,))
 
     def _fill(self, block: dict[str, NDArray[np.float64]], matrix: NDArray[np.float64]) -> None:

@@ -21,9 +21,11 @@ from churnops.data.profile import Profile
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.features.build import Feature, FeatureMatrix
 from churnops.model.arrays import read_arrays, write_arrays
+from churnops.model.blend import FORMS, Blend
 from churnops.model.bundle_folder import (
     ESTIMATOR,
     FORMAT,
+    OLDEST_PROTOCOL,
     PROTOCOL,
     REFERENCE,
     canonical,
@@ -45,8 +47,8 @@ MAX_PROBES = 32
 PROBE_TOLERANCE = 1e-9
 """Largest accepted difference of a probe's score: `exp` may round differently in the libm of another machine."""
 
-Estimator = LinearModel | TreeEnsemble
-_FORMS: Mapping[str, type[LinearModel] | type[TreeEnsemble]] = {"linear": LinearModel, "trees": TreeEnsemble}
+Estimator = LinearModel | TreeEnsemble | Blend
+_FORMS: Mapping[str, type[LinearModel] | type[TreeEnsemble] | type[Blend]] = {**FORMS, "blend": Blend}
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Bundle:
     Attributes
     ----------
     algorithm
-        Family: logistic_regression, decision_tree, random_forest or xgboost.
+        Family: logistic_regression, decision_tree, random_forest, xgboost or blend.
     threshold
         Lowest probability of a customer who is predicted to churn, in (0, 1).
     reference
@@ -105,7 +107,7 @@ class Bundle:
         ChurnopsError
             If a score is not finite: values far outside the Schema's ranges can overflow a feature.
         """
-        return self._predict(self._features(columns))
+        return self._predict(self.feature_matrix(columns))
 
     def explain(self, columns: Columns) -> Explanation:
         """Score customers and compute each feature's contribution to the score.
@@ -125,7 +127,7 @@ class Bundle:
         ChurnopsError
             If a score or a contribution is not finite: it is never replaced by 0.
         """
-        return self._explain(self._features(columns))
+        return self._explain(self.feature_matrix(columns))
 
     def answer(self, values: Mapping[str, float], count: int = 6) -> BriefExplanation:
         """Score one customer and name the main contributions, with the same bits as `explain` and in less time.
@@ -142,7 +144,7 @@ class Bundle:
         ChurnopsError
             As in `explain`.
         """
-        row = self.matrix.one(self.imputer.one(values))
+        row = self.matrix.one(self.imputer.one(values), values if self._keeps_missing else None)
         if isinstance(self.estimator, TreeEnsemble):
             numbers = self.estimator.answer(row, by_name(self.selected), count)
             if numbers is not None and isfinite(numbers[0]) and isfinite(numbers[1]):
@@ -153,7 +155,7 @@ class Bundle:
 
     def answers(self, columns: Columns, count: int = 6) -> list[BriefExplanation]:
         """Score customers and name the main contributions of each; raises the same errors as `explain`."""
-        return self._answers(self._features(columns), count)
+        return self._answers(self.feature_matrix(columns), count)
 
     def _answers(self, matrix: NDArray[np.float64], count: int) -> list[BriefExplanation]:
         explanation = self._explain(matrix)
@@ -165,7 +167,7 @@ class Bundle:
         return list(map(BriefExplanation, *(part.tolist() for part in parts)))
 
     def _explain(self, matrix: NDArray[np.float64]) -> Explanation:
-        rounded = self.estimator.rounded(matrix)  # once, for prediction and contributions
+        rounded: Any = self.estimator.rounded(matrix)  # once, for prediction and contributions
         prediction, contributions = self._predict(rounded), self.estimator.contributions(rounded)
         _check_finite(totals(self.base_value, contributions), "explanation")
         return Explanation(prediction, self.base_value, contributions)
@@ -183,13 +185,19 @@ class Bundle:
         """
         return self.estimator.base_value
 
-    def _features(self, columns: Columns) -> NDArray[np.float64]:
+    @property
+    def _keeps_missing(self) -> bool:
+        """Whether the estimator gets missing values: a blend encodes them itself."""
+        return isinstance(self.estimator, Blend)
+
+    def feature_matrix(self, columns: Columns) -> NDArray[np.float64]:
+        """Return the selected features of customers, shape (n, k); raises DataError like `predict`."""
         missing = [name for name in self.imputer.constants if name not in columns]
         if missing:
             raise DataError(f"required column {self.schema.by_name[missing[0]].full_name} is missing")
-        return self.matrix(self.imputer(columns))
+        return self.matrix(self.imputer(columns), columns if self._keeps_missing else None)
 
-    def _predict(self, matrix: NDArray[np.float64] | NDArray[np.float32]) -> Prediction:
+    def _predict(self, matrix: Any) -> Prediction:
         probability = self.estimator.probability(matrix)
         _check_finite(probability, "score")
         return Prediction(probability, probability >= self.threshold)
@@ -214,7 +222,7 @@ class Bundle:
         probes = {name: [None if np.isnan(v) else float(v) for v in values] for name, values in self.probes.items()}
         return {
             "format": FORMAT,
-            "protocol": PROTOCOL,
+            "protocol": PROTOCOL if form == "blend" else OLDEST_PROTOCOL,
             "schema": self.schema.model_dump(mode="json"),
             "features": [feature.to_json() for feature in self.features],
             "selected": list(self.selected),
@@ -283,14 +291,16 @@ class Bundle:
         if form not in _FORMS:
             raise BundleError(f"its estimator has the unknown form {form!r}")
         _check_values(document)
-        arrays = read_arrays(files[ESTIMATOR], _FORMS[form].arrays, ESTIMATOR)
+        parameters = document["estimator"]["parameters"]
+        expected = Blend.arrays_of(parameters) if form == "blend" else FORMS[form].arrays
+        arrays = read_arrays(files[ESTIMATOR], expected, ESTIMATOR)
         return cls(
             schema=schema,
             features=tuple(Feature(**feature) for feature in document["features"]),
             selected=selected,
             imputer=_imputer(document["imputation"], schema),
             algorithm=document["algorithm"],
-            estimator=_FORMS[form].from_arrays(arrays, document["estimator"]["parameters"], len(selected)),
+            estimator=_FORMS[form].from_arrays(arrays, parameters, len(selected)),
             threshold=document["threshold"],
             reference=_reference(document["reference"], files[REFERENCE], schema),
             probes=_probes(document["probes"], schema),

@@ -13,10 +13,13 @@ from churnops.errors import BundleError
 from churnops.files import fsync_folder
 
 FORMAT = "churnops-bundle"
-PROTOCOL = 3
-"""Number of the form of new bundles. A new form needs a reader of the previous one, so that old models still load."""
+PROTOCOL = 4
+"""Newest form of a bundle. A new form needs a reader of the previous one, so that old models still load.
+
+A bundle is written in the oldest form that can hold it: 3, or 4 if its estimator is a blend.
+"""
 OLDEST_PROTOCOL = 3
-READERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+READERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {3: lambda document: document}
 """Readers by older protocol: each turns a document with checked hashes into a new document of the next form."""
 DOCUMENT, ESTIMATOR, REFERENCE = "bundle.json", "estimator.npz", "reference.npz"
 OUTSIDE_CONTENT = ("content_sha256", "document_sha256", "probe_scores", "metrics", "lineage")

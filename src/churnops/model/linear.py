@@ -55,9 +55,13 @@ class LinearModel:
 
     def probability(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the probability of churn, shape (n,), for a feature matrix of shape (n, k)."""
-        scores = _scores(np.ascontiguousarray(matrix), self.coefficients, self.intercept)
-        probability: NDArray[np.float64] = logistic(scores)
+        probability: NDArray[np.float64] = logistic(self.scores(matrix))
         return probability
+
+    def scores(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Return the log-odds of churn, shape (n,), for a feature matrix of shape (n, k)."""
+        scores: NDArray[np.float64] = _scores(np.ascontiguousarray(matrix), self.coefficients, self.intercept)
+        return scores
 
     @property
     def base_value(self) -> float:

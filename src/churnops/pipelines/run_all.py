@@ -230,7 +230,8 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         held_out=settings.evaluation.holdout_fraction,
         seed=seed,
     )
-    features = run.step(STEPS[3], select_features, prepared, schema, settings.features)
+    one_hot = settings.training.recipe == "report"
+    features = run.step(STEPS[3], select_features, prepared, schema, settings.features, one_hot=one_hot)
     trained = run.step(STEPS[4], train_models, prepared, features, settings, on_family=on_family)
     evaluated = run.step(
         STEPS[5],

@@ -141,7 +141,8 @@ class RetrainingPipeline:
             held_out=parts.held_out[used],
             seed=settings.random_state,
         )
-        features = step(STEPS[3], select_features, prepared, schema, settings.features)
+        one_hot = settings.training.recipe == "report"
+        features = step(STEPS[3], select_features, prepared, schema, settings.features, one_hot=one_hot)
         plan = _plan(table, parts, settings)
         trained = step(STEPS[4], train_models, prepared, features, settings, plan, on_family=on_family)
         held_out, fitted = table.rows(parts.held_out), table.rows(parts.training)

@@ -54,7 +54,7 @@ FilePath = Annotated[str, path()]
 FEATURE = Text("the name of a feature or column", 1, 300)
 NAME = Text("a snake_case name", 1, 64)
 MODEL_NAME = Text("letters, digits, _, . and -", 1, 64, re.compile(r"[A-Za-z0-9_.-]+").fullmatch)
-Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost"]
+Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost", "blend"]
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
 LIVE = "live"
@@ -146,15 +146,22 @@ class FeatureSettings(_Section):
 
 
 class TrainingSettings(_Section):
-    """Model families to search, trials for each, and the metric that chooses the winner."""
+    """Recipe, model families to search, trials for each, and the metric that chooses the winner."""
 
-    families: Annotated[tuple[Family, ...], Items(1, 4)] = FAMILIES
-    trials: Annotated[Mapping[Family, Annotated[int, Whole(1, 1000)]], Entries(0, 4)] = Field(
+    recipe: Literal["report", "general"] = "report"
+    families: Annotated[tuple[Family, ...], Items(1, 5)] = FAMILIES
+    trials: Annotated[Mapping[Family, Annotated[int, Whole(1, 1000)]], Entries(0, 5)] = Field(
         default={"logistic_regression": 6, "decision_tree": 8, "random_forest": 6, "xgboost": 12}
     )
     folds: Annotated[int, Whole(2, 20)] = 5
     selection_metric: Literal["log_loss", "brier", "roc_auc", "average_precision"] = "log_loss"
     threads: Annotated[int, Whole(1, 256)] = 2
+
+    @model_validator(mode="after")
+    def _blend_is_general(self) -> Self:
+        if "blend" in self.families and self.recipe != "general":
+            raise ValueError("families: a blend needs recipe: general")
+        return self
 
 
 class EvaluationSettings(_Section):
@@ -203,7 +210,7 @@ class RetrainingSettings(_Section):
     retraining_cooldown_days: Annotated[float, days(or_zero=True)] = 0
     every_days: Annotated[float, days(or_zero=True)] = 0
     min_new_labels: Annotated[int, Whole(1, 10**9)] = 500
-    families: Annotated[tuple[Family, ...], Items(1, 4)] = ("random_forest", "xgboost")
+    families: Annotated[tuple[Family, ...], Items(1, 5)] = ("random_forest", "xgboost")
     history_days: Annotated[float, days()] = 365
     holdout_rows: Annotated[int, Whole(50, 10**9)] = 300
     recent_fraction: Annotated[float, share(0.001)] = 0.25
@@ -312,6 +319,12 @@ class Settings(_Section):
     table: Annotated[Schema, AfterValidator(check_columns)] = Field(alias="schema")
 
     _root: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _blend_is_general(self) -> Self:
+        if "blend" in self.retraining.families and self.training.recipe != "general":
+            raise ValueError("retraining.families: a blend needs training.recipe: general")
+        return self
 
     @property
     def root(self) -> Path:

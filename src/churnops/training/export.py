@@ -1,13 +1,14 @@
 """Export of fitted estimators to plain arrays, which predict without the library that fitted them."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
-from xgboost import XGBClassifier
+from xgboost import Booster, XGBClassifier
 
 from churnops.model import LinearModel, TreeEnsemble
 from churnops.model.tree_arrays import LEAF, Link
@@ -25,7 +26,7 @@ def export(fitted: Fitted) -> LinearModel | TreeEnsemble:
     if isinstance(fitted, Pipeline):
         return _linear(fitted)
     if isinstance(fitted, XGBClassifier):
-        return _xgboost(fitted)
+        return export_boosters([fitted.get_booster()])
     if isinstance(fitted, DecisionTreeClassifier):
         return _ensemble([_sklearn_tree(fitted, trees=1)], 0.0, "identity")
     trees = [_sklearn_tree(tree, trees=len(fitted.estimators_)) for tree in fitted.estimators_]
@@ -42,11 +43,13 @@ def _linear(fitted: Pipeline) -> LinearModel:
 def strictly_below(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return float32 thresholds s such that `x < s` if and only if `x <= threshold`, for every float32 x.
 
-    scikit-learn compares float32 features with float64 thresholds; a `TreeEnsemble` compares float32 numbers.
+    scikit-learn compares float32 features with float64 thresholds; a `TreeEnsemble` compares float32 numbers. The
+    threshold of a split that only tells missing values from others is infinite: it becomes the largest float32 number.
     """
     rounded = threshold.astype(np.float32)
     above = np.nextafter(rounded, np.float32(np.inf))
-    return np.where(rounded.astype(np.float64) <= threshold, above, rounded).astype(np.float32)
+    below = np.where(rounded.astype(np.float64) <= threshold, above, rounded)
+    return np.minimum(below, np.finfo(np.float32).max).astype(np.float32)
 
 
 def _sklearn_tree(fitted: DecisionTreeClassifier, trees: int) -> _Tree:
@@ -66,11 +69,17 @@ def _sklearn_tree(fitted: DecisionTreeClassifier, trees: int) -> _Tree:
     }
 
 
-def _xgboost(fitted: XGBClassifier) -> TreeEnsemble:
-    model = json.loads(bytes(fitted.get_booster().save_raw("json")))["learner"]
-    average = float(model["learner_model_param"]["base_score"].strip("[]"))
-    trees = [_xgboost_tree(tree) for tree in model["gradient_booster"]["model"]["trees"]]
-    return _ensemble(trees, float(np.log(average / (1.0 - average))), "logistic")
+def export_boosters(boosters: Sequence[Booster]) -> TreeEnsemble:
+    """Return the plain-array form of boosters of XGBoost; several are averaged in log-odds."""
+    trees, base = [], 0.0
+    for booster in boosters:
+        model = json.loads(bytes(booster.save_raw("json")))["learner"]
+        average = float(model["learner_model_param"]["base_score"].strip("[]"))
+        base += float(np.log(average / (1.0 - average))) / len(boosters)
+        trees += [_xgboost_tree(tree) for tree in model["gradient_booster"]["model"]["trees"]]
+    for tree in trees:
+        tree["value"] = tree["value"] / len(boosters)
+    return _ensemble(trees, base, "logistic")
 
 
 def _xgboost_tree(tree: dict[str, Any]) -> _Tree:

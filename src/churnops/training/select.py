@@ -1,7 +1,7 @@
 """Step 4: compute the features and select those that carry information, by the training rows only."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,9 @@ class SelectedFeatures(StepResult):
     left_out: Mapping[str, str]
 
 
-def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSettings) -> SelectedFeatures:
+def select_features(
+    prepared: PreparedTable, schema: Schema, settings: FeatureSettings, *, one_hot: bool = True
+) -> SelectedFeatures:
     """Compute every feature, and leave out those that are excluded, constant or a repetition.
 
     A feature is a repetition if its absolute correlation with an earlier one is above `max_correlation`. The selection
@@ -38,14 +40,15 @@ def select_features(prepared: PreparedTable, schema: Schema, settings: FeatureSe
     DataError
         If a feature overflows, or no feature is left.
     """
-    features = all_features(schema, settings)
+    features = all_features(schema, settings, one_hot=one_hot)
     names = [feature.name for feature in features]
     matrix = FeatureMatrix(schema.model_inputs, features, names)(prepared.imputer(prepared.columns))
     with np.errstate(over="ignore"):  # the tree libraries round to float32
         finite = np.isfinite(matrix.astype(np.float32)).all(axis=0)
     if not finite.all():
         raise DataError(_overflow(names[int(np.argmin(finite))], schema))
-    left_out = _left_out(matrix[~prepared.held_out], names, settings)
+    codes = {column.name for column in schema.model_inputs if column.kind == "category"}
+    left_out = _left_out(matrix[~prepared.held_out], names, codes, settings)
     selected = tuple(name for name in names if name not in left_out)
     if not selected:
         raise DataError("no feature is left after selection: every column is constant or excluded")
@@ -76,14 +79,19 @@ def _overflow(name: str, schema: Schema) -> str:
     )
 
 
-def _left_out(matrix: NDArray[np.float64], names: Sequence[str], settings: FeatureSettings) -> dict[str, str]:
-    """Return the names of left-out features, each with its reason."""
+def _left_out(
+    matrix: NDArray[np.float64], names: Sequence[str], codes: Set[str], settings: FeatureSettings
+) -> dict[str, str]:
+    """Return the names of left-out features, each with its reason; `codes` of categories repeat nothing."""
     reasons: dict[str, str] = {}
     scaled = matrix - matrix.mean(axis=0)
     length = np.sqrt((scaled**2).sum(axis=0))
     constant = np.ptp(matrix, axis=0) == 0.0
     scaled /= np.where(constant, 1.0, length)
     correlation = np.abs(scaled.T @ scaled)
+    is_code = [name in codes for name in names]
+    correlation[:, is_code] = 0.0
+    correlation[is_code] = 0.0
     for i, name in enumerate(names):
         earlier = [j for j in range(i) if names[j] not in reasons and correlation[i, j] > settings.max_correlation]
         if {name, name.partition("=")[0]} & set(settings.exclude):

@@ -18,12 +18,13 @@ from churnops.data.read import to_parquet
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
 from churnops.evaluation.threshold import best_f1_threshold
 from churnops.features.build import FeatureMatrix
-from churnops.model.bundle import MAX_PROBES, SCORE, Bundle
+from churnops.model.bundle import MAX_PROBES, SCORE, Bundle, Estimator
 from churnops.schema import Columns
 from churnops.settings import Family, Settings
 from churnops.step import StepResult
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
+from churnops.training.recipe import RecipeSearch, Rows, capped, fit_family, is_capped, levels_of
 from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
 
@@ -121,15 +122,16 @@ def train_models(
     ones included. The bundle's lineage then names both fits. Its metrics come from the evaluated fit.
     """
     plan = plan or main_plan(prepared, settings)
-    candidates, metric = plan.candidates(), settings.training.selection_metric
-    maker = _Maker(prepared, features.build, settings)
-    models = _search(maker, plan, on_family)
+    metric, maker = settings.training.selection_metric, _Maker(prepared, features.build, settings)
+    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
+        searches = _search(maker, plan, pool, on_family)
     sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
-    winner = min(models, key=lambda name: sign * models[name].search.best.mean(metric))
-    best, unseen = models[winner].search.best, _unseen_scores(models[winner], prepared)
+    winner = min(searches, key=lambda name: sign * searches[name].search.best.mean(metric))
+    models, unseen = _evaluated(maker, plan, searches, winner)
+    candidates, best = plan.candidates(), models[winner].search.best
     if plan.reference is None:
-        profiled = np.ones_like(prepared.held_out)
-        refit = maker.refit(candidates[winner][0], models[winner], unseen)
+        profiled = ~np.isnan(unseen)
+        refit = maker.refit(candidates[winner][0], models[winner], _Reference(profiled, unseen))
     else:
         profiled, refit = plan.reference, _as_evaluated(models[winner].bundle)
     reference = prepared.rows(profiled) | {
@@ -157,27 +159,79 @@ def train_models(
     )
 
 
-def _search(maker: "_Maker", plan: Plan, on_family: Callable[[str], None]) -> dict[str, TrainedModel]:
-    """Search every candidate, and fit its best trial on the training rows."""
-    prepared, settings, options = maker.prepared, maker.settings, maker.settings.training
-    training = ~prepared.held_out
-    columns, outcome = prepared.rows(training), prepared.outcome[training]
-    profiled = training if plan.reference is None else plan.reference
-    models: dict[str, TrainedModel] = {}
-    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
-        validation = CrossValidation(
-            maker.build, columns, outcome, plan.folds, options.selection_metric, settings.random_state, pool
-        )
-        for name, (family, weighting) in plan.candidates().items():
-            started = time.perf_counter()
-            search = validation.search(CANDIDATES[family], options.trials.get(family, 1), weighting)
-            unseen = np.full(training.size, np.nan)
-            unseen[training] = search.out_of_fold
-            weight = weighting and weighting(np.arange(outcome.size))
-            bundle = maker.make(family, search.best, training, weight, _Reference(profiled, unseen))
-            models[name] = _tracked(search, bundle, options.selection_metric, time.perf_counter() - started)
-            on_family(name)
-    return models
+@dataclass(frozen=True)
+class _Searched:
+    """Search of a candidate, and the seconds that it took."""
+
+    search: Search
+    seconds: float
+
+
+def _search(
+    maker: "_Maker", plan: Plan, pool: ThreadPoolExecutor, on_family: Callable[[str], None]
+) -> dict[str, _Searched]:
+    """Search every candidate."""
+    options, training = maker.settings.training, ~maker.prepared.held_out
+    columns, outcome, seed = (
+        maker.prepared.rows(training),
+        maker.prepared.outcome[training],
+        maker.settings.random_state,
+    )
+    metric = options.selection_metric
+    search: Callable[[Family, int, Weighting | None], Search]
+    if maker.general:
+        folds = capped(plan.folds, seed)
+        search = RecipeSearch(maker.build, columns, outcome, folds, metric, seed, pool).search
+    else:
+        validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, pool)
+        search = lambda family, *others: validation.search(CANDIDATES[family], *others)  # noqa: E731
+    searches = {}
+    for name, (family, weighting) in plan.candidates().items():
+        started = time.perf_counter()
+        best = search(family, options.trials.get(family, 1), weighting)
+        searches[name] = _Searched(best, time.perf_counter() - started)
+        on_family(name)
+    return searches
+
+
+def _evaluated(
+    maker: "_Maker", plan: Plan, searches: Mapping[str, _Searched], winner: str
+) -> tuple[dict[str, TrainedModel], NDArray[np.float64]]:
+    """Fit the best trial of every candidate on the training rows.
+
+    If the search used a part of a large table, only the winner is fitted on all training rows, and scores of the search
+    are no reference for it.
+
+    Returns
+    -------
+    models
+        Model of each candidate.
+    unseen
+        Score of each row, shape (n,), by the winner fitted without the row: out of fold, or by the evaluated fit if the
+        row is held out. It is NaN for a training row that no fold validates.
+    """
+    held_out = maker.prepared.held_out
+    is_part = maker.general and is_capped(plan.folds)
+    models, winners = {}, np.empty(0)
+    for name, (family, weighting) in plan.candidates().items():
+        search, rows, unseen = searches[name].search, ~held_out, np.full(held_out.size, np.nan)
+        unseen[~held_out] = search.out_of_fold
+        reference = ~held_out if plan.reference is None else plan.reference
+        if is_part and name == winner:
+            unseen[:] = np.nan
+            if plan.reference is None:
+                reference = held_out
+            else:
+                unseen[~held_out] = maker.cross_fit(family, search.best, plan, weighting)
+        elif is_part and plan.reference is None:
+            rows = reference = ~np.isnan(unseen)
+        weight = weighting and weighting(np.flatnonzero(rows[~held_out]))
+        bundle = maker.make(family, search.best, rows, weight, _Reference(reference, unseen))
+        models[name] = _tracked(search, bundle, maker.settings.training.selection_metric, searches[name].seconds)
+        if name == winner:
+            unseen[held_out] = bundle.predict(maker.prepared.rows(held_out)).probability
+            winners = unseen
+    return models, winners
 
 
 @contextmanager
@@ -189,17 +243,6 @@ def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _unseen_scores(model: TrainedModel, prepared: PreparedTable) -> NDArray[np.float64]:
-    """Score every row by a fit not trained on it: out of fold, or by the evaluated fit if it is held out.
-
-    The score is NaN for a training row that no fold validates.
-    """
-    unseen = np.empty(prepared.outcome.size)
-    unseen[~prepared.held_out] = model.search.out_of_fold
-    unseen[prepared.held_out] = model.bundle.predict(prepared.rows(prepared.held_out)).probability
-    return unseen
 
 
 def _as_evaluated(bundle: Bundle) -> Bundle:
@@ -233,10 +276,15 @@ class _Maker:
     build: FeatureMatrix
     settings: Settings
 
-    def refit(self, family: Family, model: TrainedModel, unseen: NDArray[np.float64]) -> Bundle:
+    @property
+    def general(self) -> bool:
+        """Whether the recipe for any table is used."""
+        return self.settings.training.recipe == "general"
+
+    def refit(self, family: Family, model: TrainedModel, reference: _Reference) -> Bundle:
         """Fit the winner again on all rows."""
         everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
-        refit = self.make(family, model.search.best, everyone, None, _Reference(everyone, unseen))
+        refit = self.make(family, model.search.best, everyone, None, reference)
         fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
         return replace(refit, lineage={**refit.lineage, "fits": fits})
 
@@ -254,13 +302,11 @@ class _Maker:
         columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
         present = [column.name for column in schema.inputs if column.name in prepared.columns]
         imputer = Imputer.fit(columns, schema.model_inputs)
-        candidate = CANDIDATES[family]
-        seed = self.settings.random_state
-        estimator = export(candidate.fit(trial.params, self.build(imputer(columns)), outcome, seed, weight))
+        estimator = self._estimator(family, trial, self._matrix(imputer, columns), outcome, weight)
         scores, gaps = reference.unseen.copy(), reference.rows & np.isnan(reference.unseen)
         assert not (gaps & rows).any(), "the next fit would score a reference row that it is trained on"
         if gaps.any():
-            scores[gaps] = estimator.probability(self.build(imputer(prepared.rows(gaps))))
+            scores[gaps] = estimator.probability(self._matrix(imputer, prepared.rows(gaps)))
         watched = {name: prepared.columns[name][reference.rows] for name in present}
         watched |= {
             schema.target.name: prepared.outcome[reference.rows].astype(np.float64),
@@ -271,7 +317,7 @@ class _Maker:
             features=self.build.features,
             selected=self.build.selected,
             imputer=imputer,
-            algorithm=candidate.name,
+            algorithm=family,
             estimator=estimator,
             threshold=self._threshold(prepared.outcome[reference.rows], scores[reference.rows]),
             reference=fit_profile(watched, REFERENCE_POINTS),
@@ -283,6 +329,37 @@ class _Maker:
             metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
             lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
         )
+
+    def cross_fit(self, family: Family, trial: Trial, plan: Plan, weighting: Weighting | None) -> NDArray[np.float64]:
+        """Return out-of-fold scores of the training rows, NaN for rows that no fold validates."""
+        training = np.flatnonzero(~self.prepared.held_out)
+        scores = np.full(training.size, np.nan)
+        for fitted, validated in plan.folds:
+            rows, others = (
+                {name: values[training[fold]] for name, values in self.prepared.columns.items()}
+                for fold in (fitted, validated)
+            )
+            imputer, weight = Imputer.fit(rows, self.settings.table.model_inputs), weighting and weighting(fitted)
+            outcome = self.prepared.outcome[training[fitted]]
+            estimator = self._estimator(family, trial, self._matrix(imputer, rows), outcome, weight)
+            scores[validated] = estimator.probability(self._matrix(imputer, others))
+        return scores
+
+    def _matrix(self, imputer: Imputer, columns: Columns) -> NDArray[np.float64]:
+        return self.build(imputer(columns), columns if self.general else None)
+
+    def _estimator(
+        self,
+        family: Family,
+        trial: Trial,
+        matrix: NDArray[np.float64],
+        outcome: NDArray[np.bool_],
+        weight: NDArray[np.float64] | None,
+    ) -> Estimator:
+        seed = self.settings.random_state
+        if self.general:
+            return fit_family(family, trial.params, Rows(matrix, outcome, weight), levels_of(self.build), seed)
+        return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
 
     def _threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
         """Return the threshold of the settings, or the best one for scores of rows that their fits did not see."""

@@ -114,7 +114,7 @@ def feature_values(card: Card, bundle: Bundle | None, columns: Columns) -> dict[
     """
     if bundle is None:
         return {name: columns[name].tolist() for name in card.features if name in columns}
-    matrix = bundle.matrix(bundle.imputer(columns))
+    matrix = bundle.feature_matrix(columns)
     return {name: matrix[:, place].tolist() for place, name in enumerate(bundle.selected)}
 
 

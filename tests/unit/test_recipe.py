@@ -1,0 +1,138 @@
+"""The recipe for any table: it beats chance where it can, finds nothing in noise, and gives the same model twice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xgboost
+from sklearn.linear_model import LogisticRegression
+
+from churnops.errors import SettingsError
+from churnops.evaluation.metrics import point_metrics
+from churnops.training import recipe
+from churnops.training.recipe import Rows, blend_weights, capped, fit_family, is_capped
+from churnops.training.search import stratified_folds
+from churnops.training.train import train_models
+from tests.support.mixed_table import CITIES, customers, prepare, settings, trained
+
+LEVELS = (0, 0, 4, CITIES, 0)
+
+
+def rows(count: int, seed: int = 0) -> Rows:
+    columns, outcome = customers(count, seed)
+    return Rows(np.column_stack(list(columns.values())), outcome)
+
+
+def test_the_winner_scores_new_customers_better_than_chance():
+    prepared, models = trained()
+    columns, outcome = customers(4000, seed=11)
+    metrics = point_metrics(outcome, models.refit.predict(columns).probability)
+    assert metrics["roc_auc"] > 0.63
+    assert metrics["log_loss"] < point_metrics(outcome, np.full(4000, outcome.mean()))["log_loss"] - 0.015
+    assert set(models.models) == {"logistic_regression", "decision_tree", "random_forest", "xgboost", "blend"}
+    assert np.isfinite(models.models[models.winner].search.out_of_fold).all()
+    assert prepared.outcome.size == 1500
+
+
+def test_the_same_table_gives_the_same_bundle():
+    prepared, first = trained()
+    _, features = prepare(*customers(1500), settings())
+    again = train_models(prepared, features, settings(threads=1))
+    assert again.refit.content_sha256 == first.refit.content_sha256
+
+
+def test_shuffled_outcomes_have_no_skill():
+    """A column of 2,800 levels, and outcomes that nothing predicts: out-of-fold scores are worth a coin."""
+    rng = np.random.default_rng(4)
+    columns, outcome = customers(3000, seed=4)
+    columns["city"] = rng.integers(0, CITIES, 3000).astype(float)
+    chosen = settings(families=["logistic_regression", "xgboost", "blend"], folds=5)
+    prepared, features = prepare(columns, rng.permutation(outcome), chosen)
+    models = train_models(prepared, features, chosen)
+    for model in models.models.values():
+        area = point_metrics(prepared.outcome[~prepared.held_out], model.search.out_of_fold)["roc_auc"]
+        assert abs(area - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("family", ["stumps", "xgboost"])
+def test_boosted_trees_are_the_average_of_xgboosts(family: str):
+    table, params = rows(800), {**recipe.FAMILIES[family].default, "n_estimators": 30, "searched_rows": 800}
+    blend = fit_family(family, params, table, LEVELS, seed=1)
+    [part] = blend.parts
+    encoded = recipe._encode("trees", table, LEVELS, 1)
+    boosters = recipe._boosters(encoded, params, 1)
+    assert len(boosters) == recipe.SEEDS
+    matrix = xgboost.DMatrix(part.encoding(table.matrix))
+    theirs = np.mean([booster.predict(matrix, output_margin=True) for booster in boosters], axis=0)
+    np.testing.assert_allclose(blend.scores(table.matrix), theirs, rtol=0, atol=1e-5)
+
+
+def test_a_linear_part_is_scikit_learns():
+    table = rows(800)
+    blend = fit_family("logistic_regression", {"C": 0.3}, table, LEVELS, seed=1)
+    encoded = recipe._encode("linear", table, LEVELS, 1)
+    scale = np.where(encoded.encoding.kind == 2, 1.0, encoded.matrix.std(axis=0))
+    scale[scale == 0.0] = 1.0
+    theirs = LogisticRegression(C=0.3, tol=1e-8, max_iter=10_000).fit(encoded.matrix / scale, table.outcome)
+    expected = theirs.decision_function(encoded.encoding(table.matrix) / scale)
+    np.testing.assert_allclose(blend.scores(table.matrix), expected, rtol=0, atol=2e-3)
+
+
+def test_rows_of_weight_zero_play_no_part():
+    table = rows(900)
+    weight = (np.arange(900) < 600).astype(float)
+    weight[0] = 2.0
+    for family in ("logistic_regression", "decision_tree", "random_forest", "xgboost"):
+        params = dict(recipe.FAMILIES[family].default)
+        if family == "xgboost":
+            params |= {"n_estimators": 20, "searched_rows": 600}
+        weighted = fit_family(family, params, replace(table, weight=weight), LEVELS, 1).scores(table.matrix)
+        alone = fit_family(family, params, replace(table, weight=weight).chosen(weight > 0), LEVELS, 1)
+        np.testing.assert_array_equal(weighted, alone.scores(table.matrix))
+
+
+def test_more_rows_than_the_search_saw_get_more_trees(monkeypatch: pytest.MonkeyPatch):
+    params = {**recipe.FAMILIES["xgboost"].default, "n_estimators": 30, "searched_rows": 400}
+    encoded = recipe._encode("trees", rows(600), LEVELS, 1)
+    assert {booster.num_boosted_rounds() for booster in recipe._boosters(encoded, params, 1)} == {38}
+    far = recipe._encode("trees", rows(900), LEVELS, 1)
+    monkeypatch.setattr(recipe, "FEW_ROWS", 500)
+    [booster] = recipe._boosters(far, params, 1)
+    assert booster.num_boosted_rounds() > 0
+
+
+def test_a_large_table_is_searched_in_part(monkeypatch: pytest.MonkeyPatch):
+    """Reference scores then come from held-out rows by the fit on all training rows."""
+    monkeypatch.setattr(recipe, "MAX_SEARCHED_ROWS", 600)
+    chosen = settings(families=["logistic_regression", "xgboost", "blend"], folds=5)
+    prepared, features = prepare(*customers(1500), chosen)
+    models = train_models(prepared, features, chosen)
+    winner = models.models[models.winner].bundle
+    assert winner.lineage["fit"]["rows"] == 1200
+    assert models.refit.lineage["fit"]["rows"] == 1500
+    assert models.refit.reference["churn_probability"].counts.sum() == 300
+    for name, model in models.models.items():
+        assert name == models.winner or model.bundle.lineage["fit"]["rows"] == 600
+
+
+def test_folds_are_capped_evenly():
+    folds = stratified_folds(np.arange(1000) % 4 == 0, 5, 0)
+    assert not is_capped(folds)
+    assert capped(folds, 0) == folds
+
+
+def test_weights_are_not_negative_and_useless_parts_get_none():
+    rng = np.random.default_rng(2)
+    truth = rng.normal(0.0, 2.0, 5000)
+    outcome = rng.random(5000) < 1.0 / (1.0 + np.exp(-truth))
+    scores = np.column_stack([truth + rng.normal(0.0, 0.5, 5000), -truth, rng.normal(0.0, 1.0, 5000)])
+    intercept, weights = blend_weights(scores, outcome)
+    assert abs(intercept) < 0.2
+    assert weights[0] > 0.7
+    assert weights[1] == 0.0
+    assert weights[2] < 0.05
+
+
+def test_a_blend_needs_the_recipe():
+    with pytest.raises(SettingsError, match="a blend needs recipe: general"):
+        settings(recipe="report")
