@@ -21,7 +21,7 @@ from churnops.errors import DataError
 from churnops.schema import Column, Columns, Schema
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Discovery:
     """Facts and decisions about a table.
 
@@ -45,6 +45,11 @@ class Discovery:
     forms: Forms
     leaks: tuple[Leak, ...]
     linked: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        used = sum(column.kind not in (None, "id") for column in self.columns)
+        churned = f"{self.target.churn_rate:.1%} churned by {self.target.header!r}"
+        return f"<Discovery {self.rows:,} rows, {churned}; {used} of {len(self.columns)} columns are inputs>"
 
     def notes(self) -> Mapping[str, str]:
         """Return a short comment for each column that a person should look at, by header."""

@@ -25,7 +25,7 @@ class PastWindow:
     high: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Findings of a cycle on the batch from `source`.
 
@@ -74,6 +74,9 @@ class Report:
     repeated_rows: int = 0
     training_rows: int | None = None
     unreadable_columns: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Report {self.in_words()}>"
 
     @property
     def report_only(self) -> bool:
