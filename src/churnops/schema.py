@@ -3,7 +3,7 @@
 Validation, the API's request model, the dashboard's form and the monitored columns follow it. Inside churnops a column
 has a snake_case name; its header in the raw file is the `alias`. After reading, columns are *encoded*: one float64
 array each, with NaN for a missing value, the index of the choice for a category, 0 or 1 for a flag, and the days since
-1970-01-01 UTC for a date.
+1970-01-01 UTC for a date. A level that an open category does not have is encoded as `Column.other`.
 """
 
 import difflib
@@ -39,6 +39,8 @@ Columns = Mapping[str, NDArray[np.float64]]
 """Encoded columns of equal length, by name."""
 
 MAX_ID_LENGTH = 128
+MAX_LEVEL = 200
+"""Characters that are kept of a level that a category does not have."""
 MAX_LISTED = 100  # names in a message
 MAX_MISSING_WORDS = 50
 _FORMS = {"missing": "", "encoding": "utf-8", "decimal": ".", "thousands": ""}
@@ -144,10 +146,13 @@ class Column(BaseModel):
     minimum, maximum
         Inclusive range of a number or integer.
     choices
-        Allowed values of a category; (false, true) of a flag; (stayed, churned) of the target.
+        Levels of a category; (false, true) of a flag; (stayed, churned) of the target.
     format
         Order of day and month in a date or time such as 05/03/2024. "iso": such texts are refused. Texts that begin
         with the year are always read.
+    open
+        Whether a category accepts other levels, which are all encoded as `other`. A category with `open: false`, a flag
+        and the target refuse them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -165,6 +170,7 @@ class Column(BaseModel):
     maximum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     choices: tuple[str, ...] = Field(default=(), max_length=MAX_CHOICES)
     format: DateFormat = "iso"
+    open: bool = Field(default=True, strict=True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -190,13 +196,19 @@ class Column(BaseModel):
             )
         if len(set(self.choices)) != len(self.choices):
             raise ValueError(f"column '{self.name}': a choice is listed twice")
+        if not self.open and self.kind != "category":
+            raise ValueError(f"column '{self.name}': only a category can be declared `open: false`")
         return self
 
     @model_serializer(mode="wrap")
-    def _without_empty(self, document: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out newer fields at their defaults, so that older Schemas keep their bytes and hash."""
-        written = without_empty_labels(document(self))
-        return {name: value for name, value in written.items() if name != "format" or value != "iso"}
+        newer = {"format": "iso", "open": True}
+        return {
+            name: value
+            for name, value in without_empty_labels(write(self)).items()
+            if name not in newer or value != newer[name]
+        }
 
     @cached_property
     def codes(self) -> Mapping[str, int]:
@@ -210,6 +222,45 @@ class Column(BaseModel):
         'Gold'
         """
         return text if text in self.codes else self._spellings.get(plain(text))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the column is a category that accepts levels outside its choices."""
+        return self.open and self.kind == "category"
+
+    @property
+    def other(self) -> float:
+        """Code of every level outside the choices of an open category: the number of choices."""
+        return float(len(self.choices))
+
+    @cached_property
+    def other_level(self) -> str:
+        """Text of a level outside the choices, for rows of which only the code is known: "(other)".
+
+        >>> Column(name="plan", kind="category", choices=("gold", "(Other)")).other_level
+        '((other))'
+        """
+        text = "(other)"
+        while self.choice(text) is not None:
+            text = f"({text})"
+        return text
+
+    @cached_property
+    def levels(self) -> tuple[str, ...]:
+        """Text of each code: the choices, and `other_level` of an open category."""
+        return (*self.choices, self.other_level) if self.is_open else self.choices
+
+    def level(self, text: str) -> str:
+        """Return the choice that a text means, or else the text itself, cut after `MAX_LEVEL` characters.
+
+        >>> plan = Column(name="plan", kind="category", choices=("Gold", "Basic"))
+        >>> plan.level(" gold"), plan.level("Platin")
+        ('Gold', 'Platin')
+        """
+        choice = self.choice(text)
+        if choice is not None:
+            return choice
+        return text if len(text) <= MAX_LEVEL else f"{text[:MAX_LEVEL]}…"
 
     @cached_property
     def _spellings(self) -> Mapping[str, str]:

@@ -44,6 +44,9 @@ class ProbeAnswer(BaseModel):
     top_shap_features: list[ShapFeature]
     model_version: Name
     warnings: list[str] = Field([], description="Contradictions between the customer's fields; absent if there is none")
+    unknown: list[str] = Field(
+        [], description="Columns whose level the model does not have, so it is scored as other; absent if there is none"
+    )
 
 
 class PredictionAnswer(ProbeAnswer):

@@ -176,7 +176,8 @@ def test_a_list_names_the_row_and_records_nothing(client: TestClient, customer: 
 
 def test_nothing_of_a_refused_body_comes_back(client: TestClient, customer: dict[str, Any]):
     secret = "hunter2-" * 20
-    for body in (customer | {"state": secret}, customer | {"account_length": secret}, {"customer_id": secret * 9}):
+    wrong = (customer | {"voice_mail_plan": secret}, customer | {"account_length": secret}, {"customer_id": secret * 9})
+    for body in wrong:
         response = client.post("/predict", json=body)
         assert response.status_code == 422
         assert "hunter2" not in response.text

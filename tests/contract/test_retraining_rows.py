@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from churnops.data.read import encode, outcomes
+from churnops.data.validate import check_customers
 from churnops.errors import DataError
 from churnops.journal import Journal, Label, PredictionRow, new_prediction_id
 from churnops.journal.labels import write_labels
@@ -200,9 +201,15 @@ def test_all_models_predictions_count_and_absent_inputs_are_missing(engine: Engi
     assert sorted(rows.table.get_column("state").to_list(), key=str) == [None, "OH"]
 
 
-@pytest.mark.parametrize(
-    "inputs", [{"plan": "maybe"}, {"minutes": "many"}, {"calls": 1.5}, {"calls": 1e300}, {"state": 7}], ids=str
-)
+def test_unknown_levels_are_other(engine: Engine, journal: Journal):
+    written(engine, a_prediction("ann", state="Ohio"), a_prediction("bob", state=" oh"), churned=False)
+    rows = collected(journal)
+    assert sorted(rows.table.get_column("state").to_list()) == ["(other)", "OH"]
+    checked = check_customers(rows.table, SCHEMA, "journal", keep_outcome=True)  # as the retraining checks its tables
+    assert sorted(encode(checked, SCHEMA)["state"]) == [0.0, SCHEMA.by_name["state"].other]
+
+
+@pytest.mark.parametrize("inputs", [{"plan": "maybe"}, {"minutes": "many"}, {"calls": 1.5}, {"calls": 1e300}], ids=str)
 def test_inputs_of_another_schema_are_refused_in_one_line(engine: Engine, journal: Journal, inputs: dict[str, object]):
     written(engine, a_prediction("ann", **inputs), churned=False)
     with pytest.raises(DataError, match=r"^customers in the journal do not fit the schema .*history_days") as e:

@@ -312,16 +312,15 @@ def test_an_empty_journal_shows_the_newest_report_with_customers(deployed: Setti
 
 def test_a_failed_cycle_is_recorded_alerted_and_recovers(deployed: Settings, tmp_path: Path):
     bad = tmp_path / "bad.csv"
-    customers(deployed).with_columns(
-        pl.when(pl.int_range(pl.len()) < 5).then(pl.lit("Atlantis")).otherwise("state").alias("state")
-    ).write_csv(bad)
-    with pytest.raises(ChurnopsError, match="state"):
+    some = pl.when(pl.int_range(pl.len()) < 5).then(pl.lit("Atlantis")).otherwise("voice_mail_plan")
+    customers(deployed).with_columns(some.alias("voice_mail_plan")).write_csv(bad)
+    with pytest.raises(ChurnopsError, match="voice_mail_plan"):
         monitoring.run_monitoring(deployed, sources.file(bad, "weekly"))
     folder = deployed.path("monitoring")
     assert not folder.exists() or list(folder.iterdir()) == []
     with database(deployed) as engine:
         assert CycleLog(engine).newest()[0].status == "failed"
-        assert "state" in CycleLog(engine).newest()[0].summary["error"]
+        assert "voice_mail_plan" in CycleLog(engine).newest()[0].summary["error"]
     customers(deployed).write_csv(tmp_path / "good.csv")
     monitoring.run_monitoring(deployed, sources.file(tmp_path / "good.csv", "weekly"))
     with database(deployed) as engine, engine.connect() as connection:

@@ -121,9 +121,9 @@ def test_a_file_with_wrong_columns_is_an_error_and_nothing_else(deployed: Settin
     bad = tmp_path / "bad.csv"
     customers(deployed).select("total_day_minutes", "churn").write_csv(bad)
     few = tmp_path / "few.csv"
-    wrong = pl.when(pl.int_range(pl.len()) < 9).then(pl.lit("Atlantis")).otherwise("state").alias("state")
-    customers(deployed).with_columns(wrong).write_csv(few)
-    with pytest.raises(ChurnopsError, match="state"):
+    wrong = pl.when(pl.int_range(pl.len()) < 9).then(pl.lit("Atlantis")).otherwise("voice_mail_plan")
+    customers(deployed).with_columns(wrong.alias("voice_mail_plan")).write_csv(few)
+    with pytest.raises(ChurnopsError, match="voice_mail_plan"):
         monitoring.run_monitoring(deployed, sources.file(few))
     with pytest.raises(ChurnopsError, match="total_day_calls"):
         monitoring.run_monitoring(deployed, sources.file(bad))

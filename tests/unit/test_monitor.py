@@ -174,7 +174,7 @@ def test_a_broken_column_without_enough_evidence_keeps_the_alert(check: Check, l
 
 def test_sound_columns_clear_the_alert(check: Check, later: Customers):
     report = check(*later)
-    assert [caution.fired for caution in report.cautions] == [False, False, None]  # the training rows are not known
+    assert [caution.fired for caution in report.cautions] == [False] * 3 + [None]  # training rows: unknown
     firing, clear = alarms(replace(report, acts_as="live"), "")
     assert not firing
     assert {"broken_columns", "wrong_predictions"} <= set(clear)
@@ -183,7 +183,7 @@ def test_sound_columns_clear_the_alert(check: Check, later: Customers):
 def test_few_customers_leave_columns_unknown(check: Check, later: Customers):
     columns, outcome = later
     report = check({name: values[:20] for name, values in columns.items()}, outcome[:20])
-    assert [caution.fired for caution in report.cautions] == [None, None, None]
+    assert [caution.fired for caution in report.cautions] == [None] * 4
 
 
 def test_more_wrong_predictions_are_a_warning(check: Check, later: Customers):
@@ -392,7 +392,7 @@ def test_a_required_column_that_cannot_be_read_is_an_alert(
     change, reason = UNUSABLE[how]
     batch = batch_of(change(pl.read_csv(LATER, infer_schema=False).head(rows)))
     report = ModelMonitor(settings, log).check_batch(trained.refit, batch)
-    broken, wrong, repeated = report.cautions
+    broken, wrong, _, repeated = report.cautions
     assert (broken.name, broken.severity, broken.fired) == ("broken_columns", "critical", True)
     assert broken.reason.startswith(reason.partition(": ")[0] if rows == 10 else reason)
     assert (wrong.fired, repeated.fired) == (None, None)
@@ -432,11 +432,11 @@ def test_an_unreadable_optional_column_leaves_the_scores(
 
 def test_a_few_broken_cells_and_another_table_are_refused(batch_of: Callable[[pl.DataFrame], Batch]):
     later = pl.read_csv(LATER, infer_schema=False)
-    broken = texts("Total day minutes", "n/a")(texts("State", "Atlantis", 0.1)(later))
+    broken = texts("Total day minutes", "n/a")(texts("Voice mail plan", "Atlantis", 0.1)(later))
     with pytest.raises(ValidationError) as refused:
         batch_of(broken)
     assert {failure.column for failure in refused.value.failures} == {
-        "state ('State')",
+        "voice_mail_plan ('Voice mail plan')",
         "total_day_minutes ('Total day minutes')",
     }
     with pytest.raises(ValidationError):

@@ -23,6 +23,7 @@ Subject = Literal[
     "broken_columns",
     "wrong_predictions",
     "training_rows",
+    "unknown_levels",
     "cycle_failed",
     "retraining_failed",
     "deployed",

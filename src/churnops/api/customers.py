@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from math import nan
 from typing import Annotated, Any, Literal
@@ -10,16 +10,28 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, ValidationError, WithJsonSchema, create_model
+from pydantic_core import PydanticCustomError
 
 from churnops.api.problems import Problem
 from churnops.api.strict_json import parse_list
 from churnops.api.work import STEP_ROWS, Steps, at_once
 from churnops.dates import date_text, days_of
 from churnops.limits import MAX_ERRORS, MAX_HINTS
-from churnops.schema import ID_PATTERN, MAX_ID_LENGTH, Column, Columns, Schema, is_marked, nearest
+from churnops.schema import (
+    ID_PATTERN,
+    MAX_ID_LENGTH,
+    SEEN_PATTERN,
+    Column,
+    Columns,
+    Schema,
+    is_blank,
+    is_marked,
+    nearest,
+)
 from churnops.wire import FieldError
 from churnops.words import heading, title
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PREFIX = "column_"  # before the model's attributes: pydantic reserves names that a column may have, such as `copy`
 MAX_WHOLE = 2**53  # the largest range in which a float64 holds every whole number
 MAX_SHOWN = 64  # characters of an unknown field's name in a message
@@ -34,7 +46,8 @@ REFUSED = "the customer is simulated, and predictions are recorded as production
 """Reason to refuse a simulated customer."""
 
 Record = Mapping[str, Any]
-"""One checked customer: JSON values by snake_case name; the value of a category or flag is its choice."""
+"""One checked customer: JSON values by snake_case name. The value of a category or flag is its choice; that of an open
+category may be another text. A nullable input that was left out is None."""
 
 
 class CustomerForm:
@@ -64,10 +77,12 @@ class CustomerForm:
         self.model = create_model(
             "Customer",
             __config__=ConfigDict(extra="forbid", title="Customer"),
-            **{_PREFIX + column.name: _field(column) for column in self._columns},
+            **{_PREFIX + column.name: _field(column, schema.missing) for column in self._columns},
         )
         self._validate = self.model.__pydantic_validator__.validate_python
         self._names = {key: column.name for column in self._columns for key in (column.name, column.alias) if key}
+        self._nullable = {_PREFIX + column.name for column in schema.model_inputs if column.nullable}
+        self._open = [(column.name, column.codes) for column in schema.inputs if column.is_open]
         self._codes = [(column.name, codes_of(column)) for column in schema.model_inputs]
 
     def read(self, document: Any) -> Record:
@@ -127,7 +142,7 @@ class CustomerForm:
             document = renamed
         try:
             customer = self._validate(document)
-            given = customer.model_fields_set
+            given = customer.model_fields_set | self._nullable
             return {name.removeprefix(_PREFIX): value for name, value in customer if name in given}, []
         except ValidationError as error:
             problems = error.errors(include_input=False, include_url=False, include_context=True)
@@ -187,6 +202,10 @@ class CustomerForm:
             values[name] = nan if value is None else float(value) if codes is None else codes[value]
         return values
 
+    def unknown(self, record: Record) -> list[str]:
+        """Return the columns of a checked customer whose level is outside their choices."""
+        return [name for name, codes in self._open if (level := record.get(name)) is not None and level not in codes]
+
     def example(self, columns: Columns, row: int = 0) -> dict[str, Any]:
         """Return an encoded customer as a client would send it."""
         values = ((column, columns[column.name][row]) for column in self._columns if column.name in columns)
@@ -204,7 +223,7 @@ def _decode(column: Column, value: float) -> Any:
     if np.isnan(value):
         return None
     if column.choices:
-        return column.choices[int(value)]
+        return column.levels[int(value)]
     if column.kind == "date":
         return date_text(value)
     return int(value) if column.kind == "integer" else value
@@ -217,10 +236,23 @@ class _Days(dict[Any, float]):
         return days_of(text)
 
 
+class _OpenCodes(dict[Any, float]):
+    """Codes of an open category's choices; `other` is the code of any other level."""
+
+    def __init__(self, column: Column) -> None:
+        super().__init__({choice: float(code) for code, choice in enumerate(column.choices)})
+        self._other = column.other
+
+    def __missing__(self, level: str) -> float:
+        return self._other
+
+
 def codes_of(column: Column) -> dict[Any, float] | None:
     """Return the encoded value of each JSON value of a column; None if it is the value itself."""
     if column.kind == "date":
         return _Days()
+    if column.is_open:
+        return _OpenCodes(column)
     return {choice: float(i) for i, choice in enumerate(column.choices)} or None
 
 
@@ -234,12 +266,15 @@ def _expected(column: Column) -> str:
     return kinds.get(column.kind, "a string")
 
 
-def _field(column: Column) -> Any:
-    """Return the type and default of a column's field."""
-    kind: Any = _KINDS[column.kind](column)
+def _field(column: Column, missing: Collection[str]) -> Any:
+    """Return the type and default of a column's field; `missing` as in the Schema."""
+    kind: Any = _open_category(column) if column.is_open else _KINDS[column.kind](column)
     if column.nullable:
         kind = kind | None
-    required = column.required and column.kind in ("number", "integer", "category", "flag", "date")
+    if column.is_open:
+        kind = Annotated[kind, BeforeValidator(_level_reader(column, missing))]
+    inputs = ("number", "integer", "category", "flag", "date")
+    required = column.required and not column.nullable and column.kind in inputs
     described = " ".join(part for part in (column.description, _also(column)) if part)
     shown = heading(title(column), column.unit) if column.label or column.unit else None
     default = ... if required else None
@@ -252,7 +287,9 @@ def _also(column: Column) -> str:
     also += ["as a date with a time"] if column.kind == "date" else []
     also += ["as true or false"] if column.kind == "flag" else []
     also += ["as a number"] if _numbers(column) else []
-    return f"(also accepted {', '.join(also)})" if also else ""
+    notes = [f"also accepted {', '.join(also)}"] if also else []
+    notes += ["another level is scored as other"] if column.is_open else []
+    return f"({'; '.join(notes)})" if notes else ""
 
 
 def _numbers(column: Column) -> dict[int, str]:
@@ -313,6 +350,32 @@ def _date(_column: Column) -> Any:
 
     shown = {"type": "string", "format": "date"}
     return Annotated[str, BeforeValidator(check), WithJsonSchema(shown)]
+
+
+def _open_category(column: Column) -> Any:
+    """Accept any text. The document has the choices as examples; a blank text is a missing value."""
+    shown = {"type": "string", "examples": [*column.choices]}
+    shown |= {"title": title(column)} if column.nullable else {"pattern": SEEN_PATTERN}
+    return Annotated[str, Strict(), WithJsonSchema(shown)]
+
+
+def _level_reader(column: Column, missing: Collection[str]) -> Callable[[Any], Any]:
+    """Return a function that reads a level of an open category as in a file: blanks and `missing` are no value."""
+
+    def read(value: Any) -> Any:
+        if type(value) in (int, float):
+            value = str(_whole(value))
+        if type(value) is not str or value in column.codes:
+            return value
+        if _SURROGATE.search(value):
+            raise PydanticCustomError("string_unicode", "no Unicode text")
+        if not (is_blank(value) or value.strip() in missing):
+            return column.level(value)
+        if column.nullable:
+            return None
+        raise PydanticCustomError("missing", "no value")
+
+    return read
 
 
 def _time(_column: Column) -> Any:

@@ -41,6 +41,12 @@ class Metrics:
         self.unmatched_labels = Counter(
             "churnops_labels_unmatched", "Outcomes for a customer without a prediction.", registry=registry
         )
+        self.unknown_levels = Counter(
+            "churnops_unknown_levels",
+            "Answered customers with a level that the model does not have, by column.",
+            ["column"],
+            registry=registry,
+        )
         self._model = Gauge(
             "churnops_model_info",
             "1 for the deployed model, 0 for earlier ones.",

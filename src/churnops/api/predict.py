@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from churnops.api.body import read_body
-from churnops.api.predictions import answer
+from churnops.api.predictions import answer, unknown_levels
 from churnops.api.problems import Problem
 from churnops.api.service import Service
 from churnops.api.strict_json import parse_json
@@ -36,6 +36,7 @@ class Predict:
         record = served.form.read(parse_json(body, served.form.max_values))
         answers, rows = answer(served, [record], state["client"].key)
         await service.recorder.record(rows)
+        service.recorder.count_unknown(unknown_levels(answers))
         if service.live is not None:
             service.live.add_one(served, record, rows[0].churn_probability)
         content = to_json(answers[0])

@@ -1,7 +1,8 @@
 """Answers to customers: scored, explained, and recorded before they are sent."""
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,7 +89,14 @@ def _answer(
     }
     if warnings := served.contradictions.of(record):
         item["warnings"] = warnings
+    if unknown := served.form.unknown(record):
+        item["unknown"] = unknown
     return item, row
+
+
+def unknown_levels(answers: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return the number of answers with an unknown level, by column."""
+    return Counter(name for item in answers for name in item.get("unknown", ()))
 
 
 class Recorder:
@@ -118,3 +126,8 @@ class Recorder:
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
         churners = sum(row.churn_prediction for row in rows)
         self._metrics.predictions(rows[0].model_version, churners, len(rows) - churners)
+
+    def count_unknown(self, levels: Mapping[str, int]) -> None:
+        """Count unknown levels, by column."""
+        for name, count in levels.items():
+            self._metrics.unknown_levels.labels(name).inc(count)

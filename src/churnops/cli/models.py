@@ -6,7 +6,7 @@ import click
 
 from churnops.cli.completion import completing, deployed_before, registered
 from churnops.cli.init import describe, table_options
-from churnops.cli.root import json_option, main, settings_of, show, show_done, warn
+from churnops.cli.root import json_option, main, missing_option, settings_of, show, show_done, warn
 
 
 @main.command()
@@ -228,15 +228,33 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--explain", is_flag=True, help="Add the reasons of each score.")
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@click.option(
+    "--accept-unknown",
+    is_flag=True,
+    help="Score the file although many levels of a category are unknown. They are scored as other.",
+)
+@missing_option
 @json_option
 @click.pass_context
-def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force: bool, as_json: bool) -> None:
+def predict(
+    ctx: click.Context,
+    source: Path,
+    target: Path,
+    explain: bool,
+    force: bool,
+    accept_unknown: bool,
+    accept_missing: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Score a file of customers with the deployed model.
 
     IN and OUT are .csv or .parquet files of any size; IN may be an Excel workbook (.xlsx). OUT has the columns of IN
     and churn_probability, churn_prediction and model_version; with --explain also base_value, explanation_scale and
     top_shap_features. If IN has columns of these names, for example from an earlier scoring, they are not read, and a
     message names them. OUT is written whole or not at all. To continue an interrupted run, repeat the command.
+
+    A level that a category does not have is scored as other. A file of at least 100 customers is refused if more than
+    5 % of them have such a level in one category.
     """
     from churnops.progress import rows_progress
     from churnops.scoring.file import FileScorer
@@ -244,9 +262,12 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
     settings = settings_of(ctx)
     models = settings.path(settings.registry.directory)
     with rows_progress(source.name, hidden=as_json) as (on_rows, on_message):
-        done = FileScorer(models, explain, settings.safe_csv).score(
-            source, target, overwrite=force, on_rows=on_rows, on_message=on_message
+        scorer = FileScorer(
+            models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
         )
+        done = scorer.score(source, target, overwrite=force, on_rows=on_rows, on_message=on_message)
+        for sentence in done.unknown:
+            on_message(sentence)
     document = {
         "rows": done.rows,
         "predicted_to_churn": done.churners,
@@ -255,6 +276,7 @@ def predict(ctx: click.Context, source: Path, target: Path, explain: bool, force
         "explained": explain,
         "resumed_rows": done.resumed_rows,
         "replaced_columns": done.replaced,
+        "unknown_levels": list(done.unknown),
     }
     scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
     show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from churnops.cli.completion import batch_sources, completing, numeric_columns
-from churnops.cli.root import json_option, main, report_error, settings_of, show_done, warn
+from churnops.cli.root import json_option, main, missing_option, report_error, settings_of, show_done, warn
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class _Subject:
     name: str | None
     simulate: bool
     seed: int | None
+    accept_missing: tuple[str, ...]
 
     @property
     def end(self) -> datetime | None:
@@ -66,6 +67,8 @@ class _Subject:
             raise click.UsageError("--seed needs --simulate")
         if self.batch is None and (self.act is not None or self.name is not None):
             raise click.UsageError("--act, --no-act and --source need --batch")
+        if self.accept_missing and self.batch is None:
+            raise click.UsageError("--accept-missing needs --batch")
         if self.name is not None and not self.act:
             raise click.UsageError("--source needs --act: without it the command only reports on the file")
         if self.end is not None and not datetime(2000, 1, 1, tzinfo=UTC) <= self.end <= datetime.now(UTC):
@@ -76,7 +79,8 @@ class _Subject:
         from churnops.pipelines import sources
 
         if self.batch is not None:
-            return sources.file(self.batch, _acts_as(self.batch, settings, self.act, self.name))
+            acts_as = _acts_as(self.batch, settings, self.act, self.name)
+            return sources.file(self.batch, acts_as, self.accept_missing)
         return sources.simulation(self.seed) if self.simulate else sources.window(self.window, self.end)
 
 
@@ -113,6 +117,7 @@ class _Subject:
     shell_complete=completing(batch_sources),
     help="Name of the file's source, of a-z, 0-9, _ and -. Needs --act.",
 )
+@missing_option
 @click.option(
     "--simulate",
     is_flag=True,

@@ -184,4 +184,10 @@ def settings_of(ctx: click.Context) -> "Settings":
     return settings
 
 
+missing_option = click.option(
+    "--accept-missing",
+    multiple=True,
+    metavar="COLUMN",
+    help="Accept a file without this nullable column. May be repeated.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

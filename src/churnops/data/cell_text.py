@@ -48,12 +48,29 @@ def without_missing(raw: pl.Series, column: Column, schema: Schema) -> pl.Series
     >>> without_missing(pl.Series(["1", " ?"]), spend, Schema(columns=(spend, target), missing=("?",))).to_list()
     ['1', None]
     """
+    if raw.dtype in (pl.Categorical, pl.Enum):
+        raw = raw.cast(pl.String)
     if raw.dtype != pl.String or not schema.missing:
         return raw
     missing = raw.str.strip_chars().is_in(list(schema.missing))
     if column.choices:
         missing &= ~raw.is_in(list(column.choices))
     return raw.set(missing, None) if missing.any() else raw
+
+
+def as_levels(text: pl.Series, column: Column) -> pl.Series:
+    """Return texts with the choice in place of each other spelling of it.
+
+    In an open category, texts that mean no choice are cut, see `Column.level`; in other columns they stay.
+
+    >>> plan = Column(name="plan", kind="category", choices=("Gold", "Basic"))
+    >>> as_levels(pl.Series([" gold", "Basic", "Platin", None]), plan).to_list()
+    ['Gold', 'Basic', 'Platin', None]
+    """
+    others = text.filter(~text.is_in(list(column.choices))).unique().drop_nulls()
+    named = column.level if column.is_open else column.choice
+    changed = {other: level for other in others if (level := named(other)) not in (None, other)}
+    return text.replace(changed) if changed else text
 
 
 def as_numbers(text: pl.Series, decimal: str = ".", thousands: str = "", unit: str = "") -> pl.Series:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from churnops.data.cell_text import MISSING_WORDS, UTC, as_numbers, as_times, day_or_month_first
+from churnops.data.cell_text import MISSING_WORDS, UTC, as_levels, as_numbers, as_times, day_or_month_first
+from churnops.data.failure import MAX_EXAMPLE_LENGTH, SHOWN, Failure
 from churnops.data.units import units_of
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 
@@ -15,39 +16,7 @@ _DATE_HINTS = {
     "day_first": " (`format: day_first` reads 05/03/2024 as 5 March)",
     "month_first": " (`format: month_first` reads 05/03/2024 as May 3)",
 }
-SHOWN = 5  # rows listed in a failure
-MAX_EXAMPLE_LENGTH = 40  # characters
 MAX_INTEGER = 2**53  # beyond it a float64 does not hold every whole number
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A rule that a file breaks.
-
-    Attributes
-    ----------
-    count
-        Number of rows that break the rule.
-    rows
-        Numbers of the first such rows; 1 is the first row after the header.
-    examples
-        Values in these rows; empty for an id.
-    """
-
-    file: str
-    column: str | None
-    rule: str
-    message: str
-    count: int = 1
-    rows: tuple[int, ...] = ()
-    examples: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        where = f"{self.file}: column {self.column}: " if self.column else f"{self.file}: "
-        rows = ", ".join(map(str, self.rows)) + (", …" if self.count > len(self.rows) else "")
-        at = f" (row{'s' if self.count > 1 else ''} {rows})" if self.rows else ""
-        given = f", such as {', '.join(dict.fromkeys(map(repr, self.examples)))}" if self.examples else ""
-        return f"{where}{self.message}{given}{at}"
 
 
 def check_cells(
@@ -87,7 +56,7 @@ def _check(
         _check_numbers(series, rules)
         if column.kind == "integer" and not rules.failures:
             series = series.cast(pl.Int64)
-    elif column.choices:
+    elif column.choices and not column.is_open:
         _check_choices(series, rules)
     elif column.kind == "id":
         rules.apply("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
@@ -177,7 +146,7 @@ def _check_numbers(series: pl.Series, rules: _Rules) -> None:
 
 
 def _check_choices(series: pl.Series, rules: _Rules) -> None:
-    """Apply the rule of a category, flag or target."""
+    """Apply the rule of a flag, the target or a closed category."""
     choices = rules.column.choices
     bad = ~series.is_in(list(choices))
     message = f"not one of {', '.join(choices[:6])}{', …' if len(choices) > 6 else ''}"
@@ -205,14 +174,7 @@ def _cast(raw: pl.Series, column: Column, schema: Schema | None) -> pl.Series:
     if not text and not raw.dtype.is_numeric():
         return _nothing(raw, pl.String())
     texts = raw.cast(pl.String, strict=False)
-    return _as_choices(texts, column) if column.choices else texts
-
-
-def _as_choices(text: pl.Series, column: Column) -> pl.Series:
-    """Return texts with the choice in place of each other spelling of it."""
-    others = text.filter(~text.is_in(list(column.choices))).unique().drop_nulls()
-    known = {other: choice for other in others if (choice := column.choice(other)) is not None}
-    return text.replace(known) if known else text
+    return as_levels(texts, column) if column.choices else texts
 
 
 def _cast_time(raw: pl.Series, column: Column) -> pl.Series:

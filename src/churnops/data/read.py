@@ -57,17 +57,17 @@ def read_table(path: Path, schema: Schema | None = None) -> pl.DataFrame:
 
 def encode(table: pl.DataFrame, schema: Schema) -> Columns:
     """Encode the input columns of a validated table; see `churnops.schema`. Dates may be ISO 8601 texts."""
-    columns = {}
-    for column in schema.inputs:
-        if column.name not in table.columns:
-            continue
-        series = table.get_column(column.name)
-        if column.kind == "date":
-            series = as_days(series)
-        elif not column.numeric:
-            series = series.cast(pl.Enum(column.choices)).to_physical()
-        columns[column.name] = series.cast(pl.Float64).to_numpy()  # null becomes NaN
-    return columns
+    return {c.name: _encode(table.get_column(c.name), c) for c in schema.inputs if c.name in table.columns}
+
+
+def _encode(series: pl.Series, column: Column) -> NDArray[np.float64]:
+    codes = as_days(series) if column.kind == "date" else series
+    if column.choices:
+        codes = series.cast(pl.Enum(column.choices), strict=not column.is_open).to_physical()
+    numbers = codes.cast(pl.Float64)
+    if column.is_open and numbers.null_count() > series.null_count():
+        numbers = numbers.set(numbers.is_null() & series.is_not_null(), column.other)
+    return numbers.to_numpy()  # null becomes NaN
 
 
 def outcomes(table: pl.DataFrame, schema: Schema) -> NDArray[np.float64]:
@@ -101,7 +101,8 @@ def last_of_each(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl.DataFrame:
     """Return encoded customers as a table with snake_case names: the inverse of `encode` and `outcomes`.
 
-    Dates are ISO 8601 texts.
+    Dates are ISO 8601 texts. A level outside an open category's choices is `Column.other_level`, which is encoded as
+    before.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def _decode(values: NDArray[np.float64], column: Column) -> pl.Series:
         return date_texts(milliseconds.cast(pl.Datetime("ms", "UTC")))
     if column.numeric:
         return series.cast(pl.Int64) if column.kind == "integer" else series
-    return pl.Series(column.name, column.choices, dtype=pl.String).gather(series.cast(pl.UInt32))
+    return pl.Series(column.name, column.levels, dtype=pl.String).gather(series.cast(pl.UInt32))
 
 
 def to_parquet(columns: Columns) -> bytes:

@@ -32,7 +32,7 @@ class Skipped:
     columns
         Headers outside the Schema, which are not read, and columns without information, by their names.
     rows
-        Sentences on broken rows that were left out, and on repeated rows, which were not, by file.
+        Sentences by file: on broken rows, which were left out, and on unknown levels and repeated rows, which were not.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)

@@ -5,22 +5,25 @@ table is used whole or not at all.
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from churnops.data.cell_text import without_missing
-from churnops.data.column_check import SHOWN, Failure, broken_cells, check_cells
-from churnops.data.read import read_table, table_paths
+from churnops.data.column_check import broken_cells, check_cells
+from churnops.data.failure import SHOWN, Failure
+from churnops.data.read import encode, read_table, table_paths
 from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
+from churnops.data.unknown_levels import UnknownLevels
 from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
 from churnops.schema import Column, Schema, is_marked
 from churnops.step import StepResult
 
+_ACCEPT = "; `--accept-missing {0}` (API: `accept_missing={0}`) scores without it"
 MAX_REPEATED = 0.1
 """Largest share of training rows that may equal an earlier row. More are refused: copies of training rows among the
 held-out rows would make every model look perfect."""
@@ -73,19 +76,26 @@ def validate_data(
     DataError
         If a file or folder does not exist.
     ValidationError
-        If a table breaks the Schema; `failures` lists the broken rules of all tables, 20 at most.
+        If a table breaks the Schema, or if more than 5 % of a raw table's rows have a level that its open category does
+        not have; `failures` lists the broken rules of all tables, 20 at most.
     """
     required = {column.name for column in schema.columns if column.required and column.kind != "target"}
     training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name}, max_broken_rows)
     later = _check_tables("production", table_paths(production), schema, required)
-    failures = training.failures or _check_together(training.tables, schema, minimum_class)
+    if not (failures := training.failures):
+        unknown = {name: _unknown_levels(table, schema) for name, table in training.tables.items()}
+        failures = _too_unknown(unknown, schema) or _check_together(training.tables, schema, minimum_class)
     if failures := [*failures, *later.failures]:
         raise ValidationError(failures)
     rows = {name: table.height for name, table in (training.tables | later.tables).items()}
     ignored = training.ignored | later.ignored
     columns = dict.fromkeys((header for headers in ignored.values() for header in headers), UNDECLARED)
     columns |= uninformative_columns(pl.concat(training.tables.values(), how="diagonal_relaxed"), schema)
-    doubtful = training.rows | _repeated_rows(training.tables, schema)
+    doubtful = _joined(
+        training.rows,
+        {name: "; ".join(levels.sentences(schema)) for name, levels in unknown.items() if levels.columns},
+        _repeated_rows(training.tables, schema),
+    )
     skipped = Skipped(skipped_files([*raw, *production]), columns, doubtful)
     report = _report([], rows, ignored, skipped)
     return ValidatedData(
@@ -100,6 +110,21 @@ def validate_data(
         artifacts=report,
         summary=report["validation_report.txt"].rstrip(),
     )
+
+
+def _unknown_levels(table: pl.DataFrame, schema: Schema) -> UnknownLevels:
+    return UnknownLevels.of(table, encode(table, schema), schema)
+
+
+def _too_unknown(unknown: Mapping[str, UnknownLevels], schema: Schema) -> list[Failure]:
+    remedy = "add the new levels to its `choices`"
+    return [failure for name, levels in unknown.items() for failure in levels.failures(schema, name, remedy, {})]
+
+
+def _joined(*sentences: Mapping[str, str]) -> dict[str, str]:
+    """Return all sentences on each file as one."""
+    names = dict.fromkeys(name for group in sentences for name in group)
+    return {name: "; ".join(group[name] for group in sentences if name in group) for name in names}
 
 
 @dataclass(frozen=True)
@@ -164,10 +189,17 @@ def _short(failure: Failure) -> str:
     return str(failure).removeprefix(f"{failure.file}: ")
 
 
-def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcome: bool = False) -> pl.DataFrame:
+def check_customers(
+    raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcome: bool = False, may_lack: Collection[str] = ()
+) -> pl.DataFrame:
     """Check rows to score, with snake_case names or raw headers. Only the model's inputs are required.
 
-    An outcome column is left out; with `keep_outcome` it stays, and its known values are checked.
+    Parameters
+    ----------
+    keep_outcome
+        Whether an outcome column stays, and its known values are checked. By default it is left out.
+    may_lack
+        Nullable inputs that the table may lack; the result then has nulls.
 
     Raises
     ------
@@ -176,16 +208,24 @@ def check_customers(raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcom
     ValidationError
         If the table breaks the Schema; `failures` lists the broken rules, 20 at most.
     """
+    raw = with_absent(raw, schema, may_lack)
     names = schema.rename(raw.columns)
     unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
     table = raw.select(list(names)).rename(names)
     if not keep_outcome:
         table = table.drop(schema.target.name, strict=False)
     needed = {column.name for column in schema.model_inputs}
-    typed, failures = _check_table(table, schema, name, needed, unknown)
+    typed, failures = _check_table(table, schema, name, needed, unknown, nullable=_ACCEPT)
     if failures:
         raise ValidationError(failures)
     return typed
+
+
+def with_absent(raw: pl.DataFrame, schema: Schema, names: Collection[str]) -> pl.DataFrame:
+    """Return a table with nulls in the named columns of the Schema that it lacks."""
+    absent = set(names) - set(schema.rename(raw.columns).values())
+    columns = (schema.by_name[name] for name in sorted(absent))
+    return raw.with_columns(pl.lit(None, pl.Float64 if c.numeric else pl.String).alias(c.name) for c in columns)
 
 
 def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
@@ -203,12 +243,24 @@ def check_column(raw: pl.Series, column: Column, name: str) -> pl.Series:
 
 
 def _check_table(
-    table: pl.DataFrame, schema: Schema, file: str, needed: Set[str], unknown: Sequence[str]
+    table: pl.DataFrame,
+    schema: Schema,
+    file: str,
+    needed: Set[str],
+    unknown: Sequence[str],
+    *,
+    nullable: str = "",
 ) -> tuple[pl.DataFrame, list[Failure]]:
     """Convert the columns of one table to their types, and list the failures.
 
-    `needed` are the required columns, with the target if outcomes must be known. `unknown` are headers outside the
-    Schema.
+    Parameters
+    ----------
+    needed
+        The required columns, with the target if outcomes must be known.
+    unknown
+        Headers outside the Schema.
+    nullable
+        Advice if a nullable column is missing.
     """
     failures: list[Failure] = []
     typed: list[pl.Series] = []
@@ -225,6 +277,7 @@ def _check_table(
         elif column.name in needed:
             near = schema.closest_header(column.name, unknown)
             hint = f"; is it {near!r}? Then rename that header to {column.alias or column.name!r}" if near else ""
+            hint += nullable.format(column.name) if column.nullable else ""
             failures.append(Failure(file, column.full_name, "missing column", f"required column is missing{hint}"))
     return pl.DataFrame(typed), failures
 

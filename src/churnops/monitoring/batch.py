@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.data.unknown_levels import UnknownLevels
 from churnops.schema import Columns
 from churnops.settings import LIVE
 
@@ -79,6 +80,8 @@ class Batch:
     broken
         Columns of a file that are absent or cannot be read, with the reason, see `churnops.data.broken_columns`. Their
         broken cells are NaN in `columns`. With a broken model input, all probabilities are NaN.
+    unknown
+        Levels in `columns` that are outside the choices, with examples.
     """
 
     columns: Columns
@@ -93,6 +96,7 @@ class Batch:
     history: tuple[tuple[Window, Resolved], ...] = field(default=())
     repeated_rows: int = 0
     broken: Mapping[str, str] = field(default_factory=dict)
+    unknown: UnknownLevels = field(default_factory=UnknownLevels)
 
     @property
     def scored(self) -> bool:

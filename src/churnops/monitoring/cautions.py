@@ -19,7 +19,7 @@ from churnops.monitoring.performance import Errors
 from churnops.monitoring.verdicts import SINGLE_LEVEL, ColumnDrift, FeatureDrift
 from churnops.words import title
 
-CautionName = Literal["broken_columns", "wrong_predictions", "training_rows"]
+CautionName = Literal["broken_columns", "wrong_predictions", "training_rows", "unknown_levels"]
 BROKEN = 0.5
 """Smallest effect of a break: difference of missing rates, share of unseen choices, or KS distance."""
 ERROR_RATIO = 1.5

@@ -11,9 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from churnops.data.accepted import Accepted
 from churnops.data.broken_columns import SoundCells, check_sound_cells
+from churnops.data.cell_text import as_levels
 from churnops.data.read import encode, last_of_each, outcomes, read_table
-from churnops.data.validate import check_customers
+from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.validate import check_customers, with_absent
 from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.journal import Journal, RecordedPrediction
@@ -27,20 +30,25 @@ PAST_WINDOWS = 4  # earlier windows in a report, with the outcomes known by now
 ROWS = 50_000  # read from the journal at a time
 
 
-def batch_from_file(path: Path, bundle: Bundle, *, acts_as: str | None = None) -> Batch:
+def batch_from_file(
+    path: Path, bundle: Bundle, *, acts_as: str | None = None, accept_missing: Sequence[str] = ()
+) -> Batch:
     """Read a CSV, Parquet or Excel file of customers, with or without the target, with raw headers or snake_case names.
 
     Parameters
     ----------
     acts_as
         Source of the customers; None to report only.
+    accept_missing
+        Names or headers of nullable columns that the file may lack.
 
     Raises
     ------
     DataError
         If the file cannot be read, or breaks the bundle's Schema in more than broken columns (`Batch.broken`).
     """
-    table, name = read_table(path, bundle.schema), as_text(Path(path.name))
+    may_lack = Accepted.of(bundle.schema, missing=accept_missing).missing
+    table, name = with_absent(read_table(path, bundle.schema), bundle.schema, may_lack), as_text(Path(path.name))
     return batch_from_table(table, bundle, name, acts_as=acts_as, tolerate_broken=True)
 
 
@@ -85,7 +93,12 @@ def batch_from_table(
     once = last_of_each(checked.table, schema)
     columns, outcome = encode(once, schema), outcomes(once, schema)
     batch = batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as, broken=checked.broken)
-    return replace(batch, simulated=is_marked(table.columns), repeated_rows=checked.table.height - once.height)
+    return replace(
+        batch,
+        simulated=is_marked(table.columns),
+        repeated_rows=checked.table.height - once.height,
+        unknown=UnknownLevels.of(once, columns, schema),
+    )
 
 
 def batch_from_columns(
@@ -134,9 +147,12 @@ def batch_from_journal(
     """
     until, length, horizon = window[1], window[1] - window[0], journal.label_horizon
     parts: list[Columns] = []
+    unknown = UnknownLevels()
     known: list[NDArray[np.float64]] = []
     for recorded in _chunks(journal.resolved(*window, known_at, content_sha256=bundle.content_sha256)):
-        parts.append(decode_inputs([prediction.row.inputs for prediction in recorded], bundle.schema))
+        table, encoded = _decoded([prediction.row.inputs for prediction in recorded], bundle.schema)
+        parts.append(encoded)
+        unknown = unknown.merge(UnknownLevels.of(table, encoded, bundle.schema))
         known.append(np.array([np.nan if p.churned is None else p.churned for p in recorded], dtype=np.float64))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     outcome = np.concatenate(known) if known else np.empty(0)
@@ -164,6 +180,7 @@ def batch_from_journal(
         acts_as=None if is_past else LIVE,
         past=is_past,
         history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
+        unknown=unknown,
     )
 
 
@@ -186,7 +203,7 @@ def newest_batch(
 
 
 def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
-    """Encode customers of the journal: JSON objects with snake_case names, categories as their choices.
+    """Encode customers of the journal: JSON objects with snake_case names, categories as their levels.
 
     Examples
     --------
@@ -197,10 +214,23 @@ def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
     >>> decode_inputs(['{"minutes": 3.5, "plan": "Yes"}', '{"minutes": null, "plan": "No"}'], schema)
     {'minutes': array([3.5, nan]), 'plan': array([1., 0.])}
     """
+    return _decoded(documents, schema)[1]
+
+
+def _decoded(documents: Sequence[str], schema: Schema) -> tuple[pl.DataFrame, Columns]:
+    """Return customers of the journal as a table, and encoded.
+
+    Raises
+    ------
+    DataError
+        If they do not fit the Schema.
+    """
     kinds = {c.name: pl.Float64 if c.kind in ("number", "integer") else pl.String for c in schema.inputs}
     try:
         table = pl.Series("inputs", documents).str.json_decode(pl.Struct(kinds)).struct.unnest()
-        return encode(table, schema)
+        levels = [as_levels(table.get_column(column.name), column) for column in schema.inputs if column.is_open]
+        table = table.with_columns(levels)
+        return table, encode(table, schema)
     except pl.exceptions.PolarsError:  # its message may contain customers' data
         raise DataError("the journal holds inputs that do not fit the Schema of the model that answered them") from None
 

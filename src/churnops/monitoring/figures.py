@@ -108,7 +108,7 @@ def column_figure(name: str, reference: Profile, batch: Profile, schema: Schema)
     now = batch.get(name, then.empty())
     if column is None or column.numeric:
         return histogram_svg(name, then, now, day_text if column and column.kind == "date" else short)
-    return bars_svg(name, then, now, column.choices)
+    return bars_svg(name, then, now, column.levels)
 
 
 def histogram_svg(

@@ -70,4 +70,10 @@ MESSAGES: Mapping[str, TriggerMessage] = {
         "training rows may have come back as production customers",
         "Find out why they are in the data. Until they are left out, the figures are better than for new customers.",
     ),
+    "unknown_levels": TriggerMessage(
+        "warning",
+        "Customers have new levels",
+        "customers may have new levels",
+        "If the spelling changed, repair the feed. If the levels are new, add them to `choices` and train again.",
+    ),
 }

@@ -20,6 +20,7 @@ from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions
 from churnops.monitoring.collect import batch_from_customers, newest_batch
 from churnops.monitoring.copies import without_copies
+from churnops.monitoring.new_levels import new_levels
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.training_rows import count_training_rows
@@ -194,6 +195,7 @@ class ModelMonitor:
         recommendation = recommend(verdicts, settings, look, established=established)
         wrong = wrong_predictions(performance.decline.errors, recommendation, explained, certain)
         repeated = count_training_rows(bundle, batch, models)
+        unknown = new_levels(bundle, profile, batch.unknown, features, certain)
         report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,
@@ -216,7 +218,7 @@ class ModelMonitor:
             recommendation=recommendation,
             training_rows=repeated.count,
             unreadable_columns=tuple(batch.broken),
-            cautions=(broken, wrong, repeated.caution(certain)),
+            cautions=(broken, wrong, unknown, repeated.caution(certain)),
         )
         return report, profile
 

@@ -4,7 +4,7 @@ A cycle with a named source acts: it counts a look, starts and ends alarms, and 
 predictions; `data.batches` or `--act --source NAME` names a file's source. A cycle without a name only reports.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from churnops.errors import DataError
 from churnops.journal import Journal
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch
-from churnops.monitoring.collect import batch_from_columns, batch_from_customers, newest_batch
+from churnops.monitoring.collect import batch_from_columns, batch_from_customers, batch_from_file, newest_batch
 from churnops.settings import LIVE, Settings
 
 PRODUCTION = "data.production"
@@ -50,8 +50,8 @@ def window(length: timedelta | None = None, until: datetime | None = None) -> Ba
     return BatchSource(collect, acts_as=LIVE if until is None else None)
 
 
-def file(path: Path, acts_as: str | None = None) -> BatchSource:
-    """Collect a CSV, Parquet or Excel file of customers.
+def file(path: Path, acts_as: str | None = None, accept_missing: Sequence[str] = ()) -> BatchSource:
+    """Collect a CSV, Parquet or Excel file of customers; `accept_missing` as in `FileScorer`.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def file(path: Path, acts_as: str | None = None) -> BatchSource:
         raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
-        return batch_from_customers(path, bundle, acts_as=acts_as)
+        return batch_from_file(path, bundle, acts_as=acts_as, accept_missing=accept_missing)
 
     return BatchSource(collect, acts_as, path)
 

@@ -6,13 +6,14 @@ from typing import Any, TypeVar, overload
 
 import polars as pl
 
+from churnops.data.accepted import Accepted
 from churnops.errors import ChurnopsError, SettingsError
 from churnops.model import Bundle
 from churnops.model.bundle_folder import DOCUMENT
 from churnops.project import Project
 from churnops.schema import RESERVED, Schema
 from churnops.scoring.customers import as_table, like
-from churnops.scoring.table import TOP_FEATURES, score_table
+from churnops.scoring.table import TOP_FEATURES, check_levels, score_table
 from churnops.settings import CONFIG_NAME, project_settings
 
 Frame = TypeVar("Frame")
@@ -57,6 +58,7 @@ class Model:
     Customers are a dict (one customer), a list of dicts, a pandas or Polars DataFrame, or the path of a CSV or Parquet
     file, with raw headers or snake_case names. The answers have the same form, with one row for each customer; for a
     file, a Polars DataFrame. A pandas table keeps its index. Columns outside the Schema are ignored.
+    A dict may lack nullable columns. A file with many unknown levels is refused.
 
     Attributes
     ----------
@@ -145,6 +147,11 @@ class Model:
         return self._answers(customers, explain=True, top=top)
 
     def _answers(self, customers: object, *, explain: bool, top: int = TOP_FEATURES) -> Any:
+        is_request = isinstance(customers, Mapping | Sequence) and not isinstance(customers, str)
+        may_lack = Accepted.requests(self.schema).missing if is_request else ()
         table = as_table(customers, self.schema)
-        scored = score_table(table, self.bundle, "customers", explain=explain, top=top).table
-        return like(customers, scored.select([name for name in RESERVED if name in scored.columns]))
+        scored = score_table(table, self.bundle, "customers", explain=explain, top=top, may_lack=may_lack)
+        if isinstance(customers, str | Path):
+            check_levels(scored.unknown, self.bundle, "customers")
+        answers = scored.table
+        return like(customers, answers.select([name for name in RESERVED if name in answers.columns]))

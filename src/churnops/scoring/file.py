@@ -3,26 +3,28 @@
 import hashlib
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import polars as pl
 
 from churnops import __version__
+from churnops.data.accepted import Accepted
 from churnops.data.batches import FileBatch, columns_left_out, read_batches, replaced_columns
 from churnops.data.read import ENDINGS
 from churnops.data.targets import check_free, check_target
+from churnops.data.unknown_levels import UnknownLevels
 from churnops.errors import ChurnopsError, DataError
 from churnops.files import usable_cores
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import score_table
+from churnops.scoring.table import check_levels, score_table
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 
 ROWS = 10_000  # of a batch: smaller batches take more time, larger ones more memory
@@ -44,6 +46,7 @@ class ScoredFile:
     """Numbers of scored rows, of predicted churners, and of rows that an earlier run had finished; and the model.
 
     `replaced` are the input's columns with names that scoring adds: they are not in the result.
+    `unknown` has a sentence for each column with unknown levels.
     """
 
     rows: int
@@ -51,6 +54,7 @@ class ScoredFile:
     model_version: str
     resumed_rows: int
     replaced: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class _ScoredBatch:
     rows: int
     churners: int
     share: float
+    unknown: UnknownLevels
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class FileScorer:
         Rows of a batch; each scored batch is saved as a part.
     workers
         Threads that score; None: one for each core, up to four.
+    accept_unknown
+        Whether a file with many unknown levels is scored.
+    accept_missing
+        Names or headers of nullable columns that the file may lack.
     """
 
     models: Path
@@ -84,6 +93,8 @@ class FileScorer:
     safe_csv: bool = False
     rows: int = ROWS
     workers: int | None = None
+    accept_unknown: bool = False
+    accept_missing: tuple[str, ...] = ()
 
     def score(
         self,
@@ -119,6 +130,7 @@ class FileScorer:
         if not unfinished_folder(target).exists():  # refuse before a folder is made
             check_free(target, [source], overwrite)
         bundle = require_deployed(self.models)
+        accepted = Accepted.of(bundle.schema, unknown=self.accept_unknown, missing=self.accept_missing)
         with unfinished_result(target) as unfinished:
             check_free(target, [source], overwrite)  # another run may have finished meanwhile
             identity = self._identity(source, bundle)
@@ -136,18 +148,28 @@ class FileScorer:
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
+            unknown = reduce(UnknownLevels.merge, map(UnknownLevels.read, unfinished.notes), UnknownLevels())
             with _keeping_parts(unfinished):
                 if not unfinished.whole:
-                    score = partial(_score, bundle=bundle, name=source.name, target=target, scorer=self)
+                    score = partial(
+                        _score, bundle=bundle, name=source.name, target=target, scorer=self, may_lack=accepted.missing
+                    )
                     batches = read_batches(source, rows=self.rows, schema=bundle.schema, others=others, skip=resumed)
                     on_rows(resumed, 0.0)
                     for scored in _in_order(score, batches, self.workers or min(usable_cores(), MAX_WORKERS)):
-                        unfinished.add(scored.data, scored.rows, scored.churners)
+                        unfinished.add(scored.data, scored.rows, scored.churners, scored.unknown.to_json())
+                        unknown = unknown.merge(scored.unknown)
                         on_rows(unfinished.rows, scored.share)
                     if self._identity(source, bundle) != identity:
                         raise DataError(f"{source} changed while it was read: type the command again")
+                    unknown = replace(unknown, rows=unfinished.rows)
+                    if not accepted.unknown:
+                        check_levels(unknown, bundle, source.name)
                 unfinished.finish()
-            return ScoredFile(unfinished.rows, unfinished.churners, bundle.version_name, resumed, tuple(replaced))
+            sentences = tuple(unknown.sentences(bundle.schema))
+            return ScoredFile(
+                unfinished.rows, unfinished.churners, bundle.version_name, resumed, tuple(replaced), sentences
+            )
 
     def _identity(self, source: Path, bundle: Bundle) -> dict[str, Any]:
         """Return the identity of a run: versions, options, and the input's size, modification time, and both ends."""
@@ -170,9 +192,13 @@ class FileScorer:
         }
 
 
-def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, scorer: FileScorer) -> _ScoredBatch:
+def _score(
+    batch: FileBatch, *, bundle: Bundle, name: str, target: Path, scorer: FileScorer, may_lack: Collection[str]
+) -> _ScoredBatch:
     """Score one batch and return it as a part; the first part of a CSV has the header."""
-    scored = score_table(batch.table, bundle, name, explain=scorer.explain, first_row=batch.first_row)
+    scored = score_table(
+        batch.table, bundle, name, explain=scorer.explain, first_row=batch.first_row, may_lack=may_lack
+    )
     try:
         if target.suffix.lower() == ".parquet":
             buffer = io.BytesIO()
@@ -182,7 +208,7 @@ def _score(batch: FileBatch, *, bundle: Bundle, name: str, target: Path, scorer:
             data = memoryview(csv_of(scored.table, header=batch.first_row == 0, safe=scorer.safe_csv))
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{target} cannot contain this table: {str(error).partition(chr(10))[0]}") from None
-    return _ScoredBatch(data, batch.table.height, int(scored.prediction.churn.sum()), batch.share)
+    return _ScoredBatch(data, batch.table.height, int(scored.prediction.churn.sum()), batch.share, scored.unknown)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

@@ -4,11 +4,13 @@ The API's uploads and `churnops predict` both use it, so a customer gets the sam
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
 
 from churnops.data.read import encode
+from churnops.data.unknown_levels import ACCEPT, UnknownLevels, expected_shares
 from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError
 from churnops.model import Bundle, Prediction
@@ -37,6 +39,8 @@ class ScoredTable:
         `customers`, encoded (see `churnops.schema`).
     explanation
         Contributions to each score; None if `explain` is False.
+    unknown
+        Unknown levels of the customers.
     """
 
     table: pl.DataFrame
@@ -44,6 +48,7 @@ class ScoredTable:
     columns: Columns
     prediction: Prediction
     explanation: Explanation | None
+    unknown: UnknownLevels
 
 
 def score_table(
@@ -54,6 +59,7 @@ def score_table(
     explain: bool,
     first_row: int = 0,
     top: int = TOP_FEATURES,
+    may_lack: Collection[str] = (),
 ) -> ScoredTable:
     """Check and score a table with snake_case names or raw headers.
 
@@ -67,6 +73,8 @@ def score_table(
         Number of rows above the table in the same file; row numbers in errors include them.
     top
         Maximum number of contributions of each row.
+    may_lack
+        Nullable inputs that the table may lack.
 
     Raises
     ------
@@ -79,7 +87,7 @@ def score_table(
     """
     table = table.drop([column for column in RESERVED if column in table.columns])
     try:
-        customers = check_customers(table, bundle.schema, name)
+        customers = check_customers(table, bundle.schema, name, may_lack=may_lack)
     except ValidationError as error:
         raise error.below(first_row) from None
     except DataError as error:
@@ -102,7 +110,20 @@ def score_table(
             pl.lit(bundle.explanation_scale).alias("explanation_scale"),
             _largest(explanation, bundle, top),
         ]
-    return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation)
+    unknown = UnknownLevels.of(customers, columns, bundle.schema, first_row)
+    return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation, unknown)
+
+
+def check_levels(unknown: UnknownLevels, bundle: Bundle, name: str) -> None:
+    """Refuse a whole file with many unknown levels.
+
+    Raises
+    ------
+    ValidationError
+        If more than 5 % of 100 rows or more have an unknown level in a column, unless it had 1 % in cross-validation.
+    """
+    if failures := unknown.failures(bundle.schema, name, ACCEPT, expected_shares(bundle.metrics)):
+        raise ValidationError(failures)
 
 
 def _largest(explanation: Explanation, bundle: Bundle, top: int) -> pl.Series:

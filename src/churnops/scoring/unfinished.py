@@ -75,6 +75,7 @@ class Unfinished:
         self.folder = folder
         self.target = target
         self.parts: list[Part] = []
+        self.notes: list[Mapping[str, Any]] = []
         self.whole: Part | None = None
 
     def resume(self, identity: Mapping[str, Any]) -> bool:
@@ -99,6 +100,8 @@ class Unfinished:
         parts = {int(match[1]): (file, match) for file in files if (match := _PART.fullmatch(file.name))}
         while len(self.parts) in parts:  # parts after a missing one are written again
             file, match = parts[len(self.parts)]
+            note = self._note(len(self.parts))
+            self.notes += [json.loads(note.read_bytes())] if note.exists() else []
             self.parts.append(Part(file, int(match[2]), int(match[3])))
         return False
 
@@ -112,8 +115,16 @@ class Unfinished:
         """Number of finished rows that are predicted to churn."""
         return self.whole.churners if self.whole else sum(part.churners for part in self.parts)
 
-    def add(self, data: bytes | memoryview, rows: int, churners: int) -> None:
-        """Save the next part on disk; a process killed after this call does not lose it."""
+    def _note(self, number: int) -> Path:
+        return self.folder / f"part-{number:06d}.json"
+
+    def add(self, data: bytes | memoryview, rows: int, churners: int, note: Mapping[str, Any]) -> None:
+        """Save the next part on disk; a process killed after this call does not lose it.
+
+        `note` is kept beside the part, unless it is empty, and is in `notes` of the process that continues.
+        """
+        if note:
+            write_flushed(self._note(len(self.parts)), json.dumps(note).encode())
         path = self.folder / f"part-{len(self.parts):06d}-{rows}-{churners}"
         write_flushed(path, data)
         self.parts.append(Part(path, rows, churners))

@@ -56,7 +56,9 @@ def signature(schema: Schema) -> "ModelSignature":
             return DataType.long
         return DataType.double if column.kind in ("number", "integer") else DataType.string
 
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(type_of(column), column.name) for column in schema.model_inputs]
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(type_of(column), column.name, required=not column.nullable) for column in schema.model_inputs
+    ]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.double, "churn_probability"),
         ColSpec(DataType.boolean, "churn_prediction"),

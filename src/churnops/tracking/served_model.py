@@ -7,7 +7,9 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
+from churnops.data.accepted import Accepted
 from churnops.data.read import encode
+from churnops.data.unknown_levels import unknown_columns
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.scoring.customers import as_table
@@ -21,17 +23,22 @@ class BundleModel(PythonModel):
         self.bundle = Bundle.load(Path(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Score customers; the columns have the Schema's snake_case names."""
+        """Score customers; the columns have the Schema's snake_case names.
+
+        The answers have a column `unknown`, with lists of columns, if a level is unknown.
+        """
         schema = self.bundle.schema
-        customers = check_customers(as_table(model_input, schema), schema, "request")
-        scored = self.bundle.predict(encode(customers, schema))
-        return pd.DataFrame(
-            {
-                "churn_probability": scored.probability,
-                "churn_prediction": scored.churn,
-                "model_version": self.bundle.version_name,
-            }
-        )
+        may_lack = Accepted.requests(schema).missing
+        customers = check_customers(as_table(model_input, schema), schema, "request", may_lack=may_lack)
+        columns = encode(customers, schema)
+        scored = self.bundle.predict(columns)
+        answers = {
+            "churn_probability": scored.probability,
+            "churn_prediction": scored.churn,
+            "model_version": self.bundle.version_name,
+        }
+        unknown = unknown_columns(columns, schema)
+        return pd.DataFrame(answers | ({"unknown": unknown} if any(unknown) else {}))
 
 
 set_model(BundleModel())

@@ -27,6 +27,7 @@ from churnops.training.export import export
 from churnops.training.recipe import RecipeSearch, Rows, capped, fit_family, is_capped, levels_of
 from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
+from churnops.training.unseen_levels import unseen_levels
 
 MAX_REFERENCE_ROWS = 10_000
 REFERENCE_POINTS = 10_000  # limit of a column's points: distances are exact to 0.0001, and a bundle stays small
@@ -138,10 +139,11 @@ def train_models(
         settings.table.target.name: prepared.outcome[profiled].astype(np.float64),
         SCORE: unseen[profiled],
     }
+    shares = unseen_levels(prepared.rows(~prepared.held_out), plan.folds, settings.table.inputs)
     return TrainedModels(
         models=models,
         winner=winner,
-        refit=refit,
+        refit=refit.with_metadata(metrics={"unseen_levels": shares}, lineage={}),
         params={
             "candidates": list(candidates),
             "folds": len(plan.folds),

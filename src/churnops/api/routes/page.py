@@ -115,6 +115,9 @@ def _type(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     elif "enum" in schema:
         choices = [json.dumps(value, ensure_ascii=False) for value in schema["enum"][:MAX_CHOICES]]
         yield "one of " + ", ".join(choices) + (", …" if len(schema["enum"]) > MAX_CHOICES else ""), ""
+    elif "examples" in schema:
+        examples = [json.dumps(value, ensure_ascii=False) for value in schema["examples"][:MAX_CHOICES]]
+        yield f"{_limits(schema)}, such as {', '.join(examples)}", ""
     elif schema.get("type") == "array":
         yield "list of ", ""
         yield from _type(schema.get("items", {}))

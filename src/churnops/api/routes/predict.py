@@ -1,6 +1,7 @@
 """Routes of predictions for lists and files of customers, and of probes; `churnops.api.predict` has `/predict`."""
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from churnops.api.body import JSON, media_type
 from churnops.api.documents import MAX_PROBES
 from churnops.api.live import given_columns
-from churnops.api.predictions import answer
+from churnops.api.predictions import answer, unknown_levels
 from churnops.api.problems import REFUSALS, Problem, documented
 from churnops.api.released import Released, in_pieces
 from churnops.api.routes.shared import admitted, as_json, computed, key_of
@@ -31,6 +32,20 @@ _WARNINGS = {
     "description": "Whether the answer to a CSV or Parquet file has the column prediction_warnings: contradictions "
     "between the customer's fields, in a CSV as a JSON list. Other answers have warnings in any case.",
 }
+_ACCEPT_UNKNOWN = {
+    "name": "accept_unknown",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean", "default": False},
+    "description": "Whether a file is scored although many levels of a category are unknown.",
+}
+_ACCEPT_MISSING = {
+    "name": "accept_missing",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "array", "items": {"type": "string"}, "default": []},
+    "description": "Nullable columns that a file may lack.",
+}
 
 
 @router.post(
@@ -38,7 +53,7 @@ _WARNINGS = {
     operation_id="predict_batch",
     summary="Predict many customers",
     responses=documented(*REFUSALS),
-    openapi_extra={"parameters": [_WARNINGS]},
+    openapi_extra={"parameters": [_WARNINGS, _ACCEPT_UNKNOWN, _ACCEPT_MISSING]},
 )
 async def predict_batch(request: Request) -> Response:
     """Score and explain many customers: a JSON list, or a CSV, NDJSON or Parquet file as the body.
@@ -60,6 +75,8 @@ async def predict_batch(request: Request) -> Response:
         held = stack.enter_context(closing(service.work.held()))
         scored = await computed(request, service, partial(_scored, service, served, key_of(request)), held)
         await service.recorder.record([row for part in scored for row in part.rows])
+        for part in scored:
+            service.recorder.count_unknown(part.unknown)
         if service.live is not None:
             for part in scored:
                 service.live.add(served, part.columns, [row.churn_probability for row in part.rows])
@@ -103,11 +120,12 @@ async def predict_probe(request: Request) -> Response:
 
 
 class _Scored(NamedTuple):
-    """Part of a list: its answers as JSON, its rows for the journal, and its encoded columns."""
+    """Part of a list: answers as JSON, rows for the journal, encoded columns, and numbers of unknown levels."""
 
     content: bytes
     rows: list[PredictionRow]
     columns: Columns
+    unknown: Mapping[str, int]
 
 
 def _scored(service: Service, served: Served, key: str | None, body: bytes) -> Steps[list[_Scored]]:
@@ -120,5 +138,5 @@ def _scored(service: Service, served: Served, key: str | None, body: bytes) -> S
         part = records[start : start + STEP_ROWS]
         answers, rows = answer(served, part, key)
         columns = given_columns(served, part) if service.live else {}
-        scored.append(_Scored(json.dumps(answers)[1:-1].encode(), rows, columns))
+        scored.append(_Scored(json.dumps(answers)[1:-1].encode(), rows, columns, unknown_levels(answers)))
     return scored

@@ -17,6 +17,8 @@ from churnops.api.served import Served
 from churnops.api.uploads.formats import UPLOADS, Upload
 from churnops.api.uploads.ndjson import NdjsonUpload
 from churnops.api.work import Room, Work, close
+from churnops.data.accepted import Accepted
+from churnops.errors import DataError
 from churnops.files import temporary_file
 from churnops.settings import ApiSettings
 
@@ -55,6 +57,7 @@ class Uploads:
             If the file is too large or slow, or a row does not fit the Schema.
         """
         key = request.scope["state"]["client"].key
+        accepted = accepted_gaps(request, served)
         seconds = self._limits.timeout_seconds * UPLOAD_TIMES
         self._places.take()
         try:
@@ -68,7 +71,7 @@ class Uploads:
                 file.flush()
             except OSError as error:
                 raise _no_space(error) from None
-            upload = await self._work.step(self._open, kind, path, served, key, warnings)
+            upload = await self._work.step(self._open, kind, path, served, key, accepted, warnings)
             await self._work.upload(request.receive, upload.check())
         except BaseException:
             self._release(file)
@@ -76,13 +79,15 @@ class Uploads:
         headers = {REPLACED: ", ".join(upload.replaced)} if upload.replaced else {}
         return Released(self._stream(upload, served), lambda: self._release(file), SUFFIX[kind], seconds, headers)
 
-    def _open(self, kind: str, path: Path, served: Served, key: str | None, warnings: bool) -> Upload:
+    def _open(
+        self, kind: str, path: Path, served: Served, key: str | None, accepted: Accepted, warnings: bool
+    ) -> Upload:
         if kind == "ndjson":
-            return NdjsonUpload(path, served, self._limits.max_upload_rows, key)
+            return NdjsonUpload(path, served, self._limits.max_upload_rows, key, accepted)
         from churnops.api.uploads.tables import CsvPieces, ParquetPieces, TableUpload  # cost memory and start-up
 
         writer = CsvPieces(safe=self._safe_csv) if kind == "csv" else ParquetPieces()
-        return TableUpload(path, served, writer, self._limits, key, warnings=warnings)
+        return TableUpload(path, served, writer, self._limits, key, accepted, warnings=warnings)
 
     async def _stream(self, upload: Upload, served: Served) -> AsyncIterator[bytes]:
         pieces = upload.scored()
@@ -90,6 +95,7 @@ class Uploads:
             while (piece := await self._work.step(next, pieces, None)) is not None:
                 for start in range(0, len(piece.rows), RECORDED_ROWS):
                     await self._recorder.record(piece.rows[start : start + RECORDED_ROWS])
+                self._recorder.count_unknown(piece.unknown)
                 if piece.rows and self._live is not None:
                     self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
                 yield piece.content
@@ -100,6 +106,24 @@ class Uploads:
         self._places.leave()
         with suppress(OSError):  # closing tries again to write bytes for which the disk had no space
             file.close()
+
+
+def accepted_gaps(request: Request, served: Served) -> Accepted:
+    """Read the parameters `accept_unknown` and `accept_missing` of a request.
+
+    Raises
+    ------
+    Problem
+        422 if a value is not valid.
+    """
+    given = request.query_params
+    unknown = given.getlist("accept_unknown")
+    if not set(unknown) <= {"true", "false"}:
+        raise Problem(422, "validation", "the parameter accept_unknown must be true or false")
+    try:
+        return Accepted.of(served.bundle.schema, unknown="true" in unknown, missing=given.getlist("accept_missing"))
+    except DataError as error:
+        raise Problem(422, "validation", f"accept_missing: {error}") from None
 
 
 def _no_space(error: OSError) -> Problem:

@@ -1,6 +1,6 @@
 """Media types of uploads, and the interface of their formats."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from churnops.api.body import FORMS, JSON, is_form
@@ -33,11 +33,15 @@ def wrong_media_type(kind: str) -> Problem:
 
 
 class Piece(NamedTuple):
-    """Piece of an answer: its bytes, the rows to record before the bytes are sent, and the encoded columns."""
+    """Piece of an answer.
+
+    `rows` are recorded before the bytes are sent. `columns` are encoded. `unknown` are numbers of unknown levels.
+    """
 
     content: bytes
     rows: list[PredictionRow]
     columns: Columns
+    unknown: Mapping[str, int]
 
 
 class Upload(Protocol):

@@ -15,15 +15,17 @@ from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
+from churnops.data.accepted import Accepted
 from churnops.data.batches import Format, count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import with_date_texts
+from churnops.data.unknown_levels import UnknownLevels
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import EXPLANATIONS, WARNINGS, ScoredTable, score_table, with_json_reasons
+from churnops.scoring.table import EXPLANATIONS, WARNINGS, ScoredTable, check_levels, score_table, with_json_reasons
 from churnops.settings import ApiSettings
 from churnops.wire import FieldError
 
@@ -45,6 +47,7 @@ class TableUpload:
         writer: "CsvPieces | ParquetPieces",
         limits: ApiSettings,
         key: str | None,
+        accepted: Accepted,
         *,
         warnings: bool = False,
     ) -> None:
@@ -54,6 +57,7 @@ class TableUpload:
         self._key = key
         self._warnings = warnings
         self._served = served
+        self._accepted = accepted
         self._writer = writer
         self._format = writer.format
         self.replaced = replaced_columns(path, format=writer.format)
@@ -63,18 +67,14 @@ class TableUpload:
         if (count_rows(self._path, format=self._format) or 0) > self._max_rows:
             raise too_many(self._max_rows)
         try:
-            for _ in self._batches(explain=False):
+            unknown = UnknownLevels()
+            for scored, _ in self._batches(explain=False):
+                unknown = unknown.merge(scored.unknown)
                 yield
+            if not self._accepted.unknown:
+                check_levels(unknown, self._served.bundle, NAME)
         except ValidationError as error:
-            schema = self._served.bundle.schema
-            errors = [
-                _field_error(schema, failure.column, failure.rule, failure.message, failure.rows)
-                for failure in error.failures
-            ]
-            first = errors[0]
-            raise Problem(
-                422, "validation", f"row {first.row}: {first.message}" if first.row else first.message, errors=errors
-            ) from None
+            raise refusal(error, self._served.bundle.schema) from None
         except ChurnopsError as error:
             raise Problem(422, "table", str(error).partition("\n")[0].replace(str(self._path), NAME)) from None
 
@@ -87,8 +87,9 @@ class TableUpload:
                 lines = self._served.contradictions.of_rows(scored.columns)
                 texts = map(lines.get, range(scored.table.height))
                 added.append(pl.Series(WARNINGS, texts, dtype=pl.List(pl.String)))
-            yield Piece(self._writer.write(scored.table.with_columns(added)), rows, scored.columns)
-        yield Piece(self._writer.end(), [], {})
+            unknown = {name: level.count for name, level in scored.unknown.columns.items()}
+            yield Piece(self._writer.write(scored.table.with_columns(added)), rows, scored.columns, unknown)
+        yield Piece(self._writer.end(), [], {}, {})
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
         """Yield scored rows and their customers' ids."""
@@ -107,7 +108,14 @@ class TableUpload:
             if is_marked(table.columns) and not self._served.form.simulated:
                 error = FieldError(field=SIMULATED, rule="simulated", message=REFUSED)
                 raise Problem(422, "validation", REFUSED, errors=[error])
-            scored = score_table(table, self._served.bundle, NAME, explain=explain, first_row=rows_before)
+            scored = score_table(
+                table,
+                self._served.bundle,
+                NAME,
+                explain=explain,
+                first_row=rows_before,
+                may_lack=self._accepted.missing,
+            )
             yield scored, self._ids(scored, rows_before)
             rows_before += table.height
 
@@ -222,6 +230,16 @@ class ParquetPieces:
         if self._writer is not None:
             self._writer.close()
         return self._sink.take()
+
+
+def refusal(error: ValidationError, schema: Schema) -> Problem:
+    """Return the problem with each broken rule of a file."""
+    errors = [
+        _field_error(schema, failure.column, failure.rule, failure.message, failure.rows) for failure in error.failures
+    ]
+    first = errors[0]
+    detail = f"row {first.row}: {first.message}" if first.row else first.message
+    return Problem(422, "validation", detail, errors=errors)
 
 
 def _field_error(schema: Schema, label: str | None, rule: str, message: str, rows: tuple[int, ...]) -> FieldError:

@@ -126,8 +126,8 @@ def _largest(column: Column, reference: ColumnProfile, batch: ColumnProfile) -> 
         return "The reference customers have no value."
     place = int(np.argmax(np.abs(now - before)))
     code = float(reference.points[place])
-    known = code.is_integer() and 0 <= code < len(column.choices)
-    choice = column.choices[int(code)] if known else number(code)
+    known = code.is_integer() and 0 <= code < len(column.levels)
+    choice = column.levels[int(code)] if known else number(code)
     return f"{choice}: {percent(float(before[place]))} before, {percent(float(now[place]))} now."
 
 

@@ -230,4 +230,4 @@ def _bars(column: Column, reference: ColumnProfile, batch: ColumnProfile) -> go.
 
 
 def _choice(code: float, column: Column) -> str:
-    return column.choices[int(code)] if code.is_integer() and 0 <= code < len(column.choices) else f"{code:.4g}"
+    return column.levels[int(code)] if code.is_integer() and 0 <= code < len(column.levels) else f"{code:.4g}"

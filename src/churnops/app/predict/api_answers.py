@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import polars as pl
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from churnops.app.predict.answers import (
 )
 from churnops.app.shared.text import one_line
 from churnops.client import JSON, MAX_ANSWER_BYTES, Client, NoReply, Reply
+from churnops.data.accepted import Accepted
 from churnops.data.batches import open_batches
 from churnops.errors import DataError
 from churnops.features.build import Feature
@@ -77,9 +79,14 @@ class ApiAnswers:
             answer.prediction_id,
         )
 
-    def file(self, path: Path, kind: Kind) -> AnsweredFile:
+    def file(self, path: Path, kind: Kind, *, lenient: bool = False) -> AnsweredFile:
         """See `Answers`."""
-        reply = self._ask("/predict/batch", FILE_SECONDS, path.read_bytes(), MEDIA_TYPES[kind], MAX_SCORED_BYTES)
+        query = ""
+        if lenient:
+            missing = sorted(Accepted.requests(self.card().schema).missing)
+            query = "?" + urlencode({"accept_unknown": "true", "accept_missing": missing}, doseq=True)
+        content = path.read_bytes()
+        reply = self._ask(f"/predict/batch{query}", FILE_SECONDS, content, MEDIA_TYPES[kind], MAX_SCORED_BYTES)
         file, scored = temporary_file(f".{kind}")
         with file:
             file.write(reply.content)

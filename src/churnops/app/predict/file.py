@@ -35,10 +35,16 @@ def many(answering: Answers, card: Card, local: Bundle | None) -> None:
     if file is None:
         st.session_state.pop(FILE, None)
         return
+    lenient = st.checkbox(
+        "Accept many unknown levels and missing nullable columns",
+        help="An unknown level is scored as other. First check whether the spelling of a level changed.",
+    )
     if st.button("Score the file", type="primary"):
         with st.spinner("Scoring"):
             try:
-                result: ScoredUpload | NotAnswered = score_file(file.name, file.getvalue(), answering, card, local)
+                result: ScoredUpload | NotAnswered = score_file(
+                    file.name, file.getvalue(), answering, card, local, lenient=lenient
+                )
             except NotAnswered as error:
                 result = error
         st.session_state[FILE] = (file.file_id, result)

@@ -92,7 +92,7 @@ def _field(column: Column, needed: bool, profile: ColumnProfile | None) -> Field
         low,
         high,
         step,
-        column.choices,
+        column.levels,
         needed,
         may_be_empty,
     )

@@ -86,8 +86,8 @@ def shown_value(value: float | None, feature: Feature | None, schema: Schema) ->
     if value is None or feature is None or value != value:
         return ""
     column = schema.by_name.get(feature.name)
-    if column is not None and column.choices and value in range(len(column.choices)):
-        return one_line(column.choices[int(value)])
+    if column is not None and column.levels and value in range(len(column.levels)):
+        return one_line(column.levels[int(value)])
     if _is_comparison(feature.expression):
         return "yes" if value else "no"
     is_date = column is not None and column.kind == "date"

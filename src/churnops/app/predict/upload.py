@@ -11,6 +11,7 @@ import polars as pl
 from churnops.app.predict.answers import MEDIA_TYPES, AnsweredFile, Answers, Card, Kind, NotAnswered, refused
 from churnops.app.predict.risk import feature_values, level, reason
 from churnops.app.shared.text import one_line
+from churnops.data.accepted import Accepted
 from churnops.data.batches import count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
@@ -70,7 +71,9 @@ def kind_of(name: str) -> Kind:
     return kind
 
 
-def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: Bundle | None) -> ScoredUpload:
+def score_file(
+    name: str, content: bytes, answers: Answers, card: Card, bundle: Bundle | None, *, lenient: bool = False
+) -> ScoredUpload:
     """Score a file of customers, either every row or none.
 
     Parameters
@@ -79,6 +82,8 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
         The user's name for the file; no file of this name is read.
     bundle
         Model of `card`, if it is on this machine; it computes the values of derived features.
+    lenient
+        As for `Answers.file`.
 
     Raises
     ------
@@ -95,7 +100,7 @@ def score_file(name: str, content: bytes, answers: Answers, card: Card, bundle: 
         try:
             _check_size(path, kind, card.schema)
             replaced = tuple(replaced_columns(path, format=kind))
-            answered = answers.file(path, kind)
+            answered = answers.file(path, kind, lenient=lenient)
         except NotAnswered as error:
             raise NotAnswered(str(error).replace(str(path), "the file"), error.broken) from None
         except ChurnopsError as error:
@@ -137,7 +142,8 @@ def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, limit: int
     """Return the customers with the highest probability, with reasons in words; see `ScoredUpload.risks`."""
     table = answered.table.with_columns(pl.col("churn_probability").cast(pl.Float64)).with_row_index(":row", 1)
     top = table.sort("churn_probability", descending=True, maintain_order=True).head(limit)
-    customers = check_customers(top, card.schema, "the file")
+    may_lack = Accepted.requests(card.schema).missing
+    customers = check_customers(top, card.schema, "the file", may_lack=may_lack)
     values = feature_values(card, bundle, encode(customers, card.schema))
     why = [_pairs(given)[:REASONS] for given in top.get_column(EXPLANATIONS)]
     described = [

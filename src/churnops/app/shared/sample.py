@@ -128,8 +128,8 @@ def _sound(columns: Columns, outcome: Floats, score: Floats, schema: Schema) -> 
     known = np.isin(outcome, (0.0, 1.0)).all() and (score >= 0).all() and (score <= 1).all()
     valid = set(columns) >= {column.name for column in schema.model_inputs} and outcome.size > 0
     for name, values in columns.items():
-        choices = len(schema.by_name[name].choices)
-        if choices and not (np.isnan(values) | np.isin(values, np.arange(choices))).all():
+        levels = len(schema.by_name[name].levels)
+        if levels and not (np.isnan(values) | np.isin(values, np.arange(levels))).all():
             return False
     return bool(known and valid)
 
@@ -182,7 +182,8 @@ def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
     for column in bundle.schema.inputs:
         if column.name in sample.columns:
             values = sample.columns[column.name]
-            described = column.description, values, column.choices, column.unit, column.kind == "date"
+            choices = column.levels if (values == column.other).any() else column.choices
+            described = column.description, values, choices, column.unit, column.kind == "date"
             shown.append(Variable(column.name, title(column), *described))
     computed = [
         f

@@ -1,0 +1,53 @@
+"""Gaps of a file of customers that its sender accepts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+from churnops.errors import DataError
+from churnops.schema import Schema, nearest
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Gaps of a file that do not refuse it.
+
+    Attributes
+    ----------
+    unknown
+        Whether many unknown levels are accepted.
+    missing
+        Names of nullable columns that the file may lack; its rows are then scored without these values.
+    """
+
+    unknown: bool = False
+    missing: frozenset[str] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, schema: Schema, *, unknown: bool = False, missing: Iterable[str] = ()) -> Self:
+        """Return the accepted gaps; `missing` has names or headers of columns.
+
+        Raises
+        ------
+        DataError
+            If a name is not that of a nullable input.
+
+        Examples
+        --------
+        >>> from churnops.schema import Column
+        >>> spend = Column(name="spend", alias="Spend", kind="number", nullable=True)
+        >>> schema = Schema(columns=(spend, Column(name="churn", kind="target", choices=("no", "yes"))))
+        >>> Accepted.of(schema, missing=["Spend"]).missing
+        frozenset({'spend'})
+        """
+        nullable = cls.requests(schema).missing
+        names = {header: name for header in missing for name in [schema.rename([header]).get(header, header)]}
+        if wrong := [header for header, name in names.items() if name not in nullable]:
+            why = f"; {nearest(wrong[0], nullable)}" if nullable else ""
+            raise DataError(f"'{wrong[0]}' is no nullable input of the model{why}")
+        return cls(unknown, frozenset(names.values()))
+
+    @classmethod
+    def requests(cls, schema: Schema) -> Self:
+        """Return the accepted gaps of a request: any."""
+        return cls(unknown=True, missing=frozenset(column.name for column in schema.model_inputs if column.nullable))
