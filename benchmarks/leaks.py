@@ -53,10 +53,9 @@ def measure() -> Result:
             *(_claim(strength, [named[kind, strength] for kind in KINDS]) for strength in STRENGTHS),
             _wrong_claim(len(wrong), columns),
         ],
-        tables=[(f"Named of {TRIALS}, and in brackets those that the model cannot use", _rows(named, left))],
+        tables=[(f"Named of {TRIALS}, and in brackets those that are no inputs", _rows(named, left))],
         notes=[
-            "The model cannot use a column that is left out, because it is named or for another reason: dates are no "
-            "inputs.",
+            "In brackets: columns that are no inputs of the model, which are the id and columns left out as certain leaks.",
             *([f"Named wrongly: {', '.join(wrong)}."] if wrong else []),
         ],
     )
