@@ -16,13 +16,14 @@ from churnops.discovery.levels import flag_choices, ordered
 from churnops.discovery.naming import names_of
 from churnops.discovery.survey import Survey
 from churnops.errors import DataError
-from churnops.features.build import MAX_FEATURES
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, Kind, is_marked, nearest
 from churnops.settings.columns import CHOICE, RULES
 from churnops.spelling import plain
 
 MAX_CODE_LEVELS = 100
 """Largest number of levels of numbers that are codes."""
+MAX_TOGETHER = 50_000
+"""Number of levels of all categories together: they take about 1 MB in the config file."""
 LONG_LIST = 255
 """Number of levels from which a category must not be free text."""
 REPEATED = 0.5
@@ -124,20 +125,18 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
         _without_kind(d, "identifies the customer, as another column does") if d.kind == "id" and d is not one_id else d
         for d in decided
     )
-    return DescribedColumns(
-        _within_features(columns), tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS))
-    )
+    return DescribedColumns(_within_limit(columns), tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS)))
 
 
-def _within_features(columns: tuple[DescribedColumn, ...]) -> tuple[DescribedColumn, ...]:
-    """Leave out the categories with the most levels, if all levels together are more than a model's features."""
+def _within_limit(columns: tuple[DescribedColumn, ...]) -> tuple[DescribedColumn, ...]:
+    """Leave out the categories with the most levels, if all together have more than `MAX_TOGETHER`."""
     inputs = sorted((d for d in columns if d.kind not in (None, "id")), key=lambda d: len(d.choices))
-    room, kept = MAX_FEATURES, set()
+    room, kept = MAX_TOGETHER, set()
     for column in inputs:
         room -= max(len(column.choices) - 1, 1)
         if room >= 0:
             kept.add(column.header)
-    reason = "has {:,} levels: more than a model has features"
+    reason = "has {:,} levels: too many for a config file with the other categories"
     return tuple(
         d if d.kind in (None, "id") or d.header in kept else _without_kind(d, reason.format(len(d.choices)), check=True)
         for d in columns
