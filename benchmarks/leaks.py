@@ -55,7 +55,7 @@ def measure() -> Result:
         ],
         tables=[(f"Named of {TRIALS}, and in brackets those that are no inputs", _rows(named, left))],
         notes=[
-            "In brackets: columns that are no inputs of the model, which are the id and columns left out as certain leaks.",
+            "In brackets: columns that are no inputs of the model: the id, and columns left out as certain leaks.",
             *([f"Named wrongly: {', '.join(wrong)}."] if wrong else []),
         ],
     )

@@ -15,6 +15,9 @@ def sources(bundle: Bundle) -> dict[str, frozenset[str]]:
     known: dict[str, Column | None] = {column.name: column for column in bundle.schema.model_inputs}
     reads: dict[str, frozenset[str]] = {name: frozenset([name]) for name in known}
     for feature in bundle.features:
+        if feature.expression in bundle.schema.by_name:  # a column itself, which may be a category
+            reads.setdefault(feature.name, frozenset([feature.expression]))
+            continue
         names = compile_expression(feature.expression, known).names
         columns = frozenset().union(*(reads[name] for name in names))
         known.setdefault(feature.name, None)
