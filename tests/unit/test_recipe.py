@@ -8,6 +8,7 @@ import xgboost
 from sklearn.linear_model import LogisticRegression
 
 from churnops.errors import SettingsError
+from churnops.evaluation.importance import column_importance
 from churnops.evaluation.metrics import point_metrics
 from churnops.training import recipe
 from churnops.training.recipe import Rows, blend_weights, capped, fit_family, is_capped
@@ -32,6 +33,13 @@ def test_the_winner_scores_new_customers_better_than_chance():
     assert set(models.models) == {"logistic_regression", "decision_tree", "random_forest", "xgboost", "blend"}
     assert np.isfinite(models.models[models.winner].search.out_of_fold).all()
     assert prepared.outcome.size == 1500
+
+
+def test_a_category_that_is_one_feature_has_an_importance():
+    refit = trained()[1].refit
+    shares = column_importance(refit, None)
+    assert set(shares) <= {column.name for column in refit.schema.model_inputs}
+    assert sum(shares.values()) == pytest.approx(1.0)
 
 
 def test_the_same_table_gives_the_same_bundle():

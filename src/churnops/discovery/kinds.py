@@ -16,6 +16,7 @@ from churnops.discovery.levels import flag_choices, ordered
 from churnops.discovery.naming import names_of
 from churnops.discovery.survey import Survey
 from churnops.errors import DataError
+from churnops.limits import MAX_CHOICES
 from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, Kind, is_marked, nearest
 from churnops.settings.columns import CHOICE, RULES
 from churnops.spelling import plain
@@ -23,7 +24,7 @@ from churnops.spelling import plain
 MAX_CODE_LEVELS = 100
 """Largest number of levels of numbers that are codes."""
 MAX_TOGETHER = 50_000
-"""Number of levels of all categories together: they take about 1 MB in the config file."""
+"""Number of choices of all categories together: they take about 1 MB in the config file."""
 LONG_LIST = 255
 """Number of levels from which a category must not be free text."""
 REPEATED = 0.5
@@ -112,12 +113,14 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
     names = names_of(column.header for column in survey.columns)
     missing: Counter[str] = Counter()
     decided = []
+    filled: dict[str, _FilledColumn] = {}
     for facts in survey.columns:
         if facts.header == target:
             continue
         words = missing_words(facts)
         missing.update(words)
         column = _FilledColumn(facts, names[facts.header], frozenset(words))
+        filled[facts.header] = column
         decided.append(column.as_("id", "as you said") if facts.header == identifier else _decide(column))
     decided += [_repeated(header) for header in survey.repeated]
     one_id = next((d for d in decided if d.header == identifier), None) or _best_id(decided)
@@ -125,22 +128,27 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
         _without_kind(d, "identifies the customer, as another column does") if d.kind == "id" and d is not one_id else d
         for d in decided
     )
-    return DescribedColumns(_within_limit(columns), tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS)))
+    limit = _choices_limit(columns)
+    columns = tuple(_with_frequent_levels(d, filled[d.header], limit) if d.kind == "category" else d for d in columns)
+    return DescribedColumns(columns, tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS)))
 
 
-def _within_limit(columns: tuple[DescribedColumn, ...]) -> tuple[DescribedColumn, ...]:
-    """Leave out the categories with the most levels, if all together have more than `MAX_TOGETHER`."""
-    inputs = sorted((d for d in columns if d.kind not in (None, "id")), key=lambda d: len(d.choices))
-    room, kept = MAX_TOGETHER, set()
-    for column in inputs:
-        room -= max(len(column.choices) - 1, 1)
-        if room >= 0:
-            kept.add(column.header)
-    reason = "has {:,} levels: too many for a config file with the other categories"
-    return tuple(
-        d if d.kind in (None, "id") or d.header in kept else _without_kind(d, reason.format(len(d.choices)), check=True)
-        for d in columns
-    )
+def _with_frequent_levels(decision: DescribedColumn, column: "_FilledColumn", limit: int) -> DescribedColumn:
+    """Return a category with the most frequent levels as choices, at most `limit` of them."""
+    if len(decision.choices) <= limit and not column.facts.many_levels:
+        return decision
+    levels = "more than 10,000" if column.facts.many_levels else f"{len(decision.choices):,}"
+    reason = f"{levels} levels: the {limit:,} most frequent ones are its choices, and the others count as other"
+    choices = ordered(level for level, _ in column.levels.most_common(limit))
+    return replace(decision, choices=choices, reason=reason, check=True)
+
+
+def _choices_limit(decisions: Sequence[DescribedColumn]) -> int:
+    """Return the largest number of choices of a category with which all fit into `MAX_TOGETHER`."""
+    limit = MAX_CHOICES
+    while limit > LONG_LIST and sum(min(len(d.choices), limit) for d in decisions) > MAX_TOGETHER:
+        limit //= 2
+    return limit
 
 
 def _repeated(header: str) -> DescribedColumn:
@@ -320,8 +328,6 @@ def _decide_levels(column: _FilledColumn, reason: str) -> DescribedColumn:
         if 0.5 < share < 1:
             return column.out(f"is a mixture of numbers ({share:.0%}) and texts", check=True)
         return column.out(f"has {levels} levels, most of them of one row: too many for a category", check=True)
-    if facts.many_levels:
-        return column.out(f"has {levels} levels: too many for a category", check=True)
     if not all(map(CHOICE.allows, column.levels)):
         return column.out("has texts with control characters, or of more than 200 characters", check=True)
     return column.as_("category", reason or f"{levels} levels", choices=ordered(column.levels))
@@ -370,5 +376,5 @@ def _best_id(decisions: Sequence[DescribedColumn]) -> DescribedColumn | None:
     return min(ids, key=rank, default=None)
 
 
-def _without_kind(decision: DescribedColumn, reason: str, *, check: bool = False) -> DescribedColumn:
-    return DescribedColumn(decision.header, decision.name, None, (), False, reason, check)
+def _without_kind(decision: DescribedColumn, reason: str) -> DescribedColumn:
+    return DescribedColumn(decision.header, decision.name, None, (), False, reason)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from churnops.discovery import kinds
 from churnops.discovery.discover import Discovery, discover
 from churnops.discovery.facts import MAX_LEVELS
 from churnops.discovery.naming import names_of
@@ -102,6 +103,32 @@ def test_a_city_of_thousands_of_levels_is_a_category(tmp_path: Path):
     assert described["Zip"].kind == "category"
     assert "most of them of one row" in described["Name"].reason
     assert described["Comment"].reason == "is free text"
+
+
+@pytest.mark.parametrize(("together", "choices"), [(50_000, 10_000), (1_500, 1_250)])
+def test_of_very_many_levels_the_most_frequent_are_choices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int, choices: int
+):
+    monkeypatch.setattr(kinds, "MAX_TOGETHER", together)
+    shops = [f"shop {n}" for n in [*range(1_000)] * 38 + [*range(1_000, 12_000)] * 2]
+    churn = ["No", "No", "Yes"] * (len(shops) // 3)
+    path = tmp_path / "table.parquet"
+    pl.DataFrame({"Shop": pl.Series(shops).shuffle(seed=1), "Churn": churn}).write_parquet(path)
+    table = discover([path], "Churn")
+    (shop,) = table.columns
+    assert len(shop.choices) == choices
+    assert {f"shop {n}" for n in range(1_000)} < set(shop.choices)
+    assert f"the {choices:,} most frequent ones are its choices" in shop.reason
+    settings = load_settings(write_config(table, [path], tmp_path, force=False))
+    assert settings.table.by_name["shop"].choices == shop.choices
+
+
+@pytest.mark.parametrize("cells", [["$5", "5 €"], ["5%", "6", "7 $"]])
+def test_numbers_with_two_units_are_left_out(tmp_path: Path, cells: list[str]):
+    mixed = [cells[n % len(cells)].replace("5", str(n % 50)) for n in range(ROWS)]
+    described = {d.header: d for d in discovered(tmp_path, Mixed=mixed).columns}
+    assert described["Mixed"].kind is None
+    assert "mixes the units" in described["Mixed"].reason
 
 
 def test_only_one_id_and_it_is_the_one_with_a_name_for_ids(tmp_path: Path):
