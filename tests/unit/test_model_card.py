@@ -11,7 +11,7 @@ from churnops.data.skipped import Skipped
 from churnops.evaluation.fairness import group_results
 from churnops.evaluation.held_out import CARD, evaluate_models
 from churnops.evaluation.lift import lift_table
-from churnops.evaluation.segments import MISSING, worst_segments
+from churnops.evaluation.segments import MISSING, groups, worst_segments
 from churnops.schema import Column, Columns, Schema
 from churnops.settings import Settings
 from churnops.training.train import TrainedModels
@@ -133,6 +133,12 @@ def test_segments_compare_the_losses_as_a_t_test_does():
     assert (segment.rows, segment.log_loss) == (rows.sum(), pytest.approx(loss[rows].mean()))
     assert segment.others == pytest.approx(loss[~rows].mean())
     assert segment.expected == pytest.approx(probability[rows].sum())
+
+
+def test_levels_outside_the_choices_are_no_missing_values():
+    plan = Column(name="plan", kind="category", choices=("a", "b"), nullable=True)
+    names, place = groups(np.array([0.0, 1.0, plan.other, np.nan]), plan)
+    assert [names[i] for i in place] == ["a", "b", "(other)", MISSING]
 
 
 def test_small_or_constant_columns_have_no_segments():

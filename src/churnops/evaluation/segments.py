@@ -107,8 +107,8 @@ def worst_segments(
 def groups(values: Floats, column: Column) -> tuple[list[str], NDArray[np.intp]]:
     """Return the names of a column's groups, and the group of each customer, shape (n,).
 
-    The groups are the choices, the values of a number with up to four, or else its quarters between quartiles. The last
-    one has the missing values.
+    The groups are the choices and the other levels, the values of a number with up to four, or else its quarters
+    between quartiles. The last group has the missing values.
 
     >>> calls = Column(name="calls", kind="integer", nullable=True)
     >>> names, place = groups(np.array([1.0, 2.0, np.nan, 3.0, 4.0, 9.0]), calls)
@@ -119,7 +119,7 @@ def groups(values: Floats, column: Column) -> tuple[list[str], NDArray[np.intp]]
     """
     missing = np.isnan(values)
     if not column.numeric:
-        names = list(column.choices)
+        names = list(column.levels)
         place = np.where(missing, len(names), values).astype(np.intp)
         return [*names, MISSING], place
     known = values[~missing]
