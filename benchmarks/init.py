@@ -36,7 +36,6 @@ def measure() -> Result:
         ),
         claims=[
             Claim("CPU time", used.cpu, "s", 20),
-            Claim("wall time", used.wall, "s"),
             Claim("peak memory", used.peak, "MiB", 2048),
         ],
         tables=[("Columns in the written config.yaml", [("kind", "columns"), *((k, str(n)) for k, n in kinds)])],
