@@ -12,8 +12,8 @@ from churnops.evaluation.importance import column_importance
 from churnops.evaluation.metrics import point_metrics
 from churnops.training import recipe
 from churnops.training.recipe import Rows, blend_weights, capped, fit_family, is_capped
-from churnops.training.search import stratified_folds
-from churnops.training.train import train_models
+from churnops.training.search import Trial, stratified_folds
+from churnops.training.train import _winner, train_models
 from tests.support.mixed_table import CITIES, customers, prepare, settings, trained
 
 LEVELS = (0, 0, 4, CITIES, 0)
@@ -144,3 +144,13 @@ def test_weights_are_not_negative_and_useless_parts_get_none():
 def test_a_blend_needs_the_recipe():
     with pytest.raises(SettingsError, match="a blend needs recipe: general"):
         settings(recipe="report")
+
+
+def test_a_blend_wins_unless_another_family_is_clearly_better():
+    def trial(*losses: float) -> Trial:
+        return Trial({}, tuple({"log_loss": loss} for loss in losses))
+
+    blend = trial(0.30, 0.32, 0.31)
+    assert _winner({"xgboost": trial(0.29, 0.325, 0.308), "blend": blend}, "log_loss") == "blend"
+    assert _winner({"xgboost": trial(0.28, 0.30, 0.29), "blend": blend}, "log_loss") == "xgboost"
+    assert _winner({"xgboost": trial(0.30), "blend": trial(0.31)}, "log_loss") == "xgboost"

@@ -49,8 +49,8 @@ SEEDS, FEW_ROWS = 2, 50_000
 """Boosted trees of up to 50,000 rows are fitted with two seeds, and averaged."""
 AVERAGED = 3
 """A blend averages this number of best trials of boosted trees; only the best of more than 50,000 rows."""
-PRIOR_INTERCEPT, PRIOR_SUM = 0.1, 0.3
-"""Standard deviations of a blend's intercept around 0, and of the sum of its weights around 1."""
+PRIOR_INTERCEPT, PRIOR_SUM, PRIOR_WEIGHT = 0.1, 0.3, 0.3
+"""Standard deviations of a blend's intercept around 0, of the sum of its weights around 1, and of each around equal."""
 MAX_LINEAR_CELLS = 10**8
 """A linear model is fitted on a random part of the rows if its matrix would have more cells."""
 ALL_TRIALS = 1000
@@ -431,7 +431,7 @@ def levels_of(build: FeatureMatrix) -> tuple[int, ...]:
 def blend_weights(scores: Matrix, outcome: NDArray[np.bool_]) -> tuple[float, Matrix]:
     """Return the intercept and the weights, 0 or more, with the lowest log loss.
 
-    Few rows hardly move the intercept away from 0 and the sum of the weights away from 1.
+    Few rows hardly move the intercept away from 0, and the weights away from equal ones with the sum 1.
 
     Parameters
     ----------
@@ -444,11 +444,12 @@ def blend_weights(scores: Matrix, outcome: NDArray[np.bool_]) -> tuple[float, Ma
     def loss(numbers: Matrix, columns: Matrix) -> tuple[float, Matrix]:
         total = numbers[0] + columns @ numbers[1:]
         error = logistic(total) - outcome
-        beyond = numbers[1:].sum() - 1.0
+        beyond, apart = numbers[1:].sum() - 1.0, numbers[1:] - 1.0 / columns.shape[1]
         value = float(np.sum(np.logaddexp(0.0, total) - outcome * total))
         value += 0.5 * ((numbers[0] / PRIOR_INTERCEPT) ** 2 + (beyond / PRIOR_SUM) ** 2)
+        value += 0.5 * float(apart @ apart) / PRIOR_WEIGHT**2
         slope = np.append(error.sum(), columns.T @ error)
-        slope += np.append(numbers[0] / PRIOR_INTERCEPT**2, np.full(columns.shape[1], beyond / PRIOR_SUM**2))
+        slope += np.append(numbers[0] / PRIOR_INTERCEPT**2, beyond / PRIOR_SUM**2 + apart / PRIOR_WEIGHT**2)
         return value / outcome.size, slope / outcome.size
 
     used = np.ones(scores.shape[1], dtype=np.bool_)

@@ -126,8 +126,7 @@ def train_models(
     metric, maker = settings.training.selection_metric, _Maker(prepared, features.build, settings)
     with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
         searches = _search(maker, plan, pool, on_family)
-    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
-    winner = min(searches, key=lambda name: sign * searches[name].search.best.mean(metric))
+    winner = _winner({name: searched.search.best for name, searched in searches.items()}, metric)
     models, unseen = _evaluated(maker, plan, searches, winner)
     candidates, best = plan.candidates(), models[winner].search.best
     if plan.reference is None:
@@ -234,6 +233,22 @@ def _evaluated(
             unseen[held_out] = bundle.predict(maker.prepared.rows(held_out)).probability
             winners = unseen
     return models, winners
+
+
+def _winner(trials: Mapping[str, Trial], metric: str) -> str:
+    """Return the candidate with the best mean of the metric over the folds.
+
+    A blend also wins if the best is better by at most one standard error: it averages the best with others, so it is
+    the safer choice of two that the folds cannot tell apart.
+    """
+    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
+    best, *others = sorted(trials, key=lambda name: sign * trials[name].mean(metric))
+    blend = next((name for name in others if name.startswith("blend")), None)
+    if blend is None or len(trials[best].folds) < 2:
+        return best
+    pairs = zip(trials[blend].folds, trials[best].folds, strict=True)
+    gain = np.array([sign * (its[metric] - lowest[metric]) for its, lowest in pairs])
+    return blend if gain.mean() <= gain.std(ddof=1) / np.sqrt(gain.size) else best
 
 
 @contextmanager
