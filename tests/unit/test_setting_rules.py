@@ -154,6 +154,7 @@ COLUMN: dict[str, tuple[list[Any], str]] = {
     "minimum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), 1441], "minimum|inimum"),
     "maximum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), -1], "maximum|aximum"),
     "choices": ([["a"], "ab", [1], None], "choices"),
+    "format": (["dmy", 1, None], "format"),
     "open": (["no", 0, None, False], "open"),
 }
 
