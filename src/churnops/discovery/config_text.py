@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from math import ceil
 from textwrap import wrap
 
+from churnops.discovery.described import DescribedColumn
 from churnops.discovery.discover import Discovery
-from churnops.discovery.kinds import DescribedColumn
 from churnops.settings import FAMILIES, default_config
 from churnops.settings.rules import LABEL
 from churnops.words import words

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from churnops.data.dependence import linked_columns
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import check_customers
+from churnops.discovery.described import DescribedColumn, DescribedColumns
 from churnops.discovery.facts import Forms
-from churnops.discovery.kinds import DescribedColumn, DescribedColumns, decide
+from churnops.discovery.kinds import decide
 from churnops.discovery.leaks import Leak, find_leaks
 from churnops.discovery.naming import names_of
 from churnops.discovery.survey import Survey, survey

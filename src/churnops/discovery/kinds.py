@@ -3,44 +3,35 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import pairwise
 
 import polars as pl
 
-from churnops.data.cell_text import MISSING_WORDS, as_times
+from churnops.data.cell_text import as_times
 from churnops.data.column_check import MAX_INTEGER
+from churnops.discovery.described import MAX_CODE_LEVELS, DescribedColumn, DescribedColumns, FilledColumn, missing_words
 from churnops.discovery.facts import ColumnFacts
-from churnops.discovery.levels import flag_choices, ordered
+from churnops.discovery.levels import ordered
 from churnops.discovery.naming import names_of
 from churnops.discovery.survey import Survey
 from churnops.errors import DataError
 from churnops.limits import MAX_CHOICES
-from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, Kind, is_marked, nearest
+from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, is_marked, nearest
 from churnops.settings.columns import CHOICE, RULES
-from churnops.spelling import plain
 
-MAX_CODE_LEVELS = 100
-"""Largest number of levels of numbers that are codes."""
 MAX_TOGETHER = 50_000
 """Number of choices of all categories together: they take about 1 MB in the config file."""
 LONG_LIST = 255
 """Number of levels from which a category must not be free text."""
 REPEATED = 0.5
 """Share of a category's rows whose level occurs more than once, at least."""
-MAX_MISSING_IN_NUMBERS = 3
-"""Largest number of distinct words in a column of numbers or dates that count as missing values."""
-UNIQUE = 0.999
-"""Share of distinct values from which a column identifies the customer."""
 MIN_ROWS_PER_LEVEL = 2
 """Average number of rows of a level below which numbers are no codes."""
 WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
 FIRST_DATE, LAST_DATE = 19_000_101, 21_001_231
 """Whole numbers between these may be dates without signs."""
-MISSING_LEVELS = frozenset(MISSING_WORDS) - {"none", "nil"}
-"""Words that also mean a missing value among the levels of a category. "None" may be a level: no contract."""
 _ID = re.compile(
     r"(^|_)(id|ids|uid|uuid|guid|key|account|acct|customer|client|member|subscriber|user|phone|msisdn|email|iban)"
     r"(_?(id|no|nr|num|number|key|code))?$|^(row_?)?(number|index|nr|no)?$|^(unnamed|column)_?\d*$|(^|_)row_?id"
@@ -49,49 +40,6 @@ _ROW_NUMBER = re.compile(r"^(row_?)?(number|index|nr|no|num)$|^(unnamed|column)_
 _CODE = re.compile(
     r"(^|_)(code|zip|postcode|plz|type|class|category|region|branch|segment|channel|area|store|cluster)($|_)"
 )
-
-
-@dataclass(frozen=True)
-class DescribedColumn:
-    """Kind of a column, or the reason why it is left out.
-
-    Attributes
-    ----------
-    name
-        snake_case name.
-    kind
-        Kind, or None if the column is left out.
-    choices
-        Choices of a category, flag or target.
-    nullable
-        Whether cells are empty.
-    reason
-        Why it has this kind, or why it is left out; for people.
-    check
-        Whether a person should look at the decision.
-    format
-        Order of day and month of a date.
-    unit
-        Unit that stands beside a number in the files.
-    """
-
-    header: str
-    name: str
-    kind: Kind | None
-    choices: tuple[str, ...] = ()
-    nullable: bool = False
-    reason: str = ""
-    check: bool = False
-    format: DateFormat = "iso"
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class DescribedColumns:
-    """Descriptions of all columns but the target, and the texts that mean a missing value."""
-
-    columns: tuple[DescribedColumn, ...]
-    missing: tuple[str, ...]
 
 
 def decide(survey: Survey, target: str, identifier: str | None = None) -> DescribedColumns:
@@ -113,13 +61,13 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
     names = names_of(column.header for column in survey.columns)
     missing: Counter[str] = Counter()
     decided = []
-    filled: dict[str, _FilledColumn] = {}
+    filled: dict[str, FilledColumn] = {}
     for facts in survey.columns:
         if facts.header == target:
             continue
         words = missing_words(facts)
         missing.update(words)
-        column = _FilledColumn(facts, names[facts.header], frozenset(words))
+        column = FilledColumn(facts, names[facts.header], frozenset(words))
         filled[facts.header] = column
         decided.append(column.as_("id", "as you said") if facts.header == identifier else _decide(column))
     decided += [_repeated(header) for header in survey.repeated]
@@ -133,7 +81,7 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
     return DescribedColumns(columns, tuple(word for word, _ in missing.most_common(MAX_MISSING_WORDS)))
 
 
-def _with_frequent_levels(decision: DescribedColumn, column: "_FilledColumn", limit: int) -> DescribedColumn:
+def _with_frequent_levels(decision: DescribedColumn, column: FilledColumn, limit: int) -> DescribedColumn:
     """Return a category with the most frequent levels as choices, at most `limit` of them."""
     if len(decision.choices) <= limit and not column.facts.many_levels:
         return decision
@@ -156,84 +104,7 @@ def _repeated(header: str) -> DescribedColumn:
     return DescribedColumn(header, "", None, reason=reason, check=bool(header.strip()))
 
 
-def missing_words(facts: ColumnFacts) -> list[str]:
-    """Return the texts of a column that mean a missing value, as they are written."""
-    if facts.times * 2 >= facts.filled > 0:
-        return _few_or_standard([text.strip() for text in facts.no_times])
-    if facts.many_words or not facts.words:
-        return []
-    known = [text.strip() for text in facts.words]
-    standard = [text for text in known if text.lower() in MISSING_WORDS]
-    if facts.numbers * 2 < facts.filled:  # mostly words
-        return [text for text in standard if text.lower() in MISSING_LEVELS]
-    return _few_or_standard(known)
-
-
-def _few_or_standard(words: list[str]) -> list[str]:
-    """Return words in a column of numbers or dates that mean a missing value: all, or many words' standard ones."""
-    standard = [text for text in words if text.lower() in MISSING_WORDS]
-    return words if len(set(words) - set(standard)) <= MAX_MISSING_IN_NUMBERS else standard
-
-
-@dataclass(frozen=True)
-class _FilledColumn:
-    """Facts on a column, with the texts that mean a missing value taken out."""
-
-    facts: ColumnFacts
-    name: str
-    missing: frozenset[str]
-
-    @cached_property
-    def levels(self) -> Counter[str]:
-        """Count of each level, under its most frequent spelling."""
-        levels: Counter[str] = Counter()
-        spelled: dict[str, str] = {}
-        for text, count in self.facts.levels.items():
-            if text.strip() not in self.missing:
-                levels[spelled.setdefault(plain(text), text.strip())] += count
-        return levels
-
-    @property
-    def flag(self) -> tuple[str, str] | None:
-        """The choices if the values are words for no and yes."""
-        few = self.facts.distinct is not None and self.facts.distinct <= MAX_CODE_LEVELS
-        return flag_choices(self.levels) if few and len(self.levels) == 2 else None
-
-    @property
-    def absent(self) -> int:
-        """Number of missing values."""
-        words = self.facts.no_times if self.facts.many_words else self.facts.words
-        return self.facts.empty + sum(n for t, n in words.items() if t.strip() in self.missing)
-
-    @property
-    def known(self) -> int:
-        return self.facts.rows - self.absent
-
-    @property
-    def unique(self) -> bool:
-        """Whether almost every value occurs once."""
-        if self.facts.distinct is not None:
-            return self.facts.distinct - len(self.missing) >= UNIQUE * self.known
-        return self.facts.repeats <= (1 - UNIQUE) * self.known
-
-    @property
-    def numeric(self) -> bool:
-        """Whether every known value is a number."""
-        return self.known > 0 and self.facts.numbers == self.known
-
-    @property
-    def missing_note(self) -> str:
-        """The end of a reason: the texts that mean a missing value; empty if there are none."""
-        return f"; {', '.join(sorted(map(repr, self.missing)))} means missing" if self.missing else ""
-
-    def as_(self, kind: Kind, reason: str, *, choices: tuple[str, ...] = (), check: bool = False) -> DescribedColumn:
-        return DescribedColumn(self.facts.header, self.name, kind, choices, self.absent > 0, reason, check)
-
-    def out(self, reason: str, *, check: bool = False) -> DescribedColumn:
-        return DescribedColumn(self.facts.header, self.name, None, (), False, reason, check)
-
-
-def _decide(column: _FilledColumn) -> DescribedColumn:
+def _decide(column: FilledColumn) -> DescribedColumn:
     facts = column.facts
     if not facts.header.strip():
         return column.out("has no header")
@@ -254,7 +125,7 @@ def _decide(column: _FilledColumn) -> DescribedColumn:
     return _decide_text(column)
 
 
-def _decide_date(column: _FilledColumn) -> DescribedColumn:
+def _decide_date(column: FilledColumn) -> DescribedColumn:
     facts = column.facts
     if facts.first_time is not None and not facts.several_times:
         return column.out(f"has one value only, {facts.first_time}")
@@ -274,7 +145,7 @@ def _decide_date(column: _FilledColumn) -> DescribedColumn:
     )
 
 
-def _decide_number(column: _FilledColumn) -> DescribedColumn:
+def _decide_number(column: FilledColumn) -> DescribedColumn:
     facts = column.facts
     whole = facts.whole == facts.numbers
     if max(abs(facts.low), abs(facts.high)) > MAX_INTEGER:
@@ -305,7 +176,7 @@ def _decide_number(column: _FilledColumn) -> DescribedColumn:
     return replace(column.as_("integer" if whole else "number", reason, check=bool(column.missing) or part), unit=unit)
 
 
-def _decide_text(column: _FilledColumn) -> DescribedColumn:
+def _decide_text(column: FilledColumn) -> DescribedColumn:
     facts = column.facts
     if column.unique and column.known >= 20:
         if _prose(facts):
@@ -316,7 +187,7 @@ def _decide_text(column: _FilledColumn) -> DescribedColumn:
     return _decide_levels(column, "")
 
 
-def _decide_levels(column: _FilledColumn, reason: str) -> DescribedColumn:
+def _decide_levels(column: FilledColumn, reason: str) -> DescribedColumn:
     """Decide on texts that are a category if enough rows share their level with another row."""
     facts, count = column.facts, len(column.levels)
     rare = facts.repeated_share < REPEATED
@@ -349,7 +220,7 @@ def _numbers_the_rows(facts: ColumnFacts) -> bool:
     return facts.high - facts.low + 1 <= 1.5 * facts.numbers
 
 
-def _looks_like_codes(column: _FilledColumn) -> bool:
+def _looks_like_codes(column: FilledColumn) -> bool:
     """Whether few whole numbers of three digits or more have gaps between all of them, such as 408, 415, 510."""
     values = sorted({int(float(text)) for text in column.levels if _is_whole(text)})
     if not 3 <= len(values) <= 12 or values[0] < 100 or values[-1] > 10 * values[0]:

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churnops.data.cell_text import as_numbers
-from churnops.discovery.kinds import DescribedColumn
+from churnops.discovery.described import DescribedColumn
 from churnops.evaluation.leaks import churn_rates
 from churnops.schema import Columns
 
