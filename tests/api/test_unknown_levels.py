@@ -255,6 +255,12 @@ def test_unknown_levels_are_counted_by_column(client: TestClient):
     assert count() - before == 1 + 2 * 4
 
 
+def test_a_table_lists_unknown_levels_as_warnings(client: TestClient):
+    answer = send(client, CSV, customers(SENT), warnings="true").content
+    line = json.dumps(["plan ('Plan') has an unknown level"])
+    assert pl.read_csv(answer).get_column("prediction_warnings").to_list() == [None] * 3 + [line] * 2 + [None]
+
+
 def test_the_journal_keeps_the_level_and_is_monitored(client: TestClient, project: Settings, bundle: Bundle):
     sent = [client.post("/predict", json=row).json() for row in customers([f"Plan {i % 7}" for i in range(40)])]
     stored = client.get(f"/predictions/{sent[0]['prediction_id']}").json()["inputs"]

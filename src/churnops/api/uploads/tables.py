@@ -18,7 +18,7 @@ from churnops.api.work import Steps
 from churnops.data.accepted import Accepted
 from churnops.data.batches import Format, count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import with_date_texts
-from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.unknown_levels import UnknownLevels, unknown_columns
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
@@ -84,12 +84,20 @@ class TableUpload:
             rows = self._rows(scored, customer_ids)
             added = [pl.Series("prediction_id", [row.id for row in rows])]
             if self._warnings:
-                lines = self._served.contradictions.of_rows(scored.columns)
-                texts = map(lines.get, range(scored.table.height))
+                texts = map(self._lines(scored).get, range(scored.table.height))
                 added.append(pl.Series(WARNINGS, texts, dtype=pl.List(pl.String)))
             unknown = {name: level.count for name, level in scored.unknown.columns.items()}
             yield Piece(self._writer.write(scored.table.with_columns(added)), rows, scored.columns, unknown)
         yield Piece(self._writer.end(), [], {}, {})
+
+    def _lines(self, scored: ScoredTable) -> dict[int, list[str]]:
+        """Return the warnings of customers by position: contradictions and unknown levels."""
+        schema, lines = self._served.bundle.schema, self._served.contradictions.of_rows(scored.columns)
+        unknown = unknown_columns(scored.columns, schema) if scored.unknown.columns else []
+        for row, names in enumerate(unknown):
+            for name in names:
+                lines.setdefault(row, []).append(f"{schema.by_name[name].full_name} has an unknown level")
+        return lines
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
         """Yield scored rows and their customers' ids."""
