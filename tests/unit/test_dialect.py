@@ -18,7 +18,7 @@ SCHEMA = Schema(
     columns=(
         Column(name="customer_id", kind="id", alias="customerID", required=False),
         Column(name="senior", kind="flag", alias="SeniorCitizen", choices=("0", "1")),
-        Column(name="plan", kind="category", choices=("DSL", "Fiber optic", "1,5")),
+        Column(name="plan", kind="category", choices=("DSL", "Fiber optic", "1,5"), open=False),
         Column(name="monthly", kind="number", alias="MonthlyCharges", minimum=0),
         Column(name="total", kind="number", alias="TotalCharges", nullable=True),
         Column(name="since", kind="time", required=False),
