@@ -30,6 +30,7 @@ NAMES = (
     "prediction",
     "batch",
     "init",
+    "sizes",
     "explanations",
     "serving",
     "worst_bodies",

@@ -135,6 +135,14 @@ def test_rates_are_scikit_learns_and_a_training_rows_is_by_others():
     )
 
 
+def test_missing_and_unknown_levels_have_rates_of_their_own():
+    codes = np.repeat([0.0, 1.0, np.nan, 30.0, 2.0], 200)
+    outcome = np.repeat([False, True, True, False, True], 200)
+    encoding, _ = tree_encoding(codes[:, None], outcome, (30,), seed=3)
+    rates = encoding(np.array([[0.0], [1.0], [np.nan], [30.0], [29.0]]))[:, 0]
+    np.testing.assert_allclose(rates, [0.0, 1.0, 1.0, 0.0, 0.6], atol=0.02)
+
+
 def test_no_column_tells_a_rows_own_outcome():
     """With outcomes drawn at random, the encoded training rows say nothing about them."""
     matrix, _ = mixed(4000)
