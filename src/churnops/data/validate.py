@@ -82,9 +82,9 @@ def validate_data(
     required = {column.name for column in schema.columns if column.required and column.kind != "target"}
     training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name}, max_broken_rows)
     later = _check_tables("production", table_paths(production), schema, required)
-    if not (failures := training.failures):
-        unknown = {name: _unknown_levels(table, schema) for name, table in training.tables.items()}
-        failures = _too_unknown(unknown, schema) or _check_together(training.tables, schema, minimum_class)
+    unknown = {name: _unknown_levels(table, schema) for name, table in training.tables.items()}
+    failures = [*training.failures, *_too_unknown(unknown, schema)]
+    failures = failures or _check_together(training.tables, schema, minimum_class)
     if failures := [*failures, *later.failures]:
         raise ValidationError(failures)
     rows = {name: table.height for name, table in (training.tables | later.tables).items()}
@@ -113,6 +113,7 @@ def validate_data(
 
 
 def _unknown_levels(table: pl.DataFrame, schema: Schema) -> UnknownLevels:
+    table = table.select(column.name for column in schema.inputs if column.is_open and column.name in table.columns)
     return UnknownLevels.of(table, encode(table, schema), schema)
 
 

@@ -97,7 +97,7 @@ FAMILIES: Mapping[str, RecipeFamily] = {
     "xgboost": RecipeFamily(
         "trees",
         _BOOSTING,
-        [{"max_depth": 4}, {"max_depth": 2}, {"max_depth": 5}, {"min_child_weight": 10.0}, {"subsample": 0.7}],
+        [{"max_depth": 4}, {"max_depth": 2}, {"max_depth": 6}, {"min_child_weight": 10.0}, {"subsample": 0.7}],
     ),
 }
 PARTS = ("logistic_regression", "stumps", "xgboost")
