@@ -72,3 +72,13 @@ def test_config_check_opens_the_tables_and_lists_every_broken_column(tmp_path: P
     assert document["valid"] is False
     path.unlink()
     assert "The settings are valid" in run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
+
+
+def test_a_failing_run_on_an_own_table_ends_by_naming_init(tmp_path: Path):
+    settings = run(CHURNOPS, "config", "show", cwd=tmp_path).stdout
+    (tmp_path / "config.yaml").write_text(settings)
+    write_table("plain.csv", tmp_path)
+    raw = {"CHURNOPS_DATA__RAW": "[plain.csv]", "CHURNOPS_DATA__PRODUCTION": "[]"}
+    for variables in ({}, raw, {"CHURNOPS_SCHEMA__COLUMNS": "[]"}):
+        refused = run(CHURNOPS, "run", cwd=tmp_path, code=2, **variables, **QUICK).stderr
+        assert refused.splitlines()[-1].endswith("churnops init TABLE --target HEADER"), refused

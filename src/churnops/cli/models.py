@@ -1,17 +1,20 @@
 """Commands that train, deploy and use models: run, models, promote, rollback, predict."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from churnops.cli.completion import completing, deployed_before, registered
 from churnops.cli.init import describe, table_options
-from churnops.cli.root import json_option, main, missing_option, settings_of, show, show_done, warn
+from churnops.cli.root import accept_leak_option, json_option, main, missing_option, settings_of, show, show_done, warn
 
 
 @main.command()
 @table_options
 @click.option("--deploy", is_flag=True, help="Deploy the best model of this run without asking the gate.")
+@accept_leak_option
 @json_option
 @click.pass_context
 def run(
@@ -22,6 +25,7 @@ def run(
     identifier: str | None,
     force: bool,
     deploy: bool,
+    accept_leak: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Run the seven steps, from raw tables to a deployed model.
@@ -31,8 +35,11 @@ def run(
     The best model of the first run is deployed. That of a later run is deployed if the gate proves it better on
     customers that neither model was trained on; otherwise it becomes the challenger. --deploy skips the gate. A
     repeated run on the same data and settings gives the same model, and the deployment stays as it is.
+
+    A model with a column that contains the outcome (a leak) is not deployed, unless --accept-leak names the column. The
+    result has the score with and without suspected columns.
     """
-    from churnops.data.validate import ValidationError
+    from churnops.data.accepted import leaks_named
     from churnops.discovery.summary import summary as table_summary
     from churnops.pipelines.run_all import STEPS, run_all
     from churnops.progress import steps_progress
@@ -46,14 +53,26 @@ def run(
         click.echo(table_summary(table, ctx.obj), err=as_json)
     elif tables or any(value is not None for value in described):
         raise click.UsageError("to describe a new table, give both: churnops run TABLE --target HEADER")
-    settings = settings_of(ctx)
-    try:
-        with steps_progress(STEPS, len(settings.training.families), hidden=as_json) as (progress, on_family):
-            summary = run_all(settings, deploy=deploy, progress=progress, on_family=on_family)
-    except ValidationError as error:
-        error.add_note("to describe this table anew: churnops init TABLE --target HEADER")
-        raise
+    with _naming_init():
+        settings = settings_of(ctx)
+    leaks_named(settings.table, accept_leak)  # before the next block: a wrong name is no fault of the table
+    families = len(settings.training.families)
+    with _naming_init(), steps_progress(STEPS, families, hidden=as_json) as (progress, on_family):
+        summary = run_all(settings, deploy=deploy, accept_leak=accept_leak, progress=progress, on_family=on_family)
     show_done(as_json, summary.to_json, lambda: show_run(summary, settings))
+
+
+@contextmanager
+def _naming_init() -> Iterator[None]:
+    """End an error of the settings or the tables by naming the command that writes settings for a table."""
+    from churnops.errors import DataError, SettingsError
+
+    try:
+        yield
+    except (DataError, SettingsError) as error:
+        if "churnops init" not in str(error):
+            error.add_note("to describe a table anew: churnops init TABLE --target HEADER")
+        raise
 
 
 @main.group(invoke_without_command=True)
@@ -162,14 +181,17 @@ def reason_text(ctx: click.Context, parameter: click.Parameter, value: str | Non
 @click.argument("version", type=click.IntRange(1), shell_complete=completing(registered))
 @click.option("--reason", required=True, callback=reason_text, metavar="TEXT", help="Reason, kept in the history.")
 @click.option("--force", is_flag=True, help="Deploy the version even if the gate refuses it.")
+@accept_leak_option
 @json_option
 @click.pass_context
-def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json: bool) -> None:
+def promote(
+    ctx: click.Context, version: int, reason: str, force: bool, accept_leak: tuple[str, ...], as_json: bool
+) -> None:
     """Deploy a registered VERSION if the gate permits it.
 
     The gate compares this version with the deployed model on customers that neither was trained on. Its limits are
     settings under `retraining`. The comparison is printed, and recorded in the journal. If the gate refuses, the
-    deployed model stays and the exit code is 2.
+    deployed model stays and the exit code is 2. A version with a leaking column also needs --accept-leak.
 
     \b
     Examples:
@@ -182,14 +204,15 @@ def promote(ctx: click.Context, version: int, reason: str, force: bool, as_json:
     from churnops.pipelines import promote as promoting
     from churnops.screens import show_promotion
 
-    done = promoting.promote(settings_of(ctx), version, reason, force=force)
+    done = promoting.promote(settings_of(ctx), version, reason, force=force, accept_leak=accept_leak)
     show_done(as_json, done.to_json, lambda: show_promotion(done))
     if done.full_warning and not as_json:
         warn(done.full_warning)
     if done.status == "rolled back":
         raise RegistryError(f"version {version} failed its check and was rolled back: {done.reason}")
     if done.status == "refused":
-        raise RegistryError(f"version {version} is not deployed: {done.reason}; --force deploys it anyway")
+        hint = "" if done.unaccepted_leaks else "; --force deploys it anyway"
+        raise RegistryError(f"version {version} is not deployed: {done.reason}{hint}")
 
 
 @main.command()

@@ -190,4 +190,10 @@ missing_option = click.option(
     metavar="COLUMN",
     help="Accept a file without this nullable column. May be repeated.",
 )
+accept_leak_option = click.option(
+    "--accept-leak",
+    multiple=True,
+    metavar="COLUMN",
+    help="Deploy although this column contains the outcome. May be repeated.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

@@ -1,11 +1,31 @@
 """Gaps of a file of customers that its sender accepts."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
 from churnops.errors import DataError
 from churnops.schema import Schema, nearest
+
+
+def named(schema: Schema, headers: Iterable[str], allowed: Collection[str], kind: str) -> frozenset[str]:
+    """Return the names of columns that are given by name or header.
+
+    Raises
+    ------
+    DataError
+        If a name is not one of `allowed`, whose columns are each a `kind` of the model.
+    """
+    names = {header: schema.rename([header]).get(header, header) for header in headers}
+    if wrong := [header for header, name in names.items() if name not in allowed]:
+        why = f"; {nearest(wrong[0], allowed)}" if allowed else ""
+        raise DataError(f"'{wrong[0]}' is no {kind} of the model{why}")
+    return frozenset(names.values())
+
+
+def leaks_named(schema: Schema, headers: Iterable[str]) -> frozenset[str]:
+    """Return the names of inputs whose leak is accepted; `headers` has names or headers. Errors as in `named`."""
+    return named(schema, headers, [column.name for column in schema.model_inputs], "input")
 
 
 @dataclass(frozen=True)
@@ -40,12 +60,7 @@ class Accepted:
         >>> Accepted.of(schema, missing=["Spend"]).missing
         frozenset({'spend'})
         """
-        nullable = cls.requests(schema).missing
-        names = {header: name for header in missing for name in [schema.rename([header]).get(header, header)]}
-        if wrong := [header for header, name in names.items() if name not in nullable]:
-            why = f"; {nearest(wrong[0], nullable)}" if nullable else ""
-            raise DataError(f"'{wrong[0]}' is no nullable input of the model{why}")
-        return cls(unknown, frozenset(names.values()))
+        return cls(unknown, named(schema, missing, cls.requests(schema).missing, "nullable input"))
 
     @classmethod
     def requests(cls, schema: Schema) -> Self:

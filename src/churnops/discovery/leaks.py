@@ -9,22 +9,15 @@ from numpy.typing import NDArray
 
 from churnops.data.cell_text import as_numbers
 from churnops.discovery.described import DescribedColumn
-from churnops.evaluation.leaks import churn_rates
+from churnops.evaluation.leaks import SUSPECTED, Codes, Values, churn_rates, codes_of, one_outcome_each
 from churnops.schema import Columns
 
-SUSPECTED = 0.95
-"""ROC-AUC of a single column from which it is suspected to contain the outcome."""
 MIN_OUTCOMES = 20
 """Smallest number of sampled rows of each outcome that the test needs."""
 MIN_FILLED = 50
 """Smallest number of filled cells from which a column that only customers who churned have is a leak."""
-MAX_COPY_LEVELS = 20
-"""Largest number of values of a copy of the target."""
 MAX_PARTS, ROWS_PER_PART = 100, 50
 """Largest number of quantile parts of a number whose churn rates are compared, and average rows of a part."""
-
-Values = NDArray[np.float64]
-Codes = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ def find_leaks(
 
 def _leak(decision: DescribedColumn, cells: pl.Series, values: Values | None, churned: Values) -> Leak | None:
     filled = _filled(cells)
-    if _one_outcome_each(filled.astype(np.intp), churned) or _filled_after_churn(filled, churned):
+    if one_outcome_each(filled.astype(np.intp), churned) or _filled_after_churn(filled, churned):
         who = "churned" if churned[filled].any() else "stayed"
         return Leak(decision.header, 1.0, True, f"it is filled in only for customers who {who}")
     if decision.kind == "id":
@@ -86,11 +79,11 @@ def _leak(decision: DescribedColumn, cells: pl.Series, values: Values | None, ch
         return Leak(decision.header, area, True, evidence) if area >= SUSPECTED else None
     if values is None:
         return None
-    codes = _codes(values)
-    if _one_outcome_each(codes, churned):
+    codes = codes_of(values)
+    if one_outcome_each(codes, churned):
         evidence = "each of its values has one outcome only: it is a copy of the target"
         return Leak(decision.header, 1.0, True, evidence)
-    if _one_outcome_each((codes == np.bincount(codes).argmax()).astype(np.intp), churned):
+    if one_outcome_each((codes == np.bincount(codes).argmax()).astype(np.intp), churned):
         evidence = "its most frequent value has one outcome only, and the other values have the other outcome"
         return Leak(decision.header, 1.0, True, evidence)
     area = _rates_area(values if decision.choices else _parts(values), churned)
@@ -113,21 +106,6 @@ def _filled(cells: pl.Series) -> NDArray[np.bool_]:
     return (texts.str.strip_chars() != "").fill_null(value=False).to_numpy()
 
 
-def _codes(values: Values) -> Codes:
-    """Return the place of each value among the distinct values in ascending order; NaN equals NaN, and is the last."""
-    codes: Codes = np.unique(values, return_inverse=True)[1]
-    return codes
-
-
-def _one_outcome_each(codes: Codes, churned: Values) -> bool:
-    """Whether each of a few values has one outcome only, and both outcomes occur."""
-    count = np.bincount(codes)
-    if not 2 <= count.size <= MAX_COPY_LEVELS:
-        return False
-    rates = np.bincount(codes, weights=churned) / np.maximum(count, 1)
-    return bool(np.isin(rates, (0.0, 1.0)).all() and rates.min() < rates.max())
-
-
 def _parts(numbers: Values) -> Values:
     """Return the quantile part of each number; NaN if it is missing."""
     known = numbers[np.isfinite(numbers)]
@@ -148,7 +126,7 @@ def _rates_area(codes: Values, churned: Values) -> float:
 def _area(scores: Values, churned: Values) -> float:
     """Return the ROC-AUC of scores or of their opposite; 0.5 if too few rows have a score."""
     known = np.isfinite(scores)
-    return _codes_area(_codes(scores[known]), churned[known])
+    return _codes_area(codes_of(scores[known]), churned[known])
 
 
 def _codes_area(codes: Codes, churned: Values) -> float:

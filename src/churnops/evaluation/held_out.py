@@ -1,16 +1,17 @@
 """Step 6: evaluate every family's model on the held-out rows, and add the metrics to the winner's bundle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.skipped import Skipped
-from churnops.evaluation.leaks import leak_warning, leaking_columns
-from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate
+from churnops.evaluation.leaks import LEAKS, Suspect, leak_warning, suspected_columns
+from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate, point_metrics
 from churnops.model import Bundle
 from churnops.settings import Settings
 from churnops.step import StepResult
@@ -23,13 +24,27 @@ CARD = "model_card.html"
 class EvaluatedModels(StepResult):
     """Held-out evaluation of every family, and the winner's refit as the bundle to register.
 
-    `leak_warning` is a sentence on columns that seem to contain the outcome; empty if there is none.
+    Attributes
+    ----------
+    leak_warning
+        Sentence on columns that seem to contain the outcome; empty if there is none.
+    suspects
+        Inputs that may contain the outcome.
+    without
+        Metrics of the winner fitted without the suspects, on the same rows; empty if there are none.
     """
 
     evaluations: Mapping[str, Evaluation]
     winner: str
     bundle: Bundle
     leak_warning: str
+    suspects: Sequence[Suspect]
+    without: Mapping[str, float]
+
+    @property
+    def without_suspects(self) -> dict[str, float]:
+        """`without` by the metrics' names in MLflow."""
+        return {f"without_suspects_{name}": value for name, value in self.without.items()}
 
 
 def evaluate_models(
@@ -41,6 +56,7 @@ def evaluate_models(
     *,
     skipped: Skipped,
     left_out: Mapping[str, str],
+    scores_without: Callable[[Collection[str]], NDArray[np.float64] | None] = lambda columns: None,
 ) -> EvaluatedModels:
     """Evaluate on the held-out rows, which no model in `bundles` was trained on.
 
@@ -51,6 +67,8 @@ def evaluate_models(
     ----------
     skipped, left_out
         Parts of the data, and features, that were not used, for the model card.
+    scores_without
+        Function that fits the winner again without some columns, and returns its scores of the held-out rows.
     """
     from churnops.evaluation.model_card import CardSubject, model_card  # imports Matplotlib
     from churnops.evaluation.page import confusion_matrix_page, draw_figures, evaluation_page
@@ -73,7 +91,9 @@ def evaluate_models(
     results = {"winner": winner, "models": {name: evaluation.to_json() for name, evaluation in evaluations.items()}}
     scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
     inputs = [column for column in settings.table.model_inputs if column.name in prepared.columns]
-    warning = leak_warning(leaking_columns(prepared, inputs), best.metrics["roc_auc"].value)
+    suspects = suspected_columns(prepared, inputs)
+    without = _without(suspects, scores_without, outcome)
+    warning = leak_warning(suspects, best.metrics["roc_auc"].value) + _comparison(best, without)
     figures = draw_figures(best, outcome, probabilities[winner])
     title = f"Evaluation of {winner} on {best.rows:,} held-out customers"
     banner = f"{settings.banner} Caution: {warning}.".strip() if warning else settings.banner
@@ -92,7 +112,12 @@ def evaluate_models(
         evaluations=evaluations,
         winner=winner,
         leak_warning=warning,
-        bundle=refit.with_metadata(metrics={"held_out": best.to_json()}, lineage={}),
+        suspects=suspects,
+        without=without,
+        bundle=refit.with_metadata(
+            metrics={"held_out": best.to_json()},
+            lineage={LEAKS: leaks} if (leaks := {s.name: s.evidence for s in suspects if s.leaks}) else {},
+        ),
         params={"threshold": best.threshold, "confidence": best.confidence, "winner": winner},
         metrics=_finite(best),
         other_metrics={
@@ -100,7 +125,8 @@ def evaluate_models(
             for family, evaluation in evaluations.items()
             if family != winner
             for name, value in _finite(evaluation).items()
-        },
+        }
+        | {f"without_suspects_{name}": value for name, value in without.items()},
         datasets={"held_out": ("rows of merged.parquet", refit.lineage["data_sha256"])},
         artifacts={
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
@@ -112,6 +138,29 @@ def evaluate_models(
         },
         summary=_summary(winner, best, warning),
     )
+
+
+def _without(
+    suspects: Sequence[Suspect],
+    scores_without: Callable[[Collection[str]], NDArray[np.float64] | None],
+    outcome: NDArray[np.bool_],
+) -> dict[str, float]:
+    """Return ROC-AUC and log loss of the winner fitted without the suspects; empty if it was not fitted."""
+    scores = scores_without({suspect.name for suspect in suspects}) if suspects else None
+    if scores is None:
+        return {}
+    metrics = point_metrics(outcome, scores)
+    return {name: metrics[name] for name in ("roc_auc", "log_loss")}
+
+
+def _comparison(best: Evaluation, without: Mapping[str, float]) -> str:
+    """Describe the score with and without the suspects; empty if it was not measured."""
+    if not without:
+        return ""
+    numbers = (
+        f"{METRIC_LABELS[name]} {best.metrics[name].value:.4f} and {value:.4f}" for name, value in without.items()
+    )
+    return f"; with and without: {', '.join(numbers)}"
 
 
 def _finite(evaluation: Evaluation) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Features: columns of the model's matrix, each computed by an expression."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,6 +158,15 @@ class FeatureMatrix:
             if place is not None:
                 row[place] = given[name] if given and expression is None else value
         return np.array((row,))
+
+    def without(self, columns: Collection[str]) -> "FeatureMatrix | None":
+        """Return the matrix without the features that use some columns; None if no feature is left."""
+        left_out = set(columns)
+        for name, expression, _ in self._plan:
+            if expression is not None and expression.names & left_out:
+                left_out.add(name)
+        selected = [name for name in self.selected if name not in left_out]
+        return FeatureMatrix(self.inputs, self.features, selected) if selected else None
 
     def _fill(self, block: dict[str, NDArray[np.float64]], matrix: NDArray[np.float64]) -> None:
         for name, expression, place in self._plan:

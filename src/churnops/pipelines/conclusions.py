@@ -31,7 +31,7 @@ def conclude_run(
     _log_test_metrics(run, trained.models, evaluated)
     result = StepResult(
         params={"winner": winner, "model": released.model_version, **trained.models[winner].params},
-        metrics=_values(evaluated.evaluations[winner], "") | _compared(released.decision),
+        metrics=_values(evaluated.evaluations[winner], "") | evaluated.without_suspects | _compared(released.decision),
         artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
     )
     links = _links(run, released.version, "decision.json")

@@ -1,5 +1,8 @@
 """Promote a registered version."""
 
+from collections.abc import Iterable
+
+from churnops.data.accepted import leaks_named
 from churnops.pipelines.release import Gate, Release, ReleaseCandidate, check_replaceable, release
 from churnops.project import Project
 from churnops.registry import Registry
@@ -7,7 +10,9 @@ from churnops.settings import Settings
 from churnops.tracking import Tracker
 
 
-def promote(settings: Settings, version: int, reason: str, *, force: bool = False) -> Release:
+def promote(
+    settings: Settings, version: int, reason: str, *, force: bool = False, accept_leak: Iterable[str] = ()
+) -> Release:
     """Deploy a registered version if the gate permits it.
 
     Parameters
@@ -16,15 +21,20 @@ def promote(settings: Settings, version: int, reason: str, *, force: bool = Fals
         A person's reason, for the deployment log; the gate's reason is added.
     force
         Deploy the version even if the gate refuses it or fails.
+    accept_leak
+        Names or headers of leaking columns with which the version may be deployed.
 
     Raises
     ------
     ChurnopsError
-        If there is no such version, or its files are damaged. See `release` for other causes.
+        If there is no such version, its files are damaged, or `accept_leak` has a name that is no input. See `release`
+        for other causes.
     """
     with Project.open(settings) as project:
         registry = Registry(Tracker(settings), project.folder)
-        candidate = ReleaseCandidate(registry.bundle(version), version, reason, otherwise="refused")
+        bundle = registry.bundle(version)
+        accepted = leaks_named(bundle.schema, accept_leak)
+        candidate = ReleaseCandidate(bundle, version, reason, otherwise="refused", accepted_leaks=accepted)
         with registry.deployed.locked():
             registry.deployed.recover()
             gate: Gate = "overrule" if force else "ask"

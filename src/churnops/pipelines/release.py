@@ -1,7 +1,7 @@
 """Release a candidate: ask the gate, deploy, check the deployment through the running API, roll back if that fails."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from churnops.alerting.alarms import deployment, rollback
 from churnops.alerting.alerts import Alerts
 from churnops.errors import BundleError, ChurnopsError, RegistryError, reason_of
+from churnops.evaluation.leaks import ACCEPTED_LEAKS, LEAKS, unaccepted_leaks
 from churnops.journal.decisions import RecordedDecision
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
@@ -41,6 +42,8 @@ class ReleaseCandidate:
         The gate's decision, if it was made before the release. None: the gate compares now.
     champion
         Content hash of the model that `decision` compared with.
+    accepted_leaks
+        Names of leaking columns that a person accepts.
     """
 
     bundle: Bundle
@@ -51,6 +54,7 @@ class ReleaseCandidate:
     otherwise: Literal["challenger", "refused"] = "challenger"
     decision: Decision | None = None
     champion: str | None = None
+    accepted_leaks: Collection[str] = ()
 
     def because(self, note: str) -> str:
         """Return a note, after the person's reason if there is one."""
@@ -67,23 +71,26 @@ class Release:
         `unchanged`: the deployed model has the same content. `challenger`, `refused`: the gate kept the deployed
         model. `rolled back`: the candidate was deployed and failed its check; the earlier model is deployed again.
     folder
-        Folder of the model that is deployed now.
+        Folder of the model that is deployed now; None if there is none.
     decision
         The gate's decision; None if it did not run, or failed.
     check
         Result of the check through the running API; None if it was not made, such as without `retraining.check_url`.
     warning
         Failures after the link swap, and unfinished work; None if there are none.
+    unaccepted_leaks
+        Names of the leaking columns for which the candidate is not deployed.
     """
 
     status: Literal["deployed", "unchanged", "challenger", "refused", "rolled back"]
     version: int
     model_version: str
-    folder: Path
+    folder: Path | None
     reason: str
     decision: Decision | None = None
     check: Check | None = None
     warning: str | None = None
+    unaccepted_leaks: Sequence[str] = ()
 
     @property
     def swapped(self) -> bool:
@@ -94,11 +101,12 @@ class Release:
     def headline(self) -> str:
         """The result in a few words, without its reason."""
         version = f"version {self.version} ({self.model_version})"
+        present = "the deployed model stays" if self.folder else "no model is deployed"
         return {
             "deployed": f"Deployed {version}",
             "unchanged": f"Nothing changed, {version} is deployed already",
-            "challenger": f"Registered {version} as challenger, the deployed model stays",
-            "refused": f"The gate refuses {version}, the deployed model stays",
+            "challenger": f"Registered {version} as challenger, {present}",
+            "refused": f"Refused {version}, {present}",
             "rolled back": f"Rolled back {version}, the earlier model is deployed again",
         }[self.status]
 
@@ -114,27 +122,30 @@ class Release:
             "status": self.status,
             "version": self.version,
             "model_version": self.model_version,
-            "production": str(self.folder),
+            "production": str(self.folder) if self.folder else None,
             "reason": self.reason,
             "warning": self.full_warning,
             "gate": self.decision.to_json() if self.decision else None,
+            "unaccepted_leaks": list(self.unaccepted_leaks),
         }
 
 
 @dataclass(frozen=True)
 class _Ruling:
-    """Whether to deploy, the reason, and the gate's decision if it ran."""
+    """Whether to deploy, the reason, the gate's decision if it ran, and the leaks that prevent the deployment."""
 
     deploy: bool
     reason: str
     decision: Decision | None = None
+    unaccepted_leaks: Sequence[str] = ()
 
 
 def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *, gate: Gate = "ask") -> Release:
     """Deploy a candidate if it may replace the deployed model, and check it through the API of `retraining.check_url`.
 
     The first model needs no gate. The gate's decision is recorded, and a deployment is announced to the alert channels.
-    The caller holds the lock `registry.deployed.locked()`.
+    A model with a leaking column is deployed only if the leak is accepted, now or in the deployed model. The caller
+    holds the lock `registry.deployed.locked()`.
 
     Raises
     ------
@@ -155,7 +166,10 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
         registry.name_production(bundle.content_sha256)  # a new or emptied MLflow store lacks the alias
         ruling = _Ruling(False, "the deployed model has the same content", candidate.decision)
         return _kept("unchanged", registry, candidate, ruling)
-    if gate == "skip":
+    accepted = {*candidate.accepted_leaks, *(champion.lineage.get(ACCEPTED_LEAKS, ()) if champion else ())}
+    if leaks := unaccepted_leaks(bundle.lineage, accepted):
+        ruling = _Ruling(False, _leak_reason(candidate, leaks), candidate.decision, tuple(leaks))
+    elif gate == "skip":
         ruling = _Ruling(True, candidate.reason or note)
     elif candidate.decision is not None:
         ruling = _decided_before(candidate, candidate.decision, champion)
@@ -164,6 +178,9 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
     else:
         ruling = _ask(project, candidate, champion, gate)
     if ruling.deploy:
+        if LEAKS in bundle.lineage:
+            lineage = {ACCEPTED_LEAKS: sorted(bundle.lineage[LEAKS])}
+            candidate = replace(candidate, bundle=bundle.with_metadata(metrics={}, lineage=lineage))
         return _deploy(project, registry, candidate, ruling)
     if candidate.otherwise == "challenger":
         registry.make_challenger(version)
@@ -237,8 +254,27 @@ def _kept(
     candidate: ReleaseCandidate,
     ruling: _Ruling,
 ) -> Release:
-    folder = registry.deployed.link.resolve()
-    return Release(status, candidate.version, candidate.bundle.version_name, folder, ruling.reason, ruling.decision)
+    return Release(
+        status,
+        candidate.version,
+        candidate.bundle.version_name,
+        registry.deployed.link.resolve() if registry.deployed.current() else None,
+        ruling.reason,
+        ruling.decision,
+        unaccepted_leaks=ruling.unaccepted_leaks,
+    )
+
+
+def _leak_reason(candidate: ReleaseCandidate, leaks: Mapping[str, str]) -> str:
+    """Name the leaks, their evidence, and the two ways out."""
+    columns = candidate.bundle.schema.by_name
+    names = "; ".join(f"{columns[name].full_name} {evidence}" for name, evidence in leaks.items())
+    options = " ".join(f"--accept-leak {name}" for name in leaks)
+    them = "the column" if len(leaks) == 1 else "these columns"
+    return (
+        f"{names}: remove {them} from the schema, or accept the leak with `churnops run {options}` or "
+        f"`churnops promote {candidate.version} --reason TEXT {options}`"
+    )
 
 
 def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, ruling: _Ruling) -> Release:

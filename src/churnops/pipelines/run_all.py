@@ -1,9 +1,10 @@
 """Main job: seven steps from raw tables to a tracked, deployed and monitored model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import polars as pl
 
 from churnops.alerting.alarms import alarms
 from churnops.alerting.alerts import Alerts
+from churnops.data.accepted import leaks_named
 from churnops.data.identity import Identities, identify
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
@@ -42,7 +44,7 @@ from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.pipeline_run import Progress
 from churnops.training.select import select_features
-from churnops.training.train import TrainedModels, train_models
+from churnops.training.train import TrainedModels, scores_without, train_models
 
 EXPERIMENT = "ChurnPrediction-Pipeline"
 STEPS = (
@@ -64,7 +66,7 @@ class RunSummary:
     Attributes
     ----------
     cycle
-        First monitoring cycle; None if it failed, with the reason in `deployed.warning`.
+        First monitoring cycle; None if no model is deployed, or if it failed, with the reason in `deployed.warning`.
     evaluation_page
         The winner's evaluation page; None if it is on another machine.
     runs_page
@@ -111,11 +113,14 @@ class RunSummary:
             "warning": self.deployed.warning,
             "version": self.deployed.version,
             "model_version": self.deployed.model_version,
-            "production": str(self.deployed.folder),
+            "production": str(self.deployed.folder) if self.deployed.folder else None,
             "cross_validation": {
                 name: dict(m.bundle.metrics["cross_validation"]) for name, m in self.trained.models.items()
             },
             "held_out": self.evaluation.to_json(),
+            "suspected_leaks": [suspect.to_json() for suspect in self.evaluated.suspects],
+            "without_suspects": dict(self.evaluated.without) or None,
+            "unaccepted_leaks": list(self.deployed.unaccepted_leaks),
             "monitoring": self.cycle.report.to_json() if self.cycle else None,
             "monitoring_report": str(self.cycle.path) if self.cycle else None,
             "run_id": self.run_id,
@@ -128,6 +133,7 @@ def run_all(
     settings: Settings,
     *,
     deploy: bool = False,
+    accept_leak: Iterable[str] = (),
     progress: Progress = lambda step, state: None,
     on_family: Callable[[str], None] = lambda family: None,
 ) -> RunSummary:
@@ -137,13 +143,16 @@ def run_all(
     ----------
     deploy
         Deploy the winner without the gate. By default the gate decides, and a refused winner becomes the challenger.
+    accept_leak
+        Names or headers of columns that contain the outcome, with which the winner may be deployed nevertheless.
 
     Raises
     ------
     ChurnopsError
-        If a file or folder of the settings is missing (before any step starts), or a step refuses its input. Steps 1
-        to 6 do not change the deployed model.
+        If a file or folder of the settings is missing or `accept_leak` has a name that is no input (before any step
+        starts), or a step refuses its input. Steps 1 to 6 do not change the deployed model.
     """
+    options = _ReleaseOptions(deploy, leaks_named(settings.table, accept_leak))
     for sources in (settings.data.raw, settings.data.production):
         table_paths(_paths(settings, sources))
     tracker = Tracker(settings)
@@ -153,7 +162,15 @@ def run_all(
             registry.deployed.recover()
             check_replaceable(registry.deployed, "skip" if deploy else "ask", "`churnops run --deploy` replaces it")
         tracked = tracker.pipeline(EXPERIMENT, f"run {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", progress)
-        return _run(project, registry, tracked, deploy, on_family)
+        return _run(project, registry, tracked, options, on_family)
+
+
+@dataclass(frozen=True)
+class _ReleaseOptions:
+    """Whether to deploy without the gate, and the names of the accepted leaks."""
+
+    deploy: bool
+    accepted_leaks: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -171,7 +188,7 @@ def _run(
     project: Project,
     registry: Registry,
     tracked: AbstractContextManager[PipelineRun],
-    deploy: bool,
+    options: _ReleaseOptions,
     on_family: Callable[[str], None],
 ) -> RunSummary:
     settings = project.settings
@@ -182,9 +199,10 @@ def _run(
         made = _train(settings, run, on_family)
         evaluation_page = run.artifact(STEPS[5], "evaluation.html")
         with registry.deployed.locked():
-            deployed = _release(project, registry, run, made, deploy, aftermath)
+            deployed = _release(project, registry, run, made, options, aftermath)
         with aftermath.warning("the first monitoring cycle failed"):
-            cycle = _watch(project, alerts, run, made.validated.production)
+            if deployed.folder is not None:
+                cycle = _watch(project, alerts, run, made.validated.production)
         if aftermath.text:
             run.tag("churnops.warning", aftermath.text)
     if cycle is not None:
@@ -243,6 +261,7 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         settings,
         skipped=validated.skipped,
         left_out=features.left_out,
+        scores_without=partial(scores_without, trained, prepared, features, settings),
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
     return _Made(validated, trained, evaluated, trained_on, merged.sha256)
@@ -275,7 +294,7 @@ def _lineage(run: PipelineRun) -> dict[str, Any]:
 
 
 def _release(
-    project: Project, registry: Registry, run: PipelineRun, made: _Made, deploy: bool, aftermath: Aftermath
+    project: Project, registry: Registry, run: PipelineRun, made: _Made, options: _ReleaseOptions, aftermath: Aftermath
 ) -> Release:
     """Register the winner's refit, and release it."""
     bundle, run_id, models = made.evaluated.bundle, run.runs[STEPS[5]], project.models
@@ -285,9 +304,13 @@ def _release(
     save_trained_on(models, bundle.content_sha256, made.trained_on)
     save_reference(models, bundle.content_sha256, made.trained.reference)
     candidate = ReleaseCandidate(
-        bundle, version, "requested with --deploy" if deploy else None, facts=[_fact(made.evaluated)]
+        bundle,
+        version,
+        "requested with --deploy" if options.deploy else None,
+        facts=[_fact(made.evaluated)],
+        accepted_leaks=options.accepted_leaks,
     )
-    released = release(project, registry, candidate, gate="skip" if deploy else "ask")
+    released = release(project, registry, candidate, gate="skip" if options.deploy else "ask")
     aftermath.deployed = released.swapped
     aftermath.add(released.full_warning)
     with aftermath.warning("MLflow lacks the result of this run"):

@@ -312,7 +312,7 @@ class _Job:
         status: Status = "kept"
         if released.status == "deployed" or released.status == "rolled back":
             status = released.status
-        elif released.decision is not None and released.decision.verdict == "cannot tell":
+        elif released.decision and released.decision.verdict == "cannot tell" and not released.unaccepted_leaks:
             status = "cannot tell"
         reason = result.decision.reason if released.status == "unchanged" else released.reason
         summary = self.attempt.summary(status, reason, permission, champion.version_name)

@@ -88,7 +88,7 @@ def init(
     )[0]
 
 
-def run(config: Config = None, *, deploy: bool = False) -> "RunSummary":
+def run(config: Config = None, *, deploy: bool = False, accept_leak: Sequence[str] = ()) -> "RunSummary":
     """Run the seven steps from raw tables to a deployed model, as `churnops run` does.
 
     Parameters
@@ -97,6 +97,8 @@ def run(config: Config = None, *, deploy: bool = False) -> "RunSummary":
         Folder or `config.yaml` of the project. None: that of this folder or one above.
     deploy
         Deploy the best model without asking the gate.
+    accept_leak
+        Names or headers of columns that contain the outcome, with which the model may be deployed nevertheless.
 
     Returns
     -------
@@ -121,7 +123,7 @@ def run(config: Config = None, *, deploy: bool = False) -> "RunSummary":
     from churnops.pipelines.run_all import run_all
 
     with _opened(config) as settings:
-        return run_all(settings, deploy=deploy)
+        return run_all(settings, deploy=deploy, accept_leak=accept_leak)
 
 
 def monitor(customers: object = None, *, config: Config = None, retrain: bool = True) -> "MonitoringSummary":

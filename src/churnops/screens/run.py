@@ -25,7 +25,8 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     console = console or Console()
     evaluation, released = summary.evaluation, summary.deployed
     released_line(console, released)
-    path_line(console, "Deployed folder", released.folder)
+    if released.folder is not None:
+        path_line(console, "Deployed folder", released.folder)
     warn(console, released.warning)
     if not evaluation.metrics["roc_auc"].low > 0.5:  # also if it is NaN
         doubt = " on held-out rows the model is not proven better than chance: check it before use"
@@ -76,8 +77,9 @@ def _held_out(summary: "RunSummary") -> Table:
 def _next(summary: "RunSummary", settings: "Settings") -> str:
     """Return the closing lines: pages and commands for the next steps, each with its use."""
     here = "" if settings.root == Path.cwd() else f" (run it in {settings.root})"
+    blocked = summary.deployed.unaccepted_leaks
     lines = [
-        ("churnops run --deploy", "deploy the challenger without the gate"),
+        ("churnops run --deploy", "" if blocked else "deploy the challenger without the gate"),
         ("evaluation page", relative(summary.evaluation_page) if summary.evaluation_page else ""),
         ("churnops predict", "scores for a file of customers"),
         ("churnops serve", "predictions with reasons over HTTP"),

@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,6 +158,25 @@ def train_models(
         children=models,
         summary=_summary(models, metric, winner),
     )
+
+
+def scores_without(
+    trained: TrainedModels,
+    prepared: PreparedTable,
+    features: SelectedFeatures,
+    settings: Settings,
+    columns: Collection[str],
+) -> NDArray[np.float64] | None:
+    """Fit the winner of the main job again without some columns, and return its scores of the held-out rows.
+
+    Family, hyperparameters and training rows are those of the winner. The result is None if no feature is left.
+    """
+    build = features.build.without(columns)
+    if build is None:
+        return None
+    model, rows = trained.models[trained.winner], ~prepared.held_out
+    family = cast("Family", model.bundle.algorithm)
+    return _Maker(prepared, build, settings).scores(family, model.search.best, rows)
 
 
 @dataclass(frozen=True)
@@ -346,6 +365,13 @@ class _Maker:
             metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
             lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
         )
+
+    def scores(self, family: Family, trial: Trial, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Fit one trial's hyperparameters on the chosen rows, and return the scores of the other rows."""
+        columns = self.prepared.rows(rows)
+        imputer = Imputer.fit(columns, self.settings.table.model_inputs)
+        estimator = self._estimator(family, trial, self._matrix(imputer, columns), self.prepared.outcome[rows], None)
+        return estimator.probability(self._matrix(imputer, self.prepared.rows(~rows)))
 
     def cross_fit(self, family: Family, trial: Trial, plan: Plan, weighting: Weighting | None) -> NDArray[np.float64]:
         """Return out-of-fold scores of the training rows, NaN for rows that no fold validates."""
