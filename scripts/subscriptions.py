@@ -2,7 +2,7 @@
 
 A row is a subscriber at the beginning of a month, with the outcome of that month: about 5 % cancel. The table has
 dates, 3,000 cities, and blanks for missing values. Months after the first have a new plan and a few new cities.
-`--labels FILE` writes the outcomes to a file of their own, as they arrive in practice. `--drifted` makes subscribers
+`--labels FILE` writes the outcomes to a file of their own, in the form of the API. `--drifted` makes subscribers
 who pay more, use the service less and need more support.
 
 The table shows a project that is not telecom, in the tutorial and in a test. It needs nothing of churnops.
@@ -112,13 +112,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cities", type=int, default=CITIES, help="1 to 3000")
     parser.add_argument("--from-month", default=f"{FIRST_MONTH:%Y-%m}", metavar="YYYY-MM", help="default: 2026-01")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="CSV of ids and outcomes, which FILE then lacks")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="JSON of ids and outcomes, for POST /labels")
     parser.add_argument("--drifted", action="store_true", help="a bad year: higher prices, less usage, more tickets")
     given = parser.parse_args()
     month = date.fromisoformat(f"{given.from_month}-01")
     table = subscribers(given.rows, given.seed, month, given.cities, given.drifted)
     if given.labels:
-        table.select("customer_id", churned=pl.col("cancelled") == "yes").write_csv(given.labels)
+        table.select("customer_id", churned=pl.col("cancelled") == "yes").write_json(given.labels)
         table = table.drop("cancelled")
     table.write_csv(given.file)
 

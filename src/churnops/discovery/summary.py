@@ -8,7 +8,14 @@ from churnops.discovery.discover import Discovery
 
 SHOWN = 8
 """Number of columns named in one line."""
-KINDS = {"number": "numbers", "integer": "whole numbers", "category": "categories", "flag": "flags", "date": "dates"}
+KINDS = {
+    "number": ("number", "numbers"),
+    "integer": ("whole number", "whole numbers"),
+    "category": ("category", "categories"),
+    "flag": ("flag", "flags"),
+    "date": ("date", "dates"),
+}
+"""Words for one input of a kind, and for several."""
 
 
 def summary(table: Discovery, config: Path) -> str:
@@ -20,8 +27,8 @@ def summary(table: Discovery, config: Path) -> str:
         *_forms(table),
         f"Decided  {target.choices[1]!r} in {target.header!r} means churned: {target.reason}",
     ]
-    kinds = Counter(decision.kind for decision in table.columns)
-    inputs = ", ".join(f"{kinds[kind]} {text}" for kind, text in KINDS.items() if kinds[kind])  # type: ignore[index]
+    kinds = Counter(str(decision.kind) for decision in table.columns)
+    inputs = ", ".join(f"{kinds[kind]} {words[kinds[kind] > 1]}" for kind, words in KINDS.items() if kinds[kind])
     lines.append(f"         inputs: {inputs}")
     if identifier := next((d for d in table.columns if d.kind == "id"), None):
         lines.append(f"         {identifier.header!r} identifies the customer")

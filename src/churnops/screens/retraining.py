@@ -38,7 +38,7 @@ def _comparison(retrained: "Retrained", console: Console) -> None:
     console.print(f"[bold]Compared[/] on {rows['held_out']:,} newer customers", highlight=False)
     for sentence in retrained.skipped.sentences():
         line(console, "caution", f" {sentence}", "yellow")
-    table = table_of(left=("model",), right=("log loss when chosen", "log loss compared", "ROC-AUC compared"))
+    table = table_of(left=("model",), right=("log loss\nwhen chosen", "log loss\ncompared", "ROC-AUC\ncompared"))
     for name, evaluation in retrained.evaluated.evaluations.items():
         model = retrained.trained.models.get(name)
         chosen = "" if model is None else f"{model.search.best.mean('log_loss'):.4f}"
