@@ -272,6 +272,22 @@ def test_a_model_that_is_not_better_waits_as_challenger(settings: Settings):
     assert "0 customers with known outcomes are new since the last comparison" in again.reason
 
 
+def test_a_model_with_a_new_leak_is_not_deployed(settings: Settings, tmp_path: Path):
+    table = pl.read_csv(LATER, infer_schema_length=0)
+    calls = pl.when(pl.col("Churn") == "True").then(pl.lit("9")).otherwise(pl.lit("0"))
+    table.with_columns(calls.alias("Customer service calls")).write_csv(tmp_path / "leaking.csv")
+    before = production(settings).content_sha256
+    summary = retrain(settings, tmp_path / "leaking.csv")
+    assert summary.status == "kept"
+    assert "('Customer service calls') alone predicts the outcome with a ROC-AUC of 1.0000" in summary.reason
+    assert production(settings).content_sha256 == before
+    assert summary.version is not None
+    assert promote(settings, summary.version, "a try", force=True).status == "refused"
+    accepted = promote(settings, summary.version, "known", force=True, accept_leak=["customer_service_calls"])
+    assert accepted.status == "deployed"
+    assert production(settings).lineage["accepted_leaks"] == ["customer_service_calls"]
+
+
 def test_after_a_comparison_only_other_customers_count_as_new(settings: Settings, tmp_path: Path):
     table, files = pl.read_csv(LATER, infer_schema_length=0), (tmp_path / "may.csv", tmp_path / "june.csv")
     for path, rows in zip(files, (table[:600], table[600:1200]), strict=True):

@@ -160,7 +160,7 @@ def _comparison(best: Evaluation, without: Mapping[str, float]) -> str:
     numbers = (
         f"{METRIC_LABELS[name]} {best.metrics[name].value:.4f} and {value:.4f}" for name, value in without.items()
     )
-    return f"; with and without: {', '.join(numbers)}"
+    return f"; score with and without suspected columns: {', '.join(numbers)}"
 
 
 def _finite(evaluation: Evaluation) -> dict[str, float]:

@@ -77,12 +77,12 @@ def _held_out(summary: "RunSummary") -> Table:
 def _next(summary: "RunSummary", settings: "Settings") -> str:
     """Return the closing lines: pages and commands for the next steps, each with its use."""
     here = "" if settings.root == Path.cwd() else f" (run it in {settings.root})"
-    blocked = summary.deployed.unaccepted_leaks
+    deployed, blocked = summary.deployed.folder, summary.deployed.unaccepted_leaks
     lines = [
         ("churnops run --deploy", "" if blocked else "deploy the challenger without the gate"),
         ("evaluation page", relative(summary.evaluation_page) if summary.evaluation_page else ""),
-        ("churnops predict", "scores for a file of customers"),
-        ("churnops serve", "predictions with reasons over HTTP"),
+        ("churnops predict", "scores for a file of customers" if deployed else ""),
+        ("churnops serve", "predictions with reasons over HTTP" if deployed else ""),
         ("churnops dashboard", "predictions, monitoring and models in the browser"),
         ("mlflow ui", f"every run{here}, at {summary.runs_page}" if summary.runs_page else ""),
     ]
