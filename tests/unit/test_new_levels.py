@@ -71,6 +71,12 @@ def test_more_unknown_levels_than_in_the_training_table_are_an_alert():
     assert caution(mixed(200), mixed(20)).fired
 
 
+def test_trained_levels_that_recent_customers_lack_are_not_new():
+    recent = np.append(np.repeat(np.arange(150.0), 10), np.full(150, CITY.other))
+    assert caution(mixed(100), recent).fired is False
+    assert caution(mixed(200), recent).fired
+
+
 def test_few_customers_are_no_evidence():
     assert caution(mixed(5, 29)).fired is None
 

@@ -54,8 +54,12 @@ def new_levels(
 
 
 def _new(column: Column, profile: ColumnProfile) -> int:
-    """Return the number of rows with a level that the reference or the column does not have."""
-    return profile.outside + int(profile.at_points[profile.points == column.other].sum())
+    """Return the number of rows with an unknown level; if the reference has none, with a level that it lacks.
+
+    A retrained model's reference are recent customers: they lack many levels that the model was trained on.
+    """
+    unknown = profile.at_points[profile.points == column.other]
+    return int(unknown[0]) if unknown.size else profile.outside
 
 
 def _by_chance(column: Column, reference: ColumnProfile, batch: ColumnProfile) -> float:
