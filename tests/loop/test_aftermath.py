@@ -98,7 +98,7 @@ FAULTS: dict[str, Callable[[Patch], None]] = {
 }
 OF_A_RUN: dict[str, Callable[[Patch], None]] = {
     "a tag": lambda p: p.setattr(PipelineRun, "tag", fail(ConnectionError("connection refused"))),
-    "the first cycle": lambda p: p.setattr(ModelMonitor, "run", fail(OSError(28, "No space left on device"))),
+    "the first cycle": lambda p: p.setattr(ModelMonitor, "run_batch", fail(OSError(28, "No space left on device"))),
     "the alarms": lambda p: p.setattr(Alerts, "tell", fail(RuntimeError("cannot schedule new futures"))),
     "the MLflow store": lambda p: after_the_swap(p, lambda folder: (folder.folder.parent / "mlflow.db").unlink()),
     "the journal": lambda p: after_the_swap(p, journal_lost),
@@ -172,7 +172,7 @@ def test_a_run_whose_first_cycle_fails_is_finished_and_says_so(settings: Setting
 
 
 def test_where_nothing_was_deployed_a_failed_cycle_fails_the_run(settings: Settings, monkeypatch: Patch):
-    monkeypatch.setattr(ModelMonitor, "run", fail(OSError(28, "No space left on device")))
+    monkeypatch.setattr(ModelMonitor, "run_batch", fail(OSError(28, "No space left on device")))
     assert typed(settings, "run").exit_code == 2
     assert settings.path("models/production").readlink().name.endswith("-v1")
 
