@@ -23,7 +23,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Group:
+class ComparedGroup:
     """Results for the customers with the same value of a sensitive column.
 
     Attributes
@@ -53,7 +53,7 @@ class Group:
 
 def group_results(
     values: Floats, column: Column, outcome: Mask, probability: Floats, threshold: float, limit: int = 100
-) -> list[Group]:
+) -> list[ComparedGroup]:
     """Return the results for each group of at least `MIN_ROWS` customers.
 
     Parameters
@@ -80,7 +80,7 @@ def group_results(
     counts = np.bincount(place, minlength=len(names))
     large = np.flatnonzero(counts >= MIN_ROWS)[:limit]
     return [
-        Group(
+        ComparedGroup(
             values=names[group],
             rows=int(counts[group]),
             churned=float(outcome[mask].mean()),

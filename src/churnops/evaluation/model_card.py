@@ -10,7 +10,7 @@ import numpy as np
 from churnops.data.preprocess import PreparedTable
 from churnops.data.skipped import Skipped
 from churnops.evaluation import plots
-from churnops.evaluation.fairness import Group, Share, group_results
+from churnops.evaluation.fairness import ComparedGroup, Share, group_results
 from churnops.evaluation.importance import column_importance
 from churnops.evaluation.lift import lift_table
 from churnops.evaluation.metrics import METRIC_LABELS, Evaluation
@@ -207,7 +207,7 @@ def _segment(segment: Segment, names: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _compared_groups(column: Column, groups: Sequence[Group]) -> dict[str, Any]:
+def _compared_groups(column: Column, groups: Sequence[ComparedGroup]) -> dict[str, Any]:
     rows = [
         {
             "label": group.values,
