@@ -51,8 +51,8 @@ AVERAGED = 3
 """A blend averages this number of best trials of boosted trees; only the best of more than 50,000 rows."""
 PRIOR_INTERCEPT, PRIOR_SUM, PRIOR_WEIGHT = 0.1, 0.3, 0.3
 """Standard deviations of a blend's intercept around 0, of the sum of its weights around 1, and of each around equal."""
-MAX_LINEAR_CELLS = 10**8
-"""A linear model is fitted on a random part of the rows if its matrix would have more cells."""
+MAX_LINEAR_ROWS = 100_000
+"""A linear model is fitted on at most this number of rows, drawn at random, because its coefficients are few."""
 ALL_TRIALS = 1000
 LEAST_WEIGHT = 0.01
 """A part of a blend with a smaller weight is left out."""
@@ -91,7 +91,8 @@ FAMILIES: Mapping[str, RecipeFamily] = {
         "trees", {"max_depth": 6, "min_samples_leaf": 20}, [{"max_depth": 4, "min_samples_leaf": 20}]
     ),
     "random_forest": RecipeFamily(
-        "trees", {"n_estimators": 100, "max_depth": 10, "max_features": "sqrt", "min_samples_leaf": 5}
+        "trees",
+        {"n_estimators": 100, "max_depth": 10, "max_features": "sqrt", "min_samples_leaf": 5, "max_samples": 0.5},
     ),
     "stumps": RecipeFamily("trees", _STUMPS),
     "xgboost": RecipeFamily(
@@ -159,9 +160,11 @@ def fit_family(family: str, params: Params, rows: Rows, levels: Sequence[int], s
             [part] = fit_family(name.rstrip("123"), own, rows, levels, seed).parts
             parts.append(replace(part, weight=weight))
         return Blend(tuple(parts), params["intercept"])
+    if family == "logistic_regression" and rows.outcome.size > MAX_LINEAR_ROWS:
+        rows = rows.chosen(np.random.default_rng(seed).permutation(rows.outcome.size)[:MAX_LINEAR_ROWS])
     encoded = _encode(FAMILIES[family].form, rows, levels, seed)
     if family == "logistic_regression":
-        return Blend((BlendPart(encoded.encoding, _fit_linear(encoded, params, seed)),))
+        return Blend((BlendPart(encoded.encoding, _fit_linear(encoded, params)),))
     if family in _BOOSTED:
         return Blend((BlendPart(encoded.encoding, export_boosters(_boosters(encoded, params, seed))),))
     fitted = _forest(family, params, seed).fit(encoded.matrix, rows.outcome, sample_weight=rows.weight)
@@ -173,17 +176,13 @@ def _forest(family: str, params: Params, seed: int) -> Any:
     return make(random_state=seed, **params)
 
 
-def _fit_linear(encoded: _Encoded, params: Params, seed: int) -> LinearModel:
+def _fit_linear(encoded: _Encoded, params: Params) -> LinearModel:
     """Fit a logistic regression to scaled numbers and unscaled levels, so that rare levels are drawn to the average."""
-    matrix, outcome, weight = encoded.matrix, encoded.rows.outcome, encoded.rows.weight
-    limit = MAX_LINEAR_CELLS // matrix.shape[1]
-    if outcome.size > limit:
-        chosen = np.random.default_rng(seed).permutation(outcome.size)[:limit]
-        matrix, outcome, weight = matrix[chosen], outcome[chosen], None if weight is None else weight[chosen]
+    matrix = encoded.matrix
     mean, spread = matrix.mean(axis=0), matrix.std(axis=0)
     scale = np.where((encoded.encoding.kind == EQUAL) | (spread == 0.0), 1.0, spread)
-    matrix = (matrix - mean) / scale
-    regression = LogisticRegression(C=params["C"], solver="newton-cholesky").fit(matrix, outcome, weight)
+    regression = LogisticRegression(C=params["C"], solver="newton-cholesky")
+    regression.fit((matrix - mean) / scale, encoded.rows.outcome, encoded.rows.weight)
     coefficients = regression.coef_[0] / scale
     return LinearModel(coefficients, float(regression.intercept_[0] - coefficients @ mean), mean)
 
@@ -324,9 +323,11 @@ class RecipeSearch:
 
     @cached_property
     def _encoded(self) -> Callable[[Form, int], _Encoded]:
-        """Function from form and fold to the fold's encoded training rows; each is made once."""
+        """Function from form and fold to the fold's encoded training rows; those of the last form are kept."""
         levels = levels_of(self.build)
-        return lru_cache(maxsize=None)(lambda form, fold: _encode(form, self._rows[fold][0], levels, self.seed))
+        return lru_cache(maxsize=len(self.folds))(
+            lambda form, fold: _encode(form, self._rows[fold][0], levels, self.seed)
+        )
 
     def _best(self, family: str, trials: int) -> Search:
         known = FAMILIES[family]
@@ -361,7 +362,7 @@ class RecipeSearch:
         def scores(fold: int) -> Matrix:
             encoded, unseen = self._encoded(FAMILIES[family].form, fold), self._rows[fold][1]
             if family == "logistic_regression":
-                return _fit_linear(encoded, params, self.seed).probability(encoded.encoding(unseen.matrix))
+                return _fit_linear(encoded, params).probability(encoded.encoding(unseen.matrix))
             rows = encoded.rows
             forest = _forest(family, params, self.seed).fit(encoded.matrix, rows.outcome, sample_weight=rows.weight)
             return export(forest).probability(encoded.encoding(unseen.matrix))
