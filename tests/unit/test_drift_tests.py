@@ -138,6 +138,7 @@ def test_tolerated_drift_is_no_finding_and_its_distance_is_shown():
         ("integer", ["ks_test", "missing_rate_test"]),
         ("category", ["chi_square_test", "unseen_category_test", "missing_rate_test"]),
         ("flag", ["chi_square_test", "missing_rate_test"]),
+        ("date", ["missing_rate_test"]),
     ],
 )
 def test_each_kind_of_column_has_its_tests(kind: str, tests: list[str]):

@@ -127,6 +127,19 @@ def test_a_column_without_any_value_drifted_by_that():
     assert (column.name, column.test, column.effect) == ("x5", "missing_rate", 1.0)
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, PLAIN])
+def test_later_dates_are_no_drift_but_missing_ones_are(settings: MonitoringSettings):
+    names = ("signup", "payment")
+    columns = (*(Column(name=name, kind="date", nullable=True) for name in names), *SCHEMA.columns)
+    days = np.arange(20_000.0, 20_500.0)
+    reference = {**REFERENCE, "signup": ColumnProfile.fit(days), "payment": ColumnProfile.fit(days)}
+    later = {"signup": days + 365, "payment": np.where(days % 2, np.nan, days)}
+    batch = count_profile(reference, moved(0.0, (), **later))
+    found = judge_columns(Schema(columns=columns), reference, batch, LINKED, settings)
+    verdicts = {column.name: column.drifted for column in found.columns if column.name in names}
+    assert verdicts == {"signup": None, "payment": True if settings is SETTINGS else None}
+
+
 def test_unseen_and_shifted_categories():
     plan = moved(0.0, ())["plan"]
     unseen = judged(moved(0.0, (), plan=np.where(np.arange(1000) % 70 == 0, 3.0, plan)))

@@ -217,6 +217,10 @@ def _tested(
     # Biometrics 46 (1990) 515-522).
     complete = reference.missing == batch.missing == 0
     findings = tuple(finding for finding in findings if not (complete and finding.test == "missing_rate"))
+    if not findings:
+        return _untested(
+            column, linked_to, "dates are tested for missing values only: those of later customers are later"
+        )
     known = [finding for finding in findings if finding.p_value is not None]
     decides = min(known, key=lambda f: (not _big(f, settings), f.p_value)) if known else findings[0]
     return ColumnDrift(

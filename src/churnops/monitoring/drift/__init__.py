@@ -30,6 +30,8 @@ Test = Callable[[ColumnProfile, ColumnProfile], Finding]
 def tests_for(column: Column) -> tuple[Test, ...]:
     """Return the tests of an input; the test of its distribution is the first.
 
+    A date has none, because the dates of later customers are later. It is tested for missing values only.
+
     Examples
     --------
     >>> [test.__name__ for test in tests_for(Column(name="minutes", kind="number"))]
@@ -37,7 +39,7 @@ def tests_for(column: Column) -> tuple[Test, ...]:
     >>> [test.__name__ for test in tests_for(Column(name="plan", kind="category", choices=("a", "b"), required=False))]
     ['chi_square_test', 'unseen_category_test']
     """
-    tests: tuple[Test, ...] = (ks_test if column.numeric else chi_square_test,)
+    tests: tuple[Test, ...] = () if column.kind == "date" else (ks_test if column.numeric else chi_square_test,)
     if column.kind == "category":
         tests += (unseen_category_test,)
         tests += (rarity_test,) if len(column.choices) > MANY_CHOICES else ()
