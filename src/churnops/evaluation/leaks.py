@@ -23,7 +23,7 @@ MIN_OUTCOMES = 10
 MAX_COPY_LEVELS = 20
 """Largest number of values of a copy of the target."""
 LEAKS, ACCEPTED_LEAKS = "leaks", "accepted_leaks"
-"""Keys of a model's lineage: evidence by name of each input that is a leak; names of those that a person accepted."""
+"""Keys of a model's lineage: evidence of each leak by the column's name; names of leaks that a person accepted."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from churnops.alerting.alarms import deployment, rollback
 from churnops.alerting.alerts import Alerts
 from churnops.errors import BundleError, ChurnopsError, RegistryError, reason_of
-from churnops.evaluation.leaks import ACCEPTED_LEAKS, LEAKS, unaccepted_leaks
+from churnops.evaluation.leaks import ACCEPTED_LEAKS, unaccepted_leaks
 from churnops.journal.decisions import RecordedDecision
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
@@ -178,8 +178,8 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
     else:
         ruling = _ask(project, candidate, champion, gate)
     if ruling.deploy:
-        if LEAKS in bundle.lineage:
-            lineage = {ACCEPTED_LEAKS: sorted(bundle.lineage[LEAKS])}
+        if kept := accepted.intersection(column.name for column in bundle.schema.model_inputs):
+            lineage = {ACCEPTED_LEAKS: sorted(kept)}
             candidate = replace(candidate, bundle=bundle.with_metadata(metrics={}, lineage=lineage))
         return _deploy(project, registry, candidate, ruling)
     if candidate.otherwise == "challenger":
