@@ -35,7 +35,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A project after `churnops init` and `churnops run`, with later months beside the table."""
     folder = tmp_path_factory.mktemp("subscriptions")
     subscribers(2_400, 3, levels=CITIES).write_csv(folder / "subscriptions.csv")
-    subscribers(1_000, 1, FEBRUARY, CITIES).write_csv(folder / "february.csv")
+    subscribers(3_000, 1, FEBRUARY, CITIES).write_csv(folder / "february.csv")
     subscribers(1_000, 2, MARCH, CITIES, drifted=True).write_csv(folder / "march.csv")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUICK.items():
@@ -79,7 +79,7 @@ def test_dates_cities_and_gaps_are_inputs(shop: Settings):
 def test_new_cities_and_plans_of_a_later_month_are_scored(shop: Settings):
     later = pl.read_csv("february.csv")
     assert {"student"} == set(later["plan"]) - set(shop.table.by_name["plan"].choices)
-    assert typed("predict", "february.csv", "scored.csv").startswith("Scored 1,000 customers")
+    assert typed("predict", "february.csv", "scored.csv").startswith("Scored 3,000 customers")
     scored = pl.read_csv("scored.csv")
     assert scored["customer_id"].equals(later["customer_id"])
     churned = scored.group_by("cancelled").agg(pl.col("churn_probability").mean()).sort("cancelled")
