@@ -12,6 +12,8 @@ from churnops.spelling import plain
 
 MAX_CODE_LEVELS = 100
 """Largest number of levels of numbers that are codes."""
+FEW_LEVELS = 12
+"""Largest number of levels of numbers among which a text with a digit is a level, not a missing value."""
 MAX_MISSING_IN_NUMBERS = 3
 """Largest number of distinct words in a column of numbers or dates that count as missing values."""
 UNIQUE = 0.999
@@ -73,6 +75,9 @@ def missing_words(facts: ColumnFacts) -> list[str]:
     standard = [text for text in known if text.lower() in MISSING_WORDS]
     if facts.numbers * 2 < facts.filled:  # mostly words
         return [text for text in standard if text.lower() in MISSING_LEVELS]
+    is_category = not facts.many_levels and len(facts.levels) <= FEW_LEVELS
+    if is_category and any(character.isdigit() for text in known for character in text):
+        return standard  # such as ">4" beside 1 to 4
     return _few_or_standard(known)
 
 

@@ -192,12 +192,12 @@ def _boost(
     params: Params,
     seed: int,
     trees: int,
-    stop: Rows | None = None,
+    stop: tuple[Matrix, NDArray[np.bool_]] | None = None,
     curve: dict[str, Any] | None = None,
 ) -> xgboost.Booster:
-    """Boost trees; with `stop`, only until the log loss of these rows has not become lower for 40 trees.
+    """Boost trees; with `stop`, only until the log loss of its rows has not become lower for 40 trees.
 
-    `curve` receives this log loss after each tree.
+    `stop` is an encoded matrix and its outcomes. `curve` receives this log loss after each tree.
     """
     given = {name: value for name, value in params.items() if name not in ("n_estimators", "searched_rows")}
     rows = encoded.rows
@@ -205,7 +205,7 @@ def _boost(
     training = xgboost.DMatrix(encoded.matrix, label=rows.outcome, weight=rows.weight, nthread=1)
     watched = []
     if stop is not None:
-        watched = [(xgboost.DMatrix(encoded.encoding(stop.matrix), label=stop.outcome, nthread=1), "stop")]
+        watched = [(xgboost.DMatrix(stop[0], label=stop[1], nthread=1), "stop")]
     return xgboost.train(
         {**fixed, "seed": seed, **given},
         training,
@@ -228,7 +228,8 @@ def _boosters(encoded: _Encoded, params: Params, seed: int) -> list[xgboost.Boos
     for each in seeds:
         stop = np.random.default_rng(each).random(size) < 0.1
         training = replace(encoded, matrix=encoded.matrix[~stop], rows=encoded.rows.chosen(~stop))
-        booster = _boost(training, params, each, 2 * MAX_TREES, encoded.rows.chosen(stop))
+        # Their churn rates of levels come from other rows, as those of the training rows.
+        booster = _boost(training, params, each, 2 * MAX_TREES, (encoded.matrix[stop], encoded.rows.outcome[stop]))
         boosters.append(booster[: booster.best_iteration + 1])
     return boosters
 
@@ -375,9 +376,9 @@ class RecipeSearch:
 
         def boost(fold: int) -> tuple[xgboost.Booster, Matrix, Matrix]:
             encoded, unseen = self._encoded(FAMILIES[family].form, fold), self._rows[fold][1]
-            curve: dict[str, Any] = {}
-            booster = _boost(encoded, params, self.seed, MAX_TREES, unseen, curve)
-            return booster, np.array(curve["stop"]["logloss"]), encoded.encoding(unseen.matrix)
+            matrix, curve = encoded.encoding(unseen.matrix), dict[str, Any]()
+            booster = _boost(encoded, params, self.seed, MAX_TREES, (matrix, unseen.outcome), curve)
+            return booster, np.array(curve["stop"]["logloss"]), matrix
 
         fits = list(self.pool.map(boost, range(len(self.folds))))
         shortest = min(curve.size for _, curve, _ in fits)
