@@ -12,7 +12,8 @@ from churnops.model import Bundle
 from churnops.model.blend import Blend, BlendPart
 from churnops.model.bundle_folder import OLDEST_PROTOCOL
 from churnops.settings import FAMILIES
-from churnops.training.recipe import AVERAGED, PARTS
+from churnops.training.recipe import PARTS
+from churnops.training.recipe_search import AVERAGED
 from tests.support.bundles import forge, refuse
 from tests.support.mixed_table import customers, trained
 

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from churnops.errors import SettingsError
 from churnops.evaluation.importance import column_importance
 from churnops.evaluation.metrics import point_metrics
-from churnops.training import recipe
-from churnops.training.recipe import Rows, blend_weights, capped, fit_family, is_capped
+from churnops.training import recipe, recipe_search
+from churnops.training.recipe import Rows, fit_family
+from churnops.training.recipe_search import blend_weights, capped, is_capped
 from churnops.training.search import Trial, stratified_folds
 from churnops.training.train import _winner, train_models
 from tests.support.mixed_table import CITIES, customers, prepare, settings, trained
@@ -67,7 +68,7 @@ def test_boosted_trees_are_the_average_of_xgboosts(family: str):
     table, params = rows(800), {**recipe.FAMILIES[family].default, "n_estimators": 30, "searched_rows": 800}
     blend = fit_family(family, params, table, LEVELS, seed=1)
     [part] = blend.parts
-    encoded = recipe._encode("trees", table, LEVELS, 1)
+    encoded = recipe.encode("trees", table, LEVELS, 1)
     boosters = recipe._boosters(encoded, params, 1)
     assert len(boosters) == recipe.SEEDS
     matrix = xgboost.DMatrix(part.encoding(table.matrix))
@@ -78,7 +79,7 @@ def test_boosted_trees_are_the_average_of_xgboosts(family: str):
 def test_a_linear_part_is_scikit_learns():
     table = rows(800)
     blend = fit_family("logistic_regression", {"C": 0.3}, table, LEVELS, seed=1)
-    encoded = recipe._encode("linear", table, LEVELS, 1)
+    encoded = recipe.encode("linear", table, LEVELS, 1)
     scale = np.where(encoded.encoding.kind == 2, 1.0, encoded.matrix.std(axis=0))
     scale[scale == 0.0] = 1.0
     theirs = LogisticRegression(C=0.3, tol=1e-8, max_iter=10_000).fit(encoded.matrix / scale, table.outcome)
@@ -101,9 +102,9 @@ def test_rows_of_weight_zero_play_no_part():
 
 def test_more_rows_than_the_search_saw_get_more_trees(monkeypatch: pytest.MonkeyPatch):
     params = {**recipe.FAMILIES["xgboost"].default, "n_estimators": 30, "searched_rows": 400}
-    encoded = recipe._encode("trees", rows(600), LEVELS, 1)
+    encoded = recipe.encode("trees", rows(600), LEVELS, 1)
     assert {booster.num_boosted_rounds() for booster in recipe._boosters(encoded, params, 1)} == {38}
-    far = recipe._encode("trees", rows(900), LEVELS, 1)
+    far = recipe.encode("trees", rows(900), LEVELS, 1)
     monkeypatch.setattr(recipe, "FEW_ROWS", 500)
     [booster] = recipe._boosters(far, params, 1)
     assert booster.num_boosted_rounds() > 0
@@ -111,7 +112,7 @@ def test_more_rows_than_the_search_saw_get_more_trees(monkeypatch: pytest.Monkey
 
 def test_a_large_table_is_searched_in_part(monkeypatch: pytest.MonkeyPatch):
     """Reference scores then come from held-out rows by the fit on all training rows."""
-    monkeypatch.setattr(recipe, "MAX_SEARCHED_ROWS", 600)
+    monkeypatch.setattr(recipe_search, "MAX_SEARCHED_ROWS", 600)
     chosen = settings(families=["logistic_regression", "xgboost", "blend"], folds=5)
     prepared, features = prepare(*customers(1500), chosen)
     models = train_models(prepared, features, chosen)

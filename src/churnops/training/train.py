@@ -24,7 +24,8 @@ from churnops.settings import Family, Settings
 from churnops.step import StepResult
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
-from churnops.training.recipe import RecipeSearch, Rows, capped, fit_family, is_capped, levels_of
+from churnops.training.recipe import Rows, fit_family, levels_of
+from churnops.training.recipe_search import RecipeSearch, capped, is_capped
 from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
 from churnops.training.unseen_levels import unseen_levels

@@ -1,0 +1,282 @@
+"""Search of the recipe for any table: hyperparameters, numbers of trees, and the weights of a blend.
+
+The number of boosted trees is read off one fit per fold. A blend adds up the scores of a linear model, of stumps and of
+boosted trees, with weights learned on out-of-fold scores. A fold plays no part in what scores it, except that all folds
+together choose hyperparameters and the number of trees.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from churnops.data.preprocess import Imputer
+from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
+from churnops.features.build import FeatureMatrix
+from churnops.model.linear import logistic
+from churnops.schema import Columns
+from churnops.training.export import export
+from churnops.training.recipe import (
+    BOOSTED,
+    FAMILIES,
+    FEW_ROWS,
+    MAX_TREES,
+    PARTS,
+    EncodedRows,
+    Form,
+    Matrix,
+    Rows,
+    boost,
+    counted,
+    encode,
+    fit_linear,
+    forest,
+    levels_of,
+)
+from churnops.training.search import Fold, Search, Trial, Weighting
+
+MAX_SEARCHED_ROWS = 30_000
+"""Largest number of rows that the search uses."""
+AVERAGED = 3
+"""A blend averages this number of best trials of boosted trees; only the best of more than 50,000 rows."""
+PRIOR_INTERCEPT, PRIOR_SUM, PRIOR_WEIGHT = 0.1, 0.3, 0.3
+"""Standard deviations of a blend's intercept around 0, of the sum of its weights around 1, and of each around equal."""
+ALL_TRIALS = 1000
+LEAST_WEIGHT = 0.01
+"""A part of a blend with a smaller weight is left out."""
+
+
+def capped(folds: Sequence[Fold], seed: int) -> list[Fold]:
+    """Return folds of at most 30,000 rows, drawn at random."""
+    generator = np.random.default_rng(seed)
+
+    def some(rows: NDArray[np.intp], limit: int) -> NDArray[np.intp]:
+        return rows if rows.size <= limit else np.sort(generator.permutation(rows)[:limit])
+
+    limits = _limits(len(folds))
+    return [(some(training, limits[0]), some(validation, limits[1])) for training, validation in folds]
+
+
+def is_capped(folds: Sequence[Fold]) -> bool:
+    """Whether `capped` leaves rows out."""
+    return any(rows.size > limit for fold in folds for rows, limit in zip(fold, _limits(len(folds)), strict=True))
+
+
+def _limits(folds: int) -> tuple[int, int]:
+    """Return the largest numbers of training rows and of validation rows in a fold."""
+    share = MAX_SEARCHED_ROWS // max(folds, 5)
+    return MAX_SEARCHED_ROWS - share, share
+
+
+@dataclass(frozen=True)
+class RecipeSearch:
+    """Comparison of the recipe's families on the same folds of the same rows.
+
+    Attributes
+    ----------
+    columns, outcome
+        Encoded training rows, and whether each churned.
+    metric
+        Name of the metric that chooses the best trial.
+    weighting
+        Weights of the training rows of a fold; validation rows have equal weights.
+    pool
+        Threads that run the fits; the result does not depend on their number.
+    """
+
+    build: FeatureMatrix
+    columns: Columns
+    outcome: NDArray[np.bool_]
+    folds: Sequence[Fold]
+    metric: str
+    seed: int
+    pool: ThreadPoolExecutor
+    weighting: Weighting | None = None
+
+    def search(self, family: str, trials: int, weighting: Weighting | None = None) -> Search:
+        """Try the family's default hyperparameters, then changes of the best ones.
+
+        A blend learns its weights from the best trials of its parts.
+        """
+        if weighting is not self.weighting:
+            others = self._weighted.setdefault(id(weighting), replace(self, weighting=weighting))
+            return others.search(family, trials, weighting)
+        if family not in self._searches:
+            if family == "blend":
+                for name in PARTS:
+                    self.search(name, ALL_TRIALS, weighting)
+                self._searches[family] = self._blend()
+            else:
+                self._searches[family] = self._best(family, trials)
+        return self._searches[family]
+
+    @cached_property
+    def _searches(self) -> dict[str, Search]:
+        return {}
+
+    @cached_property
+    def _weighted(self) -> "dict[int, RecipeSearch]":
+        return {}
+
+    @cached_property
+    def _rows(self) -> list[tuple[Rows, Rows]]:
+        """Training and validation rows of each fold, with derived features imputed by the training rows."""
+        pairs = []
+        for training, validation in self.folds:
+            weight = None if self.weighting is None else self.weighting(training)
+            given, unseen = ({n: values[rows] for n, values in self.columns.items()} for rows in (training, validation))
+            imputer = Imputer.fit(given, self.build.inputs)
+            pairs.append(
+                (
+                    counted(Rows(self.build(imputer(given), given), self.outcome[training], weight)),
+                    Rows(self.build(imputer(unseen), unseen), self.outcome[validation]),
+                )
+            )
+        return pairs
+
+    @cached_property
+    def _encoded(self) -> Callable[[Form, int], EncodedRows]:
+        """Function from form and fold to the fold's encoded training rows; those of the last form are kept."""
+        levels = levels_of(self.build)
+        return lru_cache(maxsize=len(self.folds))(
+            lambda form, fold: encode(form, self._rows[fold][0], levels, self.seed)
+        )
+
+    def _best(self, family: str, trials: int) -> Search:
+        known = FAMILIES[family]
+        done = [self._trial(family, dict(known.default))]
+        for change in known.changes[: trials - 1]:
+            best = min(done, key=lambda pair: self._loss(pair[0]))
+            done.append(self._trial(family, {**best[0].params, **change}))
+        self._scores[family] = sorted(done, key=lambda pair: self._loss(pair[0]))
+        return Search(tuple(trial for trial, _ in done), *self._scores[family][0])
+
+    @cached_property
+    def _scores(self) -> dict[str, list[tuple[Trial, Matrix]]]:
+        """Trials of each family with their out-of-fold scores, the best first."""
+        return {}
+
+    def _loss(self, trial: Trial) -> float:
+        return trial.mean(self.metric) * (-1.0 if HIGHER_IS_BETTER[self.metric] else 1.0)
+
+    def _trial(self, family: str, params: dict[str, Any]) -> tuple[Trial, Matrix]:
+        """Fit one choice of hyperparameters in every fold, and score the validation rows."""
+        work = self._boosted if family in BOOSTED else self._fitted
+        scores, params = work(family, params)
+        out_of_fold = np.full(self.outcome.size, np.nan)
+        for (_, validation), fold in zip(self.folds, scores, strict=True):
+            out_of_fold[validation] = fold
+        return self._measured(params, out_of_fold), out_of_fold
+
+    def _measured(self, params: dict[str, Any], out_of_fold: Matrix) -> Trial:
+        return Trial(params, tuple(point_metrics(self.outcome[v], out_of_fold[v]) for _, v in self.folds))
+
+    def _fitted(self, family: str, params: dict[str, Any]) -> tuple[list[Matrix], dict[str, Any]]:
+        def scores(fold: int) -> Matrix:
+            encoded, unseen = self._encoded(FAMILIES[family].form, fold), self._rows[fold][1]
+            if family == "logistic_regression":
+                return fit_linear(encoded, params).probability(encoded.encoding(unseen.matrix))
+            rows = encoded.rows
+            fitted = forest(family, params, self.seed).fit(encoded.matrix, rows.outcome, sample_weight=rows.weight)
+            return export(fitted).probability(encoded.encoding(unseen.matrix))
+
+        return list(self.pool.map(scores, range(len(self.folds)))), params
+
+    def _boosted(self, family: str, params: dict[str, Any]) -> tuple[list[Matrix], dict[str, Any]]:
+        """Boost in every fold until its validation rows get worse, and read off the best number of trees."""
+        params = {name: value for name, value in params.items() if name not in ("n_estimators", "searched_rows")}
+
+        def boosted(fold: int) -> tuple[xgboost.Booster, Matrix, Matrix]:
+            encoded, unseen = self._encoded(FAMILIES[family].form, fold), self._rows[fold][1]
+            matrix, curve = encoded.encoding(unseen.matrix), dict[str, Any]()
+            booster = boost(encoded, params, self.seed, MAX_TREES, (matrix, unseen.outcome), curve)
+            return booster, np.array(curve["stop"]["logloss"]), matrix
+
+        fits = list(self.pool.map(boosted, range(len(self.folds))))
+        shortest = min(curve.size for _, curve, _ in fits)
+        trees = int(np.argmin(np.mean([curve[:shortest] for _, curve, _ in fits], axis=0))) + 1
+        scores = [
+            booster.predict(xgboost.DMatrix(matrix, nthread=1), iteration_range=(0, trees)).astype(np.float64)
+            for booster, _, matrix in fits
+        ]
+        searched = round(np.mean([training.outcome.size for training, _ in self._rows]))
+        return scores, {**params, "n_estimators": trees, "searched_rows": searched}
+
+    def _blend(self) -> Search:
+        """Learn the weights; those that score a fold (or of a single fold, a fifth) are learned on the other rows."""
+        trials = {name: self._scores[name][: self._averaged if name == "xgboost" else 1] for name in PARTS}
+        scores = np.column_stack([np.mean([_log_odds(p) for _, p in tried], axis=0) for tried in trials.values()])
+        known = ~np.isnan(scores[:, 0])
+        groups = [validation for _, validation in self.folds]
+        if len(groups) == 1:
+            groups = np.array_split(np.random.default_rng(self.seed).permutation(groups[0]), 5)
+        out_of_fold = np.full(self.outcome.size, np.nan)
+        for group in groups:
+            others = known.copy()
+            others[group] = False
+            intercept, weights = blend_weights(scores[others], self.outcome[others])
+            out_of_fold[group] = logistic(intercept + scores[group] @ weights)
+        intercept, weights = blend_weights(scores[known], self.outcome[known])
+        params: dict[str, Any] = {"intercept": intercept}
+        for (name, tried), weight in zip(trials.items(), weights, strict=True):
+            for number, (trial, _) in enumerate(tried if weight > 0.0 else (), start=1):
+                part = f"{name}{number}" if len(tried) > 1 else name
+                params[f"{part}.weight"] = float(weight) / len(tried)
+                params |= {f"{part}.{key}": value for key, value in trial.params.items()}
+        trial = self._measured(params, out_of_fold)
+        return Search((trial,), trial, out_of_fold)
+
+    @property
+    def _averaged(self) -> int:
+        return AVERAGED if self.outcome.size <= FEW_ROWS else 1
+
+
+def blend_weights(scores: Matrix, outcome: NDArray[np.bool_]) -> tuple[float, Matrix]:
+    """Return the intercept and the weights, 0 or more, with the lowest log loss.
+
+    Few rows hardly move the intercept away from 0, and the weights away from equal ones with the sum 1.
+
+    Parameters
+    ----------
+    scores
+        Log-odds by each part, shape (n, parts).
+    outcome
+        Shape (n,).
+    """
+
+    def loss(numbers: Matrix, columns: Matrix) -> tuple[float, Matrix]:
+        total = numbers[0] + columns @ numbers[1:]
+        error = logistic(total) - outcome
+        beyond, apart = numbers[1:].sum() - 1.0, numbers[1:] - 1.0 / columns.shape[1]
+        value = float(np.sum(np.logaddexp(0.0, total) - outcome * total))
+        value += 0.5 * ((numbers[0] / PRIOR_INTERCEPT) ** 2 + (beyond / PRIOR_SUM) ** 2)
+        value += 0.5 * float(apart @ apart) / PRIOR_WEIGHT**2
+        slope = np.append(error.sum(), columns.T @ error)
+        slope += np.append(numbers[0] / PRIOR_INTERCEPT**2, beyond / PRIOR_SUM**2 + apart / PRIOR_WEIGHT**2)
+        return value / outcome.size, slope / outcome.size
+
+    used = np.ones(scores.shape[1], dtype=np.bool_)
+    while True:
+        columns = scores[:, used]
+        start = np.append(0.0, np.full(columns.shape[1], 1.0 / columns.shape[1]))
+        bounds = [(None, None)] + [(0.0, None)] * columns.shape[1]
+        solution = minimize(loss, start, (columns,), "L-BFGS-B", jac=True, bounds=bounds).x
+        small = solution[1:] < LEAST_WEIGHT
+        if not small.any() or small.all():
+            break
+        used[np.flatnonzero(used)[small]] = False
+    weights = np.zeros(scores.shape[1])
+    weights[used] = np.maximum(solution[1:], LEAST_WEIGHT)
+    return float(solution[0]), weights
+
+
+def _log_odds(probability: Matrix) -> Matrix:
+    bounded = np.clip(probability, 1e-9, 1.0 - 1e-9)
+    result: Matrix = np.log(bounded / (1.0 - bounded))
+    return result
