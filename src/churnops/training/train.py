@@ -5,34 +5,26 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.data.dependence import linked_columns
-from churnops.data.preprocess import Imputer, PreparedTable
-from churnops.data.profile import fit_profile
+from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
-from churnops.evaluation.threshold import best_f1_threshold
-from churnops.features.build import FeatureMatrix
-from churnops.model.bundle import MAX_PROBES, SCORE, Bundle, Estimator
-from churnops.schema import Columns
+from churnops.model.bundle import SCORE, Bundle
 from churnops.settings import Family, Settings
 from churnops.step import StepResult
+from churnops.training.bundle_maker import REPORTED, BundleMaker, ReferenceRows, spread
 from churnops.training.candidates import CANDIDATES
-from churnops.training.export import export
-from churnops.training.recipe import Rows, fit_family, levels_of
 from churnops.training.recipe_search import RecipeSearch, capped, is_capped
 from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
 from churnops.training.unseen_levels import unseen_levels
 
 MAX_REFERENCE_ROWS = 10_000
-REFERENCE_POINTS = 10_000  # limit of a column's points: distances are exact to 0.0001, and a bundle stays small
-REPORTED = ("log_loss", "roc_auc", "average_precision", "accuracy", "f1", "brier")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +116,7 @@ def train_models(
     ones included. The bundle's lineage then names both fits. Its metrics come from the evaluated fit.
     """
     plan = plan or main_plan(prepared, settings)
-    metric, maker = settings.training.selection_metric, _Maker(prepared, features.build, settings)
+    metric, maker = settings.training.selection_metric, BundleMaker(prepared, features.build, settings)
     with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
         searches = _search(maker, plan, pool, on_family)
     winner = _winner({name: searched.search.best for name, searched in searches.items()}, metric)
@@ -132,7 +124,7 @@ def train_models(
     candidates, best = plan.candidates(), models[winner].search.best
     if plan.reference is None:
         profiled = ~np.isnan(unseen)
-        refit = maker.refit(candidates[winner][0], models[winner], _Reference(profiled, unseen))
+        refit = maker.refit(candidates[winner][0], best, models[winner].bundle, ReferenceRows(profiled, unseen))
     else:
         profiled, refit = plan.reference, _as_evaluated(models[winner].bundle)
     reference = prepared.rows(profiled) | {
@@ -154,7 +146,7 @@ def train_models(
         metrics={f"cv_{m}": best.mean(m) for m in REPORTED},
         artifacts={
             "selection.json": json.dumps(_ranking(models, metric, winner), indent=2),
-            "reference.parquet": to_parquet(_spread(reference, MAX_REFERENCE_ROWS)),
+            "reference.parquet": to_parquet(spread(reference, MAX_REFERENCE_ROWS)),
         },
         children=models,
         summary=_summary(models, metric, winner),
@@ -177,7 +169,7 @@ def scores_without(
         return None
     model, rows = trained.models[trained.winner], ~prepared.held_out
     family = cast("Family", model.bundle.algorithm)
-    return _Maker(prepared, build, settings).scores(family, model.search.best, rows)
+    return BundleMaker(prepared, build, settings).scores(family, model.search.best, rows)
 
 
 @dataclass(frozen=True)
@@ -189,7 +181,7 @@ class _Searched:
 
 
 def _search(
-    maker: "_Maker", plan: Plan, pool: ThreadPoolExecutor, on_family: Callable[[str], None]
+    maker: BundleMaker, plan: Plan, pool: ThreadPoolExecutor, on_family: Callable[[str], None]
 ) -> dict[str, _Searched]:
     """Search every candidate."""
     options, training = maker.settings.training, ~maker.prepared.held_out
@@ -216,7 +208,7 @@ def _search(
 
 
 def _evaluated(
-    maker: "_Maker", plan: Plan, searches: Mapping[str, _Searched], winner: str
+    maker: BundleMaker, plan: Plan, searches: Mapping[str, _Searched], winner: str
 ) -> tuple[dict[str, TrainedModel], NDArray[np.float64]]:
     """Fit the best trial of every candidate on the training rows.
 
@@ -243,11 +235,11 @@ def _evaluated(
             if plan.reference is None:
                 reference = held_out
             else:
-                unseen[~held_out] = maker.cross_fit(family, search.best, plan, weighting)
+                unseen[~held_out] = maker.cross_fit(family, search.best, plan.folds, weighting)
         elif is_part and plan.reference is None:
             rows = reference = ~np.isnan(unseen)
         weight = weighting and weighting(np.flatnonzero(rows[~held_out]))
-        bundle = maker.make(family, search.best, rows, weight, _Reference(reference, unseen))
+        bundle = maker.make(family, search.best, rows, weight, ReferenceRows(reference, unseen))
         models[name] = _tracked(search, bundle, maker.settings.training.selection_metric, searches[name].seconds)
         if name == winner:
             unseen[held_out] = bundle.predict(maker.prepared.rows(held_out)).probability
@@ -286,143 +278,6 @@ def _as_evaluated(bundle: Bundle) -> Bundle:
     """Return the bundle with a lineage in which the evaluated and the deployed fit are the same."""
     fit = bundle.lineage["fit"]
     return bundle.with_metadata(metrics={}, lineage={"fits": {"evaluated": fit, "deployed": fit}})
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """Rows of a reference profile, and their scores.
-
-    Attributes
-    ----------
-    rows
-        Mask of the table's rows, shape (n,).
-    unseen
-        Scores by fits that were not trained on the row, shape (n,); NaN if there is none yet. A reference row with NaN
-        must be outside the rows of the next fit, which then scores it.
-    """
-
-    rows: NDArray[np.bool_]
-    unseen: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Maker:
-    """Maker of Bundles: fits models with given hyperparameters to rows of a table."""
-
-    prepared: PreparedTable
-    build: FeatureMatrix
-    settings: Settings
-
-    @property
-    def general(self) -> bool:
-        """Whether the recipe for any table is used."""
-        return self.settings.training.recipe == "general"
-
-    def refit(self, family: Family, model: TrainedModel, reference: _Reference) -> Bundle:
-        """Fit the winner again on all rows."""
-        everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
-        refit = self.make(family, model.search.best, everyone, None, reference)
-        fits = {"evaluated": model.bundle.lineage["fit"], "deployed": refit.lineage["fit"]}
-        return replace(refit, lineage={**refit.lineage, "fits": fits})
-
-    def make(
-        self,
-        family: Family,
-        trial: Trial,
-        rows: NDArray[np.bool_],
-        weight: NDArray[np.float64] | None,
-        reference: _Reference,
-    ) -> Bundle:
-        """Fit one trial's hyperparameters on the chosen rows, and add a reference profile and probe rows."""
-        schema, prepared = self.settings.table, self.prepared
-        outcome = prepared.outcome[rows]
-        columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
-        present = [column.name for column in schema.inputs if column.name in prepared.columns]
-        imputer = Imputer.fit(columns, schema.model_inputs)
-        estimator = self._estimator(family, trial, self._matrix(imputer, columns), outcome, weight)
-        scores, gaps = reference.unseen.copy(), reference.rows & np.isnan(reference.unseen)
-        assert not (gaps & rows).any(), "the next fit would score a reference row that it is trained on"
-        if gaps.any():
-            scores[gaps] = estimator.probability(self._matrix(imputer, prepared.rows(gaps)))
-        watched = {name: prepared.columns[name][reference.rows] for name in present}
-        watched |= {
-            schema.target.name: prepared.outcome[reference.rows].astype(np.float64),
-            SCORE: scores[reference.rows],
-        }
-        bundle = Bundle(
-            schema=schema,
-            features=self.build.features,
-            selected=self.build.selected,
-            imputer=imputer,
-            algorithm=family,
-            estimator=estimator,
-            threshold=self._threshold(prepared.outcome[reference.rows], scores[reference.rows]),
-            reference=fit_profile(watched, REFERENCE_POINTS),
-            probes=_spread(columns, MAX_PROBES),
-            linked=linked_columns({name: prepared.columns[name][rows] for name in present}),
-        )
-        fit = self._fit(rows, weight) | {"content_sha256": bundle.content_sha256}
-        return bundle.with_metadata(
-            metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
-            lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
-        )
-
-    def scores(self, family: Family, trial: Trial, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Fit one trial's hyperparameters on the chosen rows, and return the scores of the other rows."""
-        columns = self.prepared.rows(rows)
-        imputer = Imputer.fit(columns, self.settings.table.model_inputs)
-        estimator = self._estimator(family, trial, self._matrix(imputer, columns), self.prepared.outcome[rows], None)
-        return estimator.probability(self._matrix(imputer, self.prepared.rows(~rows)))
-
-    def cross_fit(self, family: Family, trial: Trial, plan: Plan, weighting: Weighting | None) -> NDArray[np.float64]:
-        """Return out-of-fold scores of the training rows, NaN for rows that no fold validates."""
-        training = np.flatnonzero(~self.prepared.held_out)
-        scores = np.full(training.size, np.nan)
-        for fitted, validated in plan.folds:
-            rows, others = (
-                {name: values[training[fold]] for name, values in self.prepared.columns.items()}
-                for fold in (fitted, validated)
-            )
-            imputer, weight = Imputer.fit(rows, self.settings.table.model_inputs), weighting and weighting(fitted)
-            outcome = self.prepared.outcome[training[fitted]]
-            estimator = self._estimator(family, trial, self._matrix(imputer, rows), outcome, weight)
-            scores[validated] = estimator.probability(self._matrix(imputer, others))
-        return scores
-
-    def _matrix(self, imputer: Imputer, columns: Columns) -> NDArray[np.float64]:
-        return self.build(imputer(columns), columns if self.general else None)
-
-    def _estimator(
-        self,
-        family: Family,
-        trial: Trial,
-        matrix: NDArray[np.float64],
-        outcome: NDArray[np.bool_],
-        weight: NDArray[np.float64] | None,
-    ) -> Estimator:
-        seed = self.settings.random_state
-        if self.general:
-            return fit_family(family, trial.params, Rows(matrix, outcome, weight), levels_of(self.build), seed)
-        return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
-
-    def _threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-        """Return the threshold of the settings, or the best one for scores of rows that their fits did not see."""
-        threshold = self.settings.evaluation.threshold
-        return best_f1_threshold(outcome, scores) if threshold == "auto" else threshold
-
-    def _fit(self, rows: NDArray[np.bool_], weight: NDArray[np.float64] | None) -> dict[str, Any]:
-        """Return the numbers of a fit's rows and of those who churned, without rows of weight 0."""
-        counted = rows.copy()
-        if weight is not None:
-            counted[rows] = weight > 0
-        return {"rows": int(counted.sum()), "churned": int(self.prepared.outcome[counted].sum())}
-
-
-def _spread(columns: Columns, limit: int) -> dict[str, NDArray[np.float64]]:
-    """Return at most `limit` rows, spread evenly over the table, which is sorted by content."""
-    rows = len(next(iter(columns.values())))
-    chosen = np.linspace(0, rows - 1, min(limit, rows)).astype(np.intp)
-    return {name: values[chosen] for name, values in columns.items()}
 
 
 def _tracked(search: Search, bundle: Bundle, metric: str, seconds: float) -> TrainedModel:

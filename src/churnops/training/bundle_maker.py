@@ -1,0 +1,163 @@
+"""Make a Bundle of a trial: the fit, its imputation, a reference profile and probe rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.dependence import linked_columns
+from churnops.data.preprocess import Imputer, PreparedTable
+from churnops.data.profile import fit_profile
+from churnops.evaluation.threshold import best_f1_threshold
+from churnops.features.build import FeatureMatrix
+from churnops.model.bundle import MAX_PROBES, SCORE, Bundle, Estimator
+from churnops.schema import Columns
+from churnops.settings import Family, Settings
+from churnops.training.candidates import CANDIDATES
+from churnops.training.export import export
+from churnops.training.recipe import Rows, fit_family, levels_of
+from churnops.training.search import Fold, Trial, Weighting
+
+REFERENCE_POINTS = 10_000  # limit of a column's points: distances are exact to 0.0001, and a bundle stays small
+REPORTED = ("log_loss", "roc_auc", "average_precision", "accuracy", "f1", "brier")
+
+
+@dataclass(frozen=True)
+class ReferenceRows:
+    """Rows of a reference profile, and their scores.
+
+    Attributes
+    ----------
+    rows
+        Mask of the table's rows, shape (n,).
+    unseen
+        Scores by fits that were not trained on the row, shape (n,); NaN if there is none yet. A reference row with NaN
+        must be outside the rows of the next fit, which then scores it.
+    """
+
+    rows: NDArray[np.bool_]
+    unseen: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BundleMaker:
+    """Maker of Bundles: fits models with given hyperparameters to rows of a table."""
+
+    prepared: PreparedTable
+    build: FeatureMatrix
+    settings: Settings
+
+    @property
+    def general(self) -> bool:
+        """Whether the recipe for any table is used."""
+        return self.settings.training.recipe == "general"
+
+    def refit(self, family: Family, trial: Trial, evaluated: Bundle, reference: ReferenceRows) -> Bundle:
+        """Fit the winner, which was evaluated as another Bundle, again on all rows."""
+        everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
+        refit = self.make(family, trial, everyone, None, reference)
+        fits = {"evaluated": evaluated.lineage["fit"], "deployed": refit.lineage["fit"]}
+        return replace(refit, lineage={**refit.lineage, "fits": fits})
+
+    def make(
+        self,
+        family: Family,
+        trial: Trial,
+        rows: NDArray[np.bool_],
+        weight: NDArray[np.float64] | None,
+        reference: ReferenceRows,
+    ) -> Bundle:
+        """Fit one trial's hyperparameters on the chosen rows, and add a reference profile and probe rows."""
+        schema, prepared = self.settings.table, self.prepared
+        outcome = prepared.outcome[rows]
+        columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
+        present = [column.name for column in schema.inputs if column.name in prepared.columns]
+        imputer = Imputer.fit(columns, schema.model_inputs)
+        estimator = self._estimator(family, trial, self._matrix(imputer, columns), outcome, weight)
+        scores, gaps = reference.unseen.copy(), reference.rows & np.isnan(reference.unseen)
+        assert not (gaps & rows).any(), "the next fit would score a reference row that it is trained on"
+        if gaps.any():
+            scores[gaps] = estimator.probability(self._matrix(imputer, prepared.rows(gaps)))
+        watched = {name: prepared.columns[name][reference.rows] for name in present}
+        watched |= {
+            schema.target.name: prepared.outcome[reference.rows].astype(np.float64),
+            SCORE: scores[reference.rows],
+        }
+        bundle = Bundle(
+            schema=schema,
+            features=self.build.features,
+            selected=self.build.selected,
+            imputer=imputer,
+            algorithm=family,
+            estimator=estimator,
+            threshold=self._threshold(prepared.outcome[reference.rows], scores[reference.rows]),
+            reference=fit_profile(watched, REFERENCE_POINTS),
+            probes=spread(columns, MAX_PROBES),
+            linked=linked_columns({name: prepared.columns[name][rows] for name in present}),
+        )
+        fit = self._fit(rows, weight) | {"content_sha256": bundle.content_sha256}
+        return bundle.with_metadata(
+            metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
+            lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
+        )
+
+    def scores(self, family: Family, trial: Trial, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Fit one trial's hyperparameters on the chosen rows, and return the scores of the other rows."""
+        columns = self.prepared.rows(rows)
+        imputer = Imputer.fit(columns, self.settings.table.model_inputs)
+        estimator = self._estimator(family, trial, self._matrix(imputer, columns), self.prepared.outcome[rows], None)
+        return estimator.probability(self._matrix(imputer, self.prepared.rows(~rows)))
+
+    def cross_fit(
+        self, family: Family, trial: Trial, folds: Sequence[Fold], weighting: Weighting | None
+    ) -> NDArray[np.float64]:
+        """Return out-of-fold scores of the training rows, NaN for rows that no fold validates."""
+        training = np.flatnonzero(~self.prepared.held_out)
+        scores = np.full(training.size, np.nan)
+        for fitted, validated in folds:
+            rows, others = (
+                {name: values[training[fold]] for name, values in self.prepared.columns.items()}
+                for fold in (fitted, validated)
+            )
+            imputer, weight = Imputer.fit(rows, self.settings.table.model_inputs), weighting and weighting(fitted)
+            outcome = self.prepared.outcome[training[fitted]]
+            estimator = self._estimator(family, trial, self._matrix(imputer, rows), outcome, weight)
+            scores[validated] = estimator.probability(self._matrix(imputer, others))
+        return scores
+
+    def _matrix(self, imputer: Imputer, columns: Columns) -> NDArray[np.float64]:
+        return self.build(imputer(columns), columns if self.general else None)
+
+    def _estimator(
+        self,
+        family: Family,
+        trial: Trial,
+        matrix: NDArray[np.float64],
+        outcome: NDArray[np.bool_],
+        weight: NDArray[np.float64] | None,
+    ) -> Estimator:
+        seed = self.settings.random_state
+        if self.general:
+            return fit_family(family, trial.params, Rows(matrix, outcome, weight), levels_of(self.build), seed)
+        return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
+
+    def _threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+        """Return the threshold of the settings, or the best one for scores of rows that their fits did not see."""
+        threshold = self.settings.evaluation.threshold
+        return best_f1_threshold(outcome, scores) if threshold == "auto" else threshold
+
+    def _fit(self, rows: NDArray[np.bool_], weight: NDArray[np.float64] | None) -> dict[str, Any]:
+        """Return the numbers of a fit's rows and of those who churned, without rows of weight 0."""
+        counted = rows.copy()
+        if weight is not None:
+            counted[rows] = weight > 0
+        return {"rows": int(counted.sum()), "churned": int(self.prepared.outcome[counted].sum())}
+
+
+def spread(columns: Columns, limit: int) -> dict[str, NDArray[np.float64]]:
+    """Return at most `limit` rows, spread evenly over the table, which is sorted by content."""
+    rows = len(next(iter(columns.values())))
+    chosen = np.linspace(0, rows - 1, min(limit, rows)).astype(np.intp)
+    return {name: values[chosen] for name, values in columns.items()}
