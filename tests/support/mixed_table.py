@@ -14,16 +14,23 @@ from churnops.training.select import SelectedFeatures, select_features
 from churnops.training.train import TrainedModels, train_models
 
 CITIES = 300
-SCHEMA = Schema(
-    columns=(
-        Column(name="age", kind="integer", nullable=True),
-        Column(name="spend", kind="number", nullable=True),
-        Column(name="plan", kind="category", choices=("basic", "gold", "plus", "trial"), nullable=True),
-        Column(name="city", kind="category", choices=tuple(f"city {number}" for number in range(CITIES))),
-        Column(name="online", kind="flag", choices=("No", "Yes")),
-        Column(name="churn", kind="target", choices=("No", "Yes")),
+
+
+def with_cities(count: int) -> Schema:
+    """Return the Schema with this number of cities."""
+    return Schema(
+        columns=(
+            Column(name="age", kind="integer", nullable=True),
+            Column(name="spend", kind="number", nullable=True),
+            Column(name="plan", kind="category", choices=("basic", "gold", "plus", "trial"), nullable=True),
+            Column(name="city", kind="category", choices=tuple(f"city {number}" for number in range(count))),
+            Column(name="online", kind="flag", choices=("No", "Yes")),
+            Column(name="churn", kind="target", choices=("No", "Yes")),
+        )
     )
-)
+
+
+SCHEMA = with_cities(CITIES)
 
 
 def settings(**training: Any) -> Settings:
