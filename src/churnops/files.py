@@ -49,7 +49,8 @@ def lock_folder(folder: Path) -> Iterator[bool]:
 
 def _lock(folder: Path) -> tuple[int, bool]:
     while True:
-        folder.mkdir(exist_ok=True)
+        with suppress(FileExistsError):  # not `exist_ok`, which fails if another process removes the folder just now
+            folder.mkdir()
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:  # the lock's holder has just removed the folder
@@ -151,11 +152,13 @@ def temporary_folder(prefix: str = "churnops-work-") -> Iterator[Path]:
                 with lock_folder(other) as abandoned:
                     if abandoned:
                         shutil.rmtree(other, ignore_errors=True)
-    folder = parent / f"{prefix}{secrets.token_hex(8)}"
-    folder.mkdir(mode=0o700)
-    with lock_folder(folder):
-        folder.chmod(0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    held = False
+    while not held:
+        folder = parent / f"{prefix}{secrets.token_hex(8)}"
+        with lock_folder(folder) as held:  # not held if another process takes the new folder for an abandoned one
+            if held:
+                folder.chmod(0o700)
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,6 @@ from churnops.model.bundle import SCORE
 from churnops.monitoring.batch import NO_SCORES, Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions
-from churnops.monitoring.collect import batch_from_customers, newest_batch
 from churnops.monitoring.copies import without_copies
 from churnops.monitoring.new_levels import new_levels
 from churnops.monitoring.performance import measure_performance
@@ -98,6 +97,8 @@ class ModelMonitor:
         ChurnopsError
             If no model is deployed, the customers break its Schema, or the journal does not answer.
         """
+        from churnops.monitoring.collect import batch_from_customers, newest_batch  # imports Polars
+
         with Project.open(self._settings) as project:
             bundle = project.require_deployed()
             if customers is None:
