@@ -114,7 +114,7 @@ def _our_scores(table: Table) -> tuple[Scores, float]:
                 shutil.copy(table.file_of(part, fold), project / f"{part}.csv")
             for words in (("init", "train.csv", "--target", table.target), ("run",), ("predict", "valid.csv", "s.csv")):
                 used += run_process(_churnops(*words), folder=project).cpu
-            answer = pl.read_csv(project / "s.csv", separator=table.separator, columns=["churn_probability"])
+            answer = pl.read_csv(project / "s.csv", columns=["churn_probability"])
             scores.append(answer["churn_probability"].to_numpy())
     return scores, used
 
