@@ -16,7 +16,7 @@ from churnops.data.profile import count_profile
 from churnops.data.simulate import Drift, Simulated, simulate
 from churnops.evaluation.metrics import evaluate, point_metrics
 from churnops.model import Bundle
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.monitoring.budget import Recommendation, TriggerName, Verdicts, recommend
 from churnops.monitoring.drift import ks
 from churnops.monitoring.performance import judge_decline

@@ -30,7 +30,7 @@ from churnops.journal.decisions import DecisionLog, RecordedDecision
 from churnops.journal.predictions import PredictionRow, write_predictions
 from churnops.journal.tables import cycles, deployments, labels, microseconds, moment
 from churnops.model import Bundle
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.monitoring import ModelMonitor
 from churnops.monitoring.batch import Batch, Window
 from churnops.monitoring.collect import batch_from_columns

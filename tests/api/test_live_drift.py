@@ -25,7 +25,7 @@ from churnops.data.profile import Profile, count_profile, merge_profiles
 from churnops.journal import open_database
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.profiles import ProfilePart, ProfileStore
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.support.api import LONG_AGO, a_customer, client_of, service_of, stored

@@ -11,7 +11,7 @@ from churnops.api.customers import CustomerForm
 from churnops.api.documents import MAX_PROBES
 from churnops.api.service import Service
 from churnops.model import Bundle
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of, make_key, recorded, service_of, stored
 

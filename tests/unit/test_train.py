@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from churnops.data.preprocess import PreparedTable
 from churnops.errors import DataError
 from churnops.features import FeatureMatrix, all_features
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.schema import Column, Schema
 from churnops.settings import FAMILIES, DerivedFeature, FeatureSettings, Settings, load_settings
 from churnops.training.candidates import CANDIDATES

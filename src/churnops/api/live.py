@@ -28,7 +28,7 @@ from churnops.data.packing import pack_profile, unpack_profile
 from churnops.data.profile import Profile, count_profile, merge_profiles
 from churnops.errors import ChurnopsError, DataError
 from churnops.journal.profiles import ProfilePart, ProfileStore
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.monitoring.verdicts import judge_columns, judge_scores
 from churnops.schema import Column, Columns
 from churnops.settings import MonitoringSettings

@@ -74,8 +74,8 @@ class Blend:
     def contributions(self, matrix: Matrix | Encoded) -> NDArray[np.float64]:
         """Return SHAP values of the features, shape (n, k); with `base_value` they add up to the score.
 
-        A feature's value is the sum of those of its encoded columns, because Shapley values are additive over models
-        (Shapley 1953) and a group's columns share no contribution with others.
+        The value of a feature is the sum over its encoded columns and over the parts. Shapley values of a sum of models
+        add up (Shapley 1953), so the parts' values may be added.
         """
         encoded = matrix if isinstance(matrix, tuple) else self.rounded(matrix)
         total = np.zeros((encoded[0].shape[0], self.width))

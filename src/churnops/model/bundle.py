@@ -5,8 +5,7 @@ the SHA-256 of the other files. `estimator.npz` holds the model as plain arrays,
 The same object predicts in the API, in batch scoring, in monitoring and under `mlflow models serve`.
 """
 
-import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
@@ -22,6 +21,13 @@ from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.features.build import Feature, FeatureMatrix
 from churnops.model.arrays import read_arrays, write_arrays
 from churnops.model.blend import FORMS, Blend
+from churnops.model.bundle_audit import (
+    check_values,
+    read_imputer,
+    read_linked,
+    read_probes,
+    read_reference,
+)
 from churnops.model.bundle_folder import (
     ESTIMATOR,
     FORMAT,
@@ -38,12 +44,10 @@ from churnops.model.bundle_folder import (
 )
 from churnops.model.linear import LinearModel
 from churnops.model.prediction import BriefExplanation, Explanation, Prediction, by_name, totals
-from churnops.model.reference import read_profile, write_profile
+from churnops.model.reference import SCORE, write_profile
 from churnops.model.trees import TreeEnsemble
 from churnops.schema import Columns, Schema
 
-SCORE = "churn_probability"
-MAX_PROBES = 32
 PROBE_TOLERANCE = 1e-9
 """Largest accepted difference of a probe's score: `exp` may round differently in the libm of another machine."""
 
@@ -290,7 +294,7 @@ class Bundle:
         selected, form = tuple(document["selected"]), document["estimator"]["form"]
         if form not in _FORMS:
             raise BundleError(f"its estimator has the unknown form {form!r}")
-        _check_values(document)
+        check_values(document)
         parameters = document["estimator"]["parameters"]
         expected = Blend.arrays_of(parameters) if form == "blend" else FORMS[form].arrays
         arrays = read_arrays(files[ESTIMATOR], expected, ESTIMATOR)
@@ -298,13 +302,13 @@ class Bundle:
             schema=schema,
             features=tuple(Feature(**feature) for feature in document["features"]),
             selected=selected,
-            imputer=_imputer(document["imputation"], schema),
+            imputer=read_imputer(document["imputation"], schema),
             algorithm=document["algorithm"],
             estimator=_FORMS[form].from_arrays(arrays, parameters, len(selected)),
             threshold=document["threshold"],
-            reference=_reference(document["reference"], files[REFERENCE], schema),
-            probes=_probes(document["probes"], schema),
-            linked=_linked(document["linked"], set(document["reference"]) - {schema.target.name, SCORE}),
+            reference=read_reference(document["reference"], files[REFERENCE], schema),
+            probes=read_probes(document["probes"], schema),
+            linked=read_linked(document["linked"], set(document["reference"]) - {schema.target.name, SCORE}),
             metrics=document["metrics"],
             lineage=document["lineage"],
         )
@@ -320,50 +324,6 @@ class Bundle:
         kept = ("content_sha256", "_content", "_files")
         bundle.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
         return bundle
-
-
-def _check_values(document: Mapping[str, Any]) -> None:
-    if not isinstance(document["metrics"], dict) or not isinstance(document["lineage"], dict):
-        raise BundleError("its metrics or lineage are not JSON objects")
-    if not isinstance(document["algorithm"], str) or not re.fullmatch("[a-z_]{1,40}", document["algorithm"]):
-        raise BundleError("the name of its algorithm is not valid")
-    if not 0.0 < document["threshold"] < 1.0:
-        raise BundleError("its threshold is not between 0 and 1")
-
-
-def _imputer(constants: Mapping[str, Any], schema: Schema) -> Imputer:
-    if set(constants) != {column.name for column in schema.model_inputs}:
-        raise BundleError("its imputation does not cover the model's input columns")
-    if not all(type(value) in (int, float) and np.isfinite(value) for value in constants.values()):
-        raise BundleError("an imputation constant is not a finite number")
-    return Imputer({column.name: float(constants[column.name]) for column in schema.model_inputs})
-
-
-def _probes(rows: Mapping[str, list[float | None]], schema: Schema) -> Columns:
-    probes = {
-        name: np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-        for name, values in rows.items()
-    }
-    inputs = {column.name for column in schema.model_inputs}
-    if set(probes) != inputs or not {len(values) for values in probes.values()} <= set(range(1, MAX_PROBES + 1)):
-        raise BundleError("its probe rows do not fit its schema")
-    return probes
-
-
-def _reference(names: list[str], data: bytes, schema: Schema) -> Profile:
-    required = {*(column.name for column in schema.model_inputs), schema.target.name, SCORE}
-    if len(set(names)) != len(names) or not required <= set(names) <= required | {c.name for c in schema.inputs}:
-        raise BundleError("its reference profile does not cover the inputs, the outcome and the score")
-    return read_profile(data, names, REFERENCE)
-
-
-def _linked(linked: Any, watched: Set[str]) -> dict[str, str]:
-    """Check that linked columns are watched, and that no column both determines another and is determined."""
-    if not isinstance(linked, dict) or not {*linked, *linked.values()} <= watched:
-        raise BundleError("a linked column is missing from its reference profile")
-    if set(linked) & set(linked.values()):
-        raise BundleError("its linked columns form a chain")
-    return linked
 
 
 def _check_finite(numbers: NDArray[np.float64], name: str) -> None:

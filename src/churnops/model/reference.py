@@ -10,6 +10,8 @@ from churnops.data.profile import ColumnProfile, Profile
 from churnops.errors import BundleError
 from churnops.model.arrays import read_arrays, write_arrays
 
+SCORE = "churn_probability"
+"""Name of the score in a reference profile."""
 MAX_ROWS = 2.0**62
 """Limit of rows in a profile: sums of counts stay far below the end of int64."""
 _ARRAYS: Mapping[str, Any] = {"points": np.float64, "counts": np.int64, "missing": np.int64}

@@ -14,7 +14,7 @@ from churnops.errors import ChurnopsError
 from churnops.evaluation.delong import delong
 from churnops.files import fsync_folder, write_flushed
 from churnops.model import Bundle
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.monitoring.batch import NO_SCORES, Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions

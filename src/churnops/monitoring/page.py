@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from churnops.data.profile import Profile
 from churnops.evaluation.metrics import METRIC_LABELS
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.monitoring.budget import TRIGGER_LABELS, reason_without_prefix
 from churnops.monitoring.document import LabelsPart
 from churnops.monitoring.drift.finding import EFFECT_LABELS, TEST_LABELS

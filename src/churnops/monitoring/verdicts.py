@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from churnops.data.profile import ColumnProfile, Profile
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.monitoring.drift import Finding, chi_square_test, ks_test, score_test, tests_for
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings

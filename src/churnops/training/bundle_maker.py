@@ -12,7 +12,9 @@ from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
 from churnops.evaluation.threshold import best_f1_threshold
 from churnops.features.build import FeatureMatrix
-from churnops.model.bundle import MAX_PROBES, SCORE, Bundle, Estimator
+from churnops.model.bundle import Bundle, Estimator
+from churnops.model.bundle_audit import MAX_PROBES
+from churnops.model.reference import SCORE
 from churnops.schema import Columns
 from churnops.settings import Family, Settings
 from churnops.training.candidates import CANDIDATES
@@ -103,12 +105,22 @@ class BundleMaker:
             lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
         )
 
-    def scores(self, family: Family, trial: Trial, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Fit one trial's hyperparameters on the chosen rows, and return the scores of the other rows."""
-        columns = self.prepared.rows(rows)
-        imputer = Imputer.fit(columns, self.settings.table.model_inputs)
-        estimator = self._estimator(family, trial, self._matrix(imputer, columns), self.prepared.outcome[rows], None)
-        return estimator.probability(self._matrix(imputer, self.prepared.rows(~rows)))
+    def scores(
+        self,
+        family: Family,
+        trial: Trial,
+        fitted: NDArray[Any],
+        scored: NDArray[Any],
+        weight: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Fit one trial's hyperparameters on some rows, and return the scores of others; both are masks or indices."""
+        known, others = (
+            {name: values[rows] for name, values in self.prepared.columns.items()} for rows in (fitted, scored)
+        )
+        imputer = Imputer.fit(known, self.settings.table.model_inputs)
+        outcome = self.prepared.outcome[fitted]
+        estimator = self._estimator(family, trial, self._matrix(imputer, known), outcome, weight)
+        return estimator.probability(self._matrix(imputer, others))
 
     def cross_fit(
         self, family: Family, trial: Trial, folds: Sequence[Fold], weighting: Weighting | None
@@ -117,14 +129,8 @@ class BundleMaker:
         training = np.flatnonzero(~self.prepared.held_out)
         scores = np.full(training.size, np.nan)
         for fitted, validated in folds:
-            rows, others = (
-                {name: values[training[fold]] for name, values in self.prepared.columns.items()}
-                for fold in (fitted, validated)
-            )
-            imputer, weight = Imputer.fit(rows, self.settings.table.model_inputs), weighting and weighting(fitted)
-            outcome = self.prepared.outcome[training[fitted]]
-            estimator = self._estimator(family, trial, self._matrix(imputer, rows), outcome, weight)
-            scores[validated] = estimator.probability(self._matrix(imputer, others))
+            weight = weighting and weighting(fitted)
+            scores[validated] = self.scores(family, trial, training[fitted], training[validated], weight)
         return scores
 
     def _matrix(self, imputer: Imputer, columns: Columns) -> NDArray[np.float64]:

@@ -201,7 +201,8 @@ def boost(
 
 def _boosters(encoded: EncodedRows, params: Params, seed: int) -> list[xgboost.Booster]:
     """Fit the boosters of a final model: their scores are averaged."""
-    size, seeds = encoded.rows.outcome.size, range(seed, seed + (SEEDS if encoded.rows.outcome.size <= FEW_ROWS else 1))
+    size = encoded.rows.outcome.size
+    seeds = range(seed, seed + (SEEDS if size <= FEW_ROWS else 1))
     growth = size / params["searched_rows"]
     if growth < FAR_MORE_ROWS:
         trees = max(1, round(params["n_estimators"] * growth**GROWTH))

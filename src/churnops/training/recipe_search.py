@@ -210,7 +210,8 @@ class RecipeSearch:
 
     def _blend(self) -> Search:
         """Learn the weights; those that score a fold (or of a single fold, a fifth) are learned on the other rows."""
-        trials = {name: self._scores[name][: self._averaged if name == "xgboost" else 1] for name in PARTS}
+        averaged = AVERAGED if self.outcome.size <= FEW_ROWS else 1
+        trials = {name: self._scores[name][: averaged if name == "xgboost" else 1] for name in PARTS}
         scores = np.column_stack([np.mean([_log_odds(p) for _, p in tried], axis=0) for tried in trials.values()])
         known = ~np.isnan(scores[:, 0])
         groups = [validation for _, validation in self.folds]
@@ -231,10 +232,6 @@ class RecipeSearch:
                 params |= {f"{part}.{key}": value for key, value in trial.params.items()}
         trial = self._measured(params, out_of_fold)
         return Search((trial,), trial, out_of_fold)
-
-    @property
-    def _averaged(self) -> int:
-        return AVERAGED if self.outcome.size <= FEW_ROWS else 1
 
 
 def blend_weights(scores: Matrix, outcome: NDArray[np.bool_]) -> tuple[float, Matrix]:

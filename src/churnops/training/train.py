@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
-from churnops.model.bundle import SCORE, Bundle
+from churnops.model.bundle import Bundle
+from churnops.model.reference import SCORE
 from churnops.settings import Family, Settings
 from churnops.step import StepResult
 from churnops.training.bundle_maker import REPORTED, BundleMaker, ReferenceRows, spread
@@ -169,7 +170,7 @@ def scores_without(
         return None
     model, rows = trained.models[trained.winner], ~prepared.held_out
     family = cast("Family", model.bundle.algorithm)
-    return BundleMaker(prepared, build, settings).scores(family, model.search.best, rows)
+    return BundleMaker(prepared, build, settings).scores(family, model.search.best, rows, ~rows)
 
 
 @dataclass(frozen=True)
@@ -184,13 +185,9 @@ def _search(
     maker: BundleMaker, plan: Plan, pool: ThreadPoolExecutor, on_family: Callable[[str], None]
 ) -> dict[str, _Searched]:
     """Search every candidate."""
-    options, training = maker.settings.training, ~maker.prepared.held_out
-    columns, outcome, seed = (
-        maker.prepared.rows(training),
-        maker.prepared.outcome[training],
-        maker.settings.random_state,
-    )
-    metric = options.selection_metric
+    training, seed = ~maker.prepared.held_out, maker.settings.random_state
+    columns, outcome = maker.prepared.rows(training), maker.prepared.outcome[training]
+    options, metric = maker.settings.training, maker.settings.training.selection_metric
     search: Callable[[Family, int, Weighting | None], Search]
     if maker.general:
         folds = capped(plan.folds, seed)

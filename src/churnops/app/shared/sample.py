@@ -15,7 +15,7 @@ from churnops.errors import DataError
 from churnops.features.build import FeatureMatrix
 from churnops.journal import Journal, RecordedPrediction
 from churnops.model import Bundle
-from churnops.model.bundle import SCORE
+from churnops.model.reference import SCORE
 from churnops.monitoring.collect import decode_inputs
 from churnops.schema import Columns, Schema
 from churnops.words import title
