@@ -68,7 +68,7 @@ RESERVED = (
     "prediction_id",
     "prediction_warnings",
 )
-"""Columns that scoring adds. A Schema cannot have them. In a file to be scored, they are not read and replaced."""
+"""Columns that scoring adds. A Schema cannot have them. In a file to be scored they are ignored, and made anew."""
 SIMULATED = "churnops_simulated"
 """Column that `churnops simulate` adds. Customers of a table with this column never count as production customers."""
 _MARK = SIMULATED.replace("_", "")

@@ -10,6 +10,7 @@ import pytest
 
 from churnops.errors import DataError
 from churnops.model import Bundle
+from churnops.pipelines import release
 from churnops.pipelines.promote import promote
 from churnops.pipelines.run_all import RunSummary, run_all
 from churnops.settings import Settings, load_settings
@@ -94,3 +95,17 @@ def test_the_command_accepts_a_leak_by_its_header(tmp_path: Path):
     assert wrong.splitlines()[-1].startswith("error: 'stats' is no input of the model; did you mean 'status'")
     document = json.loads(run(CHURNOPS, "run", "--json", "--accept-leak", "Account status", cwd=tmp_path).stdout)
     assert (document["status"], document["unaccepted_leaks"]) == ("deployed", [])
+
+
+def test_a_leak_deployed_earlier_can_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Earlier versions only warned. The same content is deployed again, so that later models know the acceptance."""
+    write_table(tmp_path)
+    settings = load_settings(tmp_path / "config.yaml")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(release, "unaccepted_leaks", lambda lineage, accepted: [])
+        assert run_all(settings).deployed.status == "deployed"
+    assert run_all(settings).deployed.status == "unchanged"
+    accepted = run_all(settings, accept_leak=["status"])
+    assert accepted.deployed.status == "deployed"
+    assert Bundle.load(settings.path("models") / "production").lineage["accepted_leaks"] == ["status"]
+    assert run_all(settings, accept_leak=["status"]).deployed.status == "unchanged"

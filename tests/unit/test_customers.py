@@ -72,3 +72,16 @@ def test_an_object_that_is_no_value_is_refused():
         encoded(EMPTY | {"calls": object()})
     with pytest.raises(DataError, match="cannot be read: give a dict"):
         as_table(pl.LazyFrame(), SCHEMA)
+
+
+def test_values_of_several_kinds_are_read_as_texts():
+    """So a number among dates is refused by name, and times with and without a zone stand side by side."""
+    times = [datetime(2024, 3, 5), datetime(2024, 3, 5, tzinfo=UTC)]
+    assert encoded([EMPTY | {"since": time} for time in times])["since"] == [EXPECTED["since"]] * 2
+    table = as_table([{"since": date(2024, 3, 5)}, {"since": 3}, {"since": True}], SCHEMA)
+    assert table["since"].to_list() == ["2024-03-05", "3", "True"]
+
+
+def test_a_repeated_header_is_refused():
+    with pytest.raises(DataError, match="column '1' is given twice"):
+        as_table([{1: "a", "1": "b"}], SCHEMA)

@@ -148,6 +148,12 @@ def test_small_or_constant_columns_have_no_segments():
     assert worst_segments({}, [], outcome, probability) == []
 
 
+def test_a_perfect_model_has_no_worst_segment():
+    outcome = np.arange(400) % 2 == 0
+    columns, plan = {"plan": np.arange(400) // 200 * 1.0}, Column(name="plan", kind="flag", choices=("no", "yes"))
+    assert all(segment.p_value == 1.0 for segment in worst_segments(columns, [plan], outcome, outcome * 1.0))
+
+
 def test_lift_of_tied_scores_is_the_mean_over_their_orders():
     outcome, probability = np.arange(1000) % 4 == 0, np.full(1000, 0.3)
     assert [(row.precision, row.lift) for row in lift_table(outcome, probability)] == [(0.25, 1.0)] * 5

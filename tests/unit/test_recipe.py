@@ -148,7 +148,7 @@ def test_weights_are_not_negative_and_useless_parts_get_none():
 
 
 def test_a_blend_needs_the_recipe():
-    with pytest.raises(SettingsError, match="a blend needs recipe: general"):
+    with pytest.raises(SettingsError, match="a blend needs training"):
         settings(recipe="report")
 
 

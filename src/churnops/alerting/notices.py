@@ -152,7 +152,8 @@ def due(
             worse = SEVERITY_RANK[notice.severity] > SEVERITY_RANK[last.notice.severity]
             age = now - last.at  # a negative age means that a clock was wrong: the alarm is sent again
             if not repeat or -TOLERANCE <= age < repeat:
-                if not (worse or new_reasons(notice.reasons, last)):
+                unknown = not repeat and notice.reasons and not last.notice.reasons  # sent by an earlier version
+                if not (worse or unknown or new_reasons(notice.reasons, last)):
                     continue
                 notice = replace(notice, reasons=tuple(dict.fromkeys((*last.notice.reasons, *notice.reasons))))
         news.append(notice)

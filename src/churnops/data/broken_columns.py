@@ -55,7 +55,8 @@ def check_sound_cells(raw: pl.DataFrame, schema: Schema, name: str) -> SoundCell
 def _without_broken_cells(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, dict[str, str]]:
     """Return a table with nulls for the broken cells of broken columns, and the reason of each broken column."""
     headers = {name: header for header, name in schema.rename(raw.columns).items()}
-    unknown = [header for header in raw.columns if header not in headers.values() and not is_marked([header])]
+    declared = set(headers.values())
+    unknown = [header for header in raw.columns if header not in declared and not is_marked([header])]
     broken = {}
     for column in schema.inputs:
         if column.name not in headers:
@@ -66,7 +67,7 @@ def _without_broken_cells(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFra
             continue
         cells = without_missing(raw.get_column(headers[column.name]), column, schema)
         bad = broken_cells(cells, column, may_be_null=column.nullable, schema=schema)
-        if bad.sum() >= BROKEN * raw.height:
+        if bad.any() and bad.sum() >= BROKEN * raw.height:
             broken[column.name] = _reason(cells, bad, column, schema)
             raw = raw.with_columns(cells.zip_with(~bad, cells.clear(raw.height)))
     return raw, broken

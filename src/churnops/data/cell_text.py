@@ -61,7 +61,7 @@ def without_missing(raw: pl.Series, column: Column, schema: Schema) -> pl.Series
 def as_levels(text: pl.Series, column: Column) -> pl.Series:
     """Return texts with the choice in place of each other spelling of it.
 
-    In an open category, texts that mean no choice are cut, see `Column.level`; in other columns they stay.
+    In an open category, texts that mean no choice are cut after `MAX_LEVEL` characters; in other columns they stay.
 
     >>> plan = Column(name="plan", kind="category", choices=("Gold", "Basic"))
     >>> as_levels(pl.Series([" gold", "Basic", "Platin", None]), plan).to_list()

@@ -184,7 +184,8 @@ def _cast_time(raw: pl.Series, column: Column) -> pl.Series:
     if raw.dtype in (pl.Date, pl.Datetime):
         return raw.cast(UTC)
     if raw.dtype.is_numeric():
-        raw = raw.cast(pl.Int64, strict=False)
+        whole = raw.cast(pl.Int64, strict=False)
+        raw = whole.set((whole != raw).fill_null(value=False), None)
     elif raw.dtype not in (pl.String, pl.Categorical, pl.Enum):
         return _nothing(raw, UTC)
     return as_times(raw.cast(pl.String), column.format)
@@ -196,4 +197,4 @@ def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def _expected(column: Column) -> str:
-    return {"date": "a date", "time": "an ISO 8601 time"}.get(column.kind, "a number" if column.numeric else "text")
+    return {"date": "a date", "time": "a date or time"}.get(column.kind, "a number" if column.numeric else "text")

@@ -40,7 +40,7 @@ def read_excel(path: Path, schema: Schema | None, others: Others) -> "Iterator[t
     wanted = wanted_columns(headers, path, schema, others)
     read = [place for place, is_wanted in enumerate(wanted) if is_wanted]
     names = [headers[place] for place in read]
-    names += [h for h in dict.fromkeys(headers) if h not in set(names)] if others == "names" else []
+    names = list(dict.fromkeys([*names, *(headers if others == "names" else ())]))
     above = 0
     filled = filter(_any_value, rows)
     while part := list(islice(filled, ROWS)):

@@ -23,7 +23,7 @@ def wanted_columns(headers: Sequence[str], path: Path, schema: Schema | None, ot
 
     Columns outside the Schema are not read if they are repeated, or have the name of a column that scoring adds.
 
-    Without a Schema, repeated columns are refused if `others` is "names".
+    If `others` is "names", repeated columns are refused without a Schema; otherwise they are left out.
 
     Raises
     ------

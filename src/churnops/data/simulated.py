@@ -10,7 +10,7 @@ from churnops.schema import is_marked
 
 
 def has_mark(path: Path) -> bool:
-    """Whether a CSV or Parquet file has the column that marks simulated customers; False if it is unreadable."""
+    """Whether a CSV, Parquet or Excel file has the column that marks simulated customers; False if it is unreadable."""
     try:
         headers = headers_of(path)
     except DataError:

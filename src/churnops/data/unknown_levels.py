@@ -38,9 +38,12 @@ def expected_shares(metrics: Mapping[str, object]) -> dict[str, float]:
 
 def unknown_columns(columns: Columns, schema: Schema) -> list[list[str]]:
     """Return, for each row of encoded columns, the names of the open categories whose level is unknown."""
-    is_open = [column for column in schema.inputs if column.is_open and column.name in columns]
-    rows = len(next(iter(columns.values())))
-    return [[c.name for c in is_open if columns[c.name][row] == c.other] for row in range(rows)]
+    names: list[list[str]] = [[] for _ in next(iter(columns.values()), ())]
+    for column in schema.inputs:
+        if column.is_open and column.name in columns:
+            for row in (columns[column.name] == column.other).nonzero()[0]:
+                names[row].append(column.name)
+    return names
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Step 1: check every table against the Schema, and list the failures.
 
-A failure names file, column, rule, the number of rows, and the first of them. No value is changed and no row dropped: a
-table is used whole or not at all.
+A failure names file, column, rule, the number of rows, and the first of them. No value is changed. Rows are left out
+only if `max_broken_rows` permits it; otherwise a table is used whole or not at all.
 """
 
 import json

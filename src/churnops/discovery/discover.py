@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from churnops.data.cell_text import without_missing
+from churnops.data.column_check import broken_cells, check_cells
 from churnops.data.dependence import linked_columns
 from churnops.data.read import encode, outcomes
-from churnops.data.validate import check_customers
 from churnops.discovery.described import DescribedColumn, DescribedColumns
 from churnops.discovery.facts import Forms
 from churnops.discovery.kinds import decide
@@ -131,8 +133,16 @@ def _encoded(
         raise _without_inputs(decisions.columns)
     columns.append(Column(name=name, alias=target.header, kind="target", choices=target.choices))
     schema = Schema(columns=tuple(columns), missing=decisions.missing, **asdict(facts.forms))
-    table = check_customers(facts.sample, schema, "the table", keep_outcome=True)
+    table = pl.DataFrame([_readable(facts.sample.get_column(c.alias or c.name), c, schema) for c in columns])
     return encode(table, schema), outcomes(table, schema)
+
+
+def _readable(cells: pl.Series, column: Column, schema: Schema) -> pl.Series:
+    """Return the cells with the type of their kind, and null for those that break a rule, such as an outcome `NA`."""
+    cells = without_missing(cells, column, schema)
+    broken = broken_cells(cells, column, may_be_null=True, schema=schema)
+    sound = cells.zip_with(~broken, cells.clear(cells.len()))
+    return check_cells(sound, column, "the table", may_be_null=True, schema=schema)[0].alias(column.name)
 
 
 def _without_inputs(columns: Sequence[DescribedColumn]) -> DataError:

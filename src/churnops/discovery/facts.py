@@ -20,6 +20,15 @@ MAX_NO_TIMES = 100
 _ZERO_FIRST = r"^\s*0\d+\s*$"
 
 
+def is_unsupported(dtype: pl.DataType) -> bool:
+    """Whether no kind of column reads this type.
+
+    >>> is_unsupported(pl.List(pl.Int64())), is_unsupported(pl.String())
+    (True, False)
+    """
+    return dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Time, pl.Duration)
+
+
 @dataclass(frozen=True)
 class Forms:
     """Form of the texts in the files: encoding of a CSV that is not UTF-8, and the marks of numbers."""
@@ -59,8 +68,8 @@ class ColumnFacts:
         Number of blanks within all texts that are not numbers.
     repeats
         Number of cells whose value occurs earlier in the same batch.
-    nested
-        Whether the cells are lists or structs.
+    unsupported
+        Whether the cells have a type that no kind of column reads, such as lists.
     """
 
     header: str
@@ -81,7 +90,7 @@ class ColumnFacts:
     several_times: bool = False
     blanks: int = 0
     repeats: int = 0
-    nested: bool = False
+    unsupported: bool = False
     _words: TextCounts = field(default_factory=TextCounts)
     _levels: TextCounts = field(default_factory=TextCounts)
 
@@ -128,8 +137,8 @@ class ColumnFacts:
     def add(self, cells: pl.Series, forms: Forms) -> None:
         """Add the cells of one batch."""
         self.rows += cells.len()
-        if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
-            self.nested = True
+        if is_unsupported(cells.dtype):
+            self.unsupported = True
             self.empty += cells.null_count()
             return
         if cells.dtype.is_temporal():
@@ -143,7 +152,7 @@ class ColumnFacts:
 
     def _add_typed_times(self, cells: pl.Series) -> None:
         self.empty += cells.null_count()
-        known = cells.drop_nulls()
+        known = cells.drop_nulls().cast(pl.Datetime("us")).dt.replace_time_zone(None)
         self.times += known.len()
         self.iso += known.len()
         if known.len():

@@ -112,8 +112,8 @@ def _decide(column: FilledColumn) -> DescribedColumn:
         return column.out("has a header with control characters, or of more than 200 characters", check=True)
     if facts.header in RESERVED or is_marked([facts.header]):
         return column.out("is a column that churnops adds")
-    if facts.nested:
-        return column.out("holds lists or structs")
+    if facts.unsupported:
+        return column.out("has a type that no kind of column reads")
     if column.known == 0:
         return column.out("is empty")
     if facts.distinct is not None and facts.distinct <= MAX_CODE_LEVELS and len(column.levels) == 1:

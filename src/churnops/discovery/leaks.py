@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from churnops.data.cell_text import as_numbers
 from churnops.discovery.described import DescribedColumn
+from churnops.discovery.facts import is_unsupported
 from churnops.evaluation.leaks import SUSPECTED, Codes, Values, churn_rates, codes_of, one_outcome_each
 from churnops.schema import Columns
 
@@ -63,7 +64,7 @@ def find_leaks(
             continue
         cells = rows.get_column(decision.header)
         values = columns[decision.name][known] if decision.name in columns else None
-        if not cells.dtype.is_nested() and (leak := _leak(decision, cells, values, churned)):
+        if not is_unsupported(cells.dtype) and (leak := _leak(decision, cells, values, churned)):
             leaks.append(leak)
     return leaks
 

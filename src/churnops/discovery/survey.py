@@ -90,6 +90,7 @@ class _SpreadRows:
 
     def add(self, batch: pl.DataFrame) -> None:
         part = batch.slice(self._next).gather_every(self._step)
+        part = part.with_columns(pl.selectors.datetime(time_zone="*").dt.replace_time_zone(None))
         self._next += part.height * self._step - batch.height
         self._parts.append(part)
         self._height += part.height

@@ -12,6 +12,8 @@ from churnops.schema import Column
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
+MAX_GROUPS = 100
+
 
 @dataclass(frozen=True)
 class Share:
@@ -52,9 +54,9 @@ class ComparedGroup:
 
 
 def group_results(
-    values: Floats, column: Column, outcome: Mask, probability: Floats, threshold: float, limit: int = 100
+    values: Floats, column: Column, outcome: Mask, probability: Floats, threshold: float
 ) -> list[ComparedGroup]:
-    """Return the results for each group of at least `MIN_ROWS` customers.
+    """Return the results for each group of at least `MIN_ROWS` customers, `MAX_GROUPS` at most.
 
     Parameters
     ----------
@@ -64,8 +66,6 @@ def group_results(
         Shape (n,): whether the customer churned, and the model's probability.
     threshold
         Lowest probability of a customer who is predicted to churn.
-    limit
-        Maximum number of groups; the first ones are kept.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def group_results(
     flagged = probability >= threshold
     names, place = groups(values, column)
     counts = np.bincount(place, minlength=len(names))
-    large = np.flatnonzero(counts >= MIN_ROWS)[:limit]
+    large = np.flatnonzero(counts >= MIN_ROWS)[:MAX_GROUPS]
     return [
         ComparedGroup(
             values=names[group],

@@ -30,7 +30,7 @@ class EvaluatedModels(StepResult):
         Sentence on columns that seem to contain the outcome; empty if there is none.
     suspects
         Inputs that may contain the outcome.
-    without
+    metrics_without
         Metrics of the winner fitted without the suspects, on the same rows; empty if there are none.
     """
 
@@ -39,12 +39,16 @@ class EvaluatedModels(StepResult):
     bundle: Bundle
     leak_warning: str
     suspects: Sequence[Suspect]
-    without: Mapping[str, float]
+    metrics_without: Mapping[str, float]
 
-    @property
-    def without_suspects(self) -> dict[str, float]:
-        """`without` by the metrics' names in MLflow."""
-        return {f"without_suspects_{name}": value for name, value in self.without.items()}
+
+def without_suspects(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics of a fit without suspects, by their names in MLflow.
+
+    >>> without_suspects({"roc_auc": 0.8})
+    {'without_suspects_roc_auc': 0.8}
+    """
+    return {f"without_suspects_{name}": value for name, value in metrics.items()}
 
 
 def evaluate_models(
@@ -102,6 +106,7 @@ def evaluate_models(
         fits=bundles,
         evaluations=evaluations,
         winner=winner,
+        probability=probabilities[winner],
         prepared=prepared,
         settings=settings,
         skipped=skipped,
@@ -113,7 +118,7 @@ def evaluate_models(
         winner=winner,
         leak_warning=warning,
         suspects=suspects,
-        without=without,
+        metrics_without=without,
         bundle=refit.with_metadata(
             metrics={"held_out": best.to_json()},
             lineage={LEAKS: leaks} if (leaks := {s.name: s.evidence for s in suspects if s.leaks}) else {},
@@ -126,7 +131,7 @@ def evaluate_models(
             if family != winner
             for name, value in _finite(evaluation).items()
         }
-        | {f"without_suspects_{name}": value for name, value in without.items()},
+        | without_suspects(without),
         datasets={"held_out": ("rows of merged.parquet", refit.lineage["data_sha256"])},
         artifacts={
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),

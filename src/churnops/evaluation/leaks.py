@@ -19,7 +19,7 @@ PERFECT = 0.999
 SUSPECTED = 0.95
 """ROC-AUC of a single column from which it is suspected to contain the outcome."""
 MIN_OUTCOMES = 10
-"""Smallest number of held-out rows of each outcome that the test of a column needs."""
+"""Smallest number of rows of each outcome that the test of a column needs."""
 MAX_COPY_LEVELS = 20
 """Largest number of values of a copy of the target."""
 LEAKS, ACCEPTED_LEAKS = "leaks", "accepted_leaks"

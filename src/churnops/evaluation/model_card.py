@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable
 from churnops.data.skipped import Skipped
 from churnops.evaluation import plots
 from churnops.evaluation.fairness import ComparedGroup, Share, group_results
 from churnops.evaluation.importance import column_importance
-from churnops.evaluation.lift import lift_table
+from churnops.evaluation.lift import Lift, lift_table
 from churnops.evaluation.metrics import METRIC_LABELS, Evaluation
 from churnops.evaluation.page import Figures, facts_of, metric_rows, summary_of
 from churnops.evaluation.segments import Segment, worst_segments
@@ -44,6 +45,8 @@ class CardSubject:
         Their results on the held-out rows.
     winner
         Name of the fit whose hyperparameters the model has.
+    probability
+        Its scores of the held-out rows, shape (n,).
     prepared
         All rows, with the mask of the held-out ones.
     skipped
@@ -58,6 +61,7 @@ class CardSubject:
     fits: Mapping[str, Bundle]
     evaluations: Mapping[str, Evaluation]
     winner: str
+    probability: NDArray[np.float64]
     prepared: PreparedTable
     settings: Settings
     skipped: Skipped
@@ -88,7 +92,7 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
     held_out = prepared.held_out
     rows, outcome = prepared.rows(held_out), prepared.outcome[held_out]
     fit = subject.fits[subject.winner]
-    probability = fit.predict(rows).probability
+    probability = subject.probability
     names = {column.name: label(column) for column in schema.columns}
     segments = worst_segments(rows, schema.inputs, outcome, probability)
     confidence = f"{evaluation.confidence:.0%}"
@@ -184,10 +188,10 @@ def _family(name: str, subject: CardSubject) -> dict[str, Any]:
     }
 
 
-def _lift_row(row: Any) -> dict[str, str]:
-    share = "cannot tell" if math.isnan(row.recall) else f"{row.recall:.0%}"
+def _lift_row(row: Lift) -> dict[str, str]:
+    recall = "cannot tell" if math.isnan(row.recall) else f"{row.recall:.0%}"
     lift = "cannot tell" if math.isnan(row.lift) else f"{row.lift:.1f}"
-    return {"share": f"{row.share:.0%}", "precision": f"{row.precision:.0%}", "recall": share, "lift": lift}
+    return {"share": f"{row.share:.0%}", "precision": f"{row.precision:.0%}", "recall": recall, "lift": lift}
 
 
 def _drivers(shares: Mapping[str, float], names: Mapping[str, str]) -> list[dict[str, Any]]:

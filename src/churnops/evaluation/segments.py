@@ -148,8 +148,9 @@ def _tested(
     inside, inside_error = _mean_and_error(ones[large], total[large], squares[large])
     outside, outside_error = _mean_and_error(others, total.sum() - total[large], squares.sum() - squares[large])
     error = inside_error + outside_error
-    freedom = error**2 / (inside_error**2 / (ones[large] - 1) + outside_error**2 / (others - 1))
-    p_values = np.where(error > 0, stdtr(freedom, (outside - inside) / np.sqrt(error)), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # without a difference between any two losses, the error is 0
+        freedom = error**2 / (inside_error**2 / (ones[large] - 1) + outside_error**2 / (others - 1))
+        p_values = np.where(error > 0, stdtr(freedom, (outside - inside) / np.sqrt(error)), 1.0)
     return [
         Segment(
             column=column,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from churnops.evaluation.held_out import CARD, EvaluatedModels
+from churnops.evaluation.held_out import CARD, EvaluatedModels, without_suspects
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
 from churnops.pipelines.release import Release
@@ -31,7 +31,9 @@ def conclude_run(
     _log_test_metrics(run, trained.models, evaluated)
     result = StepResult(
         params={"winner": winner, "model": released.model_version, **trained.models[winner].params},
-        metrics=_values(evaluated.evaluations[winner], "") | evaluated.without_suspects | _compared(released.decision),
+        metrics=_values(evaluated.evaluations[winner], "")
+        | without_suspects(evaluated.metrics_without)
+        | _compared(released.decision),
         artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
     )
     links = _links(run, released.version, "decision.json")

@@ -162,13 +162,17 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
             raise
         champion, note = None, "the deployed model was damaged"
     bundle, version = candidate.bundle, candidate.version
-    if champion is not None and champion.content_sha256 == bundle.content_sha256:
+    before = frozenset(champion.lineage.get(ACCEPTED_LEAKS, ()) if champion else ())
+    same = champion is not None and champion.content_sha256 == bundle.content_sha256
+    if same and before.issuperset(candidate.accepted_leaks):
         registry.name_production(bundle.content_sha256)  # a new or emptied MLflow store lacks the alias
         ruling = _Ruling(False, "the deployed model has the same content", candidate.decision)
         return _kept("unchanged", registry, candidate, ruling)
-    accepted = {*candidate.accepted_leaks, *(champion.lineage.get(ACCEPTED_LEAKS, ()) if champion else ())}
+    accepted = before.union(candidate.accepted_leaks)
     if leaks := unaccepted_leaks(bundle.lineage, accepted):
         ruling = _Ruling(False, _leak_reason(candidate, leaks), candidate.decision, tuple(leaks))
+    elif same:  # deployed again, so that its lineage has the accepted leaks
+        ruling = _Ruling(True, candidate.because("a leak is accepted, and the deployed model has the same content"))
     elif gate == "skip":
         ruling = _Ruling(True, candidate.reason or note)
     elif candidate.decision is not None:

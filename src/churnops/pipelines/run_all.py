@@ -119,7 +119,7 @@ class RunSummary:
             },
             "held_out": self.evaluation.to_json(),
             "suspected_leaks": [suspect.to_json() for suspect in self.evaluated.suspects],
-            "without_suspects": dict(self.evaluated.without) or None,
+            "without_suspects": dict(self.evaluated.metrics_without) or None,
             "unaccepted_leaks": list(self.deployed.unaccepted_leaks),
             "monitoring": self.cycle.report.to_json() if self.cycle else None,
             "monitoring_report": str(self.cycle.path) if self.cycle else None,

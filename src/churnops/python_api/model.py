@@ -55,10 +55,10 @@ def load_model(source: Path | str | None = None) -> "Model":
 class Model:
     """A model with the product's own checks: the same numbers as from the API and from `churnops predict`.
 
-    Customers are a dict (one customer), a list of dicts, a pandas or Polars DataFrame, or the path of a CSV or Parquet
-    file, with raw headers or snake_case names. The answers have the same form, with one row for each customer; for a
-    file, a Polars DataFrame. A pandas table keeps its index. Columns outside the Schema are ignored.
-    A dict may lack nullable columns. A file with many unknown levels is refused.
+    Customers are a dict (one customer), a list of dicts, a pandas or Polars DataFrame, or the path of a CSV, Parquet
+    or Excel file, with raw headers or snake_case names. The answers have the same form, with one row for each customer;
+    for a file, a Polars DataFrame. A pandas table keeps its index. Columns outside the Schema are ignored. A dict may
+    lack nullable columns. A file with many unknown levels is refused.
 
     Attributes
     ----------

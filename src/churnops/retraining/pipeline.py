@@ -150,8 +150,17 @@ class RetrainingPipeline:
         _assert_unseen(held_out, champion=trained_on, challenger=fitted_on)
         refit = trained.refit.with_metadata(metrics={}, lineage=self._lineage(champion))
         bundles = {name: model.bundle for name, model in trained.models.items()} | {CHAMPION: champion}
-        unused = {"skipped": skipped, "left_out": features.left_out}
-        evaluated = step(STEPS[5], evaluate_models, bundles, trained.winner, refit, prepared, settings, **unused)
+        evaluated = step(
+            STEPS[5],
+            evaluate_models,
+            bundles,
+            trained.winner,
+            refit,
+            prepared,
+            settings,
+            skipped=skipped,
+            left_out=features.left_out,
+        )
         compared = step(STEPS[6], _compare, held_out, evaluated.bundle, champion, settings)
         counts = {
             "original": int((~fitted.production).sum()),

@@ -4,6 +4,7 @@ pandas is never imported here: a pandas table can only come from a program that 
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -61,9 +62,7 @@ def _is_pandas(customers: object) -> bool:
 
 def _from_pandas(frame: Any, schema: Schema) -> pl.DataFrame:
     headers = [str(header) for header in frame.columns]
-    repeated = [header for header in dict.fromkeys(headers) if headers.count(header) > 1]
-    if repeated:
-        raise DataError(f"customers: column {repeated[0]!r} is given twice: keep one of them")
+    _check_distinct(headers)
     declared = schema.rename(headers)
     columns = [
         _from_pandas_series(header, frame.iloc[:, position])
@@ -87,16 +86,23 @@ def _from_rows(rows: object) -> pl.DataFrame:
     if not rows:
         raise DataError("the list of customers is empty: give at least one")
     headers = dict.fromkeys(header for row in rows for header in row)
+    _check_distinct(map(str, headers))
     return pl.DataFrame([_from_values(str(header), [row.get(header) for row in rows]) for header in headers])
+
+
+def _check_distinct(headers: Iterable[str]) -> None:
+    for header, count in Counter(headers).items():
+        if count > 1:
+            raise DataError(f"customers: column {header!r} is given twice: keep one of them")
 
 
 def _from_values(header: str, values: Iterable[object]) -> pl.Series:
     """Return values of Python as a column; values of several kinds become texts, as in a CSV."""
     cells = list(map(_cell, values))
-    column = pl.Series(header, cells, strict=False)
-    if column.dtype == pl.Object:
-        column = pl.Series(header, [None if cell is None else str(cell) for cell in cells])
-    return column
+    kinds = {(type(cell), getattr(cell, "tzinfo", None) is None) for cell in cells if cell is not None}
+    if len(kinds) > 1 and not kinds <= {(int, True), (float, True)}:
+        cells = [None if cell is None else str(cell) for cell in cells]
+    return pl.Series(header, cells, strict=False)
 
 
 def _cell(value: object) -> object:

@@ -104,7 +104,7 @@ def _earlier(cycle: "Cycle", folder: Path, console: Console) -> None:
 
 
 def advice(report: "Report", subject: str) -> tuple[str, str, str]:
-    """Return the verdict, its subject and its style, for `_line`."""
+    """Return the verdict, its subject and its style, for `layout.line`."""
     from churnops.monitoring.report import NO_REASON
 
     return report.verdict, subject, "green" if report.verdict == NO_REASON else "yellow"

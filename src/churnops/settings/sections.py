@@ -157,12 +157,6 @@ class TrainingSettings(_Section):
     selection_metric: Literal["log_loss", "brier", "roc_auc", "average_precision"] = "log_loss"
     threads: Annotated[int, Whole(1, 256)] = 2
 
-    @model_validator(mode="after")
-    def _blend_is_general(self) -> Self:
-        if "blend" in self.families and self.recipe != "general":
-            raise ValueError("families: a blend needs recipe: general")
-        return self
-
 
 class EvaluationSettings(_Section):
     """Evaluation on a holdout, on which nothing is fitted."""
@@ -322,8 +316,9 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _blend_is_general(self) -> Self:
-        if "blend" in self.retraining.families and self.training.recipe != "general":
-            raise ValueError("retraining.families: a blend needs training.recipe: general")
+        for section, families in (("training", self.training.families), ("retraining", self.retraining.families)):
+            if "blend" in families and self.training.recipe != "general":
+                raise ValueError(f"{section}.families: a blend needs training.recipe: general")
         return self
 
     @property

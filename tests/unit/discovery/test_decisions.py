@@ -294,3 +294,29 @@ def test_headers_and_levels_that_settings_refuse_are_left_out(tmp_path: Path):
     left = {d.header for d in table.columns if d.kind is None}
     assert left >= {"two\nlines", "x" * 201, "Long"}
     assert load_settings(write_config(table, [path], tmp_path, force=False)).table.model_inputs
+
+
+@pytest.mark.parametrize("word", ["NA", "-", "none"])
+def test_an_outcome_that_is_not_known_refuses_no_table(tmp_path: Path, word: str):
+    outcomes = [word if row % 50 == 0 else value for row, value in enumerate(customers()["Churn"])]
+    assert discovered(tmp_path, Churn=outcomes).target.unknown == ROWS // 50
+
+
+def test_types_that_no_kind_reads_are_left_out(tmp_path: Path):
+    table = pl.DataFrame(customers()).with_columns(
+        pl.time(10, pl.int_range(pl.len()) % 60).alias("called"),
+        pl.duration(hours=pl.int_range(pl.len())).alias("since"),
+    )
+    table.write_parquet(tmp_path / "table.parquet")
+    described = {d.header: d for d in discover([tmp_path / "table.parquet"], "Churn").columns}
+    assert [described[name].kind for name in ("called", "since")] == [None, None]
+
+
+def test_times_of_several_types_are_one_column(tmp_path: Path):
+    days = pl.date_range(date(2024, 1, 1), date(2025, 2, 3), eager=True)[:ROWS]
+    forms = (days, days.cast(pl.Datetime("ms")), days.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+    for number, signup in enumerate(forms):
+        table = pl.DataFrame(customers()).with_columns(signup.alias("signup"))
+        table.write_parquet(tmp_path / f"{number}.parquet")
+    described = {d.header: d for d in discover(sorted(tmp_path.glob("*.parquet")), "Churn").columns}
+    assert described["signup"].kind == "date"

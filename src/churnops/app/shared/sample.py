@@ -183,8 +183,10 @@ def variables(sample: Sample, bundle: Bundle) -> tuple[Variable, ...]:
         if column.name in sample.columns:
             values = sample.columns[column.name]
             choices = column.levels if (values == column.other).any() else column.choices
-            described = column.description, values, choices, column.unit, column.kind == "date"
-            shown.append(Variable(column.name, title(column), *described))
+            is_date = column.kind == "date"
+            shown.append(
+                Variable(column.name, title(column), column.description, values, choices, column.unit, is_date=is_date)
+            )
     computed = [
         f
         for f in bundle.features
