@@ -53,9 +53,9 @@ def measure() -> Result:
             *(_claim(strength, [named[kind, strength] for kind in KINDS]) for strength in STRENGTHS),
             _wrong_claim(len(wrong), columns),
         ],
-        tables=[(f"Named of {TRIALS}, and in brackets those that are no inputs", _rows(named, left))],
+        tables=[(f"Named, of {TRIALS} planted columns", _rows(named, left))],
         notes=[
-            "In brackets: columns that are no inputs of the model: the id, and columns left out as certain leaks.",
+            "In brackets: planted columns that are no inputs of the model: ids, and columns left out as certain leaks.",
             *([f"Named wrongly: {', '.join(wrong)}."] if wrong else []),
         ],
     )

@@ -11,12 +11,12 @@ INTRO = """# Benchmarks
 
 <!-- Written by `python -m benchmarks`; change the scripts in benchmarks/, not this page. -->
 
-This page measures the quality of the models on customers they were not trained on, also on public tables; how many
-columns with the outcome `init` finds; the cost of the main job, derived columns, predictions and start; the error rates
-of monitoring and of the gate; and the speed of the service, the drift checks and the dashboard. A peer is another
-program for the same task. It is measured in the same run on the same rows, unless its figure is quoted. So the ratio
-(ours divided by the peer's) depends less on the machine than the figures do. Times are medians, except for first calls.
-No test asserts a time.
+This page measures the quality of the models on customers they were not trained on, also on public tables; the share of
+columns containing the outcome that `churnops init` names; the cost of the main job, derived columns, predictions and
+start; the error rates of monitoring and of the gate; and the speed of the service, the drift checks and the dashboard.
+A peer is another program for the same task. It is measured in the same run on the same rows, unless its figure is
+quoted. So the ratio (ours divided by the peer's) depends less on the machine than the figures do. Times are medians,
+except for first calls. No test asserts a time.
 
 Repeat everything with `make bench`, or one part with, for example, `python -m benchmarks quality`. The other parts keep
 their earlier results (`benchmarks/results.json` contains all).

@@ -42,9 +42,9 @@ def result_of(documents: Mapping[str, Document]) -> Result:
             "tables was fixed before the first measurement. Each table is split into five stratified folds: a model "
             "is trained on four parts and scores the fifth. Log loss is the mean of all rows, ROC-AUC the mean of "
             "the folds. A peer gets typed columns without the id, and unreadable cells as missing; churnops gets "
-            "the file. Each has one thread. The best single peer is the best of all peers except their mean. The "
-            "claims state how much worse churnops is than this peer. On tables of 10,000 rows and more the "
-            "difference itself counts, on smaller ones the lower end of its 95 % interval, from paired rows (for "
+            "the file. Each has one thread. The best single peer is the best of all peers except their mean. A claim "
+            "is the difference to this peer, positive if churnops is worse. Tables of 10,000 rows and more are judged "
+            "by the difference itself, smaller ones by the lower end of its 95 % interval, from paired rows (for "
             "ROC-AUC with the variance of DeLong et al., 1988)."
         ),
         claims=[
@@ -161,7 +161,10 @@ def _matrices(
     documents: Mapping[str, Document], ranks: Mapping[str, Mapping[str, float]]
 ) -> list[tuple[str, list[tuple[str, ...]]]]:
     return [
-        *((f"{TITLES[metric]}, and the mean of the ranks", _matrix(documents, metric, ranks)) for metric in LIMITS),
+        *(
+            (f"{TITLES[metric]}{', and the mean of the ranks' if ranks else ''}", _matrix(documents, metric, ranks))
+            for metric in LIMITS
+        ),
         ("CPU seconds for five folds, fit and scores, with imports", _matrix(documents, "cpu")),
         ("churnops minus peer, with 95 % interval", _differences(documents)),
     ]

@@ -1,7 +1,7 @@
 """Cautions: findings that raise an alert of their own and never recommend retraining.
 
 A broken feed is repaired at its source, a threshold that no longer fits is changed, and training rows are left out of
-the batch: a new model helps with none of them.
+the batch. A person checks the cause first.
 """
 
 from collections.abc import Collection, Iterator, Mapping
