@@ -8,7 +8,8 @@ from math import ceil, floor
 from typing import Any
 
 from churnops import __version__
-from churnops.api.customers import MAX_WHOLE, CustomerForm
+from churnops.api.customer_fields import MAX_WHOLE
+from churnops.api.customers import CustomerForm
 from churnops.schema import Column, Schema
 
 IDENTIFIER = "C-1001"

@@ -197,4 +197,4 @@ def _nothing(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def _expected(column: Column) -> str:
-    return {"date": "a date", "time": "a date or time"}.get(column.kind, "a number" if column.numeric else "text")
+    return {"date": "a date", "time": "an ISO 8601 time"}.get(column.kind, "a number" if column.numeric else "text")

@@ -29,7 +29,12 @@ class Failure:
     examples: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        where = f"{self.file}: column {self.column}: " if self.column else f"{self.file}: "
+        return f"{self.file}: {self.without_file}"
+
+    @property
+    def without_file(self) -> str:
+        """Sentence that does not name the file."""
+        where = f"column {self.column}: " if self.column else ""
         rows = ", ".join(map(str, self.rows)) + (", …" if self.count > len(self.rows) else "")
         at = f" (row{'s' if self.count > 1 else ''} {rows})" if self.rows else ""
         given = f", such as {', '.join(dict.fromkeys(map(repr, self.examples)))}" if self.examples else ""

@@ -13,8 +13,9 @@ import polars as pl
 
 from churnops.data.cell_text import without_missing
 from churnops.data.column_check import broken_cells, check_cells
-from churnops.data.failure import SHOWN, Failure
+from churnops.data.failure import Failure
 from churnops.data.read import encode, read_table, table_paths
+from churnops.data.repeated_rows import contents, repeated, sentences_on_repeated, together
 from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
 from churnops.data.unknown_levels import UnknownLevels
 from churnops.errors import DataError
@@ -94,7 +95,7 @@ def validate_data(
     doubtful = _joined(
         training.rows,
         {name: "; ".join(levels.sentences(schema)) for name, levels in unknown.items() if levels.columns},
-        _repeated_rows(training.tables, schema),
+        sentences_on_repeated(training.tables),
     )
     skipped = Skipped(skipped_files([*raw, *production]), columns, doubtful)
     report = _report([], rows, ignored, skipped)
@@ -163,7 +164,8 @@ def _check_tables(
             broken = _broken_rows(table, schema, needed)
             count = int(broken.sum())
             if 0 < count <= max_broken_rows * table.height:
-                checked.rows[name] = f"{count:,} of {table.height:,} rows left out: {'; '.join(map(_short, failures))}"
+                reasons = "; ".join(failure.without_file for failure in failures)
+                checked.rows[name] = f"{count:,} of {table.height:,} rows left out: {reasons}"
                 typed, failures = _check_table(table.filter(~broken), schema, name, needed, unknown)
         checked.failures.extend(failures)
         checked.tables[name] = typed
@@ -183,11 +185,6 @@ def _broken_rows(table: pl.DataFrame, schema: Schema, needed: Set[str]) -> pl.Se
 
 def _may_be_null(column: Column, needed: Set[str]) -> bool:
     return column.nullable or (column.kind == "target" and column.name not in needed)
-
-
-def _short(failure: Failure) -> str:
-    """Return a failure without its file."""
-    return str(failure).removeprefix(f"{failure.file}: ")
 
 
 def check_customers(
@@ -285,14 +282,14 @@ def _check_table(
 
 def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
     """Check all training tables together for repeated rows and ids, and for enough rows of each outcome."""
-    merged = _together(tables)
+    merged = together(tables)
     failures: list[Failure] = []
     if schema.identifier and schema.identifier.name in merged.columns:
         known = merged.filter(pl.col(schema.identifier.name).is_not_null())
         text = "with the id of an earlier row: keep one row per customer"
-        failures = _repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
+        failures = repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
     text = "equal to an earlier row: keep one row per customer, or add an id column if they are different customers"
-    rows = [] if failures else _repeated(merged, _columns(merged), "duplicate row", None, text)
+    rows = [] if failures else repeated(merged, contents(merged), "duplicate row", None, text)
     if sum(row.count for row in rows) > MAX_REPEATED * merged.height:
         failures += rows
     target = schema.target
@@ -303,42 +300,6 @@ def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_
             rule = "one class" if count == 0 else "few labels"
             failures.append(Failure("all tables", target.full_name, rule, text, count))
     return failures
-
-
-def _together(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Return the rows of all tables, with the columns `:file` and `:row`."""
-    named = (
-        table.with_columns(pl.lit(name).alias(":file"), pl.int_range(1, pl.len() + 1).alias(":row"))
-        for name, table in tables.items()
-    )
-    return pl.concat(named, how="diagonal")
-
-
-def _repeated_rows(tables: Mapping[str, pl.DataFrame], schema: Schema) -> dict[str, str]:
-    """Return a sentence for each file with rows that equal an earlier row, if no id tells the customers apart."""
-    merged = _together(tables)
-    text = "equal to an earlier row, which may be the same customer: an id column tells"
-    return {f.file: _short(f) for f in _repeated(merged, _columns(merged), "duplicate row", None, text)}
-
-
-def _columns(merged: pl.DataFrame) -> list[str]:
-    return [name for name in merged.columns if not name.startswith(":")]
-
-
-def _repeated(merged: pl.DataFrame, names: list[str], rule: str, column: str | None, message: str) -> list[Failure]:
-    """List, per file, the rows that have the same values in `names` as an earlier row."""
-    repeated = merged.filter(~pl.struct(names).is_first_distinct())
-    return [
-        Failure(
-            str(file),
-            column,
-            rule,
-            f"{group.height} row{'' if group.height == 1 else 's'} {message}",
-            group.height,
-            tuple(group.get_column(":row").head(SHOWN)),
-        )
-        for (file,), group in repeated.group_by(":file", maintain_order=True)
-    ]
 
 
 def _lines(failures: Sequence[Failure]) -> list[str]:
