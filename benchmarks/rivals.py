@@ -40,12 +40,17 @@ class Halves:
 
     def matrix(self, *excluded: str) -> Floats:
         """Return the features of all customers, selected by the product's step on the training part."""
-        held_out = np.ones(self._outcome.size, dtype=np.bool_)
-        held_out[self._training] = False
-        known = {name: values[~held_out] for name, values in self._columns.items()}
+        training = np.zeros(self._outcome.size, dtype=np.bool_)
+        training[self._training] = True
+        known = {name: values[training] for name, values in self._columns.items()}
         imputer = Imputer.fit(known, self._settings.table.model_inputs)
         prepared = PreparedTable(
-            columns=self._columns, outcome=self._outcome, held_out=held_out, imputer=imputer, sha256=""
+            columns=self._columns,
+            outcome=self._outcome,
+            held_out=~training,
+            training=training,
+            imputer=imputer,
+            sha256="",
         )
         settings = self._settings.features.model_copy(update={"exclude": excluded})
         return select_features(prepared, self._settings.table, settings).build(imputer(self._columns))

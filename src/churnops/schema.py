@@ -363,6 +363,11 @@ class Schema(BaseModel):
         return next((column for column in self.columns if column.kind == "id"), None)
 
     @cached_property
+    def time(self) -> Column | None:
+        """The time of the row, or None. Never a model input."""
+        return next((column for column in self.columns if column.kind == "time"), None)
+
+    @cached_property
     def inputs(self) -> tuple[Column, ...]:
         """Columns that describe a customer: numbers, integers, categories, flags and dates."""
         return tuple(c for c in self.columns if c.numeric or c.kind in ("category", "flag"))

@@ -260,3 +260,10 @@ def test_any_other_address_of_the_check_is_refused(tmp_path: Path, url: str):
         load_settings(path)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_split_in_time_needs_the_time_of_the_rows(tmp_path: Path):
+    path = write_project(tmp_path, lambda document: document["evaluation"].update(split="time"))
+    with pytest.raises(SettingsError, match=r"evaluation\.split: time needs a column of kind `time`.*--time") as error:
+        load_settings(path, {})
+    assert "given" not in str(error.value)

@@ -82,11 +82,18 @@ def stratified_holdout(outcome: NDArray[np.bool_], fraction: float, seed: int) -
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedTable(StepResult):
-    """Encoded columns and outcomes of all rows, a mask of the held-out rows, and the constants learned without them."""
+    """Encoded columns and outcomes of all rows, use of each row, and the constants learned from the training rows.
+
+    Attributes
+    ----------
+    held_out, training
+        Masks of shape (n,). A row is in one of them, or in neither.
+    """
 
     columns: Columns
     outcome: NDArray[np.bool_]
     held_out: NDArray[np.bool_]
+    training: NDArray[np.bool_]
     imputer: Imputer
     sha256: str
 
@@ -115,14 +122,15 @@ def preprocess(
         fraction, held_out = held_out, stratified_holdout(outcome, held_out, seed)
     else:
         fraction = float(held_out.mean())
-    training = {name: values[~held_out] for name, values in columns.items()}
-    imputer = Imputer.fit(training, inputs)
+    training = ~held_out
+    imputer = Imputer.fit({name: values[training] for name, values in columns.items()}, inputs)
     missing = {name: int(np.isnan(columns[name]).sum()) for name in imputer.constants}
     rows, gaps = outcome.size - int(held_out.sum()), sum(missing.values())
     return PreparedTable(
         columns=columns,
         outcome=outcome,
         held_out=held_out,
+        training=training,
         imputer=imputer,
         sha256=sha256,
         params={"holdout_fraction": fraction, "random_state": seed},

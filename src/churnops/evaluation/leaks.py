@@ -77,7 +77,7 @@ def suspected_columns(prepared: PreparedTable, inputs: Iterable[Column]) -> list
         values = prepared.columns[column.name]
         copy = one_outcome_each(codes_of(values), outcome)
         scores = [np.isnan(values).astype(np.float64)]
-        scores.append(values if column.numeric else churn_rates(values, outcome, ~held_out))
+        scores.append(values if column.numeric else churn_rates(values, outcome, prepared.training))
         area = 1.0 if copy else max(_area(score[held_out], outcome[held_out]) for score in scores)
         if area >= SUSPECTED:
             suspects.append(Suspect(column.name, column.alias or column.name, area, copy))

@@ -35,6 +35,8 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
     reason = re.sub(r"^(Tuple|List|Dictionary) should have", "must have", reason)
     if error["type"] in ("model_type", "dict_type"):
         reason = "must be a section with settings below it"
+    if not where:  # a rule on several settings, which names them
+        return reason
     given = error.get("input")
     quote = ": put it in quotes" if error["type"] == "string_type" and isinstance(given, bool | int | float) else ""
     return f"setting '{where}': {reason}{_given(where, given)}{quote}"

@@ -162,6 +162,7 @@ class EvaluationSettings(_Section):
     """Evaluation on a holdout, on which nothing is fitted."""
 
     holdout_fraction: Annotated[float, share(0.05, 0.5)] = 0.2
+    split: Literal["random", "time"] = "random"
     threshold: Annotated[float | Literal["auto"], Number(1e-6, 1 - 1e-6, or_word="auto")] = 0.5
     confidence: Annotated[float, share(0.01, 0.9999)] = 0.95
     bootstrap_replicates: Annotated[int, Whole(100, 100_000)] = 1000
@@ -319,6 +320,15 @@ class Settings(_Section):
         for section, families in (("training", self.training.families), ("retraining", self.retraining.families)):
             if "blend" in families and self.training.recipe != "general":
                 raise ValueError(f"{section}.families: a blend needs training.recipe: general")
+        return self
+
+    @model_validator(mode="after")
+    def _time_is_declared(self) -> Self:
+        if self.evaluation.split == "time" and self.table.time is None:
+            raise ValueError(
+                "evaluation.split: time needs a column of kind `time` in the schema: `churnops init TABLE --target "
+                "HEADER --time HEADER` declares one"
+            )
         return self
 
     @property

@@ -126,7 +126,7 @@ class BundleMaker:
         self, family: Family, trial: Trial, folds: Sequence[Fold], weighting: Weighting | None
     ) -> NDArray[np.float64]:
         """Return out-of-fold scores of the training rows, NaN for rows that no fold validates."""
-        training = np.flatnonzero(~self.prepared.held_out)
+        training = np.flatnonzero(self.prepared.training)
         scores = np.full(training.size, np.nan)
         for fitted, validated in folds:
             weight = weighting and weighting(fitted)

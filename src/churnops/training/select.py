@@ -48,7 +48,7 @@ def select_features(
     if not finite.all():
         raise DataError(_overflow(names[int(np.argmin(finite))], schema))
     codes = {column.name for column in schema.model_inputs if column.kind == "category"}
-    left_out = _left_out(matrix[~prepared.held_out], names, codes, settings)
+    left_out = _left_out(matrix[prepared.training], names, codes, settings)
     selected = tuple(name for name in names if name not in left_out)
     if not selected:
         raise DataError("no feature is left after selection: every column is constant or excluded")

@@ -99,7 +99,7 @@ class Plan:
 def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
     """Return the main job's plan: cross-validate every family of the settings, and fit the winner on all rows."""
     options = settings.training
-    folds = stratified_folds(prepared.outcome[~prepared.held_out], options.folds, settings.random_state)
+    folds = stratified_folds(prepared.outcome[prepared.training], options.folds, settings.random_state)
     return Plan(options.families, {"all rows": None}, folds, None, options.threads)
 
 
@@ -132,7 +132,7 @@ def train_models(
         settings.table.target.name: prepared.outcome[profiled].astype(np.float64),
         SCORE: unseen[profiled],
     }
-    shares = unseen_levels(prepared.rows(~prepared.held_out), plan.folds, settings.table.inputs)
+    shares = unseen_levels(prepared.rows(prepared.training), plan.folds, settings.table.inputs)
     return TrainedModels(
         models=models,
         winner=winner,
@@ -168,9 +168,9 @@ def scores_without(
     build = features.build.without(columns)
     if build is None:
         return None
-    model, rows = trained.models[trained.winner], ~prepared.held_out
+    model, rows = trained.models[trained.winner], prepared.training
     family = cast("Family", model.bundle.algorithm)
-    return BundleMaker(prepared, build, settings).scores(family, model.search.best, rows, ~rows)
+    return BundleMaker(prepared, build, settings).scores(family, model.search.best, rows, prepared.held_out)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _search(
     maker: BundleMaker, plan: Plan, pool: ThreadPoolExecutor, on_family: Callable[[str], None]
 ) -> dict[str, _Searched]:
     """Search every candidate."""
-    training, seed = ~maker.prepared.held_out, maker.settings.random_state
+    training, seed = maker.prepared.training, maker.settings.random_state
     columns, outcome = maker.prepared.rows(training), maker.prepared.outcome[training]
     options, metric = maker.settings.training, maker.settings.training.selection_metric
     search: Callable[[Family, int, Weighting | None], Search]
@@ -220,22 +220,22 @@ def _evaluated(
         Score of each row, shape (n,), by the winner fitted without the row: out of fold, or by the evaluated fit if the
         row is held out. It is NaN for a training row that no fold validates.
     """
-    held_out = maker.prepared.held_out
+    held_out, training = maker.prepared.held_out, maker.prepared.training
     is_part = maker.general and is_capped(plan.folds)
     models, winners = {}, np.empty(0)
     for name, (family, weighting) in plan.candidates().items():
-        search, rows, unseen = searches[name].search, ~held_out, np.full(held_out.size, np.nan)
-        unseen[~held_out] = search.out_of_fold
-        reference = ~held_out if plan.reference is None else plan.reference
+        search, rows, unseen = searches[name].search, training, np.full(training.size, np.nan)
+        unseen[training] = search.out_of_fold
+        reference = ~np.isnan(unseen) if plan.reference is None else plan.reference
         if is_part and name == winner:
             unseen[:] = np.nan
             if plan.reference is None:
                 reference = held_out
             else:
-                unseen[~held_out] = maker.cross_fit(family, search.best, plan.folds, weighting)
+                unseen[training] = maker.cross_fit(family, search.best, plan.folds, weighting)
         elif is_part and plan.reference is None:
-            rows = reference = ~np.isnan(unseen)
-        weight = weighting and weighting(np.flatnonzero(rows[~held_out]))
+            rows = reference
+        weight = weighting and weighting(np.flatnonzero(rows[training]))
         bundle = maker.make(family, search.best, rows, weight, ReferenceRows(reference, unseen))
         models[name] = _tracked(search, bundle, maker.settings.training.selection_metric, searches[name].seconds)
         if name == winner:
