@@ -1,4 +1,4 @@
-"""An unknown level, another spelling and an absent nullable column give the same score in every format."""
+"""Unknown levels, other spellings, absent nullable columns and empty cells give the same score in every format."""
 
 import io
 import json
@@ -133,7 +133,7 @@ def test_every_format_gives_the_same_score(client: TestClient, project: Settings
         assert BundleAnswers(bundle).file(path, ending).table.get_column("churn_probability").to_list() == scores
         batch = batch_from_file(path, bundle)
         assert batch.probability.tolist() == scores
-        assert batch.unknown.columns["plan"].examples == ("Platin", "Silver\u00fc")
+        assert batch.unexpected.unknown["plan"].examples == ("Platin", "Silver\u00fc")
 
 
 def test_an_absent_nullable_column_is_a_missing_value(
@@ -162,12 +162,57 @@ def test_an_absent_nullable_column_is_a_missing_value(
     assert batch_from_file(path, bundle, accept_missing=["city"]).probability.tolist() == scores
 
 
+@pytest.mark.parametrize("kind", [CSV, PARQUET])
+def test_an_empty_cell_that_training_did_not_have_is_scored(
+    client: TestClient, project: Settings, bundle: Bundle, tmp_path: Path, kind: str
+):
+    rows = [*customers(SENT), *customers(["Gold"], tenure=None)]
+    answer = send(client, kind, rows, warnings="true")
+    scores = scores_of(kind, answer.content)
+    median = round(bundle.imputer.constants["tenure"])
+    assert scores[-1] == by_request(client, customers(["Gold"], tenure=median))[0]["churn_probability"]
+    assert "tenure is missing" in str(
+        (pl.read_csv(answer.content) if kind == CSV else pl.read_parquet(io.BytesIO(answer.content))).row(-1)
+    )
+    ending = "csv" if kind == CSV else "parquet"
+    path = tmp_path / f"customers.{ending}"
+    path.write_bytes(content_of(kind, rows))
+    done = command(project, path, "--json")
+    sentence = "tenure: 1 of 7 rows (14.3%) have an empty cell, and no training row had one, the first is row 7"
+    assert json.loads(done.stdout)["empty_cells"] == [f"{sentence}; scored without it"]
+    assert scores_of(CSV, path.with_name("out.csv").read_bytes()) == scores
+    assert BundleAnswers(bundle).file(path, ending).table.get_column("churn_probability").to_list() == scores
+    assert Model(bundle).predict(path).get_column("churn_probability").to_list() == scores
+    assert batch_from_file(path, bundle).probability.tolist() == scores
+
+
+def test_a_column_that_is_not_nullable_and_mostly_empty_is_refused(
+    client: TestClient, project: Settings, bundle: Bundle, tmp_path: Path
+):
+    rows = [*customers(["Gold"] * 10), *customers(["Gold"] * 6, tenure=None)]
+    for kind in (CSV, PARQUET):
+        refused = send(client, kind, rows)
+        assert [(e["field"], e["rule"], e["row"]) for e in refused.json()["errors"]] == [
+            ("tenure", "missing value", 11)
+        ]
+        assert "accept_missing=tenure" in refused.json()["detail"]
+        assert send(client, kind, rows, accept_missing="tenure").status_code == 200
+    path = tmp_path / "customers.csv"
+    path.write_bytes(content_of(CSV, rows))
+    assert "`--accept-missing tenure`" in command(project, path).output
+    assert not path.with_name("out.csv").exists()
+    assert command(project, path, "--accept-missing", "tenure").exit_code == 0
+    assert batch_from_file(path, bundle).rows == 16
+    assert client.post("/predict", json=rows[-1]).status_code == 422
+    assert send(client, NDJSON, rows).status_code == 422
+
+
 @pytest.mark.parametrize("kind", FILES)
-def test_only_nullable_columns_may_be_accepted_as_missing(client: TestClient, kind: str):
-    for name in ("tenure", "Plan", "nothing"):
+def test_only_inputs_may_be_accepted_as_missing(client: TestClient, kind: str):
+    for name in ("left", "nothing"):
         refused = send(client, kind, customers(SENT), accept_missing=["city", name])
         assert refused.status_code == 422
-        reason = f"'{name}' is no nullable input of the model; valid names: city"
+        reason = f"'{name}' is no input of the model; valid names: city, plan, tenure"
         assert refused.json()["detail"] == f"accept_missing: {reason}"
     assert send(client, kind, customers(SENT), accept_unknown="maybe").status_code == 422
 
@@ -273,8 +318,8 @@ def test_the_journal_keeps_the_level_and_is_monitored(client: TestClient, projec
     finally:
         engine.dispose()
     assert batch.rows >= 40
-    assert batch.unknown.columns["plan"].count >= 40
-    assert len(batch.unknown.columns["plan"].examples) == 3
+    assert batch.unexpected.unknown["plan"].count >= 40
+    assert len(batch.unexpected.unknown["plan"].examples) == 3
 
 
 def test_the_form_of_the_dashboard_has_an_unknown_level(client: TestClient, bundle: Bundle):

@@ -12,7 +12,7 @@ import pytest
 from churnops.alerting.alarms import alarms
 from churnops.data.profile import ColumnProfile
 from churnops.data.read import read_table
-from churnops.data.unknown_levels import UnknownLevel, UnknownLevels
+from churnops.data.unexpected_cells import CellCount, UnexpectedCells
 from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
 from churnops.monitoring import ModelMonitor, Report
@@ -35,7 +35,7 @@ def caution(batch: np.ndarray, reference: np.ndarray = SEEN, metrics: dict[str, 
         schema=SimpleNamespace(by_name={"city": CITY}), reference={"city": profile}, metrics=metrics or {}
     )
     features = SimpleNamespace(columns=[SimpleNamespace(name="city", kind="category")])
-    unknown = UnknownLevels(batch.size, {"city": UnknownLevel(1, ("Gold+", "Platin"), 1)})
+    unknown = UnexpectedCells(batch.size, {"city": CellCount(1, ("Gold+", "Platin"), 1)})
     return new_levels(model, {"city": profile.count(batch)}, unknown, features, 0.01)
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError as Invalid
 from churnops.api.customers import CustomerForm
 from churnops.api.problems import Problem
 from churnops.data.read import decode, encode
-from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.data.validate import ValidationError, check_customers, validate_data
 from churnops.monitoring.collect import decode_inputs
 from churnops.schema import MAX_LEVEL, Column, Schema
@@ -98,9 +98,9 @@ def test_unknown_levels_survive_decoding_and_the_journal():
     np.testing.assert_equal(decode_inputs(recorded, SCHEMA)["plan"], [PLAN.other, 0.0, np.nan])
 
 
-def counted(levels: list[str]) -> UnknownLevels:
+def counted(levels: list[str]) -> UnexpectedCells:
     table = pl.DataFrame({"plan": levels, "minutes": np.ones(len(levels))})
-    return UnknownLevels.of(table, encode(table, SCHEMA), SCHEMA)
+    return UnexpectedCells.of(table, encode(table, SCHEMA), SCHEMA)
 
 
 def test_batches_add_up_to_their_file():
@@ -108,8 +108,8 @@ def test_batches_add_up_to_their_file():
     whole, parts = counted(levels), counted(levels[:1])
     for level in levels[1:]:
         parts = parts.merge(counted([level]))
-    assert parts.columns["plan"].count == whole.columns["plan"].count == 6
-    assert parts.columns["plan"].examples == whole.columns["plan"].examples == ("b" * 40, "a", "c")
+    assert parts.unknown["plan"].count == whole.unknown["plan"].count == 6
+    assert parts.unknown["plan"].examples == whole.unknown["plan"].examples == ("b" * 40, "a", "c")
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,32 @@ def test_batches_add_up_to_their_file():
 )
 def test_a_file_with_many_unknown_levels_is_refused(rows: int, unknown: int, expected: dict, refused: bool):
     levels = counted(["Gold"] * (rows - unknown) + ["gold plus"] * unknown)
-    failures = levels.failures(SCHEMA, "a.csv", "use another option", expected)
+    failures = levels.unknown_failures(SCHEMA, "a.csv", "use another option", expected)
     assert bool(failures) == refused
     for failure in failures:
         assert str(failure).startswith("a.csv: column plan ('Plan'): has the spelling changed? If not, use another")
         assert f"{unknown} of {rows:,} rows" in str(failure)
         assert "such as 'gold plus'" in str(failure)
+
+
+def gaps(empty: int, rows: int) -> UnexpectedCells:
+    table = pl.DataFrame({"plan": ["Gold"] * rows, "minutes": [1.0] * (rows - empty) + [None] * empty})
+    return UnexpectedCells.of(table, encode(table, SCHEMA), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("rows", "empty", "refused"),
+    [(1, 1, True), (4, 4, True), (9, 5, False), (9, 6, True), (200, 10, False), (200, 11, True)],
+)
+def test_a_file_with_many_unexpected_empty_cells_is_refused(rows: int, empty: int, refused: bool):
+    cells = gaps(1, 1).merge(gaps(empty - 1, rows - 1)) if rows > 1 else gaps(1, 1)
+    failures = cells.empty_failures(SCHEMA, "a.csv", ())
+    assert bool(failures) == refused
+    assert cells.empty_failures(SCHEMA, "a.csv", ["minutes"]) == []
+    for failure in failures:
+        assert f"column minutes: {empty} of {rows} rows" in str(failure)
+        assert "`--accept-missing minutes`" in str(failure)
+    assert UnexpectedCells.read(cells.to_json()) == cells
 
 
 def training(tmp_path: Path, unknown: int) -> Path:

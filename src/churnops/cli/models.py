@@ -277,7 +277,8 @@ def predict(
     message names them. OUT is written whole or not at all. To continue an interrupted run, repeat the command.
 
     A level that a category does not have is scored as other. A file of at least 100 customers is refused if more than
-    5 % of them have such a level in one category.
+    5 % of them have such a level in one category. An empty cell in a column that had none in training is replaced, and
+    counted; a file is refused if more than 5 % of the customers, and more than five, lack such a value.
     """
     from churnops.progress import rows_progress
     from churnops.scoring.file import FileScorer
@@ -289,7 +290,7 @@ def predict(
             models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
         )
         done = scorer.score(source, target, overwrite=force, on_rows=on_rows, on_message=on_message)
-        for sentence in done.unknown:
+        for sentence in done.unknown + done.empty:
             on_message(sentence)
     document = {
         "rows": done.rows,
@@ -300,6 +301,7 @@ def predict(
         "resumed_rows": done.resumed_rows,
         "replaced_columns": done.replaced,
         "unknown_levels": list(done.unknown),
+        "empty_cells": list(done.empty),
     }
     scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
     show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))

@@ -188,7 +188,7 @@ missing_option = click.option(
     "--accept-missing",
     multiple=True,
     metavar="COLUMN",
-    help="Accept a file without this nullable column. May be repeated.",
+    help="Accept a file without this column, or with many empty cells in it. May be repeated.",
 )
 accept_leak_option = click.option(
     "--accept-leak",

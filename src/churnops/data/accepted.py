@@ -37,7 +37,8 @@ class Accepted:
     unknown
         Whether many unknown levels are accepted.
     missing
-        Names of nullable columns that the file may lack; its rows are then scored without these values.
+        Names of inputs that the file may lack, or that may be empty in many rows, which are then scored without these
+        values.
     """
 
     unknown: bool = False
@@ -50,7 +51,7 @@ class Accepted:
         Raises
         ------
         DataError
-            If a name is not that of a nullable input.
+            If a name is not that of an input.
 
         Examples
         --------
@@ -60,9 +61,9 @@ class Accepted:
         >>> Accepted.of(schema, missing=["Spend"]).missing
         frozenset({'spend'})
         """
-        return cls(unknown, named(schema, missing, cls.requests(schema).missing, "nullable input"))
+        return cls(unknown, named(schema, missing, [column.name for column in schema.model_inputs], "input"))
 
     @classmethod
     def requests(cls, schema: Schema) -> Self:
-        """Return the accepted gaps of a request: any."""
+        """Return the accepted gaps of a request: unknown levels, and nullable inputs that are left out."""
         return cls(unknown=True, missing=frozenset(column.name for column in schema.model_inputs if column.nullable))

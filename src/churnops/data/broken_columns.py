@@ -26,7 +26,7 @@ class SoundCells:
 
 
 def check_sound_cells(raw: pl.DataFrame, schema: Schema, name: str) -> SoundCells:
-    """Check customers with outcomes, as `check_customers` does, but tolerate broken columns.
+    """Check customers with outcomes, as `check_customers` does, but tolerate empty cells and broken columns.
 
     A column is broken if it is required and absent, or if at least half of its cells break a rule.
 
@@ -43,10 +43,10 @@ def check_sound_cells(raw: pl.DataFrame, schema: Schema, name: str) -> SoundCell
     except ValidationError as error:
         repaired, broken = _without_broken_cells(raw, schema)
         unusable = sum(column.name in broken for column in schema.model_inputs)
-        if not broken or unusable > len(schema.model_inputs) / 2:
+        if unusable > len(schema.model_inputs) / 2:
             raise
         try:
-            table = check_customers(repaired, _with_nulls(schema, broken), name, keep_outcome=True)
+            table = check_customers(repaired, schema, name, keep_outcome=True, may_have_gaps=True)
         except ValidationError:
             raise error from None
         return SoundCells(table, broken)
@@ -80,10 +80,3 @@ def _reason(cells: pl.Series, bad: pl.Series, column: Column, schema: Schema) ->
         such = f", such as {failures[0].examples[0]!r}" if failures[0].examples else ""
         return f"cannot be read in {share}: {failures[0].message}{such}"
     return "is empty" if bad.all() else f"is empty in {share}"
-
-
-def _with_nulls(schema: Schema, names: Mapping[str, str]) -> Schema:
-    """Return the Schema with some columns nullable."""
-    columns = (c.model_copy(update={"nullable": True}) if c.name in names else c for c in schema.columns)
-    forms = {name: getattr(schema, name) for name in type(schema).model_fields}
-    return Schema(**forms | {"columns": tuple(columns)})

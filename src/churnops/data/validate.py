@@ -17,14 +17,13 @@ from churnops.data.failure import Failure
 from churnops.data.read import encode, read_table, table_paths
 from churnops.data.repeated_rows import contents, repeated, sentences_on_repeated, together
 from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
-from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.unexpected_cells import ACCEPT_EMPTY, UnexpectedCells
 from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
 from churnops.schema import Column, Schema, is_marked
 from churnops.step import StepResult
 
-_ACCEPT = "; `--accept-missing {0}` (API: `accept_missing={0}`) scores without it"
 MAX_REPEATED = 0.1
 """Largest share of training rows that may equal an earlier row. More are refused: copies of training rows among the
 held-out rows would make every model look perfect."""
@@ -82,7 +81,7 @@ def validate_data(
     """
     required = {column.name for column in schema.columns if column.required and column.kind != "target"}
     training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name}, max_broken_rows)
-    later = _check_tables("production", table_paths(production), schema, required)
+    later = _check_tables("production", table_paths(production), schema, required, may_have_gaps=True)
     unknown = {name: _unknown_levels(table, schema) for name, table in training.tables.items()}
     failures = [*training.failures, *_too_unknown(unknown, schema)]
     failures = failures or _check_together(training.tables, schema, minimum_class)
@@ -94,7 +93,7 @@ def validate_data(
     columns |= uninformative_columns(pl.concat(training.tables.values(), how="diagonal_relaxed"), schema)
     doubtful = _joined(
         training.rows,
-        {name: "; ".join(levels.sentences(schema)) for name, levels in unknown.items() if levels.columns},
+        {name: "; ".join(cells.unknown_sentences(schema)) for name, cells in unknown.items() if cells.unknown},
         sentences_on_repeated(training.tables),
     )
     skipped = Skipped(skipped_files([*raw, *production]), columns, doubtful)
@@ -113,14 +112,14 @@ def validate_data(
     )
 
 
-def _unknown_levels(table: pl.DataFrame, schema: Schema) -> UnknownLevels:
+def _unknown_levels(table: pl.DataFrame, schema: Schema) -> UnexpectedCells:
     table = table.select(column.name for column in schema.inputs if column.is_open and column.name in table.columns)
-    return UnknownLevels.of(table, encode(table, schema), schema)
+    return UnexpectedCells.of(table, encode(table, schema), schema)
 
 
-def _too_unknown(unknown: Mapping[str, UnknownLevels], schema: Schema) -> list[Failure]:
+def _too_unknown(unknown: Mapping[str, UnexpectedCells], schema: Schema) -> list[Failure]:
     remedy = "add the new levels to its `choices`"
-    return [failure for name, levels in unknown.items() for failure in levels.failures(schema, name, remedy, {})]
+    return [failure for name, cells in unknown.items() for failure in cells.unknown_failures(schema, name, remedy, {})]
 
 
 def _joined(*sentences: Mapping[str, str]) -> dict[str, str]:
@@ -140,7 +139,13 @@ class _Checked:
 
 
 def _check_tables(
-    group: str, paths: Sequence[Path], schema: Schema, needed: Set[str], max_broken_rows: float = 0.0
+    group: str,
+    paths: Sequence[Path],
+    schema: Schema,
+    needed: Set[str],
+    max_broken_rows: float = 0.0,
+    *,
+    may_have_gaps: bool = False,
 ) -> _Checked:
     """Read and check each table by itself."""
     checked = _Checked({}, [], {}, {})
@@ -159,7 +164,7 @@ def _check_tables(
         unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
         checked.ignored[name] = unknown
         table = raw.select(list(names)).rename(names)
-        typed, failures = _check_table(table, schema, name, needed, unknown)
+        typed, failures = _check_table(table, schema, name, needed, unknown, may_have_gaps=may_have_gaps)
         if failures and max_broken_rows:
             broken = _broken_rows(table, schema, needed)
             count = int(broken.sum())
@@ -178,17 +183,25 @@ def _broken_rows(table: pl.DataFrame, schema: Schema, needed: Set[str]) -> pl.Se
     for column in schema.columns:
         if column.name in table.columns:
             cells = without_missing(table.get_column(column.name), column, schema)
-            may_be_null = _may_be_null(column, needed)
+            may_be_null = _may_be_null(column, needed, may_have_gaps=False)
             broken |= broken_cells(cells, column, may_be_null=may_be_null, schema=schema)
     return broken
 
 
-def _may_be_null(column: Column, needed: Set[str]) -> bool:
-    return column.nullable or (column.kind == "target" and column.name not in needed)
+def _may_be_null(column: Column, needed: Set[str], *, may_have_gaps: bool) -> bool:
+    if column.kind == "target":
+        return column.name not in needed
+    return column.nullable or (may_have_gaps and column.kind not in ("id", "time"))
 
 
 def check_customers(
-    raw: pl.DataFrame, schema: Schema, name: str, *, keep_outcome: bool = False, may_lack: Collection[str] = ()
+    raw: pl.DataFrame,
+    schema: Schema,
+    name: str,
+    *,
+    keep_outcome: bool = False,
+    may_lack: Collection[str] = (),
+    may_have_gaps: bool = False,
 ) -> pl.DataFrame:
     """Check rows to score, with snake_case names or raw headers. Only the model's inputs are required.
 
@@ -197,7 +210,9 @@ def check_customers(
     keep_outcome
         Whether an outcome column stays, and its known values are checked. By default it is left out.
     may_lack
-        Nullable inputs that the table may lack; the result then has nulls.
+        Inputs that the table may lack; the result then has nulls.
+    may_have_gaps
+        Whether cells of inputs that are not nullable may be empty.
 
     Raises
     ------
@@ -213,7 +228,8 @@ def check_customers(
     if not keep_outcome:
         table = table.drop(schema.target.name, strict=False)
     needed = {column.name for column in schema.model_inputs}
-    typed, failures = _check_table(table, schema, name, needed, unknown, nullable=_ACCEPT)
+    advice = f"; {ACCEPT_EMPTY}"
+    typed, failures = _check_table(table, schema, name, needed, unknown, nullable=advice, may_have_gaps=may_have_gaps)
     if failures:
         raise ValidationError(failures)
     return typed
@@ -248,6 +264,7 @@ def _check_table(
     unknown: Sequence[str],
     *,
     nullable: str = "",
+    may_have_gaps: bool = False,
 ) -> tuple[pl.DataFrame, list[Failure]]:
     """Convert the columns of one table to their types, and list the failures.
 
@@ -259,6 +276,8 @@ def _check_table(
         Headers outside the Schema.
     nullable
         Advice if a nullable column is missing.
+    may_have_gaps
+        Whether cells of inputs that are not nullable may be empty.
     """
     failures: list[Failure] = []
     typed: list[pl.Series] = []
@@ -267,7 +286,7 @@ def _check_table(
         if len(failures) >= MAX_ERRORS:
             break
         if column.name in present:
-            may_be_null = _may_be_null(column, needed)
+            may_be_null = _may_be_null(column, needed, may_have_gaps=may_have_gaps)
             cells = without_missing(table.get_column(column.name), column, schema)
             series, broken = check_cells(cells, column, file, may_be_null=may_be_null, schema=schema)
             typed.append(series)

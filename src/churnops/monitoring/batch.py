@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.schema import Columns
 from churnops.settings import LIVE
 
@@ -96,7 +96,7 @@ class Batch:
     history: tuple[tuple[Window, Resolved], ...] = field(default=())
     repeated_rows: int = 0
     broken: Mapping[str, str] = field(default_factory=dict)
-    unknown: UnknownLevels = field(default_factory=UnknownLevels)
+    unexpected: UnexpectedCells = field(default_factory=UnexpectedCells)
 
     @property
     def scored(self) -> bool:

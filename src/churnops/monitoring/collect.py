@@ -15,7 +15,7 @@ from churnops.data.accepted import Accepted
 from churnops.data.broken_columns import SoundCells, check_sound_cells
 from churnops.data.cell_text import as_levels
 from churnops.data.read import encode, last_of_each, outcomes, read_table
-from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.data.validate import check_customers, with_absent
 from churnops.errors import DataError
 from churnops.files import as_text
@@ -40,7 +40,7 @@ def batch_from_file(
     acts_as
         Source of the customers; None to report only.
     accept_missing
-        Names or headers of nullable columns that the file may lack.
+        Names or headers of columns that the file may lack.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def batch_from_table(
     checked = (
         check_sound_cells(customers, schema, source)
         if tolerate_broken
-        else SoundCells(check_customers(customers, schema, source, keep_outcome=True), {})
+        else SoundCells(check_customers(customers, schema, source, keep_outcome=True, may_have_gaps=True), {})
     )
     once = last_of_each(checked.table, schema)
     columns, outcome = encode(once, schema), outcomes(once, schema)
@@ -97,7 +97,7 @@ def batch_from_table(
         batch,
         simulated=is_marked(table.columns),
         repeated_rows=checked.table.height - once.height,
-        unknown=UnknownLevels.of(once, columns, schema),
+        unexpected=UnexpectedCells.of(once, columns, schema),
     )
 
 
@@ -147,12 +147,12 @@ def batch_from_journal(
     """
     until, length, horizon = window[1], window[1] - window[0], journal.label_horizon
     parts: list[Columns] = []
-    unknown = UnknownLevels()
+    cells = UnexpectedCells()
     known: list[NDArray[np.float64]] = []
     for recorded in _chunks(journal.resolved(*window, known_at, content_sha256=bundle.content_sha256)):
         table, encoded = _decoded([prediction.row.inputs for prediction in recorded], bundle.schema)
         parts.append(encoded)
-        unknown = unknown.merge(UnknownLevels.of(table, encoded, bundle.schema))
+        cells = cells.merge(UnexpectedCells.of(table, encoded, bundle.schema))
         known.append(np.array([np.nan if p.churned is None else p.churned for p in recorded], dtype=np.float64))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     outcome = np.concatenate(known) if known else np.empty(0)
@@ -180,7 +180,7 @@ def batch_from_journal(
         acts_as=None if is_past else LIVE,
         past=is_past,
         history=tuple(entry for entry in past[1:] if entry[1].coverage.due),
-        unknown=unknown,
+        unexpected=cells,
     )
 
 

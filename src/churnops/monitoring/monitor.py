@@ -196,7 +196,7 @@ class ModelMonitor:
         recommendation = recommend(verdicts, settings, look, established=established)
         wrong = wrong_predictions(performance.decline.errors, recommendation, explained, certain)
         repeated = count_training_rows(bundle, batch, models)
-        unknown = new_levels(bundle, profile, batch.unknown, features, certain)
+        unknown = new_levels(bundle, profile, batch.unexpected, features, certain)
         report = Report(
             timestamp=datetime.now(UTC),
             model_version=bundle.version_name,

@@ -3,7 +3,7 @@
 from scipy.special import betainc
 
 from churnops.data.profile import ColumnProfile, Profile
-from churnops.data.unknown_levels import MAX_SHARE, UnknownLevels, expected_shares
+from churnops.data.unexpected_cells import MAX_SHARE, UnexpectedCells, expected_shares
 from churnops.model import Bundle
 from churnops.monitoring.cautions import BROKEN, Caution, CautionName
 from churnops.monitoring.drift import MIN_ROWS, unseen_category_test
@@ -15,7 +15,7 @@ NAME: CautionName = "unknown_levels"
 
 
 def new_levels(
-    bundle: Bundle, batch: Profile, unknown: UnknownLevels, features: FeatureDrift, certain: float
+    bundle: Bundle, batch: Profile, cells: UnexpectedCells, features: FeatureDrift, certain: float
 ) -> Caution:
     """Compare the share of rows with new levels with the expected one, for each category.
 
@@ -27,7 +27,7 @@ def new_levels(
     ----------
     batch
         Profiles of the watched columns, counted in the cells of the bundle's reference.
-    unknown
+    cells
         Examples of levels outside the choices.
     certain
         Highest p-value of a certain difference at this look, see `budget.level`. Each category gets an equal part.
@@ -46,7 +46,7 @@ def new_levels(
         usual = max(expected.get(column.name, 0.0), (_new(column, reference) + 1) / (reference.rows + 2))
         if count / profile.rows - usual >= MAX_SHARE and profile.outside < BROKEN * profile.rows:
             p_value = float(betainc(count, profile.rows - count + 1, usual))
-            sentence = _sentence(column, count / profile.rows, unknown)
+            sentence = _sentence(column, count / profile.rows, cells)
             big[sentence] = max(p_value, _by_chance(column, reference, profile))
     certainly = [sentence for sentence, p_value in big.items() if p_value <= certain / len(watched)]
     reason = "; ".join((certainly or [*big])[:3]) or "hardly any level is new since training"
@@ -69,7 +69,7 @@ def _by_chance(column: Column, reference: ColumnProfile, batch: ColumnProfile) -
     return unseen_category_test(reference, batch).p_value or 0.0
 
 
-def _sentence(column: Column, share: float, unknown: UnknownLevels) -> str:
-    level = unknown.columns.get(column.name)
+def _sentence(column: Column, share: float, cells: UnexpectedCells) -> str:
+    level = cells.unknown.get(column.name)
     examples = f": {', '.join(map(repr, level.examples))}, …" if level else ""
     return f"{share:.0%} of the customers have a level of {title(column)} that is new since training{examples}"

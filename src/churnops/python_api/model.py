@@ -13,7 +13,7 @@ from churnops.model.bundle_folder import DOCUMENT
 from churnops.project import Project
 from churnops.schema import RESERVED, Schema
 from churnops.scoring.customers import as_table, like
-from churnops.scoring.table import TOP_FEATURES, check_levels, score_table
+from churnops.scoring.table import TOP_FEATURES, check_expected, score_table
 from churnops.settings import CONFIG_NAME, project_settings
 
 Frame = TypeVar("Frame")
@@ -150,8 +150,11 @@ class Model:
         is_request = isinstance(customers, Mapping | Sequence) and not isinstance(customers, str)
         may_lack = Accepted.requests(self.schema).missing if is_request else ()
         table = as_table(customers, self.schema)
-        scored = score_table(table, self.bundle, "customers", explain=explain, top=top, may_lack=may_lack)
-        if isinstance(customers, str | Path):
-            check_levels(scored.unknown, self.bundle, "customers")
+        is_file = isinstance(customers, str | Path)
+        scored = score_table(
+            table, self.bundle, "customers", explain=explain, top=top, may_lack=may_lack, may_have_gaps=is_file
+        )
+        if is_file:
+            check_expected(scored.unexpected, self.bundle, "customers", Accepted())
         answers = scored.table
         return like(customers, answers.select([name for name in RESERVED if name in answers.columns]))

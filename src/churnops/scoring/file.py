@@ -18,13 +18,13 @@ from churnops.data.accepted import Accepted
 from churnops.data.batches import FileBatch, columns_left_out, read_batches, replaced_columns
 from churnops.data.read import ENDINGS
 from churnops.data.targets import check_free, check_target
-from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.errors import ChurnopsError, DataError
 from churnops.files import usable_cores
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import check_levels, score_table
+from churnops.scoring.table import check_expected, score_table
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 
 ROWS = 10_000  # of a batch: smaller batches take more time, larger ones more memory
@@ -46,7 +46,7 @@ class ScoredFile:
     """Numbers of scored rows, of predicted churners, and of rows that an earlier run had finished; and the model.
 
     `replaced` are the input's columns with names that scoring adds: they are not in the result.
-    `unknown` has a sentence for each column with unknown levels.
+    `unknown` has a sentence for each column with unknown levels, `empty` for each with unexpected empty cells.
     """
 
     rows: int
@@ -55,6 +55,7 @@ class ScoredFile:
     resumed_rows: int
     replaced: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _ScoredBatch:
     rows: int
     churners: int
     share: float
-    unknown: UnknownLevels
+    unexpected: UnexpectedCells
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class FileScorer:
     accept_unknown
         Whether a file with many unknown levels is scored.
     accept_missing
-        Names or headers of nullable columns that the file may lack.
+        Names or headers of columns that the file may lack, or that may be empty in many rows.
     """
 
     models: Path
@@ -148,7 +149,7 @@ class FileScorer:
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
-            unknown = reduce(UnknownLevels.merge, map(UnknownLevels.read, unfinished.notes), UnknownLevels())
+            cells = reduce(UnexpectedCells.merge, map(UnexpectedCells.read, unfinished.notes), UnexpectedCells())
             with _keeping_parts(unfinished):
                 if not unfinished.whole:
                     score = partial(
@@ -157,18 +158,22 @@ class FileScorer:
                     batches = read_batches(source, rows=self.rows, schema=bundle.schema, others=others, skip=resumed)
                     on_rows(resumed, 0.0)
                     for scored in _in_order(score, batches, self.workers or min(usable_cores(), MAX_WORKERS)):
-                        unfinished.add(scored.data, scored.rows, scored.churners, scored.unknown.to_json())
-                        unknown = unknown.merge(scored.unknown)
+                        unfinished.add(scored.data, scored.rows, scored.churners, scored.unexpected.to_json())
+                        cells = cells.merge(scored.unexpected)
                         on_rows(unfinished.rows, scored.share)
                     if self._identity(source, bundle) != identity:
                         raise DataError(f"{source} changed while it was read: type the command again")
-                    unknown = replace(unknown, rows=unfinished.rows)
-                    if not accepted.unknown:
-                        check_levels(unknown, bundle, source.name)
+                    cells = replace(cells, rows=unfinished.rows)
+                    check_expected(cells, bundle, source.name, accepted)
                 unfinished.finish()
-            sentences = tuple(unknown.sentences(bundle.schema))
             return ScoredFile(
-                unfinished.rows, unfinished.churners, bundle.version_name, resumed, tuple(replaced), sentences
+                unfinished.rows,
+                unfinished.churners,
+                bundle.version_name,
+                resumed,
+                tuple(replaced),
+                tuple(cells.unknown_sentences(bundle.schema)),
+                tuple(cells.empty_sentences(bundle.schema)),
             )
 
     def _identity(self, source: Path, bundle: Bundle) -> dict[str, Any]:
@@ -197,7 +202,13 @@ def _score(
 ) -> _ScoredBatch:
     """Score one batch and return it as a part; the first part of a CSV has the header."""
     scored = score_table(
-        batch.table, bundle, name, explain=scorer.explain, first_row=batch.first_row, may_lack=may_lack
+        batch.table,
+        bundle,
+        name,
+        explain=scorer.explain,
+        first_row=batch.first_row,
+        may_lack=may_lack,
+        may_have_gaps=True,
     )
     try:
         if target.suffix.lower() == ".parquet":
@@ -208,7 +219,7 @@ def _score(
             data = memoryview(csv_of(scored.table, header=batch.first_row == 0, safe=scorer.safe_csv))
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{target} cannot contain this table: {str(error).partition(chr(10))[0]}") from None
-    return _ScoredBatch(data, batch.table.height, int(scored.prediction.churn.sum()), batch.share, scored.unknown)
+    return _ScoredBatch(data, batch.table.height, int(scored.prediction.churn.sum()), batch.share, scored.unexpected)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from churnops.data.accepted import Accepted
 from churnops.data.read import encode
-from churnops.data.unknown_levels import ACCEPT, UnknownLevels, expected_shares
+from churnops.data.unexpected_cells import ACCEPT, UnexpectedCells, expected_shares
 from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError
 from churnops.model import Bundle, Prediction
@@ -39,8 +40,8 @@ class ScoredTable:
         `customers`, encoded (see `churnops.schema`).
     explanation
         Contributions to each score; None if `explain` is False.
-    unknown
-        Unknown levels of the customers.
+    unexpected
+        Cells of the customers that training did not have.
     """
 
     table: pl.DataFrame
@@ -48,7 +49,7 @@ class ScoredTable:
     columns: Columns
     prediction: Prediction
     explanation: Explanation | None
-    unknown: UnknownLevels
+    unexpected: UnexpectedCells
 
 
 def score_table(
@@ -60,6 +61,7 @@ def score_table(
     first_row: int = 0,
     top: int = TOP_FEATURES,
     may_lack: Collection[str] = (),
+    may_have_gaps: bool = False,
 ) -> ScoredTable:
     """Check and score a table with snake_case names or raw headers.
 
@@ -74,7 +76,9 @@ def score_table(
     top
         Maximum number of contributions of each row.
     may_lack
-        Nullable inputs that the table may lack.
+        Inputs that the table may lack.
+    may_have_gaps
+        Whether cells of inputs that are not nullable may be empty; see `check_expected`.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def score_table(
     """
     table = table.drop([column for column in RESERVED if column in table.columns])
     try:
-        customers = check_customers(table, bundle.schema, name, may_lack=may_lack)
+        customers = check_customers(table, bundle.schema, name, may_lack=may_lack, may_have_gaps=may_have_gaps)
     except ValidationError as error:
         raise error.below(first_row) from None
     except DataError as error:
@@ -110,19 +114,23 @@ def score_table(
             pl.lit(bundle.explanation_scale).alias("explanation_scale"),
             _largest(explanation, bundle, top),
         ]
-    unknown = UnknownLevels.of(customers, columns, bundle.schema, first_row)
-    return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation, unknown)
+    unexpected = UnexpectedCells.of(customers, columns, bundle.schema, first_row)
+    return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation, unexpected)
 
 
-def check_levels(unknown: UnknownLevels, bundle: Bundle, name: str) -> None:
-    """Refuse a whole file with many unknown levels.
+def check_expected(cells: UnexpectedCells, bundle: Bundle, name: str, accepted: Accepted) -> None:
+    """Refuse a whole file with many unexpected cells.
 
     Raises
     ------
     ValidationError
-        If more than 5 % of 100 rows or more have an unknown level in a column, unless it had 1 % in cross-validation.
+        If more than 5 % of 100 rows or more have an unknown level in a column, unless it had 1 % in cross-validation;
+        or if a column that is not nullable is empty in all rows, or in more than 5 % of the rows and in more than five.
     """
-    if failures := unknown.failures(bundle.schema, name, ACCEPT, expected_shares(bundle.metrics)):
+    failures = cells.empty_failures(bundle.schema, name, accepted.missing)
+    if not accepted.unknown:
+        failures += cells.unknown_failures(bundle.schema, name, ACCEPT, expected_shares(bundle.metrics))
+    if failures:
         raise ValidationError(failures)
 
 

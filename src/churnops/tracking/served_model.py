@@ -9,7 +9,7 @@ from mlflow.pyfunc.model import PythonModel
 
 from churnops.data.accepted import Accepted
 from churnops.data.read import encode
-from churnops.data.unknown_levels import unknown_columns
+from churnops.data.unexpected_cells import unknown_columns
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.scoring.customers import as_table

@@ -28,9 +28,9 @@ INNER_FOLDS = 5
 def tree_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], seed: int) -> tuple[Encoding, Matrix]:
     """Fit the encoding for trees, and return it with the encoded training rows.
 
-    Numbers keep their missing values. A category of up to 25 levels becomes a column for each level; of more levels,
-    the level's churn rate, drawn towards the average rate the more, the fewer rows it has (Micci-Barreca 2001). In the
-    training rows, the rate comes from other rows.
+    Numbers keep their missing values; without any in the training rows, later ones become the median. A category of up
+    to 25 levels becomes a column for each level; of more levels, the level's churn rate, drawn towards the average rate
+    the more, the fewer rows it has (Micci-Barreca 2001). In the training rows, the rate comes from other rows.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def tree_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], seed:
     for feature, count in enumerate(levels):
         values = matrix[:, feature]
         if count == 0:
-            columns.append(EncodedColumn(feature, AS_IT_IS))
+            columns.append(_number(feature, values))
         elif count <= ONE_HOT_LEVELS:
             columns += _levels(feature, values, count)
         else:
@@ -75,6 +75,14 @@ def linear_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], see
             crossed[len(columns)] = _log_odds(training)
             columns.append(EncodedColumn(feature, LOOKED_UP, table=tuple(_log_odds(rates))))
     return _encoded(columns, matrix, crossed)
+
+
+def _number(feature: int, values: Matrix) -> EncodedColumn:
+    """Return a number as it is; without missing values in training, trees do not learn where to put later ones."""
+    if np.isnan(values).any():
+        return EncodedColumn(feature, AS_IT_IS)
+    limit = np.finfo(np.float64).max
+    return EncodedColumn(feature, CLIPPED, float(np.median(values)), -limit, limit)
 
 
 def _encoded(columns: Sequence[EncodedColumn], matrix: Matrix, crossed: dict[int, Matrix]) -> tuple[Encoding, Matrix]:

@@ -14,7 +14,7 @@ from churnops.api.strict_json import parse_json
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
 from churnops.data.accepted import Accepted
-from churnops.data.unknown_levels import UnknownLevel, UnknownLevels
+from churnops.data.unexpected_cells import CellCount, UnexpectedCells
 from churnops.wire import FieldError
 
 MAX_LINE_BYTES = 64 * 1024
@@ -48,7 +48,7 @@ class NdjsonUpload:
         if not customers:
             raise Problem(422, "validation", "the file has no customers")
         self._check_given()
-        if unknown and not self._accepted.unknown:
+        if unknown:
             self._check_levels(customers, unknown)
 
     def _check_given(self) -> None:
@@ -63,11 +63,11 @@ class NdjsonUpload:
     def _check_levels(self, customers: int, unknown: Mapping[str, Sequence[int]]) -> None:
         from churnops.api.uploads.tables import NAME, refusal  # costs memory
         from churnops.data.validate import ValidationError
-        from churnops.scoring.table import check_levels
+        from churnops.scoring.table import check_expected
 
-        levels = {name: UnknownLevel(count, (), row) for name, (count, row) in unknown.items()}
+        levels = {name: CellCount(count, (), row) for name, (count, row) in unknown.items()}
         try:
-            check_levels(UnknownLevels(customers, levels), self._served.bundle, NAME)
+            check_expected(UnexpectedCells(customers, levels), self._served.bundle, NAME, self._accepted)
         except ValidationError as error:
             raise refusal(error, self._served.bundle.schema) from None
 

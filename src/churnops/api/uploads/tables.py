@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet
 
@@ -18,14 +19,14 @@ from churnops.api.work import Steps
 from churnops.data.accepted import Accepted
 from churnops.data.batches import Format, count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import with_date_texts
-from churnops.data.unknown_levels import UnknownLevels, unknown_columns
+from churnops.data.unexpected_cells import UnexpectedCells, unknown_columns
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, Schema, is_marked
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import EXPLANATIONS, WARNINGS, ScoredTable, check_levels, score_table, with_json_reasons
+from churnops.scoring.table import EXPLANATIONS, WARNINGS, ScoredTable, check_expected, score_table, with_json_reasons
 from churnops.settings import ApiSettings
 from churnops.wire import FieldError
 
@@ -67,12 +68,11 @@ class TableUpload:
         if (count_rows(self._path, format=self._format) or 0) > self._max_rows:
             raise too_many(self._max_rows)
         try:
-            unknown = UnknownLevels()
+            cells = UnexpectedCells()
             for scored, _ in self._batches(explain=False):
-                unknown = unknown.merge(scored.unknown)
+                cells = cells.merge(scored.unexpected)
                 yield
-            if not self._accepted.unknown:
-                check_levels(unknown, self._served.bundle, NAME)
+            check_expected(cells, self._served.bundle, NAME, self._accepted)
         except ValidationError as error:
             raise refusal(error, self._served.bundle.schema) from None
         except ChurnopsError as error:
@@ -86,17 +86,20 @@ class TableUpload:
             if self._warnings:
                 texts = map(self._lines(scored).get, range(scored.table.height))
                 added.append(pl.Series(WARNINGS, texts, dtype=pl.List(pl.String)))
-            unknown = {name: level.count for name, level in scored.unknown.columns.items()}
+            unknown = {name: level.count for name, level in scored.unexpected.unknown.items()}
             yield Piece(self._writer.write(scored.table.with_columns(added)), rows, scored.columns, unknown)
         yield Piece(self._writer.end(), [], {}, {})
 
     def _lines(self, scored: ScoredTable) -> dict[int, list[str]]:
-        """Return the warnings of customers by position: contradictions and unknown levels."""
+        """Return the warnings of customers by position: contradictions, unknown levels and unexpected empty cells."""
         schema, lines = self._served.bundle.schema, self._served.contradictions.of_rows(scored.columns)
-        unknown = unknown_columns(scored.columns, schema) if scored.unknown.columns else []
+        unknown = unknown_columns(scored.columns, schema) if scored.unexpected.unknown else []
         for row, names in enumerate(unknown):
             for name in names:
                 lines.setdefault(row, []).append(f"{schema.by_name[name].full_name} has an unknown level")
+        for name in scored.unexpected.empty:
+            for row in np.isnan(scored.columns[name]).nonzero()[0].tolist():
+                lines.setdefault(row, []).append(f"{schema.by_name[name].full_name} is missing")
         return lines
 
     def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
@@ -123,6 +126,7 @@ class TableUpload:
                 explain=explain,
                 first_row=rows_before,
                 may_lack=self._accepted.missing,
+                may_have_gaps=True,
             )
             yield scored, self._ids(scored, rows_before)
             rows_before += table.height

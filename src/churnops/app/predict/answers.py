@@ -15,14 +15,14 @@ import polars as pl
 from churnops.app.shared.text import one_line
 from churnops.data.accepted import Accepted
 from churnops.data.batches import open_batches
-from churnops.data.unknown_levels import UnknownLevels
+from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.data.validate import ValidationError as BrokenRules
 from churnops.errors import ChurnopsError
 from churnops.features.build import Feature
 from churnops.model import Bundle
 from churnops.schema import Schema
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import EXPLANATIONS, check_levels, score_table
+from churnops.scoring.table import EXPLANATIONS, check_expected, score_table
 
 Customer = Mapping[str, Any]
 """One customer: snake_case names, JSON values; a category or flag as its choice."""
@@ -113,7 +113,7 @@ class Answers(Protocol):
     def file(self, path: Path, kind: Kind, *, lenient: bool = False) -> AnsweredFile:
         """Score a file of customers, either every row or none.
 
-        `lenient` accepts many unknown levels, and a file without nullable columns.
+        `lenient` accepts many unknown levels and empty cells, and a file without nullable columns.
         """
 
 
@@ -152,16 +152,23 @@ class BundleAnswers:
     def file(self, path: Path, kind: Kind, *, lenient: bool = False) -> AnsweredFile:
         """See `Answers`."""
         pieces: list[pl.DataFrame] = []
-        above, unknown = 0, UnknownLevels()
-        may_lack = Accepted.requests(self._bundle.schema).missing if lenient else ()
+        above, cells = 0, UnexpectedCells()
+        accepted = Accepted.requests(self._bundle.schema) if lenient else Accepted()
         try:
             for batch in open_batches(path, rows=BATCH, format=kind, schema=self._bundle.schema, others="all"):
-                scored = score_table(batch, self._bundle, "the file", explain=True, first_row=above, may_lack=may_lack)
+                scored = score_table(
+                    batch,
+                    self._bundle,
+                    "the file",
+                    explain=True,
+                    first_row=above,
+                    may_lack=accepted.missing,
+                    may_have_gaps=True,
+                )
                 pieces.append(scored.table)
                 above += batch.height
-                unknown = unknown.merge(scored.unknown)
-            if not lenient:
-                check_levels(unknown, self._bundle, "the file")
+                cells = cells.merge(scored.unexpected)
+            check_expected(cells, self._bundle, "the file", accepted)
             table = pl.concat(pieces)
             content = csv_of(table, safe=self._safe_csv) if kind == "csv" else _parquet_of(table)
         except ChurnopsError as error:
