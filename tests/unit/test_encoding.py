@@ -102,10 +102,17 @@ def test_trees_get_gaps_levels_and_rates():
     matrix, outcome = mixed()
     encoding, encoded = tree_encoding(matrix, outcome, LEVELS, seed=3)
     assert ONE_HOT_LEVELS < CITIES
-    assert encoding.kind.tolist() == [AS_IT_IS, AS_IT_IS, *[EQUAL] * 5, LOOKED_UP, AS_IT_IS]
+    assert encoding.kind.tolist() == [AS_IT_IS, AS_IT_IS, *[EQUAL] * 5, LOOKED_UP, CLIPPED]
     np.testing.assert_array_equal(encoded[:, 0], matrix[:, 0])
     np.testing.assert_array_equal(encoded[:, 6], np.isnan(matrix[:, 2]))
     assert len(encoding.table) == CITIES + 2
+
+
+def test_a_gap_that_training_did_not_have_is_the_median_for_trees():
+    matrix, outcome = mixed()
+    encoding, encoded = tree_encoding(matrix, outcome, LEVELS, seed=3)
+    np.testing.assert_array_equal(encoded[:, 8], matrix[:, 4])
+    assert encoding(np.full((1, 5), np.nan))[0, 8] == np.median(matrix[:, 4])
 
 
 def test_a_linear_model_gets_numbers_without_gaps():
