@@ -20,10 +20,10 @@ from churnops.features.encoding import (
     Encoding,
     summed_by_owner,
 )
-from churnops.training.encode import LINEAR_LEVELS, ONE_HOT_LEVELS, linear_encoding, tree_encoding
+from churnops.training.encode import LINEAR_LEVELS, ONE_HOT_LEVELS, FeatureKind, linear_encoding, tree_encoding
 from tests.support.mixed_table import CITIES, customers
 
-LEVELS = (0, 0, 4, CITIES, 0)
+KINDS = tuple(map(FeatureKind, (0, 0, 4, CITIES, 0)))
 
 
 def columns() -> list[EncodedColumn]:
@@ -100,7 +100,7 @@ def mixed(rows: int = 2000, seed: int = 0) -> tuple[Any, Any]:
 
 def test_trees_get_gaps_levels_and_rates():
     matrix, outcome = mixed()
-    encoding, encoded = tree_encoding(matrix, outcome, LEVELS, seed=3)
+    encoding, encoded = tree_encoding(matrix, outcome, KINDS, seed=3)
     assert ONE_HOT_LEVELS < CITIES
     assert encoding.kind.tolist() == [AS_IT_IS, AS_IT_IS, *[EQUAL] * 5, LOOKED_UP, CLIPPED]
     np.testing.assert_array_equal(encoded[:, 0], matrix[:, 0])
@@ -110,14 +110,14 @@ def test_trees_get_gaps_levels_and_rates():
 
 def test_a_gap_that_training_did_not_have_is_the_median_for_trees():
     matrix, outcome = mixed()
-    encoding, encoded = tree_encoding(matrix, outcome, LEVELS, seed=3)
+    encoding, encoded = tree_encoding(matrix, outcome, KINDS, seed=3)
     np.testing.assert_array_equal(encoded[:, 8], matrix[:, 4])
     assert encoding(np.full((1, 5), np.nan))[0, 8] == np.median(matrix[:, 4])
 
 
 def test_a_linear_model_gets_numbers_without_gaps():
     matrix, outcome = mixed()
-    encoding, encoded = linear_encoding(matrix, outcome, LEVELS, seed=3)
+    encoding, encoded = linear_encoding(matrix, outcome, KINDS, seed=3)
     assert LINEAR_LEVELS < CITIES
     assert np.isfinite(encoded).all()
     np.testing.assert_array_equal(np.unique(encoding.owner), range(5))
@@ -127,7 +127,7 @@ def test_a_linear_model_gets_numbers_without_gaps():
 
 def test_rates_are_scikit_learns_and_a_training_rows_is_by_others():
     matrix, outcome = mixed()
-    encoding, encoded = tree_encoding(matrix, outcome, LEVELS, seed=3)
+    encoding, encoded = tree_encoding(matrix, outcome, KINDS, seed=3)
     place = encoding.kind.tolist().index(LOOKED_UP)
     rates = TargetEncoder(target_type="binary").fit(matrix[:, [3]], outcome).transform(matrix[:, [3]])[:, 0]
     np.testing.assert_allclose(encoding(matrix)[:, place], rates, rtol=1e-12)
@@ -136,7 +136,7 @@ def test_rates_are_scikit_learns_and_a_training_rows_is_by_others():
     assert single.any()
     changed = outcome ^ single
     np.testing.assert_allclose(
-        tree_encoding(matrix, changed, LEVELS, seed=3)[1][single, place].mean(),
+        tree_encoding(matrix, changed, KINDS, seed=3)[1][single, place].mean(),
         encoded[single, place].mean(),
         atol=0.02,
     )
@@ -145,7 +145,7 @@ def test_rates_are_scikit_learns_and_a_training_rows_is_by_others():
 def test_missing_and_unknown_levels_have_rates_of_their_own():
     codes = np.repeat([0.0, 1.0, np.nan, 30.0, 2.0], 200)
     outcome = np.repeat([False, True, True, False, True], 200)
-    encoding, _ = tree_encoding(codes[:, None], outcome, (30,), seed=3)
+    encoding, _ = tree_encoding(codes[:, None], outcome, (FeatureKind(30),), seed=3)
     rates = encoding(np.array([[0.0], [1.0], [np.nan], [30.0], [29.0]]))[:, 0]
     np.testing.assert_allclose(rates, [0.0, 1.0, 1.0, 0.0, 0.6], atol=0.02)
 
@@ -154,6 +154,6 @@ def test_no_column_tells_a_rows_own_outcome():
     """With outcomes drawn at random, the encoded training rows say nothing about them."""
     matrix, _ = mixed(4000)
     outcome = np.random.default_rng(7).random(4000) < 0.3
-    encoding, encoded = tree_encoding(matrix, outcome, LEVELS, seed=3)
+    encoding, encoded = tree_encoding(matrix, outcome, KINDS, seed=3)
     rate = encoded[:, encoding.kind.tolist().index(LOOKED_UP)]
     assert abs(np.corrcoef(rate, outcome)[0, 1]) < 0.06

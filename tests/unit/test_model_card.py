@@ -24,7 +24,8 @@ NOISE = [*NUMBERS, *CATEGORIES, *FLAGS]
 
 @pytest.fixture(scope="module")
 def card(prepared: PreparedTable, trained: TrainedModels, settings: Settings) -> str:
-    refit = trained.refit.with_metadata(metrics={}, lineage={"created": "<b>today</b>"})
+    lineage = {"created": "<b>today</b>", "monotone": {"spend": "increasing"}}
+    refit = trained.refit.with_metadata(metrics={}, lineage=lineage)
     evaluated = evaluate_models(
         {name: model.bundle for name, model in trained.models.items()},
         trained.winner,
@@ -83,6 +84,7 @@ def test_the_card_has_every_section_and_escapes_texts(card, trained):
     assert trained.refit.content_sha256 in card
     assert "<i>" not in card
     assert "Account length integer 1 to 243 0.0% input" in text_of(card)
+    assert "Monotone spend increasing" in text_of(card)
     assert text_of(card).count("%") > 30
 
 

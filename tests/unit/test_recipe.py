@@ -14,13 +14,14 @@ from churnops.evaluation.metrics import point_metrics
 from churnops.features import FeatureMatrix, all_features
 from churnops.settings import FeatureSettings
 from churnops.training import recipe, recipe_search
-from churnops.training.recipe import Rows, fit_family
+from churnops.training.encode import FeatureKind
+from churnops.training.recipe import Rows, fit_family, kinds_of
 from churnops.training.recipe_search import RecipeSearch, blend_weights, capped, is_capped
 from churnops.training.search import Trial, stratified_folds
 from churnops.training.train import _winner, train_models
 from tests.support.mixed_table import CITIES, customers, prepare, settings, trained, with_cities
 
-LEVELS = (0, 0, 4, CITIES, 0)
+KINDS = tuple(map(FeatureKind, (0, 0, 4, CITIES, 0)))
 
 
 def rows(count: int, seed: int = 0) -> Rows:
@@ -62,7 +63,7 @@ def test_shuffled_outcomes_have_no_skill():
     build = FeatureMatrix(schema.model_inputs, all_features(schema, FeatureSettings(), one_hot=False), list(columns))
     folds = stratified_folds(shuffled, 5, 1)
     with ThreadPoolExecutor(1) as pool:
-        search = RecipeSearch(build, columns, shuffled, folds, "log_loss", 1, pool)
+        search = RecipeSearch(build, kinds_of(build, {}), columns, shuffled, folds, "log_loss", 1, pool)
         for family in ("logistic_regression", "stumps", "xgboost", "blend"):
             area = point_metrics(shuffled, search.search(family, 10).out_of_fold)["roc_auc"]
             assert abs(area - 0.5) < 0.02, family
@@ -71,9 +72,9 @@ def test_shuffled_outcomes_have_no_skill():
 @pytest.mark.parametrize("family", ["stumps", "xgboost"])
 def test_boosted_trees_are_the_average_of_xgboosts(family: str):
     table, params = rows(800), {**recipe.FAMILIES[family].default, "n_estimators": 30, "searched_rows": 800}
-    blend = fit_family(family, params, table, LEVELS, seed=1)
+    blend = fit_family(family, params, table, KINDS, seed=1)
     [part] = blend.parts
-    encoded = recipe.encode("trees", table, LEVELS, 1)
+    encoded = recipe.encode("trees", table, KINDS, 1)
     boosters = recipe._boosters(encoded, params, 1)
     assert len(boosters) == recipe.SEEDS
     matrix = xgboost.DMatrix(part.encoding(table.matrix))
@@ -83,8 +84,8 @@ def test_boosted_trees_are_the_average_of_xgboosts(family: str):
 
 def test_a_linear_part_is_scikit_learns():
     table = rows(800)
-    blend = fit_family("logistic_regression", {"C": 0.3}, table, LEVELS, seed=1)
-    encoded = recipe.encode("linear", table, LEVELS, 1)
+    blend = fit_family("logistic_regression", {"C": 0.3}, table, KINDS, seed=1)
+    encoded = recipe.encode("linear", table, KINDS, 1)
     scale = np.where(encoded.encoding.kind == 2, 1.0, encoded.matrix.std(axis=0))
     scale[scale == 0.0] = 1.0
     theirs = LogisticRegression(C=0.3, tol=1e-8, max_iter=10_000).fit(encoded.matrix / scale, table.outcome)
@@ -100,16 +101,16 @@ def test_rows_of_weight_zero_play_no_part():
         params = dict(recipe.FAMILIES[family].default)
         if family == "xgboost":
             params |= {"n_estimators": 20, "searched_rows": 600}
-        weighted = fit_family(family, params, replace(table, weight=weight), LEVELS, 1).scores(table.matrix)
-        alone = fit_family(family, params, replace(table, weight=weight).chosen(weight > 0), LEVELS, 1)
+        weighted = fit_family(family, params, replace(table, weight=weight), KINDS, 1).scores(table.matrix)
+        alone = fit_family(family, params, replace(table, weight=weight).chosen(weight > 0), KINDS, 1)
         np.testing.assert_array_equal(weighted, alone.scores(table.matrix))
 
 
 def test_more_rows_than_the_search_saw_get_more_trees(monkeypatch: pytest.MonkeyPatch):
     params = {**recipe.FAMILIES["xgboost"].default, "n_estimators": 30, "searched_rows": 400}
-    encoded = recipe.encode("trees", rows(600), LEVELS, 1)
+    encoded = recipe.encode("trees", rows(600), KINDS, 1)
     assert {booster.num_boosted_rounds() for booster in recipe._boosters(encoded, params, 1)} == {38}
-    far = recipe.encode("trees", rows(900), LEVELS, 1)
+    far = recipe.encode("trees", rows(900), KINDS, 1)
     monkeypatch.setattr(recipe, "FEW_ROWS", 500)
     [booster] = recipe._boosters(far, params, 1)
     assert booster.num_boosted_rounds() > 0

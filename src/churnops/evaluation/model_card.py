@@ -249,12 +249,14 @@ def _limits(subject: CardSubject) -> Iterator[str]:
 def _lineage(subject: CardSubject) -> list[tuple[str, str]]:
     bundle, lineage = subject.bundle, subject.bundle.lineage
     parameters = ", ".join(f"{name} = {value}" for name, value in lineage["hyperparameters"].items())
+    directions = ", ".join(f"{name} {direction}" for name, direction in lineage.get("monotone", {}).items())
     return [
         ("Content hash", bundle.content_sha256),
         ("Made", lineage.get("created", "unknown")),
         ("MLflow run", lineage.get("run_id", "unknown")),
         ("Git commit", lineage.get("git_commit") or "unknown"),
         ("Hyperparameters", parameters or "none"),
+        *([("Monotone", directions)] if directions else []),
         ("Seed", str(subject.settings.random_state)),
         ("Features", f"{len(bundle.selected):,} of {len(bundle.selected) + len(subject.left_out):,}"),
         ("Chosen by", METRIC_LABELS[subject.settings.training.selection_metric] + ", cross-validated"),

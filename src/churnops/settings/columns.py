@@ -3,11 +3,11 @@
 They are not part of the Schema: Schemas in older Bundles may exceed them, and must stay readable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from churnops.limits import MAX_CHOICES
-from churnops.schema import Column, Schema
+from churnops.schema import Column, Schema, nearest
 from churnops.settings.rules import DESCRIPTION, LABEL, UNIT, Items, Number, Rule, Text, Whole
 
 CHOICE = Text("text without control characters", 1, 200)
@@ -39,6 +39,27 @@ def check_columns(schema: Schema) -> Schema:
         for choice in column.choices:
             _check(column, "each of its choices", CHOICE, choice)
     return schema
+
+
+def check_directions(names: Collection[str], schema: Schema, derived: Sequence[str]) -> None:
+    """Refuse a direction (`training.monotone`) of anything but an ordered column or a derived feature.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, of a category, or of a column that is no model input.
+    """
+    ordered = [*(column.name for column in schema.model_inputs if column.kind != "category"), *derived]
+    for name in names:
+        if name in ordered:
+            continue
+        if (column := schema.by_name.get(name)) is None:
+            reason = f"there is no such column or derived feature: {nearest(name, ordered)}"
+        elif column.kind == "category":
+            reason = "a category has no order, only a number, integer, flag, date or derived feature has"
+        else:
+            reason = "it is no input of the models, because only required inputs are"
+        raise ValueError(f"training.monotone: '{name[:64]}': {reason}")
 
 
 def _check(column: Column, name: str, rule: Rule, value: Any) -> None:

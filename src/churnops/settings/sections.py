@@ -22,7 +22,7 @@ from pydantic import (
 
 from churnops.errors import SettingsError
 from churnops.schema import Name, Schema, without_empty_labels
-from churnops.settings.columns import check_columns
+from churnops.settings.columns import check_columns, check_directions
 from churnops.settings.problems import explain
 from churnops.settings.rules import (
     CHANNEL,
@@ -55,6 +55,7 @@ FEATURE = Text("the name of a feature or column", 1, 300)
 NAME = Text("a snake_case name", 1, 64)
 MODEL_NAME = Text("letters, digits, _, . and -", 1, 64, re.compile(r"[A-Za-z0-9_.-]+").fullmatch)
 Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboost", "blend"]
+Direction = Literal["increasing", "decreasing"]
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
 LIVE = "live"
@@ -146,7 +147,10 @@ class FeatureSettings(_Section):
 
 
 class TrainingSettings(_Section):
-    """Recipe, model families to search, trials for each, and the metric that chooses the winner."""
+    """Recipe, model families to search, trials for each, and the metric that chooses the winner.
+
+    `monotone` maps an input to the only direction in which it may change the score.
+    """
 
     recipe: Literal["report", "general"] = "report"
     families: Annotated[tuple[Family, ...], Items(1, 5)] = FAMILIES
@@ -156,6 +160,7 @@ class TrainingSettings(_Section):
     folds: Annotated[int, Whole(2, 20)] = 5
     selection_metric: Literal["log_loss", "brier", "roc_auc", "average_precision"] = "log_loss"
     threads: Annotated[int, Whole(1, 256)] = 2
+    monotone: Annotated[Mapping[Annotated[str, FEATURE], Direction], Entries(0, 1000)] = Field(default={})
 
 
 class EvaluationSettings(_Section):
@@ -329,6 +334,13 @@ class Settings(_Section):
                 "evaluation.split: time needs a column of kind `time` in the schema: `churnops init TABLE --target "
                 "HEADER --time HEADER` declares one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _monotone_inputs(self) -> Self:
+        if self.training.monotone and self.training.recipe != "general":
+            raise ValueError("training.monotone needs training.recipe: general")
+        check_directions(self.training.monotone, self.table, [item.name for item in self.features.derived])
         return self
 
     @property

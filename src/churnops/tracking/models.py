@@ -20,13 +20,15 @@ _NEEDED = ("numba", "numpy", "polars", "pydantic", "pyyaml")
 
 
 def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object] | None = None) -> str:
-    """Log the bundle's files, with `params` and its hyperparameters, as a run's model; return its `models:/` address.
+    """Log the bundle's files as a run's model, and return its `models:/` address.
 
-    The model is "models from code": data files and a small program (`served_model.py`), no pickle.
+    The model's parameters are `params`, the hyperparameters, and the directions of inputs. It is "models from code":
+    data files and a small program (`served_model.py`), no pickle.
     """
     import mlflow
 
     described = {**(params or {}), **bundle.lineage.get("hyperparameters", {})}
+    described |= {f"monotone.{name}": direction for name, direction in bundle.lineage.get("monotone", {}).items()}
     needed = [line for line in requirements().splitlines() if line.partition("==")[0] in _NEEDED]
     with temporary_folder() as folder, mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example")  # the signature needs no example

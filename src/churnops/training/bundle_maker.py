@@ -16,10 +16,11 @@ from churnops.model.bundle import Bundle, Estimator
 from churnops.model.bundle_audit import MAX_PROBES
 from churnops.model.reference import SCORE
 from churnops.schema import Columns
-from churnops.settings import Family, Settings
+from churnops.settings import Direction, Family, Settings
 from churnops.training.candidates import CANDIDATES
+from churnops.training.encode import FeatureKind
 from churnops.training.export import export
-from churnops.training.recipe import Rows, fit_family, levels_of
+from churnops.training.recipe import Rows, fit_family, kinds_of
 from churnops.training.search import Fold, Trial, Weighting
 
 REFERENCE_POINTS = 10_000  # limit of a column's points: distances are exact to 0.0001, and a bundle stays small
@@ -55,6 +56,16 @@ class BundleMaker:
     def general(self) -> bool:
         """Whether the recipe for any table is used."""
         return self.settings.training.recipe == "general"
+
+    @property
+    def monotone(self) -> dict[str, Direction]:
+        """Directions of the settings, by the name of a selected feature."""
+        return {name: way for name, way in self.settings.training.monotone.items() if name in self.build.selected}
+
+    @property
+    def kinds(self) -> tuple[FeatureKind, ...]:
+        """Kind of each selected feature."""
+        return kinds_of(self.build, self.monotone)
 
     def refit(self, family: Family, trial: Trial, evaluated: Bundle, reference: ReferenceRows) -> Bundle:
         """Fit the winner, which was evaluated as another Bundle, again on all rows."""
@@ -102,7 +113,8 @@ class BundleMaker:
         fit = self._fit(rows, weight) | {"content_sha256": bundle.content_sha256}
         return bundle.with_metadata(
             metrics={"cross_validation": {metric: trial.mean(metric) for metric in REPORTED}},
-            lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit},
+            lineage={"data_sha256": prepared.sha256, "hyperparameters": trial.params, "fit": fit}
+            | ({"monotone": self.monotone} if self.monotone else {}),
         )
 
     def scores(
@@ -146,7 +158,7 @@ class BundleMaker:
     ) -> Estimator:
         seed = self.settings.random_state
         if self.general:
-            return fit_family(family, trial.params, Rows(matrix, outcome, weight), levels_of(self.build), seed)
+            return fit_family(family, trial.params, Rows(matrix, outcome, weight), self.kinds, seed)
         return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
 
     def _threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

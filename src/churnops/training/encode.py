@@ -1,6 +1,8 @@
 """Fit the encodings of linear models and of trees to training rows."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +27,33 @@ FEW_VALUES = 20
 INNER_FOLDS = 5
 
 
-def tree_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], seed: int) -> tuple[Encoding, Matrix]:
+class FeatureKind(NamedTuple):
+    """Kind of a feature.
+
+    Attributes
+    ----------
+    levels
+        Number of levels of a category, 0 for a number.
+    direction
+        1 if a higher value must never lower the score, -1 if it must never raise it, 0 if it may do both.
+    """
+
+    levels: int = 0
+    direction: int = 0
+
+
+Kinds = Sequence[FeatureKind]
+
+
+def tree_encoding(
+    matrix: Matrix, outcome: Outcome, kinds: Kinds, seed: int, *, gaps: bool = True
+) -> tuple[Encoding, Matrix]:
     """Fit the encoding for trees, and return it with the encoded training rows.
 
-    Numbers keep their missing values; without any in the training rows, later ones become the median. A category of up
-    to 25 levels becomes a column for each level; of more levels, the level's churn rate, drawn towards the average rate
-    the more, the fewer rows it has (Micci-Barreca 2001). In the training rows, the rate comes from other rows.
+    Numbers keep their missing values; without any in the training rows, later ones become the median. Without `gaps`,
+    all become the median, and a column of their own. A category of up to 25 levels becomes a column for each level; of
+    more levels, the level's churn rate, drawn towards the average rate the more, the fewer rows it has (Micci-Barreca
+    2001). In the training rows, the rate comes from other rows.
 
     Parameters
     ----------
@@ -38,15 +61,16 @@ def tree_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], seed:
         Features, shape (n, k), with NaN for missing values.
     outcome
         Shape (n,).
-    levels
-        Number of levels of each feature, 0 for a number.
+    kinds
+        Kind of each feature.
     """
     columns: list[EncodedColumn] = []
     crossed: dict[int, Matrix] = {}
-    for feature, count in enumerate(levels):
+    for feature, (count, _) in enumerate(kinds):
         values = matrix[:, feature]
         if count == 0:
-            columns.append(_number(feature, values))
+            as_it_is = gaps and np.isnan(values).any()
+            columns += [EncodedColumn(feature, AS_IT_IS)] if as_it_is else _filled(feature, values)
         elif count <= ONE_HOT_LEVELS:
             columns += _levels(feature, values, count)
         else:
@@ -55,19 +79,21 @@ def tree_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], seed:
     return _encoded(columns, matrix, crossed)
 
 
-def linear_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], seed: int) -> tuple[Encoding, Matrix]:
+def linear_encoding(matrix: Matrix, outcome: Outcome, kinds: Kinds, seed: int) -> tuple[Encoding, Matrix]:
     """Fit the encoding for a linear model, and return it with the encoded training rows.
 
     A number becomes itself and a hinge `max(x - knot, 0)` for each knot, flat in the outermost 0.5 % of the training
-    rows. Its missing values become the median and a column of their own. A category becomes a column for each level; of
-    more than 100 levels, the log-odds of the level's churn rate. Parameters are those of `tree_encoding`.
+    rows. With a direction, it becomes a segment between each knot and the next instead: with coefficients of one sign,
+    their sum is monotone. Missing values become the median and a column of their own. A category becomes a column for
+    each level; of more than 100 levels, the log-odds of the level's churn rate. Parameters are those of
+    `tree_encoding`.
     """
     columns: list[EncodedColumn] = []
     crossed: dict[int, Matrix] = {}
-    for feature, count in enumerate(levels):
+    for feature, (count, direction) in enumerate(kinds):
         values = matrix[:, feature]
         if count == 0:
-            columns += _hinges(feature, values)
+            columns += _hinges(feature, values, direction)
         elif count <= LINEAR_LEVELS:
             columns += _levels(feature, values, count)
         else:
@@ -75,14 +101,6 @@ def linear_encoding(matrix: Matrix, outcome: Outcome, levels: Sequence[int], see
             crossed[len(columns)] = _log_odds(training)
             columns.append(EncodedColumn(feature, LOOKED_UP, table=tuple(_log_odds(rates))))
     return _encoded(columns, matrix, crossed)
-
-
-def _number(feature: int, values: Matrix) -> EncodedColumn:
-    """Return a number as it is; without missing values in training, trees do not learn where to put later ones."""
-    if np.isnan(values).any():
-        return EncodedColumn(feature, AS_IT_IS)
-    limit = np.finfo(np.float64).max
-    return EncodedColumn(feature, CLIPPED, float(np.median(values)), -limit, limit)
 
 
 def _encoded(columns: Sequence[EncodedColumn], matrix: Matrix, crossed: dict[int, Matrix]) -> tuple[Encoding, Matrix]:
@@ -100,20 +118,28 @@ def _levels(feature: int, codes: Matrix, count: int) -> list[EncodedColumn]:
     return [EncodedColumn(feature, EQUAL, low=float(code)) for code in range(first, count)] + missing
 
 
-def _hinges(feature: int, values: Matrix) -> list[EncodedColumn]:
-    known = values[~np.isnan(values)]
+def _filled(feature: int, values: Matrix) -> list[EncodedColumn]:
+    """Return a number with the median for missing values, and a column for these if training rows have any."""
+    known, missing = values[~np.isnan(values)], EncodedColumn(feature, EQUAL, low=np.nan)
     if known.size == 0:
-        return [EncodedColumn(feature, EQUAL, low=np.nan)]
-    fill = float(np.median(known))
+        return [missing]
+    limit = np.finfo(np.float64).max
+    number = EncodedColumn(feature, CLIPPED, float(np.median(known)), -limit, limit)
+    return [number, missing] if known.size < values.size else [number]
+
+
+def _hinges(feature: int, values: Matrix, direction: int) -> list[EncodedColumn]:
+    number, *missing = _filled(feature, values)
+    if number.kind == EQUAL:
+        return [number]
+    known = values[~np.isnan(values)]
     low, high = np.quantile(known, TAILS, method="nearest")
     if np.unique(known).size <= FEW_VALUES:
         low, high = known.min(), known.max()
     knots = np.unique(np.quantile(known, KNOTS, method="nearest"))
-    columns = [EncodedColumn(feature, CLIPPED, fill, float(low), float(high))]
-    columns += [EncodedColumn(feature, CLIPPED, fill, float(k), float(high)) for k in knots if low < k < high]
-    if known.size < values.size:
-        columns.append(EncodedColumn(feature, EQUAL, low=np.nan))
-    return columns
+    starts = [low, *knots[(low < knots) & (knots < high)]]
+    spans = pairwise([*starts, high]) if direction else [(start, high) for start in starts]
+    return [number._replace(low=float(start), high=float(end)) for start, end in spans] + missing
 
 
 def _rates(codes: Matrix, outcome: Outcome, count: int, seed: int) -> tuple[Matrix, Matrix]:

@@ -16,14 +16,16 @@ from sklearn.tree import DecisionTreeClassifier
 
 from churnops.features.build import FeatureMatrix
 from churnops.features.encoding import EQUAL, Encoding
-from churnops.model import LinearModel
+from churnops.model import LinearModel, TreeEnsemble
 from churnops.model.blend import Blend, BlendPart
-from churnops.training.encode import linear_encoding, tree_encoding
+from churnops.settings import Direction
+from churnops.training.bounded import fit_bounded
+from churnops.training.encode import FeatureKind, Kinds, linear_encoding, tree_encoding
 from churnops.training.export import export, export_boosters
 
 Matrix = NDArray[np.float64]
 Params = Mapping[str, Any]
-Form = Literal["linear", "trees"]
+Form = Literal["linear", "trees", "trees_without_gaps"]
 
 MAX_TREES = 1500
 STOP_AFTER = 40
@@ -101,17 +103,38 @@ class Rows:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Training rows as a family sees them: `matrix` has shape (n, m)."""
+    """Training rows as a family sees them.
+
+    Attributes
+    ----------
+    matrix
+        Shape (n, m).
+    directions
+        Direction of each encoded column, as in `FeatureKind`; None if no feature has one.
+    """
 
     encoding: Encoding
     matrix: Matrix
     rows: Rows
+    directions: NDArray[np.int8] | None
 
 
-def encode(form: Form, rows: Rows, levels: Sequence[int], seed: int) -> EncodedRows:
+def form_of(family: str, kinds: Kinds) -> Form:
+    """Return the form of a family; scikit-learn's trees accept either missing values or directions."""
+    form = FAMILIES[family].form
+    constrained = any(kind.direction for kind in kinds)
+    return "trees_without_gaps" if constrained and form == "trees" and family not in BOOSTED else form
+
+
+def encode(form: Form, rows: Rows, kinds: Kinds, seed: int) -> EncodedRows:
     """Fit the encoding of a form to training rows, and encode them."""
-    fit = linear_encoding if form == "linear" else tree_encoding
-    return EncodedRows(*fit(rows.matrix, rows.outcome, levels, seed), rows)
+    if form == "linear":
+        encoding, matrix = linear_encoding(rows.matrix, rows.outcome, kinds, seed)
+    else:
+        encoding, matrix = tree_encoding(rows.matrix, rows.outcome, kinds, seed, gaps=form == "trees")
+    directions = np.array([kind.direction for kind in kinds], np.int8)[encoding.owner]
+    directions[encoding.kind == EQUAL] = 0  # columns of missing values
+    return EncodedRows(encoding, matrix, rows, directions if directions.any() else None)
 
 
 def counted(rows: Rows) -> Rows:
@@ -124,38 +147,34 @@ def counted(rows: Rows) -> Rows:
     return replace(rows, weight=None if equal else rows.weight / rows.weight.mean())
 
 
-def fit_family(family: str, params: Params, rows: Rows, levels: Sequence[int], seed: int) -> Blend:
-    """Fit a family with the hyperparameters of a trial.
-
-    Parameters
-    ----------
-    levels
-        Number of levels of each feature, 0 for a number.
-    """
+def fit_family(family: str, params: Params, rows: Rows, kinds: Kinds, seed: int) -> Blend:
+    """Fit a family with the hyperparameters of a trial; `kinds` has the kind of each feature."""
     rows = counted(rows)
     if family == "blend":
         parts = []
         for name in [key.removesuffix(".weight") for key in params if key.endswith(".weight")]:
             own = {key.removeprefix(f"{name}."): value for key, value in params.items() if key.startswith(f"{name}.")}
             weight = own.pop("weight")
-            [part] = fit_family(name.rstrip("123"), own, rows, levels, seed).parts
+            [part] = fit_family(name.rstrip("123"), own, rows, kinds, seed).parts
             parts.append(replace(part, weight=weight))
         return Blend(tuple(parts), params["intercept"])
     if family == "logistic_regression" and rows.outcome.size > MAX_LINEAR_ROWS:
         rows = rows.chosen(np.random.default_rng(seed).permutation(rows.outcome.size)[:MAX_LINEAR_ROWS])
-    encoded = encode(FAMILIES[family].form, rows, levels, seed)
+    encoded = encode(form_of(family, kinds), rows, kinds, seed)
     if family == "logistic_regression":
         return Blend((BlendPart(encoded.encoding, fit_linear(encoded, params)),))
     if family in BOOSTED:
         return Blend((BlendPart(encoded.encoding, export_boosters(_boosters(encoded, params, seed))),))
-    fitted = forest(family, params, seed).fit(encoded.matrix, rows.outcome, sample_weight=rows.weight)
-    return Blend((BlendPart(encoded.encoding, export(fitted)),))
+    return Blend((BlendPart(encoded.encoding, fit_forest(family, encoded, params, seed)),))
 
 
-def forest(family: str, params: Params, seed: int) -> Any:
-    """Return an unfitted tree or forest of scikit-learn."""
+def fit_forest(family: str, encoded: EncodedRows, params: Params, seed: int) -> LinearModel | TreeEnsemble:
+    """Fit a tree or forest of scikit-learn."""
     make = DecisionTreeClassifier if family == "decision_tree" else RandomForestClassifier
-    return make(random_state=seed, **params)
+    # A list, because scikit-learn changes the signs of an array of int8 in place, once for each tree.
+    directions = None if encoded.directions is None else encoded.directions.tolist()
+    estimator = make(random_state=seed, monotonic_cst=directions, **params)
+    return export(estimator.fit(encoded.matrix, encoded.rows.outcome, sample_weight=encoded.rows.weight))
 
 
 def fit_linear(encoded: EncodedRows, params: Params) -> LinearModel:
@@ -163,10 +182,14 @@ def fit_linear(encoded: EncodedRows, params: Params) -> LinearModel:
     matrix = encoded.matrix
     mean, spread = matrix.mean(axis=0), matrix.std(axis=0)
     scale = np.where((encoded.encoding.kind == EQUAL) | (spread == 0.0), 1.0, spread)
-    regression = LogisticRegression(C=params["C"], solver="newton-cholesky")
-    regression.fit((matrix - mean) / scale, encoded.rows.outcome, encoded.rows.weight)
-    coefficients = regression.coef_[0] / scale
-    return LinearModel(coefficients, float(regression.intercept_[0] - coefficients @ mean), mean)
+    scaled, rows = (matrix - mean) / scale, encoded.rows
+    if encoded.directions is None:
+        regression = LogisticRegression(C=params["C"], solver="newton-cholesky").fit(scaled, rows.outcome, rows.weight)
+        intercept, coefficients = regression.intercept_[0], regression.coef_[0]
+    else:
+        intercept, coefficients = fit_bounded(scaled, rows.outcome, rows.weight, params["C"], encoded.directions)
+    coefficients = coefficients / scale
+    return LinearModel(coefficients, float(intercept - coefficients @ mean), mean)
 
 
 def boost(
@@ -183,6 +206,8 @@ def boost(
     """
     given = {name: value for name, value in params.items() if name not in ("n_estimators", "searched_rows")}
     rows = encoded.rows
+    if encoded.directions is not None:
+        given["monotone_constraints"] = tuple(encoded.directions.tolist())
     fixed = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1}
     training = xgboost.DMatrix(encoded.matrix, label=rows.outcome, weight=rows.weight, nthread=1)
     watched = []
@@ -217,12 +242,14 @@ def _boosters(encoded: EncodedRows, params: Params, seed: int) -> list[xgboost.B
     return boosters
 
 
-def levels_of(build: FeatureMatrix) -> tuple[int, ...]:
-    """Return the number of levels of each selected feature, 0 for a number."""
+def kinds_of(build: FeatureMatrix, monotone: Mapping[str, Direction]) -> tuple[FeatureKind, ...]:
+    """Return the kind of each selected feature; `monotone` has the directions of the settings."""
     inputs = {column.name: column for column in build.inputs}
+    signs = {"increasing": 1, "decreasing": -1}
 
-    def levels(name: str) -> int:
+    def kind(name: str) -> FeatureKind:
         column = inputs.get(name)
-        return len(column.choices) if column is not None and column.kind == "category" else 0
+        levels = len(column.choices) if column is not None and column.kind == "category" else 0
+        return FeatureKind(levels, signs[monotone[name]] if name in monotone else 0)
 
-    return tuple(map(levels, build.selected))
+    return tuple(map(kind, build.selected))

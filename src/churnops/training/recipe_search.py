@@ -21,7 +21,7 @@ from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
 from churnops.features.build import FeatureMatrix
 from churnops.model.linear import logistic
 from churnops.schema import Columns
-from churnops.training.export import export
+from churnops.training.encode import Kinds
 from churnops.training.recipe import (
     BOOSTED,
     FAMILIES,
@@ -35,9 +35,9 @@ from churnops.training.recipe import (
     boost,
     counted,
     encode,
+    fit_forest,
     fit_linear,
-    forest,
-    levels_of,
+    form_of,
 )
 from churnops.training.search import Fold, Search, Trial, Weighting
 
@@ -80,6 +80,8 @@ class RecipeSearch:
 
     Attributes
     ----------
+    kinds
+        Kind of each feature.
     columns, outcome
         Encoded training rows, and whether each churned.
     metric
@@ -91,6 +93,7 @@ class RecipeSearch:
     """
 
     build: FeatureMatrix
+    kinds: Kinds
     columns: Columns
     outcome: NDArray[np.bool_]
     folds: Sequence[Fold]
@@ -143,9 +146,8 @@ class RecipeSearch:
     @cached_property
     def _encoded(self) -> Callable[[Form, int], EncodedRows]:
         """Function from form and fold to the fold's encoded training rows; those of the last form are kept."""
-        levels = levels_of(self.build)
         return lru_cache(maxsize=len(self.folds))(
-            lambda form, fold: encode(form, self._rows[fold][0], levels, self.seed)
+            lambda form, fold: encode(form, self._rows[fold][0], self.kinds, self.seed)
         )
 
     def _best(self, family: str, trials: int) -> Search:
@@ -179,12 +181,10 @@ class RecipeSearch:
 
     def _fitted(self, family: str, params: dict[str, Any]) -> tuple[list[Matrix], dict[str, Any]]:
         def scores(fold: int) -> Matrix:
-            encoded, unseen = self._encoded(FAMILIES[family].form, fold), self._rows[fold][1]
-            if family == "logistic_regression":
-                return fit_linear(encoded, params).probability(encoded.encoding(unseen.matrix))
-            rows = encoded.rows
-            fitted = forest(family, params, self.seed).fit(encoded.matrix, rows.outcome, sample_weight=rows.weight)
-            return export(fitted).probability(encoded.encoding(unseen.matrix))
+            encoded, unseen = self._encoded(form_of(family, self.kinds), fold), self._rows[fold][1]
+            linear = family == "logistic_regression"
+            model = fit_linear(encoded, params) if linear else fit_forest(family, encoded, params, self.seed)
+            return model.probability(encoded.encoding(unseen.matrix))
 
         return list(self.pool.map(scores, range(len(self.folds)))), params
 
@@ -193,7 +193,7 @@ class RecipeSearch:
         params = {name: value for name, value in params.items() if name not in ("n_estimators", "searched_rows")}
 
         def boosted(fold: int) -> tuple[xgboost.Booster, Matrix, Matrix]:
-            encoded, unseen = self._encoded(FAMILIES[family].form, fold), self._rows[fold][1]
+            encoded, unseen = self._encoded(form_of(family, self.kinds), fold), self._rows[fold][1]
             matrix, curve = encoded.encoding(unseen.matrix), dict[str, Any]()
             booster = boost(encoded, params, self.seed, MAX_TREES, (matrix, unseen.outcome), curve)
             return booster, np.array(curve["stop"]["logloss"]), matrix

@@ -143,6 +143,7 @@ def train_models(
             "selection_metric": metric,
             "winner": winner,
             **{f"winner.{k}": v for k, v in best.params.items()},
+            **{f"monotone.{name}": direction for name, direction in settings.training.monotone.items()},
         },
         metrics={f"cv_{m}": best.mean(m) for m in REPORTED},
         artifacts={
@@ -191,7 +192,7 @@ def _search(
     search: Callable[[Family, int, Weighting | None], Search]
     if maker.general:
         folds = capped(plan.folds, seed)
-        search = RecipeSearch(maker.build, columns, outcome, folds, metric, seed, pool).search
+        search = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, pool).search
     else:
         validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, pool)
         search = lambda family, *others: validation.search(CANDIDATES[family], *others)  # noqa: E731
