@@ -62,7 +62,9 @@ def _check_tables(settings: "Settings") -> dict[str, int]:
     if not all(path.exists() for path in raw):
         return {}
     later = [path for path in later if path.exists()]
-    validated = validate_data(raw, later, settings.table, max_broken_rows=settings.data.max_broken_rows)
+    validated = validate_data(
+        raw, later, settings.table, max_broken_rows=settings.data.max_broken_rows, by_time=settings.evaluation.in_time
+    )
     return {name: table.height for name, table in (*validated.raw.items(), *validated.production.items())}
 
 

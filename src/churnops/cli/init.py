@@ -17,6 +17,9 @@ OPTIONS = (
     click.option(
         "--id", "identifier", metavar="HEADER", help="Header of the customer's id. Default: it is looked for."
     ),
+    click.option(
+        "--time", metavar="HEADER", help="Header of the row's time: the latest rows are held out. Default: at random."
+    ),
     click.option("--force", is_flag=True, help="Replace an existing config.yaml."),
 )
 
@@ -29,9 +32,9 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def describe(
-    tables: tuple[Path, ...], target: str, positive: str | None, identifier: str | None, folder: Path, force: bool
+    tables: tuple[Path, ...], target: str, folder: Path, force: bool, **named: str | None
 ) -> "tuple[Discovery, Path]":
-    """Make a project of the tables, and show the progress."""
+    """Make a project of the tables, and show the progress; `init_project` describes `named`."""
     from churnops.discovery.project import init_project
     from churnops.progress import rows_progress
 
@@ -39,11 +42,10 @@ def describe(
         return init_project(
             tables,
             target,
-            positive=positive,
-            identifier=identifier,
             folder=folder,
             force=force,
             progress=on_rows,
+            **named,
         )
 
 
@@ -56,6 +58,7 @@ def init(
     target: str | None,
     positive: str | None,
     identifier: str | None,
+    time: str | None,
     force: bool,
     out: Path | None,
     as_json: bool,
@@ -70,11 +73,12 @@ def init(
     Examples:
       churnops init customers.csv --target Churn
       churnops init exports/ --target status --positive closed --out my-churn
+      churnops init months.csv --target left --id customer --time month
       churnops run                                    the next command, in the project's folder
     """  # noqa: D301
     from churnops.discovery.summary import summary
 
     if not tables or target is None:
         raise click.UsageError("give the table and its outcome: churnops init TABLE --target HEADER")
-    table, path = describe(tables, target, positive, identifier, out or Path(), force)
+    table, path = describe(tables, target, out or Path(), force, positive=positive, identifier=identifier, time=time)
     show_done(as_json, lambda: table.to_json() | {"config": str(path)}, lambda: click.echo(summary(table, path)))

@@ -23,6 +23,7 @@ def run(
     target: str | None,
     positive: str | None,
     identifier: str | None,
+    time: str | None,
     force: bool,
     deploy: bool,
     accept_leak: tuple[str, ...],
@@ -45,11 +46,11 @@ def run(
     from churnops.progress import steps_progress
     from churnops.screens import show_run
 
-    described = (target, positive, identifier, force or None)
+    described = (target, positive, identifier, time, force or None)
     if tables and target is not None:
         if ctx.obj:
             raise click.UsageError("--config and TABLE exclude each other: the settings of TABLE are written anew")
-        table, ctx.obj = describe(tables, target, positive, identifier, Path(), force)
+        table, ctx.obj = describe(tables, target, Path(), force, positive=positive, identifier=identifier, time=time)
         click.echo(table_summary(table, ctx.obj), err=as_json)
     elif tables or any(value is not None for value in described):
         raise click.UsageError("to describe a new table, give both: churnops run TABLE --target HEADER")

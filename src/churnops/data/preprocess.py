@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.data.time_split import TimeSplit
 from churnops.schema import Column, Columns
 from churnops.step import StepResult
 
@@ -88,6 +89,8 @@ class PreparedTable(StepResult):
     ----------
     held_out, training
         Masks of shape (n,). A row is in one of them, or in neither.
+    in_time
+        The split in time; None if rows are held out in another way.
     """
 
     columns: Columns
@@ -96,6 +99,7 @@ class PreparedTable(StepResult):
     training: NDArray[np.bool_]
     imputer: Imputer
     sha256: str
+    in_time: TimeSplit | None = None
 
     def rows(self, chosen: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """Return the encoded columns of the chosen rows."""
@@ -108,7 +112,7 @@ def preprocess(
     inputs: Iterable[Column],
     *,
     sha256: str,
-    held_out: float | NDArray[np.bool_],
+    held_out: float | NDArray[np.bool_] | TimeSplit,
     seed: int,
 ) -> PreparedTable:
     """Hold out rows, and fit imputation on the others.
@@ -116,16 +120,15 @@ def preprocess(
     Parameters
     ----------
     held_out
-        Share of each outcome to hold out, drawn at random by `seed`; or the mask of the rows to hold out, shape (n,).
+        Share of each outcome to hold out, drawn at random by `seed`; the mask of the rows to hold out, shape (n,); or a
+        split in time.
     """
-    if isinstance(held_out, float):
-        fraction, held_out = held_out, stratified_holdout(outcome, held_out, seed)
-    else:
-        fraction = float(held_out.mean())
-    training = ~held_out
+    fraction = held_out if isinstance(held_out, float) else None
+    in_time = held_out if isinstance(held_out, TimeSplit) else None
+    held_out, training = _masks(held_out, outcome, seed)
     imputer = Imputer.fit({name: values[training] for name, values in columns.items()}, inputs)
     missing = {name: int(np.isnan(columns[name]).sum()) for name in imputer.constants}
-    rows, gaps = outcome.size - int(held_out.sum()), sum(missing.values())
+    rows, later, gaps = int(training.sum()), int(held_out.sum()), sum(missing.values())
     return PreparedTable(
         columns=columns,
         outcome=outcome,
@@ -133,13 +136,26 @@ def preprocess(
         training=training,
         imputer=imputer,
         sha256=sha256,
-        params={"holdout_fraction": fraction, "random_state": seed},
+        in_time=in_time,
+        params={"holdout_fraction": fraction or later / outcome.size, "random_state": seed},
         metrics={
             "training_rows": rows,
-            "held_out_rows": outcome.size - rows,
+            "held_out_rows": later,
             "missing_values": gaps,
         },
         artifacts={"imputation.json": json.dumps({"constants": dict(imputer.constants), "missing": missing}, indent=2)},
         datasets={"training": ("rows of merged.parquet", sha256)},
-        summary=f"{rows:,} training rows and {outcome.size - rows:,} held-out rows; {gaps:,} missing values",
+        summary=f"{rows:,} training rows and {later:,} held-out rows; {gaps:,} missing values"
+        + (f"; {in_time}" if in_time else ""),
     )
+
+
+def _masks(
+    held_out: float | NDArray[np.bool_] | TimeSplit, outcome: NDArray[np.bool_], seed: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the masks of the held-out rows and of the training rows."""
+    if isinstance(held_out, TimeSplit):
+        return held_out.held_out, held_out.training
+    if isinstance(held_out, float):
+        held_out = stratified_holdout(outcome, held_out, seed)
+    return held_out, ~held_out

@@ -59,6 +59,7 @@ def validate_data(
     *,
     minimum_class: int = 1,
     max_broken_rows: float = 0.0,
+    by_time: bool = False,
 ) -> ValidatedData:
     """Check the raw tables, which need outcomes, and the production tables, which need none.
 
@@ -70,6 +71,8 @@ def validate_data(
         Fewest rows of each outcome that the raw tables need together.
     max_broken_rows
         Largest share of a raw table's rows that may break the Schema, in [0, 1). They are left out, and reported.
+    by_time
+        Whether the raw tables may have several rows of a customer, at different times.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def validate_data(
     later = _check_tables("production", table_paths(production), schema, required, may_have_gaps=True)
     unknown = {name: _unknown_levels(table, schema) for name, table in training.tables.items()}
     failures = [*training.failures, *_too_unknown(unknown, schema)]
-    failures = failures or _check_together(training.tables, schema, minimum_class)
+    failures = failures or _check_together(training.tables, schema, minimum_class, by_time=by_time)
     if failures := [*failures, *later.failures]:
         raise ValidationError(failures)
     rows = {name: table.height for name, table in (training.tables | later.tables).items()}
@@ -299,14 +302,15 @@ def _check_table(
     return pl.DataFrame(typed), failures
 
 
-def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int) -> list[Failure]:
+def _check_together(
+    tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_class: int, *, by_time: bool
+) -> list[Failure]:
     """Check all training tables together for repeated rows and ids, and for enough rows of each outcome."""
     merged = together(tables)
     failures: list[Failure] = []
     if schema.identifier and schema.identifier.name in merged.columns:
         known = merged.filter(pl.col(schema.identifier.name).is_not_null())
-        text = "with the id of an earlier row: keep one row per customer"
-        failures = repeated(known, [schema.identifier.name], "duplicate id", schema.identifier.full_name, text)
+        failures = _repeated_ids(known, schema, schema.identifier, by_time=by_time)
     text = "equal to an earlier row: keep one row per customer, or add an id column if they are different customers"
     rows = [] if failures else repeated(merged, contents(merged), "duplicate row", None, text)
     if sum(row.count for row in rows) > MAX_REPEATED * merged.height:
@@ -319,6 +323,17 @@ def _check_together(tables: Mapping[str, pl.DataFrame], schema: Schema, minimum_
             rule = "one class" if count == 0 else "few labels"
             failures.append(Failure("all tables", target.full_name, rule, text, count))
     return failures
+
+
+def _repeated_ids(known: pl.DataFrame, schema: Schema, identifier: Column, *, by_time: bool) -> list[Failure]:
+    keys, text = [identifier.name], "with the id of an earlier row: keep one row per customer"
+    if schema.time and schema.time.name in known.columns:
+        if by_time:
+            keys.append(schema.time.name)
+            text = f"with the id and {schema.time.name} of an earlier row: keep one row per customer and time"
+        else:
+            text += ", or set evaluation.split: time if they are of different times"
+    return repeated(known, keys, "duplicate id", identifier.full_name, text)
 
 
 def _lines(failures: Sequence[Failure]) -> list[str]:

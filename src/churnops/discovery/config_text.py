@@ -36,6 +36,8 @@ def config_text(table: Discovery, paths: Sequence[str]) -> str:
     values |= {("monitoring", "performance_threshold"): "null", ("evaluation", "threshold"): "auto"}
     values |= {("training", "recipe"): "general", ("training", "families"): _list((*FAMILIES, "blend"))}
     values[("retraining", "families")] = "[logistic_regression, xgboost, blend]"
+    if table.time:
+        values[("evaluation", "split")] = "time"
     settings, _, _ = default_config().partition("\n# The customer table.")
     settings = _without_derived(settings)
     settings = settings.replace("show their defaults for the telecom table", "have a default")
@@ -102,7 +104,7 @@ def _forms(table: Discovery) -> list[str]:
 
 def _column(decision: DescribedColumn, note: str) -> list[str]:
     given = f"name: {decision.name}, {_alias(decision.header, decision.name)}kind: {decision.kind}{_label(decision)}"
-    given += ", required: false" if decision.kind == "id" else ""
+    given += ", required: false" if decision.kind in ("id", "time") else ""
     given += f", format: {decision.format}" if decision.format != "iso" else ""
     given += f", unit: {_text(decision.unit)}" if decision.unit else ""
     given += ", nullable: true" if decision.nullable else ""

@@ -56,6 +56,11 @@ class DescribedColumn:
     format: DateFormat = "iso"
     unit: str = ""
 
+    @property
+    def is_input(self) -> bool:
+        """Whether a model may use the column."""
+        return self.kind not in (None, "id", "time")
+
 
 @dataclass(frozen=True)
 class DescribedColumns:

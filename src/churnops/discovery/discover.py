@@ -50,9 +50,14 @@ class Discovery:
     linked: Mapping[str, str]
 
     def __repr__(self) -> str:
-        used = sum(column.kind not in (None, "id") for column in self.columns)
+        used = sum(column.is_input for column in self.columns)
         churned = f"{self.target.churn_rate:.1%} churned by {self.target.header!r}"
         return f"<Discovery {self.rows:,} rows, {churned}; {used} of {len(self.columns)} columns are inputs>"
+
+    @property
+    def time(self) -> DescribedColumn | None:
+        """Time of the row, if it was named."""
+        return next((column for column in self.columns if column.kind == "time"), None)
 
     def notes(self) -> Mapping[str, str]:
         """Return a short comment for each column that a person should look at, by header."""
@@ -80,6 +85,7 @@ def discover(
     *,
     positive: str | None = None,
     identifier: str | None = None,
+    time: str | None = None,
     progress: Callable[[int, float], None] = lambda rows, share: None,
 ) -> Discovery:
     """Find out what a customer table holds.
@@ -88,8 +94,9 @@ def discover(
     ----------
     paths
         Files that have the same columns; their rows together are the table.
-    target, identifier
-        Headers of the outcome and of the customer's id; an id is looked for if `identifier` is None.
+    target, identifier, time
+        Headers of the outcome, of the customer's id and of the row's time. An id is looked for if `identifier` is None;
+        a time is not.
     positive
         Value of the target that means churned; chosen by its name, or else the rarer one, if None.
     progress
@@ -98,22 +105,23 @@ def discover(
     Raises
     ------
     DataError
-        If a file cannot be read; a header does not exist; the target has not two values; or no column can be an input.
+        If a file cannot be read; a header does not exist; the target has not two values; the time is constant or no
+        time; or no column can be an input.
     """
     facts = survey(paths, progress)
     outcome = find_target(facts, target, positive)
-    decisions = decide(facts, outcome.header, identifier)
+    decisions = decide(facts, outcome.header, identifier, time)
     name = names_of([column.header for column in facts.columns])[outcome.header]
     columns, churned = _encoded(facts, decisions, outcome, name)
     leaks = find_leaks(facts.sample, columns, churned, decisions.columns)
     certain = {leak.header: leak for leak in leaks if leak.certain}
     described = tuple(
         replace(d, kind=None, choices=(), reason=f"contains the outcome: {certain[d.header].evidence}", check=True)
-        if d.header in certain and d.kind != "id"
+        if d.header in certain and d.kind not in ("id", "time")
         else d
         for d in decisions.columns
     )
-    inputs = [d.name for d in described if d.kind not in (None, "id")]
+    inputs = [d.name for d in described if d.is_input]
     if not inputs:
         raise _without_inputs(described)
     linked = linked_columns({name: columns[name] for name in inputs})
@@ -127,7 +135,7 @@ def _encoded(
     columns = [
         Column(name=d.name, alias=d.header, kind=d.kind, choices=d.choices, format=d.format, unit=d.unit, nullable=True)
         for d in decisions.columns
-        if d.kind not in (None, "id")
+        if d.is_input and d.kind
     ]
     if not columns:
         raise _without_inputs(decisions.columns)

@@ -10,7 +10,14 @@ import polars as pl
 
 from churnops.data.cell_text import as_times
 from churnops.data.column_check import MAX_INTEGER
-from churnops.discovery.described import MAX_CODE_LEVELS, DescribedColumn, DescribedColumns, FilledColumn, missing_words
+from churnops.discovery.described import (
+    MAX_CODE_LEVELS,
+    UNIQUE,
+    DescribedColumn,
+    DescribedColumns,
+    FilledColumn,
+    missing_words,
+)
 from churnops.discovery.facts import ColumnFacts
 from churnops.discovery.levels import ordered
 from churnops.discovery.naming import names_of
@@ -30,6 +37,8 @@ MIN_ROWS_PER_LEVEL = 2
 """Average number of rows of a level below which numbers are no codes."""
 WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
+MIN_IDS = 20
+"""Smallest number of customers of a table with several rows of each."""
 FIRST_DATE, LAST_DATE = 19_000_101, 21_001_231
 """Whole numbers between these may be dates without signs."""
 _ID = re.compile(
@@ -42,22 +51,23 @@ _CODE = re.compile(
 )
 
 
-def decide(survey: Survey, target: str, identifier: str | None = None) -> DescribedColumns:
+def decide(survey: Survey, target: str, identifier: str | None = None, time: str | None = None) -> DescribedColumns:
     """Decide on every column but the target.
 
     Parameters
     ----------
-    target, identifier
-        Headers of the outcome and of the customer's id; the id is looked for if None.
+    target, identifier, time
+        Headers of the outcome, of the customer's id and of the row's time; the id is looked for if None.
 
     Raises
     ------
     DataError
-        If no column has the header `identifier`.
+        If no column has the header `identifier` or `time`, or the latter does not hold different times.
     """
     headers = [column.header for column in survey.columns]
-    if identifier is not None and identifier not in headers:
-        raise DataError(f"there is no column {identifier!r}: {nearest(identifier, headers)}")
+    for header in (identifier, time):
+        if header is not None and header not in headers:
+            raise DataError(f"there is no column {header!r}: {nearest(header, headers)}")
     names = names_of(column.header for column in survey.columns)
     missing: Counter[str] = Counter()
     decided = []
@@ -69,9 +79,15 @@ def decide(survey: Survey, target: str, identifier: str | None = None) -> Descri
         missing.update(words)
         column = FilledColumn(facts, names[facts.header], frozenset(words))
         filled[facts.header] = column
-        decided.append(column.as_("id", "as you said") if facts.header == identifier else _decide(column))
+        if facts.header == identifier:
+            decided.append(column.as_("id", "as you said"))
+        else:
+            decided.append(_decide_time(column) if facts.header == time else _decide(column))
     decided += [_repeated(header) for header in survey.repeated]
     one_id = next((d for d in decided if d.header == identifier), None) or _best_id(decided)
+    if one_id is None and time is not None and (repeated := _id_over_time(decided, survey.sample, time)):
+        one_id = filled[repeated].as_("id", "every value occurs once at each time")
+        decided = [one_id if d.header == repeated else d for d in decided]
     columns = tuple(
         _without_kind(d, "identifies the customer, as another column does") if d.kind == "id" and d is not one_id else d
         for d in decided
@@ -143,6 +159,16 @@ def _decide_date(column: FilledColumn) -> DescribedColumn:
         "format: day_first or month_first",
         check=True,
     )
+
+
+def _decide_time(column: FilledColumn) -> DescribedColumn:
+    decision = _decide(column)
+    if decision.kind != "date":
+        raise DataError(f"{column.facts.header!r} cannot be the time of the rows ({decision.reason})")
+    reason = "the time of the row"
+    if decision.nullable:
+        reason += "; rows without it are left out (data.max_broken_rows)"
+    return replace(decision, kind="time", reason=reason, nullable=False, check=decision.nullable)
 
 
 def _decide_number(column: FilledColumn) -> DescribedColumn:
@@ -245,6 +271,18 @@ def _best_id(decisions: Sequence[DescribedColumn]) -> DescribedColumn | None:
         return decision.nullable, not named, bool(_ROW_NUMBER.search(decision.name)), ids.index(decision)
 
     return min(ids, key=rank, default=None)
+
+
+def _id_over_time(decisions: Sequence[DescribedColumn], sample: pl.DataFrame, time: str) -> str | None:
+    """Return the header of an id whose values repeat, but almost never at one time."""
+    for decision in decisions:
+        if decision.kind in ("number", "date", "time") or not _ID.search(decision.name) or not decision.name:
+            continue
+        pairs = sample.select(decision.header, time).drop_nulls()
+        ids = pairs.get_column(decision.header).n_unique()
+        if ids >= MIN_IDS and pairs.n_unique() >= UNIQUE * pairs.height:
+            return decision.header
+    return None
 
 
 def _without_kind(decision: DescribedColumn, reason: str) -> DescribedColumn:

@@ -14,6 +14,7 @@ def init_project(
     *,
     positive: str | None = None,
     identifier: str | None = None,
+    time: str | None = None,
     folder: Path,
     force: bool = False,
     progress: Callable[[int, float], None] = lambda rows, share: None,
@@ -36,5 +37,5 @@ def init_project(
     """
     free_path(folder, force=force)
     paths = table_paths(tables)
-    table = discover(paths, target, positive=positive, identifier=identifier, progress=progress)
+    table = discover(paths, target, positive=positive, identifier=identifier, time=time, progress=progress)
     return table, write_config(table, tables, folder, force=force)

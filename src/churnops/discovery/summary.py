@@ -32,6 +32,10 @@ def summary(table: Discovery, config: Path) -> str:
     lines.append(f"         inputs: {inputs}")
     if identifier := next((d for d in table.columns if d.kind == "id"), None):
         lines.append(f"         {identifier.header!r} identifies the customer")
+    if table.time:
+        lines.append(
+            f"         {table.time.header!r} is the time of the row: the latest are held out (evaluation.split: time)"
+        )
     left = [d for d in table.columns if d.kind is None]
     if left:
         lines.append(f"         left out: {_named([d.header for d in left])} (reasons in {config.name})")
@@ -50,6 +54,8 @@ def checks(table: Discovery) -> list[str]:
         lines.append(f"{leak.header!r} may contain the outcome: {leak.evidence}; {reason}")
     if target.check:
         lines.append(f"does {target.choices[1]!r} mean churned? It is the rarer value; else give --positive VALUE")
+    if table.time and not any(d.kind == "id" for d in table.columns):
+        lines.append("no column identifies the customer: give --id HEADER if a customer has several rows")
     if target.unknown:
         lines.append(
             f"{target.unknown:,} rows have no outcome in {target.header!r}: they are left out (data.max_broken_rows)"

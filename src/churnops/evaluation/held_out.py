@@ -1,8 +1,9 @@
 """Step 6: evaluate every family's model on the held-out rows, and add the metrics to the winner's bundle."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ CARD = "model_card.html"
 """File name of the model card among the artifacts."""
 
 
+class Refits(Protocol):
+    """Further fits of the winner's family and hyperparameters."""
+
+    def without(self, columns: Collection[str], /) -> NDArray[np.float64] | None:
+        """Fit without some columns, and return the scores of the held-out rows; None if no column is left."""
+
+    def on_random_split(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Fit on rows drawn at random, and return outcomes and scores of the others."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedModels(StepResult):
     """Held-out evaluation of every family, and the winner's refit as the bundle to register.
@@ -32,6 +43,10 @@ class EvaluatedModels(StepResult):
         Inputs that may contain the outcome.
     metrics_without
         Metrics of the winner fitted without the suspects, on the same rows; empty if there are none.
+    random_split
+        Metrics of the winner on a random split, if the rows are split in time; otherwise empty.
+    claim
+        Sentence that compares the two splits; empty if there is one.
     """
 
     evaluations: Mapping[str, Evaluation]
@@ -40,6 +55,8 @@ class EvaluatedModels(StepResult):
     leak_warning: str
     suspects: Sequence[Suspect]
     metrics_without: Mapping[str, float]
+    random_split: Mapping[str, float]
+    claim: str
 
 
 def without_suspects(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -51,6 +68,11 @@ def without_suspects(metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"without_suspects_{name}": value for name, value in metrics.items()}
 
 
+def on_random_split(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics of a random split, by their names in MLflow."""
+    return {f"random_split_{name}": value for name, value in metrics.items()}
+
+
 def evaluate_models(
     bundles: Mapping[str, Bundle],
     winner: str,
@@ -60,7 +82,7 @@ def evaluate_models(
     *,
     skipped: Skipped,
     left_out: Mapping[str, str],
-    scores_without: Callable[[Collection[str]], NDArray[np.float64] | None] = lambda columns: None,
+    refits: Refits | None = None,
 ) -> EvaluatedModels:
     """Evaluate on the held-out rows, which no model in `bundles` was trained on.
 
@@ -71,8 +93,8 @@ def evaluate_models(
     ----------
     skipped, left_out
         Parts of the data, and features, that were not used, for the model card.
-    scores_without
-        Function that fits the winner again without some columns, and returns its scores of the held-out rows.
+    refits
+        Further fits of the winner, for the score without suspected columns and, in time, that of a random split.
     """
     from churnops.evaluation.model_card import CardSubject, model_card  # imports Matplotlib
     from churnops.evaluation.page import confusion_matrix_page, draw_figures, evaluation_page
@@ -96,7 +118,10 @@ def evaluate_models(
     scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
     inputs = [column for column in settings.table.model_inputs if column.name in prepared.columns]
     suspects = suspected_columns(prepared, inputs)
-    without = _without(suspects, scores_without, outcome)
+    without = _without(suspects, refits, outcome)
+    claimed = _point(*refits.on_random_split()) if refits and prepared.in_time else {}
+    facts = _facts_in_time(prepared, claimed)
+    claim = _claim(best, claimed)
     warning = leak_warning(suspects, best.metrics["roc_auc"].value) + _comparison(best, without)
     figures = draw_figures(best, outcome, probabilities[winner])
     title = f"Evaluation of {winner} on {best.rows:,} held-out customers"
@@ -112,6 +137,7 @@ def evaluate_models(
         skipped=skipped,
         left_out=left_out,
         caution=warning,
+        facts=facts,
     )
     return EvaluatedModels(
         evaluations=evaluations,
@@ -119,6 +145,8 @@ def evaluate_models(
         leak_warning=warning,
         suspects=suspects,
         metrics_without=without,
+        random_split=claimed,
+        claim=claim,
         bundle=refit.with_metadata(
             metrics={"held_out": best.to_json()},
             lineage={LEAKS: leaks} if (leaks := {s.name: s.evidence for s in suspects if s.leaks}) else {},
@@ -131,31 +159,49 @@ def evaluate_models(
             if family != winner
             for name, value in _finite(evaluation).items()
         }
-        | without_suspects(without),
+        | without_suspects(without)
+        | on_random_split(claimed),
         datasets={"held_out": ("rows of merged.parquet", refit.lineage["data_sha256"])},
         artifacts={
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
-            "evaluation.html": evaluation_page(best, figures, title=title, target=settings.table.target, banner=banner),
+            "evaluation.html": evaluation_page(
+                best, figures, title=title, target=settings.table.target, banner=banner, more_facts=facts
+            ),
             "confusion_matrix.html": confusion_matrix_page(best, figures.confusion_matrix, title=title, banner=banner),
             CARD: model_card(subject, figures),
             **figures.files(),
             "test_data.parquet": to_parquet(scored),
         },
-        summary=_summary(winner, best, warning),
+        summary="\n".join([_summary(winner, best, warning), *([claim] if claim else [])]),
     )
 
 
-def _without(
-    suspects: Sequence[Suspect],
-    scores_without: Callable[[Collection[str]], NDArray[np.float64] | None],
-    outcome: NDArray[np.bool_],
-) -> dict[str, float]:
+def _without(suspects: Sequence[Suspect], refits: Refits | None, outcome: NDArray[np.bool_]) -> dict[str, float]:
     """Return ROC-AUC and log loss of the winner fitted without the suspects; empty if it was not fitted."""
-    scores = scores_without({suspect.name for suspect in suspects}) if suspects else None
-    if scores is None:
-        return {}
+    scores = refits.without({suspect.name for suspect in suspects}) if suspects and refits else None
+    return {} if scores is None else _point(outcome, scores)
+
+
+def _point(outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, float]:
     metrics = point_metrics(outcome, scores)
     return {name: metrics[name] for name in ("roc_auc", "log_loss")}
+
+
+def _facts_in_time(prepared: PreparedTable, claimed: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Return the facts of a split in time, each with its name."""
+    facts = [("Split in time", str(prepared.in_time))] if prepared.in_time else []
+    return [*facts, ("A random split", f"would have claimed {_in_words(claimed)}")] if claimed else facts
+
+
+def _claim(best: Evaluation, claimed: Mapping[str, float]) -> str:
+    if not claimed:
+        return ""
+    later = _in_words({name: best.metrics[name].value for name in claimed})
+    return f"A random split would have claimed {_in_words(claimed)}; the later customers gave {later}"
+
+
+def _in_words(metrics: Mapping[str, float]) -> str:
+    return " and ".join(f"{METRIC_LABELS[name]} {value:.4f}" for name, value in metrics.items())
 
 
 def _comparison(best: Evaluation, without: Mapping[str, float]) -> str:

@@ -55,6 +55,8 @@ class CardSubject:
         Features that the selection left out, each with its reason.
     caution
         Warning about a column that may contain the outcome; empty if there is none.
+    facts
+        Names and values of further facts.
     """
 
     bundle: Bundle
@@ -67,6 +69,7 @@ class CardSubject:
     skipped: Skipped
     left_out: Mapping[str, str]
     caution: str = ""
+    facts: Sequence[tuple[str, str]] = ()
 
     @property
     def evaluation(self) -> Evaluation:
@@ -101,7 +104,7 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
         title=f"Model card: {subject.bundle.version_name}",
         banner=f"{subject.settings.banner} {subject.caution and f'Caution: {subject.caution}.'}".strip(),
         summary=summary_of(evaluation),
-        facts=[("Family", subject.winner), *facts_of(evaluation, schema.target)],
+        facts=[("Family", subject.winner), *facts_of(evaluation, schema.target), *subject.facts],
         data=_data(subject),
         columns=[_column(column, prepared) for column in schema.inputs[:LISTED]],
         more_columns=max(0, len(schema.inputs) - LISTED),

@@ -1,7 +1,7 @@
 """Pages of an evaluation: a sentence on the model's quality, then numbers, figures and intervals."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,7 @@ def evaluation_page(
     title: str,
     target: Column | None = None,
     banner: str = "",
+    more_facts: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the evaluation as one HTML page, which opens offline and has no script.
 
@@ -81,6 +82,8 @@ def evaluation_page(
         The Schema's target; the page shows its label.
     banner
         Sentence above the heading, or "".
+    more_facts
+        Names and values below the facts of the evaluation.
 
     Examples
     --------
@@ -98,7 +101,7 @@ def evaluation_page(
         banner=banner,
         summary=summary_of(evaluation),
         next=_next_step(evaluation),
-        facts=facts_of(evaluation, target),
+        facts=[*facts_of(evaluation, target), *more_facts],
         metrics=metric_rows(evaluation),
         figures=[
             _confusion(evaluation, figures.confusion_matrix),

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from churnops.alerting.alarms import alarms
 from churnops.alerting.alerts import Alerts
@@ -19,7 +19,9 @@ from churnops.data.identity import Identities, identify
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes, table_paths
+from churnops.data.row_times import moments_of
 from churnops.data.skipped import Skipped
+from churnops.data.time_split import TimeSplit, split_in_time
 from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
@@ -44,7 +46,8 @@ from churnops.settings import Settings
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.pipeline_run import Progress
 from churnops.training.select import select_features
-from churnops.training.train import TrainedModels, scores_without, train_models
+from churnops.training.train import TrainedModels, train_models
+from churnops.training.winner_refits import WinnerRefits
 
 EXPERIMENT = "ChurnPrediction-Pipeline"
 STEPS = (
@@ -120,6 +123,7 @@ class RunSummary:
             "held_out": self.evaluation.to_json(),
             "suspected_leaks": [suspect.to_json() for suspect in self.evaluated.suspects],
             "without_suspects": dict(self.evaluated.metrics_without) or None,
+            "random_split": dict(self.evaluated.random_split) or None,
             "unaccepted_leaks": list(self.deployed.unaccepted_leaks),
             "monitoring": self.cycle.report.to_json() if self.cycle else None,
             "monitoring_report": str(self.cycle.path) if self.cycle else None,
@@ -225,7 +229,7 @@ def _run(
 
 def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None]) -> _Made:
     """Run steps 1 to 6."""
-    schema, seed = settings.table, settings.random_state
+    schema = settings.table
     run.log_source()
     validated = run.step(
         STEPS[0],
@@ -235,18 +239,19 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         schema,
         minimum_class=_rows_needed(settings),
         max_broken_rows=settings.data.max_broken_rows,
+        by_time=settings.evaluation.in_time,
     )
     merged = run.step(STEPS[1], merge, validated.raw, schema)
-    columns = encode(merged.table, schema)
+    columns, outcome = encode(merged.table, schema), outcomes(merged.table, schema) == 1.0
     prepared = run.step(
         STEPS[2],
         preprocess,
         columns,
-        outcomes(merged.table, schema) == 1.0,
+        outcome,
         schema.model_inputs,
         sha256=merged.sha256,
-        held_out=settings.evaluation.holdout_fraction,
-        seed=seed,
+        held_out=_held_out(merged.table, outcome, settings),
+        seed=settings.random_state,
     )
     one_hot = settings.training.recipe == "report"
     features = run.step(STEPS[3], select_features, prepared, schema, settings.features, one_hot=one_hot)
@@ -261,10 +266,19 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         settings,
         skipped=validated.skipped,
         left_out=features.left_out,
-        scores_without=partial(scores_without, trained, prepared, features, settings),
+        refits=WinnerRefits(trained, prepared, features, settings),
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
     return _Made(validated, trained, evaluated, trained_on, merged.sha256)
+
+
+def _held_out(table: pl.DataFrame, outcome: NDArray[np.bool_], settings: Settings) -> float | TimeSplit:
+    """Return the share of rows to hold out at random, or the split in time."""
+    options = settings.evaluation
+    if not options.in_time:
+        return options.holdout_fraction
+    moments = moments_of(table, settings.table, settings.journal.label_horizon)
+    return split_in_time(moments, outcome, options.holdout_fraction, settings.random_state)
 
 
 def _watch(

@@ -38,6 +38,7 @@ def init(
     *,
     positive: str | None = None,
     identifier: str | None = None,
+    time: str | None = None,
     folder: Path | str = ".",
     force: bool = False,
 ) -> "Discovery":
@@ -53,6 +54,8 @@ def init(
         Outcome that means churned. None: by its name, or the rarer.
     identifier
         Header of the customer's id. None: it is looked for.
+    time
+        Header of the row's time, if the latest rows are to be held out. None: rows are held out at random.
     folder
         Project folder; it is made if it does not exist.
     force
@@ -83,6 +86,7 @@ def init(
         target,
         positive=positive,
         identifier=identifier,
+        time=time,
         folder=Path(folder),
         force=force,
     )[0]

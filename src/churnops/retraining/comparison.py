@@ -85,7 +85,13 @@ def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decisio
     if chosen.sum() < settings.retraining.min_new_labels and RETRAINED_FROM not in champion.lineage:
         raw, paths = (list(map(settings.path, given)) for given in (settings.data.raw, settings.data.production))
         refuse_simulated(paths, project.simulated, settings)
-        later = validate_data(raw, paths, settings.table, max_broken_rows=settings.data.max_broken_rows).production
+        later = validate_data(
+            raw,
+            paths,
+            settings.table,
+            max_broken_rows=settings.data.max_broken_rows,
+            by_time=settings.evaluation.in_time,
+        ).production
         if later:
             table = labelled_tables(later, settings.table)
             chosen = _new_customers(table, known, settings)

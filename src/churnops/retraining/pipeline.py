@@ -178,8 +178,16 @@ class RetrainingPipeline:
             production = [*_written(rows, folder), *([batch] if batch else [])]
             raw = [settings.path(source) for source in settings.data.raw]
             folds = settings.training.folds
-            limits = {"minimum_class": folds, "max_broken_rows": settings.data.max_broken_rows}
-            validated = self._run.step(STEPS[0], validate_data, raw, production, schema, **limits)
+            validated = self._run.step(
+                STEPS[0],
+                validate_data,
+                raw,
+                production,
+                schema,
+                minimum_class=folds,
+                max_broken_rows=settings.data.max_broken_rows,
+                by_time=settings.evaluation.in_time,
+            )
         merged = self._run.step(STEPS[1], merge, _tables(validated, rows, settings), schema, beside=(AT, CUSTOMER))
         table = _encoded(merged.table, settings)
         once = one_row_each(table, [column.name for column in schema.model_inputs])

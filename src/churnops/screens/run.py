@@ -41,6 +41,8 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     rows = f"{evaluation.rows:,} held-out customers, {evaluation.positives:,} of whom churned"
     console.print(f"[bold]{summary.evaluated.winner} on {rows}", highlight=False)
     console.print(_held_out(summary))
+    if summary.evaluated.claim:
+        console.print(f"{summary.evaluated.claim}.", highlight=False)
     if summary.cycle is not None:
         _first_cycle(summary.cycle, console)
     console.print(Text(_next(summary, settings)), soft_wrap=True)

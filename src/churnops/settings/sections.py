@@ -172,6 +172,11 @@ class EvaluationSettings(_Section):
     confidence: Annotated[float, share(0.01, 0.9999)] = 0.95
     bootstrap_replicates: Annotated[int, Whole(100, 100_000)] = 1000
 
+    @property
+    def in_time(self) -> bool:
+        """Whether later rows are held out."""
+        return self.split == "time"
+
 
 class MonitoringSettings(_Section):
     """Window, limits of performance and drift, and error budget of monitoring."""
@@ -329,7 +334,7 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _time_is_declared(self) -> Self:
-        if self.evaluation.split == "time" and self.table.time is None:
+        if self.evaluation.in_time and self.table.time is None:
             raise ValueError(
                 "evaluation.split: time needs a column of kind `time` in the schema: `churnops init TABLE --target "
                 "HEADER --time HEADER` declares one"

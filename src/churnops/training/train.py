@@ -2,17 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
+from churnops.data.time_split import forward_folds
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
 from churnops.model.bundle import Bundle
 from churnops.model.reference import SCORE
@@ -98,8 +99,12 @@ class Plan:
 
 def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
     """Return the main job's plan: cross-validate every family of the settings, and fit the winner on all rows."""
-    options = settings.training
-    folds = stratified_folds(prepared.outcome[prepared.training], options.folds, settings.random_state)
+    options, training, seed = settings.training, prepared.training, settings.random_state
+    outcome = prepared.outcome[training]
+    if prepared.in_time is None:
+        folds = stratified_folds(outcome, options.folds, seed)
+    else:
+        folds = forward_folds(prepared.in_time.moments.rows(training), outcome, options.folds, seed)
     return Plan(options.families, {"all rows": None}, folds, None, options.threads)
 
 
@@ -153,25 +158,6 @@ def train_models(
         children=models,
         summary=_summary(models, metric, winner),
     )
-
-
-def scores_without(
-    trained: TrainedModels,
-    prepared: PreparedTable,
-    features: SelectedFeatures,
-    settings: Settings,
-    columns: Collection[str],
-) -> NDArray[np.float64] | None:
-    """Fit the winner of the main job again without some columns, and return its scores of the held-out rows.
-
-    Family, hyperparameters and training rows are those of the winner. The result is None if no feature is left.
-    """
-    build = features.build.without(columns)
-    if build is None:
-        return None
-    model, rows = trained.models[trained.winner], prepared.training
-    family = cast("Family", model.bundle.algorithm)
-    return BundleMaker(prepared, build, settings).scores(family, model.search.best, rows, prepared.held_out)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,48 @@
+"""Further fits of the winner of a main job, which show what its evaluation would be otherwise."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churnops.data.preprocess import PreparedTable, stratified_holdout
+from churnops.features.build import FeatureMatrix
+from churnops.settings import Family, Settings
+from churnops.training.bundle_maker import BundleMaker
+from churnops.training.select import SelectedFeatures
+from churnops.training.train import TrainedModels
+
+
+@dataclass(frozen=True)
+class WinnerRefits:
+    """Fits with the winner's family and hyperparameters, on other columns or rows."""
+
+    trained: TrainedModels
+    prepared: PreparedTable
+    features: SelectedFeatures
+    settings: Settings
+
+    def without(self, columns: Collection[str]) -> NDArray[np.float64] | None:
+        """Fit the training rows without some columns, and return the scores of the held-out rows.
+
+        The result is None if no feature is left.
+        """
+        build = self.features.build.without(columns)
+        if build is None:
+            return None
+        return self._scores(build, self.prepared.training, self.prepared.held_out)
+
+    def on_random_split(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Hold rows out at random, whatever their times and customers; return their outcomes and scores."""
+        outcome, settings = self.prepared.outcome, self.settings
+        held_out = stratified_holdout(outcome, settings.evaluation.holdout_fraction, settings.random_state)
+        return outcome[held_out], self._scores(self.features.build, ~held_out, held_out)
+
+    def _scores(
+        self, build: FeatureMatrix, fitted: NDArray[np.bool_], scored: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        model = self.trained.models[self.trained.winner]
+        family = cast("Family", model.bundle.algorithm)
+        return BundleMaker(self.prepared, build, self.settings).scores(family, model.search.best, fitted, scored)
