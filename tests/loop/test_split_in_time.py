@@ -23,6 +23,11 @@ def test_a_random_split_would_have_claimed_more(tmp_path: Path):
         text = next(tmp_path.rglob(page)).read_text()
         assert sentence in text
         assert "held out from 2025-" in text
+    panel(600, seed=9, prefix="N").write_csv(tmp_path / "others.csv")
+    command = (CHURNOPS, "retrain", "--batch", "others.csv", "--reason", "a test", "--json")
+    rows = json.loads(run(*command, cwd=tmp_path, CHURNOPS_RETRAINING__FAMILIES="[logistic_regression]").stdout)["rows"]
+    assert rows["original"] == 3584, "rows from September on are in the gap before October"
+    assert rows["held_out"] == 180
 
 
 def test_a_time_that_tells_nothing_is_refused_by_name(tmp_path: Path):

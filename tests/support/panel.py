@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 
-def panel(customers: int = 500, months: int = 10, seed: int = 3) -> pl.DataFrame:
+def panel(customers: int = 500, months: int = 10, seed: int = 3, *, prefix: str = "C") -> pl.DataFrame:
     """Return a row of each customer at the beginning of most months of 2025.
 
     Customers who use the service little leave at first; in the end, those who use it much do.
@@ -20,7 +20,7 @@ def panel(customers: int = 500, months: int = 10, seed: int = 3) -> pl.DataFrame
     risk = -1.5 + direction * usage + 0.7 * tickets
     table = pl.DataFrame(
         {
-            "customer": [f"C{number:05}" for number in np.tile(np.arange(customers), months)],
+            "customer": [f"{prefix}{number:05}" for number in np.tile(np.arange(customers), months)],
             "month": [date(2025, 1 + int(number), 1) for number in month],
             "usage": usage.round(3),
             "tickets": tickets,

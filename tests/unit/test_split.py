@@ -5,6 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from churnops.data.identity import customer_hashes
+from churnops.data.time_split import Moments
+from churnops.errors import DataError
 from churnops.retraining.split import MAX_SHARE, MIN_TO_FIT, Table, one_row_each, split
 from churnops.settings import RetrainingSettings
 
@@ -144,3 +147,40 @@ def test_recent_rows_have_both_outcomes_however_few_in_production(production: in
             weight = weighting(everyone)
             heavy = weight >= (1.0 if scheme == "recent rows" else 0.5)
             assert min(outcome[heavy].sum(), (~outcome[heavy]).sum()) >= MIN_TO_FIT, scheme
+
+
+def in_time(rows: Table, gap: float) -> Table:
+    """Return rows whose times are days of the same number; original ones are spread over the 300 days before."""
+    original = -np.arange(rows.at.size, 0, -1) / rows.at.size * 300
+    days = np.where(rows.at > 0, rows.at, original).astype(float)
+    return replace(rows, moments=Moments(days, customer_hashes(rows.customers), gap))
+
+
+def test_in_time_the_outcomes_of_fitted_rows_were_known():
+    rows = in_time(table(300, 1000, ids=True), gap=30.0)
+    parts = split(rows, nobody(rows), NAMES, SETTINGS)
+    assert sorted(rows.at[parts.held_out]) == list(range(901, 1001))
+    assert sorted(rows.at[parts.newest]) == list(range(772, 872))
+    assert rows.at[parts.training].max() == 871
+    [(fitted, chosen)] = parts.folds(rows, NAMES, 5, seed=1)
+    training = rows.rows(parts.training)
+    assert sorted(training.at[chosen]) == list(range(772, 872))
+    assert training.at[fitted].max() == 742
+
+
+def test_in_time_few_new_rows_give_forward_folds():
+    rows = in_time(table(300, 120), gap=30.0)
+    parts = split(rows, nobody(rows), NAMES, SETTINGS)
+    assert not parts.newest.any()
+    training = rows.rows(parts.training)
+    folds = parts.folds(rows, NAMES, 3, seed=1)
+    assert folds
+    for fitted, chosen in folds:
+        assert training.moments is not None
+        assert training.moments.at[fitted].max() <= training.moments.at[chosen].min() - 30.0
+
+
+def test_in_time_too_few_old_rows_are_refused():
+    rows = in_time(table(300, 120), gap=1000.0)
+    with pytest.raises(DataError, match=r"1000 days \(journal\.label_horizon\) older than the customers"):
+        split(rows, nobody(rows), NAMES, SETTINGS)

@@ -95,7 +95,7 @@ def split_in_time(moments: Moments, outcome: Mask, fraction: float, seed: int) -
     cut = float(times[1:][np.argmin(np.abs(shares[1:] - fraction))])
     training, held_out = _apart(moments, at <= cut - moments.gap, at >= cut, np.random.default_rng(seed))
     for name, rows in (("training", training), ("held-out", held_out)):
-        if not _enough(outcome[rows]):
+        if not enough(outcome[rows]):
             raise DataError(
                 f"too few {name} rows in time: {int(outcome[rows].sum()):,} churned and "
                 f"{int((~outcome[rows]).sum()):,} stayed, at least {MIN_OUTCOMES} of each are needed (held out from "
@@ -128,7 +128,7 @@ def forward_folds(moments: Moments, outcome: Mask, folds: int, seed: int) -> lis
         for start, end in pairwise(edges):
             early, late = moments.at <= start - moments.gap, (moments.at >= start) & (moments.at < end)
             pair = _apart(moments, early, late, np.random.default_rng([seed, len(made)]))
-            if all(_enough(outcome[rows]) for rows in pair):
+            if all(enough(outcome[rows]) for rows in pair):
                 made.append((np.flatnonzero(pair[0]), np.flatnonzero(pair[1])))
         if made:
             return made
@@ -147,6 +147,7 @@ def _apart(moments: Moments, early: Mask, late: Mask, generator: np.random.Gener
     return early & ~np.isin(customers, both[is_late]), late & ~np.isin(customers, both[~is_late])
 
 
-def _enough(outcome: Mask) -> bool:
+def enough(outcome: Mask) -> bool:
+    """Whether a side with these outcomes has `MIN_OUTCOMES` rows of each."""
     churned = int(outcome.sum())
     return min(churned, outcome.size - churned) >= MIN_OUTCOMES

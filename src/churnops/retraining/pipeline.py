@@ -11,11 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churnops.data.identity import Identities
+from churnops.data.identity import Identities, customer_hashes
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
+from churnops.data.row_times import moments_of
 from churnops.data.skipped import Skipped
+from churnops.data.time_split import Moments
 from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
@@ -43,6 +45,7 @@ STEPS = (
     "7/7 Compare with production",
 )
 CHAMPION = "in production"
+MICROSECONDS_PER_DAY = 86_400e6
 AT, CUSTOMER = ":at", ":customer"  # added columns; names of the Schema have no colon
 
 
@@ -232,10 +235,18 @@ def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) 
         if journal:
             tables[name], journal = _beside(table, rows.at, rows.customers), False  # the journal's file comes first
         else:
-            batch = _beside(table, np.full(table.height, now), customers_of(table, schema))
+            batch = _beside(table, _times(table, now, settings), customers_of(table, schema))
             known = pl.col(schema.target.name).is_not_null() if schema.target.name in table.columns else pl.lit(False)
             tables[name] = batch.filter(known)
     return tables
+
+
+def _times(batch: pl.DataFrame, now: int, settings: Settings) -> NDArray[np.int64]:
+    """Return the times of a batch in microseconds since 1970: now, or in a split in time those of its rows."""
+    time = settings.table.time
+    if not settings.evaluation.in_time or time is None or time.name not in batch.columns:
+        return np.full(batch.height, now)
+    return batch.get_column(time.name).dt.epoch("us").fill_null(now).to_numpy()
 
 
 def _beside(table: pl.DataFrame, at: NDArray[np.int64], customers: tuple[str | None, ...]) -> pl.DataFrame:
@@ -243,13 +254,14 @@ def _beside(table: pl.DataFrame, at: NDArray[np.int64], customers: tuple[str | N
 
 
 def _encoded(merged: pl.DataFrame, settings: Settings) -> Table:
-    schema = settings.table
-    return Table(
-        encode(merged, schema),
-        outcomes(merged, schema) == 1.0,
-        merged.get_column(AT).to_numpy(),
-        tuple(merged.get_column(CUSTOMER)),
-    )
+    schema, at, customers = settings.table, merged.get_column(AT).to_numpy(), tuple(merged.get_column(CUSTOMER))
+    moments = None
+    if settings.evaluation.in_time:
+        horizon = settings.journal.label_horizon
+        days = at / MICROSECONDS_PER_DAY
+        days[at == 0] = moments_of(merged.filter(pl.col(AT) == 0), schema, horizon).at
+        moments = Moments(days, customer_hashes(customers), horizon)
+    return Table(encode(merged, schema), outcomes(merged, schema) == 1.0, at, customers, moments)
 
 
 def _compare(held_out: Table, challenger: Bundle, champion: Bundle, settings: Settings) -> Compared:

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.identity import Hashes, Identities, content_hashes, customer_hashes, identify
+from churnops.data.time_split import MIN_OUTCOMES, Moments, enough, forward_folds
+from churnops.errors import DataError
 from churnops.schema import Columns
 from churnops.settings import RetrainingSettings
 from churnops.training.search import Fold, Weighting, stratified_folds
@@ -16,8 +18,6 @@ Mask = NDArray[np.bool_]
 MAX_SHARE = 0.3
 """Largest held-out share of the production rows, and largest share of the rest for choosing a candidate."""
 SCHEMES = ("all rows", "recent rows", "recency-weighted")
-MIN_TO_CHOOSE = 10
-"""Minimum rows of each outcome among the newest to choose a candidate on these; with fewer, all rows are folded."""
 MIN_TO_FIT = 10
 """Minimum number of recent rows of each outcome, because a fit needs both outcomes."""
 MIN_RECENT = 500
@@ -36,12 +36,15 @@ class Table:
         Times of the predictions, in microseconds since 1970; 0 for rows of the original table.
     customers
         Ids, None for a customer without one.
+    moments
+        Times of all rows, those of the original table included, for a split in time; None: no gap is kept.
     """
 
     columns: Columns
     outcome: Mask
     at: NDArray[np.int64]
     customers: tuple[str | None, ...]
+    moments: Moments | None = None
 
     @property
     def production(self) -> Mask:
@@ -52,11 +55,22 @@ class Table:
         """Return the chosen rows, in their order."""
         columns = {name: values[chosen] for name, values in self.columns.items()}
         customers = tuple(self.customers[i] for i in np.flatnonzero(chosen))
-        return Table(columns, self.outcome[chosen], self.at[chosen], customers)
+        moments = self.moments and self.moments.rows(chosen)
+        return Table(columns, self.outcome[chosen], self.at[chosen], customers, moments)
 
     def identities(self, names: Sequence[str]) -> Identities:
         """Return the identities of the customers, by id and by the columns `names`."""
         return identify(self.columns, self.customers, names)
+
+    def before(self, later: Mask) -> Mask:
+        """Return a mask of the rows whose outcome was known when the first of the rows `later` was predicted.
+
+        Without `moments` these are all rows.
+        """
+        if self.moments is None or not later.any():
+            return np.ones_like(later)
+        known: Mask = self.moments.at <= self.moments.at[later].min() - self.moments.gap
+        return known
 
     def held_by(self, identities: Identities) -> Mask:
         """Return a mask of the rows whose customers are among `identities`."""
@@ -89,7 +103,8 @@ class Split:
     held_out
         Rows for the comparison only: the newest labelled rows of customers that the deployed model was not trained on.
     training
-        Rows for fitting. Further rows of held-out customers are in neither mask.
+        Rows for fitting. Further rows of held-out customers, and those in the gap of a split in time, are in neither
+        mask.
     newest
         Training rows for choosing a candidate, left out of the candidates' fits; none if an outcome is too rare.
     """
@@ -103,13 +118,14 @@ class Split:
         """Return the folds for choosing a candidate, as indices into the training rows.
 
         There is one fold. It scores on the newest rows, and fits on the rows of all other customers. If the newest rows
-        are too few, there are `folds` stratified folds.
+        are too few, there are `folds` folds, stratified or in time.
         """
         training, newest = table.rows(self.training), self.newest[self.training]
-        if not newest.any():
+        if newest.any():
+            return [(np.flatnonzero(_fitted(training, newest, names)), np.flatnonzero(newest))]
+        if training.moments is None:
             return stratified_folds(training.outcome, folds, seed)
-        leaving = training.held_by(training.rows(newest).identities(names))
-        return [(np.flatnonzero(~leaving & ~newest), np.flatnonzero(newest))]
+        return forward_folds(training.moments, training.outcome, folds, seed)
 
     def weightings(self, table: Table, settings: RetrainingSettings) -> dict[str, Weighting | None]:
         """Return the weights of training rows for each scheme.
@@ -150,20 +166,38 @@ def split(table: Table, known: Mask, names: Sequence[str], settings: RetrainingS
         Shape (n,): mask of the rows whose customers the deployed model was trained on.
     names
         Columns whose values are the contents.
+
+    Raises
+    ------
+    DataError
+        If in a split in time too few rows are old enough for fitting.
     """
-    order = _newest_first(table.at, content_hashes(table.columns, names))
+    times = table.at if table.moments is None else table.moments.at
+    order = _newest_first(times, content_hashes(table.columns, names))
     production = table.production
     size = min(settings.holdout_rows, max(int(MAX_SHARE * production.sum()), 1))
     held_out = _first(order, production & ~known, size)
-    training = ~held_out & ~table.held_by(table.rows(held_out).identities(names))
+    training = ~held_out & ~table.held_by(table.rows(held_out).identities(names)) & table.before(held_out)
+    if table.moments is not None and not enough(table.outcome[training]):
+        raise DataError(
+            f"too few rows with known outcomes are {table.moments.gap:g} days (journal.label_horizon) older than the "
+            f"customers for the comparison: {MIN_OUTCOMES} of each outcome are needed for fitting; collect more "
+            "labels, or set evaluation.split: random"
+        )
     rest = production & training
     newest = _first(order, rest, min(settings.holdout_rows, int(MAX_SHARE * rest.sum())))
-    if min(int((table.outcome & newest).sum()), int((~table.outcome & newest).sum())) < MIN_TO_CHOOSE:
+    parts = [newest] if table.moments is None else [newest, training & _fitted(table, newest, names)]
+    if not all(enough(table.outcome[rows]) for rows in parts):
         newest = np.zeros_like(newest)
     return Split(held_out, training, newest, order)
 
 
-def _newest_first(at: NDArray[np.int64], contents: Hashes) -> NDArray[np.intp]:
+def _fitted(table: Table, newest: Mask, names: Sequence[str]) -> Mask:
+    """Choose the rows of other customers than the newest, with a gap if the table is split in time."""
+    return ~newest & ~table.held_by(table.rows(newest).identities(names)) & table.before(newest)
+
+
+def _newest_first(at: NDArray[np.int64] | NDArray[np.float64], contents: Hashes) -> NDArray[np.intp]:
     return np.lexsort((contents, -at))
 
 
