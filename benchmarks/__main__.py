@@ -37,6 +37,7 @@ NAMES = (
     "startup",
     "drift",
     "profiles",
+    "levels",
     "alarms",
     "alarms rare",
     "alarms common",

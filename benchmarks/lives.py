@@ -268,7 +268,7 @@ class Judge:
         )
         self._verdicts = Verdicts(
             decline,
-            judge_columns(bundle.schema, inputs, count_profile(inputs, columns), bundle.linked, settings),
+            judge_columns(bundle, count_profile(inputs, columns), settings),
             judge_scores(reference[SCORE], reference[SCORE].count(scores), settings),
             judge_labels(target, reference[target], reference[target].count(outcome), settings),
         )

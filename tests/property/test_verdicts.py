@@ -18,6 +18,7 @@ from churnops.monitoring.drift.exact import fisher_p_value
 from churnops.monitoring.verdicts import benjamini_hochberg, judge_columns
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
+from tests.support.monitoring import watched
 
 Floats = NDArray[np.float64]
 scores = st.lists(st.integers(0, 6).map(lambda step: step / 6) | st.floats(0, 1), min_size=2, max_size=25)
@@ -100,7 +101,8 @@ def test_evidence_over_all_columns_holds_under_any_dependence(alike: int):
     for _ in range(40):
         reference = fit_profile(draw(400))
         batches = [count_profile(reference, draw(60)) for _ in range(20)]
-        found += [judge_columns(schema, reference, batch, {}, MonitoringSettings()).p_value for batch in batches]
+        bundle = watched(schema, reference)
+        found += [judge_columns(bundle, batch, MonitoringSettings()).p_value for batch in batches]
     p_values = np.array(found, dtype=np.float64)
     for level_ in (0.1, 0.02):  # three standard errors above
         assert (p_values <= level_).mean() <= level_ + 3 * math.sqrt(level_ / p_values.size)

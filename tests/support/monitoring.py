@@ -1,15 +1,19 @@
 """Predictions and labels of a monitored project."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy import Engine, func, select
 
+from churnops.data.profile import Profile
 from churnops.data.read import decode, encode, outcomes, read_table
 from churnops.data.validate import check_customers
 from churnops.journal import Label, PredictionRow, new_prediction_id, open_database
@@ -17,6 +21,7 @@ from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.model import Bundle
 from churnops.pipelines import run_monitoring as monitoring
+from churnops.schema import Schema
 from churnops.settings import Settings
 from tests.support.projects import LATER
 
@@ -34,6 +39,17 @@ def database(settings: Settings) -> Iterator[Engine]:
 
 def bundle_of(settings: Settings) -> Bundle:
     return Bundle.load(settings.path("models") / "production")
+
+
+def watched(
+    schema: Schema,
+    reference: Profile,
+    linked: Mapping[str, str] = MappingProxyType({}),
+    level_rates: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+) -> Bundle:
+    """Return the parts of a bundle that verdicts on columns need."""
+    parts = SimpleNamespace(schema=schema, reference=reference, linked=linked, level_rates=level_rates)
+    return cast("Bundle", parts)
 
 
 def customers(settings: Settings, change: Callable[[pl.DataFrame], pl.DataFrame] = lambda table: table) -> pl.DataFrame:

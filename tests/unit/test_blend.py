@@ -115,3 +115,19 @@ def test_a_probability_cannot_be_a_part_of_a_sum():
     twice = Blend((*forest.parts, *forest.parts))
     with pytest.raises(BundleError, match="can only stand alone"):
         Blend.from_arrays(twice.to_arrays(), twice.parameters(), 6)
+
+
+@pytest.mark.parametrize("name", ["blend", "xgboost", "logistic_regression"])
+def test_the_rates_of_levels_are_those_of_the_encoding(name: str):
+    bundle = trained()[1].models[name].bundle
+    rates = bundle.level_rates
+    assert [*rates] == ["city"]
+    assert ((rates["city"] >= 0) & (rates["city"] <= 1)).all()
+    codes = np.array([0.0, 57.0, np.nan, 10_000.0])
+    part = bundle.estimator.parts[-1]
+    (column,) = np.flatnonzero(part.encoding.owner == bundle.selected.index("city"))
+    matrix = np.zeros((4, len(bundle.selected)))
+    matrix[:, bundle.selected.index("city")] = codes
+    encoded = part.encoding(matrix)[:, column]
+    expected = 1 / (1 + np.exp(-encoded)) if name == "logistic_regression" else encoded
+    np.testing.assert_allclose(rates["city"][[0, 57, -2, -1]], expected, atol=1e-12)

@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
 
 from churnops.data.profile import ColumnProfile
 from churnops.monitoring import drift
@@ -12,13 +15,16 @@ from churnops.monitoring.drift import (
     Test,
     chi_square_test,
     ks_test,
+    level_rate_test,
     missing_rate_test,
     rarity_test,
     unseen_category_test,
 )
-from churnops.monitoring.verdicts import MIN_RARITY
+from churnops.monitoring.verdicts import MIN_LEVEL_RATES, MIN_RARITY
 from churnops.schema import Column
+from churnops.training.encode import tree_encoding
 
+Floats = NDArray[np.float64]
 ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test, rarity_test)
 NOTHING = np.empty(0)
 STATES = ColumnProfile.fit(np.repeat(np.arange(51.0), 52))
@@ -170,6 +176,68 @@ def test_customers_who_move_into_a_long_tail_are_detected(rows: int):
         detected += finding.p_value < 0.001 and finding.effect >= MIN_RARITY
     assert detected >= 95
     assert false <= 4
+
+
+def level_rates(codes: Floats, risk: Floats, rng: np.random.Generator) -> Floats:
+    """Return the rates that a model learns from customers who churn with the risk of their level."""
+    outcome = rng.random(codes.size) < risk[codes.astype(int)]
+    return tree_encoding(codes[:, None], outcome, [risk.size], seed=0)[0].table
+
+
+def test_customers_who_move_to_levels_of_other_rates_are_detected():
+    """They move among the levels that are too small for the chi-square test, and stay at levels as frequent."""
+    rng, codes = np.random.default_rng(4), np.arange(2833)
+    shares = 1 / np.arange(3.0, 2836.0)
+    shares /= shares.sum()
+    moved = np.where(codes < 101, shares, 0.0)
+    pairs = codes[101::2]
+    risk = np.full(2833, 0.1)
+    risk[pairs], risk[pairs + 1] = 0.05, 0.2
+    moved[pairs + 1] = shares[pairs] + shares[pairs + 1]
+    detected = by_others = 0
+    for _ in range(20):
+        training = rng.choice(codes, 20_000, p=shares) * 1.0
+        reference, rates = ColumnProfile.fit(training), level_rates(training, risk, rng)
+        batch = reference.count(rng.choice(codes, 2_000, p=moved) * 1.0)
+        tests = partial(level_rate_test, rates=rates), rarity_test, chi_square_test
+        rated, *others = (test(reference, batch) for test in tests)
+        detected += rated.p_value < 0.001 and rated.effect >= MIN_LEVEL_RATES
+        by_others += min(finding.p_value for finding in others) < 0.001
+    assert detected >= 19
+    assert by_others <= 1
+
+
+@pytest.mark.parametrize(("exponent", "rows"), [(0.3, 5_000), (0.3, 20_000), (1.0, 20_000)])
+def test_rates_learned_from_the_reference_are_no_shift(exponent: float, rows: int):
+    """Also if most levels have a few rows, whose rates are chance; a test of the distributions rejects nearly all."""
+    rng = np.random.default_rng(5)
+    shares = 1 / np.arange(3.0, 2836.0) ** exponent
+    shares /= shares.sum()
+    p_values, distances = [], []
+    for _ in range(4):
+        training = rng.choice(2833, rows, p=shares) * 1.0
+        reference, rates = ColumnProfile.fit(training), level_rates(training, rng.beta(2, 30, 2833), rng)
+        encoded = np.append(rates[:-2], rates[-1])
+        for size in (300, 2_000, 10_000) * 8:
+            codes = rng.choice(2833, size, p=shares)
+            p_values.append(level_rate_test(reference, reference.count(codes * 1.0), rates).p_value)
+            distances.append(ks_2samp(encoded[training.astype(int)], encoded[codes], method="asymp").pvalue)
+    assert sum(p <= 0.05 for p in p_values) <= 4
+    assert exponent == 1.0 or sum(p <= 0.05 for p in distances) >= 40
+
+
+def test_levels_without_a_rate_have_that_of_unknown_levels():
+    reference = ColumnProfile.fit(np.repeat(np.arange(40.0), 50))
+    rates = np.append(np.repeat([0.1, 0.2, 0.15], 10), [0.9, 0.15])  # for codes up to 29
+    for codes, mean in ((np.full(100, 35.0), "12.5%"), (np.full(100, 99.0), "12.5%"), (nan(100), "10.0%")):
+        finding = level_rate_test(reference, reference.count(np.append(codes, np.full(100, 5.0))), rates)
+        assert finding.reason.startswith(f"mean churn rate of the levels, as the model has learned them: {mean}")
+
+
+def test_one_rate_for_all_levels_is_no_difference():
+    reference = ColumnProfile.fit(np.repeat(np.arange(40.0), 50))
+    finding = level_rate_test(reference, reference.count(np.zeros(100)), np.full(42, 0.1))
+    assert (finding.p_value, finding.effect) == (1.0, 0.0)
 
 
 def test_drift_is_tested_without_heavy_libraries():

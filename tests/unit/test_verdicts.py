@@ -11,6 +11,7 @@ from churnops.data.profile import ColumnProfile, count_profile, fit_profile
 from churnops.monitoring.verdicts import FeatureDrift, judge_columns, judge_labels, judge_scores
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
+from tests.support.monitoring import watched
 
 Floats = NDArray[np.float64]
 SETTINGS = MonitoringSettings()
@@ -39,7 +40,7 @@ LINKED = {"bill": "x0"}
 def judged(
     columns: Mapping[str, Floats], settings: MonitoringSettings = SETTINGS, linked: Mapping[str, str] = LINKED
 ) -> FeatureDrift:
-    return judge_columns(SCHEMA, REFERENCE, count_profile(REFERENCE, columns), linked, settings)
+    return judge_columns(watched(SCHEMA, REFERENCE, linked), count_profile(REFERENCE, columns), settings)
 
 
 def moved(by: float, names: tuple[str, ...], rows: int = 1000, **others: Any) -> dict[str, Floats]:
@@ -135,7 +136,7 @@ def test_later_dates_are_no_drift_but_missing_ones_are(settings: MonitoringSetti
     reference = {**REFERENCE, "signup": ColumnProfile.fit(days), "payment": ColumnProfile.fit(days)}
     later = {"signup": days + 365, "payment": np.where(days % 2, np.nan, days)}
     batch = count_profile(reference, moved(0.0, (), **later))
-    found = judge_columns(Schema(columns=columns), reference, batch, LINKED, settings)
+    found = judge_columns(watched(Schema(columns=columns), reference, LINKED), batch, settings)
     verdicts = {column.name: column.drifted for column in found.columns if column.name in names}
     assert verdicts == {"signup": None, "payment": True if settings is SETTINGS else None}
 
@@ -150,6 +151,24 @@ def test_unseen_and_shifted_categories():
     assert [column.test for column in other.columns if column.drifted] == ["chi_square"]
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, PLAIN])
+def test_levels_that_the_model_encodes_by_rates_have_a_test_more(settings: MonitoringSettings):
+    cities = Column(name="city", kind="category", choices=tuple(map(str, range(60))))
+    schema = Schema(columns=(cities, *SCHEMA.columns))
+    rates = np.append(np.tile([0.1, 0.3], 30), [0.2, 0.2])
+    reference = {**REFERENCE, "city": ColumnProfile.fit(np.arange(6000.0) % 60)}
+    codes = np.arange(1000.0) % 60
+    moved_up = np.where((codes % 2 == 0) & (np.arange(1000) % 100 < 45), codes + 1, codes)
+    batch = count_profile(reference, moved(0.0, (), city=moved_up))
+    tests = {}
+    for known in ({}, {"city": rates}):
+        judged_columns = judge_columns(watched(schema, reference, {}, known), batch, settings).columns
+        (city,) = [column for column in judged_columns if column.name == "city"]
+        tests[bool(known)] = {finding.test: finding for finding in city.findings}
+    added = tests[True].keys() - tests[False].keys()
+    assert added == (set() if settings is PLAIN else {"level_rates"})
+
+
 def test_an_optional_column_missing_from_the_batch_cannot_be_told():
     columns = moved(0.5, ("x3",))
     del columns["bill"]
@@ -157,7 +176,7 @@ def test_an_optional_column_missing_from_the_batch_cannot_be_told():
     (column,) = [column for column in found.columns if column.name == "bill"]
     assert (column.drifted, column.p_value, column.adjusted_p_value) == (None, None, None)
     assert found.units == 9
-    absent = judge_columns(SCHEMA, REFERENCE, {}, LINKED, SETTINGS)
+    absent = judge_columns(watched(SCHEMA, REFERENCE, LINKED), {}, SETTINGS)
     assert (absent.drift_rate, absent.units, absent.p_value) == (None, 0, None)
     assert {column.drifted for column in absent.columns} == {None}
     assert absent.reason == "no column has enough values"
@@ -238,7 +257,7 @@ def test_fewer_missing_values_than_before_are_drift_too():
     columns = customers(4000, np.random.default_rng(3))
     gaps = columns | {"x5": np.where(np.arange(4000) % 5 == 0, np.nan, columns["x5"])}
     reference = fit_profile(gaps)
-    found = judge_columns(SCHEMA, reference, count_profile(reference, moved(0.0, ())), LINKED, SETTINGS)
+    found = judge_columns(watched(SCHEMA, reference, LINKED), count_profile(reference, moved(0.0, ())), SETTINGS)
     (column,) = [column for column in found.columns if column.drifted]
     assert (column.name, column.test, column.effect) == ("x5", "missing_rate", pytest.approx(-0.2))
     assert column.reason == "0.0% of the values are missing; in the reference 20.0%: it drifted"

@@ -247,7 +247,7 @@ class LiveDrift:
 
     def _show(self, served: Served, profile: Profile, now: datetime) -> None:
         bundle = served.bundle
-        features = judge_columns(bundle.schema, bundle.reference, profile, bundle.linked, self._settings)
+        features = judge_columns(bundle, profile, self._settings)
         scores = judge_scores(bundle.reference[SCORE], profile[SCORE], self._settings)
         missing = {
             column.name: counts.missing / (counts.rows + counts.missing)

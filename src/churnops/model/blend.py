@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.errors import BundleError
-from churnops.features.encoding import Encoding, summed_by_owner
+from churnops.features.encoding import LOOKED_UP, Encoding, summed_by_owner
 from churnops.model.linear import LinearModel, logistic
 from churnops.model.trees import TreeEnsemble
 
@@ -83,6 +83,18 @@ class Blend:
             contributions = np.ascontiguousarray(part.model.contributions(columns))
             total += part.weight * summed_by_owner(contributions, part.encoding.owner, self.width)
         return total
+
+    def rates(self, feature: int) -> NDArray[np.float64] | None:
+        """Return the churn rates by which the model encodes a category; None if no part does.
+
+        The last two are those of missing and of unknown codes. The parts' rates are those of the same rows.
+        """
+        for part in self.parts:
+            encoding = part.encoding
+            for column in np.flatnonzero((encoding.owner == feature) & (encoding.kind == LOOKED_UP)):
+                table = encoding.table[encoding.start[column] : encoding.start[column + 1]]
+                return logistic(table) if isinstance(part.model, LinearModel) else table  # linear: log-odds
+        return None
 
     @property
     def width(self) -> int:

@@ -189,6 +189,14 @@ class Bundle:
         """
         return self.estimator.base_value
 
+    @cached_property
+    def level_rates(self) -> Mapping[str, NDArray[np.float64]]:
+        """Churn rates by which the model encodes categories with many levels, see `Blend.rates`."""
+        if not isinstance(self.estimator, Blend):
+            return {}
+        rates = {name: self.estimator.rates(place) for place, name in enumerate(self.selected)}
+        return {name: table for name, table in rates.items() if table is not None}
+
     @property
     def _keeps_missing(self) -> bool:
         """Whether the estimator gets missing values: a blend encodes them itself."""

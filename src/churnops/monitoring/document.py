@@ -180,12 +180,13 @@ class PerformancePart(Document):
 class FindingPart(Document):
     """Result of one test of a column."""
 
-    test: str = Field(description="ks, chi_square, missing_rate, unseen_categories, rarity")
+    test: str = Field(description="ks, chi_square, missing_rate, unseen_categories, rarity, level_rates")
     statistic: Number
     p_value: Share
     effect: Number = Field(
-        description="KS distance, population stability index, difference of missing rates, or share of rows with "
-        "unseen categories"
+        description="KS distance, population stability index, difference of missing rates, share of rows with "
+        "unseen categories, or the KS distance of two normal distributions whose means differ as those of the levels' "
+        "rates"
     )
     reason: str
 

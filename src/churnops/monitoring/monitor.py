@@ -184,7 +184,7 @@ class ModelMonitor:
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
         performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
-        features = judge_columns(bundle.schema, reference, profile, bundle.linked, settings, batch.broken)
+        features = judge_columns(bundle, profile, settings, batch.broken)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings)
         if not batch.scored:
             scores = replace(scores, reason=NO_SCORES)

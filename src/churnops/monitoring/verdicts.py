@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from churnops.data.profile import ColumnProfile, Profile
+from churnops.model import Bundle
 from churnops.model.reference import SCORE
-from churnops.monitoring.drift import Finding, chi_square_test, ks_test, score_test, tests_for
+from churnops.monitoring.drift import Finding, chi_square_test, ks_test, level_rate_test, score_test, tests_for
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
 from churnops.words import title
@@ -24,6 +25,8 @@ MIN_UNSEEN = 0.01
 """Share of rows with categories that the reference lacks, below which there is no drift."""
 MIN_RARITY = 0.05
 """Distance of the frequencies of choices below which there is no drift."""
+MIN_LEVEL_RATES = 0.05
+"""Distance of the churn rates of choices below which there is no drift: one eighth of a standard deviation."""
 
 SINGLE_LEVEL = 0.01
 """Significance level of the tests of scores and of labels, each of which is a trigger by itself."""
@@ -116,22 +119,16 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def judge_columns(
-    schema: Schema,
-    reference: Profile,
-    batch: Profile,
-    linked: Mapping[str, str],
-    settings: MonitoringSettings,
-    unreadable: Mapping[str, str] = MappingProxyType({}),
+    bundle: Bundle, batch: Profile, settings: MonitoringSettings, unreadable: Mapping[str, str] = MappingProxyType({})
 ) -> FeatureDrift:
     """Judge every watched column, and all of them together.
 
     Parameters
     ----------
-    reference, batch
-        Column profiles; the batch is counted in the cells of the reference. Watched columns are the schema's inputs
-        that the reference has. A watched column that the batch lacks has no verdict.
-    linked
-        Maps each determined column to the column that determines it, see `churnops.model.Bundle.linked`.
+    bundle
+        Its inputs that its reference has are the watched columns.
+    batch
+        Column profiles, counted in the cells of the reference. A watched column that the batch lacks has no verdict.
     unreadable
         Columns of the batch without a verdict, with the reason: "is missing".
 
@@ -146,11 +143,11 @@ def judge_columns(
     columns would then raise a false alarm together.
     """
     plain = settings.correction == "none"
-    watched = [column for column in schema.inputs if column.name in reference]
+    watched = [column for column in bundle.schema.inputs if column.name in bundle.reference]
     tested = [
-        _untested(column, linked.get(column.name), f"the column {unreadable[column.name]}")
+        _untested(column, bundle.linked.get(column.name), f"the column {unreadable[column.name]}")
         if column.name in unreadable
-        else _tested(column, reference[column.name], batch.get(column.name), linked.get(column.name), settings)
+        else _tested(column, bundle, batch.get(column.name), settings)
         for column in watched
     ]
     judged = [column for column in tested if column.p_value is not None]
@@ -158,7 +155,7 @@ def judge_columns(
     columns = {column.name: column for column in tested}
     for column, p_value in zip(judged, adjusted.tolist(), strict=True):
         columns[column.name] = _plain(column, settings) if plain else _verdict(column, p_value, settings)
-    return _together(tuple(columns.values()), schema, settings)
+    return _together(tuple(columns.values()), bundle.schema, settings)
 
 
 def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings) -> ColumnDrift:
@@ -197,20 +194,18 @@ def _untested(column: Column, linked_to: str | None, reason: str) -> ColumnDrift
     return ColumnDrift(column.name, column.kind, "cannot tell", None, None, None, None, None, reason, linked_to, ())
 
 
-def _tested(
-    column: Column,
-    reference: ColumnProfile,
-    batch: ColumnProfile | None,
-    linked_to: str | None,
-    settings: MonitoringSettings,
-) -> ColumnDrift:
+def _tested(column: Column, bundle: Bundle, batch: ColumnProfile | None, settings: MonitoringSettings) -> ColumnDrift:
     """Run the tests of a column, and choose the one that decides.
 
     The most significant big difference decides; if none is big, the most significant difference does.
     """
+    linked_to, rates = bundle.linked.get(column.name), bundle.level_rates.get(column.name)
     if batch is None:
         return _untested(column, linked_to, "the batch lacks this column")
+    reference = bundle.reference[column.name]
     findings = tuple(test(reference, batch) for test in tests_for(column))
+    if rates is not None:
+        findings += (level_rate_test(reference, batch, rates),)
     if settings.correction == "none":
         findings = tuple(finding for finding in findings if finding.test in DISTRIBUTION)
     # Without missing values on either side, the missing-rate test cannot be significant, so it does not count (Tarone,
@@ -246,6 +241,7 @@ def floor(test: str, settings: MonitoringSettings) -> float:
         "missing_rate": MIN_MISSING,
         "unseen_categories": MIN_UNSEEN,
         "rarity": MIN_RARITY,
+        "level_rates": MIN_LEVEL_RATES,
     }
     return floors[test]
 

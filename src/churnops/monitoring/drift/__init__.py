@@ -9,7 +9,8 @@ too few rows, a test raises no error but returns "cannot tell". A new test is a 
         ...
         return Finding("tails", statistic, p_value, effect, reason)
 
-and a line in `tests_for`, which maps the kinds of columns to tests. `verdicts` decides on the findings.
+and a line in `tests_for`, which maps the kinds of columns to tests. `verdicts` decides on the findings. Only
+`level_rate_test` needs the model, so it is not in `tests_for`.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from churnops.data.profile import ColumnProfile
 from churnops.monitoring.drift.chi_square import chi_square_test
 from churnops.monitoring.drift.finding import MIN_ROWS, Finding
 from churnops.monitoring.drift.ks import ks_statistic, ks_test
+from churnops.monitoring.drift.level_rates import level_rate_test
 from churnops.monitoring.drift.missing import missing_rate_test
 from churnops.monitoring.drift.rarity import MANY_CHOICES, rarity_test
 from churnops.monitoring.drift.scores import score_test
@@ -56,6 +58,7 @@ __all__ = [
     "chi_square_test",
     "ks_statistic",
     "ks_test",
+    "level_rate_test",
     "missing_rate_test",
     "rarity_test",
     "score_test",

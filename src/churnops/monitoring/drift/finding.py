@@ -13,6 +13,7 @@ TEST_LABELS: Mapping[str, str] = {
     "missing_rate": "missing values",
     "unseen_categories": "unseen choices",
     "rarity": "frequent and rare choices",
+    "level_rates": "churn rates of the choices",
 }
 EFFECT_LABELS: Mapping[str, str] = {
     "ks": "distance",
@@ -20,6 +21,7 @@ EFFECT_LABELS: Mapping[str, str] = {
     "missing_rate": "difference of rates",
     "unseen_categories": "share of rows",
     "rarity": "distance of frequencies",
+    "level_rates": "distance of rates",
 }
 """Effect size of each test."""
 MIN_ROWS = 30
@@ -40,7 +42,8 @@ class Finding:
         Probability, in [0, 1], of a difference at least as large if nothing changed. None: cannot tell.
     effect
         Size of the difference, which does not grow with the number of rows: the KS distance in [0, 1], the population
-        stability index, the difference of the missing rates in [-1, 1], or the share of rows with unseen categories.
+        stability index, the difference of the missing rates in [-1, 1], the share of rows with unseen categories, or
+        the distance that `level_rate_test` returns.
     reason
         The result in words.
     """

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.profile import ColumnProfile
+from churnops.monitoring.drift.chernoff import log_tail
 from churnops.monitoring.drift.finding import Finding, cannot_tell
 
 
@@ -71,8 +72,4 @@ def unseen_p_value(seen: NDArray[np.int64], reference_rows: int, batch_rows: int
         log = np.logaddexp(log_q, log_p + tilt * size)
         return float((times * log).sum()), float((times * size * np.exp(log_p + tilt * size - log)).sum())
 
-    low, high = 0.0, 50.0
-    for _ in range(60):  # any tilt gives a bound; with the best one, the mean is `unseen`
-        middle = (low + high) / 2
-        low, high = (middle, high) if cumulants(middle)[1] < unseen else (low, middle)
-    return float(min(1.0, alone + np.exp(cumulants(low)[0] - low * unseen)))
+    return float(min(1.0, alone + np.exp(log_tail(cumulants, unseen))))
