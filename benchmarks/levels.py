@@ -22,7 +22,7 @@ from churnops.monitoring.drift import level_rate_test, tests_for
 from churnops.monitoring.verdicts import floor
 from churnops.schema import Column
 from churnops.settings import MonitoringSettings
-from churnops.training.encode import tree_encoding
+from churnops.training.encode import FeatureKind, tree_encoding
 
 MODELS, SEED = (int(os.environ.get(f"LEVELS_{name}", n)) for name, n in (("MODELS", 20), ("SEED", 1)))
 BATCHES, ROWS = 50, (300, 2_000, 10_000)
@@ -77,7 +77,7 @@ def run_model(population: Population, number: int) -> tuple[Bools, Bools]:
     risk = expit(logit(population.churn_rate) + rng.normal(0.0, SPREAD, population.levels))
     training = rng.choice(levels, population.rows, p=shares)
     outcome = rng.random(population.rows) < risk[training]
-    rates = tree_encoding(training[:, None] * 1.0, outcome, [population.levels], seed=0)[0].table
+    rates = tree_encoding(training[:, None] * 1.0, outcome, [FeatureKind(population.levels)], seed=0)[0].table
     reference = ColumnProfile.fit(training * 1.0)
     drifted = np.zeros((len(MOVED), len(ROWS), BATCHES, 2), dtype=np.bool_)
     small = np.zeros(drifted.shape[:-1], dtype=np.bool_)

@@ -22,7 +22,7 @@ from churnops.monitoring.drift import (
 )
 from churnops.monitoring.verdicts import MIN_LEVEL_RATES, MIN_RARITY
 from churnops.schema import Column
-from churnops.training.encode import tree_encoding
+from churnops.training.encode import FeatureKind, tree_encoding
 
 Floats = NDArray[np.float64]
 ALL = (ks_test, chi_square_test, missing_rate_test, unseen_category_test, rarity_test)
@@ -181,7 +181,7 @@ def test_customers_who_move_into_a_long_tail_are_detected(rows: int):
 def level_rates(codes: Floats, risk: Floats, rng: np.random.Generator) -> Floats:
     """Return the rates that a model learns from customers who churn with the risk of their level."""
     outcome = rng.random(codes.size) < risk[codes.astype(int)]
-    return tree_encoding(codes[:, None], outcome, [risk.size], seed=0)[0].table
+    return tree_encoding(codes[:, None], outcome, [FeatureKind(risk.size)], seed=0)[0].table
 
 
 def test_customers_who_move_to_levels_of_other_rates_are_detected():
