@@ -8,6 +8,7 @@ from textwrap import wrap
 
 from churnops.discovery.described import DescribedColumn
 from churnops.discovery.discover import Discovery
+from churnops.discovery.evaluation_plan import folds_for, is_too_small
 from churnops.settings import FAMILIES, default_config
 from churnops.settings.rules import LABEL
 from churnops.words import words
@@ -38,6 +39,9 @@ def config_text(table: Discovery, paths: Sequence[str]) -> str:
     values[("retraining", "families")] = "[logistic_regression, xgboost, blend]"
     if table.time:
         values[("evaluation", "split")] = "time"
+    elif is_too_small(table):
+        values[("evaluation", "split")] = "repeated"
+        values[("training", "folds")] = str(folds_for(table))
     settings, _, _ = default_config().partition("\n# The customer table.")
     settings = _without_derived(settings)
     settings = settings.replace("show their defaults for the telecom table", "have a default")

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from churnops.discovery.discover import Discovery
+from churnops.discovery.evaluation_plan import held_out_of_rarer, is_too_small
 
 SHOWN = 8
 """Number of columns named in one line."""
@@ -35,6 +36,11 @@ def summary(table: Discovery, config: Path) -> str:
     if table.time:
         lines.append(
             f"         {table.time.header!r} is the time of the row: the latest are held out (evaluation.split: time)"
+        )
+    elif is_too_small(table):
+        lines.append(
+            f"         no customer is held out, because only {held_out_of_rarer(table)} of the rarer outcome would be: "
+            "repeated cross-validation (evaluation.split: repeated)"
         )
     left = [d for d in table.columns if d.kind is None]
     if left:

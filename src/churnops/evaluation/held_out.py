@@ -1,8 +1,11 @@
-"""Step 6: evaluate every family's model on the held-out rows, and add the metrics to the winner's bundle."""
+"""Step 6: evaluate every family's model on the held-out rows, and add the metrics to the winner's bundle.
+
+Without held-out rows, only the winner is evaluated, on the scores of a repeated cross-validation.
+"""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +15,8 @@ from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.skipped import Skipped
 from churnops.evaluation.leaks import LEAKS, Suspect, leak_warning, suspected_columns
-from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate, point_metrics
+from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate, mean_metrics
+from churnops.evaluation.repeated import RepeatedScores
 from churnops.model import Bundle
 from churnops.settings import Settings
 from churnops.step import StepResult
@@ -25,7 +29,7 @@ class Refits(Protocol):
     """Further fits of the winner's family and hyperparameters."""
 
     def without(self, columns: Collection[str], /) -> NDArray[np.float64] | None:
-        """Fit without some columns, and return the scores of the held-out rows; None if no column is left."""
+        """Fit without some columns, and return the scores of the evaluated rows; None if no column is left."""
 
     def on_random_split(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Fit on rows drawn at random, and return outcomes and scores of the others."""
@@ -33,7 +37,7 @@ class Refits(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedModels(StepResult):
-    """Held-out evaluation of every family, and the winner's refit as the bundle to register.
+    """Held-out evaluation of every family (of the winner, if repeated), and its refit as the bundle to register.
 
     Attributes
     ----------
@@ -83,6 +87,7 @@ def evaluate_models(
     skipped: Skipped,
     left_out: Mapping[str, str],
     refits: Refits | None = None,
+    repeated: RepeatedScores | None = None,
 ) -> EvaluatedModels:
     """Evaluate on the held-out rows, which no model in `bundles` was trained on.
 
@@ -95,44 +100,45 @@ def evaluate_models(
         Parts of the data, and features, that were not used, for the model card.
     refits
         Further fits of the winner, for the score without suspected columns and, in time, that of a random split.
+    repeated
+        Scores by which the winner is evaluated if no rows are held out; its metrics are then those of the folds' fits.
     """
     from churnops.evaluation.model_card import CardSubject, model_card  # imports Matplotlib
     from churnops.evaluation.page import confusion_matrix_page, draw_figures, evaluation_page
 
-    options, held_out = settings.evaluation, prepared.held_out
-    columns, outcome = prepared.rows(held_out), prepared.outcome[held_out]
-    probabilities = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
-    evaluations = {
-        name: evaluate(
-            outcome,
-            probability,
-            threshold=bundles[name].threshold,
-            seed=settings.random_state,
-            replicates=options.bootstrap_replicates,
-            confidence=options.confidence,
-        )
-        for name, probability in probabilities.items()
-    }
+    rows = prepared.held_out if repeated is None else np.ones(prepared.outcome.shape, np.bool_)
+    columns, outcome = prepared.rows(rows), prepared.outcome[rows]
+    if repeated is None:
+        scores = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
+        evaluations = {
+            name: _evaluation(outcome, probability, bundles[name].threshold, settings)
+            for name, probability in scores.items()
+        }
+    else:
+        scores = {winner: repeated.probability[0]}
+        evaluation = _evaluation(outcome, repeated.probability, repeated.threshold, settings, repeated.fold)
+        evaluations = {winner: replace(evaluation, threshold=refit.threshold)}
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: evaluation.to_json() for name, evaluation in evaluations.items()}}
-    scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": probabilities[winner]}
+    scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": scores[winner]}
     inputs = [column for column in settings.table.model_inputs if column.name in prepared.columns]
-    suspects = suspected_columns(prepared, inputs)
-    without = _without(suspects, refits, outcome)
+    suspects = suspected_columns(prepared, inputs, [] if repeated is None else repeated.folds())
+    without = _without(suspects, refits, outcome, None if repeated is None else repeated.fold)
     claimed = _point(*refits.on_random_split()) if refits and prepared.in_time else {}
     facts = _facts_in_time(prepared, claimed)
     claim = _claim(best, claimed)
     warning = leak_warning(suspects, best.metrics["roc_auc"].value) + _comparison(best, without)
-    figures = draw_figures(best, outcome, probabilities[winner])
-    title = f"Evaluation of {winner} on {best.rows:,} held-out customers"
+    figures = draw_figures(best, outcome, scores[winner])
+    title = f"Evaluation of {winner} on {best.customers}"
     banner = f"{settings.banner} Caution: {warning}.".strip() if warning else settings.banner
     subject = CardSubject(
         bundle=refit,
         fits=bundles,
         evaluations=evaluations,
         winner=winner,
-        probability=probabilities[winner],
+        probability=scores[winner],
         prepared=prepared,
+        rows=rows,
         settings=settings,
         skipped=skipped,
         left_out=left_out,
@@ -176,14 +182,37 @@ def evaluate_models(
     )
 
 
-def _without(suspects: Sequence[Suspect], refits: Refits | None, outcome: NDArray[np.bool_]) -> dict[str, float]:
+def _evaluation(
+    outcome: NDArray[np.bool_],
+    probability: NDArray[np.float64],
+    threshold: float | NDArray[np.float64],
+    settings: Settings,
+    fold: NDArray[np.intp] | None = None,
+) -> Evaluation:
+    options = settings.evaluation
+    return evaluate(
+        outcome,
+        probability,
+        threshold=threshold,
+        seed=settings.random_state,
+        replicates=options.bootstrap_replicates,
+        confidence=options.confidence,
+        fold=fold,
+    )
+
+
+def _without(
+    suspects: Sequence[Suspect], refits: Refits | None, outcome: NDArray[np.bool_], fold: NDArray[np.intp] | None
+) -> dict[str, float]:
     """Return ROC-AUC and log loss of the winner fitted without the suspects; empty if it was not fitted."""
     scores = refits.without({suspect.name for suspect in suspects}) if suspects and refits else None
-    return {} if scores is None else _point(outcome, scores)
+    return {} if scores is None else _point(outcome, scores, fold)
 
 
-def _point(outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, float]:
-    metrics = point_metrics(outcome, scores)
+def _point(
+    outcome: NDArray[np.bool_], scores: NDArray[np.float64], fold: NDArray[np.intp] | None = None
+) -> dict[str, float]:
+    metrics = mean_metrics(outcome, scores, fold)
     return {name: metrics[name] for name in ("roc_auc", "log_loss")}
 
 
@@ -221,7 +250,7 @@ def _finite(evaluation: Evaluation) -> dict[str, float]:
 def _summary(winner: str, evaluation: Evaluation, warning: str) -> str:
     """Describe the winner's metrics, with their intervals."""
     lines = [
-        f"{winner} on {evaluation.rows:,} held-out customers, {evaluation.positives:,} of whom churned",
+        f"{winner} on {evaluation.customers}, {evaluation.positives:,} of whom churned",
         *(
             f"  {label}: {metric.value:.4f}, {evaluation.confidence:.0%} interval {metric.low:.4f} to {metric.high:.4f}"
             for name, label in METRIC_LABELS.items()

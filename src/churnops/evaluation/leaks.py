@@ -37,7 +37,7 @@ class Suspect:
     header
         Header of the column in the files.
     roc_auc
-        ROC-AUC of the column alone on the held-out rows, in [0.95, 1]; 1 for a copy.
+        ROC-AUC of the column alone on the evaluated rows, in [0.95, 1]; 1 for a copy.
     copy
         Whether all customers with the same value have the same outcome.
     """
@@ -64,21 +64,33 @@ class Suspect:
         return {**vars(self), "leaks": self.leaks, "evidence": self.evidence}
 
 
-def suspected_columns(prepared: PreparedTable, inputs: Iterable[Column]) -> list[Suspect]:
+def suspected_columns(
+    prepared: PreparedTable, inputs: Iterable[Column], folds: Sequence[tuple[NDArray[Any], NDArray[Any]]] = ()
+) -> list[Suspect]:
     """Return each input that by itself separates the customers who churned from those who stayed.
 
     A number is tested by its values, a choice by its churn rate in the training rows, and both by their missing values.
+
+    Parameters
+    ----------
+    folds
+        Indices of training rows and of tested rows, if no rows are held out.
     """
-    held_out, outcome = prepared.held_out, prepared.outcome.astype(np.float64)
+    folds = folds or [(prepared.training, prepared.held_out)]
+    outcome = prepared.outcome.astype(np.float64)
+    tested = np.concatenate([np.arange(outcome.size)[rows] for _, rows in folds])
     if not _enough(outcome):
         return []
     suspects = []
     for column in inputs:
         values = prepared.columns[column.name]
         copy = one_outcome_each(codes_of(values), outcome)
-        scores = [np.isnan(values).astype(np.float64)]
-        scores.append(values if column.numeric else churn_rates(values, outcome, prepared.training))
-        area = 1.0 if copy else max(_area(score[held_out], outcome[held_out]) for score in scores)
+        scores = [np.isnan(values).astype(np.float64)[tested]]
+        if column.numeric:
+            scores.append(values[tested])
+        else:
+            scores.append(np.concatenate([churn_rates(values, outcome, fitted)[rows] for fitted, rows in folds]))
+        area = 1.0 if copy else max(_area(score, outcome[tested]) for score in scores)
         if area >= SUSPECTED:
             suspects.append(Suspect(column.name, column.alias or column.name, area, copy))
     return suspects
@@ -89,8 +101,8 @@ def unaccepted_leaks(lineage: Mapping[str, Any], accepted: Collection[str]) -> d
     return {name: evidence for name, evidence in lineage.get(LEAKS, {}).items() if name not in accepted}
 
 
-def churn_rates(codes: Values, outcome: Values, rows: NDArray[np.bool_]) -> Values:
-    """Return, for each customer, the churn rate of those `rows` that have the same choice."""
+def churn_rates(codes: Values, outcome: Values, rows: NDArray[Any]) -> Values:
+    """Return, for each customer, the churn rate of those `rows` (mask or indices) that have the same choice."""
     places = np.where(np.isnan(codes), 0, codes + 1).astype(np.intp)
     count = np.bincount(places[rows], minlength=places.max(initial=0) + 1)
     churned = np.bincount(places[rows], weights=outcome[rows], minlength=count.size)

@@ -6,14 +6,14 @@ weighted metric. Rows are sorted by probability once for all replicates.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from churnops.evaluation.scored_rows import Floats, ScoredRows, checked
+from churnops.evaluation.scored_rows import Floats, ScoredRows, checked, ratio
 
 METRICS: tuple[str, ...] = (
     "accuracy",
@@ -70,7 +70,10 @@ class Evaluation:
     replicates
         Number of bootstrap resamples.
     confusion
-        Customers by outcome and prediction, under `tn`, `fp`, `fn` and `tp`.
+        Customers by outcome and prediction, under `tn`, `fp`, `fn` and `tp`; of a repeated cross-validation, those of
+        its first repeat.
+    repeats, folds
+        Numbers of repeats and folds of the cross-validation that scored the rows; no folds if they were held out.
     """
 
     rows: int
@@ -80,10 +83,24 @@ class Evaluation:
     replicates: int
     metrics: Mapping[str, Interval]
     confusion: Mapping[str, int]
+    repeats: int = 1
+    folds: int = 0
+
+    @property
+    def method(self) -> str:
+        """The way in which a row got a score by a fit that was not trained on it."""
+        return f"repeated cross-validation, {self.repeats} x {self.folds} folds" if self.folds else "held-out customers"
+
+    @property
+    def customers(self) -> str:
+        """The evaluated customers, with their number."""
+        if not self.folds:
+            return f"{self.rows:,} held-out customers"
+        return f"{self.rows:,} customers by {self.method}"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types; NaN becomes None, because JSON has no NaN."""
-        return {
+        return ({"repeats": self.repeats, "folds": self.folds} if self.folds else {}) | {
             "rows": self.rows,
             "positives": self.positives,
             "threshold": self.threshold,
@@ -101,10 +118,11 @@ def evaluate(
     outcome: ArrayLike,
     probability: ArrayLike,
     *,
-    threshold: float = 0.5,
+    threshold: float | Floats = 0.5,
     replicates: int = 1000,
     confidence: float = 0.95,
     seed: int,
+    fold: NDArray[np.intp] | None = None,
 ) -> Evaluation:
     """Measure a model on rows that it was not fitted on, with percentile bootstrap intervals.
 
@@ -112,16 +130,18 @@ def evaluate(
     ----------
     outcome : array of shape (rows,)
         1 for churned, 0 for stayed.
-    probability : array of shape (rows,)
-        The model's probability of churn, in [0, 1].
-    threshold : float in [0, 1]
-        Lowest probability of a row that is predicted to churn, compared in float64.
+    probability : array of shape (rows,) or (repeats, rows)
+        The model's probability of churn, in [0, 1]. Of several repeats, a metric is the mean of its values.
+    threshold : float in [0, 1], or array of the shape of `probability`
+        Lowest probability of a row that is predicted to churn, compared in float64. The evaluation has the mean.
     replicates : int >= 1
         Number of bootstrap resamples.
     confidence : float in (0, 1)
         Share of replicates between `low` and `high`.
     seed : int
         Seed of the resampling: the same data and seed give the same intervals.
+    fold : array of the shape of `probability`
+        Fold that scored the row, from 0, if the probabilities come from a cross-validation.
 
     Returns
     -------
@@ -137,7 +157,9 @@ def evaluate(
     -----
     Rows are resampled with replacement and without stratification, so the churn rate varies between replicates as
     between samples of customers: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13. The
-    intervals of `roc_auc` and `average_precision` leave out replicates with only one outcome. Resampling adds noise
+    intervals of `roc_auc` and `average_precision` leave out replicates with only one outcome. In a cross-validation,
+    `roc_auc` compares rows of the same fold only, because scores by fits of different folds have different levels,
+    which would lower it (Forman and Scholz, SIGKDD Explorations 12 (2010) 49-57). Resampling adds noise
     that raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened until it
     contains its point estimate.
 
@@ -149,23 +171,72 @@ def evaluate(
     >>> evaluation.confusion
     {'tn': 2, 'fp': 0, 'fn': 1, 'tp': 1}
     """
-    y, p, eps = checked(outcome, probability)
+    sample = _Repeats.of(outcome, probability, threshold, fold)
     if replicates < 1:
         raise ValueError(f"replicates is {replicates}: give at least 1 (1000 is usual)")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: give a share between 0 and 1, such as 0.95")
-    sample = ScoredRows.of(y, p, eps, threshold)
+    y = sample.outcome
     point = sample.metrics(np.ones((1, y.size)))[0]
     replicated = np.concatenate([sample.metrics(w) for w in resampling_counts(y.size, replicates, seed=seed)])
     return Evaluation(
         rows=y.size,
         positives=int(y.sum()),
-        threshold=float(threshold),
+        threshold=float(np.mean(threshold)),
         confidence=float(confidence),
         replicates=int(replicates),
         metrics={name: _interval(float(point[k]), replicated[:, k], confidence) for k, name in enumerate(METRICS)},
-        confusion=_confusion(y, p >= threshold),
+        confusion=_confusion(y, sample.flagged),
+        repeats=len(sample.repeats),
+        folds=0 if fold is None else int(fold.max()) + 1,
     )
+
+
+def mean_metrics(outcome: ArrayLike, probability: ArrayLike, fold: NDArray[np.intp] | None = None) -> dict[str, float]:
+    """Return every metric of `METRICS` without intervals; arguments, NaN and errors as in `evaluate`.
+
+    >>> mean_metrics([0, 1], [[0.1, 0.9], [0.9, 0.1]])["roc_auc"]
+    0.5
+    """
+    sample = _Repeats.of(outcome, probability, 0.5, fold)
+    point = sample.metrics(np.ones((1, sample.outcome.size)))[0]
+    return dict(zip(METRICS, point.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Repeats:
+    """Prepared rows of each repeat, of which metrics are the mean; and the folds of each repeat."""
+
+    outcome: Floats
+    flagged: NDArray[np.bool_]
+    repeats: Sequence[tuple[ScoredRows, Sequence[tuple[NDArray[np.intp], ScoredRows]]]]
+
+    @classmethod
+    def of(
+        cls, outcome: ArrayLike, probability: ArrayLike, threshold: float | Floats, fold: NDArray[np.intp] | None
+    ) -> "_Repeats":
+        """Check and prepare the arguments of `evaluate`."""
+        scores = np.atleast_2d(probability)
+        thresholds = np.broadcast_to(threshold, scores.shape)
+        repeats = []
+        for repeat, (p, limit) in enumerate(zip(scores, thresholds, strict=True)):
+            y, p, eps = checked(outcome, p)
+            parts = [] if fold is None else [np.flatnonzero(fold[repeat] == k) for k in range(fold[repeat].max() + 1)]
+            folds = [(rows, ScoredRows.of(y[rows], p[rows], eps, limit[rows])) for rows in parts]
+            repeats.append((ScoredRows.of(y, p, eps, limit), folds))
+        return cls(y, scores[0] >= thresholds[0], repeats)
+
+    def metrics(self, weight: Floats) -> Floats:
+        """Return the mean of every metric, shape (replicates, metrics), for weights of shape (replicates, rows)."""
+        values = []
+        for rows, folds in self.repeats:
+            metrics = rows.metrics(weight)
+            if folds:
+                right, pairs = np.sum([fold.ordered_pairs(weight[:, chosen]) for chosen, fold in folds], axis=0)
+                metrics[:, METRICS.index("roc_auc")] = ratio(right, pairs, math.nan)
+            values.append(metrics)
+        mean: Floats = np.mean(values, axis=0)
+        return mean
 
 
 def point_metrics(outcome: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -> dict[str, float]:

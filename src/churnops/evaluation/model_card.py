@@ -13,8 +13,9 @@ from churnops.data.skipped import Skipped
 from churnops.evaluation import plots
 from churnops.evaluation.fairness import ComparedGroup, Share, group_results
 from churnops.evaluation.importance import column_importance
+from churnops.evaluation.leaks import MIN_OUTCOMES
 from churnops.evaluation.lift import Lift, lift_table
-from churnops.evaluation.metrics import METRIC_LABELS, Evaluation
+from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, Interval
 from churnops.evaluation.page import Figures, facts_of, metric_rows, summary_of
 from churnops.evaluation.segments import Segment, worst_segments
 from churnops.model import Bundle
@@ -42,13 +43,15 @@ class CardSubject:
     fits
         The compared fits, made without the held-out rows, by family; also the champion of a retraining.
     evaluations
-        Their results on the held-out rows.
+        Their results on the held-out rows; by repeated cross-validation, only the winner's.
     winner
         Name of the fit whose hyperparameters the model has.
     probability
-        Its scores of the held-out rows, shape (n,).
+        Scores of the evaluated rows by fits of these hyperparameters that were not trained on them, shape (n,).
     prepared
-        All rows, with the mask of the held-out ones.
+        All rows.
+    rows
+        Mask of the evaluated rows.
     skipped
         Files, columns and rows that were not used.
     left_out
@@ -65,6 +68,7 @@ class CardSubject:
     winner: str
     probability: NDArray[np.float64]
     prepared: PreparedTable
+    rows: NDArray[np.bool_]
     settings: Settings
     skipped: Skipped
     left_out: Mapping[str, str]
@@ -73,7 +77,7 @@ class CardSubject:
 
     @property
     def evaluation(self) -> Evaluation:
-        """The model's results on the held-out rows."""
+        """The model's results on the evaluated rows."""
         return self.evaluations[self.winner]
 
     def validated(self, name: str) -> Mapping[str, float]:
@@ -92,8 +96,7 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
         Figures of `subject.evaluation`.
     """
     schema, prepared, evaluation = subject.bundle.schema, subject.prepared, subject.evaluation
-    held_out = prepared.held_out
-    rows, outcome = prepared.rows(held_out), prepared.outcome[held_out]
+    rows, outcome = prepared.rows(subject.rows), prepared.outcome[subject.rows]
     fit = subject.fits[subject.winner]
     probability = subject.probability
     names = {column.name: label(column) for column in schema.columns}
@@ -109,7 +112,10 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
         columns=[_column(column, prepared) for column in schema.inputs[:LISTED]],
         more_columns=max(0, len(schema.inputs) - LISTED),
         left_out=list(_left_out(subject))[:LISTED],
-        families=[_family(name, subject) for name in subject.evaluations],
+        families=[_family(name, subject) for name in subject.fits],
+        evaluated="repeated" if evaluation.folds else "held out",
+        quality=f"by {evaluation.method}" if evaluation.folds else "on held-out customers",
+        customers="customers" if evaluation.folds else "held-out customers",
         metrics=metric_rows(evaluation),
         interval=f"{confidence} interval",
         figures=[
@@ -141,10 +147,20 @@ def _data(subject: CardSubject) -> list[tuple[str, str]]:
     fits = lineage["fits"]
     return [
         ("Customers", f"{prepared.outcome.size:,}, of whom {int(prepared.outcome.sum()):,} churned"),
-        ("Fitted for these numbers on", _fit(fits["evaluated"])),
+        *_evidence(subject.evaluation, fits["evaluated"]),
         ("Fitted for use on", _fit(fits["deployed"])),
-        ("Held out", f"{int(prepared.held_out.sum()):,} customers, in no fit of these numbers"),
         ("SHA-256 of the data", lineage["data_sha256"]),
+    ]
+
+
+def _evidence(evaluation: Evaluation, fit: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows of the evaluated fit, and those that it did not see."""
+    if evaluation.folds:
+        seen = f"each fit saw {evaluation.folds - 1} of {evaluation.folds} folds, and scored the other"
+        return [("Evaluated by", f"{evaluation.method}: {seen}")]
+    return [
+        ("Fitted for these numbers on", _fit(fit)),
+        ("Held out", f"{evaluation.rows:,} customers, in no fit of these numbers"),
     ]
 
 
@@ -180,15 +196,17 @@ def _left_out(subject: CardSubject) -> Iterator[tuple[str, str]]:
 
 
 def _family(name: str, subject: CardSubject) -> dict[str, Any]:
-    metrics, validated = subject.evaluations[name].metrics, subject.validated(name)
+    evaluation, validated = subject.evaluations.get(name), subject.validated(name)
     return {
         "label": name,
         "chosen": name == subject.winner,
         "validated": [plots.number(validated[metric]) if validated else "" for metric in CV_METRICS],
-        "held_out": [
-            f"{plots.number(metrics[metric].value)} ({plots.interval_text(metrics[metric])})" for metric in CV_METRICS
-        ],
+        "evaluated": [_measured(evaluation.metrics[metric]) if evaluation else "" for metric in CV_METRICS],
     }
+
+
+def _measured(metric: Interval) -> str:
+    return f"{plots.number(metric.value)} ({plots.interval_text(metric)})"
 
 
 def _lift_row(row: Lift) -> dict[str, str]:
@@ -235,17 +253,24 @@ def _limits(subject: CardSubject) -> Iterator[str]:
     evaluation = subject.evaluation
     auc = evaluation.metrics["roc_auc"]
     if math.isnan(auc.low):
-        yield "The ranking could not be measured: all held-out customers have the same outcome."
+        yield "The ranking could not be measured: all these customers have the same outcome."
     elif auc.low <= 0.5:
         yield "The ranking is not proven better than chance."
     yield (
-        f"The numbers hold for customers like the {evaluation.rows:,} held-out ones, which are from the tables of the "
+        f"The numbers hold for customers like the {evaluation.rows:,} evaluated ones, which are from the tables of the "
         "training. Later customers may differ: `churnops monitor` measures that."
     )
     yield "Reasons and drivers describe the model's scores. They are no proof of causes."
     yield "A missing value of an input is replaced by a constant that was learned from the training rows."
     if subject.bundle.lineage["fits"]["deployed"] != subject.bundle.lineage["fits"]["evaluated"]:
         yield "The model was fitted again on all customers. The numbers are those of the fit without the held-out ones."
+    if evaluation.folds:
+        yield (
+            "The model was fitted on all customers. The numbers are those of fits on fewer customers. Figures, lift "
+            "and segments are those of the first repeat."
+        )
+    if min(evaluation.positives, evaluation.rows - evaluation.positives) < MIN_OUTCOMES:
+        yield f"With fewer than {MIN_OUTCOMES} customers of an outcome, no one can tell whether a column contains it."
     yield from (f"{name}: {sentence}." for name, sentence in subject.skipped.rows.items())
 
 

@@ -28,6 +28,12 @@ MEANINGS: Mapping[str, str] = {
 """Meanings of metrics for people who do not use them every day."""
 
 
+REPEATED = (
+    "Each number is the mean over the repeats. A resampled customer has the scores of all repeats. ROC-AUC compares "
+    "customers of the same fold. Figures are those of the first repeat."
+)
+
+
 @dataclass(frozen=True)
 class Figures:
     """Figures of an evaluation, as SVG elements."""
@@ -118,7 +124,8 @@ def evaluation_page(
                 "svg": figures.calibration,
             },
         ],
-        statistics=f"{confidence} intervals from {evaluation.replicates:,} bootstrap resamples of the customers.",
+        statistics=f"{confidence} intervals from {evaluation.replicates:,} bootstrap resamples of the customers."
+        + (f" {REPEATED}" if evaluation.folds else ""),
         interval=f"{confidence} interval",
     )
 
@@ -168,7 +175,7 @@ def facts_of(evaluation: Evaluation, target: Column | None) -> list[tuple[str, s
     facts = [("Outcome", f"{label_of(target)}: {target.choices[1]}")] if target else []
     return [
         *facts,
-        ("Customers", f"{rows:,}, not used in training"),
+        ("Customers", f"{rows:,}, {evaluation.method if evaluation.folds else 'not used in training'}"),
         ("Churned", f"{churned:,} ({churned / rows:.1%})"),
         ("Flagged from a probability of", f"{evaluation.threshold:.3g}"),
         (

@@ -36,9 +36,12 @@ class ScoredRows:
     starts: NDArray[np.intp]
 
     @classmethod
-    def of(cls, y: Floats, p: Floats, eps: float, threshold: float) -> "ScoredRows":
-        """Prepare checked outcomes and probabilities; log loss clips probabilities by `eps`."""
-        if not 0 <= threshold <= 1:
+    def of(cls, y: Floats, p: Floats, eps: float, threshold: float | Floats) -> "ScoredRows":
+        """Prepare checked outcomes and probabilities; log loss clips probabilities by `eps`.
+
+        `threshold` is one number, or one of each row, shape (rows,).
+        """
+        if not all(0 <= limit <= 1 for limit in (np.min(threshold), np.max(threshold))):
             raise ValueError(f"threshold is {threshold}: give a probability between 0 and 1")
         flagged = (p >= threshold).astype(np.float64)
         loss = -np.log(np.clip(np.where(y == 1, p, 1 - p), eps, 1 - eps))
@@ -58,8 +61,7 @@ class ScoredRows:
         total = positives + negatives
         steps_up, steps_right = self.ranked(weight)
         up, right = np.cumsum(steps_up, axis=1), np.cumsum(steps_right, axis=1)
-        # Trapezoids: a run of ties goes up and right at once, so a tie counts as half a correct order.
-        area = np.einsum("rg,rg->r", up - steps_up / 2, steps_right)
+        area = _area(up, steps_up, steps_right)
         precision_area = np.einsum("rg,rg->r", steps_up, ratio(up, up + right, 0.0))
         average_precision = np.where(negatives > 0, ratio(precision_area, positives, math.nan), math.nan)
         return np.column_stack(
@@ -76,6 +78,12 @@ class ScoredRows:
             )
         )
 
+    def ordered_pairs(self, weight: Floats) -> tuple[Floats, Floats]:
+        """Return the weight of pairs in the right order, and of all pairs of a churned and a stayed row."""
+        steps_up, steps_right = self.ranked(weight)
+        area = _area(np.cumsum(steps_up, axis=1), steps_up, steps_right)
+        return area, steps_up.sum(axis=1) * steps_right.sum(axis=1)
+
     def ranked(self, weight: Floats) -> tuple[Floats, Floats]:
         """Return the weight of churned and of stayed rows at each distinct probability, from the highest down."""
         ordered = np.take(weight, self.order, axis=1)  # faster than indexing
@@ -84,6 +92,12 @@ class ScoredRows:
             np.add.reduceat(churned, self.starts, axis=1),
             np.add.reduceat(ordered - churned, self.starts, axis=1),
         )
+
+
+def _area(up: Floats, steps_up: Floats, steps_right: Floats) -> Floats:
+    # Trapezoids: a run of ties goes up and right at once, so a tie counts as half a correct order.
+    area: Floats = np.einsum("rg,rg->r", up - steps_up / 2, steps_right)
+    return area
 
 
 def checked(outcome: ArrayLike, probability: ArrayLike) -> tuple[Floats, Floats, float]:

@@ -103,7 +103,8 @@ class Decline:
         Comparisons with the threshold and the expected ROC-AUC, if these exist; under the plain rule, only with the
         threshold. Each has an equal share of the trigger's level.
     errors
-        Wrong predictions; None without a held-out evaluation at the same threshold, and under the plain rule.
+        Wrong predictions; None without a held-out evaluation at the same threshold, after a repeated cross-validation,
+        in which each fold has its own threshold, and under the plain rule.
     rows
         Number of known outcomes.
     """
@@ -280,7 +281,7 @@ class _Promise:
             standard_error=(auc["high"] - auc["low"]) / width,
             rows=document["rows"],
             threshold=document["threshold"],
-            confusion=document.get("confusion"),
+            confusion=None if "repeats" in document else document.get("confusion"),
         )
 
 

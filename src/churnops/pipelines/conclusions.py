@@ -74,8 +74,8 @@ def _compared(decision: Decision | None) -> dict[str, float]:
 
 
 def _log_test_metrics(run: PipelineRun, families: Iterable[str], evaluated: EvaluatedModels) -> None:
-    """Add the metrics on the held-out customers to the nested run of each model."""
-    for family in families:
+    """Add the metrics of the evaluation to the nested run of each evaluated model."""
+    for family in evaluated.evaluations.keys() & families:
         metrics = _values(evaluated.evaluations[family], "test_")
         run.add(family, StepResult(metrics=metrics, datasets=evaluated.datasets))
 

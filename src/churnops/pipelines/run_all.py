@@ -98,12 +98,12 @@ class RunSummary:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The winner's metrics on held-out rows; `evaluation` has their intervals."""
+        """The winner's metrics; `evaluation` has their intervals."""
         return {name: metric.value for name, metric in self.evaluation.metrics.items()}
 
     @property
     def evaluation(self) -> Evaluation:
-        """The winner's evaluation on held-out rows."""
+        """The winner's evaluation on held-out rows, or by repeated cross-validation."""
         return self.evaluated.evaluations[self.winner]
 
     def to_json(self) -> dict[str, Any]:
@@ -267,14 +267,19 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         skipped=validated.skipped,
         left_out=features.left_out,
         refits=WinnerRefits(trained, prepared, features, settings),
+        repeated=trained.repeated,
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
     return _Made(validated, trained, evaluated, trained_on, merged.sha256)
 
 
-def _held_out(table: pl.DataFrame, outcome: NDArray[np.bool_], settings: Settings) -> float | TimeSplit:
-    """Return the share of rows to hold out at random, or the split in time."""
+def _held_out(
+    table: pl.DataFrame, outcome: NDArray[np.bool_], settings: Settings
+) -> float | NDArray[np.bool_] | TimeSplit:
+    """Return the share of rows to hold out at random, the split in time, or for small tables a mask of no rows."""
     options = settings.evaluation
+    if options.split == "repeated":
+        return np.zeros(outcome.shape, np.bool_)
     if not options.in_time:
         return options.holdout_fraction
     moments = moments_of(table, settings.table, settings.journal.label_horizon)
@@ -296,7 +301,10 @@ def _watch(
 
 def _rows_needed(settings: Settings) -> int:
     """Return the minimum number of rows of each outcome in all tables, so that every fold and the holdout get some."""
-    return max(settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME, ceil(1 / settings.evaluation.holdout_fraction))
+    in_folds = settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME
+    if settings.evaluation.split == "repeated":
+        return in_folds
+    return max(in_folds, ceil(1 / settings.evaluation.holdout_fraction))
 
 
 def _paths(settings: Settings, sources: tuple[str, ...]) -> list[Path]:
@@ -333,8 +341,10 @@ def _release(
 
 
 def _fact(evaluated: EvaluatedModels) -> str:
-    auc = evaluated.evaluations[evaluated.winner].metrics["roc_auc"]
-    return f"ROC-AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) on held-out customers"
+    evaluation = evaluated.evaluations[evaluated.winner]
+    auc = evaluation.metrics["roc_auc"]
+    how = f"by {evaluation.method}" if evaluation.folds else "on held-out customers"
+    return f"ROC-AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) {how}"
 
 
 def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:

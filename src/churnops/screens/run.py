@@ -29,7 +29,7 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
         path_line(console, "Deployed folder", released.folder)
     warn(console, released.warning)
     if not evaluation.metrics["roc_auc"].low > 0.5:  # also if it is NaN
-        doubt = " on held-out rows the model is not proven better than chance: check it before use"
+        doubt = " the model is not proven better than chance: check it before use"
         line(console, "caution", doubt, "yellow")
     if summary.evaluated.leak_warning:
         line(console, "caution", f" {summary.evaluated.leak_warning}", "yellow")
@@ -38,9 +38,9 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     metric = METRIC_LABELS[str(summary.trained.params["selection_metric"])]
     console.print(f"\n[bold]Candidates, cross-validated on the training rows and chosen by {metric}", highlight=False)
     console.print(_families(summary))
-    rows = f"{evaluation.rows:,} held-out customers, {evaluation.positives:,} of whom churned"
+    rows = f"{evaluation.customers}, {evaluation.positives:,} of whom churned"
     console.print(f"[bold]{summary.evaluated.winner} on {rows}", highlight=False)
-    console.print(_held_out(summary))
+    console.print(_evaluated(summary))
     if summary.evaluated.claim:
         console.print(f"{summary.evaluated.claim}.", highlight=False)
     if summary.cycle is not None:
@@ -68,7 +68,7 @@ def _families(summary: "RunSummary") -> Table:
     return table
 
 
-def _held_out(summary: "RunSummary") -> Table:
+def _evaluated(summary: "RunSummary") -> Table:
     evaluation = summary.evaluation
     table = table_of(left=("metric",), right=("value", f"{evaluation.confidence:.0%} interval"))
     for key, label in METRIC_LABELS.items():

@@ -164,10 +164,10 @@ class TrainingSettings(_Section):
 
 
 class EvaluationSettings(_Section):
-    """Evaluation on a holdout, on which nothing is fitted."""
+    """Evaluation on a holdout, on which nothing is fitted, or by repeated cross-validation."""
 
     holdout_fraction: Annotated[float, share(0.05, 0.5)] = 0.2
-    split: Literal["random", "time"] = "random"
+    split: Literal["random", "time", "repeated"] = "random"
     threshold: Annotated[float | Literal["auto"], Number(1e-6, 1 - 1e-6, or_word="auto")] = 0.5
     confidence: Annotated[float, share(0.01, 0.9999)] = 0.95
     bootstrap_replicates: Annotated[int, Whole(100, 100_000)] = 1000

@@ -105,7 +105,7 @@ class BundleMaker:
             imputer=imputer,
             algorithm=family,
             estimator=estimator,
-            threshold=self._threshold(prepared.outcome[reference.rows], scores[reference.rows]),
+            threshold=self.threshold(prepared.outcome[reference.rows], scores[reference.rows]),
             reference=fit_profile(watched, REFERENCE_POINTS),
             probes=spread(columns, MAX_PROBES),
             linked=linked_columns({name: prepared.columns[name][rows] for name in present}),
@@ -161,7 +161,7 @@ class BundleMaker:
             return fit_family(family, trial.params, Rows(matrix, outcome, weight), self.kinds, seed)
         return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
 
-    def _threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    def threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
         """Return the threshold of the settings, or the best one for scores of rows that their fits did not see."""
         threshold = self.settings.evaluation.threshold
         return best_f1_threshold(outcome, scores) if threshold == "auto" else threshold

@@ -145,7 +145,8 @@ def _hinges(feature: int, values: Matrix, direction: int) -> list[EncodedColumn]
 def _rates(codes: Matrix, outcome: Outcome, count: int, seed: int) -> tuple[Matrix, Matrix]:
     """Return the churn rates of levels, of missing and of unknown codes; and each row's rate by other rows."""
     places = np.where(np.isnan(codes), count, np.where(codes < count, codes, count + 1))
-    folds = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=seed)
+    rarer = min(outcome.sum(), outcome.size - outcome.sum())
+    folds = StratifiedKFold(max(2, min(INNER_FOLDS, int(rarer))), shuffle=True, random_state=seed)
     encoder = TargetEncoder(categories=[np.arange(count + 2.0)], target_type="binary", smooth="auto", cv=folds)
     training = encoder.fit_transform(places[:, None], outcome)[:, 0]
     return encoder.encodings_[0], training

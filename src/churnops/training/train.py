@@ -15,6 +15,7 @@ from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.time_split import forward_folds
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
+from churnops.evaluation.repeated import RepeatedScores
 from churnops.model.bundle import Bundle
 from churnops.model.reference import SCORE
 from churnops.settings import Family, Settings
@@ -22,6 +23,7 @@ from churnops.step import StepResult
 from churnops.training.bundle_maker import REPORTED, BundleMaker, ReferenceRows, spread
 from churnops.training.candidates import CANDIDATES
 from churnops.training.recipe_search import RecipeSearch, capped, is_capped
+from churnops.training.repeated import repeated_scores
 from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
 from churnops.training.unseen_levels import unseen_levels
@@ -49,11 +51,14 @@ class TrainedModels(StepResult):
         Name of the candidate with the best mean of the selection metric over the validation folds.
     refit
         Bundle to deploy: the winner, fitted again on all rows if the plan requires it.
+    repeated
+        Scores of the winner by repeated cross-validation, if no rows are held out.
     """
 
     models: Mapping[str, TrainedModel]
     winner: str
     refit: Bundle
+    repeated: RepeatedScores | None
 
     @property
     def reference(self) -> bytes:
@@ -100,12 +105,12 @@ class Plan:
 def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
     """Return the main job's plan: cross-validate every family of the settings, and fit the winner on all rows."""
     options, training, seed = settings.training, prepared.training, settings.random_state
-    outcome = prepared.outcome[training]
+    outcome, reference = prepared.outcome[training], None if prepared.held_out.any() else training
     if prepared.in_time is None:
         folds = stratified_folds(outcome, options.folds, seed)
     else:
         folds = forward_folds(prepared.in_time.moments.rows(training), outcome, options.folds, seed)
-    return Plan(options.families, {"all rows": None}, folds, None, options.threads)
+    return Plan(options.families, {"all rows": None}, folds, reference, options.threads)
 
 
 def train_models(
@@ -119,15 +124,17 @@ def train_models(
     """Search every candidate of `plan`, by default the main job's; the best mean validation metric wins.
 
     Held-out rows play no part in the choice. A plan without `reference` fits the winner again on all rows, held-out
-    ones included. The bundle's lineage then names both fits. Its metrics come from the evaluated fit.
+    ones included. The bundle's lineage then names both fits. Its metrics come from the evaluated fit. Without held-out
+    rows, the winner is cross-validated again, on other folds than those of the search.
     """
     plan = plan or main_plan(prepared, settings)
     metric, maker = settings.training.selection_metric, BundleMaker(prepared, features.build, settings)
     with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
         searches = _search(maker, plan, pool, on_family)
     winner = _winner({name: searched.search.best for name, searched in searches.items()}, metric)
-    models, unseen = _evaluated(maker, plan, searches, winner)
-    candidates, best = plan.candidates(), models[winner].search.best
+    candidates, best = plan.candidates(), searches[winner].search.best
+    repeated = None if prepared.held_out.any() else repeated_scores(maker, candidates[winner][0], best)
+    models, unseen = _evaluated(maker, plan, searches, winner, repeated)
     if plan.reference is None:
         profiled = ~np.isnan(unseen)
         refit = maker.refit(candidates[winner][0], best, models[winner].bundle, ReferenceRows(profiled, unseen))
@@ -142,6 +149,7 @@ def train_models(
         models=models,
         winner=winner,
         refit=refit.with_metadata(metrics={"unseen_levels": shares}, lineage={}),
+        repeated=repeated,
         params={
             "candidates": list(candidates),
             "folds": len(plan.folds),
@@ -192,7 +200,11 @@ def _search(
 
 
 def _evaluated(
-    maker: BundleMaker, plan: Plan, searches: Mapping[str, _Searched], winner: str
+    maker: BundleMaker,
+    plan: Plan,
+    searches: Mapping[str, _Searched],
+    winner: str,
+    repeated: RepeatedScores | None,
 ) -> tuple[dict[str, TrainedModel], NDArray[np.float64]]:
     """Fit the best trial of every candidate on the training rows.
 
@@ -214,7 +226,9 @@ def _evaluated(
         search, rows, unseen = searches[name].search, training, np.full(training.size, np.nan)
         unseen[training] = search.out_of_fold
         reference = ~np.isnan(unseen) if plan.reference is None else plan.reference
-        if is_part and name == winner:
+        if repeated is not None and name == winner:
+            unseen = repeated.probability[0]
+        elif is_part and name == winner:
             unseen[:] = np.nan
             if plan.reference is None:
                 reference = held_out

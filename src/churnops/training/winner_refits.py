@@ -11,6 +11,8 @@ from churnops.data.preprocess import PreparedTable, stratified_holdout
 from churnops.features.build import FeatureMatrix
 from churnops.settings import Family, Settings
 from churnops.training.bundle_maker import BundleMaker
+from churnops.training.repeated import repeated_scores
+from churnops.training.search import Trial
 from churnops.training.select import SelectedFeatures
 from churnops.training.train import TrainedModels
 
@@ -27,11 +29,14 @@ class WinnerRefits:
     def without(self, columns: Collection[str]) -> NDArray[np.float64] | None:
         """Fit the training rows without some columns, and return the scores of the held-out rows.
 
-        The result is None if no feature is left.
+        By repeated cross-validation, the scores of all rows are returned, shape (repeats, n). The result is None if no
+        feature is left.
         """
         build = self.features.build.without(columns)
         if build is None:
             return None
+        if self.trained.repeated is not None:
+            return repeated_scores(BundleMaker(self.prepared, build, self.settings), *self._winner).probability
         return self._scores(build, self.prepared.training, self.prepared.held_out)
 
     def on_random_split(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -43,6 +48,9 @@ class WinnerRefits:
     def _scores(
         self, build: FeatureMatrix, fitted: NDArray[np.bool_], scored: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
+        return BundleMaker(self.prepared, build, self.settings).scores(*self._winner, fitted, scored)
+
+    @property
+    def _winner(self) -> tuple[Family, Trial]:
         model = self.trained.models[self.trained.winner]
-        family = cast("Family", model.bundle.algorithm)
-        return BundleMaker(self.prepared, build, self.settings).scores(family, model.search.best, fitted, scored)
+        return cast("Family", model.bundle.algorithm), model.search.best

@@ -1,0 +1,137 @@
+"""Repeated cross-validation in place of a hold-out: who scores whom, the mean over the repeats, and the pages."""
+
+import re
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from churnops.data.preprocess import PreparedTable
+from churnops.data.skipped import Skipped
+from churnops.evaluation.held_out import CARD, EvaluatedModels, evaluate_models
+from churnops.evaluation.leaks import suspected_columns
+from churnops.evaluation.metrics import evaluate, mean_metrics, point_metrics
+from churnops.evaluation.repeated import RepeatedScores
+from churnops.model.reference import SCORE
+from churnops.monitoring.performance import judge_decline
+from churnops.schema import Column
+from churnops.training.bundle_maker import BundleMaker
+from churnops.training.repeated import REPEATS, repeated_folds
+from churnops.training.search import stratified_folds
+from churnops.training.select import SelectedFeatures
+from churnops.training.train import TrainedModels, train_models
+from churnops.training.winner_refits import WinnerRefits
+from tests.support.mixed_table import customers, prepare, settings
+
+SETTINGS = settings(families=["logistic_regression", "decision_tree"])
+
+
+@lru_cache(maxsize=1)
+def small() -> tuple[PreparedTable, SelectedFeatures, TrainedModels, RepeatedScores]:
+    prepared, features = prepare(*customers(240), SETTINGS)
+    nobody = np.zeros(240, np.bool_)
+    prepared = replace(prepared, held_out=nobody, training=~nobody)
+    trained = train_models(prepared, features, SETTINGS)
+    assert trained.repeated is not None
+    return prepared, features, trained, trained.repeated
+
+
+@lru_cache(maxsize=1)
+def evaluated() -> EvaluatedModels:
+    prepared, _, trained, repeated = small()
+    bundles = {name: model.bundle for name, model in trained.models.items()}
+    refit = trained.refit.with_metadata(metrics={}, lineage={})
+    others = {"skipped": Skipped(), "left_out": {}, "repeated": repeated}
+    return evaluate_models(bundles, trained.winner, refit, prepared, SETTINGS, **others)
+
+
+def test_a_row_is_scored_by_fits_that_were_not_trained_on_it():
+    prepared, features, trained, repeated = small()
+    maker, trial = BundleMaker(prepared, features.build, SETTINGS), trained.models[trained.winner].search.best
+    for repeat in (0, REPEATS - 1):
+        for number in range(3):
+            scored = repeated.fold[repeat] == number
+            expected = maker.scores(trained.winner, trial, ~scored, scored)
+            np.testing.assert_allclose(repeated.probability[repeat, scored], expected, rtol=1e-12)
+
+
+def test_folds_are_not_those_of_the_search():
+    outcome = small()[0].outcome
+    searched = [tuple(rows) for _, rows in stratified_folds(outcome, 3, SETTINGS.random_state)]
+    repeats = [[tuple(rows) for _, rows in folds] for folds in repeated_folds(outcome, 3, SETTINGS.random_state)]
+    assert len({tuple(folds) for folds in [searched, *repeats]}) == REPEATS + 1
+
+
+def test_metrics_are_means_over_the_repeats_and_not_of_mean_scores():
+    prepared, _, _, repeated = small()
+    measured = mean_metrics(prepared.outcome, repeated.probability, repeated.fold)
+    each = [point_metrics(prepared.outcome, scores) for scores in repeated.probability]
+    assert measured["log_loss"] == pytest.approx(np.mean([metrics["log_loss"] for metrics in each]))
+    assert measured["log_loss"] > point_metrics(prepared.outcome, repeated.probability.mean(axis=0))["log_loss"]
+
+
+def test_roc_auc_compares_customers_of_the_same_fold():
+    outcome = np.array([True, False, True, False])
+    probability, fold = np.array([[0.2, 0.1, 0.9, 0.8]]), np.array([[0, 0, 1, 1]])
+    assert mean_metrics(outcome, probability)["roc_auc"] == 0.75
+    assert mean_metrics(outcome, probability, fold)["roc_auc"] == 1.0
+    assert evaluate(outcome, probability, fold=fold, seed=1).metrics["roc_auc"].value == 1.0
+
+
+def test_the_threshold_of_a_row_is_chosen_without_it():
+    prepared, features, _, repeated = small()
+    maker, scored = BundleMaker(prepared, features.build, SETTINGS), repeated.fold[1] == 2
+    chosen = maker.threshold(prepared.outcome[~scored], repeated.probability[1, ~scored])
+    assert (repeated.threshold[1, scored] == chosen).all()
+
+
+def test_the_deployed_model_is_fitted_on_all_rows():
+    _, _, trained, repeated = small()
+    assert trained.refit.lineage["fits"]["deployed"]["rows"] == 240
+    assert np.isin(repeated.probability[0], trained.refit.reference[SCORE].points).all()
+
+
+def test_pages_and_results_name_the_method():
+    result = evaluated()
+    text = "repeated cross-validation, 5 x 3 folds"
+    for page in ("evaluation.html", CARD):
+        words = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", str(result.artifacts[page])))
+        assert text in words
+        assert not re.search("held[- ]out", words)
+    assert result.summary.startswith(f"{result.winner} on 240 customers by {text}, ")
+    document = result.bundle.metrics["held_out"]
+    assert (document["repeats"], document["folds"], document["rows"]) == (5, 3, 240)
+    assert result.evaluations.keys() == {result.winner}
+
+
+def test_monitoring_compares_with_the_repeated_evaluation():
+    result, (prepared, _, _, repeated) = evaluated(), small()
+    decline = judge_decline(
+        prepared.outcome.astype(float),
+        1 - repeated.probability[0],
+        promised=result.bundle.metrics["held_out"],
+        churn_threshold=result.bundle.threshold,
+        settings=SETTINGS.monitoring,
+    )
+    assert decline.promised == result.evaluations[result.winner].metrics["roc_auc"].value
+    assert decline.below
+    assert decline.errors is None
+
+
+def test_a_leak_is_named_without_held_out_rows():
+    prepared, _, _, repeated = small()
+    column = Column(name="extra", kind="category", choices=tuple("abcdef"))
+    codes = prepared.outcome * 3.0 + np.random.default_rng(0).integers(0, 3, 240)
+    table = replace(prepared, columns={"extra": codes})
+    [suspect] = suspected_columns(table, [column], repeated.folds())
+    assert suspect.leaks
+    alone = replace(prepared, columns={"extra": np.arange(240.0)})
+    assert suspected_columns(alone, [column], repeated.folds()) == []
+
+
+def test_the_score_without_a_suspect_has_the_same_folds():
+    prepared, features, trained, repeated = small()
+    scores = WinnerRefits(trained, prepared, features, SETTINGS).without({"city"})
+    assert scores is not None
+    assert scores.shape == repeated.probability.shape
