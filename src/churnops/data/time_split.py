@@ -19,7 +19,10 @@ Indices = NDArray[np.intp]
 
 MIN_OUTCOMES = 10
 """Smallest number of rows of each outcome on each side of a split."""
-REMEDY = "add earlier rows, lower journal.label_horizon if outcomes are known sooner, or set evaluation.split: random"
+REMEDY = (
+    "add rows, raise evaluation.holdout_fraction, lower journal.label_horizon if outcomes are known sooner, or set "
+    "evaluation.split: random"
+)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,8 @@ def _evaluated(
     """Fit the best trial of every candidate on the training rows.
 
     If the search used a part of a large table, only the winner is fitted on all training rows, and scores of the search
-    are no reference for it.
+    are no reference for it. In a split in time it is then fitted in each fold, on all of the fold's rows, so that the
+    threshold does not come from the held-out rows.
 
     Returns
     -------
@@ -229,11 +230,10 @@ def _evaluated(
         if repeated is not None and name == winner:
             unseen = repeated.probability[0]
         elif is_part and name == winner:
-            unseen[:] = np.nan
+            refolded = plan.reference is not None or maker.prepared.in_time is not None
+            unseen[training] = maker.cross_fit(family, search.best, plan.folds, weighting) if refolded else np.nan
             if plan.reference is None:
-                reference = held_out
-            else:
-                unseen[training] = maker.cross_fit(family, search.best, plan.folds, weighting)
+                reference = ~np.isnan(unseen) if refolded else held_out
         elif is_part and plan.reference is None:
             rows = reference
         weight = weighting and weighting(np.flatnonzero(rows[training]))
