@@ -21,7 +21,7 @@ MIN_OUTCOMES = 10
 """Smallest number of rows of each outcome on each side of a split."""
 REMEDY = (
     "add rows, raise evaluation.holdout_fraction, lower journal.label_horizon if outcomes are known sooner, or set "
-    "evaluation.split: random"
+    "evaluation.split: random or repeated"
 )
 
 
