@@ -1,6 +1,6 @@
 """The split in time: its size, its errors, and the tables that it needs."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from churnops.data.row_times import moments_of
 from churnops.data.time_split import Moments, forward_folds, split_in_time
 from churnops.data.validate import ValidationError, validate_data
 from churnops.errors import DataError
+from churnops.retraining.pipeline import _written
+from churnops.retraining.rows import ProductionRows
 from churnops.schema import Column, Schema
 
 SCHEMA = Schema(
@@ -89,3 +91,13 @@ def test_a_customer_may_have_a_row_for_each_time(tmp_path: Path):
     path.write_text(path.read_text() + "a,2025-01-01,4,no\n")
     with pytest.raises(ValidationError, match="1 row with the id and month of an earlier row"):
         validate_data([path], [], SCHEMA, by_time=True)
+
+
+def test_rows_of_the_journal_have_the_time_of_their_prediction(tmp_path: Path):
+    schema = Schema(columns=(Column(name="who", kind="id"), Column(name="month", kind="time"), *SCHEMA.columns[2:]))
+    raw = tmp_path / "rows.csv"
+    raw.write_text("who,month,calls,left\na,2025-01-01,1,no\nb,2025-01-01,3,yes\n")
+    at = np.array([86_400_000_000])
+    rows = ProductionRows(pl.DataFrame({"calls": [1], "left": ["no"]}), at, at, ("c",), due=1, labelled=1)
+    (table,) = validate_data([raw], _written(rows, schema, tmp_path), schema).production.values()
+    assert table.rows() == [("c", datetime(1970, 1, 2, tzinfo=UTC), 1, "no")]

@@ -28,6 +28,7 @@ from churnops.retraining.comparison import RETRAINED_FROM, check_same_inputs, cu
 from churnops.retraining.gate import VERDICT_LABELS, Decision
 from churnops.retraining.rows import ProductionRows
 from churnops.retraining.split import Split, Table, one_row_each, split
+from churnops.schema import Schema
 from churnops.settings import Settings
 from churnops.step import StepResult
 from churnops.tracking import PipelineRun
@@ -178,7 +179,7 @@ class RetrainingPipeline:
         """Run steps 1 and 2; return all original rows with one row for each production customer, and a SHA-256."""
         settings, schema = self._settings, self._settings.table
         with temporary_folder() as folder:
-            production = [*_written(rows, folder), *([batch] if batch else [])]
+            production = [*_written(rows, schema, folder), *([batch] if batch else [])]
             raw = [settings.path(source) for source in settings.data.raw]
             folds = settings.training.folds
             validated = self._run.step(
@@ -214,12 +215,19 @@ def _plan(table: Table, parts: Split, settings: Settings) -> Plan:
     )
 
 
-def _written(rows: ProductionRows, folder: Path) -> list[Path]:
-    """Write the journal's rows to a file, so that validation checks them like every table."""
+def _written(rows: ProductionRows, schema: Schema, folder: Path) -> list[Path]:
+    """Write the journal's rows to a file, so that validation checks them like every table.
+
+    The file has a required id, and the time of the prediction as a required time of the row.
+    """
     if not rows.table.height:
         return []
-    path = folder / "journal.parquet"
-    rows.table.write_parquet(path)
+    table, path = rows.table, folder / "journal.parquet"
+    if schema.identifier and schema.identifier.required:
+        table = table.with_columns(pl.Series(schema.identifier.name, rows.customers, pl.String))
+    if schema.time and schema.time.required:
+        table = table.with_columns(pl.Series(schema.time.name, rows.at).cast(pl.Datetime("us", "UTC")))
+    table.write_parquet(path)
     return [path]
 
 
