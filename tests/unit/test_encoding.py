@@ -157,3 +157,15 @@ def test_no_column_tells_a_rows_own_outcome():
     encoding, encoded = tree_encoding(matrix, outcome, KINDS, seed=3)
     rate = encoded[:, encoding.kind.tolist().index(LOOKED_UP)]
     assert abs(np.corrcoef(rate, outcome)[0, 1]) < 0.06
+
+
+def test_a_customers_own_rows_are_not_in_the_rate_of_its_level():
+    """Else a level of one customer would give away its outcome in every training row, and in no later one."""
+    customers = np.repeat(np.arange(40), 5)
+    outcome, codes = customers % 2 == 0, customers[:, None].astype(float)
+    _, alone = tree_encoding(codes, outcome, (FeatureKind(40),), seed=3)
+    _, apart = tree_encoding(codes, outcome, (FeatureKind(40),), seed=3, customers=customers)
+    assert alone[outcome].mean() - alone[~outcome].mean() > 0.8
+    assert abs(apart[outcome].mean() - apart[~outcome].mean()) < 0.1
+    _, linear = linear_encoding(codes, outcome, (FeatureKind(101),), seed=3, customers=customers)
+    assert abs(linear[outcome].mean() - linear[~outcome].mean()) < 0.4

@@ -5,6 +5,7 @@ one customer are on the same side. Needs no table library.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -43,6 +44,15 @@ class Moments:
     customers: Hashes
     gap: float
 
+    @cached_property
+    def numbers(self) -> Indices | None:
+        """Number of each row's customer, shape (n,); None if no customer has several rows."""
+        known = self.customers != 0
+        ids, numbers = np.unique(self.customers, return_inverse=True)
+        if ids[ids != 0].size == known.sum():
+            return None
+        return np.where(known, numbers, ids.size + np.arange(known.size))
+
     def rows(self, chosen: Mask) -> "Moments":
         """Return the chosen rows."""
         return Moments(self.at[chosen], self.customers[chosen], self.gap)
@@ -58,18 +68,20 @@ class TimeSplit:
         Masks of shape (n,). Rows in the gap, and rows of a customer who is on the other side, are in neither.
     cut
         Time of the first held-out rows, in days since 1970-01-01 UTC.
+    left_out
+        Number of rows in the gap or of customers on the other side.
     """
 
     moments: Moments
     held_out: Mask
     training: Mask
     cut: float
+    left_out: int
 
     def __str__(self) -> str:
-        left_out = self.training.size - int(self.training.sum()) - int(self.held_out.sum())
         return (
             f"held out from {day_text(self.cut)} on; training rows are at least {self.moments.gap:g} days older; "
-            f"{left_out:,} rows in between or of customers on the other side are left out"
+            f"{self.left_out:,} rows in between or of customers on the other side are left out"
         )
 
 
@@ -104,7 +116,7 @@ def split_in_time(moments: Moments, outcome: Mask, fraction: float, seed: int) -
                 f"{int((~outcome[rows]).sum()):,} stayed, at least {MIN_OUTCOMES} of each are needed (held out from "
                 f"{day_text(cut)} on, training until {moments.gap:g} days before): {REMEDY}"
             )
-    return TimeSplit(moments, held_out, training, cut)
+    return TimeSplit(moments, held_out, training, cut, int((~training & ~held_out).sum()))
 
 
 def forward_folds(moments: Moments, outcome: Mask, folds: int, seed: int) -> list[tuple[Indices, Indices]]:

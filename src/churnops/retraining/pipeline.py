@@ -17,7 +17,7 @@ from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
 from churnops.data.row_times import moments_of
 from churnops.data.skipped import Skipped
-from churnops.data.time_split import Moments
+from churnops.data.time_split import Moments, TimeSplit
 from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
@@ -27,7 +27,7 @@ from churnops.model import Bundle
 from churnops.retraining.comparison import RETRAINED_FROM, check_same_inputs, customers_of, judge
 from churnops.retraining.gate import VERDICT_LABELS, Decision
 from churnops.retraining.rows import ProductionRows
-from churnops.retraining.split import Split, Table, one_row_each, split
+from churnops.retraining.split import Mask, Split, Table, one_row_each, split
 from churnops.schema import Schema
 from churnops.settings import Settings
 from churnops.step import StepResult
@@ -134,7 +134,7 @@ class RetrainingPipeline:
         parts = split(table, table.held_by(trained_on), names, settings.retraining)
         if not parts.held_out.any():
             raise DataError("no customer with a known outcome is new to the deployed model: no comparison is possible")
-        used = parts.held_out | parts.training
+        used = parts.used
         prepared = step(
             STEPS[2],
             preprocess,
@@ -142,7 +142,7 @@ class RetrainingPipeline:
             table.outcome[used],
             schema.model_inputs,
             sha256=sha256,
-            held_out=parts.held_out[used],
+            held_out=_held_out(table, parts),
             seed=settings.random_state,
         )
         one_hot = settings.training.recipe == "report"
@@ -203,14 +203,23 @@ class RetrainingPipeline:
         return {"run_id": run.run_id, "git_commit": run.commit, "created": now, RETRAINED_FROM: champion.content_sha256}
 
 
+def _held_out(table: Table, parts: Split) -> Mask | TimeSplit:
+    """Return the held-out ones among the used rows."""
+    held_out = parts.held_out[parts.used]
+    if table.moments is None:
+        return held_out
+    moments = table.moments.rows(parts.used)
+    return TimeSplit(moments, held_out, ~held_out, float(moments.at[held_out].min()), int((~parts.used).sum()))
+
+
 def _plan(table: Table, parts: Split, settings: Settings) -> Plan:
     """Return the candidates, the rows for fitting them, and the rows for choosing one."""
-    used, names = parts.held_out | parts.training, [column.name for column in settings.table.model_inputs]
+    names = [column.name for column in settings.table.model_inputs]
     return Plan(
         families=settings.retraining.families,
         weights=parts.weightings(table, settings.retraining),
         folds=parts.folds(table, names, settings.training.folds, settings.random_state),
-        reference=(parts.held_out | parts.newest)[used],
+        reference=(parts.held_out | parts.newest)[parts.used],
         threads=settings.retraining_threads,
     )
 

@@ -114,6 +114,11 @@ class Split:
     newest: Mask
     order: NDArray[np.intp]
 
+    @property
+    def used(self) -> Mask:
+        """Mask of the rows that are held out or for fitting."""
+        return self.held_out | self.training
+
     def folds(self, table: Table, names: Sequence[str], folds: int, seed: int) -> list[Fold]:
         """Return the folds for choosing a candidate, as indices into the training rows.
 

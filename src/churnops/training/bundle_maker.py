@@ -18,7 +18,7 @@ from churnops.model.reference import SCORE
 from churnops.schema import Columns
 from churnops.settings import Direction, Family, Settings
 from churnops.training.candidates import CANDIDATES
-from churnops.training.encode import FeatureKind
+from churnops.training.encode import Customers, FeatureKind
 from churnops.training.export import export
 from churnops.training.recipe import Rows, fit_family, kinds_of
 from churnops.training.search import Fold, Trial, Weighting
@@ -67,6 +67,11 @@ class BundleMaker:
         """Kind of each selected feature."""
         return kinds_of(self.build, self.monotone)
 
+    @property
+    def customers(self) -> Customers:
+        """Number of each row's customer, if rows are split in time and some customers have several."""
+        return self.prepared.in_time.moments.numbers if self.prepared.in_time else None
+
     def refit(self, family: Family, trial: Trial, evaluated: Bundle, reference: ReferenceRows) -> Bundle:
         """Fit the winner, which was evaluated as another Bundle, again on all rows."""
         everyone = np.ones(self.prepared.outcome.shape, dtype=np.bool_)
@@ -84,11 +89,10 @@ class BundleMaker:
     ) -> Bundle:
         """Fit one trial's hyperparameters on the chosen rows, and add a reference profile and probe rows."""
         schema, prepared = self.settings.table, self.prepared
-        outcome = prepared.outcome[rows]
         columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
         present = [column.name for column in schema.inputs if column.name in prepared.columns]
         imputer = Imputer.fit(columns, schema.model_inputs)
-        estimator = self._estimator(family, trial, self._matrix(imputer, columns), outcome, weight)
+        estimator = self._estimator(family, trial, self._matrix(imputer, columns), rows, weight)
         scores, gaps = reference.unseen.copy(), reference.rows & np.isnan(reference.unseen)
         assert not (gaps & rows).any(), "the next fit would score a reference row that it is trained on"
         if gaps.any():
@@ -130,8 +134,7 @@ class BundleMaker:
             {name: values[rows] for name, values in self.prepared.columns.items()} for rows in (fitted, scored)
         )
         imputer = Imputer.fit(known, self.settings.table.model_inputs)
-        outcome = self.prepared.outcome[fitted]
-        estimator = self._estimator(family, trial, self._matrix(imputer, known), outcome, weight)
+        estimator = self._estimator(family, trial, self._matrix(imputer, known), fitted, weight)
         return estimator.probability(self._matrix(imputer, others))
 
     def cross_fit(
@@ -153,12 +156,13 @@ class BundleMaker:
         family: Family,
         trial: Trial,
         matrix: NDArray[np.float64],
-        outcome: NDArray[np.bool_],
+        rows: NDArray[Any],
         weight: NDArray[np.float64] | None,
     ) -> Estimator:
-        seed = self.settings.random_state
+        seed, outcome = self.settings.random_state, self.prepared.outcome[rows]
         if self.general:
-            return fit_family(family, trial.params, Rows(matrix, outcome, weight), self.kinds, seed)
+            customers = None if self.customers is None else self.customers[rows]
+            return fit_family(family, trial.params, Rows(matrix, outcome, weight, customers), self.kinds, seed)
         return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
 
     def threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
 from churnops.features.encoding import AS_IT_IS, CLIPPED, EQUAL, LOOKED_UP, EncodedColumn, Encoding
 
 Matrix = NDArray[np.float64]
 Outcome = NDArray[np.bool_]
+Customers = NDArray[np.intp] | None
 
 ONE_HOT_LEVELS = 25
 """Trees get a column for each level of a category with at most this number of levels; see `tree_encoding`."""
@@ -46,14 +47,14 @@ Kinds = Sequence[FeatureKind]
 
 
 def tree_encoding(
-    matrix: Matrix, outcome: Outcome, kinds: Kinds, seed: int, *, gaps: bool = True
+    matrix: Matrix, outcome: Outcome, kinds: Kinds, seed: int, *, gaps: bool = True, customers: Customers = None
 ) -> tuple[Encoding, Matrix]:
     """Fit the encoding for trees, and return it with the encoded training rows.
 
     Numbers keep their missing values; without any in the training rows, later ones become the median. Without `gaps`,
     all become the median, and a column of their own. A category of up to 25 levels becomes a column for each level; of
     more levels, the level's churn rate, drawn towards the average rate the more, the fewer rows it has (Micci-Barreca
-    2001). In the training rows, the rate comes from other rows.
+    2001). In the training rows, the rate comes from other rows, which are of other customers.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ def tree_encoding(
         Shape (n,).
     kinds
         Kind of each feature.
+    customers
+        Number of each row's customer, shape (n,); None if all rows are of different customers.
     """
     columns: list[EncodedColumn] = []
     crossed: dict[int, Matrix] = {}
@@ -74,12 +77,14 @@ def tree_encoding(
         elif count <= ONE_HOT_LEVELS:
             columns += _levels(feature, values, count)
         else:
-            rates, crossed[len(columns)] = _rates(values, outcome, count, seed)
+            rates, crossed[len(columns)] = _rates(values, outcome, count, seed, customers)
             columns.append(EncodedColumn(feature, LOOKED_UP, table=tuple(rates)))
     return _encoded(columns, matrix, crossed)
 
 
-def linear_encoding(matrix: Matrix, outcome: Outcome, kinds: Kinds, seed: int) -> tuple[Encoding, Matrix]:
+def linear_encoding(
+    matrix: Matrix, outcome: Outcome, kinds: Kinds, seed: int, *, customers: Customers = None
+) -> tuple[Encoding, Matrix]:
     """Fit the encoding for a linear model, and return it with the encoded training rows.
 
     A number becomes itself and a hinge `max(x - knot, 0)` for each knot, flat in the outermost 0.5 % of the training
@@ -97,7 +102,7 @@ def linear_encoding(matrix: Matrix, outcome: Outcome, kinds: Kinds, seed: int) -
         elif count <= LINEAR_LEVELS:
             columns += _levels(feature, values, count)
         else:
-            rates, training = _rates(values, outcome, count, seed)
+            rates, training = _rates(values, outcome, count, seed, customers)
             crossed[len(columns)] = _log_odds(training)
             columns.append(EncodedColumn(feature, LOOKED_UP, table=tuple(_log_odds(rates))))
     return _encoded(columns, matrix, crossed)
@@ -142,11 +147,14 @@ def _hinges(feature: int, values: Matrix, direction: int) -> list[EncodedColumn]
     return [number._replace(low=float(start), high=float(end)) for start, end in spans] + missing
 
 
-def _rates(codes: Matrix, outcome: Outcome, count: int, seed: int) -> tuple[Matrix, Matrix]:
+def _rates(codes: Matrix, outcome: Outcome, count: int, seed: int, customers: Customers) -> tuple[Matrix, Matrix]:
     """Return the churn rates of levels, of missing and of unknown codes; and each row's rate by other rows."""
     places = np.where(np.isnan(codes), count, np.where(codes < count, codes, count + 1))
     rarer = min(outcome.sum(), outcome.size - outcome.sum())
-    folds = StratifiedKFold(max(2, min(INNER_FOLDS, int(rarer))), shuffle=True, random_state=seed)
+    number = max(2, min(INNER_FOLDS, int(rarer)))
+    folds = StratifiedKFold(number, shuffle=True, random_state=seed)
+    if customers is not None and np.unique(customers).size >= number:
+        folds = GroupKFold(number).split(places, outcome, customers)
     encoder = TargetEncoder(categories=[np.arange(count + 2.0)], target_type="binary", smooth="auto", cv=folds)
     training = encoder.fit_transform(places[:, None], outcome)[:, 0]
     return encoder.encodings_[0], training

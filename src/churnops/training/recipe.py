@@ -20,7 +20,7 @@ from churnops.model import LinearModel, TreeEnsemble
 from churnops.model.blend import Blend, BlendPart
 from churnops.settings import Direction
 from churnops.training.bounded import fit_bounded
-from churnops.training.encode import FeatureKind, Kinds, linear_encoding, tree_encoding
+from churnops.training.encode import Customers, FeatureKind, Kinds, linear_encoding, tree_encoding
 from churnops.training.export import export, export_boosters
 
 Matrix = NDArray[np.float64]
@@ -90,15 +90,28 @@ BOOSTED = ("stumps", "xgboost")
 
 @dataclass(frozen=True)
 class Rows:
-    """Features with missing values, shape (n, k), outcomes, shape (n,), and weights, if not all rows have the same."""
+    """Features with missing values, shape (n, k), outcomes, shape (n,), and weights, if not all rows have the same.
+
+    `customers` has the number of each row's customer, if some have several rows.
+    """
 
     matrix: Matrix
     outcome: NDArray[np.bool_]
     weight: Matrix | None = None
+    customers: Customers = None
 
     def chosen(self, rows: NDArray[Any]) -> "Rows":
         """Return some of the rows, by mask or indices."""
-        return Rows(self.matrix[rows], self.outcome[rows], None if self.weight is None else self.weight[rows])
+        weight, customers = (None if of is None else of[rows] for of in (self.weight, self.customers))
+        return Rows(self.matrix[rows], self.outcome[rows], weight, customers)
+
+    def draw(self, share: float, seed: int) -> NDArray[np.bool_]:
+        """Draw about this share of the rows at random, with all rows of a customer."""
+        generator = np.random.default_rng(seed)
+        if self.customers is None:
+            return generator.random(self.outcome.size) < share
+        numbers, places = np.unique(self.customers, return_inverse=True)
+        return (generator.random(numbers.size) < share)[places]
 
 
 @dataclass(frozen=True)
@@ -129,9 +142,11 @@ def form_of(family: str, kinds: Kinds) -> Form:
 def encode(form: Form, rows: Rows, kinds: Kinds, seed: int) -> EncodedRows:
     """Fit the encoding of a form to training rows, and encode them."""
     if form == "linear":
-        encoding, matrix = linear_encoding(rows.matrix, rows.outcome, kinds, seed)
+        encoding, matrix = linear_encoding(rows.matrix, rows.outcome, kinds, seed, customers=rows.customers)
     else:
-        encoding, matrix = tree_encoding(rows.matrix, rows.outcome, kinds, seed, gaps=form == "trees")
+        encoding, matrix = tree_encoding(
+            rows.matrix, rows.outcome, kinds, seed, gaps=form == "trees", customers=rows.customers
+        )
     directions = np.array([kind.direction for kind in kinds], np.int8)[encoding.owner]
     directions[encoding.kind == EQUAL] = 0  # columns of missing values
     return EncodedRows(encoding, matrix, rows, directions if directions.any() else None)
@@ -234,7 +249,7 @@ def _boosters(encoded: EncodedRows, params: Params, seed: int) -> list[xgboost.B
         return [boost(encoded, params, each, trees) for each in seeds]
     boosters = []
     for each in seeds:
-        stop = np.random.default_rng(each).random(size) < 0.1
+        stop = encoded.rows.draw(0.1, each)
         training = replace(encoded, matrix=encoded.matrix[~stop], rows=encoded.rows.chosen(~stop))
         # Their churn rates of levels come from other rows, as those of the training rows.
         booster = boost(training, params, each, 2 * MAX_TREES, (encoded.matrix[stop], encoded.rows.outcome[stop]))

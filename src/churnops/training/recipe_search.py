@@ -21,7 +21,7 @@ from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
 from churnops.features.build import FeatureMatrix
 from churnops.model.linear import logistic
 from churnops.schema import Columns
-from churnops.training.encode import Kinds
+from churnops.training.encode import Customers, Kinds
 from churnops.training.recipe import (
     BOOSTED,
     FAMILIES,
@@ -90,6 +90,8 @@ class RecipeSearch:
         Weights of the training rows of a fold; validation rows have equal weights.
     pool
         Threads that run the fits; the result does not depend on their number.
+    customers
+        Number of each row's customer, shape (n,), if some have several rows.
     """
 
     build: FeatureMatrix
@@ -100,6 +102,7 @@ class RecipeSearch:
     metric: str
     seed: int
     pool: ThreadPoolExecutor
+    customers: Customers = None
     weighting: Weighting | None = None
 
     def search(self, family: str, trials: int, weighting: Weighting | None = None) -> Search:
@@ -133,11 +136,12 @@ class RecipeSearch:
         pairs = []
         for training, validation in self.folds:
             weight = None if self.weighting is None else self.weighting(training)
+            customers = None if self.customers is None else self.customers[training]
             given, unseen = ({n: values[rows] for n, values in self.columns.items()} for rows in (training, validation))
             imputer = Imputer.fit(given, self.build.inputs)
             pairs.append(
                 (
-                    counted(Rows(self.build(imputer(given), given), self.outcome[training], weight)),
+                    counted(Rows(self.build(imputer(given), given), self.outcome[training], weight, customers)),
                     Rows(self.build(imputer(unseen), unseen), self.outcome[validation]),
                 )
             )

@@ -186,7 +186,8 @@ def _search(
     search: Callable[[Family, int, Weighting | None], Search]
     if maker.general:
         folds = capped(plan.folds, seed)
-        search = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, pool).search
+        customers = None if maker.customers is None else maker.customers[training]
+        search = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, pool, customers).search
     else:
         validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, pool)
         search = lambda family, *others: validation.search(CANDIDATES[family], *others)  # noqa: E731

@@ -1,14 +1,13 @@
 """Further fits of the winner of a main job, which show what its evaluation would be otherwise."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable, stratified_holdout
-from churnops.features.build import FeatureMatrix
 from churnops.settings import Family, Settings
 from churnops.training.bundle_maker import BundleMaker
 from churnops.training.repeated import repeated_scores
@@ -35,20 +34,17 @@ class WinnerRefits:
         build = self.features.build.without(columns)
         if build is None:
             return None
+        maker = BundleMaker(self.prepared, build, self.settings)
         if self.trained.repeated is not None:
-            return repeated_scores(BundleMaker(self.prepared, build, self.settings), *self._winner).probability
-        return self._scores(build, self.prepared.training, self.prepared.held_out)
+            return repeated_scores(maker, *self._winner).probability
+        return maker.scores(*self._winner, self.prepared.training, self.prepared.held_out)
 
     def on_random_split(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Hold rows out at random, whatever their times and customers; return their outcomes and scores."""
         outcome, settings = self.prepared.outcome, self.settings
         held_out = stratified_holdout(outcome, settings.evaluation.holdout_fraction, settings.random_state)
-        return outcome[held_out], self._scores(self.features.build, ~held_out, held_out)
-
-    def _scores(
-        self, build: FeatureMatrix, fitted: NDArray[np.bool_], scored: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
-        return BundleMaker(self.prepared, build, self.settings).scores(*self._winner, fitted, scored)
+        maker = BundleMaker(replace(self.prepared, in_time=None), self.features.build, settings)
+        return outcome[held_out], maker.scores(*self._winner, ~held_out, held_out)
 
     @property
     def _winner(self) -> tuple[Family, Trial]:
