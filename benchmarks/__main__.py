@@ -1,6 +1,6 @@
 """Measure, print, and write `benchmarks/results.json` and `docs/benchmarks.md`: `python -m benchmarks [names...]`.
 
-`alarms` and `gate` exist for three tables. `python -m benchmarks alarms rare` measures on the table `rare`, and `python
+`alarms` and `gate` exist for four tables. `python -m benchmarks alarms rare` measures on the table `rare`, and `python
 -m benchmarks alarms` on the telecom table. `python -m benchmarks tables bank` measures on the public table `bank`, and
 `python -m benchmarks tables` on all of `tables_peers/tables.json`. Their figures are in one result.
 """
@@ -41,6 +41,7 @@ NAMES = (
     "alarms",
     "alarms rare",
     "alarms common",
+    "alarms bank",
     "gate",
     "gate rare",
     "gate common",
@@ -66,7 +67,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="name",
-        help=f"Default: all of {', '.join(NAMES)}. A table after alarms or gate: {TELECOM}, rare or common; after "
+        help=f"Default: all of {', '.join(NAMES)}. A table after alarms or gate: {TELECOM}, rare, common or bank; after "
         f"tables: {', '.join(TABLES)}.",
     )
     try:

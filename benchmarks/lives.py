@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.product import Customers, Project, prepare
+from benchmarks.public import PublicProject
 from benchmarks.simulated import TABLES, SimulatedTable, simulated_settings
 from churnops.data.profile import count_profile
 from churnops.data.simulate import Drift, Simulated, simulate
@@ -121,6 +122,21 @@ PLANS: Mapping[str, Plan] = {
         concept_claimed=1000,
         batches=3,
     ),
+    "bank": Plan(
+        training_rows=3000,
+        splits=80,
+        other_splits=8,
+        lives=2,
+        rows=500,
+        shifted=6,
+        shifts=(0.2, 0.3, 0.4),
+        shift_rows=(500, 1000, 2000, 5000),
+        shift_claimed=2000,
+        worse=None,
+        concept=_all(200, 300, 500, 1000),
+        concept_claimed=500,
+        batches=2,
+    ),
 }
 
 
@@ -202,17 +218,19 @@ def deploy(table: str, rows: int, generator: np.random.Generator, number: int) -
     """Train a model on `rows` customers of a table with the product's steps: default hyperparameters, no search.
 
     The telecom table gets a random forest; the simulated ones get logistic regression, and XGBoost in every fourth
-    split.
+    split; a public table gets XGBoost, and a blend in every fourth split.
     """
+    family: Family
     if table in TABLES:
-        family: Family = "xgboost" if number % 4 == 3 else "logistic_regression"
+        family = "xgboost" if number % 4 == 3 else "logistic_regression"
         settings, simulated_table = simulated_settings(), TABLES[table]
         bundle = trained(simulated_table.draw(rows, generator), settings, family, number)
         return _deployed(bundle, Endless(simulated_table), settings, simulated_table.draw(20_000, generator))
-    project = Project.default()
+    project = Project.default() if table == "telecom" else PublicProject.of(table)
     everyone = project.everyone
     order = generator.permutation(everyone.outcome.size)
-    bundle = trained(everyone.rows(np.sort(order[:rows])), project.settings, "random_forest", number)
+    family = "random_forest" if table == "telecom" else "blend" if number % 4 == 3 else "xgboost"
+    bundle = trained(everyone.rows(np.sort(order[:rows])), project.settings, family, number)
     unseen = everyone.rows(order[rows:])
     return _deployed(bundle, Unseen(unseen), project.settings, unseen)
 
