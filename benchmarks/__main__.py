@@ -67,8 +67,8 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="name",
-        help=f"Default: all of {', '.join(NAMES)}. A table after alarms or gate: {TELECOM}, rare, common or bank; after "
-        f"tables: {', '.join(TABLES)}.",
+        help=f"Default: all of {', '.join(NAMES)}. A table after alarms or gate: {TELECOM}, rare, common or bank; "
+        f"after tables: {', '.join(TABLES)}.",
     )
     try:
         chosen = selected(parser.parse_args().names)

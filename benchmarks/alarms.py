@@ -112,9 +112,9 @@ def _notes(table: str, plan: Plan) -> Sequence[str]:
         return limits, PLAIN_NOTE, drift
     if table not in TABLES:
         drift = (
-            f"For each batch, {plan.shifted} numbers that no other column determines are drawn and shifted: more than a "
-            "third of the inputs. No outcomes are known. `drift_rate_threshold` is 0.30. For the lines 'ROC-AUC from … "
-            "to …' (concept drift), the outcomes of half of the customers are permuted, so ROC-AUC falls halfway to "
+            f"For each batch, {plan.shifted} numbers that no other column determines are drawn and shifted: more than "
+            "a third of the inputs. No outcomes are known. `drift_rate_threshold` is 0.30. For the lines 'ROC-AUC from "
+            "… to …' (concept drift), the outcomes of half of the customers are permuted, so ROC-AUC falls halfway to "
             "0.5; all outcomes are known."
         )
         return limits, PLAIN_NOTE, drift

@@ -24,7 +24,7 @@ from churnops.schema import Column
 from churnops.settings import MonitoringSettings
 from churnops.training.encode import FeatureKind, tree_encoding
 
-MODELS, SEED = (int(os.environ.get(f"LEVELS_{name}", n)) for name, n in (("MODELS", 20), ("SEED", 1)))
+MODELS, SEED = (int(os.environ.get(f"LEVELS_{name}", n)) for name, n in (("MODELS", 12), ("SEED", 1)))
 BATCHES, ROWS = 50, (300, 2_000, 10_000)
 MOVED = (0.0, 0.15, 0.3)  # share of the customers
 HEAD = 0.01  # share of the levels, the largest ones, whose customers stay

@@ -19,7 +19,7 @@ from churnops.evaluation.metrics import evaluate, point_metrics
 from churnops.model import Bundle
 from churnops.model.reference import SCORE
 from churnops.monitoring.budget import Recommendation, TriggerName, Verdicts, recommend
-from churnops.monitoring.drift import ks
+from churnops.monitoring.drift import ks, model_slack
 from churnops.monitoring.performance import judge_decline
 from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
 from churnops.schema import Columns
@@ -125,7 +125,7 @@ PLANS: Mapping[str, Plan] = {
     "bank": Plan(
         training_rows=3000,
         splits=80,
-        other_splits=8,
+        other_splits=4,
         lives=2,
         rows=500,
         shifted=6,
@@ -287,7 +287,7 @@ class Judge:
         self._verdicts = Verdicts(
             decline,
             judge_columns(bundle, count_profile(inputs, columns), settings),
-            judge_scores(reference[SCORE], reference[SCORE].count(scores), settings),
+            judge_scores(reference[SCORE], reference[SCORE].count(scores), settings, model_slack(bundle.metrics)),
             judge_labels(target, reference[target], reference[target].count(outcome), settings),
         )
         self._settings = settings

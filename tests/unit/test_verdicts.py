@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from churnops.data.profile import ColumnProfile, count_profile, fit_profile
+from churnops.monitoring.drift import SLACK
 from churnops.monitoring.verdicts import FeatureDrift, judge_columns, judge_labels, judge_scores
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
@@ -149,6 +151,14 @@ def test_unseen_and_shifted_categories():
     other = judged(moved(0.0, (), plan=np.where(np.arange(1000) % 3 == 0, 2.0, plan)))
     assert other.drifted == ("plan",)
     assert [column.test for column in other.columns if column.drifted] == ["chi_square"]
+
+
+@pytest.mark.parametrize(("slack", "drifted"), [(SLACK, False), (0.2, True)])
+def test_a_model_of_stable_fits_detects_smaller_shifts_of_its_scores(slack: float, drifted: bool):
+    log_odds = np.random.default_rng(5).normal(-2.0, 1.0, 4000)
+    reference = ColumnProfile.fit(expit(log_odds))
+    found = [judge_scores(reference, reference.count(expit(log_odds + by)), SETTINGS, slack) for by in (0.15, 0.7)]
+    assert [column.drifted for column in found] == [False, drifted]
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, PLAIN])

@@ -29,6 +29,7 @@ from churnops.data.profile import Profile, count_profile, merge_profiles
 from churnops.errors import ChurnopsError, DataError
 from churnops.journal.profiles import ProfilePart, ProfileStore
 from churnops.model.reference import SCORE
+from churnops.monitoring.drift import model_slack
 from churnops.monitoring.verdicts import judge_columns, judge_scores
 from churnops.schema import Column, Columns
 from churnops.settings import MonitoringSettings
@@ -248,7 +249,7 @@ class LiveDrift:
     def _show(self, served: Served, profile: Profile, now: datetime) -> None:
         bundle = served.bundle
         features = judge_columns(bundle, profile, self._settings)
-        scores = judge_scores(bundle.reference[SCORE], profile[SCORE], self._settings)
+        scores = judge_scores(bundle.reference[SCORE], profile[SCORE], self._settings, model_slack(bundle.metrics))
         missing = {
             column.name: counts.missing / (counts.rows + counts.missing)
             for column in features.columns

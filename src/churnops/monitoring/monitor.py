@@ -19,6 +19,7 @@ from churnops.monitoring.batch import NO_SCORES, Batch, Resolved, Window
 from churnops.monitoring.budget import Verdicts, level, recommend
 from churnops.monitoring.cautions import broken_columns, explained_by, wrong_predictions
 from churnops.monitoring.copies import without_copies
+from churnops.monitoring.drift import model_slack
 from churnops.monitoring.new_levels import new_levels
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
@@ -185,7 +186,7 @@ class ModelMonitor:
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
         performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
         features = judge_columns(bundle, profile, settings, batch.broken)
-        scores = judge_scores(reference[SCORE], profile[SCORE], settings)
+        scores = judge_scores(reference[SCORE], profile[SCORE], settings, model_slack(bundle.metrics))
         if not batch.scored:
             scores = replace(scores, reason=NO_SCORES)
         labels = judge_labels(target, reference[target], profile[target], settings, known=resolved.coverage.share)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.model import Bundle
 from churnops.model.reference import SCORE
-from churnops.monitoring.drift import Finding, chi_square_test, ks_test, level_rate_test, score_test, tests_for
+from churnops.monitoring.drift import SLACK, Finding, chi_square_test, ks_test, level_rate_test, score_test, tests_for
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
 from churnops.words import title
@@ -158,15 +158,17 @@ def judge_columns(
     return _together(tuple(columns.values()), bundle.schema, settings)
 
 
-def judge_scores(reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings) -> ColumnDrift:
+def judge_scores(
+    reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings, slack: float = SLACK
+) -> ColumnDrift:
     """Compare the deployed model's scores of a batch with the reference's out-of-fold scores.
 
     The null hypothesis allows for the difference that a refit makes, see `score_test`. So a refit alone causes no
-    alarm, for any number of rows.
+    alarm, for any number of rows. `slack` is that of the model, see `model_slack`.
     """
     if settings.correction == "none":
         return _single(SCORE, "score", ks_test(reference, batch), 0.0, settings)
-    return _single(SCORE, "score", score_test(reference, batch), MIN_SCORE_DISTANCE, settings)
+    return _single(SCORE, "score", score_test(reference, batch, slack), MIN_SCORE_DISTANCE, settings)
 
 
 def judge_labels(

@@ -18,11 +18,13 @@ from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
 from churnops.evaluation.repeated import RepeatedScores
 from churnops.model.bundle import Bundle
 from churnops.model.reference import SCORE
+from churnops.monitoring.drift.scores import SLACK
 from churnops.settings import Family, Settings
 from churnops.step import StepResult
 from churnops.training.bundle_maker import REPORTED, BundleMaker, ReferenceRows, spread
 from churnops.training.candidates import CANDIDATES
 from churnops.training.recipe_search import RecipeSearch, capped, is_capped
+from churnops.training.refit_slack import refit_slack
 from churnops.training.repeated import repeated_scores
 from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
@@ -144,11 +146,17 @@ def train_models(
         settings.table.target.name: prepared.outcome[profiled].astype(np.float64),
         SCORE: unseen[profiled],
     }
-    shares = unseen_levels(prepared.rows(prepared.training), plan.folds, settings.table.inputs)
+    estimates: dict[str, Any] = {
+        "unseen_levels": unseen_levels(prepared.rows(prepared.training), plan.folds, settings.table.inputs)
+    }
+    # Scores of repeated cross-validation are averages of several fits.
+    slack = SLACK if repeated else refit_slack(np.where(profiled, unseen, np.nan), prepared.training, plan.folds)
+    if slack < SLACK:
+        estimates["score_slack"] = slack
     return TrainedModels(
         models=models,
         winner=winner,
-        refit=refit.with_metadata(metrics={"unseen_levels": shares}, lineage={}),
+        refit=refit.with_metadata(metrics=estimates, lineage={}),
         repeated=repeated,
         params={
             "candidates": list(candidates),

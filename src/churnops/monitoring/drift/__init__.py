@@ -22,7 +22,7 @@ from churnops.monitoring.drift.ks import ks_statistic, ks_test
 from churnops.monitoring.drift.level_rates import level_rate_test
 from churnops.monitoring.drift.missing import missing_rate_test
 from churnops.monitoring.drift.rarity import MANY_CHOICES, rarity_test
-from churnops.monitoring.drift.scores import score_test
+from churnops.monitoring.drift.scores import SLACK, model_slack, score_test
 from churnops.monitoring.drift.unseen import unseen_category_test
 from churnops.schema import Column
 
@@ -53,6 +53,7 @@ def tests_for(column: Column) -> tuple[Test, ...]:
 __all__ = [
     "MANY_CHOICES",
     "MIN_ROWS",
+    "SLACK",
     "Finding",
     "Test",
     "chi_square_test",
@@ -60,6 +61,7 @@ __all__ = [
     "ks_test",
     "level_rate_test",
     "missing_rate_test",
+    "model_slack",
     "rarity_test",
     "score_test",
     "tests_for",

@@ -1,5 +1,7 @@
 """Test of the model's scores: Kolmogorov-Smirnov, with a slack for the difference that a refit makes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.special import logit
 
@@ -8,10 +10,10 @@ from churnops.monitoring.drift.finding import Finding, cannot_tell
 from churnops.monitoring.drift.ks import two_sample_p_value
 
 SLACK = 0.6
-"""Distance, in log-odds, within which two scores count as equal. The reference's scores come from the fits of the
-folds. A tree model gives most customers a few scores, and another fit moves these by up to 0.6, without any change of
-the customers; then a plain Kolmogorov-Smirnov distance is up to 0.85. With this slack it was at most 0.05 for four
-model families on the example table."""
+"""Largest distance, in log-odds, within which two scores count as equal. The reference's scores come from the fits of
+the folds. A tree model gives most customers a few scores, and another fit moves these by up to 0.6, without any change
+of the customers; then a plain Kolmogorov-Smirnov distance is up to 0.85. With this slack it was at most 0.05 for four
+model families on the example table. Training measures the slack that a model needs, see `model_slack`."""
 TOLERANCE = 0.05
 """Distance that may remain between the fits of the folds and the refit."""
 
@@ -42,7 +44,17 @@ def score_distance(reference: ColumnProfile, batch: ColumnProfile, slack: float 
     return float(max(0.0, lower.max(initial=0.0), higher.max(initial=0.0)))
 
 
-def score_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
+def model_slack(metrics: Mapping[str, object]) -> float:
+    """Return the slack that training measured for a model, from a bundle's metrics; `SLACK` without one.
+
+    >>> model_slack({"score_slack": 0.15}), model_slack({}), model_slack({"score_slack": 9.0})
+    (0.15, 0.6, 0.6)
+    """
+    slack = metrics.get("score_slack")
+    return float(slack) if isinstance(slack, int | float) and 0.0 <= slack <= SLACK else SLACK
+
+
+def score_test(reference: ColumnProfile, batch: ColumnProfile, slack: float = SLACK) -> Finding:
     """Test whether the scores of a batch differ from the reference's by more than a refit explains.
 
     Statistic and effect are the `score_distance`. The p-value is that of the distance minus `TOLERANCE` (see `ks_test`
@@ -57,6 +69,6 @@ def score_test(reference: ColumnProfile, batch: ColumnProfile) -> Finding:
     """
     if (short := cannot_tell("ks", reference, batch)) is not None:
         return short
-    distance = score_distance(reference, batch)
+    distance = score_distance(reference, batch, slack)
     p_value = two_sample_p_value(reference.rows, batch.rows, max(0.0, distance - TOLERANCE))
     return Finding("ks", distance, p_value, distance, f"the distributions are up to {distance:.3f} apart")
