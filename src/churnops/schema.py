@@ -112,12 +112,16 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def without_empty_labels(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document without an empty `label` or `unit`, and without `sensitive` if it is False.
+    """Return a document without an empty `label` or `unit`, and without `sensitive` and `personal` if they are False.
 
     >>> without_empty_labels({"name": "a", "label": "", "unit": "min"})
     {'name': 'a', 'unit': 'min'}
     """
-    return {name: value for name, value in document.items() if value or name not in ("label", "unit", "sensitive")}
+    return {
+        name: value
+        for name, value in document.items()
+        if value or name not in ("label", "unit", "sensitive", "personal")
+    }
 
 
 class Column(BaseModel):
@@ -141,6 +145,8 @@ class Column(BaseModel):
     sensitive
         Whether the column describes a group that must not be treated differently, such as gender or age. It is never a
         model input (`required` is False), and the model card compares its groups.
+    personal
+        Whether the values are kept from the journal, logs, messages and written files, see `Schema.personal`.
     nullable
         Whether single values may be missing; a constant in the bundle replaces them.
     minimum, maximum
@@ -165,6 +171,7 @@ class Column(BaseModel):
     description: str = ""
     required: bool = Field(default=True, strict=True)
     sensitive: bool = Field(default=False, strict=True)
+    personal: bool = Field(default=False, strict=True)
     nullable: bool = Field(default=False, strict=True)
     minimum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     maximum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
@@ -194,6 +201,8 @@ class Column(BaseModel):
                 f"column '{self.name}': only a number, integer, category or flag can be sensitive, and it is no input "
                 "of a model: write `required: false`"
             )
+        if self.personal and self.kind in ("id", "time", "target"):
+            raise ValueError(f"column '{self.name}': only a number, integer, category, flag or date can be personal")
         if len(set(self.choices)) != len(self.choices):
             raise ValueError(f"column '{self.name}': a choice is listed twice")
         if not self.open and self.kind != "category":
@@ -376,6 +385,11 @@ class Schema(BaseModel):
     def model_inputs(self) -> tuple[Column, ...]:
         """Inputs that a model may use: the required ones."""
         return tuple(column for column in self.inputs if column.required)
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """Names of the personal columns. Whoever writes customers' values anywhere leaves these columns out."""
+        return frozenset(column.name for column in self.columns if column.personal)
 
     @cached_property
     def _headers(self) -> Mapping[str, str]:

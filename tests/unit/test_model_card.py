@@ -137,6 +137,17 @@ def test_segments_compare_the_losses_as_a_t_test_does():
     assert segment.expected == pytest.approx(probability[rows].sum())
 
 
+def test_groups_of_a_personal_number_do_not_name_its_ends():
+    age = Column(name="age", kind="integer", required=False, personal=True)
+    assert groups(np.arange(1.0, 101.0), age)[0][:-1] == [
+        "up to 25.75",
+        "above 25.75, up to 50.5",
+        "above 50.5, up to 75.25",
+        "above 75.25",
+    ]
+    assert groups(np.array([*[3.0] * 90, 4.0, 5.0, 6.0, 7.0, 8.0]), age)[0][:-1] == ["any"]
+
+
 def test_levels_outside_the_choices_are_no_missing_values():
     plan = Column(name="plan", kind="category", choices=("a", "b"), nullable=True)
     names, place = groups(np.array([0.0, 1.0, plan.other, np.nan]), plan)

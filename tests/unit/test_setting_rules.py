@@ -150,6 +150,7 @@ COLUMN: dict[str, tuple[list[Any], str]] = {
     "description": (["a" * 2001, "\x1b[31m", 1], "description"),
     "required": (["yes", 1, None], "required"),
     "sensitive": (["yes", 1, None, True], "sensitive"),
+    "personal": (["yes", 1, None], "personal"),
     "nullable": (["no", 0, None], "nullable"),
     "minimum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), 1441], "minimum|inimum"),
     "maximum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), -1], "maximum|aximum"),

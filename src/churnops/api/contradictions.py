@@ -26,14 +26,16 @@ class Contradictions:
     """Finds numbers that contradict the number that determines them, by the relations in the deployed model's data.
 
     Training finds determined columns in the table itself (`Bundle.linked`). Such a column is often optional, so a wrong
-    value does not change the score, and nothing else would reveal it.
+    value does not change the score, and nothing else would reveal it. The lines name values, so personal columns are
+    not checked.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         columns = bundle.schema.by_name
         self._checks = []
         for determined, root in bundle.linked.items():
-            if columns[determined].kind in NUMBERS and columns[root].kind in NUMBERS:
+            pair = columns[determined], columns[root]
+            if all(column.kind in NUMBERS and not column.personal for column in pair):
                 relation = Relation.of(bundle.reference[root], bundle.reference[determined])
                 message = f"{columns[determined].full_name} contradicts {columns[root].full_name}"
                 if relation is not None:

@@ -30,7 +30,7 @@ from churnops.errors import ChurnopsError, DataError
 from churnops.journal.profiles import ProfilePart, ProfileStore
 from churnops.model.reference import SCORE
 from churnops.monitoring.drift import model_slack
-from churnops.monitoring.verdicts import judge_columns, judge_scores
+from churnops.monitoring.verdicts import NOT_KEPT, judge_columns, judge_scores
 from churnops.schema import Column, Columns
 from churnops.settings import MonitoringSettings
 
@@ -50,7 +50,8 @@ class _Customers:
 
     def __init__(self, served: Served) -> None:
         self.served = served
-        watched = [column for column in served.bundle.schema.inputs if column.name in served.bundle.reference]
+        reference = served.bundle.reference
+        watched = [c for c in served.bundle.schema.inputs if c.name in reference and not c.personal]
         self._plan = [(column.name, _codes(column)) for column in watched]
         self._numbers = array("d")
 
@@ -171,7 +172,8 @@ class LiveDrift:
 
     def _count(self, served: Served, columns: Columns) -> None:
         key = (served.bundle.content_sha256, self._part(self._clock()))
-        counted, before = count_profile(served.bundle.reference, columns), self._counts.get(key)
+        kept = {name: values for name, values in columns.items() if name not in served.bundle.schema.personal}
+        counted, before = count_profile(served.bundle.reference, kept), self._counts.get(key)
         if before is None:
             self._counts[key] = _Count(secrets.token_hex(8), counted)
         else:
@@ -248,7 +250,8 @@ class LiveDrift:
 
     def _show(self, served: Served, profile: Profile, now: datetime) -> None:
         bundle = served.bundle
-        features = judge_columns(bundle, profile, self._settings)
+        unwatched = dict.fromkeys(bundle.schema.personal, NOT_KEPT)
+        features = judge_columns(bundle, profile, self._settings, unwatched)
         scores = judge_scores(bundle.reference[SCORE], profile[SCORE], self._settings, model_slack(bundle.metrics))
         missing = {
             column.name: counts.missing / (counts.rows + counts.missing)

@@ -61,7 +61,7 @@ def _answer(
     reasons = [
         {"feature": selected[feature], "shap_value": share} for feature, share in zip(features, shares, strict=True)
     ]
-    given = dict(record)
+    given = {**record, **dict.fromkeys(bundle.schema.personal & record.keys())}  # null in the journal
     customer = given.pop(identifier, None) if identifier else None
     row = PredictionRow(
         id=new_prediction_id(),

@@ -7,6 +7,7 @@ import polars as pl
 
 from churnops.data.cell_text import without_missing
 from churnops.data.column_check import broken_cells, check_cells
+from churnops.data.failure import such_as
 from churnops.data.validate import ValidationError, check_customers
 from churnops.schema import Column, Schema, is_marked
 
@@ -77,6 +78,5 @@ def _reason(cells: pl.Series, bad: pl.Series, column: Column, schema: Schema) ->
     share = f"{bad.sum() / bad.len():.0%} of the rows"
     _, failures = check_cells(cells.drop_nulls(), column, "", may_be_null=True, schema=schema)
     if failures:
-        such = f", such as {failures[0].examples[0]!r}" if failures[0].examples else ""
-        return f"cannot be read in {share}: {failures[0].message}{such}"
+        return f"cannot be read in {share}: {failures[0].message}{such_as(failures[0].examples[:1])}"
     return "is empty" if bad.all() else f"is empty in {share}"

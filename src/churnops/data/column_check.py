@@ -84,8 +84,8 @@ class _Rules:
             return
         self.bad.append(bad)
         rows = bad.arg_true().head(SHOWN)
-        # An id identifies the customer, and reports are passed on, so they contain only its row number.
-        given = [] if self.column.kind == "id" else self.raw.gather(rows).drop_nulls().to_list()
+        # Reports are passed on, so of an id or a personal value they contain only the row number.
+        given = [] if self.column.kind == "id" or self.column.personal else self.raw.gather(rows).drop_nulls().to_list()
         examples = tuple(str(value)[:MAX_EXAMPLE_LENGTH] for value in given)
         text = f"{count} {'value' if count == 1 else 'values'} {message}"
         numbers = tuple(row + 1 for row in rows)
@@ -125,7 +125,9 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
 
 
 def _other_unit(texts: pl.Series, column: Column) -> str:
-    """Return the first unit beside a number that is not the column's; empty if there is none."""
+    """Return the first unit beside a number that is not the column's; empty if there is none, or it may be personal."""
+    if column.personal:
+        return ""
     units = units_of(texts).drop_nulls()
     return "" if not units.len() or units[0] == column.unit else str(units[0])
 

@@ -1,5 +1,6 @@
 """A rule that a table breaks. Needs no table library."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN = 5  # rows listed in a failure
@@ -37,5 +38,14 @@ class Failure:
         where = f"column {self.column}: " if self.column else ""
         rows = ", ".join(map(str, self.rows)) + (", …" if self.count > len(self.rows) else "")
         at = f" (row{'s' if self.count > 1 else ''} {rows})" if self.rows else ""
-        given = f", such as {', '.join(dict.fromkeys(map(repr, self.examples)))}" if self.examples else ""
-        return f"{where}{self.message}{given}{at}"
+        return f"{where}{self.message}{such_as(self.examples)}{at}"
+
+
+def such_as(examples: Iterable[str]) -> str:
+    """Return the part of a sentence that names examples; empty without any.
+
+    >>> such_as(["a", "b", "a"]), such_as([])
+    (", such as 'a', 'b'", '')
+    """
+    names = ", ".join(dict.fromkeys(map(repr, examples)))
+    return f", such as {names}" if names else ""

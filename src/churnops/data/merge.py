@@ -33,7 +33,8 @@ def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequenc
     table = table.select(names).sort(names, nulls_last=True)
     sha256 = hashlib.sha256(table.write_csv().encode()).hexdigest()
     churned = table.get_column(schema.target.name) == schema.target.choices[1]
-    kept = table.drop(*beside, *([schema.identifier.name] if schema.identifier else []), strict=False)
+    identifier = [schema.identifier.name] if schema.identifier else []
+    kept = table.drop(*beside, *identifier, *schema.personal, strict=False)
     churn_rate = float(churned.mean() or 0.0)  # type: ignore[arg-type]
     parquet = io.BytesIO()
     kept.write_parquet(parquet)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from churnops.data.failure import MAX_EXAMPLE_LENGTH, Failure
+from churnops.data.failure import MAX_EXAMPLE_LENGTH, Failure, such_as
 from churnops.schema import Columns, Schema
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CellCount:
     Attributes
     ----------
     examples
-        Up to three different cells, cut after 40 characters; none for empty cells.
+        Up to three different cells, cut after 40 characters; none for empty cells and personal columns.
     row
         Number of the first such row, from 1.
     """
@@ -113,7 +113,7 @@ class UnexpectedCells:
             codes = columns[column.name]
             if column.is_open and (rows := (codes == column.other).nonzero()[0]).size:
                 texts = table.get_column(column.name).gather(rows[:1000]).unique(maintain_order=True).head(EXAMPLES)
-                examples = tuple(str(text)[:MAX_EXAMPLE_LENGTH] for text in texts)
+                examples = () if column.personal else tuple(str(text)[:MAX_EXAMPLE_LENGTH] for text in texts)
                 unknown[column.name] = CellCount(int(rows.size), examples, first_row + int(rows[0]) + 1)
             # NaN is the only number that differs from itself.
             if column.required and not column.nullable and (rows := (codes != codes).nonzero()[0]).size:
@@ -183,8 +183,7 @@ class UnexpectedCells:
     def unknown_sentences(self, schema: Schema) -> list[str]:
         """Return a sentence for each column with unknown levels."""
         return [
-            f"{schema.by_name[name].full_name}: {self._unknown(level)}, such as "
-            f"{', '.join(map(repr, level.examples))}; coded as other"
+            f"{schema.by_name[name].full_name}: {self._unknown(level)}{such_as(level.examples)}; coded as other"
             for name, level in self.unknown.items()
         ]
 

@@ -120,7 +120,8 @@ def evaluate_models(
         evaluations = {winner: replace(evaluation, threshold=refit.threshold)}
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: evaluation.to_json() for name, evaluation in evaluations.items()}}
-    scored = {**columns, "churned": outcome.astype(np.float64), "churn_probability": scores[winner]}
+    kept = {name: values for name, values in columns.items() if name not in settings.table.personal}
+    scored = {**kept, "churned": outcome.astype(np.float64), "churn_probability": scores[winner]}
     inputs = [column for column in settings.table.model_inputs if column.name in prepared.columns]
     suspects = suspected_columns(prepared, inputs, [] if repeated is None else repeated.folds())
     without = _without(suspects, refits, outcome, None if repeated is None else repeated.fold)

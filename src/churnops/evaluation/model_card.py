@@ -173,8 +173,8 @@ def _column(column: Column, prepared: PreparedTable) -> dict[str, str]:
     if values is None:
         return {"label": label(column), "kind": column.kind, "range": "", "missing": "", "use": "absent in the data"}
     known = values[~np.isnan(values)]
-    if not known.size:
-        shown = ""
+    if not known.size or (column.personal and column.numeric):
+        shown = "personal" if column.personal else ""
     elif column.numeric:
         shown = f"{column.text(known.min())} to {column.text(known.max())} {column.unit}".strip()
     elif column.kind == "flag":

@@ -108,7 +108,8 @@ def groups(values: Floats, column: Column) -> tuple[list[str], NDArray[np.intp]]
     """Return the names of a column's groups, and the group of each customer, shape (n,).
 
     The groups are the choices and the other levels, the values of a number with up to four, or else its quarters
-    between quartiles. The last group has the missing values.
+    between quartiles. The last group has the missing values. The names of a personal number's groups lack its lowest
+    and highest value.
 
     >>> calls = Column(name="calls", kind="integer", nullable=True)
     >>> names, place = groups(np.array([1.0, 2.0, np.nan, 3.0, 4.0, 9.0]), calls)
@@ -130,6 +131,8 @@ def groups(values: Floats, column: Column) -> tuple[list[str], NDArray[np.intp]]
         edges = np.unique([distinct[0], *np.quantile(known, QUARTILES), distinct[-1]])
         first, *others = map(column.text, edges)
         names = [f"{first} to {others[0]}", *(f"above {low}, up to {high}" for low, high in pairwise(others))]
+        if column.personal:  # the lowest and the highest value are those of single customers
+            names[0], names[-1] = f"up to {others[0]}", f"above {others[-2]}" if len(others) > 1 else "any"
         inner = edges[1:-1]
     return [*names, MISSING], np.where(missing, len(names), np.searchsorted(inner, values))
 

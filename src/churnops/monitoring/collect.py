@@ -93,9 +93,11 @@ def batch_from_table(
     once = last_of_each(checked.table, schema)
     columns, outcome = encode(once, schema), outcomes(once, schema)
     batch = batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as, broken=checked.broken)
+    if simulated := is_marked(table.columns):
+        batch = replace(batch, columns=_kept(columns, schema))  # `simulate` writes no personal values
     return replace(
         batch,
-        simulated=is_marked(table.columns),
+        simulated=simulated,
         repeated_rows=checked.table.height - once.height,
         unexpected=UnexpectedCells.of(once, columns, schema),
     )
@@ -149,14 +151,16 @@ def batch_from_journal(
     parts: list[Columns] = []
     cells = UnexpectedCells()
     known: list[NDArray[np.float64]] = []
+    scores: list[float] = []
     for recorded in _chunks(journal.resolved(*window, known_at, content_sha256=bundle.content_sha256)):
         table, encoded = _decoded([prediction.row.inputs for prediction in recorded], bundle.schema)
-        parts.append(encoded)
+        parts.append(_kept(encoded, bundle.schema))
+        scores += [prediction.row.churn_probability for prediction in recorded]
         cells = cells.merge(UnexpectedCells.of(table, encoded, bundle.schema))
         known.append(np.array([np.nan if p.churned is None else p.churned for p in recorded], dtype=np.float64))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     outcome = np.concatenate(known) if known else np.empty(0)
-    probability = bundle.predict(columns).probability if outcome.size else np.empty(0)
+    probability = np.array(scores, dtype=np.float64)
     due = min(until, known_at - horizon) if newest else min(until, known_at) - horizon
     past = [
         _resolved(journal, bundle, (due - (i + 1) * length, due - i * length), until, known_at)
@@ -233,6 +237,11 @@ def _decoded(documents: Sequence[str], schema: Schema) -> tuple[pl.DataFrame, Co
         return table, encode(table, schema)
     except pl.exceptions.PolarsError:  # its message may contain customers' data
         raise DataError("the journal holds inputs that do not fit the Schema of the model that answered them") from None
+
+
+def _kept(columns: Columns, schema: Schema) -> Columns:
+    """Return the columns without the personal ones."""
+    return {name: values for name, values in columns.items() if name not in schema.personal}
 
 
 def _chunks(predictions: Iterator[RecordedPrediction]) -> Iterator[list[RecordedPrediction]]:

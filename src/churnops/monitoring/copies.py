@@ -21,7 +21,8 @@ def without_copies(bundle: Bundle, batch: Batch, models: Path) -> Batch:
     Rows are equal if their model inputs and outcomes are. In a table with few different values, different customers are
     often equal, so the share of repeated training rows is the measure; it is assumed to grow with the number of rows. A
     batch stays as it is if the training rows are not known, or if fewer than 30 different rows would remain: then its
-    columns are rather broken than its customers repeated. It also stays as it is without scores.
+    columns are rather broken than its customers repeated. It also stays as it is without scores, or without personal
+    inputs, which the journal does not keep.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def without_copies(bundle: Bundle, batch: Batch, models: Path) -> Batch:
     if batch.rows < MIN_ROWS or not batch.scored:
         return batch
     inputs = [column.name for column in bundle.schema.model_inputs]
+    if not batch.columns.keys() >= set(inputs):
+        return batch
     contents = content_hashes({**batch.columns, ":outcome": batch.outcome}, [*inputs, ":outcome"])
     kept = np.sort(np.unique(contents, return_index=True)[1])
     copies = batch.rows - kept.size

@@ -101,8 +101,8 @@ def _edges(reference: ColumnProfile) -> tuple[Floats, tuple[float, float]] | Non
 
 
 def column_figure(name: str, reference: Profile, batch: Profile, schema: Schema) -> str:
-    """Return the figure of a column, as SVG; "" if the column has no profile."""
-    if name not in reference:
+    """Return the figure of a column, as SVG; "" if the column has no profile, or its values are personal."""
+    if name not in reference or name in schema.personal:
         return ""
     then, column = reference[name], schema.by_name.get(name)
     now = batch.get(name, then.empty())

@@ -24,7 +24,7 @@ from churnops.monitoring.new_levels import new_levels
 from churnops.monitoring.performance import measure_performance
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.training_rows import count_training_rows
-from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
+from churnops.monitoring.verdicts import NOT_KEPT, judge_columns, judge_labels, judge_scores
 from churnops.project import Project
 from churnops.settings import MonitoringSettings, Settings, project_settings
 from churnops.step import StepResult
@@ -133,7 +133,7 @@ class ModelMonitor:
         report, profile = self._check(bundle, batch, look, established)
         report = replace(report, examined_before=examined_before)
         document, summary = report.to_json(), report.summary()
-        table = decode(batch.columns, batch.outcome, bundle.schema)
+        table = decode(batch.columns, batch.outcome, bundle.schema).drop(bundle.schema.personal, strict=False)
         page = report_page(document, bundle.reference, profile, bundle.schema)
         image = report_image(document, bundle.reference, profile, bundle.schema)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
@@ -185,7 +185,9 @@ class ModelMonitor:
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
         performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
-        features = judge_columns(bundle, profile, settings, batch.broken)
+        unkept = bundle.schema.personal - batch.columns.keys() if batch.window or batch.simulated else ()
+        unreadable = {**batch.broken, **dict.fromkeys(unkept, NOT_KEPT)}
+        features = judge_columns(bundle, profile, settings, unreadable)
         scores = judge_scores(reference[SCORE], profile[SCORE], settings, model_slack(bundle.metrics))
         if not batch.scored:
             scores = replace(scores, reason=NO_SCORES)

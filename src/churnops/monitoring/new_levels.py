@@ -71,5 +71,5 @@ def _by_chance(column: Column, reference: ColumnProfile, batch: ColumnProfile) -
 
 def _sentence(column: Column, share: float, cells: UnexpectedCells) -> str:
     level = cells.unknown.get(column.name)
-    examples = f": {', '.join(map(repr, level.examples))}, …" if level else ""
+    examples = f": {', '.join(map(repr, level.examples))}, …" if level and level.examples else ""
     return f"{share:.0%} of the customers have a level of {title(column)} that is new since training{examples}"

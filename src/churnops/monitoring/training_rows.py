@@ -84,6 +84,9 @@ def count_training_rows(bundle: Bundle, batch: Batch, models: Path) -> TrainingR
     """
     if not batch.rows:
         return TrainingRows(None, 0)
+    if any(column.name not in batch.columns for column in bundle.schema.model_inputs):
+        problem = "rows cannot be compared, because the journal keeps no personal inputs"
+        return TrainingRows(None, batch.rows, problem=problem)
     if not batch.scored:
         return TrainingRows(None, batch.rows, problem="rows cannot be compared, because a required column is broken")
     try:

@@ -19,6 +19,8 @@ from churnops.settings import MonitoringSettings
 from churnops.words import title
 
 DISTRIBUTION = ("ks", "chi_square")
+NOT_KEPT = "is personal, so its values are not kept"
+"""Reason of a personal column without a verdict, as the predicate of a sentence."""
 MIN_MISSING = 0.05
 """Difference of missing rates below which there is no drift."""
 MIN_UNSEEN = 0.01

@@ -5,8 +5,10 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from churnops.data.preprocess import Imputer
 from churnops.data.read import decode, encode, marked, outcomes, read_table, table_paths
 from churnops.data.simulate import Drift, Simulated, simulate
 from churnops.data.targets import check_free, check_target
@@ -67,9 +69,15 @@ def source_tables(settings: Settings) -> list[Path]:
 def simulate_table(
     sources: Sequence[Path], schema: Schema, drift: Drift, *, rows: int, seed: int
 ) -> tuple[Simulated, pl.DataFrame]:
-    """Simulate customers like those in `sources`; return them, also as the table that `simulate_file` writes."""
+    """Simulate customers like those in `sources`; return them, also as the table that `simulate_file` writes.
+
+    In the table, a personal column has its median or most frequent choice in every row.
+    """
     made, headers = simulate_customers(sources, schema, drift, rows=rows, seed=seed)
-    table = decode(made.columns, made.outcome, schema)
+    personal = [column for column in schema.inputs if column.personal and column.name in made.columns]
+    imputer = Imputer.fit(made.columns, personal)
+    constant = {name: np.full(made.outcome.size, value) for name, value in imputer.constants.items()}
+    table = decode({**made.columns, **constant}, made.outcome, schema)
     return made, marked(table.rename({name: headers[name] for name in table.columns if name in headers}))
 
 

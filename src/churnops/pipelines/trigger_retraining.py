@@ -35,7 +35,7 @@ from churnops.registry import Registry
 from churnops.registry.folder import who
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import load_trained_on, save_trained_on
-from churnops.retraining.comparison import customers_of, labelled, production_rows
+from churnops.retraining.comparison import customers_of, labelled, personal_inputs, production_rows
 from churnops.retraining.outcome import Status
 from churnops.retraining.pipeline import EXPERIMENT, STEPS, Retrained, RetrainingPipeline
 from churnops.retraining.policy import Permission, RetrainingTask, Situation, permit
@@ -192,6 +192,9 @@ class _Job:
         tables = [*map(self.settings.path, self.settings.data.raw), *([batch] if batch else [])]
         refuse_simulated(tables, self.project.simulated, self.settings)
         champion, known = self._champion()
+        if batch is None and (reason := personal_inputs(self.settings.table)):
+            advice = "give a file of later customers with `churnops retrain --batch FILE`"
+            return self.refuse((f"{reason}: {advice}",), champion)
         rows = production_rows(self.project)
         file = _File.read(batch, self.settings.table, known) if batch else _File()
         permission = self._permission(champion, known, rows, file)

@@ -95,7 +95,18 @@ def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decisio
         if later:
             table = labelled_tables(later, settings.table)
             chosen = _new_customers(table, known, settings)
+    if not chosen.any() and (reason := personal_inputs(settings.table)):
+        raise DataError(reason)
     return judge(table.rows(chosen), challenger, champion, settings)
+
+
+def personal_inputs(schema: Schema) -> str:
+    """Return the reason why customers of the journal are not used: models have personal inputs; empty if they do not.
+
+    A customer without these inputs would get another score than in production.
+    """
+    names = ", ".join(column.full_name for column in schema.model_inputs if column.personal)
+    return names and f"customers of the journal cannot be used: it does not keep the personal model inputs {names}"
 
 
 def judge(table: Table, challenger: Bundle, champion: Bundle, settings: Settings) -> Decision:
@@ -141,9 +152,9 @@ def unseen(table: Table, known: Sequence[Identities | None]) -> Mask:
 
 
 def production_rows(project: Project) -> ProductionRows:
-    """Read the journal's customers with known outcomes, of the last `history_days`."""
+    """Read the journal's customers with known outcomes, of the last `history_days`; none if inputs are personal."""
     settings, now = project.settings, datetime.now(UTC)
-    since = now - timedelta(days=settings.retraining.history_days)
+    since = now if personal_inputs(settings.table) else now - timedelta(days=settings.retraining.history_days)
     return rows_from_journal(project.journal, settings.table, since=since, known_at=now, horizon=project.label_horizon)
 
 

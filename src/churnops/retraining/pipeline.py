@@ -255,6 +255,8 @@ def _tables(validated: ValidatedData, rows: ProductionRows, settings: Settings) 
             batch = _beside(table, _times(table, now, settings), customers_of(table, schema))
             known = pl.col(schema.target.name).is_not_null() if schema.target.name in table.columns else pl.lit(False)
             tables[name] = batch.filter(known)
+    if rows.table.height:  # the journal keeps no personal values, so the new model does not watch these columns
+        return {name: table.drop(schema.personal, strict=False) for name, table in tables.items()}
     return tables
 
 

@@ -31,7 +31,8 @@ class ScoredTable:
     Attributes
     ----------
     table
-        The given columns unchanged, without those of an earlier scoring (`schema.RESERVED`), then `churn_probability`,
+        The given columns unchanged, without personal ones and those of an earlier scoring (`schema.RESERVED`), then
+        `churn_probability`,
         `churn_prediction` and `model_version`. With explanations also `base_value`, `explanation_scale` and
         `top_shap_features`, a list of up to `top` structs of `feature` and `shap_value`, largest absolute value first.
     customers
@@ -115,6 +116,8 @@ def score_table(
             _largest(explanation, bundle, top),
         ]
     unexpected = UnexpectedCells.of(customers, columns, bundle.schema, first_row)
+    names = bundle.schema.rename(table.columns)
+    table = table.drop([header for header, name in names.items() if name in bundle.schema.personal])
     return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation, unexpected)
 
 

@@ -15,7 +15,7 @@ from churnops.features.build import FeatureMatrix
 from churnops.model.bundle import Bundle, Estimator
 from churnops.model.bundle_audit import MAX_PROBES
 from churnops.model.reference import SCORE
-from churnops.schema import Columns
+from churnops.schema import Columns, Schema
 from churnops.settings import Direction, Family, Settings
 from churnops.training.candidates import CANDIDATES
 from churnops.training.encode import Customers, FeatureKind
@@ -111,7 +111,7 @@ class BundleMaker:
             estimator=estimator,
             threshold=self.threshold(prepared.outcome[reference.rows], scores[reference.rows]),
             reference=fit_profile(watched, REFERENCE_POINTS),
-            probes=spread(columns, MAX_PROBES),
+            probes=_probes(columns, imputer, schema),
             linked=linked_columns({name: prepared.columns[name][rows] for name in present}),
         )
         fit = self._fit(rows, weight) | {"content_sha256": bundle.content_sha256}
@@ -176,6 +176,15 @@ class BundleMaker:
         if weight is not None:
             counted[rows] = weight > 0
         return {"rows": int(counted.sum()), "churned": int(self.prepared.outcome[counted].sum())}
+
+
+def _probes(columns: Columns, imputer: Imputer, schema: Schema) -> dict[str, NDArray[np.float64]]:
+    """Return rows for the Bundle's check; personal columns have the constant for missing values in every row."""
+    probes = spread(columns, MAX_PROBES)
+    for name in schema.personal & probes.keys():
+        whole = schema.by_name[name].kind == "integer"  # a median may be halfway between two integers
+        probes[name][:] = np.floor(imputer.constants[name]) if whole else imputer.constants[name]
+    return probes
 
 
 def spread(columns: Columns, limit: int) -> dict[str, NDArray[np.float64]]:

@@ -64,7 +64,7 @@ class TrainedModels(StepResult):
 
     @property
     def reference(self) -> bytes:
-        """Up to 10,000 reference rows as Parquet: inputs, outcomes, and scores by fits not trained on the row."""
+        """Up to 10,000 reference rows as Parquet: inputs (personal ones empty), outcomes, and out-of-fold scores."""
         content = self.artifacts["reference.parquet"]
         assert isinstance(content, bytes)
         return content
@@ -142,7 +142,9 @@ def train_models(
         refit = maker.refit(candidates[winner][0], best, models[winner].bundle, ReferenceRows(profiled, unseen))
     else:
         profiled, refit = plan.reference, _as_evaluated(models[winner].bundle)
-    reference = prepared.rows(profiled) | {
+    unkept = np.full(int(profiled.sum()), np.nan)
+    reference = prepared.rows(profiled) | dict.fromkeys(settings.table.personal & prepared.columns.keys(), unkept)
+    reference |= {
         settings.table.target.name: prepared.outcome[profiled].astype(np.float64),
         SCORE: unseen[profiled],
     }

@@ -145,6 +145,8 @@ class TableUpload:
     def _rows(self, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
         bundle, identifier = self._served.bundle, self._served.form.identifier
         customers = with_date_texts(scored.customers, bundle.schema)
+        personal = sorted(bundle.schema.personal.intersection(customers.columns))
+        customers = customers.with_columns(pl.lit(None).alias(name) for name in personal)  # null in the journal
         inputs = customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
         reasons = with_json_reasons(scored.table.select(EXPLANATIONS)).to_series()
         now = datetime.now(UTC)

@@ -81,12 +81,15 @@ def count_batch(path: Path, bundle: Bundle) -> Counted:
     """
     if path.is_symlink() or not path.is_file():
         raise DataError(f"{path.name} no longer exists beside the report, so only the report's numbers are shown")
-    reference = {c.name: bundle.reference[c.name] for c in bundle.schema.inputs if c.name in bundle.reference}
+    schema = bundle.schema
+    watched = [c.name for c in schema.inputs if c.name in bundle.reference and not c.personal]
+    reference = {name: bundle.reference[name] for name in watched}
     counts = {name: profile.empty() for name, profile in reference.items()}
     rows = 0
-    batches = open_batches(path, rows=BLOCK, schema=bundle.schema)
+    batches = open_batches(path, rows=BLOCK, schema=schema)
     for table in islice(batches, BLOCKS):
-        columns = encode(check_customers(table, bundle.schema, path.name), bundle.schema)
+        checked = check_customers(table, schema, path.name, may_lack=schema.personal, may_have_gaps=True)
+        columns = encode(checked, schema)
         counts = merge_profiles(counts, count_profile(reference, columns))
         rows += table.height
     return Counted(counts, rows, whole=next(batches, None) is None)

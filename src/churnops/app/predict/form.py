@@ -166,6 +166,8 @@ def presets(bundle: Bundle, models: Path) -> dict[str, Customer]:
     """
     columns = reference_columns(bundle, models)
     score = bundle.predict(columns).probability
+    filled = bundle.imputer(columns)
+    columns = {**columns, **{name: filled[name] for name in bundle.schema.personal & filled.keys()}}
     order = np.argsort(score, kind="stable")
     rows = {HIGH: order[-1], TYPICAL: order[order.size // 2], LOW: order[0]}
     table = decode(columns, np.full(score.size, np.nan), bundle.schema).drop(bundle.schema.target.name)
