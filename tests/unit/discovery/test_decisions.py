@@ -12,6 +12,7 @@ from churnops.discovery import kinds
 from churnops.discovery.discover import Discovery, discover
 from churnops.discovery.facts import MAX_LEVELS
 from churnops.discovery.naming import names_of
+from churnops.discovery.summary import checks
 from churnops.discovery.survey import SAMPLE, survey
 from churnops.discovery.write import write_config
 from churnops.errors import ChurnopsError, DataError, SettingsError
@@ -320,3 +321,39 @@ def test_times_of_several_types_are_one_column(tmp_path: Path):
         table.write_parquet(tmp_path / f"{number}.parquet")
     described = {d.header: d for d in discover(sorted(tmp_path.glob("*.parquet")), "Churn").columns}
     assert described["signup"].kind == "date"
+
+
+def months(folder: Path, **more: Any) -> Path:
+    """Write a table with rows of the same customers in four months."""
+    path, quarter = folder / "months.csv", ROWS // 4
+    table = customers() | {
+        "row_id": [str(n) for n in range(ROWS)],
+        "customerID": [f"C-{n % quarter}" for n in range(ROWS)],
+        "Month": [f"2025-0{1 + n // quarter}-01" for n in range(ROWS)],
+    }
+    path.write_bytes(as_csv({**table, **more}))
+    return path
+
+
+def test_with_a_time_an_id_may_repeat_and_later_dates_are_named(tmp_path: Path):
+    paid = [f"2025-02-{1 + n % 28:02d}" for n in range(ROWS)]
+    path = months(tmp_path, Paid=paid)
+    table = discover([path], "Churn", time="Month")
+    described = {d.header: d for d in table.columns}
+    assert described["Month"].kind == "time"
+    assert described["Paid"].kind == "date"
+    assert described["customerID"].kind == "id"
+    (check,) = [line for line in checks(table) if "Paid" in line]
+    assert check.startswith("'Paid' is after 'Month' in ")
+    settings = load_settings(write_config(table, [path], tmp_path, force=False))
+    assert settings.evaluation.split == "time"
+    assert settings.table.time is not None
+    assert "month" not in {column.name for column in settings.table.model_inputs}
+    without = {d.header: d for d in discover([path], "Churn").columns}
+    assert (without["Month"].kind, without["customerID"].kind) == ("date", "category")
+
+
+def test_a_time_with_gaps_is_read_and_named(tmp_path: Path):
+    month = [None if n % 50 == 0 else f"2025-0{1 + n % 3}-01" for n in range(ROWS)]
+    table = discover([months(tmp_path, Month=month)], "Churn", time="Month")
+    assert any("rows without it are left out (data.max_broken_rows)" in line for line in checks(table))
