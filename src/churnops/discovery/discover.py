@@ -177,4 +177,4 @@ def _readable(cells: pl.Series, column: Column, schema: Schema) -> pl.Series:
 
 def _without_inputs(columns: Sequence[DescribedColumn]) -> DataError:
     reasons = "; ".join(f"{column.header!r} {column.reason}" for column in columns)
-    return DataError(f"no column can be an input of a model: {reasons}")
+    return DataError(f"no column can be an input of a model: {reasons or 'the table has no other column'}")

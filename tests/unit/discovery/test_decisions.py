@@ -146,8 +146,8 @@ def test_a_customer_number_is_preferred_to_a_row_number(tmp_path: Path):
 
 
 def test_headers_become_distinct_names_that_churnops_does_not_use():
-    names = names_of(["A b", "a-b", "model_version", "churnops_simulated", "", "日本"])
-    assert list(names.values()) == ["a_b", "a_b_2", "model_version_2", "column_4", "column_5", "column_6"]
+    names = names_of(["A b", "a-b", "model_version", "churnops_simulated", "", "日本", "a_b_2"])
+    assert list(names.values()) == ["a_b", "a_b_3", "model_version_2", "column_4", "column_5", "column_6", "a_b_2"]
 
 
 @pytest.mark.parametrize(
@@ -301,6 +301,24 @@ def test_headers_and_levels_that_settings_refuse_are_left_out(tmp_path: Path):
 def test_an_outcome_that_is_not_known_refuses_no_table(tmp_path: Path, word: str):
     outcomes = [word if row % 50 == 0 else value for row, value in enumerate(customers()["Churn"])]
     assert discovered(tmp_path, Churn=outcomes).target.unknown == ROWS // 50
+
+
+def test_infinite_numbers_are_missing(tmp_path: Path):
+    cells = np.where(np.arange(ROWS) % 30 == 0, "inf", RNG.normal(size=ROWS).round(3).astype(str))
+    cells[1::30] = "#DIV/0!"
+    found = discovered(tmp_path, Ratio=cells)
+    assert next(d.kind for d in found.columns if d.header == "Ratio") == "number"
+    assert set(found.missing) >= {"inf", "#DIV/0!"}
+
+
+def test_a_header_that_is_repeated_between_rows_is_no_customer(tmp_path: Path):
+    lines = as_csv(customers()).splitlines()
+    path = tmp_path / "joined.csv"
+    path.write_bytes(b"\n".join([*lines[:200], lines[0], *lines[200:]]))
+    found = discover([path], "Churn")
+    assert found.rows == ROWS
+    assert found.missing == discovered(tmp_path).missing
+    assert [d.kind for d in found.columns] == [d.kind for d in discovered(tmp_path).columns]
 
 
 def test_types_that_no_kind_reads_are_left_out(tmp_path: Path):
