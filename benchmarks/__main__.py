@@ -45,13 +45,13 @@ NAMES = (
     "gate",
     "gate rare",
     "gate common",
-    "gate bank",
     "sequences",
     "recovery",
     "retraining",
     "dashboard",
     "tables",
     "leaks",
+    "small",
 )
 PARTS = tuple(f"tables {table}" for table in TABLES)  # of the result `tables`
 TELECOM = "telecom"

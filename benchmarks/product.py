@@ -81,8 +81,7 @@ def prepare(customers: Customers, settings: Settings) -> tuple[PreparedTable, Se
         held_out=settings.evaluation.holdout_fraction,
         seed=settings.random_state,
     )
-    one_hot = settings.training.recipe == "report"
-    return prepared, select_features(prepared, settings.table, settings.features, one_hot=one_hot)
+    return prepared, select_features(prepared, settings.table, settings.features)
 
 
 def train(customers: Customers, settings: Settings) -> TrainedModels:

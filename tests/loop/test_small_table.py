@@ -34,7 +34,7 @@ def test_small_tables_are_evaluated_by_repeated_cross_validation(tmp_path: Path)
     document = json.loads(run(CHURNOPS, "run", "--json", cwd=tmp_path, **QUICK).stdout)
     assert document["status"] == "deployed"
     evaluation = document["held_out"]
-    assert (evaluation["rows"], evaluation["repeats"], evaluation["folds"]) == (120, 5, 5)
+    assert (evaluation["rows"], evaluation["repeats"], evaluation["folds"]) == (120, 3, 6)
     auc = evaluation["metrics"]["roc_auc"]
     assert auc["high"] - auc["low"] > 0.1
     report = run(CHURNOPS, "monitor", "--batch", "later.csv", cwd=tmp_path, **QUICK).stdout

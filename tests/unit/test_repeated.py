@@ -17,10 +17,9 @@ from churnops.model.reference import SCORE
 from churnops.monitoring.performance import judge_decline
 from churnops.schema import Column
 from churnops.training.bundle_maker import BundleMaker
-from churnops.training.repeated import REPEATS, repeated_folds
-from churnops.training.search import stratified_folds
+from churnops.training.repeated import REPEATS
 from churnops.training.select import SelectedFeatures
-from churnops.training.train import TrainedModels, train_models
+from churnops.training.train import TrainedModels, main_plan, search_winner, train_models
 from churnops.training.winner_refits import WinnerRefits
 from tests.support.mixed_table import customers, prepare, settings
 
@@ -33,34 +32,41 @@ def small() -> tuple[PreparedTable, SelectedFeatures, TrainedModels, RepeatedSco
     nobody = np.zeros(240, np.bool_)
     prepared = replace(prepared, held_out=nobody, training=~nobody)
     trained = train_models(prepared, features, SETTINGS)
-    assert trained.repeated is not None
-    return prepared, features, trained, trained.repeated
+    return prepared, features, trained, WinnerRefits(trained, prepared, features, SETTINGS).repeated()
 
 
 @lru_cache(maxsize=1)
 def evaluated() -> EvaluatedModels:
-    prepared, _, trained, repeated = small()
+    prepared, features, trained, _ = small()
     bundles = {name: model.bundle for name, model in trained.models.items()}
     refit = trained.refit.with_metadata(metrics={}, lineage={})
-    others = {"skipped": Skipped(), "left_out": {}, "repeated": repeated}
-    return evaluate_models(bundles, trained.winner, refit, prepared, SETTINGS, **others)
+    refits = WinnerRefits(trained, prepared, features, SETTINGS)
+    given = (bundles, trained.winner, refit, prepared, SETTINGS)
+    return evaluate_models(*given, skipped=Skipped(), left_out={}, refits=refits)
 
 
-def test_a_row_is_scored_by_fits_that_were_not_trained_on_it():
-    prepared, features, trained, repeated = small()
-    maker, trial = BundleMaker(prepared, features.build, SETTINGS), trained.models[trained.winner].search.best
-    for repeat in (0, REPEATS - 1):
-        for number in range(3):
-            scored = repeated.fold[repeat] == number
-            expected = maker.scores(trained.winner, trial, ~scored, scored)
-            np.testing.assert_allclose(repeated.probability[repeat, scored], expected, rtol=1e-12)
+def test_the_outcomes_of_a_fold_play_no_part_in_its_scores():
+    """Search, fit and threshold of a fold are the same if its customers are said to have left, and others to stay."""
+    prepared, features, _, repeated = small()
+    for number in (0, 9):
+        scored = repeated.fold[0] == number
+        changed = replace(prepared, outcome=np.where(scored, ~prepared.outcome, prepared.outcome), held_out=scored)
+        maker = BundleMaker(replace(changed, training=~scored), features.build, SETTINGS)
+        family, search = search_winner(maker, main_plan(maker.prepared, SETTINGS))
+        expected = maker.scores(family, search.best, ~scored, scored)
+        np.testing.assert_allclose(repeated.probability[0, scored], expected, rtol=1e-12)
+        assert (repeated.threshold[0, scored] == maker.threshold(prepared.outcome[~scored], search.out_of_fold)).all()
 
 
-def test_folds_are_not_those_of_the_search():
-    outcome = small()[0].outcome
-    searched = [tuple(rows) for _, rows in stratified_folds(outcome, 3, SETTINGS.random_state)]
-    repeats = [[tuple(rows) for _, rows in folds] for folds in repeated_folds(outcome, 3, SETTINGS.random_state)]
-    assert len({tuple(folds) for folds in [searched, *repeats]}) == REPEATS + 1
+def test_folds_differ_between_repeats_and_from_those_of_the_search():
+    prepared, _, _, repeated = small()
+    searched = np.empty(240)
+    for number, (_, rows) in enumerate(main_plan(prepared, SETTINGS).folds):
+        searched[rows] = number
+    assert len({tuple(fold) for fold in [searched, *repeated.fold]}) == REPEATS + 1
+    for fold in repeated.fold:
+        churned = [prepared.outcome[fold == number].sum() for number in range(10)]
+        assert max(churned) - min(churned) <= 1
 
 
 def test_metrics_are_means_over_the_repeats_and_not_of_mean_scores():
@@ -79,29 +85,29 @@ def test_roc_auc_compares_customers_of_the_same_fold():
     assert evaluate(outcome, probability, fold=fold, seed=1).metrics["roc_auc"].value == 1.0
 
 
-def test_the_threshold_of_a_row_is_chosen_without_it():
-    prepared, features, _, repeated = small()
-    maker, scored = BundleMaker(prepared, features.build, SETTINGS), repeated.fold[1] == 2
-    chosen = maker.threshold(prepared.outcome[~scored], repeated.probability[1, ~scored])
-    assert (repeated.threshold[1, scored] == chosen).all()
-
-
 def test_the_deployed_model_is_fitted_on_all_rows():
-    _, _, trained, repeated = small()
+    _, _, trained, _ = small()
     assert trained.refit.lineage["fits"]["deployed"]["rows"] == 240
-    assert np.isin(repeated.probability[0], trained.refit.reference[SCORE].points).all()
+    assert np.isin(trained.models[trained.winner].search.out_of_fold, trained.refit.reference[SCORE].points).all()
+
+
+def test_without_held_out_rows_a_large_table_has_reference_scores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("churnops.training.recipe_search.MAX_SEARCHED_ROWS", 120)
+    prepared, features, _, _ = small()
+    refit = train_models(prepared, features, SETTINGS).refit
+    assert refit.lineage["fits"]["deployed"]["rows"] == refit.reference[SCORE].rows == 240
 
 
 def test_pages_and_results_name_the_method():
     result = evaluated()
-    text = "repeated cross-validation, 5 x 3 folds"
+    text = "repeated cross-validation, 3 x 10 folds"
     for page in ("evaluation.html", CARD):
         words = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", str(result.artifacts[page])))
         assert text in words
         assert not re.search("held[- ]out", words)
     assert result.summary.startswith(f"{result.winner} on 240 customers by {text}, ")
     document = result.bundle.metrics["held_out"]
-    assert (document["repeats"], document["folds"], document["rows"]) == (5, 3, 240)
+    assert (document["repeats"], document["folds"], document["rows"]) == (3, 10, 240)
     assert result.evaluations.keys() == {result.winner}
 
 

@@ -31,6 +31,9 @@ class Refits(Protocol):
     def without(self, columns: Collection[str], /) -> NDArray[np.float64] | None:
         """Fit without some columns, and return the scores of the evaluated rows; None if no column is left."""
 
+    def repeated(self) -> RepeatedScores:
+        """Score all rows by repeated cross-validation of the whole training."""
+
     def on_random_split(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Fit on rows drawn at random, and return outcomes and scores of the others."""
 
@@ -87,7 +90,6 @@ def evaluate_models(
     skipped: Skipped,
     left_out: Mapping[str, str],
     refits: Refits | None = None,
-    repeated: RepeatedScores | None = None,
 ) -> EvaluatedModels:
     """Evaluate on the held-out rows, which no model in `bundles` was trained on.
 
@@ -99,21 +101,19 @@ def evaluate_models(
     skipped, left_out
         Parts of the data, and features, that were not used, for the model card.
     refits
-        Further fits of the winner, for the score without suspected columns and, in time, that of a random split.
-    repeated
-        Scores by which the winner is evaluated if no rows are held out; its metrics are then those of the folds' fits.
+        Further fits, for the score without suspected columns, in time that of a random split, and without held-out rows
+        all scores.
     """
     from churnops.evaluation.model_card import CardSubject, model_card  # imports Matplotlib
     from churnops.evaluation.page import confusion_matrix_page, draw_figures, evaluation_page
 
-    rows = prepared.held_out if repeated is None else np.ones(prepared.outcome.shape, np.bool_)
+    repeated = None if refits is None or prepared.held_out.any() else refits.repeated()
+    rows = prepared.held_out if repeated is None else prepared.training
     columns, outcome = prepared.rows(rows), prepared.outcome[rows]
-    numbers = prepared.in_time.moments.numbers if prepared.in_time else None
-    customers = None if numbers is None else numbers[rows]
     if repeated is None:
         scores = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
         evaluations = {
-            name: _evaluation(outcome, probability, bundles[name].threshold, settings, customers=customers)
+            name: _evaluation(outcome, probability, bundles[name].threshold, settings)
             for name, probability in scores.items()
         }
     else:
@@ -191,7 +191,6 @@ def _evaluation(
     threshold: float | NDArray[np.float64],
     settings: Settings,
     fold: NDArray[np.intp] | None = None,
-    customers: NDArray[np.intp] | None = None,
 ) -> Evaluation:
     options = settings.evaluation
     return evaluate(
@@ -202,7 +201,6 @@ def _evaluation(
         replicates=options.bootstrap_replicates,
         confidence=options.confidence,
         fold=fold,
-        customers=customers,
     )
 
 

@@ -267,7 +267,6 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         skipped=validated.skipped,
         left_out=features.left_out,
         refits=WinnerRefits(trained, prepared, features, settings),
-        repeated=trained.repeated,
     )
     trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
     return _Made(validated, trained, evaluated, trained_on, merged.sha256)

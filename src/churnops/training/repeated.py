@@ -1,29 +1,68 @@
-"""Repeated cross-validation of the winner, for a table that is too small for a hold-out."""
+"""Repeated cross-validation of a whole training, for a table that is too small for a hold-out.
+
+Each fit is preceded by a search of its own, in which the rows that it scores play no part (nested cross-validation:
+Varma and Simon, BMC Bioinformatics 7 (2006) 91). Hyperparameters that all rows have chosen make the claim too good:
+with 20 customers who churned, and outcomes that nothing predicts, ROC-AUC was 0.53 instead of 0.50.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.data.preprocess import PreparedTable
 from churnops.evaluation.repeated import RepeatedScores
-from churnops.settings import Family
+from churnops.features.build import FeatureMatrix
+from churnops.settings import Settings
 from churnops.training.bundle_maker import BundleMaker
-from churnops.training.search import Fold, Trial, stratified_folds
+from churnops.training.search import stratified_folds
+from churnops.training.train import main_plan, search_winner
 
-REPEATS = 5
+FEW_ROWS, SMALL = 1_000, 5_000
+"""Numbers of rows up to which a cross-validation is repeated, and up to which it has more folds than the search."""
+REPEATS, FOLDS = 3, 10
+"""Numbers for few rows. With 10 folds a fit has 90 % of the rows, so it is hardly worse than the deployed model."""
 
 
-def repeated_folds(outcome: NDArray[np.bool_], folds: int, seed: int) -> list[list[Fold]]:
-    """Return the folds of each repeat. None are those of the search, which has the seed itself."""
-    return [stratified_folds(outcome, folds, seed + repeat) for repeat in range(1, REPEATS + 1)]
+def repeats_and_folds(outcome: NDArray[np.bool_], settings: Settings) -> tuple[int, int]:
+    """Return the numbers of repeats and of folds: the fewer rows, the more both matter, and the less they cost.
+
+    A fold has at least two rows of the rarer outcome.
+
+    >>> from pathlib import Path
+    >>> from churnops.settings import load_settings
+    >>> settings, churned = load_settings(Path("config.yaml"), {}), np.arange(20_000) < 12
+    >>> [repeats_and_folds(churned[:rows], settings) for rows in (200, 4_000, 20_000)]
+    [(3, 6), (1, 6), (1, 5)]
+    """
+    rarer = min(outcome.sum(), outcome.size - outcome.sum())
+    folds = min(FOLDS if outcome.size <= SMALL else settings.training.folds, int(rarer) // 2)
+    return (REPEATS if outcome.size <= FEW_ROWS else 1), max(2, folds)
 
 
-def repeated_scores(maker: BundleMaker, family: Family, trial: Trial) -> RepeatedScores:
-    """Score every row of the table by fits of a trial's hyperparameters that were not trained on it."""
-    outcome, settings = maker.prepared.outcome, maker.settings
-    repeats = repeated_folds(outcome, settings.training.folds, settings.random_state)
-    probability = np.array([maker.cross_fit(family, trial, folds, None) for folds in repeats])
-    threshold, fold = np.empty(probability.shape), np.empty(probability.shape, np.intp)
-    for repeat, folds in enumerate(repeats):
-        for number, (others, scored) in enumerate(folds):
-            threshold[repeat, scored] = maker.threshold(outcome[others], probability[repeat, others])
-            fold[repeat, scored] = number
-    return RepeatedScores(probability, threshold, fold)
+def repeated_scores(
+    prepared: PreparedTable, build: FeatureMatrix, settings: Settings, *, repeats: int | None = None
+) -> RepeatedScores:
+    """Score every row by fits that neither its features nor its outcome have influenced.
+
+    Parameters
+    ----------
+    repeats
+        Number of repeats; None for that of `repeats_and_folds`.
+    """
+    outcome = prepared.outcome
+    usual, folds = repeats_and_folds(outcome, settings)
+    shape = (repeats or usual, outcome.size)
+    scores = RepeatedScores(np.empty(shape), np.empty(shape), np.empty(shape, np.intp))
+    for repeat in range(len(scores.fold)):
+        # The search of the deployed model has the seed itself, so its folds are others.
+        parts = stratified_folds(outcome, folds, settings.random_state + 1 + repeat)
+        for number, (_, rows) in enumerate(parts):
+            scored = np.isin(np.arange(outcome.size), rows)
+            maker = BundleMaker(replace(prepared, held_out=scored, training=~scored), build, settings)
+            family, search = search_winner(maker, main_plan(maker.prepared, settings))
+            scores.probability[repeat, scored] = maker.scores(family, search.best, ~scored, scored)
+            known = ~np.isnan(search.out_of_fold)
+            scores.threshold[repeat, scored] = maker.threshold(outcome[~scored][known], search.out_of_fold[known])
+            scores.fold[repeat, scored] = number
+    return scores

@@ -15,7 +15,6 @@ from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.time_split import forward_folds
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
-from churnops.evaluation.repeated import RepeatedScores
 from churnops.model.bundle import Bundle
 from churnops.model.reference import SCORE
 from churnops.monitoring.drift.scores import SLACK
@@ -25,7 +24,6 @@ from churnops.training.bundle_maker import REPORTED, BundleMaker, ReferenceRows,
 from churnops.training.candidates import CANDIDATES
 from churnops.training.recipe_search import RecipeSearch, capped, is_capped
 from churnops.training.refit_slack import refit_slack
-from churnops.training.repeated import repeated_scores
 from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
 from churnops.training.select import SelectedFeatures
 from churnops.training.unseen_levels import unseen_levels
@@ -53,14 +51,11 @@ class TrainedModels(StepResult):
         Name of the candidate with the best mean of the selection metric over the validation folds.
     refit
         Bundle to deploy: the winner, fitted again on all rows if the plan requires it.
-    repeated
-        Scores of the winner by repeated cross-validation, if no rows are held out.
     """
 
     models: Mapping[str, TrainedModel]
     winner: str
     refit: Bundle
-    repeated: RepeatedScores | None
 
     @property
     def reference(self) -> bytes:
@@ -107,12 +102,12 @@ class Plan:
 def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
     """Return the main job's plan: cross-validate every family of the settings, and fit the winner on all rows."""
     options, training, seed = settings.training, prepared.training, settings.random_state
-    outcome, reference = prepared.outcome[training], None if prepared.held_out.any() else training
+    outcome = prepared.outcome[training]
     if prepared.in_time is None:
         folds = stratified_folds(outcome, options.folds, seed)
     else:
         folds = forward_folds(prepared.in_time.moments.rows(training), outcome, options.folds, seed)
-    return Plan(options.families, {"all rows": None}, folds, reference, options.threads)
+    return Plan(options.families, {"all rows": None}, folds, None, options.threads)
 
 
 def train_models(
@@ -126,17 +121,14 @@ def train_models(
     """Search every candidate of `plan`, by default the main job's; the best mean validation metric wins.
 
     Held-out rows play no part in the choice. A plan without `reference` fits the winner again on all rows, held-out
-    ones included. The bundle's lineage then names both fits. Its metrics come from the evaluated fit. Without held-out
-    rows, the winner is cross-validated again, on other folds than those of the search.
+    ones included. The bundle's lineage then names both fits. Its metrics come from the evaluated fit.
     """
     plan = plan or main_plan(prepared, settings)
     metric, maker = settings.training.selection_metric, BundleMaker(prepared, features.build, settings)
-    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
-        searches = _search(maker, plan, pool, on_family)
-    winner = _winner({name: searched.search.best for name, searched in searches.items()}, metric)
-    candidates, best = plan.candidates(), searches[winner].search.best
-    repeated = None if prepared.held_out.any() else repeated_scores(maker, candidates[winner][0], best)
-    models, unseen = _evaluated(maker, plan, searches, winner, repeated)
+    searches = _search(maker, plan, on_family)
+    winner = _winner(_best_trials(searches), metric)
+    models, unseen = _evaluated(maker, plan, searches, winner)
+    candidates, best = plan.candidates(), models[winner].search.best
     if plan.reference is None:
         profiled = ~np.isnan(unseen)
         refit = maker.refit(candidates[winner][0], best, models[winner].bundle, ReferenceRows(profiled, unseen))
@@ -151,15 +143,13 @@ def train_models(
     estimates: dict[str, Any] = {
         "unseen_levels": unseen_levels(prepared.rows(prepared.training), plan.folds, settings.table.inputs)
     }
-    # Scores of repeated cross-validation are averages of several fits.
-    slack = SLACK if repeated else refit_slack(np.where(profiled, unseen, np.nan), prepared.training, plan.folds)
+    slack = refit_slack(np.where(profiled, unseen, np.nan), prepared.training, plan.folds)
     if slack < SLACK:
         estimates["score_slack"] = slack
     return TrainedModels(
         models=models,
         winner=winner,
         refit=refit.with_metadata(metrics=estimates, lineage={}),
-        repeated=repeated,
         params={
             "candidates": list(candidates),
             "folds": len(plan.folds),
@@ -186,42 +176,49 @@ class _Searched:
     seconds: float
 
 
-def _search(
-    maker: BundleMaker, plan: Plan, pool: ThreadPoolExecutor, on_family: Callable[[str], None]
-) -> dict[str, _Searched]:
+def search_winner(maker: BundleMaker, plan: Plan) -> tuple[Family, Search]:
+    """Search every candidate, and return the winner's family and search."""
+    searches = _search(maker, plan, lambda name: None)
+    winner = _winner(_best_trials(searches), maker.settings.training.selection_metric)
+    return plan.candidates()[winner][0], searches[winner].search
+
+
+def _best_trials(searches: Mapping[str, _Searched]) -> dict[str, Trial]:
+    return {name: searched.search.best for name, searched in searches.items()}
+
+
+def _search(maker: BundleMaker, plan: Plan, on_family: Callable[[str], None]) -> dict[str, _Searched]:
     """Search every candidate."""
     training, seed = maker.prepared.training, maker.settings.random_state
     columns, outcome = maker.prepared.rows(training), maker.prepared.outcome[training]
     options, metric = maker.settings.training, maker.settings.training.selection_metric
     search: Callable[[Family, int, Weighting | None], Search]
-    if maker.general:
-        folds = capped(plan.folds, seed)
-        customers = None if maker.customers is None else maker.customers[training]
-        search = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, pool, customers).search
-    else:
-        validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, pool)
-        search = lambda family, *others: validation.search(CANDIDATES[family], *others)  # noqa: E731
     searches = {}
-    for name, (family, weighting) in plan.candidates().items():
-        started = time.perf_counter()
-        best = search(family, options.trials.get(family, 1), weighting)
-        searches[name] = _Searched(best, time.perf_counter() - started)
-        on_family(name)
+    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
+        if maker.general:
+            folds = capped(plan.folds, seed)
+            customers = None if maker.customers is None else maker.customers[training]
+            recipe = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, pool, customers)
+            search = recipe.search
+        else:
+            validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, pool)
+            search = lambda family, *others: validation.search(CANDIDATES[family], *others)  # noqa: E731
+        for name, (family, weighting) in plan.candidates().items():
+            started = time.perf_counter()
+            best = search(family, options.trials.get(family, 1), weighting)
+            searches[name] = _Searched(best, time.perf_counter() - started)
+            on_family(name)
     return searches
 
 
 def _evaluated(
-    maker: BundleMaker,
-    plan: Plan,
-    searches: Mapping[str, _Searched],
-    winner: str,
-    repeated: RepeatedScores | None,
+    maker: BundleMaker, plan: Plan, searches: Mapping[str, _Searched], winner: str
 ) -> tuple[dict[str, TrainedModel], NDArray[np.float64]]:
     """Fit the best trial of every candidate on the training rows.
 
     If the search used a part of a large table, only the winner is fitted on all training rows, and scores of the search
     are no reference for it. In a split in time it is then fitted in each fold, on all of the fold's rows, so that the
-    threshold does not come from the held-out rows.
+    threshold does not come from the held-out rows; without held-out rows too.
 
     Returns
     -------
@@ -238,10 +235,8 @@ def _evaluated(
         search, rows, unseen = searches[name].search, training, np.full(training.size, np.nan)
         unseen[training] = search.out_of_fold
         reference = ~np.isnan(unseen) if plan.reference is None else plan.reference
-        if repeated is not None and name == winner:
-            unseen = repeated.probability[0]
-        elif is_part and name == winner:
-            refolded = plan.reference is not None or maker.prepared.in_time is not None
+        if is_part and name == winner:
+            refolded = plan.reference is not None or maker.prepared.in_time is not None or not held_out.any()
             unseen[training] = maker.cross_fit(family, search.best, plan.folds, weighting) if refolded else np.nan
             if plan.reference is None:
                 reference = ~np.isnan(unseen) if refolded else held_out

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.data.preprocess import PreparedTable, stratified_holdout
+from churnops.evaluation.repeated import RepeatedScores
 from churnops.settings import Family, Settings
 from churnops.training.bundle_maker import BundleMaker
 from churnops.training.repeated import repeated_scores
@@ -18,7 +19,7 @@ from churnops.training.train import TrainedModels
 
 @dataclass(frozen=True)
 class WinnerRefits:
-    """Fits with the winner's family and hyperparameters, on other columns or rows."""
+    """Fits with the winner's family and hyperparameters, on other columns or rows, and repeats of the training."""
 
     trained: TrainedModels
     prepared: PreparedTable
@@ -28,15 +29,15 @@ class WinnerRefits:
     def without(self, columns: Collection[str]) -> NDArray[np.float64] | None:
         """Fit the training rows without some columns, and return the scores of the held-out rows.
 
-        By repeated cross-validation, the scores of all rows are returned, shape (repeats, n). The result is None if no
-        feature is left.
+        Without held-out rows, all rows are scored by repeated cross-validation, shape (repeats, n). The result is None
+        if no feature is left.
         """
         build = self.features.build.without(columns)
         if build is None:
             return None
+        if not self.prepared.held_out.any():
+            return repeated_scores(self.prepared, build, self.settings).probability
         maker = BundleMaker(self.prepared, build, self.settings)
-        if self.trained.repeated is not None:
-            return repeated_scores(maker, *self._winner).probability
         return maker.scores(*self._winner, self.prepared.training, self.prepared.held_out)
 
     def on_random_split(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -45,6 +46,10 @@ class WinnerRefits:
         held_out = stratified_holdout(outcome, settings.evaluation.holdout_fraction, settings.random_state)
         maker = BundleMaker(replace(self.prepared, in_time=None), self.features.build, settings)
         return outcome[held_out], maker.scores(*self._winner, ~held_out, held_out)
+
+    def repeated(self) -> RepeatedScores:
+        """Score all rows by repeated cross-validation of the whole training."""
+        return repeated_scores(self.prepared, self.features.build, self.settings)
 
     @property
     def _winner(self) -> tuple[Family, Trial]:
