@@ -45,6 +45,7 @@ NAMES = (
     "gate",
     "gate rare",
     "gate common",
+    "gate bank",
     "sequences",
     "recovery",
     "retraining",

@@ -1,4 +1,4 @@
-"""Gate: rate of deployments without a true gain, and rate of deployments with one, on three tables.
+"""Gate: rate of deployments without a true gain, and rate of deployments with one, on four tables.
 
 `benchmarks/gate_trials.py` trains and compares the models. `GATE_SPLITS` and `GATE_SEED` change a run.
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.gate_trials import CHALLENGERS, PLANS, RULES, SAMPLES, Plan, Split, run_split
 from benchmarks.harness import Claim, Result
 from benchmarks.limits import ratio_limit
+from benchmarks.public import PublicProject
 from benchmarks.rivals import Bools, Floats
 from benchmarks.simulated import TABLES
 
@@ -81,7 +82,7 @@ def measure(table: str = "telecom") -> Result:
         caption = "Rows at which 90 % are deployed, and the number of rows that the gate names"
         tables.insert(2, (caption, _needed_table(curve, plan, needed)))
         notes += _telecom_notes(splits)
-    title = "Gate" if table == "telecom" else f"Gate: {TABLES[table].title}"
+    title = "Gate" if table == "telecom" else f"Gate: {TABLES[table].title if table in TABLES else table}"
     return Result(title, _about(table, plan), claims, tables, notes)
 
 
@@ -98,8 +99,9 @@ def _about(table: str, plan: Plan) -> str:
             "replacement, so the gain in the population is the true gain. Random forests and XGBoost at their "
             f"defaults {trained}"
         )
+    description = TABLES[table].description if table in TABLES else PublicProject.of(table).description
     return (
-        f"{TABLES[table].description} Each of {plan.splits} splits draws {plan.training_rows:,} customers for training "
+        f"{description} Each of {plan.splits} splits draws {plan.training_rows:,} customers for training "
         f"and {plan.population:,} as the population. Comparison samples are drawn from the population with "
         "replacement, so the gain in the population is the true gain. Logistic regressions and XGBoost at their "
         f"defaults {trained}"

@@ -117,6 +117,22 @@ PLANS: Mapping[str, Plan] = {
         tries=5,
         claimed=2000,
     ),
+    "bank": Plan(
+        training_rows=3000,
+        population=10_000,
+        splits=36,
+        other_splits=4,
+        groups=3,
+        families=("logistic_regression", "xgboost"),
+        rules=("gate", "plain rule", "gate, log loss"),
+        rows=667,
+        equal_rows=(300, 667),
+        hidden=("duration", "month"),
+        gains=(0.02, 0.04),
+        sizes=(300, 667, 1000, 2000, 4000),
+        tries=5,
+        claimed=2000,
+    ),
 }
 
 
@@ -138,7 +154,7 @@ class Split:
         too few churned customers.
     bill
         By family, shapes (families,) and (families, samples): true gain of log loss by the monthly bill, and whether
-        the gate deployed. None for a simulated table.
+        the gate deployed. None for other tables than telecom.
     """
 
     deployed: Mapping[str, Bools]

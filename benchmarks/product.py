@@ -81,7 +81,8 @@ def prepare(customers: Customers, settings: Settings) -> tuple[PreparedTable, Se
         held_out=settings.evaluation.holdout_fraction,
         seed=settings.random_state,
     )
-    return prepared, select_features(prepared, settings.table, settings.features)
+    one_hot = settings.training.recipe == "report"
+    return prepared, select_features(prepared, settings.table, settings.features, one_hot=one_hot)
 
 
 def train(customers: Customers, settings: Settings) -> TrainedModels:

@@ -4,14 +4,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.product import Customers, Project
+from benchmarks.public import PublicProject
 from benchmarks.simulated import TABLES, simulated_settings
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
 from churnops.settings import Settings
 from churnops.training.candidates import CANDIDATES
+from churnops.training.encode import FeatureKind
 from churnops.training.export import export
+from churnops.training.recipe import BOOSTED, FAMILIES, Rows, fit_family, kinds_of
 from churnops.training.select import select_features
 
+TREES = 150  # of boosted trees of the general recipe, whose number the product finds by early stopping
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -26,20 +30,29 @@ class Halves:
         self._training = order[:training]
         self._unseen = order[training:]
         self._settings = settings
+        self._general = settings.training.recipe == "general"
+        self._kinds: tuple[FeatureKind, ...] = ()
         self._generator = generator
         self.outcome = self._outcome[self._unseen]
 
     @classmethod
     def of(cls, table: str, training: int, population: int, generator: np.random.Generator) -> "Halves":
-        """Split a table: the telecom customers, or new customers of a simulated table."""
+        """Split a table: the telecom customers, new customers of a simulated table, or some of a public one."""
         if table in TABLES:
             customers = TABLES[table].draw(training + population, generator)
             return cls(customers, simulated_settings(), training, generator)
+        if table != "telecom":
+            public = PublicProject.of(table)
+            some = generator.choice(public.everyone.outcome.size, training + population, replace=False)
+            return cls(public.everyone.rows(some), public.settings, training, generator)
         project = Project.default()
         return cls(project.everyone, project.settings, training, generator)
 
     def matrix(self, *excluded: str) -> Floats:
-        """Return the features of all customers, selected by the product's step on the training part."""
+        """Return the features of all customers, selected by the product's step on the training part.
+
+        The recipe of the settings decides whether missing values stay. In the general one, excluded features become 0.
+        """
         training = np.zeros(self._outcome.size, dtype=np.bool_)
         training[self._training] = True
         known = {name: values[training] for name, values in self._columns.items()}
@@ -52,6 +65,12 @@ class Halves:
             imputer=imputer,
             sha256="",
         )
+        if self._general:
+            build = select_features(prepared, self._settings.table, self._settings.features, one_hot=False).build
+            matrix = build(imputer(self._columns), self._columns)
+            matrix[:, [build.selected.index(name) for name in excluded]] = 0.0
+            self._kinds = kinds_of(build, self._settings.training.monotone)
+            return matrix
         settings = self._settings.features.model_copy(update={"exclude": excluded})
         return select_features(prepared, self._settings.table, settings).build(imputer(self._columns))
 
@@ -67,6 +86,11 @@ class Halves:
         outcome = self._outcome[chosen]
         moved = generator.choice(rows, round(stale * rows), replace=False)
         outcome[moved] = outcome[generator.permutation(moved)]
+        if self._general:
+            trees = {"n_estimators": TREES, "searched_rows": rows} if family in BOOSTED else {}
+            params = {**FAMILIES[family].default, **trees}
+            fit = fit_family(family, params, Rows(matrix[chosen], outcome), self._kinds, int(generator.integers(2**31)))
+            return fit.probability(matrix[self._unseen])
         fitted = candidate.fit(candidate.default, matrix[chosen], outcome, int(generator.integers(2**31)))
         return export(fitted).probability(matrix[self._unseen])
 

@@ -58,6 +58,8 @@ Blank ids are refused, because all customers with a blank id would count as one 
 SEEN_PATTERN = f"[^{_UNSEEN}]"
 """Regular expression of a visible character."""
 _SEEN = re.compile(SEEN_PATTERN)
+WARNINGS = "prediction_warnings"
+"""Column of the API's answers to files. It is newer than the others, so Schemas of earlier models may have it."""
 RESERVED = (
     "churn_probability",
     "churn_prediction",
@@ -66,9 +68,9 @@ RESERVED = (
     "explanation_scale",
     "top_shap_features",
     "prediction_id",
-    "prediction_warnings",
+    WARNINGS,
 )
-"""Columns that scoring adds. A Schema cannot have them. In a file to be scored they are ignored, and made anew."""
+"""Columns that scoring adds, see `Schema.added`. A config file cannot declare them."""
 SIMULATED = "churnops_simulated"
 """Column that `churnops simulate` adds. Customers of a table with this column never count as production customers."""
 _MARK = SIMULATED.replace("_", "")
@@ -181,10 +183,9 @@ class Column(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        numeric = self.kind in ("number", "integer")
-        if not numeric and (self.minimum is not None or self.maximum is not None):
+        if not self.is_number and (self.minimum is not None or self.maximum is not None):
             raise ValueError(f"column '{self.name}': only a number or integer has a minimum or maximum")
-        if not numeric and self.unit:
+        if not self.is_number and self.unit:
             raise ValueError(f"column '{self.name}': only a number or integer has a unit")
         if self.kind not in ("date", "time") and self.format != "iso":
             raise ValueError(f"column '{self.name}': only a date or time has a format")
@@ -276,9 +277,14 @@ class Column(BaseModel):
         return spellings(self.choices, is_flag=self.kind in ("flag", "target"))
 
     @property
+    def is_number(self) -> bool:
+        """Whether values are numbers: of a number or integer."""
+        return self.kind in ("number", "integer")
+
+    @property
     def numeric(self) -> bool:
         """Whether encoded values are quantities: of a number, integer or date."""
-        return self.kind in ("number", "integer", "date")
+        return self.is_number or self.kind == "date"
 
     def text(self, value: float) -> str:
         """Return an encoded quantity as text: a number with six digits, or a date.
@@ -344,8 +350,7 @@ class Schema(BaseModel):
         twice = sorted(header for header, count in Counter(headers).items() if count > 1)
         if twice:
             raise ValueError(f"these names or aliases are declared twice: {', '.join(twice[:MAX_ERRORS])}")
-        reserved = sorted(header for header in headers if header in RESERVED or is_marked([header]))
-        if reserved:
+        if reserved := sorted(h for h in headers if (h in RESERVED and h != WARNINGS) or is_marked([h])):
             raise ValueError(f"'{reserved[0]}' is a column that churnops adds: rename yours")
         kinds = [c.kind for c in self.columns]
         if kinds.count("target") != 1:
@@ -385,6 +390,11 @@ class Schema(BaseModel):
     def model_inputs(self) -> tuple[Column, ...]:
         """Inputs that a model may use: the required ones."""
         return tuple(column for column in self.inputs if column.required)
+
+    @cached_property
+    def added(self) -> tuple[str, ...]:
+        """Columns that scoring adds and the Schema lacks. In a file to be scored they are ignored, and made anew."""
+        return tuple(name for name in RESERVED if name not in self._headers)
 
     @cached_property
     def personal(self) -> frozenset[str]:

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from churnops.model import Bundle
 from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of
+from tests.support.own_table import own_service
 from tests.support.projects import LATER
 from tests.support.uploads import CSV, KINDS, NDJSON, from_file, send, to_file
 
@@ -18,6 +21,13 @@ WARNING = (
     "total_day_charge ('Total day charge') contradicts total_day_minutes ('Total day minutes'): expected {}, as in the "
     "training data"
 )
+OLD = """
+schema:
+  columns:
+    - {name: prediction_warnings, kind: category, choices: [none, some]}
+    - {name: spend, kind: number}
+    - {name: left, kind: target, choices: ["no", "yes"]}
+"""
 
 
 def test_a_charge_that_contradicts_the_minutes_is_reported(client: TestClient, customer: dict[str, Any]):
@@ -118,3 +128,22 @@ def test_a_table_without_determined_columns_has_no_warnings(
         vars(served).pop("contradictions")
         answer = client.post("/predict", json=customer | {"total_day_charge": 9.5}).json()
     assert "warnings" not in answer
+
+
+def test_a_model_with_an_input_of_the_name_of_the_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Earlier versions did not reserve this name, and no deployed model is refused for its age."""
+    rng = np.random.default_rng(2)
+    warnings, spend = rng.choice(["none", "some"], 300), rng.normal(50.0, 10.0, 300).round(2)
+    left = np.where(rng.random(300) < 0.2 + 0.4 * (warnings == "some"), "yes", "no")
+    table = pl.DataFrame({"prediction_warnings": warnings, "spend": spend, "left": left})
+    with monkeypatch.context() as earlier:
+        earlier.setattr("churnops.settings.columns.WARNINGS", "not reserved yet")
+        settings = own_service(tmp_path, OLD, table)
+    with client_of(settings) as client:
+        content, headers = table.drop("left").write_csv(), {"content-type": CSV}
+        answer = client.post("/predict/batch", content=content, headers=headers)
+        refused = client.post("/predict/batch?warnings=true", content=content, headers=headers)
+    assert answer.status_code == 200
+    assert "x-replaced-columns" not in answer.headers
+    assert pl.read_csv(answer.content).get_column("prediction_warnings").to_list() == warnings.tolist()
+    assert "the model's table has a column prediction_warnings" in assert_problem(refused, 422)["detail"]

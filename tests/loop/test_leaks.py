@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from churnops.errors import DataError
+from churnops.evaluation import held_out
 from churnops.model import Bundle
 from churnops.pipelines import release
 from churnops.pipelines.promote import promote
@@ -95,6 +96,19 @@ def test_the_command_accepts_a_leak_by_its_header(tmp_path: Path):
     assert wrong.splitlines()[-1].startswith("error: 'stats' is no input of the model; did you mean 'status'")
     document = json.loads(run(CHURNOPS, "run", "--json", "--accept-leak", "Account status", cwd=tmp_path).stdout)
     assert (document["status"], document["unaccepted_leaks"]) == ("deployed", [])
+
+
+def test_a_version_registered_before_its_leak_was_known_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Earlier versions of churnops recorded no leaks. A later run with the same content adds them to the version."""
+    write_table(tmp_path)
+    settings = load_settings(tmp_path / "config.yaml")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(held_out, "suspected_columns", lambda *_: [])
+        assert run_all(settings).deployed.status == "deployed"
+    (settings.path("models") / "production").unlink()
+    assert run_all(settings).deployed.version == 1
+    kept = promote(settings, 1, "a try", force=True)
+    assert (kept.status, list(kept.unaccepted_leaks)) == ("refused", ["status"])
 
 
 def test_a_leak_deployed_earlier_can_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,11 +7,14 @@ import re
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 from scipy import stats
 from sklearn import metrics as reference
 
+from churnops.pipelines.release import Release
 from churnops.retraining.gain import bounds, corrected, labels_needed
 from churnops.retraining.gate import MIN_OF_EACH, Decision, decide
+from churnops.screens import show_promotion
 from churnops.settings import RetrainingSettings
 
 Floats = NDArray[np.float64]
@@ -259,3 +262,13 @@ def test_json_contains_the_whole_decision() -> None:
         "tolerance": 0.01,
         "held": True,
     }
+
+
+@pytest.mark.parametrize(("status", "words"), [("deployed", "overruled by --force"), ("refused", "the champion stays")])
+def test_a_promotion_shows_what_became_of_the_verdict(status, words: str) -> None:
+    nobody = np.empty(0)
+    decision = decide(nobody, nobody, nobody, RetrainingSettings(), seed=1)
+    console = Console(record=True, width=200)
+    show_promotion(Release(status, 2, "xgboost-0123", None, "a test", decision), console)
+    [line] = [line for line in console.export_text().splitlines() if line.startswith("gate cannot tell")]
+    assert words in line

@@ -244,3 +244,15 @@ def test_replicates_are_held_in_blocks() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
+
+
+def test_copies_of_a_customers_row_do_not_narrow_an_interval():
+    rng = np.random.default_rng(5)
+    outcome = rng.random(200) < 0.4
+    scores = np.clip(0.3 * outcome + 0.6 * rng.random(200), 0, 1)
+    once = evaluate(outcome, scores, seed=1).metrics
+    numbers = np.repeat(np.arange(200), 4)
+    copies = evaluate(np.repeat(outcome, 4), np.repeat(scores, 4), seed=1, customers=numbers).metrics
+    for name in ("roc_auc", "log_loss"):
+        assert copies[name].low == pytest.approx(once[name].low)
+        assert copies[name].high == pytest.approx(once[name].high)

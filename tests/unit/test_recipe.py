@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from sklearn.linear_model import LogisticRegression
 from churnops.errors import SettingsError
 from churnops.evaluation.importance import column_importance
 from churnops.evaluation.metrics import point_metrics
-from churnops.features import FeatureMatrix, all_features
+from churnops.features import Feature, FeatureMatrix, all_features
+from churnops.schema import Column
 from churnops.settings import FeatureSettings
 from churnops.training import recipe, recipe_search
 from churnops.training.encode import FeatureKind
-from churnops.training.recipe import Rows, fit_family, kinds_of
+from churnops.training.recipe import Params, Rows, fit_family, kinds_of
 from churnops.training.recipe_search import RecipeSearch, blend_weights, capped, is_capped
 from churnops.training.search import Trial, stratified_folds
 from churnops.training.train import _winner, train_models
@@ -52,6 +54,34 @@ def test_the_same_table_gives_the_same_bundle():
     _, features = prepare(*customers(1500), settings())
     again = train_models(prepared, features, settings(threads=1))
     assert again.refit.content_sha256 == first.refit.content_sha256
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        ({"depth": 3, "share": 0.5}, [(3, 0.5), (4, 0.5), (2, 0.5), (3, 0.9)]),
+        ({"depth": 6, "share": 0.9}, [(3, 0.5), (4, 0.5), (6, 0.5), (8, 0.5), (6, 0.9)]),
+        ({"depth": 1, "share": 0.5}, [(3, 0.5), (4, 0.5), (2, 0.5), (1, 0.5), (1, 0.9)]),
+    ],
+)
+def test_the_search_walks_up_as_long_as_it_helps_or_else_down(
+    monkeypatch: pytest.MonkeyPatch, best: Params, tried: Any
+):
+    grid = {"depth": (1, 2, 3, 4, 6, 8), "share": (0.5, 0.9)}
+    family = recipe.RecipeFamily("trees", {"depth": 3, "share": 0.5}, grid)
+    monkeypatch.setattr(recipe_search, "FAMILIES", {"xgboost": family})
+
+    def trial(search: RecipeSearch, name: str, params: Params) -> Any:
+        loss = sum(abs(params[key] - best[key]) for key in best)
+        return Trial(dict(params), ({"log_loss": loss},)), np.zeros(1)
+
+    monkeypatch.setattr(RecipeSearch, "_trial", trial)
+    empty = FeatureMatrix([Column(name="a", kind="number")], [Feature("a", "a", "")], ["a"]), (), {}, np.zeros(1), []
+    with ThreadPoolExecutor(1) as pool:
+        whole, short = (RecipeSearch(*empty, "log_loss", 0, pool).search("xgboost", trials) for trials in (9, 3))
+    assert [tuple(trial.params.values()) for trial in whole.trials] == tried
+    assert [tuple(trial.params.values()) for trial in short.trials] == tried[:3]
+    assert whole.best.params == best
 
 
 def test_shuffled_outcomes_have_no_skill():

@@ -133,6 +133,14 @@ def test_a_wrong_variable_is_refused(tmp_path: Path, variable: str, value: str, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_column_of_answers_cannot_be_declared(tmp_path: Path):
+    def change(document: dict[str, Any]) -> None:
+        document["schema"]["columns"][-2]["name"] = "prediction_warnings"
+
+    with pytest.raises(SettingsError, match="'prediction_warnings' is a column that churnops adds: rename yours"):
+        load_settings(write_project(tmp_path, change))
+
+
 def test_a_misspelt_key_deep_in_the_schema_is_named(tmp_path: Path):
     path = write_project(tmp_path, lambda document: document["schema"]["columns"][2].update(maximun=3))
     with pytest.raises(SettingsError, match=r"schema.columns.2.maximun.*did you mean 'maximum'"):

@@ -57,7 +57,7 @@ def test_half_of_the_customers_on_both_sides_keep_the_later_rows():
 @pytest.mark.parametrize(
     ("at", "gap", "message"),
     [
-        ([5.0], 30.0, "all rows have the same time: add rows"),
+        ([5.0], 30.0, "all rows have the same time: add rows of other times"),
         ([0.0, 10.0], 30.0, r"too few training rows in time: 0 churned and 0 stayed.* journal\.label_horizon"),
     ],
 )

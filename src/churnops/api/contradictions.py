@@ -8,8 +8,6 @@ from churnops.data.relation import Relation
 from churnops.model import Bundle
 from churnops.schema import Columns
 
-NUMBERS = ("number", "integer")
-
 
 class _LinkedPair(NamedTuple):
     determined: str
@@ -35,7 +33,7 @@ class Contradictions:
         self._checks = []
         for determined, root in bundle.linked.items():
             pair = columns[determined], columns[root]
-            if all(column.kind in NUMBERS and not column.personal for column in pair):
+            if all(column.is_number and not column.personal for column in pair):
                 relation = Relation.of(bundle.reference[root], bundle.reference[determined])
                 message = f"{columns[determined].full_name} contradicts {columns[root].full_name}"
                 if relation is not None:

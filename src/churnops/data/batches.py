@@ -198,13 +198,13 @@ def columns_left_out(path: Path, schema: Schema, others: Literal["flat", "all"])
     return list(dict.fromkeys(left_out))
 
 
-def replaced_columns(path: Path, *, format: Format | None = None) -> list[str]:
+def replaced_columns(path: Path, schema: Schema, *, format: Format | None = None) -> list[str]:
     """Return the columns of a file to be scored that scoring adds, such as those of an earlier scoring."""
     try:
         headers = headers_of(path, format=format)
     except DataError:
         return []  # reading the rows raises the error
-    return [name for name in RESERVED if name in headers]
+    return [name for name in schema.added if name in headers]
 
 
 _Pieces = Iterator[tuple["pa.RecordBatch", int, float]]

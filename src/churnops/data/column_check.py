@@ -52,7 +52,7 @@ def _check(
         missing = "missing label" if column.kind == "target" else "missing value"
         rules.apply(missing, raw.is_null(), f"missing: {_remedy(column)}")
     _check_type(raw, series, rules)
-    if column.kind in ("number", "integer"):
+    if column.is_number:
         _check_numbers(series, rules)
         if column.kind == "integer" and not rules.failures:
             series = series.cast(pl.Int64)
@@ -117,7 +117,7 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
             message += MISSING_HINT
         elif rules.column.kind in ("date", "time") and day_or_month_first(raw.filter(bad)).any():
             message += _DATE_HINTS[rules.column.format]
-        elif rules.column.kind in ("number", "integer") and (unit := _other_unit(raw.filter(bad), rules.column)):
+        elif rules.column.is_number and (unit := _other_unit(raw.filter(bad), rules.column)):
             message += f" (a number may have a unit that the column declares: `unit: {unit!r}`)"
         elif rules.column.numeric and raw.filter(bad).str.contains(",", literal=True).any():
             message += " (write 1234.5, without a thousands separator)"

@@ -193,11 +193,7 @@ class DecimalCommas:
 
     def __init__(self, path: Path, dialect: Dialect, schema: Schema | None) -> None:
         self._path = path
-        numbers = (
-            {name for c in schema.columns if c.kind in ("number", "integer") for name in (c.name, c.alias)}
-            if schema
-            else set()
-        )
+        numbers = {name for c in schema.columns if c.is_number for name in (c.name, c.alias)} if schema else set()
         known = dialect.separator == "," or (schema is not None and (schema.decimal, schema.thousands) != (".", ""))
         given = [] if known else list(enumerate(dialect.headers))  # `as_numbers` reads the Schema's marks
         self._columns = [(position, header) for position, header in given if header in numbers]

@@ -105,7 +105,7 @@ def split_in_time(moments: Moments, outcome: Mask, fraction: float, seed: int) -
     at = moments.at
     times, counts = np.unique(at, return_counts=True)
     if times.size < 2:
-        raise DataError(f"all rows have the same time: {REMEDY}")
+        raise DataError("all rows have the same time: add rows of other times, or set evaluation.split: random")
     shares = counts[::-1].cumsum()[::-1] / at.size  # of the rows from each time on
     cut = float(times[1:][np.argmin(np.abs(shares[1:] - fraction))])
     training, held_out = _apart(moments, at <= cut - moments.gap, at >= cut, np.random.default_rng(seed))

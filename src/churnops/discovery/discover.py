@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churnops.data.cell_text import without_missing
+from churnops.data.cell_text import as_days, without_missing
 from churnops.data.column_check import broken_cells, check_cells
 from churnops.data.dependence import linked_columns
 from churnops.data.read import encode, outcomes
@@ -121,6 +121,7 @@ def discover(
         else d
         for d in decisions.columns
     )
+    described = _with_later_dates(described, facts, columns)
     inputs = [d.name for d in described if d.is_input]
     if not inputs:
         raise _without_inputs(described)
@@ -145,6 +146,27 @@ def _encoded(
     return encode(table, schema), outcomes(table, schema)
 
 
+def _with_later_dates(
+    described: tuple[DescribedColumn, ...], facts: Survey, columns: Columns
+) -> tuple[DescribedColumn, ...]:
+    """Mark dates that are after the time of their row: they may be known only after the outcome."""
+    time = next((d for d in described if d.kind == "time"), None)
+    if time is None:
+        return described
+    column = Column(name=time.name, alias=time.header, kind="time", format=time.format)
+    cells = facts.sample.get_column(time.header)
+    at = as_days(check_cells(cells, column, "the table", may_be_null=True)[0]).to_numpy()
+
+    def marked(decision: DescribedColumn) -> DescribedColumn:
+        later = float((columns[decision.name] > at).mean()) if decision.kind == "date" else 0.0
+        if later == 0.0:
+            return decision
+        reason = f"is after {time.header!r} in {later:.1%} of the rows: is it known at that time?"
+        return replace(decision, reason=reason, check=True)
+
+    return tuple(map(marked, described))
+
+
 def _readable(cells: pl.Series, column: Column, schema: Schema) -> pl.Series:
     """Return the cells with the type of their kind, and null for those that break a rule, such as an outcome `NA`."""
     cells = without_missing(cells, column, schema)
@@ -155,4 +177,4 @@ def _readable(cells: pl.Series, column: Column, schema: Schema) -> pl.Series:
 
 def _without_inputs(columns: Sequence[DescribedColumn]) -> DataError:
     reasons = "; ".join(f"{column.header!r} {column.reason}" for column in columns)
-    return DataError(f"no column can be an input of a model: {reasons}")
+    return DataError(f"no column can be an input of a model: {reasons or 'the table has no other column'}")

@@ -162,11 +162,10 @@ class ColumnFacts:
     def _add_texts(self, texts: pl.Series, counts: pl.Series, forms: Forms) -> None:
         """Add distinct texts with their counts."""
         self._levels.add(texts, counts)
-        numbers = as_numbers(texts, forms.decimal, forms.thousands).fill_nan(None)
+        numbers = _finite_numbers(texts, forms)
         words = numbers.is_null()
         if words.any():
-            plain = without_unit(texts, UNIT)
-            numbers = numbers.fill_null(as_numbers(plain, forms.decimal, forms.thousands).fill_nan(None))
+            numbers = numbers.fill_null(_finite_numbers(without_unit(texts, UNIT), forms))
             with_unit = words & numbers.is_not_null()
             for unit, count in zip(units_of(texts.filter(with_unit)), counts.filter(with_unit), strict=True):
                 self.units[unit] += count
@@ -223,3 +222,9 @@ def _texts(cells: pl.Series) -> pl.Series:
         return cells.replace_strict({False: "False", True: "True"}, return_dtype=pl.String)
     texts = cells.cast(pl.String)
     return texts.set(texts.str.strip_chars() == "", None)
+
+
+def _finite_numbers(texts: pl.Series, forms: Forms) -> pl.Series:
+    """Return texts as numbers; null for words, `inf` and `NaN` among them."""
+    numbers = as_numbers(texts, forms.decimal, forms.thousands)
+    return numbers.set(~numbers.is_finite(), None)

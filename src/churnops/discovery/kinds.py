@@ -45,6 +45,7 @@ _ID = re.compile(
     r"(^|_)(id|ids|uid|uuid|guid|key|account|acct|customer|client|member|subscriber|user|phone|msisdn|email|iban)"
     r"(_?(id|no|nr|num|number|key|code))?$|^(row_?)?(number|index|nr|no)?$|^(unnamed|column)_?\d*$|(^|_)row_?id"
 )
+_PERSON = re.compile("account|acct|customer|client|member|subscriber|user|phone|msisdn|email|iban")
 _ROW_NUMBER = re.compile(r"^(row_?)?(number|index|nr|no|num)$|^(unnamed|column)_?\d*$|row_?id")
 _CODE = re.compile(
     r"(^|_)(code|zip|postcode|plz|type|class|category|region|branch|segment|channel|area|store|cluster)($|_)"
@@ -85,7 +86,8 @@ def decide(survey: Survey, target: str, identifier: str | None = None, time: str
             decided.append(_decide_time(column) if facts.header == time else _decide(column))
     decided += [_repeated(header) for header in survey.repeated]
     one_id = next((d for d in decided if d.header == identifier), None) or _best_id(decided)
-    if one_id is None and time is not None and (repeated := _id_over_time(decided, survey.sample, time)):
+    of_rows = identifier is None and not (one_id and _PERSON.search(one_id.name))
+    if time is not None and of_rows and (repeated := _id_over_time(decided, survey.sample, time)):
         one_id = filled[repeated].as_("id", "every value occurs once at each time")
         decided = [one_id if d.header == repeated else d for d in decided]
     columns = tuple(
@@ -276,7 +278,7 @@ def _best_id(decisions: Sequence[DescribedColumn]) -> DescribedColumn | None:
 def _id_over_time(decisions: Sequence[DescribedColumn], sample: pl.DataFrame, time: str) -> str | None:
     """Return the header of an id whose values repeat, but almost never at one time."""
     for decision in decisions:
-        if decision.kind in ("number", "date", "time") or not _ID.search(decision.name) or not decision.name:
+        if decision.kind in ("number", "date", "time", "id") or not _ID.search(decision.name) or not decision.name:
             continue
         pairs = sample.select(decision.header, time).drop_nulls()
         ids = pairs.get_column(decision.header).n_unique()

@@ -24,13 +24,14 @@ def snake_case(header: str) -> str:
 
 
 def names_of(headers: Iterable[str]) -> dict[str, str]:
-    """Return a distinct snake_case name for each header.
+    """Return a snake_case name for each header that is no other header and no other's name.
 
-    >>> names_of(["Plan", "plan ", "€"])
-    {'Plan': 'plan', 'plan ': 'plan_2', '€': 'column_3'}
+    >>> names_of(["Plan", "Plan ", "€", "Monthly Fee", "monthly_fee"])
+    {'Plan': 'plan', 'Plan ': 'plan_2', '€': 'column_3', 'Monthly Fee': 'monthly_fee_2', 'monthly_fee': 'monthly_fee'}
     """
+    headers = list(headers)
     names: dict[str, str] = {}
-    taken = set(RESERVED)
+    taken, others = set(RESERVED), set(headers)
     for number, header in enumerate(headers, start=1):
         base = snake_case(header)
         if iskeyword(base) or base in WORDS_OF_EXPRESSIONS:
@@ -38,7 +39,7 @@ def names_of(headers: Iterable[str]) -> dict[str, str]:
         if not base or is_marked([base]):
             base = f"column_{number}"
         name, copy = base, 2
-        while name in taken:
+        while name in taken or (name in others and name != header):
             name, copy = f"{base[:58]}_{copy}", copy + 1
         names[header] = name
         taken.add(name)

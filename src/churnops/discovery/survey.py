@@ -64,19 +64,28 @@ def survey(paths: Sequence[Path], progress: Callable[[int, float], None] = lambd
     rows = 0
     for number, path in enumerate(paths):
         for batch in read_batches(path, others="all", encoding=forms.encoding):
-            for series in batch.table.get_columns():
+            table = _without_headers(batch.table)
+            for series in table.get_columns():
                 column = facts.setdefault(series.name, ColumnFacts(series.name, rows=rows, empty=rows))
                 column.add(series, forms)
-            rows += batch.table.height
+            rows += table.height
             for column in facts.values():  # a table without this column
                 column.empty += rows - column.rows
                 column.rows = rows
-            sample.add(batch.table)
+            sample.add(table)
             progress(rows, (number + batch.share) / len(paths))
     for column in facts.values():
         column.finish()
     repeated = [header for path in paths for header, count in Counter(headers_of(path)).items() if count > 1]
     return Survey(tuple(facts.values()), forms, sample.table(), rows, tuple(dict.fromkeys(repeated)))
+
+
+def _without_headers(table: pl.DataFrame) -> pl.DataFrame:
+    """Leave out rows that repeat the header, as joined CSVs have them. A training run counts them as broken rows."""
+    first = table.columns[0]
+    if set(table.dtypes) != {pl.String} or not (table[first].str.strip_chars() == first.strip()).any():
+        return table
+    return table.filter(~pl.all_horizontal(pl.col(name).str.strip_chars() == name.strip() for name in table.columns))
 
 
 class _SpreadRows:

@@ -110,10 +110,12 @@ def evaluate_models(
     repeated = None if refits is None or prepared.held_out.any() else refits.repeated()
     rows = prepared.held_out if repeated is None else prepared.training
     columns, outcome = prepared.rows(rows), prepared.outcome[rows]
+    numbers = prepared.in_time.moments.numbers if prepared.in_time else None
+    customers = None if numbers is None else numbers[rows]
     if repeated is None:
         scores = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
         evaluations = {
-            name: _evaluation(outcome, probability, bundles[name].threshold, settings)
+            name: _evaluation(outcome, probability, bundles[name].threshold, settings, customers=customers)
             for name, probability in scores.items()
         }
     else:
@@ -191,6 +193,7 @@ def _evaluation(
     threshold: float | NDArray[np.float64],
     settings: Settings,
     fold: NDArray[np.intp] | None = None,
+    customers: NDArray[np.intp] | None = None,
 ) -> Evaluation:
     options = settings.evaluation
     return evaluate(
@@ -201,6 +204,7 @@ def _evaluation(
         replicates=options.bootstrap_replicates,
         confidence=options.confidence,
         fold=fold,
+        customers=customers,
     )
 
 

@@ -127,6 +127,7 @@ def evaluate(
     confidence: float = 0.95,
     seed: int,
     fold: NDArray[np.intp] | None = None,
+    customers: NDArray[np.intp] | None = None,
 ) -> Evaluation:
     """Measure a model on rows that it was not fitted on, with percentile bootstrap intervals.
 
@@ -146,6 +147,8 @@ def evaluate(
         Seed of the resampling: the same data and seed give the same intervals.
     fold : array of the shape of `probability`
         Fold that scored the row, from 0, if the probabilities come from a cross-validation.
+    customers : array of shape (rows,)
+        Number of the row's customer, if some have several rows.
 
     Returns
     -------
@@ -159,13 +162,13 @@ def evaluate(
 
     Notes
     -----
-    Rows are resampled with replacement and without stratification, so the churn rate varies between replicates as
-    between samples of customers: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13. The
-    intervals of `roc_auc` and `average_precision` leave out replicates with only one outcome. In a cross-validation,
-    `roc_auc` compares rows of the same fold only, because scores by fits of different folds have different levels,
-    which would lower it (Forman and Scholz, SIGKDD Explorations 12 (2010) 49-57). Resampling adds noise
-    that raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened until it
-    contains its point estimate.
+    Rows, or customers with all their rows, are resampled with replacement and without stratification, so the churn rate
+    varies between replicates as between samples of customers: Efron and Tibshirani, *An Introduction to the Bootstrap*
+    (1993), chapter 13. The intervals of `roc_auc` and `average_precision` leave out replicates with only one outcome.
+    In a cross-validation, `roc_auc` compares rows of the same fold only, because scores by fits of different folds have
+    different levels, which would lower it (Forman and Scholz, SIGKDD Explorations 12 (2010) 49-57). Resampling adds
+    noise that raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened
+    until it contains its point estimate.
 
     Examples
     --------
@@ -182,7 +185,9 @@ def evaluate(
         raise ValueError(f"confidence is {confidence}: give a share between 0 and 1, such as 0.95")
     y = sample.outcome
     point = sample.metrics(np.ones((1, y.size)))[0]
-    replicated = np.concatenate([sample.metrics(w) for w in resampling_counts(y.size, replicates, seed=seed)])
+    drawn = np.arange(y.size) if customers is None else np.unique(customers, return_inverse=True)[1]
+    counts = resampling_counts(int(drawn.max()) + 1, replicates, seed=seed)
+    replicated = np.concatenate([sample.metrics(w if customers is None else w[:, drawn]) for w in counts])
     return Evaluation(
         rows=y.size,
         positives=int(y.sum()),

@@ -22,7 +22,7 @@ from churnops.files import as_text
 from churnops.journal import Journal, RecordedPrediction
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch, LabelCoverage, Resolved, Window
-from churnops.schema import RESERVED, Columns, Schema, is_marked
+from churnops.schema import Columns, Schema, is_marked
 from churnops.scoring.customers import as_table
 from churnops.settings import LIVE
 
@@ -84,7 +84,7 @@ def batch_from_table(
         If the table breaks the bundle's Schema; `failures` lists the broken rules, 20 at most.
     """
     schema = bundle.schema
-    customers = table.drop([name for name in RESERVED if name in table.columns])  # without an earlier scoring
+    customers = table.drop(bundle.schema.added, strict=False)  # without an earlier scoring
     checked = (
         check_sound_cells(customers, schema, source)
         if tolerate_broken
@@ -229,7 +229,7 @@ def _decoded(documents: Sequence[str], schema: Schema) -> tuple[pl.DataFrame, Co
     DataError
         If they do not fit the Schema.
     """
-    kinds = {c.name: pl.Float64 if c.kind in ("number", "integer") else pl.String for c in schema.inputs}
+    kinds = {c.name: pl.Float64 if c.is_number else pl.String for c in schema.inputs}
     try:
         table = pl.Series("inputs", documents).str.json_decode(pl.Struct(kinds)).struct.unnest()
         levels = [as_levels(table.get_column(column.name), column) for column in schema.inputs if column.is_open]

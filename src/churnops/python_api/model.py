@@ -11,7 +11,7 @@ from churnops.errors import ChurnopsError, SettingsError
 from churnops.model import Bundle
 from churnops.model.bundle_folder import DOCUMENT
 from churnops.project import Project
-from churnops.schema import RESERVED, Schema
+from churnops.schema import Schema
 from churnops.scoring.customers import as_table, like
 from churnops.scoring.table import TOP_FEATURES, check_expected, score_table
 from churnops.settings import CONFIG_NAME, project_settings
@@ -157,4 +157,4 @@ class Model:
         if is_file:
             check_expected(scored.unexpected, self.bundle, "customers", Accepted())
         answers = scored.table
-        return like(customers, answers.select([name for name in RESERVED if name in answers.columns]))
+        return like(customers, answers.select([name for name in self.schema.added if name in answers.columns]))

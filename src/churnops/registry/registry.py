@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from churnops.errors import BundleError, RegistryError, redact
+from churnops.evaluation.leaks import LEAKS
 from churnops.files import temporary_folder
 from churnops.model import Bundle
 from churnops.registry.folder import DeploymentFolder, Pruned
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 PRODUCTION, CHALLENGER, PREVIOUS = "production", "challenger", "previous"
-HASH_TAG, ALGORITHM_TAG = "content_sha256", "algorithm"
+HASH_TAG, ALGORITHM_TAG, LEAKS_TAG = "content_sha256", "algorithm", "leaks"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Registry:
     def register(self, bundle: Bundle, address: str, run_id: str, tags: Mapping[str, str] | None = None) -> int:
         """Return the version with this content; register the model logged at `address` if there is none.
 
+        The files of a known version stay as they are. They may lack leaks of `bundle`, so a tag keeps these.
+
         Parameters
         ----------
         tags
@@ -79,6 +82,9 @@ class Registry:
         import mlflow
 
         if (known := self.version_of(bundle.content_sha256)) is not None:
+            if leaks := bundle.lineage.get(LEAKS):
+                with answering("the model registry", RegistryError):
+                    self._client.set_model_version_tag(self.name, str(known), LEAKS_TAG, json.dumps(leaks))
             return known
         tags = {**(tags or {}), HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
         with answering("the model registry", RegistryError):
@@ -108,7 +114,7 @@ class Registry:
             self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
 
     def bundle(self, version: int) -> Bundle:
-        """Load and check the bundle of a registered version from MLflow's files.
+        """Load and check the bundle of a registered version from MLflow's files; its lineage has leaks found later.
 
         Raises
         ------
@@ -122,6 +128,7 @@ class Registry:
         registered = self._version(version)
         with answering("the model registry", RegistryError):
             address = self._client.get_model_version_download_uri(self.name, str(version))
+            later = json.loads(self._client.get_model_version(self.name, str(version)).tags.get(LEAKS_TAG, "{}"))
         with temporary_folder() as folder:
             try:
                 copied = mlflow.artifacts.download_artifacts(address, dst_path=str(folder), tracking_uri=self._uri)
@@ -137,7 +144,7 @@ class Registry:
             raise BundleError(
                 f"version {version} in MLflow ({redact(address)}) is refused: another bundle was registered"
             )
-        return bundle
+        return bundle.with_metadata(metrics={}, lineage={LEAKS: later}) if later else bundle
 
     def page(self, version: int, name: str) -> bytes:
         """Return a file of the run that made a registered version.

@@ -5,7 +5,8 @@ import json
 
 import polars as pl
 
-from churnops.scoring.table import WARNINGS, with_json_reasons
+from churnops.schema import WARNINGS
+from churnops.scoring.table import with_json_reasons
 
 FORMULA = r"^[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
 """Beginning of a cell that a spreadsheet may read as a formula; the last four are = + - @ of full width."""
@@ -69,7 +70,7 @@ def with_formulas(table: pl.DataFrame) -> pl.DataFrame:
 
 def _with_json_warnings(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with lists of warnings as JSON text, and an empty cell without warnings."""
-    if WARNINGS not in table.columns:
+    if table.schema.get(WARNINGS) != pl.List(pl.String):
         return table
     texts = [json.dumps(lines, ensure_ascii=False) if lines else None for lines in table.get_column(WARNINGS).to_list()]
     return table.with_columns(pl.Series(WARNINGS, texts, dtype=pl.String))

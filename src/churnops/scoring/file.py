@@ -141,7 +141,7 @@ class FileScorer:
             if left_out := columns_left_out(source, bundle.schema, others):
                 listed = ", ".join(map(repr, left_out[:5])) + (", …" if len(left_out) > 5 else "")
                 on_message(f"the result lacks these columns, which are repeated or have an unsupported type: {listed}")
-            if replaced := replaced_columns(source):
+            if replaced := replaced_columns(source, bundle.schema):
                 on_message(
                     f"scoring adds columns of these names, so those of {source.name} are replaced or left out: "
                     f"{', '.join(replaced)}"

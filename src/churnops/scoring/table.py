@@ -16,12 +16,11 @@ from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError
 from churnops.model import Bundle, Prediction
 from churnops.model.prediction import Explanation
-from churnops.schema import RESERVED, Columns
+from churnops.schema import Columns
 
 TOP_FEATURES = 6
 DIGITS = 6  # significant digits of a contribution in a text
 EXPLANATIONS = "top_shap_features"
-WARNINGS = "prediction_warnings"
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class ScoredTable:
     Attributes
     ----------
     table
-        The given columns unchanged, without personal ones and those of an earlier scoring (`schema.RESERVED`), then
+        The given columns unchanged, without personal ones and those of an earlier scoring (`Schema.added`), then
         `churn_probability`,
         `churn_prediction` and `model_version`. With explanations also `base_value`, `explanation_scale` and
         `top_shap_features`, a list of up to `top` structs of `feature` and `shap_value`, largest absolute value first.
@@ -90,7 +89,7 @@ def score_table(
     ChurnopsError
         If a row has no score because a feature overflows.
     """
-    table = table.drop([column for column in RESERVED if column in table.columns])
+    table = table.drop(bundle.schema.added, strict=False)
     try:
         customers = check_customers(table, bundle.schema, name, may_lack=may_lack, may_have_gaps=may_have_gaps)
     except ValidationError as error:

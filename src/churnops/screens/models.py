@@ -55,16 +55,17 @@ def show_promotion(promotion: "Release", console: Console | None = None) -> None
     if promotion.status in ("deployed", "unchanged"):
         released_line(console, promotion)
     if promotion.decision is not None:
-        show_gate(promotion.decision, console)
+        show_gate(promotion.decision, console, overruled=promotion.swapped and not promotion.decision.deploy)
 
 
-def show_gate(decision: "Decision", console: Console | None = None) -> None:
-    """Print the gate's verdict and its numbers."""
+def show_gate(decision: "Decision", console: Console | None = None, *, overruled: bool = False) -> None:
+    """Print the gate's verdict and its numbers; `overruled`: a person deployed the challenger nevertheless."""
     from churnops.retraining.gate import VERDICT_LABELS
 
     console = console or Console()
     style = "green" if decision.deploy else "yellow"
-    console.print(Text.assemble(("gate", "bold"), " ", (VERDICT_LABELS[decision.verdict], style)))
+    verdict = f"{decision.verdict}: overruled by --force" if overruled else VERDICT_LABELS[decision.verdict]
+    console.print(Text.assemble(("gate", "bold"), " ", (verdict, style)))
     if decision.champion is None or decision.challenger is None:
         return
     table = table_of(left=("metric",), right=("deployed", "challenger", "challenger better by", "required"))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from churnops.limits import MAX_CHOICES
-from churnops.schema import Column, Schema, nearest
+from churnops.schema import WARNINGS, Column, Schema, nearest
 from churnops.settings.rules import DESCRIPTION, LABEL, UNIT, Items, Number, Rule, Text, Whole
 
 CHOICE = Text("text without control characters", 1, 200)
@@ -32,6 +32,8 @@ def check_columns(schema: Schema) -> Schema:
         If a column exceeds a limit; the message names the first one.
     """
     for column in schema.columns:
+        if WARNINGS in (column.name, column.alias):
+            raise ValueError(f"'{WARNINGS}' is a column that churnops adds: rename yours")
         for name, rule in RULES.items():
             value = getattr(column, name)
             if value is not None:

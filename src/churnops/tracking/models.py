@@ -56,7 +56,7 @@ def signature(schema: Schema) -> "ModelSignature":
     def type_of(column: Column) -> DataType:
         if column.kind == "integer" and not column.nullable:  # pandas stores integers with missing values as floats
             return DataType.long
-        return DataType.double if column.kind in ("number", "integer") else DataType.string
+        return DataType.double if column.is_number else DataType.string
 
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(type_of(column), column.name, required=not column.nullable) for column in schema.model_inputs

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,20 +58,19 @@ class RecipeFamily:
     ----------
     default
         Hyperparameters of the first trial.
-    changes
-        Changes of the best hyperparameters so far; each is one more trial.
+    grid
+        Values of some hyperparameters, each in order, with the default's among them. The search walks them one
+        hyperparameter after another, from the best values so far, up as long as that helps, else down.
     """
 
     form: Form
     default: Params
-    changes: Sequence[Params] = ()
+    grid: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 FAMILIES: Mapping[str, RecipeFamily] = {
-    "logistic_regression": RecipeFamily("linear", {"C": 0.3}, [{"C": 0.03}, {"C": 3.0}]),
-    "decision_tree": RecipeFamily(
-        "trees", {"max_depth": 6, "min_samples_leaf": 20}, [{"max_depth": 4, "min_samples_leaf": 20}]
-    ),
+    "logistic_regression": RecipeFamily("linear", {"C": 0.3}, {"C": (0.03, 0.3, 3.0)}),
+    "decision_tree": RecipeFamily("trees", {"max_depth": 6, "min_samples_leaf": 20}, {"max_depth": (4, 6)}),
     "random_forest": RecipeFamily(
         "trees",
         {"n_estimators": 100, "max_depth": 10, "max_features": "sqrt", "min_samples_leaf": 5, "max_samples": 0.5},
@@ -80,7 +79,12 @@ FAMILIES: Mapping[str, RecipeFamily] = {
     "xgboost": RecipeFamily(
         "trees",
         _BOOSTING,
-        [{"max_depth": 4}, {"max_depth": 2}, {"max_depth": 6}, {"min_child_weight": 10.0}, {"subsample": 0.7}],
+        {
+            "max_depth": (2, 3, 4, 6, 8),
+            "min_child_weight": (1.0, 10.0),
+            "subsample": (0.7, 0.9),
+            "colsample_bytree": (0.4, 0.6, 0.8),
+        },
     ),
 }
 PARTS = ("logistic_regression", "stumps", "xgboost")

@@ -41,6 +41,9 @@ from churnops.training.recipe import (
 )
 from churnops.training.search import Fold, Search, Trial, Weighting
 
+_Scored = tuple[Trial, Matrix]
+"""A trial and its out-of-fold scores."""
+
 MAX_SEARCHED_ROWS = 30_000
 """Largest number of rows that the search uses."""
 AVERAGED = 3
@@ -155,23 +158,35 @@ class RecipeSearch:
         )
 
     def _best(self, family: str, trials: int) -> Search:
+        """Try the default hyperparameters, and walk the family's grid from the best so far."""
         known = FAMILIES[family]
-        done = [self._trial(family, dict(known.default))]
-        for change in known.changes[: trials - 1]:
-            best = min(done, key=lambda pair: self._loss(pair[0]))
-            done.append(self._trial(family, {**best[0].params, **change}))
-        self._scores[family] = sorted(done, key=lambda pair: self._loss(pair[0]))
-        return Search(tuple(trial for trial, _ in done), *self._scores[family][0])
+        tried = [self._trial(family, dict(known.default))]
+        for name, values in known.grid.items():
+            place = values.index(min(tried, key=self._loss)[0].params[name])
+            for others in (values[place + 1 :], values[:place][::-1]):
+                if self._walk(family, name, others[: trials - len(tried)], tried):
+                    break
+        self._scores[family] = sorted(tried, key=self._loss)
+        return Search(tuple(trial for trial, _ in tried), *self._scores[family][0])
+
+    def _walk(self, family: str, name: str, values: Sequence[float], tried: list[_Scored]) -> bool:
+        """Try values of a hyperparameter with the best others, until one does not help; whether the first helped."""
+        for number, value in enumerate(values):
+            best = min(tried, key=self._loss)
+            tried.append(self._trial(family, {**best[0].params, name: value}))
+            if min(tried, key=self._loss) is best:
+                return number > 0
+        return len(values) > 0
 
     @cached_property
-    def _scores(self) -> dict[str, list[tuple[Trial, Matrix]]]:
+    def _scores(self) -> dict[str, list[_Scored]]:
         """Trials of each family with their out-of-fold scores, the best first."""
         return {}
 
-    def _loss(self, trial: Trial) -> float:
-        return trial.mean(self.metric) * (-1.0 if HIGHER_IS_BETTER[self.metric] else 1.0)
+    def _loss(self, scored: _Scored) -> float:
+        return scored[0].mean(self.metric) * (-1.0 if HIGHER_IS_BETTER[self.metric] else 1.0)
 
-    def _trial(self, family: str, params: dict[str, Any]) -> tuple[Trial, Matrix]:
+    def _trial(self, family: str, params: dict[str, Any]) -> _Scored:
         """Fit one choice of hyperparameters in every fold, and score the validation rows."""
         work = self._boosted if family in BOOSTED else self._fitted
         scores, params = work(family, params)

@@ -50,5 +50,5 @@ def refit_slack(unseen: NDArray[np.float64], training: NDArray[np.bool_], folds:
     pairs = [(others, others.count(own)) for others, own in sides]
     for slack in np.arange(0.0, SLACK, STEP).round(2).tolist():
         if max(score_distance(others, own, slack) for others, own in pairs) <= TOLERANCE:
-            return min(SLACK, 2.0 * float(slack) + MARGIN)
+            return min(SLACK, round(2.0 * float(slack) + MARGIN, 2))
     return SLACK

@@ -12,6 +12,7 @@ from churnops.discovery import kinds
 from churnops.discovery.discover import Discovery, discover
 from churnops.discovery.facts import MAX_LEVELS
 from churnops.discovery.naming import names_of
+from churnops.discovery.summary import checks
 from churnops.discovery.survey import SAMPLE, survey
 from churnops.discovery.write import write_config
 from churnops.errors import ChurnopsError, DataError, SettingsError
@@ -145,8 +146,8 @@ def test_a_customer_number_is_preferred_to_a_row_number(tmp_path: Path):
 
 
 def test_headers_become_distinct_names_that_churnops_does_not_use():
-    names = names_of(["A b", "a-b", "model_version", "churnops_simulated", "", "日本"])
-    assert list(names.values()) == ["a_b", "a_b_2", "model_version_2", "column_4", "column_5", "column_6"]
+    names = names_of(["A b", "a-b", "model_version", "churnops_simulated", "", "日本", "a_b_2"])
+    assert list(names.values()) == ["a_b", "a_b_3", "model_version_2", "column_4", "column_5", "column_6", "a_b_2"]
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,24 @@ def test_an_outcome_that_is_not_known_refuses_no_table(tmp_path: Path, word: str
     assert discovered(tmp_path, Churn=outcomes).target.unknown == ROWS // 50
 
 
+def test_infinite_numbers_are_missing(tmp_path: Path):
+    cells = np.where(np.arange(ROWS) % 30 == 0, "inf", RNG.normal(size=ROWS).round(3).astype(str))
+    cells[1::30] = "#DIV/0!"
+    found = discovered(tmp_path, Ratio=cells)
+    assert next(d.kind for d in found.columns if d.header == "Ratio") == "number"
+    assert set(found.missing) >= {"inf", "#DIV/0!"}
+
+
+def test_a_header_that_is_repeated_between_rows_is_no_customer(tmp_path: Path):
+    lines = as_csv(customers()).splitlines()
+    path = tmp_path / "joined.csv"
+    path.write_bytes(b"\n".join([*lines[:200], lines[0], *lines[200:]]))
+    found = discover([path], "Churn")
+    assert found.rows == ROWS
+    assert found.missing == discovered(tmp_path).missing
+    assert [d.kind for d in found.columns] == [d.kind for d in discovered(tmp_path).columns]
+
+
 def test_types_that_no_kind_reads_are_left_out(tmp_path: Path):
     table = pl.DataFrame(customers()).with_columns(
         pl.time(10, pl.int_range(pl.len()) % 60).alias("called"),
@@ -320,3 +339,39 @@ def test_times_of_several_types_are_one_column(tmp_path: Path):
         table.write_parquet(tmp_path / f"{number}.parquet")
     described = {d.header: d for d in discover(sorted(tmp_path.glob("*.parquet")), "Churn").columns}
     assert described["signup"].kind == "date"
+
+
+def months(folder: Path, **more: Any) -> Path:
+    """Write a table with rows of the same customers in four months."""
+    path, quarter = folder / "months.csv", ROWS // 4
+    table = customers() | {
+        "row_id": [str(n) for n in range(ROWS)],
+        "customerID": [f"C-{n % quarter}" for n in range(ROWS)],
+        "Month": [f"2025-0{1 + n // quarter}-01" for n in range(ROWS)],
+    }
+    path.write_bytes(as_csv({**table, **more}))
+    return path
+
+
+def test_with_a_time_an_id_may_repeat_and_later_dates_are_named(tmp_path: Path):
+    paid = [f"2025-02-{1 + n % 28:02d}" for n in range(ROWS)]
+    path = months(tmp_path, Paid=paid)
+    table = discover([path], "Churn", time="Month")
+    described = {d.header: d for d in table.columns}
+    assert described["Month"].kind == "time"
+    assert described["Paid"].kind == "date"
+    assert described["customerID"].kind == "id"
+    (check,) = [line for line in checks(table) if "Paid" in line]
+    assert check.startswith("'Paid' is after 'Month' in ")
+    settings = load_settings(write_config(table, [path], tmp_path, force=False))
+    assert settings.evaluation.split == "time"
+    assert settings.table.time is not None
+    assert "month" not in {column.name for column in settings.table.model_inputs}
+    without = {d.header: d for d in discover([path], "Churn").columns}
+    assert (without["Month"].kind, without["customerID"].kind) == ("date", "category")
+
+
+def test_a_time_with_gaps_is_read_and_named(tmp_path: Path):
+    month = [None if n % 50 == 0 else f"2025-0{1 + n % 3}-01" for n in range(ROWS)]
+    table = discover([months(tmp_path, Month=month)], "Churn", time="Month")
+    assert any("rows without it are left out (data.max_broken_rows)" in line for line in checks(table))

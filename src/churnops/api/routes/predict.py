@@ -20,7 +20,7 @@ from churnops.api.service import Service
 from churnops.api.uploads.formats import FORMATS, wrong_media_type
 from churnops.api.work import LARGE_BYTES, STEP_ROWS, Steps
 from churnops.journal.predictions import PredictionRow
-from churnops.schema import Columns
+from churnops.schema import WARNINGS, Columns
 
 router = APIRouter(tags=["predictions"])
 
@@ -66,7 +66,7 @@ async def predict_batch(request: Request) -> Response:
     kind = media_type(request.scope)
     served = service.model.require()
     request.scope["state"]["model_version"] = served.version
-    limits, warnings = service.settings.api, _wants_warnings(request)
+    limits, warnings = service.settings.api, _wants_warnings(request, served)
     if kind in FORMATS:
         return await service.uploads.answer(request, FORMATS[kind], served, warnings=warnings)
     if kind != JSON:
@@ -88,10 +88,12 @@ async def predict_batch(request: Request) -> Response:
         return Released(in_pieces(content), stack.pop_all().close, JSON, limits.timeout_seconds, length)
 
 
-def _wants_warnings(request: Request) -> bool:
+def _wants_warnings(request: Request, served: Served) -> bool:
     given = request.query_params.getlist("warnings")
     if not set(given) <= {"true", "false"}:
         raise Problem(422, "validation", "the parameter warnings must be true or false")
+    if "true" in given and WARNINGS not in served.bundle.schema.added:
+        raise Problem(422, "validation", f"the model's table has a column {WARNINGS}: leave out the parameter warnings")
     return "true" in given
 
 

@@ -24,9 +24,9 @@ from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
-from churnops.schema import SIMULATED, Schema, is_marked
+from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import EXPLANATIONS, WARNINGS, ScoredTable, check_expected, score_table, with_json_reasons
+from churnops.scoring.table import EXPLANATIONS, ScoredTable, check_expected, score_table, with_json_reasons
 from churnops.settings import ApiSettings
 from churnops.wire import FieldError
 
@@ -61,7 +61,7 @@ class TableUpload:
         self._accepted = accepted
         self._writer = writer
         self._format = writer.format
-        self.replaced = replaced_columns(path, format=writer.format)
+        self.replaced = replaced_columns(path, served.bundle.schema, format=writer.format)
 
     def check(self) -> Steps[None]:
         """Read and score the whole file, a batch a step; see `churnops.api.uploads.formats.Upload`."""

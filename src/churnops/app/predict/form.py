@@ -215,7 +215,7 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], limit: int = LEVERS) -> 
     tried: list[tuple[Column, NDArray[np.float64]]] = []
     for column in bundle.schema.model_inputs:
         value = inputs[column.name]
-        if column.kind in ("number", "integer") and not isnan(value) and bundle.reference[column.name].rows:
+        if column.is_number and not isnan(value) and bundle.reference[column.name].rows:
             tried.append((column, _span(column, bundle.reference[column.name], value)))
     if not tried:
         return ()

@@ -99,7 +99,7 @@ def score_file(
         file.flush()
         try:
             _check_size(path, kind, card.schema)
-            replaced = tuple(replaced_columns(path, format=kind))
+            replaced = tuple(replaced_columns(path, card.schema, format=kind))
             answered = answers.file(path, kind, lenient=lenient)
         except NotAnswered as error:
             raise NotAnswered(str(error).replace(str(path), "the file"), error.broken) from None
