@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churnops.data import excel_limits
-from churnops.data.batches import headers_of, open_batches
+from churnops.data import excel, excel_limits
+from churnops.data.batches import columns_left_out, headers_of, open_batches, replaced_columns
 from churnops.errors import DataError
 from churnops.schema import Column, Schema
 from tests.support.workbooks import sheet_xml, workbook
@@ -49,6 +49,18 @@ def test_cells_become_the_texts_of_a_csv(tmp_path: Path):
         (None, "0.25", "False", "1999-12-31", "1970-01-01T12:00:00"),
         ("a & <b>", "123456789012", None, None, None),
     ]
+
+
+def test_a_workbook_is_opened_once_for_headers_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    opened = []
+    monkeypatch.setattr(excel, "check_workbook", lambda path: opened.append(path))
+    for calls in (1, 2):
+        (tmp_path / "customers.xlsx").write_bytes(workbook([["Calls", "churn"], [calls, "No"]]))
+        path = tmp_path / "customers.xlsx"
+        assert columns_left_out(path, SCHEMA, "all") == replaced_columns(path, SCHEMA) == []
+        assert headers_of(path) == ["Calls", "churn"]
+        assert pl.concat(open_batches(path)).rows() == [(str(calls), "No")]
+        assert len(opened) == calls
 
 
 def test_titles_empty_rows_and_empty_sheets_are_left_out(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ def read_excel(path: Path, schema: Schema | None, others: Others) -> "Iterator[t
     import pyarrow as pa
 
     headers, rows, height = _table(path)
+    _sheet.cache_clear()
     wanted = wanted_columns(headers, path, schema, others)
     read = [place for place, is_wanted in enumerate(wanted) if is_wanted]
     names = [headers[place] for place in read]
@@ -61,8 +63,11 @@ Row = list[Any]
 
 def _table(path: Path) -> tuple[list[str], Iterator[Row], int]:
     """Return the headers, the rows below them, and the number of rows of the sheet."""
-    check_workbook(path)
-    sheet = _sheet(path)
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    sheet = _sheet(path, status.st_size, status.st_mtime_ns)
     if sheet.width > MAX_COLUMNS:
         raise DataError(f"{path} has {sheet.width} columns: at most {MAX_COLUMNS} are read")
     rows = sheet.iter_rows()
@@ -74,10 +79,15 @@ def _table(path: Path) -> tuple[list[str], Iterator[Row], int]:
     return texts[header], chain(first[header + 1 :], rows), sheet.height
 
 
-def _sheet(path: Path) -> Any:
-    """Return the first visible sheet with a cell."""
+@lru_cache(maxsize=1)
+def _sheet(path: Path, size: int, mtime_ns: int) -> Any:
+    """Return the first visible sheet with a cell; kept until its rows are read, because its headers are read before.
+
+    `size` and `mtime_ns` are those of the file, so that a changed file is opened again.
+    """
     import python_calamine as calamine
 
+    check_workbook(path)
     try:
         workbook = calamine.CalamineWorkbook.from_path(str(path))
         for metadata in workbook.sheets_metadata:
