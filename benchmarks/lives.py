@@ -133,8 +133,8 @@ PLANS: Mapping[str, Plan] = {
         shift_rows=(500, 1000, 2000, 5000),
         shift_claimed=2000,
         worse=None,
-        concept=_all(200, 300, 500, 1000),
-        concept_claimed=500,
+        concept=_all(300, 500, 1000, 2000),
+        concept_claimed=1000,
         batches=2,
     ),
 }
