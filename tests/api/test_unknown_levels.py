@@ -248,7 +248,7 @@ def test_the_command_and_the_dashboard_refuse_it_too(project: Settings, bundle: 
     assert refused.exit_code == 2
     for words in ("has the spelling changed?", "--accept-unknown", "such as 'gold plus' (rows 95, …)"):
         assert words in " ".join(refused.output.split())
-    assert not path.with_name("out.csv").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["customers.csv"], "no result, and no part of it"
     assert command(project, path, "--accept-unknown").exit_code == 0
     answers = BundleAnswers(bundle)
     with pytest.raises(NotAnswered) as caught:

@@ -251,3 +251,13 @@ def test_an_outcome_counts_once_recorded_and_after_the_horizon(engine: Engine, j
     labelled(engine, START + 5 * DAY, Label(True, prediction_id=early.id, outcome_at=START + 4 * DAY))
     labelled(engine, START + 50 * DAY, Label(True, prediction_id=late.id, outcome_at=START + 4 * DAY))
     assert collected(journal).known.tolist() == [microseconds(START + HORIZON), microseconds(START + 50 * DAY)]
+
+
+def test_rows_lack_personal_columns(engine: Engine, journal: Journal):
+    """They are null in the journal, although the table requires a value in each row."""
+    age = Column(name="age", kind="integer", required=False, personal=True)
+    schema = SCHEMA.model_copy(update={"columns": (age, *SCHEMA.columns)})
+    written(engine, a_prediction(age=None), churned=True)
+    rows = rows_from_journal(journal, schema, since=START, known_at=LATE, horizon=HORIZON)
+    assert rows.table.columns == ["minutes", "calls", "state", "plan", "churn"]
+    assert rows.table.height == 1

@@ -29,8 +29,8 @@ class ProductionRows:
     Parameters
     ----------
     table
-        Inputs (snake_case names, choices as text) and the target, without ids and times. Ranges and missing values are
-        not checked here.
+        Inputs that are not personal (snake_case names, choices as text) and the target, without ids and times. Ranges
+        and missing values are not checked here.
     at
         Shape (n,): times of the predictions, in microseconds since 1970, UTC.
     known
@@ -103,7 +103,7 @@ class _Newest:
     def __init__(self, schema: Schema, horizon: int) -> None:
         self._schema = schema
         self._horizon = horizon
-        self._names = [column.name for column in schema.inputs]
+        self._names = [column.name for column in schema.inputs if not column.personal]  # personal values are not kept
         self._places: dict[str | int, int] = {}  # key: the id, or the hash of the inputs
         self._values = np.empty((len(self._names) + 1, 0))  # one row for each input, and one for the outcome
         self._at = np.empty(0, dtype=np.int64)
