@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from churnops.errors import SettingsError
 from churnops.evaluation.importance import column_importance
 from churnops.evaluation.metrics import point_metrics
+from churnops.evaluation.threshold import best_f1_threshold
 from churnops.features import Feature, FeatureMatrix, all_features
 from churnops.schema import Column
 from churnops.settings import FeatureSettings
@@ -147,7 +148,7 @@ def test_more_rows_than_the_search_saw_get_more_trees(monkeypatch: pytest.Monkey
 
 
 def test_a_large_table_is_searched_in_part(monkeypatch: pytest.MonkeyPatch):
-    """Reference scores then come from held-out rows by the fit on all training rows."""
+    """Reference scores then come from held-out rows by the fit on all training rows; the threshold does not."""
     monkeypatch.setattr(recipe_search, "MAX_SEARCHED_ROWS", 600)
     chosen = settings(families=["logistic_regression", "xgboost", "blend"], folds=5)
     prepared, features = prepare(*customers(1500), chosen)
@@ -156,6 +157,9 @@ def test_a_large_table_is_searched_in_part(monkeypatch: pytest.MonkeyPatch):
     assert winner.lineage["fit"]["rows"] == 1200
     assert models.refit.lineage["fit"]["rows"] == 1500
     assert models.refit.reference["churn_probability"].counts.sum() == 300
+    known = ~np.isnan(scores := models.models[models.winner].search.out_of_fold)
+    searched = best_f1_threshold(prepared.outcome[prepared.training][known], scores[known])
+    assert winner.threshold == models.refit.threshold == searched, "held-out rows evaluate the threshold"
     for name, model in models.models.items():
         assert name == models.winner or model.bundle.lineage["fit"]["rows"] == 600
 

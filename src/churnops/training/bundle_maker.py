@@ -38,10 +38,13 @@ class ReferenceRows:
     unseen
         Scores by fits that were not trained on the row, shape (n,); NaN if there is none yet. A reference row with NaN
         must be outside the rows of the next fit, which then scores it.
+    searched
+        Scores that choose the threshold, shape (n,), NaN for other rows; None: those of the reference rows.
     """
 
     rows: NDArray[np.bool_]
     unseen: NDArray[np.float64]
+    searched: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ class BundleMaker:
             schema.target.name: prepared.outcome[reference.rows].astype(np.float64),
             SCORE: scores[reference.rows],
         }
+        candidates, choosing = scores, reference.rows
+        if reference.searched is not None:
+            candidates, choosing = reference.searched, ~np.isnan(reference.searched)
         bundle = Bundle(
             schema=schema,
             features=self.build.features,
@@ -109,7 +115,7 @@ class BundleMaker:
             imputer=imputer,
             algorithm=family,
             estimator=estimator,
-            threshold=self.threshold(prepared.outcome[reference.rows], scores[reference.rows]),
+            threshold=self.threshold(prepared.outcome[choosing], candidates[choosing]),
             reference=fit_profile(watched, REFERENCE_POINTS),
             probes=_probes(columns, imputer, schema),
             linked=linked_columns({name: prepared.columns[name][rows] for name in present}),

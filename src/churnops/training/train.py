@@ -131,7 +131,8 @@ def train_models(
     candidates, best = plan.candidates(), models[winner].search.best
     if plan.reference is None:
         profiled = ~np.isnan(unseen)
-        refit = maker.refit(candidates[winner][0], best, models[winner].bundle, ReferenceRows(profiled, unseen))
+        rows = ReferenceRows(profiled, unseen, _search_scores(maker, plan, searches[winner].search))
+        refit = maker.refit(candidates[winner][0], best, models[winner].bundle, rows)
     else:
         profiled, refit = plan.reference, _as_evaluated(models[winner].bundle)
     unkept = np.full(int(profiled.sum()), np.nan)
@@ -217,8 +218,9 @@ def _evaluated(
     """Fit the best trial of every candidate on the training rows.
 
     If the search used a part of a large table, only the winner is fitted on all training rows, and scores of the search
-    are no reference for it. In a split in time it is then fitted in each fold, on all of the fold's rows, so that the
-    threshold does not come from the held-out rows; without held-out rows too.
+    are no reference for it. In a split in time, and without held-out rows, it is then fitted in each fold, on all of
+    the fold's rows. With rows held out at random, these are the reference, and scores of the search choose the
+    threshold: the held-out rows evaluate it.
 
     Returns
     -------
@@ -236,19 +238,36 @@ def _evaluated(
         unseen[training] = search.out_of_fold
         reference = ~np.isnan(unseen) if plan.reference is None else plan.reference
         if is_part and name == winner:
-            refolded = plan.reference is not None or maker.prepared.in_time is not None or not held_out.any()
-            unseen[training] = maker.cross_fit(family, search.best, plan.folds, weighting) if refolded else np.nan
-            if plan.reference is None:
-                reference = ~np.isnan(unseen) if refolded else held_out
+            if _refers_to_held_out(maker.prepared, plan):
+                unseen[:], reference = np.nan, held_out
+            else:
+                unseen[training] = maker.cross_fit(family, search.best, plan.folds, weighting)
+                reference = ~np.isnan(unseen) if plan.reference is None else plan.reference
         elif is_part and plan.reference is None:
             rows = reference
         weight = weighting and weighting(np.flatnonzero(rows[training]))
-        bundle = maker.make(family, search.best, rows, weight, ReferenceRows(reference, unseen))
+        chooses = _search_scores(maker, plan, search) if name == winner else None
+        bundle = maker.make(family, search.best, rows, weight, ReferenceRows(reference, unseen, chooses))
         models[name] = _tracked(search, bundle, maker.settings.training.selection_metric, searches[name].seconds)
         if name == winner:
             unseen[held_out] = bundle.predict(maker.prepared.rows(held_out)).probability
             winners = unseen
     return models, winners
+
+
+def _refers_to_held_out(prepared: PreparedTable, plan: Plan) -> bool:
+    """Whether the rows that are held out at random are the reference of a model that was searched on a part."""
+    return plan.reference is None and prepared.in_time is None and bool(prepared.held_out.any())
+
+
+def _search_scores(maker: BundleMaker, plan: Plan, search: Search) -> NDArray[np.float64] | None:
+    """Return the scores of a search on a part of the rows, shape (n,), if the reference rows are the held-out ones."""
+    prepared = maker.prepared
+    if not (maker.general and is_capped(plan.folds) and _refers_to_held_out(prepared, plan)):
+        return None
+    scores = np.full(prepared.training.size, np.nan)
+    scores[prepared.training] = search.out_of_fold
+    return scores
 
 
 def _winner(trials: Mapping[str, Trial], metric: str) -> str:
