@@ -81,8 +81,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_answers_lack_personal_columns(done: Settings, suffix: str):
-    target = done.root / f"scored{suffix}"
-    scored = FileScorer(done.path("models"), explain=True).score(done.root / "data/new.csv", target)
+    target, messages = done.root / f"scored{suffix}", list[str]()
+    scorer = FileScorer(done.path("models"), explain=True)
+    scored = scorer.score(done.root / "data/new.csv", target, on_message=messages.append)
+    assert messages == ["the result lacks the personal columns born, note, salary, town"]
     assert len(scored.unknown) == 2
     assert_clean(repr(scored))
     table = pl.read_csv(target) if suffix == ".csv" else pl.read_parquet(target)

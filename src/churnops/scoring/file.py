@@ -115,7 +115,7 @@ class FileScorer:
         on_rows
             Called after each part with the number of finished rows and their share of the input, in [0, 1].
         on_message
-            Called with a sentence if an earlier run is continued or cannot be continued.
+            Called with a sentence on columns that the result lacks, and on an earlier run.
 
         Raises
         ------
@@ -146,6 +146,8 @@ class FileScorer:
                     f"scoring adds columns of these names, so those of {source.name} are replaced or left out: "
                     f"{', '.join(replaced)}"
                 )
+            if personal := sorted(bundle.schema.personal):
+                on_message(f"the result lacks the personal columns {', '.join(personal)}")
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
