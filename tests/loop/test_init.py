@@ -4,13 +4,7 @@ import json
 from pathlib import Path
 
 from tests.support.dirty_tables import write_table
-from tests.support.processes import CHURNOPS, run
-
-QUICK = {
-    "CHURNOPS_TRAINING__FAMILIES": "[logistic_regression]",
-    "CHURNOPS_TRAINING__TRIALS": "{logistic_regression: 1}",
-    "CHURNOPS_EVALUATION__BOOTSTRAP_REPLICATES": "100",
-}
+from tests.support.processes import CHURNOPS, QUICK, run
 
 
 def test_init_prints_one_screen_and_run_deploys(tmp_path: Path):

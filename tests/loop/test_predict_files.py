@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -216,7 +217,7 @@ def damaged(tmp_path: Path, line: int, change: Callable[[str], str]) -> Path:
             lambda line: line.replace(",No,", ",perhaps,", 1),
             "international_plan .*not one of No, Yes, such as 'perhaps'",
         ),
-        (lambda line: line.replace(",No,", ",,", 1), "1 value missing"),
+        (lambda line: re.sub(r",\d+,", ",-1,", line, count=1), "1 value below the minimum 1"),
         (lambda line: line.partition(",")[2], "has 19 values, but the header has 20"),
     ],
 )
@@ -229,6 +230,15 @@ def test_a_bad_row_stops_it_with_the_row_of_the_file(
             FileScorer(here / "models", rows=rows).score(path, tmp_path / "out.csv")
         assert "row 1234" in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_an_empty_cell_is_named_with_the_row_of_the_file(here: Path, tmp_path: Path):
+    path = damaged(tmp_path, 1234, lambda line: line.replace(",No,", ",,", 1))
+    for rows in (100, 5000):
+        scored = FileScorer(here / "models", rows=rows).score(path, tmp_path / f"{rows}.csv")
+        [sentence] = scored.empty
+        assert sentence.startswith("international_plan")
+        assert "the first is row 1234" in sentence
 
 
 def test_scoring_counts_rows_from_where_the_table_stands(bundle: Bundle):

@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.loop.test_init import QUICK
 from tests.support.panel import panel
-from tests.support.processes import CHURNOPS, run
+from tests.support.processes import CHURNOPS, QUICK, run
 
 
 def test_a_random_split_would_have_claimed_more(tmp_path: Path):

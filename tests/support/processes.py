@@ -15,6 +15,12 @@ from tests.support.forks import POSSIBLE, Forked
 
 CHURNOPS = str(Path(sys.executable).with_name("churnops"))
 PATIENCE = 300.0  # seconds until a condition counts as failed; generous, since the machine may be busy
+QUICK = {
+    "CHURNOPS_TRAINING__FAMILIES": "[logistic_regression]",
+    "CHURNOPS_TRAINING__TRIALS": "{logistic_regression: 1}",
+    "CHURNOPS_EVALUATION__BOOTSTRAP_REPLICATES": "100",
+}
+"""Variables with which `churnops run` takes less time."""
 
 
 def free_port() -> int:
