@@ -169,6 +169,9 @@ class EvaluationSettings(_Section):
     holdout_fraction: Annotated[float, share(0.05, 0.5)] = 0.2
     split: Literal["random", "time", "repeated"] = "random"
     threshold: Annotated[float | Literal["auto"], Number(1e-6, 1 - 1e-6, or_word="auto")] = 0.5
+    threshold_for: Literal["f1", "recall", "profit"] = "f1"
+    min_recall: Annotated[float, share(0.01)] = 0.8
+    break_even: Annotated[float, share(0.001)] = 0.2
     confidence: Annotated[float, share(0.01, 0.9999)] = 0.95
     bootstrap_replicates: Annotated[int, Whole(100, 100_000)] = 1000
 

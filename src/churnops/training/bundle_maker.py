@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from churnops.data.dependence import linked_columns
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
-from churnops.evaluation.threshold import best_f1_threshold
+from churnops.evaluation.threshold import chosen_threshold
 from churnops.features.build import FeatureMatrix
 from churnops.model.bundle import Bundle, Estimator
 from churnops.model.bundle_audit import MAX_PROBES
@@ -173,8 +173,7 @@ class BundleMaker:
 
     def threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
         """Return the threshold of the settings, or the best one for scores of rows that their fits did not see."""
-        threshold = self.settings.evaluation.threshold
-        return best_f1_threshold(outcome, scores) if threshold == "auto" else threshold
+        return chosen_threshold(outcome, scores, self.settings.evaluation)
 
     def _fit(self, rows: NDArray[np.bool_], weight: NDArray[np.float64] | None) -> dict[str, Any]:
         """Return the numbers of a fit's rows and of those who churned, without rows of weight 0."""
