@@ -85,6 +85,16 @@ def test_roc_auc_compares_customers_of_the_same_fold():
     assert evaluate(outcome, probability, fold=fold, seed=1).metrics["roc_auc"].value == 1.0
 
 
+def test_intervals_are_wider_than_those_of_held_out_customers():
+    prepared, _, _, repeated = small()
+    given = {"replicates": 200, "seed": 1}
+    wider = evaluate(prepared.outcome, repeated.probability, fold=repeated.fold, **given).metrics["brier"]
+    plain = evaluate(prepared.outcome, repeated.probability, **given).metrics["brier"]
+    assert wider.high - wider.low == pytest.approx((plain.high - plain.low) * np.sqrt(1 + 10 / 9))
+    sure = evaluate([0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], fold=np.array([[0, 0, 1, 1]]), seed=1).metrics["roc_auc"]
+    assert (sure.low, sure.high) == (1.0, 1.0)
+
+
 def test_the_deployed_model_is_fitted_on_all_rows():
     _, _, trained, _ = small()
     assert trained.refit.lineage["fits"]["deployed"]["rows"] == 240

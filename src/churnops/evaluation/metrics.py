@@ -166,7 +166,9 @@ def evaluate(
     varies between replicates as between samples of customers: Efron and Tibshirani, *An Introduction to the Bootstrap*
     (1993), chapter 13. The intervals of `roc_auc` and `average_precision` leave out replicates with only one outcome.
     In a cross-validation, `roc_auc` compares rows of the same fold only, because scores by fits of different folds have
-    different levels, which would lower it (Forman and Scholz, SIGKDD Explorations 12 (2010) 49-57). Resampling adds
+    different levels, which would lower it (Forman and Scholz, SIGKDD Explorations 12 (2010) 49-57). Its intervals are
+    wider than those of resampled rows, because another table would also give another model: by the factor for the
+    standard error of Nadeau and Bengio, Machine Learning 52 (2003) 239-281. Resampling adds
     noise that raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened
     until it contains its point estimate.
 
@@ -188,16 +190,20 @@ def evaluate(
     drawn = np.arange(y.size) if customers is None else np.unique(customers, return_inverse=True)[1]
     counts = resampling_counts(int(drawn.max()) + 1, replicates, seed=seed)
     replicated = np.concatenate([sample.metrics(w if customers is None else w[:, drawn]) for w in counts])
+    folds = 0 if fold is None else int(fold.max()) + 1
+    # Nadeau and Bengio: the variance of a mean over folds, times 1 + folds x (rows of a fold / rows of its fit).
+    widening = math.sqrt(1 + folds / (folds - 1)) if folds else 1.0
+    intervals = {name: _interval(float(point[k]), replicated[:, k], confidence) for k, name in enumerate(METRICS)}
     return Evaluation(
         rows=y.size,
         positives=int(y.sum()),
         threshold=float(np.mean(threshold)),
         confidence=float(confidence),
         replicates=int(replicates),
-        metrics={name: _interval(float(point[k]), replicated[:, k], confidence) for k, name in enumerate(METRICS)},
+        metrics={name: _wider(interval, widening, name) for name, interval in intervals.items()},
         confusion=_confusion(y, sample.flagged),
         repeats=len(sample.repeats),
-        folds=0 if fold is None else int(fold.max()) + 1,
+        folds=folds,
     )
 
 
@@ -327,6 +333,15 @@ def _interval(value: float, replicated: Floats, confidence: float) -> Interval:
         return Interval(value, math.nan, math.nan)
     low, high = np.quantile(defined, ((1 - confidence) / 2, (1 + confidence) / 2))
     return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def _wider(interval: Interval, factor: float, metric: str) -> Interval:
+    """Move the ends of an interval away from its value, within the range of the metric."""
+    if factor == 1.0 or math.isnan(interval.low):
+        return interval
+    value, highest = interval.value, math.inf if metric == "log_loss" else 1.0
+    low, high = value - factor * (value - interval.low), value + factor * (interval.high - value)
+    return Interval(value, max(0.0, low), min(highest, high))
 
 
 def _confusion(y: Floats, flagged: NDArray[np.bool_]) -> dict[str, int]:

@@ -29,8 +29,9 @@ MEANINGS: Mapping[str, str] = {
 
 
 REPEATED = (
-    "Each number is the mean over the repeats. A resampled customer has the scores of all repeats. ROC-AUC compares "
-    "customers of the same fold. Figures are those of the first repeat."
+    "Each number is the mean over the repeats. A resampled customer has the scores of all repeats. The intervals are "
+    "widened, because another table would also give another model. ROC-AUC compares customers of the same fold. "
+    "Figures are those of the first repeat."
 )
 
 
