@@ -1,8 +1,7 @@
 """Repeated cross-validation of a whole training, for a table that is too small for a hold-out.
 
 Each fit is preceded by a search of its own, in which the rows that it scores play no part (nested cross-validation:
-Varma and Simon, BMC Bioinformatics 7 (2006) 91). Hyperparameters that all rows have chosen make the claim too good:
-with 20 customers who churned, and outcomes that nothing predicts, ROC-AUC was 0.53 instead of 0.50.
+Varma and Simon, BMC Bioinformatics 7 (2006) 91). Hyperparameters that all rows have chosen make the claim too good.
 """
 
 from dataclasses import replace
@@ -21,7 +20,7 @@ from churnops.training.train import main_plan, search_winner
 FEW_ROWS, SMALL = 1_000, 5_000
 """Numbers of rows up to which a cross-validation is repeated, and up to which it has more folds than the search."""
 REPEATS, FOLDS = 3, 10
-"""Numbers for few rows. With 10 folds a fit has 90 % of the rows, so it is hardly worse than the deployed model."""
+"""Numbers for few rows. With 10 folds a fit has 90 % of the rows, so it is not much worse than the deployed model."""
 
 
 def repeats_and_folds(outcome: NDArray[np.bool_], settings: Settings) -> tuple[int, int]:
