@@ -68,8 +68,8 @@ def test_the_same_table_gives_the_same_bundle():
 def test_the_search_walks_up_as_long_as_it_helps_or_else_down(
     monkeypatch: pytest.MonkeyPatch, best: Params, tried: Any
 ):
-    grid = {"depth": (1, 2, 3, 4, 6, 8), "share": (0.5, 0.9)}
-    family = recipe.RecipeFamily("trees", {"depth": 3, "share": 0.5}, grid)
+    ladders = [[{"depth": depth} for depth in (1, 2, 3, 4, 6, 8)], [{"share": 0.5}, {"share": 0.9}], [{"share": 7}]]
+    family = recipe.RecipeFamily("trees", {"depth": 3, "share": 0.5}, ladders)
     monkeypatch.setattr(recipe_search, "FAMILIES", {"xgboost": family})
 
     def trial(search: RecipeSearch, name: str, params: Params) -> Any:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,14 @@ _BOOSTING: Params = {
     "colsample_bytree": 0.6,
     "reg_lambda": 3.0,
 }
+_BY_LEAF: Params = {
+    "grow_policy": "lossguide",
+    "max_leaves": 31,
+    "max_depth": 0,
+    "min_child_weight": 0.1,
+    "colsample_bytree": 0.8,
+}
+"""Trees that grow where the loss falls most, as LightGBM's: unlike a level of depth, one branch may go far."""
 _STUMPS: Params = {**_BOOSTING, "learning_rate": 0.1, "max_depth": 1, "subsample": 0.8, "colsample_bytree": 1.0}
 
 
@@ -58,19 +66,22 @@ class RecipeFamily:
     ----------
     default
         Hyperparameters of the first trial.
-    grid
-        Values of some hyperparameters, each in order, with the default's among them. The search walks them one
-        hyperparameter after another, from the best values so far, up as long as that helps, else down.
+    ladders
+        Ladders of hyperparameters, from simple models to flexible ones. The search walks one after another, from the
+        step that the best hyperparameters so far are on: up as long as that helps, else down. It leaves out a ladder if
+        they are on none of its steps.
     """
 
     form: Form
     default: Params
-    grid: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    ladders: Sequence[Sequence[Params]] = ()
 
 
 FAMILIES: Mapping[str, RecipeFamily] = {
-    "logistic_regression": RecipeFamily("linear", {"C": 0.3}, {"C": (0.03, 0.3, 3.0)}),
-    "decision_tree": RecipeFamily("trees", {"max_depth": 6, "min_samples_leaf": 20}, {"max_depth": (4, 6)}),
+    "logistic_regression": RecipeFamily("linear", {"C": 0.3}, [[{"C": 0.03}, {"C": 0.3}, {"C": 3.0}]]),
+    "decision_tree": RecipeFamily(
+        "trees", {"max_depth": 6, "min_samples_leaf": 20}, [[{"max_depth": 4}, {"max_depth": 6}]]
+    ),
     "random_forest": RecipeFamily(
         "trees",
         {"n_estimators": 100, "max_depth": 10, "max_features": "sqrt", "min_samples_leaf": 5, "max_samples": 0.5},
@@ -79,12 +90,12 @@ FAMILIES: Mapping[str, RecipeFamily] = {
     "xgboost": RecipeFamily(
         "trees",
         _BOOSTING,
-        {
-            "max_depth": (2, 3, 4, 6, 8),
-            "min_child_weight": (1.0, 10.0),
-            "subsample": (0.7, 0.9),
-            "colsample_bytree": (0.4, 0.6, 0.8),
-        },
+        [
+            [{"max_depth": 2}, {"max_depth": 3}, {"max_depth": 4}, {"max_depth": 6}, _BY_LEAF],
+            [{"min_child_weight": 10.0}, {"min_child_weight": 1.0}],
+            [{"subsample": 0.7}, {"subsample": 0.9}],
+            [{"colsample_bytree": 0.6}, {"colsample_bytree": 0.8}],
+        ],
     ),
 }
 PARTS = ("logistic_regression", "stumps", "xgboost")

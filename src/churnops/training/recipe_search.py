@@ -31,6 +31,7 @@ from churnops.training.recipe import (
     EncodedRows,
     Form,
     Matrix,
+    Params,
     Rows,
     boost,
     counted,
@@ -158,25 +159,28 @@ class RecipeSearch:
         )
 
     def _best(self, family: str, trials: int) -> Search:
-        """Try the default hyperparameters, and walk the family's grid from the best so far."""
+        """Try the default hyperparameters, and walk the family's ladders from the best so far."""
         known = FAMILIES[family]
         tried = [self._trial(family, dict(known.default))]
-        for name, values in known.grid.items():
-            place = values.index(min(tried, key=self._loss)[0].params[name])
-            for others in (values[place + 1 :], values[:place][::-1]):
-                if self._walk(family, name, others[: trials - len(tried)], tried):
+        for ladder in known.ladders:
+            best = min(tried, key=self._loss)[0].params
+            place = next((place for place, step in enumerate(ladder) if step.items() <= best.items()), None)
+            if place is None:
+                continue
+            for steps in (ladder[place + 1 :], ladder[:place][::-1]):
+                if self._walk(family, steps[: trials - len(tried)], tried):
                     break
         self._scores[family] = sorted(tried, key=self._loss)
         return Search(tuple(trial for trial, _ in tried), *self._scores[family][0])
 
-    def _walk(self, family: str, name: str, values: Sequence[float], tried: list[_Scored]) -> bool:
-        """Try values of a hyperparameter with the best others, until one does not help; whether the first helped."""
-        for number, value in enumerate(values):
+    def _walk(self, family: str, steps: Sequence[Params], tried: list[_Scored]) -> bool:
+        """Change the best hyperparameters step by step, until one does not help; whether the first helped."""
+        for number, step in enumerate(steps):
             best = min(tried, key=self._loss)
-            tried.append(self._trial(family, {**best[0].params, name: value}))
+            tried.append(self._trial(family, {**best[0].params, **step}))
             if min(tried, key=self._loss) is best:
                 return number > 0
-        return len(values) > 0
+        return len(steps) > 0
 
     @cached_property
     def _scores(self) -> dict[str, list[_Scored]]:
