@@ -45,7 +45,7 @@ def performance(series: CycleSeries, chosen: Span, report: ReportDocument | None
                 st.plotly_chart(figure, config=CONFIG, key="auc", alt=one_line(performance_sentence(measured)))
             st.caption(
                 "Blue bar: interval of ROC-AUC. Limit: if ROC-AUC is certainly below it, retraining is recommended. "
-                "Expected: ROC-AUC on the held-out customers of training."
+                "Expected: ROC-AUC in the evaluation of the training."
             )
             _past(report.performance.history)
     with right:
