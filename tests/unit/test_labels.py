@@ -10,7 +10,7 @@ from churnops.monitoring import budget
 from churnops.monitoring.drift import finding
 from churnops.retraining import gate, outcome, policy
 
-TESTS = ("ks", "chi_square", "missing_rate", "unseen_categories", "rarity")
+TESTS = ("ks", "chi_square", "missing_rate", "unseen_categories", "rarity", "level_rates")
 
 
 @pytest.mark.parametrize(
