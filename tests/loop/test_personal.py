@@ -9,9 +9,12 @@ import polars as pl
 import pytest
 import yaml
 
+from churnops.app.predict.answers import BundleAnswers
+from churnops.app.predict.upload import score_file
 from churnops.data.simulate import Drift
 from churnops.data.validate import ValidationError
 from churnops.model import Bundle
+from churnops.model.deployed import require_deployed
 from churnops.pipelines import sources
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.run_monitoring import run_monitoring
@@ -89,6 +92,16 @@ def test_answers_lack_personal_columns(done: Settings, suffix: str):
     assert_clean(repr(scored))
     table = pl.read_csv(target) if suffix == ".csv" else pl.read_parquet(target)
     assert table.columns[:3] == ["customer", "spend", "churn_probability"]
+
+
+def test_the_dashboard_ranks_customers_whose_answer_lacks_personal_columns(done: Settings):
+    bundle = require_deployed(done.path("models"))
+    table = customers(60, 4, outcome=False)
+    gap = table.with_columns(pl.when(pl.int_range(pl.len()) < 3).then(None).otherwise(pl.col("spend")).alias("spend"))
+    answers = BundleAnswers(bundle)
+    scored = score_file("new.csv", gap.write_csv().encode(), answers, answers.card(), bundle)
+    assert scored.risks.height == scored.rows == 60
+    assert_clean(str(scored.risks.to_dicts()))
 
 
 def test_the_journal_has_null_and_a_report_does_not_watch_the_column(done: Settings):

@@ -307,6 +307,19 @@ def test_unlabelled_predictions_do_not_block_retraining_on_a_file(settings: Sett
     assert retrain(settings, LATER).status in ("kept", "cannot tell")
 
 
+def test_an_empty_cell_does_not_make_unlabelled_customers_count(settings: Settings, tmp_path: Path):
+    table, path = pl.read_csv(LATER, infer_schema_length=0), tmp_path / "unlabelled.csv"
+    row = pl.int_range(pl.len())
+    changed = (
+        pl.when(row < 3).then("Churn").alias("Churn"),
+        pl.when(row > 0).then("Account length").alias("Account length"),
+    )
+    table.with_columns(changed).write_csv(path)
+    summary = retrain(settings, path)
+    assert summary.status == "not permitted"
+    assert "3 " in summary.reason
+
+
 def test_a_large_file_does_not_replace_outcomes_missing_elsewhere(settings: Settings, tmp_path: Path):
     """If only customers who left are reported, a whole file must not replace the missing outcomes."""
     table = pl.read_csv(LATER, infer_schema_length=0)

@@ -203,6 +203,25 @@ def test_later_customers_may_lack_an_outcome_or_the_whole_column(tmp_path: Path,
         validate_data([folder / "a.csv"], [], settings.table)
 
 
+def test_later_customers_may_lack_a_few_values_of_a_required_column(tmp_path: Path, settings: Settings):
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder, rows in ((few, 5), (many, 6)):
+        folder.mkdir()
+        write(
+            folder,
+            raw()
+            .with_row_index("n")
+            .with_columns(
+                pl.when(pl.col("n") < rows).then(None).otherwise(pl.col("Account length")).alias("Account length")
+            )
+            .drop("n"),
+        )
+    [sentence] = validate_data(RAW, [few], settings.table).skipped.rows.values()
+    assert sentence.startswith("account_length ('Account length'): 5 of 60 rows (8.3%) have an empty cell")
+    with pytest.raises(ValidationError, match=r"6 of 60 rows .* or declare the column `nullable: true`"):
+        validate_data(RAW, [many], settings.table)
+
+
 def test_rows_to_score_may_repeat(settings: Settings):
     twice = pl.concat([raw()[:1], raw()[:1]]).drop("Churn")
     assert check_customers(twice, settings.table, "x").height == 2

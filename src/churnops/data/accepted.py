@@ -64,6 +64,11 @@ class Accepted:
         return cls(unknown, named(schema, missing, [column.name for column in schema.model_inputs], "input"))
 
     @classmethod
+    def everything(cls, schema: Schema) -> Self:
+        """Accept all gaps: unknown levels, and inputs that the file lacks or that are empty."""
+        return cls(unknown=True, missing=frozenset(column.name for column in schema.model_inputs))
+
+    @classmethod
     def requests(cls, schema: Schema) -> Self:
         """Return the accepted gaps of a request: unknown levels, and nullable inputs that are left out."""
         return cls(unknown=True, missing=frozenset(column.name for column in schema.model_inputs if column.nullable))

@@ -21,8 +21,8 @@ Indices = NDArray[np.intp]
 MIN_OUTCOMES = 10
 """Smallest number of rows of each outcome on each side of a split."""
 REMEDY = (
-    "add rows, raise evaluation.holdout_fraction, lower journal.label_horizon if outcomes are known sooner, or set "
-    "evaluation.split: random or repeated"
+    "add rows, lower journal.label_horizon if outcomes are known sooner, or set evaluation.split: random, or repeated "
+    "for a small table"
 )
 
 
@@ -109,12 +109,13 @@ def split_in_time(moments: Moments, outcome: Mask, fraction: float, seed: int) -
     shares = counts[::-1].cumsum()[::-1] / at.size  # of the rows from each time on
     cut = float(times[1:][np.argmin(np.abs(shares[1:] - fraction))])
     training, held_out = _apart(moments, at <= cut - moments.gap, at >= cut, np.random.default_rng(seed))
-    for name, rows in (("training", training), ("held-out", held_out)):
+    for name, rows, change in (("training", training, "lower"), ("held-out", held_out, "raise")):
         if not enough(outcome[rows]):
             raise DataError(
                 f"too few {name} rows in time: {int(outcome[rows].sum()):,} churned and "
                 f"{int((~outcome[rows]).sum()):,} stayed, at least {MIN_OUTCOMES} of each are needed (held out from "
-                f"{day_text(cut)} on, training until {moments.gap:g} days before): {REMEDY}"
+                f"{day_text(cut)} on, training until {moments.gap:g} days before): {change} "
+                f"evaluation.holdout_fraction, {REMEDY}"
             )
     return TimeSplit(moments, held_out, training, cut, int((~training & ~held_out).sum()))
 

@@ -27,6 +27,7 @@ EXAMPLES = 3
 ACCEPT = "`--accept-unknown` (API: `accept_unknown=true`) scores them as other"
 """Remedy for the sender of a file to score."""
 ACCEPT_EMPTY = "`--accept-missing {0}` (API: `accept_missing={0}`) scores without it"
+DECLARE_NULLABLE = "declare the column `nullable: true` in the schema"
 
 
 def expected_shares(metrics: Mapping[str, object]) -> dict[str, float]:
@@ -133,7 +134,8 @@ class UnexpectedCells:
                 name: CellCount(cells["count"], tuple(cells["examples"]), cells["row"]) for name, cells in given.items()
             }
 
-        return cls(document["rows"], counts(document["unknown"]), counts(document["empty"]))
+        unknown = document.get("unknown", document.get("columns", {}))  # an earlier version wrote `columns` alone
+        return cls(document["rows"], counts(unknown), counts(document.get("empty", {})))
 
     def merge(self, other: "UnexpectedCells") -> "UnexpectedCells":
         """Return the counts of both; `other` has later rows of the same table."""
@@ -164,14 +166,19 @@ class UnexpectedCells:
             if self.rows >= MIN_ROWS and level.count > MAX_SHARE * self.rows and expected.get(name, 0.0) < MAX_EXPECTED
         ]
 
-    def empty_failures(self, schema: Schema, file: str, accepted: Collection[str]) -> list[Failure]:
-        """Return a failure for each column with too many empty cells that is not one of `accepted`."""
+    def empty_failures(
+        self, schema: Schema, file: str, accepted: Collection[str] = (), remedy: str = ACCEPT_EMPTY
+    ) -> list[Failure]:
+        """Return a failure for each column with too many empty cells that is not one of `accepted`.
+
+        In `remedy`, the advice if the cells are rightly empty, `{0}` is the column's name.
+        """
         return [
             Failure(
                 file,
                 schema.by_name[name].full_name,
                 "missing value",
-                f"{self._empty(cells)}; fill them in, or {ACCEPT_EMPTY.format(name)}",
+                f"{self._empty(cells)}; fill them in, or {remedy.format(name)}",
                 cells.count,
                 (cells.row,),
             )

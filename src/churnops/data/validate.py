@@ -17,7 +17,7 @@ from churnops.data.failure import Failure
 from churnops.data.read import encode, read_table, table_paths
 from churnops.data.repeated_rows import contents, repeated, sentences_on_repeated, together
 from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
-from churnops.data.unexpected_cells import ACCEPT_EMPTY, UnexpectedCells
+from churnops.data.unexpected_cells import ACCEPT_EMPTY, DECLARE_NULLABLE, UnexpectedCells
 from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
@@ -79,8 +79,9 @@ def validate_data(
     DataError
         If a file or folder does not exist.
     ValidationError
-        If a table breaks the Schema, or if more than 5 % of a raw table's rows have a level that its open category does
-        not have; `failures` lists the broken rules of all tables, 20 at most.
+        If a table breaks the Schema; if more than 5 % of a raw table's rows have a level that its open category does
+        not have; or if a production table has many empty cells in a column that is not nullable. `failures` lists the
+        broken rules of all tables, 20 at most.
     """
     required = {column.name for column in schema.columns if column.required and column.kind != "target"}
     training = _check_tables("raw", table_paths(raw), schema, required | {schema.target.name}, max_broken_rows)
@@ -88,6 +89,8 @@ def validate_data(
     unknown = {name: _unknown_levels(table, schema) for name, table in training.tables.items()}
     failures = [*training.failures, *_too_unknown(unknown, schema)]
     failures = failures or _check_together(training.tables, schema, minimum_class, by_time=by_time)
+    empty = {name: UnexpectedCells.of(table, encode(table, schema), schema) for name, table in later.tables.items()}
+    failures += [f for name, cells in empty.items() for f in cells.empty_failures(schema, name, (), DECLARE_NULLABLE)]
     if failures := [*failures, *later.failures]:
         raise ValidationError(failures)
     rows = {name: table.height for name, table in (training.tables | later.tables).items()}
@@ -97,6 +100,7 @@ def validate_data(
     doubtful = _joined(
         training.rows,
         {name: "; ".join(cells.unknown_sentences(schema)) for name, cells in unknown.items() if cells.unknown},
+        {name: "; ".join(cells.empty_sentences(schema)) for name, cells in empty.items() if cells.empty},
         sentences_on_repeated(training.tables),
     )
     skipped = Skipped(skipped_files([*raw, *production]), columns, doubtful)

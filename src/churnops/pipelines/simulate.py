@@ -95,7 +95,8 @@ def simulate_customers(
     paths = table_paths(sources)
     raw = [read_table(path, schema) for path in paths]
     checked = [
-        check_customers(table, schema, path.name, keep_outcome=True) for table, path in zip(raw, paths, strict=True)
+        check_customers(table, schema, path.name, keep_outcome=True, may_have_gaps=True)
+        for table, path in zip(raw, paths, strict=True)
     ]
     table = pl.concat(checked, how="diagonal_relaxed")
     made = simulate(encode(table, schema), outcomes(table, schema), schema, drift, rows=rows, seed=seed)

@@ -207,7 +207,8 @@ def compare(champion: "Model", challenger: "Model", customers: object, *, config
     from churnops.scoring.customers import as_table
 
     with _opened(config) as settings, Project.open(settings) as project:
-        table = check_customers(as_table(customers, settings.table), settings.table, "customers", keep_outcome=True)
+        given = as_table(customers, settings.table)
+        table = check_customers(given, settings.table, "customers", keep_outcome=True, may_have_gaps=True)
         return compare_on_customers(project, table, challenger.bundle, champion.bundle)
 
 

@@ -84,7 +84,9 @@ class Registry:
         if (known := self.version_of(bundle.content_sha256)) is not None:
             if leaks := bundle.lineage.get(LEAKS):
                 with answering("the model registry", RegistryError):
-                    self._client.set_model_version_tag(self.name, str(known), LEAKS_TAG, json.dumps(leaks))
+                    earlier = self._later_leaks(known)
+                    tag = json.dumps(earlier | leaks)
+                    self._client.set_model_version_tag(self.name, str(known), LEAKS_TAG, tag)
             return known
         tags = {**(tags or {}), HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
         with answering("the model registry", RegistryError):
@@ -128,7 +130,7 @@ class Registry:
         registered = self._version(version)
         with answering("the model registry", RegistryError):
             address = self._client.get_model_version_download_uri(self.name, str(version))
-            later = json.loads(self._client.get_model_version(self.name, str(version)).tags.get(LEAKS_TAG, "{}"))
+            later = self._later_leaks(version)
         with temporary_folder() as folder:
             try:
                 copied = mlflow.artifacts.download_artifacts(address, dst_path=str(folder), tracking_uri=self._uri)
@@ -144,7 +146,15 @@ class Registry:
             raise BundleError(
                 f"version {version} in MLflow ({redact(address)}) is refused: another bundle was registered"
             )
-        return bundle.with_metadata(metrics={}, lineage={LEAKS: later}) if later else bundle
+        leaks = {**bundle.lineage.get(LEAKS, {}), **later}
+        return bundle.with_metadata(metrics={}, lineage={LEAKS: leaks}) if later else bundle
+
+    def _later_leaks(self, version: int) -> dict[str, str]:
+        """Return the leaks that were found after the registration; an error of the store goes through."""
+        leaks: dict[str, str] = json.loads(
+            self._client.get_model_version(self.name, str(version)).tags.get(LEAKS_TAG, "{}")
+        )
+        return leaks
 
     def page(self, version: int, name: str) -> bytes:
         """Return a file of the run that made a registered version.

@@ -165,9 +165,9 @@ class FileScorer:
                         on_rows(unfinished.rows, scored.share)
                     if self._identity(source, bundle) != identity:
                         raise DataError(f"{source} changed while it was read: type the command again")
-                    cells = replace(cells, rows=unfinished.rows)
-                    check_expected(cells, bundle, source.name, accepted)
+                    check_expected(replace(cells, rows=unfinished.rows), bundle, source.name, accepted)
                 unfinished.finish()
+            cells = replace(cells, rows=unfinished.rows)
             return ScoredFile(
                 unfinished.rows,
                 unfinished.churners,

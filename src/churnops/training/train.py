@@ -261,9 +261,10 @@ def _refers_to_held_out(prepared: PreparedTable, plan: Plan) -> bool:
 
 
 def _search_scores(maker: BundleMaker, plan: Plan, search: Search) -> NDArray[np.float64] | None:
-    """Return the scores of a search on a part of the rows, shape (n,), if the reference rows are the held-out ones."""
+    """Return the scores of the search, shape (n,), if reference rows are held out: these must choose no threshold."""
     prepared = maker.prepared
-    if not (maker.general and is_capped(plan.folds) and _refers_to_held_out(prepared, plan)):
+    is_part = maker.general and is_capped(plan.folds) and _refers_to_held_out(prepared, plan)
+    if plan.reference is None and not is_part:
         return None
     scores = np.full(prepared.training.size, np.nan)
     scores[prepared.training] = search.out_of_fold

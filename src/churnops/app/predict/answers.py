@@ -113,7 +113,7 @@ class Answers(Protocol):
     def file(self, path: Path, kind: Kind, *, lenient: bool = False) -> AnsweredFile:
         """Score a file of customers, either every row or none.
 
-        `lenient` accepts many unknown levels and empty cells, and a file without nullable columns.
+        `lenient` accepts many unknown levels and empty cells, and a file without some of the columns.
         """
 
 
@@ -153,7 +153,7 @@ class BundleAnswers:
         """See `Answers`."""
         pieces: list[pl.DataFrame] = []
         above, cells = 0, UnexpectedCells()
-        accepted = Accepted.requests(self._bundle.schema) if lenient else Accepted()
+        accepted = Accepted.everything(self._bundle.schema) if lenient else Accepted()
         try:
             for batch in open_batches(path, rows=BATCH, format=kind, schema=self._bundle.schema, others="all"):
                 scored = score_table(

@@ -83,7 +83,7 @@ class ApiAnswers:
         """See `Answers`."""
         query = ""
         if lenient:
-            missing = sorted(Accepted.requests(self.card().schema).missing)
+            missing = sorted(Accepted.everything(self.card().schema).missing)
             query = "?" + urlencode({"accept_unknown": "true", "accept_missing": missing}, doseq=True)
         content = path.read_bytes()
         reply = self._ask(f"/predict/batch{query}", FILE_SECONDS, content, MEDIA_TYPES[kind], MAX_SCORED_BYTES)

@@ -36,8 +36,8 @@ def many(answering: Answers, card: Card, local: Bundle | None) -> None:
         st.session_state.pop(FILE, None)
         return
     lenient = st.checkbox(
-        "Accept many unknown levels and missing nullable columns",
-        help="An unknown level is scored as other. First check whether the spelling of a level changed.",
+        "Accept many unknown levels, empty cells and missing columns",
+        help="An unknown level is scored as other. First check whether the spelling of a level or header changed.",
     )
     if st.button("Score the file", type="primary"):
         with st.spinner("Scoring"):
