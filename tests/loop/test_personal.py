@@ -94,7 +94,7 @@ def test_answers_lack_personal_columns(done: Settings, suffix: str):
     assert table.columns[:3] == ["customer", "spend", "churn_probability"]
 
 
-def test_the_dashboard_ranks_customers_whose_answer_lacks_personal_columns(done: Settings):
+def test_the_dashboard_ranks_answers_without_personal_columns(done: Settings):
     bundle = require_deployed(done.path("models"))
     table = customers(60, 4, outcome=False)
     gap = table.with_columns(pl.when(pl.int_range(pl.len()) < 3).then(None).otherwise(pl.col("spend")).alias("spend"))
