@@ -89,9 +89,11 @@ def validate_data(
     unknown = {name: _unknown_levels(table, schema) for name, table in training.tables.items()}
     failures = [*training.failures, *_too_unknown(unknown, schema)]
     failures = failures or _check_together(training.tables, schema, minimum_class, by_time=by_time)
-    empty = {name: UnexpectedCells.of(table, encode(table, schema), schema) for name, table in later.tables.items()}
+    failures += later.failures
+    sound = {} if failures else later.tables
+    empty = {name: UnexpectedCells.of(table, encode(table, schema), schema) for name, table in sound.items()}
     failures += [f for name, cells in empty.items() for f in cells.empty_failures(schema, name, (), DECLARE_NULLABLE)]
-    if failures := [*failures, *later.failures]:
+    if failures:
         raise ValidationError(failures)
     rows = {name: table.height for name, table in (training.tables | later.tables).items()}
     ignored = training.ignored | later.ignored
