@@ -21,7 +21,7 @@ import churnops
 from churnops import __version__
 from churnops.data.validate import ValidationError
 from churnops.errors import BundleError, ChurnopsError
-from churnops.evaluation.metrics import METRICS
+from churnops.evaluation import METRICS
 from churnops.model import Bundle
 from churnops.pipelines.run_all import EXPERIMENT, STEPS, RunSummary, run_all
 from churnops.settings import FAMILIES, Settings, load_settings

@@ -15,7 +15,7 @@ from churnops.data.cell_text import without_missing
 from churnops.data.column_check import broken_cells, check_cells
 from churnops.data.failure import Failure
 from churnops.data.read import encode, read_table, table_paths
-from churnops.data.repeated_rows import contents, repeated, sentences_on_repeated, together
+from churnops.data.repeated_rows import repeated_customers, repeated_ids, sentences_on_repeated, together
 from churnops.data.skipped import UNDECLARED, Skipped, skipped_files, uninformative_columns
 from churnops.data.unexpected_cells import ACCEPT_EMPTY, DECLARE_NULLABLE, UnexpectedCells
 from churnops.errors import DataError
@@ -23,10 +23,6 @@ from churnops.files import as_text
 from churnops.limits import MAX_ERRORS
 from churnops.schema import Column, Schema, is_marked
 from churnops.step import StepResult
-
-MAX_REPEATED = 0.1
-"""Largest share of training rows that may equal an earlier row. More are refused: copies of training rows among the
-held-out rows would make every model look perfect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,14 +309,7 @@ def _check_together(
 ) -> list[Failure]:
     """Check all training tables together for repeated rows and ids, and for enough rows of each outcome."""
     merged = together(tables)
-    failures: list[Failure] = []
-    if schema.identifier and schema.identifier.name in merged.columns:
-        known = merged.filter(pl.col(schema.identifier.name).is_not_null())
-        failures = _repeated_ids(known, schema, schema.identifier, by_time=by_time)
-    text = "equal to an earlier row: keep one row per customer, or add an id column if they are different customers"
-    rows = [] if failures else repeated(merged, contents(merged), "duplicate row", None, text)
-    if sum(row.count for row in rows) > MAX_REPEATED * merged.height:
-        failures += rows
+    failures = repeated_ids(merged, schema, by_time=by_time) or repeated_customers(merged)
     target = schema.target
     for choice in target.choices:
         count = int((merged.get_column(target.name) == choice).sum())
@@ -329,17 +318,6 @@ def _check_together(
             rule = "one class" if count == 0 else "few labels"
             failures.append(Failure("all tables", target.full_name, rule, text, count))
     return failures
-
-
-def _repeated_ids(known: pl.DataFrame, schema: Schema, identifier: Column, *, by_time: bool) -> list[Failure]:
-    keys, text = [identifier.name], "with the id of an earlier row: keep one row per customer"
-    if schema.time and schema.time.name in known.columns:
-        if by_time:
-            keys.append(schema.time.name)
-            text = f"with the id and {schema.time.name} of an earlier row: keep one row per customer and time"
-        else:
-            text += ", or set evaluation.split: time if they are of different times"
-    return repeated(known, keys, "duplicate id", identifier.full_name, text)
 
 
 def _lines(failures: Sequence[Failure]) -> list[str]:

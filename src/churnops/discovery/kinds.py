@@ -24,7 +24,7 @@ from churnops.discovery.naming import names_of
 from churnops.discovery.survey import Survey
 from churnops.errors import DataError
 from churnops.limits import MAX_CHOICES
-from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, is_marked, nearest
+from churnops.schema import MAX_MISSING_WORDS, RESERVED, DateFormat, Kind, is_marked, nearest
 from churnops.settings.columns import CHOICE, RULES
 
 MAX_TOGETHER = 50_000
@@ -35,6 +35,8 @@ REPEATED = 0.5
 """Share of a category's rows whose level occurs more than once, at least."""
 MIN_ROWS_PER_LEVEL = 2
 """Average number of rows of a level below which numbers are no codes."""
+FEW_COUNTS = 12
+"""Largest number of distinct whole numbers that are counts whatever the gaps between them, such as 12, 24 and 36."""
 WORDS_OF_PROSE = 4
 """Mean number of words from which texts are prose."""
 MIN_IDS = 20
@@ -201,7 +203,8 @@ def _decide_number(column: FilledColumn) -> DescribedColumn:
     part = 0 < facts.units[unit] < column.known
     if part:
         reason += f"; {unit} is beside {facts.units[unit] / column.known:.0%} of them"
-    return replace(column.as_("integer" if whole else "number", reason, check=bool(column.missing) or part), unit=unit)
+    kind: Kind = "integer" if whole and _are_counts(facts) else "number"
+    return replace(column.as_(kind, reason, check=bool(column.missing) or part), unit=unit)
 
 
 def _decide_text(column: FilledColumn) -> DescribedColumn:
@@ -241,6 +244,13 @@ def _are_dates(levels: Iterable[str]) -> bool:
 def _prose(facts: ColumnFacts) -> bool:
     words = sum(facts.words.values())
     return not words or facts.blanks + words >= WORDS_OF_PROSE * words
+
+
+def _are_counts(facts: ColumnFacts) -> bool:
+    """Whether whole numbers are few, or fill half of their range. Others may be amounts, and later have fractions."""
+    if facts.distinct is None:
+        return False
+    return facts.distinct <= FEW_COUNTS or facts.high - facts.low + 1 <= 2 * facts.distinct
 
 
 def _numbers_the_rows(facts: ColumnFacts) -> bool:

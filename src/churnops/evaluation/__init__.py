@@ -7,7 +7,6 @@ Matplotlib, which takes time and is not needed for numbers alone.
 from churnops.evaluation.metrics import (
     HIGHER_IS_BETTER,
     METRIC_LABELS,
-    METRICS,
     Evaluation,
     Interval,
     evaluate,
@@ -15,6 +14,7 @@ from churnops.evaluation.metrics import (
     resampling_counts,
     weighted_metrics,
 )
+from churnops.evaluation.scored_rows import METRICS
 
 __all__ = [
     "HIGHER_IS_BETTER",

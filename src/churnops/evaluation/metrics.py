@@ -6,26 +6,15 @@ weighted metric. Rows are sorted by probability once for all replicates.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from churnops.evaluation.scored_rows import Floats, ScoredRows, checked, ratio
+from churnops.evaluation.scored_rows import METRICS, Floats, RepeatedRows, ScoredRows, checked
 
-METRICS: tuple[str, ...] = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "roc_auc",
-    "average_precision",
-    "log_loss",
-    "brier",
-    "calibration_error",
-)
 HIGHER_IS_BETTER: Mapping[str, bool] = {
     name: name not in ("log_loss", "brier", "calibration_error") for name in METRICS
 }
@@ -180,7 +169,7 @@ def evaluate(
     >>> evaluation.confusion
     {'tn': 2, 'fp': 0, 'fn': 1, 'tp': 1}
     """
-    sample = _Repeats.of(outcome, probability, threshold, fold)
+    sample = RepeatedRows.of(outcome, probability, threshold, fold)
     if replicates < 1:
         raise ValueError(f"replicates is {replicates}: give at least 1 (1000 is usual)")
     if not 0 < confidence < 1:
@@ -213,45 +202,9 @@ def mean_metrics(outcome: ArrayLike, probability: ArrayLike, fold: NDArray[np.in
     >>> mean_metrics([0, 1], [[0.1, 0.9], [0.9, 0.1]])["roc_auc"]
     0.5
     """
-    sample = _Repeats.of(outcome, probability, 0.5, fold)
+    sample = RepeatedRows.of(outcome, probability, 0.5, fold)
     point = sample.metrics(np.ones((1, sample.outcome.size)))[0]
     return dict(zip(METRICS, point.tolist(), strict=True))
-
-
-@dataclass(frozen=True)
-class _Repeats:
-    """Prepared rows of each repeat, of which metrics are the mean; and the folds of each repeat."""
-
-    outcome: Floats
-    flagged: NDArray[np.bool_]
-    repeats: Sequence[tuple[ScoredRows, Sequence[tuple[NDArray[np.intp], ScoredRows]]]]
-
-    @classmethod
-    def of(
-        cls, outcome: ArrayLike, probability: ArrayLike, threshold: float | Floats, fold: NDArray[np.intp] | None
-    ) -> "_Repeats":
-        """Check and prepare the arguments of `evaluate`."""
-        scores = np.atleast_2d(probability)
-        thresholds = np.broadcast_to(threshold, scores.shape)
-        repeats = []
-        for repeat, (p, limit) in enumerate(zip(scores, thresholds, strict=True)):
-            y, p, eps = checked(outcome, p)
-            parts = [] if fold is None else [np.flatnonzero(fold[repeat] == k) for k in range(fold[repeat].max() + 1)]
-            folds = [(rows, ScoredRows.of(y[rows], p[rows], eps, limit[rows])) for rows in parts]
-            repeats.append((ScoredRows.of(y, p, eps, limit), folds))
-        return cls(y, scores[0] >= thresholds[0], repeats)
-
-    def metrics(self, weight: Floats) -> Floats:
-        """Return the mean of every metric, shape (replicates, metrics), for weights of shape (replicates, rows)."""
-        values = []
-        for rows, folds in self.repeats:
-            metrics = rows.metrics(weight)
-            if folds:
-                right, pairs = np.sum([fold.ordered_pairs(weight[:, chosen]) for chosen, fold in folds], axis=0)
-                metrics[:, METRICS.index("roc_auc")] = ratio(right, pairs, math.nan)
-            values.append(metrics)
-        mean: Floats = np.mean(values, axis=0)
-        return mean
 
 
 def point_metrics(outcome: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -> dict[str, float]:

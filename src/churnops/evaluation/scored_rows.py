@@ -1,6 +1,7 @@
 """Outcomes and probabilities, checked and prepared for metrics of many replicates at once."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+METRICS: tuple[str, ...] = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "calibration_error",
+)
+"""Metrics of a churn model, in the order of `ScoredRows.metrics`."""
 
 BINS = 10
 BIN_EDGES: Floats = np.arange(1, BINS) / BINS
@@ -92,6 +106,42 @@ class ScoredRows:
             np.add.reduceat(churned, self.starts, axis=1),
             np.add.reduceat(ordered - churned, self.starts, axis=1),
         )
+
+
+@dataclass(frozen=True)
+class RepeatedRows:
+    """Prepared rows of each repeat, of which metrics are the mean; and the folds of each repeat."""
+
+    outcome: Floats
+    flagged: NDArray[np.bool_]
+    repeats: Sequence[tuple[ScoredRows, Sequence[tuple[NDArray[np.intp], ScoredRows]]]]
+
+    @classmethod
+    def of(
+        cls, outcome: ArrayLike, probability: ArrayLike, threshold: float | Floats, fold: NDArray[np.intp] | None
+    ) -> "RepeatedRows":
+        """Check and prepare the arguments of `evaluate`."""
+        scores = np.atleast_2d(probability)
+        thresholds = np.broadcast_to(threshold, scores.shape)
+        repeats = []
+        for repeat, (p, limit) in enumerate(zip(scores, thresholds, strict=True)):
+            y, p, eps = checked(outcome, p)
+            parts = [] if fold is None else [np.flatnonzero(fold[repeat] == k) for k in range(fold[repeat].max() + 1)]
+            folds = [(rows, ScoredRows.of(y[rows], p[rows], eps, limit[rows])) for rows in parts]
+            repeats.append((ScoredRows.of(y, p, eps, limit), folds))
+        return cls(y, scores[0] >= thresholds[0], repeats)
+
+    def metrics(self, weight: Floats) -> Floats:
+        """Return the mean of every metric, shape (replicates, metrics), for weights of shape (replicates, rows)."""
+        values = []
+        for rows, folds in self.repeats:
+            metrics = rows.metrics(weight)
+            if folds:
+                right, pairs = np.sum([fold.ordered_pairs(weight[:, chosen]) for chosen, fold in folds], axis=0)
+                metrics[:, METRICS.index("roc_auc")] = ratio(right, pairs, math.nan)
+            values.append(metrics)
+        mean: Floats = np.mean(values, axis=0)
+        return mean
 
 
 def _area(up: Floats, steps_up: Floats, steps_right: Floats) -> Floats:

@@ -35,6 +35,8 @@ def discovered(folder: Path, **more: Any) -> Discovery:
         ([f"{n:05d}" for n in RNG.integers(0, 40, ROWS)], "category", None),
         (RNG.choice([408, 415, 510], ROWS), "category", ("408", "415", "510")),
         (RNG.choice([12, 24, 36], ROWS), "integer", ()),
+        (RNG.integers(18, 90, ROWS), "integer", ()),
+        (RNG.integers(0, 50, ROWS) * 250, "number", ()),
         (RNG.choice(["1", "2", "3", "4", ">4"], ROWS), "category", ("1", "2", "3", "4", ">4")),
         (RNG.choice(["1", "2", "3", "4", "none"], ROWS), "integer", ()),
         (RNG.choice(["high", "Low", "medium"], ROWS), "category", ("Low", "medium", "high")),
