@@ -398,8 +398,12 @@ class Schema(BaseModel):
 
     @cached_property
     def personal(self) -> frozenset[str]:
-        """Names of the personal columns. Whoever writes customers' values anywhere leaves these columns out."""
+        """Names of the personal columns. Code that writes customers' values leaves these columns out."""
         return frozenset(column.name for column in self.columns if column.personal)
+
+    def without_personal(self, columns: Columns) -> dict[str, NDArray[np.float64]]:
+        """Return encoded columns without the personal ones."""
+        return {name: values for name, values in columns.items() if name not in self.personal}
 
     @cached_property
     def _headers(self) -> Mapping[str, str]:

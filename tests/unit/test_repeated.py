@@ -11,7 +11,7 @@ from churnops.data.preprocess import PreparedTable
 from churnops.data.skipped import Skipped
 from churnops.evaluation.held_out import CARD, EvaluatedModels, evaluate_models
 from churnops.evaluation.leaks import suspected_columns
-from churnops.evaluation.metrics import evaluate, mean_metrics, point_metrics
+from churnops.evaluation.metrics import evaluate, point_metrics
 from churnops.evaluation.repeated import RepeatedScores
 from churnops.model.reference import SCORE
 from churnops.monitoring.performance import judge_decline
@@ -71,7 +71,7 @@ def test_folds_differ_between_repeats_and_from_those_of_the_search():
 
 def test_metrics_are_means_over_the_repeats_and_not_of_mean_scores():
     prepared, _, _, repeated = small()
-    measured = mean_metrics(prepared.outcome, repeated.probability, repeated.fold)
+    measured = point_metrics(prepared.outcome, repeated.probability, fold=repeated.fold)
     each = [point_metrics(prepared.outcome, scores) for scores in repeated.probability]
     assert measured["log_loss"] == pytest.approx(np.mean([metrics["log_loss"] for metrics in each]))
     assert measured["log_loss"] > point_metrics(prepared.outcome, repeated.probability.mean(axis=0))["log_loss"]
@@ -80,8 +80,8 @@ def test_metrics_are_means_over_the_repeats_and_not_of_mean_scores():
 def test_roc_auc_compares_customers_of_the_same_fold():
     outcome = np.array([True, False, True, False])
     probability, fold = np.array([[0.2, 0.1, 0.9, 0.8]]), np.array([[0, 0, 1, 1]])
-    assert mean_metrics(outcome, probability)["roc_auc"] == 0.75
-    assert mean_metrics(outcome, probability, fold)["roc_auc"] == 1.0
+    assert point_metrics(outcome, probability)["roc_auc"] == 0.75
+    assert point_metrics(outcome, probability, fold=fold)["roc_auc"] == 1.0
     assert evaluate(outcome, probability, fold=fold, seed=1).metrics["roc_auc"].value == 1.0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churnops.data.row_times import moments_of
+from churnops.data.row_times import times_of
 from churnops.data.time_split import Moments, forward_folds, split_in_time
 from churnops.data.validate import ValidationError, validate_data
 from churnops.errors import DataError
@@ -77,9 +77,9 @@ def test_folds_without_enough_earlier_rows_are_left_out():
 def test_every_row_needs_its_time():
     table = pl.DataFrame({"who": ["a", "b"], "month": [date(2025, 1, 1), None], "calls": [1, 2], "left": ["no", "yes"]})
     with pytest.raises(DataError, match="1 of 2 rows have no value in month"):
-        moments_of(table, SCHEMA, 30.0)
+        times_of(table, SCHEMA)
     with pytest.raises(DataError, match="2 of 2 rows have no value in month"):
-        moments_of(table.drop("month"), SCHEMA, 30.0)
+        times_of(table.drop("month"), SCHEMA)
 
 
 def test_a_customer_may_have_a_row_for_each_time(tmp_path: Path):

@@ -219,20 +219,20 @@ def scores(rows: int, low: float) -> Floats:
 
 def test_scores_of_a_refit_are_no_drift_however_many_there_are():
     reference = ColumnProfile.fit(scores(3333, 0.85))
-    same = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), SETTINGS)
+    same = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), SETTINGS, SLACK)
     assert (same.drifted, same.p_value) == (False, 1.0)
-    moved = judge_scores(reference, reference.count(scores(1_000_000, 0.85) * 0.8), SETTINGS)
+    moved = judge_scores(reference, reference.count(scores(1_000_000, 0.85) * 0.8), SETTINGS, SLACK)
     assert (moved.drifted, moved.p_value) == (False, 1.0)
-    refit = judge_scores(reference, reference.count(scores(1_000_000, 0.81)), SETTINGS)
+    refit = judge_scores(reference, reference.count(scores(1_000_000, 0.81)), SETTINGS, SLACK)
     assert (refit.drifted, refit.p_value) == (False, 1.0)
-    near = judge_scores(reference, reference.count(scores(1_000_000, 0.78)), SETTINGS)
+    near = judge_scores(reference, reference.count(scores(1_000_000, 0.78)), SETTINGS, SLACK)
     assert near.p_value is not None
     assert near.p_value < 0.5  # significant beyond the tolerance, and not yet big
     assert near.drifted is False
-    other = judge_scores(reference, reference.count(scores(1000, 0.65)), SETTINGS)
+    other = judge_scores(reference, reference.count(scores(1000, 0.65)), SETTINGS, SLACK)
     assert other.drifted
     assert other.effect == pytest.approx(0.2, abs=0.001)
-    plain = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), PLAIN)
+    plain = judge_scores(reference, reference.count(scores(10_000, 0.85) + 0.004), PLAIN, SLACK)
     assert plain.drifted
 
 
@@ -241,7 +241,7 @@ def test_low_scores_that_triple_are_drift(rng: np.random.Generator):
     before, now = (1 / (1 + np.exp(4.3 - shift - 0.35 * rng.normal(size=2000))) for shift in (0.0, 1.1))
     assert np.mean(now < 0.1) > 0.9
     reference = ColumnProfile.fit(before)
-    changed = judge_scores(reference, reference.count(now), SETTINGS)
+    changed = judge_scores(reference, reference.count(now), SETTINGS, SLACK)
     assert changed.drifted
     assert changed.effect is not None
     assert changed.effect > 0.3

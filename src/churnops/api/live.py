@@ -172,7 +172,7 @@ class LiveDrift:
 
     def _count(self, served: Served, columns: Columns) -> None:
         key = (served.bundle.content_sha256, self._part(self._clock()))
-        kept = {name: values for name, values in columns.items() if name not in served.bundle.schema.personal}
+        kept = served.bundle.schema.without_personal(columns)
         counted, before = count_profile(served.bundle.reference, kept), self._counts.get(key)
         if before is None:
             self._counts[key] = _Count(secrets.token_hex(8), counted)

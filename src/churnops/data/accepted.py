@@ -61,7 +61,7 @@ class Accepted:
         >>> Accepted.of(schema, missing=["Spend"]).missing
         frozenset({'spend'})
         """
-        return cls(unknown, named(schema, missing, [column.name for column in schema.model_inputs], "input"))
+        return cls(unknown, named(schema, missing, cls.everything(schema).missing, "input"))
 
     @classmethod
     def everything(cls, schema: Schema) -> Self:

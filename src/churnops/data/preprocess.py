@@ -6,6 +6,7 @@ Needs no table library. A served model uses the same `Imputer`, with the constan
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,11 @@ class PreparedTable(StepResult):
     imputer: Imputer
     sha256: str
     in_time: TimeSplit | None = None
+
+    @cached_property
+    def customers(self) -> NDArray[np.intp] | None:
+        """Number of each row's customer, shape (n,); None unless rows are split in time and a customer has several."""
+        return self.in_time.moments.numbers if self.in_time else None
 
     def rows(self, chosen: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """Return the encoded columns of the chosen rows."""

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from churnops.data.failure import MAX_EXAMPLE_LENGTH, Failure, such_as
 from churnops.schema import Columns, Schema
 
@@ -116,8 +118,7 @@ class UnexpectedCells:
                 texts = table.get_column(column.name).gather(rows[:1000]).unique(maintain_order=True).head(EXAMPLES)
                 examples = () if column.personal else tuple(str(text)[:MAX_EXAMPLE_LENGTH] for text in texts)
                 unknown[column.name] = CellCount(int(rows.size), examples, first_row + int(rows[0]) + 1)
-            # NaN is the only number that differs from itself.
-            if column.required and not column.nullable and (rows := (codes != codes).nonzero()[0]).size:
+            if column.required and not column.nullable and (rows := np.isnan(codes).nonzero()[0]).size:
                 empty[column.name] = CellCount(int(rows.size), (), first_row + int(rows[0]) + 1)
         return cls(table.height, unknown, empty)
 

@@ -15,7 +15,7 @@ from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.skipped import Skipped
 from churnops.evaluation.leaks import LEAKS, Suspect, leak_warning, suspected_columns
-from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate, mean_metrics
+from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate, point_metrics
 from churnops.evaluation.repeated import RepeatedScores
 from churnops.model import Bundle
 from churnops.settings import Settings
@@ -66,18 +66,15 @@ class EvaluatedModels(StepResult):
     claim: str
 
 
-def without_suspects(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return metrics of a fit without suspects, by their names in MLflow.
+def further_metrics(without_suspects: Mapping[str, float], random_split: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics of further fits, by their names in MLflow.
 
-    >>> without_suspects({"roc_auc": 0.8})
-    {'without_suspects_roc_auc': 0.8}
+    >>> further_metrics({"roc_auc": 0.8}, {"roc_auc": 0.9})
+    {'without_suspects_roc_auc': 0.8, 'random_split_roc_auc': 0.9}
     """
-    return {f"without_suspects_{name}": value for name, value in metrics.items()}
-
-
-def on_random_split(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return metrics of a random split, by their names in MLflow."""
-    return {f"random_split_{name}": value for name, value in metrics.items()}
+    return {f"without_suspects_{name}": value for name, value in without_suspects.items()} | {
+        f"random_split_{name}": value for name, value in random_split.items()
+    }
 
 
 def evaluate_models(
@@ -110,8 +107,7 @@ def evaluate_models(
     repeated = None if refits is None or prepared.held_out.any() else refits.repeated()
     rows = prepared.held_out if repeated is None else prepared.training
     columns, outcome = prepared.rows(rows), prepared.outcome[rows]
-    numbers = prepared.in_time.moments.numbers if prepared.in_time else None
-    customers = None if numbers is None else numbers[rows]
+    customers = None if prepared.customers is None else prepared.customers[rows]
     if repeated is None:
         scores = {name: bundle.predict(columns).probability for name, bundle in bundles.items()}
         evaluations = {
@@ -124,8 +120,11 @@ def evaluate_models(
         evaluations = {winner: replace(evaluation, threshold=refit.threshold)}
     best = evaluations[winner]
     results = {"winner": winner, "models": {name: evaluation.to_json() for name, evaluation in evaluations.items()}}
-    kept = {name: values for name, values in columns.items() if name not in settings.table.personal}
-    scored = {**kept, "churned": outcome.astype(np.float64), "churn_probability": scores[winner]}
+    scored = {
+        **settings.table.without_personal(columns),
+        "churned": outcome.astype(np.float64),
+        "churn_probability": scores[winner],
+    }
     inputs = [column for column in settings.table.model_inputs if column.name in prepared.columns]
     suspects = suspected_columns(prepared, inputs, [] if repeated is None else repeated.folds())
     without = _without(suspects, refits, outcome, None if repeated is None else repeated.fold)
@@ -170,8 +169,7 @@ def evaluate_models(
             if family != winner
             for name, value in _finite(evaluation).items()
         }
-        | without_suspects(without)
-        | on_random_split(claimed),
+        | further_metrics(without, claimed),
         datasets={"held_out": ("rows of merged.parquet", refit.lineage["data_sha256"])},
         artifacts={
             "evaluation_results.json": json.dumps(results, indent=2, allow_nan=False),
@@ -219,7 +217,7 @@ def _without(
 def _point(
     outcome: NDArray[np.bool_], scores: NDArray[np.float64], fold: NDArray[np.intp] | None = None
 ) -> dict[str, float]:
-    metrics = mean_metrics(outcome, scores, fold)
+    metrics = point_metrics(outcome, scores, fold=fold)
     return {name: metrics[name] for name in ("roc_auc", "log_loss")}
 
 

@@ -77,12 +77,15 @@ class Evaluation:
 
     @property
     def method(self) -> str:
-        """The way in which a row got a score by a fit that was not trained on it."""
-        if not self.folds:
-            return "held-out customers"
+        """Name of the cross-validation, in which a row is scored by a fit that was not trained on it."""
         if self.repeats == 1:
             return f"cross-validation, {self.folds} folds"
         return f"repeated cross-validation, {self.repeats} x {self.folds} folds"
+
+    @property
+    def basis(self) -> str:
+        """End of a sentence on a metric: "on held-out customers", or "by" the cross-validation."""
+        return f"by {self.method}" if self.folds else "on held-out customers"
 
     @property
     def customers(self) -> str:
@@ -196,27 +199,21 @@ def evaluate(
     )
 
 
-def mean_metrics(outcome: ArrayLike, probability: ArrayLike, fold: NDArray[np.intp] | None = None) -> dict[str, float]:
-    """Return every metric of `METRICS` without intervals; arguments, NaN and errors as in `evaluate`.
-
-    >>> mean_metrics([0, 1], [[0.1, 0.9], [0.9, 0.1]])["roc_auc"]
-    0.5
-    """
-    sample = RepeatedRows.of(outcome, probability, 0.5, fold)
-    point = sample.metrics(np.ones((1, sample.outcome.size)))[0]
-    return dict(zip(METRICS, point.tolist(), strict=True))
-
-
-def point_metrics(outcome: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -> dict[str, float]:
+def point_metrics(
+    outcome: ArrayLike, probability: ArrayLike, threshold: float = 0.5, fold: NDArray[np.intp] | None = None
+) -> dict[str, float]:
     """Return every metric of `METRICS` without intervals; arguments, NaN and errors as in `evaluate`.
 
     Examples
     --------
     >>> point_metrics([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])["accuracy"]
     0.75
+    >>> point_metrics([0, 1], [[0.1, 0.9], [0.9, 0.1]])["roc_auc"]
+    0.5
     """
-    values = weighted_metrics(outcome, probability, np.ones((1, np.size(probability))), threshold)
-    return {name: float(value[0]) for name, value in values.items()}
+    sample = RepeatedRows.of(outcome, probability, threshold, fold)
+    point = sample.metrics(np.ones((1, sample.outcome.size)))[0]
+    return dict(zip(METRICS, point.tolist(), strict=True))
 
 
 def weighted_metrics(

@@ -114,7 +114,7 @@ def model_card(subject: CardSubject, figures: Figures) -> str:
         left_out=list(_left_out(subject))[:LISTED],
         families=[_family(name, subject) for name in subject.fits],
         evaluated="repeated" if evaluation.folds else "held out",
-        quality=f"by {evaluation.method}" if evaluation.folds else "on held-out customers",
+        quality=evaluation.basis,
         customers="customers" if evaluation.folds else "held-out customers",
         metrics=metric_rows(evaluation),
         interval=f"{confidence} interval",

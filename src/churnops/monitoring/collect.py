@@ -94,7 +94,7 @@ def batch_from_table(
     columns, outcome = encode(once, schema), outcomes(once, schema)
     batch = batch_from_columns(columns, outcome, bundle, source, acts_as=acts_as, broken=checked.broken)
     if simulated := is_marked(table.columns):
-        batch = replace(batch, columns=_kept(columns, schema))  # `simulate` writes no personal values
+        batch = replace(batch, columns=schema.without_personal(columns))  # `simulate` writes no personal values
     return replace(
         batch,
         simulated=simulated,
@@ -154,7 +154,7 @@ def batch_from_journal(
     scores: list[float] = []
     for recorded in _chunks(journal.resolved(*window, known_at, content_sha256=bundle.content_sha256)):
         table, encoded = _decoded([prediction.row.inputs for prediction in recorded], bundle.schema)
-        parts.append(_kept(encoded, bundle.schema))
+        parts.append(bundle.schema.without_personal(encoded))
         scores += [prediction.row.churn_probability for prediction in recorded]
         cells = cells.merge(UnexpectedCells.of(table, encoded, bundle.schema))
         known.append(np.array([np.nan if p.churned is None else p.churned for p in recorded], dtype=np.float64))
@@ -237,11 +237,6 @@ def _decoded(documents: Sequence[str], schema: Schema) -> tuple[pl.DataFrame, Co
         return table, encode(table, schema)
     except pl.exceptions.PolarsError:  # its message may contain customers' data
         raise DataError("the journal holds inputs that do not fit the Schema of the model that answered them") from None
-
-
-def _kept(columns: Columns, schema: Schema) -> Columns:
-    """Return the columns without the personal ones."""
-    return {name: values for name, values in columns.items() if name not in schema.personal}
 
 
 def _chunks(predictions: Iterator[RecordedPrediction]) -> Iterator[list[RecordedPrediction]]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.model import Bundle
 from churnops.model.reference import SCORE
-from churnops.monitoring.drift import SLACK, Finding, chi_square_test, ks_test, level_rate_test, score_test, tests_for
+from churnops.monitoring.drift import Finding, chi_square_test, ks_test, level_rate_test, score_test, tests_for
 from churnops.schema import Column, Schema
 from churnops.settings import MonitoringSettings
 from churnops.words import title
@@ -161,7 +161,7 @@ def judge_columns(
 
 
 def judge_scores(
-    reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings, slack: float = SLACK
+    reference: ColumnProfile, batch: ColumnProfile, settings: MonitoringSettings, slack: float
 ) -> ColumnDrift:
     """Compare the deployed model's scores of a batch with the reference's out-of-fold scores.
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from churnops.evaluation.held_out import CARD, EvaluatedModels, on_random_split, without_suspects
+from churnops.evaluation.held_out import CARD, EvaluatedModels, further_metrics
 from churnops.evaluation.metrics import Evaluation
 from churnops.model import Bundle
 from churnops.pipelines.release import Release
@@ -32,8 +32,7 @@ def conclude_run(
     result = StepResult(
         params={"winner": winner, "model": released.model_version, **trained.models[winner].params},
         metrics=_values(evaluated.evaluations[winner], "")
-        | without_suspects(evaluated.metrics_without)
-        | on_random_split(evaluated.random_split)
+        | further_metrics(evaluated.metrics_without, evaluated.random_split)
         | _compared(released.decision),
         artifacts={"decision.json": json.dumps(released.to_json(), indent=2, default=str)},
     )

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from churnops.alerting.alarms import alarms
 from churnops.alerting.alerts import Alerts
 from churnops.data.accepted import leaks_named
-from churnops.data.identity import Identities, identify
+from churnops.data.identity import Identities, customer_hashes, identify
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes, table_paths
-from churnops.data.row_times import moments_of
+from churnops.data.row_times import times_of
 from churnops.data.skipped import Skipped
-from churnops.data.time_split import TimeSplit, split_in_time
+from churnops.data.time_split import Moments, TimeSplit, split_in_time
 from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
@@ -281,7 +281,8 @@ def _held_out(
         return np.zeros(outcome.shape, np.bool_)
     if not options.in_time:
         return options.holdout_fraction
-    moments = moments_of(table, settings.table, settings.journal.label_horizon)
+    schema, horizon = settings.table, settings.journal.label_horizon
+    moments = Moments(times_of(table, schema), customer_hashes(customers_of(table, schema)), horizon)
     return split_in_time(moments, outcome, options.holdout_fraction, settings.random_state)
 
 
@@ -342,8 +343,7 @@ def _release(
 def _fact(evaluated: EvaluatedModels) -> str:
     evaluation = evaluated.evaluations[evaluated.winner]
     auc = evaluation.metrics["roc_auc"]
-    how = f"by {evaluation.method}" if evaluation.folds else "on held-out customers"
-    return f"ROC-AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) {how}"
+    return f"ROC-AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) {evaluation.basis}"
 
 
 def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:

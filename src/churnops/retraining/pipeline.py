@@ -15,7 +15,7 @@ from churnops.data.identity import Identities, customer_hashes
 from churnops.data.merge import merge
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
-from churnops.data.row_times import moments_of
+from churnops.data.row_times import times_of
 from churnops.data.skipped import Skipped
 from churnops.data.time_split import Moments, TimeSplit
 from churnops.data.validate import ValidatedData, validate_data
@@ -276,10 +276,9 @@ def _encoded(merged: pl.DataFrame, settings: Settings) -> Table:
     schema, at, customers = settings.table, merged.get_column(AT).to_numpy(), tuple(merged.get_column(CUSTOMER))
     moments = None
     if settings.evaluation.in_time:
-        horizon = settings.journal.label_horizon
         days = at / MICROSECONDS_PER_DAY
-        days[at == 0] = moments_of(merged.filter(pl.col(AT) == 0), schema, horizon).at
-        moments = Moments(days, customer_hashes(customers), horizon)
+        days[at == 0] = times_of(merged.filter(pl.col(AT) == 0), schema)
+        moments = Moments(days, customer_hashes(customers), settings.journal.label_horizon)
     return Table(encode(merged, schema), outcomes(merged, schema) == 1.0, at, customers, moments)
 
 

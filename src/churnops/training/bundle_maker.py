@@ -18,7 +18,7 @@ from churnops.model.reference import SCORE
 from churnops.schema import Columns, Schema
 from churnops.settings import Direction, Family, Settings
 from churnops.training.candidates import CANDIDATES
-from churnops.training.encode import Customers, FeatureKind
+from churnops.training.encode import FeatureKind
 from churnops.training.export import export
 from churnops.training.recipe import Rows, fit_family, kinds_of
 from churnops.training.search import Fold, Trial, Weighting
@@ -69,11 +69,6 @@ class BundleMaker:
     def kinds(self) -> tuple[FeatureKind, ...]:
         """Kind of each selected feature."""
         return kinds_of(self.build, self.monotone)
-
-    @property
-    def customers(self) -> Customers:
-        """Number of each row's customer, if rows are split in time and some customers have several."""
-        return self.prepared.in_time.moments.numbers if self.prepared.in_time else None
 
     def refit(self, family: Family, trial: Trial, evaluated: Bundle, reference: ReferenceRows) -> Bundle:
         """Fit the winner, which was evaluated as another Bundle, again on all rows."""
@@ -167,7 +162,7 @@ class BundleMaker:
     ) -> Estimator:
         seed, outcome = self.settings.random_state, self.prepared.outcome[rows]
         if self.general:
-            customers = None if self.customers is None else self.customers[rows]
+            customers = None if self.prepared.customers is None else self.prepared.customers[rows]
             return fit_family(family, trial.params, Rows(matrix, outcome, weight, customers), self.kinds, seed)
         return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
 

@@ -17,7 +17,7 @@ from churnops.training.bundle_maker import BundleMaker
 from churnops.training.search import stratified_folds
 from churnops.training.train import main_plan, search_winner
 
-FEW_ROWS, SMALL = 1_000, 5_000
+MAX_REPEATED_ROWS, MAX_MANY_FOLDS_ROWS = 1_000, 5_000
 """Numbers of rows up to which a cross-validation is repeated, and up to which it has more folds than the search."""
 REPEATS, FOLDS = 3, 10
 """Numbers for few rows. With 10 folds a fit has 90 % of the rows, so it is not much worse than the deployed model."""
@@ -35,8 +35,8 @@ def repeats_and_folds(outcome: NDArray[np.bool_], settings: Settings) -> tuple[i
     [(3, 6), (1, 6), (1, 5)]
     """
     rarer = min(outcome.sum(), outcome.size - outcome.sum())
-    folds = min(FOLDS if outcome.size <= SMALL else settings.training.folds, int(rarer) // 2)
-    return (REPEATS if outcome.size <= FEW_ROWS else 1), max(2, folds)
+    folds = min(FOLDS if outcome.size <= MAX_MANY_FOLDS_ROWS else settings.training.folds, int(rarer) // 2)
+    return (REPEATS if outcome.size <= MAX_REPEATED_ROWS else 1), max(2, folds)
 
 
 def repeated_scores(

@@ -198,7 +198,7 @@ def _search(maker: BundleMaker, plan: Plan, on_family: Callable[[str], None]) ->
     with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
         if maker.general:
             folds = capped(plan.folds, seed)
-            customers = None if maker.customers is None else maker.customers[training]
+            customers = None if maker.prepared.customers is None else maker.prepared.customers[training]
             recipe = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, pool, customers)
             search = recipe.search
         else:

@@ -11,6 +11,7 @@ import polars as pl
 from churnops.app.predict.answers import MEDIA_TYPES, AnsweredFile, Answers, Card, Kind, NotAnswered, refused
 from churnops.app.predict.risk import feature_values, level, reason
 from churnops.app.shared.text import one_line
+from churnops.data.accepted import Accepted
 from churnops.data.batches import count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
@@ -141,7 +142,7 @@ def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, limit: int
     """Return the customers with the highest probability, with reasons in words; see `ScoredUpload.risks`."""
     table = answered.table.with_columns(pl.col("churn_probability").cast(pl.Float64)).with_row_index(":row", 1)
     top = table.sort("churn_probability", descending=True, maintain_order=True).head(limit)
-    everything = [column.name for column in card.schema.model_inputs]  # the answer lacks personal columns
+    everything = Accepted.everything(card.schema).missing  # the answer lacks personal columns
     customers = check_customers(top, card.schema, "the file", may_lack=everything, may_have_gaps=True)
     values = feature_values(card, bundle, encode(customers, card.schema))
     why = [_pairs(given)[:REASONS] for given in top.get_column(EXPLANATIONS)]
