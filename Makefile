@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test endurance lint bench pictures schema lock clean help
+.PHONY: run demo test engines endurance lint bench pictures schema lock clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -16,7 +16,11 @@ demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retr
 # The many processes of the tests start sooner from bytecode.
 test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --ignore=tests/engines
+
+engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, replicas behind a proxy, Spark
+	bash scripts/test_parts.sh
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 tests/engines
 
 endurance: .venv/ready-dev  ## full test of the service under load, while it is killed and models are deployed (minutes)
 	bash scripts/test_parts.sh

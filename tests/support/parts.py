@@ -9,6 +9,10 @@ PARTS = {
     "postgresql": ("initdb", "apt-get install postgresql"),
     "prometheus": ("promtool", "apt-get install prometheus"),
     "chromium": ("chromium", "apt-get install chromium"),
+    "haproxy": ("haproxy", "apt-get install haproxy"),
+    "pgbouncer": ("pgbouncer", "apt-get install pgbouncer"),
+    "java": ("java", "apt-get install default-jre-headless"),
+    "npm": ("npm", "apt-get install npm"),
 }
 POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
 
@@ -18,4 +22,4 @@ def missing(part: str) -> str:
 
 
 def find_part(part: str) -> str | None:
-    return shutil.which(PARTS[part][0], path=f"{os.environ.get('PATH', '')}:{POSTGRES_FOLDERS}")
+    return shutil.which(PARTS[part][0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:{POSTGRES_FOLDERS}")
