@@ -65,9 +65,10 @@ def init(
 ) -> None:
     """Write a commented config.yaml for the customers in TABLE.
 
-    TABLE is a CSV, Parquet or Excel file (.xlsx), or a folder of them. Several tables must have the same columns. The
-    command reads all rows, decides what each column is, and looks for columns that contain the outcome. It prints what
-    it found, what it decided, and what you should check in config.yaml. No table is changed.
+    TABLE is a CSV, Parquet or Excel file (.xlsx), a folder of them, or a query on PostgreSQL (.sql). Several tables
+    must have the same columns. The command reads all rows, decides what each column is, and looks for columns that
+    contain the outcome. It prints what it found, what it decided, and what you should check in config.yaml. No table
+    is changed.
 
     \b
     Examples:

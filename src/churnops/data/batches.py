@@ -1,4 +1,4 @@
-"""Read a CSV or Parquet file in batches of rows, in constant memory; an Excel workbook is loaded whole."""
+"""Read a CSV, a Parquet file or a query in batches of rows, in constant memory; an Excel workbook is loaded whole."""
 
 import csv
 import re
@@ -14,6 +14,7 @@ from churnops.data.dialect import SEPARATORS, DecimalCommas, Dialect, read_diale
 from churnops.data.excel import headers_of_workbook, read_excel
 from churnops.data.parquet import read_footer, read_parquet
 from churnops.data.parquet_columns import Others, readable_columns, wanted_columns
+from churnops.data.query import headers_of_query, read_query
 from churnops.data.utf8_file import Utf8File
 from churnops.errors import DataError
 from churnops.limits import MAX_BATCH_BYTES, MAX_BATCH_CELLS, MAX_ROW_BYTES
@@ -22,7 +23,7 @@ from churnops.schema import RESERVED, Encoding, Schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Format = Literal["csv", "parquet", "xlsx"]
+Format = Literal["csv", "parquet", "xlsx", "sql"]
 ROWS = 25_000
 
 
@@ -114,6 +115,8 @@ def read_batches(
             raise DataError(f"{path} is empty")
         if kind == "xlsx":
             pieces = read_excel(path, schema, others)
+        elif kind == "sql":
+            pieces = read_query(path, schema, others)
         elif kind == "parquet":
             pieces = read_parquet(path, rows, skip, schema, others)
         else:
@@ -128,7 +131,7 @@ def read_batches(
         name = "Parquet" if kind == "parquet" else kind.upper()
         raise DataError(f"{path} is not a readable {name} table: {_line(error)}") from None
     if first == 0:
-        raise DataError(f"{path} has a header but no rows")
+        raise DataError(f"{path} {'returns' if kind == 'sql' else 'has a header but'} no rows")
 
 
 def unpacked_bytes(table: pl.DataFrame) -> int:
@@ -168,7 +171,10 @@ def headers_of(path: Path, *, format: Format | None = None) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
-        if (kind := format or path.suffix.lower()[1:]) != "parquet":
+        kind = format or path.suffix.lower()[1:]
+        if kind == "sql":
+            return headers_of_query(path)
+        if kind != "parquet":
             return headers_of_workbook(path) if kind == "xlsx" else list(read_dialect(path).headers)
         with pq.ParquetFile(path, metadata=read_footer(path)) as file:
             return list(file.schema_arrow.names)

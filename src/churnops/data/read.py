@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from churnops.data.batches import open_batches
 from churnops.data.cell_text import as_days, date_texts
+from churnops.data.query import QUERY
 from churnops.errors import DataError
 from churnops.schema import SIMULATED, Column, Columns, Schema
 
 ENDINGS = (".csv", ".parquet", ".xlsx")
-"""Endings of the names of files that are read."""
+"""Endings of the names of files that are read. A folder's queries are not: somebody may keep other SQL there."""
 
 
 def table_paths(sources: Sequence[Path]) -> list[Path]:
-    """Return the CSV, Parquet and Excel files of `sources`, which are files or folders, sorted within a folder.
+    """Return the tables of `sources`: files, queries, and folders, whose files are sorted.
 
     Hidden files in a folder are left out, because other programs keep temporary copies there.
 
@@ -38,8 +39,10 @@ def table_paths(sources: Sequence[Path]) -> list[Path]:
             paths += tables
         elif not source.exists():
             raise DataError(f"{source} does not exist: put the table there, or correct the path")
-        elif source.suffix.lower() not in ENDINGS:
-            raise DataError(f"{source} is not a table churnops reads: its name must end in .csv, .parquet or .xlsx")
+        elif source.suffix.lower() not in (*ENDINGS, QUERY):
+            raise DataError(
+                f"{source} is not a table churnops reads: its name must end in .csv, .parquet, .xlsx or .sql"
+            )
         else:
             paths.append(source)
     return list(dict.fromkeys(path.resolve() for path in paths))

@@ -16,6 +16,7 @@ from churnops.alerting.alarms import AFTER_RETRAINING, retraining_failed
 from churnops.alerting.alerts import Alerts
 from churnops.alerting.notices import Alarm
 from churnops.data.identity import Identities
+from churnops.data.query import QUERY
 from churnops.data.read import encode, outcomes, read_table
 from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import DataError, JournalError, RegistryError, first_line, reason_of
@@ -340,7 +341,9 @@ class _File:
     @classmethod
     def read(cls, path: Path, schema: Schema, known: Identities) -> "_File":
         """Count a file's rows. In an invalid file all rows count; step 1 then reports its errors."""
-        table, sha256 = read_table(path, schema), hashlib.sha256(path.read_bytes()).hexdigest()
+        table = read_table(path, schema)
+        content = table.write_csv().encode() if path.suffix.lower() == QUERY else path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
         try:
             table = check_customers(table, schema, path.name, keep_outcome=True, may_have_gaps=True)
         except DataError:

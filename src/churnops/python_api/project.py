@@ -47,7 +47,7 @@ def init(
     Parameters
     ----------
     table
-        CSV, Parquet or Excel files, or folders of them.
+        CSV, Parquet or Excel files, folders of them, or queries on PostgreSQL (.sql).
     target
         Header of the outcome's column.
     positive

@@ -99,7 +99,7 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """Tables of customers: files or folders of CSV, Parquet and Excel.
+    """Tables of customers: files or folders of CSV, Parquet and Excel, and queries on PostgreSQL (.sql).
 
     `batches` maps a source's name to its files of scored customers. Monitoring such a file may alert and retrain.
     """
