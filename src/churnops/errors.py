@@ -42,6 +42,10 @@ class JournalError(ChurnopsError):
     """The journal's database cannot be opened, read or written, or does not allow the request."""
 
 
+class ClusterError(ChurnopsError):
+    """The cluster at `cluster.address` does not answer, or cannot run this version of churnops."""
+
+
 class UnknownPrediction(ChurnopsError):  # noqa: N818  (a verdict on the input)
     """A label names a prediction that is not in the journal. `index` is the label's position in the input."""
 

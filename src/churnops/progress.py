@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -16,6 +17,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+
+class RowsProgress(Protocol):
+    """Receives the number of finished rows, their share of all, in [0, 1], and the number of workers."""
+
+    def __call__(self, done: int, share: float, workers: int = 0) -> None:
+        """Show the progress."""
 
 
 @contextmanager
@@ -74,7 +82,7 @@ class _StateColumn(SpinnerColumn):
 @contextmanager
 def rows_progress(
     name: str, *, hidden: bool = False, console: Console | None = None
-) -> Iterator[tuple[Callable[[int, float], None], Callable[[str], None]]]:
+) -> Iterator[tuple[RowsProgress, Callable[[str], None]]]:
     """Show a file's progress if standard error is a terminal; yield callbacks for finished rows and for messages.
 
     The bar appears with the first call for finished rows: until then the file may be refused.
@@ -93,13 +101,14 @@ def rows_progress(
     task = display.add_task(name, total=1.0, rows="")
     start: list[tuple[float, int]] = []  # time and rows at the first call: an earlier run finished these rows
 
-    def on_rows(done: int, share: float) -> None:
+    def on_rows(done: int, share: float, workers: int = 0) -> None:
         now = time.monotonic()
         display.start()
         if not start:
             start.append((now, done))
         rate = (done - start[0][1]) / max(now - start[0][0], 1e-9)
-        display.update(task, completed=share, rows=f"{done:,} rows, {rate:,.0f} a second")
+        by = f" by {workers} workers" if workers else ""
+        display.update(task, completed=share, rows=f"{done:,} rows, {rate:,.0f} a second{by}")
 
     def on_message(text: str) -> None:
         if not hidden:

@@ -270,12 +270,16 @@ def predict(
     accept_missing: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Score a file of customers with the deployed model.
+    """Score a file or a folder of customers with the deployed model.
 
     IN and OUT are .csv or .parquet files of any size; IN may be an Excel workbook (.xlsx). OUT has the columns of IN
     and churn_probability, churn_prediction and model_version; with --explain also base_value, explanation_scale and
     top_shap_features. If IN has columns of these names, for example from an earlier scoring, they are not read, and a
     message names them. OUT is written whole or not at all. To continue an interrupted run, repeat the command.
+
+    IN may be a folder of Parquet or CSV files, also partitioned (year=2026/month=11/part.parquet): the values of the
+    partitions become columns. OUT is then a folder with a part for each piece of IN, manifest.json and _SUCCESS. The
+    parts are scored in this process, or on the Dask cluster of the setting cluster.address.
 
     A level that a category does not have is scored as other. A file of at least 100 customers is refused if more than
     5 % of them have such a level in one category. An empty cell in a column that had none in training is replaced, and
@@ -283,6 +287,7 @@ def predict(
     """
     from churnops.progress import rows_progress
     from churnops.scoring.file import FileScorer
+    from churnops.scoring.folder import FolderScorer
 
     settings = settings_of(ctx)
     models = settings.path(settings.registry.directory)
@@ -290,7 +295,8 @@ def predict(
         scorer = FileScorer(
             models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
         )
-        done = scorer.score(source, target, overwrite=force, on_rows=on_rows, on_message=on_message)
+        by_parts = FolderScorer(scorer, settings.cluster.address) if source.is_dir() else scorer
+        done = by_parts.score(source, target, overwrite=force, on_rows=on_rows, on_message=on_message)
         for sentence in done.unknown + done.empty:
             on_message(sentence)
     document = {

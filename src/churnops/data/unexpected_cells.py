@@ -5,7 +5,7 @@ service counts levels without one.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -63,16 +63,19 @@ class CellCount:
         Up to three different cells, cut after 40 characters; none for empty cells and personal columns.
     row
         Number of the first such row, from 1.
+    file
+        File of this row, in a data set of several files.
     """
 
     count: int
     examples: tuple[str, ...]
     row: int
+    file: str = field(default="", repr=False)
 
     def merge(self, other: "CellCount") -> "CellCount":
         """Return the sum; `other` has later rows of the same table."""
         examples = tuple(dict.fromkeys((*self.examples, *other.examples)))[:EXAMPLES]
-        return CellCount(self.count + other.count, examples, self.row)
+        return replace(self, count=self.count + other.count, examples=examples)
 
 
 Counts = Mapping[str, CellCount]
@@ -138,6 +141,11 @@ class UnexpectedCells:
         unknown = document.get("unknown", document.get("columns", {}))  # an earlier version wrote `columns` alone
         return cls(document["rows"], counts(unknown), counts(document.get("empty", {})))
 
+    def in_file(self, name: str) -> "UnexpectedCells":
+        """Return the counts of a file of a data set."""
+        unknown, empty = ({n: replace(c, file=name) for n, c in of.items()} for of in (self.unknown, self.empty))
+        return UnexpectedCells(self.rows, unknown, empty)
+
     def merge(self, other: "UnexpectedCells") -> "UnexpectedCells":
         """Return the counts of both; `other` has later rows of the same table."""
         unknown, empty = _merged(self.unknown, other.unknown), _merged(self.empty, other.empty)
@@ -155,7 +163,7 @@ class UnexpectedCells:
         """
         return [
             Failure(
-                file,
+                level.file or file,
                 schema.by_name[name].full_name,
                 "unknown levels",
                 f"has the spelling changed? If not, {remedy}: {self._unknown(level)}",
@@ -176,7 +184,7 @@ class UnexpectedCells:
         """
         return [
             Failure(
-                file,
+                cells.file or file,
                 schema.by_name[name].full_name,
                 "missing value",
                 f"{self._empty(cells)}; fill them in, or {remedy.format(name)}",
@@ -198,7 +206,8 @@ class UnexpectedCells:
     def empty_sentences(self, schema: Schema) -> list[str]:
         """Return a sentence for each column with unexpected empty cells."""
         return [
-            f"{schema.by_name[name].full_name}: {self._empty(cells)}, the first is row {cells.row}; scored without it"
+            f"{schema.by_name[name].full_name}: {self._empty(cells)}, the first is row {cells.row}"
+            f"{f' of {cells.file}' if cells.file else ''}; scored without it"
             for name, cells in self.empty.items()
         ]
 

@@ -42,6 +42,10 @@ class ValidationError(DataError):
         artifacts = _report(self.failures, {}, {}, Skipped())
         super().__init__("\n".join(_lines(self.failures)), artifacts=artifacts)
 
+    def __reduce__(self) -> tuple[type, tuple[tuple[Failure, ...]]]:
+        """Return how another process makes this error."""
+        return type(self), (self.failures,)
+
     def below(self, rows: int) -> "ValidationError":
         """Return the error with the row numbers of the file, for a batch that follows `rows` other rows."""
         moved = [replace(failure, rows=tuple(row + rows for row in failure.rows)) for failure in self.failures]

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from churnops.errors import ChurnopsError, DataError
 from churnops.files import usable_cores
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
+from churnops.schema import Schema
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.table import check_expected, score_table
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
@@ -97,6 +98,11 @@ class FileScorer:
     accept_unknown: bool = False
     accept_missing: tuple[str, ...] = ()
 
+    @property
+    def threads(self) -> int:
+        """Number of threads that score."""
+        return self.workers or min(usable_cores(), MAX_WORKERS)
+
     def score(
         self,
         source: Path,
@@ -137,17 +143,8 @@ class FileScorer:
             identity = self._identity(source, bundle)
             if unfinished.resume(identity):
                 on_message("an earlier run used another input, model or option: starting again")
-            others: Literal["flat", "all"] = "all" if target.suffix.lower() == ".parquet" else "flat"
-            if left_out := columns_left_out(source, bundle.schema, others):
-                listed = ", ".join(map(repr, left_out[:5])) + (", …" if len(left_out) > 5 else "")
-                on_message(f"the result lacks these columns, which are repeated or have an unsupported type: {listed}")
-            if replaced := replaced_columns(source, bundle.schema):
-                on_message(
-                    f"scoring adds columns of these names, so those of {source.name} are replaced or left out: "
-                    f"{', '.join(replaced)}"
-                )
-            if personal := sorted(bundle.schema.personal):
-                on_message(f"the result lacks the personal columns {', '.join(personal)}")
+            others = others_read(target.suffix)
+            replaced = notices([source], source.name, bundle.schema, others, on_message)
             resumed = unfinished.rows
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
@@ -159,7 +156,7 @@ class FileScorer:
                     )
                     batches = read_batches(source, rows=self.rows, schema=bundle.schema, others=others, skip=resumed)
                     on_rows(resumed, 0.0)
-                    for scored in _in_order(score, batches, self.workers or min(usable_cores(), MAX_WORKERS)):
+                    for scored in _in_order(score, batches, self.threads):
                         unfinished.add(scored.data, scored.rows, scored.churners, scored.unexpected.to_json())
                         cells = cells.merge(scored.unexpected)
                         on_rows(unfinished.rows, scored.share)
@@ -173,7 +170,7 @@ class FileScorer:
                 unfinished.churners,
                 bundle.version_name,
                 resumed,
-                tuple(replaced),
+                replaced,
                 tuple(cells.unknown_sentences(bundle.schema)),
                 tuple(cells.empty_sentences(bundle.schema)),
             )
@@ -197,6 +194,36 @@ class FileScorer:
             "mtime_ns": status.st_mtime_ns,
             "edges_sha256": digest.hexdigest(),
         }
+
+
+def others_read(ending: str) -> Literal["flat", "all"]:
+    """Return which columns outside the Schema a result with this ending can hold, see `data.batches.open_batches`."""
+    return "all" if ending.lower() == ".parquet" else "flat"
+
+
+def notices(
+    sources: Sequence[Path],
+    name: str,
+    schema: Schema,
+    others: Literal["flat", "all"],
+    on_message: Callable[[str], None],
+) -> tuple[str, ...]:
+    """Name the columns of the input that the result lacks; return those that scoring replaces.
+
+    `name` is that of the input, which is one or more files.
+    """
+    left_out = list(dict.fromkeys(column for source in sources for column in columns_left_out(source, schema, others)))
+    if left_out:
+        listed = ", ".join(map(repr, left_out[:5])) + (", …" if len(left_out) > 5 else "")
+        on_message(f"the result lacks these columns, which are repeated or have an unsupported type: {listed}")
+    replaced = tuple(dict.fromkeys(column for source in sources for column in replaced_columns(source, schema)))
+    if replaced:
+        on_message(
+            f"scoring adds columns of these names, so those of {name} are replaced or left out: {', '.join(replaced)}"
+        )
+    if schema.personal:
+        on_message(f"the result lacks the personal columns {', '.join(sorted(schema.personal))}")
+    return replaced
 
 
 def _score(

@@ -297,6 +297,19 @@ def is_journal_url(text: str) -> bool:
         return False
 
 
+def is_cluster(text: str) -> bool:
+    """Whether a text is `local:` and a number of workers, or the address of a Dask scheduler.
+
+    >>> texts = ("local:2", "tcp://dask:8786", "tls://10.0.0.5:8786", "local:0", "tcp://dask", "dask:8786")
+    >>> [is_cluster(text) for text in texts]
+    [True, True, True, False, False, False]
+    """
+    if re.fullmatch(r"local:[1-9]\d{0,2}", text):
+        return True
+    match = re.fullmatch(r"(?:tcp|tls)://(\[[^]]*\]|[^:/]+):(\d{1,5})", text)
+    return match is not None and is_host(match[1].strip("[]")) and 0 < int(match[2]) < 65536
+
+
 def is_store_uri(text: str) -> bool:
     """Whether a text is the address of an MLflow store. A folder is not one: MLflow refuses it.
 
@@ -354,6 +367,7 @@ NO_OR_WEB_ADDRESS = Text(WEB_ADDRESS.description, 8, 2000, is_web_address, or_em
 LINK = Text("an http or https address without user and password", 8, 300, is_link, or_empty=True)
 ORIGIN = Text("an origin such as https://crm.example.org, without path and usual port", 8, 300, is_origin)
 JOURNAL_URL = Text("sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME", 9, 2000, is_journal_url)
+CLUSTER = Text("local:N, tcp://HOST:PORT or tls://HOST:PORT", 7, 300, is_cluster, or_empty=True)
 STORE_URI = Text("a sqlite, postgresql, mysql, mssql, http, https or databricks address", 10, 2000, is_store_uri)
 CHANNEL = Text("an Apprise address such as slack://…", 4, 2000, is_channel)
 KEY = Text("an API key", 1, 200, str.isascii, or_empty=True)

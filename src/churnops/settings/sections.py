@@ -26,6 +26,7 @@ from churnops.settings.columns import check_columns, check_directions
 from churnops.settings.problems import explain
 from churnops.settings.rules import (
     CHANNEL,
+    CLUSTER,
     DESCRIPTION,
     EXPRESSION,
     HOST,
@@ -304,6 +305,12 @@ class DashboardSettings(_Section):
     login: Annotated[bool, Flag()] = False
 
 
+class ClusterSettings(_Section):
+    """Workers of long work: this process, processes of this machine, or a running Dask cluster."""
+
+    address: Annotated[str, CLUSTER] = ""
+
+
 class Settings(_Section):
     """All settings by section. Relative paths count from `root`."""
 
@@ -323,6 +330,7 @@ class Settings(_Section):
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    cluster: ClusterSettings = ClusterSettings()
     # `schema` is a deprecated method of pydantic models; a field of that name needs an alias.
     table: Annotated[Schema, AfterValidator(check_columns)] = Field(alias="schema")
 

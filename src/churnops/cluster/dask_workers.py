@@ -1,0 +1,177 @@
+"""Workers of a Dask cluster: a running one, or one that is started on this machine and stopped."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from churnops.cluster.versions import difference, versions
+from churnops.errors import ClusterError, first_line
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+T = TypeVar("T")
+R = TypeVar("R")
+LOCAL = "local:"
+CONNECT_SECONDS = 20
+WORKERS_SECONDS = 30
+"""Seconds to wait for the first worker of a running cluster."""
+SAME = "install the same on all machines"
+COUNT_SECONDS = 2.0
+"""Seconds after which the number of workers is asked for again."""
+_open: dict[str, "DaskWorkers"] = {}
+"""Clusters that this process uses just now, by address: a block inside another one uses the same."""
+
+
+class DaskWorkers:
+    """Workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client
+        Connection to the scheduler; the caller closes it.
+    address
+        Value of `cluster.address`.
+    """
+
+    def __init__(self, client: "Client", address: str) -> None:
+        self._client = client
+        self._address = address
+        self._executor = client.get_executor(pure=False)
+        self._counted = (0.0, 0)
+
+    @property
+    def description(self) -> str:
+        """Number of workers, and the address of Dask's dashboard."""
+        return f"{self.count} worker{'' if self.count == 1 else 's'}; Dask's dashboard: {self._client.dashboard_link}"
+
+    @property
+    def count(self) -> int:
+        """Number of threads of all workers."""
+        at, count = self._counted
+        if time.monotonic() - at > COUNT_SECONDS:
+            with suppress(Exception):  # the tasks themselves notice that the scheduler is gone
+                threads = self._client.sync(self._client.scheduler.ncores, callback_timeout=COUNT_SECONDS)
+                count = sum(threads.values())
+            self._counted = time.monotonic(), count
+        return count
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return versions()
+
+    def share(self, value: T) -> T:
+        """Keep a value with the scheduler; each worker fetches it once, also one that replaces a killed one."""
+        shared: Any = self._client.submit(_itself, value, pure=False)
+        return shared  # type: ignore[no-any-return]
+
+    def submit(self, function: Callable[..., R], *args: Any) -> "Future[R]":
+        """Start a task."""
+        task: Future[R] = self._executor.submit(_run, self._versions, function, *args)
+        return task
+
+    def check(self) -> None:
+        """Refuse workers that cannot run churnops or have other versions, and a cluster without workers."""
+        try:
+            self._client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+            answers = {
+                "the scheduler": self._client.run_on_scheduler(versions),
+                **{f"worker {at}": known for at, known in self._client.run(versions, on_error="return").items()},
+            }
+        except TimeoutError:
+            raise ClusterError(f"the Dask cluster at {self._address} has no workers: start some") from None
+        except Exception as error:
+            raise ClusterError(
+                f"the Dask cluster at {self._address} cannot run churnops: {first_line(error)}"
+            ) from None
+        for name, known in answers.items():
+            if isinstance(known, Exception):
+                raise ClusterError(f"{name} of the Dask cluster cannot run churnops: {first_line(known)}")
+            if other := difference(self._versions, known):
+                raise ClusterError(f"{name} of the Dask cluster {other}: {SAME}")
+
+
+def _itself(value: T) -> T:
+    return value
+
+
+def _run(expected: dict[str, str], function: Callable[..., R], *args: Any) -> R:
+    """Run a task on a worker, which may have joined the cluster after the check of versions."""
+    if other := difference(expected, versions()):
+        from distributed import get_worker
+
+        raise ClusterError(
+            f"worker {get_worker().address} of the Dask cluster {other}: install the same on all machines"
+        )
+    return function(*args)
+
+
+@contextmanager
+def dask_workers(address: str) -> Iterator[DaskWorkers]:
+    """Connect to a running cluster, or start and stop `local:N`; a block inside another one uses the same cluster.
+
+    Raises
+    ------
+    ClusterError
+        See `open_workers`; and if the scheduler is lost, or a task ends its workers again and again.
+    """
+    if address in _open:
+        yield _open[address]
+        return
+    try:
+        from distributed import KilledWorker
+    except ImportError:
+        raise ClusterError(
+            "cluster.address needs Dask, which is not installed: pip install churnops[cluster]"
+        ) from None
+    with _connected(address) as client:
+        workers = DaskWorkers(client, address)
+        workers.check()
+        _open[address] = workers
+        try:
+            yield workers
+        except CancelledError:
+            raise ClusterError(
+                f"the connection to the Dask scheduler of {address} is lost: when it runs again, type the command again"
+            ) from None
+        except KilledWorker as error:
+            reason = f"the same task ended {error.allowed_failures + 1} workers, as a lack of memory does"
+            raise ClusterError(f"{reason}: give the workers of {address} more memory") from None
+        finally:
+            del _open[address]
+
+
+@contextmanager
+def _connected(address: str) -> Iterator["Client"]:
+    """Yield a client of the cluster. Dask's own messages are not shown: errors of tasks and connections are raised."""
+    from dask import config
+    from distributed import Client, LocalCluster, Security
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+        if not address.startswith(LOCAL):
+            try:
+                client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise ClusterError(
+                    f"no Dask scheduler answers at {address}: {first_line(error)}; correct cluster.address, or start it"
+                ) from None
+            with client:
+                yield client
+            return
+        cluster = LocalCluster(
+            n_workers=int(address.removeprefix(LOCAL)),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            security=Security.temporary(),  # other accounts of this machine cannot give tasks to the workers
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            env={"POLARS_MAX_THREADS": "1"},
+        )
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client

@@ -1,0 +1,58 @@
+"""A Bundle that is sent to other processes as the bytes of its files, and checked there as from a folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from churnops.errors import BundleError
+from churnops.files import temporary_folder
+from churnops.model.bundle import Bundle
+from churnops.model.bundle_folder import DOCUMENT, ESTIMATOR, REFERENCE
+
+_loaded: dict[str, Bundle] = {}
+"""The Bundle that this process used last, by its hash."""
+
+
+@dataclass(frozen=True)
+class SentBundle:
+    """The files of a Bundle, by name; picklable."""
+
+    content_sha256: str
+    files: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "SentBundle":
+        """Take a Bundle's files."""
+        with temporary_folder() as folder:
+            saved = bundle.save(folder / "bundle")
+            files = tuple((name, (saved / name).read_bytes()) for name in (DOCUMENT, ESTIMATOR, REFERENCE))
+        _keep(bundle)
+        return cls(bundle.content_sha256, files)
+
+    def load(self) -> Bundle:
+        """Return the Bundle; its files are checked once in each process.
+
+        Raises
+        ------
+        BundleError
+            If they were changed, or this program cannot read them.
+        """
+        bundle = _loaded.get(self.content_sha256)
+        if bundle is None:
+            with temporary_folder() as folder:
+                _write(folder / "bundle", self.files)
+                bundle = Bundle.load(folder / "bundle")
+            if bundle.content_sha256 != self.content_sha256:
+                raise BundleError(f"the bundle {self.content_sha256[:12]} was changed on its way: its hash differs")
+            _keep(bundle)
+        return bundle
+
+
+def _keep(bundle: Bundle) -> None:
+    _loaded.clear()
+    _loaded[bundle.content_sha256] = bundle
+
+
+def _write(folder: Path, files: tuple[tuple[str, bytes], ...]) -> None:
+    folder.mkdir()
+    for name, data in files:
+        (folder / name).write_bytes(data)

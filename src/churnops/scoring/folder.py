@@ -1,0 +1,237 @@
+"""Score a data set (a folder of files) with the deployed bundle: in parts, by any workers, and resumable.
+
+Everything is written beside the result, in `.<result>.unfinished/<hash of the inputs>`: `parts` has the files of the
+workers, `parts/records` the manifest, and `result` the finished files under their final names. At the end `result`
+becomes the result, whole or not at all.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from churnops import __version__
+from churnops.cluster import completed, open_workers
+from churnops.data.accepted import Accepted
+from churnops.data.dataset import DataSet
+from churnops.data.targets import WRITTEN
+from churnops.data.unexpected_cells import UnexpectedCells
+from churnops.errors import ChurnopsError, ClusterError, DataError
+from churnops.files import close_to_others, fsync_folder, lock_folder, write_flushed
+from churnops.model import Bundle
+from churnops.model.deployed import require_deployed
+from churnops.model.sent import SentBundle
+from churnops.scoring.file import FileScorer, InterruptedRunError, ScoredFile, notices, others_read
+from churnops.scoring.manifest import FolderRecords, Manifest, PartRecord
+from churnops.scoring.part import PartScorer, score_part
+from churnops.scoring.table import check_expected
+from churnops.scoring.unfinished import unfinished_folder
+
+PARTS, RECORDS, RESULT = "parts", "records", "result"
+MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
+
+
+@dataclass(frozen=True)
+class FolderScorer:
+    """Scores data sets with the options of a `FileScorer`. The workers do not change the result.
+
+    Attributes
+    ----------
+    address
+        Value of the setting `cluster.address`.
+    """
+
+    options: FileScorer
+    address: str = ""
+
+    def score(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        overwrite: bool = False,
+        on_rows: Callable[[int, float, int], None] = lambda done, share, workers: None,
+        on_message: Callable[[str], None] = lambda text: None,
+    ) -> ScoredFile:
+        """Write the customers of the folder `source`, with their scores, to the folder `target`.
+
+        Parameters
+        ----------
+        on_rows
+            Called after each part with the number of finished rows, their share of the input, in [0, 1], and the number
+            of workers.
+        on_message
+            Called with a sentence on columns that the result lacks, on an earlier run, and on the workers.
+
+        Raises
+        ------
+        ChurnopsError
+            As `FileScorer.score`; and if `target` is not a free folder, or the cluster does not answer.
+        """
+        if not unfinished_folder(target).exists():  # refuse before a folder is made
+            _check_target(source, target, overwrite=overwrite)
+        data, bundle, options = DataSet.of(source), require_deployed(self.options.models), self.options
+        accepted = Accepted.of(bundle.schema, unknown=options.accept_unknown, missing=options.accept_missing)
+        parts, others = data.parts(), others_read(data.ending)
+        with _unfinished(target, _identity(data, bundle, options)) as (folder, is_other):
+            _check_target(source, target, overwrite=overwrite)  # another run may have finished meanwhile
+            if is_other:
+                on_message("an earlier run used another input, model or option: starting again")
+            paths = [file.path for file in data.files]
+            replaced = notices(paths, source.name, bundle.schema, others, on_message)
+            scorer = PartScorer(
+                SentBundle.of(bundle),
+                folder.resolve() / PARTS,
+                options.explain,
+                options.safe_csv,
+                options.rows,
+                tuple(sorted(accepted.missing)),
+            )
+            finished = Manifest(FolderRecords(scorer.folder / RECORDS)).finished()
+            resumed = sum(record.rows for record in finished.values())
+            if resumed:
+                on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
+            done, share = resumed, sum(parts[number].share for number in finished)
+            with _keeping_parts(folder, target, finished):
+                with open_workers(self.address, options.threads) as workers:
+                    if workers.description:
+                        on_message(workers.description)
+                    on_rows(done, share, workers.count)
+                    shared = workers.share(scorer)
+                    tasks = ((shared, part) for part in parts if part.number not in finished)
+                    for record in completed(workers, score_part, tasks):
+                        finished[record.number] = record
+                        done, share = done + record.rows, share + parts[record.number].share
+                        on_rows(done, share, workers.count)
+                if DataSet.of(source).sha256 != data.sha256:
+                    raise DataError(f"{source} changed while it was read: type the command again")
+                records = [finished[part.number] for part in parts]
+                cells = reduce(UnexpectedCells.merge, map(_unexpected, records), UnexpectedCells())
+                cells = replace(cells, rows=done)
+                check_expected(cells, bundle, source.name, accepted)
+            _publish(folder, target, records, bundle, options)
+        return ScoredFile(
+            done,
+            sum(record.churners for record in records),
+            bundle.version_name,
+            resumed,
+            tuple(replaced),
+            tuple(cells.unknown_sentences(bundle.schema)),
+            tuple(cells.empty_sentences(bundle.schema)),
+        )
+
+
+def _unexpected(record: PartRecord) -> UnexpectedCells:
+    return UnexpectedCells.read(record.unexpected).in_file(record.source) if record.unexpected else UnexpectedCells()
+
+
+def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Refuse a target that is no folder of a data set, and an existing one that this command has not written."""
+    if target.suffix.lower() in WRITTEN:
+        raise DataError(f"{target}: {source} is a folder, so the result is one: name it without {target.suffix}")
+    if not target.parent.is_dir():
+        raise DataError(f"{target.parent} is not a folder: make it first")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"{target} is in the folder that is scored: name another folder")
+    if target.exists() and not overwrite:
+        raise DataError(f"{target} exists already: name another folder, or give --force to replace it")
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise DataError(f"{target} was not written by `churnops predict`, so it is not replaced: name another folder")
+
+
+def _identity(data: DataSet, bundle: Bundle, options: FileScorer) -> dict[str, Any]:
+    """Return what decides the result."""
+    return {
+        "churnops": __version__,
+        "model": bundle.content_sha256,
+        "explain": options.explain,
+        "safe_csv": options.safe_csv,
+        "rows": options.rows,
+        "accept_missing": sorted(options.accept_missing),
+        "input": data.sha256,
+    }
+
+
+@contextmanager
+def _unfinished(target: Path, identity: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
+    """Lock the unfinished result, and yield its folder, and whether one of another identity was removed.
+
+    The folder's name has the hash of the identity. So a task of an earlier run that still runs somewhere cannot add
+    parts of another model or input.
+    """
+    outer = unfinished_folder(target)
+    folder = outer / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    with lock_folder(outer) as held:
+        if not held:
+            raise DataError(f"{target} is being written by another run: wait for it, or name another folder")
+        others = [path for path in outer.iterdir() if path != folder]
+        is_published = folder.exists() and not (folder / RESULT).exists()
+        for path in (*others, *([folder] if is_published else ())):
+            shutil.rmtree(path)
+        for name in (f"{PARTS}/{RECORDS}", RESULT):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        try:
+            yield folder, bool(others)
+        finally:
+            if not (folder / RESULT).exists() or not any((folder / PARTS / RECORDS).iterdir()):
+                shutil.rmtree(outer)
+
+
+@contextmanager
+def _keeping_parts(folder: Path, target: Path, finished: Mapping[int, PartRecord]) -> Iterator[None]:
+    """Discard the parts if the input has to change; keep them if the same command can continue."""
+
+    def kept() -> str:
+        rows = sum(record.rows for record in finished.values())
+        return f"{rows:,} finished rows are kept: type the same command again to continue, or remove {folder.parent}"
+
+    try:
+        yield
+    except ClusterError as error:
+        if finished:
+            error.add_note(kept())
+        raise
+    except ChurnopsError:
+        shutil.rmtree(folder / PARTS / RECORDS)
+        (folder / PARTS / RECORDS).mkdir()
+        raise
+    except OSError as error:
+        if not finished:
+            raise
+        raise DataError(f"{target} cannot be written: {error.strerror or error}; {kept()}") from None
+    except KeyboardInterrupt:
+        if not finished:
+            raise
+        raise InterruptedRunError(f"stopped; {kept()}") from None
+
+
+def _publish(folder: Path, target: Path, records: Sequence[PartRecord], bundle: Bundle, options: FileScorer) -> None:
+    """Give the parts their names, write the manifest, and give the result its name; a killed call can be repeated."""
+    result, listed = folder / RESULT, []
+    for record in records:
+        name = f"part-{record.number:06d}{Path(record.data).suffix}"
+        if not (result / name).exists():
+            (folder / PARTS / record.data).replace(result / name)
+        close_to_others(result / name)  # a worker's account may write files that everybody may read
+        listed.append({**asdict(record), "data": name})
+    document = {
+        "churnops": __version__,
+        "model_version": bundle.version_name,
+        "model_sha256": bundle.content_sha256,
+        "explained": options.explain,
+        "rows": sum(record.rows for record in records),
+        "predicted_to_churn": sum(record.churners for record in records),
+        "parts": listed,
+    }
+    write_flushed(result / MANIFEST, json.dumps(document, indent=1).encode())
+    write_flushed(result / SUCCESS, b"")
+    fsync_folder(result)
+    if target.exists():
+        target.rename(folder / "replaced")
+    result.rename(target)
+    fsync_folder(target.parent)
