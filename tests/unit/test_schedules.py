@@ -1,0 +1,88 @@
+"""The examples of schedules in `deploy/schedules` are valid, and call commands that exist."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.test_docs import REPOSITORY, problem
+
+FOLDER = REPOSITORY / "deploy/schedules"
+UNITS = sorted(path.name for path in FOLDER.glob("churnops-*"))
+FIELD = r"(\*|\d+)(/\d+)?"
+
+
+def text(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def cron_lines() -> list[str]:
+    """Return the jobs of the crontab."""
+    return [line for line in text("crontab").splitlines() if line[:1] not in ("", "#") and not re.match(r"\w+=", line)]
+
+
+def commands() -> Iterator[str]:
+    """Yield every command of churnops in the examples."""
+    yield from (line.partition("&& ")[2].partition(">>")[0] for line in cron_lines())
+    for name in UNITS:
+        yield from re.findall(r"^Exec\w+=/opt/churnops/bin/(.*)$", text(name), re.MULTILINE)
+    job = yaml.safe_load(text("cronjob.yaml"))["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    yield " ".join(job["containers"][0]["args"])
+    yield from re.findall(r'bash_command=f"(.*?)"', text("airflow_dag.py"))
+    for node in ast.walk(ast.parse(text("prefect_flow.py"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "churnops":
+            yield " ".join(
+                ["churnops", *(ast.literal_eval(a) if isinstance(a, ast.Constant) else "x" for a in node.args)]
+            )
+
+
+def test_every_command_exists_with_its_options() -> None:
+    listed = list(commands())
+    assert len(listed) == 12
+    assert {line: problem(line, complete=True) for line in listed} == dict.fromkeys(listed)
+
+
+def test_the_crontab_has_five_fields_and_a_folder_in_each_line() -> None:
+    for line in cron_lines():
+        assert re.fullmatch(rf"({FIELD} +){{5}}cd /srv/churn && churnops [^%]+ >> \w+\.log", line), line
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_each_unit_has_the_sections_that_systemd_needs(name: str) -> None:
+    unit = ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(re.sub(r"^ExecStartPost=", "ExecStart_Post=", text(name), flags=re.MULTILINE))
+    if name.endswith(".timer"):
+        assert (FOLDER / name.replace(".timer", ".service")).exists()
+        assert unit["Timer"]["Persistent"] == "yes"
+    else:
+        assert unit["Service"]["Type"] == "oneshot"
+        assert unit["Service"]["WorkingDirectory"] == unit["Service"]["ReadWritePaths"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    for name in UNITS:
+        (tmp_path / name).write_text(text(name).replace("/opt/churnops/bin/churnops", sys.executable))
+    command = ["systemd-analyze", "verify", *sorted(tmp_path.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_cron_job_starts_no_second_run_and_leaves_secrets_out() -> None:
+    job = yaml.safe_load(text("cronjob.yaml"))
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert re.fullmatch(rf"({FIELD} ?){{5}}", job["spec"]["schedule"])
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == volumes
+    assert "env" not in pod["containers"][0]
