@@ -162,12 +162,12 @@ def test_a_turn_has_its_own_database_session_and_closes_it(engine: Engine, url: 
 def test_the_session_is_kept_while_it_does_nothing(engine: Engine, url: str, tmp_path: Path):
     with engine.connect() as connection:
         name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
-        connection.exec_driver_sql(f"ALTER DATABASE {name} SET idle_session_timeout = 50")
-        connection.exec_driver_sql(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = 50")
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET idle_session_timeout = 200")
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = 200")
         connection.commit()
     engine.dispose()
     with turn(engine, JOB, tmp_path / "turn"), watching(url) as connection:
-        connection.execute("SELECT pg_sleep(0.5)")
+        connection.execute("SELECT pg_sleep(0.6)")
         assert sessions(url) == 1
 
 

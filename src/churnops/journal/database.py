@@ -206,9 +206,19 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
             event.listen(engine, "begin", _begin_sqlite)
         case "postgresql":
             # By default, an unreachable server is an error only after minutes.
-            limits = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
-            engine = create_engine(url.update_query_dict(limits | dict(url.query)), pool_pre_ping=True)
-            event.listen(engine, "connect", lambda connection, _: _configure_postgresql(connection, durability))
+            limits = {"connect_timeout": "10", "tcp_user_timeout": "10000", "application_name": "churnops"}
+            engine = create_engine(
+                url.update_query_dict(limits | dict(url.query)),
+                pool_pre_ping=True,
+                # A pooler may give each transaction another session, so none is prepared. Without autocommit, the driver
+                # would send a BEGIN of its own.
+                connect_args={"prepare_threshold": None, "autocommit": True},
+            )
+            begin = _begin_postgresql(durability)
+            plain = {"stream_results": False, "yield_per": None}  # a server's cursor cannot begin a transaction
+            event.listen(
+                engine, "begin", lambda connection: connection.exec_driver_sql(begin, execution_options=plain)
+            )
         case other:
             raise NoSuchModuleError(other)
     return engine
@@ -289,15 +299,19 @@ def _configure_sqlite(connection: Any, synchronous: str, moves_log: bool) -> Non
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _configure_postgresql(connection: Any, durability: Durability) -> None:
+def _begin_postgresql(durability: Durability) -> str:
+    """Return the statements that begin a transaction.
+
+    Settings of a session would be lost, or leak to others, if PgBouncer gives each transaction another session.
+    """
     # Without a limit, one lock that is never released would block all threads.
-    connection.execute(f"SET lock_timeout = {int(_BUSY_SECONDS * 1000)}")
+    begin = f"BEGIN; SET LOCAL lock_timeout = {int(_BUSY_SECONDS * 1000)}"
     if durability == "power":
         # Changed only if it is "off", because "remote_apply" is stricter than "on".
-        connection.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        begin += (
+            "; SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
         )
-    connection.commit()
+    return begin
 
 
 def _migrate(engine: Engine) -> None:
