@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -11,10 +12,12 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from churnops.api.customers import CustomerForm
 from churnops.data.merge import merge
 from churnops.data.preprocess import PreparedTable, preprocess
 from churnops.data.read import encode, outcomes
 from churnops.data.validate import validate_data
+from churnops.model import Bundle
 from churnops.pipelines.run_all import RunSummary, run_all
 from churnops.settings import Settings, load_settings
 from churnops.training.select import SelectedFeatures, select_features
@@ -128,6 +131,38 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, RunSumm
     write_small_data(folder)
     settings = load_settings(write_project(folder, quick))
     return settings, run_all(settings)
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path, project: tuple[Settings, RunSummary]) -> Callable[..., Settings]:
+    """Make a project with the small project's model deployed; keyword arguments change sections of its settings."""
+
+    def make(*, deployed: bool = True, **sections: dict[str, Any]) -> Settings:
+        def change(document: dict[str, Any]) -> None:
+            document["api"]["rate_limit"] = 1e6
+            for name, values in sections.items():
+                document[name] |= values
+
+        if deployed:
+            shutil.copytree(project[0].path("models"), tmp_path / "models", symlinks=True)
+        return load_settings(write_project(tmp_path, change))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def bundles(trained: TrainedModels) -> tuple[Bundle, Bundle]:
+    """Two models of different families."""
+    return trained.models["xgboost"].bundle, trained.models["logistic_regression"].bundle
+
+
+@pytest.fixture(scope="module")
+def customers(bundles: tuple[Bundle, Bundle]) -> list[dict[str, Any]]:
+    """The probe rows as a client sends them; the two models differ on each."""
+    one, other = bundles
+    assert (one.predict(one.probes).probability != other.predict(one.probes).probability).all()
+    form = CustomerForm(one.schema)
+    return [form.example(one.probes, row) for row in range(len(one.probes["account_length"]))]
 
 
 @pytest.fixture(scope="session")

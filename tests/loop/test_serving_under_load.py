@@ -8,67 +8,30 @@ import json
 import logging
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from churnops.api.customers import CustomerForm
 from churnops.model import Bundle
-from churnops.pipelines.run_all import RunSummary
 from churnops.registry import DeploymentFolder
-from churnops.settings import Settings, load_settings
-from churnops.training.train import TrainedModels
+from churnops.settings import Settings
 from tests.support.api import make_key
 from tests.support.load import CLIENTS, Connection, Load, Recomputed, check_recorded
 from tests.support.postgres import private_cluster
 from tests.support.processes import run, run_fresh, until, wait_for
-from tests.support.projects import write_project
 from tests.support.serving import RECORDED, SERVE, Deployer, Server, sqlite_rows
 
 log = logging.getLogger("churnops.endurance")
 ENDURANCE = bool(os.environ.get("ENDURANCE"))
 KILLS, ANSWERS, DEPLOYMENTS = (20, 20_000, 50) if ENDURANCE else (3, 1_500, 8)
 PROBLEM = "application/problem+json"
-
-
-@pytest.fixture
-def make_settings(tmp_path: Path, project: tuple[Settings, RunSummary]) -> Callable[..., Settings]:
-    """Make a project with the small project's model deployed; keyword arguments change sections of its settings."""
-
-    def make(*, deployed: bool = True, **sections: dict[str, Any]) -> Settings:
-        def change(document: dict[str, Any]) -> None:
-            document["api"]["rate_limit"] = 1e6
-            for name, values in sections.items():
-                document[name] |= values
-
-        if deployed:
-            shutil.copytree(project[0].path("models"), tmp_path / "models", symlinks=True)
-        return load_settings(write_project(tmp_path, change))
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def bundles(trained: TrainedModels) -> tuple[Bundle, Bundle]:
-    """Two models of different families."""
-    return trained.models["xgboost"].bundle, trained.models["logistic_regression"].bundle
-
-
-@pytest.fixture(scope="module")
-def customers(bundles: tuple[Bundle, Bundle]) -> list[dict[str, Any]]:
-    """The probe rows as a client sends them; the two models differ on each."""
-    one, other = bundles
-    assert (one.predict(one.probes).probability != other.predict(one.probes).probability).all()
-    form = CustomerForm(one.schema)
-    return [form.example(one.probes, row) for row in range(len(one.probes["account_length"]))]
 
 
 def body_of(customers: list[dict[str, Any]]) -> bytes:

@@ -210,15 +210,13 @@ def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
             engine = create_engine(
                 url.update_query_dict(limits | dict(url.query)),
                 pool_pre_ping=True,
-                # A pooler may give each transaction another session, so none is prepared. Without autocommit, the driver
-                # would send a BEGIN of its own.
+                # A pooler may give each transaction another session, so statements are not prepared in one. Without
+                # autocommit, the driver would send a BEGIN of its own.
                 connect_args={"prepare_threshold": None, "autocommit": True},
             )
             begin = _begin_postgresql(durability)
             plain = {"stream_results": False, "yield_per": None}  # a server's cursor cannot begin a transaction
-            event.listen(
-                engine, "begin", lambda connection: connection.exec_driver_sql(begin, execution_options=plain)
-            )
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin, execution_options=plain))
         case other:
             raise NoSuchModuleError(other)
     return engine

@@ -32,8 +32,8 @@ def turn(engine: Engine, name: str, folder: Path) -> Iterator[bool]:
     If the holder's machine loses its power or network, the advisory lock is released after 90 seconds.
 
     The connection may be lost during the job: the server restarts, or the network fails for long. Then other machines
-    may begin the same job unnoticed. The lock prevents double work; it does not protect data. A job that must not happen
-    twice, such as a deployment, needs a lock or a transaction of its own.
+    may begin the same job unnoticed. The lock prevents double work; it does not protect data. A job that must not
+    happen twice, such as a deployment, needs a lock or a transaction of its own.
 
     Parameters
     ----------
