@@ -38,6 +38,7 @@ from churnops.monitoring.page import report_page
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.simulate import simulate_customers
 from churnops.registry import DeploymentFolder
+from churnops.registry.place import Place
 from churnops.retraining.gate import decide
 from churnops.retraining.policy import Permission
 from churnops.retraining.summary import RetrainingSummary, Status
@@ -85,7 +86,7 @@ def fill(settings: Settings, *, reports: int, predictions: int, seed: int = 42) 
     """Add a history of `DAYS` days to a project whose main job has run."""
     engine = open_database(settings.database_url(settings.journal.url), durability="process")
     try:
-        bundle = Bundle.load(settings.path(settings.registry.directory) / "production")
+        bundle = Bundle.load(settings.models / "production")
         now = datetime.now(UTC)
         others = _deploy(settings, engine, bundle, now)
         _monitor(settings, engine, bundle, reports, now, seed)
@@ -102,7 +103,7 @@ def fill(settings: Settings, *, reports: int, predictions: int, seed: int = 42) 
 def _deploy(settings: Settings, engine: Engine, bundle: Bundle, now: datetime) -> list[Bundle]:
     """Deploy every candidate of the main job for a time, then the winner again; return the others."""
     log = DeploymentLog(engine)
-    folder = DeploymentFolder(settings.path(settings.registry.directory), log, lambda content_sha256: None)
+    folder = DeploymentFolder(Place(settings.models), log, lambda content_sha256: None)
     first = folder.current()
     folders = settings.root.glob("mlartifacts/models/*/artifacts/artifacts/bundle")
     others = {other.content_sha256: other for other in map(Bundle.load, sorted(folders))}

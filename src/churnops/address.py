@@ -1,6 +1,7 @@
-"""Web addresses and hosts."""
+"""Addresses of web services, hosts and object stores."""
 
 import ipaddress
+import re
 from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
@@ -41,3 +42,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_object_address(text: str) -> bool:
+    """Whether a text is the address of objects in S3, Azure Blob Storage or Google Cloud Storage.
+
+    >>> texts = ("s3://bucket/churn/models", "az://container", "gs://bucket/x", "s3://b", "s3://bucket/../x", "models")
+    >>> [is_object_address(text) for text in texts]
+    [True, True, True, False, False, False]
+    """
+    name, part = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", r"[A-Za-z0-9_=+,. -]*[A-Za-z0-9_=+,-]"
+    return re.fullmatch(rf"(s3|az|gs)://{name}(/{part})*/?", text) is not None

@@ -46,6 +46,10 @@ class ClusterError(ChurnopsError):
     """The cluster at `cluster.address` does not answer, or cannot run this version of churnops."""
 
 
+class StoreError(ChurnopsError):
+    """An object store does not answer, refuses the request, or lacks the object."""
+
+
 class UnknownPrediction(ChurnopsError):  # noqa: N818  (a verdict on the input)
     """A label names a prediction that is not in the journal. `index` is the label's position in the input."""
 

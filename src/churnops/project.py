@@ -7,9 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from churnops.address import is_object_address
 from churnops.model import Bundle
 from churnops.model.deployed import deployed, require_deployed
+from churnops.objects import ObjectStore
 from churnops.registry.folder import DeploymentFolder
+from churnops.registry.place import Place
+from churnops.registry.store_place import StorePlace
 from churnops.settings import Settings
 
 if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
@@ -35,7 +39,7 @@ class Project:
 
     def __init__(self, settings: Settings, *, durability: "Durability" = "power", moves_log: bool = True) -> None:
         self.settings = settings
-        self.models = settings.path(settings.registry.directory)
+        self.models = settings.models
         self.label_horizon = timedelta(days=settings.journal.label_horizon)
         self._durability: Durability = durability
         self._moves_log = moves_log
@@ -55,12 +59,20 @@ class Project:
         if "engine" in vars(self):
             self.engine.dispose()
 
+    @cached_property
+    def place(self) -> Place:
+        """Place of the deployed models: a folder, or an object store with a local copy."""
+        address = self.settings.registry.directory
+        return StorePlace(ObjectStore(address), self.models) if is_object_address(address) else Place(self.models)
+
     def deployed(self) -> Bundle | None:
         """Load the deployed model; return None if there is none. See `model.deployed`."""
+        self.place.refresh()
         return deployed(self.models)
 
     def require_deployed(self) -> Bundle:
         """Load the deployed model; raise `RegistryError` if there is none. See `model.deployed`."""
+        self.place.refresh()
         return require_deployed(self.models)
 
     @property
@@ -84,8 +96,9 @@ class Project:
 
     @cached_property
     def folder(self) -> DeploymentFolder:
-        """Folder of the deployed models. Deploying here leaves MLflow's aliases; `Registry.deployed` moves them too."""
-        return DeploymentFolder(self.models, self.deployments)
+        """The deployed models. Deploying here leaves MLflow's aliases; `Registry.deployed` moves them too."""
+        self.place.refresh()
+        return DeploymentFolder(self.place, self.deployments)
 
     @cached_property
     def journal(self) -> "Journal":

@@ -67,13 +67,14 @@ def fail(error: Exception) -> Callable[..., Any]:
 
 
 def after_the_swap(patch: Patch, then: Callable[[DeploymentFolder], object]) -> None:
-    swap = DeploymentFolder._swap
+    recover = DeploymentFolder.recover
 
-    def swapped(folder: DeploymentFolder, name: str) -> None:
-        swap(folder, name)
-        then(folder)
+    def recovered(folder: DeploymentFolder) -> Any:
+        if folder.log.open_intents():
+            then(folder)
+        return recover(folder)
 
-    patch.setattr(DeploymentFolder, "_swap", swapped)
+    patch.setattr(DeploymentFolder, "recover", recovered)
 
 
 def journal_lost(folder: DeploymentFolder) -> None:
@@ -84,7 +85,7 @@ def journal_lost(folder: DeploymentFolder) -> None:
 
 FAULTS: dict[str, Callable[[Patch], None]] = {
     "the link's folder is not flushed": lambda p: p.setattr(
-        "churnops.registry.folder.fsync_folder", fail(OSError(5, "Input/output error"))
+        "churnops.registry.place.fsync_folder", fail(OSError(5, "Input/output error"))
     ),
     "a defect": lambda p: after_the_swap(p, fail(ZeroDivisionError())),
     "the aliases: refused": lambda p: p.setattr(Registry, "name_production", fail(RegistryError("no answer"))),

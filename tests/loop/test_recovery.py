@@ -26,9 +26,10 @@ from tests.support.projects import copied, quick, write_project, write_small_dat
 
 DIES = """
 import os, sys
-from churnops.registry import DeploymentFolder, Registry
+from churnops.registry import Registry
+from churnops.registry.place import Place
 from churnops.cli import main
-owner = {"_swap": DeploymentFolder, "name_production": Registry}[sys.argv[1]]
+owner = {"swap": Place, "name_production": Registry}[sys.argv[1]]
 setattr(owner, sys.argv[1], lambda *arguments: os._exit(9))
 main(["run", "--deploy"])
 """
@@ -50,7 +51,7 @@ def begin(*command: str, folder: Path) -> "subprocess.Popen[str]":
     return start(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize(("step", "status"), [("_swap", "deployed"), ("name_production", "unchanged")])
+@pytest.mark.parametrize(("step", "status"), [("swap", "deployed"), ("name_production", "unchanged")])
 def test_a_killed_deployment_is_set_right_by_the_next_run(folder: Path, step: str, status: str):
     dying = begin(sys.executable, "-c", DIES, step, folder=folder)
     dying.communicate(timeout=PATIENCE)

@@ -19,6 +19,7 @@ from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError, RegistryError
 from churnops.journal import DecisionLog, DeploymentLog, Label, RecordedDecision, new_prediction_id
 from churnops.journal.database import open_database
+from churnops.journal.deployment_log import Intent
 from churnops.journal.labels import write_labels
 from churnops.journal.predictions import PredictionRow, write_predictions
 from churnops.journal.tables import alerts
@@ -30,7 +31,8 @@ from churnops.pipelines.promote import promote
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
 from churnops.project import Project
-from churnops.registry import DeploymentFolder, Registry
+from churnops.registry import Registry
+from churnops.registry.place import Place
 from churnops.registry.trained_on import load_trained_on
 from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.pipeline import EXPERIMENT, STEPS
@@ -398,13 +400,13 @@ def test_an_unopenable_tracking_store_is_alerted_and_recorded(settings: Settings
 
 
 def after_the_link_moved(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
-    swap = DeploymentFolder._swap
+    swap = Place.swap
 
-    def swapped(folder: DeploymentFolder, name: str) -> None:
-        swap(folder, name)
+    def swapped(place: Place, intent: Intent) -> None:
+        swap(place, intent)
         then()
 
-    monkeypatch.setattr(DeploymentFolder, "_swap", swapped)
+    monkeypatch.setattr(Place, "swap", swapped)
 
 
 def test_losing_the_tracking_store_in_deployment_is_no_failure(

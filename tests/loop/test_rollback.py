@@ -21,6 +21,7 @@ from churnops.model.trees import TreeEnsemble
 from churnops.pipelines.run_all import RunSummary
 from churnops.registry import DeploymentFolder
 from churnops.registry.folder import who
+from churnops.registry.place import Place
 from churnops.registry.trained_on import load_trained_on, save_trained_on
 from churnops.settings import Settings
 from churnops.tracking import Tracker
@@ -91,7 +92,7 @@ def decisions(settings: Settings) -> list[RecordedDecision]:
 def opened(settings: Settings) -> Iterator[DeploymentFolder]:
     """The deployment folder of a process that has no MLflow: what it deploys stays open."""
     engine = open_database(settings.database_url(settings.journal.url))
-    yield DeploymentFolder(settings.path("models"), DeploymentLog(engine), None)
+    yield DeploymentFolder(Place(settings.path("models")), DeploymentLog(engine), None)
     engine.dispose()
 
 

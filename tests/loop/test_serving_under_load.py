@@ -19,8 +19,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from churnops.journal.deployment_log import Intent
 from churnops.model import Bundle
-from churnops.registry import DeploymentFolder
+from churnops.registry.place import Place
 from churnops.settings import Settings
 from tests.support.api import make_key
 from tests.support.load import CLIENTS, Connection, Load, Recomputed, check_recorded
@@ -117,12 +118,12 @@ def test_every_answer_is_wholly_from_its_named_version_during_swaps(make_setting
     )
 
 
-class FlipsAByte(DeploymentFolder):
-    """A deployment whose bundle is damaged after its check and before the link moves."""
+class FlipsAByte(Place):
+    """A place whose bundle is damaged after its check and before the link moves."""
 
-    def _swap(self, name: str) -> None:
-        flip(self.folder / "versions" / name / "estimator.npz")
-        super()._swap(name)
+    def swap(self, intent: Intent) -> None:
+        flip(self.versions / intent.folder / "estimator.npz")
+        super().swap(intent)
 
 
 def flip(path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Self
 from churnops.journal import DeploymentLog, open_database
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
+from churnops.registry.place import Place
 from churnops.settings import Settings
 from tests.support.processes import PATIENCE, free_port, start, wait_for
 
@@ -177,10 +178,10 @@ def _signal(processes: Iterable[int], number: signal.Signals) -> None:
 class Deployer:
     """Deploys as the product does, except for MLflow's aliases."""
 
-    def __init__(self, settings: Settings, kind: type[DeploymentFolder] = DeploymentFolder) -> None:
+    def __init__(self, settings: Settings, kind: type[Place] = Place) -> None:
         self._engine = open_database(settings.database_url(settings.journal.url))
-        models = settings.path(settings.registry.directory)
-        self.folder = kind(models, DeploymentLog(self._engine), lambda content_sha256: None)
+        place = kind(settings.models)
+        self.folder = DeploymentFolder(place, DeploymentLog(self._engine), lambda content_sha256: None)
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,10 @@ from churnops.journal.deployment_log import Intent, in_production
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
 from churnops.registry.folder import AliasesBehindError, who
+from churnops.registry.place import Place
+from churnops.registry.store_place import StorePlace
 from churnops.training.train import TrainedModels
+from tests.support.object_stores import memory_store
 
 
 class ProcessEndsError(BaseException):
@@ -34,9 +37,12 @@ def aliases() -> list[str]:
     return []
 
 
-@pytest.fixture
-def folder(tmp_path: Path, log: DeploymentLog, aliases: list[str]) -> DeploymentFolder:
-    return DeploymentFolder(tmp_path / "models", log, aliases.append)
+@pytest.fixture(params=["folder", "store"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, log: DeploymentLog, aliases: list[str]) -> DeploymentFolder:
+    """Deployed models in a folder, and in an object store with a local copy."""
+    models = tmp_path / "models"
+    place = Place(models) if request.param == "folder" else StorePlace(memory_store(), models)
+    return DeploymentFolder(place, log, aliases.append)
 
 
 @pytest.fixture
@@ -67,13 +73,13 @@ def test_the_newest_deployment_answers_and_older_ones_stay(
         (first.name, None, "first", "deploy", who(), "done"),
         (second.name, first.name, "second", "deploy", who(), "done"),
     ]
-    assert sorted(p.name for p in folder.folder.iterdir()) == ["production", "versions"]
+    assert sorted(p.name for p in folder.folder.iterdir() if p.name[0] != ".") == ["production", "versions"]
 
 
 STEPS: dict[str, Callable[[DeploymentFolder, pytest.MonkeyPatch], None]] = {
     "while the folder is written": lambda f, m: m.setattr("churnops.model.bundle_folder.os.fsync", stop),
     "before the intent": lambda f, m: m.setattr(f.log, "open_intent", stop),
-    "before the link": lambda f, m: m.setattr(f, "_swap", stop),
+    "before the link": lambda f, m: m.setattr(f.place, "swap", stop),
     "before the aliases": lambda f, m: m.setattr(f, "_move_aliases", stop),
     "before the intent is closed": lambda f, m: m.setattr(f.log, "close", stop),
 }
@@ -101,7 +107,7 @@ def test_a_crash_between_any_two_steps_is_repaired(
     assert answers(folder) == ("xgboost" if swapped else "decision_tree")
 
     # Another process comes: it finishes what was swapped and undoes the rest; twice is as good as once.
-    other = DeploymentFolder(folder.folder, log, aliases.append)
+    other = DeploymentFolder(folder.place, log, aliases.append)
     other.recover()
     other.recover()
     assert log.open_intents() == []
@@ -179,6 +185,7 @@ def test_a_rollback_to_a_named_model_may_go_forward(folder: DeploymentFolder, ve
     assert folder.rollback(None, "no, it was not").name == versions[2]
 
 
+@pytest.mark.parametrize("folder", ["folder"], indirect=True)  # a store repairs its local copy
 def test_a_rollback_takes_the_newest_folder_of_a_version(folder: DeploymentFolder, bundles: tuple[Bundle, Bundle]):
     first = folder.deploy(bundles[0], 1, "first")
     folder.deploy(bundles[1], 2, "second")
@@ -215,6 +222,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.parametrize("folder", ["folder"], indirect=True)  # a store repairs its local copy
 @pytest.mark.parametrize("what", REFUSED)
 def test_an_impossible_rollback_is_one_line_and_changes_nothing(
     what: str, folder: DeploymentFolder, versions: list[str]
@@ -245,7 +253,7 @@ def test_rollback_without_a_known_earlier_version_is_refused(
     assert state(folder) == before
     engine = open_database(f"sqlite:///{tmp_path}/new.db")
     with pytest.raises(RegistryError, match="does not name the model that"):
-        DeploymentFolder(folder.folder, DeploymentLog(engine), None).rollback(None, "worse")
+        DeploymentFolder(folder.place, DeploymentLog(engine), None).rollback(None, "worse")
     engine.dispose()
 
 
@@ -265,7 +273,7 @@ def test_a_crash_between_any_two_steps_of_a_rollback_is_repaired(
             folder.rollback(None, "worse")
     swapped = step in ("before the aliases", "before the intent is closed")
     assert folder.current() == versions[2 if swapped else 3]
-    other = DeploymentFolder(folder.folder, log, aliases.append)
+    other = DeploymentFolder(folder.place, log, aliases.append)
     closed = other.recover()
     assert other.recover() == []
     assert [d.closed for d in closed] == ([] if step == "before the intent" else ["done" if swapped else "undone"])
@@ -280,11 +288,11 @@ def test_a_silent_store_blocks_no_rollback_and_learns_them_in_order(
         raise RegistryError("the store is down")
 
     first = folder.deploy(bundles[0], 1, "first")
-    down = DeploymentFolder(folder.folder, log, refuse)
+    down = DeploymentFolder(folder.place, log, refuse)
     with pytest.raises(AliasesBehindError, match="-v2 is deployed, but MLflow's aliases do not name it yet: the store"):
         down.deploy(bundles[1], 2, "second")
     assert answers(folder) == "xgboost"
-    without = DeploymentFolder(folder.folder, log, None)
+    without = DeploymentFolder(folder.place, log, None)
     assert without.rollback(None, "worse") == first
     assert answers(folder) == "decision_tree"
     assert [d.reason for d in without.answered()] == ["first", "second", "worse"]
@@ -304,7 +312,7 @@ def test_a_deployment_does_not_wait_for_aliases_of_an_earlier_one(
 
     assert folder.since() is None
     folder.deploy(bundles[0], 1, "first")
-    down = DeploymentFolder(folder.folder, log, refuse)
+    down = DeploymentFolder(folder.place, log, refuse)
     for number, bundle in ((2, bundles[1]), (3, bundles[0])):
         with pytest.raises(AliasesBehindError, match="-v2 is deployed"):
             down.deploy(bundle, number, "while the store is down")
@@ -317,10 +325,10 @@ def test_a_rollback_that_never_happened_is_not_part_of_the_history(
     folder: DeploymentFolder, versions: list[str], log: DeploymentLog, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "_swap", stop)
+        patch.setattr(folder.place, "swap", stop)
         with pytest.raises(ProcessEndsError):
             folder.rollback(versions[0], "given up")
-    DeploymentFolder(folder.folder, log, None).rollback(versions[0], "done")  # without closing what is done
+    DeploymentFolder(folder.place, log, None).rollback(versions[0], "done")  # without closing what is done
     assert [d.reason for d in folder.answered()][-2:] == ["number 4", "done"]
     spells = in_production(folder.answered())
     assert [spell.deployment.version for spell in spells] == [1, 2, 3, 4, 1]
@@ -378,7 +386,7 @@ def test_a_killed_pruning_leaves_whole_bundles_and_is_finished_next(
 ):
     (folder.versions / ".unfinished-x").mkdir()  # of a deployment that was killed
     with monkeypatch.context() as patch:
-        patch.setattr("churnops.registry.folder.shutil.rmtree", stop)
+        patch.setattr("churnops.registry.place.shutil.rmtree", stop)
         with pytest.raises(ProcessEndsError):
             folder.prune(1)
     for path in folder.versions.glob("[!.]*"):
@@ -394,7 +402,7 @@ def test_an_open_intents_folder_is_not_pruned(
     folder: DeploymentFolder, bundles: tuple[Bundle, Bundle], versions: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "_swap", stop)
+        patch.setattr(folder.place, "swap", stop)
         with pytest.raises(ProcessEndsError):
             folder.rollback(versions[0], "killed")
     assert folder.prune(0).folders == (versions[1],)

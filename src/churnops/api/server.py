@@ -41,6 +41,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     with Project.open(settings) as project:
         project.keys.record()
         keys = project.keys.active()
+        project.place.refresh()
     if not keys and not is_loopback(host):
         raise SettingsError(
             f"no API key is valid, and other machines can reach {host}: "
@@ -50,7 +51,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     sockets = bound_sockets(host, port)
-    notice = _StartLine(host, port, settings.path(settings.registry.directory))
+    notice = _StartLine(host, port, settings.models)
     # At its end uvicorn raises the stopping signal again; the exit code is to be 0 nevertheless.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))

@@ -23,6 +23,7 @@ from churnops.journal.seen import sort_customers
 from churnops.journal.sqlite_log import SqliteLog
 from churnops.journal.writer import JournalWriter
 from churnops.project import Project
+from churnops.registry.store_place import StorePlace
 from churnops.settings import LIVE, Settings
 
 log = logging.getLogger("churnops.api")
@@ -30,6 +31,7 @@ log = logging.getLogger("churnops.api")
 MAX_PENDING = 20_000  # uncommitted rows; at least two of the longest lists fit
 MAX_SOURCES = 50  # in /metrics, in addition to live traffic
 LOOK_SECONDS = 0.5  # between two checks for a new deployment
+STORE_SECONDS = 2.0  # between two looks at an object store of models
 KEY_SECONDS = 2.0  # between two reads of the API keys
 SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
@@ -75,6 +77,7 @@ class Service:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.look())
             group.create_task(self.follow_keys())
+            group.create_task(self.follow_place())
             group.create_task(self.watch())
             if self.live is not None:
                 group.create_task(self.live.count_always(self.work.housekeeping))
@@ -88,6 +91,13 @@ class Service:
         while True:
             await self._watch("the list of API keys", self.access.refresh)
             await asyncio.sleep(KEY_SECONDS)
+
+    async def follow_place(self) -> None:
+        """Copy deployments from an object store until cancelled; if that fails, the loaded model stays."""
+        if isinstance(place := self.project.place, StorePlace):
+            while True:
+                await self._watch("the copy of the deployed model", place.follow)
+                await asyncio.sleep(STORE_SECONDS)
 
     async def look(self) -> None:
         """Follow deployments until cancelled."""

@@ -286,14 +286,16 @@ def predict(
     counted; a file is refused if more than 5 % of the customers, and more than five, lack such a value.
     """
     from churnops.progress import rows_progress
+    from churnops.project import Project
     from churnops.scoring.file import FileScorer
     from churnops.scoring.folder import FolderScorer
 
     settings = settings_of(ctx)
-    models = settings.path(settings.registry.directory)
+    project = Project(settings)
+    project.place.refresh()
     with rows_progress(source.name, hidden=as_json) as (on_rows, on_message):
         scorer = FileScorer(
-            models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
+            project.models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
         )
         by_parts = FolderScorer(scorer, settings.cluster.address) if source.is_dir() else scorer
         done = by_parts.score(source, target, overwrite=force, on_rows=on_rows, on_message=on_message)

@@ -180,7 +180,7 @@ class ModelMonitor:
         self, bundle: Bundle, batch: Batch, look: int | None, established: Collection[str]
     ) -> tuple[Report, dict[str, ColumnProfile]]:
         settings, reference, target = self._settings.monitoring, bundle.reference, bundle.schema.target.name
-        models = self._settings.path(self._settings.registry.directory)
+        models = self._settings.models
         batch = without_copies(bundle, batch, models)
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})

@@ -112,7 +112,7 @@ class _Attempt:
 
     def deployed(self) -> str:
         """Return the name of the deployed folder."""
-        return deployed_version(self.settings.path(self.settings.registry.directory)) or "none"
+        return deployed_version(self.settings.models) or "none"
 
     def summary(self, status: Status, reason: str, permission: Permission, champion: str) -> RetrainingSummary:
         """Begin the summary."""

@@ -1,5 +1,7 @@
 """Deployment in five steps: save the bundle, log an intent, swap a link, move the aliases, close the intent.
 
+Models may also be in an object store: then a small document there is swapped (see `registry.store_place`).
+
 A process may die between any two steps. The swap is atomic: before it the old model is deployed, after it the new one.
 The next process finishes or undoes a deployment whose intent is open. A rollback begins with the second step, because
 the folder of the earlier model still exists.
@@ -8,7 +10,6 @@ the folder of the earlier model still exists.
 import getpass
 import os
 import re
-import shutil
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from churnops.errors import BundleError, RegistryError, reason_of
-from churnops.files import file_lock, fsync_folder
 from churnops.model import Bundle
-from churnops.model.deployed import LINK, deployed, deployed_version
+from churnops.model.deployed import deployed
+from churnops.registry.place import FOLDER_NAME, OvertakenError, Place
 
 if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal import Deployment, DeploymentLog
@@ -28,10 +29,9 @@ if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
 MoveAliases = Callable[[str], None]
 """Moves MLflow's alias `production` to the version with this content hash. A repeated call changes nothing."""
 
-FOLDER_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[a-z_]{1,40}-v\d{1,10}")
+_FOLDER_NAME = re.compile(FOLDER_NAME)
 NEXT = "the next `churnops serve` or deployment moves the aliases"
 CLOSES = "the next `churnops serve` or deployment closes it"
-_UNFINISHED, _REMOVED = ".unfinished-", ".removed-"  # prefixes of folders that a process is writing or deleting
 
 
 class UnfinishedDeploymentError(RegistryError):
@@ -62,34 +62,39 @@ def who() -> str:
 
 
 class DeploymentFolder:
-    """The folder of deployed models: `versions/` contains them, the link `production` points to the deployed one.
+    """The deployed models, and the log of deployments.
 
     Call methods that change the folder only inside `locked()`. Without `move_aliases`, intents stay open until a
     process with access to MLflow closes them.
     """
 
-    def __init__(self, folder: Path, log: "DeploymentLog", move_aliases: MoveAliases | None = None) -> None:
-        self.folder = folder
+    def __init__(self, place: Place, log: "DeploymentLog", move_aliases: MoveAliases | None = None) -> None:
+        self.place = place
         self.log = log
         self._move_aliases = move_aliases
 
     def locked(self) -> AbstractContextManager[None]:
-        """Lock out decisions and deployments by other processes on this machine until the block ends."""
-        return file_lock(self.folder / ".lock")
+        """Lock out decisions and deployments by other processes until the block ends. See `Place.locked`."""
+        return self.place.locked()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the models on this machine."""
+        return self.place.folder
 
     @property
     def link(self) -> Path:
         """The link that serving reads."""
-        return self.folder / LINK
+        return self.place.link
 
     @property
     def versions(self) -> Path:
-        """The folder of version folders, one for each deployment."""
-        return self.folder / "versions"
+        """The folder of version folders on this machine."""
+        return self.place.versions
 
     def current(self) -> str | None:
         """Return the name of the deployed version folder; None if there is no deployed model."""
-        return deployed_version(self.folder)
+        return self.place.current()
 
     def production(self) -> Bundle | None:
         """Load the deployed bundle; return None if there is none.
@@ -101,7 +106,7 @@ class DeploymentFolder:
         RegistryError
             If `production` is not a link made by churnops.
         """
-        self._check_link()
+        self.place.check_link()
         return deployed(self.folder)
 
     def deploy(self, bundle: Bundle, version: int, reason: str, by: str | None = None) -> Path:
@@ -121,11 +126,12 @@ class DeploymentFolder:
         """
         from churnops.journal.deployment_log import Intent
 
-        self._check_link()
+        self.place.check_link()
         self._undo()
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
         saved = bundle.save(self.versions / name)
         Bundle.load(saved)  # a bundle that cannot be loaded must not be deployed
+        self.place.publish(name, bundle.content_sha256)
         self._put_into_production(Intent(name, version, bundle.content_sha256, self.current(), reason, by or who()))
         return saved
 
@@ -151,7 +157,7 @@ class DeploymentFolder:
         """
         from churnops.journal.deployment_log import Intent
 
-        self._check_link()
+        self.place.check_link()
         self._undo()
         target = self.rollback_target(folder_name)
         if target.folder == self.current():
@@ -188,8 +194,8 @@ class DeploymentFolder:
                 f"version {version} was never deployed, so there is no rollback to it: "
                 f"`churnops promote {version}` deploys it"
             )
-        kept = [name for name in folders if _is_folder(self.versions / name)]
-        return (kept or folders)[-1]
+        names = self.place.names()
+        return ([name for name in folders if name in names] or folders)[-1]
 
     def answered(self) -> "list[Deployment]":
         """Return the deployments that reached the link swap, open and closed, oldest first."""
@@ -248,38 +254,24 @@ class DeploymentFolder:
         """
         if self.versions.is_symlink():
             raise RegistryError(f"{self.versions} is a link, and nothing is removed through a link: prune its target")
-        if not self.versions.is_dir():
-            return Pruned((), 0)
         order = {deployment.folder: deployment.id for deployment in self.log.history() if deployment.kind == "deploy"}
-        entries = [entry.name for entry in self.versions.iterdir() if _is_folder(entry)]
         # Ordered by the log, because the time in a name may be wrong; folders older than the log come first.
-        names = sorted(filter(FOLDER_NAME.fullmatch, entries), key=lambda name: (order.get(name, 0), name))
+        names = sorted(filter(_FOLDER_NAME.fullmatch, self.place.names()), key=lambda name: (order.get(name, 0), name))
         stay = {*names[max(len(names) - keep, 0) :], *protected, self.current()}
         with suppress(RegistryError):  # a rollback has no target
             stay.add(self._replaced().folder)
         for intent in self.log.open_intents():
             stay |= {intent.folder, intent.previous}
         gone = [name for name in names if name not in stay]
-        for name in gone:  # renamed first, so that a killed process never leaves half of a bundle
-            (self.versions / name).rename(self.versions / (_REMOVED + name))
-        fsync_folder(self.versions)
-        freed = 0
-        for entry in self.versions.iterdir():
-            if entry.name.startswith((_REMOVED, _UNFINISHED)) and _is_folder(entry):
-                freed += sum(file.lstat().st_size for file in entry.rglob("*") if not file.is_dir())
-                shutil.rmtree(entry)
-        return Pruned(tuple(gone), freed)
-
-    def _check_link(self) -> None:
-        if self.link.exists() and not self.link.is_symlink():
-            raise RegistryError(f"{self.link} is not a link made by churnops: move it away first")
+        return Pruned(tuple(gone), self.place.remove(gone))
 
     def _check_bundle(self, target: "Deployment") -> None:
         """Refuse a rollback to a folder that is missing, is damaged or contains another bundle."""
         folder, again = self.versions / target.folder, f"`churnops promote {target.version}` deploys it again"
-        if not _is_folder(folder):
+        if target.folder not in self.place.names():
             raise RegistryError(f"version {target.version} was deployed, but its folder was removed: {again}")
         try:
+            self.place.fetch(target.folder, target.content_sha256)
             bundle = Bundle.load(folder)
         except BundleError as error:
             raise BundleError(f"{error}; {again}") from None
@@ -310,11 +302,15 @@ class DeploymentFolder:
         raise RegistryError(f"{folder_name[:200]} is not in the deployment log: `churnops models` lists its entries")
 
     def _put_into_production(self, intent: "Intent") -> None:
-        self.log.open_intent(intent)
+        intent_id = self.log.open_intent(intent)
         try:
-            self._swap(intent.folder)
+            self.place.swap(intent)
             self.recover()
         except UnfinishedDeploymentError:
+            raise
+        except OvertakenError:
+            if self.current() != intent.folder:
+                self.log.close(self.log.get(intent_id), "undone")
             raise
         except Exception as error:
             if self.current() != intent.folder:
@@ -327,18 +323,8 @@ class DeploymentFolder:
         """Close as undone each open intent whose link was not swapped; return these deployments."""
         swapped = {deployment.id for deployment in self.answered()}
         undone = [intent for intent in self.log.open_intents() if intent.id not in swapped]
+        if undone:
+            self.place.claim()
         for intent in undone:
             self.log.close(intent, "undone")
         return [replace(intent, closed="undone") for intent in undone]
-
-    def _swap(self, name: str) -> None:
-        """Point the link to another version folder; readers see either the old target or the new one."""
-        new = self.folder / ".production-new"
-        new.unlink(missing_ok=True)
-        new.symlink_to(Path("versions", name))
-        new.replace(self.link)
-        fsync_folder(self.folder)
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

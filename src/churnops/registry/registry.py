@@ -50,7 +50,7 @@ class Registry:
         self.name = tracker.settings.registry.model_name
         self._client = tracker.client
         self._uri = tracker.uri
-        self.deployed = DeploymentFolder(folder.folder, folder.log, self.name_production)
+        self.deployed = DeploymentFolder(folder.place, folder.log, self.name_production)
 
     def versions(self) -> list[ModelVersion]:
         """Return all registered versions, newest first."""

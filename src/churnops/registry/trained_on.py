@@ -41,7 +41,7 @@ def save_trained_on(models: Path, content_sha256: str, identities: Identities) -
     OSError
         If the file cannot be written.
     """
-    path = _path(models, content_sha256)
+    path = trained_on_path(models, content_sha256)
     document = json.dumps({"version": VERSION, "names": identities.names}).encode()
     data = write_arrays(
         {
@@ -68,7 +68,7 @@ def load_trained_on(models: Path, content_sha256: str) -> Identities | None:
     RegistryError
         If `content_sha256` is not a hash, or the file is damaged, of a newer version or unreadable.
     """
-    path = _path(models, content_sha256)
+    path = trained_on_path(models, content_sha256)
     try:
         arrays = read_arrays(path.read_bytes(), _ARRAYS, path.name)
     except FileNotFoundError:
@@ -83,7 +83,8 @@ def load_trained_on(models: Path, content_sha256: str) -> Identities | None:
     return Identities(names, **arrays)
 
 
-def _path(models: Path, content_sha256: str) -> Path:
+def trained_on_path(models: Path, content_sha256: str) -> Path:
+    """Return the path of a model's file, which need not exist; raise `RegistryError` if the hash is not one."""
     if not re.fullmatch(r"[0-9a-f]{64}", content_sha256):
         raise RegistryError(
             f"{content_sha256[:80]!r} is not a model's content hash: give the 64 hex digits in `bundle.json`"

@@ -37,8 +37,8 @@ def _owned(settings: Settings) -> Iterator[Path]:
         if url.startswith(prefix):
             for suffix in suffixes:
                 yield Path(settings.database_url(url).removeprefix(prefix) + suffix)
-    for name in (settings.registry.directory, settings.monitoring.directory, settings.tracking.artifacts):
-        folder = settings.path(name)
+    folders = (settings.models, *map(settings.path, (settings.monitoring.directory, settings.tracking.artifacts)))
+    for folder in folders:
         inputs = (settings.root, *map(settings.path, (*settings.data.raw, *settings.data.production)))
         if folder.is_dir() and not any(path.is_relative_to(folder) for path in inputs):
             yield folder

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
-from churnops.address import split_address
+from churnops.address import is_object_address, split_address
 
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories
 
@@ -351,6 +351,12 @@ def seconds(low: float, high: float) -> Number:
 def path() -> Text:
     """Return the rule of a path."""
     return Text("a path without ~ and ://", 1, 1024, is_path)
+
+
+def path_or_address() -> Text:
+    """Return the rule of a path or the address of an object store."""
+    form = "a path without ~ and ://, or an address such as s3://bucket/prefix, az:// or gs://"
+    return Text(form, 1, 1024, lambda text: is_path(text) or is_object_address(text))
 
 
 def share(low: float = 0.0, high: float = 1.0) -> Number:

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from churnops.address import is_object_address
 from churnops.errors import SettingsError
 from churnops.schema import Name, Schema, without_empty_labels
 from churnops.settings.columns import check_columns, check_directions
@@ -47,11 +48,13 @@ from churnops.settings.rules import (
     Whole,
     days,
     path,
+    path_or_address,
     seconds,
     share,
 )
 
 FilePath = Annotated[str, path()]
+PathOrAddress = Annotated[str, path_or_address()]
 FEATURE = Text("the name of a feature or column", 1, 300)
 NAME = Text("a snake_case name", 1, 64)
 MODEL_NAME = Text("letters, digits, _, . and -", 1, 64, re.compile(r"[A-Za-z0-9_.-]+").fullmatch)
@@ -250,10 +253,14 @@ class RetrainingSettings(_Section):
 
 
 class RegistrySettings(_Section):
-    """Name of the registered model in MLflow, and the folder of deployed models."""
+    """Name of the registered model in MLflow, and the folder of deployed models.
+
+    `directory` may be in an object store; `copy_directory` is then its local copy.
+    """
 
     model_name: Annotated[str, MODEL_NAME] = "churn"
-    directory: FilePath = "models"
+    directory: PathOrAddress = "models"
+    copy_directory: FilePath = "models-copy"
 
 
 class TrackingSettings(_Section):
@@ -394,6 +401,12 @@ class Settings(_Section):
         document = self.model_dump(mode="json", by_alias=True)
         document[section] |= values
         return self.model_copy(update={section: getattr(self.parse(document, self._root), section)})
+
+    @property
+    def models(self) -> Path:
+        """Folder of the deployed models on this machine; the local copy if they are in an object store."""
+        in_store = is_object_address(self.registry.directory)
+        return self.path(self.registry.copy_directory if in_store else self.registry.directory)
 
     def path(self, relative: str) -> Path:
         """Resolve a path of the settings against `root`."""

@@ -54,7 +54,7 @@ class Tracker:
         if given is None:  # MLflow sets the variable too, and the next project in this process would use it
             os.environ.pop(ENV_URI, None)
         # Two processes must not create the store at once.
-        lock = file_lock(settings.path(settings.registry.directory) / ".lock") if self._local else nullcontext()
+        lock = file_lock(settings.models / ".lock") if self._local else nullcontext()
         try:
             with lock, _quiet():
                 self._follow_move()

@@ -25,6 +25,7 @@ def project() -> Project:
     apply_permissions(settings)
     opened = Project(settings)
     _ = opened.engine  # open the database now: the cache's lock keeps other sessions out
+    opened.place.refresh()
     return opened
 
 
@@ -63,6 +64,7 @@ def guarded(page: Callable[[Project], None], *, draws: bool = True) -> Callable[
     def shown() -> None:
         try:
             opened = project()
+            Thread(target=opened.place.refresh, daemon=True).start()  # the page does not wait for an object store
             if draws or st.session_state:
                 import_module("pandas")  # waits for the thread in `project`: Plotly fails on a half-loaded pandas
             page(opened)

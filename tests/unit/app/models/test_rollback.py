@@ -12,6 +12,7 @@ from churnops.app.models.rollback import Attempts, RefusedError, admitted, roll_
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.keys import KeyStore
 from churnops.registry import DeploymentFolder
+from churnops.registry.place import Place
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
 from tests.support.app_models import deployment, spells
@@ -40,7 +41,7 @@ def keys(tmp_path: Path) -> Iterator[KeyStore]:
 def deployed(in_project: Path, trained: TrainedModels) -> Iterator[tuple[Settings, DeploymentFolder, KeyStore]]:
     """A project with a second version deployed."""
     engine = open_database(f"sqlite:///{in_project}/journal.db")
-    folder = DeploymentFolder(in_project / "models", DeploymentLog(engine), lambda _sha256: None)
+    folder = DeploymentFolder(Place(in_project / "models"), DeploymentLog(engine), lambda _sha256: None)
     folder.deploy(trained.models["decision_tree"].bundle, 2, "a try")
     yield load_settings(in_project / "config.yaml"), folder, KeyStore(engine)
     engine.dispose()

@@ -1,0 +1,226 @@
+"""Objects in a store: S3, Azure Blob Storage or Google Cloud Storage, through obstore.
+
+Credentials, region and endpoint come from the usual environment variables (`AWS_*`, `AZURE_*`, `GOOGLE_*`) and are
+never part of an address or a message. Requests end after `REQUEST_SECONDS`; requests that fail with 5xx or without an
+answer are repeated for up to `RETRY_SECONDS`.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from churnops.address import is_loopback, is_object_address
+from churnops.errors import SettingsError, StoreError
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+
+REQUEST_SECONDS = 10
+RETRY_SECONDS = 30
+PART_BYTES = 8 * 2**20
+"""Size of the parts in which objects are read and written, so that memory stays bounded."""
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+"""Environment variables with the address of a store's service."""
+
+
+class ConditionError(StoreError):
+    """A conditional write was refused: the object exists already, or another process has replaced it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A small object that was read, with the etag of its content."""
+
+    data: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object in a listing: its name below the store's address, and its size in bytes."""
+
+    name: str
+    bytes: int
+
+
+class ObjectStore:
+    """Objects below an address such as `s3://bucket/prefix`. Safe for several threads.
+
+    Raises
+    ------
+    SettingsError
+        If the text is not such an address, obstore is not installed, or a variable names an `http` endpoint on another
+        machine.
+    """
+
+    def __init__(self, address: str) -> None:
+        if not is_object_address(address):
+            raise SettingsError(f"{address[:200]!r} must be an address such as s3://bucket/prefix, az:// or gs://")
+        self.address = address.rstrip("/")
+        self._http = _local_http(os.environ)
+        try:
+            import obstore
+        except ImportError:
+            raise SettingsError(f"{self.address}: obstore is not installed: pip install 'churnops[objects]'") from None
+        self._obstore = obstore
+
+    @cached_property
+    def _store(self) -> Any:
+        from obstore.store import from_url
+
+        return from_url(
+            self.address,
+            client_options={
+                "allow_http": self._http,
+                "timeout": timedelta(seconds=REQUEST_SECONDS),
+                "connect_timeout": timedelta(seconds=REQUEST_SECONDS / 2),
+            },
+            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        )
+
+    def read(self, name: str, known: Stored | None = None, *, max_bytes: int) -> Stored | None:
+        """Return a small object; None if there is none.
+
+        Parameters
+        ----------
+        known
+            Result of an earlier call. It is returned again, without a transfer, if the object is unchanged.
+
+        Raises
+        ------
+        StoreError
+            If the object is larger than `max_bytes`, or the store does not answer.
+        """
+        options: GetOptions = {"if_none_match": known.etag} if known else {}
+        with self._answering(name):
+            try:
+                result = self._obstore.get(self._store, name, options=options)
+                if result.meta["size"] > max_bytes:
+                    raise StoreError(f"{self.address}/{name} is larger than {max_bytes} bytes")
+                return Stored(bytes(result.bytes()), _etag(result.meta))
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+                    raise
+                return None
+            except self._obstore.exceptions.NotModifiedError:
+                return known
+
+    def create(self, name: str, data: bytes) -> Stored:
+        """Write a small object that must not exist; raise `ConditionError` if it does."""
+        return self._write(name, data, "create")
+
+    def replace(self, name: str, data: bytes, expected: Stored) -> Stored:
+        """Replace a small object; raise `ConditionError` if it is not the expected one any more."""
+        return self._write(name, data, {"e_tag": expected.etag})
+
+    def _write(self, name: str, data: bytes, mode: Any) -> Stored:
+        with self._answering(name):
+            return Stored(data, _etag(self._obstore.put(self._store, name, data, mode=mode)))
+
+    def upload(self, name: str, file: Path) -> None:
+        """Write a file as an object, in parts; an existing object is replaced when the last part has arrived."""
+        with self._answering(name):
+            self._obstore.put(self._store, name, file, chunk_size=PART_BYTES, max_concurrency=2)
+
+    def download(self, name: str, target: IO[bytes], *, max_bytes: int | None = None) -> int | None:
+        """Append an object to a file, in parts that all belong to one content; return its size, None if it is missing.
+
+        Raises
+        ------
+        StoreError
+            If the object changes meanwhile, is larger than `max_bytes`, or the store does not answer.
+        """
+        with self._answering(name):
+            try:
+                meta = self._obstore.head(self._store, name)
+            except FileNotFoundError:
+                return None
+            size = int(meta["size"])
+            if max_bytes is not None and size > max_bytes:
+                raise StoreError(f"{self.address}/{name} is larger than {max_bytes} bytes")
+            for start in range(0, size, PART_BYTES):
+                end = min(start + PART_BYTES, size)
+                options: GetOptions = {"range": (start, end), "if_match": _etag(meta)}
+                part = self._obstore.get(self._store, name, options=options).bytes()
+                if len(part) != end - start:
+                    raise StoreError(f"{self.address}/{name} ended early: {start + len(part)} of {size} bytes")
+                target.write(part)
+        return size
+
+    def entries(self, prefix: str = "") -> Iterator[Listed]:
+        """Yield the objects whose names begin with the folder `prefix`, in no particular order."""
+        with self._answering(prefix):
+            for chunk in self._obstore.list(self._store, prefix):
+                for meta in chunk:
+                    yield Listed(str(meta["path"]), int(meta["size"]))
+
+    def delete(self, names: list[str]) -> None:
+        """Delete objects; missing ones are ignored."""
+        with self._answering(names[0] if names else ""):
+            for name in names:
+                try:
+                    self._obstore.delete(self._store, name)
+                except FileNotFoundError:
+                    continue
+
+    @contextmanager
+    def _answering(self, name: str) -> Iterator[None]:
+        """Turn errors of obstore into a `StoreError` in one line, without addresses of requests."""
+        exceptions = self._obstore.exceptions
+        where = f"{self.address}/{name}".rstrip("/")
+        try:
+            yield
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            raise ConditionError(f"{where} was written by another process") from None
+        except FileNotFoundError as error:
+            raise StoreError(f"{where}: {_reason(str(error))}") from None
+        except exceptions.BaseError as error:
+            raise StoreError(f"{where}: {_reason(str(error))}") from None
+
+
+def _etag(meta: Any) -> str:
+    if not meta["e_tag"]:
+        raise StoreError("the object store returns no etag, so writes cannot be conditional")
+    return str(meta["e_tag"])
+
+
+def _reason(text: str) -> str:
+    """Return the reason in an error of obstore, without the request's address, which may contain a signature.
+
+    >>> _reason("Error performing PUT https://x?sig=1 in 7ms - status code: 403 Forbidden: <Code>AccessDenied</Code>")
+    'the store answers 403 Forbidden (AccessDenied)'
+    >>> _reason("Error performing GET http://x in 1s, after 3 retries - HTTP error: error sending request")
+    'the store does not answer'
+    """
+    text = text.partition("\n\nDebug source")[0]
+    if match := re.search(r"status code: (\d{3}[A-Za-z -]*)", text):
+        code = re.search(r"<Code>(\w{1,60})</Code>", text)
+        return f"the store answers {match[1].strip()}" + (f" ({code[1]})" if code else "")
+    if "HTTP error" in text:
+        return "the store does not answer"
+    return re.sub(r"https?://\S+", "…", text.partition("\n")[0])[:200]
+
+
+def _local_http(environment: Mapping[str, str]) -> bool:
+    """Return whether requests may go without TLS: only to this machine.
+
+    Raises
+    ------
+    SettingsError
+        If a variable names an `http` endpoint on another machine.
+    """
+    local = bool(environment.get("AZURE_STORAGE_USE_EMULATOR"))
+    for name in ENDPOINTS:
+        endpoint = urlsplit(environment.get(name, ""))
+        if endpoint.scheme == "http":
+            if not is_loopback(endpoint.hostname or ""):
+                raise SettingsError(f"{name} must be an https address, unless it is on this machine")
+            local = True
+    return local

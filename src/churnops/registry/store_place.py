@@ -1,0 +1,281 @@
+"""Deployed models in an object store, with a verified local copy that all readers use.
+
+The store has the version folders as `versions/NAME/…` and one small document, `production.json`, which decides which
+model is deployed. A deployment replaces the document on the condition that nobody else has replaced it since the
+deployment began, so of several machines that deploy at once one succeeds.
+"""
+
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from churnops.errors import BundleError, RegistryError, StoreError
+from churnops.files import close_to_others, file_lock, fsync_folder
+from churnops.model import Bundle
+from churnops.model.bundle_folder import DOCUMENT, ESTIMATOR, REFERENCE
+from churnops.objects import ConditionError, ObjectStore, Stored
+from churnops.registry import reference, trained_on
+from churnops.registry.place import FOLDER_NAME, UNFINISHED, OvertakenError, Place, is_folder
+
+if TYPE_CHECKING:
+    from churnops.journal.deployment_log import Intent
+
+log = logging.getLogger("churnops.registry")
+
+PRODUCTION = "production.json"
+BUNDLE_FILES = (DOCUMENT, ESTIMATOR, REFERENCE)
+MAX_FILE_BYTES = 2**30
+FRESH_SECONDS, PAUSE_SECONDS = 2.0, 30.0
+"""Times without a question by `refresh`, after an answer of the store and after none."""
+
+_FolderName = Annotated[str, StringConstraints(pattern=f"^{FOLDER_NAME}$")]
+_Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+class InProduction(BaseModel):
+    """The document `production.json`. `folder` is None before the first deployment is complete.
+
+    `turn` differs each time the document is written, so that its etag differs too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    turn: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
+    folder: _FolderName | None = None
+    version: int | None = None
+    content_sha256: _Sha256 | None = None
+    previous: _FolderName | None = None
+
+
+class StorePlace(Place):
+    """Deployed models in an object store; `folder` is their local copy.
+
+    Safe for several threads and processes. If the store does not answer, readers continue with the local copy.
+    """
+
+    def __init__(self, store: ObjectStore, folder: Path) -> None:
+        super().__init__(folder)
+        self.store = store
+        self._seen: Stored | None = None
+        self._adopted: str | None = None  # etag of the document that the local link follows
+        self._deploying = False
+        self._next_refresh = float("-inf")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock out this machine's other processes, and fail if another machine deploys before the block ends.
+
+        Raises
+        ------
+        StoreError
+            If the store does not answer: a deployment must begin from the model that is deployed there.
+        """
+        with super().locked():
+            self.follow()
+            self._deploying = True
+            try:
+                yield
+            finally:
+                self._deploying = False
+
+    def refresh(self) -> None:
+        """Follow the store, unless that was done just now or this process deploys; log a failure."""
+        if self._deploying or time.monotonic() < self._next_refresh:
+            return
+        pause = FRESH_SECONDS
+        try:
+            self.follow()
+        except (StoreError, BundleError, RegistryError) as error:
+            log.warning("the local copy of the deployed model may be outdated: %s", error)
+            pause = PAUSE_SECONDS
+        self._next_refresh = time.monotonic() + pause
+
+    def follow(self) -> None:
+        """Copy the deployed version to this machine if it changed, check it, and point the local link to it.
+
+        Raises
+        ------
+        StoreError
+            If the store does not answer, or has lost its document.
+        BundleError
+            If the version is damaged. The local link stays.
+        """
+        with self._copying():
+            self._seen = self.store.read(PRODUCTION, self._seen, max_bytes=2**16)
+            document = self._document()
+            if document is None or document.folder is None:
+                if self.current() is not None:
+                    raise StoreError(
+                        f"{self.store.address} has no deployed model, but its copy {self.folder} has one: restore "
+                        f"{PRODUCTION} in the store, or remove the copy"
+                    )
+                return
+            assert self._seen is not None
+            if self._adopted != self._seen.etag:
+                self._fetch(document.folder, document.content_sha256 or "")
+                self._adopted = self._seen.etag
+            if self.current() != document.folder:
+                self._point_to(document.folder)
+
+    def publish(self, name: str, content_sha256: str) -> None:
+        """Copy a version folder, and what is known of its training customers, to the store."""
+        for path in self._files(name, content_sha256):
+            if path.is_file():
+                self.store.upload(str(path.relative_to(self.folder)), path)
+
+    def fetch(self, name: str, content_sha256: str) -> None:
+        """Copy a version folder from the store, unless it is here undamaged.
+
+        Raises
+        ------
+        BundleError
+            If the copy is damaged or another model. Nothing has changed.
+        StoreError
+            If the store lacks a file or does not answer.
+        """
+        with self._copying():
+            self._fetch(name, content_sha256)
+
+    def _fetch(self, name: str, content_sha256: str) -> None:
+        folder = self.versions / name
+        if is_folder(folder) and _holds(folder, content_sha256):
+            return
+        unfinished = self.versions / f"{UNFINISHED}{secrets.token_hex(8)}"
+        unfinished.mkdir(parents=True)
+        try:
+            for file in BUNDLE_FILES:
+                if not self._download(f"versions/{name}/{file}", unfinished / file):
+                    raise StoreError(f"{self.store.address}/versions/{name}/{file} is missing")
+            bundle = Bundle.load(unfinished)
+            if bundle.content_sha256 != content_sha256:
+                raise BundleError(f"bundle {folder} is refused: the store names another model in this folder")
+            self._fetch_customers(content_sha256)
+            if folder.is_symlink():
+                folder.unlink()
+            elif folder.exists():  # damaged
+                shutil.rmtree(folder)
+            unfinished.rename(folder)
+            fsync_folder(self.versions)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def swap(self, intent: "Intent") -> None:
+        """Replace the store's document, then point the local link to the version.
+
+        Raises
+        ------
+        OvertakenError
+            If another machine has deployed since `locked` began.
+        StoreError
+            If the store does not answer.
+        """
+        with self._copying():
+            self._write(
+                InProduction(
+                    turn=secrets.token_hex(8),
+                    folder=intent.folder,
+                    version=intent.version,
+                    content_sha256=intent.content_sha256,
+                    previous=intent.previous,
+                )
+            )
+            self._point_to(intent.folder)
+            assert self._seen is not None
+            self._adopted = self._seen.etag
+
+    def claim(self) -> None:
+        """Write the document again with a new `turn`: the condition of an earlier deployment is then not met.
+
+        Raises
+        ------
+        OvertakenError
+            If another machine has deployed since `locked` began.
+        """
+        with self._copying():
+            document = self._document() or InProduction(turn="0" * 16)
+            self._write(document.model_copy(update={"turn": secrets.token_hex(8)}))
+
+    def names(self) -> set[str]:
+        """Return the names of the version folders here and in the store."""
+        return super().names() | {entry.name.split("/")[1] for entry in self.store.entries("versions")}
+
+    def remove(self, names: Collection[str]) -> int:
+        """Remove version folders here and in the store; return the size of their files here."""
+        self.store.delete([f"versions/{name}/{file}" for name in names for file in reversed(BUNDLE_FILES)])
+        with self._copying():
+            return super().remove(set(names) & super().names())
+
+    def _copying(self) -> AbstractContextManager[None]:
+        """Lock the local link against other processes of this machine, for as long as a copy takes."""
+        return file_lock(self.folder / ".copy")
+
+    def _document(self) -> InProduction | None:
+        if self._seen is None:
+            return None
+        try:
+            return InProduction.model_validate_json(self._seen.data)
+        except ValidationError:
+            raise RegistryError(f"{self.store.address}/{PRODUCTION} was not written by this churnops") from None
+
+    def _write(self, document: InProduction) -> None:
+        """Write the document if it is the one that this process has seen last."""
+        data = (document.model_dump_json(indent=1) + "\n").encode()
+        try:
+            if self._seen is None:
+                self._seen = self.store.create(PRODUCTION, data)
+            else:
+                self._seen = self.store.replace(PRODUCTION, data, self._seen)
+        except StoreError as error:
+            # A write whose answer was lost may be complete; obstore's repetition of it is then refused.
+            written = self.store.read(PRODUCTION, max_bytes=2**16)
+            if written is not None and written.data == data:
+                self._seen = written
+            elif isinstance(error, ConditionError):
+                raise OvertakenError(
+                    "another machine has deployed meanwhile, so this command changed nothing: repeat it"
+                ) from None
+            else:
+                raise
+
+    def _files(self, name: str, content_sha256: str) -> list[Path]:
+        return [*(self.versions / name / file for file in BUNDLE_FILES), *self._customers(content_sha256)]
+
+    def _customers(self, content_sha256: str) -> list[Path]:
+        """Return the files about a model's training customers, which need not exist."""
+        return [
+            trained_on.trained_on_path(self.folder, content_sha256),
+            reference.reference_path(self.folder, content_sha256),
+        ]
+
+    def _fetch_customers(self, content_sha256: str) -> None:
+        for path in self._customers(content_sha256):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            close_to_others(path.parent)
+            unfinished = path.with_name(f".{path.name}.unfinished")
+            if self._download(str(path.relative_to(self.folder)), unfinished):
+                close_to_others(unfinished)
+                unfinished.replace(path)
+
+    def _download(self, name: str, path: Path) -> bool:
+        """Copy an object to a new file, unless the store lacks it; return whether it has it."""
+        with path.open("wb") as file:
+            size = self.store.download(name, file, max_bytes=MAX_FILE_BYTES)
+        if size is None:
+            path.unlink()
+        return size is not None
+
+
+def _holds(folder: Path, content_sha256: str) -> bool:
+    """Whether a folder has an undamaged bundle with this content."""
+    try:
+        return Bundle.load(folder).content_sha256 == content_sha256
+    except BundleError:
+        return False

@@ -1,0 +1,198 @@
+"""Deployed models in an object store: several machines, damage, and a store that does not answer."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from churnops.errors import BundleError, RegistryError, StoreError
+from churnops.journal import DeploymentLog
+from churnops.journal.database import open_database
+from churnops.model import Bundle
+from churnops.model.deployed import require_deployed
+from churnops.objects import ConditionError, ObjectStore, Stored
+from churnops.registry import DeploymentFolder
+from churnops.registry.place import OvertakenError
+from churnops.registry.reference import reference_path, save_reference
+from churnops.registry.store_place import PRODUCTION, StorePlace
+from churnops.training.train import TrainedModels
+from tests.support.object_stores import memory_store
+
+
+@pytest.fixture
+def store() -> ObjectStore:
+    return memory_store()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[DeploymentLog]:
+    engine = open_database(f"sqlite:///{tmp_path}/journal.db")
+    yield DeploymentLog(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def machines(tmp_path: Path, store: ObjectStore, log: DeploymentLog) -> list[DeploymentFolder]:
+    """Two machines with the same store and journal, each with a copy of its own."""
+    return [DeploymentFolder(StorePlace(store, tmp_path / name), log, lambda _: None) for name in ("one", "two")]
+
+
+@pytest.fixture
+def bundles(trained: TrainedModels) -> tuple[Bundle, Bundle]:
+    return trained.models["decision_tree"].bundle, trained.models["logistic_regression"].bundle
+
+
+def deploy(folder: DeploymentFolder, bundle: Bundle, version: int = 1) -> str:
+    with folder.locked():
+        return folder.deploy(bundle, version, "a test").name
+
+
+def test_another_machine_copies_the_deployed_version_and_its_sample(
+    machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    save_reference(one.folder, bundles[0].content_sha256, b"a sample")
+    name = deploy(one, bundles[0])
+    two.place.refresh()
+    assert two.current() == name
+    assert require_deployed(two.folder).content_sha256 == bundles[0].content_sha256
+    assert reference_path(two.folder, bundles[0].content_sha256).read_bytes() == b"a sample"
+
+
+def test_of_two_machines_that_deploy_at_once_one_succeeds(
+    machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle], log: DeploymentLog
+):
+    one, two = machines
+    deploy(one, bundles[0])
+    with two.locked():
+        winner = deploy(one, bundles[1], 2)
+        with pytest.raises(OvertakenError, match="another machine has deployed meanwhile"):
+            two.deploy(bundles[0], 3, "late")
+    assert [d.closed for d in log.history()] == ["done", "done", "undone"]
+    two.place.follow()
+    assert one.current() == two.current() == winner
+
+
+def test_an_undone_deployment_elsewhere_can_no_longer_happen(
+    machines: list[DeploymentFolder],
+    bundles: tuple[Bundle, Bundle],
+    log: DeploymentLog,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    one, two = machines
+    first = deploy(one, bundles[0])
+    swap = two.place.swap
+
+    def meanwhile(intent: object) -> None:
+        with one.locked():
+            assert [d.closed for d in one.recover()] == ["undone"]
+        swap(intent)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(two.place, "swap", meanwhile)
+    with pytest.raises(OvertakenError):
+        deploy(two, bundles[1], 2)
+    assert [d.closed for d in log.history()] == ["done", "undone"]
+    one.place.follow()
+    assert one.current() == first
+
+
+def test_a_write_whose_answer_was_lost_counts(
+    machines: list[DeploymentFolder],
+    bundles: tuple[Bundle, Bundle],
+    log: DeploymentLog,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    one, _ = machines
+    deploy(one, bundles[0])
+    replace = ObjectStore.replace
+
+    def lost(store: ObjectStore, name: str, data: bytes, expected: Stored) -> Stored:
+        replace(store, name, data, expected)
+        raise ConditionError("the repetition was refused")
+
+    monkeypatch.setattr(ObjectStore, "replace", lost)
+    name = deploy(one, bundles[1], 2)
+    assert one.current() == name
+    assert [d.closed for d in log.history()] == ["done", "done"]
+
+
+def test_a_rollback_copies_a_version_that_this_machine_lacks(
+    machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    first = deploy(one, bundles[0])
+    deploy(one, bundles[1], 2)
+    with two.locked():
+        assert two.rollback(None, "worse").name == first
+    assert require_deployed(two.folder).content_sha256 == bundles[0].content_sha256
+
+
+def test_a_damaged_version_is_refused_and_the_copy_stays(
+    machines: list[DeploymentFolder], store: ObjectStore, bundles: tuple[Bundle, Bundle], tmp_path: Path
+):
+    one, two = machines
+    first = deploy(one, bundles[0])
+    two.place.follow()
+    name = deploy(one, bundles[1], 2)
+    key, whole = f"versions/{name}/estimator.npz", one.versions / name / "estimator.npz"
+    (tmp_path / "damaged").write_bytes(whole.read_bytes()[:-1] + b"?")
+    store.upload(key, tmp_path / "damaged")
+    with pytest.raises(BundleError, match=r"estimator\.npz was changed"):
+        two.place.follow()
+    assert two.current() == first
+    assert sorted(path.name for path in two.versions.iterdir()) == [first]
+    store.upload(key, whole)
+    two.place.follow()
+    assert two.current() == name
+
+
+def test_a_damaged_copy_is_replaced(machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle], tmp_path: Path):
+    one, two = machines
+    name = deploy(one, bundles[0])
+    two.place.follow()
+    (two.versions / name / "estimator.npz").write_bytes(b"?")
+    again = StorePlace(two.place.store, two.folder)  # type: ignore[attr-defined]
+    again.follow()
+    assert require_deployed(two.folder).content_sha256 == bundles[0].content_sha256
+
+
+def test_a_store_without_its_document_stops_deployments_not_readers(
+    machines: list[DeploymentFolder], store: ObjectStore, bundles: tuple[Bundle, Bundle]
+):
+    one, _ = machines
+    name = deploy(one, bundles[0])
+    store.delete([PRODUCTION])
+    with pytest.raises(StoreError, match="has no deployed model, but its copy"):
+        deploy(one, bundles[1], 2)
+    one.place.refresh()
+    assert one.current() == name
+
+
+def test_a_foreign_document_and_a_path_in_it_are_refused(
+    machines: list[DeploymentFolder], store: ObjectStore, bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    deploy(one, bundles[0])
+    written = store.read(PRODUCTION, max_bytes=2**16)
+    assert written is not None
+    name = one.current()
+    assert name is not None
+    for data in (b"{}", written.data.replace(name.encode(), b"../../elsewhere")):
+        written = store.replace(PRODUCTION, data, written)
+        with pytest.raises(RegistryError, match=r"production\.json was not written by this churnops"):
+            two.place.follow()
+    assert two.current() is None
+
+
+def test_pruning_removes_versions_from_the_store_too(
+    machines: list[DeploymentFolder], store: ObjectStore, bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    names = [deploy(one, bundles[number % 2], number + 1) for number in range(4)]
+    shutil.rmtree(two.folder, ignore_errors=True)
+    with two.locked():
+        assert two.prune(1).folders == tuple(names[:2])
+    assert {entry.name.split("/")[1] for entry in store.entries("versions")} == set(names[2:])
+    with one.locked():
+        assert one.prune(1).folders == tuple(names[:2])  # the copies of this machine
