@@ -20,7 +20,7 @@ from churnops.training import recipe, recipe_search
 from churnops.training.encode import FeatureKind
 from churnops.training.recipe import Params, Rows, fit_family, kinds_of
 from churnops.training.recipe_search import RecipeSearch, blend_weights, capped, is_capped
-from churnops.training.search import Trial, stratified_folds
+from churnops.training.search import Search, Trial, stratified_folds
 from churnops.training.train import _winner, train_models
 from tests.support.mixed_table import CITIES, customers, prepare, settings, trained, with_cities
 
@@ -83,6 +83,25 @@ def test_the_search_walks_up_as_long_as_it_helps_or_else_down(
     assert [tuple(trial.params.values()) for trial in whole.trials] == tried
     assert [tuple(trial.params.values()) for trial in short.trials] == tried[:3]
     assert whole.best.params == best
+
+
+def test_two_folds_compare_settings_of_many_rows(monkeypatch: pytest.MonkeyPatch):
+    columns, outcome = customers(600, seed=4)
+    schema = with_cities(30)
+    columns["city"] = np.arange(600.0) % 30
+    build = FeatureMatrix(schema.model_inputs, all_features(schema, FeatureSettings(), one_hot=False), list(columns))
+    folds = stratified_folds(outcome, 4, 1)
+
+    def search(few_rows: int) -> Search:
+        monkeypatch.setattr(recipe_search, "FEW_ROWS", few_rows)
+        with ThreadPoolExecutor(1) as pool:
+            validation = RecipeSearch(build, kinds_of(build, {}), columns, outcome, folds, "log_loss", 1, pool)
+            return validation.search("logistic_regression", 3)
+
+    whole, short = search(600), search(599)
+    assert [len(trial.folds) for trial in short.trials] == [2, 2, 2]
+    assert short.best.folds == next(t for t in whole.trials if t.params == short.best.params).folds
+    assert not np.isnan(short.out_of_fold).any()
 
 
 def test_shuffled_outcomes_have_no_skill():

@@ -84,7 +84,7 @@ FAMILIES: Mapping[str, RecipeFamily] = {
     ),
     "random_forest": RecipeFamily(
         "trees",
-        {"n_estimators": 100, "max_depth": 10, "max_features": "sqrt", "min_samples_leaf": 5, "max_samples": 0.5},
+        {"n_estimators": 60, "max_depth": 10, "max_features": "sqrt", "min_samples_leaf": 5, "max_samples": 0.5},
     ),
     "stumps": RecipeFamily("trees", _STUMPS),
     "xgboost": RecipeFamily(
@@ -212,7 +212,8 @@ def fit_linear(encoded: EncodedRows, params: Params) -> LinearModel:
     matrix = encoded.matrix
     mean, spread = matrix.mean(axis=0), matrix.std(axis=0)
     scale = np.where((encoded.encoding.kind == EQUAL) | (spread == 0.0), 1.0, spread)
-    scaled, rows = (matrix - mean) / scale, encoded.rows
+    scaled, rows = matrix - mean, encoded.rows
+    scaled /= scale
     if encoded.directions is None:
         regression = LogisticRegression(C=params["C"], solver="newton-cholesky").fit(scaled, rows.outcome, rows.weight)
         intercept, coefficients = regression.intercept_[0], regression.coef_[0]
@@ -239,7 +240,8 @@ def boost(
     if encoded.directions is not None:
         given["monotone_constraints"] = tuple(encoded.directions.tolist())
     fixed = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1}
-    training = xgboost.DMatrix(encoded.matrix, label=rows.outcome, weight=rows.weight, nthread=1)
+    # Takes less memory than a DMatrix, and the trees are the same.
+    training = xgboost.QuantileDMatrix(encoded.matrix, label=rows.outcome, weight=rows.weight, nthread=1)
     watched = []
     if stop is not None:
         watched = [(xgboost.DMatrix(stop[0], label=stop[1], nthread=1), "stop")]

@@ -5,10 +5,10 @@ boosted trees, with weights learned on out-of-fold scores. A fold plays no part 
 together choose hyperparameters and the number of trees.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ AVERAGED = 3
 PRIOR_INTERCEPT, PRIOR_SUM, PRIOR_WEIGHT = 0.1, 0.3, 0.3
 """Standard deviations of a blend's intercept around 0, of the sum of its weights around 1, and of each around equal."""
 ALL_TRIALS = 1000
+LADDER_FOLDS = 2
+"""Folds that compare the trials of more than 50,000 rows; the best trial is then measured on all folds."""
 LEAST_WEIGHT = 0.01
 """A part of a blend with a smaller weight is left out."""
 
@@ -135,6 +137,10 @@ class RecipeSearch:
         return {}
 
     @cached_property
+    def _on_few_folds(self) -> "RecipeSearch":
+        return replace(self, folds=self.folds[:LADDER_FOLDS])
+
+    @cached_property
     def _rows(self) -> list[tuple[Rows, Rows]]:
         """Training and validation rows of each fold, with derived features imputed by the training rows."""
         pairs = []
@@ -151,15 +157,24 @@ class RecipeSearch:
             )
         return pairs
 
+    def _encoded(self, form: Form, fold: int) -> EncodedRows:
+        """Return the fold's encoded training rows; those of the last form are kept."""
+        if (form, fold) not in self._kept:
+            for other in [key for key in self._kept if key[0] != form]:
+                self._kept.pop(other, None)
+            self._kept[form, fold] = encode(form, self._rows[fold][0], self.kinds, self.seed)
+        return self._kept[form, fold]
+
     @cached_property
-    def _encoded(self) -> Callable[[Form, int], EncodedRows]:
-        """Function from form and fold to the fold's encoded training rows; those of the last form are kept."""
-        return lru_cache(maxsize=len(self.folds))(
-            lambda form, fold: encode(form, self._rows[fold][0], self.kinds, self.seed)
-        )
+    def _kept(self) -> dict[tuple[Form, int], EncodedRows]:
+        return {}
 
     def _best(self, family: str, trials: int) -> Search:
         """Try the default hyperparameters, and walk the family's ladders from the best so far."""
+        if FAMILIES[family].ladders and self.outcome.size > FEW_ROWS and len(self.folds) > LADDER_FOLDS:
+            compared = self._on_few_folds._best(family, trials)
+            self._scores[family] = [self._trial(family, compared.best.params)]
+            return Search(compared.trials, *self._scores[family][0])
         known = FAMILIES[family]
         tried = [self._trial(family, dict(known.default))]
         for ladder in known.ladders:
