@@ -21,7 +21,8 @@ from churnops.data.validate import ValidationError
 from churnops.journal import Journal, open_database
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
-from churnops.monitoring.collect import batch_from_file, batch_from_journal
+from churnops.monitoring.collect import batch_from_file
+from churnops.monitoring.window import batch_from_journal
 from churnops.python_api.model import Model
 from churnops.scoring.file import FileScorer, InterruptedRunError
 from churnops.settings import Settings

@@ -13,10 +13,10 @@ from churnops.data.read import encode, outcomes
 from churnops.data.validate import check_customers
 from churnops.errors import DataError
 from churnops.journal import Journal, Label, PredictionRow, new_prediction_id
+from churnops.journal import columns as pages
 from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import microseconds
-from churnops.retraining import rows as module
 from churnops.retraining.rows import ProductionRows, rows_from_journal
 from churnops.schema import Column, Schema
 
@@ -155,7 +155,7 @@ def test_labels_and_corrections_count_only_once_they_are_recorded(engine: Engine
 def test_a_customer_appears_once_with_the_newest_labelled_prediction(
     engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch, chunk: int
 ):
-    monkeypatch.setattr(module, "ROWS", chunk)
+    monkeypatch.setattr(pages, "PAGE", chunk)
     written(engine, a_prediction("ann", 1.0), churned=False)
     written(engine, a_prediction("bob", 2.0, at=START + 1 * DAY), churned=False)
     written(engine, a_prediction("ann", 3.0, at=START + 2 * DAY), churned=True)
@@ -171,7 +171,7 @@ def test_a_customer_appears_once_with_the_newest_labelled_prediction(
 def test_without_an_id_a_customer_is_identified_by_the_inputs(
     engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch, chunk: int
 ):
-    monkeypatch.setattr(module, "ROWS", chunk)
+    monkeypatch.setattr(pages, "PAGE", chunk)
     written(engine, a_prediction(None, 0.0), churned=False)
     written(engine, a_prediction(None, None, at=START + DAY), churned=False)
     written(engine, a_prediction(None, -0.0, at=START + 2 * DAY), churned=True)  # the first one again
@@ -221,7 +221,7 @@ def test_inputs_of_another_schema_are_refused_in_one_line(engine: Engine, journa
 def test_memory_grows_with_customers_and_not_with_predictions(
     engine: Engine, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "ROWS", 1_000)
+    monkeypatch.setattr(pages, "PAGE", 1_000)
     many = [a_prediction(f"c{i % 50}", float(i), at=START + i * timedelta(seconds=1)) for i in range(20_000)]
     write_predictions(engine, many)
     labelled(

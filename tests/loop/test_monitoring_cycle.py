@@ -20,8 +20,8 @@ from churnops.journal import Journal, new_prediction_id
 from churnops.journal.cycles import CycleLog
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import alerts, looks
-from churnops.monitoring.collect import batch_from_journal
 from churnops.monitoring.document import ReportDocument
+from churnops.monitoring.window import batch_from_journal
 from churnops.pipelines import run_monitoring as monitoring
 from churnops.pipelines import sources
 from churnops.retraining.policy import RetrainingTask

@@ -1,21 +1,23 @@
 """The journal: predictions joined with their outcomes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Row, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import Engine, Select, bindparam, exists, func, or_, select
 
+from churnops.journal.columns import WindowQuery, read_pages
 from churnops.journal.database import answering, exclusive
-from churnops.journal.labels import KnownLabel, Label, LabelCounts, LabelTimes, outcome, refuse_unknown, write_labels
+from churnops.journal.labels import Label, LabelCounts, refuse_unknown, write_labels
+from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
 from churnops.journal.predictions import PredictionRow
 from churnops.journal.seen import unmatched
 from churnops.journal.tables import labels, microseconds, moment, predictions
 from churnops.schema import is_blank
 
 _PAGE = 1_000  # rows fetched at a time
-_LABEL = len(KnownLabel._fields)
 
 
 class RecordedPrediction(NamedTuple):
@@ -57,11 +59,14 @@ class Journal:
 
     def prediction(self, prediction_id: str) -> RecordedPrediction | None:
         """Return a prediction with its present outcome, or None if there is no such prediction."""
-        now = microseconds(datetime.now(UTC))
-        query = _WITH_LABELS.where(predictions.c.id == prediction_id)
+        known = self._known(datetime.now(UTC))
+        query = _by_id(self._engine.dialect.name)
         with answering(), self._engine.connect() as connection:
-            row = connection.execute(query, {"known_at": now, "present": now}).first()
-            return None if row is None else self._recorded(row, now, LabelTimes(connection, now))
+            row = connection.execute(query, {"id": prediction_id, **known._asdict()}).first()
+            if row is None:
+                return None
+            columns = [(value,) for value in row]
+            return next(_recorded(resolve(connection, columns[:JOINED], known), columns[JOINED:]))
 
     def record_labels(self, labels: Sequence[Label], key: str | None = None) -> LabelCounts:
         """Record labels with the id of the API key that sent them. The latest label counts; all are kept.
@@ -99,27 +104,45 @@ class Journal:
         1. the latest one for the prediction itself, else
         2. the latest one for its customer with `at <= outcome_at`. An outcome before the prediction is no evidence.
 
-        `labels.outcome` derives the outcome from this label. Without a label, the outcome is unknown, not "stayed".
-        Labels dated ahead get a corrected time (see `clock`).
+        `outcomes.derive_outcomes` derives the outcome from this label. Without a label, the outcome is unknown, not
+        "stayed". Labels dated ahead get a corrected time (see `clock`).
 
-        The rows are streamed from one transaction, which ends with the iteration: iterate without pauses.
+        Rows are read in pages, each in a transaction of its own.
         """
-        now, present, table = microseconds(known_at), microseconds(datetime.now(UTC)), predictions.c
-        query = _WITH_LABELS.where(table.at >= microseconds(since), table.at < microseconds(until)).order_by(
-            table.at, table.id
-        )
-        if content_sha256 is not None:
-            query = query.where(table.content_sha256 == content_sha256)
-        with (
-            answering(),
-            self._engine.connect() as connection,
-            connection.execution_options(yield_per=_PAGE).execute(
-                query, {"known_at": now, "present": present}
-            ) as rows,  # closed if the caller stops early
-        ):
-            times = LabelTimes(connection, min(present, now))
-            for row in rows:
-                yield self._recorded(row, now, times)
+        window = WindowQuery(microseconds(since), microseconds(until), content_sha256)
+        for outcomes, columns in read_pages(self._engine, window, self._known(known_at), _COLUMNS, _PAGE):
+            yield from _recorded(outcomes, columns)
+
+    def columns(
+        self,
+        since: datetime,
+        until: datetime,
+        known_at: datetime,
+        *,
+        read: Sequence[str] = (),
+        content_sha256: str | None = None,
+        labelled: bool = False,
+    ) -> Iterator[tuple[Outcomes, Mapping[str, Sequence[Any]]]]:
+        """Yield the predictions of `resolved` in pages: their outcomes, and some fields of `PredictionRow` by name.
+
+        Parameters
+        ----------
+        read
+            Fields to read.
+        labelled
+            Whether to leave out predictions without a label.
+        """
+        window = WindowQuery(microseconds(since), microseconds(until), content_sha256, labelled)
+        fields = tuple(predictions.c[name] for name in read)
+        for outcomes, columns in read_pages(self._engine, window, self._known(known_at), fields):
+            yield outcomes, dict(zip(read, columns, strict=True))
+
+    def count(self, since: datetime, until: datetime) -> int:
+        """Return the number of predictions with `since <= at < until`, of all models."""
+        at = predictions.c.at
+        query = select(func.count()).where(at >= microseconds(since), at < microseconds(until))
+        with answering(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def newest_begin(self, count: int, until: datetime) -> datetime | None:
         """Return the time of the `count`-th newest prediction before `until`; None if there are fewer.
@@ -150,48 +173,25 @@ class Journal:
             count, first = connection.execute(query).one()
         return count, None if first is None else moment(first)
 
-    def _recorded(self, joined: Row[Any], now: int, times: LabelTimes) -> RecordedPrediction:
-        values = tuple(joined)
-        size, end = len(PredictionRow._fields), len(values)
-        own, customers = values[size : size + _LABEL], values[end - _LABEL :]
-        # Earlier versions accepted blank ids. A blank id names no customer, so customers' labels do not apply.
-        nameless = values[2] is None or is_blank(values[2])
-        label = own if own[0] is not None or nameless else customers
-        known = times.settle(KnownLabel(*label)) if label[0] is not None else None
-        churned, known_at = outcome(values[1], known, self._horizon, now)
-        row = PredictionRow(values[0], moment(values[1]), None if nameless else values[2], *values[3:size])
-        return RecordedPrediction(row, churned, None if known_at is None else moment(known_at))
+    def _known(self, known_at: datetime) -> Known:
+        return Known(microseconds(known_at), microseconds(datetime.now(UTC)), self._horizon)
 
 
-def _with_labels() -> Select[Any]:
-    """Select predictions, each with its own latest label and its customer's latest label; NULLs without one."""
-    own, customers = labels.alias("own"), labels.alias("customers")
-    older = labels.alias("older")
-    recorded = or_(older.c.recorded_at <= bindparam("known_at"), older.c.recorded_at > bindparam("present"))
-    known = select(func.max(older.c.revision)).where(recorded)
-    own_latest = known.where(older.c.subject_kind == "prediction", older.c.subject == predictions.c.id)
-    customers_latest = known.where(
-        older.c.subject_kind == "customer",
-        older.c.subject == predictions.c.customer_id,
-        older.c.outcome_at >= predictions.c.at,
-    )
-    joined = predictions.outerjoin(
-        own,
-        and_(
-            own.c.subject_kind == "prediction",
-            own.c.subject == predictions.c.id,
-            own.c.revision == own_latest.correlate(predictions).scalar_subquery(),
-        ),
-    ).outerjoin(
-        customers,
-        and_(
-            customers.c.subject_kind == "customer",
-            customers.c.subject == predictions.c.customer_id,
-            customers.c.revision == customers_latest.correlate(predictions).scalar_subquery(),
-        ),
-    )
-    fields = (alias.c[name] for alias in (own, customers) for name in KnownLabel._fields)
-    return select(*(predictions.c[name] for name in PredictionRow._fields), *fields).select_from(joined)
+_COLUMNS = tuple(predictions.c[name] for name in PredictionRow._fields)
 
 
-_WITH_LABELS = _with_labels()  # once, because building the query takes longer than executing it
+@cache
+def _by_id(dialect: str) -> Select[Any]:
+    source, first = joined(dialect)
+    return select(*first, *_COLUMNS).select_from(source).where(predictions.c.id == bindparam("id"))
+
+
+def _recorded(outcomes: Outcomes, columns: Sequence[Sequence[Any]]) -> Iterator[RecordedPrediction]:
+    """Yield predictions from the columns of `PredictionRow`, and their outcomes."""
+    known_outcomes = zip(outcomes.churned.tolist(), outcomes.known_at.tolist(), strict=True)
+    rows = zip(*columns, strict=True)
+    for (churned, known_at), (id_, at, customer, *others) in zip(known_outcomes, rows, strict=True):
+        named = customer is not None and not is_blank(customer)  # earlier versions accepted blank ids
+        row = PredictionRow(id_, moment(at), customer if named else None, *others)
+        known = churned == churned  # not NaN
+        yield RecordedPrediction(row, churned == 1.0 if known else None, moment(known_at) if known else None)

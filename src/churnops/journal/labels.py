@@ -74,79 +74,23 @@ class KnownLabel(NamedTuple):
 _COLUMNS = ("subject_kind", "subject", "key", *KnownLabel._fields)
 
 
-def outcome(at: int, label: KnownLabel | None, horizon: int, known_at: int) -> tuple[bool | None, int | None]:
-    """Return the outcome of a prediction as known at `known_at`, and the time since which it is known.
-
-    The outcome is True if the customer left within the horizon. All times have one unit, here days. `label` is
-    the label that counts (see `Journal.resolved`), recorded by `known_at`. For a prediction on day 0, a horizon of 30
-    days and a label recorded at once:
-
-    ========  ==========  ==================  ===========================================================
-    label     outcome_at  outcome             reason
-    ========  ==========  ==================  ===========================================================
-    none                  unknown for ever    a missing label is no evidence that the customer stayed
-    churned   12          left, from day 12   within the horizon (its end included)
-    churned   45          stayed, from day 45 the customer left after the end of the horizon
-    stayed    20          unknown for ever    the customer may have left in the remaining ten days
-    stayed    30          stayed, from day 30 the customer was still there at the end of the horizon
-    ========  ==========  ==================  ===========================================================
-
-    An outcome is known once the prediction is made and the label recorded; "stayed" only once the horizon has ended.
-
-    Examples
-    --------
-    >>> outcome(0, None, 30, known_at=99)
-    (None, None)
-    >>> outcome(0, KnownLabel(True, 12, recorded_at=14, revision=1), 30, known_at=20)
-    (True, 14)
-    >>> outcome(0, KnownLabel(True, 45, recorded_at=45, revision=1), 30, known_at=99)
-    (False, 45)
-    >>> outcome(0, KnownLabel(False, 20, recorded_at=20, revision=1), 30, known_at=99)
-    (None, None)
-    >>> outcome(0, KnownLabel(False, 30, recorded_at=31, revision=1), 30, known_at=31)
-    (False, 31)
-    """
-    if label is None:
-        return None, None
-    due = at + horizon
-    if label.churned and label.outcome_at <= due:
-        churned, since = True, max(at, label.recorded_at)
-    elif label.outcome_at >= due:
-        churned, since = False, max(due, label.recorded_at)
-    else:
-        return None, None
-    return (churned, since) if since <= known_at else (None, None)
-
-
 class LabelTimes:
-    """Corrects the times of labels dated ahead to the time of the next label, or `now`; see `clock`.
-
-    The table of labels is read once, and only if a label is dated ahead.
-    """
+    """Corrects the times of labels dated ahead to the time of the next label, or `now`; see `clock`."""
 
     def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection
         self._now = now
-        self._times: dict[int, int] | None = None  # corrected times by recorded time
+        self._times: dict[int, int] = {}  # corrected times by recorded time: labels of one request share it
 
-    def settle(self, label: KnownLabel) -> KnownLabel:
-        """Return a label with corrected times."""
-        if label.recorded_at <= self._now:
-            return label
-        if self._times is None:
-            self._times = self._read()
-        at = self._times.get(label.recorded_at, self._now)
-        return label._replace(recorded_at=at, outcome_at=min(label.outcome_at, at))
-
-    def _read(self) -> dict[int, int]:
-        times, last = {}, self._now
-        query = select(table.c.recorded_at).order_by(table.c.id.desc())
-        for recorded_at in self._connection.execute(query).scalars():
-            if recorded_at <= self._now:
-                last = recorded_at
-            else:
-                times[recorded_at] = last
-        return times
+    def settle(self, id_: int, recorded_at: int) -> int:
+        """Return the corrected time of a label."""
+        if recorded_at <= self._now:
+            return recorded_at
+        if recorded_at not in self._times:
+            later = select(table.c.recorded_at).where(table.c.id > id_, table.c.recorded_at <= self._now)
+            at = self._connection.execute(later.order_by(table.c.id).limit(1)).scalar()
+            self._times[recorded_at] = self._now if at is None else at
+        return self._times[recorded_at]
 
 
 def write_labels(connection: Connection, labels: Sequence[Label], now: datetime, key: str | None = None) -> LabelCounts:

@@ -98,7 +98,8 @@ class ModelMonitor:
         ChurnopsError
             If no model is deployed, the customers break its Schema, or the journal does not answer.
         """
-        from churnops.monitoring.collect import batch_from_customers, newest_batch  # imports Polars
+        from churnops.monitoring.collect import batch_from_customers  # imports Polars
+        from churnops.monitoring.window import newest_batch
 
         with Project.open(self._settings) as project:
             bundle = project.require_deployed()

@@ -13,7 +13,8 @@ from churnops.errors import DataError
 from churnops.journal import Journal
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch
-from churnops.monitoring.collect import batch_from_columns, batch_from_customers, batch_from_file, newest_batch
+from churnops.monitoring.collect import batch_from_columns, batch_from_customers, batch_from_file
+from churnops.monitoring.window import newest_batch
 from churnops.settings import LIVE, Settings
 
 PRODUCTION = "data.production"
@@ -41,7 +42,7 @@ class BatchSource:
 
 
 def window(length: timedelta | None = None, until: datetime | None = None) -> BatchSource:
-    """Collect a window of the journal, by default of `window_days` up to now: see `collect.newest_batch`."""
+    """Collect a window of the journal, by default of `window_days` up to now: see `window.newest_batch`."""
 
     def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
         span = length or timedelta(days=settings.monitoring.window_days)

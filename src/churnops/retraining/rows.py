@@ -1,10 +1,8 @@
 """Production rows for retraining: customers of the journal whose outcomes are known."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 
 import numpy as np
 import polars as pl
@@ -14,10 +12,10 @@ from churnops.data.column_check import MAX_INTEGER
 from churnops.data.identity import content_hashes, customer_hashes
 from churnops.data.read import decode
 from churnops.errors import DataError
-from churnops.journal import Journal, RecordedPrediction
-from churnops.journal.tables import microseconds
-from churnops.monitoring.collect import ROWS, decode_inputs
-from churnops.schema import Columns, Schema
+from churnops.journal import Journal
+from churnops.journal.outcomes import Outcomes
+from churnops.monitoring.collect import decode_inputs
+from churnops.schema import Columns, Schema, is_blank
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -79,22 +77,13 @@ def rows_from_journal(
     JournalError
         If the database does not answer.
     """
-    counts: Counter[str] = Counter()
-    newest = _Newest(schema, horizon // _MICROSECOND)
-    predictions = _known(journal.resolved(since, known_at - horizon + _MICROSECOND, known_at), counts)
-    while chunk := list(islice(predictions, ROWS)):
-        newest.add(chunk)
+    labelled, newest = 0, _Newest(schema, horizon // _MICROSECOND)
+    until, read = known_at - horizon + _MICROSECOND, ("customer_id", "inputs")
+    for outcomes, values in journal.columns(since, until, known_at, read=read, labelled=True):
+        labelled += newest.add(outcomes, values["customer_id"], values["inputs"])
     columns, outcome, at, known, customers = newest.ordered()
     table = decode(columns, outcome, schema)
-    return ProductionRows(table, at, known, customers, counts["due"], counts["labelled"])
-
-
-def _known(predictions: Iterator[RecordedPrediction], counts: Counter[str]) -> Iterator[RecordedPrediction]:
-    for prediction in predictions:
-        counts["due"] += 1
-        if prediction.churned is not None:
-            counts["labelled"] += 1
-            yield prediction
+    return ProductionRows(table, at, known, customers, journal.count(since, until), labelled)
 
 
 class _Newest:
@@ -109,21 +98,28 @@ class _Newest:
         self._at = np.empty(0, dtype=np.int64)
         self._known = np.empty(0, dtype=np.int64)
 
-    def add(self, predictions: Sequence[RecordedPrediction]) -> None:
-        """Add predictions that are newer than all earlier ones."""
-        columns = _decode(predictions, self._schema)
+    def add(self, outcomes: Outcomes, customers: Sequence[str | None], inputs: Sequence[str]) -> int:
+        """Add predictions that are newer than all earlier ones; return the number of those with a known outcome."""
+        known = (~np.isnan(outcomes.churned)).nonzero()[0].tolist()
+        if not known:
+            return 0
+        columns = _decode([inputs[row] for row in known], self._schema)
         contents = content_hashes(columns, self._names).tolist()
-        ids = (prediction.row.customer_id for prediction in predictions)
-        last = {content if id_ is None else id_: i for i, (id_, content) in enumerate(zip(ids, contents, strict=True))}
+        ids = (customers[row] for row in known)
+        last = {
+            content if id_ is None or is_blank(id_) else id_: i
+            for i, (id_, content) in enumerate(zip(ids, contents, strict=True))
+        }
         places = [self._places.setdefault(key, len(self._places)) for key in last]
         self._grow(len(self._places))
         rows = list(last.values())
         for values, name in zip(self._values, self._names, strict=False):
             values[places] = columns[name][rows]
-        self._values[-1, places] = [bool(predictions[row].churned) for row in rows]
-        self._at[places] = [microseconds(predictions[row].row.at) for row in rows]
-        recorded = [microseconds(predictions[row].known_at or predictions[row].row.at) for row in rows]
-        self._known[places] = np.maximum(recorded, self._at[places] + self._horizon)
+        chosen = np.array(known)[rows]
+        self._values[-1, places] = outcomes.churned[chosen]
+        self._at[places] = outcomes.at[chosen]
+        self._known[places] = np.maximum(outcomes.known_at[chosen], outcomes.at[chosen] + self._horizon)
+        return len(known)
 
     def _grow(self, size: int) -> None:
         if size > self._at.size:
@@ -150,12 +146,12 @@ class _Newest:
         )
 
 
-def _decode(predictions: Sequence[RecordedPrediction], schema: Schema) -> Columns:
+def _decode(inputs: Sequence[str], schema: Schema) -> Columns:
     """Decode recorded inputs and encode them as columns; refuse a fraction in an integer column."""
     problem = "customers in the journal do not fit the schema in config.yaml"
     advice = "set retraining.history_days to a period after the change of the schema"
     try:
-        columns = decode_inputs([prediction.row.inputs for prediction in predictions], schema)
+        columns = decode_inputs(inputs, schema)
     except DataError:
         raise DataError(f"{problem}: {advice}") from None
     for column in schema.inputs:

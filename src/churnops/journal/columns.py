@@ -1,0 +1,71 @@
+"""Predictions of a window, read page by page and returned as columns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, Engine, Select, bindparam, or_, select
+
+from churnops.journal.database import answering
+from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
+from churnops.journal.tables import predictions
+
+PAGE = 20_000
+"""Number of predictions read in one transaction: a long one would delay the log of SQLite and PostgreSQL's vacuum."""
+
+
+@dataclass(frozen=True)
+class WindowQuery:
+    """Predictions with `since <= at < until` (microseconds since 1970), by time and id.
+
+    Parameters
+    ----------
+    content_sha256
+        Content of the only model whose predictions are read; None: of all.
+    labelled
+        Whether to read only predictions that have a label.
+    """
+
+    since: int
+    until: int
+    content_sha256: str | None = None
+    labelled: bool = False
+
+
+def read_pages(
+    engine: Engine, window: WindowQuery, known: Known, columns: tuple[Column[Any], ...], size: int | None = None
+) -> Iterator[tuple[Outcomes, list[tuple[Any, ...]]]]:
+    """Yield pages of at most `size` predictions (default: `PAGE`) of a window: outcomes, and columns of the table.
+
+    Every page is a transaction of its own, so an entry that is written meanwhile may be missing or not. What was known
+    at a moment does not change afterwards.
+    """
+    query = _page(engine.dialect.name, window.content_sha256 is not None, window.labelled, columns)
+    size = size or PAGE
+    place: dict[str, Any] = {"at": window.since, "id": ""}
+    while True:
+        with answering(), engine.connect() as connection:
+            rows = connection.execute(query, known._asdict() | vars(window) | place | {"size": size}).all()
+            if not rows:
+                return
+            id_, *values = zip(*rows, strict=True)
+            outcomes = resolve(connection, values[:JOINED], known)
+        yield outcomes, values[JOINED:]
+        if len(rows) < size:
+            return
+        place = {"at": values[0][-1], "id": id_[-1]}
+
+
+@cache
+def _page(dialect: str, of_model: bool, labelled: bool, columns: tuple[Column[Any], ...]) -> Select[Any]:
+    """Select the next predictions of a window after (`at`, `id`), with the labels that count."""
+    source, first = joined(dialect)
+    table = predictions.c
+    after = table.at >= bindparam("at"), or_(table.at > bindparam("at"), table.id > bindparam("id"))
+    query = select(table.id, *first, *columns).select_from(source).where(*after, table.at < bindparam("until"))
+    if of_model:
+        query = query.where(table.content_sha256 == bindparam("content_sha256"))
+    if labelled:
+        query = query.where(first[2] > 0)
+    return query.order_by(table.at, table.id).limit(bindparam("size"))
