@@ -1,6 +1,5 @@
 """The recipe for any table: it beats chance where it can, finds nothing in noise, and gives the same model twice."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import xgboost
 from sklearn.linear_model import LogisticRegression
 
+from churnops.cluster import open_workers
 from churnops.errors import SettingsError
 from churnops.evaluation.importance import column_importance
 from churnops.evaluation.metrics import point_metrics
@@ -78,8 +78,8 @@ def test_the_search_walks_up_as_long_as_it_helps_or_else_down(
 
     monkeypatch.setattr(RecipeSearch, "_trial", trial)
     empty = FeatureMatrix([Column(name="a", kind="number")], [Feature("a", "a", "")], ["a"]), (), {}, np.zeros(1), []
-    with ThreadPoolExecutor(1) as pool:
-        whole, short = (RecipeSearch(*empty, "log_loss", 0, pool).search("xgboost", trials) for trials in (9, 3))
+    with open_workers("", 1) as workers:
+        whole, short = (RecipeSearch(*empty, "log_loss", 0, workers).search("xgboost", trials) for trials in (9, 3))
     assert [tuple(trial.params.values()) for trial in whole.trials] == tried
     assert [tuple(trial.params.values()) for trial in short.trials] == tried[:3]
     assert whole.best.params == best
@@ -94,8 +94,8 @@ def test_two_folds_compare_settings_of_many_rows(monkeypatch: pytest.MonkeyPatch
 
     def search(few_rows: int) -> Search:
         monkeypatch.setattr(recipe_search, "FEW_ROWS", few_rows)
-        with ThreadPoolExecutor(1) as pool:
-            validation = RecipeSearch(build, kinds_of(build, {}), columns, outcome, folds, "log_loss", 1, pool)
+        with open_workers("", 1) as workers:
+            validation = RecipeSearch(build, kinds_of(build, {}), columns, outcome, folds, "log_loss", 1, workers)
             return validation.search("logistic_regression", 3)
 
     whole, short = search(600), search(599)
@@ -112,8 +112,8 @@ def test_shuffled_outcomes_have_no_skill():
     shuffled, schema = rng.permutation(outcome), with_cities(2800)
     build = FeatureMatrix(schema.model_inputs, all_features(schema, FeatureSettings(), one_hot=False), list(columns))
     folds = stratified_folds(shuffled, 5, 1)
-    with ThreadPoolExecutor(1) as pool:
-        search = RecipeSearch(build, kinds_of(build, {}), columns, shuffled, folds, "log_loss", 1, pool)
+    with open_workers("", 1) as workers:
+        search = RecipeSearch(build, kinds_of(build, {}), columns, shuffled, folds, "log_loss", 1, workers)
         for family in ("logistic_regression", "stumps", "xgboost", "blend"):
             area = point_metrics(shuffled, search.search(family, 10).out_of_fold)["roc_auc"]
             assert abs(area - 0.5) < 0.02, family

@@ -1,7 +1,6 @@
 """Steps 4 and 5: selection, search and the choice of the winner."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from churnops.cluster import open_workers
 from churnops.data.preprocess import PreparedTable
 from churnops.errors import DataError
 from churnops.features import FeatureMatrix, all_features
@@ -94,9 +94,9 @@ def test_the_default_setting_is_tried_first_and_none_twice():
 def run_search(features: SelectedFeatures, prepared: PreparedTable, threads: int, family: str) -> Search:
     training = ~prepared.held_out
     folds = stratified_folds(prepared.outcome[training], 3, seed=1)
-    with ThreadPoolExecutor(threads) as pool:
+    with open_workers("", threads) as workers:
         validation = CrossValidation(
-            features.build, prepared.rows(training), prepared.outcome[training], folds, "log_loss", 1, pool
+            features.build, prepared.rows(training), prepared.outcome[training], folds, "log_loss", 1, workers
         )
         return validation.search(CANDIDATES[family], trials=2)
 
@@ -110,8 +110,8 @@ def test_out_of_fold_scores_come_from_fits_that_had_not_seen_the_row(
     matrix = features.build(prepared.imputer(columns))
     grown = replace(CANDIDATES["decision_tree"], default={}, space={"max_depth": [None]})
     folds = stratified_folds(outcome, 3, seed=1)
-    with ThreadPoolExecutor(1) as pool:
-        found = CrossValidation(features.build, columns, outcome, folds, "log_loss", 1, pool).search(grown, trials=1)
+    with open_workers("", 1) as workers:
+        found = CrossValidation(features.build, columns, outcome, folds, "log_loss", 1, workers).search(grown, trials=1)
     assert (grown.fit({}, matrix, outcome, 1).predict(matrix) == outcome).all()
     assert ((found.out_of_fold >= 0.5) != outcome).sum() > 50
     for training_rows, validation in folds:
@@ -190,8 +190,8 @@ def test_each_fold_learns_its_own_constants_from_its_training_rows(rng: np.rando
     other[folds[0][1]] += np.where(np.isnan(other[folds[0][1]]), 0.0, 1000.0)
 
     def scores(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        with ThreadPoolExecutor(1) as pool:
-            validation = CrossValidation(build, {"x": x}, outcome, folds, "log_loss", 1, pool)
+        with open_workers("", 1) as workers:
+            validation = CrossValidation(build, {"x": x}, outcome, folds, "log_loss", 1, workers)
             found = validation.search(CANDIDATES["decision_tree"], trials=1)
         return found.out_of_fold
 

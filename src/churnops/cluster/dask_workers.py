@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 LOCAL = "local:"
-CONNECT_SECONDS = 20
+CONNECT_SECONDS = 10
 WORKERS_SECONDS = 30
 """Seconds to wait for the first worker of a running cluster."""
 SAME = "install the same on all machines"
@@ -64,6 +64,10 @@ class DaskWorkers:
     def _versions(self) -> dict[str, str]:
         return versions()
 
+    @cached_property
+    def _threads(self) -> dict[str, int]:
+        return threads_of_libraries()
+
     def share(self, value: T) -> T:
         """Keep a value with the scheduler; each worker fetches it once, also one that replaces a killed one."""
         shared: Any = self._client.submit(_itself, value, pure=False)
@@ -71,7 +75,7 @@ class DaskWorkers:
 
     def submit(self, function: Callable[..., R], *args: Any) -> "Future[R]":
         """Start a task."""
-        task: Future[R] = self._executor.submit(_run, self._versions, function, *args)
+        task: Future[R] = self._executor.submit(_run, self._versions, self._threads, function, *args)
         return task
 
     def check(self) -> None:
@@ -99,15 +103,28 @@ def _itself(value: T) -> T:
     return value
 
 
-def _run(expected: dict[str, str], function: Callable[..., R], *args: Any) -> R:
-    """Run a task on a worker, which may have joined the cluster after the check of versions."""
+def threads_of_libraries() -> dict[str, int]:
+    """Return the number of threads of BLAS and of OpenMP in this process."""
+    from threadpoolctl import threadpool_info
+
+    return {library["user_api"]: library["num_threads"] for library in threadpool_info()}
+
+
+def _run(expected: dict[str, str], threads: dict[str, int], function: Callable[..., R], *args: Any) -> R:
+    """Run a task on a worker, which may have joined the cluster after the check of versions.
+
+    The libraries get as many threads as in the process that waits, because sums of BLAS depend on their number.
+    """
+    from threadpoolctl import threadpool_limits
+
     if other := difference(expected, versions()):
         from distributed import get_worker
 
         raise ClusterError(
             f"worker {get_worker().address} of the Dask cluster {other}: install the same on all machines"
         )
-    return function(*args)
+    with threadpool_limits(threads):
+        return function(*args)
 
 
 @contextmanager
@@ -151,7 +168,8 @@ def _connected(address: str) -> Iterator["Client"]:
     from dask import config
     from distributed import Client, LocalCluster, Security
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
         if not address.startswith(LOCAL):
             try:

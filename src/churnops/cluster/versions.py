@@ -10,8 +10,8 @@ LIBRARIES = ("numpy", "numba", "polars", "pyarrow", "scikit-learn", "xgboost", "
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of churnops, Python and libraries in this process; those that are missing are left out."""
-    known = {"churnops": churnops.__version__, "python": platform.python_version()}
+    """Return the versions of churnops, Python, processor and libraries; missing libraries are left out."""
+    known = {"churnops": churnops.__version__, "python": platform.python_version(), "processor": platform.machine()}
     for name in LIBRARIES:
         try:
             known[name] = version(name)

@@ -128,6 +128,10 @@ class FeatureMatrix:
             if name in needed
         ]
 
+    def __reduce__(self) -> tuple[type, tuple[tuple[Column, ...], tuple[Feature, ...], tuple[str, ...]]]:
+        """Return how another process makes this matrix; compiled expressions are not sent."""
+        return type(self), (self.inputs, self.features, self.selected)
+
     def __call__(self, columns: Columns, given: Columns | None = None) -> NDArray[np.float64]:
         """Build the matrix of shape (n, number of selected features) from imputed columns of length n.
 

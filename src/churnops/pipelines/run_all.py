@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from churnops.alerting.alarms import alarms
 from churnops.alerting.alerts import Alerts
+from churnops.cluster import open_workers
 from churnops.data.accepted import leaks_named
 from churnops.data.identity import Identities, customer_hashes, identify
 from churnops.data.merge import merge
@@ -200,7 +201,8 @@ def _run(
     alerts, aftermath = Alerts.of(settings, project.alerts), Aftermath()
     cycle: MonitoringCycle | None = None
     with aftermath.warning("this run is incomplete in MLflow"), tracked as run:
-        made = _train(settings, run, on_family)
+        with open_workers(settings.cluster.address, settings.training.threads):  # one cluster for all searches
+            made = _train(settings, run, on_family)
         evaluation_page = run.artifact(STEPS[5], "evaluation.html")
         with registry.deployed.locked():
             deployed = _release(project, registry, run, made, options, aftermath)

@@ -5,17 +5,17 @@ boosted trees, with weights learned on out-of-fold scores. A fold plays no part 
 together choose hyperparameters and the number of trees.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from churnops.cluster import Workers
 from churnops.data.preprocess import Imputer
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
 from churnops.features.build import FeatureMatrix
@@ -42,6 +42,7 @@ from churnops.training.recipe import (
 )
 from churnops.training.search import Fold, Search, Trial, Weighting
 
+T = TypeVar("T")
 _Scored = tuple[Trial, Matrix]
 """A trial and its out-of-fold scores."""
 
@@ -81,6 +82,83 @@ def _limits(folds: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class _FoldRows:
+    """Rows of the folds, which the workers get once; each process encodes them at their first use.
+
+    Attributes
+    ----------
+    weights
+        Weights of the training rows of each fold; None if all rows have the same.
+    """
+
+    build: FeatureMatrix
+    kinds: Kinds
+    columns: Columns
+    outcome: NDArray[np.bool_]
+    folds: Sequence[Fold]
+    seed: int
+    weights: Sequence[Matrix] | None
+    customers: Customers
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Return how another process makes these rows, without those that are encoded."""
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+
+    @cached_property
+    def rows(self) -> Callable[[int], tuple[Rows, Rows]]:
+        """Function from a fold to its training and validation rows; the training rows impute derived features."""
+        return lru_cache(maxsize=len(self.folds))(self._rows)
+
+    def _rows(self, fold: int) -> tuple[Rows, Rows]:
+        training, validation = self.folds[fold]
+        weight = None if self.weights is None else self.weights[fold]
+        customers = None if self.customers is None else self.customers[training]
+        given, unseen = ({n: values[rows] for n, values in self.columns.items()} for rows in (training, validation))
+        imputer = Imputer.fit(given, self.build.inputs)
+        return (
+            counted(Rows(self.build(imputer(given), given), self.outcome[training], weight, customers)),
+            Rows(self.build(imputer(unseen), unseen), self.outcome[validation]),
+        )
+
+    def encoded(self, form: Form, fold: int) -> EncodedRows:
+        """Return the fold's encoded training rows; those of the last form are kept."""
+        if (form, fold) not in self._kept:
+            for other in [key for key in self._kept if key[0] != form]:
+                self._kept.pop(other, None)
+            self._kept[form, fold] = encode(form, self.rows(fold)[0], self.kinds, self.seed)
+        return self._kept[form, fold]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[Form, int], EncodedRows]:
+        return {}
+
+
+def _fold_scores(folds: _FoldRows, family: str, params: Params, fold: int) -> Matrix:
+    """Fit the training rows of a fold, and score its validation rows: a task."""
+    encoded, unseen = folds.encoded(form_of(family, folds.kinds), fold), folds.rows(fold)[1]
+    linear = family == "logistic_regression"
+    model = fit_linear(encoded, params) if linear else fit_forest(family, encoded, params, folds.seed)
+    return model.probability(encoded.encoding(unseen.matrix))
+
+
+class _Boosted(NamedTuple):
+    """Trees of a fold, the log loss of its validation rows after each, these rows encoded, and the training rows."""
+
+    booster: xgboost.Booster
+    curve: Matrix
+    matrix: Matrix
+    rows: int
+
+
+def _boost_fold(folds: _FoldRows, family: str, params: Params, fold: int) -> _Boosted:
+    """Boost the training rows of a fold until its validation rows get worse: a task."""
+    encoded, unseen = folds.encoded(form_of(family, folds.kinds), fold), folds.rows(fold)[1]
+    matrix, curve = encoded.encoding(unseen.matrix), dict[str, Any]()
+    booster = boost(encoded, params, folds.seed, MAX_TREES, (matrix, unseen.outcome), curve)
+    return _Boosted(booster, np.array(curve["stop"]["logloss"]), matrix, encoded.rows.outcome.size)
+
+
+@dataclass(frozen=True)
 class RecipeSearch:
     """Comparison of the recipe's families on the same folds of the same rows.
 
@@ -94,8 +172,8 @@ class RecipeSearch:
         Name of the metric that chooses the best trial.
     weighting
         Weights of the training rows of a fold; validation rows have equal weights.
-    pool
-        Threads that run the fits; the result does not depend on their number.
+    workers
+        Workers that run the fits; the result does not depend on them.
     customers
         Number of each row's customer, shape (n,), if some have several rows.
     """
@@ -107,7 +185,7 @@ class RecipeSearch:
     folds: Sequence[Fold]
     metric: str
     seed: int
-    pool: ThreadPoolExecutor
+    workers: Workers
     customers: Customers = None
     weighting: Weighting | None = None
 
@@ -137,37 +215,18 @@ class RecipeSearch:
         return {}
 
     @cached_property
+    def _shared(self) -> "_FoldRows":
+        weights = None if self.weighting is None else [self.weighting(training) for training, _ in self.folds]
+        rows = _FoldRows(
+            self.build, self.kinds, self.columns, self.outcome, self.folds, self.seed, weights, self.customers
+        )
+        return self.workers.share(rows)
+
+    @cached_property
     def _on_few_folds(self) -> "RecipeSearch":
-        return replace(self, folds=self.folds[:LADDER_FOLDS])
-
-    @cached_property
-    def _rows(self) -> list[tuple[Rows, Rows]]:
-        """Training and validation rows of each fold, with derived features imputed by the training rows."""
-        pairs = []
-        for training, validation in self.folds:
-            weight = None if self.weighting is None else self.weighting(training)
-            customers = None if self.customers is None else self.customers[training]
-            given, unseen = ({n: values[rows] for n, values in self.columns.items()} for rows in (training, validation))
-            imputer = Imputer.fit(given, self.build.inputs)
-            pairs.append(
-                (
-                    counted(Rows(self.build(imputer(given), given), self.outcome[training], weight, customers)),
-                    Rows(self.build(imputer(unseen), unseen), self.outcome[validation]),
-                )
-            )
-        return pairs
-
-    def _encoded(self, form: Form, fold: int) -> EncodedRows:
-        """Return the fold's encoded training rows; those of the last form are kept."""
-        if (form, fold) not in self._kept:
-            for other in [key for key in self._kept if key[0] != form]:
-                self._kept.pop(other, None)
-            self._kept[form, fold] = encode(form, self._rows[fold][0], self.kinds, self.seed)
-        return self._kept[form, fold]
-
-    @cached_property
-    def _kept(self) -> dict[tuple[Form, int], EncodedRows]:
-        return {}
+        few = replace(self, folds=self.folds[:LADDER_FOLDS])
+        few.__dict__["_shared"] = self._shared  # the first folds are the same
+        return few
 
     def _best(self, family: str, trials: int) -> Search:
         """Try the default hyperparameters, and walk the family's ladders from the best so far."""
@@ -217,34 +276,25 @@ class RecipeSearch:
     def _measured(self, params: dict[str, Any], out_of_fold: Matrix) -> Trial:
         return Trial(params, tuple(point_metrics(self.outcome[v], out_of_fold[v]) for _, v in self.folds))
 
-    def _fitted(self, family: str, params: dict[str, Any]) -> tuple[list[Matrix], dict[str, Any]]:
-        def scores(fold: int) -> Matrix:
-            encoded, unseen = self._encoded(form_of(family, self.kinds), fold), self._rows[fold][1]
-            linear = family == "logistic_regression"
-            model = fit_linear(encoded, params) if linear else fit_forest(family, encoded, params, self.seed)
-            return model.probability(encoded.encoding(unseen.matrix))
+    def _in_folds(self, task: Callable[..., T], family: str, params: dict[str, Any]) -> list[T]:
+        """Run a task for each fold; return the results in the order of the folds."""
+        tasks = [self.workers.submit(task, self._shared, family, params, fold) for fold in range(len(self.folds))]
+        return [task.result() for task in tasks]
 
-        return list(self.pool.map(scores, range(len(self.folds)))), params
+    def _fitted(self, family: str, params: dict[str, Any]) -> tuple[list[Matrix], dict[str, Any]]:
+        return self._in_folds(_fold_scores, family, params), params
 
     def _boosted(self, family: str, params: dict[str, Any]) -> tuple[list[Matrix], dict[str, Any]]:
         """Boost in every fold until its validation rows get worse, and read off the best number of trees."""
         params = {name: value for name, value in params.items() if name not in ("n_estimators", "searched_rows")}
-
-        def boosted(fold: int) -> tuple[xgboost.Booster, Matrix, Matrix]:
-            encoded, unseen = self._encoded(form_of(family, self.kinds), fold), self._rows[fold][1]
-            matrix, curve = encoded.encoding(unseen.matrix), dict[str, Any]()
-            booster = boost(encoded, params, self.seed, MAX_TREES, (matrix, unseen.outcome), curve)
-            return booster, np.array(curve["stop"]["logloss"]), matrix
-
-        fits = list(self.pool.map(boosted, range(len(self.folds))))
-        shortest = min(curve.size for _, curve, _ in fits)
-        trees = int(np.argmin(np.mean([curve[:shortest] for _, curve, _ in fits], axis=0))) + 1
+        fits = self._in_folds(_boost_fold, family, params)
+        shortest = min(fit.curve.size for fit in fits)
+        trees = int(np.argmin(np.mean([fit.curve[:shortest] for fit in fits], axis=0))) + 1
         scores = [
-            booster.predict(xgboost.DMatrix(matrix, nthread=1), iteration_range=(0, trees)).astype(np.float64)
-            for booster, _, matrix in fits
+            fit.booster.predict(xgboost.DMatrix(fit.matrix, nthread=1), iteration_range=(0, trees)).astype(np.float64)
+            for fit in fits
         ]
-        searched = round(np.mean([training.outcome.size for training, _ in self._rows]))
-        return scores, {**params, "n_estimators": trees, "searched_rows": searched}
+        return scores, {**params, "n_estimators": trees, "searched_rows": round(np.mean([fit.rows for fit in fits]))}
 
     def _blend(self) -> Search:
         """Learn the weights; those that score a fold (or of a single fold, a fifth) are learned on the other rows."""

@@ -1,8 +1,8 @@
 """Cross-validated search of a family's hyperparameters, with a limited number of trials."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import ParameterSampler, StratifiedKFold
 
+from churnops.cluster import Workers
 from churnops.data.preprocess import Imputer
 from churnops.evaluation.metrics import HIGHER_IS_BETTER, point_metrics
 from churnops.features.build import FeatureMatrix
@@ -66,6 +67,28 @@ def settings_to_try(candidate: CandidateFamily, trials: int, seed: int) -> Itera
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """Training rows, which the workers get once."""
+
+    build: FeatureMatrix
+    columns: Columns
+    outcome: NDArray[np.bool_]
+    folds: Sequence[Fold]
+    seed: int
+
+
+def _fold_scores(
+    rows: _Rows, candidate: CandidateFamily, params: dict[str, Any], fold: int, weight: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Fit the training rows of a fold, and score its validation rows: a task."""
+    training, validation = ({name: values[part] for name, values in rows.columns.items()} for part in rows.folds[fold])
+    imputer = Imputer.fit(training, rows.build.inputs)
+    outcome = rows.outcome[rows.folds[fold][0]]
+    fitted = candidate.fit(params, rows.build(imputer(training)), outcome, rows.seed, weight)
+    return export(fitted).probability(rows.build(imputer(validation)))
+
+
+@dataclass(frozen=True)
 class CrossValidation:
     """Comparison of hyperparameters on the same folds of the same rows.
 
@@ -75,8 +98,8 @@ class CrossValidation:
         Encoded training rows, and whether each churned.
     metric
         Name of the metric that chooses the best trial.
-    pool
-        Threads that run the fits; the result does not depend on their number.
+    workers
+        Workers that run the fits; the result does not depend on them.
     """
 
     build: FeatureMatrix
@@ -85,7 +108,11 @@ class CrossValidation:
     folds: Sequence[Fold]
     metric: str
     seed: int
-    pool: ThreadPoolExecutor
+    workers: Workers
+
+    @cached_property
+    def _shared(self) -> _Rows:
+        return self.workers.share(_Rows(self.build, self.columns, self.outcome, self.folds, self.seed))
 
     def search(self, candidate: CandidateFamily, trials: int, weighting: Weighting | None = None) -> Search:
         """Score every trial in every fold, with several fits at once.
@@ -93,16 +120,15 @@ class CrossValidation:
         Imputation constants are fitted in each fold, on its training rows. A `weighting` applies to training rows;
         validation rows have equal weights.
         """
-
-        def scores(params: dict[str, Any], fold: Fold) -> NDArray[np.float64]:
-            training, validation = ({name: values[rows] for name, values in self.columns.items()} for rows in fold)
-            imputer = Imputer.fit(training, self.build.inputs)
-            weight = weighting and weighting(fold[0])
-            fitted = candidate.fit(params, self.build(imputer(training)), self.outcome[fold[0]], self.seed, weight)
-            return export(fitted).probability(self.build(imputer(validation)))
-
+        weights = [weighting and weighting(training) for training, _ in self.folds]
         pending = [
-            (params, [self.pool.submit(scores, params, fold) for fold in self.folds])
+            (
+                params,
+                [
+                    self.workers.submit(_fold_scores, self._shared, candidate, params, fold, weight)
+                    for fold, weight in enumerate(weights)
+                ],
+            )
             for params in settings_to_try(candidate, trials, self.seed)
         ]
         sign = -1.0 if HIGHER_IS_BETTER[self.metric] else 1.0

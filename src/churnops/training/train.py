@@ -2,15 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.cluster import open_workers
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.time_split import forward_folds
@@ -195,14 +194,14 @@ def _search(maker: BundleMaker, plan: Plan, on_family: Callable[[str], None]) ->
     options, metric = maker.settings.training, maker.settings.training.selection_metric
     search: Callable[[Family, int, Weighting | None], Search]
     searches = {}
-    with _interruptible(ThreadPoolExecutor(plan.threads)) as pool:
+    with open_workers(maker.settings.cluster.address, plan.threads) as workers:
         if maker.general:
             folds = capped(plan.folds, seed)
             customers = None if maker.prepared.customers is None else maker.prepared.customers[training]
-            recipe = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, pool, customers)
+            recipe = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, workers, customers)
             search = recipe.search
         else:
-            validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, pool)
+            validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, workers)
             search = lambda family, *others: validation.search(CANDIDATES[family], *others)  # noqa: E731
         for name, (family, weighting) in plan.candidates().items():
             started = time.perf_counter()
@@ -285,17 +284,6 @@ def _winner(trials: Mapping[str, Trial], metric: str) -> str:
     pairs = zip(trials[blend].folds, trials[best].folds, strict=True)
     gain = np.array([sign * (its[metric] - lowest[metric]) for its, lowest in pairs])
     return blend if gain.mean() <= gain.std(ddof=1) / np.sqrt(gain.size) else best
-
-
-@contextmanager
-def _interruptible(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
-    """Close the pool at the end; after an error or Ctrl-C, cancel the fits that have not begun."""
-    with pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _as_evaluated(bundle: Bundle) -> Bundle:
