@@ -8,14 +8,12 @@ import pytest
 from churnops import objects
 from churnops.errors import SettingsError, StoreError
 from churnops.objects import PART_BYTES, ConditionError, ObjectStore
-from tests.support.object_stores import StoreServer, faulty_proxy, s3_variables
+from tests.support.object_stores import Fault, StoreServer, faulty_proxy, s3_variables
 
 
 @pytest.fixture
-def store(s3: StoreServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ObjectStore:
-    for name, value in s3.variables.items():
-        monkeypatch.setenv(name, value)
-    return ObjectStore(f"{s3.address}/{request.node.originalname}")
+def store(s3: StoreServer) -> ObjectStore:
+    return ObjectStore(s3.address)
 
 
 def test_the_second_create_and_an_outdated_replacement_are_refused(store: ObjectStore):
@@ -57,21 +55,21 @@ def test_a_missing_bucket_is_an_error_and_not_an_empty_store(store: ObjectStore)
 
 @pytest.mark.parametrize(("fault", "reason"), [("503", "the store answers 503"), ("hang", "the store does not answer")])
 def test_a_store_that_fails_is_one_line_in_bounded_time(
-    s3: StoreServer, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
+    s3: StoreServer, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, fault: Fault, reason: str
 ):
     monkeypatch.setattr(objects, "REQUEST_SECONDS", 0.5)
     monkeypatch.setattr(objects, "RETRY_SECONDS", 1)
-    written = store.create(fault, b"one")
+    written = store.create("production.json", b"one")
     with faulty_proxy(s3.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3_variables(proxy.port)["AWS_ENDPOINT_URL"])
         behind = ObjectStore(store.address)
-        proxy.fault = fault  # type: ignore[assignment]
-        with pytest.raises(StoreError, match=f"^{store.address}/{fault}: {reason}") as refused:
-            behind.read(fault, max_bytes=10)
+        proxy.begin(fault)
+        with pytest.raises(StoreError, match=f"^{store.address}/production.json: {reason}") as refused:
+            behind.read("production.json", max_bytes=10)
         assert "secret" not in str(refused.value)
         assert len(proxy.requests) > 1
-        proxy.fault = ""
-        assert behind.read(fault, max_bytes=10) == written
+        proxy.begin("")
+        assert behind.read("production.json", max_bytes=10) == written
 
 
 def test_http_is_refused_beyond_this_machine(monkeypatch: pytest.MonkeyPatch):

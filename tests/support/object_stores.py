@@ -1,14 +1,15 @@
 """Servers of object stores on loopback, and a proxy in front of one that can refuse, hang and damage answers."""
 
 import http.client
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Literal, Self
 
 from churnops.objects import ObjectStore
 from tests.support.processes import free_port, wait_for
@@ -24,6 +25,10 @@ class StoreServer:
     port: int
     address: str
     variables: Mapping[str, str]
+
+    def place(self, name: str) -> Self:
+        """Return this server with an address that only `name` uses."""
+        return replace(self, address=f"{self.address}/{re.sub('[^A-Za-z0-9_]+', '-', name)}")
 
 
 def memory_store() -> ObjectStore:
@@ -79,6 +84,12 @@ class Proxy:
     requests: list[str] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
+    def begin(self, fault: Fault, only: str = "") -> None:
+        self.released.set()  # the requests that hang
+        self.released = threading.Event()
+        self.fault = fault
+        self.only = only
+
 
 @contextmanager
 def faulty_proxy(store_port: int) -> Iterator[Proxy]:
@@ -97,7 +108,7 @@ def faulty_proxy(store_port: int) -> Iterator[Proxy]:
             fault = proxy.fault if proxy.only in self.path else ""
             proxy.requests.append(f"{self.command} {self.path}")
             if fault == "hang":
-                proxy.released.wait(60)
+                proxy.released.wait()
                 self.close_connection = True
                 return
             if fault == "503":

@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +178,7 @@ def _signal(processes: Iterable[int], number: signal.Signals) -> None:
 class Deployer:
     """Deploys as the product does, except for MLflow's aliases."""
 
-    def __init__(self, settings: Settings, kind: type[Place] = Place) -> None:
+    def __init__(self, settings: Settings, kind: Callable[[Path], Place] = Place) -> None:
         self._engine = open_database(settings.database_url(settings.journal.url))
         place = kind(settings.models)
         self.folder = DeploymentFolder(place, DeploymentLog(self._engine), lambda content_sha256: None)
