@@ -17,6 +17,8 @@ from churnops.cluster import open_workers
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
 from churnops.errors import ClusterError
+from churnops.model.deployed import require_deployed
+from churnops.monitoring.folder import batch_from_folder
 from churnops.pipelines.run_all import RunSummary, run_all
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.folder import FolderScorer
@@ -172,3 +174,10 @@ def test_the_general_recipe_gives_the_same_bundle(tmp_path: Path, telecom: pl.Da
         for address in ("", "local:2")
     }
     assert len(hashes) == 1
+
+
+def test_a_folder_is_monitored_with_the_counts_of_one_process(here: Path):
+    bundle = require_deployed(here / "models")
+    one, two = (batch_from_folder(here / "in", bundle, here / "models", address=address) for address in ("", "local:2"))
+    assert one.rows == two.rows == FILES * ROWS
+    assert one.sha256 == two.sha256

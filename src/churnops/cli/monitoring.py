@@ -78,6 +78,10 @@ class _Subject:
         """Return the source of the cycle's customers."""
         from churnops.pipelines import sources
 
+        if self.batch is not None and self.batch.is_dir():
+            if self.act:
+                raise click.UsageError("--act needs a file: a cycle on a folder only reports")
+            return sources.folder(self.batch, self.accept_missing)
         if self.batch is not None:
             acts_as = _acts_as(self.batch, settings, self.act, self.name)
             return sources.file(self.batch, acts_as, self.accept_missing)
@@ -102,7 +106,8 @@ class _Subject:
     "--batch",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Check a CSV, Parquet or Excel file, not the journal. The cycle only reports, unless --act applies.",
+    help="Check a CSV, Parquet or Excel file, or a folder of CSV or Parquet files, not the journal. The cycle only "
+    "reports, unless --act applies.",
 )
 @click.option(
     "--act/--no-act",
@@ -149,9 +154,9 @@ def monitor(
     only this command: cycles may be repeated, overlap, or be killed.
 
     A cycle on a file acts (alerts, error budget, retraining) if data.batches declares the file's folder, or with --act
-    --source NAME. Otherwise, or with --no-act, it only reports. Each source has its own alerts and error budget; the
-    source of the API's predictions is `live`. A file of `churnops simulate` causes actions only with
-    `demonstration: true`.
+    --source NAME. Otherwise, or with --no-act, it only reports, as a cycle on a folder always does. Each source has its
+    own alerts and error budget; the source of the API's predictions is `live`. A file of `churnops simulate` causes
+    actions only with `demonstration: true`.
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.data.profile import Profile
 from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.schema import Columns
 from churnops.settings import LIVE
@@ -59,6 +60,23 @@ class Resolved:
 
 
 @dataclass(frozen=True)
+class CountedRows:
+    """Rows of a data set that are counted and not held.
+
+    Attributes
+    ----------
+    profile
+        Counts of the inputs and of the score.
+    training_rows
+        Number of rows with the same model inputs as a training row; None if the training rows are not known.
+    """
+
+    rows: int
+    profile: Profile
+    training_rows: int | None
+
+
+@dataclass(frozen=True)
 class Batch:
     """Customers with predictions of the deployed model, and their known outcomes.
 
@@ -82,6 +100,8 @@ class Batch:
         broken cells are NaN in `columns`. With a broken model input, all probabilities are NaN.
     unknown
         Levels in `columns` that are outside the choices, with examples.
+    counted
+        The customers, if they are counted: then `columns`, `probability` and `outcome` are empty.
     """
 
     columns: Columns
@@ -97,6 +117,7 @@ class Batch:
     repeated_rows: int = 0
     broken: Mapping[str, str] = field(default_factory=dict)
     unexpected: UnexpectedCells = field(default_factory=UnexpectedCells)
+    counted: CountedRows | None = None
 
     @property
     def scored(self) -> bool:
@@ -106,7 +127,7 @@ class Batch:
     @property
     def rows(self) -> int:
         """Number of customers, n."""
-        return int(self.outcome.size)
+        return int(self.outcome.size) if self.counted is None else self.counted.rows
 
     @property
     def report_only(self) -> bool:
@@ -124,6 +145,8 @@ class Batch:
         digest = hashlib.sha256()
         for name in sorted(self.columns):
             digest.update(name.encode() + b"\0" + self.columns[name].tobytes())
+        for column in () if self.counted is None else self.counted.profile.values():
+            digest.update(b"\0" + column.counts.tobytes())
         for values in (self.probability, self.resolved.probability, self.resolved.churned):
             digest.update(b"\0" + values.tobytes())
         return digest.hexdigest()

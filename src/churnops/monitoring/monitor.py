@@ -134,12 +134,15 @@ class ModelMonitor:
         report, profile = self._check(bundle, batch, look, established)
         report = replace(report, examined_before=examined_before)
         document, summary = report.to_json(), report.summary()
-        table = decode(batch.columns, batch.outcome, bundle.schema).drop(bundle.schema.personal, strict=False)
         page = report_page(document, bundle.reference, profile, bundle.schema)
         image = report_image(document, bundle.reference, profile, bundle.schema)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-        files = {
-            f"production_batch_{report.name}.csv": (marked(table) if batch.simulated else table).write_csv(),
+        customers = {}
+        if batch.counted is None:
+            table = decode(batch.columns, batch.outcome, bundle.schema).drop(bundle.schema.personal, strict=False)
+            name = f"production_batch_{report.name}.csv"
+            customers[name] = (marked(table) if batch.simulated else table).write_csv()
+        files = customers | {
             f"monitoring_report_{report.name}.html": page,
             f"monitoring_report_{report.name}.json": text,
         }
@@ -185,6 +188,8 @@ class ModelMonitor:
         batch = without_copies(bundle, batch, models)
         resolved = batch.resolved
         profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
+        if batch.counted is not None:
+            profile |= batch.counted.profile
         performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
         unkept = bundle.schema.personal - batch.columns.keys() if batch.window or batch.simulated else ()
         unreadable = {**batch.broken, **dict.fromkeys(unkept, NOT_KEPT)}

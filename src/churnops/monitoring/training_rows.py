@@ -84,7 +84,7 @@ def count_training_rows(bundle: Bundle, batch: Batch, models: Path) -> TrainingR
     """
     if not batch.rows:
         return TrainingRows(None, 0)
-    if any(column.name not in batch.columns for column in bundle.schema.model_inputs):
+    if batch.counted is None and any(column.name not in batch.columns for column in bundle.schema.model_inputs):
         problem = "rows cannot be compared, because the journal keeps no personal inputs"
         return TrainingRows(None, batch.rows, problem=problem)
     if not batch.scored:
@@ -96,4 +96,5 @@ def count_training_rows(bundle: Bundle, batch: Batch, models: Path) -> TrainingR
     if known is None:
         return TrainingRows(None, batch.rows, problem="the training rows of the model are not known")
     usual = min(1.0, max(0.0, 2 * (1 - known.different / _training_rows(bundle, known))))
-    return TrainingRows(int(known.holds_rows(batch.columns).sum()), batch.rows, usual)
+    count = int(known.holds_rows(batch.columns).sum()) if batch.counted is None else batch.counted.training_rows
+    return TrainingRows(count, batch.rows, usual)

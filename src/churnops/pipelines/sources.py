@@ -1,4 +1,4 @@
-"""Sources of customers for a monitoring cycle: a window of the journal, a file, or a simulation.
+"""Sources of customers for a monitoring cycle: a window of the journal, a file, a folder, or a simulation.
 
 A cycle with a named source acts: it counts a look, starts and ends alarms, and retrains. `live` names the API's
 predictions; `data.batches` or `--act --source NAME` names a file's source. A cycle without a name only reports.
@@ -66,6 +66,17 @@ def file(path: Path, acts_as: str | None = None, accept_missing: Sequence[str] =
         return batch_from_file(path, bundle, acts_as=acts_as, accept_missing=accept_missing)
 
     return BatchSource(collect, acts_as, path)
+
+
+def folder(path: Path, accept_missing: Sequence[str] = ()) -> BatchSource:
+    """Report on a data set: a folder of Parquet or CSV files, by the workers of `cluster.address`."""
+    from churnops.monitoring.folder import batch_from_folder
+
+    def collect(settings: Settings, journal: Journal, bundle: Bundle) -> Batch:
+        address = settings.cluster.address
+        return batch_from_folder(path, bundle, settings.models, address=address, accept_missing=accept_missing)
+
+    return BatchSource(collect)
 
 
 def table(customers: object) -> BatchSource:

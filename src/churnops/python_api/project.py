@@ -166,6 +166,8 @@ def monitor(customers: object = None, *, config: Config = None, retrain: bool = 
     with _opened(config) as settings:
         if customers is None:
             source = sources.window()
+        elif isinstance(customers, str | Path) and Path(customers).is_dir():
+            source = sources.folder(Path(customers))
         elif isinstance(customers, str | Path):
             source = sources.file(Path(customers), sources.source_of(Path(customers), settings))
         else:
