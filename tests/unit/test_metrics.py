@@ -256,3 +256,20 @@ def test_copies_of_a_customers_row_do_not_narrow_an_interval():
     for name in ("roc_auc", "log_loss"):
         assert copies[name].low == pytest.approx(once[name].low)
         assert copies[name].high == pytest.approx(once[name].high)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_intervals_of_many_rows_come_from_a_part_of_them(monkeypatch: pytest.MonkeyPatch, copies: int):
+    outcome, probability = (np.repeat(column, copies) for column in customers(6_000, seed=3))
+    numbers = np.repeat(np.arange(6_000), copies) if copies > 1 else None
+    whole = evaluate(outcome, probability, replicates=300, seed=1, customers=numbers).metrics
+    monkeypatch.setattr("churnops.evaluation.metrics.MAX_RESAMPLED", 3_000)
+    monkeypatch.setattr("churnops.evaluation.metrics._MIN_RARER", 10)
+    monkeypatch.setattr("churnops.evaluation.scored_rows._BLOCK", 1_000)
+    part = evaluate(outcome, probability, replicates=300, seed=1, customers=numbers).metrics
+    for name, interval in whole.items():
+        assert part[name].value == pytest.approx(interval.value, abs=1e-12)
+        assert part[name].high - part[name].low == pytest.approx(interval.high - interval.low, rel=0.25)
+    monkeypatch.setattr("churnops.evaluation.metrics._MIN_RARER", 10_000)  # the rarer outcome has fewer rows
+    for name, interval in evaluate(outcome, probability, replicates=300, seed=1, customers=numbers).metrics.items():
+        assert vars(interval) == pytest.approx(vars(whole[name]), abs=1e-9)

@@ -32,6 +32,9 @@ METRIC_LABELS: Mapping[str, str] = {
 }
 """Labels of metrics within a sentence, in the order of tables."""
 
+MAX_RESAMPLED = 20_000
+"""Number of rows or customers above which a bootstrap resamples a random part."""
+_MIN_RARER = 1_000
 _BLOCK = 250_000  # weights in a block: 2 MB, which fit into the cache; a bootstrap needs less than 20 MB
 
 
@@ -164,6 +167,11 @@ def evaluate(
     noise that raises `calibration_error`, so all its replicates can lie above the estimate. An interval is widened
     until it contains its point estimate.
 
+    If there are more than 20,000 rows or customers, a random part of them is resampled: 20,000, or more until about
+    1,000 have the rarer outcome. The deviations of these replicates are multiplied by the square root of the part's
+    share, because standard errors fall with the square root of the number of rows: Politis, Romano and Wolf,
+    *Subsampling* (1999), chapter 2. The estimates are those of all rows. A cross-validation resamples all rows.
+
     Examples
     --------
     >>> evaluation = evaluate([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], replicates=200, seed=42)
@@ -180,8 +188,14 @@ def evaluate(
     y = sample.outcome
     point = sample.metrics(np.ones((1, y.size)))[0]
     drawn = np.arange(y.size) if customers is None else np.unique(customers, return_inverse=True)[1]
+    chosen = None if fold is not None else _chosen(y, drawn, seed)
+    part = sample if chosen is None else sample.some(chosen)
+    drawn = drawn if chosen is None else np.unique(drawn[chosen], return_inverse=True)[1]
     counts = resampling_counts(int(drawn.max()) + 1, replicates, seed=seed)
-    replicated = np.concatenate([sample.metrics(w if customers is None else w[:, drawn]) for w in counts])
+    replicated = np.concatenate([part.metrics(w if customers is None else w[:, drawn]) for w in counts])
+    if chosen is not None:
+        deviation = replicated - part.metrics(np.ones((1, chosen.size)))[0]
+        replicated = point + math.sqrt(chosen.size / y.size) * deviation
     folds = 0 if fold is None else int(fold.max()) + 1
     # Nadeau and Bengio: the variance of a mean over folds, times 1 + folds x (rows of a fold / rows of its fit).
     widening = math.sqrt(1 + folds / (folds - 1)) if folds else 1.0
@@ -275,6 +289,17 @@ def resampling_counts(rows: int, replicates: int, *, seed: int) -> Iterator[Floa
         # Drawing rows and counting them gives the multinomial, several times faster than `Generator.multinomial`.
         drawn = generator.integers(rows, size=(size, rows)) + rows * np.arange(size)[:, None]
         yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
+
+
+def _chosen(y: Floats, drawn: NDArray[np.intp], seed: int) -> NDArray[np.intp] | None:
+    """Return the rows that a bootstrap resamples, given the number of each row's customer; None for all rows."""
+    units, rarer = int(drawn.max()) + 1, min(y.sum(), y.size - y.sum())
+    size = max(MAX_RESAMPLED, math.ceil(units * _MIN_RARER / rarer) if rarer else 0)
+    if size >= units:
+        return None
+    chosen = np.zeros(units, dtype=np.bool_)
+    chosen[np.random.default_rng(seed).permutation(units)[:size]] = True
+    return chosen[drawn].nonzero()[0]
 
 
 def _interval(value: float, replicated: Floats, confidence: float) -> Interval:

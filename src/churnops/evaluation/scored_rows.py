@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,19 @@ METRICS: tuple[str, ...] = (
 BINS = 10
 BIN_EDGES: Floats = np.arange(1, BINS) / BINS
 """Inner edges of the calibration bins: bin k holds k/10 <= probability < (k+1)/10, the last one also 1."""
+_BLOCK = 100_000  # rows whose terms are kept: 14 MB
 
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Rows prepared for many replicates: terms of the metrics' sums, and the order by falling probability.
+    """Rows prepared for many replicates, and their order by falling probability.
 
     Attributes
     ----------
-    terms : array of shape (7 + BINS, rows)
-        Each row's terms in the sums of the metrics.
+    outcome, probability, flagged : array of shape (rows,)
+        Checked outcomes and probabilities, and 1 for rows that are predicted to churn.
+    eps : float
+        Log loss clips probabilities by `eps`.
     order : array of shape (rows,)
         Indices of the rows by falling probability.
     churned : array of shape (rows,)
@@ -44,33 +48,60 @@ class ScoredRows:
         First place of each run of equal probabilities in that order.
     """
 
-    terms: Floats
+    outcome: Floats
+    probability: Floats
+    flagged: Floats
+    eps: float
     order: NDArray[np.intp]
     churned: Floats
     starts: NDArray[np.intp]
 
     @classmethod
     def of(cls, y: Floats, p: Floats, eps: float, threshold: float | Floats) -> "ScoredRows":
-        """Prepare checked outcomes and probabilities; log loss clips probabilities by `eps`.
+        """Prepare checked outcomes and probabilities.
 
         `threshold` is one number, or one of each row, shape (rows,).
         """
         if not all(0 <= limit <= 1 for limit in (np.min(threshold), np.max(threshold))):
             raise ValueError(f"threshold is {threshold}: give a probability between 0 and 1")
-        flagged = (p >= threshold).astype(np.float64)
-        loss = -np.log(np.clip(np.where(y == 1, p, 1 - p), eps, 1 - eps))
+        return cls._of(y, p, (p >= threshold).astype(np.float64), eps)
+
+    @classmethod
+    def _of(cls, y: Floats, p: Floats, flagged: Floats, eps: float) -> "ScoredRows":
+        order = np.argsort(-p, kind="stable")
+        starts = np.flatnonzero(np.diff(p[order], prepend=np.inf))
+        return cls(y, p, flagged, eps, order, y[order], starts)
+
+    def some(self, rows: NDArray[np.intp]) -> "ScoredRows":
+        """Prepare some of the rows."""
+        return ScoredRows._of(self.outcome[rows], self.probability[rows], self.flagged[rows], self.eps)
+
+    @cached_property
+    def _all_terms(self) -> Floats:
+        return self._terms(slice(None))
+
+    def _terms(self, rows: slice) -> Floats:
+        """Return the terms of some rows in the sums of the metrics, shape (7 + BINS, rows)."""
+        y, p, flagged = self.outcome[rows], self.probability[rows], self.flagged[rows]
+        loss = -np.log(np.clip(np.where(y == 1, p, 1 - p), self.eps, 1 - self.eps))
         # A bin's weight times |observed - mean probability| is |sum of (y - p)|, so each bin needs one row of terms.
         gaps = np.zeros((BINS, y.size))
         gaps[np.searchsorted(BIN_EDGES, p, side="right"), np.arange(y.size)] = y - p
-        terms = np.vstack((y, 1 - y, flagged, y * flagged, y == flagged, loss, (y - p) ** 2, gaps))
-        order = np.argsort(-p, kind="stable")
-        starts = np.flatnonzero(np.diff(p[order], prepend=np.inf))
-        return cls(terms, order, y[order], starts)
+        return np.vstack((y, 1 - y, flagged, y * flagged, y == flagged, loss, (y - p) ** 2, gaps))
+
+    def _sums(self, weight: Floats) -> Floats:
+        """Return the weighted sums of the terms; those of many rows are computed block by block, to save memory."""
+        # Not `weight @ terms`: on a busy machine BLAS threads wait for each other (14 s instead of 3 s).
+        if self.outcome.size <= _BLOCK:
+            sums: Floats = np.einsum("rn,kn->rk", weight, self._all_terms)
+        else:
+            blocks = (slice(start, start + _BLOCK) for start in range(0, self.outcome.size, _BLOCK))
+            sums = sum(np.einsum("rn,kn->rk", weight[:, rows], self._terms(rows)) for rows in blocks)
+        return sums
 
     def metrics(self, weight: Floats) -> Floats:
         """Return every metric, shape (replicates, metrics), for weights of shape (replicates, rows)."""
-        # Not `weight @ terms`: on a busy machine BLAS threads wait for each other (14 s instead of 3 s).
-        sums = np.einsum("rn,kn->rk", weight, self.terms)
+        sums = self._sums(weight)
         positives, negatives, flagged, hits, correct, loss, squared = sums[:, :7].T
         total = positives + negatives
         steps_up, steps_right = self.ranked(weight)
@@ -130,6 +161,11 @@ class RepeatedRows:
             folds = [(rows, ScoredRows.of(y[rows], p[rows], eps, limit[rows])) for rows in parts]
             repeats.append((ScoredRows.of(y, p, eps, limit), folds))
         return cls(y, scores[0] >= thresholds[0], repeats)
+
+    def some(self, rows: NDArray[np.intp]) -> "RepeatedRows":
+        """Prepare some of the rows, without folds."""
+        repeats: list[tuple[ScoredRows, Sequence[Any]]] = [(scored.some(rows), ()) for scored, _ in self.repeats]
+        return RepeatedRows(self.outcome[rows], self.flagged[rows], repeats)
 
     def metrics(self, weight: Floats) -> Floats:
         """Return the mean of every metric, shape (replicates, metrics), for weights of shape (replicates, rows)."""
